@@ -1,1 +1,6 @@
+//! Concurrency monitoring for video services, on RabbitMQ.
+#![forbid(unsafe_code)]
 
+pub mod domain;
+#[cfg(feature = "worker")]
+pub mod replica;

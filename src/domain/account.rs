@@ -1,0 +1,399 @@
+//! The rules: one account, judged at one moment of log time.
+//!
+//! A decision here reads the account, the moment and the settings, and nothing else. What a
+//! record says does not depend on when it was swept: every time is compared, never assumed.
+
+use super::{
+    AccountKey, ActiveStream, Activity, LogTime, Metadata, Open, RefusedReason, RequestId,
+    Settings, StoppedReason, StreamId, StreamState, WallShift, WallTime,
+};
+
+/// How long a refusal is remembered, in milliseconds of log time: no repetition of the same
+/// request comes later.
+pub const REFUSAL_MS: u64 = 30_000;
+
+/// The moment at which an entry is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// Log time.
+    pub now: LogTime,
+    /// How it is shown.
+    pub shift: WallShift,
+    /// The settings in force.
+    pub settings: &'a Settings,
+    /// The partition, or the account's tenant in it, takes no new stream.
+    pub full: bool,
+}
+
+/// What became of a proposal to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenOutcome {
+    /// It counts, or counted already.
+    Opened,
+    /// It does not; nothing else changed.
+    Refused(RefusedReason),
+    /// The proposal came too late; nothing changed.
+    Late,
+}
+
+/// What became of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeartbeatOutcome {
+    /// The stream goes on.
+    Refreshed,
+    /// The stream counts from now on.
+    Started,
+    /// The stream stays ended.
+    Stopped(StoppedReason),
+    /// There is no room for a new stream: the account's, or the partition's limit.
+    Dropped(RefusedReason),
+}
+
+/// What became of a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopOutcome {
+    /// The stream counted until now.
+    Ended,
+    /// The stream did not count; should its init still come, it is refused.
+    Noted,
+    /// It was ended already, or there is no room to note it.
+    Unchanged,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stream {
+    id: StreamId,
+    /// As shown when it started: the shift may move later.
+    started_at: WallTime,
+    last_seen: LogTime,
+    /// The TTL at its last sign of life: a new setting counts from the next one.
+    ttl_ms: u32,
+    admitted: bool,
+    metadata: Metadata,
+}
+
+impl Stream {
+    /// From here on it does not count. Two intervals beyond the TTL: log time may lag the true
+    /// time by so much at the sign of life, and no stream may expire early.
+    fn deadline(&self) -> LogTime {
+        let ttl_ms = u64::from(self.ttl_ms);
+        self.last_seen
+            .plus(ttl_ms + 2 * Settings::interval_for(ttl_ms))
+    }
+
+    /// From here on nothing is known of it.
+    fn forgotten_at(&self) -> LogTime {
+        self.deadline().plus(u64::from(self.ttl_ms))
+    }
+
+    fn touch(&mut self, moment: &Moment) {
+        self.last_seen = moment.now;
+        self.ttl_ms = u32::try_from(moment.settings.ttl_ms).unwrap_or(u32::MAX);
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tombstone {
+    id: StreamId,
+    /// It stands until then.
+    until: LogTime,
+    reason: StoppedReason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    request: RequestId,
+    reason: RefusedReason,
+    until: LogTime,
+}
+
+/// What most accounts have none of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Past {
+    tombstones: Vec<Tombstone>,
+    refusals: Vec<Refusal>,
+}
+
+/// One account's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    streams: Vec<Stream>,
+    past: Option<Box<Past>>,
+}
+
+impl Account {
+    /// Decides a proposal to open a stream.
+    pub fn open(&mut self, moment: &Moment, open: &Open) -> OpenOutcome {
+        if moment.now > open.not_after {
+            return OpenOutcome::Late;
+        }
+        self.sweep(moment.now);
+        if let Some(reason) = self.remembered(open.request, moment.now) {
+            return OpenOutcome::Refused(reason);
+        }
+        if let Err(reason) = self.admit(moment, open) {
+            self.remember(open.request, reason, moment);
+            return OpenOutcome::Refused(reason);
+        }
+        for &replaced in &open.replace {
+            self.end(moment, replaced, StoppedReason::Replaced);
+        }
+        match self.active_mut(open.stream, moment.now) {
+            Some(stream) => {
+                stream.admitted = true;
+                stream.touch(moment);
+                if !open.metadata.is_empty() {
+                    stream.metadata = open.metadata.clone();
+                }
+            }
+            None => self.start(moment, open.stream, true, open.metadata.clone()),
+        }
+        OpenOutcome::Opened
+    }
+
+    /// May this stream count as admitted?
+    fn admit(&self, moment: &Moment, open: &Open) -> Result<(), RefusedReason> {
+        let now = moment.now;
+        if self.tombstone(open.stream, now).is_some() {
+            return Err(RefusedReason::Stopped);
+        }
+        let own = self.active(open.stream, now);
+        if own.is_some_and(|s| s.admitted) {
+            return Ok(()); // a retry
+        }
+        let stays = |s: &&Stream| s.id != open.stream && !open.replace.contains(&s.id);
+        let others = self.all_active(now).filter(stays).count();
+        let with_it = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+        if open.max_active.is_some_and(|max| with_it > max) {
+            return Err(RefusedReason::MaxActive);
+        }
+        if with_it > moment.settings.max_streams_per_account {
+            return Err(RefusedReason::AccountCap);
+        }
+        // One that counts already, or that takes another's place, needs no room.
+        let grows = own.is_none() && others == self.count(now);
+        if moment.full && grows {
+            return Err(RefusedReason::OverCapacity);
+        }
+        Ok(())
+    }
+
+    /// Applies a heartbeat. It never resurrects a stopped stream, but a stream that is not known
+    /// *is* playing, so it counts.
+    pub fn heartbeat(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        metadata: Option<&Metadata>,
+    ) -> HeartbeatOutcome {
+        if let Some(tombstone) = self.tombstone_mut(id, moment.now) {
+            tombstone.until = moment.now.plus(moment.settings.ttl_ms);
+            return HeartbeatOutcome::Stopped(tombstone.reason);
+        }
+        if let Some(stream) = self.active_mut(id, moment.now) {
+            stream.touch(moment);
+            if let Some(metadata) = metadata
+                && stream.metadata != *metadata
+            {
+                stream.metadata = metadata.clone();
+            }
+            return HeartbeatOutcome::Refreshed;
+        }
+        if self.count(moment.now) >= moment.settings.max_streams_per_account as usize {
+            return HeartbeatOutcome::Dropped(RefusedReason::AccountCap);
+        }
+        if moment.full {
+            return HeartbeatOutcome::Dropped(RefusedReason::OverCapacity);
+        }
+        self.start(moment, id, false, metadata.cloned().unwrap_or_default());
+        HeartbeatOutcome::Started
+    }
+
+    /// Applies a stop.
+    pub fn stop(&mut self, moment: &Moment, id: StreamId) -> StopOutcome {
+        self.end(moment, id, StoppedReason::Stopped)
+    }
+
+    fn end(&mut self, moment: &Moment, id: StreamId, reason: StoppedReason) -> StopOutcome {
+        let now = moment.now;
+        if self.tombstone(id, now).is_some() {
+            return StopOutcome::Unchanged;
+        }
+        let active = self.active(id, now).is_some();
+        if !active && moment.full {
+            return StopOutcome::Unchanged; // its init would be refused just as well
+        }
+        self.sweep(now);
+        self.streams.retain(|s| s.id != id);
+        let limit = moment.settings.max_tombstones_per_account as usize;
+        let tombstones = &mut self.past.get_or_insert_default().tombstones;
+        make_room(tombstones, limit, |t| (t.until, t.id));
+        tombstones.push(Tombstone {
+            id,
+            until: now.plus(moment.settings.ttl_ms),
+            reason,
+        });
+        if active {
+            StopOutcome::Ended
+        } else {
+            StopOutcome::Noted
+        }
+    }
+
+    fn start(&mut self, moment: &Moment, id: StreamId, admitted: bool, metadata: Metadata) {
+        self.streams.retain(|s| s.id != id);
+        let mut stream = Stream {
+            id,
+            started_at: moment.shift.show(moment.now),
+            last_seen: moment.now,
+            ttl_ms: 0,
+            admitted,
+            metadata,
+        };
+        stream.touch(moment);
+        self.streams.push(stream);
+    }
+
+    fn remembered(&self, request: RequestId, now: LogTime) -> Option<RefusedReason> {
+        let past = self.past.as_deref()?;
+        past.refusals
+            .iter()
+            .find(|r| r.request == request && r.until > now)
+            .map(|r| r.reason)
+    }
+
+    fn remember(&mut self, request: RequestId, reason: RefusedReason, moment: &Moment) {
+        // A full partition takes no new account, not even to remember that it was refused: it
+        // stays full for longer than a request stays valid, or the request is opened after all.
+        if moment.full && self.is_empty() {
+            return;
+        }
+        let limit = moment.settings.max_refusals_per_account as usize;
+        let refusals = &mut self.past.get_or_insert_default().refusals;
+        make_room(refusals, limit, |r| (r.until, r.request));
+        refusals.push(Refusal {
+            request,
+            reason,
+            until: moment.now.plus(REFUSAL_MS),
+        });
+    }
+
+    /// The account's activity at `now`.
+    #[must_use]
+    pub fn activity(&self, key: &AccountKey, now: LogTime, shift: WallShift) -> Activity {
+        let mut streams: Vec<ActiveStream> = self
+            .all_active(now)
+            .map(|s| ActiveStream {
+                stream: s.id,
+                admitted: s.admitted,
+                started_at: s.started_at,
+                last_seen: shift.show(s.last_seen).max(s.started_at),
+                expires_in_ms: s.last_seen.plus(u64::from(s.ttl_ms)).since(now),
+                metadata: s.metadata.clone(),
+            })
+            .collect();
+        streams.sort_unstable_by_key(|s| (s.started_at, s.stream));
+        Activity {
+            key: key.clone(),
+            as_of: shift.show(now),
+            streams,
+        }
+    }
+
+    /// The state of one stream at `now`.
+    #[must_use]
+    pub fn state_of(&self, id: StreamId, now: LogTime) -> StreamState {
+        if self.tombstone(id, now).is_some() {
+            return StreamState::Stopped;
+        }
+        match self.streams.iter().find(|s| s.id == id) {
+            Some(s) if now < s.deadline() => StreamState::Active,
+            Some(s) if now < s.forgotten_at() => StreamState::Expired,
+            _ => StreamState::Unknown,
+        }
+    }
+
+    /// How many streams are active at `now`.
+    #[must_use]
+    pub fn count(&self, now: LogTime) -> usize {
+        self.all_active(now).count()
+    }
+
+    /// How many records it holds: streams and tombstones, their time up or not.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.streams.len() + self.past.as_deref().map_or(0, |p| p.tombstones.len())
+    }
+
+    /// Nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.past.is_none()
+    }
+
+    /// The next moment at which time alone changes something here.
+    #[must_use]
+    pub fn next_change(&self, now: LogTime) -> Option<LogTime> {
+        let streams = self.streams.iter().map(|s| {
+            let deadline = s.deadline();
+            if deadline > now {
+                deadline
+            } else {
+                s.forgotten_at()
+            }
+        });
+        let past = self.past.as_deref().into_iter().flat_map(|p| {
+            let tombstones = p.tombstones.iter().map(|t| t.until);
+            tombstones.chain(p.refusals.iter().map(|r| r.until))
+        });
+        streams.chain(past).min()
+    }
+
+    /// Frees what is forgotten at `now`. No answer changes by it.
+    pub fn sweep(&mut self, now: LogTime) {
+        self.streams.retain(|s| s.forgotten_at() > now);
+        if let Some(past) = &mut self.past {
+            past.tombstones.retain(|t| t.until > now);
+            past.refusals.retain(|r| r.until > now);
+            if past.tombstones.is_empty() && past.refusals.is_empty() {
+                self.past = None;
+            }
+        }
+    }
+
+    fn all_active(&self, now: LogTime) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().filter(move |s| now < s.deadline())
+    }
+
+    fn active(&self, id: StreamId, now: LogTime) -> Option<&Stream> {
+        self.all_active(now).find(|s| s.id == id)
+    }
+
+    fn active_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut Stream> {
+        self.streams
+            .iter_mut()
+            .find(|s| s.id == id && now < s.deadline())
+    }
+
+    fn tombstone(&self, id: StreamId, now: LogTime) -> Option<&Tombstone> {
+        let past = self.past.as_deref()?;
+        past.tombstones.iter().find(|t| t.id == id && t.until > now)
+    }
+
+    fn tombstone_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut Tombstone> {
+        let past = self.past.as_deref_mut()?;
+        let mut all = past.tombstones.iter_mut();
+        all.find(|t| t.id == id && t.until > now)
+    }
+}
+
+/// Takes out the record whose end comes first, so that one more fits. Ties go by id: all replicas
+/// take out the same.
+fn make_room<T, K: Ord>(records: &mut Vec<T>, limit: usize, by_end: impl Fn(&T) -> K) {
+    while records.len() >= limit.max(1) {
+        let Some(first) = (0..records.len()).min_by_key(|&i| by_end(&records[i])) else {
+            return;
+        };
+        records.remove(first);
+    }
+}

@@ -1,0 +1,208 @@
+//! Names of things: tenants, accounts, streams.
+
+use std::{borrow::Borrow, fmt};
+
+use compact_str::{CompactString, format_compact};
+use uuid::Uuid;
+
+/// Longest tenant, in bytes.
+pub const MAX_TENANT_BYTES: usize = 64;
+/// Longest account, in bytes of UTF-8.
+pub const MAX_ACCOUNT_BYTES: usize = 128;
+
+/// Why a name was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not `[A-Za-z0-9_-]{1,64}`.
+    #[error("a tenant is 1 to {MAX_TENANT_BYTES} characters of A-Z a-z 0-9 _ -")]
+    Tenant,
+    /// Not 1 to 128 bytes of UTF-8 without control characters.
+    #[error("an account is 1 to {MAX_ACCOUNT_BYTES} bytes of UTF-8 without control characters")]
+    Account,
+}
+
+/// The application or programmer that owns a set of accounts: `[A-Za-z0-9_-]{1,64}`.
+///
+/// It is taken from the routing key alone, so that RabbitMQ's topic permissions keep tenants
+/// apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tenant(CompactString);
+
+impl Tenant {
+    /// Checks a tenant's name.
+    ///
+    /// # Errors
+    /// [`NameError::Tenant`] where it is not `[A-Za-z0-9_-]{1,64}`.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if name.is_empty() || name.len() > MAX_TENANT_BYTES || !name.bytes().all(allowed) {
+            return Err(NameError::Tenant);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Tenant {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        Self::new(name)
+    }
+}
+
+/// The viewer's subscription: 1 to 128 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(CompactString);
+
+impl AccountId {
+    /// Checks an account's id.
+    ///
+    /// # Errors
+    /// [`NameError::Account`] where it is empty, too long, or holds a control character.
+    pub fn new(id: &str) -> Result<Self, NameError> {
+        if id.is_empty() || id.len() > MAX_ACCOUNT_BYTES || id.chars().any(char::is_control) {
+            return Err(NameError::Account);
+        }
+        Ok(Self(id.into()))
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for AccountId {
+    type Err = NameError;
+
+    fn from_str(id: &str) -> Result<Self, NameError> {
+        Self::new(id)
+    }
+}
+
+/// An account of a tenant: what state is kept by.
+///
+/// One string, `tenant/account`: a tenant has no slash, so the first one ends it. Most keys are
+/// short enough to need no heap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountKey(CompactString);
+
+impl AccountKey {
+    /// The key of `account` of `tenant`.
+    #[must_use]
+    pub fn new(tenant: &Tenant, account: &AccountId) -> Self {
+        Self(format_compact!("{tenant}/{account}"))
+    }
+
+    /// The tenant's name.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        self.split().0
+    }
+
+    /// The account's id.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.split().1
+    }
+
+    /// The key as one string.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn split(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or((&self.0, ""))
+    }
+}
+
+// A string hashes and compares as the key does: maps can be asked with a `&str`.
+impl Borrow<str> for AccountKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One playback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub Uuid);
+
+impl StreamId {
+    /// A new id, in order of time: what a player makes before its first try.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for StreamId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// One request to open, however often it is delivered or proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub Uuid);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_letters_digits_dash_and_underscore() {
+        for good in ["a", "acme", "A-1_b", &"x".repeat(64)] {
+            assert!(Tenant::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a.b", "a/b", "é", &"x".repeat(65)] {
+            assert_eq!(Tenant::new(bad), Err(NameError::Tenant), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_short_text_without_control_characters() {
+        for good in ["a", "alice@example.com", "é/ü.#*", &"x".repeat(128)] {
+            assert!(AccountId::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a\nb", "\u{7f}", "\u{85}", &"x".repeat(129)] {
+            assert_eq!(AccountId::new(bad), Err(NameError::Account), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_gives_back_its_parts_even_where_the_account_has_slashes() {
+        let key = AccountKey::new(
+            &Tenant::new("acme").unwrap(),
+            &AccountId::new("a/b/c").unwrap(),
+        );
+        assert_eq!((key.tenant(), key.account()), ("acme", "a/b/c"));
+    }
+}

@@ -1,0 +1,138 @@
+//! What a player says about its stream: a few pairs of strings.
+
+use std::fmt;
+
+/// Most pairs a stream's metadata may have.
+pub const MAX_PAIRS: usize = 16;
+/// Longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 64;
+/// Longest value, in bytes.
+pub const MAX_VALUE_BYTES: usize = 256;
+
+/// Why metadata was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// More than 16 pairs.
+    #[error("metadata has at most {MAX_PAIRS} pairs")]
+    TooManyPairs,
+    /// A key that is empty or longer than 64 bytes.
+    #[error("a metadata key is 1 to {MAX_KEY_BYTES} bytes")]
+    Key,
+    /// A value longer than 256 bytes.
+    #[error("a metadata value is at most {MAX_VALUE_BYTES} bytes")]
+    Value,
+    /// A key given twice.
+    #[error("a metadata key is given twice")]
+    Twice,
+}
+
+/// At most 16 string pairs, in order of their keys.
+///
+/// One allocation for all of it, none where it is empty: a million streams carry this. Each pair
+/// is the key's length in one byte, the value's in two, then both.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Metadata(Box<[u8]>);
+
+impl Metadata {
+    /// Packs pairs, whatever their order.
+    ///
+    /// # Errors
+    /// Where a limit is exceeded or a key comes twice.
+    pub fn new<K: AsRef<str>, V: AsRef<str>>(pairs: &mut [(K, V)]) -> Result<Self, MetadataError> {
+        if pairs.len() > MAX_PAIRS {
+            return Err(MetadataError::TooManyPairs);
+        }
+        pairs.sort_unstable_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        if pairs.windows(2).any(|w| w[0].0.as_ref() == w[1].0.as_ref()) {
+            return Err(MetadataError::Twice);
+        }
+        let mut packed = Vec::with_capacity(
+            pairs
+                .iter()
+                .map(|(k, v)| 3 + k.as_ref().len() + v.as_ref().len())
+                .sum(),
+        );
+        for (key, value) in pairs.iter() {
+            let (key, value) = (key.as_ref(), value.as_ref());
+            if key.is_empty() || key.len() > MAX_KEY_BYTES {
+                return Err(MetadataError::Key);
+            }
+            if value.len() > MAX_VALUE_BYTES {
+                return Err(MetadataError::Value);
+            }
+            packed.push(u8::try_from(key.len()).map_err(|_| MetadataError::Key)?);
+            let value_len = u16::try_from(value.len()).map_err(|_| MetadataError::Value)?;
+            packed.extend_from_slice(&value_len.to_le_bytes());
+            packed.extend_from_slice(key.as_bytes());
+            packed.extend_from_slice(value.as_bytes());
+        }
+        Ok(Self(packed.into_boxed_slice()))
+    }
+
+    /// The pairs, in order of their keys.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (&[key_len, low, high], after) = rest.split_first_chunk::<3>()?;
+            let (key, after) = after.split_at_checked(usize::from(key_len))?;
+            let (value, after) =
+                after.split_at_checked(usize::from(u16::from_le_bytes([low, high])))?;
+            rest = after;
+            Some((
+                std::str::from_utf8(key).ok()?,
+                std::str::from_utf8(value).ok()?,
+            ))
+        })
+    }
+
+    /// The value of `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    /// There are no pairs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+// Metadata can say who watches what: debug output shows how much there is, not what.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Metadata({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_come_back_in_order_of_their_keys() {
+        let metadata = Metadata::new(&mut [("device", "tv"), ("channel", "é"), ("x", "")]).unwrap();
+        let pairs: Vec<_> = metadata.pairs().collect();
+        assert_eq!(pairs, [("channel", "é"), ("device", "tv"), ("x", "")]);
+        assert_eq!(metadata.get("device"), Some("tv"));
+        assert_eq!(metadata.get("asset"), None);
+        assert!(Metadata::default().pairs().next().is_none());
+    }
+
+    #[test]
+    fn every_limit_is_held() {
+        let long = "x".repeat(257);
+        let of = |k: &str, v: &str| Metadata::new(&mut [(k, v)]).err();
+        assert_eq!(of("", "v"), Some(MetadataError::Key));
+        assert_eq!(of(&long[..65], "v"), Some(MetadataError::Key));
+        assert_eq!(of(&long[..64], &long[..256]), None);
+        assert_eq!(of("k", &long), Some(MetadataError::Value));
+        let twice = Metadata::new(&mut [("k", "1"), ("k", "2")]);
+        assert_eq!(twice.err(), Some(MetadataError::Twice));
+        let mut many: Vec<_> = (0..17).map(|i| (i.to_string(), "v")).collect();
+        assert_eq!(
+            Metadata::new(&mut many).err(),
+            Some(MetadataError::TooManyPairs)
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! The rules, pure: no clock, no I/O, no cache.
+//!
+//! Everything that changes state is an [`Entry`] of one log per partition, judged at the log's own
+//! time ([`LogClock`]) by the rules in [`Account`]. Whoever applies the same entries in the same
+//! order holds the same accounts and gives the same [`Answer`]s.
+
+mod account;
+mod activity;
+mod entry;
+mod ids;
+mod metadata;
+mod request;
+mod settings;
+mod time;
+
+pub use account::{Account, HeartbeatOutcome, Moment, OpenOutcome, REFUSAL_MS, StopOutcome};
+pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
+pub use entry::{CapacityChange, Entry, Internal, MAX_REPLACED, Mark, Open};
+pub use ids::{
+    AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
+    Tenant,
+};
+pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
+pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
+pub use settings::{RULES_VERSION, Settings, SettingsError};
+pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

@@ -1,0 +1,170 @@
+//! The settings of an installation. They belong to the topology: the log carries them, numbered,
+//! and they take effect at their offset.
+
+/// The version of the rules in [`crate::domain`]. A worker serves no log that was set to another
+/// one: replicas that judge differently would give different answers.
+pub const RULES_VERSION: u32 = 1;
+
+/// What the rules read. All replicas have the same at the same offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Counts up with every change; the first is 1. Of two with one number the first in the log
+    /// holds.
+    pub number: u64,
+    /// The version of the rules: [`RULES_VERSION`].
+    pub rules: u32,
+    /// How long a stream counts after its last sign of life, in milliseconds: 1 s to 24 h.
+    pub ttl_ms: u64,
+    /// How often players are told to send heartbeats, in milliseconds: 100 ms to less than the TTL.
+    pub heartbeat_every_ms: u64,
+    /// Most active streams of one account: 1 to 1,000.
+    pub max_streams_per_account: u32,
+    /// Most tombstones kept of one account: 1 to 1,000.
+    pub max_tombstones_per_account: u32,
+    /// Most refusals remembered of one account: 1 to 1,000.
+    pub max_refusals_per_account: u32,
+    /// Streams and tombstones of one partition beyond which no new stream is taken. Soft: see
+    /// [`crate::domain::CapacityChange`].
+    pub max_streams_per_partition: u64,
+    /// The same for one tenant in one partition.
+    pub max_streams_per_tenant: u64,
+    /// How many partitions the topology has.
+    pub partitions: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            number: 1,
+            rules: RULES_VERSION,
+            ttl_ms: 90_000,
+            heartbeat_every_ms: 30_000,
+            max_streams_per_account: 100,
+            max_tombstones_per_account: 100,
+            max_refusals_per_account: 100,
+            max_streams_per_partition: 5_000_000,
+            max_streams_per_tenant: 5_000_000,
+            partitions: 1,
+        }
+    }
+}
+
+/// A setting out of its range. The message names the setting and the range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} must be {must_be}")]
+pub struct SettingsError {
+    /// The setting's name, as in `topology set --NAME`.
+    pub setting: &'static str,
+    /// The range, in words.
+    pub must_be: &'static str,
+}
+
+impl Settings {
+    /// The interval of ticks for a TTL: a twentieth of it, 1 s at most.
+    #[must_use]
+    pub const fn interval_for(ttl_ms: u64) -> u64 {
+        let twentieth = ttl_ms / 20;
+        if twentieth < 1_000 { twentieth } else { 1_000 }
+    }
+
+    /// The interval of ticks, in milliseconds.
+    #[must_use]
+    pub const fn interval_ms(&self) -> u64 {
+        Self::interval_for(self.ttl_ms)
+    }
+
+    /// How long a request to open stays valid, in milliseconds of log time: 10 s, or the TTL
+    /// where that is less.
+    #[must_use]
+    pub const fn request_ms(&self) -> u64 {
+        if self.ttl_ms < 10_000 {
+            self.ttl_ms
+        } else {
+            10_000
+        }
+    }
+
+    /// Every setting that is out of its range, all at once.
+    ///
+    /// # Errors
+    /// One [`SettingsError`] for each.
+    pub fn check(&self) -> Result<(), Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        let mut must = |holds: bool, setting, must_be| {
+            if !holds {
+                errors.push(SettingsError { setting, must_be });
+            }
+        };
+        let (per_account, per_many) = (1..=1_000, 1..=1_000_000_000);
+        must(
+            (1_000..=86_400_000).contains(&self.ttl_ms),
+            "ttl",
+            "1s to 24h",
+        );
+        must(
+            self.heartbeat_every_ms >= 100 && self.heartbeat_every_ms < self.ttl_ms,
+            "heartbeat-every",
+            "at least 100ms and less than the ttl",
+        );
+        must(
+            per_account.contains(&self.max_streams_per_account),
+            "max-streams-per-account",
+            "1 to 1000",
+        );
+        must(
+            per_account.contains(&self.max_tombstones_per_account),
+            "max-tombstones-per-account",
+            "1 to 1000",
+        );
+        must(
+            per_account.contains(&self.max_refusals_per_account),
+            "max-refusals-per-account",
+            "1 to 1000",
+        );
+        must(
+            per_many.contains(&self.max_streams_per_partition),
+            "max-streams-per-partition",
+            "1 to 1000000000",
+        );
+        must(
+            per_many.contains(&self.max_streams_per_tenant),
+            "max-streams-per-tenant",
+            "1 to 1000000000",
+        );
+        must(self.partitions == 1, "partitions", "1");
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert_eq!(Settings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let wrong = Settings {
+            ttl_ms: 10,
+            heartbeat_every_ms: 20,
+            max_streams_per_account: 0,
+            ..Settings::default()
+        };
+        let errors = wrong.check().unwrap_err();
+        let names: Vec<_> = errors.iter().map(|e| e.setting).collect();
+        assert_eq!(names, ["ttl", "heartbeat-every", "max-streams-per-account"]);
+    }
+
+    #[test]
+    fn the_interval_is_a_twentieth_of_the_ttl_and_a_second_at_most() {
+        assert_eq!(Settings::interval_for(2_000), 100);
+        assert_eq!(Settings::interval_for(90_000), 1_000);
+    }
+}

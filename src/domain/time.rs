@@ -1,0 +1,157 @@
+//! Log time: the only clock that decides anything.
+
+use std::fmt;
+
+/// A moment of a log, in milliseconds since the log began. Only entries of the log move it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogTime(pub u64);
+
+impl LogTime {
+    /// The moment `ms` milliseconds later.
+    #[must_use]
+    pub const fn plus(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` until this moment; 0 where `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for LogTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ms", self.0)
+    }
+}
+
+/// A moment as people read it: milliseconds since 1970-01-01 UTC. It is shown, never decided by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WallTime(pub i64);
+
+/// What must be added to log time to show it as wall time, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallShift(pub i64);
+
+impl WallShift {
+    /// The shift at which `log` shows as `wall`.
+    #[must_use]
+    pub const fn between(log: LogTime, wall: WallTime) -> Self {
+        Self(wall.0.saturating_sub_unsigned(log.0))
+    }
+
+    /// How `log` is shown.
+    #[must_use]
+    pub const fn show(self, log: LogTime) -> WallTime {
+        WallTime(self.0.saturating_add_unsigned(log.0))
+    }
+
+    /// Moves towards `target`, by at most a tenth of the log time that has passed: workers whose
+    /// clocks differ do not make the shown times jump.
+    #[must_use]
+    pub fn slewed(self, target: Self, passed_ms: u64) -> Self {
+        let most = i64::try_from(passed_ms / 10).unwrap_or(i64::MAX);
+        Self(self.0 + target.0.saturating_sub(self.0).clamp(-most, most))
+    }
+}
+
+/// What a worker's clocks say about a log at one moment; carried by ticks, and by every other
+/// entry that a worker appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The worker's estimate of the log's time, between L and L + 2 intervals of what it had
+    /// applied.
+    pub estimate: LogTime,
+    /// The worker's wall clock at that moment.
+    pub wall: WallTime,
+    /// The worker has seen no other worker's readings lately: its wall clock is taken outright.
+    pub alone: bool,
+}
+
+/// The time of a log, as its entries have moved it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogClock {
+    /// L: no entry is judged at any other time. `None` until the first entry that carries one.
+    now: Option<LogTime>,
+    shift: Option<WallShift>,
+}
+
+impl LogClock {
+    /// L, once known.
+    #[must_use]
+    pub const fn now(&self) -> Option<LogTime> {
+        self.now
+    }
+
+    /// How log time is shown.
+    #[must_use]
+    pub fn shift(&self) -> WallShift {
+        self.shift.unwrap_or_default()
+    }
+
+    /// The first entry of a new log: its time begins.
+    pub fn begin(&mut self, wall: WallTime) {
+        let now = *self.now.get_or_insert_default();
+        self.shift.get_or_insert(WallShift::between(now, wall));
+    }
+
+    /// Applies a reading: L := max(L, min(estimate, L + 2 intervals)).
+    pub fn apply(&mut self, reading: &Reading, interval_ms: u64) {
+        let before = self.now;
+        let now = match before {
+            Some(now) => now.max(reading.estimate.min(now.plus(2 * interval_ms))),
+            // A log whose beginning is gone: its time goes on where its readings say it was.
+            None => reading.estimate,
+        };
+        self.now = Some(now);
+        let target = WallShift::between(reading.estimate, reading.wall);
+        self.shift = Some(match self.shift {
+            Some(shift) if !reading.alone => shift.slewed(target, now.since(before.unwrap_or(now))),
+            _ => target,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(estimate: u64, wall: i64, alone: bool) -> Reading {
+        Reading {
+            estimate: LogTime(estimate),
+            wall: WallTime(wall),
+            alone,
+        }
+    }
+
+    #[test]
+    fn a_reading_moves_time_by_at_most_two_intervals_and_never_back() {
+        let mut clock = LogClock::default();
+        clock.begin(WallTime(0));
+        clock.apply(&reading(50, 50, false), 100);
+        assert_eq!(clock.now(), Some(LogTime(50)));
+        clock.apply(&reading(10_000, 10_000, false), 100);
+        assert_eq!(clock.now(), Some(LogTime(250)));
+        clock.apply(&reading(0, 0, false), 100);
+        assert_eq!(clock.now(), Some(LogTime(250)));
+    }
+
+    #[test]
+    fn a_log_without_its_beginning_goes_on_at_its_first_reading() {
+        let mut clock = LogClock::default();
+        clock.apply(&reading(7_000_000, 1_000, false), 100);
+        assert_eq!(clock.now(), Some(LogTime(7_000_000)));
+        assert_eq!(clock.shift().show(LogTime(7_000_000)), WallTime(1_000));
+    }
+
+    #[test]
+    fn shown_time_follows_one_worker_at_once_and_several_slowly() {
+        let mut clock = LogClock::default();
+        clock.begin(WallTime(0));
+        clock.apply(&reading(100, 3_600_100, true), 100);
+        assert_eq!(clock.shift(), WallShift(3_600_000));
+        clock.apply(&reading(200, 200, false), 100);
+        assert_eq!(clock.shift(), WallShift(3_600_000 - 10));
+    }
+}

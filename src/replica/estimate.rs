@@ -1,0 +1,72 @@
+//! C: a worker's own estimate of a log's time between the log's entries.
+
+use crate::domain::LogTime;
+
+/// A reading of a monotonic clock that also runs while the machine sleeps (`CLOCK_BOOTTIME`), in
+/// microseconds since any fixed moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// Milliseconds from `earlier` until this reading; 0 where `earlier` is later.
+    #[must_use]
+    pub const fn ms_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0) / 1_000
+    }
+}
+
+/// Runs with the monotonic clock and is held within [L, L + 2 intervals] of the log time L that
+/// has been applied: a replica that the log has left behind cannot run ahead of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Estimate {
+    base: LogTime,
+    at: Mono,
+}
+
+impl Estimate {
+    /// C at `now`, given L and the interval.
+    pub(super) fn read(&mut self, now: Mono, log: LogTime, interval_ms: u64) -> LogTime {
+        let free = self.base.plus(now.ms_since(self.at));
+        let held = free.clamp(log, log.plus(2 * interval_ms));
+        if held != free {
+            *self = Self {
+                base: held,
+                at: now,
+            };
+        }
+        held
+    }
+
+    /// C goes on from `log`.
+    pub(super) fn start(&mut self, now: Mono, log: LogTime) {
+        *self = Self { base: log, at: now };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_runs_with_the_clock_and_stays_near_the_log() {
+        let mut c = Estimate::default();
+        c.start(Mono(0), LogTime(1_000));
+        let ms = |n: u64| Mono(n * 1_000);
+        assert_eq!(c.read(ms(40), LogTime(1_000), 100), LogTime(1_040));
+        assert_eq!(c.read(ms(5_000), LogTime(1_000), 100), LogTime(1_200));
+        // Held at the edge, it goes on from there, not from where it would have been.
+        assert_eq!(c.read(ms(5_010), LogTime(1_100), 100), LogTime(1_210));
+        assert_eq!(c.read(ms(5_011), LogTime(9_000), 100), LogTime(9_000));
+    }
+
+    #[test]
+    fn reading_often_loses_no_time() {
+        let mut c = Estimate::default();
+        c.start(Mono(0), LogTime(0));
+        let mut last = LogTime(0);
+        for us in (0..150_000).step_by(100) {
+            last = c.read(Mono(us), LogTime(0), 100);
+        }
+        assert_eq!(last, LogTime(149));
+    }
+}
