@@ -4,3 +4,4 @@
 pub mod domain;
 #[cfg(feature = "worker")]
 pub mod replica;
+pub mod wire;

@@ -1,12 +1,17 @@
 //! The settings of an installation. They belong to the topology: the log carries them, numbered,
 //! and they take effect at their offset.
 
+use serde::{Deserialize, Serialize};
+
 /// The version of the rules in [`crate::domain`]. A worker serves no log that was set to another
 /// one: replicas that judge differently would give different answers.
 pub const RULES_VERSION: u32 = 1;
 
 /// What the rules read. All replicas have the same at the same offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Logs carry it: what a later version adds is ignored, what an earlier one lacked has its default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Counts up with every change; the first is 1. Of two with one number the first in the log
     /// holds.

@@ -1,0 +1,194 @@
+use super::*;
+use crate::wire::AccountHeader;
+
+const ID: &str = "0192f0c1-0000-7000-8000-000000000001";
+
+fn message<'a>(routing_key: &'a str, body: &'a [u8]) -> Message<'a> {
+    Message {
+        exchange: "streamwatch",
+        routing_key,
+        body,
+        ..Message::default()
+    }
+}
+
+fn refused_entry(routing_key: &str, body: &str) -> (Code, Option<String>) {
+    let problem = entry(&message(routing_key, body.as_bytes())).unwrap_err();
+    (problem.code, problem.field.map(Into::into))
+}
+
+fn refused_init(body: &str) -> (Code, Option<String>) {
+    let problem = init(&message("acme.init", body.as_bytes())).unwrap_err();
+    (problem.code, problem.field.map(Into::into))
+}
+
+fn field(code: Code, name: &str) -> (Code, Option<String>) {
+    (code, Some(name.to_owned()))
+}
+
+#[test]
+fn a_heartbeat_reads_as_it_is_written_and_unknown_fields_are_ignored() {
+    let body = format!(
+        r#"{{"later":[[{{}}]],"account":"al\u0069ce","stream":"{ID}","metadata":{{"device":"tv"}}}}"#
+    );
+    let Ok(Entry::Heartbeat {
+        key,
+        stream,
+        metadata,
+    }) = entry(&message("acme.heartbeat", body.as_bytes()))
+    else {
+        panic!("not a heartbeat");
+    };
+    assert_eq!((key.tenant(), key.account()), ("acme", "alice"));
+    assert_eq!(stream.to_string(), ID);
+    assert_eq!(metadata.unwrap().get("device"), Some("tv"));
+}
+
+#[test]
+fn what_is_not_json_is_told_from_what_is_wrong_in_it() {
+    let beat = "acme.heartbeat";
+    let bad_json = (Code::BadJson, None);
+    for body in [
+        "",
+        "  ",
+        "nonsense",
+        "{",
+        "[]",
+        "\"x\"",
+        "{} {}",
+        "{\"account\":\"\u{1}\"}",
+    ] {
+        assert_eq!(refused_entry(beat, body), bad_json, "{body}");
+    }
+    let deep = "[".repeat(10_000);
+    assert_eq!(refused_entry(beat, &deep), bad_json);
+    let inside = format!("{{\"account\":{deep}");
+    assert!(matches!(
+        refused_entry(beat, &inside).0,
+        Code::BadJson | Code::BadField
+    ));
+    let not_utf8 = entry(&message(beat, b"{\"account\":\"\xff\"}")).unwrap_err();
+    assert_eq!(not_utf8.code, Code::BadJson);
+    assert_eq!(
+        refused_entry(beat, &" ".repeat(16 * 1024 + 1)),
+        (Code::TooLarge, None)
+    );
+}
+
+#[test]
+fn a_bad_field_is_named() {
+    let beat = "acme.heartbeat";
+    let missing = |body: &str| refused_entry(beat, body);
+    assert_eq!(missing("{}"), field(Code::MissingField, "account"));
+    assert_eq!(
+        missing(r#"{"account":"alice"}"#),
+        field(Code::MissingField, "stream")
+    );
+    assert_eq!(
+        missing(r#"{"account":7}"#),
+        field(Code::BadField, "account")
+    );
+    assert_eq!(
+        missing(r#"{"account":""}"#),
+        field(Code::BadField, "account")
+    );
+    assert_eq!(
+        missing(r#"{"account":"alice","stream":"none"}"#),
+        field(Code::BadField, "stream")
+    );
+    let many: Vec<_> = (0..1_000).map(|i| format!("\"{i}\":\"\"")).collect();
+    for metadata in [
+        "7".to_owned(),
+        r#"{"a":1}"#.to_owned(),
+        r#"{"a":"1","a":"2"}"#.to_owned(),
+        format!("{{{}}}", many.join(",")),
+    ] {
+        let body = format!(r#"{{"account":"alice","stream":"{ID}","metadata":{metadata}}}"#);
+        assert_eq!(missing(&body), field(Code::BadField, "metadata"), "{body}");
+    }
+}
+
+#[test]
+fn an_inits_limits_are_held() {
+    let with = |extra: &str| format!(r#"{{"account":"alice","stream":"{ID}",{extra}}}"#);
+    let many = |n: usize| vec![format!("\"{}\"", Uuid::new_v4()); n].join(",");
+    for (extra, name) in [
+        (r#""max_active":0"#.to_owned(), "max_active"),
+        (r#""max_active":-1"#.to_owned(), "max_active"),
+        (r#""max_active":"2""#.to_owned(), "max_active"),
+        (format!(r#""replace":["{ID}"]"#), "replace"),
+        (format!(r#""replace":[{}]"#, many(17)), "replace"),
+        (r#""group_by":[""]"#.to_owned(), "group_by"),
+        (format!(r#""group_by":[{}]"#, many(17)), "group_by"),
+    ] {
+        assert_eq!(
+            refused_init(&with(&extra)),
+            field(Code::BadField, name),
+            "{extra}"
+        );
+    }
+    let body = with(&format!(r#""replace":[{}]"#, many(16)));
+    assert!(init(&message("acme.init", body.as_bytes())).is_ok());
+}
+
+#[test]
+fn key_and_header_must_agree_with_the_body() {
+    let body = format!(r#"{{"account":"alice","stream":"{ID}"}}"#);
+    let with = |routing_key, account| {
+        entry(&Message {
+            account,
+            ..message(routing_key, body.as_bytes())
+        })
+        .map_err(|p| p.code)
+    };
+    let absent = AccountHeader::Absent;
+    assert!(with("acme.stop.alice", absent).is_ok());
+    assert!(with("acme.stop.%61lice", AccountHeader::Text(b"alice")).is_ok());
+    for (key, header) in [
+        ("acme.stop.bob", absent),
+        ("acme.stop.alice.x", absent),
+        ("acme.stop", AccountHeader::Text(b"bob")),
+        ("acme.stop", AccountHeader::NotText),
+    ] {
+        assert_eq!(with(key, header), Err(Code::AccountMismatch), "{key}");
+    }
+}
+
+#[test]
+fn only_the_default_exchange_is_believed_about_internal_entries() {
+    let tick = br#"{"writer":1,"seq":1,"entry":{"tick":{}}}"#;
+    assert_eq!(
+        refused_entry("acme.heartbeat", std::str::from_utf8(tick).unwrap()),
+        field(Code::MissingField, "account")
+    );
+    let internal = Message {
+        exchange: "",
+        ..message("streamwatch.p00.log", tick)
+    };
+    assert!(matches!(entry(&internal), Ok(Entry::Internal { .. })));
+}
+
+#[test]
+fn a_stream_without_an_id_gets_the_same_one_however_often_it_is_delivered() {
+    let ask = |account: &str, message_id, reply_to, correlation_id| {
+        let body = format!(r#"{{"account":"{account}"}}"#);
+        init(&Message {
+            message_id,
+            reply_to,
+            correlation_id,
+            ..message("acme.init", body.as_bytes())
+        })
+        .unwrap()
+    };
+    let by_message = ask("alice", Some("m"), None, None);
+    assert_eq!(by_message, ask("alice", Some("m"), Some("r"), Some("c")));
+    assert_ne!(by_message.stream, ask("bob", Some("m"), None, None).stream);
+    let by_reply = ask("alice", None, Some("r"), Some("c"));
+    assert_eq!(by_reply, ask("alice", None, Some("r"), Some("c")));
+    assert_ne!(by_reply.stream, by_message.stream);
+    assert_ne!(by_reply.stream.0, by_reply.request.0);
+    assert_ne!(
+        ask("alice", None, None, None),
+        ask("alice", None, None, None)
+    );
+}

@@ -1,0 +1,175 @@
+//! A message as the broker delivered it, and what every decoder checks first.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Code, Kind, Problem, RoutingKey};
+use crate::domain::{AccountId, AccountKey};
+
+/// Largest body, in bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// The header `account`, by which partitions are picked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccountHeader<'a> {
+    /// There is none.
+    #[default]
+    Absent,
+    /// A string; UTF-8 or not.
+    Text(&'a [u8]),
+    /// A number, a table, anything else.
+    NotText,
+}
+
+/// What the contract reads of a delivered message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Message<'a> {
+    /// The exchange it was published to; empty for the default exchange.
+    pub exchange: &'a str,
+    /// Its routing key.
+    pub routing_key: &'a str,
+    /// Its header `account`.
+    pub account: AccountHeader<'a>,
+    /// Where to send the reply.
+    pub reply_to: Option<&'a str>,
+    /// What the reply echoes.
+    pub correlation_id: Option<&'a str>,
+    /// The publisher's id of this message.
+    pub message_id: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Derived ids are version 5 UUIDs in this namespace.
+const DERIVED: Uuid = Uuid::from_u128(0x6d1f_f2c6_0a0e_4e3f_9a55_2f0b_6a6d_2e57);
+
+impl<'a> Message<'a> {
+    /// The routing key, where its kind is one of `kinds`.
+    pub(super) fn key(&self, kinds: &[Kind]) -> Result<RoutingKey<'a>, Problem> {
+        let key = RoutingKey::parse(self.routing_key)?;
+        if kinds.contains(&key.kind) {
+            Ok(key)
+        } else {
+            Err(Problem::new(
+                Code::UnknownKind,
+                "messages of this kind do not belong in this queue",
+            ))
+        }
+    }
+
+    /// Decodes the body, which must be a JSON object of at most 16 KiB.
+    pub(super) fn json<B: Deserialize<'a>>(&self) -> Result<B, Problem> {
+        if self.body.len() > MAX_BODY_BYTES {
+            return Err(Problem::new(
+                Code::TooLarge,
+                "the body is larger than 16 KiB",
+            ));
+        }
+        let first = self.body.iter().find(|b| !b.is_ascii_whitespace());
+        if first != Some(&b'{') {
+            return Err(Problem::new(
+                Code::BadJson,
+                "the body is not a JSON object in UTF-8",
+            ));
+        }
+        serde_json::from_slice(self.body).map_err(|_| diagnose::<B>(self.body))
+    }
+
+    /// The account's key, checked against the routing key and the header.
+    pub(super) fn account_key(
+        &self,
+        key: &RoutingKey,
+        account: Option<&Text>,
+    ) -> Result<AccountKey, Problem> {
+        let Some(Text(account)) = account else {
+            return Err(missing("account"));
+        };
+        let id = AccountId::new(account)
+            .map_err(|e| Problem::field(Code::BadField, "account", e.to_string()))?;
+        if key.account.as_ref().is_some_and(|named| named != account) {
+            return Err(Problem::field(
+                Code::AccountMismatch,
+                "account",
+                "the routing key names another account than the body",
+            ));
+        }
+        let agrees = match self.account {
+            AccountHeader::Absent => true,
+            AccountHeader::Text(text) => text == account.as_bytes(),
+            AccountHeader::NotText => false,
+        };
+        if !agrees {
+            return Err(Problem::field(
+                Code::AccountMismatch,
+                "account",
+                "the header account must be a string equal to the body's account",
+            ));
+        }
+        Ok(AccountKey::new(&key.tenant, &id))
+    }
+
+    /// An id that is the same for every delivery of this request: from its `message_id`, else from
+    /// `reply_to` and `correlation_id`. `None` where it has neither.
+    pub(super) fn derived_id(&self, purpose: &str, key: &AccountKey) -> Option<Uuid> {
+        let source = match (self.message_id, self.reply_to, self.correlation_id) {
+            (Some(id), _, _) => format!("{purpose}\0{}\0m\0{id}", key.as_str()),
+            (None, Some(reply_to), Some(id)) => {
+                format!("{purpose}\0{}\0r\0{reply_to}\0{id}", key.as_str())
+            }
+            _ => return None,
+        };
+        Some(Uuid::new_v5(&DERIVED, source.as_bytes()))
+    }
+}
+
+/// A string that is borrowed from the body where it has no escapes.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+pub(super) fn missing(field: &'static str) -> Problem {
+    Problem::field(
+        Code::MissingField,
+        field,
+        format!("the field {field} is missing"),
+    )
+}
+
+/// Finds out what is wrong with a body: slower than decoding, so done only for bad ones.
+fn diagnose<'a, B: Deserialize<'a>>(body: &'a [u8]) -> Problem {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let Err(error) = serde_path_to_error::deserialize::<_, B>(&mut json) else {
+        return Problem::new(
+            Code::BadJson,
+            "there is something after the body's JSON object",
+        );
+    };
+    let path = error.path().to_string();
+    let field = path.split(['.', '[']).next().unwrap_or_default();
+    let reason = error.inner();
+    if reason.classify() != serde_json::error::Category::Data || field.is_empty() {
+        return Problem::new(
+            Code::BadJson,
+            format!(
+                "the body is not a JSON object in UTF-8 (line {}, column {})",
+                reason.line(),
+                reason.column()
+            ),
+        );
+    }
+    Problem::field(Code::BadField, field.to_owned(), expected(reason))
+}
+
+/// serde's messages may quote values: only what was expected is passed on.
+fn expected(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once("expected ") {
+        Some((_, wanted)) => {
+            let wanted = wanted.split(" at line ").next().unwrap_or(wanted);
+            format!("expected {wanted}")
+        }
+        None => "the value is not acceptable".to_owned(),
+    }
+}

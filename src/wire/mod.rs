@@ -1,0 +1,23 @@
+//! The contract: JSON and headers to and from the domain, with every limit and error code.
+//!
+//! Decoders take a [`Message`] and give a checked value or a [`Problem`]; they never quote what
+//! they refuse.
+
+mod decode;
+mod internal;
+mod message;
+mod problem;
+mod reply;
+mod request;
+mod routing_key;
+
+pub use decode::{entry, init, status};
+pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
+pub use message::{AccountHeader, MAX_BODY_BYTES, Message};
+pub use problem::{Code, Problem};
+pub use reply::{
+    APP_ID, BadReply, CONTRACT, CountsBy, Encoded, Reply, answer, decode as decode_reply, error,
+    refused_reason, show, state_word, stopped, stopped_reason,
+};
+pub use request::{heartbeat, init as init_body, status as status_body, stop};
+pub use routing_key::{Kind, RoutingKey};

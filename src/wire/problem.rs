@@ -1,0 +1,150 @@
+//! What can be wrong with a message, and how the sender is told.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Serialize};
+
+/// The stable codes of the contract's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Code {
+    /// The body is not a JSON object in UTF-8.
+    BadJson,
+    /// The body is larger than 16 KiB.
+    TooLarge,
+    /// A field has a wrong type or is out of its limits.
+    BadField,
+    /// A field that must be there is not.
+    MissingField,
+    /// The routing key names no kind of the contract.
+    UnknownKind,
+    /// The routing key's tenant is not `[A-Za-z0-9_-]{1,64}`.
+    BadTenant,
+    /// The account in the routing key or in the header `account` is not the body's.
+    AccountMismatch,
+    /// The request was older than it may be when it was decided; nothing happened.
+    Late,
+    /// The outcome is unknown: retry with the same stream id.
+    Unavailable,
+    /// A code of a later version of the contract.
+    #[serde(other)]
+    Other,
+}
+
+impl Code {
+    /// The code as it stands in replies, in metrics and in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadJson => "bad_json",
+            Self::TooLarge => "too_large",
+            Self::BadField => "bad_field",
+            Self::MissingField => "missing_field",
+            Self::UnknownKind => "unknown_kind",
+            Self::BadTenant => "bad_tenant",
+            Self::AccountMismatch => "account_mismatch",
+            Self::Late => "late",
+            Self::Unavailable => "unavailable",
+            Self::Other => "other",
+        }
+    }
+
+    /// Repeating the same message may help.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self, Self::Late | Self::Unavailable)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A message that was not accepted. It never quotes the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Problem {
+    /// What kind of problem.
+    pub code: Code,
+    /// The same in words, with what would be right.
+    pub message: Cow<'static, str>,
+    /// The field it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub field: Option<Cow<'static, str>>,
+    /// Repeating the same message may help.
+    pub retryable: bool,
+    /// How long to wait before that, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Problem {
+    /// A problem with a message as a whole.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+            retryable: code.is_retryable(),
+            retry_after_ms: code.is_retryable().then_some(1_000),
+        }
+    }
+
+    /// A problem with one field.
+    pub fn field(
+        code: Code,
+        field: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            field: Some(field.into()),
+            ..Self::new(code, message)
+        }
+    }
+
+    /// The request was decided too late.
+    #[must_use]
+    pub fn late() -> Self {
+        Self::new(
+            Code::Late,
+            "the request was too old when it was decided; nothing was opened, ask again",
+        )
+    }
+
+    /// Nobody knows what became of the request.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "the outcome is not known; repeat the request with the same stream id",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_read_the_same_in_json_and_in_text() {
+        for code in [
+            Code::BadJson,
+            Code::TooLarge,
+            Code::BadField,
+            Code::MissingField,
+            Code::UnknownKind,
+            Code::BadTenant,
+            Code::AccountMismatch,
+            Code::Late,
+            Code::Unavailable,
+        ] {
+            let json = serde_json::to_string(&code).unwrap();
+            assert_eq!(json, format!("\"{code}\""));
+        }
+        let later: Code = serde_json::from_str("\"too_early\"").unwrap();
+        assert_eq!(later, Code::Other);
+    }
+}

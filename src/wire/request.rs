@@ -1,0 +1,85 @@
+//! Requests and events as a client writes them.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::{Consistency, Metadata, StreamId};
+
+fn object(account: &str) -> Map<String, Value> {
+    Map::from_iter([("account".to_owned(), account.into())])
+}
+
+fn pairs(metadata: &Metadata) -> Value {
+    Value::from_iter(metadata.pairs())
+}
+
+fn bytes(object: Map<String, Value>) -> Vec<u8> {
+    Value::Object(object).to_string().into_bytes()
+}
+
+/// The body of an `init`.
+#[must_use]
+pub fn init(
+    account: &str,
+    stream: StreamId,
+    metadata: &Metadata,
+    max_active: Option<u32>,
+    replace: &[StreamId],
+    group_by: &[String],
+) -> Vec<u8> {
+    let mut body = object(account);
+    body.insert("stream".into(), json!(stream.0));
+    if !metadata.is_empty() {
+        body.insert("metadata".into(), pairs(metadata));
+    }
+    if let Some(max) = max_active {
+        body.insert("max_active".into(), max.into());
+    }
+    if !replace.is_empty() {
+        body.insert(
+            "replace".into(),
+            replace.iter().map(|s| json!(s.0)).collect(),
+        );
+    }
+    if !group_by.is_empty() {
+        body.insert("group_by".into(), json!(group_by));
+    }
+    bytes(body)
+}
+
+/// The body of a `heartbeat`.
+#[must_use]
+pub fn heartbeat(account: &str, stream: StreamId, metadata: Option<&Metadata>) -> Vec<u8> {
+    let mut body = object(account);
+    body.insert("stream".into(), json!(stream.0));
+    if let Some(metadata) = metadata {
+        body.insert("metadata".into(), pairs(metadata));
+    }
+    bytes(body)
+}
+
+/// The body of a `stop`.
+#[must_use]
+pub fn stop(account: &str, stream: StreamId) -> Vec<u8> {
+    heartbeat(account, stream, None)
+}
+
+/// The body of a `status`.
+#[must_use]
+pub fn status(
+    account: &str,
+    stream: Option<StreamId>,
+    group_by: &[String],
+    consistency: Consistency,
+) -> Vec<u8> {
+    let mut body = object(account);
+    if let Some(stream) = stream {
+        body.insert("stream".into(), json!(stream.0));
+    }
+    if !group_by.is_empty() {
+        body.insert("group_by".into(), json!(group_by));
+    }
+    if consistency == Consistency::Strong {
+        body.insert("consistency".into(), "strong".into());
+    }
+    bytes(body)
+}

@@ -1,0 +1,156 @@
+//! Routing keys: `<tenant>.<kind>`, or `<tenant>.<kind>.<account, percent-encoded>`.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{Code, Problem};
+use crate::domain::{AccountId, Tenant};
+
+/// RFC 3986's unreserved characters but the dot, which would begin another word of the key.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A request to open a stream.
+    Init,
+    /// A sign of life.
+    Heartbeat,
+    /// The end of a stream.
+    Stop,
+    /// A question about an account.
+    Status,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Init, Self::Heartbeat, Self::Stop, Self::Status];
+
+    /// The word in the routing key.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Heartbeat => "heartbeat",
+            Self::Stop => "stop",
+            Self::Status => "status",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Problem;
+
+    fn from_str(word: &str) -> Result<Self, Problem> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| {
+                Problem::new(
+                    Code::UnknownKind,
+                    "the routing key must be TENANT.init, TENANT.heartbeat, TENANT.stop or \
+                     TENANT.status",
+                )
+            })
+    }
+}
+
+/// A routing key, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutingKey<'a> {
+    /// Who owns the account.
+    pub tenant: Tenant,
+    /// What the message is.
+    pub kind: Kind,
+    /// The account, where the key names one.
+    pub account: Option<Cow<'a, str>>,
+}
+
+impl<'a> RoutingKey<'a> {
+    /// Takes a key apart.
+    ///
+    /// # Errors
+    /// `unknown_kind`, `bad_tenant`, or `account_mismatch` where the account is not the
+    /// percent-encoding of UTF-8.
+    pub fn parse(key: &'a str) -> Result<Self, Problem> {
+        let mut words = key.splitn(3, '.');
+        let tenant = words.next().unwrap_or_default();
+        let kind = words.next().unwrap_or_default().parse()?;
+        let tenant =
+            Tenant::new(tenant).map_err(|e| Problem::new(Code::BadTenant, e.to_string()))?;
+        let account = match words.next() {
+            None => None,
+            Some(encoded) => Some(percent_decode_str(encoded).decode_utf8().map_err(|_| {
+                Problem::new(
+                    Code::AccountMismatch,
+                    "the account in the routing key is not percent-encoded UTF-8",
+                )
+            })?),
+        };
+        Ok(Self {
+            tenant,
+            kind,
+            account,
+        })
+    }
+
+    /// The key of a message of `kind` from or about any account of `tenant`.
+    #[must_use]
+    pub fn of_tenant(tenant: &Tenant, kind: Kind) -> String {
+        format!("{tenant}.{kind}")
+    }
+
+    /// The key that also names the account, for permissions that speak of one viewer. AMQP allows
+    /// 255 bytes: `None` where the encoded account does not fit.
+    #[must_use]
+    pub fn of_account(tenant: &Tenant, kind: Kind, account: &AccountId) -> Option<String> {
+        let account = utf8_percent_encode(account.as_str(), KEPT);
+        let key = format!("{tenant}.{kind}.{account}");
+        (key.len() <= 255).then_some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_tenant_and_kind_and_perhaps_the_account() {
+        let key = RoutingKey::parse("acme.init").unwrap();
+        assert_eq!((key.tenant.as_str(), key.kind), ("acme", Kind::Init));
+        assert_eq!(key.account, None);
+        let key = RoutingKey::parse("acme.heartbeat.al%C3%AF.ce%2e").unwrap();
+        assert_eq!(key.account.as_deref(), Some("alï.ce."));
+    }
+
+    #[test]
+    fn a_bad_key_says_what_is_wrong() {
+        let code = |key| RoutingKey::parse(key).unwrap_err().code;
+        assert_eq!(code("acme"), Code::UnknownKind);
+        assert_eq!(code("acme.play"), Code::UnknownKind);
+        assert_eq!(code("a cme.init"), Code::BadTenant);
+        assert_eq!(code(".init"), Code::BadTenant);
+        assert_eq!(code("acme.init.%ff"), Code::AccountMismatch);
+    }
+
+    #[test]
+    fn an_account_survives_its_encoding() {
+        let tenant = Tenant::new("acme").unwrap();
+        for account in ["alice", "a.b#c*d", "é/ü", "100%"] {
+            let id = AccountId::new(account).unwrap();
+            let key = RoutingKey::of_account(&tenant, Kind::Stop, &id).unwrap();
+            assert_eq!(key.matches('.').count(), 2, "{key}");
+            let parsed = RoutingKey::parse(&key).unwrap();
+            assert_eq!(parsed.account.as_deref(), Some(account));
+        }
+        let long = AccountId::new(&"é".repeat(64)).unwrap();
+        assert_eq!(RoutingKey::of_account(&tenant, Kind::Stop, &long), None);
+    }
+}
