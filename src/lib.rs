@@ -1,6 +1,8 @@
 //! Concurrency monitoring for video services, on RabbitMQ.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "client")]
+pub mod broker;
 pub mod domain;
 #[cfg(feature = "worker")]
 pub mod replica;

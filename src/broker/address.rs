@@ -1,0 +1,112 @@
+//! Where RabbitMQ is: one URL, or several separated by commas.
+
+use std::{fmt, str::FromStr};
+
+use lapin::uri::{AMQPScheme, AMQPUri};
+
+/// AMQP heartbeats, in seconds, where the URL does not say: a dead peer is noticed in twice that.
+const HEARTBEAT_S: u16 = 10;
+
+/// Why a list of addresses was not accepted. It never quotes the list: that has passwords in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Nothing was given.
+    #[error(
+        "give at least one address, such as amqp://user:password@host:5672/%2f (a virtual host's \
+         slash is %2f)"
+    )]
+    Empty,
+    /// One is not a URL of the schemes `amqp` or `amqps`.
+    #[error(
+        "address {0} of the list is not an amqp:// or amqps:// URL; a password's special \
+         characters, commas among them, must be percent-encoded"
+    )]
+    Invalid(usize),
+}
+
+/// The nodes of a RabbitMQ cluster, tried in turn.
+#[derive(Clone)]
+pub struct Addresses(Vec<AMQPUri>);
+
+impl Addresses {
+    /// How many there are; at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The one whose turn it is at try `n`, and how to call it without its password.
+    pub(super) fn at(&self, n: usize) -> (AMQPUri, String) {
+        let uri = &self.0[n % self.0.len()];
+        (uri.clone(), shown(uri))
+    }
+}
+
+impl FromStr for Addresses {
+    type Err = AddressError;
+
+    fn from_str(list: &str) -> Result<Self, AddressError> {
+        let urls = list.split(',').map(str::trim).filter(|url| !url.is_empty());
+        let uris = urls.enumerate().map(|(i, url)| {
+            let mut uri: AMQPUri = url.parse().map_err(|_| AddressError::Invalid(i + 1))?;
+            uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+            Ok(uri)
+        });
+        let uris: Vec<_> = uris.collect::<Result<_, _>>()?;
+        if uris.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        Ok(Self(uris))
+    }
+}
+
+fn shown(uri: &AMQPUri) -> String {
+    let scheme = match uri.scheme {
+        AMQPScheme::AMQP => "amqp",
+        AMQPScheme::AMQPS => "amqps",
+    };
+    let at = &uri.authority;
+    let user = &at.userinfo.username;
+    format!("{scheme}://{user}@{}:{}/{}", at.host, at.port, uri.vhost)
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<_> = self.0.iter().map(shown).collect();
+        f.write_str(&shown.join(", "))
+    }
+}
+
+impl fmt::Debug for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Addresses({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_addresses_are_tried_in_turn_and_none_shows_its_password() {
+        let list: Addresses = "amqp://u:s3cret@a:1/%2f, amqps://u:s3cret@b/x"
+            .parse()
+            .unwrap();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list.to_string(), "amqp://u@a:1//, amqps://u@b:5671/x");
+        assert_eq!(list.at(3).1, "amqps://u@b:5671/x");
+        assert!(!format!("{list:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_mistake_is_reported_without_quoting_the_address() {
+        let error = |list: &str| list.parse::<Addresses>().unwrap_err();
+        assert_eq!(error(" , "), AddressError::Empty);
+        assert_eq!(
+            error("amqp://a,http://u:s3cret@b"),
+            AddressError::Invalid(2)
+        );
+        assert!(!error("s3cret").to_string().contains("s3cret"));
+    }
+}

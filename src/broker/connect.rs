@@ -1,0 +1,90 @@
+//! Connections: opened within a bound, named, closed in order.
+
+use std::time::Duration;
+
+use lapin::{Channel, Connection, ConnectionProperties, types::LongString};
+
+use super::{Addresses, BrokerError};
+
+/// How long connecting, or opening a channel, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One connection to RabbitMQ.
+pub struct Link {
+    connection: Connection,
+    address: String,
+}
+
+impl Link {
+    /// Connects to the address whose turn it is at try `n`. RabbitMQ shows `name` in its lists.
+    ///
+    /// # Errors
+    /// Where no connection comes about within 5 s.
+    pub async fn open(addresses: &Addresses, n: usize, name: &str) -> Result<Self, BrokerError> {
+        let (uri, address) = addresses.at(n);
+        let properties =
+            ConnectionProperties::default().with_connection_name(LongString::from(name));
+        let unreachable = |reason: String| BrokerError::Unreachable {
+            address: address.clone(),
+            reason,
+        };
+        let connection = tokio::time::timeout(PATIENCE, Connection::connect_uri(uri, properties))
+            .await
+            .map_err(|_| unreachable(format!("no answer within {PATIENCE:?}")))?
+            .map_err(|error| match BrokerError::from(error) {
+                refused @ BrokerError::AccessRefused(_) => refused,
+                // RabbitMQ closes the socket on a wrong password if the client cannot be told.
+                other => unreachable(reason(&other)),
+            })?;
+        Ok(Self {
+            connection,
+            address,
+        })
+    }
+
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// Where the connection is gone, or no channel comes about within 5 s.
+    pub async fn channel(&self) -> Result<Channel, BrokerError> {
+        within("opening a channel", self.connection.create_channel()).await
+    }
+
+    /// Which node this is, without the password.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// RabbitMQ takes no messages on this connection: an alarm for memory or disk is raised.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Closes in order: what was written before is delivered. Bounded; errors no longer matter.
+    pub async fn close(&self) {
+        let _ = tokio::time::timeout(PATIENCE, self.connection.close(200, "OK".into())).await;
+    }
+}
+
+fn reason(error: &BrokerError) -> String {
+    match error {
+        BrokerError::Lost(reason) => reason.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Bounds an answer of RabbitMQ's.
+pub(super) async fn within<T>(
+    doing: &'static str,
+    answer: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(BrokerError::Timeout {
+            doing,
+            waited: PATIENCE,
+        }),
+    }
+}

@@ -1,0 +1,78 @@
+//! A delivered message as the contract sees it.
+
+use lapin::{
+    message::Delivery,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use super::Names;
+use crate::wire::{AccountHeader, Message};
+
+fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
+    delivery
+        .properties
+        .headers()
+        .as_ref()
+        .map(FieldTable::inner)?
+        .get(name)
+}
+
+/// What the contract reads of `delivery`.
+#[must_use]
+pub(super) fn message(delivery: &Delivery) -> Message<'_> {
+    let account = match header(delivery, "account") {
+        None => AccountHeader::Absent,
+        Some(AMQPValue::LongString(text)) => AccountHeader::Text(text.as_bytes()),
+        Some(_) => AccountHeader::NotText,
+    };
+    let properties = &delivery.properties;
+    Message {
+        exchange: delivery.exchange.as_str(),
+        routing_key: delivery.routing_key.as_str(),
+        account,
+        reply_to: properties.reply_to().as_ref().map(ShortString::as_str),
+        correlation_id: properties
+            .correlation_id()
+            .as_ref()
+            .map(ShortString::as_str),
+        message_id: properties.message_id().as_ref().map(ShortString::as_str),
+        body: &delivery.data,
+    }
+}
+
+/// The place of an entry in its log.
+pub(super) fn offset(delivery: &Delivery) -> Option<u64> {
+    match header(delivery, "x-stream-offset")? {
+        AMQPValue::LongLongInt(offset) => u64::try_from(*offset).ok(),
+        _ => None,
+    }
+}
+
+/// Where a reply goes, and what it echoes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    pub(super) queue: ShortString,
+    pub(super) correlation_id: Option<ShortString>,
+}
+
+/// Why a message cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoReply {
+    /// It asks for no reply.
+    NotAsked,
+    /// Its `reply_to` names a queue of ours: a reply there would be taken for an entry or request.
+    OurQueue,
+}
+
+/// Where to answer `delivery`.
+pub(super) fn reply_to(delivery: &Delivery) -> Result<ReplyTo, NoReply> {
+    match delivery.properties.reply_to() {
+        None => Err(NoReply::NotAsked),
+        Some(queue) if queue.as_str().is_empty() => Err(NoReply::NotAsked),
+        Some(queue) if Names::is_ours(queue.as_str()) => Err(NoReply::OurQueue),
+        Some(queue) => Ok(ReplyTo {
+            queue: queue.clone(),
+            correlation_id: delivery.properties.correlation_id().clone(),
+        }),
+    }
+}

@@ -1,0 +1,66 @@
+//! What can go wrong with the broker, in words that say what to do.
+
+use std::time::Duration;
+
+use lapin::ErrorKind;
+
+/// A failure of RabbitMQ, of the way there, or of what we asked of it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// No connection came about.
+    #[error("cannot connect to RabbitMQ at {address}: {reason}")]
+    Unreachable {
+        /// Where, without the password.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// RabbitMQ refuses the user, the virtual host, or the operation.
+    #[error("RabbitMQ refuses access ({0}): check the user, its password and its permissions")]
+    AccessRefused(String),
+    /// An exchange or a queue is not there.
+    #[error("not found ({0}): declare it with `streamwatch topology declare`")]
+    NotFound(String),
+    /// Another connection owns the queue.
+    #[error("owned by another connection ({0})")]
+    Locked(String),
+    /// An exchange or a queue is there with other properties, or has no replica on this node.
+    #[error("precondition failed ({0})")]
+    Precondition(String),
+    /// The connection or the channel is gone.
+    #[error("the connection to RabbitMQ is lost: {0}")]
+    Lost(String),
+    /// A consumer was cancelled: its queue was deleted, or its node went away.
+    #[error("the consumer of {0} was cancelled")]
+    Cancelled(String),
+    /// RabbitMQ did not answer in time.
+    #[error("RabbitMQ did not answer within {waited:?} ({doing})")]
+    Timeout {
+        /// What was being done.
+        doing: &'static str,
+        /// For how long it was waited.
+        waited: Duration,
+    },
+    /// RabbitMQ sent something that cannot be read.
+    #[error("cannot read what RabbitMQ sent: {0}")]
+    Unreadable(String),
+}
+
+impl From<lapin::Error> for BrokerError {
+    fn from(error: lapin::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ProtocolError(amqp) => {
+                let text = amqp.get_message().to_string();
+                match amqp.get_id() {
+                    403 | 530 => Self::AccessRefused(text),
+                    404 => Self::NotFound(text),
+                    405 => Self::Locked(text),
+                    406 => Self::Precondition(text),
+                    _ => Self::Lost(text),
+                }
+            }
+            ErrorKind::ParsingError(e) => Self::Unreadable(e.to_string()),
+            _ => Self::Lost(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! RabbitMQ: the only folder that names lapin.
+//!
+//! Connections ([`Link`]), what is declared on them ([`topology`]), and the few things the rest of
+//! the program does with them: follow a log, append to it, take requests, reply, hold a lease, ask.
+
+mod address;
+mod append;
+mod connect;
+mod delivery;
+mod error;
+mod lease;
+mod log;
+mod names;
+mod requests;
+pub mod topology;
+
+pub use address::{AddressError, Addresses};
+pub use append::{Appended, Appender};
+pub use connect::Link;
+pub use delivery::{NoReply, ReplyTo};
+pub use error::BrokerError;
+pub use lease::Lease;
+pub use log::{From as LogFrom, LogDelivery, LogFollower};
+pub use names::{MAX_NAMESPACE_BYTES, Names, NamespaceError};
+pub use requests::{RequestDelivery, RequestQueue, Responder};

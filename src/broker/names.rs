@@ -1,0 +1,103 @@
+//! What exchanges and queues are called.
+
+/// Longest namespace, in bytes: the longest name of ours must fit into AMQP's 255.
+pub const MAX_NAMESPACE_BYTES: usize = 64;
+
+/// A namespace that is not `[A-Za-z0-9_.-]{0,64}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a namespace is at most {MAX_NAMESPACE_BYTES} characters of A-Z a-z 0-9 _ . -")]
+pub struct NamespaceError;
+
+/// The names of one installation's exchanges and queues, all prefixed by its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    exchange: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            exchange: "streamwatch".to_owned(),
+        }
+    }
+}
+
+impl Names {
+    /// The names under a namespace, such as `staging-`; empty for none.
+    ///
+    /// # Errors
+    /// Where the namespace is not `[A-Za-z0-9_.-]{0,64}`.
+    pub fn new(namespace: &str) -> Result<Self, NamespaceError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        if namespace.len() > MAX_NAMESPACE_BYTES || !namespace.bytes().all(allowed) {
+            return Err(NamespaceError);
+        }
+        Ok(Self {
+            exchange: format!("{namespace}streamwatch"),
+        })
+    }
+
+    /// The topic exchange that players and backends publish to.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        &self.exchange
+    }
+
+    /// The topic exchange of one partition.
+    #[must_use]
+    pub fn partition(&self, partition: u16) -> String {
+        format!("{}.p{partition:02}", self.exchange)
+    }
+
+    /// The log of one partition (RabbitMQ: stream).
+    #[must_use]
+    pub fn log(&self, partition: u16) -> String {
+        format!("{}.log", self.partition(partition))
+    }
+
+    /// The queue of one partition's requests to open.
+    #[must_use]
+    pub fn init(&self, partition: u16) -> String {
+        format!("{}.init", self.partition(partition))
+    }
+
+    /// The queue of one partition's questions.
+    #[must_use]
+    pub fn status(&self, partition: u16) -> String {
+        format!("{}.status", self.partition(partition))
+    }
+
+    /// The exclusive queue whose owner holds one partition's lease.
+    #[must_use]
+    pub fn lease(&self, partition: u16) -> String {
+        format!("{}.lease", self.partition(partition))
+    }
+
+    /// Exchange and queue of messages of a kind that nobody knows.
+    #[must_use]
+    pub fn unrouted(&self) -> String {
+        format!("{}.unrouted", self.exchange)
+    }
+
+    /// Does `queue` belong to an installation, this one or another? No reply is sent there: through
+    /// the default exchange it would be taken for an entry.
+    #[must_use]
+    pub fn is_ours(queue: &str) -> bool {
+        queue.contains("streamwatch.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_the_namespace_and_the_partition() {
+        let names = Names::new("staging-").unwrap();
+        assert_eq!(names.exchange(), "staging-streamwatch");
+        assert_eq!(names.log(3), "staging-streamwatch.p03.log");
+        assert!(Names::is_ours(&names.init(0)) && Names::is_ours(&names.unrouted()));
+        assert!(!Names::is_ours("amq.rabbitmq.reply-to.g1h"));
+        assert!(Names::new("a b").is_err() && Names::new(&"x".repeat(65)).is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! Requests taken from a queue, and the replies to them.
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    BasicProperties, Channel, Consumer,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
+        BasicPublishOptions, BasicQosOptions,
+    },
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use super::{
+    BrokerError, Link, NoReply, ReplyTo,
+    connect::within,
+    delivery::{message, reply_to},
+};
+use crate::wire::{APP_ID, CONTRACT, Encoded, Message};
+
+/// How long a reply waits in an ordinary reply queue, in milliseconds. A direct one does not wait.
+const REPLY_TTL_MS: &str = "10000";
+
+/// A request as it was delivered.
+#[derive(Debug)]
+pub struct RequestDelivery(Delivery);
+
+impl RequestDelivery {
+    /// What the contract reads of it.
+    #[must_use]
+    pub fn message(&self) -> Message<'_> {
+        message(&self.0)
+    }
+
+    /// Where to answer it.
+    ///
+    /// # Errors
+    /// Where it cannot be answered.
+    pub fn reply_to(&self) -> Result<ReplyTo, NoReply> {
+        reply_to(&self.0)
+    }
+
+    /// How to acknowledge or release it.
+    #[must_use]
+    pub const fn tag(&self) -> u64 {
+        self.0.delivery_tag
+    }
+}
+
+/// A queue of requests, consumed while its worker can answer them.
+pub struct RequestQueue {
+    channel: Channel,
+    queue: String,
+    consumer: Option<Consumer>,
+}
+
+impl RequestQueue {
+    /// A queue that is not consumed yet, with at most `prefetch` requests under way to us.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn new(link: &Link, queue: String, prefetch: u16) -> Result<Self, BrokerError> {
+        let channel = link.channel().await?;
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        within("setting the prefetch", qos).await?;
+        Ok(Self {
+            channel,
+            queue,
+            consumer: None,
+        })
+    }
+
+    /// Consumes the queue from here on.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such queue.
+    pub async fn start(&mut self) -> Result<(), BrokerError> {
+        if self.consumer.is_none() {
+            let consume = self.channel.basic_consume(
+                self.queue.as_str().into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            );
+            self.consumer = Some(within("consuming requests", consume).await?);
+        }
+        Ok(())
+    }
+
+    /// Consumes the queue no more, and returns what was under way to us.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn stop(&mut self) -> Result<Vec<RequestDelivery>, BrokerError> {
+        let mut under_way = Vec::new();
+        if let Some(mut consumer) = self.consumer.take() {
+            let cancel = self
+                .channel
+                .basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            within("cancelling a consumer", cancel).await?;
+            while let Some(Some(delivery)) = consumer.next().now_or_never() {
+                under_way.push(RequestDelivery(delivery?));
+            }
+        }
+        Ok(under_way)
+    }
+
+    /// The next request. Pending for ever while the queue is not consumed. Dropping the future
+    /// loses none.
+    ///
+    /// # Errors
+    /// Where the connection is lost or the queue deleted.
+    pub async fn next(&mut self) -> Result<RequestDelivery, BrokerError> {
+        let Some(consumer) = &mut self.consumer else {
+            return std::future::pending().await;
+        };
+        match consumer.next().await {
+            Some(delivery) => Ok(RequestDelivery(delivery?)),
+            None => Err(BrokerError::Cancelled(self.queue.clone())),
+        }
+    }
+
+    /// The request is done with.
+    pub fn ack(&self, tag: u64) {
+        // The first poll hands it to the connection; if that is lost, the request comes again.
+        let options = BasicAckOptions::default();
+        let _ = self.channel.basic_ack(tag, options).now_or_never();
+    }
+
+    /// Puts the request back, for another worker or a better moment.
+    pub fn release(&self, tag: u64) {
+        let options = BasicNackOptions {
+            requeue: true,
+            multiple: false,
+        };
+        let _ = self.channel.basic_nack(tag, options).now_or_never();
+    }
+}
+
+/// Sends replies.
+pub struct Responder {
+    channel: Channel,
+}
+
+impl Responder {
+    /// A responder on a connection for publishing.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn new(link: &Link) -> Result<Self, BrokerError> {
+        Ok(Self {
+            channel: link.channel().await?,
+        })
+    }
+
+    /// Hands a reply to the connection. Does not wait; a reply whose queue is gone is dropped by
+    /// the broker.
+    pub fn reply(&self, to: &ReplyTo, reply: &Encoded) {
+        let mut headers = FieldTable::default();
+        headers.insert("contract".into(), AMQPValue::LongInt(CONTRACT));
+        let mut properties = BasicProperties::default()
+            .with_type(reply.kind.into())
+            .with_app_id(APP_ID.into())
+            .with_content_type("application/json".into())
+            .with_headers(headers);
+        if let Some(id) = &to.correlation_id {
+            properties = properties.with_correlation_id(id.clone());
+        }
+        if !is_direct(&to.queue) {
+            properties = properties.with_expiration(REPLY_TTL_MS.into());
+        }
+        let options = BasicPublishOptions::default();
+        let _ = self
+            .channel
+            .basic_publish(
+                "".into(),
+                to.queue.clone(),
+                options,
+                &reply.body,
+                properties,
+            )
+            .now_or_never();
+    }
+}
+
+fn is_direct(queue: &ShortString) -> bool {
+    queue.as_str().starts_with("amq.rabbitmq.reply-to.")
+}
