@@ -5,5 +5,9 @@
 pub mod broker;
 pub mod domain;
 #[cfg(feature = "worker")]
+pub mod ops;
+#[cfg(feature = "worker")]
 pub mod replica;
 pub mod wire;
+#[cfg(feature = "worker")]
+pub mod worker;

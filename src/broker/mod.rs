@@ -12,6 +12,7 @@ mod lease;
 mod log;
 mod names;
 mod requests;
+pub mod settings;
 pub mod topology;
 
 pub use address::{AddressError, Addresses};

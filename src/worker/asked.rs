@@ -1,0 +1,90 @@
+//! Requests on their way from a queue through the replica to their reply.
+
+use crate::{
+    broker::{NoReply, ReplyTo, RequestDelivery, RequestQueue, Responder},
+    domain::Answer,
+    wire::{self, Problem},
+};
+
+/// Which queue a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Init,
+    Status,
+    Unrouted,
+}
+
+impl Source {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Status => "status",
+            Self::Unrouted => "unrouted",
+        }
+    }
+}
+
+/// What is kept of a request while the replica has it: how to reply and how to acknowledge.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) source: Source,
+    tag: u64,
+    reply_to: Option<ReplyTo>,
+}
+
+impl Asked {
+    /// `Err` where the request asks for its reply in a queue of ours.
+    pub(super) fn new(source: Source, delivery: &RequestDelivery) -> (Self, bool) {
+        let (reply_to, acceptable) = match delivery.reply_to() {
+            Ok(to) => (Some(to), true),
+            Err(NoReply::NotAsked) => (None, true),
+            Err(NoReply::OurQueue) => (None, false),
+        };
+        let asked = Self {
+            source,
+            tag: delivery.tag(),
+            reply_to,
+        };
+        (asked, acceptable)
+    }
+}
+
+/// The request queues and the way back.
+pub(super) struct Desk {
+    pub(super) inits: RequestQueue,
+    pub(super) statuses: RequestQueue,
+    pub(super) unrouted: RequestQueue,
+    pub(super) responder: Responder,
+}
+
+impl Desk {
+    const fn queue(&self, source: Source) -> &RequestQueue {
+        match source {
+            Source::Init => &self.inits,
+            Source::Status => &self.statuses,
+            Source::Unrouted => &self.unrouted,
+        }
+    }
+
+    pub(super) fn answer(&self, asked: &Asked, answer: &Answer, group_by: &[String]) {
+        if let Some(to) = &asked.reply_to {
+            self.responder.reply(to, &wire::answer(answer, group_by));
+        }
+        self.done(asked);
+    }
+
+    pub(super) fn refuse(&self, asked: &Asked, problem: &Problem) {
+        if let Some(to) = &asked.reply_to {
+            self.responder.reply(to, &wire::error(problem));
+        }
+        self.done(asked);
+    }
+
+    pub(super) fn done(&self, asked: &Asked) {
+        self.queue(asked.source).ack(asked.tag);
+    }
+
+    pub(super) fn release(&self, asked: &Asked) {
+        self.queue(asked.source).release(asked.tag);
+    }
+}

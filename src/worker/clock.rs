@@ -1,0 +1,29 @@
+//! The machine's clocks: the only place of the worker where time comes in.
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    domain::WallTime,
+    replica::{Mono, Now},
+};
+
+/// A monotonic clock that runs while the machine sleeps, where there is one.
+#[cfg(target_os = "linux")]
+const CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
+/// Reads both clocks.
+pub(super) fn now() -> Now {
+    let mono = clock_gettime(CLOCK);
+    let (s, ns) = (mono.tv_sec.unsigned_abs(), mono.tv_nsec.unsigned_abs());
+    Now {
+        mono: Mono(s * 1_000_000 + ns / 1_000),
+        wall: wall(),
+    }
+}
+
+/// Reads the wall clock.
+pub(super) fn wall() -> WallTime {
+    WallTime(jiff::Timestamp::now().as_millisecond())
+}

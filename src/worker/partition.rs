@@ -1,0 +1,109 @@
+//! One partition's task: sessions with the broker, one after another, until shutdown.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::watch;
+
+use super::{
+    Config,
+    asked::Asked,
+    clock, needs_operator,
+    session::{End, Session},
+};
+use crate::{
+    ops::{Counters, Health, PartitionHealth},
+    replica::{Fault, Replica},
+};
+
+/// A session that lasted so long ends the back-off, in milliseconds.
+const STEADY_MS: u64 = 10_000;
+
+pub(super) struct Partition {
+    number: u16,
+    config: Config,
+    health: Arc<Health>,
+    counters: Counters,
+    replica: Replica<Asked>,
+}
+
+impl Partition {
+    pub(super) fn new(number: u16, config: Config, health: Arc<Health>) -> Self {
+        Self {
+            number,
+            config,
+            health,
+            counters: Counters::new(number),
+            replica: Replica::new(uuid::Uuid::new_v4().as_u64_pair().0),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut waits = backoff();
+        for n in 0.. {
+            let began = clock::now().mono;
+            let end = self.session(n, &mut shutdown).await;
+            self.replica.detach();
+            let reason = match &end {
+                End::Shutdown => return,
+                End::Broker(error) => error.to_string(),
+                End::Fault(fault) => fault.to_string(),
+            };
+            self.counters.reconnects.increment(1);
+            if matches!(end, End::Fault(Fault::AnotherLog)) {
+                self.counters.started_over.increment(1);
+            }
+            if clock::now().mono.ms_since(began) > STEADY_MS {
+                waits = backoff();
+            }
+            let wait = waits.next().unwrap_or(Duration::from_secs(5));
+            let operator = matches!(&end, End::Broker(error) if needs_operator(error))
+                || matches!(end, End::Fault(Fault::UnknownRules(_)));
+            if operator {
+                tracing::error!(partition = self.number, ?wait, "{reason}");
+            } else {
+                tracing::warn!(partition = self.number, ?wait, "{reason}");
+            }
+            self.report(reason);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> End {
+        let opening = Session::open(self.number, &self.config, n, &mut self.replica);
+        let session = tokio::select! {
+            opened = opening => opened,
+            _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,
+        };
+        match session {
+            Ok(session) => {
+                session
+                    .run(&mut self.replica, &self.counters, &self.health, shutdown)
+                    .await
+            }
+            Err(error) => End::Broker(error),
+        }
+    }
+
+    fn report(&self, reason: String) {
+        let health = PartitionHealth {
+            reason: Some(reason),
+            reported_at_ms: clock::now().mono.0 / 1_000,
+            ..PartitionHealth::default()
+        };
+        self.health.report(usize::from(self.number), health);
+    }
+}
+
+/// Jitter spreads the workers of an installation that lost its broker at one moment.
+fn backoff() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
