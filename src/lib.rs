@@ -3,6 +3,8 @@
 
 #[cfg(feature = "client")]
 pub mod broker;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod domain;
 #[cfg(feature = "worker")]
 pub mod ops;

@@ -1,1 +1,8 @@
-fn main() {}
+//! The `streamwatch` program.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    streamwatch::cli::Cli::main().await
+}

@@ -42,6 +42,21 @@ impl Link {
         })
     }
 
+    /// Connects to the first address that answers.
+    ///
+    /// # Errors
+    /// What the last one answered, where none does.
+    pub async fn open_any(addresses: &Addresses, name: &str) -> Result<Self, BrokerError> {
+        let mut n = 0;
+        loop {
+            match Self::open(addresses, n, name).await {
+                Ok(link) => return Ok(link),
+                Err(error) if n + 1 == addresses.len() => return Err(error),
+                Err(_) => n += 1,
+            }
+        }
+    }
+
     /// Opens a channel.
     ///
     /// # Errors

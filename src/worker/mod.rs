@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     broker::{Addresses, BrokerError, Link, Names, settings, topology},
-    domain::Settings,
+    domain::{Settings, WallTime},
     ops::{Health, HttpError, HttpServer},
 };
 
@@ -94,6 +94,12 @@ pub async fn declare(
         },
         Err(error) => Err(error),
     }
+}
+
+/// Reads the wall clock.
+#[must_use]
+pub fn wall() -> WallTime {
+    clock::wall()
 }
 
 /// A broker error that waiting does not mend by itself.

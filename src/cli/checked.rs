@@ -1,0 +1,190 @@
+//! Settings from flags and the environment: all are checked, and all mistakes reported together,
+//! before anything starts.
+
+use std::{fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
+
+use crate::broker::{Addresses, Names};
+
+/// The settings that cannot be used, each with what would be right. No value is quoted: one may be
+/// a password.
+#[derive(Debug, Default, thiserror::Error)]
+pub struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plural, verb) = if self.0.len() == 1 {
+            ("", "is")
+        } else {
+            ("s", "are")
+        };
+        write!(f, "{} setting{plural} {verb} wrong:", self.0.len())?;
+        self.0.iter().try_for_each(|m| write!(f, "\n  {m}"))
+    }
+}
+
+impl Mistakes {
+    /// Notes a mistake.
+    pub fn note(&mut self, mistake: impl Into<String>) {
+        self.0.push(mistake.into());
+    }
+
+    /// The value of setting `name`, or a note.
+    pub fn check<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+        match text.trim().parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.note(format!("{name}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The same for a setting that need not be there.
+    pub fn check_if<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        name: &str,
+        text: Option<&str>,
+    ) -> Option<T> {
+        self.check(name, text?)
+    }
+
+    /// A duration, in milliseconds. It needs a unit.
+    pub fn duration(&mut self, name: &str, text: &str) -> Option<Duration> {
+        match humantime::parse_duration(text.trim()) {
+            Ok(duration) => Some(duration),
+            Err(_) => {
+                self.note(format!(
+                    "{name}: a duration with its unit, such as 90s or 1m30s"
+                ));
+                None
+            }
+        }
+    }
+
+    /// A duration that need not be there.
+    pub fn duration_if(&mut self, name: &str, text: Option<&str>) -> Option<Duration> {
+        self.duration(name, text?)
+    }
+
+    /// A number between 0 and 1.
+    pub fn rate(&mut self, name: &str, text: &str) -> Option<f64> {
+        match text.trim().parse() {
+            Ok(rate) if (0.0..=1.0).contains(&rate) => Some(rate),
+            _ => {
+                self.note(format!("{name}: a number from 0 to 1"));
+                None
+            }
+        }
+    }
+
+    /// An address to listen on.
+    pub fn address(&mut self, name: &str, text: Option<&str>) -> Option<SocketAddr> {
+        match text?.trim().parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.note(format!(
+                    "{name}: an address and a port, such as 127.0.0.1:9419"
+                ));
+                None
+            }
+        }
+    }
+
+    /// `value`, if nothing was wrong.
+    ///
+    /// # Errors
+    /// The mistakes, if there were any.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Self> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self),
+        }
+    }
+}
+
+/// Where RabbitMQ is and what everything is called there.
+#[derive(clap::Args, Clone, Debug)]
+pub struct BrokerArgs {
+    /// RabbitMQ's address, or several of one cluster separated by commas, such as
+    /// amqp://user:password@host:5672/%2f
+    #[arg(
+        long,
+        env = "AMQP_URL",
+        hide_env_values = true,
+        global = true,
+        value_name = "URL"
+    )]
+    pub amqp_url: Option<String>,
+    /// A file with the address, instead of the address
+    #[arg(long, env = "AMQP_URL_FILE", global = true, value_name = "FILE")]
+    pub amqp_url_file: Option<String>,
+    /// Prefix of every exchange and queue, such as staging-
+    #[arg(long, env = "STREAMWATCH_NAMESPACE", global = true, default_value = "")]
+    pub namespace: String,
+}
+
+impl BrokerArgs {
+    /// The addresses and the names, or notes.
+    pub fn check(&self, mistakes: &mut Mistakes) -> Option<(Addresses, Names)> {
+        let addresses = self.addresses(mistakes);
+        let names = match Names::new(&self.namespace) {
+            Ok(names) => Some(names),
+            Err(error) => {
+                mistakes.note(format!("--namespace (STREAMWATCH_NAMESPACE): {error}"));
+                None
+            }
+        };
+        addresses.zip(names)
+    }
+
+    fn addresses(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
+        let given = self.amqp_url.as_deref().filter(|url| !url.is_empty());
+        match (given, self.amqp_url_file.as_deref()) {
+            (Some(_), Some(_)) => {
+                mistakes.note("give AMQP_URL or AMQP_URL_FILE, not both");
+                None
+            }
+            (Some(url), None) => mistakes.check("--amqp-url (AMQP_URL)", url),
+            (None, Some(file)) => match std::fs::read_to_string(Path::new(file)) {
+                Ok(url) => mistakes.check("--amqp-url-file (AMQP_URL_FILE)", &url),
+                Err(error) => {
+                    mistakes.note(format!(
+                        "--amqp-url-file (AMQP_URL_FILE): cannot read it: {error}"
+                    ));
+                    None
+                }
+            },
+            (None, None) => {
+                mistakes.note(
+                    "AMQP_URL is not set: where is RabbitMQ? For example \
+                     AMQP_URL=amqp://user:password@host:5672/%2f",
+                );
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_reported_together_and_quote_no_password() {
+        let args = BrokerArgs {
+            amqp_url: Some("http://u:s3cret@host".to_owned()),
+            amqp_url_file: None,
+            namespace: "a b".to_owned(),
+        };
+        let mut mistakes = Mistakes::default();
+        let broker = args.check(&mut mistakes);
+        mistakes.duration("--ttl", "90");
+        let error = mistakes.finish(broker).unwrap_err().to_string();
+        assert!(error.starts_with("3 settings are wrong:"), "{error}");
+        assert!(
+            error.contains("AMQP_URL") && error.contains("--ttl"),
+            "{error}"
+        );
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}

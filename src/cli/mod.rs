@@ -1,0 +1,112 @@
+//! The `streamwatch` program: one file a subcommand.
+
+mod checked;
+mod output;
+mod topology;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::broker::BrokerError;
+use checked::{BrokerArgs, Mistakes};
+use output::Output;
+
+/// Concurrency monitoring for video services, on RabbitMQ: how many streams is each account
+/// playing right now?
+#[derive(Parser, Debug)]
+#[command(version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    broker: BrokerArgs,
+    /// Print results as JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to log to standard error: error, warn, info, debug, or a filter such as
+    /// streamwatch=debug
+    #[arg(long, env = "STREAMWATCH_LOG", global = true, default_value = "info")]
+    log: String,
+    /// How to log: text or json
+    #[arg(
+        long,
+        env = "STREAMWATCH_LOG_FORMAT",
+        global = true,
+        default_value = "text"
+    )]
+    log_format: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong settings; 3 RabbitMQ cannot be reached; 4 there is no \
+topology; 5 no worker answered in time; 6 refused (the stream does not count)";
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    #[command(subcommand)]
+    Topology(topology::Command),
+    Worker(Box<worker::Args>),
+}
+
+impl Cli {
+    /// Reads the command line, runs it, and says how it went.
+    pub async fn main() -> ExitCode {
+        let cli = Self::parse();
+        match cli.run().await {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("streamwatch: {error:#}");
+                exit_code(&error)
+            }
+        }
+    }
+
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        self.log_to_stderr()?;
+        let output = Output { json: self.json };
+        match self.command {
+            Command::Topology(command) => command.run(&self.broker, output).await?,
+            Command::Worker(args) => args.run(&self.broker).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn log_to_stderr(&self) -> Result<(), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        // lapin logs what we report ourselves, in our words.
+        let directives = format!("{},lapin=off", self.log);
+        let filter: Option<EnvFilter> = mistakes.check("--log (STREAMWATCH_LOG)", &directives);
+        let json = match self.log_format.as_str() {
+            "text" => Some(false),
+            "json" => Some(true),
+            _ => {
+                mistakes.note("--log-format (STREAMWATCH_LOG_FORMAT): text or json");
+                None
+            }
+        };
+        let (filter, json) = mistakes.finish(filter.zip(json))?;
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        if json {
+            logs.json().flatten_event(true).init();
+        } else {
+            logs.with_target(false).init();
+        }
+        Ok(())
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Mistakes>() {
+        return ExitCode::from(2);
+    }
+    match error.downcast_ref::<BrokerError>() {
+        Some(BrokerError::Unreachable { .. } | BrokerError::AccessRefused(_)) => ExitCode::from(3),
+        Some(BrokerError::NotFound(_)) => ExitCode::from(4),
+        _ => ExitCode::FAILURE,
+    }
+}

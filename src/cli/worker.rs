@@ -1,0 +1,89 @@
+//! `streamwatch worker`
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{
+    checked::{BrokerArgs, Mistakes},
+    topology::DeclareArgs,
+};
+use crate::{
+    broker::Link,
+    worker::{self, Config, Declared},
+};
+
+/// Count streams and answer requests, until SIGTERM or Ctrl-C
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Declare the topology first, where it is not there yet
+    #[arg(long, env = "STREAMWATCH_DECLARE")]
+    declare: bool,
+    /// With --declare: the first settings, where the log has none
+    #[command(flatten)]
+    first: DeclareArgs,
+    /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9419
+    #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
+    http: Option<String>,
+    /// How long a shutdown may take before requests are put back
+    #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
+    grace: String,
+}
+
+impl Args {
+    pub(super) async fn run(self, broker: &BrokerArgs) -> anyhow::Result<()> {
+        let mut mistakes = Mistakes::default();
+        let connection = broker.check(&mut mistakes);
+        let http = mistakes.address("--http (STREAMWATCH_HTTP)", self.http.as_deref());
+        let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
+        let first = self.first.check(&mut mistakes);
+        let all = connection.zip(grace).zip(first);
+        let (((addresses, names), grace), (first, retention)) = mistakes.finish(all)?;
+
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM"),
+                _ = interrupt.recv() => tracing::info!("SIGINT"),
+            }
+            let _ = stop.send(true);
+        });
+
+        if self.declare {
+            let mut interrupted = stopped.clone();
+            tokio::select! {
+                declared = declare(&addresses, &names, &first, retention) => declared?,
+                _ = interrupted.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+        let config = Config {
+            addresses,
+            names,
+            http,
+            grace,
+        };
+        Ok(worker::run(config, stopped).await?)
+    }
+}
+
+async fn declare(
+    addresses: &crate::broker::Addresses,
+    names: &crate::broker::Names,
+    first: &crate::domain::Settings,
+    retention: crate::broker::topology::Retention,
+) -> anyhow::Result<()> {
+    let link = Link::open_any(addresses, "streamwatch worker, declaring").await?;
+    match worker::declare(&link, names, first, retention).await? {
+        Declared::New => tracing::info!("declared the topology"),
+        Declared::Kept(kept) if kept == *first => tracing::info!("the topology is declared"),
+        Declared::Kept(kept) => tracing::warn!(
+            ttl_ms = kept.ttl_ms,
+            "the log has other settings than were given; they stay, see `streamwatch topology set`"
+        ),
+    }
+    link.close().await;
+    Ok(())
+}
