@@ -1,0 +1,53 @@
+//! A real broker, real workers and the real command line, for tests.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox: not every test needs every tool"
+)]
+
+mod broker;
+mod process;
+mod worker;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+pub use broker::Broker;
+pub use process::{Finished, cli};
+pub use worker::Worker;
+
+/// Where a test may wait for a program to start, stop or catch up: far beyond
+/// what a loaded machine needs, so that only a real failure runs into it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Awaits a condition: calls `attempt` until it gives `Ok`, and panics with the
+/// last error once `timeout` has passed.
+///
+/// This is the only place in the tests that pauses.
+pub async fn eventually<T, E: Debug>(
+    timeout: Duration,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let end = tokio::time::Instant::now() + timeout;
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) if tokio::time::Instant::now() >= end => {
+                panic!("not within {timeout:?}: {what}; last seen: {error:?}");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// A namespace of its own for a test that shares the broker with others.
+pub fn namespace() -> String {
+    format!("t{}-", random())
+}
+
+fn random() -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    id[..10].to_owned()
+}
