@@ -5,6 +5,8 @@
 pub mod broker;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod domain;
 #[cfg(feature = "worker")]
 pub mod ops;

@@ -12,6 +12,7 @@ mod lease;
 mod log;
 mod names;
 mod requests;
+mod rpc;
 pub mod settings;
 pub mod topology;
 
@@ -24,3 +25,4 @@ pub use lease::Lease;
 pub use log::{From as LogFrom, LogDelivery, LogFollower};
 pub use names::{MAX_NAMESPACE_BYTES, Names, NamespaceError};
 pub use requests::{RequestDelivery, RequestQueue, Responder};
+pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};
