@@ -1,7 +1,9 @@
 //! The `streamwatch` program: one file a subcommand.
 
+mod ask;
 mod checked;
 mod output;
+mod play;
 mod topology;
 mod worker;
 
@@ -10,7 +12,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::broker::BrokerError;
+use crate::{
+    broker::{BrokerError, settings::SettingsConflict},
+    client::ClientError,
+};
 use checked::{BrokerArgs, Mistakes};
 use output::Output;
 
@@ -49,6 +54,11 @@ enum Command {
     #[command(subcommand)]
     Topology(topology::Command),
     Worker(Box<worker::Args>),
+    Init(ask::Init),
+    Heartbeat(ask::Heartbeat),
+    Stop(ask::Stop),
+    Status(ask::Status),
+    Play(play::Args),
 }
 
 impl Cli {
@@ -70,6 +80,11 @@ impl Cli {
         match self.command {
             Command::Topology(command) => command.run(&self.broker, output).await?,
             Command::Worker(args) => args.run(&self.broker).await?,
+            Command::Init(args) => return args.run(&self.broker, output).await,
+            Command::Heartbeat(args) => return args.run(&self.broker, output).await,
+            Command::Stop(args) => return args.run(&self.broker, output).await,
+            Command::Status(args) => return args.run(&self.broker, output).await,
+            Command::Play(args) => return args.run(&self.broker, output).await,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -101,12 +116,24 @@ impl Cli {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<Mistakes>() {
-        return ExitCode::from(2);
-    }
-    match error.downcast_ref::<BrokerError>() {
-        Some(BrokerError::Unreachable { .. } | BrokerError::AccessRefused(_)) => ExitCode::from(3),
-        Some(BrokerError::NotFound(_)) => ExitCode::from(4),
-        _ => ExitCode::FAILURE,
-    }
+    let of_broker = |error: &BrokerError| match error {
+        BrokerError::Unreachable { .. } | BrokerError::AccessRefused(_) => 3,
+        BrokerError::NotFound(_) => 4,
+        _ => 1,
+    };
+    let code = if error.is::<Mistakes>() {
+        2
+    } else if let Some(error) = error.downcast_ref::<BrokerError>() {
+        of_broker(error)
+    } else if let Some(SettingsConflict::Broker(error)) = error.downcast_ref() {
+        of_broker(error)
+    } else {
+        match error.downcast_ref::<ClientError>() {
+            Some(ClientError::Broker(error)) => of_broker(error),
+            Some(ClientError::NoTopology) => 4,
+            Some(ClientError::NoAnswer(_)) => 5,
+            _ => 1,
+        }
+    };
+    ExitCode::from(code)
 }

@@ -1,0 +1,351 @@
+//! `streamwatch init`, `heartbeat`, `stop` and `status`: one message from the command line.
+
+use std::{process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    checked::{BrokerArgs, Mistakes},
+    output::{Output, duration, table},
+};
+use crate::{
+    client::{
+        AccountId, AccountStatus, Activity, Backend, Client, Consistency, Metadata, OpenRequest,
+        Opening, StatusQuery, StreamId, Tenant,
+    },
+    domain::Answer,
+    wire,
+};
+
+/// The stream does not count.
+const REFUSED: u8 = 6;
+
+/// Whom a message is about.
+#[derive(clap::Args, Debug)]
+pub struct Account {
+    /// The owner of the account: A-Z a-z 0-9 _ -
+    tenant: String,
+    /// The account
+    account: String,
+}
+
+/// How long to wait.
+#[derive(clap::Args, Debug)]
+pub struct Patience {
+    /// How long to wait for the answer
+    #[arg(long, default_value = "2s", value_name = "DURATION")]
+    timeout: String,
+}
+
+/// Open a stream
+#[derive(clap::Args, Debug)]
+pub struct Init {
+    #[command(flatten)]
+    account: Account,
+    /// The stream's id, a UUID; a new one where none is given
+    #[arg(long)]
+    stream: Option<String>,
+    /// Open only if, with it, the account has at most so many active streams
+    #[arg(long, value_name = "N")]
+    max_active: Option<String>,
+    /// Stop this stream in the same step; may be given 16 times
+    #[arg(long, value_name = "STREAM")]
+    replace: Vec<String>,
+    /// What to say about the stream, such as device=tv; may be given 16 times
+    #[arg(long, value_name = "KEY=VALUE")]
+    metadata: Vec<String>,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// Send one sign of life of a stream
+#[derive(clap::Args, Debug)]
+pub struct Heartbeat {
+    #[command(flatten)]
+    account: Account,
+    /// The stream's id
+    stream: String,
+    /// What to say about the stream from now on, such as device=tv
+    #[arg(long, value_name = "KEY=VALUE")]
+    metadata: Vec<String>,
+    /// How long to wait for the news that the stream was ended
+    #[arg(long, default_value = "500ms", value_name = "DURATION")]
+    wait: String,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// End a stream
+#[derive(clap::Args, Debug)]
+pub struct Stop {
+    #[command(flatten)]
+    account: Account,
+    /// The stream's id
+    stream: String,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// Show what an account is playing
+#[derive(clap::Args, Debug)]
+pub struct Status {
+    #[command(flatten)]
+    account: Account,
+    /// Also say in which state this stream is; exit with 6 if it is not active
+    #[arg(long)]
+    stream: Option<String>,
+    /// Count the streams by this key of their metadata; may be given 16 times
+    #[arg(long, value_name = "KEY")]
+    group_by: Vec<String>,
+    /// Include everything that was confirmed before now
+    #[arg(long)]
+    strong: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+impl Account {
+    fn check(&self, mistakes: &mut Mistakes) -> Option<(Tenant, AccountId)> {
+        let tenant = mistakes.check("TENANT", &self.tenant);
+        let account = match AccountId::new(&self.account) {
+            Ok(account) => Some(account),
+            Err(error) => {
+                mistakes.note(format!("ACCOUNT: {error}"));
+                None
+            }
+        };
+        tenant.zip(account)
+    }
+}
+
+/// Everything checked, and a backend to ask with.
+struct Ready {
+    backend: Backend,
+    tenant: Tenant,
+    account: AccountId,
+}
+
+fn ready(
+    broker: &BrokerArgs,
+    account: &Account,
+    patience: &Patience,
+    mut mistakes: Mistakes,
+) -> Result<Ready, Mistakes> {
+    let connection = broker.check(&mut mistakes);
+    let who = account.check(&mut mistakes);
+    let patience = mistakes.duration("--timeout", &patience.timeout);
+    let all = connection.zip(who).zip(patience);
+    let (((addresses, names), (tenant, account)), patience) = mistakes.finish(all)?;
+    let client = Client::connect(addresses, names);
+    Ok(Ready {
+        backend: Backend::new(client).with_patience(patience),
+        tenant,
+        account,
+    })
+}
+
+fn metadata(pairs: &[String], mistakes: &mut Mistakes) -> Metadata {
+    let mut split = Vec::new();
+    for pair in pairs {
+        match pair.split_once('=') {
+            Some(pair) => split.push(pair),
+            None => mistakes.note("--metadata: KEY=VALUE"),
+        }
+    }
+    match Metadata::new(&mut split) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            mistakes.note(format!("--metadata: {error}"));
+            Metadata::default()
+        }
+    }
+}
+
+impl Init {
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let max_active = self.max_active.as_deref();
+        let max_active = mistakes.check_if::<std::num::NonZeroU32>("--max-active", max_active);
+        let replace = self.replace.iter();
+        let request = OpenRequest {
+            stream: mistakes.check_if("--stream", self.stream.as_deref()),
+            metadata: metadata(&self.metadata, &mut mistakes),
+            max_active: max_active.map(std::num::NonZeroU32::get),
+            replace: replace
+                .filter_map(|id| mistakes.check("--replace", id))
+                .collect(),
+            group_by: Vec::new(),
+        };
+        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
+        let opening = ready.backend.open(&ready.tenant, &ready.account, &request);
+        let (stream, opening) = opening.await?;
+        Ok(match opening {
+            Opening::Opened {
+                heartbeat_every,
+                ttl,
+                activity,
+                ..
+            } => {
+                let text = format!(
+                    "opened {stream}: send a heartbeat every {}, it counts for {}\n{}",
+                    duration(heartbeat_every),
+                    duration(ttl),
+                    streams(&activity)
+                );
+                let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+                let answer = Answer::Opened {
+                    stream,
+                    heartbeat_every_ms: ms(heartbeat_every),
+                    ttl_ms: ms(ttl),
+                    activity,
+                };
+                output.say(&text, &as_json(&answer, &[])?);
+                ExitCode::SUCCESS
+            }
+            Opening::Refused {
+                reason,
+                max_active,
+                activity,
+            } => {
+                let word = wire::refused_reason(reason);
+                let text = format!("refused ({word})\n{}", streams(&activity));
+                let answer = Answer::Refused {
+                    stream,
+                    reason,
+                    max_active,
+                    activity,
+                };
+                output.say(&text, &as_json(&answer, &[])?);
+                ExitCode::from(REFUSED)
+            }
+        })
+    }
+}
+
+impl Heartbeat {
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let stream = mistakes.check::<StreamId>("STREAM", &self.stream);
+        let wait = mistakes.duration("--wait", &self.wait);
+        let metadata = metadata(&self.metadata, &mut mistakes);
+        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
+        let (Some(stream), Some(wait)) = (stream, wait) else {
+            return Ok(ExitCode::from(2));
+        };
+        let metadata = (!metadata.is_empty()).then_some(&metadata);
+        let Ready {
+            backend,
+            tenant,
+            account,
+        } = &ready;
+        let told = backend.heartbeat(tenant, account, stream, metadata, wait);
+        Ok(match told.await? {
+            None => {
+                output.say("sent", &json!({ "sent": true, "stopped": null }));
+                ExitCode::SUCCESS
+            }
+            Some(reason) => {
+                let word = wire::stopped_reason(reason);
+                let json = json!({ "sent": true, "stopped": word });
+                output.say(&format!("the stream was {word}: it does not count"), &json);
+                ExitCode::from(REFUSED)
+            }
+        })
+    }
+}
+
+impl Stop {
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let stream = mistakes.check::<StreamId>("STREAM", &self.stream);
+        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
+        if let Some(stream) = stream {
+            let stopping = ready.backend.stop(&ready.tenant, &ready.account, stream);
+            stopping.await?;
+            output.say("sent", &json!({ "sent": true }));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Status {
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let query = StatusQuery {
+            stream: mistakes.check_if("--stream", self.stream.as_deref()),
+            group_by: self.group_by.clone(),
+            consistency: if self.strong {
+                Consistency::Strong
+            } else {
+                Consistency::Local
+            },
+        };
+        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
+        let asked = ready.backend.status(&ready.tenant, &ready.account, &query);
+        let AccountStatus {
+            activity,
+            by,
+            state,
+        } = asked.await?;
+        let mut text = streams(&activity);
+        for (key, counts) in &by {
+            let counts: Vec<_> = counts.iter().map(|(v, n)| format!("{v} {n}")).collect();
+            text += &format!("\nby {key}: {}", counts.join(", "));
+        }
+        let stream = query.stream.zip(state);
+        if let Some((id, state)) = stream {
+            text += &format!("\n{id} is {}", wire::state_word(state));
+        }
+        let answer = Answer::Status { activity, stream };
+        output.say(&text, &as_json(&answer, &self.group_by)?);
+        let inactive = stream.is_some_and(|(_, s)| s != crate::client::StreamState::Active);
+        Ok(if inactive {
+            ExitCode::from(REFUSED)
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
+
+/// The contract's reply: programs that read it need no second format.
+fn as_json(answer: &Answer, group_by: &[String]) -> anyhow::Result<Value> {
+    Ok(serde_json::from_slice(
+        &wire::answer(answer, group_by).body,
+    )?)
+}
+
+/// An account's streams, as a table.
+fn streams(activity: &Activity) -> String {
+    let count = activity.streams.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let head = format!(
+        "{}/{}: {count} active stream{plural} at {}",
+        activity.key.tenant(),
+        activity.key.account(),
+        wire::show(activity.as_of)
+    );
+    if count == 0 {
+        return head;
+    }
+    let mut rows =
+        vec![["stream", "started", "last seen", "expires in", "metadata"].map(str::to_owned)];
+    for s in &activity.streams {
+        let pairs: Vec<_> = s
+            .metadata
+            .pairs()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        let mut said = pairs.join(" ");
+        if !s.admitted {
+            said = format!("(heartbeats only) {said}");
+        }
+        rows.push([
+            s.stream.to_string(),
+            wire::show(s.started_at),
+            wire::show(s.last_seen),
+            duration(Duration::from_millis(s.expires_in_ms)),
+            said,
+        ]);
+    }
+    format!("{head}\n{}", table(&rows))
+}

@@ -1,0 +1,312 @@
+//! `streamwatch play`: simulated viewers with real timing, and a check that the counts are right.
+
+mod ledger;
+mod viewer;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    checked::{BrokerArgs, Mistakes},
+    output::{Output, duration},
+};
+use crate::client::{
+    AccountId, Backend, Client, ClientError, Consistency, OpenRequest, Opening, Player,
+    StatusQuery, Tenant,
+};
+use ledger::{Ledger, Tally};
+use viewer::Viewer;
+
+/// Viewers that one connection carries.
+const PER_CONNECTION: usize = 500;
+/// How long a check waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Simulate viewers with real timing, and check that the counts are right
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The tenant to play as; its accounts are named viewer-000, viewer-001, …
+    #[arg(long, default_value = "demo")]
+    tenant: String,
+    /// How many accounts
+    #[arg(long, default_value = "100", value_name = "N")]
+    accounts: String,
+    /// How many devices each account has
+    #[arg(long, default_value = "2", value_name = "N")]
+    streams_per_account: String,
+    /// How long to play before the counts are compared
+    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    duration: String,
+    /// How long a viewer watches, on average
+    #[arg(long, default_value = "20s", value_name = "DURATION")]
+    session: String,
+    /// How many of the sessions end without a stop, from 0 to 1
+    #[arg(long, default_value = "0.1", value_name = "RATE")]
+    crash_rate: String,
+    /// Let the worker refuse streams above this number
+    #[arg(long, value_name = "N")]
+    max_active: Option<String>,
+    /// Repeats the viewers' choices; printed at the start
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+}
+
+/// The arguments, checked.
+struct Plan {
+    tenant: Tenant,
+    accounts: usize,
+    devices: usize,
+    duration: Duration,
+    session: Duration,
+    crash_rate: f64,
+    max_active: Option<u32>,
+    seed: u64,
+}
+
+impl Args {
+    fn check(&self, mistakes: &mut Mistakes) -> Option<Plan> {
+        let within = |n: Option<usize>, name: &str, most: usize, mistakes: &mut Mistakes| {
+            if n.is_some_and(|n| n == 0 || n > most) {
+                mistakes.note(format!("{name}: 1 to {most}"));
+            }
+            n
+        };
+        let accounts = mistakes.check("--accounts", &self.accounts);
+        let accounts = within(accounts, "--accounts", 100_000, mistakes);
+        let devices = mistakes.check("--streams-per-account", &self.streams_per_account);
+        let devices = within(devices, "--streams-per-account", 100, mistakes);
+        let max_active = self.max_active.as_deref();
+        let seed = mistakes.check_if("--seed", self.seed.as_deref());
+        Some(Plan {
+            tenant: mistakes.check("--tenant", &self.tenant)?,
+            accounts: accounts?,
+            devices: devices?,
+            duration: mistakes.duration("--duration", &self.duration)?,
+            session: mistakes.duration("--session", &self.session)?,
+            crash_rate: mistakes.rate("--crash-rate", &self.crash_rate)?,
+            max_active: mistakes.check_if("--max-active", max_active),
+            seed: seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0),
+        })
+    }
+
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let connection = broker.check(&mut mistakes);
+        let plan = self.check(&mut mistakes);
+        let ((addresses, names), plan) = mistakes.finish(connection.zip(plan))?;
+
+        let viewers = plan.accounts * plan.devices;
+        let clients: Vec<_> = (0..viewers.div_ceil(PER_CONNECTION))
+            .map(|_| Client::connect(addresses.clone(), names.clone()))
+            .collect();
+        let backend = Backend::new(clients[0].clone()).with_patience(PATIENCE);
+        let ttl = ttl(&backend, &plan.tenant).await?;
+        eprintln!(
+            "{viewers} viewers on {} accounts for {}, TTL {}, seed {}",
+            plan.accounts,
+            duration(plan.duration),
+            duration(ttl),
+            plan.seed
+        );
+        let show = Show {
+            bar: progress(),
+            ledger: Arc::new(Ledger::new(plan.accounts, ttl)),
+        };
+        let report = play(&plan, &clients, &backend, &show).await;
+        show.bar.finish_and_clear();
+        output.say(&report.text(), &report.json(plan.seed));
+        Ok(if report.is_exact() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+struct Show {
+    bar: ProgressBar,
+    ledger: Arc<Ledger>,
+}
+
+/// Opens and stops one stream, to learn the TTL as a player does.
+async fn ttl(backend: &Backend, tenant: &Tenant) -> anyhow::Result<Duration> {
+    let account = AccountId::new("viewer-probe")?;
+    let request = OpenRequest::default();
+    let (stream, opening) = backend.open(tenant, &account, &request).await?;
+    backend.stop(tenant, &account, stream).await?;
+    match opening {
+        Opening::Opened { ttl, .. } => Ok(ttl),
+        Opening::Refused { .. } => anyhow::bail!("a single stream is refused: is the tenant full?"),
+    }
+}
+
+/// Plays, then lets everybody stay where they are and compares account by account.
+async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -> Report {
+    let ledger = &show.ledger;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut viewers = JoinSet::new();
+    for number in 0..plan.accounts * plan.devices {
+        let client = clients[number % clients.len()].clone();
+        viewers.spawn(
+            Viewer {
+                player: Player::new(client, plan.tenant.clone()),
+                ledger: Arc::clone(ledger),
+                account: number % plan.accounts,
+                device: number / plan.accounts,
+                session: plan.session,
+                crash_rate: plan.crash_rate,
+                max_active: plan.max_active,
+                random: fastrand::Rng::with_seed(plan.seed.wrapping_add(number as u64)),
+            }
+            .run(stopped.clone()),
+        );
+    }
+    let mut report = Report::default();
+    let mut random = fastrand::Rng::with_seed(plan.seed);
+    let until = Instant::now() + plan.duration;
+    // Ask about somebody all the time: what nobody changed meanwhile must be right.
+    while Instant::now() < until {
+        let account = random.usize(..plan.accounts);
+        report.note(check(backend, plan, ledger, account).await);
+        show.bar.set_message(format!(
+            "{}   asked {}, wrong {}",
+            ledger.tally().line(),
+            report.asked,
+            report.wrong()
+        ));
+        show.bar.tick();
+    }
+    // Nobody starts or ends anything more; whoever crashed is given the time to expire.
+    let _ = stop.send(true);
+    while !ledger.is_still() {
+        show.bar
+            .set_message("waiting for the last crashed viewers to expire".to_owned());
+        show.bar.tick();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for account in 0..plan.accounts {
+        show.bar.set_message(format!("comparing account {account}"));
+        report.compared += 1;
+        report.note(check(backend, plan, ledger, account).await);
+    }
+    report.tally = ledger.tally();
+    viewers.abort_all();
+    while viewers.join_next().await.is_some() {}
+    report
+}
+
+/// What a check of one account found.
+enum Check {
+    /// It changed while it was asked about.
+    Moved,
+    Right,
+    Wrong {
+        missing: usize,
+        ghosts: usize,
+    },
+    NoAnswer(ClientError),
+}
+
+async fn check(backend: &Backend, plan: &Plan, ledger: &Ledger, account: usize) -> Check {
+    let query = StatusQuery {
+        consistency: Consistency::Strong,
+        ..StatusQuery::default()
+    };
+    let name = Ledger::name(account);
+    let before = ledger.version(account);
+    let status = match backend.status(&plan.tenant, &name, &query).await {
+        Ok(status) => status,
+        Err(error) => return Check::NoAnswer(error),
+    };
+    let said = status.activity.streams.iter().map(|s| s.stream);
+    match ledger.compare(account, before, said) {
+        None => Check::Moved,
+        Some((0, 0)) => Check::Right,
+        Some((missing, ghosts)) => Check::Wrong { missing, ghosts },
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    asked: u64,
+    compared: u64,
+    moved: u64,
+    right: u64,
+    missing: usize,
+    ghosts: usize,
+    no_answer: u64,
+    last_error: Option<String>,
+    tally: Tally,
+}
+
+impl Report {
+    fn note(&mut self, check: Check) {
+        self.asked += 1;
+        match check {
+            Check::Moved => self.moved += 1,
+            Check::Right => self.right += 1,
+            Check::Wrong { missing, ghosts } => {
+                self.missing += missing;
+                self.ghosts += ghosts;
+            }
+            Check::NoAnswer(error) => {
+                self.no_answer += 1;
+                self.last_error = Some(error.to_string());
+            }
+        }
+    }
+
+    const fn wrong(&self) -> usize {
+        self.missing + self.ghosts
+    }
+
+    const fn is_exact(&self) -> bool {
+        self.wrong() == 0 && self.no_answer == 0 && self.right > 0
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{}\nasked {} times: {} right, {} changed while asked, {} streams missing, {} ghosts, \
+             {} without an answer\ncompared {} accounts at the end",
+            self.tally.line(),
+            self.asked,
+            self.right,
+            self.moved,
+            self.missing,
+            self.ghosts,
+            self.no_answer,
+            self.compared
+        );
+        if let Some(error) = &self.last_error {
+            text += &format!("\nlast error: {error}");
+        }
+        text += if self.is_exact() {
+            "\nexact"
+        } else {
+            "\nNOT exact"
+        };
+        text
+    }
+
+    fn json(&self, seed: u64) -> serde_json::Value {
+        json!({
+            "exact": self.is_exact(), "seed": seed, "asked": self.asked, "right": self.right,
+            "changed_while_asked": self.moved, "missing": self.missing, "ghosts": self.ghosts,
+            "no_answer": self.no_answer, "last_error": self.last_error,
+            "accounts_compared": self.compared, "opened": self.tally.opened,
+            "refused": self.tally.refused, "stopped": self.tally.stopped,
+            "crashed": self.tally.crashed, "playing": self.tally.playing,
+        })
+    }
+}
+
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,137 @@
+//! What the simulated viewers know: the truth that answers are compared with.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    client::{AccountId, StreamId},
+    domain::Settings,
+};
+
+/// How much later than promised a stream may expire: for messages on their way.
+const SLACK: Duration = Duration::from_millis(1_500);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its request or its stop is on its way: it may count or not.
+    Changing,
+    /// A worker said that it counts, and its heartbeats go out.
+    Playing,
+    /// It fell silent then.
+    Crashed(Instant),
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// Counts changes: an answer is compared only where nothing changed while it was asked for.
+    version: u64,
+    streams: HashMap<StreamId, Fate>,
+}
+
+/// How many of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) opened: u64,
+    pub(super) refused: u64,
+    pub(super) stopped: u64,
+    pub(super) crashed: u64,
+    pub(super) playing: u64,
+}
+
+impl Tally {
+    pub(super) fn line(&self) -> String {
+        format!(
+            "{} playing   opened {}, refused {}, stopped {}, crashed {}",
+            self.playing, self.opened, self.refused, self.stopped, self.crashed
+        )
+    }
+}
+
+pub(super) struct Ledger {
+    accounts: Vec<Mutex<Account>>,
+    tally: Mutex<Tally>,
+    /// A silent stream is gone after this.
+    gone_after: Duration,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ledger {
+    pub(super) fn new(accounts: usize, ttl: Duration) -> Self {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let intervals = Duration::from_millis(2 * Settings::interval_for(ttl_ms));
+        Self {
+            accounts: (0..accounts).map(|_| Mutex::default()).collect(),
+            tally: Mutex::default(),
+            gone_after: ttl + intervals + SLACK,
+        }
+    }
+
+    /// What account `number` is called.
+    pub(super) fn name(number: usize) -> AccountId {
+        AccountId::new(&format!("viewer-{number:03}")).expect("letters and digits")
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        *lock(&self.tally)
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut lock(&self.tally));
+    }
+
+    pub(super) fn set(&self, account: usize, stream: StreamId, fate: Option<Fate>) {
+        let mut account = lock(&self.accounts[account]);
+        account.version += 1;
+        match fate {
+            Some(fate) => account.streams.insert(stream, fate),
+            None => account.streams.remove(&stream),
+        };
+    }
+
+    pub(super) fn version(&self, account: usize) -> u64 {
+        lock(&self.accounts[account]).version
+    }
+
+    /// How many streams are missing from `said`, and how many should not be in it. `None` where
+    /// the account changed since `version`.
+    pub(super) fn compare(
+        &self,
+        account: usize,
+        version: u64,
+        said: impl Iterator<Item = StreamId>,
+    ) -> Option<(usize, usize)> {
+        let account = lock(&self.accounts[account]);
+        if account.version != version {
+            return None;
+        }
+        let said: Vec<_> = said.collect();
+        let missing = account.streams.iter();
+        let missing = missing.filter(|(id, fate)| **fate == Fate::Playing && !said.contains(id));
+        let ghosts = said.iter().filter(|id| match account.streams.get(id) {
+            Some(Fate::Playing | Fate::Changing) => false,
+            Some(Fate::Crashed(at)) => at.elapsed() > self.gone_after,
+            None => true,
+        });
+        Some((missing.count(), ghosts.count()))
+    }
+
+    /// Nothing is changing any more, and whoever crashed must be gone.
+    pub(super) fn is_still(&self) -> bool {
+        self.accounts.iter().all(|account| {
+            let account = lock(account);
+            account.streams.values().all(|fate| match fate {
+                Fate::Changing => false,
+                Fate::Playing => true,
+                Fate::Crashed(at) => at.elapsed() > self.gone_after,
+            })
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! One simulated viewer: watches, stops or crashes, pauses, watches again.
+
+use std::{sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use tokio::sync::watch;
+
+use super::ledger::{Fate, Ledger};
+use crate::client::{Metadata, OpenRequest, PlaybackState, Player, StreamId};
+
+const DEVICES: [&str; 4] = ["tv", "phone", "tablet", "browser"];
+const CHANNELS: [&str; 5] = ["sport-1", "news", "films", "kids", "series"];
+
+pub(super) struct Viewer {
+    pub(super) player: Player,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) account: usize,
+    pub(super) device: usize,
+    pub(super) session: Duration,
+    pub(super) crash_rate: f64,
+    pub(super) max_active: Option<u32>,
+    pub(super) random: Rng,
+}
+
+impl Viewer {
+    /// Watches until `stop`; then goes on with what it is doing, and begins nothing new.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let pause = self.session.mul_f64(self.random.f64() / 2.0);
+            if wait(pause, &mut stop).await {
+                return;
+            }
+            self.watch(&mut stop).await;
+        }
+    }
+
+    async fn watch(&mut self, stop: &mut watch::Receiver<bool>) {
+        let stream = StreamId::generate();
+        let (ledger, account) = (Arc::clone(&self.ledger), self.account);
+        let set = |fate| ledger.set(account, stream, fate);
+        let channel = *self.random.choice(&CHANNELS).unwrap_or(&"news");
+        let device = DEVICES[self.device % DEVICES.len()];
+        let request = OpenRequest {
+            stream: Some(stream),
+            metadata: Metadata::new(&mut [("device", device), ("channel", channel)])
+                .unwrap_or_default(),
+            max_active: self.max_active,
+            ..OpenRequest::default()
+        };
+        set(Some(Fate::Changing));
+        let mut playback = self.player.open(Ledger::name(account), request).await;
+        while playback.state() == PlaybackState::Unanswered {
+            if !playback.changed().await {
+                return;
+            }
+        }
+        match playback.state() {
+            PlaybackState::Refused { .. } => {
+                ledger.count(|t| t.refused += 1);
+                return set(None);
+            }
+            PlaybackState::Stopped(_) => return set(None),
+            PlaybackState::Opened(_) | PlaybackState::Unanswered => {}
+        }
+        ledger.count(|t| {
+            t.opened += 1;
+            t.playing += 1;
+        });
+        set(Some(Fate::Playing));
+        let session = self.session.mul_f64(0.25 + 1.5 * self.random.f64());
+        if wait(session, stop).await {
+            // The end of the run: plays on, so that the counts can be compared.
+            return std::future::pending().await;
+        }
+        ledger.count(|t| t.playing -= 1);
+        if self.random.f64() < self.crash_rate {
+            playback.abandon();
+            ledger.count(|t| t.crashed += 1);
+            set(Some(Fate::Crashed(tokio::time::Instant::now())));
+        } else {
+            set(Some(Fate::Changing));
+            playback.stop().await;
+            ledger.count(|t| t.stopped += 1);
+            set(None);
+        }
+    }
+}
+
+/// Waits; `true` at the end of the run.
+async fn wait(duration: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(duration) => false,
+        _ = stop.wait_for(|stop| *stop) => true,
+    }
+}
