@@ -51,6 +51,11 @@ pub struct Mark {
 pub enum Internal {
     /// Time passes. Repeats the settings, so that a log whose beginning is gone still has them.
     Tick(Option<Settings>),
+    /// A worker has attached to the log and begins to catch up.
+    Join {
+        /// The worker's wall clock.
+        wall: WallTime,
+    },
     /// A proposal to open a stream, decided at this entry.
     Open(Box<Open>),
     /// New settings. They take effect here, if their number is the highest so far.

@@ -46,14 +46,6 @@ impl WallShift {
     pub const fn show(self, log: LogTime) -> WallTime {
         WallTime(self.0.saturating_add_unsigned(log.0))
     }
-
-    /// Moves towards `target`, by at most a tenth of the log time that has passed: workers whose
-    /// clocks differ do not make the shown times jump.
-    #[must_use]
-    pub fn slewed(self, target: Self, passed_ms: u64) -> Self {
-        let most = i64::try_from(passed_ms / 10).unwrap_or(i64::MAX);
-        Self(self.0 + target.0.saturating_sub(self.0).clamp(-most, most))
-    }
 }
 
 /// What a worker's clocks say about a log at one moment; carried by ticks, and by every other
@@ -65,8 +57,10 @@ pub struct Reading {
     pub estimate: LogTime,
     /// The worker's wall clock at that moment.
     pub wall: WallTime,
-    /// The worker has seen no other worker's readings lately: its wall clock is taken outright.
-    pub alone: bool,
+    /// For how long the worker has served, in milliseconds.
+    pub serving_ms: u64,
+    /// The worker has lately read of none that has served longer: its wall clock is the one shown.
+    pub keeps_time: bool,
 }
 
 /// The time of a log, as its entries have moved it.
@@ -105,11 +99,21 @@ impl LogClock {
             None => reading.estimate,
         };
         self.now = Some(now);
-        let target = WallShift::between(reading.estimate, reading.wall);
-        self.shift = Some(match self.shift {
-            Some(shift) if !reading.alone => shift.slewed(target, now.since(before.unwrap_or(now))),
-            _ => target,
-        });
+        if reading.keeps_time || self.shift.is_none() {
+            self.shift = Some(WallShift::between(reading.estimate, reading.wall));
+        }
+    }
+
+    /// A worker whose clock says `wall` joins. Log time stood still while there was none: what is
+    /// shown is then far behind, and catches up at once.
+    pub fn join(&mut self, wall: WallTime, interval_ms: u64) {
+        let (Some(now), Some(shift)) = (self.now, self.shift) else {
+            return;
+        };
+        let late = WallTime(wall.0.saturating_sub_unsigned(5 * interval_ms));
+        if late > shift.show(now) {
+            self.shift = Some(WallShift::between(now, wall));
+        }
     }
 }
 
@@ -117,11 +121,12 @@ impl LogClock {
 mod tests {
     use super::*;
 
-    fn reading(estimate: u64, wall: i64, alone: bool) -> Reading {
+    fn reading(estimate: u64, wall: i64, keeps_time: bool) -> Reading {
         Reading {
             estimate: LogTime(estimate),
             wall: WallTime(wall),
-            alone,
+            serving_ms: 0,
+            keeps_time,
         }
     }
 
@@ -146,12 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn shown_time_follows_one_worker_at_once_and_several_slowly() {
+    fn shown_time_is_the_timekeepers() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
         clock.apply(&reading(100, 3_600_100, true), 100);
         assert_eq!(clock.shift(), WallShift(3_600_000));
         clock.apply(&reading(200, 200, false), 100);
-        assert_eq!(clock.shift(), WallShift(3_600_000 - 10));
+        assert_eq!(clock.shift(), WallShift(3_600_000));
+    }
+
+    #[test]
+    fn shown_time_catches_up_when_the_first_worker_joins_after_an_outage() {
+        let mut clock = LogClock::default();
+        clock.begin(WallTime(1_000));
+        clock.join(WallTime(1_400), 100);
+        assert_eq!(clock.shift(), WallShift(1_000));
+        clock.join(WallTime(7_200_000), 100);
+        assert_eq!(clock.shift(), WallShift(7_200_000));
+        clock.join(WallTime(0), 100);
+        assert_eq!(clock.shift(), WallShift(7_200_000));
     }
 }

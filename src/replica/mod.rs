@@ -80,8 +80,8 @@ pub struct Replica<T> {
     liveness: Liveness,
     /// When the log last delivered something.
     progress: Mono,
-    /// When another writer's clocks were last read from the log.
-    others: Option<Mono>,
+    /// When the clocks of a writer that has served longer were last read from the log.
+    elder: Option<Mono>,
     /// Requests are being taken.
     taking: bool,
     /// This replica holds the partition's lease.
@@ -112,7 +112,7 @@ impl<T> Replica<T> {
             anchored: true,
             liveness: Liveness::default(),
             progress: Mono::default(),
-            others: None,
+            elder: None,
             taking: false,
             leads: false,
             opens: Opens::default(),
@@ -164,7 +164,7 @@ impl<T> Replica<T> {
     /// The log is being delivered: appends the mark whose return means caught up.
     pub fn attached(&mut self, now: Now) {
         self.progress = now.mono;
-        let mark = self.append(now, Internal::Tick(None));
+        let mark = self.append(now, Internal::Join { wall: now.wall });
         self.phase = Phase::CatchingUp { mark: Some(mark) };
     }
 
@@ -267,8 +267,8 @@ impl<T> Replica<T> {
         };
         if let Some(reading) = reading {
             self.clock.apply(reading, interval_ms);
-            if mark.writer != self.writer {
-                self.others = Some(now.mono);
+            if mark.writer != self.writer && reading.serving_ms >= self.serving_ms(now.mono) {
+                self.elder = Some(now.mono);
             }
             if let Some(log) = self.clock.now() {
                 self.accounts.advance(log);
@@ -286,6 +286,10 @@ impl<T> Replica<T> {
             }
             Internal::Capacity(change) => {
                 self.set_capacity(change);
+                Applied::Internal
+            }
+            Internal::Join { wall } => {
+                self.clock.join(*wall, interval_ms);
                 Applied::Internal
             }
             Internal::Tick(_) | Internal::Settings { .. } => Applied::Internal,
@@ -458,13 +462,14 @@ impl<T> Replica<T> {
     fn append(&mut self, now: Now, body: Internal) -> u64 {
         self.seq += 1;
         let reading = match self.phase {
-            Phase::Serving { since } => {
-                // Others write every interval; three without them mean that there are none.
-                let quiet = now.mono.ms_since(self.others.unwrap_or(since).max(since));
+            Phase::Serving { .. } => {
+                // An elder writes every interval; three without a word of it mean that it is gone.
+                let elder = self.elder.map(|heard| now.mono.ms_since(heard));
                 Some(Reading {
                     estimate: self.read_estimate(now.mono),
                     wall: now.wall,
-                    alone: quiet >= 3 * self.interval_ms(),
+                    serving_ms: self.serving_ms(now.mono),
+                    keeps_time: elder.is_none_or(|ms| ms >= 3 * self.interval_ms()),
                 })
             }
             _ => None,
@@ -479,6 +484,14 @@ impl<T> Replica<T> {
             body,
         }));
         self.seq
+    }
+
+    /// For how long this replica has served; 0 while it does not.
+    const fn serving_ms(&self, now: Mono) -> u64 {
+        match self.phase {
+            Phase::Serving { since } => now.ms_since(since),
+            _ => 0,
+        }
     }
 
     /// C.

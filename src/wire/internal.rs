@@ -25,7 +25,8 @@ struct Envelope<'a> {
 struct Clock {
     estimate_ms: u64,
     wall_ms: i64,
-    alone: bool,
+    serving_ms: u64,
+    keeps_time: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +35,9 @@ enum Body<'a> {
     Tick {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         settings: Option<Cow<'a, Settings>>,
+    },
+    Join {
+        wall_ms: i64,
     },
     #[serde(borrow)]
     Open(OpenBody<'a>),
@@ -68,6 +72,7 @@ struct OpenBody<'a> {
 pub const fn kind(internal: &Internal) -> &'static str {
     match internal {
         Internal::Tick(_) => "tick",
+        Internal::Join { .. } => "join",
         Internal::Open(_) => "open",
         Internal::Settings { .. } => "settings",
         Internal::Capacity(_) => "capacity",
@@ -81,6 +86,7 @@ pub fn encode(mark: Mark, reading: Option<&Reading>, internal: &Internal) -> Vec
         Internal::Tick(settings) => Body::Tick {
             settings: settings.as_ref().map(Cow::Borrowed),
         },
+        Internal::Join { wall } => Body::Join { wall_ms: wall.0 },
         Internal::Open(open) => Body::Open(OpenBody {
             tenant: open.key.tenant().into(),
             account: open.key.account().into(),
@@ -110,7 +116,8 @@ pub fn encode(mark: Mark, reading: Option<&Reading>, internal: &Internal) -> Vec
         clock: reading.map(|r| Clock {
             estimate_ms: r.estimate.0,
             wall_ms: r.wall.0,
-            alone: r.alone,
+            serving_ms: r.serving_ms,
+            keeps_time: r.keeps_time,
         }),
         entry,
     };
@@ -131,6 +138,9 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
     let envelope: Envelope = serde_json::from_slice(body).map_err(unknown)?;
     let body = match envelope.entry {
         Body::Tick { settings } => Internal::Tick(settings.map(Cow::into_owned)),
+        Body::Join { wall_ms } => Internal::Join {
+            wall: WallTime(wall_ms),
+        },
         Body::Open(open) => Internal::Open(Box::new(open.decode()?)),
         Body::Settings { settings, wall_ms } => Internal::Settings {
             settings: settings.into_owned(),
@@ -149,7 +159,8 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
         reading: envelope.clock.map(|c| Reading {
             estimate: LogTime(c.estimate_ms),
             wall: WallTime(c.wall_ms),
-            alone: c.alone,
+            serving_ms: c.serving_ms,
+            keeps_time: c.keeps_time,
         }),
         body,
     })
@@ -199,7 +210,8 @@ mod tests {
         let reading = Reading {
             estimate: LogTime(12),
             wall: WallTime(-5),
-            alone: true,
+            serving_ms: 4,
+            keeps_time: true,
         };
         let tenant = Tenant::new("acme").unwrap();
         let open = Open {
@@ -213,6 +225,8 @@ mod tests {
         };
         let settings = Settings::default();
         round_trip(None, Internal::Tick(None));
+        let wall = WallTime(-1);
+        round_trip(None, Internal::Join { wall });
         round_trip(Some(reading), Internal::Tick(Some(settings.clone())));
         round_trip(Some(reading), Internal::Open(Box::new(open)));
         let wall = WallTime(1);
