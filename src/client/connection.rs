@@ -217,7 +217,7 @@ async fn serve(
         }
         tokio::select! {
             command = commands.recv(), if waiting.len() < MOST_WAITING => {
-                let Some(command) = command else { return None };
+                let command = command?;
                 if command.waiting.is_over() {
                     continue;
                 }

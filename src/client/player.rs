@@ -217,7 +217,7 @@ impl Keeper {
     /// Sends heartbeats, and repeats the request until it is answered.
     async fn unanswered(
         &mut self,
-        tries: &mut (impl Iterator<Item = Duration> + std::marker::Send),
+        tries: &mut (impl Iterator<Item = Duration> + Send),
     ) -> Option<PlaybackState> {
         let mut next_beat = Instant::now();
         loop {

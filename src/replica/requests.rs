@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{Applied, Effect, Mono, Now, Replica};
 use crate::domain::{
-    Answer, Consistency, InitRequest, Internal, LogTime, Open, OpenOutcome, StatusRequest,
-    StreamState,
+    Answer, Consistency, InitRequest, Internal, LogTime, Open, OpenOutcome, Settings,
+    StatusRequest, StreamState,
 };
 
 /// How long an own proposal may take to come back before its request is left to another replica,
@@ -84,7 +84,7 @@ impl<T> Replica<T> {
         if !self.is_live(now.mono) {
             return self.hold(request, None, now);
         }
-        let Some(valid_ms) = self.settings.as_ref().map(|s| s.request_ms()) else {
+        let Some(valid_ms) = self.settings.as_ref().map(Settings::request_ms) else {
             return self.effects.push(Effect::Release(request));
         };
         let not_after = self.read_estimate(now.mono).plus(valid_ms);

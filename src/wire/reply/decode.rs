@@ -1,0 +1,189 @@
+//! Replies as a client reads them.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{CountsBy, Reply, Shown, refused_reason, state_word, stopped_reason};
+use crate::{
+    domain::{
+        AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
+        StoppedReason, StreamId, StreamState, Tenant,
+    },
+    wire::Problem,
+};
+
+#[derive(Deserialize)]
+struct StreamIn {
+    stream: Uuid,
+    admitted: bool,
+    started_at: Shown,
+    last_seen: Shown,
+    expires_in_ms: u64,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ActivityIn {
+    tenant: String,
+    account: String,
+    as_of: Shown,
+    streams: Vec<StreamIn>,
+    #[serde(default)]
+    by: CountsBy,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum In {
+    Opened {
+        stream: Uuid,
+        heartbeat_every_ms: u64,
+        ttl_ms: u64,
+        activity: ActivityIn,
+    },
+    Refused {
+        stream: Uuid,
+        reason: String,
+        max_active: Option<u32>,
+        activity: ActivityIn,
+    },
+    Activity {
+        stream: Option<Uuid>,
+        state: Option<String>,
+        activity: ActivityIn,
+    },
+    Stopped {
+        stream: Uuid,
+        reason: String,
+    },
+    Error {
+        error: Problem,
+    },
+    #[serde(other)]
+    Unknown,
+}
+
+/// A reply that is not of the contract.
+#[derive(Debug, thiserror::Error)]
+#[error("the reply is not of the contract: {0}")]
+pub struct BadReply(String);
+
+impl BadReply {
+    fn new(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
+
+/// Decodes a reply. Unknown fields are ignored.
+///
+/// # Errors
+/// Where the body is not a reply of the contract.
+pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
+    let reply: In = serde_json::from_slice(body).map_err(BadReply::new)?;
+    Ok(match reply {
+        In::Opened {
+            stream,
+            heartbeat_every_ms,
+            ttl_ms,
+            activity,
+        } => {
+            let (activity, by) = activity.decode()?;
+            let answer = Answer::Opened {
+                stream: StreamId(stream),
+                heartbeat_every_ms,
+                ttl_ms,
+                activity,
+            };
+            Reply::Answer { answer, by }
+        }
+        In::Refused {
+            stream,
+            reason,
+            max_active,
+            activity,
+        } => {
+            let (activity, by) = activity.decode()?;
+            let reason = known(
+                &reason,
+                [
+                    RefusedReason::MaxActive,
+                    RefusedReason::AccountCap,
+                    RefusedReason::OverCapacity,
+                    RefusedReason::Stopped,
+                ],
+                refused_reason,
+            )?;
+            let answer = Answer::Refused {
+                stream: StreamId(stream),
+                reason,
+                max_active,
+                activity,
+            };
+            Reply::Answer { answer, by }
+        }
+        In::Activity {
+            stream,
+            state,
+            activity,
+        } => {
+            let (activity, by) = activity.decode()?;
+            let states = [
+                StreamState::Active,
+                StreamState::Stopped,
+                StreamState::Expired,
+                StreamState::Unknown,
+            ];
+            let state = state.map(|s| known(&s, states, state_word)).transpose()?;
+            let stream = stream.map(StreamId).zip(state);
+            let answer = Answer::Status { activity, stream };
+            Reply::Answer { answer, by }
+        }
+        In::Stopped { stream, reason } => Reply::Stopped {
+            stream: StreamId(stream),
+            reason: known(
+                &reason,
+                [StoppedReason::Stopped, StoppedReason::Replaced],
+                stopped_reason,
+            )?,
+        },
+        In::Error { error } => Reply::Error(error),
+        In::Unknown => Reply::Unknown,
+    })
+}
+
+fn known<T: Copy, const N: usize>(
+    word: &str,
+    all: [T; N],
+    word_of: impl Fn(T) -> &'static str,
+) -> Result<T, BadReply> {
+    all.into_iter()
+        .find(|&t| word_of(t) == word)
+        .ok_or_else(|| BadReply::new("it has a word that this version does not know"))
+}
+
+impl ActivityIn {
+    fn decode(self) -> Result<(Activity, CountsBy), BadReply> {
+        let tenant = Tenant::new(&self.tenant).map_err(BadReply::new)?;
+        let account = AccountId::new(&self.account).map_err(BadReply::new)?;
+        let streams = self.streams.into_iter().map(|s| {
+            let mut pairs: Vec<_> = s.metadata.into_iter().collect();
+            Ok(ActiveStream {
+                stream: StreamId(s.stream),
+                admitted: s.admitted,
+                started_at: s.started_at.0,
+                last_seen: s.last_seen.0,
+                expires_in_ms: s.expires_in_ms,
+                metadata: Metadata::new(&mut pairs).map_err(BadReply::new)?,
+            })
+        });
+        let activity = Activity {
+            key: AccountKey::new(&tenant, &account),
+            as_of: self.as_of.0,
+            streams: streams.collect::<Result<_, _>>()?,
+        };
+        Ok((activity, self.by))
+    }
+}

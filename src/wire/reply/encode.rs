@@ -1,0 +1,197 @@
+//! Replies as a worker writes them.
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use uuid::Uuid;
+
+use super::{Shown, refused_reason, state_word, stopped_reason};
+use crate::{
+    domain::{Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
+    wire::Problem,
+};
+
+/// An encoded reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Also the AMQP property `type`.
+    pub kind: &'static str,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+struct MetadataBody<'a>(&'a Metadata);
+
+impl Serialize for MetadataBody<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.pairs())
+    }
+}
+
+struct By<'a>(&'a Activity, &'a [String]);
+
+impl Serialize for By<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        struct Counts<'a>(Vec<(&'a str, u32)>);
+        impl Serialize for Counts<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_map(self.0.iter().copied())
+            }
+        }
+        let mut map = to.serialize_map(Some(self.1.len()))?;
+        for key in self.1 {
+            map.serialize_entry(key, &Counts(self.0.count_by(key)))?;
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct StreamOut<'a> {
+    stream: Uuid,
+    admitted: bool,
+    started_at: Shown,
+    last_seen: Shown,
+    expires_at: Shown,
+    expires_in_ms: u64,
+    metadata: MetadataBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ActivityOut<'a> {
+    tenant: &'a str,
+    account: &'a str,
+    count: usize,
+    as_of: Shown,
+    streams: Vec<StreamOut<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<By<'a>>,
+}
+
+impl<'a> ActivityOut<'a> {
+    fn new(activity: &'a Activity, group_by: &'a [String]) -> Self {
+        let streams = activity.streams.iter().map(|s| StreamOut {
+            stream: s.stream.0,
+            admitted: s.admitted,
+            started_at: Shown(s.started_at),
+            last_seen: Shown(s.last_seen),
+            expires_at: expires_at(activity.as_of, s.expires_in_ms),
+            expires_in_ms: s.expires_in_ms,
+            metadata: MetadataBody(&s.metadata),
+        });
+        Self {
+            tenant: activity.key.tenant(),
+            account: activity.key.account(),
+            count: activity.streams.len(),
+            as_of: Shown(activity.as_of),
+            streams: streams.collect(),
+            by: (!group_by.is_empty()).then_some(By(activity, group_by)),
+        }
+    }
+}
+
+const fn expires_at(as_of: WallTime, in_ms: u64) -> Shown {
+    Shown(WallTime(as_of.0.saturating_add_unsigned(in_ms)))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Out<'a> {
+    Opened {
+        stream: Uuid,
+        heartbeat_every_ms: u64,
+        ttl_ms: u64,
+        expires_in_ms: u64,
+        expires_at: Shown,
+        activity: ActivityOut<'a>,
+    },
+    Refused {
+        stream: Uuid,
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_active: Option<u32>,
+        activity: ActivityOut<'a>,
+    },
+    Activity {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<Uuid>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<&'static str>,
+        activity: ActivityOut<'a>,
+    },
+    Stopped {
+        stream: Uuid,
+        reason: &'static str,
+    },
+    Error {
+        error: &'a Problem,
+    },
+}
+
+fn encoded(kind: &'static str, out: &Out) -> Encoded {
+    Encoded {
+        kind,
+        body: serde_json::to_vec(out).expect("strings and numbers always encode"),
+    }
+}
+
+/// Encodes an answer, with counts by the metadata keys of `group_by`.
+#[must_use]
+pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
+    match answer {
+        Answer::Opened {
+            stream,
+            heartbeat_every_ms,
+            ttl_ms,
+            activity,
+        } => {
+            let own = activity.streams.iter().find(|s| s.stream == *stream);
+            let expires_in_ms = own.map_or(0, |s| s.expires_in_ms);
+            let out = Out::Opened {
+                stream: stream.0,
+                heartbeat_every_ms: *heartbeat_every_ms,
+                ttl_ms: *ttl_ms,
+                expires_in_ms,
+                expires_at: expires_at(activity.as_of, expires_in_ms),
+                activity: ActivityOut::new(activity, group_by),
+            };
+            encoded("opened", &out)
+        }
+        Answer::Refused {
+            stream,
+            reason,
+            max_active,
+            activity,
+        } => {
+            let out = Out::Refused {
+                stream: stream.0,
+                reason: refused_reason(*reason),
+                max_active: *max_active,
+                activity: ActivityOut::new(activity, group_by),
+            };
+            encoded("refused", &out)
+        }
+        Answer::Status { activity, stream } => {
+            let out = Out::Activity {
+                stream: stream.map(|(id, _)| id.0),
+                state: stream.map(|(_, state)| state_word(state)),
+                activity: ActivityOut::new(activity, group_by),
+            };
+            encoded("activity", &out)
+        }
+    }
+}
+
+/// Encodes the news that a heartbeat's stream was ended.
+#[must_use]
+pub fn stopped(stream: StreamId, reason: StoppedReason) -> Encoded {
+    let out = Out::Stopped {
+        stream: stream.0,
+        reason: stopped_reason(reason),
+    };
+    encoded("stopped", &out)
+}
+
+/// Encodes an error.
+#[must_use]
+pub fn error(problem: &Problem) -> Encoded {
+    encoded("error", &Out::Error { error: problem })
+}
