@@ -3,7 +3,7 @@
 mod ledger;
 mod viewer;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -167,10 +167,14 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
     let mut report = Report::default();
     let mut random = fastrand::Rng::with_seed(plan.seed);
     let until = Instant::now() + plan.duration;
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
     // Ask about somebody all the time: what nobody changed meanwhile must be right.
     while Instant::now() < until {
         let account = random.usize(..plan.accounts);
-        report.note(check(backend, plan, ledger, account).await);
+        tokio::select! {
+            checked = check(backend, plan, ledger, account) => report.note(checked),
+            _ = &mut interrupted => break,
+        }
         show.bar.set_message(format!(
             "{}   asked {}, wrong {}",
             ledger.tally().line(),
