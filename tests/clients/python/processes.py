@@ -17,11 +17,12 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pika
+import pika.exceptions
 
 from streamwatch_client import StreamwatchClient, new_stream_id
 
@@ -234,11 +235,13 @@ class Site:
 
     def read_log(self) -> list[Entry]:
         """All entries of the partition's log, up to a heartbeat that this sends last."""
-        entries = []
         last = new_stream_id()
         with self.client() as client:
             client.heartbeat("log-reader", last, want_bad_news=False)
-            channel = client.connection.channel()
+        entries = []
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            channel = connection.channel()
             channel.basic_qos(prefetch_count=1000)
             for method, properties, body in channel.consume(
                 f"{self.namespace}streamwatch.p00.log",
@@ -248,9 +251,13 @@ class Site:
                 assert method is not None, "the log ended before its last entry"
                 channel.basic_ack(method.delivery_tag)
                 if last.encode() in body:
-                    break
+                    return entries
                 entries.append(Entry(method.exchange, properties, body))
-        return entries
+        finally:
+            # pika gives back what it has not handed out, and a log does not take anything back.
+            with suppress(pika.exceptions.AMQPError):
+                connection.close()
+        raise AssertionError("the consumer was cancelled")
 
     def assert_workers_run(self) -> None:
         for worker in self.workers:

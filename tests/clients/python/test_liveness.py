@@ -201,5 +201,6 @@ def test_the_state_of_a_stream_is_told_from_its_first_sign_to_its_last_trace(
 
     assert [state for _, _, state in changes[stopped]] == ["stopped", "unknown"]
     (_, forgotten) = changes[stopped]
-    assert forgotten[1] - stop_sent_at >= site.ttl
+    # Nothing hangs on a tombstone's last moments: it has no grace for log time that lags.
+    assert forgotten[1] - stop_sent_at >= site.ttl - lag
     assert forgotten[0] - stop_confirmed_at <= site.ttl + lag + SLACK
