@@ -290,8 +290,12 @@ def _duration(seconds: float) -> str:
     return f"{round(seconds * 1000)}ms"
 
 
+# Found before any fork: between fork and exec little is allowed.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
 def _end_with_parent() -> None:
     """A worker must not outlive tests that were killed."""
-    if sys.platform == "linux":
+    if _libc is not None:
         pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        _libc.prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -133,7 +133,15 @@ def test_metadata_may_be_as_large_as_its_limits(client: StreamwatchClient, accou
     assert opened.streams[opened["stream"]]["metadata"] == metadata
 
 
-@pytest.mark.parametrize("name", ["ä" * 64, "a.b@c.d#*", "with space/and?more", "%41"])
+ACCOUNTS = {
+    "128 bytes": "ä" * 64,
+    "letters of routing keys": "a.b@c.d#*",
+    "letters of URLs": "with space/and?more",
+    "percent": "%41",
+}
+
+
+@pytest.mark.parametrize("name", ACCOUNTS.values(), ids=ACCOUNTS)
 def test_an_account_may_have_any_name_within_its_limits(
     client: StreamwatchClient, name: str
 ) -> None:
