@@ -1,0 +1,87 @@
+"""Fixtures: one broker for all tests, one topology with two workers for each module.
+
+A module changes its topology with a dictionary `SITE`, whose items are the
+arguments of `processes.Site`. With AMQP_URL the tests use that broker, with
+STREAMWATCH_BIN that program; otherwise a private RabbitMQ and `target/debug`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import processes
+from processes import Site
+from streamwatch_client import StreamwatchClient
+
+# How much of each worker's log belongs to tests that are over.
+_old_log: dict[Path, int] = {}
+
+
+@pytest.fixture(scope="session")
+def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not processes.BINARY.exists():
+        pytest.exit(f"{processes.BINARY} is missing: run `cargo build` first", returncode=2)
+    with processes.broker(tmp_path_factory.mktemp("broker")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def bare_site(
+    request: pytest.FixtureRequest, broker_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The module's topology, without workers."""
+    options = getattr(request.module, "SITE", {})
+    site = Site(broker_url, tmp_path_factory.mktemp("site"), **options)
+    try:
+        yield site
+    finally:
+        site.close()
+
+
+@pytest.fixture(scope="module")
+def site(bare_site: Site) -> Site:
+    """The module's topology, served by two workers."""
+    bare_site.start_workers(2)
+    return bare_site
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[StreamwatchClient]:
+    """A client with a connection of its own. No test may end a worker by what it sends."""
+    with site.client() as client:
+        yield client
+    site.assert_workers_run()
+
+
+@pytest.fixture
+def account(request: pytest.FixtureRequest) -> str:
+    """An account that no other test knows."""
+    return _unique(request.node.name)
+
+
+@pytest.fixture
+def other_account(request: pytest.FixtureRequest) -> str:
+    return _unique(request.node.name)
+
+
+def _unique(name: str) -> str:
+    return f"{re.sub(r'[^a-z0-9]+', '-', name.lower())[:80]}-{secrets.token_hex(4)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Shows, with a failure, what the workers logged meanwhile."""
+    report = yield
+    for log in processes.worker_logs:
+        new = log.read_bytes()[_old_log.get(log, 0) :]
+        if report.failed and new:
+            text = new[-20_000:].decode(errors="replace")
+            report.sections.append((f"{log.stem}, during {call.when}", text))
+        if call.when == "teardown":
+            _old_log[log] = _old_log.get(log, 0) + len(new)
+    return report

@@ -1,0 +1,303 @@
+"""What the tests run against: a real broker, and real workers as processes of their own."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pika
+import pika.exceptions
+
+from streamwatch_client import StreamwatchClient, new_stream_id
+
+ROOT = Path(__file__).resolve().parents[3]
+PRIVATE_NODE = ROOT / "deploy" / "rabbitmq" / "private-node"
+BINARY = Path(os.environ.get("STREAMWATCH_BIN") or ROOT / "target" / "debug" / "streamwatch")
+
+# Generous: they only bound how long a failure takes.
+BROKER_START_S = 120
+READY_S = 30
+EXIT_S = 20
+
+# What every worker has written, for whoever reports a failure.
+worker_logs: list[Path] = []
+
+
+def eventually(
+    condition: Callable[[], object], what: str, within: float = 10.0, every: float = 0.02
+) -> object:
+    """Waits until the condition holds, and returns its value."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(every)
+    return value
+
+
+@contextmanager
+def broker(folder: Path) -> Iterator[str]:
+    """The URL of the broker in AMQP_URL, else of a private one that ends with us."""
+    if urls := os.environ.get("AMQP_URL"):
+        yield urls.split(",")[0]
+        return
+    # Into a file and not a pipe: a node that kept the pipe open would keep us waiting.
+    with tempfile.TemporaryFile("w+") as stdout:
+        subprocess.run(
+            [PRIVATE_NODE, "start", folder, "--die-with", str(os.getpid())],
+            stdout=stdout,
+            stdin=subprocess.DEVNULL,
+            timeout=BROKER_START_S,
+            check=True,
+        )
+        stdout.seek(0)
+        url = stdout.read().strip()
+    try:
+        yield url
+    finally:
+        subprocess.run(
+            [PRIVATE_NODE, "remove", folder],
+            stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            timeout=BROKER_START_S,
+            check=True,
+        )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One message of a log."""
+
+    exchange: str
+    properties: pika.BasicProperties
+    body: bytes
+
+
+class Worker:
+    """One `streamwatch worker`."""
+
+    def __init__(self, name: str, environment: dict[str, str], log: Path):
+        self.name = name
+        self.log = log
+        self.http = f"127.0.0.1:{free_port()}"
+        worker_logs.append(log)
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [BINARY, "worker", "--http", self.http],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent,
+            )
+        atexit.register(self.kill)
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            assert self.running, (
+                f"{self.name} ended with {self.process.returncode} before it served"
+            )
+            return self.ready
+
+        eventually(ready, f"{self.name} is ready", within=READY_S)
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def ready(self) -> bool:
+        try:
+            return self._get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def metrics(self) -> str:
+        return self._get("/metrics")[1]
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Asks the worker to end, and returns its exit code."""
+        self.process.send_signal(how)
+        return self.wait_end()
+
+    def wait_end(self) -> int:
+        return self.process.wait(timeout=EXIT_S)
+
+    def kill(self) -> None:
+        if self.running:
+            self.process.kill()
+            self.process.wait()
+
+    def _get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+
+class Site:
+    """One topology under a namespace of its own, and the workers that serve it."""
+
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        ttl: float = 2.0,
+        heartbeat_every: float = 0.5,
+        max_streams_per_account: int | None = None,
+    ):
+        self.url = url
+        self.folder = folder
+        self.ttl = ttl
+        self.heartbeat_every = heartbeat_every
+        # How often a worker writes its tick: log time is that coarse.
+        self.interval = min(1.0, ttl / 20)
+        self.namespace = f"t{secrets.token_hex(3)}-"
+        self.workers: list[Worker] = []
+        self._lease_is_held = False
+        options = ["--ttl", _duration(ttl), "--heartbeat-every", _duration(heartbeat_every)]
+        if max_streams_per_account is not None:
+            options += ["--max-streams-per-account", str(max_streams_per_account)]
+        self.run("topology", "declare", *options)
+
+    def run(self, *arguments: str) -> str:
+        """Runs the program here, and returns what it says."""
+        done = subprocess.run(
+            [BINARY, *arguments],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, (
+            f"streamwatch {' '.join(arguments)} exited with {done.returncode}:"
+            f"\n{done.stdout}{done.stderr}"
+        )
+        return done.stdout
+
+    def start_workers(self, how_many: int) -> list[Worker]:
+        started = []
+        for _ in range(how_many):
+            name = f"worker-{len(self.workers) + 1}"
+            log = self.folder / f"{self.namespace}{name}.log"
+            worker = Worker(name, self._environment(), log)
+            self.workers.append(worker)
+            started.append(worker)
+        for worker in started:
+            worker.wait_ready()
+        return started
+
+    def client(self, tenant: str = "acme") -> StreamwatchClient:
+        return StreamwatchClient(self.url, tenant, self.namespace)
+
+    def wait_for_lease(self) -> None:
+        """Waits until one worker holds the lease: only that one answers what is in the log."""
+        if self._lease_is_held:
+            return
+        with self.client() as client:
+
+            def is_told() -> bool:
+                # A heartbeat of no stream at all: an error, for which the lease's holder speaks.
+                client.publish("heartbeat", {"account": "lease-probe"})
+                return bool(client.listen(0.3))
+
+            eventually(is_told, "a worker holds the lease", within=READY_S)
+            client.listen(0.3)  # late answers to earlier probes
+        self._lease_is_held = True
+
+    def bad_input(self) -> Counter[str]:
+        """How many bad messages the workers have counted, together, by their error code."""
+        counts: Counter[str] = Counter()
+        for worker in self.workers:
+            if worker.running:
+                for line in worker.metrics().splitlines():
+                    if series := re.fullmatch(r'\w+\{.*\breason="(\w+)".*\} ([-+.e\d]+)', line):
+                        counts[series[1]] += round(float(series[2]))
+        return counts
+
+    def read_log(self) -> list[Entry]:
+        """All entries of the partition's log, up to a heartbeat that this sends last."""
+        last = new_stream_id()
+        with self.client() as client:
+            client.heartbeat("log-reader", last, want_bad_news=False)
+        entries = []
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            channel = connection.channel()
+            channel.basic_qos(prefetch_count=1000)
+            for method, properties, body in channel.consume(
+                f"{self.namespace}streamwatch.p00.log",
+                arguments={"x-stream-offset": "first"},
+                inactivity_timeout=10,
+            ):
+                assert method is not None, "the log ended before its last entry"
+                channel.basic_ack(method.delivery_tag)
+                if last.encode() in body:
+                    return entries
+                entries.append(Entry(method.exchange, properties, body))
+        finally:
+            # pika gives back what it has not handed out, and a log does not take anything back.
+            with suppress(pika.exceptions.AMQPError):
+                connection.close()
+        raise AssertionError("the consumer was cancelled")
+
+    def assert_workers_run(self) -> None:
+        for worker in self.workers:
+            assert worker.running, f"{worker.name} ended with {worker.process.returncode}"
+
+    def close(self) -> None:
+        """Ends what still runs, and takes the topology down."""
+        running = [worker for worker in self.workers if worker.running]
+        try:
+            for worker in running:
+                worker.process.terminate()
+            codes = {worker.name: worker.wait_end() for worker in running}
+            assert all(code == 0 for code in codes.values()), f"exit codes: {codes}"
+        finally:
+            for worker in self.workers:
+                worker.kill()
+            self.run("topology", "delete", "--yes")
+
+    def _environment(self) -> dict[str, str]:
+        # Settings that whoever runs the tests has set for other purposes stay out.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("STREAMWATCH_")}
+        return kept | {"AMQP_URL": self.url, "STREAMWATCH_NAMESPACE": self.namespace}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _duration(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
+
+
+# Found before any fork: between fork and exec little is allowed.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _end_with_parent() -> None:
+    """A worker must not outlive tests that were killed."""
+    if _libc is not None:
+        pr_set_pdeathsig = 1
+        _libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
