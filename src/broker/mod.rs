@@ -22,7 +22,7 @@ pub use connect::Link;
 pub use delivery::{NoReply, ReplyTo};
 pub use error::BrokerError;
 pub use lease::Lease;
-pub use log::{From as LogFrom, LogDelivery, LogFollower};
+pub use log::{From as LogFrom, LogDelivery, LogFollower, find_unreadable};
 pub use names::{MAX_NAMESPACE_BYTES, Names, NamespaceError};
 pub use requests::{RequestDelivery, RequestQueue, Responder};
 pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Appended, Appender, BrokerError, Link, LogFollower, LogFrom, Names};
+use super::{Addresses, Appended, Appender, BrokerError, Link, LogFollower, LogFrom, Names};
 use crate::{
     domain::{Entry, Internal, Mark, Settings, WallTime},
     wire,
@@ -10,6 +10,9 @@ use crate::{
 
 /// How long the log may deliver nothing while it is read.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What RabbitMQ calls the connections.
+const NAME: &str = "streamwatch settings";
 
 /// Why settings were not appended.
 #[derive(Debug, thiserror::Error)]
@@ -64,53 +67,93 @@ impl Scribe {
 /// # Errors
 /// `NotFound` where there is no log.
 pub async fn read(
-    link: &Link,
+    addresses: &Addresses,
     names: &Names,
     partition: u16,
 ) -> Result<Option<Settings>, BrokerError> {
     let queue = names.log(partition);
-    let mut scribe = Scribe::new(link, &queue).await?;
-    let end = scribe.append(&Internal::Tick(None)).await?;
+    let link = Link::open_any(addresses, NAME).await?;
+    let end = Scribe::new(&link, &queue)
+        .await?
+        .append(&Internal::Tick(None))
+        .await?;
+    link.close().await;
     for from in [
         LogFrom::Last,
         LogFrom::Ago(Duration::from_secs(60)),
         LogFrom::Ago(Duration::from_secs(3_600)),
         LogFrom::First,
     ] {
-        if let Some(settings) = read_from(link, &queue, from, end).await? {
-            return Ok(Some(settings));
+        let mut reading = Reading {
+            end,
+            next: None,
+            found: None,
+        };
+        let mut from = from;
+        // An entry that cannot be read ends its connection: the next one begins behind it.
+        while let Err(error) = reading.read(addresses, &queue, from).await {
+            match (&error, reading.next) {
+                (BrokerError::Unreadable(_), Some(next)) => {
+                    reading.next = Some(next + 1);
+                    from = LogFrom::Offset(next + 1);
+                }
+                (BrokerError::Unreadable(_), None) if from != LogFrom::First => break,
+                (BrokerError::Unreadable(_), None) => {
+                    reading.next = Some(0);
+                    from = LogFrom::Offset(1);
+                }
+                _ => return Err(error),
+            }
+        }
+        if reading.found.is_some() {
+            return Ok(reading.found);
         }
     }
     Ok(None)
 }
 
-async fn read_from(
-    link: &Link,
-    queue: &str,
-    from: LogFrom,
+/// One pass over a log, up to a mark.
+struct Reading {
     end: Mark,
-) -> Result<Option<Settings>, BrokerError> {
-    let mut follower = LogFollower::attach(link, queue, from).await?;
-    let mut found: Option<Settings> = None;
-    loop {
-        let delivery = tokio::time::timeout(PATIENCE, follower.next())
-            .await
-            .map_err(|_| BrokerError::Timeout {
-                doing: "reading the log",
-                waited: PATIENCE,
-            })??;
-        follower.ack();
-        // A player's bad event is not an operator's concern.
-        let Ok(Entry::Internal { mark, body, .. }) = wire::entry(&delivery.message()) else {
-            continue;
-        };
-        if let Internal::Settings { settings, .. } | Internal::Tick(Some(settings)) = body
-            && found.as_ref().is_none_or(|f| settings.number > f.number)
-        {
-            found = Some(settings);
-        }
-        if mark == end {
-            return Ok(found);
+    /// The offset behind the last entry that was read.
+    next: Option<u64>,
+    found: Option<Settings>,
+}
+
+impl Reading {
+    async fn read(
+        &mut self,
+        addresses: &Addresses,
+        queue: &str,
+        from: LogFrom,
+    ) -> Result<(), BrokerError> {
+        let link = Link::open_any(addresses, NAME).await?;
+        let mut follower = LogFollower::attach(&link, queue, from).await?;
+        loop {
+            let delivery = tokio::time::timeout(PATIENCE, follower.next())
+                .await
+                .map_err(|_| BrokerError::Timeout {
+                    doing: "reading the log",
+                    waited: PATIENCE,
+                })??;
+            follower.ack();
+            self.next = self.next.max(Some(delivery.offset + 1));
+            // A player's bad event is not an operator's concern.
+            let Ok(Entry::Internal { mark, body, .. }) = wire::entry(&delivery.message()) else {
+                continue;
+            };
+            if let Internal::Settings { settings, .. } | Internal::Tick(Some(settings)) = body
+                && self
+                    .found
+                    .as_ref()
+                    .is_none_or(|f| settings.number > f.number)
+            {
+                self.found = Some(settings);
+            }
+            if mark == self.end {
+                link.close().await;
+                return Ok(());
+            }
         }
     }
 }
@@ -120,19 +163,21 @@ async fn read_from(
 /// # Errors
 /// [`SettingsConflict::Overtaken`] where others with the same number came first.
 pub async fn append(
-    link: &Link,
+    addresses: &Addresses,
     names: &Names,
     partition: u16,
     settings: &Settings,
     wall: WallTime,
 ) -> Result<(), SettingsConflict> {
-    let mut scribe = Scribe::new(link, &names.log(partition)).await?;
+    let link = Link::open_any(addresses, NAME).await?;
     let body = Internal::Settings {
         settings: settings.clone(),
         wall,
     };
+    let mut scribe = Scribe::new(&link, &names.log(partition)).await?;
     scribe.append(&body).await?;
-    match read(link, names, partition).await? {
+    link.close().await;
+    match read(addresses, names, partition).await? {
         Some(in_force) if in_force == *settings => Ok(()),
         _ => Err(SettingsConflict::Overtaken),
     }

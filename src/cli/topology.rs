@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     broker::{
-        Link, Names, settings,
+        Addresses, BrokerError, Link, Names, settings,
         topology::{self, QueueState, Retention},
     },
+    client::ClientError,
     domain::Settings,
     worker::{self, Declared},
 };
@@ -188,58 +189,77 @@ impl Command {
             Self::Show | Self::Delete { .. } => None,
         };
         let (addresses, names) = mistakes.finish(connection)?;
-        let link = Link::open_any(&addresses, "streamwatch topology").await?;
+        let at = Installation { addresses, names };
         match self {
             Self::Declare(args) => {
                 let (first, retention) = declare.context("checked before")?;
-                let declared = worker::declare(&link, &names, &first, retention).await?;
+                let declared = worker::declare(&at.addresses, &at.names, &first, retention).await?;
                 if let Declared::Kept(kept) = &declared
                     && !args.settings.is_empty()
                     && *kept != first
                 {
-                    show(&link, &names, output).await?;
+                    at.show(output).await?;
                     bail!(
                         "the topology is declared, but its log has other settings, which stay as \
                          they are: change them with `streamwatch topology set`"
                     );
                 }
-                show(&link, &names, output).await?;
+                at.show(output).await?;
             }
             Self::Set(args) => {
-                let in_force = in_force(&link, &names).await?;
+                let in_force = at.in_force().await?;
                 let mut mistakes = Mistakes::default();
                 let mut wanted = args.check(in_force.clone(), &mut mistakes);
                 mistakes.finish(Some(()))?;
                 if wanted != in_force {
                     wanted.number += 1;
                     let wall = worker::wall();
-                    settings::append(&link, &names, 0, &wanted, wall).await?;
+                    settings::append(&at.addresses, &at.names, 0, &wanted, wall).await?;
                 }
-                show(&link, &names, output).await?;
+                at.show(output).await?;
             }
-            Self::Show => show(&link, &names, output).await?,
+            Self::Show => at.show(output).await?,
             Self::Delete { .. } => {
-                topology::delete(&link, &names).await?;
+                let link = at.link().await?;
+                topology::delete(&link, &at.names).await?;
+                link.close().await;
                 output.say("deleted", &serde_json::json!({ "deleted": true }));
             }
         }
-        link.close().await;
         Ok(())
     }
 }
 
-async fn in_force(link: &Link, names: &Names) -> anyhow::Result<Settings> {
-    settings::read(link, names, 0)
-        .await?
-        .context("the log has no settings yet: run `streamwatch topology declare`")
+/// One installation on one RabbitMQ.
+struct Installation {
+    addresses: Addresses,
+    names: Names,
 }
 
-async fn show(link: &Link, names: &Names, output: Output) -> anyhow::Result<()> {
-    let queues = topology::show(link, names).await?;
-    if queues.iter().any(|q| q.messages.is_none()) {
-        bail!("there is no complete topology here: run `streamwatch topology declare`");
+impl Installation {
+    async fn link(&self) -> Result<Link, BrokerError> {
+        Link::open_any(&self.addresses, "streamwatch topology").await
     }
-    let settings = in_force(link, names).await?;
+
+    async fn in_force(&self) -> anyhow::Result<Settings> {
+        settings::read(&self.addresses, &self.names, 0)
+            .await?
+            .context("the log has no settings yet: run `streamwatch topology declare`")
+    }
+
+    async fn show(&self, output: Output) -> anyhow::Result<()> {
+        let link = self.link().await?;
+        let queues = topology::show(&link, &self.names).await?;
+        link.close().await;
+        if queues.iter().any(|q| q.messages.is_none()) {
+            return Err(ClientError::NoTopology.into());
+        }
+        print(&self.names, &self.in_force().await?, &queues, output);
+        Ok(())
+    }
+}
+
+fn print(names: &Names, settings: &Settings, queues: &[QueueState], output: Output) {
     let ms = |ms: u64| duration(Duration::from_millis(ms));
     let lines = [
         ("exchange", names.exchange().to_owned()),
@@ -278,7 +298,7 @@ async fn show(link: &Link, names: &Names, output: Output) -> anyhow::Result<()> 
         name,
         messages,
         consumers,
-    } in &queues
+    } in queues
     {
         let messages = messages.unwrap_or_default();
         text += &format!("{name:<40}{messages:>10}{consumers:>11}\n");
@@ -291,5 +311,4 @@ async fn show(link: &Link, names: &Names, output: Output) -> anyhow::Result<()> 
         })).collect::<Vec<_>>(),
     });
     output.say(text.trim_end(), &json);
-    Ok(())
 }

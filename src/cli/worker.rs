@@ -10,7 +10,8 @@ use super::{
     topology::DeclareArgs,
 };
 use crate::{
-    broker::Link,
+    broker::{Addresses, Names, topology::Retention},
+    domain::Settings,
     worker::{self, Config, Declared},
 };
 
@@ -70,13 +71,12 @@ impl Args {
 }
 
 async fn declare(
-    addresses: &crate::broker::Addresses,
-    names: &crate::broker::Names,
-    first: &crate::domain::Settings,
-    retention: crate::broker::topology::Retention,
+    addresses: &Addresses,
+    names: &Names,
+    first: &Settings,
+    retention: Retention,
 ) -> anyhow::Result<()> {
-    let link = Link::open_any(addresses, "streamwatch worker, declaring").await?;
-    match worker::declare(&link, names, first, retention).await? {
+    match worker::declare(addresses, names, first, retention).await? {
         Declared::New => tracing::info!("declared the topology"),
         Declared::Kept(kept) if kept == *first => tracing::info!("the topology is declared"),
         Declared::Kept(kept) => tracing::warn!(
@@ -84,6 +84,5 @@ async fn declare(
             "the log has other settings than were given; they stay, see `streamwatch topology set`"
         ),
     }
-    link.close().await;
     Ok(())
 }

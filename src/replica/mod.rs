@@ -74,6 +74,8 @@ pub struct Replica<T> {
     full_tenants: HashSet<Tenant>,
     /// The offset of the last entry that was applied.
     applied: Option<u64>,
+    /// An entry that nobody can read lies behind the anchor: the log is read on from here.
+    beyond: Option<u64>,
     anchor: Option<Anchor>,
     /// The anchor has come back since the log was attached, or there is none to come.
     anchored: bool,
@@ -108,6 +110,7 @@ impl<T> Replica<T> {
             full: false,
             full_tenants: HashSet::new(),
             applied: None,
+            beyond: None,
             anchor: None,
             anchored: true,
             liveness: Liveness::default(),
@@ -133,12 +136,16 @@ impl<T> Replica<T> {
     pub fn attach(&mut self) -> StartAt {
         self.detach();
         self.phase = Phase::CatchingUp { mark: None };
-        match self.anchor {
-            Some(anchor) => {
+        match (self.beyond, self.anchor) {
+            (Some(beyond), _) => {
+                self.anchored = false;
+                StartAt::Offset(beyond)
+            }
+            (None, Some(anchor)) => {
                 self.anchored = false;
                 StartAt::Offset(anchor.offset)
             }
-            None => {
+            (None, None) => {
                 *self = Self {
                     phase: self.phase,
                     seq: self.seq,
@@ -202,6 +209,7 @@ impl<T> Replica<T> {
                     offset,
                     mark: *mark,
                 });
+                self.beyond = None;
                 self.apply_internal(*mark, reading.as_ref(), body, now)
             }
         }
@@ -211,16 +219,30 @@ impl<T> Replica<T> {
     ///
     /// # Errors
     /// [`Fault::AnotherLog`], as [`Self::apply`].
-    pub fn skip(&mut self, offset: u64) -> Result<(), Fault> {
-        if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
+    pub fn skip(&mut self, offset: u64, now: Now) -> Result<(), Fault> {
+        if let Some(beyond) = self.beyond {
+            self.anchored = offset >= beyond;
+        } else if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
             return Err(self.start_over(Fault::AnotherLog));
         }
+        self.progress = now.mono;
         self.applied = self.applied.max(Some(offset));
         Ok(())
     }
 
+    /// The entry at `offset` cannot be read, by any worker: the log is read on behind it.
+    pub fn pass_over(&mut self, offset: u64) {
+        self.applied = self.applied.max(Some(offset));
+        self.beyond = Some(offset + 1);
+    }
+
     /// Deliveries begin with the chunk that holds the offset asked for, so earlier ones come too.
     fn check_anchor(&mut self, offset: u64, entry: &Entry) -> Result<(), Fault> {
+        if let Some(beyond) = self.beyond {
+            // There is nothing to compare with: whatever comes is taken for the same log.
+            self.anchored = offset >= beyond;
+            return Ok(());
+        }
         let Some(anchor) = self.anchor else {
             return Ok(());
         };

@@ -77,21 +77,25 @@ pub enum Declared {
 /// # Errors
 /// Where the broker refuses, or somebody else declares other settings at the same moment.
 pub async fn declare(
-    link: &Link,
+    addresses: &Addresses,
     names: &Names,
     first: &Settings,
     retention: topology::Retention,
 ) -> Result<Declared, settings::SettingsConflict> {
-    topology::declare(link, names, retention).await?;
-    if let Some(kept) = settings::read(link, names, 0).await? {
+    let link = Link::open_any(addresses, "streamwatch declare").await?;
+    topology::declare(&link, names, retention).await?;
+    link.close().await;
+    if let Some(kept) = settings::read(addresses, names, 0).await? {
         return Ok(Declared::Kept(kept));
     }
-    match settings::append(link, names, 0, first, clock::wall()).await {
+    match settings::append(addresses, names, 0, first, clock::wall()).await {
         Ok(()) => Ok(Declared::New),
-        Err(settings::SettingsConflict::Overtaken) => match settings::read(link, names, 0).await? {
-            Some(kept) => Ok(Declared::Kept(kept)),
-            None => Err(settings::SettingsConflict::Overtaken),
-        },
+        Err(settings::SettingsConflict::Overtaken) => {
+            match settings::read(addresses, names, 0).await? {
+                Some(kept) => Ok(Declared::Kept(kept)),
+                None => Err(settings::SettingsConflict::Overtaken),
+            }
+        }
         Err(error) => Err(error),
     }
 }

@@ -9,11 +9,13 @@ use super::{
     Config,
     asked::Asked,
     clock, needs_operator,
-    session::{End, Session},
+    session::{self, End, Session},
 };
 use crate::{
+    broker::{self, BrokerError, Link},
     ops::{Counters, Health, PartitionHealth},
     replica::{Fault, Replica},
+    wire::Code,
 };
 
 /// A session that lasted so long ends the back-off, in milliseconds.
@@ -65,6 +67,9 @@ impl Partition {
                 tracing::warn!(partition = self.number, ?wait, "{reason}");
             }
             self.report(reason);
+            if matches!(end, End::Broker(BrokerError::Unreadable(_))) {
+                self.pass_over_unreadable(n).await;
+            }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 _ = shutdown.wait_for(|stop| *stop) => return,
@@ -85,6 +90,31 @@ impl Partition {
                     .await
             }
             Err(error) => End::Broker(error),
+        }
+    }
+
+    /// One message that cannot be read must not stop a log for ever.
+    async fn pass_over_unreadable(&mut self, n: usize) {
+        let found = async {
+            let name = "streamwatch worker, looking for an unreadable entry";
+            let link = Link::open(&self.config.addresses, n, name).await?;
+            let log = self.config.names.log(self.number);
+            broker::find_unreadable(&link, &log, self.replica.applied()).await
+        };
+        match found.await {
+            Ok(Some(offset)) => {
+                let partition = self.number;
+                tracing::error!(
+                    partition,
+                    offset,
+                    "passing over an entry that cannot be read"
+                );
+                session::bad("log", Code::BadField);
+                self.replica.pass_over(offset);
+            }
+            // A request then: it is gone when its time in the queue is over.
+            Ok(None) => tracing::error!("a request cannot be read; waiting until it expires"),
+            Err(error) => tracing::warn!(%error, "cannot look for an unreadable entry"),
         }
     }
 

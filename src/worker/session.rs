@@ -86,11 +86,6 @@ impl Session {
         let consume = Link::open(&config.addresses, n, &name("consume")).await?;
         let publish = Link::open(&config.addresses, n, &name("publish")).await?;
         let names = &config.names;
-        let from = match replica.attach() {
-            StartAt::First => LogFrom::First,
-            StartAt::Offset(offset) => LogFrom::Offset(offset),
-        };
-        let log = LogFollower::attach(&consume, &names.log(partition), from).await?;
         let appender = Appender::new(&publish, &names.log(partition)).await?;
         let desk = Desk {
             inits: RequestQueue::new(&consume, names.init(partition), INITS).await?,
@@ -98,6 +93,12 @@ impl Session {
             unrouted: RequestQueue::new(&consume, names.unrouted(), UNROUTED).await?,
             responder: Responder::new(&publish).await?,
         };
+        // Last: an entry that cannot be read ends the connection, and only the follower says why.
+        let from = match replica.attach() {
+            StartAt::First => LogFrom::First,
+            StartAt::Offset(offset) => LogFrom::Offset(offset),
+        };
+        let log = LogFollower::attach(&consume, &names.log(partition), from).await?;
         tracing::info!(
             partition,
             address = consume.address(),
@@ -240,7 +241,7 @@ impl Session {
                 }
             }
             Err(problem) => {
-                replica.skip(delivery.offset)?;
+                replica.skip(delivery.offset, clock::now())?;
                 bad("log", problem.code);
                 self.tell(delivery, replica, counters, || wire::error(&problem));
             }
@@ -461,7 +462,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-fn bad(source: &'static str, code: Code) {
+pub(super) fn bad(source: &'static str, code: Code) {
     let now_s = clock::now().mono.0 / 1_000_000;
     let code = code.as_str();
     BadInput { source, code }.emit(now_s);
