@@ -378,7 +378,7 @@ impl<T> Replica<T> {
         }
         match self.phase {
             Phase::CatchingUp { mark } if mark == Some(seq) => self.attached(now),
-            _ => self.append_failed(seq),
+            _ => self.append_failed(seq, now),
         }
     }
 
