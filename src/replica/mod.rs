@@ -548,6 +548,13 @@ impl<T> Replica<T> {
         self.applied
     }
 
+    /// A copy of an account as of the last applied entry, to look into or to write down. It may be
+    /// old: answers come from requests alone.
+    #[must_use]
+    pub fn account(&self, key: &AccountKey) -> Option<Account> {
+        self.accounts.read(key, Account::clone)
+    }
+
     /// An account's activity at `at`.
     fn activity(&self, key: &AccountKey, at: LogTime) -> Activity {
         let shift = self.clock.shift();
