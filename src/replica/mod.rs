@@ -72,6 +72,8 @@ pub struct Replica<T> {
     settings: Option<Settings>,
     full: bool,
     full_tenants: HashSet<Tenant>,
+    /// The offset of the first entry that was seen: 0 where the log still has its beginning.
+    first: Option<u64>,
     /// The offset of the last entry that was applied.
     applied: Option<u64>,
     anchor: Option<Anchor>,
@@ -107,6 +109,7 @@ impl<T> Replica<T> {
             settings: None,
             full: false,
             full_tenants: HashSet::new(),
+            first: None,
             applied: None,
             anchor: None,
             anchored: true,
@@ -181,6 +184,7 @@ impl<T> Replica<T> {
         if self.applied.is_some_and(|applied| offset <= applied) {
             return Ok(Applied::Skipped);
         }
+        self.first.get_or_insert(offset);
         self.applied = Some(offset);
         match entry {
             Entry::Heartbeat {
@@ -215,6 +219,7 @@ impl<T> Replica<T> {
         if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
             return Err(self.start_over(Fault::AnotherLog));
         }
+        self.first.get_or_insert(offset);
         self.applied = self.applied.max(Some(offset));
         Ok(())
     }
@@ -254,7 +259,9 @@ impl<T> Replica<T> {
         // The estimate runs up to here under the log time that was known until here.
         self.read_estimate(now.mono);
         if let Internal::Settings { settings, wall } = body {
-            if settings.number == 1 {
+            // The time of a log whose beginning is gone goes on where its readings say it was,
+            // however often its settings are declared.
+            if self.first == Some(0) {
                 self.clock.begin(*wall);
             }
             self.adopt(settings)?;

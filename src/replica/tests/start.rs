@@ -178,3 +178,37 @@ fn a_first_mark_that_the_broker_did_not_take_is_written_again() {
     rig.read(20);
     assert_eq!(rig.effects(), [Effect::Resume]);
 }
+
+#[test]
+fn settings_declared_again_do_not_begin_the_time_of_a_log_whose_beginning_is_gone() {
+    let mut replica = Replica::<u8>::new(1);
+    replica.attach();
+    let tick = Entry::Internal {
+        mark: mark(9, 1),
+        reading: Some(Reading {
+            estimate: LogTime(7_000_000),
+            wall: WallTime(1_000),
+            alone: true,
+        }),
+        body: Internal::Tick(None),
+    };
+    replica.apply(1_000, &declared(settings()), at(0)).unwrap();
+    assert_eq!(replica.log_time(), None);
+    replica.apply(1_001, &tick, at(0)).unwrap();
+    assert_eq!(replica.log_time(), Some(LogTime(7_000_000)));
+}
+
+#[test]
+fn the_first_settings_of_a_whole_log_begin_its_time_whatever_their_number() {
+    let mut replica = Replica::<u8>::new(1);
+    replica.attach();
+    let fifth = Settings {
+        number: 5,
+        ..settings()
+    };
+    replica.apply(0, &beat("alice", 1), at(0)).unwrap();
+    replica.apply(1, &declared(fifth), at(0)).unwrap();
+    assert_eq!(replica.log_time(), Some(LogTime(0)));
+    replica.apply(2, &beat("alice", 1), at(0)).unwrap();
+    assert_eq!(replica.totals().streams, 1);
+}
