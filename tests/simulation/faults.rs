@@ -48,6 +48,11 @@ pub fn strike(world: &mut World) {
         Fault::Truncate => {
             let keep = 10 * world.widest_ttl_ms;
             world.log.truncate(world.now.saturating_sub(keep));
+            // While no worker runs, nothing repeats the settings: once they are gone, somebody has
+            // to declare them again.
+            if !world.log.names_settings() {
+                append_settings(world);
+            }
         }
         Fault::DeclareAnew => declare_anew(world),
         Fault::WallStep => {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use streamwatch::domain::Entry;
+use streamwatch::domain::{Entry, Internal};
 
 #[derive(Default)]
 pub struct Log {
@@ -39,6 +39,17 @@ impl Log {
             self.entries.pop_front();
             self.first += 1;
         }
+    }
+
+    /// The settings can be read from it.
+    pub fn names_settings(&self) -> bool {
+        let mut entries = self.entries.iter().map(|(_, entry)| entry);
+        entries.any(|entry| match entry {
+            Entry::Internal { body, .. } => {
+                matches!(body, Internal::Settings { .. } | Internal::Tick(Some(_)))
+            }
+            _ => false,
+        })
     }
 
     /// The log is deleted and declared anew.

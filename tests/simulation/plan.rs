@@ -70,6 +70,8 @@ impl Plan {
     pub fn new(rng: &mut Rng) -> Self {
         let mut settings = Settings {
             ttl_ms: rng.choice([2_000, 2_000, 4_000, 10_000]).unwrap_or(2_000),
+            // None is forgotten before its time: that nothing is decided twice depends on it.
+            max_refusals_per_account: 1_000,
             ..Settings::default()
         };
         settings.heartbeat_every_ms = settings.ttl_ms / 3;
