@@ -49,8 +49,10 @@ pub fn strike(world: &mut World) {
             let keep = 10 * world.widest_ttl_ms;
             world.log.truncate(world.now.saturating_sub(keep));
             // While no worker runs, nothing repeats the settings: once they are gone, somebody has
-            // to declare them again.
+            // to declare them again. Whoever reads the log then knows nothing of its time either:
+            // it begins anew, and the observer's says no more about it.
             if !world.log.names_settings() {
+                world.observer.misled = Some(u64::MAX);
                 append_settings(world);
             }
         }

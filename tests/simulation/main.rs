@@ -15,7 +15,9 @@
 //! - when nothing goes wrong any more, everybody serves again, and nobody is left waiting.
 //!
 //! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on; `STREAMWATCH_SEED=123` runs one, and prints what
-//! happened if it fails. The same seed is the same run.
+//! happened if it fails; `STREAMWATCH_KEEP_GOING=1` does not stop at the first that fails. The same
+//! seed is the same run. `tests/simulation/mutate` breaks the rules on purpose, to see that it is
+//! noticed here.
 
 mod answers;
 mod counted;
@@ -47,24 +49,35 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-fn run(seed: u64, tracing: bool) -> Counted {
-    catch_unwind(AssertUnwindSafe(|| World::new(seed, tracing).run())).unwrap_or_else(|_| {
-        panic!("to see it again: STREAMWATCH_SEED={seed} cargo test --test simulation")
-    })
+fn run(seed: u64, tracing: bool) -> Option<Counted> {
+    let run = catch_unwind(AssertUnwindSafe(|| World::new(seed, tracing).run()));
+    if run.is_err() {
+        eprintln!("to see it again: STREAMWATCH_SEED={seed} cargo test --test simulation\n");
+    }
+    run.ok()
 }
 
 #[test]
 fn replicas_keep_the_promises_whatever_goes_wrong() {
     if let Some(seed) = number("STREAMWATCH_SEED") {
-        let counted = run(seed, true);
-        println!("{counted:?}");
+        println!("{:?}", run(seed, true).expect("see above"));
         return;
     }
+    let keep_going = std::env::var_os("STREAMWATCH_KEEP_GOING").is_some();
     let mut all = Counted::default();
+    let mut failed = Vec::new();
     let first = number("STREAMWATCH_FIRST_SEED").unwrap_or(0);
     for seed in (first..).take(number("STREAMWATCH_SEEDS").unwrap_or(SEEDS) as usize) {
-        all += run(seed, false);
+        match run(seed, false) {
+            Some(counted) => all += counted,
+            None => failed.push(seed),
+        }
+        if !keep_going && !failed.is_empty() {
+            break;
+        }
     }
+    let (count, first) = (failed.len(), &failed[..failed.len().min(5)]);
+    assert!(count == 0, "seeds that failed: {count}, first {first:?}");
     println!("{all:?}");
     // A simulation in which nothing happens proves nothing.
     let Counted {
@@ -92,6 +105,7 @@ fn replicas_keep_the_promises_whatever_goes_wrong() {
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in 0..3 {
-        assert_eq!(run(seed, false), run(seed, false));
+        let counted = run(seed, false).expect("see above");
+        assert_eq!(run(seed, false), Some(counted));
     }
 }

@@ -59,7 +59,8 @@ pub struct Observer {
     least_ahead: Option<i64>,
     /// How far beyond that it may run.
     pub may_gain_ms: u64,
-    /// The true time at which somebody who followed another log last moved this one's time.
+    /// The true time at which somebody who followed another log last moved this one's time; for
+    /// ever, where all who knew this log's time are gone.
     pub misled: Option<u64>,
 }
 
@@ -101,7 +102,7 @@ impl Observer {
     /// intervals at most for each of its entries: until it learns, nothing is said of time.
     pub fn excuse_time(&mut self, at: u64) {
         self.least_ahead = None;
-        self.misled = Some(at);
+        self.misled = self.misled.max(Some(at));
     }
 
     /// The log takes an entry.

@@ -85,7 +85,7 @@ impl World {
         match (worker.replica.has_caught_up() && follows, log_ms) {
             (true, Some(log_ms)) => {
                 let (since, log_since) = *worker.steady.get_or_insert((self.now, log_ms));
-                if self.plan.is_swift() {
+                if self.plan.is_swift() && self.observer.misled != Some(u64::MAX) {
                     let (passed, moved) = (self.now - since, log_ms - log_since);
                     let lag = 6 * Settings::interval_for(self.widest_ttl_ms);
                     assert!(
