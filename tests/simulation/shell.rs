@@ -22,6 +22,13 @@ impl World {
         let start = worker.replica.attach();
         worker.connection += 1;
         worker.attached = Some(self.log.generation);
+        worker.same_log = match start {
+            StartAt::First => false,
+            StartAt::Offset(offset) => {
+                let there = self.log.from(offset).next().map(|(first, _)| first);
+                worker.history.generation == self.log.generation && there == Some(offset)
+            }
+        };
         worker.from = match start {
             StartAt::First => {
                 worker.history = History {
@@ -106,6 +113,11 @@ impl World {
             && let Some(delivery) = self.workers[w].inbox.pop_front()
         {
             if let Err(fault) = self.apply(w, &delivery) {
+                let known = self.workers[w].same_log;
+                assert!(
+                    !known,
+                    "worker {w} threw its state away for nothing: {fault}"
+                );
                 return self.fail(w, fault);
             }
             self.obey(w);

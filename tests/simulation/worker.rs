@@ -42,6 +42,8 @@ pub struct Worker {
     pub attached: Option<u32>,
     /// Nothing before this offset is delivered.
     pub from: u64,
+    /// The entry at which it goes on was there, and the same, when it connected.
+    pub same_log: bool,
     pub inbox: VecDeque<Delivery>,
     pub taking: bool,
     pub stalled_until: u64,
@@ -66,6 +68,7 @@ impl Worker {
             connection: 0,
             attached: None,
             from: 0,
+            same_log: false,
             inbox: VecDeque::new(),
             taking: false,
             stalled_until: 0,
