@@ -141,7 +141,14 @@ impl Answered<'_> {
                 assert!(!self.history.is_whole(), "{id} never was");
                 continue;
             };
-            if let (Some(sign), Some(log_ms)) = (life.signs.last(), log_ms) {
+            let whole = self.history.is_whole();
+            let ever = life.ended.is_some() || !life.signs.is_empty();
+            assert!(ever || !whole, "{id} never was");
+            // Without the stop, or the others, a heartbeat counts that did not.
+            let heard = life.heard.filter(|_| !whole);
+            let signs = life.signs.last().into_iter().chain(&heard);
+            let last = signs.max_by_key(|sign| sign.log_ms + sign.lasts_ms);
+            if let (Some(sign), Some(log_ms)) = (last, log_ms) {
                 assert!(
                     log_ms < sign.log_ms + sign.lasts_ms + slack,
                     "{id} is reported at {log_ms} although it was last seen {sign:?}"

@@ -42,6 +42,8 @@ pub struct Sign {
 pub struct Life {
     /// Its signs of life since it was last ended.
     pub signs: Vec<Sign>,
+    /// Its last heartbeat, counted or not.
+    pub heard: Option<Sign>,
     /// The true time of its last end, where no sign of life came after it.
     pub ended: Option<u64>,
 }
@@ -163,6 +165,9 @@ impl Observer {
             is_heartbeat,
         };
         let lives = self.lives.entry(key.clone()).or_default();
+        if let Entry::Heartbeat { stream, .. } = entry {
+            lives.entry(*stream).or_default().heard = Some(sign(true));
+        }
         let mut live = |id: StreamId, sign| {
             let life = lives.entry(id).or_default();
             life.signs.push(sign);
