@@ -381,8 +381,7 @@ impl Account {
     }
 
     fn tombstone_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut Tombstone> {
-        let past = self.past.as_deref_mut()?;
-        let mut all = past.tombstones.iter_mut();
+        let mut all = self.past.as_deref_mut()?.tombstones.iter_mut();
         all.find(|t| t.id == id && t.until > now)
     }
 }
@@ -391,9 +390,10 @@ impl Account {
 /// take out the same.
 fn make_room<T, K: Ord>(records: &mut Vec<T>, limit: usize, by_end: impl Fn(&T) -> K) {
     while records.len() >= limit.max(1) {
-        let Some(first) = (0..records.len()).min_by_key(|&i| by_end(&records[i])) else {
-            return;
-        };
-        records.remove(first);
+        let first = (0..records.len()).min_by_key(|&i| by_end(&records[i]));
+        records.remove(first.unwrap_or_default());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,8 @@ pub struct Replica<T> {
     settings: Option<Settings>,
     full: bool,
     full_tenants: HashSet<Tenant>,
+    /// The offset of the first entry that was seen: 0 where the log still has its beginning.
+    first: Option<u64>,
     /// The offset of the last entry that was applied.
     applied: Option<u64>,
     /// An entry that nobody can read lies behind the anchor: the log is read on from here.
@@ -109,6 +111,7 @@ impl<T> Replica<T> {
             settings: None,
             full: false,
             full_tenants: HashSet::new(),
+            first: None,
             applied: None,
             beyond: None,
             anchor: None,
@@ -188,6 +191,7 @@ impl<T> Replica<T> {
         if self.applied.is_some_and(|applied| offset <= applied) {
             return Ok(Applied::Skipped);
         }
+        self.first.get_or_insert(offset);
         self.applied = Some(offset);
         match entry {
             Entry::Heartbeat {
@@ -226,6 +230,7 @@ impl<T> Replica<T> {
             return Err(self.start_over(Fault::AnotherLog));
         }
         self.progress = now.mono;
+        self.first.get_or_insert(offset);
         self.applied = self.applied.max(Some(offset));
         Ok(())
     }
@@ -276,7 +281,9 @@ impl<T> Replica<T> {
         // The estimate runs up to here under the log time that was known until here.
         self.read_estimate(now.mono);
         if let Internal::Settings { settings, wall } = body {
-            if settings.number == 1 {
+            // The time of a log whose beginning is gone goes on where its readings say it was,
+            // however often its settings are declared.
+            if self.first == Some(0) {
                 self.clock.begin(*wall);
             }
             self.adopt(settings)?;
@@ -404,7 +411,7 @@ impl<T> Replica<T> {
         }
         match self.phase {
             Phase::CatchingUp { mark } if mark == Some(seq) => self.attached(now),
-            _ => self.append_failed(seq),
+            _ => self.append_failed(seq, now),
         }
     }
 
@@ -581,6 +588,13 @@ impl<T> Replica<T> {
     #[must_use]
     pub const fn applied(&self) -> Option<u64> {
         self.applied
+    }
+
+    /// A copy of an account as of the last applied entry, to look into or to write down. It may be
+    /// old: answers come from requests alone.
+    #[must_use]
+    pub fn account(&self, key: &AccountKey) -> Option<Account> {
+        self.accounts.read(key, Account::clone)
     }
 
     /// An account's activity at `at`.

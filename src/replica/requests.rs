@@ -207,7 +207,7 @@ impl<T> Replica<T> {
     }
 
     /// The broker did not take an own entry.
-    pub(super) fn append_failed(&mut self, seq: u64) {
+    pub(super) fn append_failed(&mut self, seq: u64, now: Now) {
         if let Some(pending) = self.opens.0.remove(&seq) {
             self.effects.push(Effect::Unavailable(pending.request));
         }
@@ -216,6 +216,8 @@ impl<T> Replica<T> {
             let asked = std::mem::take(&mut self.strong.asked);
             let failed = asked.into_iter().map(|a| Effect::Unavailable(a.request));
             self.effects.extend(failed);
+            // Those that came since wait for a mark of their own: nobody else would write it.
+            self.ask_strong(now);
         }
     }
 

@@ -1,1 +1,209 @@
+//! The replica as a machine: one input, the exact effects.
 
+mod capacity;
+mod freshness;
+mod reattach;
+mod requests;
+mod start;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::{
+    AccountId, ActiveStream, Answer, Consistency, InitRequest, Metadata, Open, RefusedReason,
+    RequestId, StatusRequest, StreamId, StreamState, WallTime,
+};
+
+/// A TTL of two seconds: an interval of 100 ms, streams gone after 2.2 s.
+fn settings() -> Settings {
+    Settings {
+        ttl_ms: 2_000,
+        heartbeat_every_ms: 500,
+        ..Settings::default()
+    }
+}
+
+const INTERVAL: u64 = 100;
+
+fn at(ms: u64) -> Now {
+    Now {
+        mono: Mono(ms * 1_000),
+        wall: WallTime(ms as i64),
+    }
+}
+
+fn mark(writer: u64, seq: u64) -> Mark {
+    Mark { writer, seq }
+}
+
+/// An internal entry of somebody else, which carries no time.
+fn foreign(seq: u64, body: Internal) -> Entry {
+    Entry::Internal {
+        mark: mark(99, seq),
+        reading: None,
+        body,
+    }
+}
+
+fn declared(settings: Settings) -> Entry {
+    let wall = WallTime(0);
+    foreign(1, Internal::Settings { settings, wall })
+}
+
+fn key(account: &str) -> AccountKey {
+    AccountKey::new(
+        &Tenant::new("acme").unwrap(),
+        &AccountId::new(account).unwrap(),
+    )
+}
+
+fn id(n: u128) -> StreamId {
+    StreamId(Uuid::from_u128(n))
+}
+
+fn beat(account: &str, n: u128) -> Entry {
+    Entry::Heartbeat {
+        key: key(account),
+        stream: id(n),
+        metadata: None,
+    }
+}
+
+fn init(account: &str, n: u128) -> InitRequest {
+    InitRequest {
+        key: key(account),
+        stream: id(n),
+        request: RequestId(Uuid::from_u128(n)),
+        max_active: None,
+        replace: Vec::new(),
+        metadata: Metadata::default(),
+        group_by: vec!["device".into()],
+    }
+}
+
+fn question(account: &str, consistency: Consistency) -> StatusRequest {
+    StatusRequest {
+        key: key(account),
+        stream: None,
+        group_by: Vec::new(),
+        consistency,
+    }
+}
+
+/// The answer to a [`question`]: the streams by number, at this moment.
+fn activity(account: &str, at: u64, streams: &[ActiveStream]) -> Activity {
+    Activity {
+        key: key(account),
+        as_of: WallTime(at as i64),
+        streams: streams.to_vec(),
+    }
+}
+
+fn answer(request: &'static str, activity: Activity) -> Effect<&'static str> {
+    Effect::Answer {
+        request,
+        answer: Answer::Status {
+            activity,
+            stream: None,
+        },
+        group_by: Vec::new(),
+    }
+}
+
+/// A stream begun and last seen at `since`, as of `now`.
+fn stream(n: u128, since: u64, now: u64, admitted: bool) -> ActiveStream {
+    ActiveStream {
+        stream: id(n),
+        admitted,
+        started_at: WallTime(since as i64),
+        last_seen: WallTime(since as i64),
+        expires_in_ms: since + 2_000 - now,
+        metadata: Metadata::default(),
+    }
+}
+
+/// A replica over a log of its own. What it appends is in the log at once, and comes back when
+/// [`Rig::read`] is called.
+struct Rig {
+    replica: Replica<&'static str>,
+    log: Vec<Entry>,
+    /// The offset of the next entry to be delivered.
+    next: usize,
+    /// Effects that are not appends, until they are looked at.
+    others: Vec<Effect<&'static str>>,
+}
+
+impl Rig {
+    /// Attached to a log that holds the settings, and caught up at 0 ms.
+    fn serving() -> Self {
+        Self::serving_by(settings())
+    }
+
+    fn serving_by(settings: Settings) -> Self {
+        let mut rig = Self::attached(1, vec![declared(settings)]);
+        rig.read(0);
+        assert_eq!(rig.effects(), [Effect::Resume]);
+        rig
+    }
+
+    /// Its own mark is in the log and not yet read.
+    fn attached(writer: u64, log: Vec<Entry>) -> Self {
+        let mut rig = Self {
+            replica: Replica::new(writer),
+            log,
+            next: 0,
+            others: Vec::new(),
+        };
+        assert_eq!(rig.replica.attach(), StartAt::First);
+        rig.replica.attached(at(0));
+        let appended = rig.append();
+        assert_eq!(appended.len(), 1);
+        rig
+    }
+
+    fn effects(&mut self) -> Vec<Effect<&'static str>> {
+        let mut effects = std::mem::take(&mut self.others);
+        effects.extend(self.replica.take_effects());
+        effects
+    }
+
+    /// Appends what the replica asks for, confirms nothing, and returns those entries.
+    fn append(&mut self) -> Vec<Entry> {
+        let mut appended = Vec::new();
+        for effect in self.replica.take_effects() {
+            match effect {
+                Effect::Append(entry) => appended.push(entry),
+                other => self.others.push(other),
+            }
+        }
+        self.log.extend(appended.iter().cloned());
+        appended
+    }
+
+    /// Reads all of the log.
+    fn read(&mut self, now: u64) {
+        while self.next < self.log.len() {
+            let (offset, entry) = (self.next as u64, self.log[self.next].clone());
+            self.next += 1;
+            self.replica.apply(offset, &entry, at(now)).unwrap();
+        }
+    }
+
+    fn tick(&mut self, now: u64) {
+        self.replica.tick(at(now)).unwrap();
+    }
+
+    /// A tick that comes back at once.
+    fn round(&mut self, now: u64) {
+        self.tick(now);
+        self.append();
+        self.read(now);
+    }
+
+    /// Ticks every interval from after `from` until `to`, and reads them back.
+    fn rounds(&mut self, from: u64, to: u64) {
+        for now in (from + INTERVAL..=to).step_by(INTERVAL as usize) {
+            self.round(now);
+        }
+    }
+}

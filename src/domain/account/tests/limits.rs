@@ -1,0 +1,240 @@
+//! Replacing, refusals and how long they are remembered, lateness, settings, caps.
+
+use super::*;
+
+#[test]
+fn replacing_stops_the_named_streams_in_the_same_step() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.open(0, &request(2));
+    assert_eq!(
+        alice.open(1, &at_most(2, replacing(&[1], request(3)))),
+        OPENED
+    );
+    assert_eq!(alice.active(1), [2, 3]);
+    let replaced = HeartbeatOutcome::Stopped(StoppedReason::Replaced);
+    assert_eq!(alice.beat(2, 1), replaced);
+    assert_eq!(alice.state(2, 1), StreamState::Stopped);
+}
+
+#[test]
+fn a_refusal_replaces_nothing() {
+    let mut alice = Alice::default();
+    for n in [1, 2, 3] {
+        alice.open(0, &request(n));
+    }
+    let refused = at_most(2, replacing(&[1], request(4)));
+    assert_eq!(alice.open(1, &refused), MAX_ACTIVE);
+    assert_eq!(alice.active(1), [1, 2, 3]);
+}
+
+#[test]
+fn a_replaced_stream_that_is_not_active_makes_no_room_and_cannot_come_later() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    let with_unknown = replacing(&[7, 7, 8], request(2));
+    assert_eq!(alice.open(0, &at_most(1, with_unknown.clone())), MAX_ACTIVE);
+    assert_eq!(alice.open(0, &by(9, with_unknown)), OPENED);
+    assert_eq!(alice.open(0, &request(7)), STOPPED);
+    assert_eq!(alice.open(0, &request(8)), STOPPED);
+}
+
+#[test]
+fn a_stream_stopped_by_its_player_stays_stopped_for_that_reason_when_replaced() {
+    let mut alice = Alice::default();
+    alice.stop(0, 1);
+    alice.open(0, &replacing(&[1], request(2)));
+    let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
+    assert_eq!(alice.beat(0, 1), stopped);
+}
+
+#[test]
+fn a_refusal_is_remembered_for_its_request_alone_and_for_thirty_seconds() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    let refused = at_most(1, request(2));
+    assert_eq!(alice.open(0, &refused), MAX_ACTIVE);
+    alice.stop(1, 1);
+    assert_eq!(alice.open(REFUSAL_MS - 1, &refused), MAX_ACTIVE);
+    assert_eq!(alice.active(REFUSAL_MS - 1), [] as [u128; 0]);
+    assert_eq!(alice.open(REFUSAL_MS - 1, &by(9, refused.clone())), OPENED);
+    alice.stop(REFUSAL_MS - 1, 2);
+    assert_eq!(alice.open(REFUSAL_MS, &refused), STOPPED, "decided afresh");
+}
+
+#[test]
+fn a_refusal_repeated_does_not_last_longer() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    let refused = at_most(1, request(2));
+    alice.open(0, &refused);
+    alice.open(20_000, &refused);
+    alice.stop(20_000, 1);
+    assert_eq!(alice.open(REFUSAL_MS, &refused), OPENED);
+}
+
+#[test]
+fn an_open_past_its_time_is_void() {
+    let mut alice = Alice::default();
+    let open = Open {
+        not_after: LogTime(10_000),
+        ..replacing(&[1], request(2))
+    };
+    alice.beat(0, 1);
+    assert_eq!(alice.open(10_001, &open), OpenOutcome::Late);
+    assert_eq!(alice.active(10_001), [1]);
+    assert_eq!(alice.open(10_000, &open), OPENED);
+}
+
+#[test]
+fn a_new_ttl_counts_from_the_next_sign_of_life() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.open(0, &request(2));
+    alice.stop(0, 3);
+    alice.stop(0, 4);
+    alice.settings.ttl_ms = 10_000;
+    alice.beat(1_000, 2);
+    alice.beat(1_000, 4);
+    // Ten seconds and twice their interval of half a second.
+    assert_eq!(alice.active(11_999), [1, 2]);
+    assert_eq!(alice.active(12_000), [1]);
+    assert_eq!(alice.active(DEADLINE - 1), [1]);
+    assert_eq!(alice.state(21_999, 2), StreamState::Expired);
+    assert_eq!(alice.state(22_000, 2), StreamState::Unknown);
+    assert_eq!(alice.state(TTL - 1, 3), StreamState::Stopped);
+    assert_eq!(alice.state(11_000, 4), StreamState::Unknown);
+}
+
+#[test]
+fn a_longer_ttl_does_not_bring_back_what_had_expired() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.settings.ttl_ms = 2 * TTL;
+    assert_eq!(alice.state(DEADLINE, 1), StreamState::Expired);
+    assert_eq!(alice.beat(DEADLINE, 1), HeartbeatOutcome::Started);
+    assert_eq!(alice.active(DEADLINE + 2 * TTL), [1]);
+}
+
+#[test]
+fn an_account_has_so_many_streams_and_no_more() {
+    let mut alice = Alice::with(|s| s.max_streams_per_account = 2);
+    alice.open(0, &request(1));
+    alice.beat(1, 2);
+    assert_eq!(alice.open(1, &request(3)), ACCOUNT_CAP);
+    let dropped = HeartbeatOutcome::Dropped(RefusedReason::AccountCap);
+    assert_eq!(alice.beat(1, 4), dropped);
+    assert_eq!(alice.active(1), [1, 2]);
+    assert_eq!(
+        alice.open(1, &at_most(1, request(5))),
+        MAX_ACTIVE,
+        "comes first"
+    );
+    assert_eq!(alice.open(1, &request(2)), OPENED, "counts already");
+    assert_eq!(alice.open(1, &replacing(&[1], request(6))), OPENED);
+    assert_eq!(alice.active(1), [2, 6]);
+}
+
+#[test]
+fn of_too_many_tombstones_the_one_that_ends_first_goes_and_ties_go_by_id() {
+    let mut alice = Alice::with(|s| s.max_tombstones_per_account = 2);
+    alice.stop(0, 3);
+    alice.stop(0, 2);
+    alice.stop(0, 9);
+    let standing = |alice: &Alice, at| -> Vec<u128> {
+        let stopped = |n: &u128| alice.state(at, *n) == StreamState::Stopped;
+        [2, 3, 5, 9].into_iter().filter(stopped).collect()
+    };
+    assert_eq!(standing(&alice, 0), [3, 9]);
+    alice.beat(1, 3);
+    alice.stop(2, 5);
+    assert_eq!(standing(&alice, 2), [3, 5], "a renewed one ends later");
+    alice.settings.max_tombstones_per_account = 1;
+    assert_eq!(standing(&alice, 2), [3, 5], "nothing goes before one comes");
+    alice.stop(3, 9);
+    assert_eq!(standing(&alice, 3), [9]);
+}
+
+#[test]
+fn tombstones_that_have_ended_make_room_first() {
+    let mut alice = Alice::with(|s| s.max_tombstones_per_account = 2);
+    alice.stop(0, 1);
+    alice.settings.ttl_ms = 10_000;
+    alice.stop(5_000, 2);
+    alice.stop(15_000, 3);
+    assert_eq!(alice.state(15_000, 1), StreamState::Stopped);
+    assert_eq!(alice.state(15_000, 3), StreamState::Stopped);
+}
+
+#[test]
+fn of_too_many_refusals_the_oldest_is_forgotten() {
+    let mut alice = Alice::with(|s| s.max_refusals_per_account = 2);
+    alice.open(0, &request(1));
+    for (at, n) in [(1, 4), (1, 3), (2, 2)] {
+        assert_eq!(alice.open(at, &at_most(1, request(n))), MAX_ACTIVE);
+    }
+    alice.stop(3, 1);
+    assert_eq!(alice.open(3, &at_most(1, request(3))), OPENED, "forgotten");
+    assert_eq!(alice.open(3, &request(4)), MAX_ACTIVE);
+    assert_eq!(alice.open(3, &request(2)), MAX_ACTIVE);
+}
+
+#[test]
+fn a_full_partition_takes_no_new_stream_and_keeps_those_it_has() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.beat(0, 2);
+    alice.full = true;
+    assert_eq!(alice.open(1, &request(3)), OVER_CAPACITY);
+    let dropped = HeartbeatOutcome::Dropped(RefusedReason::OverCapacity);
+    assert_eq!(alice.beat(1, 4), dropped);
+    assert_eq!(alice.open(1, &request(1)), OPENED);
+    assert_eq!(alice.open(1, &request(2)), OPENED);
+    assert_eq!(alice.beat(1, 1), HeartbeatOutcome::Refreshed);
+    assert_eq!(
+        alice.stop(1, 5),
+        StopOutcome::Unchanged,
+        "its init is refused"
+    );
+    assert_eq!(alice.state(1, 5), StreamState::Unknown);
+    assert_eq!(alice.open(1, &replacing(&[9], request(6))), OVER_CAPACITY);
+    assert_eq!(alice.open(1, &replacing(&[1], request(7))), OPENED);
+    assert_eq!(alice.stop(1, 2), StopOutcome::Ended);
+    assert_eq!(alice.active(1), [7]);
+}
+
+#[test]
+fn a_full_partition_remembers_no_refusal_of_an_account_it_does_not_hold() {
+    let mut alice = Alice {
+        full: true,
+        ..Alice::default()
+    };
+    assert_eq!(alice.open(0, &request(1)), OVER_CAPACITY);
+    assert!(alice.account.is_empty());
+    // One whose time is up is not held, whether it was swept or not.
+    alice.full = false;
+    alice.open(0, &request(2));
+    alice.full = true;
+    assert_eq!(alice.open(FORGOTTEN, &request(1)), OVER_CAPACITY);
+    assert!(alice.account.is_empty());
+    alice.full = false;
+    assert_eq!(alice.open(FORGOTTEN, &request(1)), OPENED);
+}
+
+#[test]
+fn the_next_change_is_the_next_moment_at_which_an_answer_would_differ() {
+    let mut alice = Alice::default();
+    let next = |alice: &Alice, now| alice.account.next_change(LogTime(now)).map(|t| t.0);
+    assert_eq!(next(&alice, 0), None);
+    alice.open(0, &request(1));
+    assert_eq!(next(&alice, 0), Some(DEADLINE));
+    assert_eq!(next(&alice, DEADLINE), Some(FORGOTTEN));
+    alice.open(10, &at_most(1, request(2)));
+    assert_eq!(next(&alice, 10), Some(10 + REFUSAL_MS));
+    alice.account.sweep(LogTime(10 + REFUSAL_MS));
+    alice.stop(50_000, 1);
+    assert_eq!(next(&alice, 50_000), Some(50_000 + TTL));
+    alice.account.sweep(LogTime(50_000 + TTL));
+    assert!(alice.account.is_empty());
+    assert_eq!(alice.account.records(), 0);
+}

@@ -1,0 +1,254 @@
+//! Every cell of the table: open, heartbeat and stop, over a stream that is not known, whose time
+//! is up, that is active, that was stopped.
+
+use super::*;
+
+#[test]
+fn an_open_of_an_unknown_stream_begins_it_as_admitted() {
+    let mut alice = Alice::default();
+    assert_eq!(alice.open(5, &at_most(1, request(1))), OPENED);
+    let stream = alice.only(5, 1);
+    assert!(stream.admitted);
+    assert_eq!(
+        (stream.started_at, stream.last_seen),
+        (WallTime(5), WallTime(5))
+    );
+    assert_eq!(stream.expires_in_ms, TTL);
+    assert_eq!(alice.state(5, 1), StreamState::Active);
+}
+
+#[test]
+fn max_active_counts_the_new_stream() {
+    let mut alice = Alice::default();
+    assert_eq!(alice.open(0, &at_most(2, request(1))), OPENED);
+    assert_eq!(alice.open(0, &at_most(2, request(2))), OPENED);
+    assert_eq!(alice.open(0, &at_most(2, request(3))), MAX_ACTIVE);
+    assert_eq!(alice.open(0, &at_most(3, request(4))), OPENED);
+    assert_eq!(alice.active(0), [1, 2, 4]);
+    assert_eq!(alice.state(0, 3), StreamState::Unknown);
+}
+
+#[test]
+fn a_stream_whose_time_is_up_takes_no_place_and_begins_anew() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    assert_eq!(
+        alice.open(DEADLINE - 1, &at_most(1, request(2))),
+        MAX_ACTIVE
+    );
+    assert_eq!(alice.open(DEADLINE, &at_most(1, request(3))), OPENED);
+    assert_eq!(
+        alice.open(DEADLINE, &by(11, at_most(1, request(1)))),
+        MAX_ACTIVE
+    );
+    assert_eq!(alice.state(DEADLINE, 1), StreamState::Expired);
+    assert_eq!(alice.open(DEADLINE + 1, &by(12, request(1))), OPENED);
+    assert_eq!(
+        alice.activity(DEADLINE + 1)[1].started_at.0,
+        DEADLINE as i64 + 1
+    );
+}
+
+#[test]
+fn a_retried_open_refreshes_and_keeps_its_start_whatever_it_is_limited_to() {
+    let mut alice = Alice::default();
+    let first = Open {
+        metadata: metadata("tv"),
+        ..request(1)
+    };
+    alice.open(0, &first);
+    alice.open(0, &request(2));
+    alice.full = true;
+    alice.settings.max_streams_per_account = 1;
+    assert_eq!(alice.open(50_000, &at_most(1, request(1))), OPENED);
+    let stream = alice.activity(DEADLINE).pop().unwrap();
+    assert_eq!(alice.active(DEADLINE), [1]);
+    assert_eq!(
+        (stream.started_at, stream.last_seen),
+        (WallTime(0), WallTime(50_000))
+    );
+    assert_eq!(stream.metadata, metadata("tv"), "a retry without metadata");
+    assert_eq!(alice.active(50_000 + DEADLINE), [] as [u128; 0]);
+}
+
+#[test]
+fn a_stream_begun_by_a_heartbeat_is_decided_against_the_others() {
+    let mut alice = Alice::default();
+    alice.beat(0, 1);
+    assert!(!alice.only(0, 1).admitted);
+    assert_eq!(alice.open(1_000, &at_most(1, request(1))), OPENED);
+    let stream = alice.only(1_000, 1);
+    assert!(stream.admitted);
+    assert_eq!(
+        (stream.started_at, stream.last_seen),
+        (WallTime(0), WallTime(1_000))
+    );
+}
+
+#[test]
+fn a_stream_begun_by_a_heartbeat_stays_as_it_is_where_its_open_is_refused() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.beat(0, 2);
+    assert_eq!(alice.open(1_000, &at_most(1, request(2))), MAX_ACTIVE);
+    let stream = alice.activity(1_000)[1].clone();
+    assert_eq!((stream.stream, stream.admitted), (id(2), false));
+    assert_eq!(stream.last_seen, WallTime(0), "a refusal refreshes nothing");
+    assert_eq!(alice.beat(2_000, 2), HeartbeatOutcome::Refreshed);
+}
+
+#[test]
+fn a_stop_that_overtook_the_open_refuses_it() {
+    let mut alice = Alice::default();
+    assert_eq!(alice.stop(0, 1), StopOutcome::Noted);
+    assert_eq!(alice.state(0, 1), StreamState::Stopped);
+    assert_eq!(alice.open(TTL - 1, &request(1)), STOPPED);
+    assert_eq!(alice.open(TTL, &by(11, request(1))), OPENED);
+}
+
+#[test]
+fn a_heartbeat_of_an_unknown_stream_counts_as_not_admitted() {
+    let mut alice = Alice::default();
+    let started = alice.judge(7, |a, m| a.heartbeat(m, id(1), Some(&metadata("tv"))));
+    assert_eq!(started, HeartbeatOutcome::Started);
+    let stream = alice.only(7, 1);
+    assert_eq!((stream.admitted, stream.started_at), (false, WallTime(7)));
+    assert_eq!(stream.metadata, metadata("tv"));
+}
+
+#[test]
+fn a_heartbeat_after_the_deadline_is_a_new_start() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    assert_eq!(alice.beat(DEADLINE - 1, 1), HeartbeatOutcome::Refreshed);
+    let again = 2 * DEADLINE - 1;
+    assert_eq!(alice.beat(again, 1), HeartbeatOutcome::Started);
+    let stream = alice.only(again, 1);
+    assert_eq!(
+        (stream.admitted, stream.started_at.0),
+        (false, again as i64)
+    );
+}
+
+#[test]
+fn a_heartbeat_refreshes_and_replaces_only_the_metadata_it_brings() {
+    let mut alice = Alice::default();
+    alice.judge(0, |a, m| a.heartbeat(m, id(1), Some(&metadata("tv"))));
+    assert_eq!(alice.beat(10, 1), HeartbeatOutcome::Refreshed);
+    assert_eq!(alice.only(10, 1).metadata, metadata("tv"));
+    alice.judge(20, |a, m| a.heartbeat(m, id(1), Some(&metadata("phone"))));
+    let stream = alice.only(20, 1);
+    assert_eq!(stream.metadata, metadata("phone"));
+    assert_eq!(
+        (stream.started_at, stream.last_seen),
+        (WallTime(0), WallTime(20))
+    );
+}
+
+#[test]
+fn a_heartbeat_never_resurrects_a_stopped_stream_and_renews_its_tombstone() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    assert_eq!(alice.stop(0, 1), StopOutcome::Ended);
+    let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
+    assert_eq!(alice.beat(TTL - 1, 1), stopped);
+    assert_eq!(alice.beat(2 * TTL - 2, 1), stopped);
+    assert_eq!(alice.active(2 * TTL - 2), [] as [u128; 0]);
+    assert_eq!(alice.state(3 * TTL - 3, 1), StreamState::Stopped);
+    assert_eq!(alice.state(3 * TTL - 2, 1), StreamState::Unknown);
+    assert_eq!(alice.beat(3 * TTL - 2, 1), HeartbeatOutcome::Started);
+}
+
+#[test]
+fn a_stop_ends_an_active_stream_at_once() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.beat(0, 2);
+    assert_eq!(alice.stop(10, 1), StopOutcome::Ended);
+    assert_eq!(alice.active(10), [2]);
+    assert_eq!(alice.state(10, 1), StreamState::Stopped);
+    assert_eq!(alice.open(10, &by(9, at_most(2, request(3)))), OPENED);
+}
+
+#[test]
+fn a_stop_of_a_stream_whose_time_is_up_is_noted() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    assert_eq!(alice.stop(DEADLINE, 1), StopOutcome::Noted);
+    assert_eq!(alice.state(DEADLINE, 1), StreamState::Stopped);
+    assert_eq!(alice.state(DEADLINE + TTL, 1), StreamState::Unknown);
+}
+
+#[test]
+fn a_second_stop_changes_nothing_not_even_how_long_the_first_is_remembered() {
+    let mut alice = Alice::default();
+    alice.stop(0, 1);
+    assert_eq!(alice.stop(TTL - 1, 1), StopOutcome::Unchanged);
+    assert_eq!(alice.state(TTL, 1), StreamState::Unknown);
+}
+
+#[test]
+fn a_silent_stream_is_active_then_expired_then_unknown_swept_or_not() {
+    for sweep in [false, true] {
+        let mut alice = Alice::default();
+        alice.open(0, &request(1));
+        for (at, state) in [
+            (DEADLINE - 1, StreamState::Active),
+            (DEADLINE, StreamState::Expired),
+            (FORGOTTEN - 1, StreamState::Expired),
+            (FORGOTTEN, StreamState::Unknown),
+        ] {
+            if sweep {
+                alice.account.sweep(LogTime(at));
+            }
+            assert_eq!(alice.state(at, 1), state, "at {at}, swept: {sweep}");
+            let count = usize::from(state == StreamState::Active);
+            assert_eq!(alice.account.count(LogTime(at)), count);
+        }
+        assert_eq!(alice.account.is_empty(), sweep);
+    }
+}
+
+#[test]
+fn what_is_left_of_its_time_reaches_nothing_at_the_ttl_before_the_stream_is_gone() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    assert_eq!(alice.only(TTL - 1, 1).expires_in_ms, 1);
+    assert_eq!(alice.only(TTL, 1).expires_in_ms, 0);
+    assert_eq!(alice.only(DEADLINE - 1, 1).expires_in_ms, 0);
+}
+
+#[test]
+fn streams_come_oldest_first_and_those_of_one_moment_by_id() {
+    let mut alice = Alice::default();
+    for (at, n) in [(5, 3), (5, 1), (0, 9), (7, 2)] {
+        alice.beat(at, n);
+    }
+    assert_eq!(alice.active(7), [9, 1, 3, 2]);
+}
+
+#[test]
+fn repeating_any_entry_changes_nothing() {
+    let mut once = Alice::default();
+    let mut twice = Alice::default();
+    let refused = at_most(1, request(3));
+    for _ in 0..2 {
+        twice.open(0, &request(1));
+    }
+    once.open(0, &request(1));
+    for (alice, times) in [(&mut once, 1), (&mut twice, 2)] {
+        for _ in 0..times {
+            assert_eq!(alice.open(1, &replacing(&[1], request(2))), OPENED);
+        }
+        for _ in 0..times {
+            assert_eq!(alice.open(2, &refused), MAX_ACTIVE);
+        }
+        for _ in 0..times {
+            alice.stop(3, 2);
+        }
+        for _ in 0..times {
+            alice.beat(4, 4);
+        }
+    }
+    assert_eq!(once.account, twice.account);
+}

@@ -1,0 +1,139 @@
+use super::*;
+
+fn small(partition: u64, tenant: u64) -> Settings {
+    Settings {
+        max_streams_per_partition: partition,
+        max_streams_per_tenant: tenant,
+        ..settings()
+    }
+}
+
+/// The capacity changes that a tick appends; its own tick comes first.
+fn changes(rig: &mut Rig, now: u64) -> Vec<CapacityChange> {
+    rig.tick(now);
+    let bodies = rig.append().into_iter().map(|entry| match entry {
+        Entry::Internal { body, .. } => body,
+        other => panic!("{other:?}"),
+    });
+    let changes = bodies.filter_map(|body| match body {
+        Internal::Capacity(change) => Some(change),
+        Internal::Tick(Some(_)) => None,
+        other => panic!("{other:?}"),
+    });
+    changes.collect()
+}
+
+fn partition(full: bool) -> CapacityChange {
+    CapacityChange { tenant: None, full }
+}
+
+fn acme(full: bool) -> CapacityChange {
+    CapacityChange {
+        tenant: Some(Tenant::new("acme").unwrap()),
+        full,
+    }
+}
+
+#[test]
+fn only_the_leading_replica_says_full_and_repeats_it_until_it_has_come_back() {
+    let mut rig = Rig::serving_by(small(2, 100));
+    rig.log.extend([beat("alice", 1), beat("bob", 2)]);
+    rig.read(0);
+    assert_eq!(changes(&mut rig, 10), []);
+    rig.replica.lead(true);
+    assert_eq!(changes(&mut rig, 20), [partition(true)]);
+    assert_eq!(changes(&mut rig, 30), [partition(true)]);
+    rig.read(30);
+    assert_eq!(changes(&mut rig, 40), []);
+}
+
+#[test]
+fn from_the_entry_on_no_new_stream_is_taken_until_it_is_free_again() {
+    let mut rig = Rig::serving_by(small(2, 100));
+    rig.replica.lead(true);
+    rig.log.extend([beat("alice", 1), beat("bob", 2)]);
+    rig.read(0);
+    // The limit is soft: what comes before the entry still counts.
+    rig.log.push(beat("carol", 3));
+    rig.round(10);
+    assert_eq!(rig.replica.totals().streams, 3);
+    rig.log.push(beat("dave", 4));
+    rig.read(10);
+    assert_eq!(rig.replica.totals().streams, 3);
+    rig.replica.init("i", init("erin", 5), at(20));
+    rig.append();
+    rig.read(20);
+    let refused = Effect::Answer {
+        request: "i",
+        answer: Answer::Refused {
+            stream: id(5),
+            reason: RefusedReason::OverCapacity,
+            max_active: None,
+            activity: activity("erin", 20, &[]),
+        },
+        group_by: vec!["device".into()],
+    };
+    assert_eq!(rig.effects(), [refused]);
+    // Expired ones are held for one TTL more, and count as held.
+    rig.rounds(20, 4_120);
+    assert_eq!(changes(&mut rig, 4_210), []);
+    rig.read(4_210);
+    assert_eq!(changes(&mut rig, 4_310), [partition(false)]);
+    rig.log.push(beat("dave", 4));
+    rig.read(4_310);
+    assert_eq!(rig.replica.totals().streams, 1);
+}
+
+#[test]
+fn it_is_free_again_a_twentieth_below_the_limit() {
+    let mut rig = Rig::serving_by(small(40, 100));
+    rig.replica.lead(true);
+    rig.log.extend((0..2).map(|n| beat("alice", n)));
+    rig.read(0);
+    rig.rounds(0, 1_000);
+    rig.log.extend((2..40).map(|n| beat("bob", n)));
+    rig.read(1_000);
+    assert_eq!(changes(&mut rig, 1_100), [partition(true)]);
+    rig.read(1_100);
+    // Alice's two are forgotten at 4,200: 38 are left, which is not below 38.
+    rig.rounds(1_100, 4_400);
+    assert_eq!(rig.replica.totals().records, 38);
+    assert_eq!(changes(&mut rig, 4_500), []);
+}
+
+#[test]
+fn a_full_tenant_is_no_concern_of_the_others() {
+    let mut rig = Rig::serving_by(small(100, 1));
+    rig.replica.lead(true);
+    rig.log.push(beat("alice", 1));
+    rig.read(0);
+    assert_eq!(changes(&mut rig, 10), [acme(true)]);
+    let other = AccountKey::new(
+        &Tenant::new("zeta").unwrap(),
+        &AccountId::new("zoe").unwrap(),
+    );
+    rig.log.push(beat("bob", 2));
+    rig.log.push(Entry::Heartbeat {
+        key: other,
+        stream: id(3),
+        metadata: None,
+    });
+    rig.read(10);
+    let mut tenants: Vec<_> = rig.replica.totals_by_tenant().collect();
+    tenants.sort_by_key(|(name, _)| *name);
+    let streams: Vec<_> = tenants.iter().map(|(n, t)| (*n, t.streams)).collect();
+    assert_eq!(streams, [("acme", 1), ("zeta", 1)]);
+}
+
+#[test]
+fn a_tenant_that_holds_nothing_any_more_is_free() {
+    let mut rig = Rig::serving_by(small(100, 1));
+    rig.replica.lead(true);
+    rig.log.push(beat("alice", 1));
+    rig.read(0);
+    rig.rounds(0, 4_300);
+    assert_eq!(rig.replica.totals(), Totals::default());
+    rig.log.push(beat("bob", 2));
+    rig.read(4_300);
+    assert_eq!(rig.replica.totals().streams, 1);
+}

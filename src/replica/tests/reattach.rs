@@ -1,0 +1,127 @@
+use super::*;
+
+/// Applied: settings (0), the own mark (1), a heartbeat of alice (2), an own tick (3: the anchor),
+/// a heartbeat of bob (4).
+fn followed() -> Rig {
+    let mut rig = Rig::serving();
+    rig.log.push(beat("alice", 1));
+    rig.round(100);
+    rig.log.push(beat("bob", 2));
+    rig.read(100);
+    assert_eq!(rig.replica.applied(), Some(4));
+    rig
+}
+
+/// The connection is lost and comes back; the log delivers from `first` on.
+fn reattached(rig: &mut Rig, first: usize) {
+    rig.replica.detach();
+    assert_eq!(rig.replica.attach(), StartAt::Offset(3));
+    rig.replica.attached(at(200));
+    rig.append();
+    rig.next = first;
+}
+
+#[test]
+fn it_goes_on_at_its_last_marked_entry_and_applies_nothing_twice() {
+    let mut rig = followed();
+    reattached(&mut rig, 2); // the chunk begins before the offset that was asked for
+    rig.read(210);
+    assert_eq!(rig.effects(), [Effect::Resume]);
+    assert_eq!(rig.replica.totals().streams, 2);
+    rig.replica
+        .status("q", question("alice", Consistency::Local), at(210));
+    // Log time stood still while nobody was attached.
+    let alice = activity("alice", 100, &[stream(1, 0, 100, false)]);
+    assert_eq!(rig.effects(), [answer("q", alice)]);
+}
+
+#[test]
+fn the_state_stays_while_detached_but_nothing_is_answered_by_it() {
+    let mut rig = followed();
+    rig.replica.detach();
+    assert_eq!(rig.replica.totals().streams, 2);
+    assert!(!rig.replica.is_live(at(110).mono));
+    assert!(!rig.replica.has_caught_up());
+    assert_eq!(rig.replica.tick(at(60_000)), Ok(()));
+    assert_eq!(rig.effects(), []);
+}
+
+#[test]
+fn the_requests_of_the_connection_before_are_forgotten() {
+    let mut rig = followed();
+    rig.replica.init("i", init("alice", 7), at(150));
+    rig.replica
+        .status("q", question("alice", Consistency::Strong), at(150));
+    let lost = rig.append();
+    assert_eq!((lost.len(), rig.replica.pending()), (2, 2));
+    reattached(&mut rig, 3);
+    assert_eq!(rig.replica.pending(), 0);
+    rig.read(210);
+    assert_eq!(rig.effects(), [Effect::Resume]);
+    assert_eq!(rig.replica.totals().streams, 3, "the proposal counts");
+}
+
+#[test]
+fn another_entry_in_its_place_is_another_log() {
+    let mut rig = followed();
+    rig.log[3] = foreign(1, Internal::Tick(None));
+    reattached(&mut rig, 3);
+    let fault = rig.replica.apply(3, &rig.log[3].clone(), at(200));
+    assert_eq!(fault, Err(Fault::AnotherLog));
+    assert_eq!(rig.replica.totals(), Totals::default());
+    assert_eq!(rig.replica.log_time(), None);
+    assert_eq!(rig.replica.attach(), StartAt::First);
+}
+
+#[test]
+fn a_heartbeat_or_something_undecodable_in_its_place_is_another_log() {
+    let mut rig = followed();
+    reattached(&mut rig, 3);
+    let fault = rig.replica.apply(3, &beat("alice", 1), at(200));
+    assert_eq!(fault, Err(Fault::AnotherLog));
+
+    let mut rig = followed();
+    reattached(&mut rig, 3);
+    assert_eq!(rig.replica.skip(2, at(0)), Ok(()));
+    assert_eq!(rig.replica.skip(3, at(0)), Err(Fault::AnotherLog));
+}
+
+#[test]
+fn a_log_that_begins_after_the_anchor_is_another_log() {
+    let mut rig = followed();
+    reattached(&mut rig, 4);
+    let fault = rig.replica.apply(4, &beat("bob", 2), at(200));
+    assert_eq!(fault, Err(Fault::AnotherLog));
+    assert_eq!(rig.replica.attach(), StartAt::First);
+}
+
+#[test]
+fn a_log_that_ends_before_the_anchor_is_noticed_by_its_silence() {
+    let mut rig = followed();
+    reattached(&mut rig, 99);
+    rig.replica.appended(3, Ok(()), at(200));
+    for now in (300..=5_200).step_by(100) {
+        rig.tick(now);
+    }
+    assert_eq!(rig.replica.tick(at(5_201)), Err(Fault::AnotherLog));
+    assert_eq!(rig.replica.totals(), Totals::default());
+}
+
+#[test]
+fn silence_of_a_log_that_is_known_to_be_the_same_keeps_the_state() {
+    let mut rig = followed();
+    rig.tick(200);
+    rig.append();
+    rig.replica.appended(3, Ok(()), at(200));
+    assert_eq!(rig.replica.tick(at(5_200)), Ok(()));
+    assert_eq!(rig.replica.tick(at(5_201)), Err(Fault::Silent));
+    assert_eq!(rig.replica.totals().streams, 2);
+    assert_eq!(rig.replica.attach(), StartAt::Offset(3));
+}
+
+#[test]
+fn a_log_that_takes_nothing_is_not_a_silent_one() {
+    let mut rig = followed();
+    reattached(&mut rig, 99);
+    assert_eq!(rig.replica.tick(at(3_600_000)), Ok(()));
+}

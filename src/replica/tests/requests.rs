@@ -1,0 +1,249 @@
+use super::*;
+
+fn proposal(seq: u64, estimate: u64, n: u128, not_after: u64) -> Entry {
+    Entry::Internal {
+        mark: mark(1, seq),
+        reading: Some(Reading {
+            estimate: LogTime(estimate),
+            wall: WallTime(estimate as i64),
+            serving_ms: estimate,
+            keeps_time: true,
+        }),
+        body: Internal::Open(Box::new(Open {
+            key: key("alice"),
+            stream: id(n),
+            request: RequestId(Uuid::from_u128(n)),
+            not_after: LogTime(not_after),
+            max_active: None,
+            replace: Vec::new(),
+            metadata: Metadata::default(),
+        })),
+    }
+}
+
+fn opened(request: &'static str, n: u128, activity: Activity) -> Effect<&'static str> {
+    Effect::Answer {
+        request,
+        answer: Answer::Opened {
+            stream: id(n),
+            heartbeat_every_ms: 500,
+            ttl_ms: 2_000,
+            activity,
+        },
+        group_by: vec!["device".into()],
+    }
+}
+
+#[test]
+fn a_request_to_open_is_proposed_and_answered_with_the_state_at_its_own_entry() {
+    let mut rig = Rig::serving();
+    rig.replica.init("i", init("alice", 7), at(50));
+    // Valid for as long as the TTL, which is less than ten seconds.
+    assert_eq!(rig.append(), [proposal(2, 50, 7, 2_050)]);
+    rig.log.push(beat("alice", 8)); // later in the log: not in the answer
+    rig.read(60);
+    let alice = activity("alice", 50, &[stream(7, 50, 50, true)]);
+    assert_eq!(rig.effects(), [opened("i", 7, alice)]);
+    assert_eq!(rig.replica.pending(), 0);
+}
+
+#[test]
+fn a_proposal_that_comes_back_twice_is_answered_once() {
+    let mut rig = Rig::serving();
+    rig.replica.init("i", init("alice", 7), at(50));
+    let entry = rig.append().remove(0);
+    rig.log.push(entry);
+    rig.read(60);
+    assert_eq!(rig.effects().len(), 1);
+    assert_eq!(rig.replica.totals().streams, 1);
+}
+
+#[test]
+fn requests_at_once_over_two_replicas_count_one_to_n_and_max_active_admits_exactly_n() {
+    let settings = vec![declared(settings())];
+    let mut rigs = [
+        Rig::attached(1, settings.clone()),
+        Rig::attached(2, settings),
+    ];
+    let marks: Vec<Entry> = rigs.iter().map(|rig| rig.log[1].clone()).collect();
+    for rig in &mut rigs {
+        rig.log.truncate(1);
+        rig.log.extend(marks.iter().cloned());
+        rig.read(0);
+        assert_eq!(rig.effects(), [Effect::Resume]);
+    }
+    let mut proposals = Vec::new();
+    for n in 0..10 {
+        let rig = &mut rigs[n % 2];
+        let request = InitRequest {
+            max_active: Some(6),
+            ..init("alice", n as u128)
+        };
+        rig.replica.init("i", request, at(10));
+        proposals.extend(rig.effects());
+    }
+    proposals.reverse();
+    let mut counts = Vec::new();
+    let mut refused = 0;
+    for rig in &mut rigs {
+        for proposal in &proposals {
+            let Effect::Append(entry) = proposal else {
+                panic!("{proposal:?}")
+            };
+            rig.log.push(entry.clone());
+        }
+        rig.read(20);
+        for effect in rig.effects() {
+            match effect {
+                Effect::Answer {
+                    answer: Answer::Opened { activity, .. },
+                    ..
+                } => counts.push(activity.streams.len()),
+                Effect::Answer {
+                    answer:
+                        Answer::Refused {
+                            reason: RefusedReason::MaxActive,
+                            max_active: Some(6),
+                            activity,
+                            ..
+                        },
+                    ..
+                } if activity.streams.len() == 6 => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    counts.sort_unstable();
+    assert_eq!((counts, refused), (vec![1, 2, 3, 4, 5, 6], 4));
+}
+
+#[test]
+fn a_proposal_that_comes_too_late_is_void() {
+    let mut rig = Rig::serving();
+    rig.replica.init("i", init("alice", 7), at(0));
+    let held_back = rig.append();
+    rig.log.truncate(rig.log.len() - 1);
+    for now in (100..=2_100).step_by(100) {
+        // Another worker's ticks move the log's time on.
+        let reading = Some(Reading {
+            estimate: LogTime(now),
+            wall: WallTime(0),
+            serving_ms: 0,
+            keeps_time: false,
+        });
+        rig.log.push(Entry::Internal {
+            mark: mark(2, now),
+            reading,
+            body: Internal::Tick(None),
+        });
+    }
+    rig.log.extend(held_back);
+    rig.read(1_000);
+    assert_eq!(rig.effects(), [Effect::Late("i")]);
+}
+
+#[test]
+fn a_proposal_that_the_broker_did_not_take_has_an_unknown_outcome() {
+    let mut rig = Rig::serving();
+    rig.replica.init("i", init("alice", 7), at(0));
+    rig.append();
+    rig.replica.appended(2, Err(()), at(10));
+    assert_eq!(rig.effects(), [Effect::Unavailable("i")]);
+    rig.read(20); // it was taken after all
+    assert_eq!(rig.effects(), []);
+    assert_eq!(rig.replica.totals().streams, 1);
+}
+
+#[test]
+fn a_proposal_that_does_not_come_back_is_left_to_another_replica() {
+    let mut rig = Rig::serving();
+    rig.replica.init("i", init("alice", 7), at(0));
+    let lost = rig.append();
+    rig.log.pop();
+    rig.rounds(0, 4_900);
+    rig.tick(5_000);
+    let [Effect::Append(_), Effect::Release("i")] = &rig.effects()[..] else {
+        panic!("not released")
+    };
+    rig.log.extend(lost);
+    rig.read(5_010);
+    assert_eq!(rig.effects(), [], "answered by another");
+}
+
+#[test]
+fn a_local_question_is_answered_at_once_at_the_estimated_time() {
+    let mut rig = Rig::serving();
+    rig.log.push(beat("alice", 1));
+    rig.read(0);
+    let mut about = question("alice", Consistency::Local);
+    about.stream = Some(id(1));
+    about.group_by = vec!["device".into()];
+    rig.replica.status("q", about, at(70));
+    let expected = Effect::Answer {
+        request: "q",
+        answer: Answer::Status {
+            activity: activity("alice", 70, &[stream(1, 0, 70, false)]),
+            stream: Some((id(1), StreamState::Active)),
+        },
+        group_by: vec!["device".into()],
+    };
+    assert_eq!(rig.effects(), [expected]);
+    rig.replica
+        .status("r", question("nobody", Consistency::Local), at(70));
+    assert_eq!(rig.effects(), [answer("r", activity("nobody", 70, &[]))]);
+}
+
+#[test]
+fn strong_questions_share_only_a_mark_that_was_written_after_they_came() {
+    let mut rig = Rig::serving();
+    let strong = || question("alice", Consistency::Strong);
+    rig.replica.status("a", strong(), at(10));
+    let first = rig.append();
+    assert_eq!(first.len(), 1);
+    rig.replica.status("b", strong(), at(20));
+    rig.replica.status("c", strong(), at(30));
+    assert_eq!(rig.effects(), [], "one mark is under way at a time");
+    rig.log.push(beat("alice", 1));
+    rig.read(40);
+    let mut effects = rig.effects();
+    assert_eq!(effects.remove(0), answer("a", activity("alice", 10, &[])));
+    let [Effect::Append(second)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    rig.log.push(second.clone());
+    rig.read(50);
+    let alice = || activity("alice", 40, &[stream(1, 10, 40, false)]);
+    assert_eq!(rig.effects(), [answer("b", alice()), answer("c", alice())]);
+}
+
+#[test]
+fn a_strong_question_is_answered_by_any_later_mark_where_its_own_is_lost() {
+    let mut rig = Rig::serving();
+    rig.replica
+        .status("q", question("alice", Consistency::Strong), at(10));
+    rig.append();
+    rig.log.pop();
+    rig.log.push(beat("alice", 1));
+    rig.round(100);
+    let alice = activity("alice", 100, &[stream(1, 0, 100, false)]);
+    assert_eq!(rig.effects(), [answer("q", alice)]);
+}
+
+#[test]
+fn strong_questions_whose_mark_was_not_taken_are_unavailable_and_the_next_ones_get_a_mark() {
+    let mut rig = Rig::serving();
+    let strong = || question("alice", Consistency::Strong);
+    rig.replica.status("a", strong(), at(10));
+    rig.append();
+    rig.log.pop();
+    rig.replica.status("b", strong(), at(20));
+    rig.replica.appended(2, Err(()), at(30));
+    let mut effects = rig.effects();
+    assert_eq!(effects.remove(0), Effect::Unavailable("a"));
+    let [Effect::Append(next)] = &effects[..] else {
+        panic!("nobody asks the log for the second question: {effects:?}")
+    };
+    rig.log.push(next.clone());
+    rig.read(40);
+    assert_eq!(rig.effects(), [answer("b", activity("alice", 30, &[]))]);
+}

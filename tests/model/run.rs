@@ -1,0 +1,207 @@
+//! Runs a script against both, and compares every answer after every step.
+
+use streamwatch::domain::{
+    Account, AccountId, AccountKey, HeartbeatOutcome, LogTime, Metadata, Moment, Open, OpenOutcome,
+    RequestId, Settings, StopOutcome, StreamId, Tenant, WallShift,
+};
+use uuid::Uuid;
+
+use crate::{
+    naive::{Active, Facts},
+    script::{self, STREAMS, Step},
+};
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Open(Open),
+    Heartbeat(StreamId, Option<Metadata>),
+    Stop(StreamId),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Open(OpenOutcome),
+    Heartbeat(HeartbeatOutcome),
+    Stop(StopOutcome),
+}
+
+struct Run {
+    key: AccountKey,
+    facts: Facts,
+    swept: Account,
+    unswept: Account,
+    entries: Vec<Entry>,
+    now: u64,
+    settings: Settings,
+    full: bool,
+    shift: WallShift,
+}
+
+pub fn run(script: &[Step]) {
+    let mut run = Run {
+        key: AccountKey::new(
+            &Tenant::new("acme").unwrap(),
+            &AccountId::new("alice").unwrap(),
+        ),
+        facts: Facts::default(),
+        swept: Account::default(),
+        unswept: Account::default(),
+        entries: Vec::new(),
+        now: 0,
+        settings: Settings::default(),
+        full: false,
+        shift: WallShift(1_700_000_000_000),
+    };
+    for step in script {
+        run.step(step);
+        run.compare();
+    }
+}
+
+impl Run {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Wait(ms) => self.now += ms,
+            Step::WaitUntilAnEnd { which, offset } => {
+                let ends = self.facts.ends(self.now);
+                if !ends.is_empty() {
+                    let end = ends[which % ends.len()];
+                    self.now = end.saturating_add_signed(*offset).max(self.now);
+                }
+            }
+            Step::Open(open) => self.entry(Entry::Open(self.proposal(open))),
+            Step::Heartbeat { stream, metadata } => {
+                self.entry(Entry::Heartbeat(id(*stream), metadata.map(said)));
+            }
+            Step::Stop(stream) => self.entry(Entry::Stop(id(*stream))),
+            Step::Again(which) => {
+                if !self.entries.is_empty() {
+                    self.entry(self.entries[which % self.entries.len()].clone());
+                }
+            }
+            Step::Sweep => self.sweep(),
+            Step::Ttl(ms) => self.settings.ttl_ms = *ms,
+            Step::StreamsPerAccount(n) => self.settings.max_streams_per_account = *n,
+            Step::TombstonesPerAccount(n) => self.settings.max_tombstones_per_account = *n,
+            Step::RefusalsPerAccount(n) => self.settings.max_refusals_per_account = *n,
+            Step::Full(full) => self.full = *full,
+            Step::Shift(by) => self.shift.0 += by,
+        }
+    }
+
+    fn proposal(&self, open: &script::Open) -> Open {
+        Open {
+            key: self.key.clone(),
+            stream: id(open.stream),
+            request: RequestId(Uuid::from_u128(open.request.into())),
+            not_after: LogTime(self.now + open.valid_ms),
+            max_active: open.max_active,
+            replace: open.replace.iter().map(|n| id(*n)).collect(),
+            metadata: said(open.metadata),
+        }
+    }
+
+    fn entry(&mut self, entry: Entry) {
+        let moment = Moment {
+            now: LogTime(self.now),
+            shift: self.shift,
+            settings: &self.settings,
+            full: self.full,
+        };
+        let facts = &mut self.facts;
+        let expected = match &entry {
+            Entry::Open(open) => Outcome::Open(facts.open(&moment, open)),
+            Entry::Heartbeat(id, says) => {
+                Outcome::Heartbeat(facts.heartbeat(&moment, *id, says.as_ref()))
+            }
+            Entry::Stop(id) => Outcome::Stop(facts.stop(&moment, *id)),
+        };
+        for (account, which) in [(&mut self.swept, "swept"), (&mut self.unswept, "unswept")] {
+            let outcome = match &entry {
+                Entry::Open(open) => Outcome::Open(account.open(&moment, open)),
+                Entry::Heartbeat(id, says) => {
+                    Outcome::Heartbeat(account.heartbeat(&moment, *id, says.as_ref()))
+                }
+                Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id)),
+            };
+            assert_eq!(outcome, expected, "{which}, {entry:?} at {}", self.now);
+        }
+        self.entries.push(entry);
+    }
+
+    /// What is freed is exactly what is forgotten.
+    fn sweep(&mut self) {
+        self.swept.sweep(LogTime(self.now));
+        assert_eq!(self.swept.records(), self.facts.records(self.now));
+        let knows_anything = self.facts.knows_anything(self.now);
+        assert_eq!(self.swept.is_empty(), !knows_anything);
+        let next = self.swept.next_change(LogTime(self.now));
+        assert_eq!(next.is_some(), knows_anything, "an empty account is freed");
+    }
+
+    fn compare(&self) {
+        let swept_next = self.swept.next_change(LogTime(self.now));
+        let ahead = [0, 1, 30_000, 92_000].map(|ms| self.now + ms);
+        let just_before = swept_next.map(|t| t.0.saturating_sub(1).max(self.now));
+        for at in ahead.into_iter().chain(just_before) {
+            self.compare_at(at);
+        }
+        // Until the next change every stream stays in its state.
+        if let Some(before) = just_before {
+            for n in 0..STREAMS {
+                let state = |at| self.facts.state_of(id(n), at);
+                assert_eq!(
+                    state(before),
+                    state(self.now),
+                    "{n} changes before {before}"
+                );
+            }
+        }
+    }
+
+    fn compare_at(&self, at: u64) {
+        let expected = self.facts.active(at);
+        for (account, which) in [(&self.swept, "swept"), (&self.unswept, "unswept")] {
+            let activity = account.activity(&self.key, LogTime(at), self.shift);
+            assert_eq!(activity.as_of, self.shift.show(LogTime(at)));
+            assert_eq!(account.count(LogTime(at)), activity.streams.len());
+            for (stream, naive) in activity.streams.iter().zip(&expected) {
+                // A stream is never shown as last seen before it began, however the shift moved.
+                let shown = self.shift.show(naive.last_seen).max(naive.started_at);
+                assert_eq!(stream.last_seen, shown, "{which} at {at}");
+            }
+            let streams = activity.streams.into_iter().zip(&expected);
+            let streams: Vec<Active> = streams
+                .map(|(s, naive)| Active {
+                    stream: s.stream,
+                    admitted: s.admitted,
+                    started_at: s.started_at,
+                    last_seen: naive.last_seen,
+                    expires_in_ms: s.expires_in_ms,
+                    metadata: s.metadata,
+                })
+                .collect();
+            assert_eq!(account.count(LogTime(at)), expected.len());
+            assert_eq!(streams, expected, "{which} at {at}");
+            for n in 0..STREAMS {
+                let state = account.state_of(id(n), LogTime(at));
+                assert_eq!(
+                    state,
+                    self.facts.state_of(id(n), at),
+                    "{n}, {which} at {at}"
+                );
+            }
+        }
+    }
+}
+
+fn id(n: u8) -> StreamId {
+    StreamId(Uuid::from_u128(n.into()))
+}
+
+fn said(n: u8) -> Metadata {
+    match n {
+        0 => Metadata::default(),
+        n => Metadata::new(&mut [("device", n.to_string())]).unwrap(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Scripts: what may happen to one account, in any order.
+
+use proptest::{collection::vec, option, prelude::*};
+
+/// One step. Streams, requests and metadata go by small numbers, so that they meet often.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Log time passes.
+    Wait(u64),
+    /// Log time goes to just before, at, or just after a moment at which something ends.
+    WaitUntilAnEnd {
+        which: usize,
+        offset: i64,
+    },
+    Open(Open),
+    Heartbeat {
+        stream: u8,
+        metadata: Option<u8>,
+    },
+    Stop(u8),
+    /// An entry of before comes once more: a duplicate, or one that was overtaken.
+    Again(usize),
+    /// Frees memory in the account that is swept. `None`: as of now; else at its next change, as
+    /// the index of due moments does it.
+    Sweep,
+    Ttl(u64),
+    StreamsPerAccount(u32),
+    TombstonesPerAccount(u32),
+    RefusalsPerAccount(u32),
+    Full(bool),
+    /// Shown time moves against log time.
+    Shift(i64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub stream: u8,
+    pub request: u8,
+    pub valid_ms: u64,
+    pub max_active: Option<u32>,
+    pub replace: Vec<u8>,
+    pub metadata: u8,
+}
+
+pub const STREAMS: u8 = 6;
+const REQUESTS: u8 = 8;
+
+pub fn scripts() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 1..120)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => prop_oneof![Just(0), Just(1), 2..5_000_u64, 5_000..200_000_u64].prop_map(Step::Wait),
+        6 => (any::<usize>(), -1..=1_i64)
+            .prop_map(|(which, offset)| Step::WaitUntilAnEnd { which, offset }),
+        12 => open().prop_map(Step::Open),
+        10 => (0..STREAMS, option::of(0..3_u8))
+            .prop_map(|(stream, metadata)| Step::Heartbeat { stream, metadata }),
+        6 => (0..STREAMS).prop_map(Step::Stop),
+        6 => any::<usize>().prop_map(Step::Again),
+        4 => Just(Step::Sweep),
+        1 => prop_oneof![Just(1_000), Just(10_000), Just(90_000), 1_000..100_000_u64]
+            .prop_map(Step::Ttl),
+        1 => (1..=u32::from(STREAMS)).prop_map(Step::StreamsPerAccount),
+        1 => (1..=4_u32).prop_map(Step::TombstonesPerAccount),
+        1 => (1..=4_u32).prop_map(Step::RefusalsPerAccount),
+        1 => any::<bool>().prop_map(Step::Full),
+        1 => (-100_000..100_000_i64).prop_map(Step::Shift),
+    ]
+}
+
+fn open() -> impl Strategy<Value = Open> {
+    let replace = prop_oneof![2 => Just(vec![]), 1 => vec(0..STREAMS, 1..4)];
+    (
+        0..STREAMS,
+        0..REQUESTS,
+        prop_oneof![Just(0), 1..100_000_u64],
+        option::of(1..4_u32),
+        replace,
+        0..3_u8,
+    )
+        .prop_map(
+            |(stream, request, valid_ms, max_active, mut replace, metadata)| {
+                replace.retain(|&r| r != stream); // a request may not replace its own stream
+                Open {
+                    stream,
+                    request,
+                    valid_ms,
+                    max_active,
+                    replace,
+                    metadata,
+                }
+            },
+        )
+}

@@ -1,0 +1,164 @@
+//! What an answer must say, given what the log has taken.
+
+use streamwatch::{
+    domain::{Activity, Answer, Consistency, StreamId},
+    replica::Replica,
+};
+
+use crate::{
+    observer::{Observer, held},
+    requests::{Body, Request},
+    worker::History,
+};
+
+/// What bounds the checks of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The longest interval that any settings of this run had.
+    pub interval_ms: u64,
+    /// How much earlier than its TTL a stream may end, where a clock was made to jump or the TTL
+    /// was changed.
+    pub early_ms: u64,
+    /// Streams may be dropped at the account's or the partition's limits.
+    pub limited: bool,
+}
+
+pub struct Answered<'a> {
+    pub replica: &'a Replica<u64>,
+    pub history: History,
+    pub request: &'a Request,
+    pub answer: &'a Answer,
+    pub now: u64,
+}
+
+impl Answered<'_> {
+    pub fn check(&self, observer: &Observer, bounds: &Bounds) {
+        let activity = self.answer.activity();
+        if let (Body::Init(init), Answer::Opened { stream, .. }) = (&self.request.body, self.answer)
+        {
+            assert_eq!(*stream, init.stream);
+            let streams = activity.streams.iter();
+            let counts = streams.filter(|s| s.stream == *stream && s.admitted);
+            assert_eq!(counts.count(), 1, "an opened stream counts");
+        }
+        if self.history.generation != observer.generation {
+            return; // of a log that is gone; its replica has yet to learn it
+        }
+        let applied = self.replica.applied().map_or(0, |offset| offset + 1);
+        match &self.request.body {
+            Body::Init(_) => self.check_at_entry(observer, activity),
+            Body::Status(question) => {
+                // Up to when the answer must have seen everything.
+                let fresh = match (question.consistency, self.request.received) {
+                    (Consistency::Strong, Some((received, generation, end))) => {
+                        let of_this_log = generation == observer.generation;
+                        assert!(applied >= end || !of_this_log, "strong: {applied} of {end}");
+                        self.check_at_entry(observer, activity);
+                        received.saturating_sub(1) // what came in that millisecond may be later
+                    }
+                    _ => {
+                        let fresh = self.now.saturating_sub(3 * bounds.interval_ms);
+                        let end = observer.taken_by(fresh);
+                        assert!(applied >= end, "local: {applied} of {end} were old");
+                        fresh
+                    }
+                };
+                self.check_nobody_missing(observer, bounds, activity, fresh);
+                self.check_no_ghosts(observer, bounds, activity, fresh);
+            }
+        }
+    }
+
+    /// The state at the last entry applied; that state is compared elsewhere.
+    fn check_at_entry(&self, observer: &Observer, activity: &Activity) {
+        let at = self.replica.log_time().unwrap_or_default();
+        let account = held(self.replica, &activity.key).unwrap_or_default();
+        let expected = account.activity(&activity.key, at, streamwatch::domain::WallShift(0));
+        let ids = |a: &Activity| -> Vec<StreamId> { a.streams.iter().map(|s| s.stream).collect() };
+        assert_eq!(ids(activity), ids(&expected));
+        if self.history.is_whole()
+            && let Some(applied) = self.replica.applied()
+            && let Some((key, account)) = &observer.rows[applied as usize].account
+            && *key == activity.key
+        {
+            let account = account.clone().unwrap_or_default();
+            assert_eq!(account.count(at), activity.streams.len());
+        }
+    }
+
+    /// Never early: a stream whose signs of life come in time is in every answer.
+    fn check_nobody_missing(
+        &self,
+        observer: &Observer,
+        bounds: &Bounds,
+        activity: &Activity,
+        fresh: u64,
+    ) {
+        if bounds.limited && !self.history.is_whole() {
+            return; // it may have dropped others
+        }
+        for (id, life) in observer.lives.get(&activity.key).into_iter().flatten() {
+            let known = |s: &&crate::observer::Sign| {
+                s.at <= fresh && (s.is_heartbeat || self.history.is_whole())
+            };
+            let Some(sign) = life.signs.iter().rev().find(known) else {
+                continue;
+            };
+            let age = self.now - sign.at;
+            let sure = observer.misled.is_none_or(|at| sign.at > at);
+            if sure && age + bounds.early_ms < sign.ttl_ms {
+                let mut streams = activity.streams.iter();
+                assert!(
+                    streams.any(|s| s.stream == *id),
+                    "{id} is missing {age} ms after its last sign of life {sign:?}"
+                );
+            }
+        }
+    }
+
+    /// No ghost past its bound: nothing is reported that fell silent, or ended, too long ago.
+    fn check_no_ghosts(
+        &self,
+        observer: &Observer,
+        bounds: &Bounds,
+        activity: &Activity,
+        fresh: u64,
+    ) {
+        // A replica that knows only the end of its log may be two intervals behind in log time,
+        // and know nothing of a stop that was dropped.
+        let slack = if self.history.is_whole() {
+            0
+        } else {
+            2 * bounds.interval_ms
+        };
+        let applied = observer.taken_by(fresh) as usize;
+        let log_ms = applied.checked_sub(1).and_then(|i| observer.rows[i].log_ms);
+        let lives = observer.lives.get(&activity.key);
+        for stream in &activity.streams {
+            let id = stream.stream;
+            let Some(life) = lives.and_then(|lives| lives.get(&id)) else {
+                // Who knows only the end of a log may have admitted what was refused.
+                assert!(!self.history.is_whole(), "{id} never was");
+                continue;
+            };
+            let whole = self.history.is_whole();
+            let ever = life.ended.is_some() || !life.signs.is_empty();
+            assert!(ever || !whole, "{id} never was");
+            // Without the stop, or the others, a heartbeat counts that did not.
+            let heard = life.heard.filter(|_| !whole);
+            let signs = life.signs.last().into_iter().chain(&heard);
+            let last = signs.max_by_key(|sign| sign.log_ms + sign.lasts_ms);
+            if let (Some(sign), Some(log_ms)) = (last, log_ms) {
+                assert!(
+                    log_ms < sign.log_ms + sign.lasts_ms + slack,
+                    "{id} is reported at {log_ms} although it was last seen {sign:?}"
+                );
+            }
+            if let Some(ended) = life.ended
+                && self.history.is_whole()
+            {
+                assert!(ended > fresh, "{id} ended at {ended}, and is reported");
+            }
+        }
+    }
+}

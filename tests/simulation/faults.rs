@@ -1,0 +1,127 @@
+//! What goes wrong.
+
+use streamwatch::domain::{Entry, Internal, Mark, Settings, WallTime};
+
+use crate::{
+    event::Event,
+    observer::Observer,
+    plan::{Fault, RUN_MS},
+    world::World,
+};
+
+/// Longest that a worker stays away or stands still.
+const AWAY_MS: u64 = 10_000;
+
+pub fn strike(world: &mut World) {
+    let Some(fault) = world.rng.choice(world.plan.faults.clone()) else {
+        return;
+    };
+    let w = world.rng.usize(..world.workers.len());
+    // At the end of the run everybody is back.
+    let left = (RUN_MS + 2_000).saturating_sub(world.now);
+    let away = world.rng.u64(1..AWAY_MS).min(left).max(1);
+    world.trace(|| format!("{fault:?} {w} for {away}"));
+    match fault {
+        Fault::Crash => world.crash(w, away.min(3_000)),
+        Fault::AllCrash => {
+            for w in 0..world.workers.len() {
+                let away = away + world.rng.u64(..500);
+                world.crash(w, away);
+            }
+        }
+        Fault::Stall => {
+            let away = if world.rng.bool() { away } else { away / 20 };
+            let until = world.workers[w].stalled_until.max(world.now + away);
+            world.workers[w].stalled_until = until;
+            world.workers[w].steady = None;
+            if away > 3_000 {
+                // The broker has closed the connection of a client that says nothing.
+                let connection = world.workers[w].connection;
+                let event = Event::Lose {
+                    worker: w,
+                    connection,
+                };
+                world.after(away, event);
+            }
+        }
+        Fault::Disconnect => world.lose(w),
+        Fault::Truncate => {
+            let keep = 10 * world.widest_ttl_ms;
+            world.log.truncate(world.now.saturating_sub(keep));
+            // While no worker runs, nothing repeats the settings: once they are gone, somebody has
+            // to declare them again. Whoever reads the log then knows nothing of its time either:
+            // it begins anew, and the observer's says no more about it.
+            if !world.log.names_settings() {
+                world.observer.misled = Some(u64::MAX);
+                append_settings(world);
+            }
+        }
+        Fault::DeclareAnew => declare_anew(world),
+        Fault::WallStep => {
+            let ms = world.rng.i64(-86_400_000..86_400_000);
+            world.workers[w].step_wall(ms);
+        }
+        Fault::MonoStep => {
+            // Rare, or nothing could be said of any time.
+            if world.mono_steps < 2 {
+                world.mono_steps += 1;
+                world.widen();
+                let ms = world.rng.u64(..3_600_000);
+                world.workers[w].step_mono(ms);
+            }
+        }
+        Fault::Lease => {
+            let leads = world.rng.bool();
+            world.workers[w].replica.lead(leads);
+        }
+        Fault::Settings => change_settings(world),
+    }
+}
+
+fn declare_anew(world: &mut World) {
+    world.log.declare_anew();
+    let may_gain_ms = world.observer.may_gain_ms;
+    world.observer = Observer::new(world.log.generation, may_gain_ms);
+    for w in 0..world.workers.len() {
+        world.workers[w].steady = None;
+        let connection = world.workers[w].connection;
+        let event = Event::Lose {
+            worker: w,
+            connection,
+        };
+        let after = world.rng.u64(..500);
+        world.after(after, event);
+    }
+    append_settings(world);
+}
+
+fn change_settings(world: &mut World) {
+    let settings = world.settings.clone();
+    let ttl_ms = world.rng.choice([2_000, 3_000, 10_000]).unwrap_or(2_000);
+    world.settings = Settings {
+        number: settings.number + 1,
+        ttl_ms,
+        heartbeat_every_ms: ttl_ms / 3,
+        ..settings
+    };
+    world.settings_changed = true;
+    world.widen();
+    append_settings(world);
+}
+
+/// What `topology declare` and `topology set` do.
+pub fn append_settings(world: &mut World) {
+    let mark = Mark {
+        writer: world.rng.u64(..),
+        seq: 1,
+    };
+    let entry = Entry::Internal {
+        mark,
+        reading: None,
+        body: Internal::Settings {
+            settings: world.settings.clone(),
+            wall: WallTime(1_700_000_000_000 + world.now as i64),
+        },
+    };
+    world.take(entry);
+}

@@ -1,0 +1,62 @@
+//! An in-memory log: entries in one order, the oldest of which may be gone.
+
+use std::collections::VecDeque;
+
+use streamwatch::domain::{Entry, Internal};
+
+#[derive(Default)]
+pub struct Log {
+    /// Counts how often the log was deleted and declared anew.
+    pub generation: u32,
+    first: u64,
+    entries: VecDeque<(u64, Entry)>,
+}
+
+impl Log {
+    /// Appends at true time `at` and returns the offset.
+    pub fn append(&mut self, at: u64, entry: Entry) -> u64 {
+        self.entries.push_back((at, entry));
+        self.end() - 1
+    }
+
+    /// The offset of the next entry.
+    pub fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The entries at and after `offset`. Those that are gone are skipped silently, and there are
+    /// none after the end, as on a real broker.
+    pub fn from(&self, offset: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let skip = offset.saturating_sub(self.first) as usize;
+        let offsets = self.first..;
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        offsets.zip(entries).skip(skip)
+    }
+
+    /// Retention: drops what was appended before `before`.
+    pub fn truncate(&mut self, before: u64) {
+        while self.entries.front().is_some_and(|(at, _)| *at < before) {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// The settings can be read from it.
+    pub fn names_settings(&self) -> bool {
+        let mut entries = self.entries.iter().map(|(_, entry)| entry);
+        entries.any(|entry| match entry {
+            Entry::Internal { body, .. } => {
+                matches!(body, Internal::Settings { .. } | Internal::Tick(Some(_)))
+            }
+            _ => false,
+        })
+    }
+
+    /// The log is deleted and declared anew.
+    pub fn declare_anew(&mut self) {
+        *self = Self {
+            generation: self.generation + 1,
+            ..Self::default()
+        };
+    }
+}

@@ -1,0 +1,111 @@
+//! Several replicas of one partition over an in-memory log, in virtual time, by a seed.
+//!
+//! Workers crash, stall, lose connections; the log loses its beginning, or is declared anew; clocks
+//! are wrong and jump; appends and confirms are lost; requests come twice; leases are held twice.
+//! At every step:
+//!
+//! - equal state at equal offsets, of all replicas whose history is comparable;
+//! - exact admission: `max_active` N never makes more than N, N at once count 1 to N, and nothing
+//!   is decided twice;
+//! - never early: a stream whose signs of life come in time is in every answer;
+//! - no ghosts: what fell silent or was stopped is gone when it has to be;
+//! - a `strong` answer includes everything that the log took before the question came, a `local`
+//!   one everything but the last three intervals;
+//! - log time runs at the speed of time, and never makes up for a pause;
+//! - when nothing goes wrong any more, everybody serves again, and nobody is left waiting.
+//!
+//! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on; `STREAMWATCH_SEED=123` runs one, and prints what
+//! happened if it fails; `STREAMWATCH_KEEP_GOING=1` does not stop at the first that fails. The same
+//! seed is the same run. `tests/simulation/mutate` breaks the rules on purpose, to see that it is
+//! noticed here.
+
+mod answers;
+mod counted;
+mod event;
+mod faults;
+mod log;
+mod observer;
+mod plan;
+mod players;
+mod requests;
+mod shell;
+mod worker;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use counted::Counted;
+use world::World;
+
+/// Seeds run by default.
+const SEEDS: u64 = 30;
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable}: a number")),
+    )
+}
+
+fn run(seed: u64, tracing: bool) -> Option<Counted> {
+    let run = catch_unwind(AssertUnwindSafe(|| World::new(seed, tracing).run()));
+    if run.is_err() {
+        eprintln!("to see it again: STREAMWATCH_SEED={seed} cargo test --test simulation\n");
+    }
+    run.ok()
+}
+
+#[test]
+fn replicas_keep_the_promises_whatever_goes_wrong() {
+    if let Some(seed) = number("STREAMWATCH_SEED") {
+        println!("{:?}", run(seed, true).expect("see above"));
+        return;
+    }
+    let keep_going = std::env::var_os("STREAMWATCH_KEEP_GOING").is_some();
+    let mut all = Counted::default();
+    let mut failed = Vec::new();
+    let first = number("STREAMWATCH_FIRST_SEED").unwrap_or(0);
+    for seed in (first..).take(number("STREAMWATCH_SEEDS").unwrap_or(SEEDS) as usize) {
+        match run(seed, false) {
+            Some(counted) => all += counted,
+            None => failed.push(seed),
+        }
+        if !keep_going && !failed.is_empty() {
+            break;
+        }
+    }
+    let (count, first) = (failed.len(), &failed[..failed.len().min(5)]);
+    assert!(count == 0, "seeds that failed: {count}, first {first:?}");
+    println!("{all:?}");
+    // A simulation in which nothing happens proves nothing.
+    let Counted {
+        compared,
+        opened,
+        refused,
+        local,
+        strong,
+        started_over,
+        entries,
+    } = all;
+    for happened in [
+        entries,
+        compared,
+        opened,
+        refused,
+        local,
+        strong,
+        started_over,
+    ] {
+        assert!(happened > 0, "{all:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..3 {
+        let counted = run(seed, false).expect("see above");
+        assert_eq!(run(seed, false), Some(counted));
+    }
+}

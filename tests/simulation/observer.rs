@@ -1,0 +1,299 @@
+//! The observer applies every entry at the moment the log takes it, without delay or fault. What
+//! it sees is what every replica must come to; and it holds each entry to the promises.
+
+use std::collections::{BTreeMap, HashMap};
+
+use streamwatch::{
+    domain::{
+        Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, Open, OpenOutcome,
+        RefusedReason, RequestId, StopOutcome, StreamId, StreamState, WallShift,
+    },
+    replica::{Applied, Now, Replica},
+};
+
+/// Of so many entries, one is followed by a comparison of all accounts.
+const ALL_EVERY: u64 = 32;
+
+/// What an entry did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The true time at which the log took it.
+    pub at: u64,
+    pub log_ms: Option<u64>,
+    pub applied: Applied,
+    /// The account it was about, and what is held of it then.
+    pub account: Option<(AccountKey, Option<Account>)>,
+    /// All accounts.
+    pub all: Option<Vec<Option<Account>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Sign {
+    pub at: u64,
+    pub log_ms: u64,
+    /// How long it lasts, of true time and of log time.
+    pub ttl_ms: u64,
+    pub lasts_ms: u64,
+    pub is_heartbeat: bool,
+}
+
+/// What the log knows of a stream.
+#[derive(Debug, Default)]
+pub struct Life {
+    /// Its signs of life since it was last ended.
+    pub signs: Vec<Sign>,
+    /// Its last heartbeat, counted or not.
+    pub heard: Option<Sign>,
+    /// The true time of its last end, where no sign of life came after it.
+    pub ended: Option<u64>,
+}
+
+pub struct Observer {
+    pub generation: u32,
+    replica: Replica<()>,
+    pub rows: Vec<Row>,
+    pub keys: Vec<AccountKey>,
+    /// By account and stream.
+    pub lives: BTreeMap<AccountKey, BTreeMap<StreamId, Life>>,
+    refused: HashMap<RequestId, (u64, RefusedReason)>,
+    /// The least that log time has been ahead of true time. It stands still without workers and
+    /// never makes up for it.
+    least_ahead: Option<i64>,
+    /// How far beyond that it may run.
+    pub may_gain_ms: u64,
+    /// The true time at which somebody who followed another log last moved this one's time; for
+    /// ever, where all who knew this log's time are gone.
+    pub misled: Option<u64>,
+}
+
+impl Observer {
+    pub fn new(generation: u32, may_gain_ms: u64) -> Self {
+        let mut replica = Replica::new(0);
+        replica.attach();
+        Self {
+            generation,
+            replica,
+            rows: Vec::new(),
+            keys: Vec::new(),
+            lives: BTreeMap::new(),
+            refused: HashMap::new(),
+            least_ahead: None,
+            may_gain_ms,
+            misled: None,
+        }
+    }
+
+    pub fn log_ms(&self) -> Option<u64> {
+        self.replica.log_time().map(|l| l.0)
+    }
+
+    pub fn end(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    pub fn settings(&self) -> Option<&streamwatch::domain::Settings> {
+        self.replica.settings()
+    }
+
+    /// How many entries the log had taken by `at`.
+    pub fn taken_by(&self, at: u64) -> u64 {
+        self.rows.partition_point(|row| row.at <= at) as u64
+    }
+
+    /// Somebody who still follows the log that was deleted has moved this one's time, by two
+    /// intervals at most for each of its entries: until it learns, nothing is said of time.
+    pub fn excuse_time(&mut self, at: u64) {
+        self.least_ahead = None;
+        self.misled = self.misled.max(Some(at));
+    }
+
+    /// The log takes an entry.
+    pub fn take(&mut self, at: u64, entry: &Entry) {
+        let key = key_of(entry).cloned();
+        let before = key.as_ref().and_then(|key| self.replica.account(key));
+        if let Some(key) = &key
+            && !self.keys.contains(key)
+        {
+            self.keys.push(key.clone());
+        }
+        let applied = self
+            .replica
+            .apply(self.end(), entry, Now::default())
+            .expect("the observer follows one log");
+        let row = row(&self.replica, at, self.end(), entry, applied, &self.keys);
+        if let Some(log_ms) = row.log_ms {
+            self.check_time(at, log_ms);
+            self.note(at, log_ms, entry, &row);
+            if let (Entry::Internal { body, .. }, Applied::Open(outcome)) = (entry, &row.applied)
+                && let Internal::Open(open) = body
+            {
+                let after = row.account.as_ref().and_then(|(_, a)| a.clone());
+                self.check_admission(
+                    log_ms,
+                    open,
+                    *outcome,
+                    &before.unwrap_or_default(),
+                    &after.unwrap_or_default(),
+                );
+            }
+        }
+        self.rows.push(row);
+    }
+
+    /// Log time runs at the speed of time at most, give or take its two intervals.
+    fn check_time(&mut self, at: u64, log_ms: u64) {
+        let ahead = log_ms as i64 - at as i64;
+        let least = self.least_ahead.map_or(ahead, |least| least.min(ahead));
+        self.least_ahead = Some(least);
+        let gained = (ahead - least) as u64;
+        assert!(
+            gained <= self.may_gain_ms,
+            "log time gained {gained} ms on true time"
+        );
+    }
+
+    fn note(&mut self, at: u64, log_ms: u64, entry: &Entry, row: &Row) {
+        let Some((key, _)) = &row.account else { return };
+        let Some(settings) = self.replica.settings() else {
+            return;
+        };
+        let sign = |is_heartbeat| Sign {
+            at,
+            log_ms,
+            ttl_ms: settings.ttl_ms,
+            lasts_ms: settings.ttl_ms + 2 * settings.interval_ms(),
+            is_heartbeat,
+        };
+        let lives = self.lives.entry(key.clone()).or_default();
+        if let Entry::Heartbeat { stream, .. } = entry {
+            lives.entry(*stream).or_default().heard = Some(sign(true));
+        }
+        let mut live = |id: StreamId, sign| {
+            let life = lives.entry(id).or_default();
+            life.signs.push(sign);
+            life.ended = None;
+        };
+        let mut ended = Vec::new();
+        match (entry, &row.applied) {
+            (
+                Entry::Heartbeat { stream, .. },
+                Applied::Heartbeat(HeartbeatOutcome::Started | HeartbeatOutcome::Refreshed),
+            ) => live(*stream, sign(true)),
+            (
+                Entry::Stop { stream, .. },
+                Applied::Stop(StopOutcome::Ended | StopOutcome::Noted),
+            ) => ended.push(*stream),
+            (Entry::Internal { body, .. }, Applied::Open(OpenOutcome::Opened)) => {
+                if let Internal::Open(open) = body {
+                    live(open.stream, sign(false));
+                    let state = |id| {
+                        let account = self.replica.account(key).unwrap_or_default();
+                        account.state_of(id, LogTime(log_ms))
+                    };
+                    let stopped = |id: &&StreamId| state(**id) == StreamState::Stopped;
+                    ended.extend(open.replace.iter().filter(stopped));
+                }
+            }
+            _ => {}
+        }
+        for id in ended {
+            let life = self.lives.entry(key.clone()).or_default();
+            let life = life.entry(id).or_default();
+            life.signs.clear();
+            life.ended.get_or_insert(at);
+        }
+    }
+
+    /// `max_active` admits exactly so many, a refusal changes nothing, and is never taken back.
+    fn check_admission(
+        &mut self,
+        log_ms: u64,
+        open: &Open,
+        outcome: OpenOutcome,
+        before: &Account,
+        after: &Account,
+    ) {
+        let active = |account: &Account| -> BTreeMap<StreamId, bool> {
+            let activity = account.activity(&open.key, LogTime(log_ms), WallShift::default());
+            let streams = activity.streams.into_iter();
+            streams.map(|s| (s.stream, s.admitted)).collect()
+        };
+        let (before, after) = (active(before), active(after));
+        let retry = before.get(&open.stream) == Some(&true);
+        let mut others = before.clone();
+        others.retain(|id, _| *id != open.stream && !open.replace.contains(id));
+        if let Some((at, reason)) = self.refused.get(&open.request)
+            && log_ms < at + 30_000
+            && *reason != RefusedReason::OverCapacity
+            && outcome != OpenOutcome::Late
+        {
+            let again = OpenOutcome::Refused(*reason);
+            assert_eq!(outcome, again, "a refusal was decided twice: {open:?}");
+            assert_eq!(before, after);
+            return;
+        }
+        match outcome {
+            OpenOutcome::Opened => {
+                let mut expected = others;
+                expected.insert(open.stream, true);
+                assert_eq!(after, expected, "{open:?}");
+                let max = open.max_active.unwrap_or(u32::MAX) as usize;
+                assert!(
+                    retry || after.len() <= max,
+                    "{} active: {open:?}",
+                    after.len()
+                );
+            }
+            OpenOutcome::Refused(reason) => {
+                assert_eq!(before, after, "a refusal changed something: {open:?}");
+                if reason == RefusedReason::MaxActive {
+                    let max = open.max_active.unwrap_or(u32::MAX) as usize;
+                    assert!(
+                        !retry && others.len() >= max,
+                        "refused for no reason: {open:?}"
+                    );
+                }
+                self.refused.entry(open.request).or_insert((log_ms, reason));
+            }
+            OpenOutcome::Late => {
+                assert!(log_ms > open.not_after.0);
+                assert_eq!(before, after);
+            }
+        }
+    }
+}
+
+/// What a replica holds of an account, its forgotten records aside.
+pub fn held<T>(replica: &Replica<T>, key: &AccountKey) -> Option<Account> {
+    let mut account = replica.account(key)?;
+    account.sweep(replica.log_time()?);
+    (!account.is_empty()).then_some(account)
+}
+
+/// What the entry at `offset`, the last that `replica` applied, did there.
+pub fn row<T>(
+    replica: &Replica<T>,
+    at: u64,
+    offset: u64,
+    entry: &Entry,
+    applied: Applied,
+    keys: &[AccountKey],
+) -> Row {
+    Row {
+        at,
+        log_ms: replica.log_time().map(|l| l.0),
+        applied,
+        account: key_of(entry).map(|key| (key.clone(), held(replica, key))),
+        all: (offset % ALL_EVERY == 0).then(|| keys.iter().map(|k| held(replica, k)).collect()),
+    }
+}
+
+fn key_of(entry: &Entry) -> Option<&AccountKey> {
+    match entry {
+        Entry::Heartbeat { key, .. } | Entry::Stop { key, .. } => Some(key),
+        Entry::Internal { body, .. } => match body {
+            Internal::Open(open) => Some(&open.key),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,115 @@
+//! What a seed decides before its run begins.
+
+use fastrand::Rng;
+use streamwatch::domain::Settings;
+
+/// The length of a run, in milliseconds of true time.
+pub const RUN_MS: u64 = 45_000;
+/// After it, nothing more goes wrong; then everything must be well again.
+pub const SETTLE_MS: u64 = 15_000;
+
+/// What may go wrong in a run. Every seed has its own mixture: a bug that needs one fault is not
+/// drowned by the others.
+#[derive(Debug)]
+pub struct Plan {
+    pub workers: usize,
+    pub accounts: usize,
+    pub settings: Settings,
+    /// The mean time between two faults.
+    pub fault_every_ms: u64,
+    pub faults: Vec<Fault>,
+    /// Appends and deliveries take up to so long.
+    pub delay_ms: u64,
+    /// Of so many appends one is lost, or its confirm is; 0: none.
+    pub append_fails_one_in: u64,
+    /// Of so many answered requests one is delivered again; 0: none.
+    pub redelivered_one_in: u64,
+    /// The mean time between two playbacks, and between two questions.
+    pub player_every_ms: u64,
+    pub question_every_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A worker dies, and its state with it.
+    Crash,
+    /// All workers die at about the same time, and stay away.
+    AllCrash,
+    /// A worker's process stands still; its buffers are read when it goes on.
+    Stall,
+    /// A worker's connection is lost.
+    Disconnect,
+    /// The oldest part of the log is dropped.
+    Truncate,
+    /// The log is deleted and declared anew.
+    DeclareAnew,
+    /// A worker's wall clock is set.
+    WallStep,
+    /// A worker's monotonic clock jumps ahead, as it never should.
+    MonoStep,
+    /// The lease is taken over, and for a while held twice.
+    Lease,
+    /// `topology set`: another TTL.
+    Settings,
+}
+
+const FAULTS: [Fault; 10] = [
+    Fault::Crash,
+    Fault::AllCrash,
+    Fault::Stall,
+    Fault::Disconnect,
+    Fault::Truncate,
+    Fault::DeclareAnew,
+    Fault::WallStep,
+    Fault::MonoStep,
+    Fault::Lease,
+    Fault::Settings,
+];
+
+impl Plan {
+    pub fn new(rng: &mut Rng) -> Self {
+        let mut settings = Settings {
+            ttl_ms: rng.choice([2_000, 2_000, 4_000, 10_000]).unwrap_or(2_000),
+            // None is forgotten before its time: that nothing is decided twice depends on it.
+            max_refusals_per_account: 1_000,
+            ..Settings::default()
+        };
+        settings.heartbeat_every_ms = settings.ttl_ms / 3;
+        let mut faults: Vec<Fault> = FAULTS.into_iter().filter(|_| rng.u8(..3) == 0).collect();
+        if rng.u8(..4) == 0 {
+            settings.max_streams_per_partition = rng.u64(5..20);
+            // Capacity entries are lost with the log's beginning: replicas whose histories differ
+            // may then differ in what they take. Snapshots are to close that.
+            faults.retain(|f| *f != Fault::Truncate);
+            faults.push(Fault::Lease);
+        }
+        if rng.u8(..4) == 0 {
+            settings.max_streams_per_account = rng.u32(1..6);
+        }
+        let interval_ms = settings.interval_ms();
+        Self {
+            workers: rng.usize(1..=4),
+            accounts: rng.usize(1..=6),
+            fault_every_ms: rng.u64(500..5_000),
+            faults,
+            delay_ms: rng
+                .choice([2, interval_ms / 4, interval_ms / 3, interval_ms])
+                .unwrap_or(2),
+            append_fails_one_in: rng.choice([0, 0, 50, 500]).unwrap_or(0),
+            redelivered_one_in: rng.choice([0, 3, 20]).unwrap_or(0),
+            player_every_ms: rng.u64(100..1_500),
+            question_every_ms: rng.u64(20..200),
+            settings,
+        }
+    }
+
+    /// No own mark takes so long that an estimate is held back by it.
+    pub fn is_swift(&self) -> bool {
+        let shortest_ms = if self.faults.contains(&Fault::Settings) {
+            Settings::interval_for(2_000)
+        } else {
+            self.settings.interval_ms()
+        };
+        2 * self.delay_ms < shortest_ms && self.append_fails_one_in == 0
+    }
+}

@@ -1,0 +1,126 @@
+//! Players, good and bad: each is a script of what it will send.
+
+use fastrand::Rng;
+use streamwatch::domain::{AccountKey, Entry, InitRequest, Metadata, RequestId, StreamId};
+use uuid::Uuid;
+
+use crate::plan::Plan;
+
+/// What a player does, and how many milliseconds from now.
+pub type Script = Vec<(u64, Deed)>;
+
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// Asks to open; tries again with the same stream where no answer comes.
+    Init(Box<InitRequest>),
+    /// A heartbeat or a stop.
+    Publish(Entry),
+}
+
+pub fn new_id(rng: &mut Rng) -> Uuid {
+    Uuid::from_u128(rng.u128(..))
+}
+
+/// One player, or a burst of them on an account of their own.
+pub fn scripts(
+    rng: &mut Rng,
+    plan: &Plan,
+    accounts: &[AccountKey],
+    known: &mut Vec<(AccountKey, StreamId)>,
+) -> Script {
+    let key = rng.choice(accounts).expect("an account").clone();
+    if rng.u8(..8) == 0 {
+        let max_active = rng.u32(1..8);
+        let together = (0..rng.u32(2..12)).map(|_| {
+            let stream = StreamId(new_id(rng));
+            let init = init(rng, &key, stream, Some(max_active), Vec::new());
+            (rng.u64(..=plan.delay_ms), Deed::Init(init))
+        });
+        return together.collect();
+    }
+    let stream = StreamId(new_id(rng));
+    let mut script = one(rng, plan, &key, stream, known);
+    known.push((key, stream));
+    script.sort_by_key(|(after, _)| *after);
+    script
+}
+
+fn one(
+    rng: &mut Rng,
+    plan: &Plan,
+    key: &AccountKey,
+    stream: StreamId,
+    known: &[(AccountKey, StreamId)],
+) -> Script {
+    let every = plan.settings.heartbeat_every_ms;
+    let ttl = plan.settings.ttl_ms;
+    let mut script = Script::new();
+    let says_so = rng.u8(..6) != 0; // else the monitor seemed down when it began
+    if says_so {
+        let max_active = rng.bool().then(|| rng.u32(1..5));
+        let mut replace = Vec::new();
+        if rng.u8(..4) == 0 {
+            let mut of_account = known.iter().filter(|(k, _)| k == key);
+            replace.extend(of_account.next_back().map(|(_, stream)| *stream));
+        }
+        let init = init(rng, key, stream, max_active, replace);
+        script.push((rng.u64(..every), Deed::Init(init)));
+    }
+    let beat = |metadata| {
+        Deed::Publish(Entry::Heartbeat {
+            key: key.clone(),
+            stream,
+            metadata,
+        })
+    };
+    let mut at = 0;
+    for _ in 0..rng.u64(0..20) {
+        at += every + rng.u64(..=every / 10);
+        let metadata = (rng.u8(..5) == 0).then(|| {
+            Metadata::new(&mut [("device", rng.u8(..3).to_string())]).expect("small enough")
+        });
+        script.push((at, beat(metadata.clone())));
+        match rng.u8(..20) {
+            0 => script.push((at + rng.u64(..every), beat(metadata))), // twice
+            1 => at += rng.u64(..2 * ttl),                             // slept
+            2 => script.push((at + rng.u64(..3 * ttl), beat(metadata))), // came late
+            _ => {}
+        }
+    }
+    if rng.u8(..3) != 0 {
+        let stop = || {
+            Deed::Publish(Entry::Stop {
+                key: key.clone(),
+                stream,
+            })
+        };
+        at += rng.u64(..every);
+        script.push((at, stop()));
+        match rng.u8(..6) {
+            0 => script.push((at + rng.u64(..ttl), stop())),
+            // Goes on although it said that it had stopped.
+            1 => script.extend((1..8).map(|n| (at + n * every, beat(None)))),
+            2 => script.push((0, stop())), // overtakes everything
+            _ => {}
+        }
+    }
+    script
+}
+
+fn init(
+    rng: &mut Rng,
+    key: &AccountKey,
+    stream: StreamId,
+    max_active: Option<u32>,
+    replace: Vec<StreamId>,
+) -> Box<InitRequest> {
+    Box::new(InitRequest {
+        key: key.clone(),
+        stream,
+        request: RequestId(new_id(rng)),
+        max_active,
+        replace,
+        metadata: Metadata::default(),
+        group_by: Vec::new(),
+    })
+}

@@ -1,0 +1,263 @@
+//! What a worker does with its replica: connects, feeds it, does what it asks for. Each step of a
+//! replica is checked here.
+
+use streamwatch::{
+    domain::{Answer, Consistency, Entry, Settings},
+    replica::{Effect, Fault, StartAt},
+};
+
+use crate::{
+    answers::Answered,
+    event::Event,
+    observer::row,
+    plan::RUN_MS,
+    requests::Body,
+    worker::{Delivery, History},
+    world::World,
+};
+
+impl World {
+    pub fn connect(&mut self, w: usize) {
+        let worker = &mut self.workers[w];
+        let start = worker.replica.attach();
+        worker.connection += 1;
+        worker.attached = Some(self.log.generation);
+        worker.same_log = match start {
+            StartAt::First => false,
+            StartAt::Offset(offset) => {
+                let there = self.log.from(offset).next().map(|(first, _)| first);
+                worker.history.generation == self.log.generation && there == Some(offset)
+            }
+        };
+        worker.from = match start {
+            StartAt::First => {
+                worker.history = History {
+                    generation: self.log.generation,
+                    start: None,
+                };
+                0
+            }
+            // Chunks begin where they like.
+            StartAt::Offset(offset) if offset < self.log.end() => {
+                offset.saturating_sub(self.rng.u64(..4))
+            }
+            StartAt::Offset(offset) => offset,
+        };
+        let there = self.log.from(worker.from).map(|(o, e)| (o, e.clone()));
+        for (offset, entry) in there.collect::<Vec<_>>() {
+            self.send(w, offset, entry);
+        }
+        let clocks = self.workers[w].clocks(self.now);
+        self.workers[w].replica.attached(clocks);
+        self.obey(w);
+    }
+
+    pub fn lose(&mut self, w: usize) {
+        if self.workers[w].attached.is_none() {
+            return;
+        }
+        self.workers[w].replica.detach();
+        self.workers[w].lose_connection();
+        self.requests.put_back_all_of(w);
+        let life = self.workers[w].life;
+        let backoff = self.rng.u64(10..1_000);
+        self.after(backoff, Event::Connect { worker: w, life });
+    }
+
+    pub fn crash(&mut self, w: usize, away: u64) {
+        let writer = self.rng.u64(..);
+        let worker = &mut self.workers[w];
+        worker.die(writer);
+        let life = worker.life;
+        self.requests.put_back_all_of(w);
+        self.after(away, Event::Start { worker: w, life });
+    }
+
+    fn fail(&mut self, w: usize, fault: Fault) {
+        self.trace(|| format!("{w}: {fault}"));
+        self.counted.started_over += u64::from(fault == Fault::AnotherLog);
+        self.lose(w);
+    }
+
+    pub fn tick(&mut self, w: usize) {
+        let clocks = self.workers[w].clocks(self.now);
+        if let Err(fault) = self.workers[w].replica.tick(clocks) {
+            return self.fail(w, fault);
+        }
+        self.obey(w);
+        let worker = &mut self.workers[w];
+        let follows = worker.attached == Some(self.log.generation)
+            && worker.history.generation == self.log.generation;
+        let log_ms = self.observer.log_ms();
+        match (worker.replica.has_caught_up() && follows, log_ms) {
+            (true, Some(log_ms)) => {
+                let (since, log_since) = *worker.steady.get_or_insert((self.now, log_ms));
+                if self.plan.is_swift() && self.observer.misled != Some(u64::MAX) {
+                    let (passed, moved) = (self.now - since, log_ms - log_since);
+                    let lag = 6 * Settings::interval_for(self.widest_ttl_ms);
+                    assert!(
+                        moved + lag >= passed,
+                        "log time moved {moved} ms in {passed} ms"
+                    );
+                }
+            }
+            _ => worker.steady = None,
+        }
+    }
+
+    pub fn deliver(&mut self, w: usize) {
+        while self.workers[w]
+            .inbox
+            .front()
+            .is_some_and(|d| d.due <= self.now)
+            && let Some(delivery) = self.workers[w].inbox.pop_front()
+        {
+            if let Err(fault) = self.apply(w, &delivery) {
+                let known = self.workers[w].same_log;
+                assert!(
+                    !known,
+                    "worker {w} threw its state away for nothing: {fault}"
+                );
+                return self.fail(w, fault);
+            }
+            self.obey(w);
+        }
+    }
+
+    fn apply(&mut self, w: usize, delivery: &Delivery) -> Result<(), Fault> {
+        let worker = &mut self.workers[w];
+        let (offset, entry) = (delivery.offset, &delivery.entry);
+        let before = worker.replica.applied();
+        let clocks = worker.clocks(self.now);
+        let applied = worker.replica.apply(offset, entry, clocks)?;
+        if worker.replica.applied() == before {
+            return Ok(());
+        }
+        assert_eq!(
+            delivery.generation, worker.history.generation,
+            "a replica went on with another log"
+        );
+        worker.history.start.get_or_insert(offset);
+        if delivery.generation != self.observer.generation {
+            return Ok(());
+        }
+        // Equal state at equal offsets.
+        self.counted.compared += 1;
+        let taken = &self.observer.rows[offset as usize];
+        let known = taken.all.as_ref().map_or(0, Vec::len);
+        let keys = &self.observer.keys[..known];
+        let made = row(&worker.replica, taken.at, offset, entry, applied, keys);
+        let expected = if worker.history.is_whole() {
+            taken
+        } else {
+            // Its start times, old tombstones and refusals went with the log's beginning: it is
+            // compared with those that began where it did.
+            let of = (worker.history, offset);
+            self.partial.entry(of).or_insert_with(|| made.clone())
+        };
+        assert_eq!(made, *expected, "worker {w} at offset {offset}: {entry:?}");
+        Ok(())
+    }
+
+    /// Does what the replica asks for.
+    pub fn obey(&mut self, w: usize) {
+        for effect in self.workers[w].replica.take_effects() {
+            match effect {
+                Effect::Append(entry) => self.append(w, entry),
+                Effect::Answer {
+                    request, answer, ..
+                } => self.answer(w, request, &answer),
+                Effect::Late(request) | Effect::Unavailable(request) | Effect::Discard(request) => {
+                    self.requests.acknowledge(request);
+                }
+                Effect::Release(request) => self.requests.put_back(request),
+                Effect::Pause => self.workers[w].taking = false,
+                Effect::Resume => self.workers[w].taking = true,
+            }
+        }
+    }
+
+    fn append(&mut self, w: usize, entry: Entry) {
+        let Entry::Internal { mark, .. } = &entry else {
+            panic!("a replica appends internal entries only: {entry:?}")
+        };
+        let seq = mark.seq;
+        let delay = self.rng.u64(..=self.delay_ms());
+        let worker = &mut self.workers[w];
+        let at = worker.last_append.max(self.now + delay);
+        worker.last_append = at;
+        let connection = worker.connection;
+        let confirm = |ok| Event::Confirm {
+            worker: w,
+            connection,
+            seq,
+            ok,
+        };
+        let append = Event::Append {
+            worker: w,
+            connection,
+            entry,
+        };
+        let one_in = self.plan.append_fails_one_in;
+        let fails = one_in > 0 && self.now < RUN_MS && self.rng.u64(..one_in) == 0;
+        let fate = if fails { self.rng.u8(..3) } else { 9 };
+        let after = at - self.now;
+        let timeout = self.rng.u64(300..3_000);
+        let back = self.rng.u64(..=self.delay_ms());
+        match fate {
+            0 => self.after(timeout, confirm(false)), // lost
+            1 => {
+                self.after(after, append);
+                self.after(after + timeout, confirm(false)); // taken, and reported lost
+            }
+            2 => self.after(after, append), // never confirmed
+            _ => {
+                self.after(after, append);
+                self.after(after + back, confirm(true));
+            }
+        }
+    }
+
+    fn answer(&mut self, w: usize, id: u64, answer: &Answer) {
+        let bounds = self.bounds();
+        let worker = &self.workers[w];
+        let Some(request) = self.requests.get(id) else {
+            panic!("answered twice: {id}")
+        };
+        Answered {
+            replica: &worker.replica,
+            history: worker.history,
+            request,
+            answer,
+            now: self.now,
+        }
+        .check(&self.observer, &bounds);
+        match (answer, &request.body) {
+            (Answer::Opened { .. }, _) => self.counted.opened += 1,
+            (Answer::Refused { .. }, _) => self.counted.refused += 1,
+            (_, Body::Status(q)) if q.consistency == Consistency::Strong => {
+                self.counted.strong += 1;
+            }
+            _ => self.counted.local += 1,
+        }
+        let one_in = self.plan.redelivered_one_in;
+        if one_in > 0 && self.rng.u64(..one_in) == 0 {
+            self.requests.put_back(id); // the acknowledgement was lost
+        } else {
+            self.requests.acknowledge(id);
+        }
+    }
+
+    pub fn hand(&mut self, w: usize, id: u64) {
+        let Some(request) = self.requests.get(id) else {
+            return;
+        };
+        request.received = Some((self.now, self.log.generation, self.log.end()));
+        let clocks = self.workers[w].clocks(self.now);
+        match request.body.clone() {
+            Body::Init(init) => self.workers[w].replica.init(id, init, clocks),
+            Body::Status(question) => self.workers[w].replica.status(id, question, clocks),
+        }
+        self.obey(w);
+    }
+}

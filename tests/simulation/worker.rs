@@ -1,0 +1,112 @@
+//! A worker: a replica, its clocks, its connection. What `streamwatch worker` does, in short.
+
+use std::collections::VecDeque;
+
+use streamwatch::{
+    domain::{Entry, WallTime},
+    replica::{Mono, Now, Replica},
+};
+
+/// Which entries a replica's state was made of: replicas are compared only with those that have
+/// seen the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct History {
+    pub generation: u32,
+    /// The first offset that was applied.
+    pub start: Option<u64>,
+}
+
+impl History {
+    /// It has all of its log: nothing had been dropped when it began.
+    pub fn is_whole(self) -> bool {
+        self.start.is_none_or(|start| start == 0)
+    }
+}
+
+pub struct Delivery {
+    pub due: u64,
+    pub generation: u32,
+    pub offset: u64,
+    pub entry: Entry,
+}
+
+pub struct Worker {
+    pub replica: Replica<u64>,
+    pub history: History,
+    pub up: bool,
+    /// Counts starts: what was meant for an earlier one is void.
+    pub life: u32,
+    /// Counts connections, and their losses.
+    pub connection: u32,
+    /// The generation of the log that is being delivered.
+    pub attached: Option<u32>,
+    /// Nothing before this offset is delivered.
+    pub from: u64,
+    /// The entry at which it goes on was there, and the same, when it connected.
+    pub same_log: bool,
+    pub inbox: VecDeque<Delivery>,
+    pub taking: bool,
+    pub stalled_until: u64,
+    /// Appends keep their order.
+    pub last_append: u64,
+    /// True time, and the log's time then, since when this worker has ticked without a break.
+    pub steady: Option<(u64, u64)>,
+    mono_us: u64,
+    wall_ms: i64,
+}
+
+impl Worker {
+    pub fn new(rng: &mut fastrand::Rng) -> Self {
+        Self {
+            replica: Replica::new(rng.u64(..)),
+            history: History {
+                generation: 0,
+                start: None,
+            },
+            up: false,
+            life: 0,
+            connection: 0,
+            attached: None,
+            from: 0,
+            same_log: false,
+            inbox: VecDeque::new(),
+            taking: false,
+            stalled_until: 0,
+            last_append: 0,
+            steady: None,
+            mono_us: rng.u64(..1 << 40),
+            wall_ms: 1_700_000_000_000 + rng.i64(-1_000..1_000),
+        }
+    }
+
+    pub fn clocks(&self, now: u64) -> Now {
+        Now {
+            mono: Mono(self.mono_us + now * 1_000),
+            wall: WallTime(self.wall_ms + now as i64),
+        }
+    }
+
+    pub fn step_wall(&mut self, ms: i64) {
+        self.wall_ms += ms;
+    }
+
+    pub fn step_mono(&mut self, ms: u64) {
+        self.mono_us += ms * 1_000;
+    }
+
+    /// The process dies: nothing of it is left.
+    pub fn die(&mut self, writer: u64) {
+        self.replica = Replica::new(writer);
+        self.up = false;
+        self.life += 1;
+        self.lose_connection();
+    }
+
+    pub fn lose_connection(&mut self) {
+        self.connection += 1;
+        self.attached = None;
+        self.taking = false;
+        self.steady = None;
+        self.inbox.clear();
+    }
+}
