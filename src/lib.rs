@@ -1,5 +1,15 @@
 //! Concurrency monitoring for video services, on RabbitMQ.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::print_stdout,
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss
+    )
+)]
 
 #[cfg(feature = "client")]
 pub mod broker;

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    AccountId, ActiveStream, Answer, Consistency, InitRequest, Metadata, Open, RefusedReason,
-    RequestId, StatusRequest, StreamId, StreamState, WallTime,
+    AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, InitRequest, Metadata,
+    Open, RULES_VERSION, Reading, RefusedReason, RequestId, StatusRequest, StreamId, StreamState,
+    WallTime,
 };
 
 /// A TTL of two seconds: an interval of 100 ms, streams gone after 2.2 s.

@@ -1,5 +1,8 @@
 //! One session with the broker: from connecting until the connection is lost or the worker stops.
 
+mod entries;
+mod requests;
+
 use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
@@ -14,10 +17,9 @@ use crate::{
         Appended, Appender, BrokerError, Lease, Link, LogDelivery, LogFollower, LogFrom,
         RequestDelivery, RequestQueue, Responder,
     },
-    domain::{Entry, HeartbeatOutcome, OpenOutcome, StopOutcome},
     ops::{BadInput, Counters, Health, PartitionHealth},
-    replica::{Applied, Effect, Fault, Replica, StartAt},
-    wire::{self, Code, Problem},
+    replica::{Fault, Replica, StartAt},
+    wire::Code,
 };
 
 /// Requests to open that are under way to one worker at once.
@@ -201,214 +203,6 @@ impl Session {
         }
     }
 
-    /// Applies an entry and those that have been delivered behind it.
-    fn entries(
-        &mut self,
-        first: LogDelivery,
-        replica: &mut Replica<Asked>,
-        counters: &Counters,
-    ) -> Result<(), End> {
-        let mut entry = Some(first);
-        for _ in 0..BATCH {
-            let Some(delivery) = entry else {
-                return Ok(());
-            };
-            self.entry(&delivery, replica, counters)?;
-            entry = self.log.try_next()?;
-        }
-        entry.map_or(Ok(()), |last| self.entry(&last, replica, counters))
-    }
-
-    fn entry(
-        &mut self,
-        delivery: &LogDelivery,
-        replica: &mut Replica<Asked>,
-        counters: &Counters,
-    ) -> Result<(), End> {
-        let message = delivery.message();
-        match wire::entry(&message) {
-            Ok(entry) => {
-                let applied = replica.apply(delivery.offset, &entry, clock::now())?;
-                count(counters, &applied);
-                if let (
-                    Applied::Heartbeat(HeartbeatOutcome::Stopped(reason)),
-                    Entry::Heartbeat { stream, .. },
-                ) = (&applied, &entry)
-                {
-                    self.tell(delivery, replica, counters, || {
-                        wire::stopped(*stream, *reason)
-                    });
-                }
-            }
-            Err(problem) => {
-                replica.skip(delivery.offset, clock::now())?;
-                bad("log", problem.code);
-                self.tell(delivery, replica, counters, || wire::error(&problem));
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers the sender of an entry. Every replica reads it; the holder of the lease tells.
-    fn tell(
-        &self,
-        delivery: &LogDelivery,
-        replica: &Replica<Asked>,
-        counters: &Counters,
-        reply: impl FnOnce() -> wire::Encoded,
-    ) {
-        if !self.lease.is_held() || !replica.has_caught_up() {
-            return;
-        }
-        if let Ok(to) = delivery.reply_to() {
-            if self.publish.is_blocked() {
-                counters.replies_blocked.increment(1);
-            } else {
-                self.desk.responder.reply(&to, &reply());
-            }
-        }
-    }
-
-    fn request(&self, source: Source, delivery: &RequestDelivery, replica: &mut Replica<Asked>) {
-        let (asked, acceptable) = Asked::new(source, delivery);
-        if !acceptable {
-            bad("reply_to", Code::BadField);
-            return self.desk.done(&asked);
-        }
-        let message = delivery.message();
-        let now = clock::now();
-        let refused = match source {
-            Source::Init => match wire::init(&message) {
-                Ok(init) => return replica.init(asked, init, now),
-                Err(problem) => problem,
-            },
-            Source::Status => match wire::status(&message) {
-                Ok(status) => return replica.status(asked, status, now),
-                Err(problem) => problem,
-            },
-            Source::Unrouted => wire::RoutingKey::parse(message.routing_key)
-                .err()
-                .unwrap_or_else(|| {
-                    Problem::new(Code::UnknownKind, "no queue takes messages of this kind")
-                }),
-        };
-        bad(source.as_str(), refused.code);
-        self.desk.refuse(&asked, &refused);
-    }
-
-    /// Does what the replica asks for, until it asks for nothing more.
-    async fn perform(
-        &mut self,
-        replica: &mut Replica<Asked>,
-        counters: &Counters,
-    ) -> Result<(), End> {
-        loop {
-            let effects = replica.take_effects();
-            if effects.is_empty() {
-                return Ok(());
-            }
-            for effect in effects {
-                self.perform_one(effect, replica, counters).await?;
-            }
-        }
-    }
-
-    async fn perform_one(
-        &mut self,
-        effect: Effect<Asked>,
-        replica: &mut Replica<Asked>,
-        counters: &Counters,
-    ) -> Result<(), End> {
-        match effect {
-            Effect::Append(Entry::Internal {
-                mark,
-                reading,
-                body,
-            }) => {
-                let bytes = wire::encode_internal(mark, reading.as_ref(), &body);
-                let kind = wire::internal_kind(&body);
-                if !self.appender.append(mark.seq, kind, bytes) {
-                    replica.appended(mark.seq, Err(()), clock::now());
-                }
-            }
-            // Players write these, workers never.
-            Effect::Append(Entry::Heartbeat { .. } | Entry::Stop { .. }) => {}
-            Effect::Answer {
-                request,
-                answer,
-                group_by,
-            } => {
-                match request.source {
-                    Source::Init => counters.init_answered.increment(1),
-                    Source::Status | Source::Unrouted => counters.status_answered.increment(1),
-                }
-                self.desk.answer(&request, &answer, &group_by);
-            }
-            Effect::Late(request) => self.desk.refuse(&request, &Problem::late()),
-            Effect::Unavailable(request) => {
-                counters.unavailable.increment(1);
-                self.desk.refuse(&request, &Problem::unavailable());
-            }
-            Effect::Release(request) => {
-                counters.released.increment(1);
-                self.desk.release(&request);
-            }
-            Effect::Discard(request) => {
-                counters.discarded.increment(1);
-                self.desk.done(&request);
-            }
-            Effect::Resume if self.draining => {}
-            Effect::Resume => {
-                tracing::info!(partition = self.partition, "taking requests");
-                self.desk.inits.start().await?;
-                self.desk.statuses.start().await?;
-                self.desk.unrouted.start().await?;
-            }
-            Effect::Pause => {
-                tracing::warn!(
-                    partition = self.partition,
-                    "the log lags: requests are left to other workers"
-                );
-                for (source, delivery) in self.stop_taking().await? {
-                    let (asked, _) = Asked::new(source, &delivery);
-                    counters.released.increment(1);
-                    self.desk.release(&asked);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn stop_taking(&mut self) -> Result<Vec<(Source, RequestDelivery)>, BrokerError> {
-        let mut under_way = Vec::new();
-        let desk = &mut self.desk;
-        for (source, queue) in [
-            (Source::Init, &mut desk.inits),
-            (Source::Status, &mut desk.statuses),
-            (Source::Unrouted, &mut desk.unrouted),
-        ] {
-            let stopped = queue.stop().await?;
-            under_way.extend(stopped.into_iter().map(|delivery| (source, delivery)));
-        }
-        Ok(under_way)
-    }
-
-    /// Takes no more requests; finishes those that were taken.
-    async fn drain(
-        &mut self,
-        replica: &mut Replica<Asked>,
-        counters: &Counters,
-        health: &Health,
-    ) -> Result<(), End> {
-        tracing::info!(partition = self.partition, "shutting down");
-        self.draining = true;
-        self.report(replica, counters, health);
-        for (source, delivery) in self.stop_taking().await? {
-            self.request(source, &delivery, replica);
-        }
-        Ok(())
-    }
-
     async fn take_lease(
         &mut self,
         replica: &mut Replica<Asked>,
@@ -466,22 +260,6 @@ pub(super) fn bad(source: &'static str, code: Code) {
     let now_s = clock::now().mono.0 / 1_000_000;
     let code = code.as_str();
     BadInput { source, code }.emit(now_s);
-}
-
-fn count(counters: &Counters, applied: &Applied) {
-    let counter = match applied {
-        Applied::Heartbeat(HeartbeatOutcome::Refreshed) => &counters.refreshed,
-        Applied::Heartbeat(HeartbeatOutcome::Started) => &counters.started,
-        Applied::Heartbeat(HeartbeatOutcome::Stopped(_)) => &counters.heartbeat_stopped,
-        Applied::Heartbeat(HeartbeatOutcome::Dropped(_)) => &counters.dropped,
-        Applied::Stop(StopOutcome::Ended) => &counters.ended,
-        Applied::Stop(StopOutcome::Noted | StopOutcome::Unchanged) => &counters.stop_other,
-        Applied::Open(OpenOutcome::Opened) => &counters.opened,
-        Applied::Open(OpenOutcome::Refused(_)) => &counters.refused,
-        Applied::Open(OpenOutcome::Late) => &counters.late,
-        Applied::Skipped | Applied::Internal => return,
-    };
-    counter.increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]

@@ -287,7 +287,7 @@ impl Facts {
         for fact in &self.0 {
             match fact {
                 Fact::Sign(_, at) => {
-                    ends.extend([at.ms + at.ttl_ms, at.deadline(), at.deadline() + at.ttl_ms])
+                    ends.extend([at.ms + at.ttl_ms, at.deadline(), at.deadline() + at.ttl_ms]);
                 }
                 Fact::StaysStopped(_, at) => ends.push(at.ms + at.ttl_ms),
                 Fact::Refused(_, _, at) => ends.push(at + 30_000),

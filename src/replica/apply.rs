@@ -1,0 +1,235 @@
+//! Entries of the log: checked to be of the log that was followed, and applied in their order.
+
+use super::{Anchor, Applied, Fault, Now, Phase, Replica};
+use crate::domain::{
+    Account, AccountKey, CapacityChange, Entry, Internal, Mark, Moment, RULES_VERSION, Reading,
+    Settings,
+};
+
+impl<T> Replica<T> {
+    /// Applies the entry at `offset`.
+    ///
+    /// # Errors
+    /// [`Fault::AnotherLog`] and [`Fault::UnknownRules`]: the state has been thrown away, and the
+    /// log must be attached anew.
+    pub fn apply(&mut self, offset: u64, entry: &Entry, now: Now) -> Result<Applied, Fault> {
+        self.progress = now.mono;
+        if !self.anchored {
+            self.check_anchor(offset, entry)?;
+        }
+        if self.applied.is_some_and(|applied| offset <= applied) {
+            return Ok(Applied::Skipped);
+        }
+        self.first.get_or_insert(offset);
+        self.applied = Some(offset);
+        match entry {
+            Entry::Heartbeat {
+                key,
+                stream,
+                metadata,
+            } => Ok(self.change(key, |account, moment| {
+                Applied::Heartbeat(account.heartbeat(moment, *stream, metadata.as_ref()))
+            })),
+            Entry::Stop { key, stream } => Ok(self.change(key, |account, moment| {
+                Applied::Stop(account.stop(moment, *stream))
+            })),
+            Entry::Internal {
+                mark,
+                reading,
+                body,
+            } => {
+                self.anchor = Some(Anchor {
+                    offset,
+                    mark: *mark,
+                });
+                self.beyond = None;
+                self.apply_internal(*mark, reading.as_ref(), body, now)
+            }
+        }
+    }
+
+    /// An entry that does not decode still has its place.
+    ///
+    /// # Errors
+    /// [`Fault::AnotherLog`], as [`Self::apply`].
+    pub fn skip(&mut self, offset: u64, now: Now) -> Result<(), Fault> {
+        if let Some(beyond) = self.beyond {
+            self.anchored = offset >= beyond;
+        } else if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
+            return Err(self.start_over(Fault::AnotherLog));
+        }
+        self.progress = now.mono;
+        self.first.get_or_insert(offset);
+        self.applied = self.applied.max(Some(offset));
+        Ok(())
+    }
+
+    /// The entry at `offset` cannot be read, by any worker: the log is read on behind it.
+    pub fn pass_over(&mut self, offset: u64) {
+        self.applied = self.applied.max(Some(offset));
+        self.beyond = Some(offset + 1);
+    }
+
+    /// Deliveries begin with the chunk that holds the offset asked for, so earlier ones come too.
+    pub(super) fn check_anchor(&mut self, offset: u64, entry: &Entry) -> Result<(), Fault> {
+        if let Some(beyond) = self.beyond {
+            // There is nothing to compare with: whatever comes is taken for the same log.
+            self.anchored = offset >= beyond;
+            return Ok(());
+        }
+        let Some(anchor) = self.anchor else {
+            return Ok(());
+        };
+        if offset < anchor.offset {
+            return Ok(());
+        }
+        self.anchored = offset == anchor.offset
+            && matches!(entry, Entry::Internal { mark, .. } if *mark == anchor.mark);
+        if self.anchored {
+            Ok(())
+        } else {
+            Err(self.start_over(Fault::AnotherLog))
+        }
+    }
+
+    pub(super) fn start_over(&mut self, fault: Fault) -> Fault {
+        *self = Self {
+            seq: self.seq,
+            ..Self::new(self.writer)
+        };
+        fault
+    }
+
+    pub(super) fn apply_internal(
+        &mut self,
+        mark: Mark,
+        reading: Option<&Reading>,
+        body: &Internal,
+        now: Now,
+    ) -> Result<Applied, Fault> {
+        // The estimate runs up to here under the log time that was known until here.
+        self.read_estimate(now.mono);
+        if let Internal::Settings { settings, wall } = body {
+            // The time of a log whose beginning is gone goes on where its readings say it was,
+            // however often its settings are declared.
+            if self.first == Some(0) {
+                self.clock.begin(*wall);
+            }
+            self.adopt(settings)?;
+        } else if let Internal::Tick(Some(settings)) = body {
+            self.adopt(settings)?;
+        }
+        let Some(interval_ms) = self.settings.as_ref().map(Settings::interval_ms) else {
+            self.came_back(mark, now);
+            return Ok(Applied::Skipped);
+        };
+        if let Some(reading) = reading {
+            self.clock.apply(reading, interval_ms);
+            if mark.writer != self.writer && reading.serving_ms >= self.serving_ms(now.mono) {
+                self.elder = Some(now.mono);
+            }
+            if let Some(log) = self.clock.now() {
+                self.accounts.advance(log);
+            }
+        }
+        let applied = match body {
+            Internal::Open(open) => {
+                let applied = self.change(&open.key, |account, moment| {
+                    Applied::Open(account.open(moment, open))
+                });
+                if mark.writer == self.writer {
+                    self.answer_open(mark.seq, open, &applied, now);
+                }
+                applied
+            }
+            Internal::Capacity(change) => {
+                self.set_capacity(change);
+                Applied::Internal
+            }
+            Internal::Join { wall } => {
+                self.clock.join(*wall, interval_ms);
+                Applied::Internal
+            }
+            Internal::Tick(_) | Internal::Settings { .. } => Applied::Internal,
+        };
+        self.came_back(mark, now);
+        Ok(applied)
+    }
+
+    pub(super) fn adopt(&mut self, settings: &Settings) -> Result<(), Fault> {
+        if self
+            .settings
+            .as_ref()
+            .is_none_or(|s| settings.number > s.number)
+        {
+            if settings.rules != RULES_VERSION {
+                return Err(self.start_over(Fault::UnknownRules(settings.rules)));
+            }
+            self.settings = Some(settings.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_capacity(&mut self, change: &CapacityChange) {
+        match (&change.tenant, change.full) {
+            (None, full) => self.full = full,
+            (Some(tenant), true) => {
+                self.full_tenants.insert(tenant.clone());
+            }
+            (Some(tenant), false) => {
+                self.full_tenants.remove(tenant);
+            }
+        }
+    }
+
+    /// Changes an account at L, once L and the settings are known.
+    pub(super) fn change(
+        &mut self,
+        key: &AccountKey,
+        change: impl FnOnce(&mut Account, &Moment) -> Applied,
+    ) -> Applied {
+        let (Some(now), Some(settings)) = (self.clock.now(), &self.settings) else {
+            return Applied::Skipped;
+        };
+        let full = self.full
+            || (!self.full_tenants.is_empty()
+                && self.full_tenants.iter().any(|t| t.as_str() == key.tenant()));
+        let moment = Moment {
+            now,
+            shift: self.clock.shift(),
+            settings,
+            full,
+        };
+        self.accounts
+            .change(key, now, |account| change(account, &moment))
+    }
+
+    /// A marked entry was applied. With an own one come caught up, liveness, and answers.
+    pub(super) fn came_back(&mut self, mark: Mark, now: Now) {
+        if mark.writer != self.writer {
+            return;
+        }
+        self.liveness.came_back(mark.seq);
+        if self.phase
+            == (Phase::CatchingUp {
+                mark: Some(mark.seq),
+            })
+        {
+            if self.settings.is_none() {
+                // Nobody has declared settings yet: there is nothing to serve by. The next tick
+                // marks the log again.
+                self.phase = Phase::CatchingUp { mark: None };
+                return;
+            }
+            self.phase = Phase::Serving { since: now.mono };
+            self.estimate
+                .start(now.mono, self.clock.now().unwrap_or_default());
+        }
+        if let Phase::Serving { .. } = self.phase {
+            self.answer_strong(mark.seq, now);
+            if self.is_live(now.mono) {
+                self.resume(now);
+            }
+        }
+    }
+}

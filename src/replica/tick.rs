@@ -1,0 +1,136 @@
+//! Own entries: ticks that say that time passes, and what else a replica appends.
+
+use super::{Effect, Fault, Mono, Now, Phase, Replica};
+use crate::domain::{CapacityChange, Entry, Internal, LogTime, Mark, Reading, Tenant};
+
+/// How long the broker may confirm entries without delivering them, in milliseconds.
+const SILENCE_MS: u64 = 5_000;
+
+impl<T> Replica<T> {
+    /// What became of an own entry: `Ok` once the broker has confirmed it.
+    pub fn appended(&mut self, seq: u64, outcome: Result<(), ()>, now: Now) {
+        if outcome.is_ok() {
+            return self.liveness.confirmed(seq, now.mono);
+        }
+        match self.phase {
+            Phase::CatchingUp { mark } if mark == Some(seq) => self.attached(now),
+            _ => self.append_failed(seq, now),
+        }
+    }
+
+    /// Time passes: call this every interval.
+    ///
+    /// # Errors
+    /// [`Fault::AnotherLog`] and [`Fault::Silent`]: the log must be attached anew.
+    pub fn tick(&mut self, now: Now) -> Result<(), Fault> {
+        let missing_ms = self.liveness.missing_ms(now.mono).unwrap_or(0);
+        let still_ms = now.mono.ms_since(self.progress);
+        let silent = missing_ms.min(still_ms) > SILENCE_MS.max(5 * self.interval_ms());
+        match self.phase {
+            Phase::Detached => return Ok(()),
+            // The log ends before the entry that was applied last.
+            _ if silent && !self.anchored => return Err(self.start_over(Fault::AnotherLog)),
+            _ if silent => return Err(Fault::Silent),
+            Phase::CatchingUp { mark: None } => {
+                self.attached(now);
+                return Ok(());
+            }
+            Phase::CatchingUp { .. } => return Ok(()),
+            Phase::Serving { .. } => {}
+        }
+        let settings = self.settings.clone();
+        self.append(now, Internal::Tick(settings));
+        if self.leads {
+            self.watch_capacity(now);
+        }
+        self.look_after_requests(now);
+        self.accounts.housekeep();
+        Ok(())
+    }
+
+    /// Appends what the soft limits ask for, until it has come back.
+    pub(super) fn watch_capacity(&mut self, now: Now) {
+        let Some(settings) = &self.settings else {
+            return;
+        };
+        // Free again a twentieth below the limit: an account that comes and goes does not write.
+        let turn = |records: u64, limit: u64, full: bool| match full {
+            false if records >= limit => Some(true),
+            true if records < limit - limit / 20 => Some(false),
+            _ => None,
+        };
+        let mut changes = Vec::new();
+        let records = self.accounts.totals().records;
+        if let Some(full) = turn(records, settings.max_streams_per_partition, self.full) {
+            changes.push(CapacityChange { tenant: None, full });
+        }
+        let limit = settings.max_streams_per_tenant;
+        for (name, totals) in self.accounts.by_tenant() {
+            let Ok(tenant) = Tenant::new(name) else {
+                continue;
+            };
+            let was = self.full_tenants.contains(&tenant);
+            if let Some(full) = turn(totals.records, limit, was) {
+                changes.push(CapacityChange {
+                    tenant: Some(tenant),
+                    full,
+                });
+            }
+        }
+        let empty = self.full_tenants.iter().filter(|t| {
+            let mut known = self.accounts.by_tenant();
+            !known.any(|(name, _)| name == t.as_str())
+        });
+        changes.extend(empty.map(|tenant| CapacityChange {
+            tenant: Some(tenant.clone()),
+            full: false,
+        }));
+        for change in changes {
+            self.append(now, Internal::Capacity(change));
+        }
+    }
+
+    /// Appends an own entry and returns its number.
+    pub(super) fn append(&mut self, now: Now, body: Internal) -> u64 {
+        self.seq += 1;
+        let reading = match self.phase {
+            Phase::Serving { .. } => {
+                // An elder writes every interval; three without a word of it mean that it is gone.
+                let elder = self.elder.map(|heard| now.mono.ms_since(heard));
+                Some(Reading {
+                    estimate: self.read_estimate(now.mono),
+                    wall: now.wall,
+                    serving_ms: self.serving_ms(now.mono),
+                    keeps_time: elder.is_none_or(|ms| ms >= 3 * self.interval_ms()),
+                })
+            }
+            _ => None,
+        };
+        self.liveness.wrote(self.seq, now.mono);
+        self.effects.push(Effect::Append(Entry::Internal {
+            mark: Mark {
+                writer: self.writer,
+                seq: self.seq,
+            },
+            reading,
+            body,
+        }));
+        self.seq
+    }
+
+    /// For how long this replica has served; 0 while it does not.
+    pub(super) const fn serving_ms(&self, now: Mono) -> u64 {
+        match self.phase {
+            Phase::Serving { since } => now.ms_since(since),
+            _ => 0,
+        }
+    }
+
+    /// C.
+    pub(super) fn read_estimate(&mut self, now: Mono) -> LogTime {
+        let interval_ms = self.interval_ms();
+        self.clock.now().map_or_else(LogTime::default, |log| {
+            self.estimate.read(now, log, interval_ms)
+        })
+    }
+}

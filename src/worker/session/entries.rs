@@ -1,0 +1,97 @@
+//! Entries of the log, on their way from the broker into the replica.
+
+use super::{BATCH, End, Session, bad};
+use crate::{
+    broker::LogDelivery,
+    domain::{Entry, HeartbeatOutcome, OpenOutcome, StopOutcome},
+    ops::Counters,
+    replica::{Applied, Replica},
+    wire,
+    worker::{asked::Asked, clock},
+};
+
+impl Session {
+    /// Applies an entry and those that have been delivered behind it.
+    pub(super) fn entries(
+        &mut self,
+        first: LogDelivery,
+        replica: &mut Replica<Asked>,
+        counters: &Counters,
+    ) -> Result<(), End> {
+        let mut entry = Some(first);
+        for _ in 0..BATCH {
+            let Some(delivery) = entry else {
+                return Ok(());
+            };
+            self.entry(&delivery, replica, counters)?;
+            entry = self.log.try_next()?;
+        }
+        entry.map_or(Ok(()), |last| self.entry(&last, replica, counters))
+    }
+
+    fn entry(
+        &mut self,
+        delivery: &LogDelivery,
+        replica: &mut Replica<Asked>,
+        counters: &Counters,
+    ) -> Result<(), End> {
+        let message = delivery.message();
+        match wire::entry(&message) {
+            Ok(entry) => {
+                let applied = replica.apply(delivery.offset, &entry, clock::now())?;
+                count(counters, &applied);
+                if let (
+                    Applied::Heartbeat(HeartbeatOutcome::Stopped(reason)),
+                    Entry::Heartbeat { stream, .. },
+                ) = (&applied, &entry)
+                {
+                    self.tell(delivery, replica, counters, || {
+                        wire::stopped(*stream, *reason)
+                    });
+                }
+            }
+            Err(problem) => {
+                replica.skip(delivery.offset, clock::now())?;
+                bad("log", problem.code);
+                self.tell(delivery, replica, counters, || wire::error(&problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers the sender of an entry. Every replica reads it; the holder of the lease tells.
+    fn tell(
+        &self,
+        delivery: &LogDelivery,
+        replica: &Replica<Asked>,
+        counters: &Counters,
+        reply: impl FnOnce() -> wire::Encoded,
+    ) {
+        if !self.lease.is_held() || !replica.has_caught_up() {
+            return;
+        }
+        if let Ok(to) = delivery.reply_to() {
+            if self.publish.is_blocked() {
+                counters.replies_blocked.increment(1);
+            } else {
+                self.desk.responder.reply(&to, &reply());
+            }
+        }
+    }
+}
+
+fn count(counters: &Counters, applied: &Applied) {
+    let counter = match applied {
+        Applied::Heartbeat(HeartbeatOutcome::Refreshed) => &counters.refreshed,
+        Applied::Heartbeat(HeartbeatOutcome::Started) => &counters.started,
+        Applied::Heartbeat(HeartbeatOutcome::Stopped(_)) => &counters.heartbeat_stopped,
+        Applied::Heartbeat(HeartbeatOutcome::Dropped(_)) => &counters.dropped,
+        Applied::Stop(StopOutcome::Ended) => &counters.ended,
+        Applied::Stop(StopOutcome::Noted | StopOutcome::Unchanged) => &counters.stop_other,
+        Applied::Open(OpenOutcome::Opened) => &counters.opened,
+        Applied::Open(OpenOutcome::Refused(_)) => &counters.refused,
+        Applied::Open(OpenOutcome::Late) => &counters.late,
+        Applied::Skipped | Applied::Internal => return,
+    };
+    counter.increment(1);
+}

@@ -1,0 +1,161 @@
+//! Requests on their way in, and what the replica asks to be done about them.
+
+use super::{End, Session, bad};
+use crate::{
+    broker::{BrokerError, RequestDelivery},
+    domain::Entry,
+    ops::{Counters, Health},
+    replica::{Effect, Replica},
+    wire::{self, Code, Problem},
+    worker::{
+        asked::{Asked, Source},
+        clock,
+    },
+};
+
+impl Session {
+    pub(super) fn request(
+        &self,
+        source: Source,
+        delivery: &RequestDelivery,
+        replica: &mut Replica<Asked>,
+    ) {
+        let (asked, acceptable) = Asked::new(source, delivery);
+        if !acceptable {
+            bad("reply_to", Code::BadField);
+            return self.desk.done(&asked);
+        }
+        let message = delivery.message();
+        let now = clock::now();
+        let refused = match source {
+            Source::Init => match wire::init(&message) {
+                Ok(init) => return replica.init(asked, init, now),
+                Err(problem) => problem,
+            },
+            Source::Status => match wire::status(&message) {
+                Ok(status) => return replica.status(asked, status, now),
+                Err(problem) => problem,
+            },
+            Source::Unrouted => wire::RoutingKey::parse(message.routing_key)
+                .err()
+                .unwrap_or_else(|| {
+                    Problem::new(Code::UnknownKind, "no queue takes messages of this kind")
+                }),
+        };
+        bad(source.as_str(), refused.code);
+        self.desk.refuse(&asked, &refused);
+    }
+
+    /// Does what the replica asks for, until it asks for nothing more.
+    pub(super) async fn perform(
+        &mut self,
+        replica: &mut Replica<Asked>,
+        counters: &Counters,
+    ) -> Result<(), End> {
+        loop {
+            let effects = replica.take_effects();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for effect in effects {
+                self.perform_one(effect, replica, counters).await?;
+            }
+        }
+    }
+
+    async fn perform_one(
+        &mut self,
+        effect: Effect<Asked>,
+        replica: &mut Replica<Asked>,
+        counters: &Counters,
+    ) -> Result<(), End> {
+        match effect {
+            Effect::Append(Entry::Internal {
+                mark,
+                reading,
+                body,
+            }) => {
+                let bytes = wire::encode_internal(mark, reading.as_ref(), &body);
+                let kind = wire::internal_kind(&body);
+                if !self.appender.append(mark.seq, kind, bytes) {
+                    replica.appended(mark.seq, Err(()), clock::now());
+                }
+            }
+            // Players write these, workers never.
+            Effect::Append(Entry::Heartbeat { .. } | Entry::Stop { .. }) => {}
+            Effect::Answer {
+                request,
+                answer,
+                group_by,
+            } => {
+                match request.source {
+                    Source::Init => counters.init_answered.increment(1),
+                    Source::Status | Source::Unrouted => counters.status_answered.increment(1),
+                }
+                self.desk.answer(&request, &answer, &group_by);
+            }
+            Effect::Late(request) => self.desk.refuse(&request, &Problem::late()),
+            Effect::Unavailable(request) => {
+                counters.unavailable.increment(1);
+                self.desk.refuse(&request, &Problem::unavailable());
+            }
+            Effect::Release(request) => {
+                counters.released.increment(1);
+                self.desk.release(&request);
+            }
+            Effect::Discard(request) => {
+                counters.discarded.increment(1);
+                self.desk.done(&request);
+            }
+            Effect::Resume if self.draining => {}
+            Effect::Resume => {
+                tracing::info!(partition = self.partition, "taking requests");
+                self.desk.inits.start().await?;
+                self.desk.statuses.start().await?;
+                self.desk.unrouted.start().await?;
+            }
+            Effect::Pause => {
+                tracing::warn!(
+                    partition = self.partition,
+                    "the log lags: requests are left to other workers"
+                );
+                for (source, delivery) in self.stop_taking().await? {
+                    let (asked, _) = Asked::new(source, &delivery);
+                    counters.released.increment(1);
+                    self.desk.release(&asked);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop_taking(&mut self) -> Result<Vec<(Source, RequestDelivery)>, BrokerError> {
+        let mut under_way = Vec::new();
+        let desk = &mut self.desk;
+        for (source, queue) in [
+            (Source::Init, &mut desk.inits),
+            (Source::Status, &mut desk.statuses),
+            (Source::Unrouted, &mut desk.unrouted),
+        ] {
+            let stopped = queue.stop().await?;
+            under_way.extend(stopped.into_iter().map(|delivery| (source, delivery)));
+        }
+        Ok(under_way)
+    }
+
+    /// Takes no more requests; finishes those that were taken.
+    pub(super) async fn drain(
+        &mut self,
+        replica: &mut Replica<Asked>,
+        counters: &Counters,
+        health: &Health,
+    ) -> Result<(), End> {
+        tracing::info!(partition = self.partition, "shutting down");
+        self.draining = true;
+        self.report(replica, counters, health);
+        for (source, delivery) in self.stop_taking().await? {
+            self.request(source, &delivery, replica);
+        }
+        Ok(())
+    }
+}
