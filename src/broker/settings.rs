@@ -70,27 +70,23 @@ pub async fn read(
 ) -> Result<Option<Settings>, BrokerError> {
     let queue = names.log(partition);
     let mut scribe = Scribe::new(link, &queue).await?;
-    let end = scribe.append(&Internal::Tick(None)).await?;
     for from in [
         LogFrom::Last,
         LogFrom::Ago(Duration::from_secs(60)),
         LogFrom::Ago(Duration::from_secs(3_600)),
         LogFrom::First,
     ] {
-        if let Some(settings) = read_from(link, &queue, from, end).await? {
+        let follower = LogFollower::attach(link, &queue, from).await?;
+        // Written once the log is attached: the last chunk may be one that came after it.
+        let end = scribe.append(&Internal::Tick(None)).await?;
+        if let Some(settings) = read_until(follower, end).await? {
             return Ok(Some(settings));
         }
     }
     Ok(None)
 }
 
-async fn read_from(
-    link: &Link,
-    queue: &str,
-    from: LogFrom,
-    end: Mark,
-) -> Result<Option<Settings>, BrokerError> {
-    let mut follower = LogFollower::attach(link, queue, from).await?;
+async fn read_until(mut follower: LogFollower, end: Mark) -> Result<Option<Settings>, BrokerError> {
     let mut found: Option<Settings> = None;
     loop {
         let delivery = tokio::time::timeout(PATIENCE, follower.next())
