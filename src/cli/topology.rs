@@ -13,6 +13,7 @@ use crate::{
         Link, Names, settings,
         topology::{self, QueueState, Retention},
     },
+    client::ClientError,
     domain::Settings,
     worker::{self, Declared},
 };
@@ -175,7 +176,13 @@ impl Command {
         let declare = match &self {
             Self::Declare(args) => args.check(&mut mistakes),
             Self::Set(args) => {
-                args.check(Settings::default(), &mut mistakes);
+                // Under the longest TTL there is: whether an interval suits the one in force is
+                // known once the log has been read.
+                let any_ttl = Settings {
+                    ttl_ms: Settings::MAX_TTL_MS,
+                    ..Settings::default()
+                };
+                args.check(any_ttl, &mut mistakes);
                 if args.is_empty() {
                     mistakes.note("say what to set, such as --ttl 60s; see --help");
                 }
@@ -237,7 +244,7 @@ async fn in_force(link: &Link, names: &Names) -> anyhow::Result<Settings> {
 async fn show(link: &Link, names: &Names, output: Output) -> anyhow::Result<()> {
     let queues = topology::show(link, names).await?;
     if queues.iter().any(|q| q.messages.is_none()) {
-        bail!("there is no complete topology here: run `streamwatch topology declare`");
+        bail!(ClientError::NoTopology);
     }
     let settings = in_force(link, names).await?;
     let ms = |ms: u64| duration(Duration::from_millis(ms));
