@@ -72,12 +72,6 @@ pub async fn read(
     partition: u16,
 ) -> Result<Option<Settings>, BrokerError> {
     let queue = names.log(partition);
-    let link = Link::open_any(addresses, NAME).await?;
-    let end = Scribe::new(&link, &queue)
-        .await?
-        .append(&Internal::Tick(None))
-        .await?;
-    link.close().await;
     for from in [
         LogFrom::Last,
         LogFrom::Ago(Duration::from_secs(60)),
@@ -85,7 +79,6 @@ pub async fn read(
         LogFrom::First,
     ] {
         let mut reading = Reading {
-            end,
             next: None,
             found: None,
         };
@@ -112,9 +105,8 @@ pub async fn read(
     Ok(None)
 }
 
-/// One pass over a log, up to a mark.
+/// One pass over a log, up to where it ended when the pass began.
 struct Reading {
-    end: Mark,
     /// The offset behind the last entry that was read.
     next: Option<u64>,
     found: Option<Settings>,
@@ -128,7 +120,10 @@ impl Reading {
         from: LogFrom,
     ) -> Result<(), BrokerError> {
         let link = Link::open_any(addresses, NAME).await?;
+        let mut scribe = Scribe::new(&link, queue).await?;
         let mut follower = LogFollower::attach(&link, queue, from).await?;
+        // Written once the log is attached: the last chunk may be one that came after it.
+        let end = scribe.append(&Internal::Tick(None)).await?;
         loop {
             let delivery = tokio::time::timeout(PATIENCE, follower.next())
                 .await
@@ -150,7 +145,7 @@ impl Reading {
             {
                 self.found = Some(settings);
             }
-            if mark == self.end {
+            if mark == end {
                 link.close().await;
                 return Ok(());
             }

@@ -79,15 +79,21 @@ impl Args {
         let devices = mistakes.check("--streams-per-account", &self.streams_per_account);
         let devices = within(devices, "--streams-per-account", 100, mistakes);
         let max_active = self.max_active.as_deref();
+        let max_active = mistakes.check_if("--max-active", max_active);
         let seed = mistakes.check_if("--seed", self.seed.as_deref());
+        let tenant = mistakes.check("--tenant", &self.tenant);
+        let duration = mistakes.duration("--duration", &self.duration);
+        let session = mistakes.duration("--session", &self.session);
+        let crash_rate = mistakes.rate("--crash-rate", &self.crash_rate);
+        // Only here: the first mistake must not hide the others.
         Some(Plan {
-            tenant: mistakes.check("--tenant", &self.tenant)?,
+            tenant: tenant?,
             accounts: accounts?,
             devices: devices?,
-            duration: mistakes.duration("--duration", &self.duration)?,
-            session: mistakes.duration("--session", &self.session)?,
-            crash_rate: mistakes.rate("--crash-rate", &self.crash_rate)?,
-            max_active: mistakes.check_if("--max-active", max_active),
+            duration: duration?,
+            session: session?,
+            crash_rate: crash_rate?,
+            max_active,
             seed: seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0),
         })
     }

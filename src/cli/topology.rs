@@ -176,7 +176,13 @@ impl Command {
         let declare = match &self {
             Self::Declare(args) => args.check(&mut mistakes),
             Self::Set(args) => {
-                args.check(Settings::default(), &mut mistakes);
+                // Under the longest TTL there is: whether an interval suits the one in force is
+                // known once the log has been read.
+                let any_ttl = Settings {
+                    ttl_ms: Settings::MAX_TTL_MS,
+                    ..Settings::default()
+                };
+                args.check(any_ttl, &mut mistakes);
                 if args.is_empty() {
                     mistakes.note("say what to set, such as --ttl 60s; see --help");
                 }

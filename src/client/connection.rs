@@ -47,10 +47,10 @@ pub(super) struct Sent {
 }
 
 /// How the connection is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 enum Status {
-    #[default]
-    Connecting,
+    /// For the first time, to these addresses.
+    Connecting(String),
     Connected,
     Down(BrokerError),
 }
@@ -72,7 +72,7 @@ impl Client {
     #[must_use]
     pub fn connect(addresses: Addresses, names: Names) -> Self {
         let (commands, received) = mpsc::channel(MOST_WAITING);
-        let (report, status) = watch::channel(Status::default());
+        let (report, status) = watch::channel(Status::Connecting(addresses.to_string()));
         let names = Arc::new(names);
         tokio::spawn(run(addresses, Arc::clone(&names), received, report));
         Self {
@@ -125,7 +125,7 @@ impl Sent {
     pub(super) async fn confirm(&mut self, patience: Duration) -> Result<(), ClientError> {
         match timeout(patience, &mut self.confirmed).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => Err(self.why(ClientError::NotTaken(patience))),
+            Ok(Err(_)) | Err(_) => Err(self.not_taken(patience)),
         }
     }
 
@@ -147,14 +147,18 @@ impl Sent {
         match self.confirmed.try_recv() {
             Ok(Ok(())) => ClientError::NoAnswer(patience),
             Ok(Err(error)) => error,
-            Err(_) => self.why(ClientError::NotTaken(patience)),
+            Err(_) => self.not_taken(patience),
         }
     }
 
-    fn why(&self, otherwise: ClientError) -> ClientError {
+    fn not_taken(&self, waited: Duration) -> ClientError {
         match &*self.status.borrow() {
+            Status::Connected => ClientError::NotTaken(waited),
             Status::Down(error) => ClientError::Broker(error.clone()),
-            Status::Connecting | Status::Connected => otherwise,
+            Status::Connecting(address) => ClientError::Broker(BrokerError::Unreachable {
+                address: address.clone(),
+                reason: format!("no connection within {waited:?}"),
+            }),
         }
     }
 }

@@ -65,6 +65,9 @@ pub struct SettingsError {
 }
 
 impl Settings {
+    /// The longest TTL: 24 h.
+    pub const MAX_TTL_MS: u64 = 86_400_000;
+
     /// The interval of ticks for a TTL: a twentieth of it, 1 s at most.
     #[must_use]
     pub const fn interval_for(ttl_ms: u64) -> u64 {
@@ -102,7 +105,7 @@ impl Settings {
         };
         let (per_account, per_many) = (1..=1_000, 1..=1_000_000_000);
         must(
-            (1_000..=86_400_000).contains(&self.ttl_ms),
+            (1_000..=Self::MAX_TTL_MS).contains(&self.ttl_ms),
             "ttl",
             "1s to 24h",
         );

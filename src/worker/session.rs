@@ -148,7 +148,7 @@ impl Session {
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<(), End> {
         replica.attached(clock::now());
-        let mut tick_at = Instant::now();
+        let mut ticked: Option<Instant> = None;
         let mut lease_at = Instant::now();
         let mut grace_over = None;
         loop {
@@ -156,6 +156,9 @@ impl Session {
             if self.draining && replica.pending() == 0 {
                 return Ok(());
             }
+            // New settings may have another interval, and it holds at once.
+            let interval = Duration::from_millis(replica.interval_ms());
+            let tick_at = ticked.map_or_else(Instant::now, |at| at + interval);
             let event = tokio::select! {
                 entry = self.log.next() => Event::Entry(entry?),
                 (seq, appended) = self.appender.next() => Event::Appended(seq, appended),
@@ -179,7 +182,7 @@ impl Session {
                 }
                 Event::Request(source, delivery) => self.request(source, &delivery, replica),
                 Event::Tick => {
-                    tick_at = Instant::now() + Duration::from_millis(replica.interval_ms());
+                    ticked = Some(Instant::now());
                     self.log.ack();
                     replica.tick(clock::now())?;
                     self.report(replica, counters, health);

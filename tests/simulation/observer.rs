@@ -284,7 +284,9 @@ pub fn row<T>(
         log_ms: replica.log_time().map(|l| l.0),
         applied,
         account: key_of(entry).map(|key| (key.clone(), held(replica, key))),
-        all: (offset % ALL_EVERY == 0).then(|| keys.iter().map(|k| held(replica, k)).collect()),
+        all: offset
+            .is_multiple_of(ALL_EVERY)
+            .then(|| keys.iter().map(|k| held(replica, k)).collect()),
     }
 }
 
