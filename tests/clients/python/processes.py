@@ -205,8 +205,8 @@ class Site:
             worker.wait_ready()
         return started
 
-    def client(self, tenant: str = "acme") -> StreamwatchClient:
-        return StreamwatchClient(self.url, tenant, self.namespace)
+    def client(self, tenant: str = "acme", confirms: bool = True) -> StreamwatchClient:
+        return StreamwatchClient(self.url, tenant, self.namespace, confirms=confirms)
 
     def wait_for_lease(self) -> None:
         """Waits until one worker holds the lease: only that one answers what is in the log."""

@@ -82,7 +82,14 @@ class Reply:
 
 
 class StreamwatchClient:
-    def __init__(self, url: str, tenant: str, namespace: str = "", timeout: float = 10.0):
+    def __init__(
+        self,
+        url: str,
+        tenant: str,
+        namespace: str = "",
+        timeout: float = 10.0,
+        confirms: bool = True,
+    ):
         self.tenant = tenant
         self.namespace = namespace
         self.timeout = timeout
@@ -91,8 +98,10 @@ class StreamwatchClient:
         self.connection = pika.BlockingConnection(pika.URLParameters(url))
         self.channel = self.connection.channel()
         # With publisher confirms a publish returns once the broker has the message safe;
-        # with `mandatory` it raises when no topology is declared there.
-        self.channel.confirm_delivery()
+        # with `mandatory` it raises when no topology is declared there. Without, a publish does
+        # not wait: good for many questions at once, not for a stop.
+        if confirms:
+            self.channel.confirm_delivery()
         # The consumer comes first, and on the same channel as the requests.
         self.channel.basic_consume(DIRECT_REPLY_TO, self._on_reply, auto_ack=True)
 
@@ -186,7 +195,7 @@ class StreamwatchClient:
         routing_key: str | None = None,
         **properties: Any,
     ) -> str:
-        """Publishes one message, waits for its confirm, returns its correlation_id.
+        """Publishes one message and returns its correlation_id.
 
         `account_in_key` puts the account into the routing key as well; permissions
         that speak of one viewer want that. `properties` are AMQP properties, and go

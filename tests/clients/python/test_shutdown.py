@@ -24,13 +24,15 @@ def test_requests_in_flight_are_answered_while_a_worker_ends(
     bare_site: Site, pair: tuple[Worker, Worker], account: str, how: signal.Signals
 ) -> None:
     first, second = pair
-    with bare_site.client() as client:
+    # Without confirms, so that the requests are many and in flight at one time.
+    with bare_site.client(confirms=False) as client:
         warm_up(client)
         inits, questions = [], []
         for n in range(90):
             inits.append(client.publish("init", {"account": account, "stream": new_stream_id()}))
-            ask = {"account": account, "consistency": ("local", "strong")[n % 2]}
-            questions.append(client.publish("status", ask))
+            for consistency in ["local", "strong"]:
+                ask = {"account": account, "consistency": consistency}
+                questions.append(client.publish("status", ask))
             if n == 45:
                 first.process.send_signal(how)
         assert first.wait_end() == 0
@@ -40,7 +42,10 @@ def test_requests_in_flight_are_answered_while_a_worker_ends(
         assert sorted(reply.count for reply in opened) == list(range(1, 91))
         answers = [client.wait_for(correlation_id) for correlation_id in questions]
         assert {reply.type for reply in answers} == {"activity"}
-        assert client.inbox == [], "each is answered once"
+        # What was answered in the very last moment may be answered again, for the broker may drop
+        # an acknowledgement whose connection closes behind it. Nothing else may come.
+        again = {reply.properties.correlation_id for reply in client.inbox}
+        assert again <= {*inits, *questions}
 
         # The other goes on alone.
         assert second.running and second.ready
