@@ -6,15 +6,25 @@
     reason = "a toolbox: not every test needs every tool"
 )]
 
+mod asker;
 mod broker;
+mod crowd;
+mod installation;
 mod process;
+mod truth;
 mod worker;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub use asker::{Answers, Asker};
 pub use broker::Broker;
-pub use process::{Finished, cli};
+pub use crowd::{Crowd, Habits};
+pub use installation::{Installation, account, beat, playing, streams, strong, tenant};
+pub use process::{Finished, Process, cli, cli_with, exit};
+pub use truth::Truth;
 pub use worker::Worker;
 
 /// Where a test may wait for a program to start, stop or catch up: far beyond
@@ -45,6 +55,12 @@ pub async fn eventually<T, E: Debug>(
 /// A namespace of its own for a test that shares the broker with others.
 pub fn namespace() -> String {
     format!("t{}-", random())
+}
+
+/// Held by a test that puts much load on the machine, so that there is one at a time.
+pub async fn heavy() -> SemaphorePermit<'static> {
+    static HEAVY: Semaphore = Semaphore::const_new(1);
+    HEAVY.acquire().await.expect("it is never closed")
 }
 
 fn random() -> String {

@@ -1,4 +1,13 @@
 //! Tests against a real RabbitMQ, which they start themselves on loopback.
 
+mod another_log;
+mod broker_loss;
+mod cli;
+mod cli_settings;
+mod client;
 mod fixture;
 mod private_broker;
+mod secrets;
+mod sharing;
+mod shutdown;
+mod two_workers;

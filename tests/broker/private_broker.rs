@@ -54,11 +54,13 @@ async fn a_private_broker_starts_dies_and_comes_back() {
     assert!(channel(&broker).await.is_err(), "a dead broker answered");
 
     broker.start_again().await;
-    let after = channel(&broker).await.expect("the broker answers again");
+    // A queue that is not up yet closes the channel that asks for it.
     let kept = eventually(PATIENCE, "the message is there", async || {
+        let after = channel(&broker).await.map_err(|e| e.to_string())?;
         let options = BasicGetOptions { no_ack: true };
         let message = after.basic_get(QUEUE.into(), options).await;
-        message.ok().flatten().ok_or("nothing")
+        let message = message.map_err(|e| e.to_string())?;
+        message.ok_or_else(|| "nothing".to_owned())
     })
     .await;
     assert_eq!(kept.data, b"still here");

@@ -1,0 +1,338 @@
+//! The client library: what players and backends may rely on.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lapin::options::QueuePurgeOptions;
+use lapin::{Connection, ConnectionProperties};
+use streamwatch::client::{
+    Backend, ClientError, OpenRequest, Opening, Playback, PlaybackState, RefusedReason,
+    StatusQuery, StoppedReason, StreamId,
+};
+use tokio::time::Instant;
+
+use crate::fixture::{
+    Broker, Installation, PATIENCE, account, eventually, heavy, playing, strong, tenant,
+};
+
+/// A player waits about 2 s, then plays.
+const ABOUT_2_S: std::ops::Range<Duration> =
+    Duration::from_millis(1_900)..Duration::from_millis(3_500);
+
+async fn becomes(playback: &mut Playback, wanted: impl Fn(&PlaybackState) -> bool) {
+    let waiting = async {
+        while !wanted(&playback.state()) {
+            assert!(
+                playback.changed().await,
+                "nothing more: {:?}",
+                playback.state()
+            );
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    assert!(waited.is_ok(), "it stays {:?}", playback.state());
+}
+
+fn opened(state: &PlaybackState) -> bool {
+    matches!(state, PlaybackState::Opened(_))
+}
+
+async fn nobody_plays(backend: &Backend, name: &str) {
+    eventually(PATIENCE, "nobody plays", async || {
+        let playing = playing(backend, name).await;
+        playing.is_empty().then_some(()).ok_or(playing)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retry_never_opens_a_second_stream() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let _worker = installation.ready_worker().await;
+    let backend = installation.backend();
+    let request = OpenRequest {
+        stream: Some(StreamId::generate()),
+        max_active: Some(1),
+        ..OpenRequest::default()
+    };
+    let mut started = Vec::new();
+    for _ in 0..5 {
+        let opening = backend.open(&tenant(), &account("alice"), &request).await;
+        let Ok((_, Opening::Opened { activity, .. })) = opening else {
+            panic!("{opening:?}");
+        };
+        assert_eq!(activity.streams.len(), 1);
+        started.push(activity.streams[0].started_at);
+    }
+    assert!(started.iter().all(|at| *at == started[0]), "{started:?}");
+}
+
+#[tokio::test]
+async fn without_a_worker_playback_begins_and_its_heartbeats_count() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let player = installation.player();
+    let asked = Instant::now();
+    let mut playback = player.open(account("alice"), OpenRequest::default()).await;
+    assert_eq!(playback.state(), PlaybackState::Unanswered);
+    assert!(
+        ABOUT_2_S.contains(&asked.elapsed()),
+        "{:?}",
+        asked.elapsed()
+    );
+
+    // Its requests are lost, so only the heartbeat can tell.
+    let url = installation.broker.url();
+    let connection = Connection::connect(url, ConnectionProperties::default());
+    let connection = connection.await.expect("the broker answers");
+    let channel = connection.create_channel().await.expect("a channel opens");
+    let log = installation.names().log(0);
+    let inits = installation.names().init(0);
+    let heartbeat = eventually(PATIENCE, "a heartbeat is in the log", async || {
+        let log = channel.queue_declare(
+            log.as_str().into(),
+            lapin::options::QueueDeclareOptions::default().passive(),
+            lapin::types::FieldTable::default(),
+        );
+        let messages = log.await.expect("the log is there").message_count();
+        (messages >= 2).then_some(()).ok_or(messages)
+    });
+    heartbeat.await;
+    channel
+        .queue_purge(inits.into(), QueuePurgeOptions::default())
+        .await
+        .expect("requests are lost");
+
+    let _worker = installation.ready_worker().await;
+    let backend = installation.backend();
+    assert_eq!(playing(&backend, "alice").await, [playback.stream()]);
+    // And its request is repeated until it is answered, with the same id.
+    becomes(&mut playback, opened).await;
+    assert_eq!(playing(&backend, "alice").await, [playback.stream()]);
+    playback.stop().await;
+    assert_eq!(playing(&backend, "alice").await, []);
+}
+
+#[tokio::test]
+async fn two_hundred_players_share_one_connection_and_come_back_with_the_broker() {
+    let _alone = heavy().await;
+    let broker = Broker::start().await;
+    let installation = Installation::declared(&broker, "60s").await;
+    let mut worker = installation.ready_worker().await;
+    let player = installation.player();
+    let names = (0..200).map(|n| format!("viewer-{}", n % 20));
+    let openings = names.map(|name| player.open(account(&name), OpenRequest::default()));
+    let playbacks = join_all(openings).await;
+    assert!(playbacks.iter().all(|p| opened(&p.state())));
+    let connections = broker.ctl(&["--quiet", "list_connections", "client_properties"]);
+    let connections = connections.await;
+    let clients = connections
+        .lines()
+        .filter(|l| l.contains("streamwatch client"));
+    assert_eq!(clients.count(), 1, "{connections}");
+
+    broker.stop().await;
+    worker.not_ready().await;
+    let asked = Instant::now();
+    let mut late = player.open(account("late"), OpenRequest::default()).await;
+    assert_eq!(late.state(), PlaybackState::Unanswered);
+    assert!(
+        ABOUT_2_S.contains(&asked.elapsed()),
+        "{:?}",
+        asked.elapsed()
+    );
+    let backend = installation.backend();
+    let answer = backend.status(&tenant(), &account("late"), &strong()).await;
+    assert!(matches!(answer, Err(ClientError::Broker(_))), "{answer:?}");
+
+    broker.start_again().await;
+    worker.ready().await;
+    becomes(&mut late, opened).await;
+    assert_eq!(playing(&backend, "late").await, [late.stream()]);
+    for n in 0..20 {
+        assert_eq!(playing(&backend, &format!("viewer-{n}")).await.len(), 10);
+    }
+    for playback in playbacks {
+        playback.stop().await;
+    }
+    for n in 0..20 {
+        assert_eq!(playing(&backend, &format!("viewer-{n}")).await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_a_stop_with_its_playback_and_with_silence() {
+    let installation = Installation::declared(Broker::shared().await, "2s").await;
+    let _worker = installation.ready_worker().await;
+    let (player, backend) = (installation.player(), installation.backend());
+    let open = async || {
+        let playback = player.open(account("alice"), OpenRequest::default()).await;
+        assert!(opened(&playback.state()), "{:?}", playback.state());
+        assert_eq!(playing(&backend, "alice").await, [playback.stream()]);
+        playback
+    };
+
+    open().await.stop().await;
+    assert_eq!(playing(&backend, "alice").await, []);
+
+    drop(open().await);
+    nobody_plays(&backend, "alice").await;
+
+    let playback = open().await;
+    let stream = playback.stream();
+    let fell_silent = Instant::now();
+    playback.abandon();
+    nobody_plays(&backend, "alice").await;
+    // Its last heartbeat was up to a third of the TTL before.
+    let counted = fell_silent.elapsed();
+    assert!(counted > Duration::from_millis(1_300), "{counted:?}");
+    assert!(
+        counted < Duration::from_millis(2_000 + 4 * 100 + 1_500),
+        "{counted:?}"
+    );
+    let query = StatusQuery {
+        stream: Some(stream),
+        ..strong()
+    };
+    let status = backend.status(&tenant(), &account("alice"), &query).await;
+    let state = status.expect("a worker answers").state;
+    assert_eq!(state, Some(streamwatch::client::StreamState::Expired));
+}
+
+#[tokio::test]
+async fn heartbeats_keep_a_stream_for_several_ttls() {
+    let installation = Installation::declared(Broker::shared().await, "1s").await;
+    let _worker = installation.ready_worker().await;
+    let (player, backend) = (installation.player(), installation.backend());
+    let playback = player.open(account("alice"), OpenRequest::default()).await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        assert_eq!(playing(&backend, "alice").await, [playback.stream()]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_player_learns_by_its_heartbeat_that_it_was_stopped_or_replaced() {
+    let installation = Installation::declared(Broker::shared().await, "2s").await;
+    let _worker = installation.ready_worker().await;
+    let (player, backend) = (installation.player(), installation.backend());
+    let alice = account("alice");
+    let mut one = player.open(alice.clone(), OpenRequest::default()).await;
+    let mut two = player.open(alice.clone(), OpenRequest::default()).await;
+    let stopped = backend.stop(&tenant(), &alice, one.stream()).await;
+    stopped.expect("the stop is confirmed");
+    let replacing = OpenRequest {
+        max_active: Some(1),
+        replace: vec![two.stream()],
+        ..OpenRequest::default()
+    };
+    let three = player.open(alice.clone(), replacing).await;
+    assert!(opened(&three.state()), "{:?}", three.state());
+
+    let told = |reason| move |state: &PlaybackState| *state == PlaybackState::Stopped(reason);
+    becomes(&mut one, told(StoppedReason::Stopped)).await;
+    becomes(&mut two, told(StoppedReason::Replaced)).await;
+    assert_eq!(playing(&backend, "alice").await, [three.stream()]);
+    assert!(opened(&three.state()));
+}
+
+#[tokio::test]
+async fn a_stream_above_max_active_is_refused_and_told_what_plays_instead() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let _worker = installation.ready_worker().await;
+    let (player, backend) = (installation.player(), installation.backend());
+    let request = OpenRequest {
+        max_active: Some(1),
+        ..OpenRequest::default()
+    };
+    let first = player.open(account("alice"), request.clone()).await;
+    let second = player.open(account("alice"), request.clone()).await;
+    let PlaybackState::Refused { reason, activity } = second.state() else {
+        panic!("{:?}", second.state());
+    };
+    assert_eq!(reason, RefusedReason::MaxActive);
+    assert_eq!(activity.streams[0].stream, first.stream());
+    let opening = backend.open(&tenant(), &account("alice"), &request).await;
+    let (_, opening) = opening.expect("a worker answers");
+    assert!(
+        matches!(
+            opening,
+            Opening::Refused {
+                max_active: Some(1),
+                ..
+            }
+        ),
+        "{opening:?}"
+    );
+
+    // There is nothing to end, and ending it says so at once.
+    second.stop().await;
+    assert_eq!(playing(&backend, "alice").await, [first.stream()]);
+    first.stop().await;
+    let third = player.open(account("alice"), request).await;
+    assert!(opened(&third.state()), "{:?}", third.state());
+}
+
+#[tokio::test]
+async fn two_hundred_questions_are_in_flight_at_once() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let mut worker = installation.ready_worker().await;
+    let backend = installation.backend().with_patience(PATIENCE);
+    let names: Vec<_> = (0..200).map(|n| format!("viewer-{n}")).collect();
+    let openings = names.iter().map(async |name| {
+        let request = OpenRequest::default();
+        let opening = backend.open(&tenant(), &account(name), &request).await;
+        opening.expect("a worker answers").0
+    });
+    let streams = join_all(openings).await;
+    // The worker stands still: all are under way before the first is answered.
+    worker.pause();
+    let questions = names.iter().map(|name| playing(&backend, name));
+    let questions = join_all(questions);
+    let resumed = async {
+        let status = installation.names().status(0);
+        eventually(PATIENCE, "the questions are under way", async || {
+            let shown = installation.cli(&["--json", "topology", "show"]).await;
+            assert!(shown.stdout.contains(&status), "{shown:?}");
+            Ok::<_, ()>(())
+        })
+        .await;
+        worker.resume();
+    };
+    let (answers, ()) = tokio::join!(questions, resumed);
+    for (stream, answer) in streams.iter().zip(answers) {
+        assert_eq!(answer, [*stream]);
+    }
+}
+
+#[tokio::test]
+async fn no_topology_and_no_worker_are_two_different_errors() {
+    let installation = Installation::bare(Broker::shared().await);
+    let backend = installation.backend();
+    let status = async || {
+        backend
+            .status(&tenant(), &account("alice"), &StatusQuery::default())
+            .await
+    };
+    let asked = Instant::now();
+    let answer = status().await;
+    assert!(matches!(answer, Err(ClientError::NoTopology)), "{answer:?}");
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "it is known at once"
+    );
+    let stream = StreamId::generate();
+    let stop = backend.stop(&tenant(), &account("alice"), stream).await;
+    assert!(matches!(stop, Err(ClientError::NoTopology)), "{stop:?}");
+
+    installation.declare("10s").await;
+    let answer = status().await;
+    assert!(
+        matches!(answer, Err(ClientError::NoAnswer(_))),
+        "{answer:?}"
+    );
+
+    let _worker = installation.ready_worker().await;
+    let answer = status().await;
+    assert!(answer.is_ok(), "{answer:?}");
+}

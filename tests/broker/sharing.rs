@@ -1,0 +1,70 @@
+//! Two workers side by side: they share the requests, and one holds the lease.
+
+use futures_util::future::join_all;
+
+use crate::fixture::{Broker, Installation, PATIENCE, Worker, eventually, playing};
+
+async fn answered(worker: &Worker) -> f64 {
+    worker
+        .metric("streamwatch_requests_total", "outcome=\"answered\"")
+        .await
+}
+
+async fn holds(worker: &Worker) -> bool {
+    worker.metric("streamwatch_lease_held", "").await > 0.0
+}
+
+#[tokio::test]
+async fn two_workers_share_the_questions() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let workers = [
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let backend = installation.backend();
+    let before = answered(&workers[0]).await + answered(&workers[1]).await;
+    let answers = join_all((0..200).map(|_| playing(&backend, "alice"))).await;
+    assert!(answers.iter().all(Vec::is_empty));
+    let (one, other) = (answered(&workers[0]).await, answered(&workers[1]).await);
+    assert!(one >= 20.0 && other >= 20.0, "{one} and {other}");
+    assert!(
+        (one + other - before - 200.0).abs() < 0.5,
+        "{one} and {other}"
+    );
+}
+
+#[tokio::test]
+async fn exactly_one_worker_holds_the_lease_and_the_next_takes_it_over() {
+    let installation = Installation::declared(Broker::shared().await, "2s").await;
+    let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
+    for worker in &mut workers {
+        worker.ready().await;
+    }
+    while workers.len() > 1 {
+        let holder = eventually(PATIENCE, "one worker holds the lease", async || {
+            let mut holders = Vec::new();
+            for (n, worker) in workers.iter().enumerate() {
+                if holds(worker).await {
+                    holders.push(n);
+                }
+            }
+            assert!(holders.len() < 2, "two hold it");
+            holders.first().copied().ok_or("nobody holds it")
+        })
+        .await;
+        // Once by a crash, once in order.
+        let mut holder = workers.remove(holder);
+        if workers.len() == 2 {
+            holder.kill().await;
+        } else {
+            assert!(holder.stop().await.success());
+        }
+    }
+    eventually(PATIENCE, "the last worker holds the lease", async || {
+        holds(&workers[0])
+            .await
+            .then_some(())
+            .ok_or("nobody holds it")
+    })
+    .await;
+}

@@ -1,0 +1,47 @@
+//! SIGTERM and SIGINT: a worker finishes what it has taken and exits with 0.
+
+use futures_util::future::join_all;
+
+use crate::fixture::{Broker, Installation, PATIENCE, Process, eventually, playing};
+
+#[tokio::test]
+async fn a_worker_ends_in_order_with_sigterm_and_with_sigint() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let stays = installation.ready_worker().await;
+    for signal in ["TERM", "INT"] {
+        let (broker, namespace) = (installation.broker, &installation.namespace);
+        let mut ends = Process::spawn(broker, namespace, &["worker"]);
+        eventually(PATIENCE, "it takes requests", async || {
+            let log = ends.stderr();
+            log.contains("taking requests").then_some(()).ok_or(log)
+        })
+        .await;
+        let backend = installation.backend().with_patience(PATIENCE);
+        // Questions are under way to both while it ends: none is lost.
+        let questions = (0..500).map(|_| playing(&backend, "alice"));
+        let questions = join_all(questions);
+        let ended = async {
+            ends.signal(signal);
+            ends.ended().await
+        };
+        let (answers, ended) = tokio::join!(questions, ended);
+        assert_eq!(ended.code(), Some(0));
+        assert!(answers.iter().all(Vec::is_empty));
+    }
+    drop(stays);
+}
+
+#[tokio::test]
+async fn a_worker_without_a_broker_ends_at_once_when_it_is_told_to() {
+    let environment = [("AMQP_URL", "amqp://guest:guest@127.0.0.1:1")];
+    for arguments in [&["worker"][..], &["worker", "--log-format", "json"]] {
+        let mut worker = Process::spawn_with(&environment, arguments);
+        eventually(PATIENCE, "it cannot connect", async || {
+            let log = worker.stderr();
+            log.contains("cannot connect").then_some(()).ok_or(log)
+        })
+        .await;
+        worker.signal("TERM");
+        assert_eq!(worker.ended().await.code(), Some(0));
+    }
+}
