@@ -21,6 +21,9 @@ use crate::wire::{APP_ID, CONTRACT, Encoded, Message};
 /// How long a reply waits in an ordinary reply queue, in milliseconds. A direct one does not wait.
 const REPLY_TTL_MS: &str = "10000";
 
+/// A routing key of no queue: a message to it is dropped by the broker.
+const NOBODY: &str = "streamwatch.nobody";
+
 /// A request as it was delivered.
 #[derive(Debug)]
 pub struct RequestDelivery(Delivery);
@@ -180,6 +183,21 @@ impl Responder {
                 properties,
             )
             .now_or_never();
+    }
+}
+
+impl Responder {
+    /// Waits until the replies so far are written: lapin lets a closing connection's close, and
+    /// acks, overtake messages that still wait to be written. Bounded: a blocked connection writes
+    /// nothing.
+    pub async fn flush(&self) {
+        let options = BasicPublishOptions::default();
+        let properties = BasicProperties::default();
+        // A message to nobody, behind the replies: messages keep their order among themselves.
+        let last = self
+            .channel
+            .basic_publish("".into(), NOBODY.into(), options, &[], properties);
+        let _ = within("writing the last replies", last).await;
     }
 }
 

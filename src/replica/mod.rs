@@ -82,6 +82,8 @@ pub struct Replica<T> {
     liveness: Liveness,
     /// When the log last delivered something.
     progress: Mono,
+    /// When the last tick was.
+    ticked: Mono,
     /// When the clocks of a writer that has served longer were last read from the log.
     elder: Option<Mono>,
     /// Requests are being taken.
@@ -116,6 +118,7 @@ impl<T> Replica<T> {
             anchored: true,
             liveness: Liveness::default(),
             progress: Mono::default(),
+            ticked: Mono::default(),
             elder: None,
             taking: false,
             leads: false,

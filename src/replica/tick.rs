@@ -13,7 +13,10 @@ impl<T> Replica<T> {
             return self.liveness.confirmed(seq, now.mono);
         }
         match self.phase {
-            Phase::CatchingUp { mark } if mark == Some(seq) => self.attached(now),
+            // The next tick writes another.
+            Phase::CatchingUp { mark } if mark == Some(seq) => {
+                self.phase = Phase::CatchingUp { mark: None };
+            }
             _ => self.append_failed(seq, now),
         }
     }
@@ -23,6 +26,11 @@ impl<T> Replica<T> {
     /// # Errors
     /// [`Fault::AnotherLog`] and [`Fault::Silent`]: the log must be attached anew.
     pub fn tick(&mut self, now: Now) -> Result<(), Fault> {
+        // After a stall of this worker, what came meanwhile still waits in its buffers.
+        let stalled = now.mono.ms_since(self.ticked) > 5 * self.interval_ms();
+        if std::mem::replace(&mut self.ticked, now.mono) != Mono::default() && stalled {
+            self.progress = now.mono;
+        }
         let missing_ms = self.liveness.missing_ms(now.mono).unwrap_or(0);
         let still_ms = now.mono.ms_since(self.progress);
         let silent = missing_ms.min(still_ms) > SILENCE_MS.max(5 * self.interval_ms());

@@ -53,14 +53,8 @@ struct StatusBody<'a> {
     account: Option<Text<'a>>,
     stream: Option<Uuid>,
     group_by: Option<Vec<String>>,
-    consistency: Option<ConsistencyField>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ConsistencyField {
-    Local,
-    Strong,
+    #[serde(borrow)]
+    consistency: Option<Text<'a>>,
 }
 
 /// Decodes an entry of a log.
@@ -135,9 +129,10 @@ pub fn status(message: &Message) -> Result<StatusRequest, Problem> {
         key: message.account_key(&key, body.account.as_ref())?,
         stream: body.stream.map(StreamId),
         group_by: group_by(body.group_by)?,
-        consistency: match body.consistency {
-            Some(ConsistencyField::Strong) => Consistency::Strong,
-            Some(ConsistencyField::Local) | None => Consistency::Local,
+        consistency: match body.consistency.as_ref().map(AsRef::as_ref) {
+            Some("local") | None => Consistency::Local,
+            Some("strong") => Consistency::Strong,
+            Some(_) => return Err(bad("consistency", "local or strong")),
         },
     })
 }

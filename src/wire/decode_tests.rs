@@ -192,3 +192,18 @@ fn a_stream_without_an_id_gets_the_same_one_however_often_it_is_delivered() {
         ask("alice", None, None, None)
     );
 }
+
+#[test]
+fn a_status_is_local_unless_it_asks_for_more() {
+    let ask = |extra: &str| {
+        let body = format!(r#"{{"account":"alice"{extra}}}"#);
+        let asked = status(&message("acme.status", body.as_bytes()));
+        asked.map(|s| s.consistency).map_err(|p| (p.code, p.field))
+    };
+    let bad = Err((Code::BadField, Some("consistency".into())));
+    assert_eq!(ask(""), Ok(Consistency::Local));
+    assert_eq!(ask(r#","consistency":"local""#), Ok(Consistency::Local));
+    assert_eq!(ask(r#","consistency":"strong""#), Ok(Consistency::Strong));
+    assert_eq!(ask(r#","consistency":"linear""#), bad);
+    assert_eq!(ask(r#","consistency":7"#), bad);
+}

@@ -135,7 +135,7 @@ impl Session {
             Err(end) => end,
         };
         counters.lease.set(0.0);
-        // Replies and acks that were handed to the connections go out before they close.
+        self.desk.responder.flush().await;
         tokio::join!(self.publish.close(), self.consume.close());
         end
     }

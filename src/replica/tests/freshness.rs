@@ -69,7 +69,8 @@ fn a_question_that_waited_too_long_is_not_answered() {
     rig.log.pop();
     rig.replica.status("old", local(), at(300));
     rig.replica.status("new", local(), at(301));
-    rig.replica.appended(1, Err(()), at(10_290));
+    rig.replica.appended(1, Err(()), at(10_200));
+    rig.replica.tick(at(10_290)).unwrap();
     rig.append();
     rig.read(10_300);
     // Shown at once by the clock of the worker that joined, though log time stood still.

@@ -113,10 +113,22 @@ fn silence_of_a_log_that_is_known_to_be_the_same_keeps_the_state() {
     rig.tick(200);
     rig.append();
     rig.replica.appended(3, Ok(()), at(200));
-    assert_eq!(rig.replica.tick(at(5_200)), Ok(()));
+    for now in (300..=5_200).step_by(100) {
+        assert_eq!(rig.replica.tick(at(now)), Ok(()));
+    }
     assert_eq!(rig.replica.tick(at(5_201)), Err(Fault::Silent));
     assert_eq!(rig.replica.totals().streams, 2);
     assert_eq!(rig.replica.attach(), StartAt::Offset(3));
+}
+
+#[test]
+fn a_stall_of_this_worker_is_not_taken_for_silence_of_the_log() {
+    let mut rig = followed();
+    rig.tick(200);
+    rig.append();
+    rig.replica.appended(3, Ok(()), at(200));
+    assert_eq!(rig.replica.tick(at(60_000)), Ok(()));
+    assert_eq!(rig.replica.tick(at(60_100)), Ok(()));
 }
 
 #[test]

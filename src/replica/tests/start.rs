@@ -172,6 +172,8 @@ fn a_first_mark_that_the_broker_did_not_take_is_written_again() {
     let mut rig = Rig::attached(1, vec![declared(settings())]);
     rig.log.pop();
     rig.replica.appended(1, Err(()), at(10));
+    assert_eq!(rig.effects(), []);
+    rig.replica.tick(at(50)).unwrap();
     let Some(Entry::Internal { mark, .. }) = rig.append().pop() else {
         panic!("no entry")
     };
