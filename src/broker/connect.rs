@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::{Channel, Connection, ConnectionProperties, types::LongString};
 
 use super::{Addresses, BrokerError};
@@ -81,6 +82,17 @@ impl Link {
     pub async fn close(&self) {
         let _ = tokio::time::timeout(PATIENCE, self.connection.close(200, "OK".into())).await;
     }
+}
+
+/// How long to wait before each further try. Jitter spreads those that lost their broker at one
+/// moment.
+pub fn backoff() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 fn reason(error: &BrokerError) -> String {

@@ -18,7 +18,7 @@ pub mod topology;
 
 pub use address::{AddressError, Addresses};
 pub use append::{Appended, Appender};
-pub use connect::Link;
+pub use connect::{Link, backoff};
 pub use delivery::{NoReply, ReplyTo};
 pub use error::BrokerError;
 pub use lease::Lease;

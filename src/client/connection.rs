@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -10,13 +9,18 @@ use tokio::{
 
 use super::ClientError;
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, Outgoing, Published, RpcChannel, RpcEvent},
+    broker::{
+        Addresses, BrokerError, Link, Names, Outgoing, Published, RpcChannel, RpcEvent, backoff,
+    },
     domain::{AccountId, Tenant},
     wire::{self, Kind, Reply, RoutingKey},
 };
 
 /// Most messages that wait for the connection, and most replies that are waited for.
 const MOST_WAITING: usize = 10_000;
+
+/// How often those who stopped waiting are looked for, while there are too many.
+const PURGE_EVERY: Duration = Duration::from_millis(100);
 
 /// How a message is published and what is to come of it.
 #[derive(Clone, Debug)]
@@ -219,8 +223,11 @@ async fn serve(
         if waiting.len() >= MOST_WAITING {
             waiting.retain(|_, w| !w.is_over());
         }
+        let full = waiting.len() >= MOST_WAITING;
         tokio::select! {
-            command = commands.recv(), if waiting.len() < MOST_WAITING => {
+            // Nothing here says when somebody stops waiting.
+            () = tokio::time::sleep(PURGE_EVERY), if full => {}
+            command = commands.recv(), if !full => {
                 let command = command?;
                 if command.waiting.is_over() {
                     continue;
@@ -311,14 +318,4 @@ impl Waiting {
             let _ = replied.send(Err(fate.clone()));
         }
     }
-}
-
-/// Jitter spreads the clients that lost their broker at one moment.
-pub(super) fn backoff() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .with_jitter()
-        .without_max_times()
-        .build()
 }

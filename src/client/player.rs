@@ -8,7 +8,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, connection::backoff};
+use super::{Backend, Client, ClientError, OpenRequest, Opening, PATIENCE};
+use crate::broker::backoff;
 use crate::domain::{
     AccountId, Activity, Metadata, RefusedReason, StoppedReason, StreamId, Tenant,
 };

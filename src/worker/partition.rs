@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::watch;
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     session::{self, End, Session},
 };
 use crate::{
-    broker::{self, BrokerError, Link},
+    broker::{self, BrokerError, Link, backoff},
     ops::{Counters, Health, PartitionHealth},
     replica::{Fault, Replica},
     wire::Code,
@@ -126,14 +125,4 @@ impl Partition {
         };
         self.health.report(usize::from(self.number), health);
     }
-}
-
-/// Jitter spreads the workers of an installation that lost its broker at one moment.
-fn backoff() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
