@@ -38,6 +38,7 @@ async fn everything_confirmed_counts_after_the_broker_was_killed_under_load() {
         "2s",
     ];
     installation.cli(&declare).await.exits(DONE);
+    broker.sync_declarations().await;
     let mut workers = [installation.worker(), installation.worker()];
     for worker in &mut workers {
         worker.ready().await;

@@ -44,6 +44,7 @@ async fn a_private_broker_starts_dies_and_comes_back() {
         .expect("a message is confirmed");
     assert!(confirmation.is_ack(), "{confirmation:?}");
 
+    broker.sync_declarations().await;
     broker.kill().await;
     eventually(PATIENCE, "the client notices", async || {
         (!before.status().connected())
