@@ -79,8 +79,12 @@ impl SettingsArgs {
     fn check(&self, mut base: Settings, mistakes: &mut Mistakes) -> Settings {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         if let Some(ttl) = mistakes.duration_if("--ttl (STREAMWATCH_TTL)", self.ttl.as_deref()) {
+            let a_third = base.heartbeat_every_ms == base.ttl_ms / 3;
             base.ttl_ms = ms(ttl);
-            base.heartbeat_every_ms = base.ttl_ms / 3;
+            // One that an operator chose stays.
+            if a_third {
+                base.heartbeat_every_ms = base.ttl_ms / 3;
+            }
         }
         let every = self.heartbeat_every.as_deref();
         if let Some(every) = mistakes.duration_if("--heartbeat-every", every) {
@@ -200,17 +204,15 @@ impl Command {
             Self::Declare(args) => {
                 let (first, retention) = declare.context("checked before")?;
                 let declared = worker::declare(&at.addresses, &at.names, &first, retention).await?;
-                if let Declared::Kept(kept) = &declared
-                    && !args.settings.is_empty()
-                    && *kept != first
+                at.show(output).await?;
+                if let Declared::Kept(kept) = declared
+                    && args.settings.check(kept.clone(), &mut Mistakes::default()) != kept
                 {
-                    at.show(output).await?;
                     bail!(
                         "the topology is declared, but its log has other settings, which stay as \
                          they are: change them with `streamwatch topology set`"
                     );
                 }
-                at.show(output).await?;
             }
             Self::Set(args) => {
                 let in_force = at.in_force().await?;

@@ -9,11 +9,7 @@ use super::{
     checked::{BrokerArgs, Mistakes},
     topology::DeclareArgs,
 };
-use crate::{
-    broker::{Addresses, Names, topology::Retention},
-    domain::Settings,
-    worker::{self, Config, Declared},
-};
+use crate::worker::{self, Config};
 
 /// Count streams and answer requests, until SIGTERM or Ctrl-C
 #[derive(clap::Args, Debug)]
@@ -53,36 +49,13 @@ impl Args {
             let _ = stop.send(true);
         });
 
-        if self.declare {
-            let mut interrupted = stopped.clone();
-            tokio::select! {
-                declared = declare(&addresses, &names, &first, retention) => declared?,
-                _ = interrupted.wait_for(|stop| *stop) => return Ok(()),
-            }
-        }
         let config = Config {
             addresses,
             names,
+            declare: self.declare.then_some((first, retention)),
             http,
             grace,
         };
         Ok(worker::run(config, stopped).await?)
     }
-}
-
-async fn declare(
-    addresses: &Addresses,
-    names: &Names,
-    first: &Settings,
-    retention: Retention,
-) -> anyhow::Result<()> {
-    match worker::declare(addresses, names, first, retention).await? {
-        Declared::New => tracing::info!("declared the topology"),
-        Declared::Kept(kept) if kept == *first => tracing::info!("the topology is declared"),
-        Declared::Kept(kept) => tracing::warn!(
-            ttl_ms = kept.ttl_ms,
-            "the log has other settings than were given; they stay, see `streamwatch topology set`"
-        ),
-    }
-    Ok(())
 }

@@ -6,15 +6,17 @@
 
 mod asked;
 mod clock;
+mod declare;
 mod partition;
 mod session;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+pub use declare::{Declared, declare};
 use tokio::sync::watch;
 
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, settings, topology},
+    broker::{Addresses, BrokerError, Names, topology},
     domain::{Settings, WallTime},
     ops::{Health, HttpError, HttpServer},
 };
@@ -26,6 +28,8 @@ pub struct Config {
     pub addresses: Addresses,
     /// What everything is called there.
     pub names: Names,
+    /// Declare the topology first, with these settings where its log has none.
+    pub declare: Option<(Settings, topology::Retention)>,
     /// Where to serve `/healthz`, `/readyz` and `/metrics`, if anywhere.
     pub http: Option<SocketAddr>,
     /// How long a shutdown may take.
@@ -56,48 +60,15 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         }
         tokio::spawn(server.serve(Arc::clone(&health), || clock::now().mono.0 / 1_000));
     }
-    let partition = partition::Partition::new(0, config, health);
-    let task = tokio::spawn(partition.run(shutdown.clone()));
-    task.await.map_err(|e| WorkerError::Task(e.to_string()))?;
-    shutdown.mark_unchanged();
-    Ok(())
-}
-
-/// What became of a declaration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Declared {
-    /// The log had no settings: these are in force now.
-    New,
-    /// The log has settings already: these, which were left as they are.
-    Kept(Settings),
-}
-
-/// Declares the topology, and its first settings where the log has none.
-///
-/// # Errors
-/// Where the broker refuses, or somebody else declares other settings at the same moment.
-pub async fn declare(
-    addresses: &Addresses,
-    names: &Names,
-    first: &Settings,
-    retention: topology::Retention,
-) -> Result<Declared, settings::SettingsConflict> {
-    let link = Link::open_any(addresses, "streamwatch declare").await?;
-    topology::declare(&link, names, retention).await?;
-    link.close().await;
-    if let Some(kept) = settings::read(addresses, names, 0).await? {
-        return Ok(Declared::Kept(kept));
-    }
-    match settings::append(addresses, names, 0, first, clock::wall()).await {
-        Ok(()) => Ok(Declared::New),
-        Err(settings::SettingsConflict::Overtaken) => {
-            match settings::read(addresses, names, 0).await? {
-                Some(kept) => Ok(Declared::Kept(kept)),
-                None => Err(settings::SettingsConflict::Overtaken),
-            }
+    if let Some((first, retention)) = &config.declare {
+        tokio::select! {
+            () = declare::until_declared(&config.addresses, &config.names, first, *retention) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
         }
-        Err(error) => Err(error),
     }
+    let partition = partition::Partition::new(0, config, health);
+    let task = tokio::spawn(partition.run(shutdown));
+    task.await.map_err(|e| WorkerError::Task(e.to_string()))
 }
 
 /// Reads the wall clock.
