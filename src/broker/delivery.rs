@@ -5,7 +5,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::Names;
+use super::{Names, direct};
 use crate::wire::{AccountHeader, Message};
 
 fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
@@ -60,8 +60,9 @@ pub struct ReplyTo {
 pub enum NoReply {
     /// It asks for no reply.
     NotAsked,
-    /// Its `reply_to` names a queue of ours: a reply there would be taken for an entry or request.
-    OurQueue,
+    /// Its `reply_to` names a queue of ours, where a reply would be taken for an entry or request;
+    /// or it is a direct reply-to that RabbitMQ did not make.
+    Refused,
 }
 
 /// Where to answer `delivery`.
@@ -69,7 +70,8 @@ pub(super) fn reply_to(delivery: &Delivery) -> Result<ReplyTo, NoReply> {
     match delivery.properties.reply_to() {
         None => Err(NoReply::NotAsked),
         Some(queue) if queue.as_str().is_empty() => Err(NoReply::NotAsked),
-        Some(queue) if Names::is_ours(queue.as_str()) => Err(NoReply::OurQueue),
+        Some(queue) if Names::is_ours(queue.as_str()) => Err(NoReply::Refused),
+        Some(queue) if !direct::is_sound(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) => Ok(ReplyTo {
             queue: queue.clone(),
             correlation_id: delivery.properties.correlation_id().clone(),

@@ -22,9 +22,6 @@ const PREFETCH: u16 = 2_000;
 /// Acknowledge after so many: acks only give the broker credit to send more.
 const ACK_EVERY: u32 = 500;
 
-/// A log that delivers nothing for so long is at its end.
-const END_OF_LOG: Duration = Duration::from_secs(2);
-
 /// Where to read a log from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
@@ -93,7 +90,7 @@ impl LogFollower {
         Self::attach_with(link, queue, from, PREFETCH).await
     }
 
-    async fn attach_with(
+    pub(super) async fn attach_with(
         link: &Link,
         queue: &str,
         from: From,
@@ -175,32 +172,4 @@ impl LogFollower {
                 .now_or_never();
         }
     }
-}
-
-/// Finds the entry behind `after` that no client of this kind can read: AMQP's short strings may
-/// hold any bytes, but lapin takes only UTF-8, and closes the connection. Reads entry by entry, and
-/// gives up where as many are readable as may have been under way at once, or the log ends.
-///
-/// # Errors
-/// Where the connection is lost for another reason.
-pub async fn find_unreadable(
-    link: &Link,
-    queue: &str,
-    after: Option<u64>,
-) -> Result<Option<u64>, BrokerError> {
-    let mut next = after.map_or(0, |offset| offset + 1);
-    let from = after.map_or(From::First, |_| From::Offset(next));
-    let mut follower = LogFollower::attach_with(link, queue, from, 1).await?;
-    for _ in 0..=PREFETCH {
-        match tokio::time::timeout(END_OF_LOG, follower.next()).await {
-            Err(_) => return Ok(None),
-            Ok(Ok(delivery)) => {
-                next = next.max(delivery.offset + 1);
-                follower.ack();
-            }
-            Ok(Err(BrokerError::Unreadable(_))) => return Ok(Some(next)),
-            Ok(Err(error)) => return Err(error),
-        }
-    }
-    Ok(None)
 }

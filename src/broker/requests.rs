@@ -8,13 +8,14 @@ use lapin::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
         BasicPublishOptions, BasicQosOptions,
     },
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{AMQPValue, FieldTable},
 };
 
 use super::{
     BrokerError, Link, NoReply, ReplyTo,
     connect::within,
     delivery::{message, reply_to},
+    direct,
 };
 use crate::wire::{APP_ID, CONTRACT, Encoded, Message};
 
@@ -156,6 +157,12 @@ impl Responder {
         })
     }
 
+    /// The channel takes replies: a request must not be acknowledged whose reply goes nowhere.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.channel.status().connected()
+    }
+
     /// Hands a reply to the connection. Does not wait; a reply whose queue is gone is dropped by
     /// the broker.
     pub fn reply(&self, to: &ReplyTo, reply: &Encoded) {
@@ -169,7 +176,7 @@ impl Responder {
         if let Some(id) = &to.correlation_id {
             properties = properties.with_correlation_id(id.clone());
         }
-        if !is_direct(&to.queue) {
+        if !direct::is_direct(to.queue.as_str()) {
             properties = properties.with_expiration(REPLY_TTL_MS.into());
         }
         let options = BasicPublishOptions::default();
@@ -199,8 +206,4 @@ impl Responder {
             .basic_publish("".into(), NOBODY.into(), options, &[], properties);
         let _ = within("writing the last replies", last).await;
     }
-}
-
-fn is_direct(queue: &ShortString) -> bool {
-    queue.as_str().starts_with("amq.rabbitmq.reply-to.")
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Addresses, Appended, Appender, BrokerError, Link, LogFollower, LogFrom, Names};
+use super::{Addresses, BrokerError, Link, LogFollower, LogFrom, Names, scribe::Scribe};
 use crate::{
-    domain::{Entry, Internal, Mark, Settings, WallTime},
+    domain::{Entry, Internal, Settings, WallTime},
     wire,
 };
 
@@ -23,40 +23,6 @@ pub enum SettingsConflict {
     /// Somebody else set them at the same moment.
     #[error("somebody else changed the settings at the same moment; look at them and try again")]
     Overtaken,
-}
-
-/// One short-lived writer of a log.
-struct Scribe {
-    appender: Appender,
-    mark: Mark,
-}
-
-impl Scribe {
-    async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
-        Ok(Self {
-            appender: Appender::new(link, queue).await?,
-            mark: Mark {
-                writer: uuid::Uuid::new_v4().as_u64_pair().0,
-                seq: 0,
-            },
-        })
-    }
-
-    /// Appends an entry and waits for its confirm.
-    async fn append(&mut self, body: &Internal) -> Result<Mark, BrokerError> {
-        self.mark.seq += 1;
-        let bytes = wire::encode_internal(self.mark, None, body);
-        let kind = wire::internal_kind(body);
-        self.appender.append(self.mark.seq, kind, bytes);
-        match self.appender.next().await.1 {
-            Appended::Confirmed => Ok(self.mark),
-            Appended::Lost(error) => Err(error),
-            Appended::Failed => Err(BrokerError::NotFound(
-                "the log takes no entry: it is not there, or has lost its majority of nodes"
-                    .to_owned(),
-            )),
-        }
-    }
 }
 
 /// Reads the settings in force in a partition's log; `None` where it has none yet.

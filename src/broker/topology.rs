@@ -12,9 +12,10 @@ use lapin::{
 };
 
 use super::{BrokerError, Link, Names, connect::within};
+use crate::domain::REQUEST_QUEUE_MS;
 
 /// How long a request waits in its queue: no redelivery comes later.
-pub const REQUEST_TTL: Duration = Duration::from_secs(10);
+pub const REQUEST_TTL: Duration = Duration::from_millis(REQUEST_QUEUE_MS);
 /// Most requests that wait in a queue; publishers of more get a negative confirm.
 const MAX_REQUESTS: i64 = 100_000;
 /// Most unrouted messages that are kept; the oldest go first.
@@ -64,12 +65,17 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
-/// Declares everything. What exists with the same properties is left as it is.
+/// Declares everything. What exists with the same properties is left as it is. Returns whether
+/// the log is new: one that exists keeps its retention.
 ///
 /// # Errors
 /// [`BrokerError::Precondition`] where something exists with other properties, `AccessRefused`
 /// where the user may not configure it.
-pub async fn declare(link: &Link, names: &Names, retention: Retention) -> Result<(), BrokerError> {
+pub async fn declare(
+    link: &Link,
+    names: &Names,
+    retention: Retention,
+) -> Result<bool, BrokerError> {
     let channel = link.channel().await?;
     let unrouted = names.unrouted();
     exchange(&channel, &unrouted, ExchangeKind::Fanout, true, &[]).await?;
@@ -99,7 +105,8 @@ pub async fn declare(link: &Link, names: &Names, retention: Retention) -> Result
     .await?;
 
     // The log's arguments are its first declaration's: retention may have been changed since.
-    if !exists(link, &names.log(0)).await? {
+    let new = !exists(link, &names.log(0)).await?;
+    if new {
         let segment = i64::try_from(retention.segment_bytes).unwrap_or(i64::MAX);
         let log = [
             ("x-queue-type", text("stream")),
@@ -131,7 +138,7 @@ pub async fn declare(link: &Link, names: &Names, retention: Retention) -> Result
     ] {
         bind(&channel, &queue, &partition, key).await?;
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Deletes everything, with all that is in it.

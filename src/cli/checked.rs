@@ -139,7 +139,8 @@ impl BrokerArgs {
 
     fn addresses(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
         let given = self.amqp_url.as_deref().filter(|url| !url.is_empty());
-        match (given, self.amqp_url_file.as_deref()) {
+        let file = self.amqp_url_file.as_deref().filter(|f| !f.is_empty());
+        match (given, file) {
             (Some(_), Some(_)) => {
                 mistakes.note("give AMQP_URL or AMQP_URL_FILE, not both");
                 None

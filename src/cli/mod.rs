@@ -64,7 +64,18 @@ enum Command {
 impl Cli {
     /// Reads the command line, runs it, and says how it went.
     pub async fn main() -> ExitCode {
-        let cli = Self::parse();
+        let cli = match Self::try_parse() {
+            Ok(cli) => cli,
+            Err(error) if error.use_stderr() => {
+                // It quotes what it does not understand, which may be a misplaced address.
+                eprint!("{}", without_passwords(&error.render().to_string()));
+                return ExitCode::from(2);
+            }
+            Err(help) => {
+                let _ = help.print();
+                return ExitCode::SUCCESS;
+            }
+        };
         match cli.run().await {
             Ok(code) => code,
             Err(error) => {
@@ -136,4 +147,30 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// Takes what stands between `://` and `@` out of a text.
+fn without_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown += "://";
+        let end = part.find(char::is_whitespace).unwrap_or(part.len());
+        match part[..end].rfind('@') {
+            Some(at) => shown = shown + "…" + &part[at..],
+            None => shown += part,
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_the_wrong_place_is_not_quoted_with_its_password() {
+        let said = without_passwords("unexpected 'amqp://u:s3c@ret@h/' found, amqp://h/ too");
+        assert_eq!(said, "unexpected 'amqp://…@h/' found, amqp://h/ too");
+    }
 }

@@ -121,7 +121,10 @@ impl Args {
             bar: progress(),
             ledger: Arc::new(Ledger::new(plan.accounts, ttl)),
         };
-        let report = play(&plan, &clients, &backend, &show).await;
+        let report = tokio::select! {
+            report = play(&plan, &clients, &backend, &show) => report,
+            () = interrupted_twice() => anyhow::bail!("interrupted; the counts were not compared"),
+        };
         show.bar.finish_and_clear();
         output.say(&report.text(), &report.json(plan.seed));
         Ok(if report.is_exact() {
@@ -129,6 +132,15 @@ impl Args {
         } else {
             ExitCode::FAILURE
         })
+    }
+}
+
+/// The first Ctrl-C ends the playing, the second one everything.
+async fn interrupted_twice() {
+    for _ in 0..2 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return std::future::pending().await;
+        }
     }
 }
 
@@ -191,7 +203,8 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
     }
     // Nobody starts or ends anything more; whoever crashed is given the time to expire.
     let _ = stop.send(true);
-    while !ledger.is_still() {
+    let patience = Instant::now() + ledger.settled_after();
+    while !ledger.is_still() && Instant::now() < patience {
         show.bar
             .set_message("waiting for the last crashed viewers to expire".to_owned());
         show.bar.tick();

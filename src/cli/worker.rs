@@ -15,7 +15,11 @@ use crate::worker::{self, Config};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Declare the topology first, where it is not there yet
-    #[arg(long, env = "STREAMWATCH_DECLARE")]
+    #[arg(
+        long,
+        env = "STREAMWATCH_DECLARE",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
     declare: bool,
     /// With --declare: the first settings, where the log has none
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::ClientError;
@@ -19,6 +19,8 @@ use crate::{
 /// Most messages that wait for the connection, and most replies that are waited for.
 const MOST_WAITING: usize = 10_000;
 
+/// A connection that lasted so long ends the back-off.
+const STEADY: Duration = Duration::from_secs(10);
 /// How often those who stopped waiting are looked for, while there are too many.
 const PURGE_EVERY: Duration = Duration::from_millis(100);
 
@@ -177,9 +179,9 @@ async fn run(
     let mut waits = backoff();
     let mut number = 0;
     for n in 0.. {
+        let began = Instant::now();
         let lost = match Link::open(&addresses, n, "streamwatch client").await {
             Ok(link) => {
-                waits = backoff();
                 let lost = serve(&link, &names, &mut commands, &report, &mut number).await;
                 if lost.is_none() {
                     return link.close().await;
@@ -190,13 +192,14 @@ async fn run(
         };
         let Some(error) = lost else { return };
         // A missing exchange takes the channel with it, not the way to the broker.
-        let wait = if matches!(error, BrokerError::NotFound(_)) {
-            Duration::from_millis(50)
-        } else {
+        if !matches!(error, BrokerError::NotFound(_)) {
             tracing::debug!(%error, "the client's connection is lost");
             let _ = report.send(Status::Down(error));
-            waits.next().unwrap_or(Duration::from_secs(5))
-        };
+        }
+        if began.elapsed() > STEADY {
+            waits = backoff();
+        }
+        let wait = waits.next().unwrap_or(Duration::from_secs(5));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = report.closed() => return,

@@ -187,7 +187,7 @@ impl Account {
         metadata: Option<&Metadata>,
     ) -> HeartbeatOutcome {
         if let Some(tombstone) = self.tombstone_mut(id, moment.now) {
-            tombstone.until = moment.now.plus(moment.settings.ttl_ms);
+            tombstone.until = moment.now.plus(moment.settings.tombstone_ms());
             return HeartbeatOutcome::Stopped(tombstone.reason);
         }
         if let Some(stream) = self.active_mut(id, moment.now) {
@@ -230,7 +230,7 @@ impl Account {
         make_room(tombstones, limit, |t| (t.until, t.id));
         tombstones.push(Tombstone {
             id,
-            until: now.plus(moment.settings.ttl_ms),
+            until: now.plus(moment.settings.tombstone_ms()),
             reason,
         });
         if active {

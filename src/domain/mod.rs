@@ -22,5 +22,5 @@ pub use ids::{
 };
 pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
-pub use settings::{RULES_VERSION, Settings, SettingsError};
+pub use settings::{REQUEST_QUEUE_MS, RULES_VERSION, Settings, SettingsError};
 pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 /// one: replicas that judge differently would give different answers.
 pub const RULES_VERSION: u32 = 1;
 
+/// How long a request waits in its queue at most, in milliseconds: no delivery of it, first or
+/// repeated, begins later.
+pub const REQUEST_QUEUE_MS: u64 = 10_000;
+
 /// What the rules read. All replicas have the same at the same offset.
 ///
 /// Logs carry it: what a later version adds is ignored, what an earlier one lacked has its default.
@@ -89,6 +93,18 @@ impl Settings {
             self.ttl_ms
         } else {
             10_000
+        }
+    }
+
+    /// How long an ended stream is remembered, in milliseconds of log time: the TTL, or as long as
+    /// a request to open it may still come where that is longer.
+    #[must_use]
+    pub const fn tombstone_ms(&self) -> u64 {
+        let latest_open_ms = REQUEST_QUEUE_MS + self.request_ms();
+        if self.ttl_ms > latest_open_ms {
+            self.ttl_ms
+        } else {
+            latest_open_ms
         }
     }
 

@@ -179,10 +179,10 @@ impl<T> Replica<T> {
         self.phase = Phase::CatchingUp { mark: Some(mark) };
     }
 
-    /// The interval of ticks; the shortest there is while the settings are not known.
+    /// The interval of ticks; the longest there is while the settings are not known.
     #[must_use]
     pub fn interval_ms(&self) -> u64 {
-        self.settings.as_ref().map_or(50, Settings::interval_ms)
+        self.settings.as_ref().map_or(1_000, Settings::interval_ms)
     }
 
     /// The settings in force, once known.

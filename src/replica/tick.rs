@@ -6,6 +6,9 @@ use crate::domain::{CapacityChange, Entry, Internal, LogTime, Mark, Reading, Ten
 /// How long the broker may confirm entries without delivering them, in milliseconds.
 const SILENCE_MS: u64 = 5_000;
 
+/// After how many entries of its own the lease's holder says again what is full.
+const REPEAT_EVERY: u64 = 60;
+
 impl<T> Replica<T> {
     /// What became of an own entry: `Ok` once the broker has confirmed it.
     pub fn appended(&mut self, seq: u64, outcome: Result<(), ()>, now: Now) {
@@ -61,15 +64,19 @@ impl<T> Replica<T> {
         let Some(settings) = &self.settings else {
             return;
         };
+        // Said again now and then: the entry that said it first is not kept for ever.
+        let again = self.seq.is_multiple_of(REPEAT_EVERY);
         // Free again a twentieth below the limit: an account that comes and goes does not write.
         let turn = |records: u64, limit: u64, full: bool| match full {
             false if records >= limit => Some(true),
             true if records < limit - limit / 20 => Some(false),
-            _ => None,
+            true => again.then_some(true),
+            false => None,
         };
         let mut changes = Vec::new();
         let records = self.accounts.totals().records;
-        if let Some(full) = turn(records, settings.max_streams_per_partition, self.full) {
+        let all = turn(records, settings.max_streams_per_partition, self.full);
+        if let Some(full) = all.or(again.then_some(self.full)) {
             changes.push(CapacityChange { tenant: None, full });
         }
         let limit = settings.max_streams_per_tenant;

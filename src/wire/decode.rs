@@ -97,10 +97,12 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
         .stream
         .or_else(|| message.derived_id("stream", &key))
         .unwrap_or_else(Uuid::now_v7);
-    let request = message
-        .derived_id("request", &key)
-        .unwrap_or_else(Uuid::new_v4);
     let replace = body.replace.unwrap_or_default();
+    // Clients that number their requests begin again at 1: another question is another request.
+    let asked = format!("request {stream} {:?} {replace:?}", body.max_active);
+    let request = message
+        .derived_id(&asked, &key)
+        .unwrap_or_else(Uuid::new_v4);
     if replace.len() > MAX_REPLACED {
         return Err(bad("replace", "at most 16 streams can be replaced at once"));
     }

@@ -207,3 +207,21 @@ fn a_status_is_local_unless_it_asks_for_more() {
     assert_eq!(ask(r#","consistency":"linear""#), bad);
     assert_eq!(ask(r#","consistency":7"#), bad);
 }
+
+#[test]
+fn another_question_is_another_request_even_under_the_same_ids() {
+    let ask = |stream: u128, max_active: u32| {
+        let stream = Uuid::from_u128(stream);
+        let body =
+            format!(r#"{{"account":"alice","stream":"{stream}","max_active":{max_active}}}"#);
+        let asked = init(&Message {
+            reply_to: Some("r"),
+            correlation_id: Some("1"),
+            ..message("acme.init", body.as_bytes())
+        });
+        asked.unwrap().request
+    };
+    assert_eq!(ask(1, 2), ask(1, 2));
+    assert_ne!(ask(1, 2), ask(2, 2));
+    assert_ne!(ask(1, 2), ask(1, 3));
+}

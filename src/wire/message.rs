@@ -110,13 +110,13 @@ impl<'a> Message<'a> {
         Ok(AccountKey::new(&key.tenant, &id))
     }
 
-    /// An id that is the same for every delivery of this request: from its `message_id`, else from
-    /// `reply_to` and `correlation_id`. `None` where it has neither.
-    pub(super) fn derived_id(&self, purpose: &str, key: &AccountKey) -> Option<Uuid> {
+    /// An id that is the same for every delivery of this request: from what it is for, and its
+    /// `message_id`, else its `reply_to` and `correlation_id`. `None` where it has neither.
+    pub(super) fn derived_id(&self, what: &str, key: &AccountKey) -> Option<Uuid> {
         let source = match (self.message_id, self.reply_to, self.correlation_id) {
-            (Some(id), _, _) => format!("{purpose}\0{}\0m\0{id}", key.as_str()),
+            (Some(id), _, _) => format!("{what}\0{}\0m\0{id}", key.as_str()),
             (None, Some(reply_to), Some(id)) => {
-                format!("{purpose}\0{}\0r\0{reply_to}\0{id}", key.as_str())
+                format!("{what}\0{}\0r\0{reply_to}\0{id}", key.as_str())
             }
             _ => return None,
         };

@@ -33,12 +33,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// `Err` where the request asks for its reply in a queue of ours.
+    /// And whether its reply may be sent where it asks.
     pub(super) fn new(source: Source, delivery: &RequestDelivery) -> (Self, bool) {
         let (reply_to, acceptable) = match delivery.reply_to() {
             Ok(to) => (Some(to), true),
             Err(NoReply::NotAsked) => (None, true),
-            Err(NoReply::OurQueue) => (None, false),
+            Err(NoReply::Refused) => (None, false),
         };
         let asked = Self {
             source,

@@ -32,7 +32,9 @@ pub async fn declare(
     retention: topology::Retention,
 ) -> Result<Declared, SettingsConflict> {
     let link = Link::open_any(addresses, "streamwatch declare").await?;
-    topology::declare(&link, names, retention).await?;
+    if !topology::declare(&link, names, retention).await? {
+        tracing::info!("the log is there already: its retention stays, unless a policy says more");
+    }
     link.close().await;
     if let Some(kept) = settings::read(addresses, names, 0).await? {
         return Ok(Declared::Kept(kept));

@@ -67,7 +67,10 @@ impl Partition {
             }
             self.report(reason);
             if matches!(end, End::Broker(BrokerError::Unreadable(_))) {
-                self.pass_over_unreadable(n).await;
+                tokio::select! {
+                    () = self.pass_over_unreadable(n) => {}
+                    _ = shutdown.wait_for(|stop| *stop) => return,
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -30,6 +30,11 @@ impl At {
     fn deadline(self) -> u64 {
         self.ms + self.ttl_ms + 2 * (self.ttl_ms / 20).min(1_000)
     }
+
+    /// An open waits 10 s at most, and is valid for 10 s more, or the TTL if that is less.
+    fn remembered_until(&self) -> u64 {
+        self.ms + self.ttl_ms.max(10_000 + self.ttl_ms.min(10_000))
+    }
 }
 
 /// An active stream, as far as it can be compared.
@@ -188,7 +193,7 @@ impl Facts {
     /// The reason, and until when it is known.
     fn stopped(&self, id: StreamId, now: u64) -> Option<(StoppedReason, u64)> {
         let until = self.0.iter().rev().find_map(|fact| match fact {
-            Fact::StaysStopped(s, at) if *s == id => Some(at.ms + at.ttl_ms),
+            Fact::StaysStopped(s, at) if *s == id => Some(at.remembered_until()),
             Fact::StopForgotten(s) if *s == id => Some(0),
             _ => None,
         })?;
@@ -289,7 +294,7 @@ impl Facts {
                 Fact::Sign(_, at) => {
                     ends.extend([at.ms + at.ttl_ms, at.deadline(), at.deadline() + at.ttl_ms]);
                 }
-                Fact::StaysStopped(_, at) => ends.push(at.ms + at.ttl_ms),
+                Fact::StaysStopped(_, at) => ends.push(at.remembered_until()),
                 Fact::Refused(_, _, at) => ends.push(at + 30_000),
                 _ => {}
             }

@@ -123,6 +123,12 @@ impl Ledger {
         Some((missing.count(), ghosts.count()))
     }
 
+    /// After this everything has settled, unless nobody answers: silent streams are gone, and stops
+    /// were tried for as long as players try them.
+    pub(super) fn settled_after(&self) -> Duration {
+        self.gone_after + Duration::from_secs(35)
+    }
+
     /// Nothing is changing any more, and whoever crashed must be gone.
     pub(super) fn is_still(&self) -> bool {
         self.accounts.iter().all(|account| {

@@ -69,6 +69,10 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<(), End> {
+        if !self.desk.responder.is_open() {
+            let gone = "the channel for replies is closed".to_owned();
+            return Err(BrokerError::Lost(gone).into());
+        }
         match effect {
             Effect::Append(Entry::Internal {
                 mark,

@@ -103,7 +103,18 @@ fn a_new_ttl_counts_from_the_next_sign_of_life() {
     assert_eq!(alice.state(21_999, 2), StreamState::Expired);
     assert_eq!(alice.state(22_000, 2), StreamState::Unknown);
     assert_eq!(alice.state(TTL - 1, 3), StreamState::Stopped);
-    assert_eq!(alice.state(11_000, 4), StreamState::Unknown);
+    assert_eq!(alice.state(20_999, 4), StreamState::Stopped);
+    assert_eq!(alice.state(21_000, 4), StreamState::Unknown);
+}
+
+#[test]
+fn a_short_ttl_does_not_forget_a_stop_while_its_init_may_still_be_delivered() {
+    let mut alice = Alice::default();
+    alice.settings.ttl_ms = 2_000;
+    alice.stop(0, 1);
+    // Ten seconds in the queue, and two until the proposal is void.
+    assert_eq!(alice.state(11_999, 1), StreamState::Stopped);
+    assert_eq!(alice.state(12_000, 1), StreamState::Unknown);
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! Entries that are not a worker's: settings, and marks that say where a log ends just now.
+
+use super::{Appended, Appender, BrokerError, Link};
+use crate::{
+    domain::{Internal, Mark},
+    wire,
+};
+
+/// One short-lived writer of a log.
+pub(super) struct Scribe {
+    appender: Appender,
+    mark: Mark,
+}
+
+impl Scribe {
+    pub(super) async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
+        Ok(Self {
+            appender: Appender::new(link, queue).await?,
+            mark: Mark {
+                writer: uuid::Uuid::new_v4().as_u64_pair().0,
+                seq: 0,
+            },
+        })
+    }
+
+    /// Appends an entry and waits for its confirm.
+    pub(super) async fn append(&mut self, body: &Internal) -> Result<Mark, BrokerError> {
+        self.mark.seq += 1;
+        let bytes = wire::encode_internal(self.mark, None, body);
+        let kind = wire::internal_kind(body);
+        self.appender.append(self.mark.seq, kind, bytes);
+        match self.appender.next().await.1 {
+            Appended::Confirmed => Ok(self.mark),
+            Appended::Lost(error) => Err(error),
+            Appended::Failed => Err(BrokerError::NotFound(
+                "the log takes no entry: it is not there, or has lost its majority of nodes"
+                    .to_owned(),
+            )),
+        }
+    }
+}
