@@ -3,7 +3,11 @@
 //!
 //! One thing more is allowed than by the book: an `init` whose worker died while it was under way
 //! may have been decided twice, as repeating a request changes nothing; then its answer is of the
-//! second time. How many histories needed that is printed.
+//! second time. So it may say "opened" beside more streams than its own limit, and two inits may
+//! be told the same count. How many histories needed that is printed.
+//!
+//! `STREAMWATCH_SEED` repeats what every client of every account does; when it happens, and to
+//! which requests a death comes, is up to the machine.
 
 mod checker;
 mod checker_tests;
@@ -80,7 +84,8 @@ async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
         mark(history, &deaths);
     }
     let checking = tokio::task::spawn_blocking(move || Summary::of(&histories, seed));
-    let summary = checking.await.expect("every history can be explained");
+    let checked = checking.await.expect("the checker comes to an end");
+    let summary = checked.unwrap_or_else(|violation| panic!("{violation}"));
     eprintln!("{took:.1?}: {summary:?}");
     summary.must_have_seen_enough();
 }
@@ -115,23 +120,23 @@ struct Summary {
 }
 
 impl Summary {
-    /// Checks them all; panics where one cannot be explained.
-    fn of(histories: &[(u64, Vec<Operation>)], seed: u64) -> Self {
+    /// Checks them all. The error is the first that cannot be explained.
+    fn of(histories: &[(u64, Vec<Operation>)], seed: u64) -> Result<Self, String> {
         let mut summary = Self::default();
         let began = Instant::now();
         for (number, history) in histories {
-            match check(history) {
-                Ok(explained) => summary.repeated += usize::from(explained == Explained::Repeated),
-                Err(violation) => panic!(
-                    "STREAMWATCH_SEED={seed}, account linear-{number}, {} operations: {violation}",
-                    history.len()
-                ),
-            }
+            let explained = check(history).map_err(|violation| {
+                let length = history.len();
+                format!(
+                    "STREAMWATCH_SEED={seed}, account linear-{number}, {length} operations: {violation}"
+                )
+            })?;
+            summary.repeated += usize::from(explained == Explained::Repeated);
             summary.histories += 1;
             history.iter().for_each(|operation| summary.add(operation));
         }
         summary.checked_in = began.elapsed();
-        summary
+        Ok(summary)
     }
 
     fn add(&mut self, operation: &Operation) {
@@ -152,6 +157,5 @@ impl Summary {
         let most = [self.opened, self.refused, self.stops, self.questions];
         assert!(most.iter().all(|&count| count >= 100), "{self:?}");
         assert!(self.at_a_kill > 0, "{self:?}");
-        assert!(self.operations > 4 * self.unanswered, "{self:?}");
     }
 }

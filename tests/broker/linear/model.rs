@@ -93,10 +93,8 @@ pub struct Operation {
 impl Operation {
     /// Whatever it came upon, it changed nothing.
     pub const fn is_a_read(&self) -> bool {
-        matches!(
-            self.answered,
-            Some((_, Answer::Active(_) | Answer::Refused(..)))
-        )
+        let refused = matches!(self.answered, Some((_, Answer::Refused(..))));
+        refused || matches!(self.call, Call::Status)
     }
 }
 
@@ -162,7 +160,7 @@ impl fmt::Display for Operation {
         write!(f, "{from:>9} – {until:>9} ms  c{client}  {}", self.call)?;
         match self.answered {
             Some((_, answer)) => write!(f, " → {answer}")?,
-            None => f.write_str(" → no answer")?,
+            None => f.write_str(" → no answer yet")?,
         }
         let note = if self.repeated {
             "  (a worker died)"
