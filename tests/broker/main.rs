@@ -6,6 +6,7 @@ mod cli;
 mod cli_settings;
 mod client;
 mod fixture;
+mod linear;
 mod private_broker;
 mod secrets;
 mod sharing;

@@ -1,0 +1,161 @@
+//! Linearizability: whatever many clients are told at the same time, there is one order of what
+//! they did that explains all of it, while workers are killed.
+//!
+//! One thing more is allowed than by the book: an `init` whose worker died while it was under way
+//! may have been decided twice, as repeating a request changes nothing; then its answer is of the
+//! second time. So it may say "opened" beside more streams than its own limit, and two inits may
+//! be told the same count. How many histories needed that is printed.
+//!
+//! `STREAMWATCH_SEED` repeats what every client of every account does; when it happens, and to
+//! which requests a death comes, is up to the machine.
+
+mod checker;
+mod checker_tests;
+mod clients;
+mod model;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, interval_at};
+
+use crate::fixture::{Broker, Installation, heavy};
+use checker::{Explained, check};
+use clients::Account;
+use model::{Answer, Call, Operation};
+
+/// Nothing expires and no tombstone falls while an account's clients are at work.
+const TTL: &str = "60s";
+const WORKERS: usize = 3;
+const KILLS: usize = 4;
+const KILL_EVERY: Duration = Duration::from_secs(3);
+/// How many accounts are busy at a time, each with its own clients.
+const ACCOUNTS: u64 = 6;
+
+/// From before a worker was killed until it was gone.
+type Death = (Duration, Duration);
+
+#[tokio::test]
+async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
+    let _alone = heavy().await;
+    let given = std::env::var("STREAMWATCH_SEED").ok();
+    let seed = given.map_or_else(|| fastrand::u64(..), |s| s.parse().expect("a number"));
+    eprintln!("the same choices again: STREAMWATCH_SEED={seed}");
+    let installation = Installation::declared(Broker::shared().await, TTL).await;
+    let backends: Vec<_> = (0..3).map(|_| installation.backend()).collect();
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        workers.push(installation.ready_worker().await);
+    }
+
+    let began = Instant::now();
+    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let busy = join_all((0..ACCOUNTS).map(async |_| {
+        let mut histories = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let account = Account::new(number, began);
+            histories.push((number, account.history(&backends, seed).await));
+        }
+        histories
+    }));
+    let deaths = async {
+        let mut deaths: Vec<Death> = Vec::new();
+        // The pace is the test's own: there is no condition to wait for.
+        let mut pace = interval_at(began + KILL_EVERY / 2, KILL_EVERY);
+        for n in 0..KILLS {
+            pace.tick().await;
+            let worker = &mut workers[n % WORKERS];
+            let from = began.elapsed();
+            worker.kill().await;
+            deaths.push((from, began.elapsed()));
+            *worker = installation.ready_worker().await;
+        }
+        pace.tick().await;
+        over.store(true, Ordering::Relaxed);
+        deaths
+    };
+    let (histories, deaths) = tokio::join!(busy, deaths);
+    let took = began.elapsed();
+
+    let mut histories = histories.concat();
+    for (_, history) in &mut histories {
+        mark(history, &deaths);
+    }
+    let checking = tokio::task::spawn_blocking(move || Summary::of(&histories, seed));
+    let checked = checking.await.expect("the checker comes to an end");
+    let summary = checked.unwrap_or_else(|violation| panic!("{violation}"));
+    eprintln!("{took:.1?}: {summary:?}");
+    summary.must_have_seen_enough();
+}
+
+/// The inits that were under way when a worker died.
+fn mark(history: &mut [Operation], deaths: &[Death]) {
+    for operation in history {
+        // Of one without an answer nobody can tell whether it was decided twice.
+        let (Call::Init { .. }, Some((until, _))) = (operation.call, operation.answered) else {
+            continue;
+        };
+        let overlaps = |&(from, gone): &Death| operation.invoked <= gone && from <= until;
+        operation.repeated = deaths.iter().any(overlaps);
+    }
+}
+
+/// What the histories were made of.
+#[derive(Debug, Default)]
+struct Summary {
+    histories: usize,
+    operations: usize,
+    opened: usize,
+    refused: usize,
+    stops: usize,
+    questions: usize,
+    unanswered: usize,
+    /// Inits under way when a worker was killed, and answered.
+    at_a_kill: usize,
+    /// Histories in which an `init` was decided twice.
+    repeated: usize,
+    checked_in: Duration,
+}
+
+impl Summary {
+    /// Checks them all. The error is the first that cannot be explained.
+    fn of(histories: &[(u64, Vec<Operation>)], seed: u64) -> Result<Self, String> {
+        let mut summary = Self::default();
+        let began = Instant::now();
+        for (number, history) in histories {
+            let explained = check(history).map_err(|violation| {
+                let length = history.len();
+                format!(
+                    "STREAMWATCH_SEED={seed}, account linear-{number}, {length} operations: {violation}"
+                )
+            })?;
+            summary.repeated += usize::from(explained == Explained::Repeated);
+            summary.histories += 1;
+            history.iter().for_each(|operation| summary.add(operation));
+        }
+        summary.checked_in = began.elapsed();
+        Ok(summary)
+    }
+
+    fn add(&mut self, operation: &Operation) {
+        self.operations += 1;
+        self.at_a_kill += usize::from(operation.repeated);
+        let kind = match operation.answered {
+            Some((_, Answer::Opened(_))) => &mut self.opened,
+            Some((_, Answer::Refused(..))) => &mut self.refused,
+            Some((_, Answer::Confirmed)) => &mut self.stops,
+            Some((_, Answer::Active(_))) => &mut self.questions,
+            None => &mut self.unanswered,
+        };
+        *kind += 1;
+    }
+
+    /// A run in which nothing happened proves nothing.
+    fn must_have_seen_enough(&self) {
+        let most = [self.opened, self.refused, self.stops, self.questions];
+        assert!(most.iter().all(|&count| count >= 100), "{self:?}");
+        assert!(self.at_a_kill > 0, "{self:?}");
+    }
+}

@@ -1,0 +1,226 @@
+//! Is there an order of a history's operations, each at one moment between its invocation and its
+//! answer, in which the model gives every one of those answers?
+//!
+//! The search of Wing and Gong, with Lowe's memory of what was tried: the operations taken so far
+//! and the state they led to. An operation without an answer may be taken at any time after its
+//! invocation, or left out.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+use super::model::{Answer, Call, MOST_OPERATIONS, Operation, State};
+use streamwatch::client::RefusedReason;
+
+/// How the operations of a history can be explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Explained {
+    /// By one moment each.
+    Atomic,
+    /// Only if an `init` whose worker died was decided twice.
+    Repeated,
+}
+
+/// No order explains these operations.
+#[derive(Debug)]
+pub struct Violation {
+    operations: Vec<Operation>,
+    /// The longest attempt.
+    order: Vec<Call>,
+    state: State,
+}
+
+/// Looks for that order.
+pub fn check(history: &[Operation]) -> Result<Explained, Violation> {
+    let atomic: Vec<Operation> = history.iter().map(without_repetition).collect();
+    if Search::new(&atomic).finds() {
+        return Ok(Explained::Atomic);
+    }
+    if Search::new(history).finds() {
+        return Ok(Explained::Repeated);
+    }
+    let operations = fewest(history);
+    let mut search = Search::new(&operations);
+    assert!(!search.finds(), "what was left out explained nothing");
+    let (order, state) = (search.longest.0, search.longest.1);
+    Err(Violation {
+        order: order.iter().map(|&n| operations[n].call).collect(),
+        state,
+        operations,
+    })
+}
+
+fn without_repetition(operation: &Operation) -> Operation {
+    Operation {
+        repeated: false,
+        ..*operation
+    }
+}
+
+/// As few operations as show the same: up to the first answer that does not fit, without those
+/// reads on which nothing hangs. A history that can be explained can be without these, too.
+fn fewest(history: &[Operation]) -> Vec<Operation> {
+    let mut ends: Vec<Duration> = history.iter().filter_map(|o| Some(o.answered?.0)).collect();
+    ends.sort_unstable();
+    let fits = |end: &Duration| Search::new(&until(history, *end)).finds();
+    let first = ends.partition_point(fits);
+    let mut left = until(history, ends[first]);
+    for n in (0..left.len()).rev() {
+        if left[n].is_a_read() {
+            let read = left.remove(n);
+            if Search::new(&left).finds() {
+                left.insert(n, read);
+            }
+        }
+    }
+    left
+}
+
+/// The history as it was at `end`.
+fn until(history: &[Operation], end: Duration) -> Vec<Operation> {
+    let begun = history.iter().filter(|o| o.invoked <= end);
+    let as_it_was = begun.map(|o| Operation {
+        answered: o.answered.filter(|(at, _)| *at <= end),
+        ..*o
+    });
+    as_it_was.collect()
+}
+
+/// A set of operations, by their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Taken(u128);
+
+impl Taken {
+    const fn has(self, n: usize) -> bool {
+        self.0 & 1 << n != 0
+    }
+
+    const fn with(self, n: usize) -> Self {
+        Self(self.0 | 1 << n)
+    }
+
+    const fn without(self, n: usize) -> Self {
+        Self(self.0 & !(1 << n))
+    }
+}
+
+/// Where a search is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Place {
+    taken: Taken,
+    /// Decided by a worker that died: they are yet to be decided once more, and answered.
+    decided: Taken,
+    /// Those of them that were refused for the account's limit. The same request is refused
+    /// again, for that reason.
+    refused: Taken,
+    state: State,
+}
+
+struct Search<'h> {
+    history: &'h [Operation],
+    seen: HashSet<Place>,
+    path: Vec<usize>,
+    longest: (Vec<usize>, State),
+}
+
+impl<'h> Search<'h> {
+    fn new(history: &'h [Operation]) -> Self {
+        assert!(history.len() <= MOST_OPERATIONS, "too long a history");
+        Self {
+            history,
+            seen: HashSet::new(),
+            path: Vec::new(),
+            longest: (Vec::new(), State::default()),
+        }
+    }
+
+    fn finds(&mut self) -> bool {
+        self.goes_on(Place::default())
+    }
+
+    fn goes_on(&mut self, place: Place) -> bool {
+        if self.path.len() > self.longest.0.len() {
+            self.longest = (self.path.clone(), place.state);
+        }
+        let history = self.history;
+        let left = || {
+            let all = history.iter().enumerate();
+            all.filter(|(n, _)| !place.taken.has(*n))
+        };
+        // Whatever was invoked after this comes after the operation that was answered then.
+        let Some(end) = left().filter_map(|(_, o)| Some(o.answered?.0)).min() else {
+            return true;
+        };
+        if !self.seen.insert(place) {
+            return false;
+        }
+        for (n, operation) in left().filter(|(_, o)| o.invoked <= end) {
+            let (answered, answer) = place.answers(n, operation);
+            let fits = match operation.answered {
+                Some((_, said)) => said == answer,
+                // One that changes nothing may as well never have happened.
+                None => answered.state != place.state,
+            };
+            if fits && self.takes(n, answered) {
+                return true;
+            }
+            if operation.repeated && !place.decided.has(n) {
+                let decided = place.decides(n, operation);
+                if decided != place && self.takes(n, decided) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn takes(&mut self, n: usize, place: Place) -> bool {
+        self.path.push(n);
+        let found = self.goes_on(place);
+        self.path.pop();
+        found
+    }
+}
+
+impl Place {
+    /// The operation happens and is answered.
+    fn answers(mut self, n: usize, operation: &Operation) -> (Self, Answer) {
+        let (state, mut answer) = self.state.after(operation.call);
+        if self.refused.has(n) {
+            answer = Answer::Refused(RefusedReason::MaxActive, self.state.active);
+        } else {
+            self.state = state;
+        }
+        self.taken = self.taken.with(n);
+        self.decided = self.decided.without(n);
+        self.refused = self.refused.without(n);
+        (self, answer)
+    }
+
+    /// It happens, and its worker dies before it can answer.
+    fn decides(mut self, n: usize, operation: &Operation) -> Self {
+        let (state, answer) = self.state.after(operation.call);
+        let changes = state != self.state;
+        let refused = matches!(answer, Answer::Refused(RefusedReason::MaxActive, _));
+        if changes || refused {
+            self.decided = self.decided.with(n);
+        }
+        if refused {
+            self.refused = self.refused.with(n);
+        }
+        self.state = state;
+        self
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "no order explains these operations:")?;
+        for operation in &self.operations {
+            writeln!(f, "  {operation}")?;
+        }
+        let order: Vec<String> = self.order.iter().map(ToString::to_string).collect();
+        writeln!(f, "the longest attempt: {}", order.join("; "))?;
+        write!(f, "then {} are active, and none fits", self.state.active)
+    }
+}

@@ -1,0 +1,332 @@
+//! The checker itself: what it accepts, and that it can fail.
+
+use std::time::Duration;
+
+use streamwatch::client::RefusedReason::{MaxActive, Stopped};
+
+use super::checker::{Explained, Violation, check};
+use super::model::{Answer, Call, Operation, Streams};
+
+fn set<const N: usize>(numbers: [usize; N]) -> Streams {
+    Streams::of(numbers)
+}
+
+const fn init(stream: usize) -> Call {
+    Call::Init {
+        stream,
+        max_active: None,
+        replace: Streams::NONE,
+    }
+}
+
+const fn at_most(max: u32, stream: usize) -> Call {
+    Call::Init {
+        stream,
+        max_active: Some(max),
+        replace: Streams::NONE,
+    }
+}
+
+fn replacing<const N: usize>(replace: [usize; N], stream: usize) -> Call {
+    Call::Init {
+        stream,
+        max_active: Some(1),
+        replace: set(replace),
+    }
+}
+
+fn opened<const N: usize>(numbers: [usize; N]) -> Answer {
+    Answer::Opened(set(numbers))
+}
+
+fn active<const N: usize>(numbers: [usize; N]) -> Answer {
+    Answer::Active(set(numbers))
+}
+
+/// From one millisecond to another.
+fn done(from: u64, until: u64, call: Call, answer: Answer) -> Operation {
+    Operation {
+        answered: Some((Duration::from_millis(until), answer)),
+        ..pending(from, call)
+    }
+}
+
+fn pending(from: u64, call: Call) -> Operation {
+    Operation {
+        client: 0,
+        call,
+        invoked: Duration::from_millis(from),
+        answered: None,
+        repeated: false,
+    }
+}
+
+/// A worker died while it was under way.
+fn repeated(operation: Operation) -> Operation {
+    Operation {
+        repeated: true,
+        ..operation
+    }
+}
+
+fn accepted(history: &[Operation]) {
+    match check(history) {
+        Ok(explained) => assert_eq!(explained, Explained::Atomic),
+        Err(violation) => panic!("{violation}"),
+    }
+}
+
+fn rejected(history: &[Operation]) -> Violation {
+    match check(history) {
+        Ok(explained) => panic!("accepted as {explained:?}"),
+        Err(violation) => violation,
+    }
+}
+
+#[test]
+fn one_operation_after_the_other_is_accepted_with_the_answers_of_the_rules() {
+    accepted(&[
+        done(0, 1, Call::Status, active([])),
+        done(2, 3, at_most(2, 0), opened([0])),
+        done(4, 5, at_most(2, 0), opened([0])),
+        done(6, 7, at_most(2, 1), opened([0, 1])),
+        done(8, 9, at_most(2, 2), Answer::Refused(MaxActive, set([0, 1]))),
+        done(10, 11, replacing([0, 1], 2), opened([2])),
+        done(12, 13, init(0), Answer::Refused(Stopped, set([2]))),
+        done(14, 15, Call::Stop(3), Answer::Confirmed),
+        done(16, 17, init(3), Answer::Refused(Stopped, set([2]))),
+        done(18, 19, Call::Status, active([2])),
+    ]);
+}
+
+#[test]
+fn concurrent_operations_are_accepted_in_whichever_order_explains_them() {
+    accepted(&[
+        done(0, 10, init(0), opened([0, 1])),
+        done(0, 10, init(1), opened([1])),
+        done(1, 9, Call::Status, active([])),
+        done(2, 9, Call::Status, active([0, 1])),
+    ]);
+}
+
+#[test]
+fn a_stop_takes_effect_before_its_confirm_and_may_be_seen_before_it() {
+    accepted(&[
+        done(0, 1, init(0), opened([0])),
+        done(2, 9, Call::Stop(0), Answer::Confirmed),
+        done(3, 4, Call::Status, active([0])),
+        done(5, 6, Call::Status, active([])),
+    ]);
+}
+
+#[test]
+fn an_operation_without_an_answer_may_happen_late_or_never() {
+    accepted(&[pending(0, init(0)), done(1, 2, Call::Status, active([]))]);
+    accepted(&[
+        pending(0, init(0)),
+        done(1, 2, Call::Status, active([])),
+        done(90, 91, Call::Status, active([0])),
+        pending(92, Call::Stop(0)),
+        done(93, 94, Call::Status, active([0])),
+        done(95, 96, Call::Status, active([])),
+    ]);
+}
+
+#[test]
+fn an_operation_without_an_answer_happens_once_and_not_before_it_was_invoked() {
+    rejected(&[
+        done(0, 1, Call::Status, active([0])),
+        pending(2, init(0)),
+        done(3, 4, Call::Status, active([])),
+    ]);
+    rejected(&[
+        pending(0, init(0)),
+        done(1, 2, Call::Status, active([0])),
+        done(3, 4, Call::Status, active([])),
+    ]);
+}
+
+#[test]
+fn a_stale_read_is_rejected() {
+    rejected(&[
+        done(0, 1, init(0), opened([0])),
+        done(2, 3, Call::Status, active([])),
+    ]);
+}
+
+#[test]
+fn a_lost_stop_is_rejected() {
+    rejected(&[
+        done(0, 1, init(0), opened([0])),
+        done(2, 3, Call::Stop(0), Answer::Confirmed),
+        done(4, 5, Call::Status, active([0])),
+    ]);
+    rejected(&[
+        done(0, 1, Call::Stop(0), Answer::Confirmed),
+        done(2, 3, init(0), opened([0])),
+    ]);
+}
+
+#[test]
+fn a_double_admission_beyond_the_limit_is_rejected() {
+    rejected(&[
+        done(0, 9, at_most(1, 0), opened([0])),
+        done(0, 9, at_most(1, 1), opened([1])),
+    ]);
+    rejected(&[
+        done(0, 9, at_most(1, 0), opened([0])),
+        done(0, 9, at_most(1, 1), opened([0, 1])),
+    ]);
+}
+
+#[test]
+fn two_inits_with_the_same_count_are_rejected() {
+    rejected(&[
+        done(0, 9, init(0), opened([0, 1])),
+        done(0, 9, init(1), opened([0, 1])),
+    ]);
+}
+
+#[test]
+fn a_reordering_against_real_time_is_rejected() {
+    // The same answers, concurrent, are right.
+    accepted(&[
+        done(0, 4, init(0), opened([0, 1])),
+        done(2, 5, init(1), opened([1])),
+    ]);
+    rejected(&[
+        done(0, 1, init(0), opened([0, 1])),
+        done(2, 5, init(1), opened([1])),
+    ]);
+}
+
+#[test]
+fn a_refusal_that_replaces_and_a_refusal_without_a_reason_are_rejected() {
+    rejected(&[
+        done(0, 1, init(0), opened([0])),
+        done(2, 3, init(1), opened([0, 1])),
+        done(
+            4,
+            5,
+            replacing([0], 2),
+            Answer::Refused(MaxActive, set([1])),
+        ),
+    ]);
+    rejected(&[done(
+        0,
+        1,
+        at_most(1, 0),
+        Answer::Refused(MaxActive, set([])),
+    )]);
+}
+
+#[test]
+fn an_init_whose_worker_died_may_be_decided_twice_and_is_answered_once() {
+    // Both say two: the first was decided, seen by the second, and answered after a repetition.
+    let twice = [
+        repeated(done(0, 9, init(0), opened([0, 1]))),
+        done(1, 5, init(1), opened([0, 1])),
+    ];
+    assert_eq!(check(&twice).unwrap(), Explained::Repeated);
+    // Refused while there was no room, and told so when there was.
+    let refused = [
+        done(0, 1, init(0), opened([0])),
+        repeated(done(
+            2,
+            9,
+            at_most(1, 1),
+            Answer::Refused(MaxActive, set([])),
+        )),
+        done(6, 7, Call::Stop(0), Answer::Confirmed),
+    ];
+    assert_eq!(check(&refused).unwrap(), Explained::Repeated);
+    // Stopped between the two.
+    let stopped = [
+        repeated(done(0, 9, init(0), Answer::Refused(Stopped, set([])))),
+        done(1, 2, Call::Status, active([0])),
+        done(3, 4, Call::Stop(0), Answer::Confirmed),
+    ];
+    assert_eq!(check(&stopped).unwrap(), Explained::Repeated);
+    for history in [&twice[..], &refused, &stopped] {
+        let atomic = |o: &Operation| Operation {
+            repeated: false,
+            ..*o
+        };
+        rejected(&history.iter().map(atomic).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn an_init_that_is_decided_twice_counts_once_and_is_never_unseen() {
+    rejected(&[
+        repeated(done(0, 9, init(0), opened([0]))),
+        done(1, 2, Call::Status, active([0])),
+        done(3, 4, Call::Status, active([])),
+    ]);
+    rejected(&[
+        repeated(done(0, 9, at_most(1, 0), opened([0]))),
+        repeated(done(0, 9, at_most(1, 1), opened([1]))),
+    ]);
+}
+
+/// Eight clients, as they are recorded: each asks after each of its changes.
+fn recorded() -> Vec<Operation> {
+    let mut history = Vec::new();
+    let all = |until: usize| Streams::of(0..until);
+    for client in 0..8 {
+        let from = client as u64 * 3;
+        let streams = all(client + 1);
+        let mut own = [
+            done(from, from + 4, at_most(8, client), Answer::Opened(streams)),
+            done(
+                from + 5,
+                from + 6,
+                Call::Status,
+                Answer::Active(all((client + 2).min(8))),
+            ),
+            repeated(done(40, 50, init(client), Answer::Opened(all(8)))),
+            done(60, 80, Call::Stop(client), Answer::Confirmed),
+            pending(70, at_most(3, 20 + client)),
+        ];
+        for operation in &mut own {
+            operation.client = client;
+        }
+        history.extend(own);
+    }
+    let nobody = || done(90, 91, Call::Status, Answer::Active(Streams::NONE));
+    history.extend([nobody(), nobody(), pending(8, Call::Status)]);
+    history
+}
+
+#[test]
+fn one_stale_read_in_a_recorded_history_is_found_and_shown_with_what_contradicts_it() {
+    let mut history = recorded();
+    accepted(&history);
+    let read = history
+        .iter()
+        .position(|o| o.client == 5 && o.call == Call::Status);
+    let read = &mut history[read.expect("client 5 asks")];
+    // s5 was opened at 19 ms, and this was asked at 20 ms.
+    read.answered = read
+        .answered
+        .map(|(at, _)| (at, Answer::Active(Streams::of(0..5))));
+
+    let shown = rejected(&history).to_string();
+    assert!(
+        shown.contains("c5  status → active {s0 s1 s2 s3 s4}\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("c5  init s5, at most 8 → opened {s0 s1 s2 s3 s4 s5}\n"),
+        "{shown}"
+    );
+    let statuses = shown.matches("status →").count();
+    assert_eq!(
+        statuses, 1,
+        "the other reads have nothing to do with it: {shown}"
+    );
+    assert!(
+        !shown.contains("stop s"),
+        "what came later neither: {shown}"
+    );
+}

@@ -1,0 +1,165 @@
+//! Clients that do what a seed says to one account, and write down what came of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::future::join_all;
+use streamwatch::client::{
+    AccountId, Activity, Backend, ClientError, Consistency, OpenRequest, Opening, StatusQuery,
+    StreamId,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::model::{Answer, Call, Operation, Streams};
+use crate::fixture::{account, tenant};
+
+pub const CLIENTS: usize = 8;
+/// With 8 clients, 56 operations on an account.
+const CALLS: usize = 7;
+/// Each operation without an answer doubles what must be searched.
+const MOST_UNANSWERED: usize = 10;
+/// One in so many callers does not wait for the answer.
+const IMPATIENT: usize = 20;
+
+/// One account and its clients.
+pub struct Account {
+    number: u64,
+    name: AccountId,
+    began: Instant,
+    unanswered: AtomicUsize,
+}
+
+impl Account {
+    pub fn new(number: u64, began: Instant) -> Self {
+        Self {
+            number,
+            name: account(&format!("linear-{number}")),
+            began,
+            unanswered: AtomicUsize::new(0),
+        }
+    }
+
+    /// Everything that all its clients did, at the same time.
+    pub async fn history(&self, backends: &[Backend], seed: u64) -> Vec<Operation> {
+        let clients = (0..CLIENTS).map(|client| {
+            let choices = Rng::with_seed(mix(mix(seed, self.number), client as u64));
+            self.run(client, &backends[client % backends.len()], choices)
+        });
+        let mut history: Vec<Operation> = join_all(clients).await.concat();
+        history.sort_by_key(|operation| operation.invoked);
+        history
+    }
+
+    async fn run(&self, client: usize, backend: &Backend, mut choices: Rng) -> Vec<Operation> {
+        let mut operations = Vec::with_capacity(CALLS);
+        for n in 0..CALLS {
+            if self.unanswered.load(Ordering::Relaxed) >= MOST_UNANSWERED {
+                break;
+            }
+            let call = choose(&mut choices, n);
+            let impatient = choices.usize(..IMPATIENT) == 0;
+            let patience = Duration::from_millis(choices.u64(1..20));
+            let hasty = impatient.then(|| backend.clone().with_patience(patience));
+            let invoked = self.began.elapsed();
+            let answer = self.perform(hasty.as_ref().unwrap_or(backend), call).await;
+            let answered = match answer {
+                Ok(answer) => Some((self.began.elapsed(), answer)),
+                Err(error) => {
+                    assert!(error.is_retryable(), "{call}: {error}");
+                    self.unanswered.fetch_add(1, Ordering::Relaxed);
+                    None
+                }
+            };
+            operations.push(Operation {
+                client,
+                call,
+                invoked,
+                answered,
+                repeated: false,
+            });
+        }
+        operations
+    }
+
+    async fn perform(&self, backend: &Backend, call: Call) -> Result<Answer, ClientError> {
+        let tenant = tenant();
+        match call {
+            Call::Stop(stream) => {
+                let stop = backend.stop(&tenant, &self.name, self.stream(stream));
+                stop.await.map(|()| Answer::Confirmed)
+            }
+            Call::Status => {
+                let query = StatusQuery {
+                    consistency: Consistency::Strong,
+                    ..StatusQuery::default()
+                };
+                let status = backend.status(&tenant, &self.name, &query).await?;
+                Ok(Answer::Active(self.numbers(&status.activity)))
+            }
+            Call::Init {
+                stream,
+                max_active,
+                replace,
+            } => {
+                let request = OpenRequest {
+                    stream: Some(self.stream(stream)),
+                    max_active,
+                    replace: replace.numbers().map(|n| self.stream(n)).collect(),
+                    ..OpenRequest::default()
+                };
+                let (_, opening) = backend.open(&tenant, &self.name, &request).await?;
+                Ok(match opening {
+                    Opening::Opened { activity, .. } => Answer::Opened(self.numbers(&activity)),
+                    Opening::Refused {
+                        reason, activity, ..
+                    } => Answer::Refused(reason, self.numbers(&activity)),
+                })
+            }
+        }
+    }
+
+    fn stream(&self, number: usize) -> StreamId {
+        StreamId(Uuid::from_u64_pair(self.number + 1, number as u64))
+    }
+
+    fn numbers(&self, activity: &Activity) -> Streams {
+        let numbers = activity.streams.iter().map(|active| {
+            let (owner, number) = active.stream.0.as_u64_pair();
+            assert_eq!(owner, self.number + 1, "a stream of another account");
+            usize::try_from(number).expect("one of its streams")
+        });
+        let streams = Streams::of(numbers);
+        let said = activity.streams.len();
+        assert_eq!(streams.count() as usize, said, "a stream is counted twice");
+        streams
+    }
+}
+
+/// The `n`th operation of a client: all clients are busy with much the same streams at a time,
+/// and as the dead stay dead, with later ones later.
+fn choose(choices: &mut Rng, n: usize) -> Call {
+    let near = |choices: &mut Rng| 2 * n + choices.usize(..6);
+    match choices.u32(..100) {
+        0..30 => Call::Status,
+        30..45 => Call::Stop(near(choices)),
+        // Anything that may still be active, so that there is room again.
+        45..55 => Call::Stop(choices.usize(..2 * n + 4)),
+        _ => {
+            let stream = near(choices);
+            let max_active = (choices.u32(..4) > 0).then(|| choices.u32(1..6));
+            let count = [0, 0, 0, 1, 2][choices.usize(..5)];
+            let replace = Streams::of((0..count).map(|_| near(choices)));
+            Call::Init {
+                stream,
+                max_active,
+                replace: replace.without(Streams::of([stream])),
+            }
+        }
+    }
+}
+
+fn mix(a: u64, b: u64) -> u64 {
+    Rng::with_seed(a ^ b.wrapping_mul(0x9e37_79b9_7f4a_7c15)).u64(..)
+}
