@@ -34,14 +34,12 @@ pub async fn find_unreadable(
 async fn look(link: &Link, queue: &str, after: Option<u64>) -> Result<Option<u64>, BrokerError> {
     let mut next = after.map_or(0, |offset| offset + 1);
     let from = after.map_or(LogFrom::First, |_| LogFrom::Offset(next));
-    let mut scribe = Scribe::new(link, queue).await?;
+    // Before the log is attached: its first delivery may be the one that ends the connection.
+    let end = Scribe::new(link, queue)
+        .await?
+        .append(&Internal::Tick(None))
+        .await?;
     let mut follower = LogFollower::attach_with(link, queue, from, 1).await?;
-    let end = match scribe.append(&Internal::Tick(None)).await {
-        Ok(end) => end,
-        // The first delivery may be the one, and come before the confirm.
-        Err(BrokerError::Unreadable(_)) => return Ok(Some(next)),
-        Err(error) => return Err(error),
-    };
     loop {
         match follower.next().await {
             Ok(delivery) => {

@@ -184,6 +184,7 @@ impl Command {
                 // known once the log has been read.
                 let any_ttl = Settings {
                     ttl_ms: Settings::MAX_TTL_MS,
+                    heartbeat_every_ms: Settings::MAX_TTL_MS / 3,
                     ..Settings::default()
                 };
                 args.check(any_ttl, &mut mistakes);
