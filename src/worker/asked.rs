@@ -33,7 +33,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// And whether its reply may be sent where it asks.
+    /// Keeps what is needed of a request; `false` where its reply may not be sent where it asks.
     pub(super) fn new(source: Source, delivery: &RequestDelivery) -> (Self, bool) {
         let (reply_to, acceptable) = match delivery.reply_to() {
             Ok(to) => (Some(to), true),
