@@ -3,10 +3,16 @@
 //! A decision here reads the account, the moment and the settings, and nothing else. What a
 //! record says does not depend on when it was swept: every time is compared, never assumed.
 
+mod passing;
+mod records;
+
+pub use records::{Refusal, StreamRecord, Tombstone};
+
 use super::{
-    AccountKey, ActiveStream, Activity, LogTime, Metadata, Open, RefusedReason, RequestId,
-    Settings, StoppedReason, StreamId, StreamState, WallShift, WallTime,
+    AccountKey, ActiveStream, Activity, Fact, LogTime, Metadata, Open, RefusedReason, RequestId,
+    Settings, StoppedReason, StreamId, StreamState, WallShift,
 };
+use records::{Past, make_room};
 
 /// How long a refusal is remembered, in milliseconds of log time: no repetition of the same
 /// request comes later.
@@ -60,70 +66,16 @@ pub enum StopOutcome {
     Unchanged,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stream {
-    id: StreamId,
-    /// As shown when it started: the shift may move later.
-    started_at: WallTime,
-    last_seen: LogTime,
-    /// The TTL at its last sign of life: a new setting counts from the next one.
-    ttl_ms: u32,
-    admitted: bool,
-    metadata: Metadata,
-}
-
-impl Stream {
-    /// From here on it does not count. Two intervals beyond the TTL: log time may lag the true
-    /// time by so much at the sign of life, and no stream may expire early.
-    fn deadline(&self) -> LogTime {
-        let ttl_ms = u64::from(self.ttl_ms);
-        self.last_seen
-            .plus(ttl_ms + 2 * Settings::interval_for(ttl_ms))
-    }
-
-    /// From here on nothing is known of it.
-    fn forgotten_at(&self) -> LogTime {
-        self.deadline().plus(u64::from(self.ttl_ms))
-    }
-
-    fn touch(&mut self, moment: &Moment) {
-        self.last_seen = moment.now;
-        self.ttl_ms = u32::try_from(moment.settings.ttl_ms).unwrap_or(u32::MAX);
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Tombstone {
-    id: StreamId,
-    /// It stands until then.
-    until: LogTime,
-    reason: StoppedReason,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal {
-    request: RequestId,
-    reason: RefusedReason,
-    until: LogTime,
-}
-
-/// What most accounts have none of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Past {
-    tombstones: Vec<Tombstone>,
-    refusals: Vec<Refusal>,
-}
-
 /// One account's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    streams: Vec<Stream>,
+    streams: Vec<StreamRecord>,
     past: Option<Box<Past>>,
 }
 
 impl Account {
-    /// Decides a proposal to open a stream.
-    pub fn open(&mut self, moment: &Moment, open: &Open) -> OpenOutcome {
+    /// Decides a proposal to open a stream. What happens by it is added to `facts`.
+    pub fn open(&mut self, moment: &Moment, open: &Open, facts: &mut Vec<Fact>) -> OpenOutcome {
         if moment.now > open.not_after {
             return OpenOutcome::Late;
         }
@@ -133,20 +85,23 @@ impl Account {
         }
         if let Err(reason) = self.admit(moment, open) {
             self.remember(open.request, reason, moment);
+            facts.push(Fact::of_refused(moment, open, reason));
             return OpenOutcome::Refused(reason);
         }
         for &replaced in &open.replace {
-            self.end(moment, replaced, StoppedReason::Replaced);
+            self.end(moment, replaced, StoppedReason::Replaced, facts);
         }
         match self.active_mut(open.stream, moment.now) {
             Some(stream) => {
-                stream.admitted = true;
                 stream.touch(moment);
                 if !open.metadata.is_empty() {
                     stream.metadata = open.metadata.clone();
                 }
+                if !std::mem::replace(&mut stream.admitted, true) {
+                    facts.push(Fact::of_opened(moment, stream));
+                }
             }
-            None => self.start(moment, open.stream, true, open.metadata.clone()),
+            None => self.start(moment, open.stream, true, open.metadata.clone(), facts),
         }
         OpenOutcome::Opened
     }
@@ -161,7 +116,7 @@ impl Account {
         if own.is_some_and(|s| s.admitted) {
             return Ok(()); // a retry
         }
-        let stays = |s: &&Stream| s.id != open.stream && !open.replace.contains(&s.id);
+        let stays = |s: &&StreamRecord| s.id != open.stream && !open.replace.contains(&s.id);
         let others = self.all_active(now).filter(stays).count();
         let with_it = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
         if open.max_active.is_some_and(|max| with_it > max) {
@@ -185,6 +140,7 @@ impl Account {
         moment: &Moment,
         id: StreamId,
         metadata: Option<&Metadata>,
+        facts: &mut Vec<Fact>,
     ) -> HeartbeatOutcome {
         if let Some(tombstone) = self.tombstone_mut(id, moment.now) {
             tombstone.until = moment.now.plus(moment.settings.tombstone_ms());
@@ -205,24 +161,35 @@ impl Account {
         if moment.full {
             return HeartbeatOutcome::Dropped(RefusedReason::OverCapacity);
         }
-        self.start(moment, id, false, metadata.cloned().unwrap_or_default());
+        let metadata = metadata.cloned().unwrap_or_default();
+        self.start(moment, id, false, metadata, facts);
         HeartbeatOutcome::Started
     }
 
     /// Applies a stop.
-    pub fn stop(&mut self, moment: &Moment, id: StreamId) -> StopOutcome {
-        self.end(moment, id, StoppedReason::Stopped)
+    pub fn stop(&mut self, moment: &Moment, id: StreamId, facts: &mut Vec<Fact>) -> StopOutcome {
+        self.end(moment, id, StoppedReason::Stopped, facts)
     }
 
-    fn end(&mut self, moment: &Moment, id: StreamId, reason: StoppedReason) -> StopOutcome {
+    fn end(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        reason: StoppedReason,
+        facts: &mut Vec<Fact>,
+    ) -> StopOutcome {
         let now = moment.now;
         if self.tombstone(id, now).is_some() {
             return StopOutcome::Unchanged;
         }
-        let active = self.active(id, now).is_some();
-        if !active && moment.full {
-            return StopOutcome::Unchanged; // its init would be refused just as well
-        }
+        let active = match self.active(id, now) {
+            Some(stream) => {
+                facts.push(Fact::of_stopped(moment, stream, reason));
+                true
+            }
+            None if moment.full => return StopOutcome::Unchanged, // its init would be refused too
+            None => false,
+        };
         self.sweep(now);
         self.streams.retain(|s| s.id != id);
         let limit = moment.settings.max_tombstones_per_account as usize;
@@ -240,9 +207,16 @@ impl Account {
         }
     }
 
-    fn start(&mut self, moment: &Moment, id: StreamId, admitted: bool, metadata: Metadata) {
+    fn start(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        admitted: bool,
+        metadata: Metadata,
+        facts: &mut Vec<Fact>,
+    ) {
         self.streams.retain(|s| s.id != id);
-        let mut stream = Stream {
+        let mut stream = StreamRecord {
             id,
             started_at: moment.shift.show(moment.now),
             last_seen: moment.now,
@@ -251,6 +225,7 @@ impl Account {
             metadata,
         };
         stream.touch(moment);
+        facts.push(Fact::of_opened(moment, &stream));
         self.streams.push(stream);
     }
 
@@ -322,7 +297,7 @@ impl Account {
     /// How many records it holds: streams and tombstones, their time up or not.
     #[must_use]
     pub fn records(&self) -> usize {
-        self.streams.len() + self.past.as_deref().map_or(0, |p| p.tombstones.len())
+        self.streams.len() + self.tombstones().len()
     }
 
     /// Nothing is held.
@@ -331,45 +306,15 @@ impl Account {
         self.streams.is_empty() && self.past.is_none()
     }
 
-    /// The next moment at which time alone changes something here.
-    #[must_use]
-    pub fn next_change(&self, now: LogTime) -> Option<LogTime> {
-        let streams = self.streams.iter().map(|s| {
-            let deadline = s.deadline();
-            if deadline > now {
-                deadline
-            } else {
-                s.forgotten_at()
-            }
-        });
-        let past = self.past.as_deref().into_iter().flat_map(|p| {
-            let tombstones = p.tombstones.iter().map(|t| t.until);
-            tombstones.chain(p.refusals.iter().map(|r| r.until))
-        });
-        streams.chain(past).min()
-    }
-
-    /// Frees what is forgotten at `now`. No answer changes by it.
-    pub fn sweep(&mut self, now: LogTime) {
-        self.streams.retain(|s| s.forgotten_at() > now);
-        if let Some(past) = &mut self.past {
-            past.tombstones.retain(|t| t.until > now);
-            past.refusals.retain(|r| r.until > now);
-            if past.tombstones.is_empty() && past.refusals.is_empty() {
-                self.past = None;
-            }
-        }
-    }
-
-    fn all_active(&self, now: LogTime) -> impl Iterator<Item = &Stream> {
+    fn all_active(&self, now: LogTime) -> impl Iterator<Item = &StreamRecord> {
         self.streams.iter().filter(move |s| now < s.deadline())
     }
 
-    fn active(&self, id: StreamId, now: LogTime) -> Option<&Stream> {
+    fn active(&self, id: StreamId, now: LogTime) -> Option<&StreamRecord> {
         self.all_active(now).find(|s| s.id == id)
     }
 
-    fn active_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut Stream> {
+    fn active_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut StreamRecord> {
         self.streams
             .iter_mut()
             .find(|s| s.id == id && now < s.deadline())
@@ -383,15 +328,6 @@ impl Account {
     fn tombstone_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut Tombstone> {
         let mut all = self.past.as_deref_mut()?.tombstones.iter_mut();
         all.find(|t| t.id == id && t.until > now)
-    }
-}
-
-/// Takes out the record whose end comes first, so that one more fits. Ties go by id: all replicas
-/// take out the same.
-fn make_room<T, K: Ord>(records: &mut Vec<T>, limit: usize, by_end: impl Fn(&T) -> K) {
-    while records.len() >= limit.max(1) {
-        let first = (0..records.len()).min_by_key(|&i| by_end(&records[i]));
-        records.remove(first.unwrap_or_default());
     }
 }
 

@@ -67,6 +67,11 @@ pub enum Internal {
     },
     /// A partition, or a tenant in it, is full or free again.
     Capacity(CapacityChange),
+    /// The lifecycle has been told, and the broker has confirmed it.
+    Announced {
+        /// Of every entry up to this offset.
+        up_to: u64,
+    },
 }
 
 /// A proposal to open a stream.

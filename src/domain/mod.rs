@@ -7,15 +7,20 @@
 mod account;
 mod activity;
 mod entry;
+mod fact;
 mod ids;
 mod metadata;
 mod request;
 mod settings;
 mod time;
 
-pub use account::{Account, HeartbeatOutcome, Moment, OpenOutcome, REFUSAL_MS, StopOutcome};
+pub use account::{
+    Account, HeartbeatOutcome, Moment, OpenOutcome, REFUSAL_MS, Refusal, StopOutcome, StreamRecord,
+    Tombstone,
+};
 pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
 pub use entry::{CapacityChange, Entry, Internal, MAX_REPLACED, Mark, Open};
+pub use fact::{Fact, FactKind};
 pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
     Tenant,

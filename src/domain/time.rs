@@ -72,6 +72,15 @@ pub struct LogClock {
 }
 
 impl LogClock {
+    /// A clock that goes on where another was.
+    #[must_use]
+    pub const fn at(now: LogTime, shift: WallShift) -> Self {
+        Self {
+            now: Some(now),
+            shift: Some(shift),
+        }
+    }
+
     /// L, once known.
     #[must_use]
     pub const fn now(&self) -> Option<LogTime> {

@@ -1,14 +1,15 @@
 //! The accounts of one partition: found by key, freed by log time.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use compact_str::CompactString;
 use moka::sync::Cache;
 
-use crate::domain::{Account, AccountKey, LogTime};
+use crate::domain::{Account, AccountKey, Fact, LogTime, WallShift};
 
 /// How much a partition, or one tenant in it, holds as of the last applied entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,8 @@ struct Counted {
 struct Slot {
     account: Account,
     counted: Counted,
+    /// The offset of the account's last entry, one that changed nothing included.
+    last: u64,
     /// The moment under which `due` holds this account, if it does.
     due: Option<LogTime>,
 }
@@ -64,6 +67,10 @@ pub(super) struct Accounts {
     due: BTreeMap<LogTime, Vec<AccountKey>>,
     totals: Totals,
     by_tenant: HashMap<CompactString, Totals>,
+    /// Accounts that hold nothing any more stay until they have been copied: what they ignored
+    /// must not be applied by whoever restores the copy.
+    keep_empty: bool,
+    emptied: HashSet<AccountKey>,
 }
 
 impl Accounts {
@@ -73,6 +80,8 @@ impl Accounts {
             due: BTreeMap::new(),
             totals: Totals::default(),
             by_tenant: HashMap::new(),
+            keep_empty: false,
+            emptied: HashSet::new(),
         }
     }
 
@@ -83,30 +92,47 @@ impl Accounts {
         Some(read(&slot.account))
     }
 
-    /// Changes an account, which comes to be with its first record.
+    /// Changes an account by its entry at `offset`; it comes to be with its first record. Returns
+    /// `None`, and changes nothing, where the account had been copied behind that entry.
     pub(super) fn change<R>(
         &mut self,
         key: &AccountKey,
+        offset: u64,
         now: LogTime,
         change: impl FnOnce(&mut Account) -> R,
-    ) -> R {
+    ) -> Option<R> {
         if let Some(slot) = self.slots.get(key.as_str()) {
             let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if offset <= slot.last {
+                return None;
+            }
+            slot.last = offset;
             let result = change(&mut slot.account);
             self.settle(key, &mut slot, now);
-            return result;
+            return Some(result);
         }
-        let mut slot = Slot::default();
+        let mut slot = Slot {
+            last: offset,
+            ..Slot::default()
+        };
         let result = change(&mut slot.account);
         if !slot.account.is_empty() {
             self.settle(key, &mut slot, now);
             self.slots.insert(key.clone(), Arc::new(Mutex::new(slot)));
         }
-        result
+        Some(result)
     }
 
-    /// Log time has come to `now`: counts no longer what expired, frees what is forgotten.
-    pub(super) fn advance(&mut self, now: LogTime) {
+    /// Log time has come from `before` to `now`: counts no longer what expired, and calls `expired`
+    /// with it; frees what is forgotten.
+    pub(super) fn advance(
+        &mut self,
+        before: LogTime,
+        now: LogTime,
+        shift: WallShift,
+        mut expired: impl FnMut(&AccountKey, u32, Fact),
+    ) {
+        let mut facts = Vec::new();
         while let Some(first) = self.due.first_entry() {
             let at = *first.key();
             if at > now {
@@ -119,11 +145,56 @@ impl Accounts {
                 let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
                 if slot.due == Some(at) {
                     slot.due = None;
+                    slot.account.expired(before, now, shift, &mut facts);
                     slot.account.sweep(now);
                     self.settle(&key, &mut slot, now);
+                    for fact in facts.drain(..) {
+                        expired(&key, slot.counted.active, fact);
+                    }
                 }
             }
         }
+    }
+
+    /// Begins to copy the accounts, while they go on changing. Until [`Self::copied`] none is
+    /// freed.
+    pub(super) fn copy(&mut self) -> AccountCopies {
+        self.keep_empty = true;
+        AccountCopies(self.slots.clone())
+    }
+
+    /// The copying is over.
+    pub(super) fn copied(&mut self) {
+        self.keep_empty = false;
+        for key in std::mem::take(&mut self.emptied) {
+            let empty = self.read(&key, Account::is_empty);
+            if empty == Some(true) {
+                self.slots.invalidate(key.as_str());
+            }
+        }
+    }
+
+    /// Takes an account as it was copied behind its entry at `last`. Returns false where it is
+    /// there already.
+    pub(super) fn restore(
+        &mut self,
+        key: AccountKey,
+        last: u64,
+        account: Account,
+        now: LogTime,
+    ) -> bool {
+        if self.slots.contains_key(key.as_str()) {
+            return false;
+        }
+        let mut slot = Slot {
+            account,
+            last,
+            ..Slot::default()
+        };
+        self.keep_empty = true;
+        self.settle(&key, &mut slot, now);
+        self.slots.insert(key, Arc::new(Mutex::new(slot)));
+        true
     }
 
     /// moka does its housekeeping when told.
@@ -155,12 +226,37 @@ impl Accounts {
             slot.counted = counted;
         }
         match slot.account.next_change(now) {
+            None if self.keep_empty => {
+                self.emptied.insert(key.clone());
+            }
             None => self.slots.invalidate(key.as_str()),
             Some(next) => {
                 if slot.due.is_none_or(|due| next < due) {
                     slot.due = Some(next);
                     self.due.entry(next).or_default().push(key.clone());
                 }
+            }
+        }
+    }
+}
+
+/// The accounts of a replica, copied one after another while it goes on applying entries.
+#[derive(Debug)]
+pub struct AccountCopies(Cache<AccountKey, Arc<Mutex<Slot>>>);
+
+impl AccountCopies {
+    /// Calls `each` with every account that was there when the copying began, and maybe with some
+    /// that came since: as it is at that moment, with the offset of its last entry. Ends early
+    /// where `each` says so.
+    pub fn each(&self, mut each: impl FnMut(&AccountKey, u64, Account) -> ControlFlow<()>) {
+        for (key, slot) in &self.0 {
+            // A clone, so that `each` may take its time: the replica waits for this lock.
+            let (last, account) = {
+                let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                (slot.last, slot.account.clone())
+            };
+            if each(&key, last, account).is_break() {
+                return;
             }
         }
     }
@@ -185,9 +281,14 @@ mod tests {
             settings,
             full: false,
         };
-        accounts.change(&key(account), moment.now, |a| {
-            a.heartbeat(&moment, id, None);
+        accounts.change(&key(account), at + 1, moment.now, |a| {
+            a.heartbeat(&moment, id, None, &mut Vec::new());
         });
+    }
+
+    fn advance(accounts: &mut Accounts, now: u64) {
+        let now = LogTime(now);
+        accounts.advance(now, now, WallShift::default(), |_, _, _| {});
     }
 
     #[test]
@@ -207,13 +308,13 @@ mod tests {
         };
         assert_eq!(accounts.totals(), of(2, 2, 2));
         beat(&mut accounts, &settings, "alice", id, 1_000);
-        accounts.advance(LogTime(2_199));
+        advance(&mut accounts, 2_199);
         assert_eq!(accounts.totals(), of(2, 2, 2));
-        accounts.advance(LogTime(2_200));
+        advance(&mut accounts, 2_200);
         assert_eq!(accounts.totals(), of(1, 1, 2));
-        accounts.advance(LogTime(3_200));
+        advance(&mut accounts, 3_200);
         assert_eq!(accounts.totals(), of(0, 0, 2));
-        accounts.advance(LogTime(5_200));
+        advance(&mut accounts, 5_200);
         assert_eq!(accounts.totals(), of(0, 0, 0));
         assert_eq!(accounts.by_tenant().count(), 0);
         accounts.housekeep();

@@ -1,9 +1,9 @@
 //! Entries of the log: checked to be of the log that was followed, and applied in their order.
 
-use super::{Anchor, Applied, Fault, Now, Phase, Replica};
+use super::{Anchor, Announcement, Applied, Fault, Now, Phase, Replica};
 use crate::domain::{
-    Account, AccountKey, CapacityChange, Entry, Internal, Mark, Moment, RULES_VERSION, Reading,
-    Settings,
+    Account, AccountKey, CapacityChange, Entry, Fact, Internal, LogTime, Mark, Moment,
+    RULES_VERSION, Reading, Settings,
 };
 
 impl<T> Replica<T> {
@@ -27,23 +27,29 @@ impl<T> Replica<T> {
                 key,
                 stream,
                 metadata,
-            } => Ok(self.change(key, |account, moment| {
-                Applied::Heartbeat(account.heartbeat(moment, *stream, metadata.as_ref()))
+            } => Ok(self.change(key, offset, |account, moment, facts| {
+                let metadata = metadata.as_ref();
+                Applied::Heartbeat(account.heartbeat(moment, *stream, metadata, facts))
             })),
-            Entry::Stop { key, stream } => Ok(self.change(key, |account, moment| {
-                Applied::Stop(account.stop(moment, *stream))
-            })),
+            Entry::Stop { key, stream } => {
+                Ok(self.change(key, offset, |account, moment, facts| {
+                    Applied::Stop(account.stop(moment, *stream, facts))
+                }))
+            }
             Entry::Internal {
                 mark,
                 reading,
                 body,
             } => {
+                if self.reach.as_mut().is_some_and(|r| !r.meets(offset, *mark)) {
+                    return Err(self.start_over(Fault::AnotherLog));
+                }
                 self.anchor = Some(Anchor {
                     offset,
                     mark: *mark,
                 });
                 self.beyond = None;
-                self.apply_internal(*mark, reading.as_ref(), body, now)
+                self.apply_internal(offset, *mark, reading.as_ref(), body, now)
             }
         }
     }
@@ -102,6 +108,7 @@ impl<T> Replica<T> {
 
     pub(super) fn apply_internal(
         &mut self,
+        offset: u64,
         mark: Mark,
         reading: Option<&Reading>,
         body: &Internal,
@@ -120,22 +127,21 @@ impl<T> Replica<T> {
             self.adopt(settings)?;
         }
         let Some(interval_ms) = self.settings.as_ref().map(Settings::interval_ms) else {
-            self.came_back(mark, now);
+            self.came_back(mark, now)?;
             return Ok(Applied::Skipped);
         };
         if let Some(reading) = reading {
+            let before = self.clock.now();
             self.clock.apply(reading, interval_ms);
             if mark.writer != self.writer && reading.serving_ms >= self.serving_ms(now.mono) {
                 self.elder = Some(now.mono);
             }
-            if let Some(log) = self.clock.now() {
-                self.accounts.advance(log);
-            }
+            self.advance(offset, before);
         }
         let applied = match body {
             Internal::Open(open) => {
-                let applied = self.change(&open.key, |account, moment| {
-                    Applied::Open(account.open(moment, open))
+                let applied = self.change(&open.key, offset, |account, moment, facts| {
+                    Applied::Open(account.open(moment, open, facts))
                 });
                 if mark.writer == self.writer {
                     self.answer_open(mark.seq, open, &applied, now);
@@ -150,9 +156,13 @@ impl<T> Replica<T> {
                 self.clock.join(*wall, interval_ms);
                 Applied::Internal
             }
+            Internal::Announced { up_to } => {
+                self.announcements.announced(*up_to);
+                Applied::Internal
+            }
             Internal::Tick(_) | Internal::Settings { .. } => Applied::Internal,
         };
-        self.came_back(mark, now);
+        self.came_back(mark, now)?;
         Ok(applied)
     }
 
@@ -186,7 +196,8 @@ impl<T> Replica<T> {
     pub(super) fn change(
         &mut self,
         key: &AccountKey,
-        change: impl FnOnce(&mut Account, &Moment) -> Applied,
+        offset: u64,
+        change: impl FnOnce(&mut Account, &Moment, &mut Vec<Fact>) -> Applied,
     ) -> Applied {
         let (Some(now), Some(settings)) = (self.clock.now(), &self.settings) else {
             return Applied::Skipped;
@@ -200,14 +211,53 @@ impl<T> Replica<T> {
             settings,
             full,
         };
+        let facts = &mut self.facts;
+        let applied = self
+            .accounts
+            .change(key, offset, now, |account| change(account, &moment, facts));
+        if !self.facts.is_empty() {
+            self.note(offset, key, now);
+        }
+        applied.unwrap_or(Applied::Skipped)
+    }
+
+    /// Log time has come from `before` to L.
+    fn advance(&mut self, offset: u64, before: Option<LogTime>) {
+        let Some(now) = self.clock.now() else {
+            return;
+        };
+        let announcements = &mut self.announcements;
+        let (before, shift) = (before.unwrap_or(now), self.clock.shift());
         self.accounts
-            .change(key, now, |account| change(account, &moment))
+            .advance(before, now, shift, |key, count, fact| {
+                announcements.add(Announcement {
+                    offset,
+                    key: key.clone(),
+                    count,
+                    fact,
+                });
+            });
+        self.announce();
+    }
+
+    /// Keeps what an entry did until it has been announced.
+    fn note(&mut self, offset: u64, key: &AccountKey, now: LogTime) {
+        let count = self.accounts.read(key, |a| a.count(now)).unwrap_or(0);
+        for fact in self.facts.drain(..) {
+            self.announcements.add(Announcement {
+                offset,
+                key: key.clone(),
+                count: u32::try_from(count).unwrap_or(u32::MAX),
+                fact,
+            });
+        }
+        self.announce();
     }
 
     /// A marked entry was applied. With an own one come caught up, liveness, and answers.
-    pub(super) fn came_back(&mut self, mark: Mark, now: Now) {
+    pub(super) fn came_back(&mut self, mark: Mark, now: Now) -> Result<(), Fault> {
         if mark.writer != self.writer {
-            return;
+            return Ok(());
         }
         self.liveness.came_back(mark.seq);
         if self.phase
@@ -219,7 +269,10 @@ impl<T> Replica<T> {
                 // Nobody has declared settings yet: there is nothing to serve by. The next tick
                 // marks the log again.
                 self.phase = Phase::CatchingUp { mark: None };
-                return;
+                return Ok(());
+            }
+            if !self.reaches_the_copys_end() {
+                return Err(self.start_over(Fault::AnotherLog));
             }
             self.phase = Phase::Serving { since: now.mono };
             self.estimate
@@ -231,5 +284,6 @@ impl<T> Replica<T> {
                 self.resume(now);
             }
         }
+        Ok(())
     }
 }

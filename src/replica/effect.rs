@@ -2,7 +2,7 @@
 
 use crate::domain::{Answer, Entry, HeartbeatOutcome, OpenOutcome, StopOutcome};
 
-use super::Mono;
+use super::{Announcement, Mono};
 use crate::domain::WallTime;
 
 /// The clocks of the machine, read once for each input.
@@ -36,6 +36,14 @@ pub enum Effect<T> {
     Release(T),
     /// Nobody waits for the answer any more: acknowledge the request.
     Discard(T),
+    /// Tell those who follow the lifecycle, in order, and say with
+    /// [`super::Replica::announced`] what became of it.
+    Announce {
+        /// By which the replica knows it.
+        number: u64,
+        /// What to tell.
+        announcement: Box<Announcement>,
+    },
     /// Take no more requests: this replica is not fresh enough to answer.
     Pause,
     /// Take requests.

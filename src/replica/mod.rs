@@ -10,26 +10,32 @@
 //! path.
 
 mod accounts;
+mod announcements;
 mod apply;
 mod effect;
 mod estimate;
 mod liveness;
 mod requests;
+mod snapshot;
 mod tick;
 
 use std::collections::{HashSet, VecDeque};
 
-pub use accounts::Totals;
+pub use accounts::{AccountCopies, Totals};
+pub use announcements::{Announcement, MAX_UNANNOUNCED};
 pub use effect::{Applied, Effect, Fault, Now};
 pub use estimate::Mono;
+pub use snapshot::{Restored, Restoring, SnapshotHeader, SnapshotTrailer};
 
 use accounts::Accounts;
+use announcements::Announcements;
 use estimate::Estimate;
 use liveness::Liveness;
 use requests::{Held, Opens, Strong};
+use snapshot::Reach;
 
 use crate::domain::{
-    Account, AccountKey, Activity, Internal, LogClock, LogTime, Mark, Settings, Tenant,
+    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Mark, Settings, Tenant,
 };
 
 /// Where to read the log from.
@@ -79,6 +85,11 @@ pub struct Replica<T> {
     anchor: Option<Anchor>,
     /// The anchor has come back since the log was attached, or there is none to come.
     anchored: bool,
+    /// Where the copy ended that this replica was restored from, until it has caught up.
+    reach: Option<Reach>,
+    announcements: Announcements,
+    /// What the entry being applied does; empty in between.
+    facts: Vec<Fact>,
     liveness: Liveness,
     /// When the log last delivered something.
     progress: Mono,
@@ -116,6 +127,9 @@ impl<T> Replica<T> {
             beyond: None,
             anchor: None,
             anchored: true,
+            reach: None,
+            announcements: Announcements::default(),
+            facts: Vec::new(),
             liveness: Liveness::default(),
             progress: Mono::default(),
             ticked: Mono::default(),
@@ -210,9 +224,12 @@ impl<T> Replica<T> {
         self.liveness.lag_ms(now)
     }
 
-    /// Tells the replica whether it holds the partition's lease.
-    pub const fn lead(&mut self, leads: bool) {
+    /// Tells the replica whether it holds the partition's lease. The holder announces what the log
+    /// does not say was announced.
+    pub fn lead(&mut self, leads: bool) {
         self.leads = leads;
+        self.announcements.begin();
+        self.announce();
     }
 
     /// What the partition holds as of the last applied entry.

@@ -2,8 +2,10 @@
 
 mod capacity;
 mod freshness;
+mod lifecycle;
 mod reattach;
 mod requests;
+mod snapshot;
 mod start;
 
 use uuid::Uuid;

@@ -53,10 +53,49 @@ impl<T> Replica<T> {
         self.append(now, Internal::Tick(settings));
         if self.leads {
             self.watch_capacity(now);
+            self.record_announced(now);
         }
         self.look_after_requests(now);
         self.accounts.housekeep();
         Ok(())
+    }
+
+    /// What became of an announcement; of several, in their order.
+    pub fn announced(&mut self, number: u64, outcome: Result<(), ()>) {
+        match outcome {
+            Ok(()) => self.announcements.confirmed(number),
+            Err(()) => self.announcements.failed(number),
+        }
+        self.announce();
+    }
+
+    /// How many facts were dropped unannounced, because nobody announced any for too long.
+    #[must_use]
+    pub const fn announcements_lost(&self) -> u64 {
+        self.announcements.lost()
+    }
+
+    /// Announces what is to be announced and not under way.
+    pub(super) fn announce(&mut self) {
+        if !self.leads || !self.has_caught_up() {
+            return;
+        }
+        while let Some((number, announcement)) = self.announcements.next() {
+            let announcement = Box::new(announcement);
+            self.effects.push(Effect::Announce {
+                number,
+                announcement,
+            });
+        }
+    }
+
+    /// Says in the log what has been announced, for whoever takes the lease over.
+    fn record_announced(&mut self, now: Now) {
+        if let Some(up_to) = self.announcements.to_record() {
+            self.append(now, Internal::Announced { up_to });
+        }
+        self.announcements.try_again();
+        self.announce();
     }
 
     /// Appends what the soft limits ask for, until it has come back.

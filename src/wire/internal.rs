@@ -50,6 +50,9 @@ enum Body<'a> {
         tenant: Option<Cow<'a, str>>,
         full: bool,
     },
+    Announced {
+        up_to: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,6 +79,7 @@ pub const fn kind(internal: &Internal) -> &'static str {
         Internal::Open(_) => "open",
         Internal::Settings { .. } => "settings",
         Internal::Capacity(_) => "capacity",
+        Internal::Announced { .. } => "announced",
     }
 }
 
@@ -109,6 +113,7 @@ pub fn encode(mark: Mark, reading: Option<&Reading>, internal: &Internal) -> Vec
             tenant: change.tenant.as_ref().map(|t| t.as_str().into()),
             full: change.full,
         },
+        Internal::Announced { up_to } => Body::Announced { up_to: *up_to },
     };
     let envelope = Envelope {
         writer: mark.writer,
@@ -150,6 +155,7 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
             tenant: tenant.map(|t| Tenant::new(&t)).transpose().map_err(limit)?,
             full,
         }),
+        Body::Announced { up_to } => Internal::Announced { up_to },
     };
     Ok(Entry::Internal {
         mark: Mark {
@@ -236,6 +242,8 @@ mod tests {
             let change = CapacityChange { tenant, full };
             round_trip(Some(reading), Internal::Capacity(change));
         }
+        let up_to = 1 << 40;
+        round_trip(Some(reading), Internal::Announced { up_to });
     }
 
     #[test]

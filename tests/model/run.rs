@@ -117,12 +117,13 @@ impl Run {
             Entry::Stop(id) => Outcome::Stop(facts.stop(&moment, *id)),
         };
         for (account, which) in [(&mut self.swept, "swept"), (&mut self.unswept, "unswept")] {
+            let mut told = Vec::new();
             let outcome = match &entry {
-                Entry::Open(open) => Outcome::Open(account.open(&moment, open)),
+                Entry::Open(open) => Outcome::Open(account.open(&moment, open, &mut told)),
                 Entry::Heartbeat(id, says) => {
-                    Outcome::Heartbeat(account.heartbeat(&moment, *id, says.as_ref()))
+                    Outcome::Heartbeat(account.heartbeat(&moment, *id, says.as_ref(), &mut told))
                 }
-                Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id)),
+                Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id, &mut told)),
             };
             assert_eq!(outcome, expected, "{which}, {entry:?} at {}", self.now);
         }

@@ -171,6 +171,9 @@ impl World {
                     self.requests.acknowledge(request);
                 }
                 Effect::Release(request) => self.requests.put_back(request),
+                Effect::Announce { number, .. } => {
+                    self.workers[w].replica.announced(number, Ok(()));
+                }
                 Effect::Pause => self.workers[w].taking = false,
                 Effect::Resume => self.workers[w].taking = true,
             }

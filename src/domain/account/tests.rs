@@ -2,6 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{AccountId, Tenant};
+use crate::domain::{FactKind, WallTime};
 
 const TTL: u64 = 90_000;
 /// After its last sign of life a stream counts until then.
@@ -63,6 +64,7 @@ struct Alice {
     account: Account,
     settings: Settings,
     full: bool,
+    facts: Vec<Fact>,
 }
 
 impl Alice {
@@ -72,26 +74,36 @@ impl Alice {
         alice
     }
 
-    fn judge<R>(&mut self, at: u64, judge: impl FnOnce(&mut Account, &Moment) -> R) -> R {
+    fn judge<R>(
+        &mut self,
+        at: u64,
+        judge: impl FnOnce(&mut Account, &Moment, &mut Vec<Fact>) -> R,
+    ) -> R {
         let moment = Moment {
             now: LogTime(at),
             shift: WallShift::default(),
             settings: &self.settings,
             full: self.full,
         };
-        judge(&mut self.account, &moment)
+        judge(&mut self.account, &moment, &mut self.facts)
     }
 
     fn open(&mut self, at: u64, open: &Open) -> OpenOutcome {
-        self.judge(at, |account, moment| account.open(moment, open))
+        self.judge(at, |account, moment, facts| {
+            account.open(moment, open, facts)
+        })
     }
 
     fn beat(&mut self, at: u64, n: u128) -> HeartbeatOutcome {
-        self.judge(at, |account, moment| account.heartbeat(moment, id(n), None))
+        self.judge(at, |account, moment, facts| {
+            account.heartbeat(moment, id(n), None, facts)
+        })
     }
 
     fn stop(&mut self, at: u64, n: u128) -> StopOutcome {
-        self.judge(at, |account, moment| account.stop(moment, id(n)))
+        self.judge(at, |account, moment, facts| {
+            account.stop(moment, id(n), facts)
+        })
     }
 
     fn activity(&self, at: u64) -> Vec<ActiveStream> {
@@ -122,5 +134,6 @@ const ACCOUNT_CAP: OpenOutcome = OpenOutcome::Refused(RefusedReason::AccountCap)
 const OVER_CAPACITY: OpenOutcome = OpenOutcome::Refused(RefusedReason::OverCapacity);
 const STOPPED: OpenOutcome = OpenOutcome::Refused(RefusedReason::Stopped);
 
+mod facts;
 mod limits;
 mod table;

@@ -98,6 +98,7 @@ impl Session {
                 }
                 self.desk.answer(&request, &answer, &group_by);
             }
+            Effect::Announce { number, .. } => replica.announced(number, Ok(())),
             Effect::Late(request) => self.desk.refuse(&request, &Problem::late()),
             Effect::Unavailable(request) => {
                 counters.unavailable.increment(1);

@@ -109,7 +109,7 @@ fn a_stop_that_overtook_the_open_refuses_it() {
 #[test]
 fn a_heartbeat_of_an_unknown_stream_counts_as_not_admitted() {
     let mut alice = Alice::default();
-    let started = alice.judge(7, |a, m| a.heartbeat(m, id(1), Some(&metadata("tv"))));
+    let started = alice.judge(7, |a, m, f| a.heartbeat(m, id(1), Some(&metadata("tv")), f));
     assert_eq!(started, HeartbeatOutcome::Started);
     let stream = alice.only(7, 1);
     assert_eq!((stream.admitted, stream.started_at), (false, WallTime(7)));
@@ -133,10 +133,12 @@ fn a_heartbeat_after_the_deadline_is_a_new_start() {
 #[test]
 fn a_heartbeat_refreshes_and_replaces_only_the_metadata_it_brings() {
     let mut alice = Alice::default();
-    alice.judge(0, |a, m| a.heartbeat(m, id(1), Some(&metadata("tv"))));
+    alice.judge(0, |a, m, f| a.heartbeat(m, id(1), Some(&metadata("tv")), f));
     assert_eq!(alice.beat(10, 1), HeartbeatOutcome::Refreshed);
     assert_eq!(alice.only(10, 1).metadata, metadata("tv"));
-    alice.judge(20, |a, m| a.heartbeat(m, id(1), Some(&metadata("phone"))));
+    alice.judge(20, |a, m, f| {
+        a.heartbeat(m, id(1), Some(&metadata("phone")), f)
+    });
     let stream = alice.only(20, 1);
     assert_eq!(stream.metadata, metadata("phone"));
     assert_eq!(

@@ -1,0 +1,43 @@
+//! What time alone does to an account.
+
+use super::{Account, StreamRecord};
+use crate::domain::{Fact, LogTime, WallShift};
+
+impl Account {
+    /// The next moment at which time alone changes something here.
+    #[must_use]
+    pub fn next_change(&self, now: LogTime) -> Option<LogTime> {
+        let streams = self.streams.iter().map(|s| {
+            let deadline = s.deadline();
+            if deadline > now {
+                deadline
+            } else {
+                s.forgotten_at()
+            }
+        });
+        let past = self.past.as_deref().into_iter().flat_map(|p| {
+            let tombstones = p.tombstones.iter().map(|t| t.until);
+            tombstones.chain(p.refusals.iter().map(|r| r.until))
+        });
+        streams.chain(past).min()
+    }
+
+    /// Adds to `facts` the streams whose time was up after `before`, at `now` at the latest.
+    pub fn expired(&self, before: LogTime, now: LogTime, shift: WallShift, facts: &mut Vec<Fact>) {
+        let over = |s: &&StreamRecord| before < s.deadline() && s.deadline() <= now;
+        let expired = self.streams.iter().filter(over);
+        facts.extend(expired.map(|s| Fact::of_expired(now, shift, s)));
+    }
+
+    /// Frees what is forgotten at `now`. No answer changes by it.
+    pub fn sweep(&mut self, now: LogTime) {
+        self.streams.retain(|s| s.forgotten_at() > now);
+        if let Some(past) = &mut self.past {
+            past.tombstones.retain(|t| t.until > now);
+            past.refusals.retain(|r| r.until > now);
+            if past.is_empty() {
+                self.past = None;
+            }
+        }
+    }
+}

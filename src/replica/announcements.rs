@@ -1,0 +1,250 @@
+//! The lifecycle: what happened, kept until it has been told.
+//!
+//! Every replica keeps every fact until the log says that it has been announced; the holder of the
+//! lease announces, and whoever takes the lease over goes on from there. So none is missing, and
+//! those that are told twice are the same.
+
+use std::collections::VecDeque;
+
+use crate::domain::{AccountKey, Fact};
+
+/// Most facts kept that nobody has announced; of more, the oldest are lost.
+pub const MAX_UNANNOUNCED: usize = 100_000;
+/// Most announcements under way at once.
+const UNDER_WAY: u64 = 256;
+
+/// Something to be told to those who follow the lifecycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The entry at which it happened.
+    pub offset: u64,
+    /// To whose stream.
+    pub key: AccountKey,
+    /// The account's active streams behind that entry.
+    pub count: u32,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// Facts that nobody has announced yet, in the order of the log. They are numbered from the first
+/// one this replica kept.
+#[derive(Debug, Default)]
+pub(super) struct Announcements {
+    kept: VecDeque<Announcement>,
+    /// The number of the first one kept.
+    first: u64,
+    /// Up to here the log says that all have been announced.
+    announced: Option<u64>,
+    /// Up to here facts came with the snapshot.
+    known_to: Option<u64>,
+    /// The number of the next one to be announced by this replica.
+    next: u64,
+    /// Below this number, all that were announced by this replica are confirmed.
+    confirmed: u64,
+    /// The broker has refused one: the next try is the next interval's.
+    waiting: bool,
+    lost: u64,
+}
+
+impl Announcements {
+    /// Goes on from a snapshot that ended at `end`.
+    pub(super) fn restored(
+        announced: Option<u64>,
+        end: u64,
+        kept: impl IntoIterator<Item = Announcement>,
+    ) -> Self {
+        Self {
+            kept: kept.into_iter().collect(),
+            announced,
+            known_to: Some(end),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(&mut self, announcement: Announcement) {
+        let offset = Some(announcement.offset);
+        if offset <= self.known_to || offset <= self.announced {
+            return;
+        }
+        if self.kept.len() == MAX_UNANNOUNCED {
+            self.drop_first();
+            self.lost += 1;
+        }
+        self.kept.push_back(announcement);
+    }
+
+    /// The log says that all up to this offset have been announced.
+    pub(super) fn announced(&mut self, up_to: u64) {
+        self.announced = self.announced.max(Some(up_to));
+        while self.kept.front().is_some_and(|a| a.offset <= up_to) {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        self.kept.pop_front();
+        self.first += 1;
+        self.next = self.next.max(self.first);
+        self.confirmed = self.confirmed.max(self.first);
+    }
+
+    /// Announces anew whatever is kept.
+    pub(super) const fn begin(&mut self) {
+        self.next = self.first;
+        self.confirmed = self.first;
+        self.waiting = false;
+    }
+
+    /// The next one to announce, with its number.
+    pub(super) fn next(&mut self) -> Option<(u64, Announcement)> {
+        if self.waiting || self.next - self.confirmed >= UNDER_WAY {
+            return None;
+        }
+        let next = self
+            .kept
+            .get(usize::try_from(self.next - self.first).ok()?)?;
+        let number = self.next;
+        self.next += 1;
+        Some((number, next.clone()))
+    }
+
+    /// The broker has taken one; outcomes come in order.
+    pub(super) fn confirmed(&mut self, number: u64) {
+        if self.confirmed == number && number < self.next {
+            self.confirmed += 1;
+        }
+    }
+
+    /// The broker has not taken one: after a while they are announced again from there on, to keep
+    /// the order.
+    pub(super) fn failed(&mut self, number: u64) {
+        if (self.confirmed..self.next).contains(&number) {
+            self.next = number;
+            self.waiting = true;
+        }
+    }
+
+    /// The while is over.
+    pub(super) const fn try_again(&mut self) {
+        self.waiting = false;
+    }
+
+    /// The last offset of which all has been announced, where the log does not say so yet.
+    pub(super) fn to_record(&self) -> Option<u64> {
+        let count = usize::try_from(self.confirmed - self.first).ok()?;
+        let beyond = self.kept.get(count).map(|a| a.offset);
+        let confirmed = self.kept.range(..count).rev();
+        let mut whole = confirmed.map(|a| a.offset).filter(|&o| Some(o) != beyond);
+        whole.next()
+    }
+
+    pub(super) const fn cursor(&self) -> Option<u64> {
+        self.announced
+    }
+
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Announcement> {
+        self.kept.iter()
+    }
+
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AccountId, FactKind, Metadata, RefusedReason, StreamId, Tenant, WallTime};
+
+    fn at(offset: u64) -> Announcement {
+        Announcement {
+            offset,
+            key: AccountKey::new(
+                &Tenant::new("acme").unwrap(),
+                &AccountId::new("alice").unwrap(),
+            ),
+            count: 0,
+            fact: Fact {
+                stream: StreamId::generate(),
+                at: WallTime(0),
+                kind: FactKind::Refused {
+                    reason: RefusedReason::Stopped,
+                    max_active: None,
+                },
+                metadata: Metadata::default(),
+            },
+        }
+    }
+
+    fn keeping(offsets: &[u64]) -> Announcements {
+        let mut kept = Announcements::default();
+        for &offset in offsets {
+            kept.add(at(offset));
+        }
+        kept
+    }
+
+    fn taken(kept: &mut Announcements) -> Vec<u64> {
+        std::iter::from_fn(|| kept.next().map(|(_, a)| a.offset)).collect()
+    }
+
+    #[test]
+    fn an_entry_counts_as_announced_once_all_its_facts_are_confirmed() {
+        let mut kept = keeping(&[1, 3, 3, 4]);
+        assert_eq!(taken(&mut kept), [1, 3, 3, 4]);
+        assert_eq!(kept.to_record(), None);
+        for (number, up_to) in [(0, 1), (1, 1), (2, 3), (3, 4)] {
+            kept.confirmed(number);
+            assert_eq!(kept.to_record(), Some(up_to));
+        }
+        kept.announced(3);
+        assert_eq!(kept.to_record(), Some(4));
+        kept.announced(4);
+        assert_eq!((kept.to_record(), kept.kept().count()), (None, 0));
+    }
+
+    #[test]
+    fn what_the_broker_does_not_take_is_announced_again_with_all_behind_it() {
+        let mut kept = keeping(&[1, 2, 3]);
+        taken(&mut kept);
+        kept.confirmed(0);
+        kept.failed(1);
+        assert!(taken(&mut kept).is_empty());
+        kept.try_again();
+        assert_eq!(taken(&mut kept), [2, 3]);
+        kept.confirmed(2); // of the first try
+        assert_eq!(kept.to_record(), Some(1));
+        kept.confirmed(1);
+        kept.confirmed(2);
+        assert_eq!(kept.to_record(), Some(3));
+    }
+
+    #[test]
+    fn who_takes_the_lease_over_announces_all_that_the_log_does_not_say_was_announced() {
+        let mut kept = keeping(&[1, 2, 3]);
+        taken(&mut kept);
+        kept.confirmed(0);
+        kept.confirmed(1);
+        kept.announced(1);
+        kept.begin();
+        assert_eq!(taken(&mut kept), [2, 3]);
+    }
+
+    #[test]
+    fn a_restored_replica_takes_from_the_log_only_what_is_behind_the_snapshot() {
+        let mut kept = Announcements::restored(Some(1), 5, [at(4)]);
+        kept.add(at(5));
+        kept.add(at(6));
+        assert_eq!(taken(&mut kept), [4, 6]);
+    }
+
+    #[test]
+    fn so_much_is_under_way_at_once_and_so_much_is_kept() {
+        let offsets: Vec<u64> = (0..MAX_UNANNOUNCED as u64 + 10).collect();
+        let mut kept = keeping(&offsets);
+        assert_eq!(kept.lost(), 10);
+        assert_eq!(taken(&mut kept).len() as u64, UNDER_WAY);
+        kept.confirmed(10);
+        assert_eq!(taken(&mut kept).len(), 1);
+    }
+}

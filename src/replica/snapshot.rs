@@ -1,0 +1,211 @@
+//! Copies of a whole replica, taken while it goes on, and replicas that go on from one.
+//!
+//! A copy begins at S, the last marked entry applied, and ends at E, the last entry applied when
+//! the last account had been copied. Each account is copied as it is at some entry in between, with
+//! the offset of its own last entry. Whoever restores it reads the log on from S, and skips for
+//! each account what it has already. Log time, settings and what is full change at marked entries
+//! alone, so they are as of S.
+
+use super::{
+    AccountCopies, Anchor, Announcement, Phase, Replica, accounts::Accounts,
+    announcements::Announcements,
+};
+use crate::domain::{Account, AccountKey, LogClock, LogTime, Mark, Settings, Tenant, WallShift};
+
+/// What a replica knew when a copy of it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotHeader {
+    /// S: the log is read on from here.
+    pub start: u64,
+    /// The mark of the entry at S: the log is the same one if it holds that very entry there.
+    pub mark: Mark,
+    /// The oldest entry of the log that the replica had seen, or the one it was restored from.
+    pub first: u64,
+    /// Log time.
+    pub now: LogTime,
+    /// How it is shown.
+    pub shift: WallShift,
+    /// The settings in force.
+    pub settings: Settings,
+    /// The partition takes no new stream.
+    pub full: bool,
+    /// Tenants that may begin no new stream.
+    pub full_tenants: Vec<Tenant>,
+}
+
+/// What a replica knew when a copy of it was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotTrailer {
+    /// E: the copy serves only where the log reaches up to here.
+    pub end: u64,
+    /// The last marked entry up to E, which the log must still hold: a broker that lost its last
+    /// entries may have taken others since.
+    pub last: u64,
+    /// Its mark.
+    pub last_mark: Mark,
+    /// Up to here the lifecycle had been announced.
+    pub announced: Option<u64>,
+}
+
+/// How far the log must reach for a replica that was restored, and what it must hold there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    end: u64,
+    last: Anchor,
+    met: bool,
+}
+
+impl Reach {
+    /// Is a marked entry one of the log that was copied?
+    pub(super) fn meets(&mut self, offset: u64, mark: Mark) -> bool {
+        if offset == self.last.offset {
+            self.met = mark == self.last.mark;
+        }
+        self.met || offset < self.last.offset
+    }
+}
+
+/// A copy being put together.
+#[derive(Debug)]
+pub struct Restoring {
+    header: SnapshotHeader,
+    accounts: Accounts,
+    unannounced: Vec<Announcement>,
+}
+
+/// A copy, whole, that a replica can go on from.
+#[derive(Debug)]
+pub struct Restored {
+    copy: Restoring,
+    trailer: SnapshotTrailer,
+}
+
+impl Restoring {
+    /// Begins with the header.
+    #[must_use]
+    pub fn new(header: SnapshotHeader) -> Self {
+        Self {
+            header,
+            accounts: Accounts::new(),
+            unannounced: Vec::new(),
+        }
+    }
+
+    /// Takes an account, with the offset of its last entry. Returns false where it came before:
+    /// the copy is none that a replica made.
+    #[must_use]
+    pub fn account(&mut self, key: AccountKey, last: u64, account: Account) -> bool {
+        self.accounts.restore(key, last, account, self.header.now)
+    }
+
+    /// Takes a fact that had not been announced, in their order.
+    pub fn unannounced(&mut self, announcement: Announcement) {
+        self.unannounced.push(announcement);
+    }
+
+    /// Ends with the trailer.
+    #[must_use]
+    pub const fn whole(self, trailer: SnapshotTrailer) -> Restored {
+        Restored {
+            copy: self,
+            trailer,
+        }
+    }
+}
+
+impl Restored {
+    /// What the copy says of its beginning.
+    #[must_use]
+    pub const fn header(&self) -> &SnapshotHeader {
+        &self.copy.header
+    }
+}
+
+impl<T> Replica<T> {
+    /// Nothing is known of the log: a copy can be restored.
+    #[must_use]
+    pub const fn is_blank(&self) -> bool {
+        self.anchor.is_none() && self.beyond.is_none()
+    }
+
+    /// Begins to copy the replica. `None` while it has not caught up, or is just behind an entry
+    /// that nobody can read. Until [`Self::end_snapshot`] nothing is freed.
+    pub fn begin_snapshot(&mut self) -> Option<(SnapshotHeader, AccountCopies)> {
+        if !matches!(self.phase, Phase::Serving { .. }) || self.beyond.is_some() {
+            return None;
+        }
+        let anchor = self.anchor?;
+        let header = SnapshotHeader {
+            start: anchor.offset,
+            mark: anchor.mark,
+            first: self.first?,
+            now: self.clock.now()?,
+            shift: self.clock.shift(),
+            settings: self.settings.clone()?,
+            full: self.full,
+            full_tenants: self.full_tenants.iter().cloned().collect(),
+        };
+        Some((header, self.accounts.copy()))
+    }
+
+    /// All accounts have been copied, or copying was given up: says where the copy ends, and what
+    /// had not been announced by then.
+    pub fn end_snapshot(&mut self) -> Option<(SnapshotTrailer, Vec<Announcement>)> {
+        self.accounts.copied();
+        let last = self.anchor?;
+        let trailer = SnapshotTrailer {
+            end: self.applied?,
+            last: last.offset,
+            last_mark: last.mark,
+            announced: self.announcements.cursor(),
+        };
+        Some((trailer, self.announcements.kept().cloned().collect()))
+    }
+
+    /// Goes on from a copy. The log decides, once it is attached, whether it is a copy of that log.
+    pub fn restore(&mut self, restored: Restored) {
+        let Restored { copy, trailer } = restored;
+        let header = copy.header;
+        *self = Self {
+            phase: self.phase,
+            seq: self.seq,
+            accounts: copy.accounts,
+            clock: LogClock::at(header.now, header.shift),
+            settings: Some(header.settings),
+            full: header.full,
+            full_tenants: header.full_tenants.into_iter().collect(),
+            first: Some(header.first),
+            applied: Some(header.start),
+            anchor: Some(Anchor {
+                offset: header.start,
+                mark: header.mark,
+            }),
+            reach: Some(Reach {
+                end: trailer.end,
+                last: Anchor {
+                    offset: trailer.last,
+                    mark: trailer.last_mark,
+                },
+                met: trailer.last == header.start,
+            }),
+            announcements: Announcements::restored(
+                trailer.announced,
+                trailer.end,
+                copy.unannounced,
+            ),
+            ..Self::new(self.writer)
+        };
+    }
+
+    /// Caught up: does the log reach to where the copy ended? Where a broker lost its last entries,
+    /// the copy knows what did not happen.
+    pub(super) fn reaches_the_copys_end(&mut self) -> bool {
+        let reached = self
+            .reach
+            .is_none_or(|reach| reach.met && self.applied >= Some(reach.end));
+        if reached && self.reach.take().is_some() {
+            self.accounts.copied();
+        }
+        reached
+    }
+}

@@ -1,0 +1,189 @@
+use std::ops::ControlFlow;
+
+use super::*;
+
+/// What a copy consists of, as it would be written down.
+type Copy = (
+    SnapshotHeader,
+    Vec<(AccountKey, u64, Account)>,
+    SnapshotTrailer,
+    Vec<Announcement>,
+);
+
+impl Rig {
+    fn publish(&mut self, now: u64, entries: &[Entry]) {
+        self.log.extend_from_slice(entries);
+        self.read(now);
+    }
+
+    /// Copies the replica; `meanwhile` happens behind the copy's beginning, before any account is
+    /// copied, and `behind` after the last.
+    fn copy(&mut self, now: u64, meanwhile: &[Entry], behind: &[Entry]) -> Copy {
+        let (header, copies) = self.replica.begin_snapshot().unwrap();
+        self.publish(now, meanwhile);
+        let mut accounts = Vec::new();
+        copies.each(|key, last, account| {
+            accounts.push((key.clone(), last, account));
+            ControlFlow::Continue(())
+        });
+        self.publish(now, behind);
+        let (trailer, unannounced) = self.replica.end_snapshot().unwrap();
+        (header, accounts, trailer, unannounced)
+    }
+
+    /// Another replica over the same log, from a copy. It has read all of the log.
+    fn restored(&self, copy: Copy) -> Result<Self, Fault> {
+        let mut rig = Self {
+            replica: Replica::new(7),
+            log: self.log.clone(),
+            next: 0,
+            others: Vec::new(),
+        };
+        let (header, accounts, trailer, unannounced) = copy;
+        let start = header.start;
+        let mut restoring = Restoring::new(header);
+        for (key, last, account) in accounts {
+            assert!(restoring.account(key, last, account));
+        }
+        for announcement in unannounced {
+            restoring.unannounced(announcement);
+        }
+        rig.replica.restore(restoring.whole(trailer));
+        assert_eq!(rig.replica.attach(), StartAt::Offset(start));
+        rig.replica.attached(at(0));
+        rig.append();
+        // Deliveries begin with the chunk that holds the offset.
+        rig.next = start.saturating_sub(2) as usize;
+        while rig.next < rig.log.len() {
+            let (offset, entry) = (rig.next as u64, rig.log[rig.next].clone());
+            rig.next += 1;
+            rig.replica.apply(offset, &entry, at(0))?;
+        }
+        Ok(rig)
+    }
+}
+
+fn stop(account: &str, n: u128) -> Entry {
+    Entry::Stop {
+        key: key(account),
+        stream: id(n),
+    }
+}
+
+fn assert_same(one: &Rig, other: &Rig) {
+    for account in ["alice", "bob", "carol", "dave"] {
+        let of = |rig: &Rig| rig.replica.account(&key(account));
+        assert_eq!(of(one), of(other), "{account}");
+    }
+    assert_eq!(one.replica.totals(), other.replica.totals());
+    assert_eq!(one.replica.log_time(), other.replica.log_time());
+    assert_eq!(one.replica.settings(), other.replica.settings());
+}
+
+/// A replica that has served for a second.
+fn serving() -> Rig {
+    let mut rig = Rig::serving();
+    rig.publish(0, &[beat("alice", 1), beat("alice", 2), beat("bob", 3)]);
+    rig.publish(0, &[stop("alice", 2)]);
+    rig.rounds(0, 1_000);
+    rig
+}
+
+#[test]
+fn a_copy_taken_while_entries_are_applied_goes_on_as_the_replica_did() {
+    let mut rig = serving();
+    let meanwhile = [
+        beat("bob", 3),
+        stop("alice", 1),
+        beat("carol", 4),
+        beat("dave", 5),
+        stop("dave", 5),
+    ];
+    let behind = [beat("alice", 1), beat("alice", 6), stop("carol", 4)];
+    let copy = rig.copy(1_000, &meanwhile, &behind);
+    rig.publish(1_000, &[beat("dave", 8), beat("carol", 4)]);
+    rig.rounds(1_000, 1_200);
+    let other = rig.restored(copy).unwrap();
+    rig.publish(1_200, &other.log[rig.log.len()..]);
+    assert_same(&rig, &other);
+    assert!(other.replica.has_caught_up());
+}
+
+#[test]
+fn a_copy_outlives_the_entries_that_made_it() {
+    let mut rig = serving();
+    let copy = rig.copy(1_000, &[], &[]);
+    let first = copy.0.start as usize;
+    // The log's beginning is gone: nothing else knows of alice.
+    let keep = rig.log[first].clone();
+    rig.log[..first].fill(keep);
+    let other = rig.restored(copy).unwrap();
+    let alice = other.replica.account(&key("alice")).unwrap();
+    assert_eq!(alice.state_of(id(1), LogTime(1_000)), StreamState::Active);
+    assert_eq!(alice.state_of(id(2), LogTime(1_000)), StreamState::Stopped);
+}
+
+#[test]
+fn what_an_account_ignored_while_it_held_nothing_is_not_applied_by_the_copy() {
+    let mut rig = Rig::serving();
+    rig.publish(0, &[beat("alice", 1)]);
+    rig.rounds(0, 4_100); // forgotten at 4,200
+    let (header, copies) = rig.replica.begin_snapshot().unwrap();
+    rig.publish(4_100, &[stop("alice", 1)]);
+    rig.rounds(4_100, 25_000); // the tombstone too
+    let mut accounts = Vec::new();
+    copies.each(|key, last, account| {
+        accounts.push((key.clone(), last, account));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(accounts.len(), 1, "kept while it is copied");
+    let (trailer, unannounced) = rig.replica.end_snapshot().unwrap();
+    assert_eq!(rig.replica.account(&key("alice")), None, "freed");
+    let other = rig.restored((header, accounts, trailer, unannounced));
+    assert_eq!(other.unwrap().replica.account(&key("alice")), None);
+}
+
+#[test]
+fn a_copy_of_another_log_is_thrown_away() {
+    let mut rig = serving();
+    let copy = rig.copy(1_000, &[], &[]);
+    let start = copy.0.start as usize;
+    rig.log[start] = foreign(5, Internal::Tick(None));
+    assert_eq!(rig.restored(copy).err(), Some(Fault::AnotherLog));
+}
+
+#[test]
+fn a_copy_that_knows_more_than_the_log_is_thrown_away() {
+    let mut rig = serving();
+    let (header, ..) = rig.copy(1_000, &[], &[]);
+    let copy = rig.copy(1_000, &[beat("alice", 1)], &[stop("bob", 3)]);
+    assert_eq!(copy.0, header);
+    // The broker lost what came behind the copy's beginning.
+    rig.log.truncate(header.start as usize + 1);
+    assert_eq!(rig.restored(copy).err(), Some(Fault::AnotherLog));
+}
+
+#[test]
+fn a_copy_that_knows_other_entries_than_the_log_is_thrown_away() {
+    let mut rig = serving();
+    let (header, copies) = rig.replica.begin_snapshot().unwrap();
+    drop(copies);
+    rig.round(1_100);
+    let (trailer, _) = rig.replica.end_snapshot().unwrap();
+    assert!(trailer.last > header.start);
+    // The broker lost the last entries and has taken others since.
+    rig.log.truncate(trailer.last as usize);
+    for seq in 0..9 {
+        rig.log.push(foreign(10 + seq, Internal::Tick(None)));
+    }
+    let copy = (header, Vec::new(), trailer, Vec::new());
+    assert_eq!(rig.restored(copy).err(), Some(Fault::AnotherLog));
+}
+
+#[test]
+fn a_replica_that_has_not_caught_up_is_not_copied() {
+    let mut rig = Rig::attached(1, vec![declared(settings())]);
+    assert!(rig.replica.begin_snapshot().is_none());
+    rig.read(0);
+    assert!(rig.replica.begin_snapshot().is_some());
+}
