@@ -1,8 +1,8 @@
 //! What happened to a stream: told to those who follow the lifecycle.
 
 use super::{
-    LogTime, Metadata, Moment, Open, RefusedReason, StoppedReason, StreamId, StreamRecord,
-    WallShift, WallTime,
+    AccountKey, LogTime, Metadata, Moment, Open, RefusedReason, StoppedReason, StreamId,
+    StreamRecord, WallShift, WallTime,
 };
 
 /// One thing that happened to one stream at one entry of the log.
@@ -16,6 +16,19 @@ pub struct Fact {
     pub kind: FactKind,
     /// What its player says about the stream.
     pub metadata: Metadata,
+}
+
+/// Something to be told to those who follow the lifecycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The entry at which it happened.
+    pub offset: u64,
+    /// To whose stream.
+    pub key: AccountKey,
+    /// The account's active streams behind that entry.
+    pub count: u32,
+    /// What happened.
+    pub fact: Fact,
 }
 
 /// What happened.

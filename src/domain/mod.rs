@@ -12,6 +12,7 @@ mod ids;
 mod metadata;
 mod request;
 mod settings;
+mod snapshot;
 mod time;
 
 pub use account::{
@@ -20,7 +21,7 @@ pub use account::{
 };
 pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
 pub use entry::{CapacityChange, Entry, Internal, MAX_REPLACED, Mark, Open};
-pub use fact::{Fact, FactKind};
+pub use fact::{Announcement, Fact, FactKind};
 pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
     Tenant,
@@ -28,4 +29,5 @@ pub use ids::{
 pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
 pub use settings::{REQUEST_QUEUE_MS, RULES_VERSION, Settings, SettingsError};
+pub use snapshot::{SnapshotHeader, SnapshotTrailer};
 pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

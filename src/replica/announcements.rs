@@ -6,25 +6,12 @@
 
 use std::collections::VecDeque;
 
-use crate::domain::{AccountKey, Fact};
+use crate::domain::Announcement;
 
 /// Most facts kept that nobody has announced; of more, the oldest are lost.
 pub const MAX_UNANNOUNCED: usize = 100_000;
 /// Most announcements under way at once.
 const UNDER_WAY: u64 = 256;
-
-/// Something to be told to those who follow the lifecycle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announcement {
-    /// The entry at which it happened.
-    pub offset: u64,
-    /// To whose stream.
-    pub key: AccountKey,
-    /// The account's active streams behind that entry.
-    pub count: u32,
-    /// What happened.
-    pub fact: Fact,
-}
 
 /// Facts that nobody has announced yet, in the order of the log. They are numbered from the first
 /// one this replica kept.

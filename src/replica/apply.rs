@@ -1,9 +1,9 @@
 //! Entries of the log: checked to be of the log that was followed, and applied in their order.
 
-use super::{Anchor, Announcement, Applied, Fault, Now, Phase, Replica};
+use super::{Anchor, Applied, Fault, Now, Phase, Replica};
 use crate::domain::{
-    Account, AccountKey, CapacityChange, Entry, Fact, Internal, LogTime, Mark, Moment,
-    RULES_VERSION, Reading, Settings,
+    Account, AccountKey, Announcement, CapacityChange, Entry, Fact, Internal, LogTime, Mark,
+    Moment, RULES_VERSION, Reading, Settings,
 };
 
 impl<T> Replica<T> {

@@ -1,8 +1,8 @@
 //! What a replica asks of the world around it.
 
-use crate::domain::{Answer, Entry, HeartbeatOutcome, OpenOutcome, StopOutcome};
+use crate::domain::{Announcement, Answer, Entry, HeartbeatOutcome, OpenOutcome, StopOutcome};
 
-use super::{Announcement, Mono};
+use super::Mono;
 use crate::domain::WallTime;
 
 /// The clocks of the machine, read once for each input.

@@ -22,10 +22,10 @@ mod tick;
 use std::collections::{HashSet, VecDeque};
 
 pub use accounts::{AccountCopies, Totals};
-pub use announcements::{Announcement, MAX_UNANNOUNCED};
+pub use announcements::MAX_UNANNOUNCED;
 pub use effect::{Applied, Effect, Fault, Now};
 pub use estimate::Mono;
-pub use snapshot::{Restored, Restoring, SnapshotHeader, SnapshotTrailer};
+pub use snapshot::{Restored, Restoring};
 
 use accounts::Accounts;
 use announcements::Announcements;

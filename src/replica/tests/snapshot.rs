@@ -1,6 +1,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::domain::{Announcement, SnapshotHeader, SnapshotTrailer};
 
 /// What a copy consists of, as it would be written down.
 type Copy = (
