@@ -141,7 +141,9 @@ impl Announcements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AccountId, FactKind, Metadata, RefusedReason, StreamId, Tenant, WallTime};
+    use crate::domain::{
+        AccountId, AccountKey, Fact, FactKind, Metadata, RefusedReason, StreamId, Tenant, WallTime,
+    };
 
     fn at(offset: u64) -> Announcement {
         Announcement {

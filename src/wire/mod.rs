@@ -10,6 +10,8 @@ mod problem;
 mod reply;
 mod request;
 mod routing_key;
+#[cfg(feature = "worker")]
+pub mod snapshot;
 
 pub use decode::{entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};

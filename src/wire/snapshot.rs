@@ -1,0 +1,144 @@
+//! Snapshots: a copy of a replica, as messages of the partition's snapshot log.
+//!
+//! A snapshot is a header, parts with accounts, parts with what had not been announced, and a
+//! trailer: messages with the snapshot's id, numbered from 0. Each says where its own snapshot and
+//! the whole one before it can be found, so that any message leads a reader there.
+//!
+//! A message is `SWS`, one byte for the version of the format, the CRC-32 of the rest in four
+//! bytes, and an LZ4 frame. This version and the one before it can be read; so far there is one.
+
+mod v1;
+
+use std::io::{Read, Write};
+
+use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use uuid::Uuid;
+
+use crate::domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, SnapshotTrailer};
+
+/// Most bytes of a part before it is compressed: the largest account there may be fits, and the
+/// message fits into the 16 MiB that RabbitMQ takes.
+pub const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
+
+const MAGIC: [u8; 3] = *b"SWS";
+const VERSION: u8 = 1;
+/// The frame begins here.
+const BEGIN: usize = 8;
+
+/// Why a message is no part of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// It does not begin as one.
+    #[error("this is no part of a snapshot")]
+    Foreign,
+    /// It was written by another version of this program.
+    #[error("the snapshot has format {0}, which this program does not know")]
+    Version(u8),
+    /// It is cut off or changed.
+    #[error("a part of the snapshot is damaged")]
+    Damaged,
+    /// It is longer than 15 MiB.
+    #[error("a part of the snapshot is too large")]
+    TooLarge,
+}
+
+/// Where a snapshot lies in the snapshot log, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which snapshot.
+    pub id: Uuid,
+    /// It begins behind this offset of the snapshot log; `None`: anywhere.
+    pub after: Option<u64>,
+    /// Log time when it began.
+    pub now: LogTime,
+}
+
+/// One message of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its snapshot.
+    pub place: Place,
+    /// The whole snapshot before it, if there was one.
+    pub before: Option<Place>,
+    /// Its number among the snapshot's messages; the header is 0.
+    pub number: u32,
+    /// What it holds.
+    pub content: PartContent,
+}
+
+/// What a message of a snapshot holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartContent {
+    /// The first.
+    Header(SnapshotHeader),
+    /// Accounts, each with the offset of its last entry.
+    Accounts(Vec<(AccountKey, u64, Account)>),
+    /// What had not been announced, in order.
+    Unannounced(Vec<Announcement>),
+    /// The last.
+    Trailer(SnapshotTrailer),
+}
+
+/// Encodes a part.
+///
+/// # Errors
+/// [`SnapshotError::TooLarge`].
+pub fn encode(part: &Part) -> Result<Vec<u8>, SnapshotError> {
+    let plain = v1::encode(part);
+    if plain.len() > MAX_PART_BYTES {
+        return Err(SnapshotError::TooLarge);
+    }
+    let mut message = Vec::with_capacity(plain.len() / 2);
+    message.extend_from_slice(&MAGIC);
+    message.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
+    let mut encoder = FrameEncoder::new(&mut message);
+    encoder
+        .write_all(&plain)
+        .and_then(|()| encoder.finish().map_err(Into::into))
+        .map_err(|_| SnapshotError::TooLarge)?;
+    let checksum = crc32fast::hash(&message[BEGIN..]);
+    message[4..BEGIN].copy_from_slice(&checksum.to_le_bytes());
+    Ok(message)
+}
+
+/// Decodes a part.
+///
+/// # Errors
+/// Where it is none, is damaged, or of a version that is not known.
+pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
+    let Some((&[a, b, c, version, ref checksum @ ..], frame)) =
+        message.split_first_chunk::<BEGIN>()
+    else {
+        return Err(SnapshotError::Foreign);
+    };
+    if [a, b, c] != MAGIC {
+        return Err(SnapshotError::Foreign);
+    }
+    if version != VERSION {
+        return Err(SnapshotError::Version(version));
+    }
+    if *checksum != crc32fast::hash(frame).to_le_bytes() {
+        return Err(SnapshotError::Damaged);
+    }
+    let mut plain = Vec::new();
+    FrameDecoder::new(frame)
+        .take(MAX_PART_BYTES as u64 + 1)
+        .read_to_end(&mut plain)
+        .map_err(|_| SnapshotError::Damaged)?;
+    if plain.len() > MAX_PART_BYTES {
+        return Err(SnapshotError::TooLarge);
+    }
+    v1::decode(&plain).ok_or(SnapshotError::Damaged)
+}
+
+/// About how many bytes an account takes up in a part, before it is compressed.
+#[must_use]
+pub fn size_of(account: &Account) -> usize {
+    let said = account.streams().iter().flat_map(|s| s.metadata.pairs());
+    let said: usize = said.map(|(key, value)| key.len() + value.len() + 2).sum();
+    let ended = account.tombstones().len() + account.refusals().len();
+    64 + 48 * account.streams().len() + 24 * ended + said
+}
+
+#[cfg(test)]
+mod tests;

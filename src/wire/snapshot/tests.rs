@@ -1,0 +1,182 @@
+use super::*;
+use crate::domain::{
+    AccountId, Fact, FactKind, Mark, Metadata, Refusal, RefusedReason, RequestId, Settings,
+    StoppedReason, StreamId, StreamRecord, Tenant, Tombstone, WallShift, WallTime,
+};
+
+fn key(account: &str) -> AccountKey {
+    AccountKey::new(
+        &Tenant::new("acme").unwrap(),
+        &AccountId::new(account).unwrap(),
+    )
+}
+
+fn said() -> Metadata {
+    Metadata::new(&mut [("device", "tv"), ("title", "é\n")]).unwrap()
+}
+
+fn mark(seq: u64) -> Mark {
+    Mark {
+        writer: u64::MAX,
+        seq,
+    }
+}
+
+fn part(content: PartContent) -> Part {
+    let place = Place {
+        id: Uuid::new_v4(),
+        after: Some(7),
+        now: LogTime(1_000),
+    };
+    Part {
+        place,
+        before: Some(Place {
+            after: None,
+            ..place
+        }),
+        number: 3,
+        content,
+    }
+}
+
+fn account() -> Account {
+    let stream = |metadata, admitted| StreamRecord {
+        id: StreamId::generate(),
+        started_at: WallTime(-5),
+        last_seen: LogTime(1 << 40),
+        ttl_ms: 90_000,
+        admitted,
+        metadata,
+    };
+    let tombstone = |reason| Tombstone {
+        id: StreamId::generate(),
+        until: LogTime(77),
+        reason,
+    };
+    let refusal = |reason| Refusal {
+        request: RequestId(Uuid::new_v4()),
+        reason,
+        until: LogTime(78),
+    };
+    Account::from_records(
+        vec![stream(said(), true), stream(Metadata::default(), false)],
+        [StoppedReason::Stopped, StoppedReason::Replaced]
+            .map(tombstone)
+            .into(),
+        [
+            RefusedReason::MaxActive,
+            RefusedReason::AccountCap,
+            RefusedReason::OverCapacity,
+            RefusedReason::Stopped,
+        ]
+        .map(refusal)
+        .into(),
+    )
+}
+
+fn parts() -> [Part; 4] {
+    let settings = Settings {
+        ttl_ms: 2_000,
+        ..Settings::default()
+    };
+    let started_at = WallTime(4);
+    let kinds = [
+        FactKind::Opened {
+            admitted: true,
+            started_at,
+        },
+        FactKind::Refused {
+            reason: RefusedReason::MaxActive,
+            max_active: Some(2),
+        },
+        FactKind::Stopped {
+            reason: StoppedReason::Replaced,
+            started_at,
+        },
+        FactKind::Expired {
+            started_at,
+            last_seen: WallTime(5),
+            deadline: LogTime(6),
+        },
+    ];
+    let unannounced = kinds.map(|kind| Announcement {
+        offset: 9,
+        key: key("alice"),
+        count: 2,
+        fact: Fact {
+            stream: StreamId::generate(),
+            at: WallTime(8),
+            kind,
+            metadata: said(),
+        },
+    });
+    [
+        part(PartContent::Header(SnapshotHeader {
+            start: 12,
+            mark: mark(1),
+            first: 3,
+            now: LogTime(1_000),
+            shift: WallShift(-8),
+            settings,
+            full: true,
+            full_tenants: vec![Tenant::new("acme").unwrap()],
+        })),
+        part(PartContent::Accounts(vec![
+            (key("alice"), 11, account()),
+            (key("nobody/é"), 0, Account::default()),
+        ])),
+        part(PartContent::Unannounced(unannounced.into())),
+        part(PartContent::Trailer(SnapshotTrailer {
+            end: 20,
+            last: 19,
+            last_mark: mark(2),
+            announced: Some(13),
+        })),
+    ]
+}
+
+#[test]
+fn every_part_reads_back_as_it_was_written() {
+    for part in parts() {
+        assert_eq!(decode(&encode(&part).unwrap()), Ok(part));
+    }
+}
+
+#[test]
+fn a_part_of_another_version_is_named_as_such() {
+    let [header, ..] = parts();
+    let mut message = encode(&header).unwrap();
+    message[3] = 9;
+    assert_eq!(decode(&message), Err(SnapshotError::Version(9)));
+    assert_eq!(decode(b"{}"), Err(SnapshotError::Foreign));
+}
+
+#[test]
+fn a_part_that_was_cut_off_or_changed_is_damaged() {
+    for part in parts() {
+        let message = encode(&part).unwrap();
+        for end in BEGIN..message.len() {
+            assert_eq!(decode(&message[..end]), Err(SnapshotError::Damaged));
+        }
+        for i in 4..message.len() {
+            let mut changed = message.clone();
+            changed[i] ^= 0x10;
+            assert_eq!(decode(&changed), Err(SnapshotError::Damaged), "byte {i}");
+        }
+    }
+}
+
+#[test]
+fn a_part_that_unpacks_to_more_than_the_limit_is_refused() {
+    let mut frame = Vec::new();
+    let mut encoder = FrameEncoder::new(&mut frame);
+    for _ in 0..=MAX_PART_BYTES / 65_536 {
+        encoder.write_all(&[0; 65_536]).unwrap();
+    }
+    encoder.finish().unwrap();
+    let mut message = Vec::from(*b"SWS\x01");
+    message.extend_from_slice(&crc32fast::hash(&frame).to_le_bytes());
+    message.extend_from_slice(&frame);
+    assert!(message.len() < MAX_PART_BYTES / 100);
+    assert_eq!(decode(&message), Err(SnapshotError::TooLarge));
+}
