@@ -6,15 +6,23 @@ use super::{
     Retention,
     shape::{Part, shape},
 };
-use crate::broker::{BrokerError, Link, Names, connect::within};
+use crate::{
+    broker::{BrokerError, Link, Names, connect::within},
+    domain::Settings,
+};
 
-/// Deletes everything, with all that is in it: first what messages come in by.
+/// Deletes everything, with all that is in it and whatever the number of partitions: first what
+/// messages come in by, last the lowest partition. So what is left by one that breaks off is seen
+/// by the next declaration.
 ///
 /// # Errors
 /// Where the broker refuses. What is not there is no error.
 pub async fn delete(link: &Link, names: &Names) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
-    for part in shape(names, Retention::default()).into_iter().rev() {
+    let players = names.exchange().into();
+    let deleted = channel.exchange_delete(players, ExchangeDeleteOptions::default());
+    within("deleting an exchange", deleted).await?;
+    for part in shape(names, Settings::MAX_PARTITIONS, Retention::default()) {
         match part {
             Part::Exchange(it) => {
                 let options = ExchangeDeleteOptions::default();

@@ -9,9 +9,9 @@ mod show;
 
 use std::time::Duration;
 
-pub use declare::declare;
+pub use declare::{Topology, declare};
 pub use delete::delete;
-pub use show::{QueueState, show};
+pub use show::{QueueState, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;
 

@@ -9,6 +9,10 @@ use crate::broker::Names;
 const MAX_REQUESTS: i64 = 100_000;
 /// Most unrouted messages that are kept; the oldest go first.
 const MAX_UNROUTED: i64 = 10_000;
+/// Most heartbeats and stops that wait in the intake; publishers of more get a negative confirm.
+const MAX_EVENTS: i64 = 1_000_000;
+/// The header that picks the partition.
+const HEADER: &str = "account";
 /// RabbitMQ 4 drops a message after 20 deliveries, closed channels included, and -1 would drop it
 /// after the first on 3.10: so a number that no request reaches within its TTL.
 const DELIVERY_LIMIT: i64 = 1_000_000;
@@ -22,8 +26,7 @@ pub(super) struct Exchange {
     pub(super) kind: ExchangeKind,
     /// Only exchanges publish to it.
     pub(super) internal: bool,
-    /// Where messages go that it has no binding for.
-    pub(super) alternate: Option<String>,
+    pub(super) arguments: Arguments,
 }
 
 /// A queue. All are durable.
@@ -44,7 +47,8 @@ pub(super) enum To {
 pub(super) struct Binding {
     pub(super) from: String,
     pub(super) to: To,
-    pub(super) key: String,
+    pub(super) key: &'static str,
+    pub(super) arguments: Arguments,
 }
 
 /// One thing to declare.
@@ -54,26 +58,92 @@ pub(super) enum Part {
     Binding(Binding),
 }
 
-/// Everything, in the order of its declaration: what messages come from is declared behind what
-/// they go to, so that a declaration that breaks off half-way lets none in.
-pub(super) fn shape(names: &Names, retention: Retention) -> Vec<Part> {
-    let mut parts = unrouted(names);
-    parts.extend(partition(names, 0, retention));
-    parts.push(exchange(names.exchange(), ExchangeKind::Topic));
-    parts.push(bind(
-        names.exchange(),
-        To::Exchange(names.partition(0)),
-        "#",
-    ));
+/// Everything, in the order of its declaration. What messages come from is declared behind what
+/// they go to, so that a declaration that breaks off half-way lets none in; and of the logs the
+/// lowest comes last, so that all are there where that one is.
+pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if partitions > 1 {
+        // First of all: it needs a plugin.
+        parts.push(hash(names));
+    }
+    parts.extend(unrouted(names));
+    for number in (0..partitions).rev() {
+        parts.extend(partition(names, number, retention));
+    }
+    let entrance = if partitions > 1 {
+        parts.extend(intake(names));
+        parts.extend(spread(names, partitions));
+        names.by_header()
+    } else {
+        names.partition(0)
+    };
+    let players = names.exchange();
+    parts.push(Part::Exchange(Exchange {
+        internal: false,
+        ..internal(players, ExchangeKind::Topic, vec![])
+    }));
+    parts.push(bind(players, To::Exchange(entrance), "#"));
     parts
+}
+
+fn hash(names: &Names) -> Part {
+    let kind = ExchangeKind::Custom("x-consistent-hash".to_owned());
+    let by_account = vec![("hash-header", text(HEADER))];
+    Part::Exchange(internal(&names.hash(), kind, by_account))
+}
+
+/// From the header `account` to the partition; without one to the intake.
+fn spread(names: &Names, partitions: u16) -> Vec<Part> {
+    let (by_header, hash) = (names.by_header(), names.hash());
+    // In lexical order, as RabbitMQ binds them again when it starts: the order decides which hash
+    // goes where.
+    let mut parts: Vec<_> = (0..partitions)
+        .map(|number| bind(&hash, To::Exchange(names.partition(number)), "1"))
+        .collect();
+    let arguments = vec![alternate(names.intake())];
+    parts.push(Part::Exchange(internal(
+        &by_header,
+        ExchangeKind::Headers,
+        arguments,
+    )));
+    parts.push(Part::Binding(Binding {
+        from: by_header,
+        to: To::Exchange(hash),
+        key: "",
+        // Without a value: it is enough that the header is there.
+        arguments: vec![("x-match", text("all")), (HEADER, AMQPValue::Void)],
+    }));
+    parts
+}
+
+/// Where messages without the header wait until a worker adds it.
+fn intake(names: &Names) -> Vec<Part> {
+    let (intake, requests, events) = (
+        names.intake(),
+        names.intake_requests(),
+        names.intake_events(),
+    );
+    let way = |queue: &str, key| bind(&intake, To::Queue(queue.to_owned()), key);
+    let unrouted = vec![alternate(names.unrouted())];
+    vec![
+        Part::Exchange(internal(&intake, ExchangeKind::Topic, unrouted)),
+        queue(&requests, waiting()),
+        // Nobody waits for these, but the broker has confirmed them: they stay until a worker
+        // comes, as they would in a log, and log time stands still until then.
+        queue(&events, refusing(bounded(MAX_EVENTS))),
+        way(&requests, "*.init.#"),
+        way(&requests, "*.status.#"),
+        way(&events, "*.heartbeat.#"),
+        way(&events, "*.stop.#"),
+    ]
 }
 
 fn unrouted(names: &Names) -> Vec<Part> {
     let unrouted = names.unrouted();
-    let kept = bounded(MAX_UNROUTED);
     vec![
-        internal(&unrouted, ExchangeKind::Fanout, None),
-        queue(&unrouted, kept),
+        Part::Exchange(internal(&unrouted, ExchangeKind::Fanout, vec![])),
+        queue(&unrouted, expiring(bounded(MAX_UNROUTED))),
         bind(&unrouted, To::Queue(unrouted.clone()), ""),
     ]
 }
@@ -82,11 +152,16 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Part> {
     let exchange = names.partition(number);
     let (log, init, status) = (names.log(number), names.init(number), names.status(number));
     let way = |queue: &str, key| bind(&exchange, To::Queue(queue.to_owned()), key);
+    let unrouted = vec![alternate(names.unrouted())];
     vec![
-        internal(&exchange, ExchangeKind::Topic, Some(names.unrouted())),
-        queue(&init, requests()),
-        queue(&status, requests()),
-        keeping(&log, entries(retention)),
+        Part::Exchange(internal(&exchange, ExchangeKind::Topic, unrouted)),
+        queue(&init, waiting()),
+        queue(&status, waiting()),
+        Part::Queue(Queue {
+            keeps_arguments: true,
+            name: log.clone(),
+            arguments: entries(retention),
+        }),
         way(&log, "*.heartbeat.#"),
         way(&log, "*.stop.#"),
         way(&init, "*.init.#"),
@@ -101,48 +176,44 @@ fn entries(retention: Retention) -> Arguments {
     vec![
         ("x-queue-type", text("stream")),
         ("x-max-age", text(&age)),
-        (
-            "x-stream-max-segment-size-bytes",
-            AMQPValue::LongLongInt(segment),
-        ),
+        ("x-stream-max-segment-size-bytes", number(segment)),
     ]
 }
 
 /// A queue of requests, which their senders wait for.
-fn requests() -> Arguments {
-    let mut arguments = bounded(MAX_REQUESTS);
+fn waiting() -> Arguments {
+    refusing(expiring(bounded(MAX_REQUESTS)))
+}
+
+/// A quorum queue of at most so many messages.
+fn bounded(messages: i64) -> Arguments {
+    vec![
+        ("x-queue-type", text("quorum")),
+        ("x-max-length", number(messages)),
+        ("x-delivery-limit", number(DELIVERY_LIMIT)),
+    ]
+}
+
+/// A message is gone after the time that a request may wait.
+fn expiring(mut arguments: Arguments) -> Arguments {
+    let ttl = i64::try_from(REQUEST_TTL.as_millis()).unwrap_or(i64::MAX);
+    arguments.push(("x-message-ttl", number(ttl)));
+    arguments
+}
+
+/// Where the queue is full, publishers get a negative confirm.
+fn refusing(mut arguments: Arguments) -> Arguments {
     arguments.push(("x-overflow", text("reject-publish")));
     arguments
 }
 
-/// A quorum queue of at most `messages`, each of which is gone after the time that a request may
-/// wait.
-fn bounded(messages: i64) -> Arguments {
-    let ttl = i64::try_from(REQUEST_TTL.as_millis()).unwrap_or(i64::MAX);
-    vec![
-        ("x-queue-type", text("quorum")),
-        ("x-max-length", AMQPValue::LongLongInt(messages)),
-        ("x-message-ttl", AMQPValue::LongLongInt(ttl)),
-        ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
-    ]
-}
-
-fn exchange(name: &str, kind: ExchangeKind) -> Part {
-    Part::Exchange(Exchange {
-        name: name.to_owned(),
-        kind,
-        internal: false,
-        alternate: None,
-    })
-}
-
-fn internal(name: &str, kind: ExchangeKind, alternate: Option<String>) -> Part {
-    Part::Exchange(Exchange {
+fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {
+    Exchange {
         name: name.to_owned(),
         kind,
         internal: true,
-        alternate,
-    })
+        arguments,
+    }
 }
 
 fn queue(name: &str, arguments: Arguments) -> Part {
@@ -153,22 +224,24 @@ fn queue(name: &str, arguments: Arguments) -> Part {
     })
 }
 
-fn keeping(name: &str, arguments: Arguments) -> Part {
-    Part::Queue(Queue {
-        name: name.to_owned(),
-        arguments,
-        keeps_arguments: true,
-    })
-}
-
-fn bind(from: &str, to: To, key: &str) -> Part {
+fn bind(from: &str, to: To, key: &'static str) -> Part {
     Part::Binding(Binding {
         from: from.to_owned(),
         to,
-        key: key.to_owned(),
+        key,
+        arguments: vec![],
     })
 }
 
-pub(super) fn text(value: &str) -> AMQPValue {
+/// Where messages go that an exchange has no binding for.
+fn alternate(exchange: String) -> (&'static str, AMQPValue) {
+    ("alternate-exchange", text(&exchange))
+}
+
+fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
+}
+
+const fn number(value: i64) -> AMQPValue {
+    AMQPValue::LongLongInt(value)
 }

@@ -6,7 +6,10 @@ use super::{
     Retention,
     shape::{Part, shape},
 };
-use crate::broker::{BrokerError, Link, Names, connect::within};
+use crate::{
+    broker::{BrokerError, Link, Names, connect::within},
+    domain::Settings,
+};
 
 /// A queue as RabbitMQ reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +22,31 @@ pub struct QueueState {
     pub consumers: u32,
 }
 
-/// What RabbitMQ says about each queue.
+/// How many partitions there are: so many logs follow one another. `None` where there is no
+/// topology, or one whose declaration broke off. Reads no log: after an outage that would take as
+/// long as the outage was.
 ///
 /// # Errors
 /// Where the broker cannot be asked.
-pub async fn show(link: &Link, names: &Names) -> Result<Vec<QueueState>, BrokerError> {
+pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
+    let mut there = 0;
+    while there < Settings::MAX_PARTITIONS && exists(link, &names.log(there)).await? {
+        there += 1;
+    }
+    Ok((there > 0).then_some(there))
+}
+
+/// What RabbitMQ says about each queue of a topology with so many partitions.
+///
+/// # Errors
+/// Where the broker cannot be asked.
+pub async fn show(
+    link: &Link,
+    names: &Names,
+    partitions: u16,
+) -> Result<Vec<QueueState>, BrokerError> {
     let mut states = Vec::new();
-    for part in shape(names, Retention::default()) {
+    for part in shape(names, partitions, Retention::default()) {
         let Part::Queue(queue) = part else {
             continue;
         };
@@ -36,6 +57,7 @@ pub async fn show(link: &Link, names: &Names) -> Result<Vec<QueueState>, BrokerE
             consumers: found.map_or(0, |it| it.consumer_count()),
         });
     }
+    states.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(states)
 }
 
