@@ -1,15 +1,13 @@
 //! Appending entries to a log, with confirms.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use lapin::{
-    BasicProperties, Channel, Confirmation,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::ShortString,
+use lapin::{BasicProperties, Channel, Confirmation, types::ShortString};
+
+use super::{
+    BrokerError, Link,
+    unconfirmed::{Unconfirmed, confirming, publish},
 };
-
-use super::{BrokerError, Link, connect::within};
 use crate::wire::APP_ID;
 
 /// How long a confirm may take. A log that has lost its majority gives none at all.
@@ -28,13 +26,11 @@ pub enum Appended {
     Lost(BrokerError),
 }
 
-type Outcome = Pin<Box<dyn Future<Output = (u64, Appended)> + Send>>;
-
 /// Appends to one log through the default exchange, which players may not publish to.
 pub struct Appender {
     channel: Channel,
     queue: ShortString,
-    unconfirmed: FuturesUnordered<Outcome>,
+    unconfirmed: Unconfirmed<(u64, Appended)>,
 }
 
 impl Appender {
@@ -43,13 +39,10 @@ impl Appender {
     /// # Errors
     /// Where the connection is gone.
     pub async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
-        let channel = link.channel().await?;
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        within("asking for confirms", confirms).await?;
         Ok(Self {
-            channel,
+            channel: confirming(link).await?,
             queue: queue.into(),
-            unconfirmed: FuturesUnordered::new(),
+            unconfirmed: Unconfirmed::new(),
         })
     }
 
@@ -61,23 +54,13 @@ impl Appender {
             return false;
         }
         let (channel, queue) = (self.channel.clone(), self.queue.clone());
-        let mut outcome: Outcome = Box::pin(async move {
+        self.unconfirmed.begin(async move {
             let properties = BasicProperties::default()
                 .with_type(kind.into())
                 .with_app_id(APP_ID.into())
                 .with_content_type("application/json".into())
                 .with_delivery_mode(2);
-            // Mandatory: a log that is not there must not look like one that took the entry.
-            let options = BasicPublishOptions {
-                mandatory: true,
-                ..BasicPublishOptions::default()
-            };
-            let confirmed = async {
-                channel
-                    .basic_publish("".into(), queue, options, &body, properties)
-                    .await?
-                    .await
-            };
+            let confirmed = publish(&channel, "".into(), queue, &body, properties);
             let appended = match tokio::time::timeout(CONFIRM_WITHIN, confirmed).await {
                 Ok(Ok(Confirmation::Ack(None))) => Appended::Confirmed,
                 Ok(Ok(_)) | Err(_) => Appended::Failed,
@@ -85,23 +68,12 @@ impl Appender {
             };
             (number, appended)
         });
-        // The first poll hands the message to the connection, in order.
-        match (&mut outcome).now_or_never() {
-            Some(done) => self.unconfirmed.push(Box::pin(std::future::ready(done))),
-            None => self.unconfirmed.push(outcome),
-        }
         true
     }
 
     /// What became of the next entry. Pending for ever while there is none. Dropping the future
     /// loses nothing.
     pub async fn next(&mut self) -> (u64, Appended) {
-        if self.unconfirmed.is_empty() {
-            std::future::pending::<()>().await;
-        }
-        match self.unconfirmed.next().await {
-            Some(outcome) => outcome,
-            None => std::future::pending().await,
-        }
+        self.unconfirmed.next().await
     }
 }

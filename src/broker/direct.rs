@@ -7,15 +7,18 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 const PREFIX: &str = "amq.rabbitmq.reply-to.";
 
+const BARE: &str = "amq.rabbitmq.reply-to";
+
 /// Replies to it wait in no queue.
 pub(super) fn is_direct(reply_to: &str) -> bool {
     reply_to.starts_with(PREFIX)
 }
 
-/// An ordinary queue, or a direct reply-to that RabbitMQ can read.
+/// An ordinary queue, or a direct reply-to that RabbitMQ can read. Not the bare name, which only a
+/// requester may use: a message that carries it would close the channel that publishes it again.
 pub(super) fn is_sound(reply_to: &str) -> bool {
     let Some(rest) = reply_to.strip_prefix(PREFIX) else {
-        return true;
+        return reply_to != BARE;
     };
     let Some((process, key)) = rest.split_once('.') else {
         return false;
@@ -69,6 +72,7 @@ mod tests {
             made(&[131]),
             made(&[]),
             PREFIX.to_owned(),
+            BARE.to_owned(),
         ] {
             assert!(!is_sound(&bad), "{bad}");
         }

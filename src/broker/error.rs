@@ -27,6 +27,23 @@ pub enum BrokerError {
     /// An exchange or a queue is there with other properties, or has no replica on this node.
     #[error("precondition failed ({0})")]
     Precondition(String),
+    /// A plugin is missing: nobody knows a type of exchange.
+    #[error(
+        "RabbitMQ lacks a plugin ({0}): run `rabbitmq-plugins enable \
+         rabbitmq_consistent_hash_exchange` on every node, and try again"
+    )]
+    NoPlugin(String),
+    /// The topology has another number of partitions.
+    #[error(
+        "the topology has {there} partition(s), not {wanted}; their number stays: deploy/README.md \
+         says how to move to another one (From P to Q partitions)"
+    )]
+    OtherPartitions {
+        /// How many there are.
+        there: u16,
+        /// How many were asked for.
+        wanted: u16,
+    },
     /// The connection or the channel is gone.
     #[error("the connection to RabbitMQ is lost: {0}")]
     Lost(String),
@@ -56,6 +73,7 @@ impl From<lapin::Error> for BrokerError {
                     404 => Self::NotFound(text),
                     405 => Self::Locked(text),
                     406 => Self::Precondition(text),
+                    503 if text.contains("exchange type") => Self::NoPlugin(text),
                     _ => Self::Lost(text),
                 }
             }

@@ -73,6 +73,36 @@ impl Names {
         format!("{}.lease", self.partition(partition))
     }
 
+    /// The headers exchange that tells messages with the header `account` from those without.
+    #[must_use]
+    pub fn by_header(&self) -> String {
+        format!("{}.header", self.exchange)
+    }
+
+    /// The consistent-hash exchange that picks the partition.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        format!("{}.hash", self.exchange)
+    }
+
+    /// The topic exchange of messages without the header `account`.
+    #[must_use]
+    pub fn intake(&self) -> String {
+        format!("{}.intake", self.exchange)
+    }
+
+    /// The queue of requests without the header `account`.
+    #[must_use]
+    pub fn intake_requests(&self) -> String {
+        format!("{}.requests", self.intake())
+    }
+
+    /// The queue of heartbeats and stops without the header `account`.
+    #[must_use]
+    pub fn intake_events(&self) -> String {
+        format!("{}.events", self.intake())
+    }
+
     /// Exchange and queue of messages of a kind that nobody knows.
     #[must_use]
     pub fn unrouted(&self) -> String {

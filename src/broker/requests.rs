@@ -8,7 +8,7 @@ use lapin::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
         BasicPublishOptions, BasicQosOptions,
     },
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 
 use super::{
@@ -42,6 +42,24 @@ impl RequestDelivery {
     /// Where it cannot be answered.
     pub fn reply_to(&self) -> Result<ReplyTo, NoReply> {
         reply_to(&self.0)
+    }
+
+    /// What is published again of it: key, body, message id, correlation id.
+    pub(super) fn into_parts(
+        self,
+    ) -> (
+        ShortString,
+        Vec<u8>,
+        Option<ShortString>,
+        Option<ShortString>,
+    ) {
+        let properties = self.0.properties;
+        (
+            self.0.routing_key,
+            self.0.data,
+            properties.message_id().clone(),
+            properties.correlation_id().clone(),
+        )
     }
 
     /// How to acknowledge or release it.

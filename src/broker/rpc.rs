@@ -1,15 +1,17 @@
 //! A client's channel: publishes requests and events, and receives replies by direct reply-to.
 
-use std::pin::Pin;
-
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Consumer,
-    options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions},
+    options::BasicConsumeOptions,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{BrokerError, Link, Names, connect::within};
+use super::{
+    BrokerError, Link, Names,
+    connect::within,
+    unconfirmed::{Unconfirmed, confirming, publish},
+};
 
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
@@ -50,14 +52,12 @@ pub enum RpcEvent {
     Reply(u64, Vec<u8>),
 }
 
-type Outcome = Pin<Box<dyn Future<Output = (u64, lapin::Result<Published>)> + Send>>;
-
 /// One channel of a client: many requests in flight, each answered under its number.
 pub struct RpcChannel {
     channel: Channel,
     replies: Consumer,
     exchange: ShortString,
-    unconfirmed: FuturesUnordered<Outcome>,
+    unconfirmed: Unconfirmed<(u64, lapin::Result<Published>)>,
 }
 
 impl RpcChannel {
@@ -66,9 +66,7 @@ impl RpcChannel {
     /// # Errors
     /// Where the connection is gone.
     pub async fn open(link: &Link, names: &Names) -> Result<Self, BrokerError> {
-        let channel = link.channel().await?;
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        within("asking for confirms", confirms).await?;
+        let channel = confirming(link).await?;
         let options = BasicConsumeOptions {
             no_ack: true,
             ..BasicConsumeOptions::default()
@@ -80,22 +78,17 @@ impl RpcChannel {
             channel,
             replies,
             exchange: names.exchange().into(),
-            unconfirmed: FuturesUnordered::new(),
+            unconfirmed: Unconfirmed::new(),
         })
     }
 
     /// Publishes a message. Does not wait: [`Self::next`] says what became of it.
     pub fn publish(&mut self, message: Outgoing) {
         let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
-        let mut outcome: Outcome = Box::pin(async move {
+        self.unconfirmed.begin(async move {
             let number = message.number;
-            (number, publish(&channel, exchange, message).await)
+            (number, send(&channel, exchange, message).await)
         });
-        // The first poll hands the message to the connection, in order.
-        match (&mut outcome).now_or_never() {
-            Some(done) => self.unconfirmed.push(Box::pin(std::future::ready(done))),
-            None => self.unconfirmed.push(outcome),
-        }
     }
 
     /// The next confirm or reply. Dropping the future loses none.
@@ -105,7 +98,7 @@ impl RpcChannel {
     pub async fn next(&mut self) -> Result<RpcEvent, BrokerError> {
         loop {
             tokio::select! {
-                Some((number, published)) = self.unconfirmed.next() => {
+                (number, published) = self.unconfirmed.next() => {
                     return Ok(RpcEvent::Published(number, published?));
                 }
                 delivered = self.replies.next() => {
@@ -124,7 +117,7 @@ impl RpcChannel {
     }
 }
 
-async fn publish(
+async fn send(
     channel: &Channel,
     exchange: ShortString,
     message: Outgoing,
@@ -143,13 +136,9 @@ async fn publish(
     if let Some(id) = message.message_id {
         properties = properties.with_message_id(id.into());
     }
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
     let key = message.routing_key.into();
-    let confirm = channel.basic_publish(exchange, key, options, &message.body, properties);
-    Ok(match confirm.await?.await? {
+    let confirmed = publish(channel, exchange, key, &message.body, properties).await?;
+    Ok(match confirmed {
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Published::Unroutable,
         Confirmation::Nack(None) => Published::Refused,
         Confirmation::Ack(None) | Confirmation::NotRequested => Published::Confirmed,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::{Addresses, BrokerError, Link, LogFollower, LogFrom, Names, scribe::Scribe};
 use crate::{
     domain::{Entry, Internal, Settings, WallTime},
@@ -14,6 +16,34 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What RabbitMQ calls the connections.
 const NAME: &str = "streamwatch settings";
 
+/// Logs that are read or written at once.
+const AT_ONCE: usize = 8;
+
+/// The settings in force in every partition's log, by its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce(Vec<Option<Settings>>);
+
+impl InForce {
+    /// Those with the highest number; `None` where no log has any.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Settings> {
+        // Of two with one number the lower partition's: whoever repairs takes the same.
+        self.0.iter().flatten().rev().max_by_key(|s| s.number)
+    }
+
+    /// All logs have the same: else setting them broke off half-way.
+    #[must_use]
+    pub fn agree(&self) -> bool {
+        self.0.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    /// The settings of each partition.
+    #[must_use]
+    pub fn by_partition(&self) -> &[Option<Settings>] {
+        &self.0
+    }
+}
+
 /// Why settings were not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsConflict {
@@ -25,6 +55,23 @@ pub enum SettingsConflict {
     Overtaken,
 }
 
+/// Reads the settings in force in the logs of so many partitions.
+///
+/// # Errors
+/// `NotFound` where there is no log.
+pub async fn read_all(
+    addresses: &Addresses,
+    names: &Names,
+    partitions: u16,
+) -> Result<InForce, BrokerError> {
+    stream::iter(0..partitions)
+        .map(|partition| read(addresses, names, partition))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+        .map(InForce)
+}
+
 /// Reads the settings in force in a partition's log; `None` where it has none yet.
 ///
 /// Workers repeat them every interval, so the log's end says them as long as one runs; else the
@@ -32,7 +79,7 @@ pub enum SettingsConflict {
 ///
 /// # Errors
 /// `NotFound` where there is no log.
-pub async fn read(
+async fn read(
     addresses: &Addresses,
     names: &Names,
     partition: u16,
@@ -119,11 +166,25 @@ impl Reading {
     }
 }
 
-/// Appends settings and makes sure that they are the ones in force.
+/// Appends settings to the logs of all partitions that they name, and makes sure that they are the
+/// ones in force.
 ///
 /// # Errors
-/// [`SettingsConflict::Overtaken`] where others with the same number came first.
-pub async fn append(
+/// [`SettingsConflict::Overtaken`] where others with the same number came first in some log.
+pub async fn append_all(
+    addresses: &Addresses,
+    names: &Names,
+    settings: &Settings,
+    wall: WallTime,
+) -> Result<(), SettingsConflict> {
+    stream::iter((0..settings.partitions).map(Ok))
+        .try_for_each_concurrent(AT_ONCE, |partition| {
+            append(addresses, names, partition, settings, wall)
+        })
+        .await
+}
+
+async fn append(
     addresses: &Addresses,
     names: &Names,
     partition: u16,
@@ -141,5 +202,32 @@ pub async fn append(
     match read(addresses, names, partition).await? {
         Some(in_force) if in_force == *settings => Ok(()),
         _ => Err(SettingsConflict::Overtaken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_settings_are_those_with_the_highest_number_of_any_partition() {
+        let numbered = |number, ttl_ms| Settings {
+            number,
+            ttl_ms,
+            ..Settings::default()
+        };
+        let (old, new, other) = (
+            numbered(1, 90_000),
+            numbered(2, 60_000),
+            numbered(2, 30_000),
+        );
+        let broke_off = InForce(vec![Some(old.clone()), None, Some(new.clone())]);
+        assert_eq!(broke_off.newest(), Some(&new));
+        assert!(!broke_off.agree());
+        let at_once = InForce(vec![Some(new.clone()), Some(other)]);
+        assert_eq!(at_once.newest(), Some(&new));
+        assert!(!at_once.agree());
+        assert!(InForce(vec![Some(old.clone()), Some(old)]).agree());
+        assert_eq!(InForce(vec![None, None]).newest(), None);
     }
 }

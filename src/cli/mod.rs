@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     broker::{BrokerError, settings::SettingsConflict},
     client::ClientError,
+    worker::WorkerError,
 };
 use checked::{BrokerArgs, Mistakes};
 use output::Output;
@@ -138,6 +139,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         of_broker(error)
     } else if let Some(SettingsConflict::Broker(error)) = error.downcast_ref() {
         of_broker(error)
+    } else if let Some(WorkerError::NoSuchPartition { .. }) = error.downcast_ref() {
+        2
     } else {
         match error.downcast_ref::<ClientError>() {
             Some(ClientError::Broker(error)) => of_broker(error),

@@ -24,6 +24,12 @@ pub struct Args {
     /// With --declare: the first settings, where the log has none
     #[command(flatten)]
     first: DeclareArgs,
+    /// With --declare: into how many partitions accounts are spread, where there is no topology
+    #[arg(long, env = "STREAMWATCH_DECLARE_PARTITIONS", value_name = "P")]
+    declare_partitions: Option<String>,
+    /// The partitions to follow, such as 0,2,4-7; all where none are given
+    #[arg(long, env = "STREAMWATCH_PARTITIONS", value_name = "LIST")]
+    partitions: Option<String>,
     /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9419
     #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
     http: Option<String>,
@@ -38,9 +44,15 @@ impl Args {
         let connection = broker.check(&mut mistakes);
         let http = mistakes.address("--http (STREAMWATCH_HTTP)", self.http.as_deref());
         let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
-        let first = self.first.check(&mut mistakes);
-        let all = connection.zip(grace).zip(first);
-        let (((addresses, names), grace), (first, retention)) = mistakes.finish(all)?;
+        let declaration = self.first.check(
+            "--declare-partitions (STREAMWATCH_DECLARE_PARTITIONS)",
+            self.declare_partitions.as_deref(),
+            &mut mistakes,
+        );
+        // An empty variable of the environment is none.
+        let list = self.partitions.as_deref().filter(|list| !list.is_empty());
+        let partitions = mistakes.check_if("--partitions (STREAMWATCH_PARTITIONS)", list);
+        let ((addresses, names), grace) = mistakes.finish(connection.zip(grace))?;
 
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -56,7 +68,8 @@ impl Args {
         let config = Config {
             addresses,
             names,
-            declare: self.declare.then_some((first, retention)),
+            declare: self.declare.then_some(declaration),
+            partitions,
             http,
             grace,
         };

@@ -37,8 +37,8 @@ pub struct Settings {
     pub max_streams_per_partition: u64,
     /// The same for one tenant in one partition.
     pub max_streams_per_tenant: u64,
-    /// How many partitions the topology has.
-    pub partitions: u32,
+    /// How many partitions the topology has: 1 to 64. It never changes.
+    pub partitions: u16,
 }
 
 impl Default for Settings {
@@ -72,6 +72,9 @@ impl Settings {
     /// The longest TTL: 24 h.
     pub const MAX_TTL_MS: u64 = 86_400_000;
 
+    /// Most partitions.
+    pub const MAX_PARTITIONS: u16 = 64;
+
     /// The interval of ticks for a TTL: a twentieth of it, 1 s at most.
     #[must_use]
     pub const fn interval_for(ttl_ms: u64) -> u64 {
@@ -97,10 +100,12 @@ impl Settings {
     }
 
     /// How long an ended stream is remembered, in milliseconds of log time: the TTL, or as long as
-    /// a request to open it may still come where that is longer.
+    /// a request to open it may still come where that is longer. With several partitions it may
+    /// have waited in the intake before.
     #[must_use]
     pub const fn tombstone_ms(&self) -> u64 {
-        let latest_open_ms = REQUEST_QUEUE_MS + self.request_ms();
+        let queues = if self.partitions > 1 { 2 } else { 1 };
+        let latest_open_ms = queues * REQUEST_QUEUE_MS + self.request_ms();
         if self.ttl_ms > latest_open_ms {
             self.ttl_ms
         } else {
@@ -155,7 +160,11 @@ impl Settings {
             "max-streams-per-tenant",
             "1 to 1000000000",
         );
-        must(self.partitions == 1, "partitions", "1");
+        must(
+            (1..=Self::MAX_PARTITIONS).contains(&self.partitions),
+            "partitions",
+            "1 to 64",
+        );
         if errors.is_empty() {
             Ok(())
         } else {
@@ -184,6 +193,18 @@ mod tests {
         let errors = wrong.check().unwrap_err();
         let names: Vec<_> = errors.iter().map(|e| e.setting).collect();
         assert_eq!(names, ["ttl", "heartbeat-every", "max-streams-per-account"]);
+    }
+
+    #[test]
+    fn a_tombstone_outlives_every_request_that_may_still_open_its_stream() {
+        let settings = |ttl_ms, partitions| Settings {
+            ttl_ms,
+            partitions,
+            ..Settings::default()
+        };
+        assert_eq!(settings(90_000, 4).tombstone_ms(), 90_000);
+        assert_eq!(settings(2_000, 1).tombstone_ms(), 12_000);
+        assert_eq!(settings(2_000, 4).tombstone_ms(), 22_000);
     }
 
     #[test]

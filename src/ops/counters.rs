@@ -6,6 +6,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 const ENTRIES: &str = "streamwatch_entries_total";
 const REQUESTS: &str = "streamwatch_requests_total";
+const INTAKE: &str = "streamwatch_intake_total";
 const BAD_INPUT: &str = "streamwatch_bad_input_total";
 
 /// One partition's counters, looked up once.
@@ -88,6 +89,35 @@ impl Counters {
     }
 }
 
+/// What a worker did with the messages of the intake, looked up once.
+pub struct IntakeCounters {
+    /// Published again, and taken by a partition.
+    pub forwarded: Counter,
+    /// Requests that the broker did not take: their senders were told to try again.
+    pub unavailable: Counter,
+}
+
+impl IntakeCounters {
+    /// The counters of this worker.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it looks up, and makes, what others see"
+    )]
+    pub fn new() -> Self {
+        describe_counter!(
+            INTAKE,
+            "Messages without the header `account` that this worker took from the intake. Each is \
+             taken by one worker: sum() over workers. Those that were bad are counted as bad input."
+        );
+        let intake = |outcome: &'static str| counter!(INTAKE, "outcome" => outcome);
+        Self {
+            forwarded: intake("forwarded"),
+            unavailable: intake("unavailable"),
+        }
+    }
+}
+
 fn describe() {
     describe_counter!(
         ENTRIES,
@@ -138,7 +168,7 @@ fn describe() {
 /// A message that was refused: a counter each, a log line a second at most, no payload in either.
 #[derive(Clone, Copy, Debug)]
 pub struct BadInput {
-    /// Where it came from: `log`, `init`, `status`, `unrouted`.
+    /// Where it came from: `log`, `init`, `status`, `unrouted`, `intake`, `reply_to`.
     pub source: &'static str,
     /// The contract's error code.
     pub code: &'static str,

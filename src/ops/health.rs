@@ -1,6 +1,9 @@
 //! Is the process sound, and is it ready?
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// One partition's state, as its worker last reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -24,46 +27,148 @@ pub struct PartitionHealth {
 /// A report older than this says that its worker is stuck, in milliseconds.
 const STALE_MS: u64 = 10_000;
 
-/// The health of a worker's partitions.
+/// What a worker takes from the intake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct IntakeHealth {
+    /// Its queues are consumed.
+    pub ready: bool,
+    /// What keeps it from being ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Everything that a worker reports, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Every partition is ready, and so is the intake where there is one.
+    pub ready: bool,
+    /// What keeps the worker from following any partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The partitions that it follows.
+    pub partitions: Vec<Numbered>,
+    /// The intake, where there are several partitions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intake: Option<IntakeHealth>,
+}
+
+/// A partition's health under its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Numbered {
+    /// Its number.
+    pub partition: u16,
+    /// Its health.
+    #[serde(flatten)]
+    pub health: PartitionHealth,
+}
+
+/// The health of a worker. Not ready until it follows partitions that are.
 #[derive(Debug, Default)]
-pub struct Health {
-    partitions: Mutex<Vec<PartitionHealth>>,
+pub struct Health(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waits: Option<String>,
+    partitions: BTreeMap<u16, PartitionHealth>,
+    intake: Option<IntakeHealth>,
 }
 
 impl Health {
-    /// No partition is ready yet.
-    #[must_use]
-    pub fn new(partitions: usize) -> Self {
-        Self {
-            partitions: Mutex::new(vec![PartitionHealth::default(); partitions]),
-        }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker follows no partition yet, for this reason.
+    pub fn waits(&self, reason: String) {
+        self.state().waits = Some(reason);
+    }
+
+    /// The worker follows these partitions from now on. None is ready yet.
+    pub fn follows(&self, partitions: &[u16], intake: bool) {
+        let none_ready = partitions.iter().map(|n| (*n, PartitionHealth::default()));
+        *self.state() = State {
+            waits: None,
+            partitions: none_ready.collect(),
+            intake: intake.then(IntakeHealth::default),
+        };
     }
 
     /// Reports one partition.
-    pub fn report(&self, partition: usize, health: PartitionHealth) {
-        let mut all = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(one) = all.get_mut(partition) {
-            *one = health;
+    pub fn report(&self, partition: u16, health: PartitionHealth) {
+        self.state().partitions.insert(partition, health);
+    }
+
+    /// Reports the intake: consumed, or why not.
+    pub fn report_intake(&self, reason: Option<String>) {
+        self.state().intake = Some(IntakeHealth {
+            ready: reason.is_none(),
+            reason,
+        });
+    }
+
+    /// All of it, as of `now_ms` of the clock that reports are made by.
+    #[must_use]
+    pub fn read(&self, now_ms: u64) -> Report {
+        let state = self.state();
+        let partitions = state.partitions.iter().map(|(partition, health)| {
+            let mut health = health.clone();
+            if health.ready && now_ms.saturating_sub(health.reported_at_ms) > STALE_MS {
+                health.ready = false;
+                health.reason = Some("its worker has not reported for a while".to_owned());
+            }
+            Numbered {
+                partition: *partition,
+                health,
+            }
+        });
+        let partitions: Vec<_> = partitions.collect();
+        let intake = state.intake.clone();
+        Report {
+            ready: !partitions.is_empty()
+                && partitions.iter().all(|p| p.health.ready)
+                && intake.as_ref().is_none_or(|i| i.ready),
+            reason: state.waits.clone(),
+            partitions,
+            intake,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready_at(reported_at_ms: u64) -> PartitionHealth {
+        PartitionHealth {
+            ready: true,
+            reported_at_ms,
+            ..PartitionHealth::default()
         }
     }
 
-    /// Every partition, and whether all are ready.
-    #[must_use]
-    pub fn read(&self, now_ms: u64) -> (bool, Vec<PartitionHealth>) {
-        let mut all = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for one in &mut all {
-            if one.ready && now_ms.saturating_sub(one.reported_at_ms) > STALE_MS {
-                one.ready = false;
-                one.reason = Some("its worker has not reported for a while".to_owned());
-            }
-        }
-        (!all.is_empty() && all.iter().all(|p| p.ready), all)
+    #[test]
+    fn a_worker_is_ready_when_all_that_it_follows_is() {
+        let health = Health::default();
+        assert!(!health.read(0).ready);
+        health.waits("no topology".to_owned());
+        assert_eq!(health.read(0).reason.as_deref(), Some("no topology"));
+        health.follows(&[0, 3], true);
+        health.report(0, ready_at(5));
+        health.report_intake(None);
+        assert!(!health.read(5).ready);
+        health.report(3, ready_at(5));
+        let report = health.read(5);
+        assert!(report.ready && report.reason.is_none());
+        health.report_intake(Some("lost".to_owned()));
+        assert!(!health.read(5).ready);
+    }
+
+    #[test]
+    fn a_partition_that_does_not_report_is_not_ready() {
+        let health = Health::default();
+        health.follows(&[0], false);
+        health.report(0, ready_at(1_000));
+        assert!(health.read(11_000).ready);
+        assert!(!health.read(11_001).ready);
     }
 }

@@ -65,13 +65,13 @@ impl HttpServer {
             .route(
                 "/readyz",
                 get(move || async move {
-                    let (ready, partitions) = health.read(clock());
-                    let status = if ready {
+                    let report = health.read(clock());
+                    let status = if report.ready {
                         StatusCode::OK
                     } else {
                         StatusCode::SERVICE_UNAVAILABLE
                     };
-                    let body = serde_json::json!({ "ready": ready, "partitions": partitions });
+                    let body = serde_json::to_string(&report).unwrap_or_default();
                     let json = [(header::CONTENT_TYPE, "application/json")];
                     (status, json, format!("{body}\n")).into_response()
                 }),

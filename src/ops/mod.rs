@@ -4,6 +4,6 @@ mod counters;
 mod health;
 mod http;
 
-pub use counters::{BadInput, Counters};
-pub use health::{Health, PartitionHealth};
+pub use counters::{BadInput, Counters, IntakeCounters};
+pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
 pub use http::{HttpError, HttpServer};

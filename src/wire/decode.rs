@@ -13,8 +13,8 @@ use super::{
     message::{Text, missing},
 };
 use crate::domain::{
-    Consistency, Entry, InitRequest, MAX_GROUP_BY, MAX_KEY_BYTES, MAX_PAIRS, MAX_REPLACED,
-    Metadata, RequestId, StatusRequest, StreamId,
+    AccountKey, Consistency, Entry, InitRequest, MAX_GROUP_BY, MAX_KEY_BYTES, MAX_PAIRS,
+    MAX_REPLACED, Metadata, RequestId, StatusRequest, StreamId,
 };
 
 /// The body of a heartbeat.
@@ -55,6 +55,23 @@ struct StatusBody<'a> {
     group_by: Option<Vec<String>>,
     #[serde(borrow)]
     consistency: Option<Text<'a>>,
+}
+
+/// The body of any message, as far as its partition goes.
+#[derive(Deserialize)]
+struct AccountBody<'a> {
+    #[serde(borrow)]
+    account: Option<Text<'a>>,
+}
+
+/// The account that a message of any kind is about: what its header `account` must say.
+///
+/// # Errors
+/// What the contract says about the routing key, the body as a whole and its account.
+pub fn account(message: &Message) -> Result<AccountKey, Problem> {
+    let key = message.key(&Kind::ALL)?;
+    let body: AccountBody = message.json()?;
+    message.account_key(&key, body.account.as_ref())
 }
 
 /// Decodes an entry of a log.

@@ -13,7 +13,7 @@ mod routing_key;
 #[cfg(feature = "worker")]
 pub mod snapshot;
 
-pub use decode::{entry, init, status};
+pub use decode::{account, entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
 pub use message::{AccountHeader, MAX_BODY_BYTES, Message};
 pub use problem::{Code, Problem};

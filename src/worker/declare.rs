@@ -7,61 +7,90 @@ use crate::{
     broker::{
         Addresses, Link, Names, backoff,
         settings::{self, SettingsConflict},
-        topology,
+        topology::{self, Retention, Topology},
     },
     domain::Settings,
+    ops::Health,
 };
+
+/// What a topology is declared with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declaration {
+    /// How many partitions; where none is given those that are there, or one.
+    pub partitions: Option<u16>,
+    /// The first settings; their number of partitions is not read.
+    pub first: Settings,
+    /// How new logs are kept.
+    pub retention: Retention,
+}
 
 /// What became of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Declared {
-    /// The log had no settings: these are in force now.
+    /// The logs had no settings: these are in force now.
     New,
-    /// The log has settings already: these, which were left as they are.
+    /// The logs have settings already: these, which were left as they are.
     Kept(Settings),
 }
 
-/// Declares the topology, and its first settings where the log has none.
+/// Declares the topology, and its first settings where the logs have none. Where only some have
+/// them, because an earlier declaration broke off, all get them.
 ///
 /// # Errors
 /// Where the broker refuses, or somebody else declares other settings at the same moment.
 pub async fn declare(
     addresses: &Addresses,
     names: &Names,
-    first: &Settings,
-    retention: topology::Retention,
+    declaration: &Declaration,
 ) -> Result<Declared, SettingsConflict> {
     let link = Link::open_any(addresses, "streamwatch declare").await?;
-    if !topology::declare(&link, names, retention).await? {
-        tracing::info!("the log is there already: its retention stays, unless a policy says more");
-    }
+    let Topology {
+        partitions,
+        new_logs,
+    } = topology::declare(&link, names, declaration.partitions, declaration.retention).await?;
     link.close().await;
-    if let Some(kept) = settings::read(addresses, names, 0).await? {
-        return Ok(Declared::Kept(kept));
+    if new_logs < partitions {
+        tracing::info!("logs are there already: their retention stays, unless a policy says more");
     }
-    match settings::append(addresses, names, 0, first, clock::wall()).await {
-        Ok(()) => Ok(Declared::New),
-        Err(SettingsConflict::Overtaken) => match settings::read(addresses, names, 0).await? {
-            Some(kept) => Ok(Declared::Kept(kept)),
-            None => Err(SettingsConflict::Overtaken),
-        },
-        Err(error) => Err(error),
+    let append = async |settings: &Settings| {
+        settings::append_all(addresses, names, settings, clock::wall()).await
+    };
+    let read = async || settings::read_all(addresses, names, partitions).await;
+    let first = Settings {
+        partitions,
+        ..declaration.first.clone()
+    };
+    if new_logs == partitions || read().await?.newest().is_none() {
+        match append(&first).await {
+            Ok(()) => return Ok(Declared::New),
+            Err(SettingsConflict::Overtaken) => {}
+            Err(error) => return Err(error),
+        }
     }
+    let there = read().await?;
+    let Some(mut kept) = there.newest().cloned() else {
+        return Err(SettingsConflict::Overtaken);
+    };
+    if !there.agree() {
+        kept.number += 1;
+        append(&kept).await?;
+    }
+    Ok(Declared::Kept(kept))
 }
 
 /// The same, again and again until it succeeds: a worker may start before its broker.
 pub(super) async fn until_declared(
     addresses: &Addresses,
     names: &Names,
-    first: &Settings,
-    retention: topology::Retention,
+    declaration: &Declaration,
+    health: &Health,
 ) {
     let mut waits = backoff();
     loop {
-        match declare(addresses, names, first, retention).await {
+        match declare(addresses, names, declaration).await {
             Ok(Declared::New) => return tracing::info!("declared the topology"),
             Ok(Declared::Kept(Settings { number, ttl_ms, .. })) => {
-                let given_ms = first.ttl_ms;
+                let given_ms = declaration.first.ttl_ms;
                 return tracing::info!(
                     number,
                     ttl_ms,
@@ -73,6 +102,7 @@ pub(super) async fn until_declared(
             Err(error) => {
                 let wait = waits.next().unwrap_or(Duration::from_secs(5));
                 tracing::error!(%error, ?wait, "cannot declare the topology");
+                health.waits(format!("cannot declare the topology: {error}"));
                 tokio::time::sleep(wait).await;
             }
         }

@@ -2,22 +2,28 @@
 //!
 //! One task for each partition, with two connections of its own, one to consume and one to
 //! publish: a partition whose node goes away does not stop the others. The replica outlives its
-//! connections.
+//! connections. Where there are several partitions, one task more serves the intake.
 
 mod asked;
 mod clock;
 mod declare;
+mod followed;
+mod intake;
 mod partition;
+mod retry;
 mod session;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-pub use declare::{Declared, declare};
-use tokio::sync::watch;
+pub use declare::{Declaration, Declared, declare};
+use followed::Followed;
+pub use followed::{PartitionList, PartitionListError};
+use partition::{Partition, Place};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    broker::{Addresses, BrokerError, Names, topology},
-    domain::{Settings, WallTime},
+    broker::{Addresses, BrokerError, Names},
+    domain::WallTime,
     ops::{Health, HttpError, HttpServer},
 };
 
@@ -28,8 +34,10 @@ pub struct Config {
     pub addresses: Addresses,
     /// What everything is called there.
     pub names: Names,
-    /// Declare the topology first, with these settings where its log has none.
-    pub declare: Option<(Settings, topology::Retention)>,
+    /// Declare the topology first.
+    pub declare: Option<Declaration>,
+    /// The partitions to follow; all where none are given.
+    pub partitions: Option<PartitionList>,
     /// Where to serve `/healthz`, `/readyz` and `/metrics`, if anywhere.
     pub http: Option<SocketAddr>,
     /// How long a shutdown may take.
@@ -42,6 +50,18 @@ pub enum WorkerError {
     /// The HTTP endpoints could not be served.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The list of partitions has one that the topology lacks.
+    #[error(
+        "there is no partition {partition}: the topology has {of}, numbered from 0 to {}; change \
+         --partitions (STREAMWATCH_PARTITIONS), or leave it out to follow all",
+        of - 1
+    )]
+    NoSuchPartition {
+        /// The highest on the list.
+        partition: u16,
+        /// How many there are; at least one.
+        of: u16,
+    },
     /// A partition's task is gone: a bug.
     #[error("the task of a partition ended unexpectedly: {0}")]
     Task(String),
@@ -50,9 +70,9 @@ pub enum WorkerError {
 /// Runs a worker until `shutdown` says true. Losing the broker does not end it.
 ///
 /// # Errors
-/// Where the HTTP endpoints cannot be served.
+/// Where the HTTP endpoints cannot be served, or the list of partitions has one too many.
 pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<(), WorkerError> {
-    let health = Arc::new(Health::new(1));
+    let health = Arc::new(Health::default());
     if let Some(address) = config.http {
         let server = HttpServer::bind(address).await?;
         if let Some(address) = server.address() {
@@ -60,15 +80,38 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         }
         tokio::spawn(server.serve(Arc::clone(&health), || clock::now().mono.0 / 1_000));
     }
-    if let Some((first, retention)) = &config.declare {
-        tokio::select! {
-            () = declare::until_declared(&config.addresses, &config.names, first, *retention) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
-        }
+    let followed = tokio::select! {
+        followed = prepare(&config, &health) => followed?,
+        _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+    };
+    let intake = followed.of > 1;
+    health.follows(&followed.numbers, intake);
+    tracing::info!(partitions = ?followed.numbers, of = followed.of, "following");
+    let mut tasks = JoinSet::new();
+    for (n, number) in followed.numbers.into_iter().enumerate() {
+        let place = Place {
+            number,
+            of: followed.of,
+            takes_unrouted: n == 0,
+        };
+        let partition = Partition::new(place, config.clone(), Arc::clone(&health));
+        tasks.spawn(partition.run(shutdown.clone()));
     }
-    let partition = partition::Partition::new(0, config, health);
-    let task = tokio::spawn(partition.run(shutdown));
-    task.await.map_err(|e| WorkerError::Task(e.to_string()))
+    if intake {
+        tasks.spawn(intake::run(config, health, shutdown));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|e| WorkerError::Task(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Waits until there is something to follow.
+async fn prepare(config: &Config, health: &Health) -> Result<Followed, WorkerError> {
+    if let Some(declaration) = &config.declare {
+        declare::until_declared(&config.addresses, &config.names, declaration, health).await;
+    }
+    Followed::find(config, health).await
 }
 
 /// Reads the wall clock.
@@ -81,6 +124,10 @@ pub fn wall() -> WallTime {
 fn needs_operator(error: &BrokerError) -> bool {
     matches!(
         error,
-        BrokerError::AccessRefused(_) | BrokerError::NotFound(_) | BrokerError::Precondition(_)
+        BrokerError::AccessRefused(_)
+            | BrokerError::NotFound(_)
+            | BrokerError::Precondition(_)
+            | BrokerError::NoPlugin(_)
+            | BrokerError::OtherPartitions { .. }
     )
 }

@@ -1,6 +1,6 @@
 //! One partition's task: sessions with the broker, one after another, until shutdown.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -8,20 +8,28 @@ use super::{
     Config,
     asked::Asked,
     clock, needs_operator,
+    retry::Retry,
     session::{self, End, Session},
 };
 use crate::{
-    broker::{self, BrokerError, Link, backoff},
+    broker::{self, BrokerError, Link},
     ops::{Counters, Health, PartitionHealth},
     replica::{Fault, Replica},
     wire::Code,
 };
 
-/// A session that lasted so long ends the back-off, in milliseconds.
-const STEADY_MS: u64 = 10_000;
+/// A partition's place among the others, and in its worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) number: u16,
+    /// How many partitions there are.
+    pub(super) of: u16,
+    /// Messages of unknown kinds belong to no partition: one of a worker's takes them.
+    pub(super) takes_unrouted: bool,
+}
 
 pub(super) struct Partition {
-    number: u16,
+    place: Place,
     config: Config,
     health: Arc<Health>,
     counters: Counters,
@@ -29,41 +37,47 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    pub(super) fn new(number: u16, config: Config, health: Arc<Health>) -> Self {
+    pub(super) fn new(place: Place, config: Config, health: Arc<Health>) -> Self {
         Self {
-            number,
+            place,
             config,
             health,
-            counters: Counters::new(number),
+            counters: Counters::new(place.number),
             replica: Replica::new(uuid::Uuid::new_v4().as_u64_pair().0),
         }
     }
 
     pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        let mut waits = backoff();
+        let mut retry = Retry::new();
         for n in 0.. {
-            let began = clock::now().mono;
+            retry.begin();
             let end = self.session(n, &mut shutdown).await;
             self.replica.detach();
             let reason = match &end {
                 End::Shutdown => return,
                 End::Broker(error) => error.to_string(),
                 End::Fault(fault) => fault.to_string(),
+                End::OtherPartitions(settings) => format!(
+                    "the log's settings say {settings} partitions, but there are {}: nothing is \
+                     served. Where the topology was deleted and declared anew, restart the workers; \
+                     else see deploy/README.md (From P to Q partitions)",
+                    self.place.of
+                ),
             };
             self.counters.reconnects.increment(1);
             if matches!(end, End::Fault(Fault::AnotherLog)) {
                 self.counters.started_over.increment(1);
             }
-            if clock::now().mono.ms_since(began) > STEADY_MS {
-                waits = backoff();
-            }
-            let wait = waits.next().unwrap_or(Duration::from_secs(5));
+            let wait = retry.wait();
             let operator = matches!(&end, End::Broker(error) if needs_operator(error))
-                || matches!(end, End::Fault(Fault::UnknownRules(_)));
+                || matches!(
+                    end,
+                    End::Fault(Fault::UnknownRules(_)) | End::OtherPartitions(_)
+                );
             if operator {
-                tracing::error!(partition = self.number, ?wait, "{reason}");
+                tracing::error!(partition = self.place.number, ?wait, "{reason}");
             } else {
-                tracing::warn!(partition = self.number, ?wait, "{reason}");
+                tracing::warn!(partition = self.place.number, ?wait, "{reason}");
             }
             self.report(reason);
             if matches!(end, End::Broker(BrokerError::Unreadable(_))) {
@@ -80,7 +94,7 @@ impl Partition {
     }
 
     async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> End {
-        let opening = Session::open(self.number, &self.config, n, &mut self.replica);
+        let opening = Session::open(self.place, &self.config, n, &mut self.replica);
         let session = tokio::select! {
             opened = opening => opened,
             _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,
@@ -100,12 +114,12 @@ impl Partition {
         let found = async {
             let name = "streamwatch worker, looking for an unreadable entry";
             let link = Link::open(&self.config.addresses, n, name).await?;
-            let log = self.config.names.log(self.number);
+            let log = self.config.names.log(self.place.number);
             broker::find_unreadable(&link, &log, self.replica.applied()).await
         };
         match found.await {
             Ok(Some(offset)) => {
-                let partition = self.number;
+                let partition = self.place.number;
                 tracing::error!(
                     partition,
                     offset,
@@ -126,6 +140,6 @@ impl Partition {
             reported_at_ms: clock::now().mono.0 / 1_000,
             ..PartitionHealth::default()
         };
-        self.health.report(usize::from(self.number), health);
+        self.health.report(self.place.number, health);
     }
 }

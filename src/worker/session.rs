@@ -11,6 +11,7 @@ use super::{
     Config,
     asked::{Asked, Desk, Source},
     clock,
+    partition::Place,
 };
 use crate::{
     broker::{
@@ -38,6 +39,8 @@ pub(super) enum End {
     Shutdown,
     Broker(BrokerError),
     Fault(Fault),
+    /// The settings say another number of partitions than there is.
+    OtherPartitions(u16),
 }
 
 impl From<BrokerError> for End {
@@ -54,6 +57,8 @@ impl From<Fault> for End {
 
 pub(super) struct Session {
     partition: u16,
+    of: u16,
+    takes_unrouted: bool,
     consume: Link,
     publish: Link,
     log: LogFollower,
@@ -79,11 +84,12 @@ enum Event {
 impl Session {
     /// Connects, and attaches to the log where the replica says.
     pub(super) async fn open(
-        partition: u16,
+        place: Place,
         config: &Config,
         n: usize,
         replica: &mut Replica<Asked>,
     ) -> Result<Self, BrokerError> {
+        let partition = place.number;
         let name = |what| format!("streamwatch worker, partition {partition:02}, {what}");
         let consume = Link::open(&config.addresses, n, &name("consume")).await?;
         let publish = Link::open(&config.addresses, n, &name("publish")).await?;
@@ -109,6 +115,8 @@ impl Session {
         );
         Ok(Self {
             partition,
+            of: place.of,
+            takes_unrouted: place.takes_unrouted,
             lease_name: names.lease(partition),
             grace: config.grace,
             consume,
@@ -152,6 +160,12 @@ impl Session {
         let mut lease_at = Instant::now();
         let mut grace_over = None;
         loop {
+            // Before anything is done: with another number accounts would be elsewhere.
+            if let Some(settings) = replica.settings()
+                && settings.partitions != self.of
+            {
+                return Err(End::OtherPartitions(settings.partitions));
+            }
             self.perform(replica, counters).await?;
             if self.draining && replica.pending() == 0 {
                 return Ok(());
@@ -248,11 +262,11 @@ impl Session {
             reason: reason.map(str::to_owned),
             reported_at_ms: now.mono.0 / 1_000,
         };
-        health.report(usize::from(self.partition), report);
+        health.report(self.partition, report);
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -117,7 +117,9 @@ impl Session {
                 tracing::info!(partition = self.partition, "taking requests");
                 self.desk.inits.start().await?;
                 self.desk.statuses.start().await?;
-                self.desk.unrouted.start().await?;
+                if self.takes_unrouted {
+                    self.desk.unrouted.start().await?;
+                }
             }
             Effect::Pause => {
                 tracing::warn!(

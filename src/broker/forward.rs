@@ -1,0 +1,104 @@
+//! Publishing a message again, under the header that it lacked.
+
+use std::time::Duration;
+
+use lapin::{
+    BasicProperties, Channel, Confirmation,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use super::{
+    BrokerError, Link, Names, ReplyTo, RequestDelivery,
+    unconfirmed::{Unconfirmed, confirming, publish},
+};
+
+/// How long a confirm may take.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+/// What became of a message that was published again.
+#[derive(Clone, Debug)]
+pub enum Forwarded {
+    /// A partition has it.
+    Confirmed,
+    /// The broker does not take it: a queue is full, or part of the topology is missing.
+    Refused,
+    /// Nobody knows.
+    Lost(BrokerError),
+}
+
+/// Publishes messages again that came without the header `account`; `T` says which.
+pub struct Forwarder<T> {
+    channel: Channel,
+    exchange: ShortString,
+    unconfirmed: Unconfirmed<(T, Forwarded)>,
+}
+
+impl<T: Send + 'static> Forwarder<T> {
+    /// A forwarder on a connection for publishing.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn new(link: &Link, names: &Names) -> Result<Self, BrokerError> {
+        Ok(Self {
+            channel: confirming(link).await?,
+            exchange: names.exchange().into(),
+            unconfirmed: Unconfirmed::new(),
+        })
+    }
+
+    /// Publishes a message again; [`Self::next`] says with `which` what became of it. Does not
+    /// wait. Messages go out in the order of the calls.
+    ///
+    /// It is built afresh of what the contract knows: any other property may close the channel
+    /// (`user_id`), or mean something else the second time (`CC`, `expiration`).
+    pub fn forward(
+        &mut self,
+        which: T,
+        message: RequestDelivery,
+        account: &str,
+        reply_to: Option<&ReplyTo>,
+    ) {
+        let mut headers = FieldTable::default();
+        headers.insert("account".into(), AMQPValue::LongString(account.into()));
+        let mut properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_headers(headers);
+        let (key, body, message_id, correlation_id) = message.into_parts();
+        if let Some(id) = message_id {
+            properties = properties.with_message_id(id);
+        }
+        if let Some(id) = correlation_id {
+            properties = properties.with_correlation_id(id);
+        }
+        if let Some(to) = reply_to {
+            properties = properties.with_reply_to(to.queue.clone());
+        }
+        let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
+        self.unconfirmed.begin(async move {
+            let confirmed = publish(&channel, exchange, key, &body, properties);
+            let forwarded = match tokio::time::timeout(CONFIRM_WITHIN, confirmed).await {
+                Ok(Ok(Confirmation::Ack(None))) => Forwarded::Confirmed,
+                Ok(Ok(_)) => Forwarded::Refused,
+                Ok(Err(error)) => Forwarded::Lost(error.into()),
+                Err(_) => Forwarded::Lost(BrokerError::Timeout {
+                    doing: "publishing a message again",
+                    waited: CONFIRM_WITHIN,
+                }),
+            };
+            (which, forwarded)
+        });
+    }
+
+    /// How many are not confirmed yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.unconfirmed.len()
+    }
+
+    /// What became of the next message. Pending for ever while there is none. Dropping the future
+    /// loses nothing.
+    pub async fn next(&mut self) -> (T, Forwarded) {
+        self.unconfirmed.next().await
+    }
+}

@@ -1,0 +1,107 @@
+//! Declaring what the shape lists.
+
+use lapin::{
+    Channel,
+    options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+
+use super::{
+    Retention,
+    shape::{Arguments, Binding, Exchange, Part, Queue, To, shape},
+    show::{exists, partitions},
+};
+use crate::broker::{BrokerError, Link, Names, connect::within};
+
+/// What a declaration found and made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// How many partitions there are now.
+    pub partitions: u16,
+    /// How many of their logs are new: one that exists keeps its retention.
+    pub new_logs: u16,
+}
+
+/// Declares everything, with so many partitions as `wanted` says: else with those that are there,
+/// or one. What exists with the same properties is left as it is. Doing it again repairs one that
+/// broke off half-way.
+///
+/// # Errors
+/// [`BrokerError::OtherPartitions`] where a topology is there with another number of them,
+/// `NoPlugin` where the exchange is missing that several need, `Precondition` where something
+/// exists with other properties, `AccessRefused` where the user may not configure it.
+pub async fn declare(
+    link: &Link,
+    names: &Names,
+    wanted: Option<u16>,
+    retention: Retention,
+) -> Result<Topology, BrokerError> {
+    let there = partitions(link, names).await?;
+    let partitions = wanted.or(there).unwrap_or(1);
+    if let Some(there) = there.filter(|there| *there != partitions) {
+        let wanted = partitions;
+        return Err(BrokerError::OtherPartitions { there, wanted });
+    }
+    let beyond = names.log(partitions);
+    if exists(link, &beyond).await? {
+        return Err(BrokerError::Precondition(format!(
+            "{beyond} is left of a topology with more partitions: run `streamwatch topology \
+             delete --yes` first"
+        )));
+    }
+    let channel = link.channel().await?;
+    let mut new_logs = partitions;
+    for part in shape(names, partitions, retention) {
+        match part {
+            Part::Exchange(it) => exchange(&channel, it).await?,
+            Part::Queue(it) if it.keeps_arguments && exists(link, &it.name).await? => new_logs -= 1,
+            Part::Queue(it) => queue(&channel, it).await?,
+            Part::Binding(it) => bind(&channel, it).await?,
+        }
+    }
+    Ok(Topology {
+        partitions,
+        new_logs,
+    })
+}
+
+async fn exchange(channel: &Channel, it: Exchange) -> Result<(), BrokerError> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        internal: it.internal,
+        ..ExchangeDeclareOptions::default()
+    };
+    let arguments = table(it.arguments);
+    let declared = channel.exchange_declare(it.name.into(), it.kind, options, arguments);
+    within("declaring an exchange", declared).await
+}
+
+async fn queue(channel: &Channel, it: Queue) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions::durable();
+    let declared = channel.queue_declare(it.name.into(), options, table(it.arguments));
+    within("declaring a queue", declared).await.map(drop)
+}
+
+async fn bind(channel: &Channel, it: Binding) -> Result<(), BrokerError> {
+    let (from, key, arguments) = (it.from.into(), it.key.into(), table(it.arguments));
+    match it.to {
+        To::Exchange(to) => {
+            let options = ExchangeBindOptions::default();
+            let bound = channel.exchange_bind(to.into(), from, key, options, arguments);
+            within("binding an exchange", bound).await
+        }
+        To::Queue(to) => {
+            let options = QueueBindOptions::default();
+            let bound = channel.queue_bind(to.into(), from, key, options, arguments);
+            within("binding a queue", bound).await
+        }
+    }
+}
+
+fn table(arguments: Arguments) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in arguments {
+        table.insert(key.into(), value);
+    }
+    table
+}

@@ -1,0 +1,37 @@
+//! The exchanges and queues of an installation: declared, looked at, deleted.
+//!
+//! `shape` is the list of them; the rest works from it.
+
+mod declare;
+mod delete;
+mod shape;
+mod show;
+
+use std::time::Duration;
+
+pub use declare::{Topology, declare};
+pub use delete::delete;
+pub use show::{QueueState, partitions, show};
+
+use crate::domain::REQUEST_QUEUE_MS;
+
+/// How long a request waits in its queue: no redelivery comes later.
+pub const REQUEST_TTL: Duration = Duration::from_millis(REQUEST_QUEUE_MS);
+
+/// How the log is kept on disk. RabbitMQ frees whole segments, when a new one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Entries older than this may go.
+    pub max_age: Duration,
+    /// Bytes of one segment.
+    pub segment_bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(4 * 3600),
+            segment_bytes: 64 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What a topology consists of: one list, from which it is declared, shown and deleted.
+
+use lapin::{ExchangeKind, types::AMQPValue};
+
+use super::{REQUEST_TTL, Retention};
+use crate::broker::Names;
+
+/// Most requests that wait in a queue; publishers of more get a negative confirm.
+const MAX_REQUESTS: i64 = 100_000;
+/// Most unrouted messages that are kept; the oldest go first.
+const MAX_UNROUTED: i64 = 10_000;
+/// Most heartbeats and stops that wait in the intake; publishers of more get a negative confirm.
+const MAX_EVENTS: i64 = 1_000_000;
+/// The header that picks the partition.
+const HEADER: &str = "account";
+/// RabbitMQ 4 drops a message after 20 deliveries, closed channels included, and -1 would drop it
+/// after the first on 3.10: so a number that no request reaches within its TTL.
+const DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// Arguments of an exchange, a queue or a binding.
+pub(super) type Arguments = Vec<(&'static str, AMQPValue)>;
+
+/// An exchange. All are durable.
+pub(super) struct Exchange {
+    pub(super) name: String,
+    pub(super) kind: ExchangeKind,
+    /// Only exchanges publish to it.
+    pub(super) internal: bool,
+    pub(super) arguments: Arguments,
+}
+
+/// A queue. All are durable.
+pub(super) struct Queue {
+    pub(super) name: String,
+    pub(super) arguments: Arguments,
+    /// An operator may have declared it with other arguments: it stays as it is.
+    pub(super) keeps_arguments: bool,
+}
+
+/// Where a binding leads.
+pub(super) enum To {
+    Exchange(String),
+    Queue(String),
+}
+
+/// One way of a message from an exchange on.
+pub(super) struct Binding {
+    pub(super) from: String,
+    pub(super) to: To,
+    pub(super) key: &'static str,
+    pub(super) arguments: Arguments,
+}
+
+/// One thing to declare.
+pub(super) enum Part {
+    Exchange(Exchange),
+    Queue(Queue),
+    Binding(Binding),
+}
+
+/// Everything, in the order of its declaration. What messages come from is declared behind what
+/// they go to, so that a declaration that breaks off half-way lets none in; and of the logs the
+/// lowest comes last, so that all are there where that one is.
+pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if partitions > 1 {
+        // First of all: it needs a plugin.
+        parts.push(hash(names));
+    }
+    parts.extend(unrouted(names));
+    for number in (0..partitions).rev() {
+        parts.extend(partition(names, number, retention));
+    }
+    let entrance = if partitions > 1 {
+        parts.extend(intake(names));
+        parts.extend(spread(names, partitions));
+        names.by_header()
+    } else {
+        names.partition(0)
+    };
+    let players = names.exchange();
+    parts.push(Part::Exchange(Exchange {
+        internal: false,
+        ..internal(players, ExchangeKind::Topic, vec![])
+    }));
+    parts.push(bind(players, To::Exchange(entrance), "#"));
+    parts
+}
+
+fn hash(names: &Names) -> Part {
+    let kind = ExchangeKind::Custom("x-consistent-hash".to_owned());
+    let by_account = vec![("hash-header", text(HEADER))];
+    Part::Exchange(internal(&names.hash(), kind, by_account))
+}
+
+/// From the header `account` to the partition; without one to the intake.
+fn spread(names: &Names, partitions: u16) -> Vec<Part> {
+    let (by_header, hash) = (names.by_header(), names.hash());
+    // In lexical order, as RabbitMQ binds them again when it starts: the order decides which hash
+    // goes where.
+    let mut parts: Vec<_> = (0..partitions)
+        .map(|number| bind(&hash, To::Exchange(names.partition(number)), "1"))
+        .collect();
+    let arguments = vec![alternate(names.intake())];
+    parts.push(Part::Exchange(internal(
+        &by_header,
+        ExchangeKind::Headers,
+        arguments,
+    )));
+    parts.push(Part::Binding(Binding {
+        from: by_header,
+        to: To::Exchange(hash),
+        key: "",
+        // Without a value: it is enough that the header is there.
+        arguments: vec![("x-match", text("all")), (HEADER, AMQPValue::Void)],
+    }));
+    parts
+}
+
+/// Where messages without the header wait until a worker adds it.
+fn intake(names: &Names) -> Vec<Part> {
+    let (intake, requests, events) = (
+        names.intake(),
+        names.intake_requests(),
+        names.intake_events(),
+    );
+    let way = |queue: &str, key| bind(&intake, To::Queue(queue.to_owned()), key);
+    let unrouted = vec![alternate(names.unrouted())];
+    vec![
+        Part::Exchange(internal(&intake, ExchangeKind::Topic, unrouted)),
+        queue(&requests, waiting()),
+        // Nobody waits for these, but the broker has confirmed them: they stay until a worker
+        // comes, as they would in a log, and log time stands still until then.
+        queue(&events, refusing(bounded(MAX_EVENTS))),
+        way(&requests, "*.init.#"),
+        way(&requests, "*.status.#"),
+        way(&events, "*.heartbeat.#"),
+        way(&events, "*.stop.#"),
+    ]
+}
+
+fn unrouted(names: &Names) -> Vec<Part> {
+    let unrouted = names.unrouted();
+    vec![
+        Part::Exchange(internal(&unrouted, ExchangeKind::Fanout, vec![])),
+        queue(&unrouted, expiring(bounded(MAX_UNROUTED))),
+        bind(&unrouted, To::Queue(unrouted.clone()), ""),
+    ]
+}
+
+fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Part> {
+    let exchange = names.partition(number);
+    let (log, init, status) = (names.log(number), names.init(number), names.status(number));
+    let way = |queue: &str, key| bind(&exchange, To::Queue(queue.to_owned()), key);
+    let unrouted = vec![alternate(names.unrouted())];
+    vec![
+        Part::Exchange(internal(&exchange, ExchangeKind::Topic, unrouted)),
+        queue(&init, waiting()),
+        queue(&status, waiting()),
+        Part::Queue(Queue {
+            keeps_arguments: true,
+            name: log.clone(),
+            arguments: entries(retention),
+        }),
+        way(&log, "*.heartbeat.#"),
+        way(&log, "*.stop.#"),
+        way(&init, "*.init.#"),
+        way(&status, "*.status.#"),
+    ]
+}
+
+/// A log (RabbitMQ: stream).
+fn entries(retention: Retention) -> Arguments {
+    let segment = i64::try_from(retention.segment_bytes).unwrap_or(i64::MAX);
+    let age = format!("{}s", retention.max_age.as_secs());
+    vec![
+        ("x-queue-type", text("stream")),
+        ("x-max-age", text(&age)),
+        ("x-stream-max-segment-size-bytes", number(segment)),
+    ]
+}
+
+/// A queue of requests, which their senders wait for.
+fn waiting() -> Arguments {
+    refusing(expiring(bounded(MAX_REQUESTS)))
+}
+
+/// A quorum queue of at most so many messages.
+fn bounded(messages: i64) -> Arguments {
+    vec![
+        ("x-queue-type", text("quorum")),
+        ("x-max-length", number(messages)),
+        ("x-delivery-limit", number(DELIVERY_LIMIT)),
+    ]
+}
+
+/// A message is gone after the time that a request may wait.
+fn expiring(mut arguments: Arguments) -> Arguments {
+    let ttl = i64::try_from(REQUEST_TTL.as_millis()).unwrap_or(i64::MAX);
+    arguments.push(("x-message-ttl", number(ttl)));
+    arguments
+}
+
+/// Where the queue is full, publishers get a negative confirm.
+fn refusing(mut arguments: Arguments) -> Arguments {
+    arguments.push(("x-overflow", text("reject-publish")));
+    arguments
+}
+
+fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {
+    Exchange {
+        name: name.to_owned(),
+        kind,
+        internal: true,
+        arguments,
+    }
+}
+
+fn queue(name: &str, arguments: Arguments) -> Part {
+    Part::Queue(Queue {
+        name: name.to_owned(),
+        arguments,
+        keeps_arguments: false,
+    })
+}
+
+fn bind(from: &str, to: To, key: &'static str) -> Part {
+    Part::Binding(Binding {
+        from: from.to_owned(),
+        to,
+        key,
+        arguments: vec![],
+    })
+}
+
+/// Where messages go that an exchange has no binding for.
+fn alternate(exchange: String) -> (&'static str, AMQPValue) {
+    ("alternate-exchange", text(&exchange))
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+const fn number(value: i64) -> AMQPValue {
+    AMQPValue::LongLongInt(value)
+}

@@ -1,0 +1,79 @@
+//! What RabbitMQ says about the queues.
+
+use lapin::{Queue, options::QueueDeclareOptions, types::FieldTable};
+
+use super::{
+    Retention,
+    shape::{Part, shape},
+};
+use crate::{
+    broker::{BrokerError, Link, Names, connect::within},
+    domain::Settings,
+};
+
+/// A queue as RabbitMQ reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueState {
+    /// Its name.
+    pub name: String,
+    /// Messages in it; `None` where it does not exist.
+    pub messages: Option<u32>,
+    /// Its consumers.
+    pub consumers: u32,
+}
+
+/// How many partitions there are: so many logs follow one another. `None` where there is no
+/// topology, or one whose declaration broke off. Reads no log: after an outage that would take as
+/// long as the outage was.
+///
+/// # Errors
+/// Where the broker cannot be asked.
+pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
+    let mut there = 0;
+    while there < Settings::MAX_PARTITIONS && exists(link, &names.log(there)).await? {
+        there += 1;
+    }
+    Ok((there > 0).then_some(there))
+}
+
+/// What RabbitMQ says about each queue of a topology with so many partitions.
+///
+/// # Errors
+/// Where the broker cannot be asked.
+pub async fn show(
+    link: &Link,
+    names: &Names,
+    partitions: u16,
+) -> Result<Vec<QueueState>, BrokerError> {
+    let mut states = Vec::new();
+    for part in shape(names, partitions, Retention::default()) {
+        let Part::Queue(queue) = part else {
+            continue;
+        };
+        let found = look(link, &queue.name).await?;
+        states.push(QueueState {
+            name: queue.name,
+            messages: found.as_ref().map(Queue::message_count),
+            consumers: found.map_or(0, |it| it.consumer_count()),
+        });
+    }
+    states.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(states)
+}
+
+/// The queue is there.
+pub(super) async fn exists(link: &Link, queue: &str) -> Result<bool, BrokerError> {
+    Ok(look(link, queue).await?.is_some())
+}
+
+async fn look(link: &Link, queue: &str) -> Result<Option<Queue>, BrokerError> {
+    // A passive declaration that fails takes its channel with it.
+    let channel = link.channel().await?;
+    let options = QueueDeclareOptions::default().passive();
+    let asked = channel.queue_declare(queue.into(), options, FieldTable::default());
+    match within("looking at a queue", asked).await {
+        Ok(queue) => Ok(Some(queue)),
+        Err(BrokerError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

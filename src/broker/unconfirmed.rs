@@ -1,0 +1,70 @@
+//! Messages on their way to the broker, until it says what became of them.
+
+use std::pin::Pin;
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use lapin::{
+    BasicProperties, Channel, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::ShortString,
+};
+
+use super::{BrokerError, Link, connect::within};
+
+/// A channel on which every publishing is confirmed.
+pub(super) async fn confirming(link: &Link) -> Result<Channel, BrokerError> {
+    let channel = link.channel().await?;
+    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+    within("asking for confirms", confirms).await?;
+    Ok(channel)
+}
+
+/// Publishes a message, and waits for the broker's word. Mandatory: one that no queue takes comes
+/// back within its confirm, and must not look like one that was taken.
+pub(super) async fn publish(
+    channel: &Channel,
+    exchange: ShortString,
+    key: ShortString,
+    body: &[u8],
+    properties: BasicProperties,
+) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    channel
+        .basic_publish(exchange, key, options, body, properties)
+        .await?
+        .await
+}
+
+/// The outcomes that are not known yet, each a `T` one day.
+pub(super) struct Unconfirmed<T>(FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Unconfirmed<T> {
+    pub(super) fn new() -> Self {
+        Self(FuturesUnordered::new())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Begins a publishing. The first poll hands the message to the connection: in the order of
+    /// these calls.
+    pub(super) fn begin(&mut self, publishing: impl Future<Output = T> + Send + 'static) {
+        let mut publishing: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(publishing);
+        match (&mut publishing).now_or_never() {
+            Some(done) => self.0.push(Box::pin(std::future::ready(done))),
+            None => self.0.push(publishing),
+        }
+    }
+
+    /// The next outcome. Pending for ever while there is none. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> T {
+        match self.0.next().await {
+            Some(outcome) => outcome,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the topology's commands take.
+
+use std::time::Duration;
+
+use crate::{
+    broker::topology::Retention,
+    cli::{checked::Mistakes, output::duration},
+    domain::Settings,
+    worker::Declaration,
+};
+
+/// Settings of an installation. Those that are not given stay, or have their default.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct SettingsArgs {
+    /// How long a stream counts after its last sign of life [default: 90s]
+    #[arg(long, env = "STREAMWATCH_TTL", value_name = "DURATION")]
+    ttl: Option<String>,
+    /// How often players send heartbeats [default: a third of the TTL]
+    #[arg(long, env = "STREAMWATCH_HEARTBEAT_EVERY", value_name = "DURATION")]
+    heartbeat_every: Option<String>,
+    /// Most active streams of one account [default: 100]
+    #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_ACCOUNT", value_name = "N")]
+    max_streams_per_account: Option<String>,
+    /// Most ended streams remembered of one account [default: 100]
+    #[arg(long, env = "STREAMWATCH_MAX_TOMBSTONES_PER_ACCOUNT", value_name = "N")]
+    max_tombstones_per_account: Option<String>,
+    /// Most refusals remembered of one account [default: 100]
+    #[arg(long, env = "STREAMWATCH_MAX_REFUSALS_PER_ACCOUNT", value_name = "N")]
+    max_refusals_per_account: Option<String>,
+    /// Streams of one partition beyond which no new one is taken, roughly [default: 5000000]
+    #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_PARTITION", value_name = "N")]
+    max_streams_per_partition: Option<String>,
+    /// The same for one tenant in one partition [default: 5000000]
+    #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_TENANT", value_name = "N")]
+    max_streams_per_tenant: Option<String>,
+}
+
+/// What a declaration may say.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct DeclareArgs {
+    #[command(flatten)]
+    pub(super) settings: SettingsArgs,
+    /// How long the log keeps entries [default: 4h, and at least ten times the TTL]
+    #[arg(long, env = "STREAMWATCH_RETENTION", value_name = "DURATION")]
+    retention: Option<String>,
+    /// Bytes of one segment of the log: RabbitMQ frees whole segments [default: 67108864]
+    #[arg(long, env = "STREAMWATCH_SEGMENT_BYTES", value_name = "BYTES")]
+    segment_bytes: Option<String>,
+}
+
+impl SettingsArgs {
+    /// These settings over `base`, or notes.
+    pub(super) fn check(&self, mut base: Settings, mistakes: &mut Mistakes) -> Settings {
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        if let Some(ttl) = mistakes.duration_if("--ttl (STREAMWATCH_TTL)", self.ttl.as_deref()) {
+            let a_third = base.heartbeat_every_ms == base.ttl_ms / 3;
+            base.ttl_ms = ms(ttl);
+            // One that an operator chose stays.
+            if a_third {
+                base.heartbeat_every_ms = base.ttl_ms / 3;
+            }
+        }
+        let every = self.heartbeat_every.as_deref();
+        if let Some(every) = mistakes.duration_if("--heartbeat-every", every) {
+            base.heartbeat_every_ms = ms(every);
+        }
+        let mut small = |name, text: &Option<String>, setting: &mut u32| {
+            if let Some(n) = mistakes.check_if(name, text.as_deref()) {
+                *setting = n;
+            }
+        };
+        small(
+            "--max-streams-per-account",
+            &self.max_streams_per_account,
+            &mut base.max_streams_per_account,
+        );
+        small(
+            "--max-tombstones-per-account",
+            &self.max_tombstones_per_account,
+            &mut base.max_tombstones_per_account,
+        );
+        small(
+            "--max-refusals-per-account",
+            &self.max_refusals_per_account,
+            &mut base.max_refusals_per_account,
+        );
+        let mut large = |name, text: &Option<String>, setting: &mut u64| {
+            if let Some(n) = mistakes.check_if(name, text.as_deref()) {
+                *setting = n;
+            }
+        };
+        large(
+            "--max-streams-per-partition",
+            &self.max_streams_per_partition,
+            &mut base.max_streams_per_partition,
+        );
+        large(
+            "--max-streams-per-tenant",
+            &self.max_streams_per_tenant,
+            &mut base.max_streams_per_tenant,
+        );
+        for error in base.check().err().unwrap_or_default() {
+            mistakes.note(format!("--{error}"));
+        }
+        base
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                ttl: None,
+                heartbeat_every: None,
+                max_streams_per_account: None,
+                max_tombstones_per_account: None,
+                max_refusals_per_account: None,
+                max_streams_per_partition: None,
+                max_streams_per_tenant: None,
+            }
+        )
+    }
+}
+
+impl DeclareArgs {
+    /// What to declare, or notes. `flag` is what the number of partitions is called.
+    pub(in crate::cli) fn check(
+        &self,
+        flag: &str,
+        partitions: Option<&str>,
+        mistakes: &mut Mistakes,
+    ) -> Declaration {
+        let partitions = mistakes.check_if(flag, partitions);
+        if partitions.is_some_and(|n| !(1..=Settings::MAX_PARTITIONS).contains(&n)) {
+            mistakes.note(format!("{flag}: 1 to {}", Settings::MAX_PARTITIONS));
+        }
+        let first = self.settings.check(Settings::default(), mistakes);
+        let floor = Duration::from_millis(first.ttl_ms.saturating_mul(10));
+        let mut retention = Retention::default();
+        retention.max_age = retention.max_age.max(floor);
+        if let Some(age) = mistakes.duration_if("--retention", self.retention.as_deref()) {
+            if age < floor {
+                mistakes.note(format!(
+                    "--retention: at least ten times the TTL, {}",
+                    duration(floor)
+                ));
+            }
+            retention.max_age = age;
+        }
+        if let Some(bytes) = mistakes.check_if("--segment-bytes", self.segment_bytes.as_deref()) {
+            if !(1_000_000..=3_000_000_000).contains(&bytes) {
+                mistakes.note("--segment-bytes: 1000000 to 3000000000");
+            }
+            retention.segment_bytes = bytes;
+        }
+        Declaration {
+            partitions,
+            first,
+            retention,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `streamwatch topology`
+
+mod args;
+mod show;
+
+use anyhow::{Context, bail};
+pub use args::{DeclareArgs, SettingsArgs};
+
+use super::{
+    checked::{BrokerArgs, Mistakes},
+    output::Output,
+};
+use crate::{
+    broker::{
+        Addresses, BrokerError, Link, Names,
+        settings::{self, InForce},
+        topology,
+    },
+    client::ClientError,
+    domain::Settings,
+    worker::{self, Declared},
+};
+
+/// The exchanges, queues and settings of an installation
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// Declare exchanges, queues and the first settings; what is there already stays
+    Declare {
+        /// Into how many partitions accounts are spread, 1 to 64; it stays so
+        /// [default: 1]
+        #[arg(long, env = "STREAMWATCH_DECLARE_PARTITIONS", value_name = "P")]
+        partitions: Option<String>,
+        #[command(flatten)]
+        rest: DeclareArgs,
+    },
+    /// Change settings of a running installation, for all workers at one entry of the log
+    Set(SettingsArgs),
+    /// Show the settings in force and the queues
+    Show,
+    /// Delete exchanges and queues, with all that is in them
+    Delete {
+        /// Yes, delete
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Command {
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
+        let mut mistakes = Mistakes::default();
+        let connection = broker.check(&mut mistakes);
+        let declare = match &self {
+            Self::Declare { partitions, rest } => {
+                let flag = "--partitions (STREAMWATCH_DECLARE_PARTITIONS)";
+                Some(rest.check(flag, partitions.as_deref(), &mut mistakes))
+            }
+            Self::Set(args) => {
+                // Under the longest TTL there is: whether an interval suits the one in force is
+                // known once the log has been read.
+                let any_ttl = Settings {
+                    ttl_ms: Settings::MAX_TTL_MS,
+                    heartbeat_every_ms: Settings::MAX_TTL_MS / 3,
+                    ..Settings::default()
+                };
+                args.check(any_ttl, &mut mistakes);
+                if args.is_empty() {
+                    mistakes.note("say what to set, such as --ttl 60s; see --help");
+                }
+                None
+            }
+            Self::Delete { yes: false } => {
+                mistakes.note("this deletes the log and all requests: say --yes if you mean it");
+                None
+            }
+            Self::Show | Self::Delete { .. } => None,
+        };
+        let (addresses, names) = mistakes.finish(connection)?;
+        let at = Installation { addresses, names };
+        match self {
+            Self::Declare { rest, .. } => {
+                let declaration = declare.context("checked before")?;
+                let declared = worker::declare(&at.addresses, &at.names, &declaration).await?;
+                at.show(output).await?;
+                if let Declared::Kept(kept) = declared
+                    && rest.settings.check(kept.clone(), &mut Mistakes::default()) != kept
+                {
+                    bail!(
+                        "the topology is declared, but its logs have other settings, which stay \
+                         as they are: change them with `streamwatch topology set`"
+                    );
+                }
+            }
+            Self::Set(args) => {
+                let (newest, in_force) = at.in_force().await?;
+                let mut mistakes = Mistakes::default();
+                let mut wanted = args.check(newest.clone(), &mut mistakes);
+                mistakes.finish(Some(()))?;
+                // Logs that differ are left of a change that broke off: this one repairs it.
+                if wanted != newest || !in_force.agree() {
+                    wanted.number += 1;
+                    let wall = worker::wall();
+                    settings::append_all(&at.addresses, &at.names, &wanted, wall).await?;
+                }
+                at.show(output).await?;
+            }
+            Self::Show => at.show(output).await?,
+            Self::Delete { .. } => {
+                let link = at.link().await?;
+                topology::delete(&link, &at.names).await?;
+                link.close().await;
+                output.say("deleted", &serde_json::json!({ "deleted": true }));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One installation on one RabbitMQ.
+struct Installation {
+    addresses: Addresses,
+    names: Names,
+}
+
+impl Installation {
+    async fn link(&self) -> Result<Link, BrokerError> {
+        Link::open_any(&self.addresses, "streamwatch topology").await
+    }
+
+    async fn partitions(&self) -> anyhow::Result<u16> {
+        let link = self.link().await?;
+        let there = topology::partitions(&link, &self.names).await?;
+        link.close().await;
+        Ok(there.ok_or(ClientError::NoTopology)?)
+    }
+
+    /// The newest settings, and those of every partition.
+    async fn in_force(&self) -> anyhow::Result<(Settings, InForce)> {
+        let partitions = self.partitions().await?;
+        let in_force = settings::read_all(&self.addresses, &self.names, partitions).await?;
+        let newest = in_force
+            .newest()
+            .context("the logs have no settings yet: run `streamwatch topology declare`")?;
+        if newest.partitions != partitions {
+            bail!(
+                "the settings say {} partitions, but there are the logs of {partitions}: run \
+                 `streamwatch topology delete --yes` and declare it anew",
+                newest.partitions
+            );
+        }
+        Ok((newest.clone(), in_force))
+    }
+
+    async fn show(&self, output: Output) -> anyhow::Result<()> {
+        let partitions = self.partitions().await?;
+        let link = self.link().await?;
+        let queues = topology::show(&link, &self.names, partitions).await?;
+        link.close().await;
+        if queues.iter().any(|q| q.messages.is_none()) {
+            return Err(ClientError::NoTopology.into());
+        }
+        let (newest, in_force) = self.in_force().await?;
+        show::print(&self.names, &newest, &in_force, &queues, output);
+        Ok(())
+    }
+}

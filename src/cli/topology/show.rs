@@ -1,0 +1,77 @@
+//! A topology as operators see it.
+
+use std::time::Duration;
+
+use crate::{
+    broker::{Names, settings::InForce, topology::QueueState},
+    cli::output::{Output, duration},
+    domain::Settings,
+};
+
+/// Prints settings and queues.
+pub(super) fn print(
+    names: &Names,
+    settings: &Settings,
+    in_force: &InForce,
+    queues: &[QueueState],
+    output: Output,
+) {
+    let ms = |ms: u64| duration(Duration::from_millis(ms));
+    let lines = [
+        ("exchange", names.exchange().to_owned()),
+        ("settings", format!("number {}", settings.number)),
+        ("ttl", ms(settings.ttl_ms)),
+        ("heartbeat-every", ms(settings.heartbeat_every_ms)),
+        ("tick interval", ms(settings.interval_ms())),
+        (
+            "max-streams-per-account",
+            settings.max_streams_per_account.to_string(),
+        ),
+        (
+            "max-tombstones-per-account",
+            settings.max_tombstones_per_account.to_string(),
+        ),
+        (
+            "max-refusals-per-account",
+            settings.max_refusals_per_account.to_string(),
+        ),
+        (
+            "max-streams-per-partition",
+            settings.max_streams_per_partition.to_string(),
+        ),
+        (
+            "max-streams-per-tenant",
+            settings.max_streams_per_tenant.to_string(),
+        ),
+        ("partitions", settings.partitions.to_string()),
+    ];
+    let mut text = String::new();
+    for (name, value) in &lines {
+        text += &format!("{name:<28}{value}\n");
+    }
+    if !in_force.agree() {
+        text += "\nThe partitions differ in their settings, because setting them broke off: run \
+                 `streamwatch topology set` again.\n";
+    }
+    text += &format!("\n{:<40}{:>10}{:>11}\n", "queue", "messages", "consumers");
+    for QueueState {
+        name,
+        messages,
+        consumers,
+    } in queues
+    {
+        let messages = messages.unwrap_or_default();
+        text += &format!("{name:<40}{messages:>10}{consumers:>11}\n");
+    }
+    let json = serde_json::json!({
+        "exchange": names.exchange(),
+        "settings": settings,
+        // By partition: the number of the settings in force, null where there are none.
+        "settings_numbers": in_force.by_partition().iter()
+            .map(|s| s.as_ref().map(|s| s.number)).collect::<Vec<_>>(),
+        "queues": queues.iter().map(|q| serde_json::json!({
+            "name": q.name, "messages": q.messages, "consumers": q.consumers,
+        })).collect::<Vec<_>>(),
+    });
+    output.say(text.trim_end(), &json);
+}

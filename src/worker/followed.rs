@@ -1,0 +1,124 @@
+//! Which partitions a worker follows: all, or a list.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use super::{Config, WorkerError, needs_operator, retry::Retry};
+use crate::{
+    broker::{BrokerError, Link, topology},
+    domain::Settings,
+    ops::Health,
+};
+
+/// Some partitions, such as `0,2,4-7`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionList(BTreeSet<u16>);
+
+/// A list of partitions that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "numbers and ranges from 0 to {last}, separated by commas, such as 0,2,4-7",
+    last = Settings::MAX_PARTITIONS - 1
+)]
+pub struct PartitionListError;
+
+impl FromStr for PartitionList {
+    type Err = PartitionListError;
+
+    fn from_str(list: &str) -> Result<Self, PartitionListError> {
+        let number = |text: &str| match text.trim().parse::<u16>() {
+            Ok(number) if number < Settings::MAX_PARTITIONS => Ok(number),
+            _ => Err(PartitionListError),
+        };
+        let mut all = BTreeSet::new();
+        for item in list.split(',') {
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(PartitionListError);
+            }
+            all.extend(first..=last);
+        }
+        Ok(Self(all))
+    }
+}
+
+/// What a worker has to follow.
+pub(super) struct Followed {
+    /// How many partitions the topology has.
+    pub(super) of: u16,
+    /// Those of this worker, in order.
+    pub(super) numbers: Vec<u16>,
+}
+
+impl Followed {
+    /// Waits until there is a topology, and finds out.
+    ///
+    /// How many partitions there are is told by their logs, which cost nothing to look for: reading
+    /// the settings would cost as much as what was written since the last worker went. The settings
+    /// are compared with it as soon as a partition's log brings them.
+    pub(super) async fn find(config: &Config, health: &Health) -> Result<Self, WorkerError> {
+        let mut retry = Retry::new();
+        let mut n = 0;
+        let of = loop {
+            retry.begin();
+            match count(config, n).await {
+                Ok(of) => break of,
+                Err(error) => {
+                    let wait = retry.wait();
+                    if needs_operator(&error) {
+                        tracing::error!(%error, ?wait, "cannot find the partitions");
+                    } else {
+                        tracing::warn!(%error, ?wait, "cannot find the partitions");
+                    }
+                    health.waits(error.to_string());
+                    tokio::time::sleep(wait).await;
+                    n += 1;
+                }
+            }
+        };
+        let numbers = chosen(config.partitions.as_ref(), of)?;
+        Ok(Self { of, numbers })
+    }
+}
+
+async fn count(config: &Config, n: usize) -> Result<u16, BrokerError> {
+    let name = "streamwatch worker, looking for partitions";
+    let link = Link::open(&config.addresses, n, name).await?;
+    let found = topology::partitions(&link, &config.names).await?;
+    link.close().await;
+    found.ok_or_else(|| BrokerError::NotFound(format!("no queue {}", config.names.log(0))))
+}
+
+fn chosen(list: Option<&PartitionList>, of: u16) -> Result<Vec<u16>, WorkerError> {
+    let Some(PartitionList(list)) = list else {
+        return Ok((0..of).collect());
+    };
+    match list.last() {
+        Some(&partition) if partition >= of => Err(WorkerError::NoSuchPartition { partition, of }),
+        _ => Ok(list.iter().copied().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_numbers_and_ranges() {
+        let read = |list: &str| list.parse::<PartitionList>().map(|l| Vec::from_iter(l.0));
+        assert_eq!(read("0,2,4-7"), Ok(vec![0, 2, 4, 5, 6, 7]));
+        assert_eq!(read(" 3 , 1-1, 3"), Ok(vec![1, 3]));
+        for bad in ["", "1,", "-1", "2-", "3-1", "64", "1-64", "a", "1 2"] {
+            assert_eq!(read(bad), Err(PartitionListError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_name_only_what_is_there() {
+        let list: PartitionList = "1,3".parse().unwrap();
+        assert_eq!(chosen(Some(&list), 4).unwrap(), [1, 3]);
+        assert_eq!(chosen(None, 2).unwrap(), [0, 1]);
+        let error = chosen(Some(&list), 2).unwrap_err().to_string();
+        assert!(error.contains("partition 3"), "{error}");
+    }
+}

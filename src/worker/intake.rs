@@ -1,0 +1,242 @@
+//! The intake: messages that came without the header `account` get it, and are published again.
+//!
+//! With several partitions that header decides which one a message belongs to, and some devices
+//! cannot set it. Any worker does this, whichever partitions it follows.
+
+use std::sync::Arc;
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Config, needs_operator,
+    retry::Retry,
+    session::{bad, until},
+};
+use crate::{
+    broker::{
+        BrokerError, Forwarded, Forwarder, Link, NoReply, ReplyTo, RequestDelivery, RequestQueue,
+        Responder,
+    },
+    ops::{Health, IntakeCounters},
+    wire::{self, Code, Problem},
+};
+
+/// Messages of each queue that are under way to one worker at once.
+const PREFETCH: u16 = 256;
+
+/// What a message is, as far as losing it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Its sender waits for a reply.
+    Request,
+    /// The broker's confirm was all its sender waited for.
+    Event,
+}
+
+/// A message that is being published again.
+struct Taken {
+    kind: Kind,
+    tag: u64,
+    reply_to: Option<ReplyTo>,
+}
+
+/// Serves the intake until shutdown. Losing the broker does not end it.
+pub(super) async fn run(config: Config, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
+    let counters = IntakeCounters::new();
+    let mut retry = Retry::new();
+    for n in 0.. {
+        retry.begin();
+        let opened = tokio::select! {
+            opened = Session::open(&config, n) => opened,
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        };
+        let ended = match opened {
+            Ok(session) => {
+                session
+                    .run(&config, &counters, &health, &mut shutdown)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        let Err(error) = ended else {
+            return;
+        };
+        let wait = retry.wait();
+        if needs_operator(&error) {
+            tracing::error!(?wait, "intake: {error}");
+        } else {
+            tracing::warn!(?wait, "intake: {error}");
+        }
+        health.report_intake(Some(error.to_string()));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// One session with the broker. What it has taken and not published again comes back when it ends.
+struct Session {
+    consume: Link,
+    publish: Link,
+    requests: RequestQueue,
+    events: RequestQueue,
+    forwarder: Forwarder<Taken>,
+    responder: Responder,
+}
+
+impl Session {
+    async fn open(config: &Config, n: usize) -> Result<Self, BrokerError> {
+        let consume =
+            Link::open(&config.addresses, n, "streamwatch worker, intake, consume").await?;
+        let publish =
+            Link::open(&config.addresses, n, "streamwatch worker, intake, publish").await?;
+        let names = &config.names;
+        Ok(Self {
+            requests: RequestQueue::new(&consume, names.intake_requests(), PREFETCH).await?,
+            events: RequestQueue::new(&consume, names.intake_events(), PREFETCH).await?,
+            forwarder: Forwarder::new(&publish, names).await?,
+            responder: Responder::new(&publish).await?,
+            consume,
+            publish,
+        })
+    }
+
+    async fn run(
+        mut self,
+        config: &Config,
+        counters: &IntakeCounters,
+        health: &Health,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), BrokerError> {
+        let ended = self.serve(config, counters, health, shutdown).await;
+        self.responder.flush().await;
+        tokio::join!(self.publish.close(), self.consume.close());
+        ended
+    }
+
+    async fn serve(
+        &mut self,
+        config: &Config,
+        counters: &IntakeCounters,
+        health: &Health,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), BrokerError> {
+        self.requests.start().await?;
+        self.events.start().await?;
+        tracing::info!("taking messages from the intake");
+        health.report_intake(None);
+        let mut grace_over = None;
+        loop {
+            if !self.responder.is_open() {
+                let gone = "the channel for replies is closed".to_owned();
+                return Err(BrokerError::Lost(gone));
+            }
+            if grace_over.is_some() && self.forwarder.pending() == 0 {
+                return Ok(());
+            }
+            let told_to_stop = tokio::select! {
+                request = self.requests.next() => {
+                    self.take(Kind::Request, request?);
+                    false
+                }
+                event = self.events.next() => {
+                    self.take(Kind::Event, event?);
+                    false
+                }
+                (taken, outcome) = self.forwarder.next() => {
+                    self.settle(&taken, outcome, counters)?;
+                    false
+                }
+                _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => true,
+                () = until(grace_over) => return Ok(()),
+            };
+            if told_to_stop {
+                grace_over = Some(Instant::now() + config.grace);
+                health.report_intake(Some("shutting down".to_owned()));
+                self.stop_taking().await?;
+            }
+        }
+    }
+
+    /// Checks a message as far as its account goes, and publishes it again.
+    fn take(&mut self, kind: Kind, delivery: RequestDelivery) {
+        let mut taken = Taken {
+            kind,
+            tag: delivery.tag(),
+            reply_to: None,
+        };
+        match delivery.reply_to() {
+            Ok(to) => taken.reply_to = Some(to),
+            Err(NoReply::NotAsked) => {}
+            Err(NoReply::Refused) => {
+                bad("reply_to", Code::BadField);
+                // As everywhere: a heartbeat counts all the same, a request has no other purpose.
+                if kind == Kind::Request {
+                    return self.done(&taken);
+                }
+            }
+        }
+        match wire::account(&delivery.message()) {
+            Ok(key) => {
+                let to = taken.reply_to.clone();
+                self.forwarder
+                    .forward(taken, delivery, key.account(), to.as_ref());
+            }
+            Err(problem) => {
+                bad("intake", problem.code);
+                self.refuse(&taken, &problem);
+            }
+        }
+    }
+
+    /// Done with a message only once a partition has it.
+    fn settle(
+        &self,
+        taken: &Taken,
+        outcome: Forwarded,
+        counters: &IntakeCounters,
+    ) -> Result<(), BrokerError> {
+        match outcome {
+            Forwarded::Confirmed => {
+                counters.forwarded.increment(1);
+                self.done(taken);
+            }
+            Forwarded::Refused if taken.kind == Kind::Request => {
+                counters.unavailable.increment(1);
+                self.refuse(taken, &Problem::unavailable());
+            }
+            // It was confirmed to its sender: it stays here until it is taken.
+            Forwarded::Refused => {
+                let nobody = "the partitions take no messages from the intake";
+                return Err(BrokerError::NotFound(nobody.to_owned()));
+            }
+            Forwarded::Lost(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, taken: &Taken, problem: &Problem) {
+        if let Some(to) = &taken.reply_to {
+            self.responder.reply(to, &wire::error(problem));
+        }
+        self.done(taken);
+    }
+
+    fn done(&self, taken: &Taken) {
+        match taken.kind {
+            Kind::Request => self.requests.ack(taken.tag),
+            Kind::Event => self.events.ack(taken.tag),
+        }
+    }
+
+    async fn stop_taking(&mut self) -> Result<(), BrokerError> {
+        for delivery in self.requests.stop().await? {
+            self.take(Kind::Request, delivery);
+        }
+        for delivery in self.events.stop().await? {
+            self.take(Kind::Event, delivery);
+        }
+        Ok(())
+    }
+}
