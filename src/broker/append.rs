@@ -30,18 +30,29 @@ pub enum Appended {
 pub struct Appender {
     channel: Channel,
     queue: ShortString,
+    content_type: &'static str,
     unconfirmed: Unconfirmed<(u64, Appended)>,
 }
 
 impl Appender {
-    /// An appender to the log `queue`.
+    /// An appender of JSON to the log `queue`.
     ///
     /// # Errors
     /// Where the connection is gone.
     pub async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
+        Self::of(link, queue, "application/json").await
+    }
+
+    /// The same for other content.
+    pub(super) async fn of(
+        link: &Link,
+        queue: &str,
+        content_type: &'static str,
+    ) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: confirming(link).await?,
             queue: queue.into(),
+            content_type,
             unconfirmed: Unconfirmed::new(),
         })
     }
@@ -54,11 +65,12 @@ impl Appender {
             return false;
         }
         let (channel, queue) = (self.channel.clone(), self.queue.clone());
+        let content_type = self.content_type;
         self.unconfirmed.begin(async move {
             let properties = BasicProperties::default()
                 .with_type(kind.into())
                 .with_app_id(APP_ID.into())
-                .with_content_type("application/json".into())
+                .with_content_type(content_type.into())
                 .with_delivery_mode(2);
             let confirmed = publish(&channel, "".into(), queue, &body, properties);
             let appended = match tokio::time::timeout(CONFIRM_WITHIN, confirmed).await {

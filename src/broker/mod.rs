@@ -17,6 +17,8 @@ mod requests;
 mod rpc;
 mod scribe;
 pub mod settings;
+#[cfg(feature = "worker")]
+mod snapshots;
 pub mod topology;
 mod unconfirmed;
 mod unreadable;
@@ -32,4 +34,6 @@ pub use log::{From as LogFrom, LogDelivery, LogFollower};
 pub use names::{MAX_NAMESPACE_BYTES, Names, NamespaceError};
 pub use requests::{RequestDelivery, RequestQueue, Responder};
 pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};
+#[cfg(feature = "worker")]
+pub use snapshots::{SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter};
 pub use unreadable::find_unreadable;

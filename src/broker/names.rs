@@ -55,6 +55,12 @@ impl Names {
         format!("{}.log", self.partition(partition))
     }
 
+    /// The log of one partition's snapshots (RabbitMQ: stream).
+    #[must_use]
+    pub fn snapshots(&self, partition: u16) -> String {
+        format!("{}.snapshots", self.partition(partition))
+    }
+
     /// The queue of one partition's requests to open.
     #[must_use]
     pub fn init(&self, partition: u16) -> String {

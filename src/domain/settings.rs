@@ -37,6 +37,9 @@ pub struct Settings {
     pub max_streams_per_partition: u64,
     /// The same for one tenant in one partition.
     pub max_streams_per_tenant: u64,
+    /// How often each partition's state is written down, in milliseconds: 1 s to 24 h. The log must
+    /// be kept for three times as long.
+    pub snapshot_every_ms: u64,
     /// How many partitions the topology has: 1 to 64. It never changes.
     pub partitions: u16,
 }
@@ -53,6 +56,7 @@ impl Default for Settings {
             max_refusals_per_account: 100,
             max_streams_per_partition: 5_000_000,
             max_streams_per_tenant: 5_000_000,
+            snapshot_every_ms: 120_000,
             partitions: 1,
         }
     }
@@ -113,6 +117,21 @@ impl Settings {
         }
     }
 
+    /// For how long the log must be kept, in milliseconds: ten times the TTL, or three times as
+    /// long as snapshots are apart.
+    #[must_use]
+    pub const fn least_retention_ms(&self) -> u64 {
+        let (by_ttl, by_snapshots) = (
+            self.ttl_ms.saturating_mul(10),
+            self.snapshot_every_ms.saturating_mul(3),
+        );
+        if by_ttl > by_snapshots {
+            by_ttl
+        } else {
+            by_snapshots
+        }
+    }
+
     /// Every setting that is out of its range, all at once.
     ///
     /// # Errors
@@ -159,6 +178,11 @@ impl Settings {
             per_many.contains(&self.max_streams_per_tenant),
             "max-streams-per-tenant",
             "1 to 1000000000",
+        );
+        must(
+            (1_000..=86_400_000).contains(&self.snapshot_every_ms),
+            "snapshot-every",
+            "1s to 24h",
         );
         must(
             (1..=Self::MAX_PARTITIONS).contains(&self.partitions),

@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 const ENTRIES: &str = "streamwatch_entries_total";
 const REQUESTS: &str = "streamwatch_requests_total";
 const INTAKE: &str = "streamwatch_intake_total";
+const SNAPSHOTS: &str = "streamwatch_snapshots_total";
 const BAD_INPUT: &str = "streamwatch_bad_input_total";
 
 /// One partition's counters, looked up once.
@@ -45,6 +46,16 @@ pub struct Counters {
     pub reconnects: Counter,
     /// Times the state was thrown away because the log was another.
     pub started_over: Counter,
+    /// Snapshots that this worker wrote whole.
+    pub snapshots_written: Counter,
+    /// Snapshots that this worker began and could not finish.
+    pub snapshots_failed: Counter,
+    /// Snapshots that this worker began with.
+    pub snapshots_restored: Counter,
+    /// Bytes of the last snapshot that this worker wrote, compressed.
+    pub snapshot_bytes: Gauge,
+    /// How long it took, in seconds.
+    pub snapshot_seconds: Gauge,
     /// Active streams.
     pub streams: Gauge,
     /// Accounts with an active stream.
@@ -81,6 +92,11 @@ impl Counters {
             replies_blocked: counter!("streamwatch_replies_blocked_total", "partition" => p.clone()),
             reconnects: counter!("streamwatch_reconnects_total", "partition" => p.clone()),
             started_over: counter!("streamwatch_started_over_total", "partition" => p.clone()),
+            snapshots_written: counter!(SNAPSHOTS, "partition" => p.clone(), "outcome" => "written"),
+            snapshots_failed: counter!(SNAPSHOTS, "partition" => p.clone(), "outcome" => "failed"),
+            snapshots_restored: counter!(SNAPSHOTS, "partition" => p.clone(), "outcome" => "restored"),
+            snapshot_bytes: gauge!("streamwatch_snapshot_bytes", "partition" => p.clone()),
+            snapshot_seconds: gauge!("streamwatch_snapshot_seconds", "partition" => p.clone()),
             streams: gauge!("streamwatch_active_streams", "partition" => p.clone()),
             accounts: gauge!("streamwatch_active_accounts", "partition" => p.clone()),
             lag_seconds: gauge!("streamwatch_log_lag_seconds", "partition" => p.clone()),
@@ -132,6 +148,18 @@ fn describe() {
         BAD_INPUT,
         "Messages refused, by the contract's error code. Those from a log (source=\"log\") are \
          seen by every replica: max() over workers; the others by one: sum()."
+    );
+    describe_counter!(
+        SNAPSHOTS,
+        "Snapshots that this worker wrote, failed to write, or began with: sum() over workers."
+    );
+    describe_gauge!(
+        "streamwatch_snapshot_bytes",
+        "Size of the last snapshot that this worker wrote, compressed."
+    );
+    describe_gauge!(
+        "streamwatch_snapshot_seconds",
+        "How long this worker took to write its last snapshot."
     );
     describe_gauge!(
         "streamwatch_active_streams",

@@ -184,6 +184,7 @@ impl<T> Replica<T> {
         self.held.clear();
         self.effects.clear();
         self.liveness.reset();
+        self.abandon_snapshot();
     }
 
     /// The log is being delivered: appends the mark whose return means caught up.

@@ -7,10 +7,11 @@
 //! alone, so they are as of S.
 
 use super::{
-    AccountCopies, Anchor, Phase, Replica, accounts::Accounts, announcements::Announcements,
+    AccountCopies, Anchor, Fault, Phase, Replica, accounts::Accounts, announcements::Announcements,
 };
 use crate::domain::{
-    Account, AccountKey, Announcement, LogClock, Mark, SnapshotHeader, SnapshotTrailer,
+    Account, AccountKey, Announcement, LogClock, Mark, RULES_VERSION, SnapshotHeader,
+    SnapshotTrailer,
 };
 
 /// How far the log must reach for a replica that was restored, and what it must hold there.
@@ -48,13 +49,18 @@ pub struct Restored {
 
 impl Restoring {
     /// Begins with the header.
-    #[must_use]
-    pub fn new(header: SnapshotHeader) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Fault::UnknownRules`] where the copy was made by rules that this program does not know.
+    pub fn new(header: SnapshotHeader) -> Result<Self, Fault> {
+        if header.settings.rules != RULES_VERSION {
+            return Err(Fault::UnknownRules(header.settings.rules));
+        }
+        Ok(Self {
             header,
             accounts: Accounts::new(),
             unannounced: Vec::new(),
-        }
+        })
     }
 
     /// Takes an account, with the offset of its last entry. Returns false where it came before:
@@ -161,6 +167,13 @@ impl<T> Replica<T> {
             ),
             ..Self::new(self.writer)
         };
+    }
+
+    /// What was being copied is copied no further.
+    pub(super) fn abandon_snapshot(&mut self) {
+        if self.reach.is_none() {
+            self.accounts.copied();
+        }
     }
 
     /// Caught up: does the log reach to where the copy ended? Where a broker lost its last entries,

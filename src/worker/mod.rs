@@ -12,6 +12,7 @@ mod intake;
 mod partition;
 mod retry;
 mod session;
+mod snapshots;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
     Config,
@@ -10,6 +11,7 @@ use super::{
     clock, needs_operator,
     retry::Retry,
     session::{self, End, Session},
+    snapshots,
 };
 use crate::{
     broker::{self, BrokerError, Link},
@@ -17,6 +19,11 @@ use crate::{
     replica::{Fault, Replica},
     wire::Code,
 };
+
+/// Tries to read the snapshots before the log is read without.
+const MOST_FAILED: u32 = 5;
+/// Snapshots remembered to be of another log.
+const MOST_REJECTED: usize = 16;
 
 /// A partition's place among the others, and in its worker.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +41,17 @@ pub(super) struct Partition {
     health: Arc<Health>,
     counters: Counters,
     replica: Replica<Asked>,
+    snapshot: Snapshot,
+}
+
+/// The snapshot that the replica began with, and those that turned out to be of another log.
+#[derive(Debug, Default)]
+struct Snapshot {
+    /// Until the replica has caught up.
+    loaded: Option<Uuid>,
+    rejected: Vec<Uuid>,
+    /// Tries in a row that the broker ended.
+    failed: u32,
 }
 
 impl Partition {
@@ -43,7 +61,8 @@ impl Partition {
             config,
             health,
             counters: Counters::new(place.number),
-            replica: Replica::new(uuid::Uuid::new_v4().as_u64_pair().0),
+            replica: Replica::new(Uuid::new_v4().as_u64_pair().0),
+            snapshot: Snapshot::default(),
         }
     }
 
@@ -52,6 +71,7 @@ impl Partition {
         for n in 0.. {
             retry.begin();
             let end = self.session(n, &mut shutdown).await;
+            self.judge_snapshot(&end);
             self.replica.detach();
             let reason = match &end {
                 End::Shutdown => return,
@@ -93,8 +113,60 @@ impl Partition {
         }
     }
 
+    /// The log decides whether the replica's snapshot was one of it.
+    fn judge_snapshot(&mut self, end: &End) {
+        let another = matches!(end, End::Fault(Fault::AnotherLog));
+        if self.replica.has_caught_up() {
+            self.snapshot.loaded = None;
+        } else if another && let Some(id) = self.snapshot.loaded.take() {
+            if self.snapshot.rejected.len() == MOST_REJECTED {
+                self.snapshot.rejected.remove(0);
+            }
+            self.snapshot.rejected.push(id);
+        }
+    }
+
+    /// Begins with the newest snapshot; without one where there is none, or where the broker does
+    /// not give it.
+    async fn restore(&mut self, n: usize) -> Result<(), BrokerError> {
+        let partition = self.place.number;
+        let began = clock::now().mono;
+        let rejected = &self.snapshot.rejected;
+        match snapshots::load(&self.config, partition, n, rejected).await {
+            Ok(Some(loaded)) => {
+                let took_ms = clock::now().mono.ms_since(began);
+                let (accounts, start) = (loaded.accounts, loaded.restored.header().start);
+                tracing::info!(partition, accounts, start, took_ms, "restored a snapshot");
+                self.counters.snapshots_restored.increment(1);
+                self.snapshot.loaded = Some(loaded.id);
+                self.replica.restore(loaded.restored);
+            }
+            Ok(None) => tracing::info!(partition, "no snapshot; reading all of the log"),
+            Err(error @ BrokerError::NotFound(_)) => {
+                tracing::warn!(partition, %error, "no snapshot log; reading all of the log");
+            }
+            Err(error) if self.snapshot.failed < MOST_FAILED => {
+                self.snapshot.failed += 1;
+                return Err(error);
+            }
+            // Better to serve with what the log still has than not at all.
+            Err(error) => {
+                tracing::error!(partition, %error, "cannot read the snapshots; reading all of the log");
+            }
+        }
+        self.snapshot.failed = 0;
+        Ok(())
+    }
+
+    async fn open(&mut self, n: usize) -> Result<Session, BrokerError> {
+        if self.replica.is_blank() {
+            self.restore(n).await?;
+        }
+        Session::open(self.place, &self.config, n, &mut self.replica).await
+    }
+
     async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> End {
-        let opening = Session::open(self.place, &self.config, n, &mut self.replica);
+        let opening = self.open(n);
         let session = tokio::select! {
             opened = opening => opened,
             _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,

@@ -2,9 +2,11 @@
 
 mod entries;
 mod requests;
+mod snapshots;
 
 use std::time::Duration;
 
+use snapshots::Snapshots;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -12,6 +14,7 @@ use super::{
     asked::{Asked, Desk, Source},
     clock,
     partition::Place,
+    snapshots::Step,
 };
 use crate::{
     broker::{
@@ -64,6 +67,9 @@ pub(super) struct Session {
     log: LogFollower,
     appender: Appender,
     desk: Desk,
+    /// Which of the addresses this is.
+    node: usize,
+    snapshots: Snapshots,
     lease: Lease,
     lease_name: String,
     grace: Duration,
@@ -77,6 +83,8 @@ enum Event {
     Request(Source, RequestDelivery),
     Tick,
     Lease,
+    SnapshotDue,
+    Snapshot(Option<Step>),
     Shutdown,
     GraceOver,
 }
@@ -124,6 +132,8 @@ impl Session {
             log,
             appender,
             desk,
+            node: n,
+            snapshots: Snapshots::new(config),
             lease: Lease::default(),
             draining: false,
         })
@@ -173,6 +183,8 @@ impl Session {
             // New settings may have another interval, and it holds at once.
             let interval = Duration::from_millis(replica.interval_ms());
             let tick_at = ticked.map_or_else(Instant::now, |at| at + interval);
+            let snapshots = self.lease.is_held() && replica.has_caught_up() && !self.draining;
+            let snapshot_at = self.snapshots.due().filter(|_| snapshots);
             let event = tokio::select! {
                 entry = self.log.next() => Event::Entry(entry?),
                 (seq, appended) = self.appender.next() => Event::Appended(seq, appended),
@@ -181,6 +193,8 @@ impl Session {
                 other = self.desk.unrouted.next() => Event::Request(Source::Unrouted, other?),
                 () = tokio::time::sleep_until(tick_at) => Event::Tick,
                 () = tokio::time::sleep_until(lease_at), if !self.lease.is_held() => Event::Lease,
+                () = until(snapshot_at), if snapshot_at.is_some() => Event::SnapshotDue,
+                step = self.snapshots.next() => Event::Snapshot(step),
                 _ = shutdown.wait_for(|stop| *stop), if !self.draining => Event::Shutdown,
                 () = until(grace_over) => Event::GraceOver,
             };
@@ -207,6 +221,8 @@ impl Session {
                         self.take_lease(replica, counters).await?;
                     }
                 }
+                Event::SnapshotDue => self.begin_snapshot(),
+                Event::Snapshot(step) => self.snapshot_step(step, replica, counters),
                 Event::Shutdown => {
                     grace_over = Some(Instant::now() + self.grace);
                     self.drain(replica, counters, health).await?;

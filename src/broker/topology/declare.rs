@@ -8,7 +8,7 @@ use lapin::{
 
 use super::{
     Retention,
-    shape::{Arguments, Binding, Exchange, Part, Queue, To, shape},
+    shape::{Arguments, Binding, Exchange, Holds, Part, Queue, To, shape},
     show::{exists, partitions},
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};
@@ -54,7 +54,9 @@ pub async fn declare(
     for part in shape(names, partitions, retention) {
         match part {
             Part::Exchange(it) => exchange(&channel, it).await?,
-            Part::Queue(it) if it.keeps_arguments && exists(link, &it.name).await? => new_logs -= 1,
+            Part::Queue(it) if it.holds != Holds::Messages && exists(link, &it.name).await? => {
+                new_logs -= u16::from(it.holds == Holds::Entries);
+            }
             Part::Queue(it) => queue(&channel, it).await?,
             Part::Binding(it) => bind(&channel, it).await?,
         }

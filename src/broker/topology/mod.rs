@@ -18,13 +18,15 @@ use crate::domain::REQUEST_QUEUE_MS;
 /// How long a request waits in its queue: no redelivery comes later.
 pub const REQUEST_TTL: Duration = Duration::from_millis(REQUEST_QUEUE_MS);
 
-/// How the log is kept on disk. RabbitMQ frees whole segments, when a new one begins.
+/// How a log and its snapshots are kept on disk. RabbitMQ frees whole segments, when a new one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Entries older than this may go.
     pub max_age: Duration,
     /// Bytes of one segment.
     pub segment_bytes: u64,
+    /// Bytes of the newest snapshots that are kept. Two whole ones and one being written must fit.
+    pub snapshot_bytes: u64,
 }
 
 impl Default for Retention {
@@ -32,6 +34,7 @@ impl Default for Retention {
         Self {
             max_age: Duration::from_secs(4 * 3600),
             segment_bytes: 64 * 1024 * 1024,
+            snapshot_bytes: 2 * 1024 * 1024 * 1024,
         }
     }
 }

@@ -33,8 +33,18 @@ pub(super) struct Exchange {
 pub(super) struct Queue {
     pub(super) name: String,
     pub(super) arguments: Arguments,
-    /// An operator may have declared it with other arguments: it stays as it is.
-    pub(super) keeps_arguments: bool,
+    pub(super) holds: Holds,
+}
+
+/// What a queue holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Messages that somebody takes out.
+    Messages,
+    /// A log's entries. A log keeps the arguments of its first declaration.
+    Entries,
+    /// Snapshots; likewise.
+    Snapshots,
 }
 
 /// Where a binding leads.
@@ -158,9 +168,14 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Part> {
         queue(&init, waiting()),
         queue(&status, waiting()),
         Part::Queue(Queue {
-            keeps_arguments: true,
+            holds: Holds::Entries,
             name: log.clone(),
             arguments: entries(retention),
+        }),
+        Part::Queue(Queue {
+            holds: Holds::Snapshots,
+            name: names.snapshots(number),
+            arguments: snapshots(retention),
         }),
         way(&log, "*.heartbeat.#"),
         way(&log, "*.stop.#"),
@@ -177,6 +192,20 @@ fn entries(retention: Retention) -> Arguments {
         ("x-queue-type", text("stream")),
         ("x-max-age", text(&age)),
         ("x-stream-max-segment-size-bytes", number(segment)),
+    ]
+}
+
+/// Kept by size alone: however long nobody wrote one, the newest snapshot stays until two newer
+/// ones are whole.
+fn snapshots(retention: Retention) -> Arguments {
+    let bytes = |bytes| number(i64::try_from(bytes).unwrap_or(i64::MAX));
+    vec![
+        ("x-queue-type", text("stream")),
+        ("x-max-length-bytes", bytes(retention.snapshot_bytes)),
+        (
+            "x-stream-max-segment-size-bytes",
+            bytes(retention.segment_bytes.min(retention.snapshot_bytes / 8)),
+        ),
     ]
 }
 
@@ -220,7 +249,7 @@ fn queue(name: &str, arguments: Arguments) -> Part {
     Part::Queue(Queue {
         name: name.to_owned(),
         arguments,
-        keeps_arguments: false,
+        holds: Holds::Messages,
     })
 }
 

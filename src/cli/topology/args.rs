@@ -33,6 +33,9 @@ pub struct SettingsArgs {
     /// The same for one tenant in one partition [default: 5000000]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_TENANT", value_name = "N")]
     max_streams_per_tenant: Option<String>,
+    /// How often the state of each partition is written down [default: 2m]
+    #[arg(long, env = "STREAMWATCH_SNAPSHOT_EVERY", value_name = "DURATION")]
+    snapshot_every: Option<String>,
 }
 
 /// What a declaration may say.
@@ -40,12 +43,16 @@ pub struct SettingsArgs {
 pub struct DeclareArgs {
     #[command(flatten)]
     pub(super) settings: SettingsArgs,
-    /// How long the log keeps entries [default: 4h, and at least ten times the TTL]
+    /// How long the log keeps entries: at least ten TTLs, and three times --snapshot-every
+    /// [default: 4h, or as long as it must]
     #[arg(long, env = "STREAMWATCH_RETENTION", value_name = "DURATION")]
     retention: Option<String>,
     /// Bytes of one segment of the log: RabbitMQ frees whole segments [default: 67108864]
     #[arg(long, env = "STREAMWATCH_SEGMENT_BYTES", value_name = "BYTES")]
     segment_bytes: Option<String>,
+    /// Bytes of the newest snapshots that each partition keeps; three must fit [default: 2147483648]
+    #[arg(long, env = "STREAMWATCH_SNAPSHOT_BYTES", value_name = "BYTES")]
+    snapshot_bytes: Option<String>,
 }
 
 impl SettingsArgs {
@@ -63,6 +70,10 @@ impl SettingsArgs {
         let every = self.heartbeat_every.as_deref();
         if let Some(every) = mistakes.duration_if("--heartbeat-every", every) {
             base.heartbeat_every_ms = ms(every);
+        }
+        let every = self.snapshot_every.as_deref();
+        if let Some(every) = mistakes.duration_if("--snapshot-every", every) {
+            base.snapshot_every_ms = ms(every);
         }
         let mut small = |name, text: &Option<String>, setting: &mut u32| {
             if let Some(n) = mistakes.check_if(name, text.as_deref()) {
@@ -116,6 +127,7 @@ impl SettingsArgs {
                 max_refusals_per_account: None,
                 max_streams_per_partition: None,
                 max_streams_per_tenant: None,
+                snapshot_every: None,
             }
         )
     }
@@ -134,13 +146,13 @@ impl DeclareArgs {
             mistakes.note(format!("{flag}: 1 to {}", Settings::MAX_PARTITIONS));
         }
         let first = self.settings.check(Settings::default(), mistakes);
-        let floor = Duration::from_millis(first.ttl_ms.saturating_mul(10));
+        let floor = Duration::from_millis(first.least_retention_ms());
         let mut retention = Retention::default();
         retention.max_age = retention.max_age.max(floor);
         if let Some(age) = mistakes.duration_if("--retention", self.retention.as_deref()) {
             if age < floor {
                 mistakes.note(format!(
-                    "--retention: at least ten times the TTL, {}",
+                    "--retention: at least ten TTLs and three times --snapshot-every, {}",
                     duration(floor)
                 ));
             }
@@ -151,6 +163,12 @@ impl DeclareArgs {
                 mistakes.note("--segment-bytes: 1000000 to 3000000000");
             }
             retention.segment_bytes = bytes;
+        }
+        if let Some(bytes) = mistakes.check_if("--snapshot-bytes", self.snapshot_bytes.as_deref()) {
+            if !(10_000_000..=1_000_000_000_000).contains(&bytes) {
+                mistakes.note("--snapshot-bytes: 10000000 to 1000000000000");
+            }
+            retention.snapshot_bytes = bytes;
         }
         Declaration {
             partitions,

@@ -42,7 +42,7 @@ impl Rig {
         };
         let (header, accounts, trailer, unannounced) = copy;
         let start = header.start;
-        let mut restoring = Restoring::new(header);
+        let mut restoring = Restoring::new(header).unwrap();
         for (key, last, account) in accounts {
             assert!(restoring.account(key, last, account));
         }
@@ -187,4 +187,12 @@ fn a_replica_that_has_not_caught_up_is_not_copied() {
     assert!(rig.replica.begin_snapshot().is_none());
     rig.read(0);
     assert!(rig.replica.begin_snapshot().is_some());
+}
+
+#[test]
+fn a_copy_made_by_unknown_rules_is_not_restored() {
+    let (mut header, ..) = serving().copy(1_000, &[], &[]);
+    header.settings.rules = RULES_VERSION + 1;
+    let unknown = Fault::UnknownRules(RULES_VERSION + 1);
+    assert_eq!(Restoring::new(header).err(), Some(unknown));
 }

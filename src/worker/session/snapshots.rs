@@ -1,0 +1,120 @@
+//! When snapshots are written, and what the replica gives for them.
+
+use std::time::Duration;
+
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+use super::Session;
+use crate::{
+    ops::Counters,
+    replica::Replica,
+    worker::{
+        Config,
+        asked::Asked,
+        snapshots::{self, Step},
+    },
+};
+
+/// How long to wait after one that failed, at most.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// The snapshots of a session.
+pub(super) struct Snapshots {
+    config: Config,
+    due: Instant,
+    writing: Option<Writing>,
+}
+
+struct Writing {
+    steps: mpsc::Receiver<Step>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Snapshots {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            due: Instant::now(),
+            writing: None,
+        }
+    }
+
+    /// When to look whether one should be written. `None` while one is.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        match self.writing {
+            None => Some(self.due),
+            Some(_) => None,
+        }
+    }
+
+    /// What the one being written asks for. Pending for ever while there is none.
+    pub(super) async fn next(&mut self) -> Option<Step> {
+        match &mut self.writing {
+            Some(writing) => writing.steps.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn begin_snapshot(&mut self) {
+        let (sender, steps) = mpsc::channel(1);
+        let config = self.snapshots.config.clone();
+        let task = tokio::spawn(snapshots::write(config, self.partition, self.node, sender));
+        self.snapshots.writing = Some(Writing { steps, task });
+    }
+
+    pub(super) fn snapshot_step(
+        &mut self,
+        step: Option<Step>,
+        replica: &mut Replica<Asked>,
+        counters: &Counters,
+    ) {
+        let partition = self.partition;
+        let every = replica.settings().map_or(60_000, |s| s.snapshot_every_ms);
+        let wait_ms = match step {
+            Some(Step::Found { newest, begin }) => {
+                let now = replica.log_time().unwrap_or_default();
+                // One of the future is another log's.
+                let newest = newest.filter(|newest| *newest <= now);
+                let age_ms = newest.map_or(every, |newest| now.since(newest));
+                if age_ms >= every {
+                    let _ = begin.send(replica.begin_snapshot());
+                    return;
+                }
+                every - age_ms
+            }
+            Some(Step::Copied(end)) => {
+                let _ = end.send(replica.end_snapshot());
+                return;
+            }
+            Some(Step::Written(written)) => {
+                let (accounts, bytes, took) = (written.accounts, written.bytes, written.took);
+                tracing::info!(partition, accounts, bytes, ?took, "wrote a snapshot");
+                counters.snapshots_written.increment(1);
+                counters.snapshot_bytes.set(super::as_f64(bytes));
+                counters.snapshot_seconds.set(took.as_secs_f64());
+                every
+            }
+            Some(Step::Failed(error)) => {
+                tracing::warn!(partition, %error, "cannot write a snapshot");
+                counters.snapshots_failed.increment(1);
+                replica.end_snapshot();
+                every.min(u64::try_from(RETRY.as_millis()).unwrap_or(u64::MAX))
+            }
+            // It ended without a word: the replica could not be copied just then.
+            None => {
+                replica.end_snapshot();
+                every.min(1_000)
+            }
+        };
+        self.snapshots.writing = None;
+        self.snapshots.due = Instant::now() + Duration::from_millis(wait_ms);
+    }
+}

@@ -1,0 +1,278 @@
+//! Snapshots of a partition: read at its start, written by the holder of its lease.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::Config;
+use crate::{
+    broker::{BrokerError, Link, SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter},
+    domain::{Announcement, LogTime, SnapshotHeader, SnapshotTrailer},
+    replica::{AccountCopies, Restored, Restoring},
+    wire::snapshot::{self, PartContent, Place},
+};
+
+/// Snapshots looked at before the log is read from its beginning.
+const MOST_TRIED: usize = 4;
+/// About how large a part becomes before it is compressed, in bytes.
+const PART_BYTES: usize = 256 * 1024;
+/// Unannounced facts in one part.
+const PART_FACTS: usize = 1_000;
+/// Encoded parts that wait to be written.
+const WAITING: usize = 2;
+
+/// The newest snapshot that is whole and not known to be of another log.
+pub(super) struct Loaded {
+    pub(super) id: Uuid,
+    pub(super) restored: Restored,
+    pub(super) accounts: u64,
+}
+
+/// Reads the newest snapshot of a partition that is whole and not among the `rejected`.
+pub(super) async fn load(
+    config: &Config,
+    partition: u16,
+    n: usize,
+    rejected: &[Uuid],
+) -> Result<Option<Loaded>, BrokerError> {
+    let log = open(config, partition, n).await?;
+    let mut places = log.find().await?;
+    places.reverse();
+    let mut tried = Vec::new();
+    while let Some(place) = places.pop()
+        && tried.len() < MOST_TRIED
+    {
+        if tried.contains(&place.id) {
+            continue;
+        }
+        tried.push(place.id);
+        let mut reader = log.read(place).await?;
+        let (before, whole) = if rejected.contains(&place.id) {
+            let first = reader.next().await?.and_then(Result::ok);
+            (first.and_then(|part| part.before), None)
+        } else {
+            assemble(partition, reader).await?
+        };
+        if let Some((restored, accounts)) = whole {
+            log.close().await;
+            let id = place.id;
+            return Ok(Some(Loaded {
+                id,
+                restored,
+                accounts,
+            }));
+        }
+        // Found by its successor alone.
+        places.splice(0..0, before);
+    }
+    log.close().await;
+    Ok(None)
+}
+
+async fn open(config: &Config, partition: u16, n: usize) -> Result<SnapshotLog, BrokerError> {
+    let name = format!("streamwatch worker, partition {partition:02}, snapshots");
+    let link = Link::open(&config.addresses, n, &name).await?;
+    SnapshotLog::open(link, config.names.snapshots(partition)).await
+}
+
+/// Puts a snapshot together: `None` where it is not whole. Also says which one came before.
+async fn assemble(
+    partition: u16,
+    mut reader: SnapshotReader,
+) -> Result<(Option<Place>, Option<(Restored, u64)>), BrokerError> {
+    let mut before = None;
+    let mut restoring: Option<Restoring> = None;
+    let mut accounts = 0;
+    let mut number = 0;
+    while let Some(part) = reader.next().await? {
+        let part = match part {
+            Ok(part) => part,
+            Err(error) => {
+                // Another's, or this one's: then a number is missing.
+                tracing::warn!(partition, %error, "passing over a part of a snapshot");
+                continue;
+            }
+        };
+        before = before.or(part.before);
+        if part.number != number {
+            break;
+        }
+        number += 1;
+        let whole = match (part.content, &mut restoring) {
+            (PartContent::Header(header), None) => match Restoring::new(header) {
+                Ok(begun) => {
+                    restoring = Some(begun);
+                    true
+                }
+                Err(fault) => {
+                    tracing::warn!(partition, %fault, "not using a snapshot");
+                    false
+                }
+            },
+            (PartContent::Accounts(all), Some(restoring)) => {
+                accounts += all.len() as u64;
+                all.into_iter()
+                    .all(|(key, last, account)| restoring.account(key, last, account))
+            }
+            (PartContent::Unannounced(all), Some(restoring)) => {
+                all.into_iter().for_each(|a| restoring.unannounced(a));
+                true
+            }
+            (PartContent::Trailer(trailer), Some(_)) => {
+                let whole = restoring.take().map(|r| (r.whole(trailer), accounts));
+                return Ok((before, whole));
+            }
+            _ => false,
+        };
+        if !whole {
+            break;
+        }
+    }
+    tracing::warn!(
+        partition,
+        "a snapshot is not whole; looking for the one before it"
+    );
+    Ok((before, None))
+}
+
+/// What the writing of a snapshot asks of the replica's owner, or tells it.
+pub(super) enum Step {
+    /// A snapshot that began at this log time is there, and may be whole. Should another be
+    /// written?
+    Found {
+        newest: Option<LogTime>,
+        begin: oneshot::Sender<Option<(SnapshotHeader, AccountCopies)>>,
+    },
+    /// All accounts have been copied.
+    Copied(oneshot::Sender<Option<(SnapshotTrailer, Vec<Announcement>)>>),
+    /// The broker has all of it.
+    Written(Written),
+    /// It is not whole, and never will be.
+    Failed(BrokerError),
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) accounts: u64,
+    pub(super) bytes: u64,
+    pub(super) took: Duration,
+}
+
+/// Writes a snapshot, step by step. Ends early where nobody listens any more.
+pub(super) async fn write(config: Config, partition: u16, n: usize, steps: mpsc::Sender<Step>) {
+    let step = match write_one(&config, partition, n, &steps).await {
+        Ok(Some(written)) => Step::Written(written),
+        Ok(None) => return,
+        Err(error) => Step::Failed(error),
+    };
+    let _ = steps.send(step).await;
+}
+
+async fn write_one(
+    config: &Config,
+    partition: u16,
+    n: usize,
+    steps: &mpsc::Sender<Step>,
+) -> Result<Option<Written>, BrokerError> {
+    let log = open(config, partition, n).await?;
+    let newest = log.find().await?.into_iter().next();
+    let (begin, begun) = oneshot::channel();
+    let newest_began = newest.map(|place| place.now);
+    let found = Step::Found {
+        newest: newest_began,
+        begin,
+    };
+    let (Ok(()), Ok(Some((header, copies)))) = (steps.send(found).await, begun.await) else {
+        log.close().await;
+        return Ok(None);
+    };
+    let began = tokio::time::Instant::now();
+    let (mut writer, mut parts) = log.write(header.now, newest).await?;
+    let mut bytes = 0;
+    write_part(
+        &mut writer,
+        &mut parts,
+        PartContent::Header(header),
+        &mut bytes,
+    )
+    .await?;
+    let (encoded, mut to_write) = mpsc::channel(WAITING);
+    let copying = tokio::task::spawn_blocking(move || copy(&copies, parts, &encoded));
+    while let Some(part) = to_write.recv().await {
+        let part = part?;
+        bytes += part.len() as u64;
+        writer.write(part).await?;
+    }
+    let (mut parts, accounts) = copying
+        .await
+        .map_err(|error| BrokerError::Lost(error.to_string()))?;
+    let (end, ended) = oneshot::channel();
+    let (Ok(()), Ok(Some((trailer, unannounced)))) =
+        (steps.send(Step::Copied(end)).await, ended.await)
+    else {
+        return Ok(None);
+    };
+    for facts in unannounced.chunks(PART_FACTS) {
+        let facts = PartContent::Unannounced(facts.to_vec());
+        write_part(&mut writer, &mut parts, facts, &mut bytes).await?;
+    }
+    let trailer = PartContent::Trailer(trailer);
+    write_part(&mut writer, &mut parts, trailer, &mut bytes).await?;
+    writer.finish().await?;
+    let took = began.elapsed();
+    Ok(Some(Written {
+        accounts,
+        bytes,
+        took,
+    }))
+}
+
+async fn write_part(
+    writer: &mut SnapshotWriter,
+    parts: &mut SnapshotParts,
+    content: PartContent,
+    bytes: &mut u64,
+) -> Result<(), BrokerError> {
+    let part = encode(parts, content)?;
+    *bytes += part.len() as u64;
+    writer.write(part).await
+}
+
+fn encode(parts: &mut SnapshotParts, content: PartContent) -> Result<Vec<u8>, BrokerError> {
+    snapshot::encode(&parts.next(content))
+        .map_err(|error| BrokerError::Precondition(error.to_string()))
+}
+
+/// Copies and encodes the accounts, on a thread of its own: the replica goes on meanwhile. Returns
+/// how many there were.
+fn copy(
+    copies: &AccountCopies,
+    mut parts: SnapshotParts,
+    encoded: &mpsc::Sender<Result<Vec<u8>, BrokerError>>,
+) -> (SnapshotParts, u64) {
+    let mut accounts = Vec::new();
+    let (mut size, mut count) = (0, 0);
+    let mut flush = |accounts: &mut Vec<_>| {
+        let content = PartContent::Accounts(std::mem::take(accounts));
+        match encoded.blocking_send(encode(&mut parts, content)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()), // given up
+        }
+    };
+    copies.each(|key, last, account| {
+        count += 1;
+        size += snapshot::size_of(&account);
+        accounts.push((key.clone(), last, account));
+        if size < PART_BYTES {
+            return ControlFlow::Continue(());
+        }
+        size = 0;
+        flush(&mut accounts)
+    });
+    if !accounts.is_empty() {
+        let _ = flush(&mut accounts);
+    }
+    (parts, count)
+}
