@@ -11,4 +11,5 @@ mod private_broker;
 mod secrets;
 mod sharing;
 mod shutdown;
+mod snapshots;
 mod two_workers;

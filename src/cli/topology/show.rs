@@ -43,6 +43,7 @@ pub(super) fn print(
             "max-streams-per-tenant",
             settings.max_streams_per_tenant.to_string(),
         ),
+        ("snapshot-every", ms(settings.snapshot_every_ms)),
         ("partitions", settings.partitions.to_string()),
     ];
     let mut text = String::new();

@@ -1,0 +1,271 @@
+//! What is older than the log's oldest entry lives on in snapshots; those that are no use are
+//! noticed.
+
+use std::time::Duration;
+
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use streamwatch::broker::{Addresses, Link, LogFollower, LogFrom, SnapshotLog};
+use streamwatch::client::{
+    ActiveStream, Backend, Metadata, OpenRequest, Opening, StatusQuery, StreamId, StreamState,
+};
+use streamwatch::domain::{LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, WallShift};
+use streamwatch::wire::snapshot::{self, PartContent};
+
+use crate::fixture::{
+    Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing, strong, tenant,
+};
+
+const SNAPSHOTS: &str = "streamwatch_snapshots_total";
+
+async fn channel(installation: &Installation<'_>) -> Channel {
+    let url = installation.broker.url();
+    let connection = Connection::connect(url, ConnectionProperties::default());
+    let connection = connection.await.expect("the broker answers");
+    connection.create_channel().await.expect("a channel opens")
+}
+
+/// A log that forgets what is older than some tens of kilobytes.
+async fn declare_short_log(installation: &Installation<'_>) {
+    let mut arguments = FieldTable::default();
+    for (key, value) in [
+        ("x-max-length-bytes", 60_000),
+        ("x-stream-max-segment-size-bytes", 20_000),
+    ] {
+        arguments.insert(key.into(), AMQPValue::LongLongInt(value));
+    }
+    let kind = AMQPValue::LongString("stream".into());
+    arguments.insert("x-queue-type".into(), kind);
+    let log = installation.names().log(0);
+    let options = QueueDeclareOptions::durable();
+    let channel = channel(installation).await;
+    let declared = channel.queue_declare(log.into(), options, arguments);
+    declared.await.expect("the log is declared");
+}
+
+async fn declare(installation: &Installation<'_>) {
+    let declare = ["topology", "declare", "--ttl", "60s"];
+    let declared = [declare.as_slice(), &["--snapshot-every", "1s"]].concat();
+    let declared = installation.cli(&declared).await;
+    assert!(declared.status.success(), "{declared:?}");
+}
+
+async fn link(installation: &Installation<'_>) -> Link {
+    let addresses: Addresses = installation.broker.url().parse().expect("an address");
+    let link = Link::open(&addresses, 0, "test").await;
+    link.expect("the broker answers")
+}
+
+async fn oldest_offset(installation: &Installation<'_>) -> u64 {
+    let (link, log) = (link(installation).await, installation.names().log(0));
+    let follower = LogFollower::attach(&link, &log, LogFrom::First).await;
+    let entry = follower.expect("the log is there").next().await;
+    entry.expect("it has entries").offset
+}
+
+/// Awaits snapshots that began after this call.
+async fn written_anew(worker: &Worker) {
+    let written = async || worker.metric(SNAPSHOTS, "outcome=\"written\"").await;
+    // One may be under way already.
+    let two_more = written().await + 2.0;
+    eventually(PATIENCE, "snapshots are written", async || {
+        let so_far = written().await;
+        (so_far >= two_more).then_some(()).ok_or(so_far)
+    })
+    .await;
+}
+
+async fn restored(worker: &Worker) -> f64 {
+    worker.metric(SNAPSHOTS, "outcome=\"restored\"").await
+}
+
+async fn only_stream(backend: &Backend, name: &str) -> ActiveStream {
+    let status = backend.status(&tenant(), &account(name), &strong()).await;
+    let mut streams = status.expect("a worker answers").activity.streams;
+    assert_eq!(streams.len(), 1, "{streams:?}");
+    streams.remove(0)
+}
+
+async fn state(backend: &Backend, name: &str, stream: StreamId) -> Option<StreamState> {
+    let query = StatusQuery {
+        stream: Some(stream),
+        ..strong()
+    };
+    let status = backend.status(&tenant(), &account(name), &query).await;
+    status.expect("a worker answers").state
+}
+
+/// Writes heartbeats of two streams, and others, until the log has forgotten its first entries.
+async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str, StreamId); 2]) {
+    let backend = installation.backend();
+    let said = Metadata::new(&mut [("device", "x".repeat(250))]).expect("within the limits");
+    let (tenant, other) = (tenant(), account("other"));
+    while oldest_offset(installation).await < 50 {
+        for (name, stream) in streams {
+            beat(&backend, name, stream).await.expect("it is confirmed");
+        }
+        for _ in 0..50 {
+            let (id, said) = (StreamId::generate(), Some(&said));
+            let sent = backend.heartbeat(&tenant, &other, id, said, Duration::ZERO);
+            sent.await.expect("it is confirmed");
+        }
+    }
+}
+
+async fn delete_queue(installation: &Installation<'_>, queue: String) {
+    let options = QueueDeleteOptions::default();
+    let channel = channel(installation).await;
+    let deleted = channel.queue_delete(queue.into(), options);
+    deleted.await.expect("it is deleted");
+}
+
+#[tokio::test]
+async fn a_restarted_worker_knows_what_is_older_than_the_log() {
+    let installation = Installation::bare(Broker::shared().await);
+    declare_short_log(&installation).await;
+    declare(&installation).await;
+    let mut before = installation.ready_worker().await;
+    let backend = installation.backend();
+    let request = OpenRequest {
+        metadata: Metadata::new(&mut [("device", "tv")]).expect("within the limits"),
+        ..OpenRequest::default()
+    };
+    let opened = backend.open(&tenant(), &account("alice"), &request).await;
+    let (alice, opening) = opened.expect("a worker answers");
+    assert!(matches!(opening, Opening::Opened { .. }), "{opening:?}");
+    let bob = StreamId::generate();
+    beat(&backend, "bob", bob).await.expect("it is confirmed");
+    let stopped = backend.stop(&tenant(), &account("bob"), bob).await;
+    stopped.expect("it is confirmed");
+    let streams = [("alice", alice), ("bob", bob)];
+
+    until_the_log_forgets(&installation, streams).await;
+    let known = only_stream(&backend, "alice").await;
+    assert!(known.admitted && known.metadata.get("device") == Some("tv"));
+    written_anew(&before).await;
+    before.kill().await;
+    let mut after = installation.ready_worker().await;
+    assert_eq!(restored(&after).await, 1.0);
+
+    // The stopped one's player never noticed, and goes on.
+    beat(&backend, "bob", bob).await.expect("it is confirmed");
+    assert_eq!(playing(&backend, "bob").await, []);
+    assert_eq!(
+        state(&backend, "bob", bob).await,
+        Some(StreamState::Stopped)
+    );
+    let still = only_stream(&backend, "alice").await;
+    let of = |s: &ActiveStream| (s.stream, s.admitted, s.started_at, s.metadata.clone());
+    assert_eq!(of(&still), of(&known));
+
+    // It was the snapshots that knew: the log alone does not.
+    after.kill().await;
+    delete_queue(&installation, installation.names().snapshots(0)).await;
+    let without = installation.ready_worker().await;
+    assert_eq!(restored(&without).await, 0.0);
+    for (name, stream) in streams {
+        beat(&backend, name, stream).await.expect("it is confirmed");
+    }
+    assert!(!only_stream(&backend, "alice").await.admitted);
+    assert_eq!(playing(&backend, "bob").await, [bob]);
+}
+
+/// Writes a snapshot that says it began at an entry which no log has.
+async fn write_foreign(installation: &Installation<'_>, whole: bool) {
+    let (link, queue) = (link(installation).await, installation.names().snapshots(0));
+    let log = SnapshotLog::open(link, queue).await.expect("it is there");
+    let before = log.find().await.expect("it can be read").first().copied();
+    let now = LogTime(1 << 40);
+    let (mut writer, mut parts) = log.write(now, before).await.expect("it can be written");
+    let mark = Mark { writer: 7, seq: 7 };
+    let mut contents = vec![PartContent::Header(SnapshotHeader {
+        start: 3,
+        mark,
+        first: 0,
+        now,
+        shift: WallShift::default(),
+        settings: Settings::default(),
+        full: false,
+        full_tenants: Vec::new(),
+    })];
+    if whole {
+        contents.push(PartContent::Trailer(SnapshotTrailer {
+            end: 4,
+            last: 3,
+            last_mark: mark,
+            announced: None,
+        }));
+    }
+    for content in contents {
+        let part = snapshot::encode(&parts.next(content)).expect("it is small");
+        writer.write(part).await.expect("it is confirmed");
+    }
+    writer.finish().await.expect("it is confirmed");
+}
+
+async fn publish_garbage(installation: &Installation<'_>) {
+    let channel = channel(installation).await;
+    for body in [b"".as_slice(), b"SWS\x01\0\0\0\0", b"SWS\x09 of tomorrow"] {
+        let queue = installation.names().snapshots(0);
+        let sent = channel.basic_publish(
+            "".into(),
+            queue.into(),
+            Default::default(),
+            body,
+            BasicProperties::default(),
+        );
+        let _ = sent.await.expect("it is sent");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_damaged_half_written_or_of_another_log_is_passed_over() {
+    let installation = Installation::bare(Broker::shared().await);
+    declare(&installation).await;
+    let mut before = installation.ready_worker().await;
+    let backend = installation.backend();
+    let request = OpenRequest::default();
+    let opened = backend.open(&tenant(), &account("alice"), &request).await;
+    let (alice, _) = opened.expect("a worker answers");
+    written_anew(&before).await;
+    before.kill().await;
+
+    write_foreign(&installation, true).await;
+    write_foreign(&installation, false).await;
+    publish_garbage(&installation).await;
+
+    let mut after = installation.worker();
+    eventually(PATIENCE, "it tries two snapshots", async || {
+        let tried = match after.get("/metrics").await {
+            Ok(_) => restored(&after).await,
+            Err(_) => 0.0,
+        };
+        (tried == 2.0).then_some(()).ok_or(tried)
+    })
+    .await;
+    after.ready().await;
+    assert_eq!(
+        after.metric("streamwatch_started_over_total", "").await,
+        1.0
+    );
+    assert_eq!(only_stream(&backend, "alice").await.stream, alice);
+    // The next one leads on from the last that was good.
+    written_anew(&after).await;
+    assert!(after.stop().await.success());
+    let last = installation.ready_worker().await;
+    assert_eq!(restored(&last).await, 1.0);
+    assert_eq!(only_stream(&backend, "alice").await.stream, alice);
+}
+
+#[tokio::test]
+async fn who_takes_the_lease_over_writes_the_snapshots() {
+    let installation = Installation::bare(Broker::shared().await);
+    declare(&installation).await;
+    let mut holder = installation.ready_worker().await;
+    written_anew(&holder).await;
+    let other = installation.ready_worker().await;
+    assert_eq!(other.metric(SNAPSHOTS, "outcome=\"written\"").await, 0.0);
+    holder.kill().await;
+    written_anew(&other).await;
+}
