@@ -101,6 +101,7 @@ impl<T> Replica<T> {
     pub(super) fn start_over(&mut self, fault: Fault) -> Fault {
         *self = Self {
             seq: self.seq,
+            memory: self.memory.take(),
             ..Self::new(self.writer)
         };
         fault
@@ -269,6 +270,7 @@ impl<T> Replica<T> {
                 // Nobody has declared settings yet: there is nothing to serve by. The next tick
                 // marks the log again.
                 self.phase = Phase::CatchingUp { mark: None };
+                self.remind(now);
                 return Ok(());
             }
             if !self.reaches_the_copys_end() {

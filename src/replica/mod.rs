@@ -87,6 +87,8 @@ pub struct Replica<T> {
     anchored: bool,
     /// Where the copy ended that this replica was restored from, until it has caught up.
     reach: Option<Reach>,
+    /// Settings and log time as the last copy had them, whether it was one of this log or not.
+    memory: Option<(Settings, LogTime)>,
     announcements: Announcements,
     /// What the entry being applied does; empty in between.
     facts: Vec<Fact>,
@@ -128,6 +130,7 @@ impl<T> Replica<T> {
             anchor: None,
             anchored: true,
             reach: None,
+            memory: None,
             announcements: Announcements::default(),
             facts: Vec::new(),
             liveness: Liveness::default(),
@@ -167,6 +170,7 @@ impl<T> Replica<T> {
                 *self = Self {
                     phase: self.phase,
                     seq: self.seq,
+                    memory: self.memory.take(),
                     ..Self::new(self.writer)
                 };
                 StartAt::First

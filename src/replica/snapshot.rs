@@ -7,11 +7,12 @@
 //! alone, so they are as of S.
 
 use super::{
-    AccountCopies, Anchor, Fault, Phase, Replica, accounts::Accounts, announcements::Announcements,
+    AccountCopies, Anchor, Fault, Now, Phase, Replica, accounts::Accounts,
+    announcements::Announcements,
 };
 use crate::domain::{
-    Account, AccountKey, Announcement, LogClock, Mark, RULES_VERSION, SnapshotHeader,
-    SnapshotTrailer,
+    Account, AccountKey, Announcement, Internal, LogClock, Mark, RULES_VERSION, Reading,
+    SnapshotHeader, SnapshotTrailer,
 };
 
 /// How far the log must reach for a replica that was restored, and what it must hold there.
@@ -143,7 +144,7 @@ impl<T> Replica<T> {
             seq: self.seq,
             accounts: copy.accounts,
             clock: LogClock::at(header.now, header.shift),
-            settings: Some(header.settings),
+            settings: Some(header.settings.clone()),
             full: header.full,
             full_tenants: header.full_tenants.into_iter().collect(),
             first: Some(header.first),
@@ -152,6 +153,7 @@ impl<T> Replica<T> {
                 offset: header.start,
                 mark: header.mark,
             }),
+            memory: Some((header.settings, header.now)),
             reach: Some(Reach {
                 end: trailer.end,
                 last: Anchor {
@@ -167,6 +169,26 @@ impl<T> Replica<T> {
             ),
             ..Self::new(self.writer)
         };
+    }
+
+    /// A log that nobody ticked for longer than it is kept has lost its settings and its time: says
+    /// in it what the last copy knew. A log that still has its beginning is a new one, whose
+    /// operator is about to declare its settings.
+    pub(super) fn remind(&mut self, now: Now) {
+        let Some((settings, log)) = self.memory.clone() else {
+            return;
+        };
+        if self.first == Some(0) {
+            return;
+        }
+        let reading = Reading {
+            estimate: log,
+            wall: now.wall,
+            serving_ms: 0,
+            keeps_time: true,
+        };
+        let wall = now.wall;
+        self.append_at(now, Some(reading), Internal::Settings { settings, wall });
     }
 
     /// What was being copied is copied no further.

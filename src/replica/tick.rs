@@ -146,7 +146,6 @@ impl<T> Replica<T> {
 
     /// Appends an own entry and returns its number.
     pub(super) fn append(&mut self, now: Now, body: Internal) -> u64 {
-        self.seq += 1;
         let reading = match self.phase {
             Phase::Serving { .. } => {
                 // An elder writes every interval; three without a word of it mean that it is gone.
@@ -160,6 +159,12 @@ impl<T> Replica<T> {
             }
             _ => None,
         };
+        self.append_at(now, reading, body)
+    }
+
+    /// The same, with this reading.
+    pub(super) fn append_at(&mut self, now: Now, reading: Option<Reading>, body: Internal) -> u64 {
+        self.seq += 1;
         self.liveness.wrote(self.seq, now.mono);
         self.effects.push(Effect::Append(Entry::Internal {
             mark: Mark {

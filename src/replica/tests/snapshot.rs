@@ -196,3 +196,50 @@ fn a_copy_made_by_unknown_rules_is_not_restored() {
     let unknown = Fault::UnknownRules(RULES_VERSION + 1);
     assert_eq!(Restoring::new(header).err(), Some(unknown));
 }
+
+#[test]
+fn a_log_that_lost_its_settings_gets_those_of_the_last_copy() {
+    let rig = serving();
+    let (header, ..) = { rig }.copy(1_000, &[], &[]);
+    let settings = Settings {
+        number: 4,
+        ..header.settings.clone()
+    };
+    let header = SnapshotHeader { settings, ..header };
+    for (first, reminded) in [(1_000, true), (0, false)] {
+        let mut replica: Replica<()> = Replica::new(7);
+        let trailer = SnapshotTrailer {
+            end: header.start,
+            last: header.start,
+            last_mark: header.mark,
+            announced: None,
+        };
+        replica.restore(Restoring::new(header.clone()).unwrap().whole(trailer));
+        replica.attach();
+        replica.attached(at(0));
+        let lost = replica.apply(first + 100, &beat("alice", 1), at(0));
+        assert_eq!(lost, Err(Fault::AnotherLog));
+
+        assert_eq!(replica.attach(), StartAt::First);
+        replica.attached(at(0));
+        replica.apply(first, &beat("alice", 1), at(0)).unwrap();
+        let mut next = first;
+        let mut appended = 0;
+        while let [Effect::Append(entry)] = &replica.take_effects()[..] {
+            next += 1;
+            appended += 1;
+            replica.apply(next, entry, at(0)).unwrap();
+        }
+        assert_eq!(appended, if reminded { 2 } else { 1 });
+        let known = reminded.then_some(&header.settings);
+        assert_eq!(replica.settings(), known);
+        assert_eq!(replica.log_time(), reminded.then_some(header.now));
+        // And serves once a mark has come back.
+        replica.tick(at(100)).unwrap();
+        while let [Effect::Append(entry), ..] = &replica.take_effects()[..] {
+            next += 1;
+            replica.apply(next, entry, at(100)).unwrap();
+        }
+        assert_eq!(replica.has_caught_up(), reminded);
+    }
+}
