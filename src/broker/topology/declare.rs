@@ -52,11 +52,13 @@ pub async fn declare(
     let channel = link.channel().await?;
     let mut new_logs = partitions;
     for part in shape(names, partitions, retention) {
-        match part {
-            Part::Exchange(it) => exchange(&channel, it).await?,
-            Part::Queue(it) if it.keeps_arguments && exists(link, &it.name).await? => new_logs -= 1,
-            Part::Queue(it) => queue(&channel, it).await?,
-            Part::Binding(it) => bind(&channel, it).await?,
+        if let Part::Queue(it) = &part
+            && it.keeps_arguments
+            && exists(link, &it.name).await?
+        {
+            new_logs -= 1;
+        } else {
+            one(&channel, part).await?;
         }
     }
     Ok(Topology {
@@ -65,9 +67,18 @@ pub async fn declare(
     })
 }
 
+/// Declares one part.
+pub(super) async fn one(channel: &Channel, part: Part) -> Result<(), BrokerError> {
+    match part {
+        Part::Exchange(it) => exchange(channel, it).await,
+        Part::Queue(it) => queue(channel, it).await,
+        Part::Binding(it) => bind(channel, it).await,
+    }
+}
+
 async fn exchange(channel: &Channel, it: Exchange) -> Result<(), BrokerError> {
     let options = ExchangeDeclareOptions {
-        durable: true,
+        durable: it.durable,
         internal: it.internal,
         ..ExchangeDeclareOptions::default()
     };
