@@ -9,7 +9,7 @@ use lapin::{
 use super::{
     Retention,
     shape::{Arguments, Binding, Exchange, Part, Queue, To, shape},
-    show::{exists, partitions},
+    show::exists,
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};
 
@@ -22,9 +22,9 @@ pub struct Topology {
     pub new_logs: u16,
 }
 
-/// Declares everything, with so many partitions as `wanted` says: else with those that are there,
-/// or one. What exists with the same properties is left as it is. Doing it again repairs one that
-/// broke off half-way.
+/// Declares everything, with so many partitions as `wanted` says: else with those that are `there`
+/// already, or one. What exists with the same properties is left as it is. Doing it again repairs
+/// one that broke off half-way.
 ///
 /// # Errors
 /// [`BrokerError::OtherPartitions`] where a topology is there with another number of them,
@@ -33,10 +33,10 @@ pub struct Topology {
 pub async fn declare(
     link: &Link,
     names: &Names,
+    there: Option<u16>,
     wanted: Option<u16>,
     retention: Retention,
 ) -> Result<Topology, BrokerError> {
-    let there = partitions(link, names).await?;
     let partitions = wanted.or(there).unwrap_or(1);
     if let Some(there) = there.filter(|there| *there != partitions) {
         let wanted = partitions;
