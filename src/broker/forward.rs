@@ -41,7 +41,8 @@ impl<T: Send + 'static> Forwarder<T> {
     pub async fn new(link: &Link, names: &Names) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: confirming(link).await?,
-            exchange: names.exchange().into(),
+            // Past the header exchange: what finds no partition must not come back to the intake.
+            exchange: names.hash().into(),
             unconfirmed: Unconfirmed::new(),
         })
     }

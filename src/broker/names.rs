@@ -91,6 +91,12 @@ impl Names {
         format!("{}.hash", self.exchange)
     }
 
+    /// The exclusive queue whose owner may bind the consistent-hash exchange.
+    #[must_use]
+    pub fn ring_lock(&self) -> String {
+        format!("{}.lock", self.hash())
+    }
+
     /// The topic exchange of messages without the header `account`.
     #[must_use]
     pub fn intake(&self) -> String {

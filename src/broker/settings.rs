@@ -79,7 +79,7 @@ pub async fn read_all(
 ///
 /// # Errors
 /// `NotFound` where there is no log.
-async fn read(
+pub async fn read(
     addresses: &Addresses,
     names: &Names,
     partition: u16,

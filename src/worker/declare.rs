@@ -44,10 +44,20 @@ pub async fn declare(
     declaration: &Declaration,
 ) -> Result<Declared, SettingsConflict> {
     let link = Link::open_any(addresses, "streamwatch declare").await?;
+    let counted = topology::partitions(&link, names).await?;
+    // A log may be lost: what the settings say holds.
+    let there = match counted {
+        Some(_) => settings::read(addresses, names, 0)
+            .await?
+            .map(|settings| settings.partitions)
+            .or(counted),
+        None => None,
+    };
+    let (wanted, retention) = (declaration.partitions, declaration.retention);
     let Topology {
         partitions,
         new_logs,
-    } = topology::declare(&link, names, declaration.partitions, declaration.retention).await?;
+    } = topology::declare(&link, names, there, wanted, retention).await?;
     link.close().await;
     if new_logs < partitions {
         tracing::info!("logs are there already: their retention stays, unless a policy says more");

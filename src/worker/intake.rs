@@ -1,9 +1,12 @@
 //! The intake: messages that came without the header `account` get it, and are published again.
 //!
 //! With several partitions that header decides which one a message belongs to, and some devices
-//! cannot set it. Any worker does this, whichever partitions it follows.
+//! cannot set it. Any worker does this, whichever partitions it follows. Messages with the header
+//! come here as long as nobody has built the ring that picks their partition: a worker builds it,
+//! takes what has come meanwhile, and only then opens the direct way, so that old messages are not
+//! overtaken for long.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -15,7 +18,7 @@ use super::{
 use crate::{
     broker::{
         BrokerError, Forwarded, Forwarder, Link, NoReply, ReplyTo, RequestDelivery, RequestQueue,
-        Responder,
+        Responder, topology,
     },
     ops::{Health, IntakeCounters},
     wire::{self, Code, Problem},
@@ -23,6 +26,11 @@ use crate::{
 
 /// Messages of each queue that are under way to one worker at once.
 const PREFETCH: u16 = 256;
+
+/// How often to look whether the intake is empty, until the direct way is open.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The direct way is opened after this in any case: it is the faster one.
+const OPEN_AFTER: Duration = Duration::from_secs(30);
 
 /// What a message is, as far as losing it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,13 @@ enum Kind {
     Event,
 }
 
+/// What woke the session.
+enum Turn {
+    Served,
+    Look,
+    Stop,
+}
+
 /// A message that is being published again.
 struct Taken {
     kind: Kind,
@@ -41,13 +56,18 @@ struct Taken {
 }
 
 /// Serves the intake until shutdown. Losing the broker does not end it.
-pub(super) async fn run(config: Config, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
+pub(super) async fn run(
+    config: Config,
+    of: u16,
+    health: Arc<Health>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let counters = IntakeCounters::new();
     let mut retry = Retry::new();
     for n in 0.. {
         retry.begin();
         let opened = tokio::select! {
-            opened = Session::open(&config, n) => opened,
+            opened = Session::open(&config, of, n) => opened,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
@@ -86,12 +106,13 @@ struct Session {
 }
 
 impl Session {
-    async fn open(config: &Config, n: usize) -> Result<Self, BrokerError> {
+    async fn open(config: &Config, of: u16, n: usize) -> Result<Self, BrokerError> {
         let consume =
             Link::open(&config.addresses, n, "streamwatch worker, intake, consume").await?;
         let publish =
             Link::open(&config.addresses, n, "streamwatch worker, intake, publish").await?;
         let names = &config.names;
+        topology::build_ring(&config.addresses, n, names, of).await?;
         Ok(Self {
             requests: RequestQueue::new(&consume, names.intake_requests(), PREFETCH).await?,
             events: RequestQueue::new(&consume, names.intake_events(), PREFETCH).await?,
@@ -127,6 +148,8 @@ impl Session {
         tracing::info!("taking messages from the intake");
         health.report_intake(None);
         let mut grace_over = None;
+        let mut look_at = Some(Instant::now());
+        let open_at = Instant::now() + OPEN_AFTER;
         loop {
             if !self.responder.is_open() {
                 let gone = "the channel for replies is closed".to_owned();
@@ -135,28 +158,45 @@ impl Session {
             if grace_over.is_some() && self.forwarder.pending() == 0 {
                 return Ok(());
             }
-            let told_to_stop = tokio::select! {
+            let turn = tokio::select! {
                 request = self.requests.next() => {
                     self.take(Kind::Request, request?);
-                    false
+                    Turn::Served
                 }
                 event = self.events.next() => {
                     self.take(Kind::Event, event?);
-                    false
+                    Turn::Served
                 }
                 (taken, outcome) = self.forwarder.next() => {
                     self.settle(&taken, outcome, counters)?;
-                    false
+                    Turn::Served
                 }
-                _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => true,
+                _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => Turn::Stop,
+                () = until(look_at) => Turn::Look,
                 () = until(grace_over) => return Ok(()),
             };
-            if told_to_stop {
-                grace_over = Some(Instant::now() + config.grace);
-                health.report_intake(Some("shutting down".to_owned()));
-                self.stop_taking().await?;
+            match turn {
+                Turn::Served => {}
+                Turn::Look => {
+                    look_at = Some(Instant::now() + LOOK_EVERY);
+                    if Instant::now() > open_at || self.is_done(config).await? {
+                        topology::open_entrance(&self.consume, &config.names).await?;
+                        look_at = None;
+                    }
+                }
+                Turn::Stop => {
+                    grace_over = Some(Instant::now() + config.grace);
+                    health.report_intake(Some("shutting down".to_owned()));
+                    self.stop_taking().await?;
+                }
             }
         }
+    }
+
+    /// Nothing waits, here or at the broker.
+    async fn is_done(&mut self, config: &Config) -> Result<bool, BrokerError> {
+        Ok(self.forwarder.pending() == 0
+            && topology::intake_is_empty(&self.consume, &config.names).await?)
     }
 
     /// Checks a message as far as its account goes, and publishes it again.

@@ -99,7 +99,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         tasks.spawn(partition.run(shutdown.clone()));
     }
     if intake {
-        tasks.spawn(intake::run(config, health, shutdown));
+        tasks.spawn(intake::run(config, followed.of, health, shutdown));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;

@@ -79,8 +79,8 @@ impl Partition {
                 End::Fault(fault) => fault.to_string(),
                 End::OtherPartitions(settings) => format!(
                     "the log's settings say {settings} partitions, but there are {}: nothing is \
-                     served. Where the topology was deleted and declared anew, restart the workers; \
-                     else see deploy/README.md (From P to Q partitions)",
+                     served. Run `streamwatch topology declare` and restart the workers; \
+                     deploy/README.md (From P to Q partitions) says how to change the number",
                     self.place.of
                 ),
             };

@@ -9,7 +9,7 @@ use lapin::{
 use super::{
     Retention,
     shape::{Arguments, Binding, Exchange, Holds, Part, Queue, To, shape},
-    show::{exists, partitions},
+    show::exists,
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};
 
@@ -22,9 +22,9 @@ pub struct Topology {
     pub new_logs: u16,
 }
 
-/// Declares everything, with so many partitions as `wanted` says: else with those that are there,
-/// or one. What exists with the same properties is left as it is. Doing it again repairs one that
-/// broke off half-way.
+/// Declares everything, with so many partitions as `wanted` says: else with those that are `there`
+/// already, or one. What exists with the same properties is left as it is. Doing it again repairs
+/// one that broke off half-way.
 ///
 /// # Errors
 /// [`BrokerError::OtherPartitions`] where a topology is there with another number of them,
@@ -33,10 +33,10 @@ pub struct Topology {
 pub async fn declare(
     link: &Link,
     names: &Names,
+    there: Option<u16>,
     wanted: Option<u16>,
     retention: Retention,
 ) -> Result<Topology, BrokerError> {
-    let there = partitions(link, names).await?;
     let partitions = wanted.or(there).unwrap_or(1);
     if let Some(there) = there.filter(|there| *there != partitions) {
         let wanted = partitions;
@@ -52,13 +52,13 @@ pub async fn declare(
     let channel = link.channel().await?;
     let mut new_logs = partitions;
     for part in shape(names, partitions, retention) {
-        match part {
-            Part::Exchange(it) => exchange(&channel, it).await?,
-            Part::Queue(it) if it.holds != Holds::Messages && exists(link, &it.name).await? => {
-                new_logs -= u16::from(it.holds == Holds::Entries);
-            }
-            Part::Queue(it) => queue(&channel, it).await?,
-            Part::Binding(it) => bind(&channel, it).await?,
+        if let Part::Queue(it) = &part
+            && it.holds != Holds::Messages
+            && exists(link, &it.name).await?
+        {
+            new_logs -= u16::from(it.holds == Holds::Entries);
+        } else {
+            one(&channel, part).await?;
         }
     }
     Ok(Topology {
@@ -67,9 +67,18 @@ pub async fn declare(
     })
 }
 
+/// Declares one part.
+pub(super) async fn one(channel: &Channel, part: Part) -> Result<(), BrokerError> {
+    match part {
+        Part::Exchange(it) => exchange(channel, it).await,
+        Part::Queue(it) => queue(channel, it).await,
+        Part::Binding(it) => bind(channel, it).await,
+    }
+}
+
 async fn exchange(channel: &Channel, it: Exchange) -> Result<(), BrokerError> {
     let options = ExchangeDeclareOptions {
-        durable: true,
+        durable: it.durable,
         internal: it.internal,
         ..ExchangeDeclareOptions::default()
     };

@@ -4,6 +4,7 @@
 
 mod declare;
 mod delete;
+mod ring;
 mod shape;
 mod show;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use declare::{Topology, declare};
 pub use delete::delete;
+pub use ring::{build_ring, intake_is_empty, open_entrance};
 pub use show::{QueueState, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;

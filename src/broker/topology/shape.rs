@@ -20,10 +20,12 @@ const DELIVERY_LIMIT: i64 = 1_000_000;
 /// Arguments of an exchange, a queue or a binding.
 pub(super) type Arguments = Vec<(&'static str, AMQPValue)>;
 
-/// An exchange. All are durable.
+/// An exchange.
 pub(super) struct Exchange {
     pub(super) name: String,
     pub(super) kind: ExchangeKind,
+    /// It is there again when RabbitMQ has restarted.
+    pub(super) durable: bool,
     /// Only exchanges publish to it.
     pub(super) internal: bool,
     pub(super) arguments: Arguments,
@@ -83,7 +85,6 @@ pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec
     }
     let entrance = if partitions > 1 {
         parts.extend(intake(names));
-        parts.extend(spread(names, partitions));
         names.by_header()
     } else {
         names.partition(0)
@@ -97,37 +98,42 @@ pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec
     parts
 }
 
+/// The exchange that picks the partition.
+///
+/// Not durable: when RabbitMQ starts, it binds what is durable in any order, all at once, and the
+/// order decides which hash goes where: accounts would find themselves in other partitions than
+/// before (seen on 3.10.8 and on 4.0.5). So workers bind it, see [`ring`].
 fn hash(names: &Names) -> Part {
     let kind = ExchangeKind::Custom("x-consistent-hash".to_owned());
     let by_account = vec![("hash-header", text(HEADER))];
-    Part::Exchange(internal(&names.hash(), kind, by_account))
+    Part::Exchange(Exchange {
+        durable: false,
+        // Workers publish to it what they take from the intake.
+        internal: false,
+        ..internal(&names.hash(), kind, by_account)
+    })
 }
 
-/// From the header `account` to the partition; without one to the intake.
-fn spread(names: &Names, partitions: u16) -> Vec<Part> {
-    let (by_header, hash) = (names.by_header(), names.hash());
-    // In lexical order, as RabbitMQ binds them again when it starts: the order decides which hash
-    // goes where.
-    let mut parts: Vec<_> = (0..partitions)
-        .map(|number| bind(&hash, To::Exchange(names.partition(number)), "1"))
-        .collect();
-    let arguments = vec![alternate(names.intake())];
-    parts.push(Part::Exchange(internal(
-        &by_header,
-        ExchangeKind::Headers,
-        arguments,
-    )));
-    parts.push(Part::Binding(Binding {
-        from: by_header,
-        to: To::Exchange(hash),
+/// The hash exchange and its ring, to be bound one after the other.
+pub(super) fn ring(names: &Names, partitions: u16) -> Vec<Part> {
+    let to = |number| To::Exchange(names.partition(number));
+    let bindings = (0..partitions).map(|number| bind(&names.hash(), to(number), "1"));
+    std::iter::once(hash(names)).chain(bindings).collect()
+}
+
+/// The way past the intake for messages with the header, once there is a ring.
+pub(super) fn entrance(names: &Names) -> Part {
+    Part::Binding(Binding {
+        from: names.by_header(),
+        to: To::Exchange(names.hash()),
         key: "",
         // Without a value: it is enough that the header is there.
         arguments: vec![("x-match", text("all")), (HEADER, AMQPValue::Void)],
-    }));
-    parts
+    })
 }
 
-/// Where messages without the header wait until a worker adds it.
+/// Where messages without the header wait until a worker adds it, and all messages as long as there
+/// is no [`entrance`].
 fn intake(names: &Names) -> Vec<Part> {
     let (intake, requests, events) = (
         names.intake(),
@@ -146,6 +152,11 @@ fn intake(names: &Names) -> Vec<Part> {
         way(&requests, "*.status.#"),
         way(&events, "*.heartbeat.#"),
         way(&events, "*.stop.#"),
+        Part::Exchange(internal(
+            &names.by_header(),
+            ExchangeKind::Headers,
+            vec![alternate(intake.clone())],
+        )),
     ]
 }
 
@@ -240,6 +251,7 @@ fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {
     Exchange {
         name: name.to_owned(),
         kind,
+        durable: true,
         internal: true,
         arguments,
     }

@@ -66,7 +66,7 @@ pub(super) async fn exists(link: &Link, queue: &str) -> Result<bool, BrokerError
     Ok(look(link, queue).await?.is_some())
 }
 
-async fn look(link: &Link, queue: &str) -> Result<Option<Queue>, BrokerError> {
+pub(super) async fn look(link: &Link, queue: &str) -> Result<Option<Queue>, BrokerError> {
     // A passive declaration that fails takes its channel with it.
     let channel = link.channel().await?;
     let options = QueueDeclareOptions::default().passive();

@@ -35,7 +35,7 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<(), End> {
-        let message = delivery.message();
+        let message = self.seen(delivery.message());
         match wire::entry(&message) {
             Ok(entry) => {
                 let applied = replica.apply(delivery.offset, &entry, clock::now())?;

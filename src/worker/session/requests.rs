@@ -25,7 +25,7 @@ impl Session {
             bad("reply_to", Code::BadField);
             return self.desk.done(&asked);
         }
-        let message = delivery.message();
+        let message = self.seen(delivery.message());
         let now = clock::now();
         let refused = match source {
             Source::Init => match wire::init(&message) {

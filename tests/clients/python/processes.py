@@ -162,6 +162,7 @@ class Site:
         ttl: float = 2.0,
         heartbeat_every: float = 0.5,
         max_streams_per_account: int | None = None,
+        partitions: int = 1,
     ):
         self.url = url
         self.folder = folder
@@ -170,11 +171,14 @@ class Site:
         # How often a worker writes its tick: log time is that coarse.
         self.interval = min(1.0, ttl / 20)
         self.namespace = f"t{secrets.token_hex(3)}-"
+        self.partitions = partitions
         self.workers: list[Worker] = []
         self._lease_is_held = False
         options = ["--ttl", _duration(ttl), "--heartbeat-every", _duration(heartbeat_every)]
         if max_streams_per_account is not None:
             options += ["--max-streams-per-account", str(max_streams_per_account)]
+        if partitions > 1:
+            options += ["--partitions", str(partitions)]
         self.run("topology", "declare", *options)
 
     def run(self, *arguments: str) -> str:
@@ -212,6 +216,12 @@ class Site:
         """Waits until one worker holds the lease: only that one answers what is in the log."""
         if self._lease_is_held:
             return
+        if self.partitions > 1:
+            # Each partition has one; no message reaches all of them.
+            held = lambda: sum(self.metric("streamwatch_lease_held").values())  # noqa: E731
+            eventually(lambda: held() == self.partitions, "all leases are held", within=READY_S)
+            self._lease_is_held = True
+            return
         with self.client() as client:
 
             def is_told() -> bool:
@@ -222,6 +232,16 @@ class Site:
             eventually(is_told, "a worker holds the lease", within=READY_S)
             client.listen(0.3)  # late answers to earlier probes
         self._lease_is_held = True
+
+    def metric(self, name: str) -> dict[str, float]:
+        """A metric of the workers that run, by its labels: of several workers the sum."""
+        values: Counter[str] = Counter()
+        for worker in self.workers:
+            if worker.running:
+                for line in worker.metrics().splitlines():
+                    if series := re.fullmatch(rf"{name}(?:{{(.*)}})? ([-+.e\d]+)", line):
+                        values[series[1] or ""] += float(series[2])
+        return dict(values)
 
     def bad_input(self) -> Counter[str]:
         """How many bad messages the workers have counted, together, by their error code."""
