@@ -21,6 +21,10 @@ const MOST_WAITING: usize = 10_000;
 
 /// A connection that lasted so long ends the back-off.
 const STEADY: Duration = Duration::from_secs(10);
+/// How long the broker may refuse every message of a kind on a new channel. Where the leader of a
+/// quorum queue dies just before a channel's first message to it, RabbitMQ 3.10 refuses all of
+/// that channel's for ever, and takes those of the next channel.
+const REFUSED_FOR: Duration = Duration::from_secs(3);
 /// How often those who stopped waiting are looked for, while there are too many.
 const PURGE_EVERY: Duration = Duration::from_millis(100);
 
@@ -220,11 +224,12 @@ async fn serve(
         Err(error) => return Some(error),
     };
     let _ = report.send(Status::Connected);
-    let mut waiting: HashMap<u64, Waiting> = HashMap::new();
+    let mut waiting: HashMap<u64, (Kind, Waiting)> = HashMap::new();
+    let mut refusals = Refusals::default();
     let error = loop {
         // Whoever stopped waiting is forgotten, once there are many.
         if waiting.len() >= MOST_WAITING {
-            waiting.retain(|_, w| !w.is_over());
+            waiting.retain(|_, (_, w)| !w.is_over());
         }
         let full = waiting.len() >= MOST_WAITING;
         tokio::select! {
@@ -236,19 +241,25 @@ async fn serve(
                     continue;
                 }
                 *number += 1;
+                let kind = command.send.kind;
                 channel.publish(outgoing(*number, command.send, command.waiting.replied.is_some()));
-                waiting.insert(*number, command.waiting);
+                waiting.insert(*number, (kind, command.waiting));
             }
             event = channel.next() => match event {
                 Ok(RpcEvent::Published(number, published)) => {
-                    if let Some(mut one) = waiting.remove(&number)
-                        && one.published(published)
-                    {
-                        waiting.insert(number, one);
+                    let Some((kind, mut one)) = waiting.remove(&number) else {
+                        continue;
+                    };
+                    if one.published(published) {
+                        waiting.insert(number, (kind, one));
+                    }
+                    if refusals.are_for_ever(kind, published) {
+                        let refused = "the broker refuses everything on this channel".to_owned();
+                        break BrokerError::Lost(refused);
                     }
                 }
                 Ok(RpcEvent::Reply(number, body)) => {
-                    if let Some(one) = waiting.remove(&number) {
+                    if let Some((_, one)) = waiting.remove(&number) {
                         one.answered(&body);
                     }
                 }
@@ -260,10 +271,26 @@ async fn serve(
         BrokerError::NotFound(_) => ClientError::NoTopology,
         other => ClientError::Broker(other.clone()),
     };
-    for (_, one) in waiting {
+    for (_, one) in waiting.into_values() {
         one.failed(&fate);
     }
     Some(error)
+}
+
+/// Since when the broker has refused every message of a kind; `None` once it has taken one.
+#[derive(Default)]
+struct Refusals(HashMap<Kind, Option<Instant>>);
+
+impl Refusals {
+    /// Another channel would be better off.
+    fn are_for_ever(&mut self, kind: Kind, published: Published) -> bool {
+        if published != Published::Refused {
+            self.0.insert(kind, None);
+            return false;
+        }
+        let since = self.0.entry(kind).or_insert_with(|| Some(Instant::now()));
+        since.is_some_and(|since| since.elapsed() >= REFUSED_FOR)
+    }
 }
 
 fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {

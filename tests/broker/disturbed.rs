@@ -7,7 +7,7 @@ use streamwatch::client::{ClientError, Consistency, OpenRequest, PlaybackState, 
 
 use crate::fixture::{
     Asker, Broker, Crowd, Habits, Installation, PATIENCE, Passage, Proxy, Worker, account, beat,
-    eventually, heavy, playing, playing_if_answered,
+    eventually, heavy, playing, playing_if_answered, strong, tenant,
 };
 
 /// The two connections of a worker, as RabbitMQ's lists show them.
@@ -80,9 +80,9 @@ async fn a_playback_goes_on_after_its_connection_was_cut_in_mid_frame() {
     let backend = installation.backend();
     let mut sessions = Vec::new();
     eventually(PATIENCE, "the playback's heartbeats count", async || {
-        let query = Default::default();
-        let status = backend.status(&crate::fixture::tenant(), &account("alice"), &query);
-        let status = status.await.map_err(|e| e.to_string())?;
+        let (tenant, account) = (tenant(), account("alice"));
+        let status = backend.status(&tenant, &account, &strong()).await;
+        let status = status.map_err(|error| error.to_string())?;
         let [one] = &status.activity.streams[..] else {
             panic!("it counts the whole time: {status:?}");
         };
