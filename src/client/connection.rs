@@ -7,11 +7,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::ClientError;
+use super::{
+    ClientError,
+    channels::{Channels, Refusals},
+};
 use crate::{
-    broker::{
-        Addresses, BrokerError, Link, Names, Outgoing, Published, RpcChannel, RpcEvent, backoff,
-    },
+    broker::{Addresses, BrokerError, Link, Names, Outgoing, Published, RpcEvent, backoff},
     domain::{AccountId, Tenant},
     wire::{self, Kind, Reply, RoutingKey},
 };
@@ -21,10 +22,6 @@ const MOST_WAITING: usize = 10_000;
 
 /// A connection that lasted so long ends the back-off.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long the broker may refuse every message of a kind on a new channel. Where the leader of a
-/// quorum queue dies just before a channel's first message to it, RabbitMQ 3.10 refuses all of
-/// that channel's for ever, and takes those of the next channel.
-const REFUSED_FOR: Duration = Duration::from_secs(3);
 /// How often those who stopped waiting are looked for, while there are too many.
 const PURGE_EVERY: Duration = Duration::from_millis(100);
 
@@ -219,8 +216,8 @@ async fn serve(
     report: &watch::Sender<Status>,
     number: &mut u64,
 ) -> Option<BrokerError> {
-    let mut channel = match RpcChannel::open(link, names).await {
-        Ok(channel) => channel,
+    let mut channels = match Channels::open(link, names).await {
+        Ok(channels) => channels,
         Err(error) => return Some(error),
     };
     let _ = report.send(Status::Connected);
@@ -242,10 +239,11 @@ async fn serve(
                 }
                 *number += 1;
                 let kind = command.send.kind;
-                channel.publish(outgoing(*number, command.send, command.waiting.replied.is_some()));
+                let reply = command.waiting.replied.is_some();
+                channels.of(kind).publish(outgoing(*number, command.send, reply));
                 waiting.insert(*number, (kind, command.waiting));
             }
-            event = channel.next() => match event {
+            event = channels.next() => match event {
                 Ok(RpcEvent::Published(number, published)) => {
                     let Some((kind, mut one)) = waiting.remove(&number) else {
                         continue;
@@ -275,22 +273,6 @@ async fn serve(
         one.failed(&fate);
     }
     Some(error)
-}
-
-/// Since when the broker has refused every message of a kind; `None` once it has taken one.
-#[derive(Default)]
-struct Refusals(HashMap<Kind, Option<Instant>>);
-
-impl Refusals {
-    /// Another channel would be better off.
-    fn are_for_ever(&mut self, kind: Kind, published: Published) -> bool {
-        if published != Published::Refused {
-            self.0.insert(kind, None);
-            return false;
-        }
-        let since = self.0.entry(kind).or_insert_with(|| Some(Instant::now()));
-        since.is_some_and(|since| since.elapsed() >= REFUSED_FOR)
-    }
 }
 
 fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {
