@@ -7,11 +7,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::ClientError;
+use super::{
+    ClientError,
+    channels::{Channels, Refusals},
+};
 use crate::{
-    broker::{
-        Addresses, BrokerError, Link, Names, Outgoing, Published, RpcChannel, RpcEvent, backoff,
-    },
+    broker::{Addresses, BrokerError, Link, Names, Outgoing, Published, RpcEvent, backoff},
     domain::{AccountId, Tenant},
     wire::{self, Kind, Reply, RoutingKey},
 };
@@ -215,16 +216,17 @@ async fn serve(
     report: &watch::Sender<Status>,
     number: &mut u64,
 ) -> Option<BrokerError> {
-    let mut channel = match RpcChannel::open(link, names).await {
-        Ok(channel) => channel,
+    let mut channels = match Channels::open(link, names).await {
+        Ok(channels) => channels,
         Err(error) => return Some(error),
     };
     let _ = report.send(Status::Connected);
-    let mut waiting: HashMap<u64, Waiting> = HashMap::new();
+    let mut waiting: HashMap<u64, (Kind, Waiting)> = HashMap::new();
+    let mut refusals = Refusals::default();
     let error = loop {
         // Whoever stopped waiting is forgotten, once there are many.
         if waiting.len() >= MOST_WAITING {
-            waiting.retain(|_, w| !w.is_over());
+            waiting.retain(|_, (_, w)| !w.is_over());
         }
         let full = waiting.len() >= MOST_WAITING;
         tokio::select! {
@@ -236,19 +238,26 @@ async fn serve(
                     continue;
                 }
                 *number += 1;
-                channel.publish(outgoing(*number, command.send, command.waiting.replied.is_some()));
-                waiting.insert(*number, command.waiting);
+                let kind = command.send.kind;
+                let reply = command.waiting.replied.is_some();
+                channels.of(kind).publish(outgoing(*number, command.send, reply));
+                waiting.insert(*number, (kind, command.waiting));
             }
-            event = channel.next() => match event {
+            event = channels.next() => match event {
                 Ok(RpcEvent::Published(number, published)) => {
-                    if let Some(mut one) = waiting.remove(&number)
-                        && one.published(published)
-                    {
-                        waiting.insert(number, one);
+                    let Some((kind, mut one)) = waiting.remove(&number) else {
+                        continue;
+                    };
+                    if one.published(published) {
+                        waiting.insert(number, (kind, one));
+                    }
+                    if refusals.are_for_ever(kind, published) {
+                        let refused = "the broker refuses everything on this channel".to_owned();
+                        break BrokerError::Lost(refused);
                     }
                 }
                 Ok(RpcEvent::Reply(number, body)) => {
-                    if let Some(one) = waiting.remove(&number) {
+                    if let Some((_, one)) = waiting.remove(&number) {
                         one.answered(&body);
                     }
                 }
@@ -260,7 +269,7 @@ async fn serve(
         BrokerError::NotFound(_) => ClientError::NoTopology,
         other => ClientError::Broker(other.clone()),
     };
-    for (_, one) in waiting {
+    for (_, one) in waiting.into_values() {
         one.failed(&fate);
     }
     Some(error)

@@ -5,6 +5,7 @@
 //! streams and keeps them counted; a [`Backend`] asks what accounts are playing.
 
 mod backend;
+mod channels;
 mod connection;
 mod error;
 mod player;

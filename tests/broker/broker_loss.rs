@@ -75,23 +75,12 @@ async fn a_worker_started_before_the_broker_and_the_topology_becomes_ready_by_it
     let installation = Installation::bare(&broker);
     broker.stop().await;
     let mut worker = installation.worker();
-    says(&worker, "cannot connect").await;
+    worker.says("cannot connect").await;
     broker.start_again().await;
-    says(&worker, "topology declare").await;
+    worker.says("topology declare").await;
     installation.declare(TTL).await;
     worker.ready().await;
     assert!(worker.stop().await.success());
-}
-
-async fn says(worker: &Worker, reason: &str) {
-    let what = format!("/readyz says {reason:?}");
-    crate::fixture::eventually(crate::fixture::PATIENCE, &what, async || {
-        match worker.get("/readyz").await {
-            Ok((503, body)) if body.contains(reason) => Ok(()),
-            other => Err(other),
-        }
-    })
-    .await;
 }
 
 async fn started_over(worker: &Worker) -> f64 {

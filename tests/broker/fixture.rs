@@ -8,9 +8,12 @@
 
 mod asker;
 mod broker;
+mod cluster;
 mod crowd;
 mod installation;
 mod process;
+mod proxy;
+mod races;
 mod truth;
 mod worker;
 
@@ -21,9 +24,14 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use asker::{Answers, Asker};
 pub use broker::Broker;
+pub use cluster::Cluster;
 pub use crowd::{Crowd, Habits};
-pub use installation::{Installation, account, beat, playing, streams, strong, tenant};
+pub use installation::{
+    Installation, account, beat, playing, playing_if_answered, streams, strong, tenant,
+};
 pub use process::{Finished, Process, cli, cli_with, exit};
+pub use proxy::{Passage, Proxy};
+pub use races::Races;
 pub use truth::Truth;
 pub use worker::Worker;
 

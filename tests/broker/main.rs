@@ -5,6 +5,8 @@ mod broker_loss;
 mod cli;
 mod cli_settings;
 mod client;
+mod cluster;
+mod disturbed;
 mod fixture;
 mod linear;
 mod private_broker;

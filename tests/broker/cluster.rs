@@ -1,0 +1,140 @@
+//! Three clustered nodes, of which one is lost: what a majority has confirmed stays, and the
+//! workers go on.
+
+use std::time::Duration;
+
+use crate::fixture::{Cluster, Crowd, Habits, Installation, Races, Worker, heavy};
+
+const TTL: Duration = Duration::from_secs(20);
+/// How long log time may stand still while a log has no leader: streams count that much longer.
+const WITHOUT_A_LEADER: Duration = Duration::from_secs(10);
+const HABITS: Habits = Habits {
+    accounts: 20,
+    devices: 3,
+    session: Duration::from_secs(6),
+    crash_every: 4,
+    gone_after: Duration::from_secs(TTL.as_secs() + 4 + WITHOUT_A_LEADER.as_secs()),
+};
+
+/// A cluster with a topology, workers and viewers.
+struct Site<'c> {
+    cluster: &'c Cluster,
+    workers: Vec<Worker>,
+    crowd: Crowd,
+    races: Races,
+}
+
+impl<'c> Site<'c> {
+    /// The leaders of all queues are on node `leader`; the workers are connected to node 0.
+    async fn start(cluster: &'c Cluster, leader: usize) -> Self {
+        let installation = Installation::bare(&cluster.all);
+        // Queues have their leader where they are declared.
+        let there = installation.by_way_of(&cluster.nodes[leader]);
+        there.declare(&format!("{}s", TTL.as_secs())).await;
+        for queue in [
+            installation.names().log(0),
+            installation.names().init(0),
+            installation.names().status(0),
+            installation.names().unrouted(),
+        ] {
+            assert_eq!(cluster.replicas(&queue).await, 3, "{queue}");
+        }
+        let log = installation.names().log(0);
+        assert_eq!(cluster.leader(&log, 0).await, leader);
+        let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
+        for worker in &mut workers {
+            worker.ready().await;
+        }
+        let crowd = Crowd::start(&installation, HABITS).await;
+        let races = Races::start(installation.backend());
+        Self {
+            cluster,
+            workers,
+            crowd,
+            races,
+        }
+    }
+
+    async fn right(&mut self) {
+        for worker in &mut self.workers {
+            worker.ready().await;
+        }
+        self.crowd.compare().await;
+    }
+
+    async fn finish(mut self) {
+        self.cluster.whole().await;
+        self.right().await;
+        assert!(self.races.finish(TTL).await > 0);
+        self.crowd.settle().await;
+        self.crowd.compare().await;
+        for worker in &mut self.workers {
+            let started_over = worker.metric("streamwatch_started_over_total", "").await;
+            assert_eq!(started_over, 0.0, "the log was the same");
+            assert!(worker.stop().await.success());
+        }
+        self.crowd.leave().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn nothing_is_lost_when_the_node_dies_that_leads_the_log() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let mut site = Site::start(&cluster, 1).await;
+    cluster.nodes[1].kill().await;
+    site.right().await;
+    cluster.nodes[1].start_again().await;
+    site.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn nothing_is_lost_when_the_node_dies_that_the_workers_are_connected_to() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let mut site = Site::start(&cluster, 1).await;
+    cluster.nodes[0].kill().await;
+    for worker in &site.workers {
+        worker.reconnects().await;
+    }
+    site.right().await;
+    cluster.nodes[0].start_again().await;
+    site.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn nothing_is_lost_when_all_nodes_are_restarted_one_after_another() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let mut site = Site::start(&cluster, 1).await;
+    for node in &cluster.nodes {
+        node.stop().await;
+        site.right().await;
+        node.start_again().await;
+        cluster.whole().await;
+        site.right().await;
+    }
+    site.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn a_log_without_a_majority_is_waited_for_and_nobody_expires_meanwhile() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let mut site = Site::start(&cluster, 1).await;
+    // The workers' own node stays, and confirms nothing.
+    tokio::join!(cluster.nodes[1].kill(), cluster.nodes[2].kill());
+    for worker in &site.workers {
+        worker.not_ready().await;
+    }
+    tokio::join!(
+        cluster.nodes[1].start_again(),
+        cluster.nodes[2].start_again()
+    );
+    site.right().await;
+    site.finish().await;
+}
