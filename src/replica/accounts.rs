@@ -332,4 +332,31 @@ mod tests {
         }
         assert_eq!(accounts.due.values().map(Vec::len).sum::<usize>(), 1);
     }
+
+    #[test]
+    fn every_account_that_was_there_is_copied_while_others_come() {
+        let settings = Settings::default();
+        let mut accounts = Accounts::new();
+        let begin = |accounts: &mut Accounts, numbers: std::ops::Range<u64>| {
+            for n in numbers {
+                beat(accounts, &settings, &n.to_string(), StreamId::generate(), n);
+            }
+        };
+        begin(&mut accounts, 0..5_000);
+        let copies = accounts.copy();
+        let copying = std::thread::spawn(move || {
+            let mut copied = HashMap::new();
+            copies.each(|key, last, account| {
+                assert!(!account.is_empty());
+                assert_eq!(copied.insert(key.clone(), last), None, "once");
+                ControlFlow::Continue(())
+            });
+            copied
+        });
+        begin(&mut accounts, 5_000..50_000);
+        let copied = copying.join().unwrap();
+        for n in 0..5_000 {
+            assert_eq!(copied.get(&key(&n.to_string())), Some(&(n + 1)));
+        }
+    }
 }

@@ -131,6 +131,7 @@ impl Partition {
     async fn restore(&mut self, n: usize) -> Result<(), BrokerError> {
         let partition = self.place.number;
         let began = clock::now().mono;
+        self.report("reading the newest snapshot".to_owned());
         let rejected = &self.snapshot.rejected;
         match snapshots::load(&self.config, partition, n, rejected).await {
             Ok(Some(loaded)) => {

@@ -6,6 +6,7 @@ mod cli;
 mod cli_settings;
 mod client;
 mod cluster;
+mod cold_start;
 mod disturbed;
 mod fixture;
 mod linear;
