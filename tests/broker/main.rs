@@ -9,6 +9,7 @@ mod cluster;
 mod disturbed;
 mod fixture;
 mod linear;
+mod partitions;
 mod private_broker;
 mod secrets;
 mod sharing;
