@@ -10,6 +10,7 @@ mod cold_start;
 mod disturbed;
 mod fixture;
 mod linear;
+mod partitions;
 mod private_broker;
 mod secrets;
 mod sharing;

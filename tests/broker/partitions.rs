@@ -1,0 +1,184 @@
+//! Several partitions: workers that share them, the intake, settings in every log, restarts.
+
+mod anonymous;
+mod declaring;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use streamwatch::client::StreamId;
+
+use crate::fixture::{
+    Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing, strong, tenant,
+};
+use anonymous::Anonymous;
+
+fn names(how_many: usize) -> Vec<String> {
+    (0..how_many).map(|n| format!("viewer-{n}")).collect()
+}
+
+async fn active(worker: &Worker) -> f64 {
+    worker.metric("streamwatch_active_streams", "").await
+}
+
+/// Messages in the queues whose names end so.
+async fn waiting(installation: &Installation<'_>, ends: &[&str]) -> u64 {
+    let shown = installation.cli(&["--json", "topology", "show"]).await;
+    let shown = shown.exits(0).json();
+    let queues = shown["queues"].as_array().expect("a list of queues");
+    let of = |queue: &serde_json::Value| {
+        let name = queue["name"].as_str().expect("a name");
+        let wanted = ends.iter().any(|end| name.ends_with(end));
+        wanted.then(|| queue["messages"].as_u64().expect("a number"))
+    };
+    queues.iter().filter_map(of).sum()
+}
+
+#[tokio::test]
+async fn workers_that_follow_some_partitions_each_serve_all_together() {
+    let installation = Installation::partitions(Broker::shared().await, "60s", 4).await;
+    let mut even = installation.worker_of("0,2");
+    even.ready().await;
+    let (_, health) = even.get("/readyz").await.expect("it answers");
+    let health: serde_json::Value = serde_json::from_str(&health).expect("JSON");
+    let followed = health["partitions"].as_array().expect("a list");
+    let followed: Vec<_> = followed.iter().map(|p| p["partition"].as_u64()).collect();
+    assert_eq!(followed, [Some(0), Some(2)]);
+
+    let backend = installation.backend().with_patience(Duration::from_secs(9));
+    let asked = names(24);
+    let questions = asked.iter().map(|name| {
+        let (backend, account) = (backend.clone(), account(name));
+        tokio::spawn(async move { backend.status(&tenant(), &account, &strong()).await })
+    });
+    let questions: Vec<_> = questions.collect();
+    // Some have their answer, the others wait in the queues of partitions that nobody follows.
+    let answered = || questions.iter().filter(|q| q.is_finished()).count() as u64;
+    eventually(PATIENCE, "all are answered or wait", async || {
+        let waits = waiting(&installation, &["p01.status", "p03.status"]).await;
+        let seen = (answered(), waits);
+        let all = seen.0 > 0 && seen.1 > 0 && seen.0 + seen.1 == 24;
+        all.then_some(()).ok_or(seen)
+    })
+    .await;
+
+    let _odd = installation.worker_of("1,3");
+    for question in join_all(questions).await {
+        let status = question.expect("asking panics nowhere");
+        let status = status.expect("it is answered once its partition is followed");
+        assert_eq!(status.activity.streams, []);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_killed_with_messages_of_the_intake_in_its_hands_loses_none() {
+    let installation = Installation::partitions(Broker::shared().await, "60s", 4).await;
+    let mut dies = installation.ready_worker().await;
+    dies.pause();
+    let anonymous = Anonymous::connect(&installation).await;
+    let players = names(1_000);
+    for name in &players {
+        anonymous.heartbeat(name, StreamId::generate()).await;
+    }
+    anonymous.confirmed().await;
+    // It stands still with as many as were sent to it, and never says a word about them.
+    dies.kill().await;
+
+    let serves = installation.ready_worker().await;
+    eventually(PATIENCE, "every heartbeat counts", async || {
+        let active = active(&serves).await;
+        ((active - 1_000.0).abs() < 0.5).then_some(()).ok_or(active)
+    })
+    .await;
+    let backend = installation.backend();
+    for name in players.iter().step_by(50) {
+        assert_eq!(playing(&backend, name).await.len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn two_workers_killed_in_turn_under_load_through_the_intake_lose_nothing() {
+    let installation = Installation::partitions(Broker::shared().await, "60s", 3).await;
+    let mut workers = vec![
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let anonymous = Anonymous::connect(&installation).await;
+    let players = names(1_500);
+    for (n, name) in players.iter().enumerate() {
+        anonymous.heartbeat(name, StreamId::generate()).await;
+        if n % 500 == 250 {
+            workers.remove(0).kill().await;
+            workers.push(installation.worker());
+        }
+    }
+    anonymous.confirmed().await;
+    let serves = workers.last_mut().expect("one was started");
+    serves.ready().await;
+    eventually(PATIENCE, "every heartbeat counts", async || {
+        let active = active(serves).await;
+        ((active - 1_500.0).abs() < 0.5).then_some(()).ok_or(active)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accounts_keep_their_partition_when_the_broker_restarts() {
+    let broker = Broker::start().await;
+    let installation = Installation::partitions(&broker, "10m", 8).await;
+    let mut worker = installation.ready_worker().await;
+    let players: Vec<_> = names(64)
+        .into_iter()
+        .map(|name| (name, StreamId::generate()))
+        .collect();
+    let backend = installation.backend();
+    for (name, stream) in &players {
+        beat(&backend, name, *stream)
+            .await
+            .expect("it is confirmed");
+    }
+    eventually(PATIENCE, "all play", async || {
+        let active = active(&worker).await;
+        ((active - 64.0).abs() < 0.5).then_some(()).ok_or(active)
+    })
+    .await;
+
+    for round in 0..2_usize {
+        broker.sync_declarations().await;
+        assert!(worker.stop().await.success());
+        if round == 0 {
+            broker.stop().await;
+        } else {
+            broker.kill().await;
+        }
+        broker.start_again().await;
+        // No worker runs: what comes now must not go astray.
+        let gone = 16 * (round + 1);
+        let backend = installation.backend();
+        for (n, (name, stream)) in players.iter().enumerate() {
+            eventually(PATIENCE, "it is confirmed", async || {
+                if n < gone {
+                    backend.stop(&tenant(), &account(name), *stream).await
+                } else {
+                    beat(&backend, name, *stream).await
+                }
+            })
+            .await;
+        }
+        worker = installation.ready_worker().await;
+        // In another partition a heartbeat would have begun a second stream, and a stop ended none.
+        let left = 64 - gone;
+        eventually(PATIENCE, "the count is exact", async || {
+            let waits = waiting(&installation, &["intake.events"]).await;
+            let active = active(&worker).await;
+            let exact = waits == 0 && (active - f64::from(left as u32)).abs() < 0.5;
+            exact.then_some(()).ok_or((waits, active))
+        })
+        .await;
+        let backend = installation.backend();
+        for (n, (name, stream)) in players.iter().enumerate() {
+            let expected = if n < gone { vec![] } else { vec![*stream] };
+            assert_eq!(playing(&backend, name).await, expected, "{name}");
+        }
+    }
+}
