@@ -1,17 +1,13 @@
 //! Appending entries to a log, with confirms.
 
-use std::time::Duration;
-
 use lapin::{BasicProperties, Channel, Confirmation, types::ShortString};
 
 use super::{
     BrokerError, Link,
-    unconfirmed::{Unconfirmed, confirming, publish},
+    unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
 };
 use crate::wire::APP_ID;
 
-/// How long a confirm may take. A log that has lost its majority gives none at all.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 /// Most entries appended and not confirmed.
 const MOST_UNCONFIRMED: usize = 10_000;
 

@@ -1,6 +1,6 @@
 //! Messages on their way to the broker, until it says what became of them.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{
@@ -10,6 +10,9 @@ use lapin::{
 };
 
 use super::{BrokerError, Link, connect::within};
+
+/// How long a confirm may take. A log that has lost its majority gives none at all.
+pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// A channel on which every publishing is confirmed.
 pub(super) async fn confirming(link: &Link) -> Result<Channel, BrokerError> {
