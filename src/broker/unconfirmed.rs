@@ -35,14 +35,40 @@ pub(super) async fn publish(
         mandatory: true,
         ..BasicPublishOptions::default()
     };
-    channel
-        .basic_publish(exchange, key, options, body, properties)
-        .await?
-        .await
+    let published = channel.basic_publish(exchange, key, options, body, properties);
+    published.await?.await
+}
+
+/// The same for a message that nobody need want.
+pub(super) async fn publish_to_any(
+    channel: &Channel,
+    exchange: ShortString,
+    key: ShortString,
+    body: &[u8],
+    properties: BasicProperties,
+) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions::default();
+    let published = channel.basic_publish(exchange, key, options, body, properties);
+    published.await?.await
+}
+
+/// A publishing that has begun.
+pub(super) type Publishing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Begins a publishing. The first poll hands the message to the connection: in the order of these
+/// calls.
+pub(super) fn begin<T: Send + 'static>(
+    publishing: impl Future<Output = T> + Send + 'static,
+) -> Publishing<T> {
+    let mut publishing: Publishing<T> = Box::pin(publishing);
+    match (&mut publishing).now_or_never() {
+        Some(done) => Box::pin(std::future::ready(done)),
+        None => publishing,
+    }
 }
 
 /// The outcomes that are not known yet, each a `T` one day.
-pub(super) struct Unconfirmed<T>(FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>);
+pub(super) struct Unconfirmed<T>(FuturesUnordered<Publishing<T>>);
 
 impl<T: Send + 'static> Unconfirmed<T> {
     pub(super) fn new() -> Self {
@@ -53,14 +79,9 @@ impl<T: Send + 'static> Unconfirmed<T> {
         self.0.len()
     }
 
-    /// Begins a publishing. The first poll hands the message to the connection: in the order of
-    /// these calls.
+    /// Begins a publishing, in the order of these calls.
     pub(super) fn begin(&mut self, publishing: impl Future<Output = T> + Send + 'static) {
-        let mut publishing: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(publishing);
-        match (&mut publishing).now_or_never() {
-            Some(done) => self.0.push(Box::pin(std::future::ready(done))),
-            None => self.0.push(publishing),
-        }
+        self.0.push(begin(publishing));
     }
 
     /// The next outcome. Pending for ever while there is none. Dropping the future loses nothing.
