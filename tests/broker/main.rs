@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod disturbed;
 mod fixture;
+mod lifecycle;
 mod linear;
 mod private_broker;
 mod secrets;
