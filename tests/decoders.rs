@@ -72,6 +72,8 @@ proptest! {
             reply_to: ids.as_deref(),
             correlation_id: ids.as_deref(),
             message_id: None,
+            app_id: ids.as_deref(),
+            user_id: ids.as_deref(),
             body: &body,
         };
         // What is refused can be said, in the contract's words.

@@ -1,17 +1,13 @@
 //! Appending entries to a log, with confirms.
 
-use std::time::Duration;
-
-use lapin::{BasicProperties, Channel, Confirmation, types::ShortString};
+use lapin::{Channel, Confirmation, types::ShortString};
 
 use super::{
     BrokerError, Link,
-    unconfirmed::{Unconfirmed, confirming, publish},
+    properties::ours,
+    unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
 };
-use crate::wire::APP_ID;
 
-/// How long a confirm may take. A log that has lost its majority gives none at all.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 /// Most entries appended and not confirmed.
 const MOST_UNCONFIRMED: usize = 10_000;
 
@@ -67,9 +63,7 @@ impl Appender {
         let (channel, queue) = (self.channel.clone(), self.queue.clone());
         let content_type = self.content_type;
         self.unconfirmed.begin(async move {
-            let properties = BasicProperties::default()
-                .with_type(kind.into())
-                .with_app_id(APP_ID.into())
+            let properties = ours(kind)
                 .with_content_type(content_type.into())
                 .with_delivery_mode(2);
             let confirmed = publish(&channel, "".into(), queue, &body, properties);

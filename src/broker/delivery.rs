@@ -36,6 +36,8 @@ pub(super) fn message(delivery: &Delivery) -> Message<'_> {
             .as_ref()
             .map(ShortString::as_str),
         message_id: properties.message_id().as_ref().map(ShortString::as_str),
+        app_id: properties.app_id().as_ref().map(ShortString::as_str),
+        user_id: properties.user_id().as_ref().map(ShortString::as_str),
         body: &delivery.data,
     }
 }

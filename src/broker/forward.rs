@@ -1,7 +1,5 @@
 //! Publishing a message again, under the header that it lacked.
 
-use std::time::Duration;
-
 use lapin::{
     BasicProperties, Channel, Confirmation,
     types::{AMQPValue, FieldTable, ShortString},
@@ -9,11 +7,8 @@ use lapin::{
 
 use super::{
     BrokerError, Link, Names, ReplyTo, RequestDelivery,
-    unconfirmed::{Unconfirmed, confirming, publish},
+    unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
 };
-
-/// How long a confirm may take.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// What became of a message that was published again.
 #[derive(Clone, Debug)]

@@ -1,9 +1,11 @@
 //! RabbitMQ: the only folder that names lapin.
 //!
 //! Connections ([`Link`]), what is declared on them ([`topology`]), and the few things the rest of
-//! the program does with them: follow a log, append to it, take requests, reply, hold a lease, ask.
+//! the program does with them: follow a log, append to it, take requests, reply, hold a lease,
+//! announce, ask, listen.
 
 mod address;
+mod announce;
 mod append;
 mod connect;
 mod delivery;
@@ -11,8 +13,11 @@ mod direct;
 mod error;
 mod forward;
 mod lease;
+mod listen;
 mod log;
 mod names;
+mod outlet;
+mod properties;
 mod requests;
 mod rpc;
 mod scribe;
@@ -24,14 +29,17 @@ mod unconfirmed;
 mod unreadable;
 
 pub use address::{AddressError, Addresses};
+pub use announce::{Announced, Announcer};
 pub use append::{Appended, Appender};
 pub use connect::{Link, backoff};
 pub use delivery::{NoReply, ReplyTo};
 pub use error::BrokerError;
 pub use forward::{Forwarded, Forwarder};
 pub use lease::Lease;
+pub use listen::{Heard, Listener};
 pub use log::{From as LogFrom, LogDelivery, LogFollower};
 pub use names::{MAX_NAMESPACE_BYTES, Names, NamespaceError};
+pub use outlet::Outlet;
 pub use requests::{RequestDelivery, RequestQueue, Responder};
 pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};
 #[cfg(feature = "worker")]

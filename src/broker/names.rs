@@ -121,6 +121,18 @@ impl Names {
         format!("{}.unrouted", self.exchange)
     }
 
+    /// The topic exchange that tells what happens to streams.
+    #[must_use]
+    pub fn lifecycle(&self) -> String {
+        format!("{}.lifecycle", self.exchange)
+    }
+
+    /// The topic exchange that tells what was refused as bad input.
+    #[must_use]
+    pub fn rejected(&self) -> String {
+        format!("{}.rejected", self.exchange)
+    }
+
     /// Does `queue` belong to an installation, this one or another? No reply is sent there: through
     /// the default exchange it would be taken for an entry.
     #[must_use]
@@ -139,6 +151,7 @@ mod tests {
         assert_eq!(names.exchange(), "staging-streamwatch");
         assert_eq!(names.log(3), "staging-streamwatch.p03.log");
         assert!(Names::is_ours(&names.init(0)) && Names::is_ours(&names.unrouted()));
+        assert!(Names::is_ours(&names.lifecycle()) && Names::is_ours(&names.rejected()));
         assert!(!Names::is_ours("amq.rabbitmq.reply-to.g1h"));
         assert!(Names::new("a b").is_err() && Names::new(&"x".repeat(65)).is_err());
     }

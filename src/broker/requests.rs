@@ -8,7 +8,7 @@ use lapin::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
         BasicPublishOptions, BasicQosOptions,
     },
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{FieldTable, ShortString},
 };
 
 use super::{
@@ -16,8 +16,9 @@ use super::{
     connect::within,
     delivery::{message, reply_to},
     direct,
+    properties::{contract, ours},
 };
-use crate::wire::{APP_ID, CONTRACT, Encoded, Message};
+use crate::wire::{Encoded, Message};
 
 /// How long a reply waits in an ordinary reply queue, in milliseconds. A direct one does not wait.
 const REPLY_TTL_MS: &str = "10000";
@@ -184,13 +185,7 @@ impl Responder {
     /// Hands a reply to the connection. Does not wait; a reply whose queue is gone is dropped by
     /// the broker.
     pub fn reply(&self, to: &ReplyTo, reply: &Encoded) {
-        let mut headers = FieldTable::default();
-        headers.insert("contract".into(), AMQPValue::LongInt(CONTRACT));
-        let mut properties = BasicProperties::default()
-            .with_type(reply.kind.into())
-            .with_app_id(APP_ID.into())
-            .with_content_type("application/json".into())
-            .with_headers(headers);
+        let mut properties = ours(reply.kind).with_headers(contract());
         if let Some(id) = &to.correlation_id {
             properties = properties.with_correlation_id(id.clone());
         }

@@ -1,6 +1,6 @@
 //! Messages on their way to the broker, until it says what became of them.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{
@@ -10,6 +10,9 @@ use lapin::{
 };
 
 use super::{BrokerError, Link, connect::within};
+
+/// How long a confirm may take. A log that has lost its majority gives none at all.
+pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// A channel on which every publishing is confirmed.
 pub(super) async fn confirming(link: &Link) -> Result<Channel, BrokerError> {
@@ -32,14 +35,40 @@ pub(super) async fn publish(
         mandatory: true,
         ..BasicPublishOptions::default()
     };
-    channel
-        .basic_publish(exchange, key, options, body, properties)
-        .await?
-        .await
+    let published = channel.basic_publish(exchange, key, options, body, properties);
+    published.await?.await
+}
+
+/// The same for a message that nobody need want.
+pub(super) async fn publish_to_any(
+    channel: &Channel,
+    exchange: ShortString,
+    key: ShortString,
+    body: &[u8],
+    properties: BasicProperties,
+) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions::default();
+    let published = channel.basic_publish(exchange, key, options, body, properties);
+    published.await?.await
+}
+
+/// A publishing that has begun.
+pub(super) type Publishing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Begins a publishing. The first poll hands the message to the connection: in the order of these
+/// calls.
+pub(super) fn begin<T: Send + 'static>(
+    publishing: impl Future<Output = T> + Send + 'static,
+) -> Publishing<T> {
+    let mut publishing: Publishing<T> = Box::pin(publishing);
+    match (&mut publishing).now_or_never() {
+        Some(done) => Box::pin(std::future::ready(done)),
+        None => publishing,
+    }
 }
 
 /// The outcomes that are not known yet, each a `T` one day.
-pub(super) struct Unconfirmed<T>(FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>);
+pub(super) struct Unconfirmed<T>(FuturesUnordered<Publishing<T>>);
 
 impl<T: Send + 'static> Unconfirmed<T> {
     pub(super) fn new() -> Self {
@@ -50,14 +79,9 @@ impl<T: Send + 'static> Unconfirmed<T> {
         self.0.len()
     }
 
-    /// Begins a publishing. The first poll hands the message to the connection: in the order of
-    /// these calls.
+    /// Begins a publishing, in the order of these calls.
     pub(super) fn begin(&mut self, publishing: impl Future<Output = T> + Send + 'static) {
-        let mut publishing: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(publishing);
-        match (&mut publishing).now_or_never() {
-            Some(done) => self.0.push(Box::pin(std::future::ready(done))),
-            None => self.0.push(publishing),
-        }
+        self.0.push(begin(publishing));
     }
 
     /// The next outcome. Pending for ever while there is none. Dropping the future loses nothing.

@@ -4,7 +4,9 @@ mod ask;
 mod checked;
 mod output;
 mod play;
+mod signals;
 mod topology;
+mod watch;
 mod worker;
 
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ enum Command {
     Heartbeat(ask::Heartbeat),
     Stop(ask::Stop),
     Status(ask::Status),
+    Watch(watch::Args),
     Play(play::Args),
 }
 
@@ -96,6 +99,7 @@ impl Cli {
             Command::Heartbeat(args) => return args.run(&self.broker, output).await,
             Command::Stop(args) => return args.run(&self.broker, output).await,
             Command::Status(args) => return args.run(&self.broker, output).await,
+            Command::Watch(args) => args.run(&self.broker, output).await?,
             Command::Play(args) => return args.run(&self.broker, output).await,
         }
         Ok(ExitCode::SUCCESS)

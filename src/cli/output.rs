@@ -1,6 +1,11 @@
 //! Output for people and for programs.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use serde_json::Value;
 
@@ -14,13 +19,30 @@ pub struct Output {
 impl Output {
     /// Prints a result. A reader that went away is no error.
     pub fn say(self, text: &str, json: &Value) {
-        let mut out = std::io::stdout().lock();
-        let _ = if self.json {
+        let _ = self.try_say(text, json);
+    }
+
+    /// Prints one of many results.
+    ///
+    /// # Errors
+    /// Where the reader went away.
+    pub fn try_say(self, text: &str, json: &Value) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.json {
             writeln!(out, "{json}")
         } else {
             writeln!(out, "{text}")
-        };
+        }
     }
+}
+
+/// Whoever read standard output has gone: a pipe whose other end is closed.
+pub(super) fn reader_is_gone() -> bool {
+    let out = io::stdout();
+    let mut ends = [PollFd::new(&out, PollFlags::empty())];
+    let at_once = Timespec::default();
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    poll(&mut ends, Some(&at_once)).is_ok() && ends[0].revents().intersects(gone)
 }
 
 /// A duration with its unit, as the flags take it.
@@ -28,13 +50,14 @@ pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// Rows in columns. Control characters of strangers' texts do not reach the terminal.
+/// A stranger's text without its control characters: they do not reach the terminal.
+pub(super) fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+/// Rows in columns.
 pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let plain = |text: &str| -> String {
-        text.chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-            .collect()
-    };
     let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let lines = rows.iter().map(|row| {

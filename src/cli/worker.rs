@@ -1,12 +1,8 @@
 //! `streamwatch worker`
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
-
 use super::{
     checked::{BrokerArgs, Mistakes},
+    signals::told_to_stop,
     topology::DeclareArgs,
 };
 use crate::worker::{self, Config};
@@ -54,17 +50,7 @@ impl Args {
         let partitions = mistakes.check_if("--partitions (STREAMWATCH_PARTITIONS)", list);
         let ((addresses, names), grace) = mistakes.finish(connection.zip(grace))?;
 
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => tracing::info!("SIGTERM"),
-                _ = interrupt.recv() => tracing::info!("SIGINT"),
-            }
-            let _ = stop.send(true);
-        });
-
+        let stopped = told_to_stop()?;
         let config = Config {
             addresses,
             names,

@@ -8,6 +8,7 @@ const ENTRIES: &str = "streamwatch_entries_total";
 const REQUESTS: &str = "streamwatch_requests_total";
 const INTAKE: &str = "streamwatch_intake_total";
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
+const ANNOUNCEMENTS: &str = "streamwatch_announcements_total";
 const BAD_INPUT: &str = "streamwatch_bad_input_total";
 
 /// One partition's counters, looked up once.
@@ -56,6 +57,16 @@ pub struct Counters {
     pub snapshot_bytes: Gauge,
     /// How long it took, in seconds.
     pub snapshot_seconds: Gauge,
+    /// Facts of the lifecycle that the broker has taken.
+    pub announced: Counter,
+    /// Facts of the lifecycle that a queue of somebody who follows did not take.
+    pub announcements_refused: Counter,
+    /// Times announcing stopped until a later try.
+    pub announcing_interrupted: Counter,
+    /// Facts of the lifecycle that nobody announced for so long that they were dropped.
+    pub announcements_lost: Counter,
+    /// Facts of the lifecycle that the log does not say were announced.
+    pub unannounced: Gauge,
     /// Active streams.
     pub streams: Gauge,
     /// Accounts with an active stream.
@@ -74,6 +85,7 @@ impl Counters {
         let p = format!("{partition:02}");
         let entry = |kind: &'static str, outcome: &'static str| counter!(ENTRIES, "partition" => p.clone(), "kind" => kind, "outcome" => outcome);
         let request = |kind: &'static str, outcome: &'static str| counter!(REQUESTS, "partition" => p.clone(), "kind" => kind, "outcome" => outcome);
+        let announcement = |outcome: &'static str| counter!(ANNOUNCEMENTS, "partition" => p.clone(), "outcome" => outcome);
         Self {
             refreshed: entry("heartbeat", "refreshed"),
             started: entry("heartbeat", "started"),
@@ -97,6 +109,11 @@ impl Counters {
             snapshots_restored: counter!(SNAPSHOTS, "partition" => p.clone(), "outcome" => "restored"),
             snapshot_bytes: gauge!("streamwatch_snapshot_bytes", "partition" => p.clone()),
             snapshot_seconds: gauge!("streamwatch_snapshot_seconds", "partition" => p.clone()),
+            announced: announcement("confirmed"),
+            announcements_refused: announcement("refused"),
+            announcing_interrupted: counter!("streamwatch_announcing_interrupted_total", "partition" => p.clone()),
+            announcements_lost: counter!("streamwatch_announcements_lost_total", "partition" => p.clone()),
+            unannounced: gauge!("streamwatch_unannounced", "partition" => p.clone()),
             streams: gauge!("streamwatch_active_streams", "partition" => p.clone()),
             accounts: gauge!("streamwatch_active_accounts", "partition" => p.clone()),
             lag_seconds: gauge!("streamwatch_log_lag_seconds", "partition" => p.clone()),
@@ -143,6 +160,25 @@ fn describe() {
     describe_counter!(
         REQUESTS,
         "Requests that this worker took. Each request is taken by one worker: sum() over workers."
+    );
+    describe_counter!(
+        ANNOUNCEMENTS,
+        "Facts of the lifecycle that this worker announced while it held the lease, repetitions \
+         included: sum() over workers."
+    );
+    describe_counter!(
+        "streamwatch_announcing_interrupted_total",
+        "Times announcing stopped until a later try: the exchange is missing, or the broker takes \
+         no messages."
+    );
+    describe_counter!(
+        "streamwatch_announcements_lost_total",
+        "Facts of the lifecycle that nobody announced for so long that they were dropped: max() \
+         over workers."
+    );
+    describe_gauge!(
+        "streamwatch_unannounced",
+        "Facts of the lifecycle that the log does not say were announced: max() over workers."
     );
     describe_counter!(
         BAD_INPUT,
@@ -196,7 +232,7 @@ fn describe() {
 /// A message that was refused: a counter each, a log line a second at most, no payload in either.
 #[derive(Clone, Copy, Debug)]
 pub struct BadInput {
-    /// Where it came from: `log`, `init`, `status`, `unrouted`, `intake`, `reply_to`.
+    /// Where it came from: `log`, `init`, `status`, `unrouted`, `intake`.
     pub source: &'static str,
     /// The contract's error code.
     pub code: &'static str,

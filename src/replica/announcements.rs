@@ -133,6 +133,10 @@ impl Announcements {
         self.kept.iter()
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.kept.len()
+    }
+
     pub(super) const fn lost(&self) -> u64 {
         self.lost
     }

@@ -75,6 +75,12 @@ impl<T> Replica<T> {
         self.announcements.lost()
     }
 
+    /// How many facts the log does not say were announced.
+    #[must_use]
+    pub fn unannounced(&self) -> usize {
+        self.announcements.waiting()
+    }
+
     /// Announces what is to be announced and not under way.
     pub(super) fn announce(&mut self) {
         if !self.leads || !self.has_caught_up() {

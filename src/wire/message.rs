@@ -38,12 +38,16 @@ pub struct Message<'a> {
     pub correlation_id: Option<&'a str>,
     /// The publisher's id of this message.
     pub message_id: Option<&'a str>,
+    /// The program that published it, as it says itself.
+    pub app_id: Option<&'a str>,
+    /// Its publisher's RabbitMQ user: the broker's word, where it is there.
+    pub user_id: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
 }
 
 /// Derived ids are version 5 UUIDs in this namespace.
-const DERIVED: Uuid = Uuid::from_u128(0x6d1f_f2c6_0a0e_4e3f_9a55_2f0b_6a6d_2e57);
+pub(super) const DERIVED: Uuid = Uuid::from_u128(0x6d1f_f2c6_0a0e_4e3f_9a55_2f0b_6a6d_2e57);
 
 impl<'a> Message<'a> {
     /// The routing key, where its kind is one of `kinds`.

@@ -5,21 +5,29 @@
 
 mod decode;
 mod internal;
+mod lifecycle;
 mod message;
+mod notice;
 mod problem;
+mod rejected;
 mod reply;
 mod request;
 mod routing_key;
+mod shown;
 #[cfg(feature = "worker")]
 pub mod snapshot;
 
 pub use decode::{account, entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
+pub use lifecycle::{Told, announcement, decode as decode_lifecycle};
 pub use message::{AccountHeader, MAX_BODY_BYTES, Message};
+pub use notice::Notice;
 pub use problem::{Code, Problem};
+pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
     APP_ID, BadReply, CONTRACT, CountsBy, Encoded, Reply, answer, decode as decode_reply, error,
-    refused_reason, show, state_word, stopped, stopped_reason,
+    refused_reason, state_word, stopped, stopped_reason,
 };
 pub use request::{heartbeat, init as init_body, status as status_body, stop};
 pub use routing_key::{Kind, RoutingKey};
+pub use shown::{Shown, show};

@@ -105,6 +105,17 @@ impl Problem {
         }
     }
 
+    /// No reply may be sent where a message asks for it.
+    #[must_use]
+    pub fn reply_to() -> Self {
+        Self::field(
+            Code::BadField,
+            "reply_to",
+            "it names no queue of the sender's: use amq.rabbitmq.reply-to, or a queue that is not \
+             one of streamwatch's",
+        )
+    }
+
     /// The request was decided too late.
     #[must_use]
     pub fn late() -> Self {

@@ -5,14 +5,11 @@ mod encode;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 pub use decode::{BadReply, decode};
 pub use encode::{Encoded, answer, error, stopped};
 
 use super::Problem;
-use crate::domain::{Answer, RefusedReason, StoppedReason, StreamId, StreamState, WallTime};
+use crate::domain::{Answer, RefusedReason, StoppedReason, StreamId, StreamState};
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;
@@ -44,32 +41,6 @@ pub enum Reply {
     Error(Problem),
     /// A type of a later version of the contract.
     Unknown,
-}
-
-/// A moment in RFC 3339, in UTC, with milliseconds.
-#[derive(Clone, Copy)]
-struct Shown(WallTime);
-
-impl Serialize for Shown {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let shown = Timestamp::from_millisecond(self.0.0).unwrap_or_default();
-        to.collect_str(&format_args!("{shown:.3}"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Shown {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let at: Timestamp = text.parse().map_err(serde::de::Error::custom)?;
-        Ok(Self(WallTime(at.as_millisecond())))
-    }
-}
-
-/// Shows a moment as replies do.
-#[must_use]
-pub fn show(at: WallTime) -> String {
-    let shown = Timestamp::from_millisecond(at.0).unwrap_or_default();
-    format!("{shown:.3}")
 }
 
 /// The word for a refusal's reason.
@@ -108,7 +79,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{AccountId, AccountKey, ActiveStream, Activity, Metadata, Tenant};
+    use crate::domain::{
+        AccountId, AccountKey, ActiveStream, Activity, Metadata, Tenant, WallTime,
+    };
 
     fn activity() -> Activity {
         let tenant = Tenant::new("acme").unwrap();

@@ -10,18 +10,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{
-    Config, needs_operator,
-    retry::Retry,
-    session::{bad, until},
-};
+use super::{Config, needs_operator, rejections::Rejections, retry::Retry, session::until};
 use crate::{
     broker::{
         BrokerError, Forwarded, Forwarder, Link, NoReply, ReplyTo, RequestDelivery, RequestQueue,
         Responder, topology,
     },
     ops::{Health, IntakeCounters},
-    wire::{self, Code, Problem},
+    wire::{self, Origin, Problem},
 };
 
 /// Messages of each queue that are under way to one worker at once.
@@ -103,6 +99,7 @@ struct Session {
     events: RequestQueue,
     forwarder: Forwarder<Taken>,
     responder: Responder,
+    rejections: Rejections,
 }
 
 impl Session {
@@ -118,6 +115,7 @@ impl Session {
             events: RequestQueue::new(&consume, names.intake_events(), PREFETCH).await?,
             forwarder: Forwarder::new(&publish, names).await?,
             responder: Responder::new(&publish).await?,
+            rejections: Rejections::new(names),
             consume,
             publish,
         })
@@ -151,6 +149,7 @@ impl Session {
         let mut look_at = Some(Instant::now());
         let open_at = Instant::now() + OPEN_AFTER;
         loop {
+            self.rejections.look_after(&self.publish).await;
             if !self.responder.is_open() {
                 let gone = "the channel for replies is closed".to_owned();
                 return Err(BrokerError::Lost(gone));
@@ -206,25 +205,33 @@ impl Session {
             tag: delivery.tag(),
             reply_to: None,
         };
+        let origin = Origin {
+            source: "intake",
+            offset: None,
+        };
         match delivery.reply_to() {
             Ok(to) => taken.reply_to = Some(to),
             Err(NoReply::NotAsked) => {}
             Err(NoReply::Refused) => {
-                bad("reply_to", Code::BadField);
+                let (message, problem) = (delivery.message(), Problem::reply_to());
+                self.rejections
+                    .reject(origin, &message, &problem, &self.publish);
                 // As everywhere: a heartbeat counts all the same, a request has no other purpose.
                 if kind == Kind::Request {
                     return self.done(&taken);
                 }
             }
         }
-        match wire::account(&delivery.message()) {
+        let message = delivery.message();
+        match wire::account(&message) {
             Ok(key) => {
                 let to = taken.reply_to.clone();
                 self.forwarder
                     .forward(taken, delivery, key.account(), to.as_ref());
             }
             Err(problem) => {
-                bad("intake", problem.code);
+                self.rejections
+                    .reject(origin, &message, &problem, &self.publish);
                 self.refuse(&taken, &problem);
             }
         }

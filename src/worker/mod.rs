@@ -10,6 +10,7 @@ mod declare;
 mod followed;
 mod intake;
 mod partition;
+mod rejections;
 mod retry;
 mod session;
 mod snapshots;

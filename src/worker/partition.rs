@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::{
     Config,
     asked::Asked,
-    clock, needs_operator,
+    clock, needs_operator, rejections,
     retry::Retry,
-    session::{self, End, Session},
+    session::{End, Session},
     snapshots,
 };
 use crate::{
@@ -198,7 +198,7 @@ impl Partition {
                     offset,
                     "passing over an entry that cannot be read"
                 );
-                session::bad("log", Code::BadField);
+                rejections::count("log", Code::BadField);
                 self.replica.pass_over(offset);
             }
             // A request then: it is gone when its time in the queue is over.

@@ -1,6 +1,7 @@
 //! One session with the broker: from connecting until the connection is lost or the worker stops.
 
 mod entries;
+mod lifecycle;
 mod requests;
 mod snapshots;
 
@@ -14,17 +15,19 @@ use super::{
     asked::{Asked, Desk, Source},
     clock,
     partition::Place,
+    rejections::Rejections,
     snapshots::Step,
 };
 use crate::{
     broker::{
-        Appended, Appender, BrokerError, Lease, Link, LogDelivery, LogFollower, LogFrom,
+        Announced, Appended, Appender, BrokerError, Lease, Link, LogDelivery, LogFollower, LogFrom,
         RequestDelivery, RequestQueue, Responder,
     },
-    ops::{BadInput, Counters, Health, PartitionHealth},
+    ops::{Counters, Health, PartitionHealth},
     replica::{Fault, Replica, StartAt},
-    wire::{AccountHeader, Code, Message},
+    wire::{AccountHeader, Message},
 };
+use lifecycle::Lifecycle;
 
 /// Requests to open that are under way to one worker at once.
 const INITS: u16 = 256;
@@ -72,6 +75,8 @@ pub(super) struct Session {
     snapshots: Snapshots,
     lease: Lease,
     lease_name: String,
+    lifecycle: Lifecycle,
+    rejections: Rejections,
     grace: Duration,
     draining: bool,
 }
@@ -80,6 +85,7 @@ pub(super) struct Session {
 enum Event {
     Entry(LogDelivery),
     Appended(u64, Appended),
+    Announced(u64, Announced),
     Request(Source, RequestDelivery),
     Tick,
     Lease,
@@ -126,6 +132,8 @@ impl Session {
             of: place.of,
             takes_unrouted: place.takes_unrouted,
             lease_name: names.lease(partition),
+            lifecycle: Lifecycle::new(partition, names),
+            rejections: Rejections::new(names),
             grace: config.grace,
             consume,
             publish,
@@ -188,6 +196,7 @@ impl Session {
             let event = tokio::select! {
                 entry = self.log.next() => Event::Entry(entry?),
                 (seq, appended) = self.appender.next() => Event::Appended(seq, appended),
+                (number, announced) = self.lifecycle.next() => Event::Announced(number, announced),
                 init = self.desk.inits.next() => Event::Request(Source::Init, init?),
                 status = self.desk.statuses.next() => Event::Request(Source::Status, status?),
                 other = self.desk.unrouted.next() => Event::Request(Source::Unrouted, other?),
@@ -208,16 +217,23 @@ impl Session {
                     };
                     replica.appended(seq, outcome, clock::now());
                 }
+                Event::Announced(number, announced) => {
+                    self.lifecycle
+                        .settle((number, announced), replica, counters);
+                }
                 Event::Request(source, delivery) => self.request(source, &delivery, replica),
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
+                    self.look_after_outlets().await;
                     replica.tick(clock::now())?;
                     self.report(replica, counters, health);
                 }
                 Event::Lease => {
-                    lease_at = Instant::now() + LEASE_EVERY;
+                    // Who has not caught up does not ask yet, and asks soon after it has.
+                    lease_at = Instant::now() + interval;
                     if replica.has_caught_up() {
+                        lease_at = Instant::now() + LEASE_EVERY;
                         self.take_lease(replica, counters).await?;
                     }
                 }
@@ -252,10 +268,19 @@ impl Session {
     ) -> Result<(), End> {
         if self.lease.try_take(&self.consume, &self.lease_name).await? {
             tracing::info!(partition = self.partition, "holding the lease");
+            self.look_after_outlets().await;
             replica.lead(true);
             counters.lease.set(1.0);
         }
         Ok(())
+    }
+
+    /// Nothing depends on them, so they may come and go.
+    async fn look_after_outlets(&mut self) {
+        self.rejections.look_after(&self.publish).await;
+        if self.lease.is_held() {
+            self.lifecycle.look_after(&self.publish).await;
+        }
     }
 
     fn report(&self, replica: &Replica<Asked>, counters: &Counters, health: &Health) {
@@ -263,6 +288,10 @@ impl Session {
         let totals = replica.totals();
         counters.streams.set(as_f64(totals.streams));
         counters.accounts.set(as_f64(totals.accounts));
+        let lost = replica.announcements_lost();
+        counters.announcements_lost.absolute(lost);
+        let unannounced = u64::try_from(replica.unannounced()).unwrap_or(u64::MAX);
+        counters.unannounced.set(as_f64(unannounced));
         let lag_ms = replica.lag_ms(now.mono);
         counters
             .lag_seconds
@@ -296,12 +325,6 @@ pub(super) async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-pub(super) fn bad(source: &'static str, code: Code) {
-    let now_s = clock::now().mono.0 / 1_000_000;
-    let code = code.as_str();
-    BadInput { source, code }.emit(now_s);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]

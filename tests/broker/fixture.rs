@@ -10,6 +10,7 @@ mod asker;
 mod broker;
 mod cluster;
 mod crowd;
+mod follower;
 mod installation;
 mod process;
 mod proxy;
@@ -26,6 +27,7 @@ pub use asker::{Answers, Asker};
 pub use broker::Broker;
 pub use cluster::Cluster;
 pub use crowd::{Crowd, Habits};
+pub use follower::{Follower, Message, first_of_each};
 pub use installation::{
     Installation, account, beat, playing, playing_if_answered, streams, strong, tenant,
 };

@@ -9,6 +9,7 @@ mod cluster;
 mod cold_start;
 mod disturbed;
 mod fixture;
+mod lifecycle;
 mod linear;
 mod partitions;
 mod private_broker;

@@ -79,6 +79,10 @@ pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec
         // First of all: it needs a plugin.
         parts.push(hash(names));
     }
+    parts.extend([
+        Part::Exchange(topic(&names.lifecycle())),
+        Part::Exchange(topic(&names.rejected())),
+    ]);
     parts.extend(unrouted(names));
     for number in (0..partitions).rev() {
         parts.extend(partition(names, number, retention));
@@ -90,10 +94,7 @@ pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec
         names.partition(0)
     };
     let players = names.exchange();
-    parts.push(Part::Exchange(Exchange {
-        internal: false,
-        ..internal(players, ExchangeKind::Topic, vec![])
-    }));
+    parts.push(Part::Exchange(topic(players)));
     parts.push(bind(players, To::Exchange(entrance), "#"));
     parts
 }
@@ -245,6 +246,14 @@ fn expiring(mut arguments: Arguments) -> Arguments {
 fn refusing(mut arguments: Arguments) -> Arguments {
     arguments.push(("x-overflow", text("reject-publish")));
     arguments
+}
+
+/// A topic exchange that others than exchanges publish to.
+fn topic(name: &str) -> Exchange {
+    Exchange {
+        internal: false,
+        ..internal(name, ExchangeKind::Topic, vec![])
+    }
 }
 
 fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{CountsBy, Reply, Shown, refused_reason, state_word, stopped_reason};
+use super::{CountsBy, Reply, refused_reason, state_word, stopped_reason};
 use crate::{
     domain::{
         AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
         StoppedReason, StreamId, StreamState, Tenant,
     },
-    wire::Problem,
+    wire::{Problem, Shown},
 };
 
 #[derive(Deserialize)]
@@ -66,13 +66,13 @@ enum In {
     Unknown,
 }
 
-/// A reply that is not of the contract.
+/// A message from a worker that is not of the contract.
 #[derive(Debug, thiserror::Error)]
-#[error("the reply is not of the contract: {0}")]
+#[error("the message is not of the contract: {0}")]
 pub struct BadReply(String);
 
 impl BadReply {
-    fn new(why: impl fmt::Display) -> Self {
+    pub(in crate::wire) fn new(why: impl fmt::Display) -> Self {
         Self(why.to_string())
     }
 }

@@ -3,10 +3,10 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use uuid::Uuid;
 
-use super::{Shown, refused_reason, state_word, stopped_reason};
+use super::{refused_reason, state_word, stopped_reason};
 use crate::{
     domain::{Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
-    wire::Problem,
+    wire::{Problem, Shown},
 };
 
 /// An encoded reply.

@@ -1,13 +1,13 @@
 //! Entries of the log, on their way from the broker into the replica.
 
-use super::{BATCH, End, Session, bad};
+use super::{BATCH, End, Session};
 use crate::{
     broker::LogDelivery,
     domain::{Entry, HeartbeatOutcome, OpenOutcome, StopOutcome},
     ops::Counters,
     replica::{Applied, Replica},
-    wire,
-    worker::{asked::Asked, clock},
+    wire::{self, Origin},
+    worker::{asked::Asked, clock, rejections},
 };
 
 impl Session {
@@ -52,14 +52,29 @@ impl Session {
             }
             Err(problem) => {
                 replica.skip(delivery.offset, clock::now())?;
-                bad("log", problem.code);
+                let origin = Origin {
+                    source: "log",
+                    offset: Some(delivery.offset),
+                };
+                rejections::count(origin.source, problem.code);
+                // Every replica reads it; one says so.
+                if self.speaks(replica) {
+                    self.rejections
+                        .tell(origin, &message, &problem, &self.publish);
+                }
                 self.tell(delivery, replica, counters, || wire::error(&problem));
             }
         }
         Ok(())
     }
 
-    /// Answers the sender of an entry. Every replica reads it; the holder of the lease tells.
+    /// Every replica reads an entry, and the holder of the lease speaks for all; not of what came
+    /// before it had caught up.
+    fn speaks(&self, replica: &Replica<Asked>) -> bool {
+        self.lease.is_held() && replica.has_caught_up()
+    }
+
+    /// Answers the sender of an entry.
     fn tell(
         &self,
         delivery: &LogDelivery,
@@ -67,7 +82,7 @@ impl Session {
         counters: &Counters,
         reply: impl FnOnce() -> wire::Encoded,
     ) {
-        if !self.lease.is_held() || !replica.has_caught_up() {
+        if !self.speaks(replica) {
             return;
         }
         if let Ok(to) = delivery.reply_to() {

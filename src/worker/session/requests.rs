@@ -1,12 +1,12 @@
 //! Requests on their way in, and what the replica asks to be done about them.
 
-use super::{End, Session, bad};
+use super::{End, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
     domain::Entry,
     ops::{Counters, Health},
     replica::{Effect, Replica},
-    wire::{self, Code, Problem},
+    wire::{self, Code, Origin, Problem},
     worker::{
         asked::{Asked, Source},
         clock,
@@ -15,17 +15,23 @@ use crate::{
 
 impl Session {
     pub(super) fn request(
-        &self,
+        &mut self,
         source: Source,
         delivery: &RequestDelivery,
         replica: &mut Replica<Asked>,
     ) {
         let (asked, acceptable) = Asked::new(source, delivery);
+        let message = self.seen(delivery.message());
+        let origin = Origin {
+            source: source.as_str(),
+            offset: None,
+        };
         if !acceptable {
-            bad("reply_to", Code::BadField);
+            let problem = Problem::reply_to();
+            self.rejections
+                .reject(origin, &message, &problem, &self.publish);
             return self.desk.done(&asked);
         }
-        let message = self.seen(delivery.message());
         let now = clock::now();
         let refused = match source {
             Source::Init => match wire::init(&message) {
@@ -42,7 +48,8 @@ impl Session {
                     Problem::new(Code::UnknownKind, "no queue takes messages of this kind")
                 }),
         };
-        bad(source.as_str(), refused.code);
+        self.rejections
+            .reject(origin, &message, &refused, &self.publish);
         self.desk.refuse(&asked, &refused);
     }
 
@@ -98,7 +105,13 @@ impl Session {
                 }
                 self.desk.answer(&request, &answer, &group_by);
             }
-            Effect::Announce { number, .. } => replica.announced(number, Ok(())),
+            Effect::Announce {
+                number,
+                announcement,
+            } => {
+                let lifecycle = &mut self.lifecycle;
+                lifecycle.announce(number, &announcement, &self.publish);
+            }
             Effect::Late(request) => self.desk.refuse(&request, &Problem::late()),
             Effect::Unavailable(request) => {
                 counters.unavailable.increment(1);

@@ -1,0 +1,88 @@
+//! Announcing the lifecycle, with confirms.
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
+use lapin::Confirmation;
+
+use super::{
+    BrokerError, Link, Outlet,
+    outlet::properties,
+    unconfirmed::{CONFIRM_WITHIN, Publishing, begin, publish_to_any},
+};
+use crate::wire::Notice;
+
+/// What became of an announcement.
+#[derive(Clone, Debug)]
+pub enum Announced {
+    /// Every queue that wants it has it; there may be none.
+    Confirmed,
+    /// A queue of somebody who follows does not take it, such as a full one that rejects. The
+    /// others have it, and it is not for them to get it again and again.
+    Refused,
+    /// It is not known that anybody has it. The reason is there where it is worth saying.
+    Failed(Option<BrokerError>),
+}
+
+/// Announces to one exchange.
+pub struct Announcer {
+    outlet: Outlet,
+    unconfirmed: FuturesOrdered<Publishing<(u64, lapin::Result<Option<Confirmation>>)>>,
+}
+
+impl Announcer {
+    /// An announcer to `exchange` whose channel is not open yet.
+    #[must_use]
+    pub fn new(exchange: &str) -> Self {
+        Self {
+            outlet: Outlet::confirming(exchange),
+            unconfirmed: FuturesOrdered::new(),
+        }
+    }
+
+    /// Opens the channel where it is not open; see [`Outlet::look_after`].
+    pub async fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
+        self.outlet.look_after(link).await
+    }
+
+    /// Announces; [`Self::next`] says under `number` what became of it. Does not wait. Fails at
+    /// once while the exchange is missing, or the broker takes no messages: lapin would keep them.
+    pub fn announce(&mut self, number: u64, notice: Notice, link: &Link) {
+        let Some(channel) = self.outlet.channel(link).cloned() else {
+            let failed = std::future::ready((number, Ok(None)));
+            return self.unconfirmed.push_back(Box::pin(failed));
+        };
+        let exchange = self.outlet.exchange().clone();
+        self.unconfirmed.push_back(begin(async move {
+            let properties = properties(&notice).with_delivery_mode(2);
+            let key = notice.routing_key.into();
+            let told = publish_to_any(&channel, exchange, key, &notice.body, properties);
+            let told = tokio::time::timeout(CONFIRM_WITHIN, told).await;
+            (number, told.ok().transpose())
+        }));
+    }
+
+    /// What became of the next announcement, in the order of their calls. Pending for ever while
+    /// there is none. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> (u64, Announced) {
+        match self.unconfirmed.next().await {
+            Some((number, told)) => (number, self.judge(told)),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The same, where it is known by now.
+    pub fn try_next(&mut self) -> Option<(u64, Announced)> {
+        self.next().now_or_never()
+    }
+
+    fn judge(&mut self, told: lapin::Result<Option<Confirmation>>) -> Announced {
+        match told {
+            Ok(Some(Confirmation::Ack(_))) => Announced::Confirmed,
+            Ok(Some(Confirmation::Nack(_))) => Announced::Refused,
+            Ok(Some(Confirmation::NotRequested) | None) => Announced::Failed(None),
+            Err(error) => {
+                let worth = self.outlet.worth_saying();
+                Announced::Failed(worth.then(|| error.into()))
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Ways out that a worker can do without: telling those who listen, if any do.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use lapin::{
+    BasicProperties, Channel, ExchangeKind,
+    options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use tokio::time::Instant;
+
+use super::{
+    BrokerError, Link,
+    connect::within,
+    properties::{contract, ours},
+};
+use crate::wire::Notice;
+
+/// How often a channel that is closed is opened again.
+const TRY_EVERY: Duration = Duration::from_secs(5);
+/// How often trouble that lasts is said again.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// A channel to an exchange that may not be there. A message to a missing exchange closes its
+/// channel: this one has nothing else on it, and is opened again later.
+pub struct Outlet {
+    exchange: ShortString,
+    confirms: bool,
+    channel: Option<Channel>,
+    tried: Option<Instant>,
+    said: Option<Instant>,
+}
+
+impl Outlet {
+    /// A way to `exchange` that is not open yet. Nobody learns what becomes of its messages.
+    #[must_use]
+    pub fn new(exchange: &str) -> Self {
+        Self {
+            exchange: exchange.into(),
+            confirms: false,
+            channel: None,
+            tried: None,
+            said: None,
+        }
+    }
+
+    /// The same with confirms.
+    pub(super) fn confirming(exchange: &str) -> Self {
+        Self {
+            confirms: true,
+            ..Self::new(exchange)
+        }
+    }
+
+    /// The channel, where it is open and the broker takes messages.
+    pub(super) fn channel(&self, link: &Link) -> Option<&Channel> {
+        let channel = self.channel.as_ref().filter(|c| c.status().connected());
+        channel.filter(|_| !link.is_blocked())
+    }
+
+    pub(super) fn exchange(&self) -> &ShortString {
+        &self.exchange
+    }
+
+    /// Opens the channel where it is not open, if the last try is some time ago. Returns what is
+    /// worth saying of a failure: once, and once a minute while it lasts.
+    pub async fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
+        let is_open = self
+            .channel
+            .as_ref()
+            .is_some_and(|c| c.status().connected());
+        let tried = self.tried.is_some_and(|at| at.elapsed() < TRY_EVERY);
+        if is_open || tried || link.is_blocked() {
+            return None;
+        }
+        self.tried = Some(Instant::now());
+        let was_closed = self.channel.take().is_some();
+        let trouble = match self.open(link).await {
+            Ok(channel) => {
+                self.channel = Some(channel);
+                let closed = format!("it had closed the channel to {}", self.exchange);
+                was_closed.then_some(BrokerError::AccessRefused(closed))
+            }
+            // Whoever holds the connection says so.
+            Err(BrokerError::Lost(_)) => None,
+            Err(error) => Some(error),
+        };
+        trouble.filter(|_| self.worth_saying())
+    }
+
+    async fn open(&self, link: &Link) -> Result<Channel, BrokerError> {
+        let channel = link.channel().await?;
+        // Looks whether it is there: a message would be answered by nothing but a closed channel.
+        let options = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let name = self.exchange.clone();
+        let asked =
+            channel.exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default());
+        within("looking at an exchange", asked).await?;
+        if self.confirms {
+            let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+            within("asking for confirms", confirms).await?;
+        }
+        Ok(channel)
+    }
+
+    pub(super) fn worth_saying(&mut self) -> bool {
+        let lately = self.said.is_some_and(|at| at.elapsed() < SAY_EVERY);
+        if !lately {
+            self.said = Some(Instant::now());
+        }
+        !lately
+    }
+
+    /// Hands a message to the connection, and forgets it. Returns false where it cannot.
+    pub fn tell(&self, notice: &Notice, link: &Link) -> bool {
+        let Some(channel) = self.channel(link) else {
+            return false;
+        };
+        let key = notice.routing_key.as_str().into();
+        let options = BasicPublishOptions::default();
+        let sent = channel.basic_publish(
+            self.exchange.clone(),
+            key,
+            options,
+            &notice.body,
+            properties(notice),
+        );
+        matches!(sent.now_or_never(), None | Some(Ok(_)))
+    }
+}
+
+/// A notice's properties.
+pub(super) fn properties(notice: &Notice) -> BasicProperties {
+    let mut headers = contract();
+    if let Some(account) = &notice.account {
+        let account = AMQPValue::LongString(account.as_str().into());
+        headers.insert("account".into(), account);
+    }
+    let mut properties = ours(notice.kind).with_headers(headers);
+    if let Some(id) = notice.message_id {
+        properties = properties.with_message_id(id.to_string().into());
+    }
+    properties
+}

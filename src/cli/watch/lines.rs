@@ -1,0 +1,143 @@
+//! What is printed for people: a line each, in columns.
+
+use crate::{
+    cli::output::plain,
+    wire::{Rejected, Told},
+};
+
+/// A column of strangers' texts grows up to this; what is longer moves the rest of its line.
+const WIDEST: usize = 40;
+
+/// Lines whose columns begin where those before did.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    account: usize,
+    key: usize,
+}
+
+impl Lines {
+    /// One fact: when, whose, which stream, what, how many play now, and the rest.
+    pub(super) fn told(&mut self, told: &Told) -> String {
+        let account = plain(&format!("{}/{}", told.tenant, told.account));
+        let width = grow(&mut self.account, &account);
+        let line = format!(
+            "{}  {account:<width$}  {}  {:<8}{:>4} active  {}",
+            told.at,
+            told.stream,
+            plain(&told.kind),
+            told.count,
+            details(told)
+        );
+        line.trim_end().to_owned()
+    }
+
+    /// One refused message: when, where, its key, what is wrong, and whose it was.
+    pub(super) fn rejected(&mut self, it: &Rejected) -> String {
+        let key = plain(&it.routing_key);
+        let width = grow(&mut self.key, &key);
+        let mut line = format!(
+            "{}  {:<8}  {key:<width$}  {:<16}  {}",
+            it.at,
+            plain(&it.source),
+            it.code.as_str(),
+            plain(&it.message)
+        );
+        let facts = [
+            ("field", it.field.as_deref().map(plain)),
+            ("app_id", it.app_id.as_deref().map(plain)),
+            ("user_id", it.user_id.as_deref().map(plain)),
+            ("offset", it.offset.map(|offset| offset.to_string())),
+            ("body_bytes", Some(it.body_bytes.to_string())),
+        ];
+        let known = facts
+            .into_iter()
+            .filter_map(|(name, fact)| Some((name, fact?)));
+        let known: Vec<_> = known.map(|(name, fact)| format!("{name}={fact}")).collect();
+        line += &format!(" ({})", known.join(" "));
+        if it.left_out > 0 {
+            line += &format!(" and {} more before it", it.left_out);
+        }
+        line
+    }
+}
+
+fn details(told: &Told) -> String {
+    let mut said = Vec::new();
+    if told.admitted == Some(false) {
+        said.push("(heartbeats only)".to_owned());
+    }
+    if let Some(reason) = told.reason.as_deref().filter(|r| *r != told.kind) {
+        said.push(match told.max_active {
+            Some(max) => format!("({}, limit {max})", plain(reason)),
+            None => format!("({})", plain(reason)),
+        });
+    }
+    if let Some(seen) = told.last_seen {
+        said.push(format!("(last seen {seen})"));
+    }
+    let pairs = told.metadata.iter();
+    said.extend(pairs.map(|(k, v)| plain(&format!("{k}={v}"))));
+    said.join(" ")
+}
+
+/// The column's width with this text in it.
+fn grow(column: &mut usize, text: &str) -> usize {
+    *column = (*column).max(text.chars().count().min(WIDEST));
+    *column
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{decode_lifecycle, decode_rejected};
+
+    fn told(account: &str, kind: &str, more: &str) -> String {
+        format!(
+            r#"{{"type":"{kind}","tenant":"acme","account":"{account}","at":"2026-11-22T10:00:04.120Z",
+            "stream":"0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111","count":1{more}}}"#
+        )
+    }
+
+    #[test]
+    fn facts_stand_in_columns() {
+        let mut lines = Lines::default();
+        let mut line = |account, kind, more| {
+            let body = told(account, kind, more);
+            lines.told(&decode_lifecycle(body.as_bytes()).unwrap())
+        };
+        let id = "0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111";
+        let metadata = r#","admitted":false,"metadata":{"device":"t\u001b[31mv"}"#;
+        let tv = "device=t\u{fffd}[31mv";
+        assert_eq!(
+            line("anabel", "opened", metadata),
+            format!(
+                "2026-11-22T10:00:04.120Z  acme/anabel  {id}  opened     1 active  (heartbeats \
+                 only) {tv}"
+            )
+        );
+        let refused = r#","reason":"max_active","max_active":1"#;
+        assert_eq!(
+            line("bob", "refused", refused),
+            format!(
+                "2026-11-22T10:00:04.120Z  acme/bob     {id}  refused    1 active  (max_active, \
+                 limit 1)"
+            )
+        );
+        let stopped = r#","reason":"stopped""#;
+        assert!(line("bob", "stopped", stopped).ends_with("stopped    1 active"));
+    }
+
+    #[test]
+    fn a_refused_message_is_one_line_with_all_that_is_known() {
+        let body = r#"{"type":"rejected","at":"2026-11-22T10:00:04.120Z","source":"log",
+            "code":"bad_field","message":"expected a string","field":"metadata",
+            "routing_key":"acme.heartbeat","offset":7,"user_id":"acme","body_bytes":33,
+            "left_out":2}"#;
+        let line = Lines::default().rejected(&decode_rejected(body.as_bytes()).unwrap());
+        assert_eq!(
+            line,
+            "2026-11-22T10:00:04.120Z  log       acme.heartbeat  bad_field         expected a \
+             string (field=metadata user_id=acme offset=7 body_bytes=33) and 2 more before it"
+        );
+    }
+}

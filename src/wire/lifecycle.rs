@@ -1,0 +1,298 @@
+//! The lifecycle: what happened to a stream, as those who follow it are told.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{BadReply, Notice, Shown, message::DERIVED, refused_reason, stopped_reason};
+use crate::domain::{AccountKey, Announcement, FactKind};
+
+/// The body of a message of the lifecycle.
+///
+/// A fact that is announced again has the same bytes: nothing in here is of the moment or of the
+/// worker that tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told<'a> {
+    /// `opened`, `refused`, `stopped` or `expired`; a later version may know more.
+    #[serde(rename = "type")]
+    pub kind: Cow<'a, str>,
+    /// Who owns the account.
+    pub tenant: Cow<'a, str>,
+    /// Whose stream it is.
+    pub account: Cow<'a, str>,
+    /// Which stream.
+    pub stream: Uuid,
+    /// When it happened.
+    pub at: Shown,
+    /// The account's active streams behind the entry at which it happened.
+    pub count: u32,
+    /// `opened`: by a request to open, not by a heartbeat alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<bool>,
+    /// `refused`, `stopped`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, str>>,
+    /// `refused`: the limit that the request named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active: Option<u32>,
+    /// All but `refused`: when the stream began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Shown>,
+    /// `expired`: its last sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Shown>,
+    /// What its player says about the stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+}
+
+/// Encodes what happened to a stream.
+#[must_use]
+pub fn announcement(announcement: &Announcement) -> Notice {
+    let Announcement {
+        offset,
+        key,
+        count,
+        fact,
+    } = announcement;
+    let kind = word(&fact.kind);
+    let pairs = fact.metadata.pairs();
+    let mut told = Told {
+        kind: kind.into(),
+        tenant: key.tenant().into(),
+        account: key.account().into(),
+        stream: fact.stream.0,
+        at: Shown(fact.at),
+        count: *count,
+        admitted: None,
+        reason: None,
+        max_active: None,
+        started_at: None,
+        last_seen: None,
+        metadata: pairs.map(|(k, v)| (k.into(), v.into())).collect(),
+    };
+    let mut cause = *offset;
+    match &fact.kind {
+        FactKind::Opened {
+            admitted,
+            started_at,
+        } => {
+            told.admitted = Some(*admitted);
+            told.started_at = Some(Shown(*started_at));
+        }
+        FactKind::Refused { reason, max_active } => {
+            told.reason = Some(refused_reason(*reason).into());
+            told.max_active = *max_active;
+        }
+        FactKind::Stopped { reason, started_at } => {
+            told.reason = Some(stopped_reason(*reason).into());
+            told.started_at = Some(Shown(*started_at));
+        }
+        FactKind::Expired {
+            started_at,
+            last_seen,
+            deadline,
+        } => {
+            told.started_at = Some(Shown(*started_at));
+            told.last_seen = Some(Shown(*last_seen));
+            cause = deadline.0;
+        }
+    }
+    Notice {
+        kind,
+        routing_key: format!("{}.{kind}", key.tenant()),
+        account: Some(key.account().to_owned()),
+        message_id: Some(message_id(kind, key, fact.stream.0, cause)),
+        body: serde_json::to_vec(&told).expect("strings and numbers always encode"),
+    }
+}
+
+const fn word(kind: &FactKind) -> &'static str {
+    match kind {
+        FactKind::Opened { .. } => "opened",
+        FactKind::Refused { .. } => "refused",
+        FactKind::Stopped { .. } => "stopped",
+        FactKind::Expired { .. } => "expired",
+    }
+}
+
+/// From what tells this fact from all others. The account as well: nothing keeps two accounts from
+/// using one stream id, and all deadlines of a tick are one moment.
+fn message_id(kind: &str, key: &AccountKey, stream: Uuid, cause: u64) -> Uuid {
+    let name = format!("lifecycle\0{kind}\0{}\0{stream}\0{cause}", key.as_str());
+    Uuid::new_v5(&DERIVED, name.as_bytes())
+}
+
+/// Decodes the body of a message of the lifecycle. Unknown fields are ignored, and types of a later
+/// version read.
+///
+/// # Errors
+/// Where it is none.
+pub fn decode(body: &[u8]) -> Result<Told<'_>, BadReply> {
+    serde_json::from_slice(body).map_err(BadReply::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::{
+        AccountId, Fact, LogTime, Metadata, RefusedReason, StoppedReason, StreamId, Tenant,
+        WallTime,
+    };
+
+    const STREAM: &str = "00000000-0000-0000-0000-000000000007";
+    const STARTED: WallTime = WallTime(1_763_805_600_000);
+
+    fn happened(kind: FactKind, pairs: &mut [(&str, &str)]) -> Announcement {
+        Announcement {
+            offset: 12,
+            key: AccountKey::new(
+                &Tenant::new("acme").unwrap(),
+                &AccountId::new("al\"ice/é").unwrap(),
+            ),
+            count: 2,
+            fact: Fact {
+                stream: StreamId(Uuid::from_u128(7)),
+                at: WallTime(STARTED.0 + 1_500),
+                kind,
+                metadata: Metadata::new(pairs).unwrap(),
+            },
+        }
+    }
+
+    fn expired(deadline: u64) -> FactKind {
+        FactKind::Expired {
+            started_at: STARTED,
+            last_seen: WallTime(STARTED.0 + 7),
+            deadline: LogTime(deadline),
+        }
+    }
+
+    /// What all have in common, and what this kind has beyond it.
+    fn body(kind: &str, more: Value) -> Value {
+        let mut body = json!({
+            "type": kind, "tenant": "acme", "account": "al\"ice/é", "stream": STREAM,
+            "at": "2025-11-22T10:00:01.500Z", "count": 2,
+        });
+        let Value::Object(more) = more else {
+            panic!("an object");
+        };
+        body.as_object_mut().unwrap().extend(more);
+        body
+    }
+
+    #[test]
+    fn every_kind_is_told_in_the_words_of_the_contract() {
+        let started = "2025-11-22T10:00:00.000Z";
+        let opened = FactKind::Opened {
+            admitted: true,
+            started_at: STARTED,
+        };
+        let refused = |max_active| FactKind::Refused {
+            reason: RefusedReason::AccountCap,
+            max_active,
+        };
+        let stopped = FactKind::Stopped {
+            reason: StoppedReason::Replaced,
+            started_at: STARTED,
+        };
+        for (kind, word, more) in [
+            (
+                opened,
+                "opened",
+                json!({ "admitted": true, "started_at": started }),
+            ),
+            (
+                refused(Some(2)),
+                "refused",
+                json!({ "reason": "account_cap", "max_active": 2 }),
+            ),
+            (refused(None), "refused", json!({ "reason": "account_cap" })),
+            (
+                stopped,
+                "stopped",
+                json!({ "reason": "replaced", "started_at": started }),
+            ),
+            (
+                expired(9),
+                "expired",
+                json!({ "started_at": started, "last_seen": "2025-11-22T10:00:00.007Z" }),
+            ),
+        ] {
+            let notice = announcement(&happened(kind, &mut []));
+            let told: Value = serde_json::from_slice(&notice.body).unwrap();
+            assert_eq!(told, body(word, more));
+            assert_eq!(notice.kind, word);
+            assert_eq!(notice.routing_key, format!("acme.{word}"));
+            assert_eq!(notice.account.as_deref(), Some("al\"ice/é"));
+        }
+    }
+
+    #[test]
+    fn metadata_is_told_and_what_is_told_can_be_read() {
+        let notice = announcement(&happened(expired(9), &mut [("title", "é\n"), ("a", "b")]));
+        let told = decode(&notice.body).unwrap();
+        let pairs: Vec<_> = told.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(pairs, [("a", "b"), ("title", "é\n")]);
+        assert_eq!(serde_json::to_vec(&told).unwrap(), notice.body);
+    }
+
+    #[test]
+    fn a_type_of_a_later_version_is_read_and_what_is_no_message_of_ours_is_not() {
+        let later = body("paused", json!({ "since": [1] })).to_string();
+        assert_eq!(decode(later.as_bytes()).unwrap().kind, "paused");
+        for bad in ["", "[]", "{}", r#"{"type":"opened"}"#] {
+            assert!(decode(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_same_fact_has_the_same_id_and_another_fact_another_one() {
+        let stopped = || FactKind::Stopped {
+            reason: StoppedReason::Stopped,
+            started_at: STARTED,
+        };
+        let first = happened(stopped(), &mut []);
+        assert_eq!(announcement(&first), announcement(&first.clone()));
+
+        let id = |a: &Announcement| announcement(a).message_id.unwrap();
+        let mut others = vec![
+            happened(expired(12), &mut []),
+            happened(expired(13), &mut []),
+        ];
+        for change in [
+            |a: &mut Announcement| a.offset = 13,
+            |a: &mut Announcement| a.fact.stream = StreamId(Uuid::from_u128(8)),
+            |a: &mut Announcement| {
+                let bob = AccountId::new("bob").unwrap();
+                a.key = AccountKey::new(&Tenant::new("acme").unwrap(), &bob);
+            },
+        ] {
+            let mut other = happened(stopped(), &mut []);
+            change(&mut other);
+            others.push(other);
+        }
+        let mut ids: Vec<_> = others.iter().map(id).collect();
+        ids.push(id(&first));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), others.len() + 1);
+
+        // One expiry, seen by a replica whose log began elsewhere: what caused it is the deadline.
+        let mut expiry = happened(expired(12), &mut []);
+        expiry.offset = 99;
+        assert_eq!(id(&expiry), id(&others[0]));
+    }
+
+    #[test]
+    fn message_ids_stay_what_they_are_from_version_to_version() {
+        let id = announcement(&happened(expired(9), &mut [])).message_id;
+        assert_eq!(
+            id.unwrap().to_string(),
+            "39e6d06d-a8dd-527f-809a-68db1f2e348e"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! What was refused as bad input, as operators are told.
+//!
+//! Enough to find the sender and its mistake: never the body, and no account, so the third word of
+//! a routing key is left out too.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BadReply, Code, Message, Notice, Problem, Shown};
+use crate::domain::{Tenant, WallTime};
+
+const KIND: &str = "rejected";
+/// Longest text of a stranger's that is shown, in characters.
+const SHOWN: usize = 80;
+
+/// The body of a message about bad input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected<'a> {
+    /// `rejected`.
+    #[serde(rename = "type")]
+    pub kind: Cow<'a, str>,
+    /// When it was refused, by the worker's clock.
+    pub at: Shown,
+    /// Where it came from: `log`, `init`, `status`, `unrouted`, `intake`.
+    pub source: Cow<'a, str>,
+    /// The contract's error code.
+    pub code: Code,
+    /// The same in words.
+    pub message: Cow<'a, str>,
+    /// The field it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<Cow<'a, str>>,
+    /// The routing key up to its second word: the third would name an account.
+    pub routing_key: Cow<'a, str>,
+    /// Its place in the log, where that is where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// The program that published it, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<Cow<'a, str>>,
+    /// Its publisher's RabbitMQ user, where the publisher named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<Cow<'a, str>>,
+    /// How long its body was.
+    pub body_bytes: usize,
+    /// How many were refused since the last one that was told, and not told.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Where a refused message came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `log`, `init`, `status`, `unrouted`, `intake`.
+    pub source: &'static str,
+    /// Its place in the log, where that is the source.
+    pub offset: Option<u64>,
+}
+
+/// Encodes that `message` was refused at `at`, and `left_out` others before it that were not told.
+#[must_use]
+pub fn rejected(
+    origin: Origin,
+    message: &Message,
+    problem: &Problem,
+    at: WallTime,
+    left_out: u64,
+) -> Notice {
+    let body = Rejected {
+        kind: KIND.into(),
+        at: Shown(at),
+        source: origin.source.into(),
+        code: problem.code,
+        message: Cow::Borrowed(&problem.message),
+        field: problem.field.as_deref().map(plain),
+        routing_key: plain(without_account(message)),
+        offset: origin.offset,
+        app_id: message.app_id.map(plain),
+        user_id: message.user_id.map(plain),
+        body_bytes: message.body.len(),
+        left_out,
+    };
+    Notice {
+        kind: KIND,
+        routing_key: format!("{}.{}", tenant(message), problem.code),
+        account: None,
+        message_id: None,
+        body: serde_json::to_vec(&body).expect("strings and numbers always encode"),
+    }
+}
+
+/// The key's first two words; all of it where it is a queue's name.
+fn without_account<'a>(message: &Message<'a>) -> &'a str {
+    let key = message.routing_key;
+    let mut dots = key.match_indices('.');
+    match dots.nth(1) {
+        Some((at, _)) if !message.exchange.is_empty() => &key[..at],
+        _ => key,
+    }
+}
+
+/// The tenant, where the key has a valid one; else nothing.
+fn tenant<'a>(message: &Message<'a>) -> &'a str {
+    let first = message.routing_key.split('.').next().unwrap_or_default();
+    if message.exchange.is_empty() || Tenant::new(first).is_err() {
+        return "";
+    }
+    first
+}
+
+/// A stranger's text, cut to a bounded length; what would not print is escaped.
+fn plain(text: &str) -> Cow<'_, str> {
+    let prints = |c: char| c == ' ' || c.is_ascii_graphic();
+    if text.len() <= SHOWN && text.chars().all(prints) {
+        return text.into();
+    }
+    let mut escaped = text.chars().flat_map(char::escape_debug);
+    let mut shown: String = escaped.by_ref().take(SHOWN).collect();
+    if escaped.next().is_some() {
+        shown.push('…');
+    }
+    shown.into()
+}
+
+/// Decodes the body of a message about bad input.
+///
+/// # Errors
+/// Where it is none.
+pub fn decode(body: &[u8]) -> Result<Rejected<'_>, BadReply> {
+    serde_json::from_slice(body).map_err(BadReply::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const LOG: Origin = Origin {
+        source: "log",
+        offset: Some(7),
+    };
+
+    fn told(message: &Message, problem: &Problem) -> (String, Value) {
+        let at = WallTime(1_763_805_600_000);
+        let notice = rejected(LOG, message, problem, at, 3);
+        assert_eq!((notice.kind, notice.account), ("rejected", None));
+        let body = serde_json::from_slice(&notice.body).unwrap();
+        (notice.routing_key, body)
+    }
+
+    fn keyed(routing_key: &str) -> Message<'_> {
+        Message {
+            exchange: "streamwatch",
+            routing_key,
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn a_refused_message_is_told_without_its_body_and_its_account() {
+        let message = Message {
+            app_id: Some("player\n1"),
+            user_id: Some("acme"),
+            body: br#"{"account":"s3cret","metadata":7}"#,
+            message_id: Some("s3cret"),
+            correlation_id: Some("s3cret"),
+            ..keyed("acme.heartbeat.s3cret")
+        };
+        let problem = super::super::entry(&message).unwrap_err();
+        let (key, body) = told(&message, &problem);
+        assert_eq!(key, "acme.bad_field");
+        assert_eq!(
+            body,
+            json!({
+                "type": "rejected", "at": "2025-11-22T10:00:00.000Z", "source": "log",
+                "code": "bad_field", "message": problem.message, "field": "metadata",
+                "routing_key": "acme.heartbeat", "offset": 7, "app_id": "player\\n1",
+                "user_id": "acme", "body_bytes": 33, "left_out": 3,
+            })
+        );
+        assert!(!body.to_string().contains("s3cret"));
+        let bytes = body.to_string().into_bytes();
+        assert_eq!(decode(&bytes).unwrap().left_out, 3);
+    }
+
+    #[test]
+    fn a_tenant_that_is_none_is_not_in_the_key_and_a_strange_key_is_bounded_and_escaped() {
+        let problem = Problem::new(Code::BadTenant, "no");
+        let strange = format!("a\u{1b}[31m\u{202e}{}.init", "x".repeat(240));
+        let (key, body) = told(&keyed(&strange), &problem);
+        assert_eq!(key, ".bad_tenant");
+        let shown = body["routing_key"].as_str().unwrap();
+        assert!(shown.starts_with("a\\u{1b}[31m\\u{202e}xx"), "{shown}");
+        assert!(
+            shown.ends_with('…') && shown.chars().count() == 81,
+            "{shown}"
+        );
+        // A queue's name, not a player's key.
+        let internal = Message {
+            exchange: "",
+            ..keyed("streamwatch.p00.log")
+        };
+        let (key, body) = told(&internal, &problem);
+        assert_eq!(key, ".bad_tenant");
+        assert_eq!(body["routing_key"], "streamwatch.p00.log");
+    }
+}

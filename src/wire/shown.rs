@@ -1,0 +1,39 @@
+//! Moments as they stand in bodies.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::domain::WallTime;
+
+/// A moment in RFC 3339, in UTC, with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown(pub WallTime);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = Timestamp::from_millisecond(self.0.0).unwrap_or_default();
+        write!(f, "{shown:.3}")
+    }
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shown {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let at: Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(WallTime(at.as_millisecond())))
+    }
+}
+
+/// Shows a moment as replies do.
+#[must_use]
+pub fn show(at: WallTime) -> String {
+    Shown(at).to_string()
+}

@@ -1,0 +1,131 @@
+//! What is refused as bad input: counted, logged, and told to operators who listen.
+
+use super::clock;
+use crate::{
+    broker::{Link, Names, Outlet},
+    ops::BadInput,
+    replica::Mono,
+    wire::{self, Code, Message, Origin, Problem},
+};
+
+/// Most refused messages that are told in a second, by each task of a worker.
+const A_SECOND: u32 = 20;
+
+/// Tells what was refused, best effort: unconfirmed, and not everything.
+pub(super) struct Rejections {
+    outlet: Outlet,
+    ration: Ration,
+}
+
+impl Rejections {
+    pub(super) fn new(names: &Names) -> Self {
+        Self {
+            outlet: Outlet::new(&names.rejected()),
+            ration: Ration::default(),
+        }
+    }
+
+    /// Opens the way out where it is not open.
+    pub(super) async fn look_after(&mut self, link: &Link) {
+        if let Some(error) = self.outlet.look_after(link).await {
+            tracing::warn!("nobody is told what is refused as bad input: {error}");
+        }
+    }
+
+    /// A message was refused: counts and logs it, and tells those who listen.
+    pub(super) fn reject(
+        &mut self,
+        origin: Origin,
+        message: &Message,
+        problem: &Problem,
+        link: &Link,
+    ) {
+        count(origin.source, problem.code);
+        self.tell(origin, message, problem, link);
+    }
+
+    /// Tells those who listen.
+    pub(super) fn tell(
+        &mut self,
+        origin: Origin,
+        message: &Message,
+        problem: &Problem,
+        link: &Link,
+    ) {
+        let now = clock::now();
+        if !self.ration.allows(now.mono) {
+            return;
+        }
+        let left_out = self.ration.left_out;
+        let notice = wire::rejected(origin, message, problem, now.wall, left_out);
+        self.ration.told(self.outlet.tell(&notice, link));
+    }
+}
+
+/// Counts and logs a message that was refused.
+pub(super) fn count(source: &'static str, code: Code) {
+    let now_s = clock::now().mono.0 / 1_000_000;
+    let code = code.as_str();
+    BadInput { source, code }.emit(now_s);
+}
+
+/// How much is told.
+#[derive(Debug, Default)]
+struct Ration {
+    second: u64,
+    told: u32,
+    left_out: u64,
+}
+
+impl Ration {
+    /// One more may be told; else it is left out.
+    fn allows(&mut self, now: Mono) -> bool {
+        let second = now.0 / 1_000_000;
+        if self.second != second {
+            self.second = second;
+            self.told = 0;
+        }
+        let allowed = self.told < A_SECOND;
+        if allowed {
+            self.told += 1;
+        } else {
+            self.left_out += 1;
+        }
+        allowed
+    }
+
+    /// It went out, and with it how many did not; or it did not go out itself.
+    const fn told(&mut self, went_out: bool) {
+        if went_out {
+            self.left_out = 0;
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_a_second_are_told_and_the_next_one_says_how_many_were_not() {
+        let mut ration = Ration::default();
+        let at = |ms: u64| Mono(ms * 1_000);
+        let told = (0..50).filter(|n| {
+            let allowed = ration.allows(at(5_000 + n));
+            if allowed {
+                ration.told(true);
+            }
+            allowed
+        });
+        assert_eq!(told.count(), 20);
+        assert!(ration.allows(at(6_000)));
+        assert_eq!(ration.left_out, 30);
+        ration.told(false); // the exchange is missing
+        assert!(ration.allows(at(6_001)));
+        assert_eq!(ration.left_out, 31);
+        ration.told(true);
+        assert_eq!(ration.left_out, 0);
+    }
+}

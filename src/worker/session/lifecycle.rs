@@ -1,0 +1,87 @@
+//! The lifecycle on its way from the replica to the broker, by the holder of the lease.
+
+use crate::{
+    broker::{Announced, Announcer, BrokerError, Link, Names},
+    domain::Announcement,
+    ops::Counters,
+    replica::Replica,
+    wire,
+    worker::asked::Asked,
+};
+
+/// Tells the replica's announcements. Whatever becomes of them, requests go on.
+pub(super) struct Lifecycle {
+    partition: u16,
+    announcer: Announcer,
+    /// The last one failed.
+    interrupted: bool,
+}
+
+impl Lifecycle {
+    pub(super) fn new(partition: u16, names: &Names) -> Self {
+        Self {
+            partition,
+            announcer: Announcer::new(&names.lifecycle()),
+            interrupted: false,
+        }
+    }
+
+    /// Opens the way out where it is not open.
+    pub(super) async fn look_after(&mut self, link: &Link) {
+        if let Some(error) = self.announcer.look_after(link).await {
+            self.say(&error);
+        }
+    }
+
+    /// Hands an announcement to the broker.
+    pub(super) fn announce(&mut self, number: u64, announcement: &Announcement, link: &Link) {
+        let notice = wire::announcement(announcement);
+        self.announcer.announce(number, notice, link);
+    }
+
+    /// What became of the next announcement. Pending for ever while none is under way.
+    pub(super) async fn next(&mut self) -> (u64, Announced) {
+        self.announcer.next().await
+    }
+
+    /// Says what became of an announcement, and of those behind it that are known by now.
+    pub(super) fn settle(
+        &mut self,
+        first: (u64, Announced),
+        replica: &mut Replica<Asked>,
+        counters: &Counters,
+    ) {
+        let mut settled = Some(first);
+        while let Some((number, announced)) = settled {
+            let outcome = match announced {
+                Announced::Confirmed => {
+                    counters.announced.increment(1);
+                    Ok(())
+                }
+                Announced::Refused => {
+                    counters.announcements_refused.increment(1);
+                    Ok(())
+                }
+                Announced::Failed(error) => {
+                    if let Some(error) = error {
+                        self.say(&error);
+                    }
+                    Err(())
+                }
+            };
+            if outcome.is_err() && !self.interrupted {
+                counters.announcing_interrupted.increment(1);
+            }
+            self.interrupted = outcome.is_err();
+            replica.announced(number, outcome);
+            settled = self.announcer.try_next();
+        }
+    }
+
+    fn say(&self, error: &BrokerError) {
+        tracing::warn!(
+            partition = self.partition,
+            "the lifecycle is not announced, and kept for later: {error}"
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! The lifecycle: what happens to streams is told to whoever follows, in order and at least once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lapin::types::AMQPValue;
+use serde_json::json;
+use streamwatch::client::{Backend, Metadata, OpenRequest, Opening, StreamId};
+use uuid::Uuid;
+
+use crate::fixture::{
+    Broker, Follower, Installation, Message, PATIENCE, Worker, account, beat, eventually,
+    first_of_each, heavy, playing, tenant,
+};
+
+async fn open(backend: &Backend, name: &str, request: OpenRequest) -> StreamId {
+    let opening = backend.open(&tenant(), &account(name), &request).await;
+    opening.expect("a worker answers").0
+}
+
+async fn stop(backend: &Backend, name: &str, stream: StreamId) {
+    let stopped = backend.stop(&tenant(), &account(name), stream).await;
+    stopped.expect("the stop is confirmed");
+}
+
+/// What, to which stream, why, and how many play then.
+fn fact(message: &Message) -> (String, String, String, u64) {
+    let count = message.json()["count"].as_u64().expect("a count");
+    (
+        message.text("type"),
+        message.text("stream"),
+        message.text("reason"),
+        count,
+    )
+}
+
+async fn holder(workers: &[Worker]) -> usize {
+    eventually(PATIENCE, "one worker holds the lease", async || {
+        for (n, worker) in workers.iter().enumerate() {
+            if worker.metric("streamwatch_lease_held", "").await > 0.0 {
+                return Ok(n);
+            }
+        }
+        Err("nobody holds it")
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stream_s_life_is_told_in_order_with_the_counts_behind_each_step() {
+    let installation = Installation::declared(Broker::shared().await, "2s").await;
+    let follower = Follower::start(&installation).await;
+    let _worker = installation.ready_worker().await;
+    let backend = installation.backend();
+
+    let first = open(
+        &backend,
+        "alice",
+        OpenRequest {
+            metadata: Metadata::new(&mut [("device", "tv")]).expect("a pair"),
+            ..OpenRequest::default()
+        },
+    )
+    .await;
+    let one = OpenRequest {
+        max_active: Some(1),
+        ..OpenRequest::default()
+    };
+    let refused = open(&backend, "alice", one.clone()).await;
+    let replacing = OpenRequest {
+        replace: vec![first],
+        ..one
+    };
+    let second = open(&backend, "alice", replacing).await;
+    let uncounted = StreamId::generate();
+    beat(&backend, "alice", uncounted)
+        .await
+        .expect("it is confirmed");
+    stop(&backend, "alice", second).await;
+
+    let facts = follower.facts(7).await;
+    let told: Vec<_> = facts.iter().map(fact).collect();
+    let expected = [
+        ("opened", first, "", 1),
+        ("refused", refused, "max_active", 1),
+        ("stopped", first, "replaced", 1),
+        ("opened", second, "", 1),
+        ("opened", uncounted, "", 2),
+        ("stopped", second, "stopped", 1),
+        ("expired", uncounted, "", 0),
+    ]
+    .map(|(kind, stream, reason, count)| {
+        (
+            kind.to_owned(),
+            stream.to_string(),
+            reason.to_owned(),
+            count,
+        )
+    });
+    // The replaced and the opened stream are of one entry; no order is promised among those.
+    assert_eq!(told[..2], expected[..2]);
+    let mut pair = told[2..4].to_vec();
+    pair.sort_by_key(|fact| fact.0 == "opened");
+    assert_eq!(pair, expected[2..4]);
+    assert_eq!(told[4..], expected[4..]);
+
+    for message in &facts {
+        let kind = message.text("type");
+        assert_eq!(message.key, format!("acme.{kind}"));
+        let properties = &message.properties;
+        let text = |property: &Option<lapin::types::ShortString>| {
+            property.as_ref().map(ToString::to_string)
+        };
+        assert_eq!(text(properties.kind()), Some(kind));
+        assert_eq!(text(properties.app_id()).as_deref(), Some("streamwatch"));
+        assert_eq!(
+            text(properties.content_type()).as_deref(),
+            Some("application/json")
+        );
+        assert_eq!(*properties.delivery_mode(), Some(2));
+        assert_eq!(message.header("contract"), Some(AMQPValue::LongInt(1)));
+        let named = AMQPValue::LongString("alice".into());
+        assert_eq!(message.header("account"), Some(named));
+        let id: Uuid = message.id().parse().expect("a UUID");
+        assert_eq!(id.get_version_num(), 5);
+    }
+    let opened = facts[0].json();
+    assert_eq!(
+        (&opened["tenant"], &opened["account"], &opened["admitted"]),
+        (&json!("acme"), &json!("alice"), &json!(true))
+    );
+    assert_eq!(opened["metadata"], json!({ "device": "tv" }));
+    assert_eq!(opened["at"], opened["started_at"]);
+    assert_eq!(facts[4].json()["admitted"], json!(false));
+}
+
+/// Opens and stops one stream after another, and returns them in their order.
+async fn come_and_go(backend: &Backend, name: &str, sessions: usize) -> Vec<StreamId> {
+    let mut streams = Vec::new();
+    for _ in 0..sessions {
+        let stream = open(backend, name, OpenRequest::default()).await;
+        stop(backend, name, stream).await;
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test]
+async fn when_the_holder_is_killed_no_fact_is_missing_and_what_is_repeated_is_the_same() {
+    const ACCOUNTS: usize = 20;
+    const SESSIONS: usize = 60;
+    let _alone = heavy().await;
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let follower = Follower::start(&installation).await;
+    let mut workers = [
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let dies = holder(&workers).await;
+    let backend = installation.backend().with_patience(PATIENCE);
+    let names: Vec<_> = (0..ACCOUNTS).map(|n| format!("viewer-{n}")).collect();
+    let crowd = join_all(
+        names
+            .iter()
+            .map(|name| come_and_go(&backend, name, SESSIONS)),
+    );
+    let killing = async {
+        follower.facts(ACCOUNTS * SESSIONS / 2).await;
+        workers[dies].kill().await;
+    };
+    let (streams, ()) = tokio::join!(crowd, killing);
+
+    let facts = follower.facts(2 * ACCOUNTS * SESSIONS).await;
+    for (name, streams) in names.iter().zip(streams) {
+        let of_account = facts.iter().filter(|m| m.text("account") == *name);
+        let told: Vec<_> = of_account.map(fact).collect();
+        let lived = streams.iter().flat_map(|stream| {
+            let id = stream.to_string();
+            [
+                ("opened".to_owned(), id.clone(), String::new(), 1),
+                ("stopped".to_owned(), id, "stopped".to_owned(), 0),
+            ]
+        });
+        assert_eq!(told, lived.collect::<Vec<_>>(), "{name}");
+    }
+    let heard = follower.heard();
+    let mut bodies = HashMap::new();
+    for message in &heard {
+        let known = bodies
+            .entry(message.id())
+            .or_insert_with(|| message.clone());
+        assert_eq!(
+            (&known.body, &known.key, &known.properties),
+            (&message.body, &message.key, &message.properties)
+        );
+    }
+    let repeated = heard.len() - bodies.len();
+    eprintln!("{} facts, {repeated} of them repeated", bodies.len());
+    // What had been announced and was not yet recorded in the log.
+    assert!(repeated > 0);
+}
+
+#[tokio::test]
+async fn who_takes_the_lease_over_tells_ended_devices() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let mut workers = [
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let backend = installation.backend().with_patience(PATIENCE);
+    let stream = open(&backend, "alice", OpenRequest::default()).await;
+    stop(&backend, "alice", stream).await;
+    let told = async || {
+        eventually(PATIENCE, "the device is told", async || {
+            let wait = Duration::from_millis(500);
+            let (tenant, alice) = (tenant(), account("alice"));
+            let sent = backend.heartbeat(&tenant, &alice, stream, None, wait).await;
+            sent.expect("it is confirmed").ok_or("nobody tells it")
+        })
+        .await
+    };
+    told().await;
+    let dies = holder(&workers).await;
+    workers[dies].kill().await;
+    told().await;
+}
+
+#[tokio::test]
+async fn without_its_exchange_the_lifecycle_waits_and_everything_else_goes_on() {
+    let installation = Installation::declared(Broker::shared().await, "20s").await;
+    let follower = Follower::start(&installation).await;
+    let mut worker = installation.ready_worker().await;
+    let backend = installation.backend();
+    let before = open(&backend, "alice", OpenRequest::default()).await;
+    follower.facts(1).await;
+
+    follower.delete_exchange().await;
+    let meanwhile = open(&backend, "alice", OpenRequest::default()).await;
+    stop(&backend, "alice", before).await;
+    eventually(PATIENCE, "the worker says what to do", async || {
+        let log = worker.stderr();
+        let says = log.contains("streamwatch topology declare");
+        says.then_some(()).ok_or(log)
+    })
+    .await;
+    let refusing = OpenRequest {
+        max_active: Some(1),
+        ..OpenRequest::default()
+    };
+    let asked = backend.open(&tenant(), &account("alice"), &refusing).await;
+    let (refused, opening) = asked.expect("a worker answers");
+    assert!(matches!(opening, Opening::Refused { .. }), "{opening:?}");
+    assert_eq!(playing(&backend, "alice").await, [meanwhile]);
+    let waiting = worker.metric("streamwatch_unannounced", "").await;
+    assert!(waiting >= 1.0, "{waiting}");
+
+    // It must not announce before its follower is back.
+    worker.pause();
+    installation.cli(&["topology", "declare"]).await.exits(0);
+    follower.bind().await;
+    worker.resume();
+    let facts = follower.facts(4).await;
+    let told: Vec<_> = facts
+        .iter()
+        .map(|m| (m.text("type"), m.text("stream")))
+        .collect();
+    let expected = [
+        ("opened", before),
+        ("opened", meanwhile),
+        ("stopped", before),
+        ("refused", refused),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(kind, id)| (kind.to_owned(), id.to_string()))
+    );
+    eventually(PATIENCE, "nothing waits", async || {
+        let waiting = worker.metric("streamwatch_unannounced", "").await;
+        (waiting < 0.5).then_some(()).ok_or(waiting)
+    })
+    .await;
+    assert_eq!(first_of_each(follower.heard()).len(), 4);
+}
