@@ -180,4 +180,21 @@ mod tests {
         let said = without_passwords("unexpected 'amqp://u:s3c@ret@h/' found, amqp://h/ too");
         assert_eq!(said, "unexpected 'amqp://…@h/' found, amqp://h/ too");
     }
+
+    /// `STREAMWATCH_TTL` in the environment of a container is what its worker declares.
+    #[test]
+    fn the_environment_changes_no_setting_of_a_running_installation() {
+        use clap::CommandFactory;
+        let mut all = Cli::command();
+        all.build();
+        let topology = all.find_subcommand("topology").unwrap();
+        let takes = |verb: &str| {
+            let flags = topology.find_subcommand(verb).unwrap().get_arguments();
+            let named = flags.filter(|flag| flag.get_id() == "ttl");
+            named
+                .map(|flag| flag.get_env().is_some())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((takes("declare"), takes("set")), (vec![true], vec![false]));
+    }
 }

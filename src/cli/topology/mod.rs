@@ -34,6 +34,7 @@ pub enum Command {
         rest: DeclareArgs,
     },
     /// Change settings of a running installation, for all workers at one entry of the log
+    #[command(mut_args(|flag| flag.env(None::<&str>)))]
     Set(SettingsArgs),
     /// Show the settings in force and the queues
     Show,
