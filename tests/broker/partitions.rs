@@ -21,6 +21,10 @@ async fn active(worker: &Worker) -> f64 {
     worker.metric("streamwatch_active_streams", "").await
 }
 
+async fn forwarded(worker: &Worker) -> f64 {
+    worker.metric("streamwatch_intake_total", "forwarded").await
+}
+
 /// Messages in the queues whose names end so.
 async fn waiting(installation: &Installation<'_>, ends: &[&str]) -> u64 {
     let shown = installation.cli(&["--json", "topology", "show"]).await;
@@ -168,11 +172,11 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
         worker = installation.ready_worker().await;
         // In another partition a heartbeat would have begun a second stream, and a stop ended none.
         let left = 64 - gone;
-        eventually(PATIENCE, "the count is exact", async || {
-            let waits = waiting(&installation, &["intake.events"]).await;
-            let active = active(&worker).await;
-            let exact = waits == 0 && (active - f64::from(left as u32)).abs() < 0.5;
-            exact.then_some(()).ok_or((waits, active))
+        eventually(PATIENCE, "all of it is counted, exactly", async || {
+            let seen = (forwarded(&worker).await, active(&worker).await);
+            let expected = (64, left);
+            let exact = (seen.0.round() as usize, seen.1.round() as usize) == expected;
+            exact.then_some(()).ok_or(seen)
         })
         .await;
         let backend = installation.backend();
