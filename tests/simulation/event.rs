@@ -89,6 +89,7 @@ pub enum Event {
         worker: usize,
         connection: u32,
         number: u64,
+        round: u32,
         ok: bool,
     },
     /// The broker looks for workers for waiting requests.

@@ -203,6 +203,7 @@ impl World {
             worker: w,
             connection,
             number,
+            round,
             ok,
         };
         self.after(at - self.now, outcome);
@@ -222,9 +223,9 @@ impl World {
     }
 
     /// The holder learns what became of a fact.
-    pub fn announced(&mut self, w: usize, number: u64, ok: bool) {
+    pub fn announced(&mut self, w: usize, number: u64, round: u32, ok: bool) {
         let worker = &mut self.workers[w];
-        if !ok {
+        if !ok && round == worker.announce_round {
             worker.announce_round += 1;
         }
         worker.replica.announced(number, if ok { Ok(()) } else { Err(()) });

@@ -65,7 +65,7 @@ impl Snapshots {
 impl Snapshot {
     /// What a worker makes of it. `None` where it is not whole.
     pub fn read(&self) -> Option<Restored> {
-        let mut restoring = Restoring::new(self.header.clone());
+        let mut restoring = Restoring::new(self.header.clone()).ok()?;
         for (key, last, account) in &self.accounts {
             assert!(restoring.account(key.clone(), *last, account.clone()));
         }

@@ -223,10 +223,11 @@ impl World {
                 worker,
                 connection,
                 number,
+                round,
                 ok,
             } => {
                 if is_current(self, worker, connection) {
-                    self.announced(worker, number, ok);
+                    self.announced(worker, number, round, ok);
                 }
             }
             Event::Append {
