@@ -33,6 +33,8 @@ pub struct SnapshotTrailer {
     pub last: u64,
     /// Its mark.
     pub last_mark: Mark,
+    /// A checksum of the entries behind that one, up to E.
+    pub trail: u32,
     /// Up to here the lifecycle had been announced.
     pub announced: Option<u64>,
 }

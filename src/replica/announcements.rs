@@ -26,6 +26,11 @@ pub(super) struct Announcements {
     known_to: Option<u64>,
     /// The number of the next one to be announced by this replica.
     next: u64,
+    /// What the number of a fact must grow by to be the number of its announcement: no two tries
+    /// have the same, so what becomes of an earlier try says nothing about a later one.
+    tries: u64,
+    /// The number of the first announcement since all were begun anew.
+    since: u64,
     /// Below this number, all that were announced by this replica are confirmed.
     confirmed: u64,
     /// The broker has refused one: the next try is the next interval's.
@@ -77,12 +82,24 @@ impl Announcements {
 
     /// Announces anew whatever is kept.
     pub(super) const fn begin(&mut self) {
-        self.next = self.first;
+        self.again_from(self.first);
         self.confirmed = self.first;
         self.waiting = false;
     }
 
-    /// The next one to announce, with its number.
+    const fn again_from(&mut self, number: u64) {
+        self.since = self.next + self.tries;
+        self.tries = self.since - number;
+        self.next = number;
+    }
+
+    /// Which fact an announcement told, where it is of the last try.
+    fn told_by(&self, announcement: u64) -> Option<u64> {
+        let number = announcement.checked_sub(self.tries)?;
+        (announcement >= self.since && number < self.next).then_some(number)
+    }
+
+    /// The next one to announce, with the number of that announcement.
     pub(super) fn next(&mut self) -> Option<(u64, Announcement)> {
         if self.waiting || self.next - self.confirmed >= UNDER_WAY {
             return None;
@@ -92,21 +109,23 @@ impl Announcements {
             .get(usize::try_from(self.next - self.first).ok()?)?;
         let number = self.next;
         self.next += 1;
-        Some((number, next.clone()))
+        Some((number + self.tries, next.clone()))
     }
 
     /// The broker has taken one; outcomes come in order.
-    pub(super) fn confirmed(&mut self, number: u64) {
-        if self.confirmed == number && number < self.next {
+    pub(super) fn confirmed(&mut self, announcement: u64) {
+        if self.told_by(announcement) == Some(self.confirmed) {
             self.confirmed += 1;
         }
     }
 
     /// The broker has not taken one: after a while they are announced again from there on, to keep
     /// the order.
-    pub(super) fn failed(&mut self, number: u64) {
-        if (self.confirmed..self.next).contains(&number) {
-            self.next = number;
+    pub(super) fn failed(&mut self, announcement: u64) {
+        if let Some(number) = self.told_by(announcement)
+            && number >= self.confirmed
+        {
+            self.again_from(number);
             self.waiting = true;
         }
     }
@@ -205,10 +224,11 @@ mod tests {
         assert!(taken(&mut kept).is_empty());
         kept.try_again();
         assert_eq!(taken(&mut kept), [2, 3]);
-        kept.confirmed(2); // of the first try
-        assert_eq!(kept.to_record(), Some(1));
-        kept.confirmed(1);
+        kept.failed(2); // of the first try
         kept.confirmed(2);
+        assert_eq!((kept.to_record(), taken(&mut kept).len()), (Some(1), 0));
+        kept.confirmed(3);
+        kept.confirmed(4);
         assert_eq!(kept.to_record(), Some(3));
     }
 

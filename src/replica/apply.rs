@@ -17,11 +17,9 @@ impl<T> Replica<T> {
         if !self.anchored {
             self.check_anchor(offset, entry)?;
         }
-        if self.applied.is_some_and(|applied| offset <= applied) {
+        if !self.takes(offset, Some(entry))? {
             return Ok(Applied::Skipped);
         }
-        self.first.get_or_insert(offset);
-        self.applied = Some(offset);
         match entry {
             Entry::Heartbeat {
                 key,
@@ -41,9 +39,6 @@ impl<T> Replica<T> {
                 reading,
                 body,
             } => {
-                if self.reach.as_mut().is_some_and(|r| !r.meets(offset, *mark)) {
-                    return Err(self.start_over(Fault::AnotherLog));
-                }
                 self.anchor = Some(Anchor {
                     offset,
                     mark: *mark,
@@ -52,6 +47,31 @@ impl<T> Replica<T> {
                 self.apply_internal(offset, *mark, reading.as_ref(), body, now)
             }
         }
+    }
+
+    /// Is the entry at `offset` the next one? `None` does not decode.
+    fn takes(&mut self, offset: u64, entry: Option<&Entry>) -> Result<bool, Fault> {
+        if let Some(applied) = self.applied
+            && offset <= applied
+        {
+            let behind = self.anchor.is_some_and(|a| offset > a.offset);
+            let same = !behind || self.trail.repeats(offset, entry, offset == applied);
+            return if same {
+                Ok(false)
+            } else {
+                Err(self.start_over(Fault::AnotherLog))
+            };
+        }
+        let mut same = self.trail.goes_on(offset, entry);
+        if let Some(reach) = &mut self.reach {
+            same &= reach.meets(offset, entry, self.trail.sum());
+        }
+        if !same {
+            return Err(self.start_over(Fault::AnotherLog));
+        }
+        self.first.get_or_insert(offset);
+        self.applied = Some(offset);
+        Ok(true)
     }
 
     /// An entry that does not decode still has its place.
@@ -65,9 +85,7 @@ impl<T> Replica<T> {
             return Err(self.start_over(Fault::AnotherLog));
         }
         self.progress = now.mono;
-        self.first.get_or_insert(offset);
-        self.applied = self.applied.max(Some(offset));
-        Ok(())
+        self.takes(offset, None).map(|_| ())
     }
 
     /// The entry at `offset` cannot be read, by any worker: the log is read on behind it.
@@ -131,8 +149,11 @@ impl<T> Replica<T> {
             self.came_back(mark, now)?;
             return Ok(Applied::Skipped);
         };
+        let mut foreign = false;
         if let Some(reading) = reading {
             let before = self.clock.now();
+            // No follower of this log is so far ahead of it.
+            foreign = before.is_some_and(|l| reading.estimate > l.plus(2 * interval_ms));
             self.clock.apply(reading, interval_ms);
             if mark.writer != self.writer && reading.serving_ms >= self.serving_ms(now.mono) {
                 self.elder = Some(now.mono);
@@ -158,7 +179,10 @@ impl<T> Replica<T> {
                 Applied::Internal
             }
             Internal::Announced { up_to } => {
-                self.announcements.announced(*up_to);
+                // One that does not know yet that the log was declared anew speaks of the old one.
+                if *up_to < offset && !foreign {
+                    self.announcements.announced(*up_to);
+                }
                 Applied::Internal
             }
             Internal::Tick(_) | Internal::Settings { .. } => Applied::Internal,

@@ -18,6 +18,7 @@ mod liveness;
 mod requests;
 mod snapshot;
 mod tick;
+mod trail;
 
 use std::collections::{HashSet, VecDeque};
 
@@ -33,6 +34,7 @@ use estimate::Estimate;
 use liveness::Liveness;
 use requests::{Held, Opens, Strong};
 use snapshot::Reach;
+use trail::Trail;
 
 use crate::domain::{
     Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Mark, Settings, Tenant,
@@ -85,6 +87,7 @@ pub struct Replica<T> {
     anchor: Option<Anchor>,
     /// The anchor has come back since the log was attached, or there is none to come.
     anchored: bool,
+    trail: Trail,
     /// Where the copy ended that this replica was restored from, until it has caught up.
     reach: Option<Reach>,
     /// Settings and log time as the last copy had them, whether it was one of this log or not.
@@ -129,6 +132,7 @@ impl<T> Replica<T> {
             beyond: None,
             anchor: None,
             anchored: true,
+            trail: Trail::default(),
             reach: None,
             memory: None,
             announcements: Announcements::default(),
@@ -160,10 +164,12 @@ impl<T> Replica<T> {
         match (self.beyond, self.anchor) {
             (Some(beyond), _) => {
                 self.anchored = false;
+                self.trail.reread(false);
                 StartAt::Offset(beyond)
             }
             (None, Some(anchor)) => {
                 self.anchored = false;
+                self.trail.reread(self.applied > Some(anchor.offset));
                 StartAt::Offset(anchor.offset)
             }
             (None, None) => {

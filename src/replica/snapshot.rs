@@ -11,7 +11,7 @@ use super::{
     announcements::Announcements,
 };
 use crate::domain::{
-    Account, AccountKey, Announcement, Internal, LogClock, Mark, RULES_VERSION, Reading,
+    Account, AccountKey, Announcement, Entry, Internal, LogClock, RULES_VERSION, Reading,
     SnapshotHeader, SnapshotTrailer,
 };
 
@@ -20,16 +20,24 @@ use crate::domain::{
 pub(super) struct Reach {
     end: u64,
     last: Anchor,
+    trail: u32,
+    /// It holds the last marked entry, and the one at the copy's end.
     met: bool,
+    ended: bool,
 }
 
 impl Reach {
-    /// Is a marked entry one of the log that was copied?
-    pub(super) fn meets(&mut self, offset: u64, mark: Mark) -> bool {
+    /// Is an entry one of the log that was copied? `trail` is the sum of those behind the last
+    /// marked one, with it.
+    pub(super) fn meets(&mut self, offset: u64, entry: Option<&Entry>, trail: u32) -> bool {
         if offset == self.last.offset {
-            self.met = mark == self.last.mark;
+            let mark = Some(self.last.mark);
+            self.met = matches!(entry, Some(Entry::Internal { mark: m, .. }) if Some(*m) == mark);
         }
-        self.met || offset < self.last.offset
+        if offset == self.end {
+            self.ended = trail == self.trail;
+        }
+        (self.met || offset < self.last.offset) && (self.ended || offset < self.end)
     }
 }
 
@@ -130,6 +138,7 @@ impl<T> Replica<T> {
             end: self.applied?,
             last: last.offset,
             last_mark: last.mark,
+            trail: self.trail.sum(),
             announced: self.announcements.cursor(),
         };
         Some((trailer, self.announcements.kept().cloned().collect()))
@@ -160,7 +169,9 @@ impl<T> Replica<T> {
                     offset: trailer.last,
                     mark: trailer.last_mark,
                 },
+                trail: trailer.trail,
                 met: trailer.last == header.start,
+                ended: trailer.end == header.start,
             }),
             announcements: Announcements::restored(
                 trailer.announced,
@@ -203,7 +214,7 @@ impl<T> Replica<T> {
     pub(super) fn reaches_the_copys_end(&mut self) -> bool {
         let reached = self
             .reach
-            .is_none_or(|reach| reach.met && self.applied >= Some(reach.end));
+            .is_none_or(|reach| reach.met && reach.ended);
         if reached && self.reach.take().is_some() {
             self.accounts.copied();
         }

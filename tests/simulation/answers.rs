@@ -50,8 +50,8 @@ impl Answered<'_> {
             Body::Status(question) => {
                 // Up to when the answer must have seen everything.
                 let fresh = match (question.consistency, self.request.received) {
-                    (Consistency::Strong, Some((received, generation, end))) => {
-                        let of_this_log = generation == observer.generation;
+                    (Consistency::Strong, Some((received, epoch, end))) => {
+                        let of_this_log = epoch == observer.epoch;
                         assert!(applied >= end || !of_this_log, "strong: {applied} of {end}");
                         self.check_at_entry(observer, activity);
                         received.saturating_sub(1) // what came in that millisecond may be later

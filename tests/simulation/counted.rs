@@ -10,6 +10,32 @@ pub struct Counted {
     pub local: u64,
     pub strong: u64,
     pub started_over: u64,
+    pub snapshots: u64,
+    pub restored: u64,
+    /// Compared, of replicas that know by a snapshot what the log has no more.
+    pub remembered: u64,
+    pub announced: u64,
+    pub repeated: u64,
+}
+
+impl Counted {
+    /// All of it, in no order.
+    pub const fn all(&self) -> [u64; 12] {
+        [
+            self.entries,
+            self.compared,
+            self.opened,
+            self.refused,
+            self.local,
+            self.strong,
+            self.started_over,
+            self.snapshots,
+            self.restored,
+            self.remembered,
+            self.announced,
+            self.repeated,
+        ]
+    }
 }
 
 impl std::ops::AddAssign for Counted {
@@ -21,5 +47,10 @@ impl std::ops::AddAssign for Counted {
         self.local += other.local;
         self.strong += other.strong;
         self.started_over += other.started_over;
+        self.snapshots += other.snapshots;
+        self.restored += other.restored;
+        self.remembered += other.remembered;
+        self.announced += other.announced;
+        self.repeated += other.repeated;
     }
 }

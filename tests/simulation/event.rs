@@ -1,8 +1,10 @@
 //! What can happen next.
 
-use streamwatch::domain::Entry;
+use std::rc::Rc;
 
-use crate::players::Deed;
+use streamwatch::domain::{Announcement, Entry};
+
+use crate::{players::Deed, worker::History};
 
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -48,7 +50,47 @@ pub enum Event {
     Append {
         worker: usize,
         connection: u32,
-        entry: Entry,
+        /// The log's epoch that its worker knew.
+        epoch: u32,
+        entry: Rc<Entry>,
+    },
+    /// It tries to take the lease.
+    Lease {
+        worker: usize,
+        life: u32,
+    },
+    /// It learns that the lease is another's.
+    Unlead {
+        worker: usize,
+        connection: u32,
+    },
+    /// It writes a snapshot, if it holds the lease.
+    Snapshot {
+        worker: usize,
+        life: u32,
+    },
+    /// It copies an account.
+    Copy {
+        worker: usize,
+        connection: u32,
+    },
+    /// What it tells of the lifecycle reaches the broker.
+    Publish {
+        worker: usize,
+        connection: u32,
+        number: u64,
+        /// Counts the failures that it knew of.
+        round: u32,
+        history: History,
+        announcement: Box<Announcement>,
+    },
+    /// It learns what became of that.
+    Announced {
+        worker: usize,
+        connection: u32,
+        number: u64,
+        round: u32,
+        ok: bool,
     },
     /// The broker looks for workers for waiting requests.
     Serve,

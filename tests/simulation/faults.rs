@@ -1,9 +1,12 @@
 //! What goes wrong.
 
+use std::rc::Rc;
+
 use streamwatch::domain::{Entry, Internal, Mark, Settings, WallTime};
 
 use crate::{
     event::Event,
+    lifecycle::Lifecycle,
     observer::Observer,
     plan::{Fault, RUN_MS},
     world::World,
@@ -46,7 +49,7 @@ pub fn strike(world: &mut World) {
         }
         Fault::Disconnect => world.lose(w),
         Fault::Truncate => {
-            let keep = 10 * world.widest_ttl_ms;
+            let keep = world.plan.keep_ms(world.widest_ttl_ms);
             world.log.truncate(world.now.saturating_sub(keep));
             // While no worker runs, nothing repeats the settings: once they are gone, somebody has
             // to declare them again. Whoever reads the log then knows nothing of its time either:
@@ -56,6 +59,7 @@ pub fn strike(world: &mut World) {
                 append_settings(world);
             }
         }
+        Fault::LoseTail => lose_tail(world),
         Fault::DeclareAnew => declare_anew(world),
         Fault::WallStep => {
             let ms = world.rng.i64(-86_400_000..86_400_000);
@@ -71,8 +75,14 @@ pub fn strike(world: &mut World) {
             }
         }
         Fault::Lease => {
-            let leads = world.rng.bool();
-            world.workers[w].replica.lead(leads);
+            if !world.workers[w].leads && world.workers[w].replica.has_caught_up() {
+                if let Some(before) = world.lease {
+                    let connection = world.workers[before].connection;
+                    let worker = before;
+                    world.after(away, Event::Unlead { worker, connection });
+                }
+                world.take_lease(w);
+            }
         }
         Fault::Settings => change_settings(world),
     }
@@ -81,7 +91,8 @@ pub fn strike(world: &mut World) {
 fn declare_anew(world: &mut World) {
     world.log.declare_anew();
     let may_gain_ms = world.observer.may_gain_ms;
-    world.observer = Observer::new(world.log.generation, may_gain_ms);
+    world.observer = Observer::new(&world.log, may_gain_ms);
+    world.lifecycle = Lifecycle::default();
     for w in 0..world.workers.len() {
         world.workers[w].steady = None;
         let connection = world.workers[w].connection;
@@ -93,6 +104,32 @@ fn declare_anew(world: &mut World) {
         world.after(after, event);
     }
     append_settings(world);
+}
+
+/// The broker comes back without what it had last, and everybody connects anew.
+fn lose_tail(world: &mut World) {
+    let most = world.log.end() - world.log.first() - 1;
+    if most == 0 {
+        return;
+    }
+    let lost = world.rng.u64(1..=most.min(60));
+    let end = world.log.end() - lost;
+    world.trace(|| format!("lost from {end} on"));
+    world.log.lose_tail(end);
+    world.observer.lose_tail(&world.log, end);
+    world.observer.excuse_time(world.now);
+    world.snapshots.lose_tail(end);
+    world.lifecycle.doubt();
+    world.partial.retain(|(_, offset), _| *offset < end);
+    for w in 0..world.workers.len() {
+        let applied = world.workers[w].replica.applied();
+        world.workers[w].diverged |= applied.is_some_and(|offset| offset >= end);
+        world.lose(w);
+    }
+    if !world.log.names_settings() {
+        world.observer.misled = Some(u64::MAX);
+        append_settings(world);
+    }
 }
 
 fn change_settings(world: &mut World) {
@@ -123,5 +160,5 @@ pub fn append_settings(world: &mut World) {
             wall: WallTime(1_700_000_000_000 + world.now as i64),
         },
     };
-    world.take(entry);
+    world.take(Rc::new(entry));
 }

@@ -1,6 +1,6 @@
 //! An in-memory log: entries in one order, the oldest of which may be gone.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, rc::Rc};
 
 use streamwatch::domain::{Entry, Internal};
 
@@ -8,15 +8,22 @@ use streamwatch::domain::{Entry, Internal};
 pub struct Log {
     /// Counts how often the log was deleted and declared anew.
     pub generation: u32,
+    /// Counts that, and how often the broker lost its last entries.
+    pub epoch: u32,
     first: u64,
-    entries: VecDeque<(u64, Entry)>,
+    entries: VecDeque<(u64, Rc<Entry>)>,
 }
 
 impl Log {
     /// Appends at true time `at` and returns the offset.
-    pub fn append(&mut self, at: u64, entry: Entry) -> u64 {
+    pub fn append(&mut self, at: u64, entry: Rc<Entry>) -> u64 {
         self.entries.push_back((at, entry));
         self.end() - 1
+    }
+
+    /// The offset of the oldest entry.
+    pub fn first(&self) -> u64 {
+        self.first
     }
 
     /// The offset of the next entry.
@@ -26,7 +33,7 @@ impl Log {
 
     /// The entries at and after `offset`. Those that are gone are skipped silently, and there are
     /// none after the end, as on a real broker.
-    pub fn from(&self, offset: u64) -> impl Iterator<Item = (u64, &Entry)> {
+    pub fn from(&self, offset: u64) -> impl Iterator<Item = (u64, &Rc<Entry>)> {
         let skip = offset.saturating_sub(self.first) as usize;
         let offsets = self.first..;
         let entries = self.entries.iter().map(|(_, entry)| entry);
@@ -41,10 +48,16 @@ impl Log {
         }
     }
 
+    /// The broker loses what it had from `end` on, and takes others in their place.
+    pub fn lose_tail(&mut self, end: u64) {
+        self.epoch += 1;
+        self.entries.truncate((end - self.first) as usize);
+    }
+
     /// The settings can be read from it.
     pub fn names_settings(&self) -> bool {
         let mut entries = self.entries.iter().map(|(_, entry)| entry);
-        entries.any(|entry| match entry {
+        entries.any(|entry| match &**entry {
             Entry::Internal { body, .. } => {
                 matches!(body, Internal::Settings { .. } | Internal::Tick(Some(_)))
             }
@@ -56,6 +69,7 @@ impl Log {
     pub fn declare_anew(&mut self) {
         *self = Self {
             generation: self.generation + 1,
+            epoch: self.epoch + 1,
             ..Self::default()
         };
     }

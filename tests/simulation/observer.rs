@@ -1,7 +1,10 @@
 //! The observer applies every entry at the moment the log takes it, without delay or fault. What
 //! it sees is what every replica must come to; and it holds each entry to the promises.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use streamwatch::{
     domain::{
@@ -10,6 +13,8 @@ use streamwatch::{
     },
     replica::{Applied, Now, Replica},
 };
+
+use crate::{lifecycle::Happenings, log::Log};
 
 /// Of so many entries, one is followed by a comparison of all accounts.
 const ALL_EVERY: u64 = 32;
@@ -50,6 +55,11 @@ pub struct Life {
 
 pub struct Observer {
     pub generation: u32,
+    pub epoch: u32,
+    /// All that the log has taken, with the true time.
+    taken: Vec<(u64, Rc<Entry>)>,
+    /// What the lifecycle has to tell.
+    pub happened: Happenings,
     replica: Replica<()>,
     pub rows: Vec<Row>,
     pub keys: Vec<AccountKey>,
@@ -67,11 +77,15 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub fn new(generation: u32, may_gain_ms: u64) -> Self {
+    /// Of a log that is empty.
+    pub fn new(log: &Log, may_gain_ms: u64) -> Self {
         let mut replica = Replica::new(0);
         replica.attach();
         Self {
-            generation,
+            generation: log.generation,
+            epoch: log.epoch,
+            taken: Vec::new(),
+            happened: Happenings::default(),
             replica,
             rows: Vec::new(),
             keys: Vec::new(),
@@ -107,8 +121,25 @@ impl Observer {
         self.misled = self.misled.max(Some(at));
     }
 
+    /// The broker has lost what the log had from `end` on: it never happened.
+    pub fn lose_tail(&mut self, log: &Log, end: u64) {
+        let mut anew = Self::new(log, u64::MAX);
+        anew.misled = self.misled;
+        self.taken.truncate(end as usize);
+        for (at, entry) in &self.taken {
+            anew.take(*at, Rc::clone(entry));
+        }
+        anew.may_gain_ms = self.may_gain_ms;
+        *self = anew;
+    }
+
     /// The log takes an entry.
-    pub fn take(&mut self, at: u64, entry: &Entry) {
+    pub fn take(&mut self, at: u64, entry: Rc<Entry>) {
+        self.apply(at, &entry);
+        self.taken.push((at, entry));
+    }
+
+    fn apply(&mut self, at: u64, entry: &Entry) {
         let key = key_of(entry).cloned();
         let before = key.as_ref().and_then(|key| self.replica.account(key));
         if let Some(key) = &key
@@ -124,6 +155,7 @@ impl Observer {
         if let Some(log_ms) = row.log_ms {
             self.check_time(at, log_ms);
             self.note(at, log_ms, entry, &row);
+            self.note_happenings(log_ms, entry, &row, before.as_ref());
             if let (Entry::Internal { body, .. }, Applied::Open(outcome)) = (entry, &row.applied)
                 && let Internal::Open(open) = body
             {
@@ -150,6 +182,19 @@ impl Observer {
             gained <= self.may_gain_ms,
             "log time gained {gained} ms on true time"
         );
+    }
+
+    fn note_happenings(&mut self, log_ms: u64, entry: &Entry, row: &Row, before: Option<&Account>) {
+        let offset = self.rows.len() as u64;
+        self.happened.time(offset, log_ms);
+        if let Some(settings) = self.replica.settings() {
+            let lasts_ms = settings.ttl_ms + 2 * settings.interval_ms();
+            let nothing = Account::default();
+            let before = before.unwrap_or(&nothing);
+            let applied = &row.applied;
+            let happened = &mut self.happened;
+            happened.entry(offset, entry, applied, before, log_ms, lasts_ms);
+        }
     }
 
     fn note(&mut self, at: u64, log_ms: u64, entry: &Entry, row: &Row) {

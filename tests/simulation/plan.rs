@@ -24,6 +24,15 @@ pub struct Plan {
     pub append_fails_one_in: u64,
     /// Of so many answered requests one is delivered again; 0: none.
     pub redelivered_one_in: u64,
+    /// The time between two snapshots, and between the copies of two accounts at most; 0: none.
+    pub snapshot_every_ms: u64,
+    pub copy_ms: u64,
+    /// Of so many snapshots one is damaged; 0: none.
+    pub damaged_one_in: u64,
+    /// Of so many announcements one is lost, or its confirm is; 0: none.
+    pub announce_fails_one_in: u64,
+    /// The log keeps little: what snapshots need.
+    pub keeps_little: bool,
     /// The mean time between two playbacks, and between two questions.
     pub player_every_ms: u64,
     pub question_every_ms: u64,
@@ -41,6 +50,8 @@ pub enum Fault {
     Disconnect,
     /// The oldest part of the log is dropped.
     Truncate,
+    /// The broker loses the log's last entries, confirmed ones too.
+    LoseTail,
     /// The log is deleted and declared anew.
     DeclareAnew,
     /// A worker's wall clock is set.
@@ -53,12 +64,13 @@ pub enum Fault {
     Settings,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 11] = [
     Fault::Crash,
     Fault::AllCrash,
     Fault::Stall,
     Fault::Disconnect,
     Fault::Truncate,
+    Fault::LoseTail,
     Fault::DeclareAnew,
     Fault::WallStep,
     Fault::MonoStep,
@@ -96,10 +108,24 @@ impl Plan {
                 .choice([2, interval_ms / 4, interval_ms / 3, interval_ms])
                 .unwrap_or(2),
             append_fails_one_in: rng.choice([0, 0, 50, 500]).unwrap_or(0),
+            snapshot_every_ms: rng.choice([0, 2_000, 2_000, 5_000]).unwrap_or(2_000),
+            copy_ms: rng.choice([1, interval_ms, 5 * interval_ms]).unwrap_or(1),
+            damaged_one_in: rng.choice([0, 0, 3]).unwrap_or(0),
+            announce_fails_one_in: rng.choice([0, 5, 50]).unwrap_or(0),
+            keeps_little: rng.bool(),
             redelivered_one_in: rng.choice([0, 3, 20]).unwrap_or(0),
             player_every_ms: rng.u64(100..1_500),
             question_every_ms: rng.u64(20..200),
             settings,
+        }
+    }
+
+    /// How much of the log is kept.
+    pub fn keep_ms(&self, ttl_ms: u64) -> u64 {
+        if self.keeps_little && self.snapshot_every_ms > 0 {
+            (3 * self.snapshot_every_ms).max(2 * ttl_ms)
+        } else {
+            10 * ttl_ms
         }
     }
 

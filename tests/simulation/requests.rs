@@ -19,7 +19,7 @@ pub struct Request {
     sent: u64,
     /// The worker that has it.
     pub taken_by: Option<usize>,
-    /// When the replica received it, and the log's generation and end then.
+    /// When the replica received it, and the log's epoch and end then.
     pub received: Option<(u64, u32, u64)>,
 }
 

@@ -1,6 +1,8 @@
 //! What a worker does with its replica: connects, feeds it, does what it asks for. Each step of a
 //! replica is checked here.
 
+use std::rc::Rc;
+
 use streamwatch::{
     domain::{Answer, Consistency, Entry, Settings},
     replica::{Effect, Fault, StartAt},
@@ -18,15 +20,18 @@ use crate::{
 
 impl World {
     pub fn connect(&mut self, w: usize) {
+        self.restore(w);
         let worker = &mut self.workers[w];
         let start = worker.replica.attach();
         worker.connection += 1;
         worker.attached = Some(self.log.generation);
+        worker.epoch = self.log.epoch;
         worker.same_log = match start {
             StartAt::First => false,
             StartAt::Offset(offset) => {
                 let there = self.log.from(offset).next().map(|(first, _)| first);
-                worker.history.generation == self.log.generation && there == Some(offset)
+                let same = worker.history.generation == self.log.generation && !worker.diverged;
+                same && there == Some(offset)
             }
         };
         worker.from = match start {
@@ -43,7 +48,7 @@ impl World {
             }
             StartAt::Offset(offset) => offset,
         };
-        let there = self.log.from(worker.from).map(|(o, e)| (o, e.clone()));
+        let there = self.log.from(worker.from).map(|(o, e)| (o, Rc::clone(e)));
         for (offset, entry) in there.collect::<Vec<_>>() {
             self.send(w, offset, entry);
         }
@@ -56,8 +61,10 @@ impl World {
         if self.workers[w].attached.is_none() {
             return;
         }
+        self.abandon_snapshot(w);
         self.workers[w].replica.detach();
         self.workers[w].lose_connection();
+        self.free_lease(w);
         self.requests.put_back_all_of(w);
         let life = self.workers[w].life;
         let backoff = self.rng.u64(10..1_000);
@@ -65,6 +72,8 @@ impl World {
     }
 
     pub fn crash(&mut self, w: usize, away: u64) {
+        self.abandon_snapshot(w);
+        self.free_lease(w);
         let writer = self.rng.u64(..);
         let worker = &mut self.workers[w];
         worker.die(writer);
@@ -75,7 +84,12 @@ impl World {
 
     fn fail(&mut self, w: usize, fault: Fault) {
         self.trace(|| format!("{w}: {fault}"));
-        self.counted.started_over += u64::from(fault == Fault::AnotherLog);
+        if fault == Fault::AnotherLog {
+            self.counted.started_over += 1;
+            let worker = &mut self.workers[w];
+            worker.diverged = false;
+            worker.rejected.extend(worker.restored.take());
+        }
         self.lose(w);
     }
 
@@ -121,6 +135,17 @@ impl World {
                 return self.fail(w, fault);
             }
             self.obey(w);
+            self.check_caught_up(w);
+        }
+    }
+
+    fn check_caught_up(&mut self, w: usize) {
+        let worker = &mut self.workers[w];
+        if worker.attached.is_some() && worker.replica.has_caught_up() {
+            assert!(!worker.diverged, "worker {w} goes on with what was lost");
+            if worker.restored.take().is_some() {
+                self.counted.restored += 1;
+            }
         }
     }
 
@@ -138,9 +163,12 @@ impl World {
             "a replica went on with another log"
         );
         worker.history.start.get_or_insert(offset);
-        if delivery.generation != self.observer.generation {
+        let incomplete = worker.diverged || offset < worker.complete_from;
+        if delivery.generation != self.observer.generation || incomplete {
             return Ok(());
         }
+        self.counted.remembered +=
+            u64::from(worker.complete_from > 0 && worker.history.is_whole() && self.log.first() > 0);
         // Equal state at equal offsets.
         self.counted.compared += 1;
         let taken = &self.observer.rows[offset as usize];
@@ -171,9 +199,10 @@ impl World {
                     self.requests.acknowledge(request);
                 }
                 Effect::Release(request) => self.requests.put_back(request),
-                Effect::Announce { number, .. } => {
-                    self.workers[w].replica.announced(number, Ok(()));
-                }
+                Effect::Announce {
+                    number,
+                    announcement,
+                } => self.announce(w, number, announcement),
                 Effect::Pause => self.workers[w].taking = false,
                 Effect::Resume => self.workers[w].taking = true,
             }
@@ -199,7 +228,8 @@ impl World {
         let append = Event::Append {
             worker: w,
             connection,
-            entry,
+            epoch: worker.epoch,
+            entry: Rc::new(entry),
         };
         let one_in = self.plan.append_fails_one_in;
         let fails = one_in > 0 && self.now < RUN_MS && self.rng.u64(..one_in) == 0;
@@ -213,7 +243,10 @@ impl World {
                 self.after(after, append);
                 self.after(after + timeout, confirm(false)); // taken, and reported lost
             }
-            2 => self.after(after, append), // never confirmed
+            2 => {
+                self.after(after, append);
+                self.after(after + 10_000, confirm(false)); // taken, and never confirmed
+            }
             _ => {
                 self.after(after, append);
                 self.after(after + back, confirm(true));
@@ -255,7 +288,7 @@ impl World {
         let Some(request) = self.requests.get(id) else {
             return;
         };
-        request.received = Some((self.now, self.log.generation, self.log.end()));
+        request.received = Some((self.now, self.log.epoch, self.log.end()));
         let clocks = self.workers[w].clocks(self.now);
         match request.body.clone() {
             Body::Init(init) => self.workers[w].replica.init(id, init, clocks),

@@ -1,11 +1,13 @@
 //! A worker: a replica, its clocks, its connection. What `streamwatch worker` does, in short.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, rc::Rc};
 
 use streamwatch::{
     domain::{Entry, WallTime},
     replica::{Mono, Now, Replica},
 };
+
+use crate::holder::Copying;
 
 /// Which entries a replica's state was made of: replicas are compared only with those that have
 /// seen the same.
@@ -27,7 +29,7 @@ pub struct Delivery {
     pub due: u64,
     pub generation: u32,
     pub offset: u64,
-    pub entry: Entry,
+    pub entry: Rc<Entry>,
 }
 
 pub struct Worker {
@@ -44,6 +46,24 @@ pub struct Worker {
     pub from: u64,
     /// The entry at which it goes on was there, and the same, when it connected.
     pub same_log: bool,
+    /// The log's epoch when it connected.
+    pub epoch: u32,
+    /// It holds what the log has lost.
+    pub diverged: bool,
+    /// The snapshot it goes on from, until it has caught up.
+    pub restored: Option<u64>,
+    /// From this offset on it has all of what its snapshot had in parts.
+    pub complete_from: u64,
+    /// Snapshots that were found to be of another log.
+    pub rejected: Vec<u64>,
+    pub leads: bool,
+    pub copying: Option<Copying>,
+    /// Counts the failures to tell that it knows of.
+    pub announce_round: u32,
+    /// What it told from there on was lost, of this connection and round.
+    pub cut: Option<(u32, u32)>,
+    pub last_announcement: u64,
+    pub last_outcome: u64,
     pub inbox: VecDeque<Delivery>,
     pub taking: bool,
     pub stalled_until: u64,
@@ -69,6 +89,17 @@ impl Worker {
             attached: None,
             from: 0,
             same_log: false,
+            epoch: 0,
+            diverged: false,
+            restored: None,
+            complete_from: 0,
+            rejected: Vec::new(),
+            leads: false,
+            copying: None,
+            announce_round: 0,
+            cut: None,
+            last_announcement: 0,
+            last_outcome: 0,
             inbox: VecDeque::new(),
             taking: false,
             stalled_until: 0,
@@ -99,6 +130,7 @@ impl Worker {
         self.replica = Replica::new(writer);
         self.up = false;
         self.life += 1;
+        self.rejected.clear();
         self.lose_connection();
     }
 
@@ -106,6 +138,7 @@ impl Worker {
         self.connection += 1;
         self.attached = None;
         self.taking = false;
+        self.leads = false;
         self.steady = None;
         self.inbox.clear();
     }

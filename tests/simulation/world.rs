@@ -1,6 +1,9 @@
 //! The world: true time, the log, the workers, and what is on its way between them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use fastrand::Rng;
 use streamwatch::domain::{
@@ -12,11 +15,13 @@ use crate::{
     counted::Counted,
     event::Event,
     faults,
+    lifecycle::Lifecycle,
     log::Log,
     observer::{Observer, Row},
     plan::{Plan, RUN_MS, SETTLE_MS},
     players::{self, Deed},
     requests::{Body, Requests},
+    snapshots::Snapshots,
     worker::{Delivery, History, Worker},
 };
 
@@ -28,6 +33,10 @@ pub struct World {
     scheduled: u64,
     pub log: Log,
     pub observer: Observer,
+    pub lifecycle: Lifecycle,
+    pub snapshots: Snapshots,
+    /// The worker that holds the lease, as the broker sees it.
+    pub lease: Option<usize>,
     pub workers: Vec<Worker>,
     pub requests: Requests,
     pub settings: Settings,
@@ -56,12 +65,16 @@ impl World {
                 &AccountId::new(&n.to_string()).expect("an account"),
             )
         };
+        let log = Log::default();
         let mut world = Self {
             now: 0,
             events: BTreeMap::new(),
             scheduled: 0,
-            log: Log::default(),
-            observer: Observer::new(0, 2 * plan.settings.interval_ms()),
+            observer: Observer::new(&log, 2 * plan.settings.interval_ms()),
+            log,
+            lifecycle: Lifecycle::default(),
+            snapshots: Snapshots::default(),
+            lease: None,
             workers: (0..plan.workers).map(|_| Worker::new(&mut rng)).collect(),
             requests: Requests::default(),
             settings: plan.settings.clone(),
@@ -77,7 +90,6 @@ impl World {
             rng,
         };
         faults::append_settings(&mut world);
-        world.workers[0].replica.lead(true);
         for worker in 0..world.workers.len() {
             world.after(0, Event::Start { worker, life: 0 });
         }
@@ -106,6 +118,7 @@ impl World {
             self.happen(event);
         }
         self.check_all_is_well();
+        self.counted.repeated = self.lifecycle.repeats();
         self.counted
     }
 
@@ -127,6 +140,11 @@ impl World {
             | Event::Tick { worker, .. }
             | Event::Deliver { worker, .. }
             | Event::Confirm { worker, .. }
+            | Event::Lease { worker, .. }
+            | Event::Unlead { worker, .. }
+            | Event::Snapshot { worker, .. }
+            | Event::Copy { worker, .. }
+            | Event::Announced { worker, .. }
             | Event::Hand { worker, .. } => *worker,
             _ => return None,
         };
@@ -142,6 +160,10 @@ impl World {
                 self.workers[worker].up = true;
                 self.after(0, Event::Connect { worker, life });
                 self.after(1, Event::Tick { worker, life });
+                let lease_in = self.rng.u64(..500);
+                self.after(lease_in, Event::Lease { worker, life });
+                let snapshot_in = self.rng.u64(..2_000);
+                self.after(snapshot_in, Event::Snapshot { worker, life });
             }
             Event::Connect { worker, life } if is_life(self, worker, life) => self.connect(worker),
             Event::Lose { worker, connection } if is_current(self, worker, connection) => {
@@ -177,22 +199,53 @@ impl World {
                     self.hand(worker, request);
                 }
             }
+            Event::Lease { worker, life } if is_life(self, worker, life) => {
+                self.try_lease(worker);
+                self.after(500, Event::Lease { worker, life });
+            }
+            Event::Unlead { worker, connection } if is_current(self, worker, connection) => {
+                if self.lease != Some(worker) {
+                    self.lead(worker, false);
+                }
+            }
+            Event::Snapshot { worker, life } if is_life(self, worker, life) => {
+                let every = self.plan.snapshot_every_ms;
+                if every > 0 {
+                    self.begin_snapshot(worker);
+                    self.after(every, Event::Snapshot { worker, life });
+                }
+            }
+            Event::Copy { worker, connection } if is_current(self, worker, connection) => {
+                self.copy(worker);
+            }
+            Event::Publish { .. } => self.publish(event),
+            Event::Announced {
+                worker,
+                connection,
+                number,
+                round,
+                ok,
+            } => {
+                if is_current(self, worker, connection) {
+                    self.announced(worker, number, round, ok);
+                }
+            }
             Event::Append {
                 worker,
                 connection,
+                epoch,
                 entry,
             } => {
                 // What was on its way when the connection was lost may have come through, or not.
                 if is_current(self, worker, connection) || self.rng.bool() {
                     let carries_time = matches!(
-                        entry,
+                        *entry,
                         Entry::Internal {
                             reading: Some(_),
                             ..
                         }
                     );
-                    let followed = self.workers[worker].history.generation;
-                    if carries_time && followed != self.log.generation {
+                    if carries_time && epoch != self.log.epoch {
                         self.observer.excuse_time(self.now);
                     }
                     self.take(entry);
@@ -239,14 +292,14 @@ impl World {
     }
 
     /// The log takes an entry, and its followers will hear of it.
-    pub fn take(&mut self, entry: Entry) {
-        self.observer.take(self.now, &entry);
-        let offset = self.log.append(self.now, entry.clone());
+    pub fn take(&mut self, entry: Rc<Entry>) {
+        self.observer.take(self.now, Rc::clone(&entry));
+        let offset = self.log.append(self.now, Rc::clone(&entry));
         self.counted.entries += 1;
         for worker in 0..self.workers.len() {
             let to = &self.workers[worker];
             if to.attached == Some(self.log.generation) && offset >= to.from {
-                self.send(worker, offset, entry.clone());
+                self.send(worker, offset, Rc::clone(&entry));
             }
         }
     }
@@ -260,7 +313,7 @@ impl World {
         }
     }
 
-    pub fn send(&mut self, worker: usize, offset: u64, entry: Entry) {
+    pub fn send(&mut self, worker: usize, offset: u64, entry: Rc<Entry>) {
         let delay = self.rng.u64(..=self.delay_ms());
         let to = &mut self.workers[worker];
         let last = to.inbox.back().map_or(0, |d| d.due);
@@ -323,7 +376,7 @@ impl World {
             return;
         }
         match deed {
-            Deed::Publish(entry) => self.take(entry),
+            Deed::Publish(entry) => self.take(Rc::new(entry)),
             Deed::Init(mut init) => {
                 let request = self.requests.send(self.now, Body::Init((*init).clone()));
                 // The player gives up waiting and asks again: by another request, as a rule.
@@ -349,5 +402,8 @@ impl World {
             assert_eq!(worker.replica.settings(), self.observer.settings());
         }
         assert!(self.requests.is_empty(), "somebody still waits");
+        let quiet = self.observer.taken_by(self.now - 5_000);
+        let happened = &self.observer.happened.all;
+        self.lifecycle.check(happened, quiet);
     }
 }

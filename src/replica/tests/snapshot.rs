@@ -212,6 +212,7 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_copy() {
             end: header.start,
             last: header.start,
             last_mark: header.mark,
+            trail: 0,
             announced: None,
         };
         replica.restore(Restoring::new(header.clone()).unwrap().whole(trailer));

@@ -130,6 +130,7 @@ fn parts() -> [Part; 4] {
             end: 20,
             last: 19,
             last_mark: mark(2),
+            trail: 9,
             announced: Some(13),
         })),
     ]

@@ -58,6 +58,7 @@ struct TrailerV1 {
     end: u64,
     last: u64,
     last_mark: (u64, u64),
+    trail: u32,
     announced: Option<u64>,
 }
 
@@ -120,6 +121,7 @@ pub(super) fn encode(part: &Part) -> Vec<u8> {
             end: trailer.end,
             last: trailer.last,
             last_mark: (trailer.last_mark.writer, trailer.last_mark.seq),
+            trail: trailer.trail,
             announced: trailer.announced,
         }),
     };
@@ -154,6 +156,7 @@ pub(super) fn decode(plain: &[u8]) -> Option<Part> {
             end: trailer.end,
             last: trailer.last,
             last_mark: mark(trailer.last_mark),
+            trail: trailer.trail,
             announced: trailer.announced,
         }),
     };

@@ -1,0 +1,248 @@
+//! What the lease's holder does: takes the lease, copies its replica, tells the lifecycle.
+
+use std::ops::ControlFlow;
+
+use streamwatch::{
+    domain::{AccountKey, Announcement},
+    replica::AccountCopies,
+};
+
+use crate::{event::Event, plan::RUN_MS, snapshots::Snapshot, worker::History, world::World};
+
+/// A snapshot being written.
+pub struct Copying {
+    snapshot: Snapshot,
+    copies: AccountCopies,
+    /// Those to come.
+    keys: Vec<AccountKey>,
+}
+
+impl World {
+    /// A worker tries to take the lease: one connection gets it, and has it until it is lost.
+    pub fn try_lease(&mut self, w: usize) {
+        if self.lease.is_none() && self.workers[w].replica.has_caught_up() {
+            self.take_lease(w);
+        }
+    }
+
+    /// Its connection is gone.
+    pub fn free_lease(&mut self, w: usize) {
+        if self.lease == Some(w) {
+            self.lease = None;
+        }
+    }
+
+    /// Whoever held it before may not know yet.
+    pub fn take_lease(&mut self, w: usize) {
+        self.lease = Some(w);
+        self.lead(w, true);
+    }
+
+    pub fn lead(&mut self, w: usize, leads: bool) {
+        self.trace(|| format!("{w} leads: {leads}"));
+        self.workers[w].leads = leads;
+        self.workers[w].replica.lead(leads);
+        self.obey(w);
+    }
+
+    /// It is time for a snapshot.
+    pub fn begin_snapshot(&mut self, w: usize) {
+        let worker = &mut self.workers[w];
+        if !worker.leads || worker.copying.is_some() {
+            return;
+        }
+        let Some((header, copies)) = worker.replica.begin_snapshot() else {
+            return;
+        };
+        let mut keys = Vec::new();
+        copies.each(|key, _, _| {
+            keys.push(key.clone());
+            ControlFlow::Continue(())
+        });
+        // The cache has them in no order; a seed has one.
+        keys.sort();
+        self.rng.shuffle(&mut keys);
+        worker.copying = Some(Copying {
+            snapshot: Snapshot {
+                id: self.snapshots.next_id(),
+                history: worker.history,
+                header,
+                accounts: Vec::new(),
+                unannounced: Vec::new(),
+                trailer: None,
+                damaged: false,
+                diverged: false,
+            },
+            copies,
+            keys,
+        });
+        self.copy_later(w);
+    }
+
+    fn copy_later(&mut self, w: usize) {
+        let connection = self.workers[w].connection;
+        let after = self.rng.u64(..=self.plan.copy_ms);
+        let worker = w;
+        self.after(after, Event::Copy { worker, connection });
+    }
+
+    /// Copies the next account; behind the last one, the snapshot is whole.
+    pub fn copy(&mut self, w: usize) {
+        let Some(mut copying) = self.workers[w].copying.take() else {
+            return;
+        };
+        if let Some(key) = copying.keys.pop() {
+            copying.take(|k| *k == key);
+            self.workers[w].copying = Some(copying);
+            return self.copy_later(w);
+        }
+        // Accounts that came since may be among them, or not.
+        if self.rng.bool() {
+            let known = copying.snapshot.accounts.iter();
+            let known: Vec<AccountKey> = known.map(|(key, ..)| key.clone()).collect();
+            copying.take(|key| !known.contains(key));
+        }
+        let mut snapshot = copying.snapshot;
+        if let Some((trailer, unannounced)) = self.workers[w].replica.end_snapshot() {
+            snapshot.trailer = Some(trailer);
+            snapshot.unannounced = unannounced;
+        }
+        let one_in = self.plan.damaged_one_in;
+        snapshot.damaged = one_in > 0 && self.rng.u64(..one_in) == 0;
+        self.trace(|| format!("{w} wrote a snapshot: {:?}", snapshot.trailer));
+        self.counted.snapshots += 1;
+        self.snapshots.push(snapshot);
+    }
+
+    /// The writer is gone, or its connection: what was written so far stays, and serves nobody.
+    pub fn abandon_snapshot(&mut self, w: usize) {
+        if let Some(copying) = self.workers[w].copying.take() {
+            let _ = self.workers[w].replica.end_snapshot();
+            self.snapshots.push(copying.snapshot);
+        }
+    }
+
+    /// A blank replica goes on from the newest snapshot that was not found to be of another log.
+    pub fn restore(&mut self, w: usize) {
+        let worker = &mut self.workers[w];
+        if !worker.replica.is_blank() {
+            return;
+        }
+        worker.complete_from = 0;
+        worker.diverged = false;
+        worker.restored = None;
+        let Some(snapshot) = self.snapshots.newest(&worker.rejected) else {
+            return;
+        };
+        let (Some(trailer), Some(copy)) = (snapshot.trailer, snapshot.read()) else {
+            return;
+        };
+        worker.replica.restore(copy);
+        worker.restored = Some(snapshot.id);
+        worker.history = snapshot.history;
+        worker.diverged = snapshot.diverged;
+        worker.complete_from = trailer.end + 1;
+    }
+
+    /// Publishes a fact; the broker takes all of one connection in their order.
+    pub fn announce(&mut self, w: usize, number: u64, announcement: Box<Announcement>) {
+        let delay = self.rng.u64(..=self.delay_ms());
+        let worker = &mut self.workers[w];
+        let at = worker.last_announcement.max(self.now + delay);
+        worker.last_announcement = at;
+        let publish = Event::Publish {
+            worker: w,
+            connection: worker.connection,
+            number,
+            round: worker.announce_round,
+            history: worker.history,
+            announcement,
+        };
+        self.after(at - self.now, publish);
+    }
+
+    /// A fact reaches the broker, or does not.
+    pub fn publish(&mut self, sent: Event) {
+        let Event::Publish {
+            worker: w,
+            connection,
+            number,
+            round,
+            history,
+            announcement,
+        } = sent
+        else {
+            return;
+        };
+        let of = (connection, round);
+        let one_in = self.plan.announce_fails_one_in;
+        let worker = &mut self.workers[w];
+        if worker.connection != connection {
+            // A lost connection brings what it had up to somewhere, and nothing behind.
+            if worker.cut != Some(of) && self.rng.bool() {
+                self.told(history, &announcement);
+            } else {
+                self.workers[w].cut = Some(of);
+            }
+            return;
+        }
+        let fails = one_in > 0 && self.now < RUN_MS && self.rng.u64(..one_in) == 0;
+        if fails && self.rng.bool() {
+            worker.cut = Some(of);
+        }
+        let lost = worker.cut == Some(of);
+        let delay = self.rng.u64(..=self.delay_ms());
+        let worker = &mut self.workers[w];
+        let at = worker.last_outcome.max(self.now + delay);
+        worker.last_outcome = at;
+        if !lost {
+            self.told(history, &announcement);
+        }
+        let ok = !lost && !fails; // it may have been taken, and be reported lost
+        let outcome = Event::Announced {
+            worker: w,
+            connection,
+            number,
+            round,
+            ok,
+        };
+        self.after(at - self.now, outcome);
+    }
+
+    fn told(&mut self, history: History, announcement: &Announcement) {
+        if history.generation != self.log.generation {
+            return; // of a log that is gone
+        }
+        self.counted.announced += 1;
+        if history.is_whole() {
+            self.lifecycle.told(announcement);
+        } else {
+            // Who does not know the log's beginning tells of another past, and passes over facts.
+            self.lifecycle.doubt();
+        }
+    }
+
+    /// The holder learns what became of a fact.
+    pub fn announced(&mut self, w: usize, number: u64, round: u32, ok: bool) {
+        let worker = &mut self.workers[w];
+        if !ok && round == worker.announce_round {
+            worker.announce_round += 1;
+        }
+        worker.replica.announced(number, if ok { Ok(()) } else { Err(()) });
+        self.obey(w);
+    }
+}
+
+impl Copying {
+    fn take(&mut self, mut which: impl FnMut(&AccountKey) -> bool) {
+        let mut copied = Vec::new();
+        self.copies.each(|key, last, account| {
+            if which(key) {
+                copied.push((key.clone(), last, account));
+            }
+            ControlFlow::Continue(())
+        });
+        copied.sort_by(|a, b| a.0.cmp(&b.0));
+        self.snapshot.accounts.append(&mut copied);
+    }
+}

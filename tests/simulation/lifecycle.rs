@@ -1,0 +1,182 @@
+//! The lifecycle as it is told, against what has happened.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use streamwatch::domain::{
+    Account, AccountKey, Announcement, Entry, FactKind, HeartbeatOutcome, Internal, LogTime,
+    OpenOutcome, StopOutcome, StoppedReason, StreamId,
+};
+
+use streamwatch::replica::Applied;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    Counted,
+    Admitted,
+    Refused,
+    Stopped,
+    Replaced,
+    Expired,
+}
+
+/// One thing that happened, as the observer sees it: to which stream, at which entry.
+pub type Happened = (u64, StreamId, What);
+
+/// What has to be told, by the observer's own bookkeeping.
+#[derive(Default)]
+pub struct Happenings {
+    pub all: Vec<Happened>,
+    /// When the time of each stream that counts is up.
+    deadlines: BTreeMap<StreamId, u64>,
+}
+
+impl Happenings {
+    /// The log's time has come to `log_ms` by the entry at `offset`.
+    pub fn time(&mut self, offset: u64, log_ms: u64) {
+        let all = &mut self.all;
+        self.deadlines.retain(|stream, deadline| {
+            let over = *deadline <= log_ms;
+            if over {
+                all.push((offset, *stream, What::Expired));
+            }
+            !over
+        });
+    }
+
+    /// What an entry did to an account that was `before`. A sign of life lasts for `lasts_ms`.
+    pub fn entry(
+        &mut self,
+        offset: u64,
+        entry: &Entry,
+        applied: &Applied,
+        before: &Account,
+        log_ms: u64,
+        lasts_ms: u64,
+    ) {
+        let mut happens = |stream, what| self.all.push((offset, stream, what));
+        let until = log_ms + lasts_ms;
+        match (entry, applied) {
+            (Entry::Heartbeat { stream, .. }, Applied::Heartbeat(outcome)) => match outcome {
+                HeartbeatOutcome::Started => {
+                    happens(*stream, What::Counted);
+                    self.deadlines.insert(*stream, until);
+                }
+                HeartbeatOutcome::Refreshed => {
+                    self.deadlines.insert(*stream, until);
+                }
+                HeartbeatOutcome::Stopped(_) | HeartbeatOutcome::Dropped(_) => {}
+            },
+            (Entry::Stop { stream, .. }, Applied::Stop(StopOutcome::Ended)) => {
+                happens(*stream, What::Stopped);
+                self.deadlines.remove(stream);
+            }
+            (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
+                let Internal::Open(open) = body else { return };
+                let counted = self.deadlines.contains_key(&open.stream);
+                let mut known = before.streams().iter();
+                let admitted = counted && known.any(|s| s.id == open.stream && s.admitted);
+                match outcome {
+                    OpenOutcome::Opened => {
+                        for replaced in &open.replace {
+                            if self.deadlines.remove(replaced).is_some() {
+                                happens(*replaced, What::Replaced);
+                            }
+                        }
+                        if !admitted {
+                            happens(open.stream, What::Admitted);
+                        }
+                        self.deadlines.insert(open.stream, until);
+                    }
+                    OpenOutcome::Refused(_) => {
+                        let mut remembered = before.refusals().iter();
+                        let again = remembered
+                            .any(|r| r.request == open.request && LogTime(log_ms) < r.until);
+                        if !again {
+                            happens(open.stream, What::Refused);
+                        }
+                    }
+                    OpenOutcome::Late => {}
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What has been told.
+#[derive(Default)]
+pub struct Lifecycle {
+    /// By what tells a fact from others: its kind, stream, and what caused it.
+    told: HashMap<(What, StreamId, u64), Announcement>,
+    /// The offset of the last fact that was told first, by account.
+    last: HashMap<AccountKey, u64>,
+    doubtful: bool,
+    repeats: u64,
+}
+
+impl Lifecycle {
+    /// Entries were lost, or somebody told of them who did not know the log's beginning.
+    pub fn doubt(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// How many facts were told more than once.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
+    /// A fact was told: for the first time in order, else as it was before.
+    pub fn told(&mut self, announcement: &Announcement) {
+        if self.doubtful {
+            return;
+        }
+        let what = what(announcement);
+        let cause = match announcement.fact.kind {
+            FactKind::Expired { deadline, .. } => deadline.0,
+            _ => announcement.offset,
+        };
+        let of = (what, announcement.fact.stream, cause);
+        if let Some(first) = self.told.get(&of) {
+            assert_eq!(announcement, first, "a fact was told twice, and not the same");
+            self.repeats += 1;
+            return;
+        }
+        let last = self.last.entry(announcement.key.clone()).or_default();
+        assert!(
+            *last <= announcement.offset,
+            "out of order: {announcement:?} behind {last}"
+        );
+        *last = announcement.offset;
+        self.told.insert(of, announcement.clone());
+    }
+
+    /// All that happened has been told, and nothing else.
+    pub fn check(&self, happened: &[Happened], before: u64) {
+        if self.doubtful {
+            return;
+        }
+        let told = self.told.iter();
+        let told: HashSet<Happened> = told.map(|((w, s, _), a)| (a.offset, *s, *w)).collect();
+        let must = happened.iter().filter(|(offset, ..)| *offset < before);
+        for one in must {
+            assert!(told.contains(one), "never told: {one:?}");
+        }
+        let happened: HashSet<Happened> = happened.iter().copied().collect();
+        for one in &told {
+            assert!(happened.contains(one), "told, and never happened: {one:?}");
+        }
+    }
+}
+
+fn what(announcement: &Announcement) -> What {
+    match announcement.fact.kind {
+        FactKind::Opened { admitted: true, .. } => What::Admitted,
+        FactKind::Opened { .. } => What::Counted,
+        FactKind::Refused { .. } => What::Refused,
+        FactKind::Stopped { reason, .. } => match reason {
+            StoppedReason::Stopped => What::Stopped,
+            StoppedReason::Replaced => What::Replaced,
+        },
+        FactKind::Expired { .. } => What::Expired,
+    }
+}

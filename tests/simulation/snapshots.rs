@@ -1,0 +1,77 @@
+//! The snapshot log, in memory: what holders of the lease write down, and what starting workers
+//! find there.
+
+use streamwatch::{
+    domain::{Account, AccountKey, Announcement, SnapshotHeader, SnapshotTrailer},
+    replica::{Restored, Restoring},
+};
+
+use crate::worker::History;
+
+/// So many whole ones are kept.
+const KEPT: usize = 2;
+
+#[derive(Clone)]
+pub struct Snapshot {
+    pub id: u64,
+    /// What the replica was made of that was copied.
+    pub history: History,
+    pub header: SnapshotHeader,
+    pub accounts: Vec<(AccountKey, u64, Account)>,
+    pub unannounced: Vec<Announcement>,
+    /// Without it the snapshot is not whole.
+    pub trailer: Option<SnapshotTrailer>,
+    pub damaged: bool,
+    /// It knows entries that the broker has lost since.
+    pub diverged: bool,
+}
+
+#[derive(Default)]
+pub struct Snapshots {
+    /// The oldest first.
+    all: Vec<Snapshot>,
+    written: u64,
+}
+
+impl Snapshots {
+    pub fn next_id(&mut self) -> u64 {
+        self.written += 1;
+        self.written
+    }
+
+    /// Takes one, whole or given up half-way.
+    pub fn push(&mut self, snapshot: Snapshot) {
+        self.all.push(snapshot);
+        let whole = |s: &&Snapshot| s.trailer.is_some();
+        while self.all.iter().filter(whole).count() > KEPT {
+            self.all.remove(0);
+        }
+    }
+
+    /// The newest whole one that was not rejected.
+    pub fn newest(&self, rejected: &[u64]) -> Option<&Snapshot> {
+        let mut newest_first = self.all.iter().rev();
+        newest_first.find(|s| s.trailer.is_some() && !s.damaged && !rejected.contains(&s.id))
+    }
+
+    /// The broker has lost what the log had from `end` on.
+    pub fn lose_tail(&mut self, end: u64) {
+        for snapshot in &mut self.all {
+            snapshot.diverged |= snapshot.trailer.is_some_and(|t| t.end >= end);
+        }
+    }
+}
+
+impl Snapshot {
+    /// What a worker makes of it. `None` where it is not whole.
+    pub fn read(&self) -> Option<Restored> {
+        let mut restoring = Restoring::new(self.header.clone()).ok()?;
+        for (key, last, account) in &self.accounts {
+            assert!(restoring.account(key.clone(), *last, account.clone()));
+        }
+        for announcement in &self.unannounced {
+            restoring.unannounced(announcement.clone());
+        }
+        Some(restoring.whole(self.trailer?))
+    }
+}
