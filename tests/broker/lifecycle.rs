@@ -252,8 +252,11 @@ async fn without_its_exchange_the_lifecycle_waits_and_everything_else_goes_on() 
     let (refused, opening) = asked.expect("a worker answers");
     assert!(matches!(opening, Opening::Refused { .. }), "{opening:?}");
     assert_eq!(playing(&backend, "alice").await, [meanwhile]);
-    let waiting = worker.metric("streamwatch_unannounced", "").await;
-    assert!(waiting >= 1.0, "{waiting}");
+    eventually(PATIENCE, "three facts wait", async || {
+        let waiting = worker.metric("streamwatch_unannounced", "").await;
+        (waiting > 2.5).then_some(()).ok_or(waiting)
+    })
+    .await;
 
     // It must not announce before its follower is back.
     worker.pause();

@@ -18,3 +18,4 @@ mod sharing;
 mod shutdown;
 mod snapshots;
 mod two_workers;
+mod watch;
