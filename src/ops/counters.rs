@@ -225,7 +225,8 @@ fn describe() {
     );
     describe_counter!(
         "streamwatch_replies_blocked_total",
-        "Replies dropped because the broker blocks the connection (memory or disk alarm)."
+        "Replies not sent because the broker blocks the connection (memory or disk alarm). Their \
+         requests are put back; news to ended devices is dropped."
     );
 }
 

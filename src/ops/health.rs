@@ -25,7 +25,7 @@ pub struct PartitionHealth {
 }
 
 /// A report older than this says that its worker is stuck, in milliseconds.
-const STALE_MS: u64 = 10_000;
+const STALE_MS: u64 = 5_000;
 
 /// What a worker takes from the intake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -1,5 +1,6 @@
 //! One session with the broker: from connecting until the connection is lost or the worker stops.
 
+mod blocked;
 mod entries;
 mod lifecycle;
 mod requests;
@@ -79,6 +80,11 @@ pub(super) struct Session {
     rejections: Rejections,
     grace: Duration,
     draining: bool,
+    /// Requests are being taken.
+    taking: bool,
+    /// Requests whose replies the broker does not take now: neither swallowed, nor put back as long
+    /// as they would come here again.
+    stuck: Vec<Asked>,
 }
 
 /// What woke the session.
@@ -144,6 +150,8 @@ impl Session {
             snapshots: Snapshots::new(config),
             lease: Lease::default(),
             draining: false,
+            taking: false,
+            stuck: Vec::new(),
         })
     }
 
@@ -221,11 +229,16 @@ impl Session {
                     self.lifecycle
                         .settle((number, announced), replica, counters);
                 }
-                Event::Request(source, delivery) => self.request(source, &delivery, replica),
+                Event::Request(source, delivery) => {
+                    self.request(source, &delivery, replica, counters);
+                }
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
                     self.look_after_outlets().await;
+                    if !self.publish.is_blocked() {
+                        self.release_stuck(counters);
+                    }
                     replica.tick(clock::now())?;
                     self.report(replica, counters, health);
                 }
@@ -299,6 +312,8 @@ impl Session {
         let live = replica.is_live(now.mono);
         let reason = if self.draining {
             Some("shutting down")
+        } else if self.publish.is_blocked() {
+            Some("RabbitMQ takes no messages: it has raised an alarm for memory or disk")
         } else if replica.settings().is_none() && !replica.has_caught_up() {
             Some("reading the log; if it has no settings, run `streamwatch topology declare`")
         } else if !replica.has_caught_up() {

@@ -39,7 +39,7 @@ async fn a_worker_whose_connection_is_cut_in_mid_frame_comes_back_with_its_state
         let stream = StreamId::generate();
         beat(&backend, "alice", stream).await.expect("confirmed");
         streams.push(stream);
-        proxy.set(connection, Passage::Cut);
+        proxy.set(connection, Passage::Cut).await;
         proxy.closed(connection).await;
         came_back_the_same(&mut worker, (n + 1) as f64).await;
         let mut counted = playing(&backend, "alice").await;
@@ -57,7 +57,7 @@ async fn a_worker_that_is_refused_by_the_broker_for_a_while_comes_back_by_itself
     let installation = Installation::declared(broker, TTL).await;
     let mut worker = installation.by_way_of(&proxy.broker).ready_worker().await;
     proxy.refuse(true);
-    proxy.set("worker", Passage::Cut);
+    proxy.set("worker", Passage::Cut).await;
     worker.says("cannot connect").await;
     proxy.refuse(false);
     came_back_the_same(&mut worker, 1.0).await;
@@ -74,7 +74,7 @@ async fn a_playback_goes_on_after_its_connection_was_cut_in_mid_frame() {
     while !matches!(playback.state(), PlaybackState::Opened(_)) {
         assert!(playback.changed().await);
     }
-    proxy.set("client", Passage::Cut);
+    proxy.set("client", Passage::Cut).await;
     proxy.closed("client").await;
     // Its heartbeats arrive again: it counts for longer than its TTL.
     let backend = installation.backend();
@@ -114,7 +114,7 @@ async fn stalls(connection: &str, passage: Passage) {
     assert_eq!(playing(&backend, "alice").await, [stream]);
 
     proxy.refuse(true);
-    proxy.set(connection, passage);
+    proxy.set(connection, passage).await;
     worker.not_ready().await;
     let before = answered(&worker).await;
     let other = StreamId::generate();
@@ -126,11 +126,15 @@ async fn stalls(connection: &str, passage: Passage) {
     );
     assert_eq!(answered(&worker).await, before);
 
-    // It gives the connection up by itself.
-    proxy.closed(connection).await;
+    // It gives the connection up by itself: RabbitMQ's heartbeats are missing, or an answer is.
+    worker.says("cannot connect").await;
     proxy.refuse(false);
     came_back_the_same(&mut worker, 1.0).await;
-    let mut counted = playing(&backend, "alice").await;
+    // What RabbitMQ hands to the connection that is gone waits there until it notices as well.
+    let answer = eventually(2 * PATIENCE, "it answers", async || {
+        playing_if_answered(&backend, "alice").await
+    });
+    let mut counted = answer.await;
     counted.sort_unstable();
     let mut both = [stream, other];
     both.sort_unstable();
@@ -180,9 +184,9 @@ async fn a_worker_whose_connections_stall_for_a_while_takes_part_again_and_never
     );
     for passage in [Passage::Deaf, Passage::Mute, Passage::Stalled] {
         for connection in CONNECTIONS {
-            proxy.set(connection, passage);
+            proxy.set(connection, passage).await;
             disturbed.not_ready().await;
-            proxy.set(connection, Passage::Open);
+            proxy.set(connection, Passage::Open).await;
             disturbed.ready().await;
         }
     }
@@ -208,14 +212,13 @@ async fn a_client_whose_connection_stalls_notices_and_connects_anew() {
     let _worker = installation.ready_worker().await;
     let backend = installation.by_way_of(&proxy.broker).backend();
     assert_eq!(playing(&backend, "alice").await, []);
-    proxy.set("client", Passage::Stalled);
+    proxy.set("client", Passage::Stalled).await;
     let answer = playing_if_answered(&backend, "alice").await;
     assert!(
         matches!(answer, Err(ClientError::NotTaken(_))),
         "{answer:?}"
     );
-    proxy.closed("client").await;
-    let answer = eventually(PATIENCE, "it is answered again", async || {
+    let answer = eventually(2 * PATIENCE, "it is answered again", async || {
         playing_if_answered(&backend, "alice").await
     });
     assert_eq!(answer.await, []);

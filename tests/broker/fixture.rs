@@ -12,6 +12,7 @@ mod cluster;
 mod crowd;
 mod follower;
 mod installation;
+mod load;
 mod process;
 mod proxy;
 mod races;
@@ -31,6 +32,7 @@ pub use follower::{Follower, Message, first_of_each};
 pub use installation::{
     Installation, account, beat, playing, playing_if_answered, streams, strong, tenant,
 };
+pub use load::Load;
 pub use process::{Finished, Process, cli, cli_with, exit};
 pub use proxy::{Passage, Proxy};
 pub use races::Races;

@@ -1,5 +1,6 @@
 //! Tests against a real RabbitMQ, which they start themselves on loopback.
 
+mod alarms;
 mod another_log;
 mod broker_loss;
 mod cli;
@@ -7,12 +8,16 @@ mod cli_settings;
 mod client;
 mod cluster;
 mod cold_start;
+mod deleted;
 mod disturbed;
 mod fixture;
+mod handover;
 mod lifecycle;
 mod linear;
+mod outage;
 mod partitions;
 mod private_broker;
+mod rules;
 mod secrets;
 mod sharing;
 mod shutdown;

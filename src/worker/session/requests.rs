@@ -19,6 +19,7 @@ impl Session {
         source: Source,
         delivery: &RequestDelivery,
         replica: &mut Replica<Asked>,
+        counters: &Counters,
     ) {
         let (asked, acceptable) = Asked::new(source, delivery);
         let message = self.seen(delivery.message());
@@ -50,7 +51,9 @@ impl Session {
         };
         self.rejections
             .reject(origin, &message, &refused, &self.publish);
-        self.desk.refuse(&asked, &refused);
+        if let Some(asked) = self.replying(asked, counters) {
+            self.desk.refuse(&asked, &refused);
+        }
     }
 
     /// Does what the replica asks for, until it asks for nothing more.
@@ -88,7 +91,10 @@ impl Session {
             }) => {
                 let bytes = wire::encode_internal(mark, reading.as_ref(), &body);
                 let kind = wire::internal_kind(&body);
-                if !self.appender.append(mark.seq, kind, bytes) {
+                // What the broker does not take now would wait here, and be stale when it does.
+                let taken =
+                    !self.publish.is_blocked() && self.appender.append(mark.seq, kind, bytes);
+                if !taken {
                     replica.appended(mark.seq, Err(()), clock::now());
                 }
             }
@@ -99,6 +105,9 @@ impl Session {
                 answer,
                 group_by,
             } => {
+                let Some(request) = self.replying(request, counters) else {
+                    return Ok(());
+                };
                 match request.source {
                     Source::Init => counters.init_answered.increment(1),
                     Source::Status | Source::Unrouted => counters.status_answered.increment(1),
@@ -112,10 +121,16 @@ impl Session {
                 let lifecycle = &mut self.lifecycle;
                 lifecycle.announce(number, &announcement, &self.publish);
             }
-            Effect::Late(request) => self.desk.refuse(&request, &Problem::late()),
+            Effect::Late(request) => {
+                if let Some(request) = self.replying(request, counters) {
+                    self.desk.refuse(&request, &Problem::late());
+                }
+            }
             Effect::Unavailable(request) => {
-                counters.unavailable.increment(1);
-                self.desk.refuse(&request, &Problem::unavailable());
+                if let Some(request) = self.replying(request, counters) {
+                    counters.unavailable.increment(1);
+                    self.desk.refuse(&request, &Problem::unavailable());
+                }
             }
             Effect::Release(request) => {
                 counters.released.increment(1);
@@ -133,6 +148,7 @@ impl Session {
                 if self.takes_unrouted {
                     self.desk.unrouted.start().await?;
                 }
+                self.taking = true;
             }
             Effect::Pause => {
                 tracing::warn!(
@@ -144,6 +160,7 @@ impl Session {
                     counters.released.increment(1);
                     self.desk.release(&asked);
                 }
+                self.release_stuck(counters);
             }
         }
         Ok(())
@@ -151,6 +168,7 @@ impl Session {
 
     async fn stop_taking(&mut self) -> Result<Vec<(Source, RequestDelivery)>, BrokerError> {
         let mut under_way = Vec::new();
+        self.taking = false;
         let desk = &mut self.desk;
         for (source, queue) in [
             (Source::Init, &mut desk.inits),
@@ -174,7 +192,7 @@ impl Session {
         self.draining = true;
         self.report(replica, counters, health);
         for (source, delivery) in self.stop_taking().await? {
-            self.request(source, &delivery, replica);
+            self.request(source, &delivery, replica, counters);
         }
         Ok(())
     }

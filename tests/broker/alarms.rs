@@ -1,0 +1,144 @@
+//! RabbitMQ raises an alarm and takes no messages: requests are neither swallowed nor passed
+//! around, and log time stands still.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use streamwatch::client::{OpenRequest, StreamId};
+
+use crate::fixture::{
+    Broker, Crowd, Habits, Installation, PATIENCE, Worker, account, beat, heavy, playing, tenant,
+};
+
+/// What raises an alarm, and what clears it.
+const MEMORY: [&[&str]; 2] = [
+    &["set_vm_memory_high_watermark", "0"],
+    &["set_vm_memory_high_watermark", "0.6"],
+];
+const DISK: [&[&str]; 2] = [
+    &["set_disk_free_limit", "1000000GB"],
+    &["set_disk_free_limit", "50MB"],
+];
+
+/// More than two workers take at once.
+const REQUESTS: usize = 2_000;
+
+async fn raise(broker: &Broker, alarm: [&[&str]; 2], workers: &[Worker]) {
+    broker.ctl(alarm[0]).await;
+    for worker in workers {
+        worker.says("it has raised an alarm").await;
+    }
+}
+
+async fn clear(broker: &Broker, alarm: [&[&str]; 2], workers: &mut [Worker]) {
+    broker.ctl(alarm[1]).await;
+    for worker in workers {
+        worker.ready().await;
+    }
+}
+
+async fn released(workers: &[Worker]) -> f64 {
+    let mut sum = 0.0;
+    for worker in workers {
+        sum += worker
+            .metric("streamwatch_requests_total", "outcome=\"released\"")
+            .await;
+    }
+    sum
+}
+
+#[tokio::test]
+async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it() {
+    let broker = Broker::start().await;
+    let installation = Installation::declared(&broker, "10m").await;
+    let mut workers = [
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let backend = installation.backend().with_patience(PATIENCE);
+    assert_eq!(playing(&backend, "alice").await, []);
+
+    // Workers that stand still find the alarm raised, and more requests than they take at once.
+    for worker in &mut workers {
+        worker.pause();
+    }
+    let requests = (0..REQUESTS).map(async |n| {
+        let name = format!("viewer-{n}");
+        if n.is_multiple_of(10) {
+            let request = OpenRequest::default();
+            let opening = backend.open(&tenant(), &account(&name), &request).await;
+            opening.expect("it is answered");
+        } else {
+            playing(&backend, &name).await;
+        }
+    });
+    let alarm = async {
+        let last = StreamId::generate();
+        let confirmed = beat(&backend, "last", last).await;
+        confirmed.expect("the broker has this and the requests before it");
+        broker.ctl(MEMORY[0]).await;
+        for worker in &mut workers {
+            worker.resume();
+        }
+        for worker in &workers {
+            worker.says("it has raised an alarm").await;
+        }
+        broker.ctl(MEMORY[1]).await;
+    };
+    tokio::join!(join_all(requests), alarm);
+
+    for worker in &mut workers {
+        worker.ready().await;
+    }
+    // Each worker may put a request back once: with none to be taken they stay in the queue.
+    let released = released(&workers).await;
+    eprintln!("{released} requests were put back");
+    assert!((1.0..=2.0 * REQUESTS as f64).contains(&released));
+    for worker in &mut workers {
+        assert!(worker.stop().await.success());
+    }
+}
+
+#[tokio::test]
+#[ignore = "an alarm for longer than the TTL: `tests/run --all`"]
+async fn nobody_expires_and_nobody_is_lost_during_a_long_alarm() {
+    let _alone = heavy().await;
+    let broker = Broker::start().await;
+    let ttl = Duration::from_secs(15);
+    let installation = Installation::declared(&broker, "15s").await;
+    let mut workers = [
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let habits = Habits {
+        accounts: 20,
+        devices: 3,
+        session: Duration::from_secs(5),
+        crash_every: u32::MAX,
+        gone_after: ttl,
+    };
+    let crowd = Crowd::start(&installation, habits).await;
+    for alarm in [MEMORY, DISK] {
+        let silent = StreamId::generate();
+        let name = format!("silent-{}", alarm[0][0]);
+        beat(&crowd.backend, &name, silent)
+            .await
+            .expect("confirmed");
+        raise(&broker, alarm, &workers).await;
+        let before = released(&workers).await;
+        // The pause is the subject of this test.
+        tokio::time::sleep(ttl + Duration::from_secs(2)).await;
+        let during = released(&workers).await - before;
+        clear(&broker, alarm, &mut workers).await;
+        assert_eq!(playing(&crowd.backend, &name).await, [silent]);
+        crowd.compare().await;
+        eprintln!("{during} requests were put back during the alarm");
+        assert!(during < 200.0, "requests are passed around");
+    }
+    crowd.settle().await;
+    crowd.compare().await;
+    for worker in &mut workers {
+        assert!(worker.stop().await.success());
+    }
+    crowd.leave().await;
+}

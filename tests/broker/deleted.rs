@@ -1,0 +1,87 @@
+//! A queue is deleted under the workers: they say what to do, and serve once it is there again.
+
+use lapin::options::QueueDeleteOptions;
+use lapin::{Connection, ConnectionProperties};
+use streamwatch::client::{OpenRequest, Opening, StreamId};
+
+use crate::fixture::{Broker, Installation, account, beat, playing, tenant};
+
+const TTL: &str = "10m";
+
+async fn delete(installation: &Installation<'_>, queue: String) {
+    let url = installation.broker.url();
+    let connection = Connection::connect(url, ConnectionProperties::default());
+    let connection = connection.await.expect("the broker answers");
+    let channel = connection.create_channel().await.expect("a channel opens");
+    let options = QueueDeleteOptions::default();
+    let deleted = channel.queue_delete(queue.into(), options).await;
+    deleted.expect("the queue is deleted");
+}
+
+#[tokio::test]
+async fn a_queue_of_requests_that_is_deleted_costs_no_stream() {
+    let installation = Installation::declared(Broker::shared().await, TTL).await;
+    let mut workers = [
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let backend = installation.backend();
+    let mut streams = Vec::new();
+    let names = installation.names();
+    for queue in [names.init(0), names.status(0), names.unrouted()] {
+        let stream = StreamId::generate();
+        beat(&backend, "alice", stream).await.expect("confirmed");
+        streams.push(stream);
+        delete(&installation, queue).await;
+        for worker in &workers {
+            worker.says("streamwatch topology declare").await;
+        }
+        installation.declare(TTL).await;
+        for worker in &mut workers {
+            worker.ready().await;
+        }
+        let request = OpenRequest {
+            stream: Some(StreamId::generate()),
+            ..OpenRequest::default()
+        };
+        let opening = backend.open(&tenant(), &account("alice"), &request).await;
+        let (opened, opening) = opening.expect("it is answered");
+        assert!(matches!(opening, Opening::Opened { .. }), "{opening:?}");
+        streams.push(opened);
+        let mut counted = playing(&backend, "alice").await;
+        counted.sort_unstable();
+        streams.sort_unstable();
+        assert_eq!(counted, streams);
+    }
+    for worker in &mut workers {
+        let started_over = worker.metric("streamwatch_started_over_total", "").await;
+        assert_eq!(started_over, 0.0, "the log was the same");
+        assert!(worker.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_deleted_is_asked_for_and_the_workers_begin_anew_with_the_next() {
+    let installation = Installation::declared(Broker::shared().await, TTL).await;
+    let mut workers = [
+        installation.ready_worker().await,
+        installation.ready_worker().await,
+    ];
+    let backend = installation.backend();
+    let (old, new) = (StreamId::generate(), StreamId::generate());
+    beat(&backend, "alice", old).await.expect("confirmed");
+    delete(&installation, installation.names().log(0)).await;
+    for worker in &workers {
+        worker.says("streamwatch topology declare").await;
+    }
+    installation.declare(TTL).await;
+    for worker in &mut workers {
+        worker.ready().await;
+    }
+    assert_eq!(playing(&backend, "alice").await, []);
+    beat(&backend, "alice", new).await.expect("confirmed");
+    assert_eq!(playing(&backend, "alice").await, [new]);
+    for worker in &mut workers {
+        assert!(worker.stop().await.success());
+    }
+}
