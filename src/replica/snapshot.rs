@@ -212,9 +212,7 @@ impl<T> Replica<T> {
     /// Caught up: does the log reach to where the copy ended? Where a broker lost its last entries,
     /// the copy knows what did not happen.
     pub(super) fn reaches_the_copys_end(&mut self) -> bool {
-        let reached = self
-            .reach
-            .is_none_or(|reach| reach.met && reach.ended);
+        let reached = self.reach.is_none_or(|reach| reach.met && reach.ended);
         if reached && self.reach.take().is_some() {
             self.accounts.copied();
         }

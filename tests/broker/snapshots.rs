@@ -194,6 +194,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
             end: 4,
             last: 3,
             last_mark: mark,
+            trail: 0,
             announced: None,
         }));
     }

@@ -228,7 +228,9 @@ impl World {
         if !ok && round == worker.announce_round {
             worker.announce_round += 1;
         }
-        worker.replica.announced(number, if ok { Ok(()) } else { Err(()) });
+        worker
+            .replica
+            .announced(number, if ok { Ok(()) } else { Err(()) });
         self.obey(w);
     }
 }

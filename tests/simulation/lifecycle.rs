@@ -137,7 +137,10 @@ impl Lifecycle {
         };
         let of = (what, announcement.fact.stream, cause);
         if let Some(first) = self.told.get(&of) {
-            assert_eq!(announcement, first, "a fact was told twice, and not the same");
+            assert_eq!(
+                announcement, first,
+                "a fact was told twice, and not the same"
+            );
             self.repeats += 1;
             return;
         }

@@ -167,8 +167,9 @@ impl World {
         if delivery.generation != self.observer.generation || incomplete {
             return Ok(());
         }
-        self.counted.remembered +=
-            u64::from(worker.complete_from > 0 && worker.history.is_whole() && self.log.first() > 0);
+        self.counted.remembered += u64::from(
+            worker.complete_from > 0 && worker.history.is_whole() && self.log.first() > 0,
+        );
         // Equal state at equal offsets.
         self.counted.compared += 1;
         let taken = &self.observer.rows[offset as usize];
