@@ -1,5 +1,7 @@
 //! Publishing a message again, under the header that it lacked.
 
+use std::time::Duration;
+
 use lapin::{
     BasicProperties, Channel, Confirmation,
     types::{AMQPValue, FieldTable, ShortString},
@@ -7,8 +9,11 @@ use lapin::{
 
 use super::{
     BrokerError, Link, Names, ReplyTo, RequestDelivery,
-    unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
+    unconfirmed::{Unconfirmed, confirming, publish},
 };
+
+/// How long a confirm may take. Long: an alarm must not use up the deliveries that a message has.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 
 /// What became of a message that was published again.
 #[derive(Clone, Debug)]

@@ -10,18 +10,31 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{Config, needs_operator, rejections::Rejections, retry::Retry, session::until};
+use super::{
+    Config, needs_operator,
+    rejections::{self, Rejections},
+    retry::Retry,
+    session::until,
+};
 use crate::{
     broker::{
         BrokerError, Forwarded, Forwarder, Link, NoReply, ReplyTo, RequestDelivery, RequestQueue,
         Responder, topology,
     },
     ops::{Health, IntakeCounters},
-    wire::{self, Origin, Problem},
+    wire::{self, Code, Origin, Problem},
 };
 
 /// Messages of each queue that are under way to one worker at once.
 const PREFETCH: u16 = 256;
+
+/// The same while one of them cannot be read: those behind it must not be dropped with it.
+const CAREFUL: u16 = 1;
+/// So long without a message that cannot be read ends the care.
+const CAREFUL_FOR: Duration = Duration::from_secs(10);
+
+/// How soon to try again then: it is dropped after so many tries, not after a time.
+const SOON: Duration = Duration::from_millis(50);
 
 /// How often to look whether the intake is empty, until the direct way is open.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -37,9 +50,17 @@ enum Kind {
     Event,
 }
 
+/// Why a session ended in order.
+enum Ended {
+    Shutdown,
+    /// There is no more reason to be careful.
+    Unhurt,
+}
+
 /// What woke the session.
 enum Turn {
     Served,
+    Unhurt,
     Look,
     Stop,
 }
@@ -60,10 +81,11 @@ pub(super) async fn run(
 ) {
     let counters = IntakeCounters::new();
     let mut retry = Retry::new();
+    let mut careful = false;
     for n in 0.. {
         retry.begin();
         let opened = tokio::select! {
-            opened = Session::open(&config, of, n) => opened,
+            opened = Session::open(&config, of, n, careful) => opened,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
@@ -74,8 +96,25 @@ pub(super) async fn run(
             }
             Err(error) => Err(error),
         };
-        let Err(error) = ended else {
-            return;
+        let error = match ended {
+            Ok(Ended::Shutdown) => return,
+            Ok(Ended::Unhurt) => {
+                careful = false;
+                continue;
+            }
+            Err(error) if is_unreadable(&error, careful) => {
+                if !careful {
+                    tracing::error!(
+                        "a message in the intake cannot be read: it is dropped in time"
+                    );
+                    rejections::count("intake", Code::BadField);
+                    health.report_intake(Some("a message cannot be read".to_owned()));
+                }
+                careful = true;
+                tokio::time::sleep(SOON).await;
+                continue;
+            }
+            Err(error) => error,
         };
         let wait = retry.wait();
         if needs_operator(&error) {
@@ -91,8 +130,15 @@ pub(super) async fn run(
     }
 }
 
+/// A message cannot be read. The connection ends by it, and who asks next hears no more than that.
+const fn is_unreadable(error: &BrokerError, careful: bool) -> bool {
+    matches!(error, BrokerError::Unreadable(_))
+        || (careful && matches!(error, BrokerError::Lost(_)))
+}
+
 /// One session with the broker. What it has taken and not published again comes back when it ends.
 struct Session {
+    careful: bool,
     consume: Link,
     publish: Link,
     requests: RequestQueue,
@@ -103,16 +149,18 @@ struct Session {
 }
 
 impl Session {
-    async fn open(config: &Config, of: u16, n: usize) -> Result<Self, BrokerError> {
+    async fn open(config: &Config, of: u16, n: usize, careful: bool) -> Result<Self, BrokerError> {
         let consume =
             Link::open(&config.addresses, n, "streamwatch worker, intake, consume").await?;
         let publish =
             Link::open(&config.addresses, n, "streamwatch worker, intake, publish").await?;
         let names = &config.names;
+        let prefetch = if careful { CAREFUL } else { PREFETCH };
         topology::build_ring(&config.addresses, n, names, of).await?;
         Ok(Self {
-            requests: RequestQueue::new(&consume, names.intake_requests(), PREFETCH).await?,
-            events: RequestQueue::new(&consume, names.intake_events(), PREFETCH).await?,
+            careful,
+            requests: RequestQueue::new(&consume, names.intake_requests(), prefetch).await?,
+            events: RequestQueue::new(&consume, names.intake_events(), prefetch).await?,
             forwarder: Forwarder::new(&publish, names).await?,
             responder: Responder::new(&publish).await?,
             rejections: Rejections::new(names),
@@ -127,7 +175,7 @@ impl Session {
         counters: &IntakeCounters,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<Ended, BrokerError> {
         let ended = self.serve(config, counters, health, shutdown).await;
         self.responder.flush().await;
         tokio::join!(self.publish.close(), self.consume.close());
@@ -140,7 +188,7 @@ impl Session {
         counters: &IntakeCounters,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<Ended, BrokerError> {
         self.requests.start().await?;
         self.events.start().await?;
         tracing::info!("taking messages from the intake");
@@ -148,6 +196,7 @@ impl Session {
         let mut grace_over = None;
         let mut look_at = Some(Instant::now());
         let open_at = Instant::now() + OPEN_AFTER;
+        let unhurt_at = self.careful.then(|| Instant::now() + CAREFUL_FOR);
         loop {
             self.rejections.look_after(&self.publish).await;
             if !self.responder.is_open() {
@@ -155,7 +204,7 @@ impl Session {
                 return Err(BrokerError::Lost(gone));
             }
             if grace_over.is_some() && self.forwarder.pending() == 0 {
-                return Ok(());
+                return Ok(Ended::Shutdown);
             }
             let turn = tokio::select! {
                 request = self.requests.next() => {
@@ -172,10 +221,13 @@ impl Session {
                 }
                 _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => Turn::Stop,
                 () = until(look_at) => Turn::Look,
-                () = until(grace_over) => return Ok(()),
+                () = until(unhurt_at) => Turn::Unhurt,
+                () = until(grace_over) => return Ok(Ended::Shutdown),
             };
             match turn {
                 Turn::Served => {}
+                // What was taken and is not passed on comes back.
+                Turn::Unhurt => return Ok(Ended::Unhurt),
                 Turn::Look => {
                     look_at = Some(Instant::now() + LOOK_EVERY);
                     if Instant::now() > open_at || self.is_done(config).await? {

@@ -11,6 +11,10 @@ const MAX_REQUESTS: i64 = 100_000;
 const MAX_UNROUTED: i64 = 10_000;
 /// Most heartbeats and stops that wait in the intake; publishers of more get a negative confirm.
 const MAX_EVENTS: i64 = 1_000_000;
+/// How often a heartbeat or a stop is taken from the intake in vain before it is dropped: they do not
+/// expire, and one that the AMQP library cannot read would keep the workers busy for ever. A worker
+/// that cannot pass its messages on takes them again every half a minute or so.
+const EVENT_DELIVERIES: i64 = 100;
 /// The header that picks the partition.
 const HEADER: &str = "account";
 /// RabbitMQ 4 drops a message after 20 deliveries, closed channels included, and -1 would drop it
@@ -148,7 +152,7 @@ fn intake(names: &Names) -> Vec<Part> {
         queue(&requests, waiting()),
         // Nobody waits for these, but the broker has confirmed them: they stay until a worker
         // comes, as they would in a log, and log time stands still until then.
-        queue(&events, refusing(bounded(MAX_EVENTS))),
+        queue(&events, refusing(bounded(MAX_EVENTS, EVENT_DELIVERIES))),
         way(&requests, "*.init.#"),
         way(&requests, "*.status.#"),
         way(&events, "*.heartbeat.#"),
@@ -165,7 +169,7 @@ fn unrouted(names: &Names) -> Vec<Part> {
     let unrouted = names.unrouted();
     vec![
         Part::Exchange(internal(&unrouted, ExchangeKind::Fanout, vec![])),
-        queue(&unrouted, expiring(bounded(MAX_UNROUTED))),
+        queue(&unrouted, expiring(bounded(MAX_UNROUTED, DELIVERY_LIMIT))),
         bind(&unrouted, To::Queue(unrouted.clone()), ""),
     ]
 }
@@ -223,15 +227,15 @@ fn snapshots(retention: Retention) -> Arguments {
 
 /// A queue of requests, which their senders wait for.
 fn waiting() -> Arguments {
-    refusing(expiring(bounded(MAX_REQUESTS)))
+    refusing(expiring(bounded(MAX_REQUESTS, DELIVERY_LIMIT)))
 }
 
-/// A quorum queue of at most so many messages.
-fn bounded(messages: i64) -> Arguments {
+/// A quorum queue of at most so many messages, each delivered so often.
+fn bounded(messages: i64, deliveries: i64) -> Arguments {
     vec![
         ("x-queue-type", text("quorum")),
         ("x-max-length", number(messages)),
-        ("x-delivery-limit", number(DELIVERY_LIMIT)),
+        ("x-delivery-limit", number(deliveries)),
     ]
 }
 
