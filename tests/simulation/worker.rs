@@ -63,6 +63,7 @@ pub struct Worker {
     /// What it told from there on was lost, of this connection and round.
     pub cut: Option<(u32, u32)>,
     pub last_announcement: u64,
+    pub last_number: u64,
     pub last_outcome: u64,
     pub inbox: VecDeque<Delivery>,
     pub taking: bool,
@@ -99,6 +100,7 @@ impl Worker {
             announce_round: 0,
             cut: None,
             last_announcement: 0,
+            last_number: 0,
             last_outcome: 0,
             inbox: VecDeque::new(),
             taking: false,
