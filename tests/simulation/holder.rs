@@ -230,11 +230,12 @@ impl World {
         if !cut {
             worker.replica.announced(number, if ok { Ok(()) } else { Err(()) });
         } else if round == worker.announce_round {
-            // It learns of all that was under way at once.
-            worker.announce_round += 1;
+            // It learns of all that was under way at once, and of what it sent before it knew.
             for number in number..=worker.last_number {
                 worker.replica.announced(number, Err(()));
             }
+            self.obey(w);
+            self.workers[w].announce_round += 1;
         }
         self.obey(w);
     }

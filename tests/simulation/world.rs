@@ -376,7 +376,7 @@ impl World {
             return;
         }
         match deed {
-            Deed::Publish(entry) => self.take(Rc::new(entry)),
+            Deed::Publish(entry) => self.take(entry),
             Deed::Init(mut init) => {
                 let request = self.requests.send(self.now, Body::Init((*init).clone()));
                 // The player gives up waiting and asks again: by another request, as a rule.
