@@ -129,6 +129,18 @@ impl Plan {
         }
     }
 
+    /// No clock is ever wrong, and the log is one.
+    pub fn clocks_agree(&self) -> bool {
+        let wrong = [
+            Fault::WallStep,
+            Fault::MonoStep,
+            Fault::Stall,
+            Fault::DeclareAnew,
+            Fault::LoseTail,
+        ];
+        !self.faults.iter().any(|fault| wrong.contains(fault))
+    }
+
     /// No own mark takes so long that an estimate is held back by it.
     pub fn is_swift(&self) -> bool {
         let shortest_ms = if self.faults.contains(&Fault::Settings) {

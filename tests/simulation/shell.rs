@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use streamwatch::{
-    domain::{Answer, Consistency, Entry, Settings},
+    domain::{Answer, Consistency, Entry, Internal, Settings},
     replica::{Effect, Fault, StartAt},
 };
 
@@ -163,6 +163,12 @@ impl World {
             "a replica went on with another log"
         );
         worker.history.start.get_or_insert(offset);
+        if let Entry::Internal { mark, .. } = &**entry
+            && mark.writer == worker.writer
+            && worker.strong_mark.is_some_and(|strong| strong <= mark.seq)
+        {
+            worker.strong_mark = None;
+        }
         let incomplete = worker.diverged || offset < worker.complete_from;
         if delivery.generation != self.observer.generation || incomplete {
             return Ok(());
@@ -195,7 +201,11 @@ impl World {
                 Effect::Answer {
                     request, answer, ..
                 } => self.answer(w, request, &answer),
-                Effect::Late(request) | Effect::Unavailable(request) | Effect::Discard(request) => {
+                Effect::Unavailable(request) => {
+                    self.workers[w].told_unavailable += 1;
+                    self.requests.acknowledge(request);
+                }
+                Effect::Late(request) | Effect::Discard(request) => {
                     self.requests.acknowledge(request);
                 }
                 Effect::Release(request) => self.requests.put_back(request),
@@ -203,17 +213,23 @@ impl World {
                     number,
                     announcement,
                 } => self.announce(w, number, announcement),
-                Effect::Pause => self.workers[w].taking = false,
+                Effect::Pause => {
+                    self.workers[w].taking = false;
+                    self.workers[w].strong_mark = None;
+                }
                 Effect::Resume => self.workers[w].taking = true,
             }
         }
     }
 
     fn append(&mut self, w: usize, entry: Entry) {
-        let Entry::Internal { mark, .. } = &entry else {
+        let Entry::Internal { mark, body, .. } = &entry else {
             panic!("a replica appends internal entries only: {entry:?}")
         };
         let seq = mark.seq;
+        if *body == Internal::Tick(None) {
+            self.workers[w].strong_mark = Some(seq);
+        }
         let delay = self.rng.u64(..=self.delay_ms());
         let worker = &mut self.workers[w];
         let at = worker.last_append.max(self.now + delay);
