@@ -220,6 +220,7 @@ impl<T> Replica<T> {
     #[must_use]
     pub fn is_live(&self, now: Mono) -> bool {
         matches!(self.phase, Phase::Serving { .. })
+            && self.clock.now().is_some()
             && self.liveness.is_live(now, self.interval_ms())
     }
 

@@ -3,7 +3,7 @@
 
 use crc32fast::Hasher;
 
-use crate::domain::Entry;
+use crate::domain::{Entry, Metadata};
 
 /// A checksum of the entries applied behind the last marked one; 0 where there is none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,11 +54,19 @@ impl Trail {
 fn add(sum: u32, offset: u64, entry: Option<&Entry>) -> u32 {
     let mut hasher = Hasher::new_with_initial(sum);
     hasher.update(&offset.to_le_bytes());
-    let (kind, key, stream) = match entry {
-        Some(Entry::Heartbeat { key, stream, .. }) => (1, key, stream),
-        Some(Entry::Stop { key, stream }) => (2, key, stream),
+    let (kind, key, stream, metadata) = match entry {
+        Some(Entry::Heartbeat {
+            key,
+            stream,
+            metadata,
+        }) => (1, key, stream, metadata.as_ref()),
+        Some(Entry::Stop { key, stream }) => (2, key, stream, None),
         Some(Entry::Internal { .. }) | None => return hasher.finalize(),
     };
+    for (name, value) in metadata.into_iter().flat_map(Metadata::pairs) {
+        hasher.update(name.as_bytes());
+        hasher.update(value.as_bytes());
+    }
     hasher.update(&[kind]);
     hasher.update(stream.0.as_bytes());
     hasher.update(key.as_str().as_bytes());

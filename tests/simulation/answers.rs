@@ -1,7 +1,7 @@
 //! What an answer must say, given what the log has taken.
 
 use streamwatch::{
-    domain::{Activity, Answer, Consistency, StreamId},
+    domain::{AccountKey, Activity, Answer, Consistency, StreamId, StreamState},
     replica::Replica,
 };
 
@@ -21,6 +21,8 @@ pub struct Bounds {
     pub early_ms: u64,
     /// Streams may be dropped at the account's or the partition's limits.
     pub limited: bool,
+    /// How far behind true time the time shown may be, where that can be said.
+    pub shown_behind_ms: Option<i64>,
 }
 
 pub struct Answered<'a> {
@@ -65,6 +67,14 @@ impl Answered<'_> {
                 };
                 self.check_nobody_missing(observer, bounds, activity, fresh);
                 self.check_no_ghosts(observer, bounds, activity, fresh);
+                self.check_shown(bounds, activity);
+                if let Answer::Status {
+                    stream: Some((id, state)),
+                    ..
+                } = self.answer
+                {
+                    self.check_state(observer, bounds, &activity.key, *id, *state, fresh);
+                }
             }
         }
     }
@@ -86,6 +96,53 @@ impl Answered<'_> {
         }
     }
 
+    /// The time shown is that of the workers' clocks, where none is wrong.
+    fn check_shown(&self, bounds: &Bounds, activity: &Activity) {
+        let Some(behind_ms) = bounds.shown_behind_ms else {
+            return;
+        };
+        let behind = 1_700_000_000_000 + self.now as i64 - activity.as_of.0;
+        assert!(
+            (-2_000..behind_ms).contains(&behind),
+            "shown {behind} ms behind"
+        );
+    }
+
+    /// Active, then expired for one TTL; stopped for one TTL at least.
+    fn check_state(
+        &self,
+        observer: &Observer,
+        bounds: &Bounds,
+        key: &AccountKey,
+        id: StreamId,
+        state: StreamState,
+        fresh: u64,
+    ) {
+        let life = observer.lives.get(key).and_then(|lives| lives.get(&id));
+        let (Some(life), Some(log), true) =
+            (life, self.replica.log_time(), self.history.is_whole())
+        else {
+            return;
+        };
+        let latest = log.0 + 2 * bounds.interval_ms;
+        let recently = |at: u64| at > fresh;
+        match (life.signs.last(), life.ended) {
+            (Some(sign), _) if !recently(sign.at) => {
+                let up = sign.log_ms + sign.lasts_ms;
+                if latest < up {
+                    assert_eq!(state, StreamState::Active, "{sign:?} at {log}");
+                } else if log.0 >= up && latest < up + sign.ttl_ms {
+                    assert_eq!(state, StreamState::Expired, "{sign:?} at {log}");
+                }
+            }
+            // Log time runs at the speed of time at most.
+            (None, Some(ended)) if !recently(ended) && self.now - ended < 1_000 => {
+                assert_eq!(state, StreamState::Stopped, "ended at {ended}");
+            }
+            _ => {}
+        }
+    }
+
     /// Never early: a stream whose signs of life come in time is in every answer.
     fn check_nobody_missing(
         &self,
@@ -98,6 +155,9 @@ impl Answered<'_> {
             return; // it may have dropped others
         }
         for (id, life) in observer.lives.get(&activity.key).into_iter().flatten() {
+            if life.named && !self.history.is_whole() {
+                continue;
+            }
             let known = |s: &&crate::observer::Sign| {
                 s.at <= fresh && (s.is_heartbeat || self.history.is_whole())
             };

@@ -14,11 +14,17 @@ use crate::{
 
 /// Longest that a worker stays away or stands still.
 const AWAY_MS: u64 = 10_000;
+/// Two snapshots of a log that is gone are tried, and it takes five seconds to notice each.
+const NOTICED_MS: u64 = 12_000;
 
 pub fn strike(world: &mut World) {
     let Some(fault) = world.rng.choice(world.plan.faults.clone()) else {
         return;
     };
+    let another_log = matches!(fault, Fault::DeclareAnew | Fault::LoseTail);
+    if another_log && world.now + NOTICED_MS > RUN_MS {
+        return;
+    }
     let w = world.rng.usize(..world.workers.len());
     // At the end of the run everybody is back.
     let left = (RUN_MS + 2_000).saturating_sub(world.now);

@@ -150,6 +150,7 @@ impl World {
         let worker = &mut self.workers[w];
         let at = worker.last_announcement.max(self.now + delay);
         worker.last_announcement = at;
+        worker.last_number = number;
         let publish = Event::Publish {
             worker: w,
             connection: worker.connection,
@@ -225,12 +226,17 @@ impl World {
     /// The holder learns what became of a fact.
     pub fn announced(&mut self, w: usize, number: u64, round: u32, ok: bool) {
         let worker = &mut self.workers[w];
-        if !ok && round == worker.announce_round {
-            worker.announce_round += 1;
+        let cut = !ok && worker.cut == Some((worker.connection, round));
+        if !cut {
+            worker.replica.announced(number, if ok { Ok(()) } else { Err(()) });
+        } else if round == worker.announce_round {
+            // It learns of all that was under way at once, and of what it sent before it knew.
+            for number in number..=worker.last_number {
+                worker.replica.announced(number, Err(()));
+            }
+            self.obey(w);
+            self.workers[w].announce_round += 1;
         }
-        worker
-            .replica
-            .announced(number, if ok { Ok(()) } else { Err(()) });
         self.obey(w);
     }
 }

@@ -54,13 +54,19 @@ impl Log {
         self.entries.truncate((end - self.first) as usize);
     }
 
-    /// The settings can be read from it.
+    /// The settings and the time can be read from it.
     pub fn names_settings(&self) -> bool {
         let mut entries = self.entries.iter().map(|(_, entry)| entry);
         entries.any(|entry| match &**entry {
-            Entry::Internal { body, .. } => {
-                matches!(body, Internal::Settings { .. } | Internal::Tick(Some(_)))
-            }
+            Entry::Internal {
+                body: Internal::Tick(Some(_)),
+                reading,
+                ..
+            } => reading.is_some(),
+            Entry::Internal {
+                body: Internal::Settings { .. },
+                ..
+            } => self.first == 0,
             _ => false,
         })
     }

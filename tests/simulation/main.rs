@@ -47,7 +47,7 @@ use counted::Counted;
 use world::World;
 
 /// Seeds run by default.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 2_000;
 
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;

@@ -51,6 +51,15 @@ pub struct Life {
     pub heard: Option<Sign>,
     /// The true time of its last end, where no sign of life came after it.
     pub ended: Option<u64>,
+    /// An open named it among those to stop: who does not know the others may have admitted that.
+    pub named: bool,
+}
+
+impl Life {
+    fn live(&mut self, sign: Sign) {
+        self.signs.push(sign);
+        self.ended = None;
+    }
 }
 
 pub struct Observer {
@@ -213,24 +222,25 @@ impl Observer {
         if let Entry::Heartbeat { stream, .. } = entry {
             lives.entry(*stream).or_default().heard = Some(sign(true));
         }
-        let mut live = |id: StreamId, sign| {
-            let life = lives.entry(id).or_default();
-            life.signs.push(sign);
-            life.ended = None;
-        };
         let mut ended = Vec::new();
         match (entry, &row.applied) {
             (
                 Entry::Heartbeat { stream, .. },
                 Applied::Heartbeat(HeartbeatOutcome::Started | HeartbeatOutcome::Refreshed),
-            ) => live(*stream, sign(true)),
+            ) => lives.entry(*stream).or_default().live(sign(true)),
             (
                 Entry::Stop { stream, .. },
                 Applied::Stop(StopOutcome::Ended | StopOutcome::Noted),
             ) => ended.push(*stream),
-            (Entry::Internal { body, .. }, Applied::Open(OpenOutcome::Opened)) => {
+            (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
                 if let Internal::Open(open) = body {
-                    live(open.stream, sign(false));
+                    for named in &open.replace {
+                        lives.entry(*named).or_default().named = true;
+                    }
+                    if *outcome != OpenOutcome::Opened {
+                        return;
+                    }
+                    lives.entry(open.stream).or_default().live(sign(false));
                     let state = |id| {
                         let account = self.replica.account(key).unwrap_or_default();
                         account.state_of(id, LogTime(log_ms))

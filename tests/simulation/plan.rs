@@ -4,7 +4,7 @@ use fastrand::Rng;
 use streamwatch::domain::Settings;
 
 /// The length of a run, in milliseconds of true time.
-pub const RUN_MS: u64 = 45_000;
+pub const RUN_MS: u64 = 30_000;
 /// After it, nothing more goes wrong; then everything must be well again.
 pub const SETTLE_MS: u64 = 15_000;
 
@@ -81,7 +81,7 @@ const FAULTS: [Fault; 11] = [
 impl Plan {
     pub fn new(rng: &mut Rng) -> Self {
         let mut settings = Settings {
-            ttl_ms: rng.choice([2_000, 2_000, 4_000, 10_000]).unwrap_or(2_000),
+            ttl_ms: rng.choice([2_000, 2_000, 2_000, 5_000]).unwrap_or(2_000),
             // None is forgotten before its time: that nothing is decided twice depends on it.
             max_refusals_per_account: 1_000,
             ..Settings::default()
@@ -127,6 +127,18 @@ impl Plan {
         } else {
             10 * ttl_ms
         }
+    }
+
+    /// No clock is ever wrong, and the log is one.
+    pub fn clocks_agree(&self) -> bool {
+        let wrong = [
+            Fault::WallStep,
+            Fault::MonoStep,
+            Fault::Stall,
+            Fault::DeclareAnew,
+            Fault::LoseTail,
+        ];
+        !self.faults.iter().any(|fault| wrong.contains(fault))
     }
 
     /// No own mark takes so long that an estimate is held back by it.

@@ -1,5 +1,7 @@
 //! Players, good and bad: each is a script of what it will send.
 
+use std::rc::Rc;
+
 use fastrand::Rng;
 use streamwatch::domain::{AccountKey, Entry, InitRequest, Metadata, RequestId, StreamId};
 use uuid::Uuid;
@@ -14,7 +16,7 @@ pub enum Deed {
     /// Asks to open; tries again with the same stream where no answer comes.
     Init(Box<InitRequest>),
     /// A heartbeat or a stop.
-    Publish(Entry),
+    Publish(Rc<Entry>),
 }
 
 pub fn new_id(rng: &mut Rng) -> Uuid {
@@ -67,11 +69,11 @@ fn one(
         script.push((rng.u64(..every), Deed::Init(init)));
     }
     let beat = |metadata| {
-        Deed::Publish(Entry::Heartbeat {
+        Deed::Publish(Rc::new(Entry::Heartbeat {
             key: key.clone(),
             stream,
             metadata,
-        })
+        }))
     };
     let mut at = 0;
     for _ in 0..rng.u64(0..20) {
@@ -89,17 +91,17 @@ fn one(
     }
     if rng.u8(..3) != 0 {
         let stop = || {
-            Deed::Publish(Entry::Stop {
+            Deed::Publish(Rc::new(Entry::Stop {
                 key: key.clone(),
                 stream,
-            })
+            }))
         };
         at += rng.u64(..every);
         script.push((at, stop()));
         match rng.u8(..6) {
             0 => script.push((at + rng.u64(..ttl), stop())),
             // Goes on although it said that it had stopped.
-            1 => script.extend((1..8).map(|n| (at + n * every, beat(None)))),
+            1 => script.extend((1..rng.u64(2..40)).map(|n| (at + n * every, beat(None)))),
             2 => script.push((0, stop())), // overtakes everything
             _ => {}
         }

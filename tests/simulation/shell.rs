@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use streamwatch::{
-    domain::{Answer, Consistency, Entry, Settings},
+    domain::{Answer, Consistency, Entry, Internal, Settings},
     replica::{Effect, Fault, StartAt},
 };
 
@@ -142,7 +142,8 @@ impl World {
     fn check_caught_up(&mut self, w: usize) {
         let worker = &mut self.workers[w];
         if worker.attached.is_some() && worker.replica.has_caught_up() {
-            assert!(!worker.diverged, "worker {w} goes on with what was lost");
+            // What came anew is what was lost, or the states will be found to differ.
+            worker.diverged = false;
             if worker.restored.take().is_some() {
                 self.counted.restored += 1;
             }
@@ -163,6 +164,12 @@ impl World {
             "a replica went on with another log"
         );
         worker.history.start.get_or_insert(offset);
+        if let Entry::Internal { mark, .. } = &**entry
+            && mark.writer == worker.writer
+            && worker.strong_mark.is_some_and(|strong| strong <= mark.seq)
+        {
+            worker.strong_mark = None;
+        }
         let incomplete = worker.diverged || offset < worker.complete_from;
         if delivery.generation != self.observer.generation || incomplete {
             return Ok(());
@@ -196,7 +203,11 @@ impl World {
                 Effect::Answer {
                     request, answer, ..
                 } => self.answer(w, request, &answer),
-                Effect::Late(request) | Effect::Unavailable(request) | Effect::Discard(request) => {
+                Effect::Unavailable(request) => {
+                    self.workers[w].told_unavailable += 1;
+                    self.requests.acknowledge(request);
+                }
+                Effect::Late(request) | Effect::Discard(request) => {
                     self.requests.acknowledge(request);
                 }
                 Effect::Release(request) => self.requests.put_back(request),
@@ -204,17 +215,23 @@ impl World {
                     number,
                     announcement,
                 } => self.announce(w, number, announcement),
-                Effect::Pause => self.workers[w].taking = false,
+                Effect::Pause => {
+                    self.workers[w].taking = false;
+                    self.workers[w].strong_mark = None;
+                }
                 Effect::Resume => self.workers[w].taking = true,
             }
         }
     }
 
     fn append(&mut self, w: usize, entry: Entry) {
-        let Entry::Internal { mark, .. } = &entry else {
+        let Entry::Internal { mark, body, .. } = &entry else {
             panic!("a replica appends internal entries only: {entry:?}")
         };
         let seq = mark.seq;
+        if *body == Internal::Tick(None) {
+            self.workers[w].strong_mark = Some(seq);
+        }
         let delay = self.rng.u64(..=self.delay_ms());
         let worker = &mut self.workers[w];
         let at = worker.last_append.max(self.now + delay);

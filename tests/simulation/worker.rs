@@ -34,6 +34,8 @@ pub struct Delivery {
 
 pub struct Worker {
     pub replica: Replica<u64>,
+    /// Whose entries are its own.
+    pub writer: u64,
     pub history: History,
     pub up: bool,
     /// Counts starts: what was meant for an earlier one is void.
@@ -56,6 +58,9 @@ pub struct Worker {
     pub complete_from: u64,
     /// Snapshots that were found to be of another log.
     pub rejected: Vec<u64>,
+    /// Its last mark that questions wait for.
+    pub strong_mark: Option<u64>,
+    pub told_unavailable: u64,
     pub leads: bool,
     pub copying: Option<Copying>,
     /// Counts the failures to tell that it knows of.
@@ -63,6 +68,7 @@ pub struct Worker {
     /// What it told from there on was lost, of this connection and round.
     pub cut: Option<(u32, u32)>,
     pub last_announcement: u64,
+    pub last_number: u64,
     pub last_outcome: u64,
     pub inbox: VecDeque<Delivery>,
     pub taking: bool,
@@ -77,8 +83,10 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(rng: &mut fastrand::Rng) -> Self {
+        let writer = rng.u64(..);
         Self {
-            replica: Replica::new(rng.u64(..)),
+            replica: Replica::new(writer),
+            writer,
             history: History {
                 generation: 0,
                 start: None,
@@ -94,11 +102,14 @@ impl Worker {
             restored: None,
             complete_from: 0,
             rejected: Vec::new(),
+            strong_mark: None,
+            told_unavailable: 0,
             leads: false,
             copying: None,
             announce_round: 0,
             cut: None,
             last_announcement: 0,
+            last_number: 0,
             last_outcome: 0,
             inbox: VecDeque::new(),
             taking: false,
@@ -128,6 +139,7 @@ impl Worker {
     /// The process dies: nothing of it is left.
     pub fn die(&mut self, writer: u64) {
         self.replica = Replica::new(writer);
+        self.writer = writer;
         self.up = false;
         self.life += 1;
         self.rejected.clear();
@@ -139,6 +151,7 @@ impl Worker {
         self.attached = None;
         self.taking = false;
         self.leads = false;
+        self.strong_mark = None;
         self.steady = None;
         self.inbox.clear();
     }

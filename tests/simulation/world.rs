@@ -185,9 +185,15 @@ impl World {
             } => {
                 if is_current(self, worker, connection) {
                     let outcome = if ok { Ok(()) } else { Err(()) };
+                    let told = self.workers[worker].told_unavailable;
+                    let waits = !ok && self.workers[worker].strong_mark == Some(seq);
                     let clocks = self.workers[worker].clocks(self.now);
                     self.workers[worker].replica.appended(seq, outcome, clocks);
                     self.obey(worker);
+                    assert!(
+                        !waits || self.workers[worker].told_unavailable > told,
+                        "those who asked are not told that the mark was lost"
+                    );
                 }
             }
             Event::Hand {
@@ -268,9 +274,11 @@ impl World {
                 self.after(next, Event::NewPlayer);
             }
             Event::Question if self.now < RUN_MS => {
+                let key = self.rng.choice(&self.accounts).expect("an account");
+                let known = self.rng.choice(&self.streams);
                 let question = StatusRequest {
-                    key: self.rng.choice(&self.accounts).expect("an account").clone(),
-                    stream: None,
+                    key: key.clone(),
+                    stream: known.filter(|(k, _)| k == key).map(|(_, stream)| *stream),
                     group_by: Vec::new(),
                     consistency: if self.rng.u8(..3) == 0 {
                         Consistency::Strong
@@ -335,6 +343,10 @@ impl World {
             interval_ms,
             early_ms: 2 * interval_ms * changes,
             limited: self.settings.max_streams_per_account < 100,
+            shown_behind_ms: self
+                .plan
+                .clocks_agree()
+                .then_some(5_000 + 20 * interval_ms as i64),
         }
     }
 
@@ -376,7 +388,7 @@ impl World {
             return;
         }
         match deed {
-            Deed::Publish(entry) => self.take(Rc::new(entry)),
+            Deed::Publish(entry) => self.take(entry),
             Deed::Init(mut init) => {
                 let request = self.requests.send(self.now, Body::Init((*init).clone()));
                 // The player gives up waiting and asks again: by another request, as a rule.
