@@ -30,6 +30,14 @@
 //! it answers with the state at that very entry, and acknowledges the request. A worker that dies
 //! on the way leaves the request to another, and repeating any of it changes nothing.
 //!
+//! # The way of a fact
+//!
+//! What an entry did to a stream, or the time that it brought, is a [`domain::Fact`]. Every replica
+//! keeps it until the log says that it was announced. The replica whose worker holds the
+//! partition's lease announces it ([`wire::announcement`]), with confirms and in order, and then
+//! appends up to where it has come. A worker that takes the lease over goes on from there: what it
+//! announces again is the same to the byte.
+//!
 //! # Features
 //!
 //! `client` alone has no cache, HTTP server or argument parser in it; `worker` and `cli` are on by

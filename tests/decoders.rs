@@ -5,15 +5,17 @@ use proptest::{
     prelude::*,
     test_runner::{Config, FileFailurePersistence},
 };
-use streamwatch::wire::{self, AccountHeader, Message, RoutingKey};
+use streamwatch::domain::WallTime;
+use streamwatch::wire::{self, AccountHeader, Message, Origin, RoutingKey};
 
-const VALID: [&str; 6] = [
+const VALID: [&str; 7] = [
     r#"{"account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","metadata":{"device":"tv"}}"#,
     r#"{"account":"alice","max_active":2,"replace":["0192f0c1-0000-7000-8000-000000000002"],"group_by":["device"]}"#,
     r#"{"account":"al\u0069ce","consistency":"strong","later":[[{"a":null}]]}"#,
     r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"serving_ms":5,"keeps_time":true},"entry":{"tick":{}}}"#,
     r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
     r#"{"type":"opened","stream":"0192f0c1-0000-7000-8000-000000000001","heartbeat_every_ms":1,"ttl_ms":2,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
+    r#"{"type":"expired","tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","at":"2026-11-22T10:00:00.000Z","count":0,"last_seen":"2026-11-22T10:00:00.000Z","metadata":{"a":"b"}}"#,
 ];
 
 /// Bytes as they may come: anything, JSON's own characters, or a valid body with some damage.
@@ -85,6 +87,11 @@ proptest! {
         ].into_iter().flatten() {
             let said = wire::error(&problem);
             prop_assert!(matches!(wire::decode_reply(&said.body), Ok(wire::Reply::Error(_))));
+            // And told to operators, within what AMQP takes.
+            let origin = Origin { source: "log", offset: None };
+            let told = wire::rejected(origin, &message, &problem, WallTime(0), 0);
+            prop_assert!(wire::decode_rejected(&told.body).is_ok());
+            prop_assert!(told.routing_key.len() <= 100 && told.body.len() < 4_096);
         }
         // What is taken for an entry is written and read back as the same.
         if let Ok(streamwatch::domain::Entry::Internal { mark, reading, body }) = wire::entry(&message) {
@@ -93,5 +100,10 @@ proptest! {
             prop_assert_eq!(again, Ok(streamwatch::domain::Entry::Internal { mark, reading, body }));
         }
         let _ = wire::decode_reply(&body);
+        if let Ok(told) = wire::decode_lifecycle(&body) {
+            let written = serde_json::to_vec(&told).expect("it was JSON");
+            prop_assert_eq!(wire::decode_lifecycle(&written).ok(), Some(told));
+        }
+        let _ = wire::decode_rejected(&body);
     }
 }

@@ -116,6 +116,7 @@ impl Outlet {
     }
 
     /// Hands a message to the connection, and forgets it. Returns false where it cannot.
+    #[must_use]
     pub fn tell(&self, notice: &Notice, link: &Link) -> bool {
         let Some(channel) = self.channel(link) else {
             return false;

@@ -1,0 +1,162 @@
+"""The lifecycle, as a service in Python follows it with a queue of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import pytest
+
+from processes import Site, eventually
+from streamwatch_client import StreamwatchClient, new_stream_id
+from test_replies import instant
+
+SITE = {"ttl": 2.0, "heartbeat_every": 0.5}
+
+
+class Follower:
+    """A queue bound to one of the exchanges, and what has come to it."""
+
+    def __init__(self, site: Site, exchange: str, key: str):
+        self.connection = pika.BlockingConnection(pika.URLParameters(site.url))
+        self.channel = self.connection.channel()
+        self.queue = self.channel.queue_declare("", exclusive=True).method.queue
+        self.channel.queue_bind(self.queue, f"{site.namespace}streamwatch.{exchange}", key)
+        self.heard: list[tuple[str, pika.BasicProperties, dict[str, Any]]] = []
+
+    def take(self) -> None:
+        while True:
+            method, properties, body = self.channel.basic_get(self.queue, auto_ack=True)
+            if method is None:
+                return
+            self.heard.append((method.routing_key, properties, json.loads(body)))
+
+    def facts(self, account: str) -> list[dict[str, Any]]:
+        """What has come about an account, without repetitions."""
+        self.take()
+        ours = {p.message_id: body for _, p, body in self.heard if body["account"] == account}
+        return list(ours.values())
+
+    def wait_for(self, account: str, count: int) -> list[dict[str, Any]]:
+        eventually(lambda: len(self.facts(account)) >= count, f"{count} facts", within=30)
+        return self.facts(account)
+
+
+@pytest.fixture
+def follower(site: Site) -> Iterator[Follower]:
+    follower = Follower(site, "lifecycle", "acme.*")
+    yield follower
+    follower.connection.close()
+
+
+def test_opened_replaced_stopped_and_expired_are_told_in_order(
+    client: StreamwatchClient, follower: Follower, account: str
+) -> None:
+    first, second, silent = (new_stream_id() for _ in range(3))
+    client.init(account, first, metadata={"device": "tv"})
+    client.init(account, second, max_active=1, replace=[first])
+    client.stop(account, second)
+    client.heartbeat(account, silent, want_bad_news=False)
+
+    facts = follower.wait_for(account, 6)
+    told = [(fact["type"], fact["stream"], fact["count"]) for fact in facts]
+    # The second and the third are one step.
+    assert told[0] == ("opened", first, 1)
+    assert sorted(told[1:3]) == [("opened", second, 1), ("stopped", first, 1)]
+    assert told[3:] == [
+        ("stopped", second, 0),
+        ("opened", silent, 1),
+        ("expired", silent, 0),
+    ]
+    opened = facts[0]
+    assert opened["tenant"] == "acme"
+    assert opened["metadata"] == {"device": "tv"}
+    assert opened["admitted"] is True
+    assert instant(opened["at"]) == instant(opened["started_at"])
+    replaced = next(fact for fact in facts if fact["type"] == "stopped")
+    assert replaced["reason"] == "replaced"
+    assert replaced["metadata"] == {"device": "tv"}
+    expired = facts[-1]
+    assert instant(expired["started_at"]) <= instant(expired["last_seen"]) < instant(expired["at"])
+    assert "metadata" not in expired
+
+
+def test_a_refusal_is_told_once_however_often_it_is_asked_for(
+    client: StreamwatchClient, follower: Follower, account: str
+) -> None:
+    client.init(account)
+    refused = new_stream_id()
+    for _ in range(3):
+        assert client.init(account, refused, max_active=1, message_id="m").type == "refused"
+    client.stop(account, new_stream_id())  # of no stream: nothing happens
+    ended = new_stream_id()
+    client.init(account, ended)
+    client.stop(account, ended)
+
+    facts = follower.wait_for(account, 4)
+    assert [fact["type"] for fact in facts[:4]] == ["opened", "refused", "opened", "stopped"]
+    assert facts[1]["stream"] == refused
+    assert (facts[1]["reason"], facts[1]["max_active"], facts[1]["count"]) == ("max_active", 1, 1)
+
+
+def test_messages_have_the_properties_that_the_contract_names(
+    client: StreamwatchClient, follower: Follower, account: str
+) -> None:
+    name = f"{account}-é/ü"
+    client.init(name)
+    follower.wait_for(name, 1)
+    key, properties, body = next(it for it in follower.heard if it[2]["account"] == name)
+    assert key == "acme.opened"
+    assert properties.type == body["type"] == "opened"
+    assert properties.content_type == "application/json"
+    assert properties.app_id == "streamwatch"
+    assert properties.delivery_mode == 2
+    assert properties.headers == {"contract": 1, "account": name}
+    assert uuid.UUID(properties.message_id).version == 5
+    assert properties.reply_to is None
+
+
+def test_another_tenant_s_facts_do_not_come(
+    site: Site, client: StreamwatchClient, follower: Follower, account: str
+) -> None:
+    with site.client(tenant="other") as other:
+        other.init(account)
+    own = client.init(account)["stream"]
+    facts = follower.wait_for(account, 1)
+    assert [fact["stream"] for fact in facts] == [own]
+
+
+def test_nobody_is_answered_at_our_exchanges(
+    site: Site, client: StreamwatchClient, follower: Follower, account: str
+) -> None:
+    name = f"{site.namespace}streamwatch.lifecycle"
+    client.publish("status", {"account": account}, reply_to=name)
+    assert client.status(account).type == "activity"
+    follower.take()
+    assert all(properties.type != "activity" for _, properties, _ in follower.heard)
+
+
+def test_the_next_worker_tells_a_device_that_was_ended(
+    site: Site, client: StreamwatchClient, account: str
+) -> None:
+    """Last in this file: it ends the worker that holds the lease."""
+    stream = client.init(account)["stream"]
+    client.stop(account, stream)
+
+    def told() -> bool:
+        client.heartbeat(account, stream)
+        return client.bad_news(timeout=0.3) is not None
+
+    eventually(told, "the device is told", within=30)
+    holder = next(
+        worker
+        for worker in site.workers
+        if 'streamwatch_lease_held{partition="00"} 1' in worker.metrics()
+    )
+    holder.end(signal.SIGKILL)
+    site.workers.remove(holder)
+    eventually(told, "the device is told by the next", within=30)
