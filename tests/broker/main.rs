@@ -6,6 +6,7 @@ mod broker_loss;
 mod cli;
 mod cli_settings;
 mod client;
+mod clocks;
 mod cluster;
 mod cold_start;
 mod deleted;
