@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use streamwatch::broker::{Addresses, Link, LogFollower, LogFrom, SnapshotLog};
@@ -113,13 +113,6 @@ async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str,
     }
 }
 
-async fn delete_queue(installation: &Installation<'_>, queue: String) {
-    let options = QueueDeleteOptions::default();
-    let channel = channel(installation).await;
-    let deleted = channel.queue_delete(queue.into(), options);
-    deleted.await.expect("it is deleted");
-}
-
 #[tokio::test]
 async fn a_restarted_worker_knows_what_is_older_than_the_log() {
     let installation = Installation::bare(Broker::shared().await);
@@ -161,7 +154,8 @@ async fn a_restarted_worker_knows_what_is_older_than_the_log() {
 
     // It was the snapshots that knew: the log alone does not.
     after.kill().await;
-    delete_queue(&installation, installation.names().snapshots(0)).await;
+    let snapshots = installation.names().snapshots(0);
+    installation.delete_queue(snapshots).await;
     let without = installation.ready_worker().await;
     assert_eq!(restored(&without).await, 0.0);
     for (name, stream) in streams {
