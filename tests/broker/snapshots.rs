@@ -13,6 +13,8 @@ use streamwatch::client::{
 use streamwatch::domain::{LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, WallShift};
 use streamwatch::wire::snapshot::{self, PartContent};
 
+use tokio::task::JoinSet;
+
 use crate::fixture::{
     Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing, strong, tenant,
 };
@@ -250,6 +252,21 @@ async fn a_snapshot_that_is_damaged_half_written_or_of_another_log_is_passed_ove
     let last = installation.ready_worker().await;
     assert_eq!(restored(&last).await, 1.0);
     assert_eq!(only_stream(&backend, "alice").await.stream, alice);
+}
+
+#[tokio::test]
+async fn any_number_of_workers_find_the_end_of_the_snapshot_log_at_once() {
+    let installation = Installation::bare(Broker::shared().await);
+    declare(&installation).await;
+    let queue = installation.names().snapshots(0);
+    let mut opening = JoinSet::new();
+    for _ in 0..20 {
+        let (link, queue) = (link(&installation).await, queue.clone());
+        opening.spawn(async move { SnapshotLog::open(link, queue).await.map(drop) });
+    }
+    for opened in opening.join_all().await {
+        opened.expect("it is found");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::MutexGuard as Guard;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::broker::fixture::{Passage, Worker};
+use super::broker::fixture::{Passage, Probe, Worker, eventually};
 use super::logtime::{Wall, now};
 use super::site::{PARTITIONS, Site, TTLS, WORKERS};
 
@@ -250,7 +250,7 @@ async fn disturb(site: &Site<'_>, fault: Fault, workers: &mut [(usize, Guard<'_,
                 let ended = worker.stop().await;
                 assert!(ended.success(), "a worker that was told to stop: {ended}");
                 site.start_again(*n, worker);
-                worker.ready().await;
+                until_ready(site.places[*n].probe()).await;
             }
         }
         Kind::KillAllWorkers => {
@@ -289,6 +289,13 @@ async fn disturb(site: &Site<'_>, fault: Fault, workers: &mut [(usize, Guard<'_,
         Kind::DeleteSnapshots => delete(site, names.snapshots(fault.partition)).await,
         Kind::SetTtl => site.change_ttl().await,
     }
+}
+
+async fn until_ready(probe: Probe) {
+    eventually(READY_WITHIN, "the worker is ready", async || {
+        probe.is_ready().await.then_some(()).ok_or(())
+    })
+    .await;
 }
 
 async fn delete(site: &Site<'_>, queue: String) {

@@ -17,6 +17,8 @@ const VALID: i64 = 10_000;
 pub struct Life {
     /// From here on no two signs of life were further apart than the TTL.
     counts: Option<Wall>,
+    /// The first time.
+    first: Option<Wall>,
     /// When the last sign of life that was confirmed had been sent.
     sent: Wall,
     /// The last moment at which a sign of life may have come to the log.
@@ -45,14 +47,19 @@ impl Life {
         self.gone.is_some()
     }
 
+    /// Its player has ended it, or no longer plays.
+    pub const fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// It fell silent, and everything it sent is known to be in the log or not.
     pub const fn crashed(&self) -> bool {
         self.ending.is_some() && self.gone.is_none() && !self.doubt
     }
 
-    /// It is being played.
-    pub const fn plays(&self) -> bool {
-        self.counts.is_some() && self.ending.is_none()
+    /// It is being played, and no two signs of life were ever further apart than the TTL.
+    pub fn steady(&self) -> bool {
+        self.ending.is_none() && self.counts.is_some() && self.counts == self.first
     }
 }
 
@@ -127,6 +134,7 @@ impl Ledger {
                 Some(since) if now - life.sent < ttl => Some(since),
                 _ => Some(now),
             };
+            life.first = life.first.or(life.counts);
             life.sent = sent;
             life.possible = life.possible.max(now);
             life.doubt = false;
@@ -208,7 +216,9 @@ impl Ledger {
             answered: now(),
             said: streams.iter().map(|stream| stream.stream).collect(),
             known: known.lives.clone(),
-            above: known.max_active.map_or(0, |max| admitted.saturating_sub(max)),
+            above: known
+                .max_active
+                .map_or(0, |max| admitted.saturating_sub(max)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod questions;
 mod report;
 mod run;
 mod site;
+mod told;
 mod viewers;
 mod watch;
 
@@ -55,7 +56,9 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     let random = || uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000;
-    let viewers = args.viewers.unwrap_or(if args.cluster { 300 } else { 2_000 });
+    let viewers = args
+        .viewers
+        .unwrap_or(if args.cluster { 300 } else { 2_000 });
     let plan = Plan {
         seconds: args.minutes * 60.0,
         seed: args.seed.unwrap_or_else(random),

@@ -58,7 +58,9 @@ impl Report {
                 "unanswered": ones.iter().map(|one| unanswered(one)).sum::<usize>(),
             });
             self.row(kind.to_string(), value);
-            self.must(never == 0, || format!("not all workers became ready after: {kind}"));
+            self.must(never == 0, || {
+                format!("not all workers became ready after: {kind}")
+            });
         }
     }
 

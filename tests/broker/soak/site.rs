@@ -7,7 +7,9 @@ use std::time::Duration;
 use streamwatch::broker::Addresses;
 use tokio::sync::{Mutex as Held, MutexGuard as Guard};
 
-use super::broker::fixture::{Broker, Installation, Passage, Probe, Proxy, Worker};
+use super::broker::fixture::{
+    Broker, Installation, PATIENCE, Passage, Probe, Proxy, Worker, eventually,
+};
 
 pub const WORKERS: usize = 3;
 pub const PARTITIONS: u16 = 4;
@@ -40,7 +42,10 @@ impl Ways {
 
     /// Changes the passage of the connections called `name`; awaits that there is one.
     pub async fn set(&self, name: &str, passage: Passage) {
-        let each = self.proxies.iter().map(|proxy| Box::pin(proxy.set(name, passage)));
+        let each = self
+            .proxies
+            .iter()
+            .map(|proxy| Box::pin(proxy.set(name, passage)));
         // They are all on one node.
         futures_util::future::select_all(each).await;
     }
@@ -105,9 +110,10 @@ impl<'b> Site<'b> {
             places,
             ttl: Mutex::new(TTLS[0]),
         };
-        for place in &site.places {
-            place.worker.lock().await.ready().await;
-        }
+        eventually(2 * PATIENCE, "all workers are ready", async || {
+            site.is_ready().await.then_some(()).ok_or(())
+        })
+        .await;
         site
     }
 

@@ -203,14 +203,26 @@ impl Viewer {
         loop {
             let sent = self.ledger.sending(&self.name, stream);
             one_more(&self.tally.requests);
-            match self.backend.open(&tenant(), &self.account(), &request).await {
-                Ok((_, Opening::Opened { heartbeat_every, activity, .. })) => {
+            match self
+                .backend
+                .open(&tenant(), &self.account(), &request)
+                .await
+            {
+                Ok((
+                    _,
+                    Opening::Opened {
+                        heartbeat_every,
+                        activity,
+                        ..
+                    },
+                )) => {
                     self.ledger.alive(&self.name, stream, sent, false);
                     one_more(&self.tally.opened);
                     self.every = heartbeat_every;
                     let admitted = activity.streams.iter().filter(|s| s.admitted).count();
                     if self.limit.is_some_and(|max| admitted > max as usize) {
-                        self.tally.wrong(format!("{}: one of {admitted} opened", self.name));
+                        self.tally
+                            .wrong(format!("{}: one of {admitted} opened", self.name));
                     }
                     return true;
                 }
@@ -218,13 +230,15 @@ impl Viewer {
                     self.ledger.refused(&self.name, stream);
                     one_more(&self.tally.refused);
                     if self.limit.is_none() {
-                        self.tally.wrong(format!("{}: refused, {reason:?}", self.name));
+                        self.tally
+                            .wrong(format!("{}: refused, {reason:?}", self.name));
                     }
                     return false;
                 }
                 Err(error) if !error.is_retryable() => {
                     self.ledger.unanswered(&self.name, stream, sent);
-                    self.tally.wrong(format!("{}: not opened: {error}", self.name));
+                    self.tally
+                        .wrong(format!("{}: not opened: {error}", self.name));
                     return false;
                 }
                 Err(_) => self.ledger.unanswered(&self.name, stream, sent),
@@ -248,15 +262,21 @@ impl Viewer {
         let sent = self.ledger.sending(&self.name, stream);
         one_more(&self.tally.published);
         let (tenant, account) = (tenant(), self.account());
-        let beat = self.backend.heartbeat(&tenant, &account, stream, None, BAD_NEWS);
+        let beat = self
+            .backend
+            .heartbeat(&tenant, &account, stream, None, BAD_NEWS);
         match beat.await {
             Ok(None) => {}
             Ok(Some(reason)) => {
-                self.tally.wrong(format!("{}: {stream} plays and is told {reason:?}", self.name));
+                self.tally.wrong(format!(
+                    "{}: {stream} plays and is told {reason:?}",
+                    self.name
+                ));
             }
             Err(error) if error.is_retryable() => return false,
             Err(error) => {
-                self.tally.wrong(format!("{}: a heartbeat: {error}", self.name));
+                self.tally
+                    .wrong(format!("{}: a heartbeat: {error}", self.name));
                 return false;
             }
         }

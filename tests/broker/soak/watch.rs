@@ -77,7 +77,9 @@ impl Watch {
         let ready = seen.ready.iter().map(|(from, until)| until - from).sum();
         let passed = logs.all().map(|log| {
             let spans = seen.ready.iter();
-            spans.map(|(from, until)| log.time.between(*from, *until)).sum()
+            spans
+                .map(|(from, until)| log.time.between(*from, *until))
+                .sum()
         });
         Speed {
             ready,
