@@ -61,17 +61,18 @@ impl SnapshotLog {
     /// # Errors
     /// `NotFound` where there is none.
     pub async fn open(link: Link, queue: String) -> Result<Self, BrokerError> {
-        let mark = Uuid::new_v4();
-        let mut appender = Appender::of(&link, &queue, CONTENT).await?;
-        appender.append(0, "mark", mark.as_bytes().to_vec());
-        confirmed(&mut appender).await?;
         let mut log = Self {
             link,
             queue,
-            mark,
+            mark: Uuid::new_v4(),
             end: u64::MAX,
         };
+        // Attached before the mark is written: others write theirs, and the log's last chunk may
+        // be one that lies behind it.
         let mut follower = log.follow(LogFrom::Last).await?;
+        let mut appender = Appender::of(&log.link, &log.queue, CONTENT).await?;
+        appender.append(0, "mark", log.mark.as_bytes().to_vec());
+        confirmed(&mut appender).await?;
         loop {
             let delivery = next(&mut follower).await?;
             if log.is_mark(&delivery) {

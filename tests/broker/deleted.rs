@@ -1,22 +1,10 @@
 //! A queue is deleted under the workers: they say what to do, and serve once it is there again.
 
-use lapin::options::QueueDeleteOptions;
-use lapin::{Connection, ConnectionProperties};
 use streamwatch::client::{OpenRequest, Opening, StreamId};
 
 use crate::fixture::{Broker, Installation, account, beat, playing, tenant};
 
 const TTL: &str = "10m";
-
-async fn delete(installation: &Installation<'_>, queue: String) {
-    let url = installation.broker.url();
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
-    let options = QueueDeleteOptions::default();
-    let deleted = channel.queue_delete(queue.into(), options).await;
-    deleted.expect("the queue is deleted");
-}
 
 #[tokio::test]
 async fn a_queue_of_requests_that_is_deleted_costs_no_stream() {
@@ -32,7 +20,7 @@ async fn a_queue_of_requests_that_is_deleted_costs_no_stream() {
         let stream = StreamId::generate();
         beat(&backend, "alice", stream).await.expect("confirmed");
         streams.push(stream);
-        delete(&installation, queue).await;
+        installation.delete_queue(queue).await;
         for worker in &workers {
             worker.says("streamwatch topology declare").await;
         }
@@ -70,7 +58,7 @@ async fn a_log_that_is_deleted_is_asked_for_and_the_workers_begin_anew_with_the_
     let backend = installation.backend();
     let (old, new) = (StreamId::generate(), StreamId::generate());
     beat(&backend, "alice", old).await.expect("confirmed");
-    delete(&installation, installation.names().log(0)).await;
+    installation.delete_queue(installation.names().log(0)).await;
     for worker in &workers {
         worker.says("streamwatch topology declare").await;
     }

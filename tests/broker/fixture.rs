@@ -37,7 +37,7 @@ pub use process::{Finished, Process, cli, cli_with, exit};
 pub use proxy::{Passage, Proxy};
 pub use races::Races;
 pub use truth::Truth;
-pub use worker::Worker;
+pub use worker::{Probe, Worker};
 
 /// Where a test may wait for a program to start, stop or catch up: far beyond
 /// what a loaded machine needs, so that only a real failure runs into it.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use streamwatch::broker::{Addresses, Link, LogFollower, LogFrom, SnapshotLog};
@@ -12,6 +12,8 @@ use streamwatch::client::{
 };
 use streamwatch::domain::{LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, WallShift};
 use streamwatch::wire::snapshot::{self, PartContent};
+
+use tokio::task::JoinSet;
 
 use crate::fixture::{
     Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing, strong, tenant,
@@ -113,13 +115,6 @@ async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str,
     }
 }
 
-async fn delete_queue(installation: &Installation<'_>, queue: String) {
-    let options = QueueDeleteOptions::default();
-    let channel = channel(installation).await;
-    let deleted = channel.queue_delete(queue.into(), options);
-    deleted.await.expect("it is deleted");
-}
-
 #[tokio::test]
 async fn a_restarted_worker_knows_what_is_older_than_the_log() {
     let installation = Installation::bare(Broker::shared().await);
@@ -161,7 +156,8 @@ async fn a_restarted_worker_knows_what_is_older_than_the_log() {
 
     // It was the snapshots that knew: the log alone does not.
     after.kill().await;
-    delete_queue(&installation, installation.names().snapshots(0)).await;
+    let snapshots = installation.names().snapshots(0);
+    installation.delete_queue(snapshots).await;
     let without = installation.ready_worker().await;
     assert_eq!(restored(&without).await, 0.0);
     for (name, stream) in streams {
@@ -257,6 +253,21 @@ async fn a_snapshot_that_is_damaged_half_written_or_of_another_log_is_passed_ove
     let last = installation.ready_worker().await;
     assert_eq!(restored(&last).await, 1.0);
     assert_eq!(only_stream(&backend, "alice").await.stream, alice);
+}
+
+#[tokio::test]
+async fn any_number_of_workers_find_the_end_of_the_snapshot_log_at_once() {
+    let installation = Installation::bare(Broker::shared().await);
+    declare(&installation).await;
+    let queue = installation.names().snapshots(0);
+    let mut opening = JoinSet::new();
+    for _ in 0..20 {
+        let (link, queue) = (link(&installation).await, queue.clone());
+        opening.spawn(async move { SnapshotLog::open(link, queue).await.map(drop) });
+    }
+    for opened in opening.join_all().await {
+        opened.expect("it is found");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,304 @@
+//! What goes wrong: which faults in which order, and how each is made.
+
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::MutexGuard as Guard;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::broker::fixture::{Passage, Probe, Worker, eventually};
+use super::logtime::{Wall, now};
+use super::site::{PARTITIONS, Site, TTLS, WORKERS};
+
+/// One fault begins every so often.
+pub const EVERY: Duration = Duration::from_secs(10);
+/// Within this time all workers must be ready again.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+/// An alarm, or a stall, that nobody would notice by waiting alone.
+const A_WHILE: Duration = Duration::from_secs(6);
+/// Longer than any TTL that is set.
+const OUTAGE: Duration = Duration::from_secs(TTLS[1].as_secs() + 2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    KillWorker,
+    PauseWorker,
+    RollingRestart,
+    KillAllWorkers,
+    KillNode,
+    CutWorker,
+    CutViewers,
+    StallWorker,
+    MemoryAlarm,
+    DeleteStatusQueue,
+    DeleteInitQueue,
+    DeleteSnapshots,
+    SetTtl,
+}
+
+impl Kind {
+    const ALL: [Self; 13] = [
+        Self::KillWorker,
+        Self::PauseWorker,
+        Self::RollingRestart,
+        Self::KillAllWorkers,
+        Self::KillNode,
+        Self::CutWorker,
+        Self::CutViewers,
+        Self::StallWorker,
+        Self::MemoryAlarm,
+        Self::DeleteStatusQueue,
+        Self::DeleteInitQueue,
+        Self::DeleteSnapshots,
+        Self::SetTtl,
+    ];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::KillWorker => "worker: SIGKILL, restart",
+            Self::PauseWorker => "worker: SIGSTOP for longer than the TTL",
+            Self::RollingRestart => "workers: rolling restart by SIGTERM",
+            Self::KillAllWorkers => "all workers: SIGKILL, down longer than the TTL",
+            Self::KillNode => "RabbitMQ node: SIGKILL, start",
+            Self::CutWorker => "worker's connection: cut in mid-frame",
+            Self::CutViewers => "viewers' connection: cut in mid-frame",
+            Self::StallWorker => "worker's connection: stalled half-open",
+            Self::MemoryAlarm => "memory alarm: raised, cleared",
+            Self::DeleteStatusQueue => "status queue: deleted, declared",
+            Self::DeleteInitQueue => "init queue: deleted, declared",
+            Self::DeleteSnapshots => "snapshot log: deleted, declared",
+            Self::SetTtl => "topology set --ttl",
+        }
+    }
+
+    /// It takes the workers away one by one, in order: nobody may notice.
+    pub const fn is_graceful(self) -> bool {
+        matches!(self, Self::RollingRestart)
+    }
+
+    const fn takes_worker(self, place: usize, of: usize) -> bool {
+        match self {
+            Self::KillWorker | Self::PauseWorker | Self::CutWorker | Self::StallWorker => {
+                place == of
+            }
+            Self::RollingRestart | Self::KillAllWorkers => true,
+            _ => false,
+        }
+    }
+
+    const fn takes_broker(self) -> bool {
+        !matches!(
+            self,
+            Self::KillWorker | Self::PauseWorker | Self::RollingRestart | Self::KillAllWorkers
+        )
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// A fault and everything that is chosen about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub kind: Kind,
+    worker: usize,
+    partition: u16,
+    node: usize,
+    /// One of a worker's connections, and how it stalls.
+    consume: bool,
+    stall: Passage,
+}
+
+/// All faults of a run, in rounds in which each kind comes once.
+pub fn plan(seed: u64, count: usize, nodes: usize) -> Vec<Fault> {
+    let mut random = Rng::with_seed(seed);
+    let mut faults = Vec::new();
+    while faults.len() < count {
+        let mut round = Kind::ALL;
+        random.shuffle(&mut round);
+        for kind in round {
+            let stalls = [Passage::Stalled, Passage::Deaf, Passage::Mute];
+            faults.push(Fault {
+                kind,
+                worker: random.usize(..WORKERS),
+                partition: random.u16(..PARTITIONS),
+                node: random.usize(..nodes),
+                consume: random.bool(),
+                stall: stalls[random.usize(..stalls.len())],
+            });
+        }
+    }
+    faults.truncate(count);
+    faults
+}
+
+/// What became of a fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    pub kind: Kind,
+    pub from: Wall,
+    pub until: Wall,
+    /// From when the disturbance was over until all workers were ready.
+    pub ready_after: Option<Duration>,
+}
+
+/// What a fault needs for itself.
+struct Taken<'s> {
+    workers: Vec<(usize, Guard<'s, Worker>)>,
+    _broker: Option<Guard<'s, ()>>,
+}
+
+async fn take<'s>(site: &'s Site<'_>, fault: Fault) -> Taken<'s> {
+    // Always in the same order.
+    let mut workers = Vec::new();
+    for (n, place) in site.places.iter().enumerate() {
+        if fault.kind.takes_worker(n, fault.worker) {
+            workers.push((n, place.worker.lock().await));
+        }
+    }
+    let broker = match fault.kind.takes_broker() {
+        true => Some(site.broker.lock().await),
+        false => None,
+    };
+    Taken {
+        workers,
+        _broker: broker,
+    }
+}
+
+/// Makes one fault after another, each at its time, or as soon as what it needs is undisturbed.
+/// `done` hears of each that is over.
+pub async fn make(site: &Site<'_>, faults: &[Fault], mut done: impl FnMut(Done)) {
+    let began = Instant::now();
+    let mut under_way = FuturesUnordered::new();
+    let mut left = faults.iter().zip(0..);
+    let mut next = left.next();
+    loop {
+        let taking = async move {
+            let Some((fault, n)) = next else {
+                return std::future::pending().await;
+            };
+            sleep_until(began + EVERY * n).await;
+            (*fault, take(site, *fault).await)
+        };
+        tokio::pin!(taking);
+        loop {
+            if next.is_none() && under_way.is_empty() {
+                return;
+            }
+            tokio::select! {
+                (fault, taken) = &mut taking => {
+                    under_way.push(one(site, fault, taken));
+                    break;
+                }
+                Some(over) = under_way.next() => done(over),
+            }
+        }
+        next = left.next();
+    }
+}
+
+async fn one(site: &Site<'_>, fault: Fault, mut taken: Taken<'_>) -> Done {
+    let from = now();
+    for (n, _) in &taken.workers {
+        site.places[*n].disturbed(true);
+    }
+    disturb(site, fault, &mut taken.workers).await;
+    for (n, _) in &taken.workers {
+        site.places[*n].disturbed(false);
+    }
+    let over = Instant::now();
+    let mut ready = site.is_ready().await;
+    while !ready && over.elapsed() < READY_WITHIN {
+        sleep(Duration::from_millis(100)).await;
+        ready = site.is_ready().await;
+    }
+    Done {
+        kind: fault.kind,
+        from,
+        until: now(),
+        ready_after: ready.then(|| over.elapsed()),
+    }
+}
+
+async fn disturb(site: &Site<'_>, fault: Fault, workers: &mut [(usize, Guard<'_, Worker>)]) {
+    let names = site.installation.names();
+    let what = if fault.consume { "consume" } else { "publish" };
+    let connection = format!("partition {:02}, {what}", fault.partition);
+    match fault.kind {
+        Kind::KillWorker => {
+            for (n, worker) in workers {
+                worker.kill().await;
+                site.start_again(*n, worker);
+            }
+        }
+        Kind::PauseWorker => {
+            for (_, worker) in workers {
+                worker.pause();
+                sleep(OUTAGE).await;
+                worker.resume();
+            }
+        }
+        Kind::RollingRestart => {
+            for (n, worker) in workers {
+                let ended = worker.stop().await;
+                assert!(ended.success(), "a worker that was told to stop: {ended}");
+                site.start_again(*n, worker);
+                until_ready(site.places[*n].probe()).await;
+            }
+        }
+        Kind::KillAllWorkers => {
+            for (_, worker) in workers.iter_mut() {
+                worker.kill().await;
+            }
+            sleep(OUTAGE).await;
+            for (n, worker) in workers {
+                site.start_again(*n, worker);
+            }
+        }
+        Kind::KillNode => {
+            let node = &site.nodes.nodes[fault.node];
+            node.kill().await;
+            node.start_again().await;
+        }
+        Kind::CutWorker => {
+            let ways = &site.places[fault.worker].ways;
+            ways.set(&connection, Passage::Cut).await;
+        }
+        Kind::CutViewers => site.viewers.set("client", Passage::Cut).await,
+        Kind::StallWorker => {
+            let ways = &site.places[fault.worker].ways;
+            ways.set(&connection, fault.stall).await;
+            sleep(A_WHILE).await;
+            ways.set(&connection, Passage::Open).await;
+        }
+        Kind::MemoryAlarm => {
+            let node = &site.nodes.nodes[fault.node];
+            node.ctl(&["set_vm_memory_high_watermark", "0"]).await;
+            sleep(A_WHILE).await;
+            node.ctl(&["set_vm_memory_high_watermark", "0.6"]).await;
+        }
+        Kind::DeleteStatusQueue => delete(site, names.status(fault.partition)).await,
+        Kind::DeleteInitQueue => delete(site, names.init(fault.partition)).await,
+        Kind::DeleteSnapshots => delete(site, names.snapshots(fault.partition)).await,
+        Kind::SetTtl => site.change_ttl().await,
+    }
+}
+
+async fn until_ready(probe: Probe) {
+    eventually(READY_WITHIN, "the worker is ready", async || {
+        probe.is_ready().await.then_some(()).ok_or(())
+    })
+    .await;
+}
+
+async fn delete(site: &Site<'_>, queue: String) {
+    site.installation.delete_queue(queue).await;
+    site.declare_again().await;
+}

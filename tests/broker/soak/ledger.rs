@@ -1,0 +1,276 @@
+//! What the viewers know of their streams, and what must be true because of that.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use streamwatch::client::{AccountStatus, StreamId};
+
+use super::logtime::{LogTime, Wall, counts_for, now};
+
+/// How long a request to open may wait in its queue.
+const QUEUED: i64 = 10_000;
+/// How long it is valid once a worker has it, in log time.
+const VALID: i64 = 10_000;
+
+/// One stream's life, as its player knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Life {
+    /// From here on no two signs of life were further apart than the TTL.
+    counts: Option<Wall>,
+    /// The first time.
+    first: Option<Wall>,
+    /// When the last sign of life that was confirmed had been sent.
+    sent: Wall,
+    /// The last moment at which a sign of life may have come to the log.
+    possible: Wall,
+    /// The same, when nothing but an unanswered request to open is meant: it may be decided on
+    /// so much later, in log time.
+    valid: i64,
+    /// What became of the last sign of life is not known.
+    doubt: bool,
+    /// Its end is under way: from here on it may count or not.
+    ending: Option<Wall>,
+    /// Its end is confirmed: from here on it does not count.
+    gone: Option<Wall>,
+    /// Confirmed heartbeats and stops.
+    pub events: u32,
+}
+
+impl Life {
+    /// It began to count, as its player was told.
+    pub const fn counted(&self) -> bool {
+        self.counts.is_some()
+    }
+
+    /// Its player ended it, and the broker has the stop.
+    pub const fn stopped(&self) -> bool {
+        self.gone.is_some()
+    }
+
+    /// Its player has ended it, or no longer plays.
+    pub const fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// It fell silent, and everything it sent is known to be in the log or not.
+    pub const fn crashed(&self) -> bool {
+        self.ending.is_some() && self.gone.is_none() && !self.doubt
+    }
+
+    /// It is being played, and no two signs of life were ever further apart than the TTL.
+    pub fn steady(&self) -> bool {
+        self.ending.is_none() && self.counts.is_some() && self.counts == self.first
+    }
+}
+
+#[derive(Default)]
+struct Account {
+    max_active: Option<usize>,
+    lives: HashMap<StreamId, Life>,
+}
+
+/// How long an interval between two signs of life may be: the shortest TTL of the run.
+pub struct Ledger {
+    shortest_ttl: i64,
+    accounts: Mutex<HashMap<String, Account>>,
+}
+
+/// What is to be proved of an answer, and what was known when it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub account: String,
+    pub asked: Wall,
+    pub answered: Wall,
+    said: Vec<StreamId>,
+    known: HashMap<StreamId, Life>,
+    above: usize,
+}
+
+/// What is wrong with an answer.
+#[derive(Debug, Default)]
+pub struct Mistakes {
+    pub missing: Vec<String>,
+    pub ghosts: Vec<String>,
+    pub above: Vec<String>,
+    /// Streams that may count or not, because their players do not know.
+    pub doubtful: usize,
+}
+
+impl Ledger {
+    pub fn new(shortest_ttl: i64) -> Self {
+        Self {
+            shortest_ttl,
+            accounts: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Account>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of this account no more streams are admitted than these, if any limit is given.
+    pub fn account(&self, name: &str, max_active: Option<u32>) {
+        let max_active = max_active.map(|max| usize::try_from(max).expect("a small number"));
+        self.lock().entry(name.to_owned()).or_default().max_active = max_active;
+    }
+
+    fn change(&self, account: &str, stream: StreamId, change: impl FnOnce(&mut Life)) {
+        let mut accounts = self.lock();
+        let account = accounts.get_mut(account).expect("its account was named");
+        change(account.lives.entry(stream).or_default());
+    }
+
+    /// A sign of life is about to be sent. Returns when that was.
+    pub fn sending(&self, account: &str, stream: StreamId) -> Wall {
+        self.change(account, stream, |life| life.doubt = true);
+        now()
+    }
+
+    /// What was sent at `sent` came to the log: an answer or a confirm says so.
+    pub fn alive(&self, account: &str, stream: StreamId, sent: Wall, event: bool) {
+        let (now, ttl) = (now(), self.shortest_ttl);
+        self.change(account, stream, |life| {
+            life.counts = match life.counts {
+                Some(since) if now - life.sent < ttl => Some(since),
+                _ => Some(now),
+            };
+            life.first = life.first.or(life.counts);
+            life.sent = sent;
+            life.possible = life.possible.max(now);
+            life.doubt = false;
+            life.events += u32::from(event);
+        });
+    }
+
+    /// A request to open that was sent at `sent` was not answered: somebody may have it yet.
+    pub fn unanswered(&self, account: &str, stream: StreamId, sent: Wall) {
+        self.change(account, stream, |life| {
+            life.possible = life.possible.max(sent + QUEUED);
+            life.valid = VALID;
+            life.doubt = false;
+        });
+    }
+
+    /// A request to open was refused: it is the player's last.
+    pub fn refused(&self, account: &str, stream: StreamId) {
+        let now = now();
+        self.change(account, stream, |life| {
+            life.doubt = false;
+            life.ending = Some(now);
+            // One that was not answered before may still be decided otherwise.
+            if life.possible == 0 {
+                life.gone = Some(now);
+            }
+        });
+    }
+
+    /// Its stop is about to be sent, or its heartbeats have ended.
+    pub fn ending(&self, account: &str, stream: StreamId) {
+        let now = now();
+        self.change(account, stream, |life| life.ending = Some(now));
+    }
+
+    /// The broker has its stop.
+    pub fn stopped(&self, account: &str, stream: StreamId) {
+        let now = now();
+        self.change(account, stream, |life| {
+            life.gone = Some(now);
+            life.events += 1;
+        });
+    }
+
+    /// Everything that was ever sent has come to the log by now, or never will.
+    pub fn no_more_doubt(&self) {
+        let now = now();
+        for account in self.lock().values_mut() {
+            for life in account.lives.values_mut().filter(|life| life.doubt) {
+                life.doubt = false;
+                life.possible = now;
+            }
+        }
+    }
+
+    pub fn accounts(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// All streams there ever were, by account.
+    pub fn lives(&self) -> Vec<(String, StreamId, Life)> {
+        let accounts = self.lock();
+        let all = accounts.iter().flat_map(|(name, account)| {
+            let lives = account.lives.iter();
+            lives.map(|(stream, life)| (name.clone(), *stream, *life))
+        });
+        all.collect()
+    }
+
+    /// What an answer that has just come is to be judged by.
+    pub fn answer(&self, account: &str, asked: Wall, status: &AccountStatus) -> Answer {
+        let accounts = self.lock();
+        let known = accounts.get(account).expect("its account was named");
+        let streams = &status.activity.streams;
+        let admitted = streams.iter().filter(|stream| stream.admitted).count();
+        Answer {
+            account: account.to_owned(),
+            asked,
+            answered: now(),
+            said: streams.iter().map(|stream| stream.stream).collect(),
+            known: known.lives.clone(),
+            above: known
+                .max_active
+                .map_or(0, |max| admitted.saturating_sub(max)),
+        }
+    }
+}
+
+impl Answer {
+    /// What is wrong with it, now that the log's time is known until it came.
+    pub fn judge(&self, time: &LogTime) -> Mistakes {
+        let mut mistakes = Mistakes::default();
+        for (stream, life) in &self.known {
+            if !self.said.contains(stream) && self.must_count(life, time) {
+                let text = self.text("is missing", *stream, Some(life));
+                mistakes.missing.push(text);
+            }
+        }
+        for stream in &self.said {
+            let life = self.known.get(stream);
+            if life.is_some_and(|life| life.doubt) {
+                mistakes.doubtful += 1;
+            } else if !life.is_some_and(|life| self.may_count(life, time)) {
+                mistakes.ghosts.push(self.text("is a ghost", *stream, life));
+            }
+        }
+        if self.above > 0 {
+            let text = format!("{}: {} admitted too many", self.account, self.above);
+            mistakes.above.push(text);
+        }
+        mistakes
+    }
+
+    fn must_count(&self, life: &Life, time: &LogTime) -> bool {
+        let begun = life.counts.is_some_and(|since| since <= self.asked);
+        let ended = life.ending.is_some_and(|at| at <= self.answered);
+        if !begun || ended {
+            return false;
+        }
+        let span = time.at_most(life.sent, life.possible, self.answered);
+        // Log time is no excuse where it ran ahead of time.
+        span.is_some_and(|span| span.passed.min(self.answered - life.sent) < span.ttl)
+    }
+
+    fn may_count(&self, life: &Life, time: &LogTime) -> bool {
+        if life.gone.is_some_and(|at| at <= self.asked) {
+            return false;
+        }
+        let span = time.at_least(life.sent, life.possible, self.asked);
+        span.is_none_or(|span| span.passed - life.valid <= counts_for(span.ttl))
+    }
+
+    fn text(&self, what: &str, stream: StreamId, life: Option<&Life>) -> String {
+        format!(
+            "{}: {stream} {what}, asked {}, answered {}: {life:?}",
+            self.account, self.asked, self.answered
+        )
+    }
+}

@@ -1,0 +1,158 @@
+//! Reads every log beside the workers: what time it was there, and what was written.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use streamwatch::broker::{Addresses, BrokerError, Link, LogFollower, LogFrom};
+use streamwatch::client::{Names, StreamId};
+use streamwatch::domain::{Entry, Internal};
+use streamwatch::wire;
+use tokio::task::JoinSet;
+
+use super::logtime::{LogTime, Said, Wall};
+
+/// What one log holds.
+#[derive(Default)]
+pub struct Log {
+    pub time: LogTime,
+    pub entries: u64,
+    /// Heartbeats and stops of each stream.
+    pub events: HashMap<StreamId, u32>,
+    accounts: HashSet<String>,
+    next: Option<u64>,
+}
+
+pub struct Logs {
+    logs: Vec<Arc<Mutex<Log>>>,
+    /// Ends with this.
+    _tasks: JoinSet<()>,
+}
+
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Logs {
+    pub fn follow(addresses: &Addresses, names: &Names, partitions: u16) -> Self {
+        let mut tasks = JoinSet::new();
+        let logs = (0..partitions).map(|partition| {
+            let log = Arc::default();
+            let (queue, into) = (names.log(partition), Arc::clone(&log));
+            tasks.spawn(follow(addresses.clone(), queue, into));
+            log
+        });
+        Self {
+            logs: logs.collect(),
+            _tasks: tasks,
+        }
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Log>> {
+        self.logs.iter().map(|log| lock(log))
+    }
+
+    /// The partition in which `account` has been written of.
+    pub fn partition(&self, account: &str) -> Option<usize> {
+        let mut logs = self.logs.iter();
+        logs.position(|log| lock(log).accounts.contains(account))
+    }
+
+    /// How many accounts have been written of in more than one log.
+    pub fn in_two(&self) -> usize {
+        let mut seen = HashSet::new();
+        let all = self.logs.iter().flat_map(|log| {
+            let accounts = lock(log).accounts.clone();
+            accounts.into_iter()
+        });
+        all.filter(|account| !seen.insert(account.clone())).count()
+    }
+
+    pub fn log(&self, partition: usize) -> MutexGuard<'_, Log> {
+        lock(&self.logs[partition])
+    }
+
+    /// Awaits that the log of a partition is known up to `until`.
+    pub async fn known(&self, partition: usize, until: Wall) {
+        while self.log(partition).time.known_until() < until {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Awaits that all logs are known up to `until`.
+    pub async fn all_known(&self, until: Wall) {
+        for partition in 0..self.logs.len() {
+            self.known(partition, until).await;
+        }
+    }
+}
+
+async fn follow(addresses: Addresses, queue: String, log: Arc<Mutex<Log>>) {
+    for n in 0.. {
+        let Err(error) = read(&addresses, n, &queue, &log).await;
+        tracing::debug!(%error, "the log is followed again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn read(
+    addresses: &Addresses,
+    n: usize,
+    queue: &str,
+    log: &Mutex<Log>,
+) -> Result<std::convert::Infallible, BrokerError> {
+    let link = Link::open(addresses, n, "streamwatch soak").await?;
+    let next = lock(log).next;
+    let from = next.map_or(LogFrom::First, LogFrom::Offset);
+    let mut follower = LogFollower::attach(&link, queue, from).await?;
+    loop {
+        let delivery = follower.next().await?;
+        // Logs are read from a chunk's beginning: what came before was read already.
+        if next.is_some_and(|next| delivery.offset < next) {
+            continue;
+        }
+        let mut log = lock(log);
+        log.next = Some(delivery.offset + 1);
+        log.entries += 1;
+        if let Ok(entry) = wire::entry(&delivery.message()) {
+            log.note(&entry);
+        }
+    }
+}
+
+impl Log {
+    fn note(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Heartbeat { key, stream, .. } | Entry::Stop { key, stream } => {
+                *self.events.entry(*stream).or_default() += 1;
+                self.account(key.account());
+            }
+            Entry::Internal { reading, body, .. } => {
+                match body {
+                    Internal::Settings { settings, wall } => {
+                        self.time
+                            .settings(settings.number, signed(settings.ttl_ms), wall.0);
+                    }
+                    Internal::Open(open) => self.account(open.key.account()),
+                    _ => {}
+                }
+                if let Some(reading) = reading {
+                    self.time.apply(Said {
+                        estimate: signed(reading.estimate.0),
+                        wall: reading.wall.0,
+                    });
+                }
+            }
+        }
+    }
+
+    fn account(&mut self, name: &str) {
+        if !self.accounts.contains(name) {
+            self.accounts.insert(name.to_owned());
+        }
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).expect("less than the age of the universe")
+}

@@ -1,0 +1,95 @@
+//! The soak: viewers with real timing, one fault after another, and somebody who asks the whole
+//! time and knows which answers the promises allow. `tests/soak` runs it.
+
+#[path = ".."]
+mod broker {
+    pub mod fixture;
+}
+mod faults;
+mod ledger;
+mod logs;
+mod logtime;
+mod questions;
+mod report;
+mod run;
+mod site;
+mod told;
+mod viewers;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use broker::fixture::{Broker, Cluster};
+use run::Plan;
+use site::Nodes;
+
+/// Viewers with real timing, one fault every 10 s, and a checker that asks the whole time
+///
+/// Exit code 1 where a promise was broken.
+#[derive(Parser)]
+#[command(name = "tests/soak")]
+struct Args {
+    /// How long faults are made; some minutes more are needed to begin and to end
+    #[arg(long, value_name = "N")]
+    minutes: f64,
+    /// Repeats the choices of faults and viewers; timing differs [default: a random one]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many viewers, three to an account [default: 2000, with --cluster 300]
+    #[arg(long, value_name = "N")]
+    viewers: Option<usize>,
+    /// A cluster of three nodes instead of one
+    #[arg(long)]
+    cluster: bool,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    // Among all other tests there is nothing to do: it takes minutes.
+    if !std::env::args().any(|argument| argument.starts_with("--minutes") || argument == "--help") {
+        println!("the soak is run by tests/soak");
+        return ExitCode::SUCCESS;
+    }
+    let args = Args::parse();
+    let random = || uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000;
+    let viewers = args
+        .viewers
+        .unwrap_or(if args.cluster { 300 } else { 2_000 });
+    let plan = Plan {
+        seconds: args.minutes * 60.0,
+        seed: args.seed.unwrap_or_else(random),
+        viewers,
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let report = runtime.block_on(async {
+        if args.cluster {
+            let cluster = Cluster::start().await;
+            let nodes = Nodes {
+                nodes: &cluster.nodes,
+                all: &cluster.all,
+            };
+            run::run(&plan, nodes).await
+        } else {
+            let nodes = [Broker::start().await];
+            let nodes = Nodes {
+                nodes: &nodes,
+                all: &nodes[0],
+            };
+            run::run(&plan, nodes).await
+        }
+    });
+    if args.json {
+        println!("{}", report.json(plan.seed));
+    } else {
+        print!("{}", report.text());
+    }
+    if report.kept() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,146 @@
+//! Somebody who asks `strong` status the whole time, and judges every answer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use streamwatch::client::Backend;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::broker::fixture::{account, strong, tenant};
+use super::ledger::{Answer, Ledger, Mistakes};
+use super::logs::Logs;
+use super::logtime::{Wall, now};
+
+/// How long an answer is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// An answer that took longer is late.
+pub const LATE: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_millis(20);
+/// Mistakes of one kind that are printed.
+const SHOWN: usize = 5;
+
+/// What has come of the questions.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub asked: u64,
+    /// How long each answer took, in milliseconds.
+    pub waits: Vec<u64>,
+    /// When those were asked, and given up, that were not answered.
+    pub unanswered: Vec<(Wall, Wall)>,
+    pub last_error: Option<String>,
+    pub judged: u64,
+    pub missing: u64,
+    pub ghosts: u64,
+    pub above: u64,
+    pub doubtful: u64,
+    pub examples: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, mistakes: Mistakes) {
+        self.judged += 1;
+        self.doubtful += mistakes.doubtful as u64;
+        for (count, texts) in [
+            (&mut self.missing, mistakes.missing),
+            (&mut self.ghosts, mistakes.ghosts),
+            (&mut self.above, mistakes.above),
+        ] {
+            let shown = SHOWN.saturating_sub(usize::try_from(*count).unwrap_or(SHOWN));
+            *count += texts.len() as u64;
+            for text in texts.into_iter().take(shown) {
+                eprintln!("WRONG: {text}");
+                self.examples.push(text);
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Questions {
+    backend: Backend,
+    ledger: Arc<Ledger>,
+    logs: Arc<Logs>,
+    found: Arc<Mutex<Found>>,
+}
+
+impl Questions {
+    pub fn new(backend: Backend, ledger: &Arc<Ledger>, logs: &Arc<Logs>) -> Self {
+        Self {
+            backend: backend.with_patience(PATIENCE),
+            ledger: Arc::clone(ledger),
+            logs: Arc::clone(logs),
+            found: Arc::default(),
+        }
+    }
+
+    pub fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks about one account after another until told to stop; returns when all are judged.
+    pub async fn ask(self, seed: u64, stop: watch::Receiver<bool>) {
+        let mut random = Rng::with_seed(seed);
+        let mut accounts = self.ledger.accounts();
+        accounts.sort_unstable();
+        let mut timer = interval(EVERY);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked = JoinSet::new();
+        while !*stop.borrow() {
+            timer.tick().await;
+            while asked.try_join_next().is_some() {}
+            let Some(name) = random.choice(&accounts) else {
+                return;
+            };
+            let (this, name) = (self.clone(), name.clone());
+            asked.spawn(async move { this.one(&name).await });
+        }
+        asked.join_all().await;
+    }
+
+    /// Asks about every account until it is answered; returns when all are judged.
+    pub async fn everybody(&self) {
+        for name in self.ledger.accounts() {
+            while !self.one(&name).await {}
+        }
+    }
+
+    /// Asks about one account and judges the answer; returns whether there was one.
+    async fn one(&self, name: &str) -> bool {
+        self.found().asked += 1;
+        let (asked, from) = (now(), Instant::now());
+        let (tenant, account, query) = (tenant(), account(name), strong());
+        let answer = match self.backend.status(&tenant, &account, &query).await {
+            Ok(status) => self.ledger.answer(name, asked, &status),
+            Err(error) => {
+                self.unanswered(asked, error.to_string());
+                // It fails at once where there is no connection.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                return false;
+            }
+        };
+        let took = u64::try_from(from.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.found().waits.push(took);
+        self.judge(&answer).await;
+        true
+    }
+
+    fn unanswered(&self, asked: Wall, error: String) {
+        let mut found = self.found();
+        found.unanswered.push((asked, now()));
+        found.last_error = Some(error);
+    }
+
+    /// Judges an answer as soon as its log is known until it came.
+    async fn judge(&self, answer: &Answer) {
+        // Nobody has written of it: there is nothing that must be in the answer.
+        let Some(partition) = self.logs.partition(&answer.account) else {
+            return;
+        };
+        self.logs.known(partition, answer.answered).await;
+        let mistakes = answer.judge(&self.logs.log(partition).time);
+        self.found().add(mistakes);
+    }
+}

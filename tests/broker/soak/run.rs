@@ -1,0 +1,373 @@
+//! One soak from its beginning to its report.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use streamwatch::client::Client;
+use tokio::sync::watch::{self as signal};
+use tokio::time::{Instant, sleep};
+
+use super::broker::fixture::Races;
+use super::faults::{self, Done};
+use super::ledger::Ledger;
+use super::logs::Logs;
+use super::logtime::{Wall, counts_for, now};
+use super::questions::{LATE, Questions};
+use super::report::Report;
+use super::site::{Nodes, PARTITIONS, Site, TTLS, WORKERS};
+use super::told::{Account, Told};
+use super::viewers::Viewers;
+use super::watch::{Memory, Watch};
+
+/// Before the first fault: everybody has come by then.
+const CALM: Duration = Duration::from_secs(15);
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// Within this time after the last fault everything that happened is told.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+/// Log time keeps up with time while a worker is ready. One that has just lost its broker says so
+/// only after three intervals.
+const LEAST_SPEED: f64 = 0.9;
+
+pub struct Plan {
+    pub seconds: f64,
+    pub seed: u64,
+    pub viewers: usize,
+}
+
+impl Plan {
+    fn faults(&self) -> usize {
+        let every = faults::EVERY.as_secs_f64();
+        (self.seconds / every).max(1.0) as usize
+    }
+}
+
+const fn ms(duration: Duration) -> i64 {
+    duration.as_millis() as i64
+}
+
+/// What is made and seen during the run.
+struct Run<'s> {
+    site: &'s Site<'s>,
+    logs: Arc<Logs>,
+    viewers: Viewers,
+    questions: Questions,
+    told: Told,
+    watch: Watch,
+    done: Mutex<Vec<Done>>,
+}
+
+pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
+    eprintln!(
+        "{} viewers, {WORKERS} workers, {PARTITIONS} partitions, {} RabbitMQ nodes, {} faults, seed {}",
+        plan.viewers,
+        nodes.nodes.len(),
+        plan.faults(),
+        plan.seed
+    );
+    let began = Instant::now();
+    let site = Site::start(nodes).await;
+    let names = site.installation.names();
+    let logs = Arc::new(Logs::follow(&site.addresses(), &names, PARTITIONS));
+    let told = Told::follow(site.nodes.all.url(), &names).await;
+    let ledger = Arc::new(Ledger::new(ms(TTLS[0])));
+    let viewers = Viewers::start(plan.viewers, plan.seed, &ledger, |n| {
+        // One of the connections takes a way that can be disturbed.
+        let broker = if n == 0 {
+            &site.viewers.broker
+        } else {
+            site.nodes.all
+        };
+        let url = broker.url().parse().expect("the broker's URL");
+        Client::connect(url, names.clone())
+    });
+    let races = Races::start(site.installation.backend());
+    let questions = Questions::new(site.installation.backend(), &ledger, &logs);
+    let run = Run {
+        site: &site,
+        logs,
+        viewers,
+        questions,
+        told,
+        watch: Watch::default(),
+        done: Mutex::default(),
+    };
+    let (stop, stopped) = signal::channel(false);
+    let asking = tokio::spawn(run.questions.clone().ask(plan.seed, stopped));
+    let ready = tokio::select! {
+        () = run.watch.look(&site) => unreachable!("it looks for ever"),
+        () = run.progress(began) => unreachable!("it tells for ever"),
+        ready = run.play(plan, stop) => ready,
+    };
+    asking.await.expect("asking panics nowhere");
+    run.report(began, ready, races).await
+}
+
+impl Run<'_> {
+    fn done(&self) -> Vec<Done> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.clone()
+    }
+
+    async fn progress(&self, began: Instant) {
+        loop {
+            sleep(PROGRESS_EVERY).await;
+            let (published, confirmed) = {
+                let tally = &self.viewers.tally;
+                (tally.published.load(Relaxed), tally.confirmed.load(Relaxed))
+            };
+            let faults = self.done().len();
+            let found = self.questions.found();
+            eprintln!(
+                "{:>4} s  {faults} faults, {published} events, {confirmed} confirmed; asked {}, \
+                 answered {}, judged {}: {} missing, {} ghosts, {} above max_active",
+                began.elapsed().as_secs(),
+                found.asked,
+                found.waits.len(),
+                found.judged,
+                found.missing,
+                found.ghosts,
+                found.above
+            );
+        }
+    }
+
+    /// The faults, and the calm before and after them. Returns whether all workers became ready.
+    async fn play(&self, plan: &Plan, stop: signal::Sender<bool>) -> bool {
+        sleep(CALM).await;
+        let faults = faults::plan(plan.seed, plan.faults(), self.site.nodes.nodes.len());
+        faults::make(self.site, &faults, |one| {
+            eprintln!("        {}: ready after {:?}", one.kind, one.ready_after);
+            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push(one);
+        })
+        .await;
+        // Everybody stays as they are, until all that is to expire has.
+        self.viewers.settle();
+        let quiet = ms(Duration::from_secs(5));
+        let from = now() + quiet;
+        sleep(Duration::from_secs(5)).await;
+        self.viewers.ledger.no_more_doubt();
+        self.passed(from, counts_for(ms(TTLS[1]))).await;
+        stop.send_replace(true);
+        self.questions.everybody().await;
+        self.site.is_ready().await
+    }
+
+    /// Awaits that so much log time has passed everywhere.
+    async fn passed(&self, from: Wall, log_time: i64) {
+        self.logs.all_known(from).await;
+        loop {
+            let left = self
+                .logs
+                .all()
+                .map(|log| log_time - log.time.between(from, now()));
+            if left.max().is_none_or(|left| left < 0) {
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn report(mut self, began: Instant, ready: bool, races: Races) -> Report {
+        let mut report = Report::default();
+        report.must(ready, || "the workers are not ready at the end".to_owned());
+        // Before those leave who play: they would expire, and rightly.
+        let account = self.account().await;
+        let broke = self.viewers.leave().await;
+        report.must(broke.is_none(), || format!("a viewer broke: {broke:?}"));
+        self.logs.all_known(now()).await;
+        self.viewers_rows(&mut report);
+        self.question_rows(&mut report);
+        races_rows(&mut report, races).await;
+        self.log_rows(&mut report);
+        told_rows(&mut report, &account);
+        let questions = self.questions.found();
+        report.section("faults");
+        report.faults(&self.done(), |one| {
+            let during = questions.unanswered.iter();
+            during
+                .filter(|(from, until)| *from <= one.until && *until >= one.from)
+                .count()
+        });
+        drop(questions);
+        report.section("resident memory, MiB");
+        let (workers, broker) = self.watch.memory();
+        for (n, memory) in workers.iter().enumerate() {
+            memory_row(&mut report, format!("worker {n}"), memory, 16);
+        }
+        memory_row(&mut report, "RabbitMQ".to_owned(), &broker, 128);
+        report.section("the run");
+        report.row("seconds", began.elapsed().as_secs());
+        report
+    }
+
+    fn viewers_rows(&self, report: &mut Report) {
+        let tally = &self.viewers.tally;
+        report.section("viewers");
+        for (name, counter) in [
+            ("requests to open, retries included", &tally.requests),
+            ("of these retries", &tally.retries),
+            ("opened", &tally.opened),
+            ("refused", &tally.refused),
+            ("heartbeats and stops published", &tally.published),
+            ("confirmed", &tally.confirmed),
+            ("ended by a stop", &tally.stopped),
+            ("ended without", &tally.crashed),
+        ] {
+            report.row(name, counter.load(Relaxed));
+        }
+        let wrong = tally.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        show(wrong.iter());
+        report.none("told what cannot be", wrong.len() as u64);
+        let lost = self.lost();
+        report.none("confirmed events that are not in the log", lost);
+    }
+
+    /// Confirmed heartbeats and stops beyond those that the logs have.
+    fn lost(&self) -> u64 {
+        let lives = self.viewers.ledger.lives();
+        let missing = lives.iter().map(|(_, stream, life)| {
+            let in_logs: u32 = self
+                .logs
+                .all()
+                .filter_map(|log| log.events.get(stream).copied())
+                .sum();
+            u64::from(life.events.saturating_sub(in_logs))
+        });
+        missing.sum()
+    }
+
+    fn question_rows(&self, report: &mut Report) {
+        let mut found = self.questions.found();
+        let faults = self.done();
+        found.waits.sort_unstable();
+        let waits = &found.waits;
+        let percentile =
+            |p: usize| waits.get((waits.len() * p / 100).min(waits.len().saturating_sub(1)));
+        report.section("questions (strong status)");
+        report.row("asked", found.asked);
+        report.row("answered", waits.len());
+        report.row(
+            "waited, ms",
+            json!({ "p50": percentile(50), "p99": percentile(99), "max": percentile(100) }),
+        );
+        let late = u64::try_from(LATE.as_millis()).unwrap_or(u64::MAX);
+        report.row(
+            "answered after more than 2 s",
+            waits.iter().filter(|w| **w > late).count(),
+        );
+        report.row("unanswered", found.unanswered.len());
+        let calm = found.unanswered.iter().filter(|(from, until)| {
+            let mut during = faults.iter().filter(|f| !f.kind.is_graceful());
+            !during.any(|fault| *from <= fault.until && *until >= fault.from)
+        });
+        report.none("unanswered while nothing was wrong", calm.count() as u64);
+        report.row("answers judged", found.judged);
+        report.none("streams missing", found.missing);
+        report.none("ghosts", found.ghosts);
+        report.none("admitted above max_active", found.above);
+        report.row("counted, and their viewers do not know", found.doubtful);
+    }
+
+    /// What was told of everything that has happened.
+    async fn account(&self) -> Account {
+        let lives = self.viewers.ledger.lives();
+        let until = Instant::now() + TOLD_WITHIN;
+        loop {
+            let account = self.told.account(&lives);
+            if account.missing.is_empty() || Instant::now() > until {
+                return account;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn log_rows(&self, report: &mut Report) {
+        report.section("logs");
+        report.row(
+            "entries",
+            self.logs.all().map(|log| log.entries).sum::<u64>(),
+        );
+        report.none("accounts in two partitions", self.logs.in_two() as u64);
+        let speed = self.watch.speed(&self.logs);
+        let share = speed.passed as f64 / speed.ready.max(1) as f64;
+        report.row(
+            "log time, of the time while a worker was ready",
+            format!("{share:.3}"),
+        );
+        report.must(share >= LEAST_SPEED, || {
+            format!("log time stood still while a worker was ready: {share:.3}")
+        });
+        let ahead = self
+            .logs
+            .all()
+            .map(|log| log.time.ahead())
+            .max()
+            .unwrap_or_default();
+        report.row("log time ahead of time, ms", ahead);
+        let most = counts_for(ms(TTLS[1])) - ms(TTLS[1]);
+        report.must(ahead <= most, || {
+            format!("log time ran ahead of time: {ahead} ms")
+        });
+    }
+}
+
+async fn races_rows(report: &mut Report, races: Races) {
+    report.section("races for max_active, all at once");
+    let races = races.results().await;
+    // Who first won may have expired.
+    let judged: Vec<_> = races
+        .iter()
+        .filter(|race| ms(race.took) < ms(TTLS[0]))
+        .collect();
+    report.row("races", judged.len());
+    let wrong: Vec<_> = judged
+        .iter()
+        .filter_map(|race| race.mistake.as_ref())
+        .collect();
+    for one in wrong.iter().take(5) {
+        eprintln!("WRONG: {one}");
+    }
+    report.none("not won by exactly as many as may play", wrong.len() as u64);
+}
+
+fn told_rows(report: &mut Report, account: &Account) {
+    report.section("lifecycle");
+    report.row("facts told", account.facts);
+    report.row("told again, the same", account.again);
+    report.none("told again, and not the same", account.changed);
+    for (name, wrong) in [
+        ("facts that were not told", &account.missing),
+        ("ends that were told and were none", &account.false_ends),
+    ] {
+        show(wrong.iter());
+        report.none(name, wrong.len() as u64);
+    }
+}
+
+/// Some examples of what is wrong.
+fn show<'t>(texts: impl Iterator<Item = &'t String>) {
+    for text in texts.take(5) {
+        eprintln!("WRONG: {text}");
+    }
+}
+
+/// Flat: the last quarter needs little more than the second did.
+fn memory_row(report: &mut Report, name: String, memory: &Memory, slack: u64) {
+    let quarter = memory.len() / 4;
+    let most = |part: &[u64]| part.iter().max().copied().unwrap_or_default();
+    let (second, last) = (
+        most(&memory[quarter..2 * quarter]),
+        most(&memory[3 * quarter..]),
+    );
+    let value = json!({
+        "begin": memory.first(), "middle": memory.get(2 * quarter), "end": memory.last(),
+        "max": most(memory),
+    });
+    report.must(second == 0 || last <= second + second / 2 + slack, || {
+        format!("{name}: memory grows, {second} MiB in the second quarter, {last} in the last")
+    });
+    report.row(name, value);
+}

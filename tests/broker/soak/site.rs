@@ -1,0 +1,174 @@
+//! What is disturbed: RabbitMQ, workers, and the ways between them.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use streamwatch::broker::Addresses;
+use tokio::sync::{Mutex as Held, MutexGuard as Guard};
+
+use super::broker::fixture::{
+    Broker, Installation, PATIENCE, Passage, Probe, Proxy, Worker, eventually,
+};
+
+pub const WORKERS: usize = 3;
+pub const PARTITIONS: u16 = 4;
+/// The TTLs that are set in turn. None is below 20 s: then nothing is decided on twice.
+pub const TTLS: [Duration; 2] = [Duration::from_secs(24), Duration::from_secs(30)];
+
+/// One or three nodes of RabbitMQ.
+pub struct Nodes<'b> {
+    pub nodes: &'b [Broker],
+    /// All of them, as clients know them.
+    pub all: &'b Broker,
+}
+
+/// Ways to all nodes that can be disturbed.
+pub struct Ways {
+    proxies: Vec<Proxy>,
+    pub broker: Broker,
+}
+
+impl Ways {
+    pub async fn open(nodes: &[Broker]) -> Self {
+        let mut proxies = Vec::new();
+        for node in nodes {
+            proxies.push(Proxy::start(node).await);
+        }
+        let urls: Vec<_> = proxies.iter().map(|proxy| proxy.broker.url()).collect();
+        let broker = Broker::outside(urls.join(","));
+        Self { proxies, broker }
+    }
+
+    /// Changes the passage of the connections called `name`; awaits that there is one.
+    pub async fn set(&self, name: &str, passage: Passage) {
+        let each = self
+            .proxies
+            .iter()
+            .map(|proxy| Box::pin(proxy.set(name, passage)));
+        // They are all on one node.
+        futures_util::future::select_all(each).await;
+    }
+}
+
+/// A worker's place: it is filled anew when the worker was killed.
+pub struct Place {
+    /// Held by whoever disturbs it.
+    pub worker: Held<Worker>,
+    pub ways: Ways,
+    probe: Mutex<Probe>,
+    disturbed: AtomicBool,
+}
+
+impl Place {
+    pub fn probe(&self) -> Probe {
+        *self.probe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on it cannot be ready, or can again.
+    pub fn disturbed(&self, disturbed: bool) {
+        self.disturbed.store(disturbed, Relaxed);
+    }
+}
+
+pub struct Site<'b> {
+    pub nodes: Nodes<'b>,
+    /// Held by whoever disturbs RabbitMQ, or needs it undisturbed.
+    pub broker: Held<()>,
+    /// By the nodes' own addresses.
+    pub installation: Installation<'b>,
+    pub places: Vec<Place>,
+    /// The way of some of the viewers.
+    pub viewers: Ways,
+    ttl: Mutex<Duration>,
+}
+
+impl<'b> Site<'b> {
+    /// Declares the topology and starts the workers; returns when they are ready.
+    pub async fn start(nodes: Nodes<'b>) -> Self {
+        let installation = Installation::bare(nodes.all);
+        declare(&installation).await;
+        for node in nodes.nodes {
+            node.sync_declarations().await;
+        }
+        let mut places = Vec::new();
+        for _ in 0..WORKERS {
+            let ways = Ways::open(nodes.nodes).await;
+            let worker = Worker::start(&ways.broker, &installation.namespace, &[]);
+            places.push(Place {
+                probe: Mutex::new(worker.probe()),
+                worker: Held::new(worker),
+                ways,
+                disturbed: AtomicBool::new(false),
+            });
+        }
+        let site = Self {
+            viewers: Ways::open(nodes.nodes).await,
+            nodes,
+            broker: Held::default(),
+            installation,
+            places,
+            ttl: Mutex::new(TTLS[0]),
+        };
+        eventually(2 * PATIENCE, "all workers are ready", async || {
+            site.is_ready().await.then_some(()).ok_or(())
+        })
+        .await;
+        site
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        let url = self.installation.broker.url();
+        url.parse().expect("the nodes' addresses")
+    }
+
+    /// Starts another worker in the place of one that is gone.
+    pub fn start_again(&self, place: usize, gone: &mut Guard<'_, Worker>) {
+        let place = &self.places[place];
+        let namespace = &self.installation.namespace;
+        **gone = Worker::start(&place.ways.broker, namespace, &[]);
+        let mut probe = place.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        *probe = gone.probe();
+    }
+
+    /// All workers are ready that nobody disturbs.
+    pub async fn is_ready(&self) -> bool {
+        for place in &self.places {
+            if !place.disturbed.load(Relaxed) && !place.probe().is_ready().await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Declares again what has been deleted.
+    pub async fn declare_again(&self) {
+        declare(&self.installation).await;
+        for node in self.nodes.nodes {
+            node.sync_declarations().await;
+        }
+    }
+
+    /// Sets the other TTL.
+    pub async fn change_ttl(&self) {
+        let before = *self.ttl.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = TTLS.into_iter().find(|ttl| *ttl != before);
+        let other = other.expect("there are two");
+        let text = format!("{}s", other.as_secs());
+        let set = ["topology", "set", "--ttl", &text];
+        self.installation.cli(&set).await.exits(0);
+        *self.ttl.lock().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+}
+
+async fn declare(installation: &Installation<'_>) {
+    let partitions = PARTITIONS.to_string();
+    let declare = ["topology", "declare", "--partitions", &partitions];
+    // Only the first time: what is in force stays.
+    let ttl = format!("{}s", TTLS[0].as_secs());
+    let settings = ["--ttl", &ttl, "--snapshot-every", "20s"];
+    let declared = installation.cli(&[&declare[..], &settings].concat()).await;
+    // It says so where another TTL is in force by now.
+    let known = declared.status.success() || declared.stderr.contains("stay as they are");
+    assert!(known, "{declared:?}");
+}

@@ -1,0 +1,302 @@
+//! Viewers with real timing: each knows what of its events was confirmed, and when.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use streamwatch::client::{AccountId, Backend, Client, OpenRequest, Opening, StreamId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::broker::fixture::{account, tenant};
+use super::ledger::Ledger;
+
+/// Viewers that one connection carries.
+const PER_CONNECTION: usize = 500;
+/// Devices of one account.
+pub const DEVICES: usize = 3;
+/// Of every fourth account so many devices may play; they play only what was opened.
+const LIMITED_EVERY: usize = 4;
+const MAX_ACTIVE: u32 = 2;
+/// How long a device watches, on average.
+const SESSION: Duration = Duration::from_secs(45);
+/// How many of the sessions end without a stop.
+const CRASHES: f64 = 0.2;
+/// How long bad news is waited for after a heartbeat.
+const BAD_NEWS: Duration = Duration::from_millis(100);
+/// Waits between the tries of one request: from the first to the last of these, with jitter.
+const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(4)];
+
+/// How many of what.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub published: AtomicU64,
+    pub confirmed: AtomicU64,
+    pub requests: AtomicU64,
+    pub retries: AtomicU64,
+    pub opened: AtomicU64,
+    pub refused: AtomicU64,
+    pub stopped: AtomicU64,
+    pub crashed: AtomicU64,
+    /// What a viewer was told that cannot be.
+    pub wrong: Mutex<Vec<String>>,
+}
+
+impl Tally {
+    fn wrong(&self, what: String) {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.push(what);
+    }
+}
+
+fn one_more(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+pub struct Viewers {
+    pub ledger: Arc<Ledger>,
+    pub tally: Arc<Tally>,
+    settle: watch::Sender<bool>,
+    viewers: JoinSet<()>,
+}
+
+/// The name of the account number `n`.
+pub fn name(n: usize) -> String {
+    format!("viewer-{n:04}")
+}
+
+impl Viewers {
+    /// They come one after another, within the time of one heartbeat. `connect` gives the n-th
+    /// connection.
+    pub fn start(
+        number: usize,
+        seed: u64,
+        ledger: &Arc<Ledger>,
+        mut connect: impl FnMut(usize) -> Client,
+    ) -> Self {
+        let connections = number.div_ceil(PER_CONNECTION);
+        let clients: Vec<_> = (0..connections).map(&mut connect).collect();
+        let accounts = number.div_ceil(DEVICES);
+        let tally = Arc::new(Tally::default());
+        let (settle, settled) = watch::channel(false);
+        let mut viewers = JoinSet::new();
+        for n in 0..number {
+            let account = n % accounts;
+            let limit = account.is_multiple_of(LIMITED_EVERY).then_some(MAX_ACTIVE);
+            ledger.account(&name(account), limit);
+            let viewer = Viewer {
+                backend: Backend::new(clients[n % clients.len()].clone()),
+                ledger: Arc::clone(ledger),
+                tally: Arc::clone(&tally),
+                name: name(account),
+                limit,
+                every: Duration::from_secs(8),
+                random: Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(n as u64)),
+                settled: settled.clone(),
+            };
+            viewers.spawn(viewer.run());
+        }
+        Self {
+            ledger: Arc::clone(ledger),
+            tally,
+            settle,
+            viewers,
+        }
+    }
+
+    /// Nobody begins or ends anything more; who plays goes on.
+    pub fn settle(&self) {
+        self.settle.send_replace(true);
+    }
+
+    /// Ends them all; the error of one that broke, if any did.
+    pub async fn leave(&mut self) -> Option<String> {
+        self.viewers.abort_all();
+        let mut broke = None;
+        while let Some(ended) = self.viewers.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                broke = Some(error.to_string());
+            }
+        }
+        broke
+    }
+}
+
+struct Viewer {
+    backend: Backend,
+    ledger: Arc<Ledger>,
+    tally: Arc<Tally>,
+    name: String,
+    limit: Option<u32>,
+    every: Duration,
+    random: Rng,
+    settled: watch::Receiver<bool>,
+}
+
+impl Viewer {
+    async fn run(mut self) {
+        let begin = self.every.mul_f64(self.random.f64());
+        self.pause(begin).await;
+        while !*self.settled.borrow() {
+            let length = SESSION.mul_f64(0.4 + 1.2 * self.random.f64());
+            let crashes = self.random.f64() < CRASHES;
+            let rest = Duration::from_secs(6).mul_f64(self.random.f64());
+            self.session(Instant::now() + length, crashes).await;
+            self.pause(rest).await;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Waits, or less where the viewers settle meanwhile.
+    async fn pause(&mut self, length: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(length) => true,
+            _ = self.settled.wait_for(|settled| *settled) => false,
+        }
+    }
+
+    fn account(&self) -> AccountId {
+        account(&self.name)
+    }
+
+    async fn session(&mut self, until: Instant, crashes: bool) {
+        let stream = StreamId::generate();
+        if !self.open(stream, until).await {
+            return;
+        }
+        while Instant::now() < until || *self.settled.borrow() {
+            // Late by what became of the last one, never earlier.
+            let next = self.every.min(until - Instant::now().min(until));
+            if *self.settled.borrow() {
+                tokio::time::sleep(self.every).await;
+            } else if !self.pause(next).await || Instant::now() >= until {
+                continue;
+            }
+            while !self.beat(stream).await {
+                // Whoever lost the broker at one moment comes back over some time.
+                let spread = self.every.mul_f64(0.3 * self.random.f64());
+                tokio::time::sleep(spread).await;
+            }
+        }
+        if crashes {
+            self.ledger.ending(&self.name, stream);
+            one_more(&self.tally.crashed);
+        } else {
+            self.stop(stream).await;
+        }
+    }
+
+    /// Repeats the request, with one stream id, until it is decided on. Plays meanwhile, unless
+    /// it may not. Returns whether it plays.
+    async fn open(&mut self, stream: StreamId, until: Instant) -> bool {
+        let request = OpenRequest {
+            stream: Some(stream),
+            max_active: self.limit,
+            ..OpenRequest::default()
+        };
+        let mut wait = WAITS[0];
+        let mut beat_at = Instant::now();
+        loop {
+            let sent = self.ledger.sending(&self.name, stream);
+            one_more(&self.tally.requests);
+            match self
+                .backend
+                .open(&tenant(), &self.account(), &request)
+                .await
+            {
+                Ok((
+                    _,
+                    Opening::Opened {
+                        heartbeat_every,
+                        activity,
+                        ..
+                    },
+                )) => {
+                    self.ledger.alive(&self.name, stream, sent, false);
+                    one_more(&self.tally.opened);
+                    self.every = heartbeat_every;
+                    let admitted = activity.streams.iter().filter(|s| s.admitted).count();
+                    if self.limit.is_some_and(|max| admitted > max as usize) {
+                        self.tally
+                            .wrong(format!("{}: one of {admitted} opened", self.name));
+                    }
+                    return true;
+                }
+                Ok((_, Opening::Refused { reason, .. })) => {
+                    self.ledger.refused(&self.name, stream);
+                    one_more(&self.tally.refused);
+                    if self.limit.is_none() {
+                        self.tally
+                            .wrong(format!("{}: refused, {reason:?}", self.name));
+                    }
+                    return false;
+                }
+                Err(error) if !error.is_retryable() => {
+                    self.ledger.unanswered(&self.name, stream, sent);
+                    self.tally
+                        .wrong(format!("{}: not opened: {error}", self.name));
+                    return false;
+                }
+                Err(_) => self.ledger.unanswered(&self.name, stream, sent),
+            }
+            one_more(&self.tally.retries);
+            if self.limit.is_none() && Instant::now() >= beat_at && self.beat(stream).await {
+                beat_at = Instant::now() + self.every;
+            }
+            if Instant::now() >= until {
+                // Who may not play without an answer gives up, and says so.
+                self.stop(stream).await;
+                return false;
+            }
+            tokio::time::sleep(wait.mul_f64(0.5 + self.random.f64())).await;
+            wait = (wait * 2).min(WAITS[1]);
+        }
+    }
+
+    /// Sends one heartbeat; returns whether it was confirmed.
+    async fn beat(&self, stream: StreamId) -> bool {
+        let sent = self.ledger.sending(&self.name, stream);
+        one_more(&self.tally.published);
+        let (tenant, account) = (tenant(), self.account());
+        let beat = self
+            .backend
+            .heartbeat(&tenant, &account, stream, None, BAD_NEWS);
+        match beat.await {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                self.tally.wrong(format!(
+                    "{}: {stream} plays and is told {reason:?}",
+                    self.name
+                ));
+            }
+            Err(error) if error.is_retryable() => return false,
+            Err(error) => {
+                self.tally
+                    .wrong(format!("{}: a heartbeat: {error}", self.name));
+                return false;
+            }
+        }
+        one_more(&self.tally.confirmed);
+        self.ledger.alive(&self.name, stream, sent, true);
+        true
+    }
+
+    /// Repeats the stop until the broker has it.
+    async fn stop(&mut self, stream: StreamId) {
+        self.ledger.ending(&self.name, stream);
+        let (tenant, account) = (tenant(), self.account());
+        loop {
+            one_more(&self.tally.published);
+            if self.backend.stop(&tenant, &account, stream).await.is_ok() {
+                one_more(&self.tally.confirmed);
+                one_more(&self.tally.stopped);
+                return self.ledger.stopped(&self.name, stream);
+            }
+            tokio::time::sleep(WAITS[0].mul_f64(0.5 + self.random.f64())).await;
+        }
+    }
+}

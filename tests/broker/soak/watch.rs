@@ -1,0 +1,97 @@
+//! What is seen from beside: who is ready, and how much memory everybody takes.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::broker::fixture::Broker;
+use super::logs::Logs;
+use super::logtime::{Wall, now};
+use super::site::{Site, WORKERS};
+
+const EVERY: Duration = Duration::from_millis(500);
+/// Memory is looked at once in so many times.
+const MEMORY_EVERY: u32 = 10;
+
+/// Resident memory of one process, in MiB, from the beginning to the end.
+pub type Memory = Vec<u64>;
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Moments between which one worker said twice that it is ready, and was undisturbed.
+    ready: Vec<(Wall, Wall)>,
+    workers: [Memory; WORKERS],
+    broker: Memory,
+}
+
+#[derive(Debug, Default)]
+pub struct Watch(Mutex<Seen>);
+
+/// How much log time passed while a worker was ready, by the log that fared worst.
+#[derive(Clone, Copy, Debug)]
+pub struct Speed {
+    /// Time in which a worker was ready, in milliseconds.
+    pub ready: i64,
+    /// Log time that passed in it.
+    pub passed: i64,
+}
+
+impl Watch {
+    /// Looks for ever.
+    pub async fn look(&self, site: &Site<'_>) {
+        let mut timer = interval(EVERY);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = (now(), [false; WORKERS]);
+        for n in 0.. {
+            timer.tick().await;
+            let mut ready = [false; WORKERS];
+            for (place, ready) in site.places.iter().zip(&mut ready) {
+                *ready = place.probe().is_ready().await;
+            }
+            let at = now();
+            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if before.1.iter().zip(ready).any(|(was, is)| *was && is) {
+                seen.ready.push((before.0, at));
+            }
+            before = (at, ready);
+            if n % MEMORY_EVERY == 0 {
+                for (place, memory) in site.places.iter().zip(&mut seen.workers) {
+                    memory.extend(resident_mib(place.probe().pid));
+                }
+                let nodes = site.nodes.nodes.iter().filter_map(Broker::pid);
+                let nodes: u64 = nodes.filter_map(resident_mib).sum();
+                seen.broker.extend((nodes > 0).then_some(nodes));
+            }
+        }
+    }
+
+    /// Every worker's memory, and RabbitMQ's.
+    pub fn memory(&self) -> ([Memory; WORKERS], Memory) {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.workers.clone(), seen.broker.clone())
+    }
+
+    pub fn speed(&self, logs: &Logs) -> Speed {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = seen.ready.iter().map(|(from, until)| until - from).sum();
+        let passed = logs.all().map(|log| {
+            let spans = seen.ready.iter();
+            spans
+                .map(|(from, until)| log.time.between(*from, *until))
+                .sum()
+        });
+        Speed {
+            ready,
+            passed: passed.min().unwrap_or_default(),
+        }
+    }
+}
+
+/// `None` where there is no such process.
+fn resident_mib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().split(' ').next()?.parse().ok()?;
+    Some(kib / 1_024)
+}
