@@ -2,13 +2,12 @@
 //! with `STREAMWATCH_STREAMS=1000000 cargo test --release --features broker-tests --test broker --
 //! --ignored --nocapture cold_start`.
 
-use std::time::Instant;
-
 use futures_util::StreamExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use streamwatch::client::StreamId;
+use tokio::time::Instant;
 
 use crate::fixture::{Broker, Installation, PATIENCE, Worker, eventually, playing};
 

@@ -212,7 +212,8 @@ async fn publish_garbage(installation: &Installation<'_>) {
             body,
             BasicProperties::default(),
         );
-        let _ = sent.await.expect("it is sent");
+        let confirm = sent.await.expect("it is sent");
+        confirm.await.expect("it is taken");
     }
 }
 

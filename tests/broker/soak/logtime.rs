@@ -5,7 +5,7 @@
 pub type Wall = i64;
 
 pub fn now() -> Wall {
-    jiff::Timestamp::now().as_millisecond()
+    streamwatch::worker::wall().0
 }
 
 /// How a log's time was moved once.
