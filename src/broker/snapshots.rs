@@ -63,15 +63,16 @@ impl SnapshotLog {
     pub async fn open(link: Link, queue: String) -> Result<Self, BrokerError> {
         let mark = Uuid::new_v4();
         let mut appender = Appender::of(&link, &queue, CONTENT).await?;
-        appender.append(0, "mark", mark.as_bytes().to_vec());
-        confirmed(&mut appender).await?;
         let mut log = Self {
             link,
             queue,
             mark,
             end: u64::MAX,
         };
+        // Before the mark is written: the last chunk may be one that came after it.
         let mut follower = log.follow(LogFrom::Last).await?;
+        appender.append(0, "mark", mark.as_bytes().to_vec());
+        confirmed(&mut appender).await?;
         loop {
             let delivery = next(&mut follower).await?;
             if log.is_mark(&delivery) {
