@@ -191,6 +191,10 @@ impl World {
                     self.workers[worker].replica.appended(seq, outcome, clocks);
                     self.obey(worker);
                     assert!(
+                        !ok || self.workers[worker].told_unavailable == told,
+                        "told before the entry came back"
+                    );
+                    assert!(
                         !waits || self.workers[worker].told_unavailable > told,
                         "those who asked are not told that the mark was lost"
                     );
