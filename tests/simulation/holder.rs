@@ -228,7 +228,9 @@ impl World {
         let worker = &mut self.workers[w];
         let cut = !ok && worker.cut == Some((worker.connection, round));
         if !cut {
-            worker.replica.announced(number, if ok { Ok(()) } else { Err(()) });
+            worker
+                .replica
+                .announced(number, if ok { Ok(()) } else { Err(()) });
         } else if round == worker.announce_round {
             // It learns of all that was under way at once, and of what it sent before it knew.
             for number in number..=worker.last_number {
