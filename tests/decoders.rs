@@ -29,11 +29,7 @@ fn bytes(examples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
         }
         bytes
     });
-    prop_oneof![
-        vec(any::<u8>(), 0..200),
-        vec(select(json), 0..300),
-        damaged,
-    ]
+    prop_oneof![vec(any::<u8>(), 0..200), vec(select(json), 0..300), damaged,]
 }
 
 #[test]
