@@ -16,7 +16,8 @@ pub(super) fn is_direct(reply_to: &str) -> bool {
 
 /// An ordinary queue, or a direct reply-to that RabbitMQ can read. Not the bare name, which only a
 /// requester may use: a message that carries it would close the channel that publishes it again.
-pub(super) fn is_sound(reply_to: &str) -> bool {
+#[must_use]
+pub fn is_sound(reply_to: &str) -> bool {
     let Some(rest) = reply_to.strip_prefix(PREFIX) else {
         return reply_to != BARE;
     };

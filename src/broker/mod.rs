@@ -33,6 +33,7 @@ pub use announce::{Announced, Announcer};
 pub use append::{Appended, Appender};
 pub use connect::{Link, backoff};
 pub use delivery::{NoReply, ReplyTo};
+pub use direct::is_sound as is_sound_reply_to;
 pub use error::BrokerError;
 pub use forward::{Forwarded, Forwarder};
 pub use lease::Lease;

@@ -1,8 +1,9 @@
 //! The naive model: a list of facts that only grows. Every question looks at all of it.
 
 use streamwatch::domain::{
-    HeartbeatOutcome, LogTime, Metadata, Moment, Open, OpenOutcome, RefusedReason, RequestId,
-    Settings, StopOutcome, StoppedReason, StreamId, StreamState, WallTime,
+    Fact as Told, FactKind, HeartbeatOutcome, LogTime, Metadata, Moment, Open, OpenOutcome,
+    RefusedReason, RequestId, Settings, StopOutcome, StoppedReason, StreamId, StreamState,
+    WallShift, WallTime,
 };
 
 #[derive(Clone, Debug)]
@@ -49,7 +50,11 @@ pub struct Active {
 }
 
 #[derive(Debug, Default)]
-pub struct Facts(Vec<Fact>);
+pub struct Facts {
+    all: Vec<Fact>,
+    /// What has to be told of it, until it is taken.
+    pub told: Vec<Told>,
+}
 
 impl Facts {
     pub fn open(&mut self, moment: &Moment, open: &Open) -> OpenOutcome {
@@ -65,16 +70,29 @@ impl Facts {
             if keep {
                 self.note_refusal(moment, open.request, reason);
             }
+            self.told.push(Told {
+                stream: id,
+                at: moment.shift.show(moment.now),
+                kind: FactKind::Refused {
+                    reason,
+                    max_active: open.max_active,
+                },
+                metadata: open.metadata.clone(),
+            });
             return OpenOutcome::Refused(reason);
         }
         for &replaced in &open.replace {
             self.end(moment, replaced, StoppedReason::Replaced);
         }
         let counted = self.is_active(id, now);
+        let admitted = counted && self.is_admitted(id);
         self.sign(moment, id);
-        self.0.push(Fact::Admitted(id));
+        self.all.push(Fact::Admitted(id));
         if !counted || !open.metadata.is_empty() {
-            self.0.push(Fact::Says(id, open.metadata.clone()));
+            self.all.push(Fact::Says(id, open.metadata.clone()));
+        }
+        if !admitted {
+            self.tell_opened(moment, id);
         }
         OpenOutcome::Opened
     }
@@ -114,7 +132,7 @@ impl Facts {
     ) -> HeartbeatOutcome {
         let now = moment.now.0;
         if let Some((reason, _)) = self.stopped(id, now) {
-            self.0.push(Fact::StaysStopped(id, at(moment)));
+            self.all.push(Fact::StaysStopped(id, at(moment)));
             return HeartbeatOutcome::Stopped(reason);
         }
         let counted = self.is_active(id, now);
@@ -129,11 +147,12 @@ impl Facts {
         }
         self.sign(moment, id);
         if let Some(metadata) = metadata {
-            self.0.push(Fact::Says(id, metadata.clone()));
+            self.all.push(Fact::Says(id, metadata.clone()));
         }
         if counted {
             HeartbeatOutcome::Refreshed
         } else {
+            self.tell_opened(moment, id);
             HeartbeatOutcome::Started
         }
     }
@@ -156,10 +175,15 @@ impl Facts {
         standing.sort();
         let too_many = (standing.len() + 1).saturating_sub(most);
         for (_, forgotten) in standing.into_iter().take(too_many) {
-            self.0.push(Fact::StopForgotten(forgotten));
+            self.all.push(Fact::StopForgotten(forgotten));
         }
-        self.0.push(Fact::Ended(id, reason));
-        self.0.push(Fact::StaysStopped(id, at(moment)));
+        if let (true, Some(stream)) = (was_active, self.describe(id, now)) {
+            let started_at = stream.started_at;
+            let kind = FactKind::Stopped { reason, started_at };
+            self.tell(moment.shift.show(moment.now), stream, kind);
+        }
+        self.all.push(Fact::Ended(id, reason));
+        self.all.push(Fact::StaysStopped(id, at(moment)));
         if was_active {
             StopOutcome::Ended
         } else {
@@ -167,12 +191,52 @@ impl Facts {
         }
     }
 
+    /// Time has come from `before` to `now`: what fell silent is told.
+    pub fn pass(&mut self, before: u64, now: u64, shift: WallShift) {
+        let ids: Vec<StreamId> = self.streams().collect();
+        for id in ids {
+            let Some(deadline) = self.last_sign(id).map(At::deadline) else {
+                continue;
+            };
+            if before < deadline
+                && deadline <= now
+                && let Some(stream) = self.describe(id, now)
+            {
+                let kind = FactKind::Expired {
+                    started_at: stream.started_at,
+                    last_seen: shift.show(stream.last_seen).max(stream.started_at),
+                    deadline: LogTime(deadline),
+                };
+                self.tell(shift.show(LogTime(now)), stream, kind);
+            }
+        }
+    }
+
+    fn tell_opened(&mut self, moment: &Moment, id: StreamId) {
+        if let Some(stream) = self.describe(id, moment.now.0) {
+            let kind = FactKind::Opened {
+                admitted: stream.admitted,
+                started_at: stream.started_at,
+            };
+            self.tell(moment.shift.show(moment.now), stream, kind);
+        }
+    }
+
+    fn tell(&mut self, at: WallTime, stream: Active, kind: FactKind) {
+        self.told.push(Told {
+            stream: stream.stream,
+            at,
+            kind,
+            metadata: stream.metadata,
+        });
+    }
+
     fn sign(&mut self, moment: &Moment, id: StreamId) {
         if !self.is_active(id, moment.now.0) {
             let shown = moment.shift.show(moment.now);
-            self.0.push(Fact::Began(id, shown));
+            self.all.push(Fact::Began(id, shown));
         }
-        self.0.push(Fact::Sign(id, at(moment)));
+        self.all.push(Fact::Sign(id, at(moment)));
     }
 
     fn note_refusal(&mut self, moment: &Moment, request: RequestId, reason: RefusedReason) {
@@ -185,19 +249,19 @@ impl Facts {
         remembered.sort();
         let too_many = (remembered.len() + 1).saturating_sub(most);
         for (_, forgotten) in remembered.into_iter().take(too_many) {
-            self.0.push(Fact::RefusalForgotten(forgotten));
+            self.all.push(Fact::RefusalForgotten(forgotten));
         }
-        self.0.push(Fact::Refused(request, reason, now));
+        self.all.push(Fact::Refused(request, reason, now));
     }
 
     /// The reason, and until when it is known.
     fn stopped(&self, id: StreamId, now: u64) -> Option<(StoppedReason, u64)> {
-        let until = self.0.iter().rev().find_map(|fact| match fact {
+        let until = self.all.iter().rev().find_map(|fact| match fact {
             Fact::StaysStopped(s, at) if *s == id => Some(at.remembered_until()),
             Fact::StopForgotten(s) if *s == id => Some(0),
             _ => None,
         })?;
-        let reason = self.0.iter().rev().find_map(|fact| match fact {
+        let reason = self.all.iter().rev().find_map(|fact| match fact {
             Fact::Ended(s, reason) if *s == id => Some(*reason),
             _ => None,
         })?;
@@ -205,7 +269,7 @@ impl Facts {
     }
 
     fn refusal(&self, request: RequestId, now: u64) -> Option<(RefusedReason, u64)> {
-        let last = self.0.iter().rev().find_map(|fact| match fact {
+        let last = self.all.iter().rev().find_map(|fact| match fact {
             Fact::Refused(r, reason, at) if *r == request => Some(Some((*reason, at + 30_000))),
             Fact::RefusalForgotten(r) if *r == request => Some(None),
             _ => None,
@@ -215,7 +279,7 @@ impl Facts {
 
     /// The last sign of life, where no end came after it.
     fn last_sign(&self, id: StreamId) -> Option<At> {
-        self.0.iter().rev().find_map(|fact| match fact {
+        self.all.iter().rev().find_map(|fact| match fact {
             Fact::Sign(s, at) if *s == id => Some(Some(*at)),
             Fact::Ended(s, _) if *s == id => Some(None),
             _ => None,
@@ -229,8 +293,8 @@ impl Facts {
     /// What was said of it since it began.
     fn since_it_began(&self, id: StreamId) -> &[Fact] {
         let began = |fact: &Fact| matches!(fact, Fact::Began(s, _) if *s == id);
-        let first = self.0.iter().rposition(began);
-        &self.0[first.unwrap_or(self.0.len())..]
+        let first = self.all.iter().rposition(began);
+        &self.all[first.unwrap_or(self.all.len())..]
     }
 
     fn is_admitted(&self, id: StreamId) -> bool {
@@ -289,7 +353,7 @@ impl Facts {
     /// Every moment after `now` at which something that was once true ends.
     pub fn ends(&self, now: u64) -> Vec<u64> {
         let mut ends = Vec::new();
-        for fact in &self.0 {
+        for fact in &self.all {
             match fact {
                 Fact::Sign(_, at) => {
                     ends.extend([at.ms + at.ttl_ms, at.deadline(), at.deadline() + at.ttl_ms]);
@@ -306,7 +370,7 @@ impl Facts {
     }
 
     fn streams(&self) -> impl Iterator<Item = StreamId> {
-        let ids = self.0.iter().filter_map(|fact| match fact {
+        let ids = self.all.iter().filter_map(|fact| match fact {
             Fact::Began(id, _) | Fact::Ended(id, _) => Some(*id),
             _ => None,
         });
@@ -314,7 +378,7 @@ impl Facts {
     }
 
     fn requests(&self) -> impl Iterator<Item = RequestId> {
-        let ids = self.0.iter().filter_map(|fact| match fact {
+        let ids = self.all.iter().filter_map(|fact| match fact {
             Fact::Refused(id, ..) => Some(*id),
             _ => None,
         });

@@ -1,8 +1,8 @@
 //! Runs a script against both, and compares every answer after every step.
 
 use streamwatch::domain::{
-    Account, AccountId, AccountKey, HeartbeatOutcome, LogTime, Metadata, Moment, Open, OpenOutcome,
-    RequestId, Settings, StopOutcome, StreamId, Tenant, WallShift,
+    Account, AccountId, AccountKey, Fact, HeartbeatOutcome, LogTime, Metadata, Moment, Open,
+    OpenOutcome, RequestId, Settings, StopOutcome, StreamId, Tenant, WallShift,
 };
 use uuid::Uuid;
 
@@ -61,12 +61,12 @@ pub fn run(script: &[Step]) {
 impl Run {
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Wait(ms) => self.now += ms,
+            Step::Wait(ms) => self.pass(self.now + ms),
             Step::WaitUntilAnEnd { which, offset } => {
                 let ends = self.facts.ends(self.now);
                 if !ends.is_empty() {
                     let end = ends[which % ends.len()];
-                    self.now = end.saturating_add_signed(*offset).max(self.now);
+                    self.pass(end.saturating_add_signed(*offset).max(self.now));
                 }
             }
             Step::Open(open) => self.entry(Entry::Open(self.proposal(open))),
@@ -87,6 +87,21 @@ impl Run {
             Step::Full(full) => self.full = *full,
             Step::Shift(by) => self.shift.0 += by,
         }
+    }
+
+    /// Time passes, and what expires by it is told, in no order.
+    fn pass(&mut self, to: u64) {
+        self.facts.pass(self.now, to, self.shift);
+        let by_stream = |fact: &Fact| fact.stream;
+        let mut expected = std::mem::take(&mut self.facts.told);
+        expected.sort_by_key(by_stream);
+        for account in [&self.swept, &self.unswept] {
+            let mut told = Vec::new();
+            account.expired(LogTime(self.now), LogTime(to), self.shift, &mut told);
+            told.sort_by_key(by_stream);
+            assert_eq!(told, expected, "at {to}");
+        }
+        self.now = to;
     }
 
     fn proposal(&self, open: &script::Open) -> Open {
@@ -116,6 +131,7 @@ impl Run {
             }
             Entry::Stop(id) => Outcome::Stop(facts.stop(&moment, *id)),
         };
+        let must_tell = std::mem::take(&mut facts.told);
         for (account, which) in [(&mut self.swept, "swept"), (&mut self.unswept, "unswept")] {
             let mut told = Vec::new();
             let outcome = match &entry {
@@ -126,6 +142,7 @@ impl Run {
                 Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id, &mut told)),
             };
             assert_eq!(outcome, expected, "{which}, {entry:?} at {}", self.now);
+            assert_eq!(told, must_tell, "{which}, {entry:?} at {}", self.now);
         }
         self.entries.push(entry);
     }
@@ -140,7 +157,19 @@ impl Run {
         assert_eq!(next.is_some(), knows_anything, "an empty account is freed");
     }
 
+    /// What a snapshot keeps of an account is all of it.
+    fn compare_records(&self) {
+        for account in [&self.swept, &self.unswept] {
+            let streams = account.streams().to_vec();
+            let tombstones = account.tombstones().to_vec();
+            let refusals = account.refusals().to_vec();
+            let again = Account::from_records(streams, tombstones, refusals);
+            assert_eq!(again, *account);
+        }
+    }
+
     fn compare(&self) {
+        self.compare_records();
         let swept_next = self.swept.next_change(LogTime(self.now));
         let ahead = [0, 1, 30_000, 92_000].map(|ms| self.now + ms);
         let just_before = swept_next.map(|t| t.0.saturating_sub(1).max(self.now));

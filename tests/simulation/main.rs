@@ -23,6 +23,7 @@ mod answers;
 mod counted;
 mod event;
 mod faults;
+mod happen;
 mod holder;
 mod lifecycle;
 mod log;

@@ -1,0 +1,240 @@
+//! What every decoder must do with bytes from outside: answer, and hold no more than it was given.
+//! Shared by the fuzz targets here and by the bounded run in `tests/decoders.rs`.
+#![allow(dead_code, reason = "a fuzz target needs one of them")]
+
+use std::fmt::Debug;
+
+use streamwatch::{
+    broker,
+    domain::{
+        Account, AccountId, AccountKey, Entry, LogTime, StreamId, Tenant, Tombstone, WallTime,
+    },
+    wire::{
+        self, AccountHeader, Message, Origin, RoutingKey,
+        snapshot::{self, MAX_PART_BYTES, Part, PartContent, Place},
+    },
+};
+use uuid::Uuid;
+
+/// Most bytes that something decoded is shown in, for each byte that it was decoded from.
+const GROWTH: usize = 64;
+/// What it may be shown in besides.
+const FIXED: usize = 4_096;
+/// LZ4 makes so much of a byte at most.
+const LZ4_GROWTH: usize = 256;
+
+/// A message as bytes: the routing key, the account header, `reply_to`, and the body, in lines.
+fn message<'a>(data: &'a [u8], exchange: &'a str) -> Message<'a> {
+    let mut lines = data.splitn(4, |b| *b == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let (key, account, reply_to) = (text(line()), line(), text(line()));
+    Message {
+        exchange,
+        routing_key: key,
+        account: match account {
+            b"" => AccountHeader::Absent,
+            text => AccountHeader::Text(text),
+        },
+        reply_to: (!reply_to.is_empty()).then_some(reply_to),
+        correlation_id: (!reply_to.is_empty()).then_some(reply_to),
+        message_id: None,
+        app_id: (!reply_to.is_empty()).then_some(reply_to),
+        user_id: (!reply_to.is_empty()).then_some(reply_to),
+        body: line(),
+    }
+}
+
+fn bounded(decoded: &impl Debug, data: &[u8]) {
+    let shown = format!("{decoded:?}").len();
+    assert!(
+        shown <= GROWTH * data.len() + FIXED,
+        "{shown} bytes of {}",
+        data.len()
+    );
+}
+
+/// What is refused can be said, in the contract's words.
+fn said<T: Debug>(decoded: Result<T, wire::Problem>, data: &[u8]) {
+    match decoded {
+        Ok(value) => bounded(&value, data),
+        Err(problem) => {
+            let said = wire::error(&problem);
+            let read = wire::decode_reply(&said.body);
+            assert!(matches!(read, Ok(wire::Reply::Error(_))), "{read:?}");
+        }
+    }
+}
+
+/// Requests of players and backends: bodies and headers.
+pub fn requests(data: &[u8]) {
+    let message = message(data, "streamwatch");
+    for problem in [
+        wire::init(&message).err(),
+        wire::status(&message).err(),
+        wire::entry(&message).err(),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        // It is told to operators, within what AMQP takes.
+        let origin = Origin {
+            source: "log",
+            offset: None,
+        };
+        let told = wire::rejected(origin, &message, &problem, WallTime(0), 0);
+        assert!(wire::decode_rejected(&told.body).is_ok());
+        assert!(told.routing_key.len() <= 100 && told.body.len() < 4_096);
+    }
+    said(wire::init(&message), data);
+    said(wire::status(&message), data);
+    said(wire::entry(&message), data);
+}
+
+/// Routing keys.
+pub fn routing_key(data: &[u8]) {
+    said(RoutingKey::parse(&String::from_utf8_lossy(data)), data);
+}
+
+/// Entries that workers wrote: what is taken for one is written and read back as the same.
+pub fn entries(data: &[u8]) {
+    let decoded = wire::decode_internal(data);
+    if let Ok(Entry::Internal {
+        mark,
+        reading,
+        body,
+    }) = &decoded
+    {
+        let written = wire::encode_internal(*mark, reading.as_ref(), body);
+        assert_eq!(wire::decode_internal(&written).as_ref(), decoded.as_ref());
+    }
+    said(decoded, data);
+}
+
+/// Replies, as clients read them.
+pub fn replies(data: &[u8]) {
+    if let Ok(reply) = wire::decode_reply(data) {
+        bounded(&reply, data);
+    }
+}
+
+/// What is told of the lifecycle.
+pub fn lifecycle(data: &[u8]) {
+    if let Ok(told) = wire::decode_lifecycle(data) {
+        bounded(&told, data);
+        let written = serde_json::to_vec(&told).expect("it was JSON");
+        assert_eq!(wire::decode_lifecycle(&written).ok(), Some(told));
+    }
+}
+
+/// What is told of bad input.
+pub fn rejected(data: &[u8]) {
+    if let Ok(told) = wire::decode_rejected(data) {
+        bounded(&told, data);
+    }
+}
+
+/// Parts of snapshots: what is taken for one is written and read back as the same.
+pub fn snapshots(data: &[u8]) {
+    let Ok(part) = snapshot::decode(data) else {
+        return;
+    };
+    if let PartContent::Accounts(accounts) = &part.content {
+        let held: usize = accounts.iter().map(|(.., a)| a.records()).sum();
+        assert!(held <= (LZ4_GROWTH * data.len()).min(MAX_PART_BYTES));
+    }
+    let written = snapshot::encode(&part).expect("it was small enough to be read");
+    assert_eq!(snapshot::decode(&written), Ok(part));
+}
+
+/// Addresses to reply to.
+pub fn reply_to(data: &[u8]) {
+    let _ = broker::is_sound_reply_to(&String::from_utf8_lossy(data));
+}
+
+/// A target, and what it is given.
+type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
+
+/// Every target with a few valid examples, for a fuzzer to begin with.
+pub fn targets() -> Vec<Target> {
+    let text = |examples: &[&str]| examples.iter().map(|e| e.as_bytes().to_vec()).collect();
+    let stream = "0192f0c1-0000-7000-8000-000000000001";
+    let requests = [
+        format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"device":"tv"}}}}"#),
+        format!(r#"acme.stop\n\n\n{{"account":"alice","stream":"{stream}"}}"#),
+        format!(r#"acme.init.al%69ce\nalice\nr\n{{"account":"alice","max_active":2,"replace":["{stream}"],"group_by":["device"]}}"#),
+        r#"acme.status\nalice\nr\n{"account":"al\u0069ce","consistency":"strong","later":[[{"a":null}]]}"#.to_owned(),
+    ];
+    let requests = requests
+        .map(|r| r.replacen("\\n", "\n", 3).into_bytes())
+        .into();
+    vec![
+        ("requests", self::requests as fn(&[u8]), requests),
+        (
+            "routing_key",
+            routing_key,
+            text(&["acme.heartbeat", "acme.init.al%69ce"]),
+        ),
+        (
+            "entries",
+            entries,
+            text(&[
+                r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"serving_ms":5,"keeps_time":true},"entry":{"tick":{}}}"#,
+                r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
+            ]),
+        ),
+        (
+            "replies",
+            replies,
+            text(&[
+                r#"{"type":"opened","stream":"0192f0c1-0000-7000-8000-000000000001","heartbeat_every_ms":1,"ttl_ms":2,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
+            ]),
+        ),
+        (
+            "lifecycle",
+            lifecycle,
+            text(&[
+                r#"{"type":"expired","tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","at":"2026-11-22T10:00:00.000Z","count":0,"last_seen":"2026-11-22T10:00:00.000Z","metadata":{"a":"b"}}"#,
+            ]),
+        ),
+        (
+            "rejected",
+            rejected,
+            text(&[
+                r#"{"type":"rejected","at":"2026-11-22T10:00:00.000Z","source":"log","code":"bad_json","message":"m"}"#,
+            ]),
+        ),
+        ("snapshots", snapshots, vec![a_part()]),
+        (
+            "reply_to",
+            reply_to,
+            text(&[
+                "amq.rabbitmq.reply-to.g2dkAANuQGgAAAABAAAAAgM=.key",
+                "replies",
+            ]),
+        ),
+    ]
+}
+
+/// A part of a snapshot with one account.
+fn a_part() -> Vec<u8> {
+    let tenant = Tenant::new("acme").expect("a tenant");
+    let key = AccountKey::new(&tenant, &AccountId::new("alice").expect("an account"));
+    let tombstone = Tombstone {
+        id: StreamId(Uuid::from_u128(1)),
+        until: LogTime(9),
+        reason: streamwatch::domain::StoppedReason::Stopped,
+    };
+    let account = Account::from_records(Vec::new(), vec![tombstone], Vec::new());
+    let part = Part {
+        place: Place {
+            id: Uuid::from_u128(2),
+            after: None,
+            now: LogTime(7),
+        },
+        before: None,
+        number: 1,
+        content: PartContent::Accounts(vec![(key, 5, account)]),
+    };
+    snapshot::encode(&part).expect("small enough")
+}
