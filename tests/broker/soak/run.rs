@@ -327,9 +327,7 @@ async fn races_rows(report: &mut Report, races: Races) {
         .iter()
         .filter_map(|race| race.mistake.as_ref())
         .collect();
-    for one in wrong.iter().take(5) {
-        eprintln!("WRONG: {one}");
-    }
+    show(wrong.iter().copied());
     report.none("not won by exactly as many as may play", wrong.len() as u64);
 }
 

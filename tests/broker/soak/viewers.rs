@@ -24,6 +24,8 @@ const MAX_ACTIVE: u32 = 2;
 const SESSION: Duration = Duration::from_secs(45);
 /// How many of the sessions end without a stop.
 const CRASHES: f64 = 0.2;
+/// How many of the stops are overtaken by a heartbeat.
+const STRAYS: f64 = 0.2;
 /// How long bad news is waited for after a heartbeat.
 const BAD_NEWS: Duration = Duration::from_millis(100);
 /// Waits between the tries of one request: from the first to the last of these, with jitter.
@@ -294,9 +296,17 @@ impl Viewer {
             if self.backend.stop(&tenant, &account, stream).await.is_ok() {
                 one_more(&self.tally.confirmed);
                 one_more(&self.tally.stopped);
-                return self.ledger.stopped(&self.name, stream);
+                self.ledger.stopped(&self.name, stream);
+                break;
             }
             tokio::time::sleep(WAITS[0].mul_f64(0.5 + self.random.f64())).await;
+        }
+        if self.random.f64() < STRAYS {
+            // It was under way on another connection: it revives nothing.
+            let beat = self
+                .backend
+                .heartbeat(&tenant, &account, stream, None, Duration::ZERO);
+            let _ = beat.await;
         }
     }
 }
