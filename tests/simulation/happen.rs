@@ -1,6 +1,6 @@
 //! What happens at an event.
 
-use streamwatch::domain::{Consistency, Entry, StatusRequest};
+use streamwatch::domain::{Consistency, Entry, Internal, StatusRequest};
 
 use crate::{event::Event, faults, plan::RUN_MS, players, requests::Body, world::World};
 
@@ -120,15 +120,8 @@ impl World {
             } => {
                 // What was on its way when the connection was lost may have come through, or not.
                 if is_current(self, worker, connection) || self.rng.bool() {
-                    let carries_time = matches!(
-                        *entry,
-                        Entry::Internal {
-                            reading: Some(_),
-                            ..
-                        }
-                    );
-                    if carries_time && epoch != self.log.epoch {
-                        self.observer.excuse_time(self.now);
+                    if epoch != self.log.epoch {
+                        self.hear_of_another(&entry);
                     }
                     self.take(entry);
                 }
@@ -173,5 +166,26 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// An entry of somebody who follows a log that is gone.
+    fn hear_of_another(&mut self, entry: &Entry) {
+        let Entry::Internal {
+            reading: Some(reading),
+            body,
+            ..
+        } = entry
+        else {
+            return;
+        };
+        // What it says was told cannot be told from this log's, where this one is as old.
+        let latest = self.observer.log_ms().unwrap_or(0) + 2 * self.settings.interval_ms();
+        if let Internal::Announced { up_to } = body
+            && *up_to < self.log.end()
+            && reading.estimate.0 <= latest
+        {
+            self.lifecycle.doubt();
+        }
+        self.observer.excuse_time(self.now);
     }
 }

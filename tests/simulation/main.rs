@@ -1,10 +1,12 @@
 //! Several replicas of one partition over an in-memory log, in virtual time, by a seed.
 //!
-//! Workers crash, stall, lose connections; the log loses its beginning, or is declared anew; clocks
-//! are wrong and jump; appends and confirms are lost; requests come twice; leases are held twice.
-//! At every step:
+//! Workers crash, stall, lose connections; the log loses its beginning or its end, or is declared
+//! anew; snapshots are given up half-way, or damaged; clocks are wrong and jump; appends,
+//! announcements and confirms are lost; requests come twice; leases are held twice. At every step:
 //!
-//! - equal state at equal offsets, of all replicas whose history is comparable;
+//! - equal state at equal offsets, of all replicas whose history is comparable: those restored from
+//!   a snapshot have the history of the replica that was copied;
+//! - no state is thrown away that is one of the log;
 //! - exact admission: `max_active` N never makes more than N, N at once count 1 to N, and nothing
 //!   is decided twice;
 //! - never early: a stream whose signs of life come in time is in every answer;
@@ -12,11 +14,13 @@
 //! - a `strong` answer includes everything that the log took before the question came, a `local`
 //!   one everything but the last three intervals;
 //! - log time runs at the speed of time, and never makes up for a pause;
+//! - the lifecycle is told whole: every fact once at least, for the first time in order, and again
+//!   only as it was;
 //! - when nothing goes wrong any more, everybody serves again, and nobody is left waiting.
 //!
-//! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on; `STREAMWATCH_SEED=123` runs one, and prints what
-//! happened if it fails; `STREAMWATCH_KEEP_GOING=1` does not stop at the first that fails. The same
-//! seed is the same run. `tests/simulation/mutate` breaks the rules on purpose, to see that it is
+//! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on;
+//! `STREAMWATCH_SEED=123` runs one, and prints what happened if it fails;
+//! `STREAMWATCH_KEEP_GOING=1` does not stop at the first that fails. The same seed is the same run. `tests/simulation/mutate` breaks the rules on purpose, to see that it is
 //! noticed here.
 
 mod answers;
