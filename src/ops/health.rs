@@ -168,7 +168,7 @@ mod tests {
         let health = Health::default();
         health.follows(&[0], false);
         health.report(0, ready_at(1_000));
-        assert!(health.read(11_000).ready);
-        assert!(!health.read(11_001).ready);
+        assert!(health.read(1_000 + STALE_MS).ready);
+        assert!(!health.read(1_001 + STALE_MS).ready);
     }
 }
