@@ -2,7 +2,6 @@
 
 use futures_util::future::join_all;
 use lapin::options::QueueDeleteOptions;
-use lapin::{Connection, ConnectionProperties};
 use streamwatch::client::{OpenRequest, Opening, StreamId};
 
 use crate::fixture::{
@@ -12,10 +11,7 @@ use crate::fixture::{
 const TTL: &str = "10s";
 
 async fn delete_log(installation: &Installation<'_>) {
-    let url = installation.broker.url();
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
+    let channel = installation.broker.channel().await;
     let log = installation.names().log(0);
     channel
         .queue_delete(log.into(), QueueDeleteOptions::default())

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::options::QueuePurgeOptions;
-use lapin::{Connection, ConnectionProperties};
 use streamwatch::client::{
     Backend, ClientError, OpenRequest, Opening, Playback, PlaybackState, RefusedReason,
     StatusQuery, StoppedReason, StreamId,
@@ -87,10 +86,7 @@ async fn without_a_worker_playback_begins_and_its_heartbeats_count() {
     );
 
     // Its requests are lost, so only the heartbeat can tell.
-    let url = installation.broker.url();
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
+    let channel = installation.broker.channel().await;
     let log = installation.names().log(0);
     let inits = installation.names().init(0);
     let heartbeat = eventually(PATIENCE, "a heartbeat is in the log", async || {

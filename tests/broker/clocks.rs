@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
 use streamwatch::client::{Consistency, StreamId};
 
 use crate::fixture::{
@@ -32,12 +32,7 @@ fn seconds() -> i64 {
 async fn what_time_a_publisher_believes_it_is_decides_nothing() {
     let installation = Installation::declared(Broker::shared().await, "3s").await;
     let _worker = installation.ready_worker().await;
-    let url = installation.broker.url();
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
-    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-    confirms.await.expect("confirms are on");
+    let channel = installation.broker.confirming_channel().await;
     let mut streams = Vec::new();
     for wrong_s in [-HOUR_S, 0, HOUR_S] {
         let stream = StreamId::generate();

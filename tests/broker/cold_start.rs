@@ -3,9 +3,9 @@
 //! --ignored --nocapture cold_start`.
 
 use futures_util::StreamExt;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
 use streamwatch::client::StreamId;
 use tokio::time::Instant;
 
@@ -16,12 +16,7 @@ const UNDER_WAY: usize = 1_000;
 
 /// One stream an account, three pairs of metadata.
 async fn fill(installation: &Installation<'_>, accounts: u64) {
-    let url = installation.broker.url();
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
-    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-    confirms.await.expect("the channel confirms");
+    let channel = installation.broker.confirming_channel().await;
     let names = installation.names();
     let sending = (0..accounts).map(async |n| {
         let (account, stream) = (format!("viewer-{n:07}"), StreamId::generate());

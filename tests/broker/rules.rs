@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
 use streamwatch::client::{ClientError, OpenRequest, Opening, StreamId};
 
 use crate::fixture::exit::DONE;
@@ -27,12 +27,7 @@ async fn append_settings(installation: &Installation<'_>, number: u64, rules: u3
         "entry": { "settings": { "settings": settings, "wall_ms": 0 } },
     });
     let entry = entry.to_string();
-    let url = installation.broker.url();
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
-    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-    confirms.await.expect("confirms are on");
+    let channel = installation.broker.confirming_channel().await;
     let published = channel.basic_publish(
         "".into(),
         installation.names().log(0).into(),

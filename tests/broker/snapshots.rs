@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use streamwatch::broker::{Addresses, Link, LogFollower, LogFrom, SnapshotLog};
 use streamwatch::client::{
     ActiveStream, Backend, Metadata, OpenRequest, Opening, StatusQuery, StreamId, StreamState,
@@ -21,13 +21,6 @@ use crate::fixture::{
 
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
 
-async fn channel(installation: &Installation<'_>) -> Channel {
-    let url = installation.broker.url();
-    let connection = Connection::connect(url, ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    connection.create_channel().await.expect("a channel opens")
-}
-
 /// A log that forgets what is older than some tens of kilobytes.
 async fn declare_short_log(installation: &Installation<'_>) {
     let mut arguments = FieldTable::default();
@@ -41,7 +34,7 @@ async fn declare_short_log(installation: &Installation<'_>) {
     arguments.insert("x-queue-type".into(), kind);
     let log = installation.names().log(0);
     let options = QueueDeclareOptions::durable();
-    let channel = channel(installation).await;
+    let channel = installation.broker.channel().await;
     let declared = channel.queue_declare(log.into(), options, arguments);
     declared.await.expect("the log is declared");
 }
@@ -202,7 +195,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
 }
 
 async fn publish_garbage(installation: &Installation<'_>) {
-    let channel = channel(installation).await;
+    let channel = installation.broker.channel().await;
     for body in [b"".as_slice(), b"SWS\x01\0\0\0\0", b"SWS\x09 of tomorrow"] {
         let queue = installation.names().snapshots(0);
         let sent = channel.basic_publish(

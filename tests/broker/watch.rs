@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use streamwatch::client::{Backend, OpenRequest, StreamId};
 
+use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Connection, ConnectionProperties};
 
 use crate::fixture::exit::{DONE, NO_TOPOLOGY, WRONG_SETTINGS};
 use crate::fixture::{
@@ -55,10 +55,8 @@ async fn watches_a_little(backend: &Backend, name: &str) -> StreamId {
 
 /// Publishes to the players' exchange, as somebody who has not read the contract.
 async fn publish(installation: &Installation<'_>, messages: &[(&str, &str)]) {
-    let properties = ConnectionProperties::default();
-    let connection = Connection::connect(installation.broker.url(), properties).await;
-    let connection = connection.expect("the broker can be reached");
-    let channel = connection.create_channel().await.expect("a channel");
+    let connection = installation.broker.connection().await;
+    let channel = connection.create_channel().await.expect("a channel opens");
     for (key, body) in messages {
         let published = channel.basic_publish(
             installation.names().exchange().into(),

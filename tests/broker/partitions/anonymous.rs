@@ -3,9 +3,7 @@
 use std::sync::Mutex;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm,
-};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
 use serde_json::json;
 use streamwatch::client::StreamId;
 
@@ -20,9 +18,7 @@ pub struct Anonymous {
 
 impl Anonymous {
     pub async fn connect(installation: &Installation<'_>) -> Self {
-        let url = installation.broker.url();
-        let connection = Connection::connect(url, ConnectionProperties::default());
-        let connection = connection.await.expect("the broker answers");
+        let connection = installation.broker.connection().await;
         let channel = connection.create_channel().await.expect("a channel opens");
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         confirms.await.expect("it confirms");
