@@ -47,7 +47,7 @@ pub struct Sign {
 pub struct Life {
     /// Its signs of life since it was last ended.
     pub signs: Vec<Sign>,
-    /// Its last heartbeat, counted or not.
+    /// Its last heartbeat or request to open, counted or not.
     pub heard: Option<Sign>,
     /// The true time of its last end, where no sign of life came after it.
     pub ended: Option<u64>,
@@ -234,6 +234,7 @@ impl Observer {
             ) => ended.push(*stream),
             (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
                 if let Internal::Open(open) = body {
+                    lives.entry(open.stream).or_default().heard = Some(sign(false));
                     for named in &open.replace {
                         lives.entry(*named).or_default().named = true;
                     }

@@ -253,7 +253,11 @@ impl World {
         let fails = one_in > 0 && self.now < RUN_MS && self.rng.u64(..one_in) == 0;
         let fate = if fails { self.rng.u8(..3) } else { 9 };
         let after = at - self.now;
-        let timeout = self.rng.u64(300..3_000);
+        // Refused at once, or given up.
+        let timeout = match self.rng.bool() {
+            true => self.rng.u64(1..50),
+            false => self.rng.u64(300..3_000),
+        };
         let back = self.rng.u64(..=self.delay_ms());
         match fate {
             0 => self.after(timeout, confirm(false)), // lost
