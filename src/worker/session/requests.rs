@@ -6,7 +6,7 @@ use crate::{
     domain::Entry,
     ops::{Counters, Health},
     replica::{Effect, Replica},
-    wire::{self, Code, Origin, Problem},
+    wire::{self, Origin, Problem},
     worker::{
         asked::{Asked, Source},
         clock,
@@ -45,9 +45,8 @@ impl Session {
             },
             Source::Unrouted => wire::RoutingKey::parse(message.routing_key)
                 .err()
-                .unwrap_or_else(|| {
-                    Problem::new(Code::UnknownKind, "no queue takes messages of this kind")
-                }),
+                // A known kind: its queue is missing, and declared again one day.
+                .unwrap_or_else(Problem::unavailable),
         };
         self.rejections
             .reject(origin, &message, &refused, &self.publish);

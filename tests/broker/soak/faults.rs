@@ -172,9 +172,9 @@ async fn take<'s>(site: &'s Site<'_>, fault: Fault) -> Taken<'s> {
     }
 }
 
-/// Makes one fault after another, each at its time, or as soon as what it needs is undisturbed.
-/// `done` hears of each that is over.
-pub async fn make(site: &Site<'_>, faults: &[Fault], mut done: impl FnMut(Done)) {
+/// Makes one fault after another, each at its time, or as soon as what it needs is undisturbed,
+/// until the time is up. `done` hears of each that is over.
+pub async fn make(site: &Site<'_>, faults: &[Fault], time: Duration, mut done: impl FnMut(Done)) {
     let began = Instant::now();
     let mut under_way = FuturesUnordered::new();
     let mut left = faults.iter().zip(0..);
@@ -189,11 +189,12 @@ pub async fn make(site: &Site<'_>, faults: &[Fault], mut done: impl FnMut(Done))
         };
         tokio::pin!(taking);
         loop {
-            if next.is_none() && under_way.is_empty() {
+            let over = next.is_none() || began.elapsed() >= time;
+            if over && under_way.is_empty() {
                 return;
             }
             tokio::select! {
-                (fault, taken) = &mut taking => {
+                (fault, taken) = &mut taking, if !over => {
                     under_way.push(one(site, fault, taken));
                     break;
                 }

@@ -32,8 +32,10 @@ pub struct Life {
     ending: Option<Wall>,
     /// Its end is confirmed: from here on it does not count.
     gone: Option<Wall>,
-    /// Confirmed heartbeats and stops.
-    pub events: u32,
+    /// By a stop.
+    stopped: bool,
+    /// Confirmed heartbeats.
+    pub beats: u32,
 }
 
 impl Life {
@@ -44,7 +46,7 @@ impl Life {
 
     /// Its player ended it, and the broker has the stop.
     pub const fn stopped(&self) -> bool {
-        self.gone.is_some()
+        self.stopped
     }
 
     /// Its player has ended it, or no longer plays.
@@ -138,7 +140,7 @@ impl Ledger {
             life.sent = sent;
             life.possible = life.possible.max(now);
             life.doubt = false;
-            life.events += u32::from(event);
+            life.beats += u32::from(event);
         });
     }
 
@@ -175,7 +177,7 @@ impl Ledger {
         let now = now();
         self.change(account, stream, |life| {
             life.gone = Some(now);
-            life.events += 1;
+            life.stopped = true;
         });
     }
 

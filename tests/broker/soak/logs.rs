@@ -17,8 +17,10 @@ use super::logtime::{LogTime, Said, Wall};
 pub struct Log {
     pub time: LogTime,
     pub entries: u64,
-    /// Heartbeats and stops of each stream.
-    pub events: HashMap<StreamId, u32>,
+    /// Heartbeats of each stream.
+    pub beats: HashMap<StreamId, u32>,
+    /// Streams of which there is a stop.
+    pub stops: HashSet<StreamId>,
     accounts: HashSet<String>,
     next: Option<u64>,
 }
@@ -123,8 +125,12 @@ async fn read(
 impl Log {
     fn note(&mut self, entry: &Entry) {
         match entry {
-            Entry::Heartbeat { key, stream, .. } | Entry::Stop { key, stream } => {
-                *self.events.entry(*stream).or_default() += 1;
+            Entry::Heartbeat { key, stream, .. } => {
+                *self.beats.entry(*stream).or_default() += 1;
+                self.account(key.account());
+            }
+            Entry::Stop { key, stream } => {
+                self.stops.insert(*stream);
                 self.account(key.account());
             }
             Entry::Internal { reading, body, .. } => {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
+use futures_util::{StreamExt, stream};
 use streamwatch::client::Backend;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,6 +20,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer that took longer is late.
 pub const LATE: Duration = Duration::from_secs(2);
 const EVERY: Duration = Duration::from_millis(20);
+/// Questions in flight at once, when everybody is asked about.
+const MANY: usize = 64;
 /// Mistakes of one kind that are printed.
 const SHOWN: usize = 5;
 
@@ -102,9 +105,13 @@ impl Questions {
 
     /// Asks about every account until it is answered; returns when all are judged.
     pub async fn everybody(&self) {
-        for name in self.ledger.accounts() {
-            while !self.one(&name).await {}
-        }
+        let questions = self
+            .ledger
+            .accounts()
+            .into_iter()
+            .map(async |name| while !self.one(&name).await {});
+        let mut answered = stream::iter(questions).buffer_unordered(MANY);
+        while answered.next().await.is_some() {}
     }
 
     /// Asks about one account and judges the answer; returns whether there was one.

@@ -137,7 +137,8 @@ impl Run<'_> {
     async fn play(&self, plan: &Plan, stop: signal::Sender<bool>) -> bool {
         sleep(CALM).await;
         let faults = faults::plan(plan.seed, plan.faults(), self.site.nodes.nodes.len());
-        faults::make(self.site, &faults, |one| {
+        let time = Duration::from_secs_f64(plan.seconds);
+        faults::make(self.site, &faults, time, |one| {
             eprintln!("        {}: ready after {:?}", one.kind, one.ready_after);
             let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(one);
@@ -225,16 +226,18 @@ impl Run<'_> {
         report.none("confirmed events that are not in the log", lost);
     }
 
-    /// Confirmed heartbeats and stops beyond those that the logs have.
+    /// Confirmed heartbeats and stops that the logs do not have.
     fn lost(&self) -> u64 {
         let lives = self.viewers.ledger.lives();
         let missing = lives.iter().map(|(_, stream, life)| {
-            let in_logs: u32 = self
+            let beats = self
                 .logs
                 .all()
-                .filter_map(|log| log.events.get(stream).copied())
-                .sum();
-            u64::from(life.events.saturating_sub(in_logs))
+                .filter_map(|log| log.beats.get(stream).copied());
+            let beats: u32 = beats.sum();
+            let stopped = self.logs.all().any(|log| log.stops.contains(stream));
+            let stop = u64::from(life.stopped() && !stopped);
+            stop + u64::from(life.beats.saturating_sub(beats))
         });
         missing.sum()
     }

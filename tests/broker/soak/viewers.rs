@@ -241,6 +241,7 @@ impl Viewer {
                     self.ledger.unanswered(&self.name, stream, sent);
                     self.tally
                         .wrong(format!("{}: not opened: {error}", self.name));
+                    self.stop(stream).await;
                     return false;
                 }
                 Err(_) => self.ledger.unanswered(&self.name, stream, sent),
