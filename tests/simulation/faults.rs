@@ -9,6 +9,7 @@ use crate::{
     lifecycle::Lifecycle,
     observer::Observer,
     plan::{Fault, RUN_MS},
+    worker::Lost,
     world::World,
 };
 
@@ -122,14 +123,18 @@ fn lose_tail(world: &mut World) {
     let end = world.log.end() - lost;
     world.trace(|| format!("lost from {end} on"));
     world.log.lose_tail(end);
-    world.observer.lose_tail(&world.log, end);
+    let entries = world.observer.lose_tail(&world.log, end);
+    let lost = Lost { from: end, entries };
     world.observer.excuse_time(world.now);
-    world.snapshots.lose_tail(end);
+    world.snapshots.lose_tail(&lost);
     world.lifecycle.doubt();
     world.partial.retain(|(_, offset), _| *offset < end);
     for w in 0..world.workers.len() {
-        let applied = world.workers[w].replica.applied();
-        world.workers[w].diverged |= applied.is_some_and(|offset| offset >= end);
+        let worker = &mut world.workers[w];
+        let follows = worker.history.generation == world.log.generation;
+        if follows && worker.diverged.is_none() {
+            worker.diverged = worker.replica.applied().and_then(|last| lost.up_to(last));
+        }
         world.lose(w);
     }
     if !world.log.names_settings() {

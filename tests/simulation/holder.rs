@@ -71,7 +71,7 @@ impl World {
                 unannounced: Vec::new(),
                 trailer: None,
                 damaged: false,
-                diverged: false,
+                diverged: None,
             },
             copies,
             keys,
@@ -129,7 +129,7 @@ impl World {
             return;
         }
         worker.complete_from = 0;
-        worker.diverged = false;
+        worker.diverged = None;
         worker.restored = None;
         let Some(snapshot) = self.snapshots.newest(&worker.rejected) else {
             return;
@@ -140,7 +140,7 @@ impl World {
         worker.replica.restore(copy);
         worker.restored = Some(snapshot.id);
         worker.history = snapshot.history;
-        worker.diverged = snapshot.diverged;
+        worker.diverged.clone_from(&snapshot.diverged);
         worker.complete_from = trailer.end + 1;
     }
 

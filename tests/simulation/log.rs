@@ -40,6 +40,12 @@ impl Log {
         offsets.zip(entries).skip(skip)
     }
 
+    /// The entry at `offset`, if it is there.
+    pub fn at(&self, offset: u64) -> Option<&Entry> {
+        let there = self.from(offset).next();
+        there.and_then(|(first, entry)| (first == offset).then_some(&**entry))
+    }
+
     /// Retention: drops what was appended before `before`.
     pub fn truncate(&mut self, before: u64) {
         while self.entries.front().is_some_and(|(at, _)| *at < before) {

@@ -130,16 +130,17 @@ impl Observer {
         self.misled = self.misled.max(Some(at));
     }
 
-    /// The broker has lost what the log had from `end` on: it never happened.
-    pub fn lose_tail(&mut self, log: &Log, end: u64) {
+    /// The broker has lost what the log had from `end` on: it never happened. Returns what it was.
+    pub fn lose_tail(&mut self, log: &Log, end: u64) -> Vec<Rc<Entry>> {
         let mut anew = Self::new(log, u64::MAX);
         anew.misled = self.misled;
-        self.taken.truncate(end as usize);
+        let lost = self.taken.split_off(end as usize);
         for (at, entry) in &self.taken {
             anew.take(*at, Rc::clone(entry));
         }
         anew.may_gain_ms = self.may_gain_ms;
         *self = anew;
+        lost.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// The log takes an entry.

@@ -109,7 +109,9 @@ impl Plan {
                 .unwrap_or(2),
             append_fails_one_in: rng.choice([0, 0, 50, 500]).unwrap_or(0),
             snapshot_every_ms: rng.choice([0, 2_000, 2_000, 5_000]).unwrap_or(2_000),
-            copy_ms: rng.choice([1, interval_ms, 20 * interval_ms]).unwrap_or(1),
+            copy_ms: rng
+                .choice([1, interval_ms, 20 * interval_ms, 60 * interval_ms])
+                .unwrap_or(1),
             damaged_one_in: rng.choice([0, 0, 3]).unwrap_or(0),
             announce_fails_one_in: rng.choice([0, 5, 50]).unwrap_or(0),
             keeps_little: rng.bool(),

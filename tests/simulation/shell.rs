@@ -30,7 +30,8 @@ impl World {
             StartAt::First => false,
             StartAt::Offset(offset) => {
                 let there = self.log.from(offset).next().map(|(first, _)| first);
-                let same = worker.history.generation == self.log.generation && !worker.diverged;
+                let same =
+                    worker.history.generation == self.log.generation && worker.diverged.is_none();
                 same && there == Some(offset)
             }
         };
@@ -87,7 +88,7 @@ impl World {
         if fault == Fault::AnotherLog {
             self.counted.started_over += 1;
             let worker = &mut self.workers[w];
-            worker.diverged = false;
+            worker.diverged = None;
             worker.rejected.extend(worker.restored.take());
         }
         self.lose(w);
@@ -142,8 +143,10 @@ impl World {
     fn check_caught_up(&mut self, w: usize) {
         let worker = &mut self.workers[w];
         if worker.attached.is_some() && worker.replica.has_caught_up() {
-            // What came anew is what was lost, or the states will be found to differ.
-            worker.diverged = false;
+            if let Some(lost) = worker.diverged.take() {
+                let same = lost.came_again(&self.log);
+                assert!(same, "worker {w} goes on with what was lost");
+            }
             if worker.restored.take().is_some() {
                 self.counted.restored += 1;
             }
@@ -170,7 +173,7 @@ impl World {
         {
             worker.strong_mark = None;
         }
-        let incomplete = worker.diverged || offset < worker.complete_from;
+        let incomplete = worker.diverged.is_some() || offset < worker.complete_from;
         if delivery.generation != self.observer.generation || incomplete {
             return Ok(());
         }

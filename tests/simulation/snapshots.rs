@@ -6,7 +6,7 @@ use streamwatch::{
     replica::{Restored, Restoring},
 };
 
-use crate::worker::History;
+use crate::worker::{History, Lost};
 
 /// So many whole ones are kept.
 const KEPT: usize = 2;
@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub trailer: Option<SnapshotTrailer>,
     pub damaged: bool,
     /// It knows entries that the broker has lost since.
-    pub diverged: bool,
+    pub diverged: Option<Lost>,
 }
 
 #[derive(Default)]
@@ -54,10 +54,12 @@ impl Snapshots {
         newest_first.find(|s| s.trailer.is_some() && !s.damaged && !rejected.contains(&s.id))
     }
 
-    /// The broker has lost what the log had from `end` on.
-    pub fn lose_tail(&mut self, end: u64) {
+    /// The broker has lost the log's last entries.
+    pub fn lose_tail(&mut self, lost: &Lost) {
         for snapshot in &mut self.all {
-            snapshot.diverged |= snapshot.trailer.is_some_and(|t| t.end >= end);
+            if snapshot.diverged.is_none() {
+                snapshot.diverged = snapshot.trailer.and_then(|t| lost.up_to(t.end));
+            }
         }
     }
 }

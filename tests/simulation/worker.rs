@@ -7,7 +7,7 @@ use streamwatch::{
     replica::{Mono, Now, Replica},
 };
 
-use crate::holder::Copying;
+use crate::{holder::Copying, log::Log};
 
 /// Which entries a replica's state was made of: replicas are compared only with those that have
 /// seen the same.
@@ -22,6 +22,32 @@ impl History {
     /// It has all of its log: nothing had been dropped when it began.
     pub fn is_whole(self) -> bool {
         self.start.is_none_or(|start| start == 0)
+    }
+}
+
+/// What somebody knows of one loss of the log's last entries.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// The offset of the first one.
+    pub from: u64,
+    pub entries: Vec<Rc<Entry>>,
+}
+
+impl Lost {
+    /// Did the log take the same again?
+    pub fn came_again(&self, log: &Log) -> bool {
+        let mut lost = (self.from..).zip(&self.entries);
+        lost.all(|(offset, entry)| offset < log.first() || log.at(offset) == Some(entry))
+    }
+
+    /// What is known of it by whoever knows all up to `last`.
+    pub fn up_to(&self, last: u64) -> Option<Self> {
+        let known = (last + 1).checked_sub(self.from).filter(|n| *n > 0)?;
+        let known = self.entries.len().min(known as usize);
+        Some(Self {
+            from: self.from,
+            entries: self.entries[..known].to_vec(),
+        })
     }
 }
 
@@ -51,7 +77,7 @@ pub struct Worker {
     /// The log's epoch when it connected.
     pub epoch: u32,
     /// It holds what the log has lost.
-    pub diverged: bool,
+    pub diverged: Option<Lost>,
     /// The snapshot it goes on from, until it has caught up.
     pub restored: Option<u64>,
     /// From this offset on it has all of what its snapshot had in parts.
@@ -98,7 +124,7 @@ impl Worker {
             from: 0,
             same_log: false,
             epoch: 0,
-            diverged: false,
+            diverged: None,
             restored: None,
             complete_from: 0,
             rejected: Vec::new(),
