@@ -1,6 +1,9 @@
 //! A client's channels, and what RabbitMQ does to them when a queue's leader is lost.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -14,9 +17,13 @@ use crate::{
 /// that channel's for ever, and takes those of the next channel.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
 
-/// Events go to a log and requests to other queues, on a channel each. RabbitMQ before 4.0 numbers
-/// what a channel has published to all queues alike, and when a log's leader changes it takes what
-/// the channel appends next for a repetition: confirmed, and not in the log.
+/// An event that has no confirm after so long may wait for a log's new leader.
+const LEADERLESS: Duration = Duration::from_secs(1);
+
+/// Events go to the logs and requests to other queues, on a channel each. RabbitMQ before 4.0
+/// numbers what a channel has published to all queues alike, and when a log's leader changes it
+/// takes what the channel appends next for a repetition: confirmed, and not in the log. Where there
+/// is one log, its events have the same numbers either way; see [`Unconfirmed`] for several.
 pub(super) struct Channels {
     events: RpcChannel,
     requests: RpcChannel,
@@ -28,6 +35,16 @@ impl Channels {
             events: RpcChannel::open(link, names).await?,
             requests: RpcChannel::open(link, names).await?,
         })
+    }
+
+    /// Leaves the channel of the events, and what is under way on it, for another.
+    pub(super) async fn renew_events(
+        &mut self,
+        link: &Link,
+        names: &Names,
+    ) -> Result<(), BrokerError> {
+        self.events = RpcChannel::open(link, names).await?;
+        Ok(())
     }
 
     pub(super) const fn of(&mut self, kind: Kind) -> &mut RpcChannel {
@@ -44,6 +61,35 @@ impl Channels {
             event = self.requests.next() => event,
         }
     }
+}
+
+/// Events of one channel without a confirm. Behind one that waited for a log's new leader, confirms
+/// prove nothing: the channel has to be left, and what is under way on it to be repeated.
+#[derive(Default)]
+pub(super) struct Unconfirmed(BTreeMap<u64, Instant>);
+
+impl Unconfirmed {
+    pub(super) fn sent(&mut self, number: u64, kind: Kind) {
+        if is_event(kind) {
+            self.0.insert(number, Instant::now());
+        }
+    }
+
+    /// The broker has said what became of a message. Returns whether to believe it.
+    pub(super) fn settled(&mut self, number: u64) -> bool {
+        let oldest = self.0.first_key_value();
+        let waited = oldest.is_some_and(|(_, since)| since.elapsed() >= LEADERLESS);
+        let event = self.0.remove(&number).is_some();
+        if event && waited {
+            self.0.clear();
+        }
+        !(event && waited)
+    }
+}
+
+/// It goes to a log.
+pub(super) const fn is_event(kind: Kind) -> bool {
+    matches!(kind, Kind::Heartbeat | Kind::Stop)
 }
 
 /// Since when the broker has refused every message of a kind; `None` once it has taken one.

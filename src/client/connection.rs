@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     ClientError,
-    channels::{Channels, Refusals},
+    channels::{Channels, Refusals, Unconfirmed, is_event},
 };
 use crate::{
     broker::{Addresses, BrokerError, Link, Names, Outgoing, Published, RpcEvent, backoff},
@@ -223,6 +223,7 @@ async fn serve(
     let _ = report.send(Status::Connected);
     let mut waiting: HashMap<u64, (Kind, Waiting)> = HashMap::new();
     let mut refusals = Refusals::default();
+    let mut unconfirmed = Unconfirmed::default();
     let error = loop {
         // Whoever stopped waiting is forgotten, once there are many.
         if waiting.len() >= MOST_WAITING {
@@ -240,10 +241,20 @@ async fn serve(
                 *number += 1;
                 let kind = command.send.kind;
                 let reply = command.waiting.replied.is_some();
+                unconfirmed.sent(*number, kind);
                 channels.of(kind).publish(outgoing(*number, command.send, reply));
                 waiting.insert(*number, (kind, command.waiting));
             }
             event = channels.next() => match event {
+                Ok(RpcEvent::Published(number, _)) if !unconfirmed.settled(number) => {
+                    let lost = "a log was without its leader".to_owned();
+                    let fate = ClientError::Broker(BrokerError::Lost(lost));
+                    let events = waiting.extract_if(|_, (kind, _)| is_event(*kind));
+                    events.for_each(|(_, (_, one))| one.failed(&fate));
+                    if let Err(error) = channels.renew_events(link, names).await {
+                        break error;
+                    }
+                }
                 Ok(RpcEvent::Published(number, published)) => {
                     let Some((kind, mut one)) = waiting.remove(&number) else {
                         continue;

@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use streamwatch::client::StreamId;
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing, strong, tenant,
+    Broker, Installation, PATIENCE, Worker, account, beat, eventually, heavy, playing, strong,
+    tenant,
 };
 use anonymous::Anonymous;
 
@@ -185,4 +186,41 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
             assert_eq!(playing(&backend, name).await, expected, "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn stops_that_are_confirmed_while_the_logs_come_back_count_in_every_partition() {
+    const ACCOUNTS: usize = 400;
+    let _alone = heavy().await;
+    let broker = Broker::start().await;
+    let installation = Installation::partitions(&broker, "10m", 4).await;
+    broker.sync_declarations().await;
+    let mut worker = installation.ready_worker().await;
+    // One connection for all of them: its events go to four logs.
+    let backend = installation.backend();
+    let streams: Vec<_> = (0..ACCOUNTS)
+        .map(|n| (format!("viewer-{n}"), StreamId::generate()))
+        .collect();
+    let begin = streams
+        .iter()
+        .map(|(name, stream)| beat(&backend, name, *stream));
+    for confirmed in join_all(begin).await {
+        confirmed.expect("it is confirmed");
+    }
+    broker.kill().await;
+    let stops = streams.iter().map(async |(name, stream)| {
+        eventually(2 * PATIENCE, "the stop is confirmed", async || {
+            backend.stop(&tenant(), &account(name), *stream).await
+        })
+        .await;
+    });
+    tokio::join!(join_all(stops), broker.start_again());
+    worker.ready().await;
+    let mut still = Vec::new();
+    for (name, _) in &streams {
+        if !playing(&backend, name).await.is_empty() {
+            still.push(name);
+        }
+    }
+    assert_eq!(still, Vec::<&String>::new());
 }
