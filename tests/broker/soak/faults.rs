@@ -281,9 +281,13 @@ async fn disturb(site: &Site<'_>, fault: Fault, workers: &mut [(usize, Guard<'_,
         }
         Kind::MemoryAlarm => {
             let node = &site.nodes.nodes[fault.node];
-            node.ctl(&["set_vm_memory_high_watermark", "0"]).await;
+            // As the memory's own monitor does it, which does not run in every environment.
+            let alarm = "{resource_limit, memory, node()}";
+            let raise = format!("rabbit_alarm:set_alarm({{{alarm}, []}}).");
+            node.ctl(&["eval", &raise]).await;
             sleep(A_WHILE).await;
-            node.ctl(&["set_vm_memory_high_watermark", "0.6"]).await;
+            let clear = format!("rabbit_alarm:clear_alarm({alarm}).");
+            node.ctl(&["eval", &clear]).await;
         }
         Kind::DeleteStatusQueue => delete(site, names.status(fault.partition)).await,
         Kind::DeleteInitQueue => delete(site, names.init(fault.partition)).await,
