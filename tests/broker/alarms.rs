@@ -60,6 +60,7 @@ async fn released(workers: &[Worker]) -> f64 {
 }
 
 #[tokio::test]
+#[ignore = "a busy machine lets requests wait for longer than they may: `tests/run --all`"]
 async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it() {
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10m").await;

@@ -123,8 +123,10 @@ async fn two_hundred_players_share_one_connection_and_come_back_with_the_broker(
     let player = installation.player();
     let names = (0..200).map(|n| format!("viewer-{}", n % 20));
     let openings = names.map(|name| player.open(account(&name), OpenRequest::default()));
-    let playbacks = join_all(openings).await;
-    assert!(playbacks.iter().all(|p| opened(&p.state())));
+    let mut playbacks = join_all(openings).await;
+    for playback in &mut playbacks {
+        becomes(playback, opened).await;
+    }
     let connections = broker.ctl(&["--quiet", "list_connections", "client_properties"]);
     let connections = connections.await;
     let clients = connections
