@@ -1,12 +1,10 @@
 //! Settings on the command line: checked together, declared once, changed while workers run.
 
-use std::time::Duration;
-
 use serde_json::json;
 use streamwatch::client::StreamId;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, WRONG_SETTINGS};
-use crate::fixture::{Broker, Installation, beat, eventually, playing};
+use crate::fixture::{Broker, Installation, PATIENCE, beat, eventually, playing};
 
 #[tokio::test]
 async fn all_mistakes_are_reported_together_before_anything_starts() {
@@ -132,33 +130,29 @@ async fn a_topology_is_declared_once_changed_while_it_runs_and_deleted() {
             .expect("it is confirmed");
     }
     let set = installation
-        .cli(&["--json", "topology", "set", "--ttl", "1s"])
+        .cli(&["--json", "topology", "set", "--ttl", "3s"])
         .await;
     assert_eq!(set.exits(DONE).json()["settings"]["number"], 2);
-    assert_eq!(settings().await["ttl_ms"], 1_000);
+    assert_eq!(settings().await["ttl_ms"], 3_000);
     // From its next heartbeat on a stream counts for the new TTL; the other keeps its own.
     beat(&backend, "alice", goes)
         .await
         .expect("it is confirmed");
     assert_eq!(playing(&backend, "alice").await.len(), 2);
-    eventually(
-        Duration::from_secs(6),
-        "it goes by the new TTL",
-        async || {
-            let playing = playing(&backend, "alice").await;
-            (playing == [keeps]).then_some(()).ok_or(playing)
-        },
-    )
+    eventually(PATIENCE, "it goes by the new TTL", async || {
+        let playing = playing(&backend, "alice").await;
+        (playing == [keeps]).then_some(()).ok_or(playing)
+    })
     .await;
     let same = installation
-        .cli(&["--json", "topology", "set", "--ttl", "1s"])
+        .cli(&["--json", "topology", "set", "--ttl", "3s"])
         .await;
     assert_eq!(
         same.exits(DONE).json()["settings"]["number"],
         2,
         "nothing changed"
     );
-    for wrong in [["--ttl", "25h"], ["--heartbeat-every", "1s"]] {
+    for wrong in [["--ttl", "25h"], ["--heartbeat-every", "3s"]] {
         let mut set = vec!["topology", "set"];
         set.extend(wrong);
         installation.cli(&set).await.exits(WRONG_SETTINGS);
