@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use super::{Addresses, BrokerError, Link, LogFollower, LogFrom, Names, scribe::Scribe};
 use crate::{
@@ -84,20 +85,29 @@ pub async fn read(
     names: &Names,
     partition: u16,
 ) -> Result<Option<Settings>, BrokerError> {
-    let queue = names.log(partition);
-    for from in [
+    let further_and_further = [
         LogFrom::Last,
         LogFrom::Ago(Duration::from_secs(60)),
         LogFrom::Ago(Duration::from_secs(3_600)),
         LogFrom::First,
-    ] {
+    ];
+    read_from(addresses, &names.log(partition), &further_and_further).await
+}
+
+/// The first settings found behind one of these places, one after another.
+async fn read_from(
+    addresses: &Addresses,
+    queue: &str,
+    places: &[LogFrom],
+) -> Result<Option<Settings>, BrokerError> {
+    for &from in places {
         let mut reading = Reading {
             next: None,
             found: None,
         };
         let mut from = from;
         // An entry that cannot be read ends its connection: the next one begins behind it.
-        while let Err(error) = reading.read(addresses, &queue, from).await {
+        while let Err(error) = reading.read(addresses, queue, from).await {
             match (&error, reading.next) {
                 (BrokerError::Unreadable(_), Some(next)) => {
                     reading.next = Some(next + 1);
@@ -196,10 +206,14 @@ async fn append(
         settings: settings.clone(),
         wall,
     };
-    let mut scribe = Scribe::new(&link, &names.log(partition)).await?;
+    let queue = names.log(partition);
+    let mut scribe = Scribe::new(&link, &queue).await?;
+    let began = Instant::now();
     scribe.append(&body).await?;
     link.close().await;
-    match read(addresses, names, partition).await? {
+    // A worker that had not read them yet may have repeated the old ones at the log's very end.
+    let since = LogFrom::Ago(began.elapsed() + Duration::from_secs(3));
+    match read_from(addresses, &queue, &[since, LogFrom::First]).await? {
         Some(in_force) if in_force == *settings => Ok(()),
         _ => Err(SettingsConflict::Overtaken),
     }
