@@ -85,6 +85,18 @@ impl Names {
         format!("{}.header", self.exchange)
     }
 
+    /// The exchange that messages with the header `account` come to.
+    #[must_use]
+    pub fn entrance(&self) -> String {
+        format!("{}.entrance", self.exchange)
+    }
+
+    /// Exchange and queue that refuse what comes while the entrance leads nowhere.
+    #[must_use]
+    pub fn closed(&self) -> String {
+        format!("{}.closed", self.exchange)
+    }
+
     /// The consistent-hash exchange that picks the partition.
     #[must_use]
     pub fn hash(&self) -> String {

@@ -62,15 +62,30 @@ pub async fn declare(
     if new_logs < partitions {
         tracing::info!("logs are there already: their retention stays, unless a policy says more");
     }
-    let append = async |settings: &Settings| {
-        settings::append_all(addresses, names, settings, clock::wall()).await
-    };
-    let read = async || settings::read_all(addresses, names, partitions).await;
     let first = Settings {
         partitions,
         ..declaration.first.clone()
     };
-    if new_logs == partitions || read().await?.newest().is_none() {
+    let all_new = new_logs == partitions;
+    let declared = first_settings(addresses, names, first, all_new).await?;
+    if partitions > 1 {
+        topology::open(addresses, names, partitions).await?;
+    }
+    Ok(declared)
+}
+
+/// Appends the first settings to the logs where those have none.
+async fn first_settings(
+    addresses: &Addresses,
+    names: &Names,
+    first: Settings,
+    all_new: bool,
+) -> Result<Declared, SettingsConflict> {
+    let append = async |settings: &Settings| {
+        settings::append_all(addresses, names, settings, clock::wall()).await
+    };
+    let read = async || settings::read_all(addresses, names, first.partitions).await;
+    if all_new || read().await?.newest().is_none() {
         match append(&first).await {
             Ok(()) => return Ok(Declared::New),
             Err(SettingsConflict::Overtaken) => {}

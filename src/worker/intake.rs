@@ -1,10 +1,8 @@
 //! The intake: messages that came without the header `account` get it, and are published again.
 //!
 //! With several partitions that header decides which one a message belongs to, and some devices
-//! cannot set it. Any worker does this, whichever partitions it follows. Messages with the header
-//! come here as long as nobody has built the ring that picks their partition: a worker builds it,
-//! takes what has come meanwhile, and only then opens the direct way, so that old messages are not
-//! overtaken for long.
+//! cannot set it. Any worker does this, whichever partitions it follows. Before it begins, it opens
+//! the partitions to messages with the header, which RabbitMQ refuses after a restart until then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,11 +34,6 @@ const CAREFUL_FOR: Duration = Duration::from_secs(10);
 /// How soon to try again then: it is dropped after so many tries, not after a time.
 const SOON: Duration = Duration::from_millis(50);
 
-/// How often to look whether the intake is empty, until the direct way is open.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The direct way is opened after this in any case: it is the faster one.
-const OPEN_AFTER: Duration = Duration::from_secs(30);
-
 /// What a message is, as far as losing it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -61,7 +54,6 @@ enum Ended {
 enum Turn {
     Served,
     Unhurt,
-    Look,
     Stop,
 }
 
@@ -150,13 +142,13 @@ struct Session {
 
 impl Session {
     async fn open(config: &Config, of: u16, n: usize, careful: bool) -> Result<Self, BrokerError> {
+        topology::open(&config.addresses, &config.names, of).await?;
         let consume =
             Link::open(&config.addresses, n, "streamwatch worker, intake, consume").await?;
         let publish =
             Link::open(&config.addresses, n, "streamwatch worker, intake, publish").await?;
         let names = &config.names;
         let prefetch = if careful { CAREFUL } else { PREFETCH };
-        topology::build_ring(&config.addresses, n, names, of).await?;
         Ok(Self {
             careful,
             requests: RequestQueue::new(&consume, names.intake_requests(), prefetch).await?,
@@ -194,8 +186,6 @@ impl Session {
         tracing::info!("taking messages from the intake");
         health.report_intake(None);
         let mut grace_over = None;
-        let mut look_at = Some(Instant::now());
-        let open_at = Instant::now() + OPEN_AFTER;
         let unhurt_at = self.careful.then(|| Instant::now() + CAREFUL_FOR);
         loop {
             self.rejections.look_after(&self.publish).await;
@@ -220,7 +210,6 @@ impl Session {
                     Turn::Served
                 }
                 _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => Turn::Stop,
-                () = until(look_at) => Turn::Look,
                 () = until(unhurt_at) => Turn::Unhurt,
                 () = until(grace_over) => return Ok(Ended::Shutdown),
             };
@@ -228,13 +217,6 @@ impl Session {
                 Turn::Served => {}
                 // What was taken and is not passed on comes back.
                 Turn::Unhurt => return Ok(Ended::Unhurt),
-                Turn::Look => {
-                    look_at = Some(Instant::now() + LOOK_EVERY);
-                    if Instant::now() > open_at || self.is_done(config).await? {
-                        topology::open_entrance(&self.consume, &config.names).await?;
-                        look_at = None;
-                    }
-                }
                 Turn::Stop => {
                     grace_over = Some(Instant::now() + config.grace);
                     health.report_intake(Some("shutting down".to_owned()));
@@ -242,12 +224,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    /// Nothing waits, here or at the broker.
-    async fn is_done(&mut self, config: &Config) -> Result<bool, BrokerError> {
-        Ok(self.forwarder.pending() == 0
-            && topology::intake_is_empty(&self.consume, &config.names).await?)
     }
 
     /// Checks a message as far as its account goes, and publishes it again.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use declare::{Topology, declare};
 pub use delete::delete;
-pub use ring::{build_ring, intake_is_empty, open_entrance};
+pub use ring::open;
 pub use show::{QueueState, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;

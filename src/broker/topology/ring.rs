@@ -1,33 +1,55 @@
-//! The ring: which partition a hash of the account leads to.
+//! The ring: which partition a hash of the account leads to, and the entrance to it.
 //!
-//! RabbitMQ forgets it when the last node of a cluster stops, see `shape`. Until a worker has built
-//! it anew, all messages go to the intake: none goes astray, and none is lost.
+//! RabbitMQ forgets both when the last node of a cluster stops, see `shape`. Until they are opened
+//! again, it refuses what has the header `account`: none of it goes astray, and none is confirmed
+//! that is not in its log.
 
 use std::time::Duration;
 
+use futures_util::{TryStreamExt, stream};
+use tokio::time::Instant;
+
 use super::{
     declare::one,
-    shape::{entrance, ring},
-    show::look,
+    shape::{opened_entrance, ring},
 };
-use crate::broker::{Addresses, BrokerError, Lease, Link, Names};
+use crate::{
+    broker::{Addresses, BrokerError, Lease, Link, Names, scribe::Scribe},
+    domain::Internal,
+};
 
 /// How long to wait while another worker builds.
 const WAIT: Duration = Duration::from_millis(100);
+/// How long to wait for logs that take no entry: one that has lost its majority must not keep the
+/// others closed.
+const OPEN_AFTER: Duration = Duration::from_secs(30);
+/// How soon to ask a log again.
+const AGAIN: Duration = Duration::from_millis(250);
+/// Logs that are asked at once.
+const AT_ONCE: usize = 8;
 
-/// Builds the ring where it is not there, or goes on where its builder broke off. On a connection
-/// of its own, under a lock that ends with it: partitions must be bound in their order, and of two
-/// who bind at once one may be told too early that it is done.
+/// Opens the partitions to messages with the header `account`, where they are not open: for workers
+/// that begin, and for operators who declare.
+///
+/// Waits for the logs: what a channel publishes to several logs that have no leader yet, RabbitMQ
+/// before 4.0 may confirm and drop.
 ///
 /// # Errors
 /// [`BrokerError::NoPlugin`] where RabbitMQ lacks it, `NotFound` where a partition is missing.
-pub async fn build_ring(
+pub async fn open(
     addresses: &Addresses,
-    n: usize,
     names: &Names,
     partitions: u16,
 ) -> Result<(), BrokerError> {
-    let link = Link::open(addresses, n, "streamwatch worker, building the ring").await?;
+    let link = Link::open_any(addresses, "streamwatch, opening the partitions").await?;
+    let deadline = Instant::now() + OPEN_AFTER;
+    stream::iter((0..partitions).map(Ok))
+        .try_for_each_concurrent(AT_ONCE, |partition| {
+            takes_entries(&link, names, partition, deadline)
+        })
+        .await?;
+    // One at a time, and on a connection of its own that the lock ends with: partitions must be
+    // bound in their order, and of two who bind at once one may be told too early that it is done.
     let mut lock = Lease::default();
     while !lock.try_take(&link, &names.ring_lock()).await? {
         tokio::time::sleep(WAIT).await;
@@ -36,29 +58,32 @@ pub async fn build_ring(
     for part in ring(names, partitions) {
         one(&channel, part).await?;
     }
+    one(&channel, opened_entrance(names)).await?;
     link.close().await;
     Ok(())
 }
 
-/// Messages with the header go past the intake from here on. Only with a whole ring.
-///
-/// # Errors
-/// `NotFound` where there is no ring.
-pub async fn open_entrance(link: &Link, names: &Names) -> Result<(), BrokerError> {
-    one(&link.channel().await?, entrance(names)).await
-}
-
-/// No message waits in the intake.
-///
-/// # Errors
-/// `NotFound` where there is none.
-pub async fn intake_is_empty(link: &Link, names: &Names) -> Result<bool, BrokerError> {
-    for queue in [names.intake_requests(), names.intake_events()] {
-        let found = look(link, &queue).await?;
-        let found = found.ok_or_else(|| BrokerError::NotFound(format!("no queue {queue}")))?;
-        if found.message_count() > 0 {
-            return Ok(false);
+/// Waits until a log confirms an entry, or until the deadline.
+async fn takes_entries(
+    link: &Link,
+    names: &Names,
+    partition: u16,
+    deadline: Instant,
+) -> Result<(), BrokerError> {
+    let queue = names.log(partition);
+    loop {
+        let mut scribe = Scribe::new(link, &queue).await?;
+        let asked = scribe.append(&Internal::Tick(None));
+        match tokio::time::timeout_at(deadline, asked).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(BrokerError::NotFound(_))) if Instant::now() + AGAIN < deadline => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            Ok(Err(BrokerError::NotFound(_))) | Err(_) => {
+                tracing::error!(partition, "its log takes no entries; the others are opened");
+                return Ok(());
+            }
+            Ok(Err(error)) => return Err(error),
         }
     }
-    Ok(true)
 }

@@ -91,7 +91,8 @@ pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec
     for number in (0..partitions).rev() {
         parts.extend(partition(names, number, retention));
     }
-    let entrance = if partitions > 1 {
+    let first = if partitions > 1 {
+        parts.extend(entrance(names));
         parts.extend(intake(names));
         names.by_header()
     } else {
@@ -99,7 +100,7 @@ pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec
     };
     let players = names.exchange();
     parts.push(Part::Exchange(topic(players)));
-    parts.push(bind(players, To::Exchange(entrance), "#"));
+    parts.push(bind(players, To::Exchange(first), "#"));
     parts
 }
 
@@ -126,19 +127,31 @@ pub(super) fn ring(names: &Names, partitions: u16) -> Vec<Part> {
     std::iter::once(hash(names)).chain(bindings).collect()
 }
 
-/// The way past the intake for messages with the header, once there is a ring.
-pub(super) fn entrance(names: &Names) -> Part {
-    Part::Binding(Binding {
-        from: names.by_header(),
-        to: To::Exchange(names.hash()),
-        key: "",
-        // Without a value: it is enough that the header is there.
-        arguments: vec![("x-match", text("all")), (HEADER, AMQPValue::Void)],
-    })
+/// The way from the entrance to the ring, once there is one. It goes with the ring.
+pub(super) fn opened_entrance(names: &Names) -> Part {
+    bind(&names.entrance(), To::Exchange(names.hash()), "")
 }
 
-/// Where messages without the header wait until a worker adds it, and all messages as long as there
-/// is no [`entrance`].
+/// Where messages with the header come, and what refuses them as long as it leads nowhere: a queue
+/// that is always full. A message that no queue takes would be confirmed, and be lost.
+fn entrance(names: &Names) -> Vec<Part> {
+    let closed = names.closed();
+    let no_room = vec![("x-max-length", number(0))];
+    vec![
+        Part::Exchange(internal(&closed, ExchangeKind::Fanout, vec![])),
+        // Not a quorum queue: such a one takes the first message before it sees that it is full.
+        queue(&closed, refusing(no_room)),
+        bind(&closed, To::Queue(closed.clone()), ""),
+        Part::Exchange(internal(
+            &names.entrance(),
+            ExchangeKind::Fanout,
+            vec![alternate(&closed)],
+        )),
+    ]
+}
+
+/// Where messages without the header wait until a worker adds it, and what tells them from those with
+/// it.
 fn intake(names: &Names) -> Vec<Part> {
     let (intake, requests, events) = (
         names.intake(),
@@ -146,7 +159,7 @@ fn intake(names: &Names) -> Vec<Part> {
         names.intake_events(),
     );
     let way = |queue: &str, key| bind(&intake, To::Queue(queue.to_owned()), key);
-    let unrouted = vec![alternate(names.unrouted())];
+    let unrouted = vec![alternate(&names.unrouted())];
     vec![
         Part::Exchange(internal(&intake, ExchangeKind::Topic, unrouted)),
         queue(&requests, waiting()),
@@ -160,8 +173,15 @@ fn intake(names: &Names) -> Vec<Part> {
         Part::Exchange(internal(
             &names.by_header(),
             ExchangeKind::Headers,
-            vec![alternate(intake.clone())],
+            vec![alternate(&intake)],
         )),
+        Part::Binding(Binding {
+            from: names.by_header(),
+            to: To::Exchange(names.entrance()),
+            key: "",
+            // Without a value: it is enough that the header is there.
+            arguments: vec![("x-match", text("all")), (HEADER, AMQPValue::Void)],
+        }),
     ]
 }
 
@@ -178,7 +198,7 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Part> {
     let exchange = names.partition(number);
     let (log, init, status) = (names.log(number), names.init(number), names.status(number));
     let way = |queue: &str, key| bind(&exchange, To::Queue(queue.to_owned()), key);
-    let unrouted = vec![alternate(names.unrouted())];
+    let unrouted = vec![alternate(&names.unrouted())];
     vec![
         Part::Exchange(internal(&exchange, ExchangeKind::Topic, unrouted)),
         queue(&init, waiting()),
@@ -288,8 +308,8 @@ fn bind(from: &str, to: To, key: &'static str) -> Part {
 }
 
 /// Where messages go that an exchange has no binding for.
-fn alternate(exchange: String) -> (&'static str, AMQPValue) {
-    ("alternate-exchange", text(&exchange))
+fn alternate(exchange: &str) -> (&'static str, AMQPValue) {
+    ("alternate-exchange", text(exchange))
 }
 
 fn text(value: &str) -> AMQPValue {
