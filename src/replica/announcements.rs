@@ -29,8 +29,6 @@ pub(super) struct Announcements {
     /// What the number of a fact must grow by to be the number of its announcement: no two tries
     /// have the same, so what becomes of an earlier try says nothing about a later one.
     tries: u64,
-    /// The number of the first announcement since all were begun anew.
-    since: u64,
     /// Below this number, all that were announced by this replica are confirmed.
     confirmed: u64,
     /// The broker has refused one: the next try is the next interval's.
@@ -88,15 +86,15 @@ impl Announcements {
     }
 
     const fn again_from(&mut self, number: u64) {
-        self.since = self.next + self.tries;
-        self.tries = self.since - number;
+        self.tries += self.next - number;
         self.next = number;
     }
 
-    /// Which fact an announcement told, where it is of the last try.
+    /// Which fact an announcement told. One of an earlier try comes out as one that is confirmed:
+    /// outcomes come in order.
     fn told_by(&self, announcement: u64) -> Option<u64> {
         let number = announcement.checked_sub(self.tries)?;
-        (announcement >= self.since && number < self.next).then_some(number)
+        (number < self.next).then_some(number)
     }
 
     /// The next one to announce, with the number of that announcement.

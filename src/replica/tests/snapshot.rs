@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::domain::{Announcement, SnapshotHeader, SnapshotTrailer};
+use crate::domain::{Announcement, REFUSAL_MS, SnapshotHeader, SnapshotTrailer};
 
 /// What a copy consists of, as it would be written down.
 type Copy = (
@@ -142,6 +142,37 @@ fn what_an_account_ignored_while_it_held_nothing_is_not_applied_by_the_copy() {
     assert_eq!(rig.replica.account(&key("alice")), None, "freed");
     let other = rig.restored((header, accounts, trailer, unannounced));
     assert_eq!(other.unwrap().replica.account(&key("alice")), None);
+}
+
+#[test]
+fn what_changed_nothing_is_not_applied_by_the_copy_once_the_reason_is_forgotten() {
+    let again = |seq| {
+        let body = Internal::Open(Box::new(Open {
+            key: key("alice"),
+            stream: id(2),
+            request: RequestId(Uuid::from_u128(2)),
+            not_after: LogTime(u64::MAX),
+            max_active: Some(1),
+            replace: Vec::new(),
+            metadata: Metadata::default(),
+        }));
+        foreign(seq, body)
+    };
+    let mut rig = Rig::serving();
+    rig.publish(0, &[beat("alice", 1), again(5)]);
+    // By then alice plays nothing, and the refusal is still remembered, until shortly after.
+    rig.rounds(0, REFUSAL_MS - INTERVAL);
+    let (header, copies) = rig.replica.begin_snapshot().unwrap();
+    rig.publish(REFUSAL_MS - INTERVAL, &[again(6)]);
+    rig.rounds(REFUSAL_MS - INTERVAL, REFUSAL_MS + 2 * INTERVAL);
+    let mut accounts = Vec::new();
+    copies.each(|key, last, account| {
+        accounts.push((key.clone(), last, account));
+        ControlFlow::Continue(())
+    });
+    let (trailer, unannounced) = rig.replica.end_snapshot().unwrap();
+    let other = rig.restored((header, accounts, trailer, unannounced));
+    assert_same(&rig, &other.unwrap());
 }
 
 #[test]

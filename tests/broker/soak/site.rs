@@ -156,8 +156,10 @@ impl<'b> Site<'b> {
         let other = other.expect("there are two");
         let text = format!("{}s", other.as_secs());
         let set = ["topology", "set", "--ttl", &text];
-        let said = operate(&self.installation, &set).await;
-        assert_eq!(said, None, "{set:?}");
+        eventually(4 * PATIENCE, "the TTL is set", async || {
+            operate(&self.installation, &set).await.map_or(Ok(()), Err)
+        })
+        .await;
         *self.ttl.lock().unwrap_or_else(PoisonError::into_inner) = other;
     }
 }
@@ -168,12 +170,15 @@ async fn declare(installation: &Installation<'_>) {
     // Only the first time: what is in force stays.
     let ttl = format!("{}s", TTLS[0].as_secs());
     let settings = ["--ttl", &ttl, "--snapshot-every", "20s"];
-    let said = operate(installation, &[&declare[..], &settings].concat()).await;
-    // It says so where another TTL is in force by now.
-    let known = said
-        .as_ref()
-        .is_none_or(|said| said.contains("stay as they are"));
-    assert!(known, "{said:?}");
+    // Just after RabbitMQ's start it may fail: operators try again.
+    eventually(4 * PATIENCE, "the topology is declared", async || {
+        match operate(installation, &[&declare[..], &settings].concat()).await {
+            // Another TTL may be in force by now.
+            Some(said) if !said.contains("stay as they are") => Err(said),
+            _ => Ok(()),
+        }
+    })
+    .await;
 }
 
 /// Runs a command of `streamwatch`, as long as it takes on a busy machine. What it says where it
