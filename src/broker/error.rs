@@ -72,8 +72,9 @@ impl From<lapin::Error> for BrokerError {
                     403 | 530 => Self::AccessRefused(text),
                     404 => Self::NotFound(text),
                     405 => Self::Locked(text),
+                    // What RabbitMQ 4 says, and what it said before.
+                    406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
                     406 => Self::Precondition(text),
-                    503 if text.contains("exchange type") => Self::NoPlugin(text),
                     _ => Self::Lost(text),
                 }
             }
