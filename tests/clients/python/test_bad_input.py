@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pika
 import pytest
@@ -199,7 +200,7 @@ BAD_FIELDS: list[tuple[str, str, Any]] = [
     ("init", "replace", [7]),
     ("init", "replace", [STREAM]),  # itself
     ("init", "replace", [STREAM.upper()]),
-    ("init", "replace", [new_stream_id() for _ in range(17)]),
+    ("init", "replace", [str(UUID(int=n)) for n in range(17)]),
     ("status", "group_by", "device"),
     ("status", "group_by", [7]),
     ("status", "group_by", [f"key{n}" for n in range(100)]),
