@@ -23,7 +23,7 @@ const LEADERLESS: Duration = Duration::from_secs(1);
 /// Events go to the logs and requests to other queues, on a channel each. RabbitMQ before 4.0
 /// numbers what a channel has published to all queues alike, and when a log's leader changes it
 /// takes what the channel appends next for a repetition: confirmed, and not in the log. Where there
-/// is one log, its events have the same numbers either way; see [`Unconfirmed`] for several.
+/// is one log, its events have the same numbers either way; see [`UnconfirmedEvents`] for several.
 pub(super) struct Channels {
     events: RpcChannel,
     requests: RpcChannel,
@@ -66,9 +66,9 @@ impl Channels {
 /// Events of one channel without a confirm. Behind one that waited for a log's new leader, confirms
 /// prove nothing: the channel has to be left, and what is under way on it to be repeated.
 #[derive(Default)]
-pub(super) struct Unconfirmed(BTreeMap<u64, Instant>);
+pub(super) struct UnconfirmedEvents(BTreeMap<u64, Instant>);
 
-impl Unconfirmed {
+impl UnconfirmedEvents {
     pub(super) fn sent(&mut self, number: u64, kind: Kind) {
         if is_event(kind) {
             self.0.insert(number, Instant::now());

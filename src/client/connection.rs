@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     ClientError,
-    channels::{Channels, Refusals, Unconfirmed, is_event},
+    channels::{Channels, Refusals, UnconfirmedEvents, is_event},
 };
 use crate::{
     broker::{Addresses, BrokerError, Link, Names, Outgoing, Published, RpcEvent, backoff},
@@ -223,7 +223,7 @@ async fn serve(
     let _ = report.send(Status::Connected);
     let mut waiting: HashMap<u64, (Kind, Waiting)> = HashMap::new();
     let mut refusals = Refusals::default();
-    let mut unconfirmed = Unconfirmed::default();
+    let mut unconfirmed = UnconfirmedEvents::default();
     let error = loop {
         // Whoever stopped waiting is forgotten, once there are many.
         if waiting.len() >= MOST_WAITING {

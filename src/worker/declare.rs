@@ -69,7 +69,7 @@ pub async fn declare(
     let all_new = new_logs == partitions;
     let declared = first_settings(addresses, names, first, all_new).await?;
     if partitions > 1 {
-        topology::open(addresses, names, partitions).await?;
+        topology::open_partitions(addresses, names, partitions).await?;
     }
     Ok(declared)
 }

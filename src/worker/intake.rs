@@ -142,7 +142,7 @@ struct Session {
 
 impl Session {
     async fn open(config: &Config, of: u16, n: usize, careful: bool) -> Result<Self, BrokerError> {
-        topology::open(&config.addresses, &config.names, of).await?;
+        topology::open_partitions(&config.addresses, &config.names, of).await?;
         let consume =
             Link::open(&config.addresses, n, "streamwatch worker, intake, consume").await?;
         let publish =

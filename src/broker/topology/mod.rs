@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use declare::{Topology, declare};
 pub use delete::delete;
-pub use ring::open;
+pub use ring::open_partitions;
 pub use show::{QueueState, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;

@@ -36,7 +36,7 @@ const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// [`BrokerError::NoPlugin`] where RabbitMQ lacks it, `NotFound` where a partition is missing.
-pub async fn open(
+pub async fn open_partitions(
     addresses: &Addresses,
     names: &Names,
     partitions: u16,
