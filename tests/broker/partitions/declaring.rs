@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
 use serde_json::{Value, json};
 use streamwatch::client::StreamId;
 use streamwatch::domain::{Internal, Mark, Settings, WallTime};
@@ -11,13 +11,6 @@ use streamwatch::wire;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, WRONG_SETTINGS};
 use crate::fixture::{Broker, Finished, Installation, beat, eventually, playing};
-
-async fn channel(broker: &Broker) -> (Connection, Channel) {
-    let connection = Connection::connect(broker.url(), ConnectionProperties::default());
-    let connection = connection.await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
-    (connection, channel)
-}
 
 async fn declare(installation: &Installation<'_>, partitions: &str) -> Finished {
     let declare = ["topology", "declare", "--partitions", partitions];
@@ -137,7 +130,7 @@ async fn a_change_that_broke_off_half_way_is_repaired_by_the_next() {
     };
     let mark = Mark { writer: 1, seq: 1 };
     let entry = wire::encode_internal(mark, None, &body);
-    let (_connection, channel) = channel(installation.broker).await;
+    let channel = installation.broker.channel().await;
     let log = installation.names().log(2);
     let options = BasicPublishOptions::default();
     let properties = BasicProperties::default();
@@ -166,10 +159,7 @@ async fn a_change_that_broke_off_half_way_is_repaired_by_the_next() {
 #[tokio::test]
 async fn a_lost_log_is_declared_again_with_the_settings_of_the_others() {
     let installation = Installation::partitions(Broker::shared().await, "33s", 3).await;
-    let (_connection, channel) = channel(installation.broker).await;
-    let log = installation.names().log(1);
-    let deleted = channel.queue_delete(log.into(), QueueDeleteOptions::default());
-    deleted.await.expect("it is deleted");
+    installation.delete_queue(installation.names().log(1)).await;
     let mut worker = installation.worker();
     eventually(
         Duration::from_secs(20),
