@@ -1,0 +1,75 @@
+//! The floor: serde reads the body into a plain struct, and a bare moka holds one boxed value an
+//! account, as moka's own documentation shows it.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::corpus::{self, Bodies};
+
+#[derive(Deserialize)]
+pub struct Body<'a> {
+    pub account: &'a str,
+    pub stream: Uuid,
+}
+
+/// The bytes that are kept of a stream, and nothing else. An `Arc` is moka's box: what it holds must be
+/// cheap to clone.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Value {
+    pub stream: Uuid,
+    pub started_at: i64,
+    pub last_seen: u64,
+    pub ttl_ms: u32,
+    pub admitted: bool,
+    pub metadata: Box<str>,
+}
+
+pub type Bare = Cache<CompactString, Arc<Value>>;
+
+pub fn decode(body: &[u8]) -> Body<'_> {
+    serde_json::from_slice(body).expect("a heartbeat")
+}
+
+/// The keys as streamwatch has them, looked up as they are in the body: nothing is put together.
+pub fn filled(streams: usize) -> Bare {
+    let bare = Cache::builder().build();
+    for n in 0..streams {
+        bare.insert(key(n), Arc::new(value(n)));
+    }
+    bare.run_pending_tasks();
+    bare
+}
+
+pub fn key(n: usize) -> CompactString {
+    CompactString::from(corpus::account(n))
+}
+
+pub fn value(n: usize) -> Value {
+    let metadata = corpus::metadata(n)
+        .map(|(k, v)| format!("{k}\0{v}\0"))
+        .concat();
+    Value {
+        stream: corpus::stream(n),
+        started_at: 1,
+        last_seen: 1,
+        ttl_ms: 90_000,
+        admitted: true,
+        metadata: metadata.into(),
+    }
+}
+
+/// Looks each account up, and at its value.
+pub fn get(bare: &Bare, account: &str) {
+    let value = bare.get(account).expect("it is there");
+    std::hint::black_box(value.last_seen);
+}
+
+pub fn decode_all(bodies: &Bodies) {
+    for body in bodies.iter() {
+        std::hint::black_box(decode(body).stream);
+    }
+}

@@ -1,0 +1,117 @@
+//! A snapshot's parts, made and put together again.
+
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use moka::sync::Cache;
+use streamwatch::domain::{LogTime, SnapshotHeader};
+use streamwatch::replica::Restoring;
+use streamwatch::wire::snapshot::{self, Part, PartContent, Place};
+use uuid::Uuid;
+
+use super::bare::{self, Bare, Value};
+use super::ours::Ours;
+use crate::pairs::{Pairs, ns_each};
+use crate::report::{Report, Target};
+
+/// Accounts in one part.
+const PART: usize = 1_500;
+
+pub fn run(streams: usize, report: &mut Report) {
+    let snapshot = format!("snapshot, {streams} streams");
+    let restore = format!("restore, {streams} streams");
+    if !report.wants(&snapshot) && !report.wants(&restore) {
+        return;
+    }
+    let floor = bare::filled(streams);
+    let mut ours = Ours::filled(streams);
+    let (mut header, mut ours_parts, mut bare_parts) = (None, Vec::new(), Vec::new());
+    let measured = Pairs::measure(
+        report.pairs,
+        || ns_each(streams, || (header, ours_parts) = copy_ours(&mut ours)),
+        || ns_each(streams, || bare_parts = copy_bare(&floor)),
+    );
+    report.add(snapshot, "ns", measured, Target::None);
+    drop((ours, floor));
+    let header = header.expect("a copy was begun");
+    let measured = Pairs::measure(
+        report.pairs,
+        || ns_each(streams, || restore_ours(&header, &ours_parts)),
+        || ns_each(streams, || restore_bare(&bare_parts)),
+    );
+    report.add(restore, "ns", measured, Target::None);
+}
+
+fn copy_ours(ours: &mut Ours) -> (Option<SnapshotHeader>, Vec<Vec<u8>>) {
+    let (header, copies) = ours.replica.begin_snapshot().expect("it has caught up");
+    let place = Place {
+        id: Uuid::nil(),
+        after: None,
+        now: LogTime(0),
+    };
+    let (mut parts, mut accounts) = (Vec::new(), Vec::new());
+    let mut flush = |accounts: &mut Vec<_>| {
+        let part = Part {
+            place,
+            before: None,
+            number: 0,
+            content: PartContent::Accounts(std::mem::take(accounts)),
+        };
+        parts.push(snapshot::encode(&part).expect("it is small"));
+    };
+    copies.each(|key, last, account| {
+        accounts.push((key.clone(), last, account));
+        if accounts.len() == PART {
+            flush(&mut accounts);
+        }
+        ControlFlow::Continue(())
+    });
+    flush(&mut accounts);
+    ours.replica.end_snapshot().expect("it was begun");
+    (Some(header), parts)
+}
+
+fn copy_bare(floor: &Bare) -> Vec<Vec<u8>> {
+    let (mut parts, mut values) = (Vec::new(), Vec::new());
+    let mut flush = |values: &mut Vec<(String, Value)>| {
+        let mut part = FrameEncoder::new(Vec::new());
+        postcard::to_io(&std::mem::take(values), &mut part).expect("it encodes");
+        parts.push(part.finish().expect("it is compressed"));
+    };
+    for (key, value) in floor {
+        values.push((key.to_string(), Value::clone(&value)));
+        if values.len() == PART {
+            flush(&mut values);
+        }
+    }
+    flush(&mut values);
+    parts
+}
+
+fn restore_ours(header: &SnapshotHeader, parts: &[Vec<u8>]) {
+    let mut restoring = Restoring::new(header.clone()).expect("these rules");
+    for part in parts {
+        let PartContent::Accounts(all) = snapshot::decode(part).expect("a part").content else {
+            panic!("accounts");
+        };
+        for (key, last, account) in all {
+            assert!(restoring.account(key, last, account));
+        }
+    }
+    black_box(&restoring);
+}
+
+fn restore_bare(parts: &[Vec<u8>]) {
+    let bare: Bare = Cache::builder().build();
+    for part in parts {
+        let mut plain = Vec::new();
+        std::io::copy(&mut FrameDecoder::new(part.as_slice()), &mut plain).expect("a frame");
+        let all: Vec<(String, Value)> = postcard::from_bytes(&plain).expect("values");
+        for (key, value) in all {
+            bare.insert(key.into(), Arc::new(value));
+        }
+    }
+    black_box(&bare);
+}

@@ -1,0 +1,106 @@
+//! The messages: heartbeats of so many streams, one an account, in random order.
+
+use std::ops::Range;
+
+use streamwatch::wire::{AccountHeader, Message};
+use uuid::Uuid;
+
+pub const TENANT: &str = "acme";
+const ROUTING_KEY: &str = "acme.heartbeat";
+
+/// What stream `n` is called, whose it is and what its player says about it.
+pub fn account(n: usize) -> String {
+    format!("viewer-{n:07}")
+}
+
+pub fn stream(n: usize) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, &n.to_le_bytes())
+}
+
+pub fn metadata(n: usize) -> [(&'static str, String); 3] {
+    [
+        ("application", "tv-app 4.7".into()),
+        ("channel", format!("sports-{}", n % 50)),
+        ("device", ["tv", "phone", "tablet", "web"][n % 4].into()),
+    ]
+}
+
+/// Bodies one after another in memory, in the order in which they are read: as a socket's buffer
+/// has them.
+pub struct Bodies {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    header: Range<usize>,
+}
+
+impl Bodies {
+    /// The first heartbeats of all streams, with their metadata.
+    pub fn first(streams: usize) -> Self {
+        Self::first_of(0..streams)
+    }
+
+    /// The same of some of them.
+    pub fn first_of(streams: Range<usize>) -> Self {
+        Self::of(shuffled(streams), |n| {
+            let pairs = metadata(n)
+                .map(|(k, v)| format!(r#""{k}":"{v}""#))
+                .join(",");
+            format!(
+                r#"{{"account":"{}","stream":"{}","metadata":{{{pairs}}}}}"#,
+                account(n),
+                stream(n)
+            )
+        })
+    }
+
+    /// Later heartbeats: every stream's comes once.
+    pub fn later(streams: usize) -> Self {
+        Self::of(shuffled(0..streams), |n| {
+            format!(r#"{{"account":"{}","stream":"{}"}}"#, account(n), stream(n))
+        })
+    }
+
+    fn of(order: Vec<usize>, body: impl Fn(usize) -> String) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for n in order {
+            bytes.extend_from_slice(body(n).as_bytes());
+            ends.push(bytes.len());
+        }
+        let begin = r#"{"account":""#.len();
+        let header = begin..begin + account(0).len();
+        Self {
+            bytes,
+            ends,
+            header,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut begin = 0;
+        self.ends
+            .iter()
+            .map(move |&end| &self.bytes[std::mem::replace(&mut begin, end)..end])
+    }
+
+    /// The same as they come from a broker, with the header that partitions are picked by.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.iter().map(|body| Message {
+            exchange: "streamwatch",
+            routing_key: ROUTING_KEY,
+            account: AccountHeader::Text(&body[self.header.clone()]),
+            body,
+            ..Message::default()
+        })
+    }
+}
+
+fn shuffled(streams: Range<usize>) -> Vec<usize> {
+    let seed = streams.end as u64;
+    let mut order: Vec<_> = streams.collect();
+    fastrand::Rng::with_seed(seed).shuffle(&mut order);
+    order
+}

@@ -1,0 +1,146 @@
+//! A replica that is fed by hand: its own entries come straight back.
+
+use streamwatch::domain::{Entry, Internal, Mark, Settings, WallTime};
+use streamwatch::replica::{Effect, Mono, Now, Replica};
+use streamwatch::wire;
+
+use super::corpus::Bodies;
+
+/// How often the log's time moves, and how often a player's heartbeats come, in seconds.
+const INTERVAL_MS: u64 = 1_000;
+const HEARTBEAT_S: usize = 30;
+
+pub struct Ours {
+    pub replica: Replica<u64>,
+    offset: u64,
+    now_ms: u64,
+    /// Entries of another worker.
+    said: u64,
+}
+
+impl Ours {
+    /// Caught up, empty.
+    pub fn empty() -> Self {
+        let mut ours = Self {
+            replica: Replica::new(1),
+            offset: 0,
+            now_ms: 1_000,
+            said: 1,
+        };
+        ours.replica.attach();
+        let settings = Entry::Internal {
+            mark: Mark { writer: 2, seq: 1 },
+            reading: None,
+            body: Internal::Settings {
+                settings: Settings::default(),
+                wall: WallTime(1_700_000_000_000),
+            },
+        };
+        ours.apply(&settings);
+        ours.replica.attached(ours.now());
+        ours.answer_itself();
+        assert!(ours.replica.has_caught_up());
+        ours
+    }
+
+    /// The same with so many streams, one an account.
+    pub fn filled(streams: usize) -> Self {
+        let mut ours = Self::empty();
+        ours.run(&Bodies::first(streams));
+        assert_eq!(ours.replica.totals().streams, streams as u64);
+        ours
+    }
+
+    /// Decodes and applies all, while time goes on as if the bodies were one round of heartbeats.
+    pub fn run(&mut self, bodies: &Bodies) {
+        let mut moves = Moves::of(bodies.len());
+        for message in bodies.messages() {
+            let entry = wire::entry(&message).expect("a heartbeat");
+            self.apply(&entry);
+            moves.count(self);
+        }
+    }
+
+    /// Decodes and applies all at one moment.
+    pub fn take(&mut self, bodies: &Bodies) {
+        for message in bodies.messages() {
+            self.apply(&wire::entry(&message).expect("a heartbeat"));
+        }
+    }
+
+    /// [`Self::run`] of what is decoded already.
+    pub fn run_decoded(&mut self, entries: &[Entry]) {
+        let mut moves = Moves::of(entries.len());
+        for entry in entries {
+            self.apply(entry);
+            moves.count(self);
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        Now {
+            mono: Mono(self.now_ms * 1_000),
+            wall: WallTime(1_700_000_000_000),
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        let now = self.now();
+        self.replica
+            .apply(self.offset, entry, now)
+            .expect("one log");
+        self.offset += 1;
+    }
+
+    /// Another interval has passed.
+    pub fn tick(&mut self) {
+        self.now_ms += INTERVAL_MS;
+        self.replica.tick(self.now()).expect("one log");
+        self.answer_itself();
+        // Somebody holds the lease, and has told the lifecycle.
+        self.said += 1;
+        let announced = Entry::Internal {
+            mark: Mark {
+                writer: 2,
+                seq: self.said,
+            },
+            reading: None,
+            body: Internal::Announced {
+                up_to: self.offset - 1,
+            },
+        };
+        self.apply(&announced);
+    }
+
+    fn answer_itself(&mut self) {
+        for effect in self.replica.take_effects() {
+            if let Effect::Append(entry) = effect {
+                if let Entry::Internal { mark, .. } = &entry {
+                    self.replica.appended(mark.seq, Ok(()), self.now());
+                }
+                self.apply(&entry);
+            }
+        }
+    }
+}
+
+/// A round of heartbeats takes as long as players take between two of theirs.
+struct Moves {
+    every: usize,
+    left: usize,
+}
+
+impl Moves {
+    fn of(count: usize) -> Self {
+        let every = count.div_ceil(HEARTBEAT_S).max(1);
+        Self { every, left: every }
+    }
+
+    fn count(&mut self, ours: &mut Ours) {
+        self.left -= 1;
+        if self.left == 0 {
+            self.left = self.every;
+            ours.tick();
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What was measured, as a table for people and as JSON for programs.
+
+use serde_json::{Value, json};
+
+use super::pairs::{Pairs, median};
+
+/// Which ratio would be good enough.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+    /// It is shown for what it tells.
+    None,
+}
+
+impl Target {
+    fn is_met(self, ratio: f64) -> Option<bool> {
+        match self {
+            Self::AtLeast(least) => Some(ratio >= least),
+            Self::AtMost(most) => Some(ratio <= most),
+            Self::None => None,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::AtLeast(least) => format!(">= {least:.2}"),
+            Self::AtMost(most) => format!("<= {most:.2}"),
+            Self::None => String::new(),
+        }
+    }
+}
+
+struct Line {
+    name: String,
+    unit: &'static str,
+    pairs: Pairs,
+    ratio: f64,
+    target: Target,
+}
+
+/// All lines so far.
+pub struct Report {
+    only: Option<String>,
+    pub pairs: usize,
+    lines: Vec<Line>,
+}
+
+impl Report {
+    pub const fn new(only: Option<String>, pairs: usize) -> Self {
+        Self {
+            only,
+            pairs,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Was it asked for?
+    pub fn wants(&self, name: &str) -> bool {
+        self.only
+            .as_ref()
+            .is_none_or(|only| name.contains(only.as_str()))
+    }
+
+    /// Adds a line, and says it at once on standard error: the table comes at the end.
+    pub fn add(
+        &mut self,
+        name: impl Into<String>,
+        unit: &'static str,
+        pairs: Pairs,
+        target: Target,
+    ) {
+        let ratio = pairs.ratio();
+        self.add_ratio(name, unit, pairs, ratio, target);
+    }
+
+    /// The same where the ratio is not that of ours to bare.
+    pub fn add_ratio(
+        &mut self,
+        name: impl Into<String>,
+        unit: &'static str,
+        pairs: Pairs,
+        ratio: f64,
+        target: Target,
+    ) {
+        let line = Line {
+            name: name.into(),
+            unit,
+            pairs,
+            ratio,
+            target,
+        };
+        eprintln!("{}", line.text());
+        self.lines.push(line);
+    }
+
+    pub fn print(&self, json: bool) {
+        if json {
+            let lines: Vec<_> = self.lines.iter().map(Line::json).collect();
+            println!("{}", json!({ "pairs": self.pairs, "measures": lines }));
+            return;
+        }
+        println!("\n{}", Line::heading());
+        for line in &self.lines {
+            println!("{}", line.text());
+        }
+    }
+}
+
+impl Line {
+    fn heading() -> String {
+        format!(
+            "{:<58} {:>12} {:>12} {:<8} {:>7}  {}",
+            "measure (medians)", "streamwatch", "bare", "", "ratio", "target"
+        )
+    }
+
+    fn text(&self) -> String {
+        let met = match self.target.is_met(self.ratio) {
+            Some(true) => "  ok",
+            Some(false) => "  MISSED",
+            None => "",
+        };
+        format!(
+            "{:<58} {:>12} {:>12} {:<8} {:>7.2}  {}{met}",
+            self.name,
+            figure(median(self.pairs.ours.clone())),
+            figure(median(self.pairs.bare.clone())),
+            self.unit,
+            self.ratio,
+            self.target.text(),
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "measure": self.name, "unit": self.unit,
+            "streamwatch": median(self.pairs.ours.clone()), "bare": median(self.pairs.bare.clone()),
+            "all_streamwatch": self.pairs.ours, "all_bare": self.pairs.bare,
+            "ratio": self.ratio, "target": self.target.text(),
+            "met": self.target.is_met(self.ratio),
+        })
+    }
+}
+
+/// Three digits that matter.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
