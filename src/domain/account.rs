@@ -6,6 +6,8 @@
 mod passing;
 mod records;
 
+use smallvec::SmallVec;
+
 pub use records::{Refusal, StreamRecord, Tombstone};
 
 use super::{
@@ -69,7 +71,8 @@ pub enum StopOutcome {
 /// One account's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    streams: Vec<StreamRecord>,
+    // Most accounts have one: it needs no allocation of its own.
+    streams: SmallVec<[StreamRecord; 1]>,
     past: Option<Box<Past>>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt};
 
-use compact_str::{CompactString, format_compact};
+use compact_str::CompactString;
 use uuid::Uuid;
 
 /// Longest tenant, in bytes.
@@ -21,6 +21,31 @@ pub enum NameError {
     Account,
 }
 
+/// Is it a tenant's name?
+///
+/// # Errors
+/// [`NameError::Tenant`] where it is not `[A-Za-z0-9_-]{1,64}`.
+pub fn check_tenant(name: &str) -> Result<(), NameError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if name.is_empty() || name.len() > MAX_TENANT_BYTES || !name.bytes().all(allowed) {
+        return Err(NameError::Tenant);
+    }
+    Ok(())
+}
+
+fn check_account(id: &str) -> Result<(), NameError> {
+    // Bytes say it all where there are no others than ASCII's.
+    let has_control = if id.is_ascii() {
+        id.bytes().any(|b| b.is_ascii_control())
+    } else {
+        id.chars().any(char::is_control)
+    };
+    if id.is_empty() || id.len() > MAX_ACCOUNT_BYTES || has_control {
+        return Err(NameError::Account);
+    }
+    Ok(())
+}
+
 /// The application or programmer that owns a set of accounts: `[A-Za-z0-9_-]{1,64}`.
 ///
 /// It is taken from the routing key alone, so that RabbitMQ's topic permissions keep tenants
@@ -34,10 +59,7 @@ impl Tenant {
     /// # Errors
     /// [`NameError::Tenant`] where it is not `[A-Za-z0-9_-]{1,64}`.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if name.is_empty() || name.len() > MAX_TENANT_BYTES || !name.bytes().all(allowed) {
-            return Err(NameError::Tenant);
-        }
+        check_tenant(name)?;
         Ok(Self(name.into()))
     }
 
@@ -72,9 +94,7 @@ impl AccountId {
     /// # Errors
     /// [`NameError::Account`] where it is empty, too long, or holds a control character.
     pub fn new(id: &str) -> Result<Self, NameError> {
-        if id.is_empty() || id.len() > MAX_ACCOUNT_BYTES || id.chars().any(char::is_control) {
-            return Err(NameError::Account);
-        }
+        check_account(id)?;
         Ok(Self(id.into()))
     }
 
@@ -110,7 +130,25 @@ impl AccountKey {
     /// The key of `account` of `tenant`.
     #[must_use]
     pub fn new(tenant: &Tenant, account: &AccountId) -> Self {
-        Self(format_compact!("{tenant}/{account}"))
+        Self::join(tenant.as_str(), account.as_str())
+    }
+
+    /// The same of names that have not been checked yet.
+    ///
+    /// # Errors
+    /// [`NameError::Tenant`] and [`NameError::Account`].
+    pub fn of(tenant: &str, account: &str) -> Result<Self, NameError> {
+        check_tenant(tenant)?;
+        check_account(account)?;
+        Ok(Self::join(tenant, account))
+    }
+
+    fn join(tenant: &str, account: &str) -> Self {
+        let mut key = CompactString::with_capacity(tenant.len() + 1 + account.len());
+        key.push_str(tenant);
+        key.push('/');
+        key.push_str(account);
+        Self(key)
     }
 
     /// The tenant's name.

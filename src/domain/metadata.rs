@@ -1,6 +1,6 @@
 //! What a player says about its stream: a few pairs of strings.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Most pairs a stream's metadata may have.
 pub const MAX_PAIRS: usize = 16;
@@ -28,10 +28,10 @@ pub enum MetadataError {
 
 /// At most 16 string pairs, in order of their keys.
 ///
-/// One allocation for all of it, none where it is empty: a million streams carry this. Each pair
-/// is the key's length in one byte, the value's in two, then both.
+/// One allocation for all of it, none where it is empty, and a clone shares it: a million streams
+/// carry this. Each pair is the key's length in one byte, the value's in two, then both.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Metadata(Box<[u8]>);
+pub struct Metadata(Arc<[u8]>);
 
 impl Metadata {
     /// Packs pairs, whatever their order.
@@ -66,7 +66,7 @@ impl Metadata {
             packed.extend_from_slice(key.as_bytes());
             packed.extend_from_slice(value.as_bytes());
         }
-        Ok(Self(packed.into_boxed_slice()))
+        Ok(Self(packed.into()))
     }
 
     /// The pairs, in order of their keys.
@@ -95,6 +95,12 @@ impl Metadata {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Somebody else has a clone of it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 }
 

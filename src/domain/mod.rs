@@ -24,7 +24,7 @@ pub use entry::{CapacityChange, Entry, Internal, MAX_REPLACED, Mark, Open};
 pub use fact::{Announcement, Fact, FactKind};
 pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
-    Tenant,
+    Tenant, check_tenant,
 };
 pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};

@@ -9,7 +9,13 @@ use std::{
 use compact_str::CompactString;
 use moka::sync::Cache;
 
-use crate::domain::{Account, AccountKey, Fact, LogTime, WallShift};
+use super::pool::Pool;
+use crate::domain::{Account, AccountKey, Fact, LogTime, Metadata, WallShift};
+
+/// Accounts that `due` does not hold are due then.
+const NEVER: LogTime = LogTime(u64::MAX);
+/// The table of fewer accounts is not worth making smaller.
+const LARGE: u64 = 16_384;
 
 /// How much a partition, or one tenant in it, holds as of the last applied entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,15 +53,31 @@ struct Counted {
     records: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     account: Account,
     counted: Counted,
     /// The offset of the account's last entry, one that changed nothing included.
     last: u64,
-    /// The moment under which `due` holds this account, if it does.
-    due: Option<LogTime>,
+    /// The moment under which `due` holds this account.
+    due: LogTime,
 }
+
+impl Slot {
+    const fn new(account: Account, last: u64) -> Self {
+        Self {
+            account,
+            counted: Counted {
+                active: 0,
+                records: 0,
+            },
+            last,
+            due: NEVER,
+        }
+    }
+}
+
+type Slots = Cache<AccountKey, Arc<Mutex<Slot>>>;
 
 /// The accounts live in moka, which is told of no capacity and no expiry: it neither refuses nor
 /// drops one. What time ends is found by an index of our own, because moka's clock is not the
@@ -63,8 +85,14 @@ struct Slot {
 /// the change back leaves it where it is, to be looked at again when that moment comes.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    slots: Cache<AccountKey, Arc<Mutex<Slot>>>,
+    slots: Slots,
+    /// How many there are, and how many there have been at once since the table was made.
+    held: u64,
+    most_held: u64,
     due: BTreeMap<LogTime, Vec<AccountKey>>,
+    /// The moment under which accounts were last put into `due`.
+    last_due: LogTime,
+    metadata: Pool,
     totals: Totals,
     by_tenant: HashMap<CompactString, Totals>,
     /// Accounts that hold nothing any more stay until they have been copied: what they ignored
@@ -77,7 +105,11 @@ impl Accounts {
     pub(super) fn new() -> Self {
         Self {
             slots: Cache::builder().build(),
+            held: 0,
+            most_held: 0,
             due: BTreeMap::new(),
+            last_due: NEVER,
+            metadata: Pool::default(),
             totals: Totals::default(),
             by_tenant: HashMap::new(),
             keep_empty: false,
@@ -111,14 +143,11 @@ impl Accounts {
             self.settle(key, &mut slot, now);
             return Some(result);
         }
-        let mut slot = Slot {
-            last: offset,
-            ..Slot::default()
-        };
+        let mut slot = Slot::new(Account::default(), offset);
         let result = change(&mut slot.account);
         if !slot.account.is_empty() {
             self.settle(key, &mut slot, now);
-            self.slots.insert(key.clone(), Arc::new(Mutex::new(slot)));
+            self.insert(key.clone(), slot);
         }
         Some(result)
     }
@@ -143,8 +172,8 @@ impl Accounts {
                     continue;
                 };
                 let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                if slot.due == Some(at) {
-                    slot.due = None;
+                if slot.due == at {
+                    slot.due = NEVER;
                     slot.account.expired(before, now, shift, &mut facts);
                     slot.account.sweep(now);
                     self.settle(&key, &mut slot, now);
@@ -169,7 +198,7 @@ impl Accounts {
         for key in std::mem::take(&mut self.emptied) {
             let empty = self.read(&key, Account::is_empty);
             if empty == Some(true) {
-                self.slots.invalidate(key.as_str());
+                self.remove(&key);
             }
         }
     }
@@ -186,20 +215,44 @@ impl Accounts {
         if self.slots.contains_key(key.as_str()) {
             return false;
         }
-        let mut slot = Slot {
-            account,
-            last,
-            ..Slot::default()
-        };
+        let mut slot = Slot::new(account, last);
+        slot.account.share_metadata(|m| self.metadata.shared(m));
         self.keep_empty = true;
         self.settle(&key, &mut slot, now);
-        self.slots.insert(key, Arc::new(Mutex::new(slot)));
+        self.insert(key, slot);
         true
     }
 
-    /// moka does its housekeeping when told.
-    pub(super) fn housekeep(&self) {
+    /// The same metadata, in memory once for all streams that have it.
+    pub(super) fn shared(&mut self, metadata: &Metadata) -> Metadata {
+        self.metadata.shared(metadata)
+    }
+
+    /// moka does its housekeeping when told, and keeps the table that the most accounts needed: when
+    /// few are left they move into another.
+    pub(super) fn housekeep(&mut self) {
         self.slots.run_pending_tasks();
+        if !self.keep_empty && self.most_held >= LARGE && self.held < self.most_held / 16 {
+            let smaller: Slots = Cache::builder().build();
+            for (key, slot) in &self.slots {
+                smaller.insert(AccountKey::clone(&key), slot);
+            }
+            self.slots = smaller;
+            self.most_held = self.held;
+            self.by_tenant.shrink_to_fit();
+            self.metadata.sweep();
+        }
+    }
+
+    fn insert(&mut self, key: AccountKey, slot: Slot) {
+        self.slots.insert(key, Arc::new(Mutex::new(slot)));
+        self.held += 1;
+        self.most_held = self.most_held.max(self.held);
+    }
+
+    fn remove(&mut self, key: &AccountKey) {
+        self.slots.invalidate(key.as_str());
+        self.held -= 1;
     }
 
     pub(super) const fn totals(&self) -> Totals {
@@ -229,20 +282,32 @@ impl Accounts {
             None if self.keep_empty => {
                 self.emptied.insert(key.clone());
             }
-            None => self.slots.invalidate(key.as_str()),
+            None => self.remove(key),
             Some(next) => {
-                if slot.due.is_none_or(|due| next < due) {
-                    slot.due = Some(next);
-                    self.due.entry(next).or_default().push(key.clone());
+                if next < slot.due {
+                    slot.due = next;
+                    self.push_due(next, key.clone());
                 }
             }
+        }
+    }
+
+    fn push_due(&mut self, at: LogTime, key: AccountKey) {
+        self.due.entry(at).or_default().push(key);
+        // Most of what is due at one moment comes at one moment: when the next begins, hardly any
+        // comes to the last.
+        if at != self.last_due {
+            if let Some(all) = self.due.get_mut(&self.last_due) {
+                all.shrink_to_fit();
+            }
+            self.last_due = at;
         }
     }
 }
 
 /// The accounts of a replica, copied one after another while it goes on applying entries.
 #[derive(Debug)]
-pub struct AccountCopies(Cache<AccountKey, Arc<Mutex<Slot>>>);
+pub struct AccountCopies(Slots);
 
 impl AccountCopies {
     /// Calls `each` with every account that was there when the copying began, and maybe with some

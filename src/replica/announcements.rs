@@ -10,6 +10,8 @@ use crate::domain::Announcement;
 
 /// Most facts kept that nobody has announced; of more, the oldest are lost.
 pub const MAX_UNANNOUNCED: usize = 100_000;
+/// Facts for which there is room even when there are none.
+const ROOM: usize = 1_024;
 /// Most announcements under way at once.
 const UNDER_WAY: u64 = 256;
 
@@ -68,6 +70,9 @@ impl Announcements {
         self.announced = self.announced.max(Some(up_to));
         while self.kept.front().is_some_and(|a| a.offset <= up_to) {
             self.drop_first();
+        }
+        if self.kept.len() < self.kept.capacity() / 8 {
+            self.kept.shrink_to(ROOM);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Anchor, Applied, Fault, Now, Phase, Replica};
 use crate::domain::{
     Account, AccountKey, Announcement, CapacityChange, Entry, Fact, Internal, LogTime, Mark,
-    Moment, RULES_VERSION, Reading, Settings,
+    Moment, Open, RULES_VERSION, Reading, Settings,
 };
 
 impl<T> Replica<T> {
@@ -25,10 +25,13 @@ impl<T> Replica<T> {
                 key,
                 stream,
                 metadata,
-            } => Ok(self.change(key, offset, |account, moment, facts| {
-                let metadata = metadata.as_ref();
-                Applied::Heartbeat(account.heartbeat(moment, *stream, metadata, facts))
-            })),
+            } => {
+                let metadata = metadata.as_ref().map(|m| self.accounts.shared(m));
+                Ok(self.change(key, offset, |account, moment, facts| {
+                    let metadata = metadata.as_ref();
+                    Applied::Heartbeat(account.heartbeat(moment, *stream, metadata, facts))
+                }))
+            }
             Entry::Stop { key, stream } => {
                 Ok(self.change(key, offset, |account, moment, facts| {
                     Applied::Stop(account.stop(moment, *stream, facts))
@@ -162,11 +165,15 @@ impl<T> Replica<T> {
         }
         let applied = match body {
             Internal::Open(open) => {
+                let open = Open {
+                    metadata: self.accounts.shared(&open.metadata),
+                    ..Open::clone(open)
+                };
                 let applied = self.change(&open.key, offset, |account, moment, facts| {
-                    Applied::Open(account.open(moment, open, facts))
+                    Applied::Open(account.open(moment, &open, facts))
                 });
                 if mark.writer == self.writer {
-                    self.answer_open(mark.seq, open, &applied, now);
+                    self.answer_open(mark.seq, &open, &applied, now);
                 }
                 applied
             }

@@ -15,6 +15,7 @@ mod apply;
 mod effect;
 mod estimate;
 mod liveness;
+mod pool;
 mod requests;
 mod snapshot;
 mod tick;

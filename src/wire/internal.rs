@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Code, Problem};
 use crate::domain::{
-    AccountId, AccountKey, CapacityChange, Entry, Internal, LogTime, Mark, Metadata, Open, Reading,
-    RequestId, Settings, StreamId, Tenant, WallTime,
+    AccountKey, CapacityChange, Entry, Internal, LogTime, Mark, Metadata, Open, Reading, RequestId,
+    Settings, StreamId, Tenant, WallTime,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -174,11 +174,10 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
 
 impl OpenBody<'_> {
     fn decode(self) -> Result<Open, Problem> {
-        let tenant = Tenant::new(&self.tenant).map_err(limit)?;
-        let account = AccountId::new(&self.account).map_err(limit)?;
+        let key = AccountKey::of(&self.tenant, &self.account).map_err(limit)?;
         let mut pairs = self.metadata;
         Ok(Open {
-            key: AccountKey::new(&tenant, &account),
+            key,
             stream: StreamId(self.stream),
             request: RequestId(self.request),
             not_after: LogTime(self.not_after_ms),
@@ -196,6 +195,7 @@ fn limit(error: impl std::error::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::AccountId;
 
     fn round_trip(reading: Option<Reading>, body: Internal) {
         let mark = Mark {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Code, Kind, Problem, RoutingKey};
-use crate::domain::{AccountId, AccountKey};
+use crate::domain::AccountKey;
 
 /// Largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -90,7 +90,7 @@ impl<'a> Message<'a> {
         let Some(Text(account)) = account else {
             return Err(missing("account"));
         };
-        let id = AccountId::new(account)
+        let found = AccountKey::of(key.tenant, account)
             .map_err(|e| Problem::field(Code::BadField, "account", e.to_string()))?;
         if key.account.as_ref().is_some_and(|named| named != account) {
             return Err(Problem::field(
@@ -111,7 +111,7 @@ impl<'a> Message<'a> {
                 "the header account must be a string equal to the body's account",
             ));
         }
-        Ok(AccountKey::new(&key.tenant, &id))
+        Ok(found)
     }
 
     /// An id that is the same for every delivery of this request: from what it is for, and its

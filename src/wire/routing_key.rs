@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{Code, Problem};
-use crate::domain::{AccountId, Tenant};
+use crate::domain::{AccountId, Tenant, check_tenant};
 
 /// RFC 3986's unreserved characters but the dot, which would begin another word of the key.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
@@ -65,8 +65,8 @@ impl FromStr for Kind {
 /// A routing key, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingKey<'a> {
-    /// Who owns the account.
-    pub tenant: Tenant,
+    /// Who owns the account; checked.
+    pub tenant: &'a str,
     /// What the message is.
     pub kind: Kind,
     /// The account, where the key names one.
@@ -83,8 +83,7 @@ impl<'a> RoutingKey<'a> {
         let mut words = key.splitn(3, '.');
         let tenant = words.next().unwrap_or_default();
         let kind = words.next().unwrap_or_default().parse()?;
-        let tenant =
-            Tenant::new(tenant).map_err(|e| Problem::new(Code::BadTenant, e.to_string()))?;
+        check_tenant(tenant).map_err(|e| Problem::new(Code::BadTenant, e.to_string()))?;
         let account = match words.next() {
             None => None,
             Some(encoded) => Some(percent_decode_str(encoded).decode_utf8().map_err(|_| {
@@ -124,7 +123,7 @@ mod tests {
     #[test]
     fn a_key_names_tenant_and_kind_and_perhaps_the_account() {
         let key = RoutingKey::parse("acme.init").unwrap();
-        assert_eq!((key.tenant.as_str(), key.kind), ("acme", Kind::Init));
+        assert_eq!((key.tenant, key.kind), ("acme", Kind::Init));
         assert_eq!(key.account, None);
         let key = RoutingKey::parse("acme.heartbeat.al%C3%AF.ce%2e").unwrap();
         assert_eq!(key.account.as_deref(), Some("alï.ce."));

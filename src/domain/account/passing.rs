@@ -32,6 +32,9 @@ impl Account {
     /// Frees what is forgotten at `now`. No answer changes by it.
     pub fn sweep(&mut self, now: LogTime) {
         self.streams.retain(|s| s.forgotten_at() > now);
+        if self.streams.spilled() && self.streams.len() <= 1 {
+            self.streams.shrink_to_fit();
+        }
         if let Some(past) = &mut self.past {
             past.tombstones.retain(|t| t.until > now);
             past.refusals.retain(|r| r.until > now);

@@ -91,7 +91,7 @@ impl Account {
             refusals,
         };
         Self {
-            streams,
+            streams: streams.into_iter().collect(),
             past: (!past.is_empty()).then(|| Box::new(past)),
         }
     }
@@ -100,6 +100,13 @@ impl Account {
     #[must_use]
     pub fn streams(&self) -> &[StreamRecord] {
         &self.streams
+    }
+
+    /// Replaces what its players say by what `shared` makes of it: the same, kept once for many.
+    pub fn share_metadata(&mut self, mut shared: impl FnMut(&Metadata) -> Metadata) {
+        for stream in &mut self.streams {
+            stream.metadata = shared(&stream.metadata);
+        }
     }
 
     /// Its tombstones, in the order in which they were made.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Part, PartContent, Place};
 use crate::domain::{
-    Account, AccountId, AccountKey, Announcement, Fact, FactKind, LogTime, Mark, Metadata, Refusal,
+    Account, AccountKey, Announcement, Fact, FactKind, LogTime, Mark, Metadata, Refusal,
     RefusedReason, RequestId, SnapshotHeader, SnapshotTrailer, StoppedReason, StreamId,
     StreamRecord, Tenant, Tombstone, WallShift, WallTime,
 };
@@ -264,7 +264,11 @@ impl AccountV1<'_> {
             tombstones.collect::<Option<_>>()?,
             refusals.collect::<Option<_>>()?,
         );
-        Some((key(self.tenant, self.account)?, self.last, account))
+        Some((
+            AccountKey::of(self.tenant, self.account).ok()?,
+            self.last,
+            account,
+        ))
     }
 }
 
@@ -334,7 +338,7 @@ impl AnnouncementV1<'_> {
         };
         Some(Announcement {
             offset: self.offset,
-            key: key(self.tenant, self.account)?,
+            key: AccountKey::of(self.tenant, self.account).ok()?,
             count: self.count,
             fact: Fact {
                 stream: stream(self.stream),
@@ -352,11 +356,6 @@ const fn mark((writer, seq): (u64, u64)) -> Mark {
 
 const fn stream(id: Id) -> StreamId {
     StreamId(Uuid::from_bytes(id))
-}
-
-fn key(tenant: &str, account: &str) -> Option<AccountKey> {
-    let (tenant, account) = (Tenant::new(tenant), AccountId::new(account));
-    Some(AccountKey::new(&tenant.ok()?, &account.ok()?))
 }
 
 const fn stopped_v1(reason: StoppedReason) -> u8 {

@@ -5,7 +5,7 @@ use crate::{
     broker::LogDelivery,
     domain::{Entry, HeartbeatOutcome, OpenOutcome, StopOutcome},
     ops::Counters,
-    replica::{Applied, Replica},
+    replica::{Applied, Now, Replica},
     wire::{self, Origin},
     worker::{asked::Asked, clock, rejections},
 };
@@ -18,27 +18,30 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<(), End> {
+        // A batch takes less than the millisecond in which times are told.
+        let now = clock::now();
         let mut entry = Some(first);
         for _ in 0..BATCH {
             let Some(delivery) = entry else {
                 return Ok(());
             };
-            self.entry(&delivery, replica, counters)?;
+            self.entry(&delivery, now, replica, counters)?;
             entry = self.log.try_next()?;
         }
-        entry.map_or(Ok(()), |last| self.entry(&last, replica, counters))
+        entry.map_or(Ok(()), |last| self.entry(&last, now, replica, counters))
     }
 
     fn entry(
         &mut self,
         delivery: &LogDelivery,
+        now: Now,
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<(), End> {
         let message = self.seen(delivery.message());
         match wire::entry(&message) {
             Ok(entry) => {
-                let applied = replica.apply(delivery.offset, &entry, clock::now())?;
+                let applied = replica.apply(delivery.offset, &entry, now)?;
                 count(counters, &applied);
                 if let (
                     Applied::Heartbeat(HeartbeatOutcome::Stopped(reason)),
@@ -51,7 +54,7 @@ impl Session {
                 }
             }
             Err(problem) => {
-                replica.skip(delivery.offset, clock::now())?;
+                replica.skip(delivery.offset, now)?;
                 let origin = Origin {
                     source: "log",
                     offset: Some(delivery.offset),

@@ -28,6 +28,19 @@ pub struct Value {
     pub metadata: Box<str>,
 }
 
+impl Value {
+    /// All of it in as few bytes as it takes in memory.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.stream.as_bytes().to_vec();
+        bytes.extend_from_slice(&self.started_at.to_le_bytes());
+        bytes.extend_from_slice(&self.last_seen.to_le_bytes());
+        bytes.extend_from_slice(&self.ttl_ms.to_le_bytes());
+        bytes.push(self.admitted.into());
+        bytes.extend_from_slice(self.metadata.as_bytes());
+        bytes
+    }
+}
+
 pub type Bare = Cache<CompactString, Arc<Value>>;
 
 pub fn decode(body: &[u8]) -> Body<'_> {

@@ -3,11 +3,13 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
+use compact_str::CompactString;
 use moka::sync::Cache;
 use serde_json::{Value, json};
 
-use super::bare::{self, Bare};
+use super::bare;
 use super::corpus::Bodies;
 use super::ours::Ours;
 use crate::pairs::Pairs;
@@ -15,6 +17,10 @@ use crate::report::{Report, Target};
 
 /// Twice the TTL, and some: from then on nothing is known of a stream.
 const FORGOTTEN_S: usize = 200;
+/// Streams that play before the others begin, and after they have ended.
+const FEW: usize = 1_000;
+/// Rounds of their heartbeats, 10 ms apart, until what was freed is given back.
+const RESTS: usize = 300;
 /// Messages made at once.
 const STEP: usize = 10_000;
 
@@ -58,7 +64,7 @@ struct Memory {
 }
 
 fn per_stream(memory: &Memory, streams: usize) -> f64 {
-    (memory.full - memory.before) / streams as f64
+    (memory.full - memory.before) / (streams - FEW) as f64
 }
 
 fn measured(whose: &str, streams: usize) -> Memory {
@@ -91,8 +97,8 @@ pub fn child(whose: &str, streams: usize) {
 
 fn child_ours(streams: usize) -> (u64, u64, u64) {
     let mut ours = Ours::empty();
-    ours.run(&Bodies::first(1_000));
-    expire(&mut ours);
+    let few = Bodies::first(FEW);
+    rest(|| ours.run(&few));
     let before = resident();
     // In steps: the messages themselves would be in the way.
     for n in 0..streams.div_ceil(STEP) {
@@ -101,35 +107,38 @@ fn child_ours(streams: usize) -> (u64, u64, u64) {
     ours.tick();
     let full = resident();
     assert_eq!(ours.replica.totals().streams, streams as u64);
-    expire(&mut ours);
-    assert_eq!(ours.replica.totals().records, 0);
-    (before, full, resident())
-}
-
-fn expire(ours: &mut Ours) {
     for _ in 0..FORGOTTEN_S {
         ours.tick();
     }
+    assert_eq!(ours.replica.totals().records, 0);
+    rest(|| ours.run(&few));
+    (before, full, resident())
 }
 
 fn child_bare(streams: usize) -> (u64, u64, u64) {
-    let bare: Bare = Cache::builder().build();
-    for n in 0..1_000 {
-        bare.insert(bare::key(n), Arc::new(bare::value(n)));
-    }
-    bare.invalidate_all();
-    bare.run_pending_tasks();
+    // All bytes in one box: none has less to keep.
+    let bare: Cache<CompactString, Arc<[u8]>> = Cache::builder().build();
+    let insert = |some: std::ops::Range<usize>| {
+        for n in some {
+            bare.insert(bare::key(n), bare::value(n).bytes().into());
+        }
+        bare.run_pending_tasks();
+    };
+    rest(|| insert(0..FEW));
     let before = resident();
-    for n in 0..streams {
-        bare.insert(bare::key(n), Arc::new(bare::value(n)));
-    }
-    bare.run_pending_tasks();
+    insert(0..streams);
     let full = resident();
     bare.invalidate_all();
-    for _ in 0..1_000 {
-        bare.run_pending_tasks();
-    }
+    rest(|| insert(0..FEW));
     (before, full, resident())
+}
+
+/// Some seconds with few viewers: what was freed is given back by and by.
+fn rest(mut viewers: impl FnMut()) {
+    for _ in 0..RESTS {
+        viewers();
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Bytes of this process in memory, as the kernel counts them.

@@ -66,6 +66,7 @@ impl Ours {
         for message in bodies.messages() {
             self.apply(&wire::entry(&message).expect("a heartbeat"));
         }
+        self.tell();
     }
 
     /// [`Self::run`] of what is decoded already.
@@ -97,7 +98,11 @@ impl Ours {
         self.now_ms += INTERVAL_MS;
         self.replica.tick(self.now()).expect("one log");
         self.answer_itself();
-        // Somebody holds the lease, and has told the lifecycle.
+        self.tell();
+    }
+
+    /// Somebody holds the lease, and has told the lifecycle.
+    fn tell(&mut self) {
         self.said += 1;
         let announced = Entry::Internal {
             mark: Mark {

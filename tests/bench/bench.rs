@@ -11,6 +11,10 @@ use clap::Parser;
 
 use report::Report;
 
+/// The worker's, for the baselines too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures streamwatch beside bare baselines, in pairs, and prints ratios
 ///
 /// Nothing is asserted: machines differ, and so do their moods.
