@@ -1,0 +1,230 @@
+//! What a load comes to, for people and for programs.
+
+use serde_json::{Value, json};
+
+use super::{
+    meter::{Probed, Waits},
+    search::Search,
+    stage::Step,
+};
+use crate::cli::output::table;
+
+/// Of what the report is.
+pub(super) struct About {
+    pub(super) accounts: usize,
+    pub(super) devices: usize,
+    pub(super) partitions: usize,
+    pub(super) connections: usize,
+    pub(super) seed: u64,
+}
+
+impl About {
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{} streams on {} accounts, {} partition{}, {} connection{}, seed {}",
+            self.accounts * self.devices,
+            self.accounts,
+            self.partitions,
+            plural(self.partitions),
+            self.connections,
+            plural(self.connections),
+            self.seed
+        )
+    }
+}
+
+/// What one step comes to.
+pub(super) fn text(step: &Step) -> String {
+    let counts = step.counts;
+    let row = |what: &str, events: u64, per_s: f64| {
+        [what.to_owned(), events.to_string(), format!("{per_s:.0}")]
+    };
+    let events = [
+        ["", "events", "per second"].map(str::to_owned),
+        row("published", counts.published, step.published_per_s),
+        row("confirmed", counts.confirmed, step.confirmed_per_s),
+        row("applied", step.applied, step.applied_per_s),
+    ];
+    let Probed {
+        init, status, lag, ..
+    } = &step.probed;
+    let waits = [
+        ["ms", "p50", "p90", "p99", "max", "answers", "unanswered"].map(str::to_owned),
+        cells("lag", lag),
+        cells("init", init),
+        cells("status", status),
+    ];
+    let mut lines = vec![table(&events), table(&waits)];
+    if let Some(lag) = step.lag_at_end {
+        lines.push(format!(
+            "all applied {} after the last event",
+            ms(lag.as_secs_f64() * 1_000.0)
+        ));
+    }
+    lines.extend(remarks(step));
+    lines.join("\n")
+}
+
+fn cells(what: &str, waits: &Waits) -> [String; 7] {
+    let at = |percentile| {
+        let wait = waits.percentile_ms(percentile);
+        wait.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"))
+    };
+    [
+        what.to_owned(),
+        at(50.0),
+        at(90.0),
+        at(99.0),
+        at(100.0),
+        waits.answered().to_string(),
+        waits.unanswered.to_string(),
+    ]
+}
+
+/// What is not as it was asked for, each with what it means, and whether all is well.
+fn remarks(step: &Step) -> Vec<String> {
+    let (counts, mut said) = (step.counts, Vec::new());
+    if step.interrupted {
+        said.push("interrupted: this is what was seen until then".to_owned());
+    }
+    let asked = step.asked();
+    // Less is what falls due between two batches.
+    if counts.published < asked - asked / 100 {
+        said.push(format!(
+            "the rate was not reached: {} of {asked} events were published, because the broker \
+             confirmed no faster or this machine is too slow",
+            counts.published
+        ));
+    }
+    for (events, what) in [
+        (
+            counts.refused,
+            "refused by RabbitMQ: a queue is full, or a log has no leader",
+        ),
+        (
+            counts.unroutable,
+            "taken by no queue: run `streamwatch topology declare`",
+        ),
+        (counts.lost, "without a confirm: they may count or not"),
+    ] {
+        if events > 0 {
+            said.push(format!("{events} event{} {what}", plural_u64(events)));
+        }
+    }
+    if counts.confirmed > step.applied {
+        said.push(format!(
+            "{} confirmed event{} not seen to be applied",
+            counts.confirmed - step.applied,
+            if counts.confirmed - step.applied == 1 {
+                " was"
+            } else {
+                "s were"
+            },
+        ));
+    }
+    match (&step.error, &step.probed.last_error) {
+        (Some(error), _) => said.push(format!("it ended with: {error}")),
+        (None, Some(error)) => said.push(format!("last unanswered probe: {error}")),
+        (None, None) => {}
+    }
+    said.push(if step.is_whole() {
+        "everything published was confirmed and applied".to_owned()
+    } else {
+        "NOT everything published was confirmed and applied".to_owned()
+    });
+    said
+}
+
+/// The same as [`text`], for programs.
+pub(super) fn json(about: &About, step: &Step) -> Value {
+    let (counts, probed) = (step.counts, &step.probed);
+    json!({
+        "accounts": about.accounts, "streams": about.accounts * about.devices,
+        "partitions": about.partitions, "connections": about.connections, "seed": about.seed,
+        "rate_per_s": step.rate_per_s, "published_for_ms": number(step.published_for.as_secs_f64() * 1_000.0),
+        "asked": step.asked(), "published": counts.published, "confirmed": counts.confirmed,
+        "applied": step.applied, "refused": counts.refused, "unroutable": counts.unroutable,
+        "lost": counts.lost, "published_per_s": number(step.published_per_s),
+        "confirmed_per_s": number(step.confirmed_per_s),
+        "applied_per_s": number(step.applied_per_s),
+        "lag": waits(&probed.lag), "init": waits(&probed.init), "status": waits(&probed.status),
+        "lag_at_end_ms": step.lag_at_end.map(|lag| number(lag.as_secs_f64() * 1_000.0)),
+        "complete": step.is_whole(), "interrupted": step.interrupted,
+        "error": step.error.as_ref().map(ToString::to_string),
+    })
+}
+
+fn waits(waits: &Waits) -> Value {
+    let at = |percentile| waits.percentile_ms(percentile).map(number);
+    json!({
+        "p50_ms": at(50.0), "p90_ms": at(90.0), "p99_ms": at(99.0), "max_ms": at(100.0),
+        "answered": waits.answered(), "unanswered": waits.unanswered,
+    })
+}
+
+/// One step of a search, for people.
+pub(super) fn line(step: &Step) -> String {
+    let verdict = if step.holds() {
+        "holds"
+    } else {
+        "does not hold"
+    };
+    let applied = match step.lag_at_end {
+        Some(lag) => format!(
+            "all applied {} after the last event",
+            ms(lag.as_secs_f64() * 1_000.0)
+        ),
+        None => "not all seen to be applied".to_owned(),
+    };
+    format!(
+        "{}/s {verdict}: {:.0}/s confirmed, {applied}",
+        step.rate_per_s, step.confirmed_per_s
+    )
+}
+
+/// The same, for programs.
+pub(super) fn line_json(step: &Step) -> Value {
+    json!({
+        "rate_per_s": step.rate_per_s, "holds": step.holds(),
+        "confirmed_per_s": number(step.confirmed_per_s),
+        "lag_at_end_ms": step.lag_at_end.map(|lag| number(lag.as_secs_f64() * 1_000.0)),
+    })
+}
+
+/// What a search found, before the report about its best step. An end that came early is told by
+/// the step, which may not be the one that the report is about.
+pub(super) fn found(search: Search, steps: &[Step], about: &Step) -> String {
+    let mut text = match search.held() {
+        Some(held) if search.next().is_none() => format!("the highest rate that holds: {held}/s"),
+        Some(held) => format!("{held}/s holds; the search ended early, and more may hold"),
+        None => "no rate held".to_owned(),
+    };
+    let last = steps.last().filter(|last| !std::ptr::eq(*last, about));
+    if let Some(last) = last.filter(|last| !last.is_whole() || last.interrupted) {
+        text += &format!("\nthe last step was {}/s:\n  ", last.rate_per_s);
+        text += &remarks(last).join("\n  ");
+    }
+    text += &format!("\nat {}/s:", about.rate_per_s);
+    text
+}
+
+/// Three digits behind the point are more than a run repeats.
+fn number(number: f64) -> f64 {
+    (number * 1_000.0).round() / 1_000.0
+}
+
+fn ms(ms: f64) -> String {
+    if ms < 10.0 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{ms:.0} ms")
+    }
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+const fn plural_u64(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
