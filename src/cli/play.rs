@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<String>,
     #[command(flatten)]
-    load: load::Args,
+    load: load::LoadArgs,
 }
 
 /// The arguments, checked.

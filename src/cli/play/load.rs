@@ -47,17 +47,16 @@ const SHORTEST_STEP: Duration = Duration::from_millis(500);
 /// A load instead of viewers with real timing.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "A load instead of viewers with real timing")]
-#[group(id = "load", multiple = false, args = ["rate", "find_max"])]
-pub(super) struct Args {
+pub(super) struct LoadArgs {
     /// Publish N heartbeats a second for --duration, and report how many were confirmed and
     /// applied, the lag, and how long answers take. The streams expire one TTL later. Exits with 1
     /// if not everything published was confirmed and applied
-    #[arg(long, value_name = "N", conflicts_with_all = VIEWERS)]
+    #[arg(long, value_name = "N", group = "load", conflicts_with_all = VIEWERS)]
     rate: Option<String>,
     /// Search the highest rate that holds: 95 percent of it confirmed, and everything applied
     /// within a second of the last event. It ends at --duration, if one is given: no step begins
     /// after it. Ctrl-C ends it as well
-    #[arg(long, conflicts_with_all = VIEWERS)]
+    #[arg(long, group = "load", conflicts_with_all = VIEWERS)]
     find_max: bool,
     /// How many connections publish, each with up to 1,000 events without a confirm
     #[arg(long, default_value = "4", value_name = "N", requires = "load")]
@@ -90,7 +89,7 @@ enum Goal {
     },
 }
 
-impl Args {
+impl LoadArgs {
     /// `None` where no load is asked for, or a mistake was noted.
     pub(super) fn check(&self, bounded: bool, mistakes: &mut Mistakes) -> Option<Load> {
         let connections = mistakes.check("--connections", &self.connections)?;

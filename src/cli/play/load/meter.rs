@@ -197,12 +197,18 @@ impl Meter {
 
     /// It ended: every partition that was asked has applied what was confirmed when it began.
     pub(super) fn lag_ends(&self, number: u64, confirmed: u64, lag: Result<Duration, ClientError>) {
-        if let Ok(lag) = lag {
+        if lag.is_ok() {
             self.applied(confirmed);
-            self.state().last_lag = lag;
         }
-        self.state().open.remove(&number);
+        self.closed(number);
         self.answered(Probe::Lag, lag);
+    }
+
+    fn closed(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(began) = state.open.remove(&number) {
+            state.last_lag = began.elapsed();
+        }
     }
 
     pub(super) fn applied(&self, applied: u64) {

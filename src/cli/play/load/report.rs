@@ -41,6 +41,7 @@ pub(super) fn text(step: &Step) -> String {
     };
     let events = [
         ["", "events", "per second"].map(str::to_owned),
+        row("asked for", step.asked(), f64::from(step.rate_per_s)),
         row("published", counts.published, step.published_per_s),
         row("confirmed", counts.confirmed, step.confirmed_per_s),
         row("applied", step.applied, step.applied_per_s),
@@ -227,4 +228,144 @@ const fn plural(count: usize) -> &'static str {
 
 const fn plural_u64(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        cli::play::load::meter::{Counts, Meter, Probe},
+        client::ClientError,
+    };
+
+    fn about() -> About {
+        About {
+            accounts: 100,
+            devices: 2,
+            partitions: 1,
+            connections: 4,
+            seed: 7,
+        }
+    }
+
+    /// A thousand events in two seconds, all well.
+    fn step() -> Step {
+        let meter = Meter::new();
+        for probe in [Probe::Init, Probe::Status, Probe::Lag] {
+            meter.answered(probe, Ok(Duration::from_millis(3)));
+        }
+        Step {
+            rate_per_s: 500,
+            published_for: Duration::from_secs(2),
+            counts: Counts {
+                published: 1_000,
+                confirmed: 1_000,
+                ..Counts::default()
+            },
+            applied: 1_000,
+            published_per_s: 500.0,
+            confirmed_per_s: 499.6,
+            applied_per_s: 499.123_456,
+            probed: meter.take_probed(),
+            lag_at_end: Some(Duration::from_micros(2_600)),
+            error: None,
+            interrupted: false,
+        }
+    }
+
+    #[test]
+    fn a_whole_step_says_so_and_nothing_more() {
+        let said = text(&step());
+        let last: Vec<_> = said.lines().skip(9).collect();
+        assert_eq!(
+            last,
+            [
+                "all applied 2.6 ms after the last event",
+                "everything published was confirmed and applied"
+            ]
+        );
+        assert!(said.contains("published  1000    500"), "{said}");
+    }
+
+    #[test]
+    fn whatever_is_not_well_is_said() {
+        let mut step = step();
+        step.counts = Counts {
+            published: 900,
+            confirmed: 800,
+            refused: 50,
+            unroutable: 1,
+            lost: 49,
+        };
+        step.applied = 799;
+        step.error = Some(ClientError::NoAnswer(Duration::from_secs(5)));
+        let said = text(&step);
+        for part in [
+            "not reached: 900 of 1000 events",
+            "50 events refused",
+            "1 event taken by no queue",
+            "49 events without a confirm",
+            "1 confirmed event was not seen",
+            "it ended with: no worker answered in 5s",
+            "NOT everything",
+        ] {
+            assert!(said.contains(part), "{part:?} is not in {said}");
+        }
+        assert!(!step.is_whole());
+    }
+
+    #[test]
+    fn names_of_numbers_have_their_units() {
+        let object = json(&about(), &step());
+        assert_eq!(object["applied_per_s"], 499.123);
+        assert_eq!(object["lag_at_end_ms"], 2.6);
+        assert_eq!(object["init"]["answered"], 1);
+        assert_eq!(object["asked"], 1_000);
+    }
+
+    #[test]
+    fn a_rate_holds_that_is_confirmed_and_applied_in_time() {
+        assert!(step().holds());
+        let slow = Step {
+            confirmed_per_s: 470.0,
+            ..step()
+        };
+        let late = Step {
+            lag_at_end: Some(Duration::from_secs(1)),
+            ..step()
+        };
+        let unseen = Step {
+            lag_at_end: None,
+            ..step()
+        };
+        let cut_short = Step {
+            interrupted: true,
+            ..step()
+        };
+        assert!(
+            [slow, late, unseen, cut_short]
+                .iter()
+                .all(|step| !step.holds())
+        );
+        assert_eq!(
+            line(&step()),
+            "500/s holds: 500/s confirmed, all applied 2.6 ms after the last event"
+        );
+    }
+
+    #[test]
+    fn a_search_that_ended_early_does_not_claim_the_highest_rate() {
+        let mut search = Search::default();
+        let steps = [step()];
+        assert!(found(search, &steps, &steps[0]).starts_with("no rate held\n"));
+        search.note(500, true);
+        assert!(
+            found(search, &steps, &steps[0]).starts_with("500/s holds; the search ended early")
+        );
+        search.note(501, false);
+        let said = found(search, &steps, &steps[0]);
+        assert_eq!(said, "the highest rate that holds: 500/s\nat 500/s:");
+    }
 }
