@@ -63,6 +63,7 @@ async fn a_rate_is_published_confirmed_and_applied_and_all_of_it_is_reported() {
         "applied_per_s",
         "published_for_ms",
         "lag_at_end_ms",
+        "applied_after_ms",
     ] {
         assert!(report[field].as_f64() > Some(0.0), "{field}: {report}");
     }
@@ -154,7 +155,7 @@ async fn what_is_missing_is_said_before_anything_is_published() {
         (&["--session", "5s"], "--session"),
         (&["--crash-rate", "0.5"], "--crash-rate"),
         (&["--max-active", "2"], "--max-active"),
-        (&["--step", "5s"], "--find-max"),
+        (&["--step", "5s"], "--step"),
         (&["--connections", "0"], "--connections: 1 to"),
     ] {
         let wrong = bare.cli(&[&RATE[..], more].concat()).await;

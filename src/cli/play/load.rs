@@ -53,8 +53,8 @@ pub(super) struct LoadArgs {
     /// if not everything published was confirmed and applied
     #[arg(long, value_name = "N", group = "load", conflicts_with_all = VIEWERS)]
     rate: Option<String>,
-    /// Search the highest rate that holds: 95 percent of it confirmed, and everything applied
-    /// within a second of the last event. It ends at --duration, if one is given: no step begins
+    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag,
+    /// and everything applied within a second of the last event. It ends at --duration, if one is given: no step begins
     /// after it. Ctrl-C ends it as well
     #[arg(long, group = "load", conflicts_with_all = VIEWERS)]
     find_max: bool,
@@ -66,7 +66,8 @@ pub(super) struct LoadArgs {
         long,
         default_value = "10s",
         value_name = "DURATION",
-        requires = "find_max"
+        requires = "find_max",
+        conflicts_with = "rate"
     )]
     step: String,
 }
@@ -147,7 +148,7 @@ impl Load {
         let mut stage = opening.await?;
         let measured = tokio::select! {
             measured = self.measure(plan, &mut stage) => measured,
-            () = interrupted_twice() => anyhow::bail!("interrupted; nothing was compared"),
+            () = interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
         };
         stage.close().await;
         let (text, json) = measured.told(&about);

@@ -1,5 +1,7 @@
 //! What a load comes to, for people and for programs.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -56,12 +58,7 @@ pub(super) fn text(step: &Step) -> String {
         cells("status", status),
     ];
     let mut lines = vec![table(&events), table(&waits)];
-    if let Some(lag) = step.lag_at_end {
-        lines.push(format!(
-            "all applied {} after the last event",
-            ms(lag.as_secs_f64() * 1_000.0)
-        ));
-    }
+    lines.extend(step.applied_after.map(applied_after));
     lines.extend(remarks(step));
     lines.join("\n")
 }
@@ -109,7 +106,10 @@ fn remarks(step: &Step) -> Vec<String> {
         (counts.lost, "without a confirm: they may count or not"),
     ] {
         if events > 0 {
-            said.push(format!("{events} event{} {what}", plural_u64(events)));
+            said.push(format!(
+                "{events} event{} {what}",
+                if events == 1 { "" } else { "s" }
+            ));
         }
     }
     if counts.confirmed > step.applied {
@@ -142,14 +142,15 @@ pub(super) fn json(about: &About, step: &Step) -> Value {
     json!({
         "accounts": about.accounts, "streams": about.accounts * about.devices,
         "partitions": about.partitions, "connections": about.connections, "seed": about.seed,
-        "rate_per_s": step.rate_per_s, "published_for_ms": number(step.published_for.as_secs_f64() * 1_000.0),
+        "rate_per_s": step.rate_per_s, "published_for_ms": in_ms(step.published_for),
         "asked": step.asked(), "published": counts.published, "confirmed": counts.confirmed,
         "applied": step.applied, "refused": counts.refused, "unroutable": counts.unroutable,
         "lost": counts.lost, "published_per_s": number(step.published_per_s),
         "confirmed_per_s": number(step.confirmed_per_s),
         "applied_per_s": number(step.applied_per_s),
         "lag": waits(&probed.lag), "init": waits(&probed.init), "status": waits(&probed.status),
-        "lag_at_end_ms": step.lag_at_end.map(|lag| number(lag.as_secs_f64() * 1_000.0)),
+        "lag_at_end_ms": in_ms(step.lag_at_end),
+        "applied_after_ms": step.applied_after.map(in_ms),
         "complete": step.is_whole(), "interrupted": step.interrupted,
         "error": step.error.as_ref().map(ToString::to_string),
     })
@@ -170,17 +171,18 @@ pub(super) fn line(step: &Step) -> String {
     } else {
         "does not hold"
     };
-    let applied = match step.lag_at_end {
-        Some(lag) => format!(
-            "all applied {} after the last event",
-            ms(lag.as_secs_f64() * 1_000.0)
-        ),
-        None => "not all seen to be applied".to_owned(),
-    };
+    let applied = step.applied_after.map(applied_after);
     format!(
-        "{}/s {verdict}: {:.0}/s confirmed, {applied}",
-        step.rate_per_s, step.confirmed_per_s
+        "{}/s {verdict}: {:.0}/s confirmed, lag {}, {}",
+        step.rate_per_s,
+        step.confirmed_per_s,
+        ms(step.lag_at_end),
+        applied.unwrap_or_else(|| "not all seen to be applied".to_owned())
     )
+}
+
+fn applied_after(lag: Duration) -> String {
+    format!("all applied {} after the last event", ms(lag))
 }
 
 /// The same, for programs.
@@ -188,7 +190,8 @@ pub(super) fn line_json(step: &Step) -> Value {
     json!({
         "rate_per_s": step.rate_per_s, "holds": step.holds(),
         "confirmed_per_s": number(step.confirmed_per_s),
-        "lag_at_end_ms": step.lag_at_end.map(|lag| number(lag.as_secs_f64() * 1_000.0)),
+        "lag_at_end_ms": in_ms(step.lag_at_end),
+        "applied_after_ms": step.applied_after.map(in_ms),
     })
 }
 
@@ -214,7 +217,12 @@ fn number(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
 }
 
-fn ms(ms: f64) -> String {
+fn in_ms(duration: Duration) -> f64 {
+    number(duration.as_secs_f64() * 1_000.0)
+}
+
+fn ms(duration: Duration) -> String {
+    let ms = in_ms(duration);
     if ms < 10.0 {
         format!("{ms:.1} ms")
     } else {
@@ -226,14 +234,8 @@ const fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-const fn plural_u64(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         cli::play::load::meter::{Counts, Meter, Probe},
@@ -269,7 +271,8 @@ mod tests {
             confirmed_per_s: 499.6,
             applied_per_s: 499.123_456,
             probed: meter.take_probed(),
-            lag_at_end: Some(Duration::from_micros(2_600)),
+            lag_at_end: Duration::from_millis(30),
+            applied_after: Some(Duration::from_micros(2_600)),
             error: None,
             interrupted: false,
         }
@@ -320,7 +323,8 @@ mod tests {
     fn names_of_numbers_have_their_units() {
         let object = json(&about(), &step());
         assert_eq!(object["applied_per_s"], 499.123);
-        assert_eq!(object["lag_at_end_ms"], 2.6);
+        assert_eq!(object["lag_at_end_ms"], 30.0);
+        assert_eq!(object["applied_after_ms"], 2.6);
         assert_eq!(object["init"]["answered"], 1);
         assert_eq!(object["asked"], 1_000);
     }
@@ -332,12 +336,16 @@ mod tests {
             confirmed_per_s: 470.0,
             ..step()
         };
+        let behind = Step {
+            lag_at_end: Duration::from_secs(1),
+            ..step()
+        };
         let late = Step {
-            lag_at_end: Some(Duration::from_secs(1)),
+            applied_after: Some(Duration::from_secs(1)),
             ..step()
         };
         let unseen = Step {
-            lag_at_end: None,
+            applied_after: None,
             ..step()
         };
         let cut_short = Step {
@@ -345,13 +353,13 @@ mod tests {
             ..step()
         };
         assert!(
-            [slow, late, unseen, cut_short]
+            [slow, behind, late, unseen, cut_short]
                 .iter()
                 .all(|step| !step.holds())
         );
         assert_eq!(
             line(&step()),
-            "500/s holds: 500/s confirmed, all applied 2.6 ms after the last event"
+            "500/s holds: 500/s confirmed, lag 30 ms, all applied 2.6 ms after the last event"
         );
     }
 

@@ -52,8 +52,10 @@ pub(super) struct Step {
     pub(super) confirmed_per_s: f64,
     pub(super) applied_per_s: f64,
     pub(super) probed: Probed,
+    /// When the last event was published.
+    pub(super) lag_at_end: Duration,
     /// How long after the last event all of them were applied; `None` where that was not seen.
-    pub(super) lag_at_end: Option<Duration>,
+    pub(super) applied_after: Option<Duration>,
     /// Why it ended early, or could not be seen to its end.
     pub(super) error: Option<ClientError>,
     pub(super) interrupted: bool,
@@ -130,6 +132,7 @@ impl Stage {
 
         let (judged, mut error) = self.watch(&task, &meter, from, to).await;
         let ended = Instant::now().min(to);
+        let lag_at_end = meter.lag_now();
         let interrupted = error.is_none() && *self.interrupted.borrow();
         self.orders.send_replace(None);
         drop(stop);
@@ -144,9 +147,8 @@ impl Stage {
         // Bounded by the patience of the probes.
         let _ = probing.await;
         let (counts, mark) = (meter.counts(), meter.mark());
-        let lag_at_end = applied
-            .is_ok()
-            .then(|| mark.at.saturating_duration_since(ended));
+        let waited = mark.at.saturating_duration_since(ended);
+        let applied_after = applied.is_ok().then_some(waited);
         let since = |until: Instant| until.saturating_duration_since(judged.at);
         Step {
             rate_per_s: task.rate_per_s,
@@ -164,6 +166,7 @@ impl Stage {
             ),
             probed: meter.take_probed(),
             lag_at_end,
+            applied_after,
             error: error.or(applied.err()),
             interrupted,
         }
@@ -292,12 +295,13 @@ impl Step {
         self.error.is_none() && published == confirmed && confirmed == self.applied
     }
 
-    /// The rate holds: nearly all that was asked is confirmed, and the workers keep up.
+    /// The rate holds: nearly all that was asked is confirmed, and the workers keep up. What they
+    /// apply quickly once nothing more is published they did not keep up with: the lag counts that
+    /// was there until then, too.
     pub(super) fn holds(&self) -> bool {
         let reached = self.confirmed_per_s >= 0.95 * f64::from(self.rate_per_s);
-        let keeps_up = self
-            .lag_at_end
-            .is_some_and(|lag| lag < Duration::from_secs(1));
+        let in_time = |lag| lag < Duration::from_secs(1);
+        let keeps_up = in_time(self.lag_at_end) && self.applied_after.is_some_and(in_time);
         reached && keeps_up && !self.interrupted
     }
 }
