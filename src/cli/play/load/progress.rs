@@ -58,6 +58,12 @@ impl Progress {
     }
 
     pub(super) fn show(&mut self, meter: &Meter, doing: &str) {
+        // Rates over less time are noise. A timer may be a little early.
+        let every = if self.plain { PLAIN_EVERY } else { REFRESH / 2 };
+        if self.shown.elapsed() < every {
+            return;
+        }
+        self.shown = Instant::now();
         let counts = meter.counts();
         let now = Seen {
             at: Instant::now(),
@@ -72,14 +78,11 @@ impl Progress {
             self.rate(now, |seen| seen.applied),
             round(meter.lag_now())
         );
-        if !self.plain {
-            self.bar.set_message(text);
-            self.bar.tick();
-        } else if self.shown.elapsed() >= PLAIN_EVERY {
-            self.shown = Instant::now();
+        if self.plain {
             eprintln!("{text}");
         } else {
-            return;
+            self.bar.set_message(text);
+            self.bar.tick();
         }
         self.last = now;
     }
