@@ -1,6 +1,7 @@
 //! `streamwatch play`: simulated viewers with real timing, and a check that the counts are right.
 
 mod ledger;
+mod load;
 mod viewer;
 
 use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
@@ -37,9 +38,9 @@ pub struct Args {
     /// How many devices each account has
     #[arg(long, default_value = "2", value_name = "N")]
     streams_per_account: String,
-    /// How long to play before the counts are compared
-    #[arg(long, default_value = "60s", value_name = "DURATION")]
-    duration: String,
+    /// How long to play before the counts are compared [default: 60s]
+    #[arg(long, value_name = "DURATION")]
+    duration: Option<String>,
     /// How long a viewer watches, on average
     #[arg(long, default_value = "20s", value_name = "DURATION")]
     session: String,
@@ -52,6 +53,8 @@ pub struct Args {
     /// Repeats the viewers' choices; printed at the start
     #[arg(long, value_name = "N")]
     seed: Option<String>,
+    #[command(flatten)]
+    load: load::LoadArgs,
 }
 
 /// The arguments, checked.
@@ -82,7 +85,8 @@ impl Args {
         let max_active = mistakes.check_if("--max-active", max_active);
         let seed = mistakes.check_if("--seed", self.seed.as_deref());
         let tenant = mistakes.check("--tenant", &self.tenant);
-        let duration = mistakes.duration("--duration", &self.duration);
+        let duration = self.duration.as_deref().unwrap_or("60s");
+        let duration = mistakes.duration("--duration", duration);
         let session = mistakes.duration("--session", &self.session);
         let crash_rate = mistakes.rate("--crash-rate", &self.crash_rate);
         // Only here: the first mistake must not hide the others.
@@ -102,7 +106,11 @@ impl Args {
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
         let plan = self.check(&mut mistakes);
+        let load = self.load.check(self.duration.is_some(), &mut mistakes);
         let ((addresses, names), plan) = mistakes.finish(connection.zip(plan))?;
+        if let Some(load) = load {
+            return load.run(&plan, (addresses, names), output).await;
+        }
 
         let viewers = plan.accounts * plan.devices;
         let clients: Vec<_> = (0..viewers.div_ceil(PER_CONNECTION))

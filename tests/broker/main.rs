@@ -15,6 +15,7 @@ mod fixture;
 mod handover;
 mod lifecycle;
 mod linear;
+mod load;
 mod outage;
 mod partitions;
 mod private_broker;

@@ -1,0 +1,261 @@
+//! `streamwatch play --rate` and `--find-max`: what a broker and its workers bear.
+//!
+//! Viewers without timers: heartbeats at a set rate, of accounts in random order, over several
+//! connections. A stream counts from its first heartbeat, and nobody stops it: when the load is
+//! over, the streams expire. Beside it a few questions a second measure how long answers take.
+//!
+//! That an event was applied is seen by a strong `status`: its answer includes all that was
+//! confirmed before it was asked. So what was confirmed then is applied when the answer comes, by
+//! the worker that gives it, and the time it takes is the lag.
+
+mod crowd;
+mod meter;
+mod pace;
+mod probes;
+mod progress;
+mod publisher;
+mod report;
+mod search;
+mod stage;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Plan, interrupted_twice};
+use crate::{
+    broker::{Addresses, Link, Names, topology},
+    cli::{
+        checked::Mistakes,
+        output::{Output, duration},
+        signals,
+    },
+    client::{Backend, Client, ClientError},
+};
+use crowd::Crowd;
+use probes::{PATIENCE, Prober};
+use report::About;
+use search::Search;
+use stage::{Stage, Step, Task};
+
+/// Most connections that publish.
+const MOST_CONNECTIONS: usize = 1_000;
+/// A step shorter than this judges nothing but the noise.
+const SHORTEST_STEP: Duration = Duration::from_millis(500);
+
+/// A load instead of viewers with real timing.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "A load instead of viewers with real timing")]
+pub(super) struct LoadArgs {
+    /// Publish N heartbeats a second for --duration, and report how many were confirmed and
+    /// applied, the lag, and how long answers take. The streams expire one TTL later. Exits with 1
+    /// if not everything published was confirmed and applied
+    #[arg(long, value_name = "N", group = "load", conflicts_with_all = VIEWERS)]
+    rate: Option<String>,
+    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag,
+    /// and everything applied within a second of the last event. It ends at --duration, if one is given: no step begins
+    /// after it. Ctrl-C ends it as well
+    #[arg(long, group = "load", conflicts_with_all = VIEWERS)]
+    find_max: bool,
+    /// How many connections publish, each with up to 1,000 events without a confirm
+    #[arg(long, default_value = "4", value_name = "N", requires = "load")]
+    connections: String,
+    /// How long each rate of the search is tried; its first fifth (2s at most) is not judged
+    #[arg(
+        long,
+        default_value = "10s",
+        value_name = "DURATION",
+        requires = "find_max",
+        conflicts_with = "rate"
+    )]
+    step: String,
+}
+
+/// What only viewers with real timing have.
+const VIEWERS: [&str; 3] = ["session", "crash_rate", "max_active"];
+
+/// The arguments, checked.
+pub(super) struct Load {
+    goal: Goal,
+    connections: usize,
+}
+
+enum Goal {
+    Rate(u32),
+    FindMax {
+        step: Duration,
+        /// The search has an end of its own: --duration was given.
+        bounded: bool,
+    },
+}
+
+impl LoadArgs {
+    /// `None` where no load is asked for, or a mistake was noted.
+    pub(super) fn check(&self, bounded: bool, mistakes: &mut Mistakes) -> Option<Load> {
+        let connections = mistakes.check("--connections", &self.connections)?;
+        if connections == 0 || connections > MOST_CONNECTIONS {
+            mistakes.note(format!("--connections: 1 to {MOST_CONNECTIONS}"));
+        }
+        let step = mistakes.duration("--step", &self.step)?;
+        if step < SHORTEST_STEP {
+            mistakes.note(format!("--step: {} or more", duration(SHORTEST_STEP)));
+        }
+        let rate = mistakes.check_if("--rate", self.rate.as_deref());
+        if rate.is_some_and(|rate| rate == 0 || rate > search::MOST) {
+            mistakes.note(format!("--rate: 1 to {}", search::MOST));
+        }
+        let goal = match rate {
+            Some(rate) => Goal::Rate(rate),
+            None if self.find_max => Goal::FindMax { step, bounded },
+            None => return None,
+        };
+        Some(Load { goal, connections })
+    }
+}
+
+impl Load {
+    pub(super) async fn run(
+        self,
+        plan: &Plan,
+        (addresses, names): (Addresses, Names),
+        output: Output,
+    ) -> anyhow::Result<ExitCode> {
+        let client = Client::connect(addresses.clone(), names.clone());
+        // Says what is wrong where there is no topology, or no worker.
+        let backend = Backend::new(client.clone()).with_patience(PATIENCE);
+        let ttl = super::ttl(&backend, &plan.tenant).await?;
+        let crowd = Arc::new(Crowd {
+            tenant: plan.tenant.clone(),
+            accounts: plan.accounts,
+            devices: plan.devices,
+            seed: plan.seed,
+            partitions: partitions(&addresses, &names).await?,
+        });
+        let about = About {
+            accounts: plan.accounts,
+            devices: plan.devices,
+            partitions: crowd.partitions,
+            connections: self.connections,
+            seed: plan.seed,
+        };
+        let ending = format!("the streams expire {} after the end", duration(ttl));
+        eprintln!("{}; {ending}", about.text());
+        let prober = Prober::new(client, Arc::clone(&crowd));
+        let interrupted = signals::told_to_stop()?;
+        let connections = self.connections;
+        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, interrupted);
+        let mut stage = opening.await?;
+        let measured = tokio::select! {
+            measured = self.measure(plan, &mut stage) => measured,
+            () = interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
+        };
+        stage.close().await;
+        let (text, json) = measured.told(&about);
+        output.say(&text, &json);
+        Ok(if measured.is_well() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    async fn measure(&self, plan: &Plan, stage: &mut Stage) -> Measured {
+        match self.goal {
+            Goal::Rate(rate_per_s) => {
+                let step = stage.step(Task {
+                    rate_per_s,
+                    duration: plan.duration,
+                    warm_up: Duration::ZERO,
+                });
+                Measured {
+                    search: None,
+                    steps: vec![step.await],
+                }
+            }
+            Goal::FindMax { step, bounded } => {
+                let until = bounded.then(|| Instant::now() + plan.duration);
+                find_max(stage, step, until).await
+            }
+        }
+    }
+}
+
+/// How many logs there are.
+async fn partitions(addresses: &Addresses, names: &Names) -> anyhow::Result<usize> {
+    let link = Link::open_any(addresses, "streamwatch play").await?;
+    let partitions = topology::partitions(&link, names).await?;
+    link.close().await;
+    Ok(usize::from(partitions.ok_or(ClientError::NoTopology)?))
+}
+
+/// Tries one rate after the other. A step that cannot be seen to its end ends the search: what it
+/// left behind would burden the next.
+async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>) -> Measured {
+    let (mut search, mut steps) = (Search::default(), Vec::new());
+    while let Some(rate_per_s) = search.next() {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+        let task = Task {
+            rate_per_s,
+            duration,
+            warm_up: pace::warm_up(duration),
+        };
+        let step = stage.step(task).await;
+        let goes_on = step.error.is_none() && !step.interrupted;
+        if !step.interrupted {
+            search.note(rate_per_s, step.holds());
+            stage.progress.say(&report::line(&step));
+        }
+        steps.push(step);
+        if !goes_on {
+            break;
+        }
+    }
+    Measured {
+        search: Some(search),
+        steps,
+    }
+}
+
+struct Measured {
+    /// Where the highest rate was searched.
+    search: Option<Search>,
+    steps: Vec<Step>,
+}
+
+impl Measured {
+    /// The step that the report is about: the best, else the last.
+    fn step(&self) -> Option<&Step> {
+        let held = self.search.and_then(Search::held);
+        let best = self
+            .steps
+            .iter()
+            .find(|s| Some(s.rate_per_s) == held && s.holds());
+        best.or(self.steps.last())
+    }
+
+    fn is_well(&self) -> bool {
+        let found = self.search.is_none_or(|search| search.held().is_some());
+        found && !self.steps.is_empty() && self.steps.iter().all(Step::is_whole)
+    }
+
+    fn told(&self, about: &About) -> (String, Value) {
+        let Some(step) = self.step() else {
+            return (
+                "no step was tried: --duration is too short".to_owned(),
+                Value::Null,
+            );
+        };
+        let mut text = report::text(step);
+        let mut json = report::json(about, step);
+        if let Some(search) = self.search {
+            text = report::found(search, &self.steps, step) + "\n" + &text;
+            json["max_per_s"] = search.held().into();
+            json["finished"] = search.next().is_none().into();
+            json["steps"] = self.steps.iter().map(report::line_json).collect();
+        }
+        (text, json)
+    }
+}

@@ -1,0 +1,100 @@
+//! Who plays: the same streams for the same seed.
+
+use fastrand::Rng;
+use uuid::Builder;
+
+use crate::{
+    cli::play::ledger::Ledger,
+    client::{AccountId, StreamId, Tenant},
+};
+
+#[derive(Debug)]
+pub(super) struct Crowd {
+    pub(super) tenant: Tenant,
+    pub(super) accounts: usize,
+    pub(super) devices: usize,
+    pub(super) seed: u64,
+    /// Of the installation: how many logs the accounts are spread over.
+    pub(super) partitions: usize,
+}
+
+impl Crowd {
+    /// Somebody of the crowd.
+    pub(super) fn anyone(&self, random: &mut Rng) -> (AccountId, StreamId) {
+        let account = random.usize(..self.accounts);
+        let device = random.usize(..self.devices);
+        (
+            Ledger::name(account),
+            self.stream(account * self.devices + device),
+        )
+    }
+
+    fn stream(&self, number: usize) -> StreamId {
+        // Odd, so that no two numbers share a seed; large, so that two runs' seeds that follow one
+        // another share no streams.
+        const APART: u64 = 0x9e37_79b9_7f4a_7c15;
+        let seed = self.seed.wrapping_add((number as u64).wrapping_mul(APART));
+        let bytes = Rng::with_seed(seed).u128(..).to_le_bytes();
+        StreamId(Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    /// Accounts of several partitions. A client cannot know which partition an account is in, so it
+    /// is a matter of their number: with three for each partition, 19 of 20 partitions are met.
+    pub(super) fn some(&self, random: &mut Rng) -> Vec<AccountId> {
+        match self.partitions {
+            1 => vec![Ledger::name(random.usize(..self.accounts))],
+            partitions => self.pick(3 * partitions, random),
+        }
+    }
+
+    /// Accounts of every partition that has any: all of them, or so many that missing a partition
+    /// is less likely than one in a million.
+    pub(super) fn everywhere(&self, random: &mut Rng) -> Vec<AccountId> {
+        match self.partitions {
+            1 => self.some(random),
+            partitions => self.pick(partitions * 18, random),
+        }
+    }
+
+    fn pick(&self, most: usize, random: &mut Rng) -> Vec<AccountId> {
+        let picked = random.choose_multiple(0..self.accounts, most);
+        picked.into_iter().map(Ledger::name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn crowd(accounts: usize, partitions: usize, seed: u64) -> Crowd {
+        Crowd {
+            tenant: Tenant::new("demo").unwrap(),
+            accounts,
+            devices: 2,
+            seed,
+            partitions,
+        }
+    }
+
+    #[test]
+    fn the_same_seed_has_the_same_streams_and_another_seed_others() {
+        let streams = |seed| -> BTreeSet<_> {
+            let crowd = crowd(50, 1, seed);
+            (0..100).map(|n| crowd.stream(n)).collect()
+        };
+        assert_eq!(streams(7), streams(7));
+        assert_eq!(streams(7).len(), 100);
+        assert!(streams(7).is_disjoint(&streams(8)));
+    }
+
+    #[test]
+    fn one_partition_is_asked_once_and_several_by_many_accounts() {
+        let random = &mut Rng::with_seed(1);
+        assert_eq!(crowd(50, 1, 1).everywhere(random).len(), 1);
+        assert_eq!(crowd(1_000, 4, 1).some(random).len(), 12);
+        let all: BTreeSet<_> = crowd(50, 4, 1).everywhere(random).into_iter().collect();
+        assert_eq!(all.len(), 50, "a small crowd is asked about completely");
+    }
+}

@@ -1,0 +1,307 @@
+//! The connections and the probes, and one step on them: a rate for a while, and what came of it.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+};
+
+use super::{
+    crowd::Crowd,
+    meter::{Counts, Mark, Meter, Probed},
+    pace,
+    probes::{LAG_PATIENCE, PATIENCE, Prober},
+    progress::{Progress, REFRESH},
+    publisher::{Order, Publisher},
+};
+use crate::{
+    broker::{Addresses, BrokerError, Names},
+    client::ClientError,
+};
+
+/// How long the workers may need to apply what is behind them, at least.
+const CATCH_UP: Duration = Duration::from_secs(30);
+/// How often it is looked whether everything has its confirm.
+const SETTLED_EVERY: Duration = Duration::from_millis(2);
+
+/// A rate for a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    pub(super) rate_per_s: u32,
+    pub(super) duration: Duration,
+    /// So much of it is not judged.
+    pub(super) warm_up: Duration,
+}
+
+/// What came of it.
+pub(super) struct Step {
+    pub(super) rate_per_s: u32,
+    /// How long events were published.
+    pub(super) published_for: Duration,
+    /// Of the whole step.
+    pub(super) counts: Counts,
+    pub(super) applied: u64,
+    /// Of what was judged.
+    pub(super) published_per_s: f64,
+    pub(super) confirmed_per_s: f64,
+    pub(super) applied_per_s: f64,
+    pub(super) probed: Probed,
+    /// When the last event was published.
+    pub(super) lag_at_end: Duration,
+    /// How long after the last event all of them were applied; `None` where that was not seen.
+    pub(super) applied_after: Option<Duration>,
+    /// Why it ended early, or could not be seen to its end.
+    pub(super) error: Option<ClientError>,
+    pub(super) interrupted: bool,
+}
+
+pub(super) struct Stage {
+    prober: Prober,
+    orders: watch::Sender<Option<Arc<Order>>>,
+    publishers: JoinSet<Result<(), ClientError>>,
+    interrupted: watch::Receiver<bool>,
+    random: Rng,
+    pub(super) progress: Progress,
+}
+
+/// What is known at one moment.
+struct Judged {
+    at: Instant,
+    counts: Counts,
+    mark: Mark,
+}
+
+impl Stage {
+    /// Makes sure that all partitions are served, and connects the publishers.
+    pub(super) async fn open(
+        addresses: &Addresses,
+        names: &Names,
+        crowd: &Arc<Crowd>,
+        prober: Prober,
+        connections: usize,
+        interrupted: watch::Receiver<bool>,
+    ) -> anyhow::Result<Self> {
+        let mut random = Rng::with_seed(crowd.seed);
+        prober.everywhere(&mut random, PATIENCE).await?;
+        let (orders, followed) = watch::channel(None);
+        let mut publishers = JoinSet::new();
+        for index in 0..connections {
+            let which = (index, connections);
+            let publisher = Publisher::open(addresses, names, Arc::clone(crowd), which).await?;
+            publishers.spawn(publisher.run(followed.clone()));
+        }
+        Ok(Self {
+            prober,
+            orders,
+            publishers,
+            interrupted,
+            random,
+            progress: Progress::new(),
+        })
+    }
+
+    /// Ends the publishers in order.
+    pub(super) async fn close(mut self) {
+        self.progress.clear();
+        drop(self.orders);
+        while self.publishers.join_next().await.is_some() {}
+    }
+
+    /// One step, and the wait until nothing of it is under way.
+    pub(super) async fn step(&mut self, task: Task) -> Step {
+        let meter = Arc::new(Meter::new());
+        let from = Instant::now();
+        let to = from + task.duration;
+        let order = Arc::new(Order {
+            rate_per_s: task.rate_per_s,
+            from,
+            to,
+            meter: Arc::clone(&meter),
+        });
+        let held = Arc::downgrade(&order);
+        let (stop, stopped) = oneshot::channel();
+        let probing = tokio::spawn(self.prober.clone().run(Arc::clone(&meter), stopped));
+        self.orders.send_replace(Some(order));
+        self.progress.restart();
+
+        let (judged, mut error) = self.watch(&task, &meter, from, to).await;
+        let ended = Instant::now().min(to);
+        let lag_at_end = meter.lag_now();
+        let interrupted = error.is_none() && *self.interrupted.borrow();
+        self.orders.send_replace(None);
+        drop(stop);
+
+        let settled = self.settle(&meter, &held, &mut error).await;
+        let patience = match error {
+            None if !interrupted => CATCH_UP.max(task.duration),
+            // One question tells: nobody wants to wait, or nothing better is to be expected.
+            _ => Duration::ZERO,
+        };
+        let applied = self.await_applied(&meter, patience).await;
+        // Bounded by the patience of the probes.
+        let _ = probing.await;
+        let (counts, mark) = (meter.counts(), meter.mark());
+        let waited = mark.at.saturating_duration_since(ended);
+        let applied_after = applied.is_ok().then_some(waited);
+        let since = |until: Instant| until.saturating_duration_since(judged.at);
+        Step {
+            rate_per_s: task.rate_per_s,
+            published_for: ended - from,
+            counts,
+            applied: mark.applied,
+            published_per_s: per_s(
+                counts.published - judged.counts.published,
+                since(ended.max(from)),
+            ),
+            confirmed_per_s: per_s(counts.confirmed - judged.counts.confirmed, since(settled)),
+            applied_per_s: per_s(
+                mark.applied - judged.mark.applied,
+                mark.at.saturating_duration_since(judged.mark.at),
+            ),
+            probed: meter.take_probed(),
+            lag_at_end,
+            applied_after,
+            error: error.or(applied.err()),
+            interrupted,
+        }
+    }
+
+    /// Lets the step run. Gives what was known when the warm-up was over, and why it ended early.
+    async fn watch(
+        &mut self,
+        task: &Task,
+        meter: &Meter,
+        from: Instant,
+        to: Instant,
+    ) -> (Judged, Option<ClientError>) {
+        let mut judged = Judged {
+            at: from,
+            counts: Counts::default(),
+            mark: meter.mark(),
+        };
+        let mut warming_up = !task.warm_up.is_zero();
+        let doing = format!("{}/s", task.rate_per_s);
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = sleep_until(to) => return (judged, None),
+                () = sleep_until(from + task.warm_up), if warming_up => {
+                    warming_up = false;
+                    let _ = meter.take_probed();
+                    judged = Judged {
+                        at: Instant::now(),
+                        counts: meter.counts(),
+                        mark: meter.mark(),
+                    };
+                }
+                Some(ended) = self.publishers.join_next() => {
+                    return (judged, Some(why(ended)));
+                }
+                _ = self.interrupted.wait_for(|it| *it) => return (judged, None),
+                _ = refresh.tick() => self.progress.show(meter, &doing),
+            }
+        }
+    }
+
+    /// Waits until something became of every event. When that was. A publisher that gets no
+    /// confirms gives up, which bounds this.
+    async fn settle(
+        &mut self,
+        meter: &Meter,
+        held: &Weak<Order>,
+        error: &mut Option<ClientError>,
+    ) -> Instant {
+        while held.strong_count() > 0 || !meter.counts().is_settled() {
+            tokio::select! {
+                () = sleep(SETTLED_EVERY) => {}
+                Some(ended) = self.publishers.join_next() => *error = Some(why(ended)),
+            }
+            self.progress.show(meter, "waiting for confirms");
+        }
+        Instant::now()
+    }
+
+    /// Asks until every partition answers: then it has applied all that was confirmed. One that is
+    /// behind answers nothing until it has caught up.
+    async fn await_applied(
+        &mut self,
+        meter: &Meter,
+        patience: Duration,
+    ) -> Result<(), ClientError> {
+        let confirmed = meter.counts().confirmed;
+        let until = Instant::now() + patience;
+        let patience = if patience.is_zero() {
+            PATIENCE
+        } else {
+            LAG_PATIENCE
+        };
+        loop {
+            let mut random = self.random.fork();
+            let mut asked = std::pin::pin!(self.prober.everywhere(&mut random, patience));
+            let answer = loop {
+                match timeout(REFRESH, &mut asked).await {
+                    Ok(answer) => break answer,
+                    Err(_) => self.progress.show(meter, "waiting for the workers"),
+                }
+            };
+            match answer {
+                Ok(_) => {
+                    meter.applied(confirmed);
+                    return Ok(());
+                }
+                Err(error) if Instant::now() >= until || *self.interrupted.borrow() => {
+                    return Err(error);
+                }
+                // A lost connection fails at once.
+                Err(_) => sleep(REFRESH).await,
+            }
+        }
+    }
+}
+
+fn why(ended: Result<Result<(), ClientError>, tokio::task::JoinError>) -> ClientError {
+    match ended {
+        Ok(Err(error)) => error,
+        _ => ClientError::Broker(BrokerError::Lost("a publisher ended".to_owned())),
+    }
+}
+
+fn per_s(events: u64, time: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
+    let events = events as f64;
+    events / time.as_secs_f64().max(0.001)
+}
+
+impl Step {
+    /// So many events should have been published.
+    pub(super) fn asked(&self) -> u64 {
+        pace::all_due(self.rate_per_s, self.published_for)
+    }
+
+    /// Everything published was confirmed and applied.
+    pub(super) fn is_whole(&self) -> bool {
+        let Counts {
+            published,
+            confirmed,
+            ..
+        } = self.counts;
+        self.error.is_none() && published == confirmed && confirmed == self.applied
+    }
+
+    /// The rate holds: nearly all that was asked is confirmed, and the workers keep up. What they
+    /// apply quickly once nothing more is published they did not keep up with: the lag counts that
+    /// was there until then, too.
+    pub(super) fn holds(&self) -> bool {
+        let reached = self.confirmed_per_s >= 0.95 * f64::from(self.rate_per_s);
+        let in_time = |lag| lag < Duration::from_secs(1);
+        let keeps_up = in_time(self.lag_at_end) && self.applied_after.is_some_and(in_time);
+        reached && keeps_up && !self.interrupted
+    }
+}

@@ -1,0 +1,208 @@
+//! `play --rate` and `--find-max`: what they report is what happened. No rate and no time is judged.
+
+use serde_json::Value;
+
+use crate::fixture::exit::{DONE, FAILED, NO_ANSWER, NO_TOPOLOGY, WRONG_SETTINGS};
+use crate::fixture::{Broker, Installation, PATIENCE, Process, eventually, heavy};
+
+const RATE: [&str; 5] = ["play", "--rate", "300", "--duration", "2s"];
+
+/// Everything published was confirmed and applied.
+fn is_whole(report: &Value) {
+    assert_eq!(report["complete"], true, "{report}");
+    assert!(report["published"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["published"], report["confirmed"], "{report}");
+    assert_eq!(report["confirmed"], report["applied"], "{report}");
+}
+
+/// A load that runs for a minute and has shown how it goes.
+async fn running(installation: &Installation<'_>) -> Process {
+    let play = ["play", "--rate", "200", "--duration", "60s", "--json"];
+    let play = Process::spawn(installation.broker, &installation.namespace, &play);
+    eventually(PATIENCE, "the load says how it goes", async || {
+        let said = play.stderr();
+        said.contains("200/s: published").then_some(()).ok_or(said)
+    })
+    .await;
+    play
+}
+
+fn report(play: &Process) -> Value {
+    serde_json::from_str(&play.stdout()).expect("one object")
+}
+
+#[tokio::test]
+async fn a_rate_is_published_confirmed_and_applied_and_all_of_it_is_reported() {
+    let _heavy = heavy().await;
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let _worker = installation.ready_worker().await;
+    let mut arguments = vec!["--json"];
+    arguments.extend(RATE);
+    arguments.extend(["--accounts", "30", "--connections", "2", "--seed", "7"]);
+    let played = installation.cli(&arguments).await;
+    let report = played.exits(DONE).json();
+    is_whole(&report);
+    for (field, value) in [
+        ("rate_per_s", 300),
+        ("asked", 600),
+        ("published", 600),
+        ("seed", 7),
+        ("accounts", 30),
+        ("streams", 60),
+        ("partitions", 1),
+        ("connections", 2),
+        ("refused", 0),
+        ("unroutable", 0),
+        ("lost", 0),
+    ] {
+        assert_eq!(report[field], value, "{field}: {report}");
+    }
+    for field in [
+        "published_per_s",
+        "confirmed_per_s",
+        "applied_per_s",
+        "published_for_ms",
+        "lag_at_end_ms",
+        "applied_after_ms",
+    ] {
+        assert!(report[field].as_f64() > Some(0.0), "{field}: {report}");
+    }
+    for probe in ["lag", "init", "status"] {
+        let waits = &report[probe];
+        assert!(waits["answered"].as_u64() > Some(0), "{probe}: {report}");
+        assert!(waits["unanswered"].is_u64(), "{probe}: {report}");
+        for field in ["p50_ms", "p90_ms", "p99_ms", "max_ms"] {
+            let ms = waits[field].as_f64();
+            assert!(ms > Some(0.0), "{probe}.{field}: {report}");
+        }
+    }
+    assert_eq!(report["interrupted"], false);
+    assert_eq!(report["error"], Value::Null);
+
+    // The streams are those of the seed: two of each account.
+    let status = installation
+        .cli(&["--json", "status", "demo", "viewer-007", "--strong"])
+        .await;
+    let streams = status.exits(DONE).json()["activity"]["count"].as_u64();
+    assert!(streams <= Some(2) && streams > Some(0), "{status:?}");
+}
+
+#[tokio::test]
+async fn people_read_the_same_in_words_and_several_partitions_are_all_asked() {
+    let _heavy = heavy().await;
+    let installation = Installation::partitions(Broker::shared().await, "10s", 3).await;
+    let _worker = installation.ready_worker().await;
+    let played = installation.cli(&RATE).await;
+    played
+        .exits(DONE)
+        .says("200 streams on 100 accounts, 3 partitions, 4 connections, seed ")
+        .says("expire 10s after the end");
+    for text in [
+        "published  600 ",
+        "confirmed  600 ",
+        "applied    600 ",
+        "lag ",
+        "init ",
+        "status ",
+        "p99",
+        "unanswered",
+        "everything published was confirmed and applied",
+    ] {
+        let said = &played.stdout;
+        assert!(said.contains(text), "{text:?} is not in {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_search_ends_and_reports_a_rate_that_held() {
+    let _heavy = heavy().await;
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let _worker = installation.ready_worker().await;
+    let search = [
+        "--json",
+        "play",
+        "--find-max",
+        "--step",
+        "500ms",
+        "--duration",
+        "3s",
+    ];
+    let found = installation.cli(&search).await;
+    let report = found.exits(DONE).json();
+    is_whole(&report);
+    let steps = report["steps"].as_array().expect("steps");
+    let held = steps.iter().filter(|step| step["holds"] == true);
+    let held = held.filter_map(|step| step["rate_per_s"].as_u64()).max();
+    assert!(held.is_some(), "{report}");
+    assert_eq!(report["max_per_s"].as_u64(), held, "{report}");
+    assert_eq!(report["rate_per_s"].as_u64(), held, "{report}");
+    found.says("/s holds: ");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_before_anything_is_published() {
+    let bare = Installation::bare(Broker::shared().await);
+    bare.cli(&RATE)
+        .await
+        .exits(NO_TOPOLOGY)
+        .says("streamwatch topology declare");
+    bare.declare("10s").await;
+    let alone = bare.cli(&["play", "--find-max"]).await;
+    alone.exits(NO_ANSWER).says("is one running?");
+    assert_eq!(alone.stdout, "");
+    for (more, word) in [
+        (&["--find-max"][..], "--find-max"),
+        (&["--session", "5s"], "--session"),
+        (&["--crash-rate", "0.5"], "--crash-rate"),
+        (&["--max-active", "2"], "--max-active"),
+        (&["--step", "5s"], "--step"),
+        (&["--connections", "0"], "--connections: 1 to"),
+    ] {
+        let wrong = bare.cli(&[&RATE[..], more].concat()).await;
+        wrong.exits(WRONG_SETTINGS).says(word);
+    }
+    let wrong = bare.cli(&["play", "--connections", "2"]).await;
+    wrong.exits(WRONG_SETTINGS).says("--rate");
+    let wrong = bare.cli(&["play", "--rate", "0"]).await;
+    wrong.exits(WRONG_SETTINGS).says("--rate: 1 to");
+}
+
+#[tokio::test]
+async fn interrupted_it_reports_what_was_seen_and_a_dead_worker_is_named() {
+    let _heavy = heavy().await;
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let mut worker = installation.ready_worker().await;
+    let mut play = running(&installation).await;
+    play.signal("INT");
+    assert_eq!(play.ended().await.code(), Some(DONE), "{}", play.stderr());
+    let seen = report(&play);
+    is_whole(&seen);
+    assert_eq!(seen["interrupted"], true);
+
+    let mut play = running(&installation).await;
+    worker.kill().await;
+    play.signal("INT");
+    assert_eq!(play.ended().await.code(), Some(FAILED), "{}", play.stderr());
+    let seen = report(&play);
+    assert_eq!(seen["complete"], false, "{seen}");
+    assert_eq!(seen["published"], seen["confirmed"], "{seen}");
+    let error = seen["error"].as_str().expect("why");
+    assert!(error.contains("no worker answered"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_broker_that_dies_ends_the_load_with_what_became_of_the_events() {
+    let _heavy = heavy().await;
+    let broker = Broker::start().await;
+    let installation = Installation::declared(&broker, "10s").await;
+    let _worker = installation.ready_worker().await;
+    let mut play = running(&installation).await;
+    broker.kill().await;
+    assert_eq!(play.ended().await.code(), Some(FAILED), "{}", play.stderr());
+    let seen = report(&play);
+    assert_eq!(seen["complete"], false, "{seen}");
+    let count = |field: &str| seen[field].as_u64().expect("a number");
+    assert_eq!(count("published"), count("confirmed") + count("lost"));
+    let error = seen["error"].as_str().expect("why");
+    assert!(error.contains("connection to RabbitMQ is lost"), "{seen}");
+}
