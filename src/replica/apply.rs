@@ -269,7 +269,6 @@ impl<T> Replica<T> {
                     fact,
                 });
             });
-        self.announce();
     }
 
     /// Keeps what an entry did until it has been announced.
@@ -283,7 +282,6 @@ impl<T> Replica<T> {
                 fact,
             });
         }
-        self.announce();
     }
 
     /// A marked entry was applied. With an own one come caught up, liveness, and answers.
