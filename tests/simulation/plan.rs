@@ -5,8 +5,9 @@ use streamwatch::domain::Settings;
 
 /// The length of a run, in milliseconds of true time.
 pub const RUN_MS: u64 = 30_000;
-/// After it, nothing more goes wrong; then everything must be well again.
-pub const SETTLE_MS: u64 = 15_000;
+/// After it, nothing more goes wrong; then everything must be well again. It is long enough for
+/// finding out that the state and two snapshots are of another log, one after another.
+pub const SETTLE_MS: u64 = 20_000;
 
 /// What may go wrong in a run. Every seed has its own mixture: a bug that needs one fault is not
 /// drowned by the others.
