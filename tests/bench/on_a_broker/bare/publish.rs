@@ -1,0 +1,45 @@
+//! Players in the background: heartbeats of accounts that exist, so many a second.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use lapin::options::ConfirmSelectOptions;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::super::filling::heartbeat;
+use super::{channel, say};
+use crate::in_process::corpus;
+
+const BATCHES_PER_SECOND: u64 = 200;
+/// Published and not confirmed: beyond it the broker sets the pace.
+const IN_FLIGHT: usize = 2_000;
+
+/// What it says once a second, with how many it has published.
+pub const SAYS: &str = "published";
+
+pub async fn run(exchange: &str, accounts: usize, rate: u64) {
+    let channel = channel().await;
+    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+    confirms.await.expect("it confirms");
+    let mut batches = interval(Duration::from_millis(1_000 / BATCHES_PER_SECOND));
+    batches.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut random = fastrand::Rng::with_seed(1);
+    let (mut unconfirmed, mut published, mut said) = (VecDeque::new(), 0, Instant::now());
+    for n in 1.. {
+        batches.tick().await;
+        while published < n * rate / BATCHES_PER_SECOND {
+            let of = random.usize(..accounts);
+            let body = corpus::later(of);
+            unconfirmed.push_back(heartbeat(&channel, exchange, of, &body, None).await);
+            published += 1;
+            if unconfirmed.len() == IN_FLIGHT {
+                let oldest = unconfirmed.pop_front().expect("there are many");
+                assert!(oldest.await.expect("it is confirmed").is_ack());
+            }
+        }
+        if said.elapsed() >= Duration::from_secs(1) {
+            said = Instant::now();
+            say(SAYS, published);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A worker with many active streams: its answers while it writes a snapshot, beside its answers
+//! while it does not; and what it has in memory, before and after all of them have expired.
+
+use std::time::Duration;
+
+use super::Plan;
+use super::caller::Caller;
+use super::filling::fill;
+use super::party::{Party, at, lines, now, resident};
+use super::saved::{Saved, WROTE, set};
+use super::site::{PATIENCE, ready};
+use super::status::is_right;
+use crate::broker::fixture::{Worker, eventually};
+use crate::in_process::corpus;
+use crate::pairs::{Pairs, percentile};
+use crate::report::{Report, Target};
+
+/// Questions between two looks at the worker's log.
+const BLOCK: usize = 100;
+
+fn names(plan: &Plan) -> [String; 3] {
+    let streams = plan.largest;
+    [
+        format!("status p99, a snapshot is written / not, {streams}"),
+        format!("memory of the worker per stream, {streams} streams"),
+        format!("memory of the worker, expired / before, {streams}"),
+    ]
+}
+
+pub fn wants(plan: &Plan, report: &Report) -> bool {
+    names(plan).iter().any(|name| report.wants(name))
+}
+
+pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
+    if !wants(plan, report) {
+        return;
+    }
+    let [p99, kept, left] = names(plan);
+    if report.wants(&p99) {
+        // As long between two as one takes, several times over.
+        let every = (plan.largest / 100_000).clamp(2, 10);
+        set(&saved.at, &["--snapshot-every", &format!("{every}s")]).await;
+    }
+    let worker = ready(&saved.at, 1).await;
+    if report.wants(&p99) {
+        let pairs = asked(saved, &worker, report.pairs).await;
+        report.add(p99, "ms", pairs, Target::AtMost(1.5));
+        set(&saved.at, &["--snapshot-every", "1h"]).await;
+    }
+    if report.wants(&kept) || report.wants(&left) {
+        let full = resident(worker.pid());
+        let each = (full - saved.empty) / saved.streams as f64;
+        if report.wants(&kept) {
+            report.add(kept, "bytes", Pairs::of([each], []), Target::None);
+        }
+        if report.wants(&left) {
+            let after = expired(saved, &worker).await;
+            let pairs = Pairs::of([after / 1e6], [saved.empty / 1e6]);
+            report.add(left, "MB", pairs, Target::AtMost(1.2));
+        }
+    }
+}
+
+/// Asks without a pause. Each snapshot, and the time since the one before, is a pair.
+async fn asked(saved: &Saved<'_>, worker: &Worker, pairs: usize) -> Pairs {
+    let mut caller = Caller::connect(saved.at.broker).await;
+    let exchange = saved.at.names().exchange().to_owned();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut all = Vec::new();
+    loop {
+        for _ in 0..BLOCK {
+            let account = corpus::account(random.usize(..saved.streams));
+            let (ms, reply) = caller.ask(&exchange, "status", &account).await;
+            is_right(&reply, &account);
+            all.push((now(), ms));
+        }
+        let wrote = lines(&worker.log(), WROTE);
+        let found = classified(&all, &wrote);
+        if found.ours.len() >= pairs {
+            return found;
+        }
+        assert!(wrote.len() < 10 * pairs + 10, "no answer came meanwhile");
+    }
+}
+
+/// The p99 of each snapshot's time, and of the time before it. The first one is left out: it began
+/// before anybody asked.
+fn classified(answers: &[(f64, f64)], wrote: &[serde_json::Value]) -> Pairs {
+    let mut pairs = Pairs::default();
+    let p99 = |from: f64, to: f64| {
+        let within = answers.iter().filter(|(at, _)| (from..to).contains(at));
+        percentile(within.map(|(_, ms)| *ms).collect(), 99)
+    };
+    for two in wrote.windows(2) {
+        let [before, this] = two else { continue };
+        let (end, took) = (at(this), seconds(this["took"].as_str().expect("a time")));
+        let (during, between) = (p99(end - took, end), p99(at(before), end - took));
+        if during.is_finite() && between.is_finite() {
+            pairs.ours.push(during);
+            pairs.bare.push(between);
+        }
+    }
+    pairs
+}
+
+/// A time as the worker logs it: `1.5s`, `12.3ms`.
+fn seconds(text: &str) -> f64 {
+    let unit = text.find(char::is_alphabetic).or(text.find('µ'));
+    let (number, unit) = text.split_at(unit.expect("a unit"));
+    let number: f64 = number.parse().expect("a number");
+    match unit {
+        "s" => number,
+        "ms" => number / 1e3,
+        "ns" => number / 1e9,
+        _ => number / 1e6,
+    }
+}
+
+/// What it has in memory when nothing is known of any stream any more.
+async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
+    // A TTL holds for the signs of life that come after it.
+    let ttl = Duration::from_secs((saved.streams as u64 / 50_000).max(2));
+    set(&saved.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
+    let order = corpus::shuffled(0..saved.streams).into_iter();
+    let heartbeats = order.map(|n| (n, corpus::later(n)));
+    fill(&saved.at, "the last heartbeats", saved.streams, heartbeats).await;
+    eprintln!("  waiting until they have expired");
+    eventually(PATIENCE, "all have expired and are told of", async || {
+        let counted = worker.metric("streamwatch_active_streams", "").await;
+        let untold = worker.metric("streamwatch_unannounced", "").await;
+        let gone = counted == 0.0 && untold == 0.0;
+        gone.then_some(()).ok_or((counted, untold))
+    })
+    .await;
+    // For one more TTL they are remembered as expired; then a sweep must have come by.
+    tokio::time::sleep(2 * ttl + Duration::from_secs(5)).await;
+    resident(worker.pid())
+}
