@@ -15,6 +15,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::json;
 
 use super::party::stamp;
+pub use publish::SAYS;
 
 /// One of them, by its name and its arguments.
 pub fn child(what: &[String]) {

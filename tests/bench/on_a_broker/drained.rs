@@ -8,7 +8,7 @@
 //! log when it began.
 
 use super::Plan;
-use super::filling::log_end;
+use super::filling::told;
 use super::party::{ATTACHED, Party, TAKING, bare, moment, worker};
 use super::site::Site;
 use crate::pairs::{Pairs, Whose, in_turns};
@@ -49,7 +49,7 @@ pub async fn run(one: &Site<'_>, plan: &Plan, report: &mut Report) {
     if report.wants(&speed) || report.wants(&cpu) {
         let (ours, bare) = in_turns(report.pairs, async |whose| match whose {
             Whose::Ours => {
-                let end = log_end(&one.at).await;
+                let end = told(&one.at, 0).await;
                 by_worker(one, plan, end + 1).await
             }
             Whose::Bare => by_consumer(one).await,
@@ -110,7 +110,7 @@ async fn by_worker(site: &Site<'_>, plan: &Plan, entries: u64) -> Drained {
 }
 
 async fn by_consumer(site: &Site<'_>) -> Drained {
-    let end = log_end(&site.at).await;
+    let end = told(&site.at, 0).await;
     let (log, last) = (site.at.names().log(0), end.to_string());
     let consumer = bare(site.at.broker, &["bare-drain", &log, &last]);
     let from = moment(&consumer, ATTACHED, 1).await;

@@ -1,87 +1,99 @@
 //! Filling logs as players do: heartbeats through the exchange, each confirmed. Not measured.
+//!
+//! A worker that ran meanwhile would slow the filling down. Its ticks and marks hardly weigh; but
+//! it would tell what happened, and note in the log that it has: else whoever reads the log keeps
+//! each of a million facts in memory. So that note is written here, after each step.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, PublisherConfirm};
+use lapin::{BasicProperties, Channel};
+use streamwatch::broker::{Appended, Appender, Link};
+use streamwatch::domain::{Internal, Mark};
+use streamwatch::wire;
 use tokio::time::Instant;
 
 use crate::broker::fixture::Installation;
 use crate::in_process::corpus;
 
 const CONNECTIONS: usize = 4;
-/// Published on one connection before their confirms are waited for.
-const BATCH: usize = 500;
+/// Published on one connection and not confirmed.
+const UNDER_WAY: usize = 1_000;
+/// Heartbeats between two notes of what was told: some seconds of as many players.
+const STEP: usize = 50_000;
+/// How often it is said how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// Publishes heartbeats with these bodies, each of a stream's number.
+/// Publishes heartbeats with these bodies, each of a stream's number, while no worker runs.
 pub async fn fill(
     at: &Installation<'_>,
+    partitions: u16,
     what: &str,
-    count: usize,
     heartbeats: impl Iterator<Item = (usize, String)>,
 ) {
-    let (heartbeats, sent, began) = (Mutex::new(heartbeats), AtomicUsize::new(0), Instant::now());
-    let said = Mutex::new(Instant::now());
-    let next = || -> Vec<_> {
-        heartbeats
-            .lock()
-            .expect("no panic")
-            .by_ref()
-            .take(BATCH)
-            .collect()
-    };
-    let one = async || {
-        let channel = at.broker.confirming_channel().await;
-        let mut before = Vec::new();
-        loop {
-            let batch = next();
-            let mut confirms = Vec::new();
-            for (n, body) in &batch {
-                let names = at.names();
-                confirms.push(heartbeat(&channel, names.exchange(), *n, body, None).await);
-            }
-            for confirm in std::mem::replace(&mut before, confirms) {
-                assert!(confirm.await.expect("it is confirmed").is_ack());
-            }
-            if batch.is_empty() && before.is_empty() {
-                return;
-            }
-            let sent = sent.fetch_add(batch.len(), Ordering::Relaxed) + batch.len();
-            let mut said = said.lock().expect("no panic");
-            if said.elapsed() > Duration::from_secs(5) {
-                *said = Instant::now();
-                eprintln!("  {what}: {sent} of {count}");
-            }
+    publish(at, what, heartbeats, async || {
+        for number in 0..partitions {
+            told(at, number).await;
         }
-    };
-    join_all((0..CONNECTIONS).map(|_| one())).await;
-    let sent = sent.into_inner();
-    assert_eq!(sent, count, "{what}");
+    })
+    .await;
+}
+
+/// The same where a worker runs.
+pub async fn beat(
+    at: &Installation<'_>,
+    what: &str,
+    heartbeats: impl Iterator<Item = (usize, String)>,
+) {
+    publish(at, what, heartbeats, async || ()).await;
+}
+
+async fn publish(
+    at: &Installation<'_>,
+    what: &str,
+    mut heartbeats: impl Iterator<Item = (usize, String)>,
+    step: impl AsyncFn(),
+) {
+    let exchange = at.names().exchange().to_owned();
+    let channels = join_all((0..CONNECTIONS).map(|_| at.broker.confirming_channel())).await;
+    let (mut sent, began, mut said) = (0, Instant::now(), Instant::now());
+    loop {
+        let some: Vec<_> = heartbeats.by_ref().take(STEP).collect();
+        if some.is_empty() {
+            break;
+        }
+        sent += some.len();
+        let some = Mutex::new(some.into_iter());
+        let all = channels.iter().map(|channel| {
+            let next = || some.lock().expect("no panic").next();
+            let (exchange, some) = (exchange.as_str(), std::iter::from_fn(next));
+            let sending = some.map(async |(n, body)| heartbeat(channel, exchange, n, body).await);
+            futures_util::stream::iter(sending)
+                .buffer_unordered(UNDER_WAY)
+                .collect::<()>()
+        });
+        join_all(all).await;
+        step().await;
+        if said.elapsed() > SAY_EVERY {
+            said = Instant::now();
+            eprintln!("  {what}: {sent}");
+        }
+    }
     let rate = sent as f64 / began.elapsed().as_secs_f64();
     eprintln!("  {what}: {sent}, {rate:.0}/s");
 }
 
-/// Hands a heartbeat of stream `n` to the connection; gives its confirm.
-pub async fn heartbeat(
-    channel: &Channel,
-    exchange: &str,
-    n: usize,
-    body: &str,
-    id: Option<&str>,
-) -> PublisherConfirm {
+/// Publishes a heartbeat of stream `n`. Returns when it is confirmed.
+pub async fn heartbeat(channel: &Channel, exchange: &str, n: usize, body: String) {
     let mut headers = FieldTable::default();
     let account = AMQPValue::LongString(corpus::account(n).into());
     headers.insert("account".into(), account);
-    let mut properties = BasicProperties::default().with_headers(headers);
-    if let Some(id) = id {
-        properties = properties.with_message_id(id.into());
-    }
+    let properties = BasicProperties::default().with_headers(headers);
     let key = format!("{}.heartbeat", corpus::TENANT);
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish(
@@ -91,41 +103,56 @@ pub async fn heartbeat(
         body.as_bytes(),
         properties,
     );
-    sent.await.expect("it is sent")
+    let confirmed = sent.await.expect("it is sent").await;
+    assert!(confirmed.expect("it is answered").is_ack());
 }
 
-/// Appends one more heartbeat to the log of a single partition, to see where the log ends.
-pub async fn log_end(at: &Installation<'_>) -> u64 {
-    let channel = at.broker.confirming_channel().await;
-    let prefetch = channel.basic_qos(100, BasicQosOptions::default());
-    prefetch.await.expect("it is set");
-    let mut arguments = FieldTable::default();
-    let last = AMQPValue::LongString("last".into());
-    arguments.insert("x-stream-offset".into(), last);
-    let log = at.names().log(0);
-    let options = BasicConsumeOptions {
-        no_ack: false,
-        ..BasicConsumeOptions::default()
+/// Notes in a log that all before is told. Returns where this note is.
+pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
+    let log = at.names().log(number);
+    let url = at.broker.url().parse().expect("an address");
+    let link = Link::open(&url, 0, "bench").await.expect("it connects");
+    let mut appender = Appender::new(&link, &log).await.expect("a channel");
+    let writer = uuid::Uuid::new_v4().as_u64_pair().0;
+    let mut append = async |seq, up_to| {
+        let body = Internal::Announced { up_to };
+        let mark = Mark { writer, seq };
+        let bytes = wire::encode_internal(mark, None, &body);
+        appender.append(seq, wire::internal_kind(&body), bytes.clone());
+        let (_, appended) = appender.next().await;
+        assert!(matches!(appended, Appended::Confirmed), "{appended:?}");
+        bytes
     };
-    let consume = channel.basic_consume(log.into(), "".into(), options, arguments);
-    let mut consumer = consume.await.expect("there is a log");
-    let id = uuid::Uuid::new_v4().to_string();
-    let names = at.names();
-    let body = corpus::later(0);
-    let confirm = heartbeat(&channel, names.exchange(), 0, &body, Some(&id)).await;
-    assert!(confirm.await.expect("it is confirmed").is_ack());
-    loop {
+    // Nobody knows the offsets of what was published: the first one finds the place.
+    let channel = at.broker.channel().await;
+    let mut consumer = from(&channel, &log, AMQPValue::LongString("last".into())).await;
+    let first = append(1, 0).await;
+    let place = loop {
         let delivery = consumer
             .next()
             .await
             .expect("it goes on")
             .expect("an entry");
-        delivery.ack(Default::default()).await.expect("it is open");
-        let found = delivery.properties.message_id().as_ref();
-        if found.is_some_and(|found| found.as_str() == id) {
-            return offset(&delivery);
+        let acked = delivery.ack(BasicAckOptions::default()).await;
+        acked.expect("it is open");
+        if delivery.data == first {
+            break offset(&delivery);
         }
-    }
+    };
+    append(2, place).await;
+    link.close().await;
+    place + 1
+}
+
+/// Reads a log from a place on; each entry is acknowledged.
+pub async fn from(channel: &Channel, log: &str, place: AMQPValue) -> lapin::Consumer {
+    let qos = channel.basic_qos(100, BasicQosOptions::default());
+    qos.await.expect("it is set");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), place);
+    let options = BasicConsumeOptions::default();
+    let consume = channel.basic_consume(log.into(), "".into(), options, arguments);
+    consume.await.expect("there is a log")
 }
 
 /// The place of an entry in its log.

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use super::Plan;
 use super::caller::Caller;
-use super::filling::fill;
-use super::party::{Party, at, lines, now, resident};
+use super::filling::beat;
+use super::party::{Party, at, lines, moment, now, resident};
 use super::saved::{Saved, WROTE, set};
-use super::site::{PATIENCE, ready};
+use super::site::ready;
 use super::status::is_right;
-use crate::broker::fixture::{Worker, eventually};
+use crate::broker::fixture::{Broker, Installation, Worker, eventually, exit};
 use crate::in_process::corpus;
 use crate::pairs::{Pairs, percentile};
 use crate::report::{Report, Target};
 
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Questions between two looks at the worker's log.
 const BLOCK: usize = 100;
 
@@ -49,13 +51,14 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
     }
     if report.wants(&kept) || report.wants(&left) {
         let full = resident(worker.pid());
-        let each = (full - saved.empty) / saved.streams as f64;
+        let before = empty(saved.at.broker).await;
+        let each = (full - before) / saved.streams as f64;
         if report.wants(&kept) {
             report.add(kept, "bytes", Pairs::of([each], []), Target::None);
         }
         if report.wants(&left) {
             let after = expired(saved, &worker).await;
-            let pairs = Pairs::of([after / 1e6], [saved.empty / 1e6]);
+            let pairs = Pairs::of([after / 1e6], [before / 1e6]);
             report.add(left, "MB", pairs, Target::AtMost(1.2));
         }
     }
@@ -116,6 +119,19 @@ fn seconds(text: &str) -> f64 {
     }
 }
 
+/// What a worker has in memory that never had a stream, in bytes.
+async fn empty(broker: &Broker) -> f64 {
+    let at = Installation::declared(broker, "90s").await;
+    let worker = ready(&at, 1).await;
+    // With all it does once.
+    moment(&worker, WROTE, 1).await;
+    let bytes = resident(worker.pid());
+    drop(worker);
+    let deleted = at.cli(&["topology", "delete", "--yes"]).await;
+    deleted.exits(exit::DONE);
+    bytes
+}
+
 /// What it has in memory when nothing is known of any stream any more.
 async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
     // A TTL holds for the signs of life that come after it.
@@ -123,7 +139,7 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
     set(&saved.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
     let order = corpus::shuffled(0..saved.streams).into_iter();
     let heartbeats = order.map(|n| (n, corpus::later(n)));
-    fill(&saved.at, "the last heartbeats", saved.streams, heartbeats).await;
+    beat(&saved.at, "the last heartbeats", heartbeats).await;
     eprintln!("  waiting until they have expired");
     eventually(PATIENCE, "all have expired and are told of", async || {
         let counted = worker.metric("streamwatch_active_streams", "").await;

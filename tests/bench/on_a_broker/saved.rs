@@ -2,14 +2,14 @@
 
 use futures_util::StreamExt;
 use lapin::BasicProperties;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::{BasicAckOptions, BasicPublishOptions};
+use lapin::types::AMQPValue;
 use streamwatch::wire::snapshot::{self, PartContent};
 use uuid::Uuid;
 
-use super::filling::{fill, log_end, offset};
-use super::party::{Party, lines, moment, resident};
-use super::site::{ready, settled};
+use super::filling::{fill, from, offset, told};
+use super::party::moment;
+use super::site::ready;
 use crate::broker::fixture::{Broker, Installation, exit};
 use crate::in_process::corpus;
 
@@ -18,8 +18,8 @@ pub const WROTE: &str = "wrote a snapshot";
 pub struct Saved<'b> {
     pub at: Installation<'b>,
     pub streams: usize,
-    /// Bytes of a worker in memory that had no streams yet.
-    pub empty: f64,
+    /// Heartbeats behind the snapshot.
+    pub beats: usize,
     pub snapshot: Snapshot,
     /// The last offset of the log.
     pub end: u64,
@@ -39,35 +39,27 @@ pub struct Snapshot {
 impl<'b> Saved<'b> {
     pub async fn with(broker: &'b Broker, streams: usize, tail: usize) -> Self {
         let at = Installation::bare(broker);
-        // Some while it is filled: then the last one does not take long to come.
-        let every = format!("{}s", (streams / 33_000).max(2));
+        // A worker that has caught up writes the first one at once, and the next one much later.
         let declare = ["topology", "declare", "--ttl", "1h", "--retention", "12h"];
-        let declare = [declare.as_slice(), &["--snapshot-every", &every]].concat();
+        let declare = [declare.as_slice(), &["--snapshot-every", "1h"]].concat();
         at.cli(&declare).await.exits(exit::DONE);
-        let worker = ready(&at, 1).await;
-        let empty = resident(worker.pid());
         let order = corpus::shuffled(0..streams).into_iter();
         let what = format!("filling a log of {streams} streams");
-        fill(&at, &what, streams, order.map(|n| (n, corpus::first(n)))).await;
-        settled(&worker, streams).await;
-        // From here on a snapshot has them all.
-        let written = lines(&worker.log(), WROTE).len();
-        eprintln!("  waiting for a snapshot");
-        let wrote = moment(&worker, WROTE, written + 1).await;
+        fill(&at, 1, &what, order.map(|n| (n, corpus::first(n)))).await;
+        let worker = ready(&at, 1).await;
+        let wrote = moment(&worker, WROTE, 1).await;
         assert_eq!(wrote.line["accounts"], streams, "it has all accounts");
-        // And no other follows it.
-        set(&at, &["--snapshot-every", "1h"]).await;
         drop(worker);
         let mut random = fastrand::Rng::with_seed(2);
         let heartbeats = (0..tail).map(|_| random.usize(..streams));
         let what = format!("filling a tail behind {streams} streams");
-        fill(&at, &what, tail, heartbeats.map(|n| (n, corpus::later(n)))).await;
+        fill(&at, 1, &what, heartbeats.map(|n| (n, corpus::later(n)))).await;
         let snapshot = newest(&at).await;
-        let end = log_end(&at).await;
+        let end = told(&at, 0).await;
         Self {
             at,
             streams,
-            empty,
+            beats: tail,
             snapshot,
             end,
         }
@@ -76,6 +68,11 @@ impl<'b> Saved<'b> {
     /// Entries that are read after the snapshot.
     pub fn tail(&self) -> f64 {
         (self.end - self.snapshot.start + 1) as f64
+    }
+
+    pub async fn delete(self) {
+        let deleted = self.at.cli(&["topology", "delete", "--yes"]).await;
+        deleted.exits(exit::DONE);
     }
 }
 
@@ -89,8 +86,6 @@ pub async fn set(at: &Installation<'_>, settings: &[&str]) {
 async fn newest(at: &Installation<'_>) -> Snapshot {
     let queue = at.names().snapshots(0);
     let channel = at.broker.confirming_channel().await;
-    let qos = channel.basic_qos(16, BasicQosOptions::default());
-    qos.await.expect("it is set");
     // Readers pass over what is no part: this one ends here.
     let end = Uuid::new_v4();
     let append = channel.basic_publish(
@@ -102,12 +97,8 @@ async fn newest(at: &Installation<'_>) -> Snapshot {
     );
     let confirm = append.await.expect("it is sent").await;
     assert!(confirm.expect("it is confirmed").is_ack());
-    let mut arguments = FieldTable::default();
     let first = AMQPValue::LongString("first".into());
-    arguments.insert("x-stream-offset".into(), first);
-    let options = BasicConsumeOptions::default();
-    let consume = channel.basic_consume(queue.into(), "".into(), options, arguments);
-    let mut consumer = consume.await.expect("there is a snapshot log");
+    let mut consumer = from(&channel, &queue, first).await;
     let (mut whole, mut begun) = (None, None);
     loop {
         let delivery = consumer

@@ -1,16 +1,10 @@
-//! An installation whose log was filled as it would be in use: by players, while a worker ticks and
-//! announces. So what is drained later has a worker's entries between those of the players.
-
-use std::time::Duration;
+//! An installation whose log is there to be drained.
 
 use super::Plan;
 use super::filling::fill;
 use super::party::{TAKING, moment, worker};
-use crate::broker::fixture::{Broker, Installation, Worker, eventually, exit};
+use crate::broker::fixture::{Broker, Installation, Worker, exit};
 use crate::in_process::corpus;
-
-/// Nothing here takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(600);
 
 pub struct Site<'b> {
     pub at: Installation<'b>,
@@ -32,17 +26,18 @@ impl<'b> Site<'b> {
             &number,
         ];
         at.cli(&declare).await.exits(exit::DONE);
-        let worker = ready(&at, partitions).await;
+        if partitions > 1 {
+            // The way into the partitions is opened by a worker.
+            drop(ready(&at, partitions).await);
+        }
+        for number in 0..partitions {
+            at.delete_queue(at.names().snapshots(number)).await;
+        }
         let rounds = (0..plan.events.div_ceil(plan.accounts))
             .flat_map(|_| corpus::shuffled(0..plan.accounts));
         let heartbeats = rounds.take(plan.events).map(|n| (n, corpus::later(n)));
         let what = format!("filling {partitions} log(s)");
-        fill(&at, &what, plan.events, heartbeats).await;
-        settled(&worker, plan.accounts).await;
-        drop(worker);
-        for number in 0..partitions {
-            at.delete_queue(at.names().snapshots(number)).await;
-        }
+        fill(&at, partitions, &what, heartbeats).await;
         Self { at, partitions }
     }
 
@@ -62,15 +57,4 @@ pub async fn ready(at: &Installation<'_>, partitions: u16) -> Worker {
     let worker = worker(at.broker, &at.namespace);
     moment(&worker, TAKING, usize::from(partitions)).await;
     worker
-}
-
-/// Awaits that it counts so many streams, and has told the lifecycle about all.
-pub async fn settled(worker: &Worker, streams: usize) {
-    eventually(PATIENCE, "the worker has applied it all", async || {
-        let counted = worker.metric("streamwatch_active_streams", "").await;
-        let untold = worker.metric("streamwatch_unannounced", "").await;
-        let done = counted == streams as f64 && untold == 0.0;
-        done.then_some(()).ok_or((counted, untold))
-    })
-    .await;
 }

@@ -9,6 +9,7 @@
 use serde_json::Value;
 
 use super::Plan;
+use super::bare::SAYS;
 use super::bare::topology::Topology;
 use super::caller::Caller;
 use super::party::{Party, TAKING, at, bare, lines, moment};
@@ -81,10 +82,10 @@ pub async fn run(site: &Site<'_>, plan: &Plan, report: &mut Report) {
     if report.wants(&p99) {
         let (accounts, wanted) = (plan.accounts.to_string(), rate(plan).max(1).to_string());
         let background = bare(broker, &["bare-publish", &players, &accounts, &wanted]);
-        moment(&background, "published", 1).await;
+        moment(&background, SAYS, 1).await;
         let (ours, bare) = in_turns(report.pairs, async |whose| block(whose, MANY).await).await;
-        moment(&background, "published", 2).await;
-        let said = lines(&background.log(), "published");
+        moment(&background, SAYS, 2).await;
+        let said = lines(&background.log(), SAYS);
         let (first, last) = (&said[0], &said[said.len() - 1]);
         let count = |line: &Value| line["entries"].as_f64().expect("a number");
         let reached = (count(last) - count(first)) / (at(last) - at(first));
