@@ -13,7 +13,7 @@ use crate::in_process::corpus;
 
 const BATCHES_PER_SECOND: u64 = 200;
 /// Published and not confirmed: beyond it the broker sets the pace.
-const IN_FLIGHT: usize = 2_000;
+const IN_FLIGHT: usize = 500;
 
 /// What it says once a second, with how many are confirmed.
 pub const SAYS: &str = "published";

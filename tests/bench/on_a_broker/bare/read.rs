@@ -27,10 +27,10 @@ pub async fn restart(snapshot: (&str, u64, u64), log: (&str, u64, u64)) {
     let connection = connect().await;
     let channel = connection.create_channel().await.expect("a channel");
     let (queue, from, to) = snapshot;
-    let parts = follow(&channel, queue, at(from), SNAPSHOT, to, || ()).await;
+    follow(&channel, queue, at(from), SNAPSHOT, to, || ()).await;
     let channel = connection.create_channel().await.expect("a channel");
     let (queue, from, to) = log;
-    let read = follow(&channel, queue, at(from), LOG, to, || say(ATTACHED, parts)).await;
+    let read = follow(&channel, queue, at(from), LOG, to, || say(ATTACHED, 0)).await;
     say(TAKING, read);
     std::future::pending().await
 }
@@ -39,7 +39,7 @@ fn at(offset: u64) -> AMQPValue {
     AMQPValue::LongLongInt(offset.cast_signed())
 }
 
-/// Reads up to the offset `to`; gives how many there were.
+/// Reads up to the offset `to`; gives how many of them came from players.
 async fn follow(
     channel: &Channel,
     queue: &str,
@@ -63,7 +63,8 @@ async fn follow(
             .await
             .expect("it goes on")
             .expect("an entry");
-        read += 1;
+        // Those of players: the rest is appended through the default exchange.
+        read += u64::from(!delivery.exchange.as_str().is_empty());
         unacked += 1;
         if unacked == ack_every {
             unacked = 0;
