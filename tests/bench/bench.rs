@@ -1,7 +1,12 @@
 //! What streamwatch costs beside the least that could do its job, in the same run. `tests/bench/run`
 //! runs it.
 
+#[path = "../broker"]
+mod broker {
+    pub mod fixture;
+}
 mod in_process;
+mod on_a_broker;
 mod pairs;
 mod report;
 
@@ -9,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use on_a_broker::Plan;
 use report::Report;
 
 /// The worker's, for the baselines too.
@@ -22,9 +28,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "tests/bench/run")]
 struct Args {
     /// Only what needs no broker
-    #[arg(long)]
+    #[arg(long, conflicts_with = "on_a_broker")]
     in_process: bool,
-    /// Numbers of active streams to measure at
+    /// Only what needs one
+    #[arg(long)]
+    on_a_broker: bool,
+    /// Numbers of active streams to measure at; on a broker the largest and the smallest
     #[arg(
         long,
         value_name = "N",
@@ -32,6 +41,12 @@ struct Args {
         default_value = "10000,100000,1000000"
     )]
     streams: Vec<usize>,
+    /// Heartbeats in a log that is drained
+    #[arg(long, value_name = "N", default_value_t = 300_000)]
+    events: usize,
+    /// Heartbeats behind the snapshot that a restart begins with
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    tail: usize,
     /// Pairs of measurements: medians are taken of so many
     #[arg(long, value_name = "N", default_value_t = 5)]
     pairs: usize,
@@ -48,12 +63,22 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if !args.child.is_empty() {
-        in_process::child(&args.child);
+    if let Some(what) = args.child.first() {
+        if what.starts_with("bare-") {
+            on_a_broker::child(&args.child);
+        } else {
+            in_process::child(&args.child);
+        }
         return ExitCode::SUCCESS;
     }
     let mut report = Report::new(args.only.clone(), args.pairs);
-    in_process::run(&args.streams, &mut report);
+    if !args.on_a_broker {
+        in_process::run(&args.streams, &mut report);
+    }
+    if !args.in_process {
+        let plan = Plan::new(&args.streams, args.events, args.tail);
+        on_a_broker::run(&plan, &mut report);
+    }
     report.print(args.json);
     ExitCode::SUCCESS
 }

@@ -2,7 +2,7 @@
 
 mod bare;
 mod copies;
-mod corpus;
+pub mod corpus;
 mod memory;
 mod ours;
 mod speed;

@@ -29,11 +29,53 @@ impl Pairs {
         all
     }
 
+    /// The same from other figures, which belong together one by one.
+    pub fn of(ours: impl IntoIterator<Item = f64>, bare: impl IntoIterator<Item = f64>) -> Self {
+        Self {
+            ours: ours.into_iter().collect(),
+            bare: bare.into_iter().collect(),
+        }
+    }
+
     /// The median of the pairs' ratios.
     pub fn ratio(&self) -> f64 {
         let ratios = self.ours.iter().zip(&self.bare).map(|(o, b)| o / b);
         median(ratios.collect())
     }
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Ours,
+    Bare,
+}
+
+/// Measures ours and the baseline in turns; each second pair begins with the other.
+pub async fn in_turns<T>(
+    pairs: usize,
+    mut measure: impl AsyncFnMut(Whose) -> T,
+) -> (Vec<T>, Vec<T>) {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for n in 0..pairs {
+        let mut order = [Whose::Ours, Whose::Bare];
+        order.rotate_left(n % 2);
+        for whose in order {
+            let measured = measure(whose).await;
+            match whose {
+                Whose::Ours => ours.push(measured),
+                Whose::Bare => bare.push(measured),
+            }
+        }
+    }
+    (ours, bare)
+}
+
+/// So many of a hundred are not more than this.
+pub fn percentile(mut figures: Vec<f64>, percent: usize) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    let at = (figures.len() * percent / 100).min(figures.len().saturating_sub(1));
+    figures.get(at).copied().unwrap_or(f64::NAN)
 }
 
 /// The median; of an even number the mean of the two in the middle.

@@ -44,6 +44,7 @@ pub struct Report {
     only: Option<String>,
     pub pairs: usize,
     lines: Vec<Line>,
+    notes: Vec<String>,
 }
 
 impl Report {
@@ -52,7 +53,15 @@ impl Report {
             only,
             pairs,
             lines: Vec::new(),
+            notes: Vec::new(),
         }
+    }
+
+    /// Says what a reader of a line should know; below the table it is said again.
+    pub fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        eprintln!("  {note}");
+        self.notes.push(note);
     }
 
     /// Was it asked for?
@@ -97,12 +106,18 @@ impl Report {
     pub fn print(&self, json: bool) {
         if json {
             let lines: Vec<_> = self.lines.iter().map(Line::json).collect();
-            println!("{}", json!({ "pairs": self.pairs, "measures": lines }));
+            println!(
+                "{}",
+                json!({ "pairs": self.pairs, "measures": lines, "notes": self.notes })
+            );
             return;
         }
         println!("\n{}", Line::heading());
         for line in &self.lines {
             println!("{}", line.text());
+        }
+        for note in &self.notes {
+            println!("- {note}");
         }
     }
 }
@@ -117,17 +132,18 @@ impl Line {
 
     fn text(&self) -> String {
         let met = match self.target.is_met(self.ratio) {
+            _ if self.ratio.is_nan() => "",
             Some(true) => "  ok",
             Some(false) => "  MISSED",
             None => "",
         };
         format!(
-            "{:<58} {:>12} {:>12} {:<8} {:>7.2}  {}{met}",
+            "{:<58} {:>12} {:>12} {:<8} {:>7}  {}{met}",
             self.name,
             figure(median(self.pairs.ours.clone())),
             figure(median(self.pairs.bare.clone())),
             self.unit,
-            self.ratio,
+            ratio(self.ratio),
             self.target.text(),
         )
     }
@@ -143,9 +159,18 @@ impl Line {
     }
 }
 
+fn ratio(value: f64) -> String {
+    if value.is_nan() {
+        "-".to_owned()
+    } else {
+        format!("{value:.2}")
+    }
+}
+
 /// Three digits that matter.
 fn figure(value: f64) -> String {
     match value.abs() {
+        v if v.is_nan() => "-".to_owned(),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),

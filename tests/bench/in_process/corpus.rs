@@ -25,6 +25,23 @@ pub fn metadata(n: usize) -> [(&'static str, String); 3] {
     ]
 }
 
+/// The body of its first heartbeat, with metadata.
+pub fn first(n: usize) -> String {
+    let pairs = metadata(n)
+        .map(|(k, v)| format!(r#""{k}":"{v}""#))
+        .join(",");
+    format!(
+        r#"{{"account":"{}","stream":"{}","metadata":{{{pairs}}}}}"#,
+        account(n),
+        stream(n)
+    )
+}
+
+/// The body of a later one.
+pub fn later(n: usize) -> String {
+    format!(r#"{{"account":"{}","stream":"{}"}}"#, account(n), stream(n))
+}
+
 /// Bodies one after another in memory, in the order in which they are read: as a socket's buffer
 /// has them.
 pub struct Bodies {
@@ -41,23 +58,12 @@ impl Bodies {
 
     /// The same of some of them.
     pub fn first_of(streams: Range<usize>) -> Self {
-        Self::of(shuffled(streams), |n| {
-            let pairs = metadata(n)
-                .map(|(k, v)| format!(r#""{k}":"{v}""#))
-                .join(",");
-            format!(
-                r#"{{"account":"{}","stream":"{}","metadata":{{{pairs}}}}}"#,
-                account(n),
-                stream(n)
-            )
-        })
+        Self::of(shuffled(streams), first)
     }
 
     /// Later heartbeats: every stream's comes once.
     pub fn later(streams: usize) -> Self {
-        Self::of(shuffled(0..streams), |n| {
-            format!(r#"{{"account":"{}","stream":"{}"}}"#, account(n), stream(n))
-        })
+        Self::of(shuffled(0..streams), later)
     }
 
     fn of(order: Vec<usize>, body: impl Fn(usize) -> String) -> Self {
@@ -98,7 +104,8 @@ impl Bodies {
     }
 }
 
-fn shuffled(streams: Range<usize>) -> Vec<usize> {
+/// In an order of chance, the same each time.
+pub fn shuffled(streams: Range<usize>) -> Vec<usize> {
     let seed = streams.end as u64;
     let mut order: Vec<_> = streams.collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut order);

@@ -1,0 +1,106 @@
+//! The bare programs. Each is this program in a process of its own, on the same kind of runtime as
+//! the worker's, and says in lines like the worker's what it has reached.
+
+mod echo;
+mod init;
+mod publish;
+mod read;
+pub mod topology;
+
+use futures_util::FutureExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicPublishOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use serde_json::json;
+
+use super::party::stamp;
+pub use publish::SAYS;
+
+/// One of them, by its name and its arguments.
+pub fn child(what: &[String]) {
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let what: Vec<_> = what.iter().map(String::as_str).collect();
+    runtime.block_on(async {
+        match what[..] {
+            ["bare-drain", log, end] => read::drain(log, number(end)).await,
+            ["bare-restart", snapshots, after, to, log, start, end] => {
+                let snapshot = (snapshots, number(after), number(to));
+                read::restart(snapshot, (log, number(start), number(end))).await;
+            }
+            ["bare-echo", queue, length] => echo::run(queue, number(length) as usize).await,
+            ["bare-init", queue, log, length] => {
+                init::run(queue, log, number(length) as usize).await;
+            }
+            ["bare-publish", exchange, accounts, rate] => {
+                publish::run(exchange, number(accounts) as usize, number(rate)).await;
+            }
+            _ => panic!("unknown: {what:?}"),
+        }
+    });
+}
+
+/// Says what it has reached.
+fn say(message: &str, entries: u64) {
+    let line = json!({ "timestamp": stamp().to_string(), "message": message, "entries": entries });
+    eprintln!("{line}");
+}
+
+async fn connect() -> Connection {
+    let url = std::env::var("AMQP_URL").expect("AMQP_URL");
+    let connection = Connection::connect(&url, ConnectionProperties::default());
+    connection.await.expect("the broker answers")
+}
+
+async fn channel() -> Channel {
+    let channel = connect().await.create_channel().await;
+    channel.expect("a channel opens")
+}
+
+/// Replies with a body, and with the properties that a worker's reply has; then acknowledges. Like
+/// a worker it waits for neither.
+fn reply(replies: &Channel, requests: &Channel, request: &Request, kind: &str, body: &[u8]) {
+    let mut headers = FieldTable::default();
+    headers.insert("contract".into(), AMQPValue::LongInt(1));
+    let mut properties = BasicProperties::default()
+        .with_type(kind.into())
+        .with_app_id("streamwatch".into())
+        .with_content_type("application/json".into())
+        .with_headers(headers);
+    if let Some(id) = &request.correlation_id {
+        properties = properties.with_correlation_id(id.as_str().into());
+    }
+    let (to, options) = (
+        request.reply_to.as_str().into(),
+        BasicPublishOptions::default(),
+    );
+    let _ = replies
+        .basic_publish("".into(), to, options, body, properties)
+        .now_or_never();
+    let _ = requests
+        .basic_ack(request.tag, BasicAckOptions::default())
+        .now_or_never();
+}
+
+/// What of a request a reply needs.
+struct Request {
+    reply_to: String,
+    correlation_id: Option<String>,
+    tag: u64,
+}
+
+impl Request {
+    fn of(delivery: &Delivery) -> Self {
+        let properties = &delivery.properties;
+        let reply_to = properties.reply_to().as_ref().expect("a reply is wanted");
+        Self {
+            reply_to: reply_to.as_str().to_owned(),
+            correlation_id: properties
+                .correlation_id()
+                .as_ref()
+                .map(|id| id.as_str().to_owned()),
+            tag: delivery.delivery_tag,
+        }
+    }
+}

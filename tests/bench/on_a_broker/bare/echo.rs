@@ -1,0 +1,26 @@
+//! Answers each request with as many bytes as a worker would: the floor of `status`.
+
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+
+use super::super::party::TAKING;
+use super::{Request, channel, reply, say};
+
+/// As many requests as a worker lets come.
+const PREFETCH: u16 = 512;
+
+pub async fn run(queue: &str, length: usize) {
+    let (requests, replies) = (channel().await, channel().await);
+    let qos = requests.basic_qos(PREFETCH, BasicQosOptions::default());
+    qos.await.expect("it is set");
+    let options = BasicConsumeOptions::default();
+    let consume = requests.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+    let mut consumer = consume.await.expect("there is a queue");
+    say(TAKING, 0);
+    let body = vec![b'x'; length];
+    while let Some(delivery) = consumer.next().await {
+        let request = Request::of(&delivery.expect("a request"));
+        reply(&replies, &requests, &request, "activity", &body);
+    }
+}

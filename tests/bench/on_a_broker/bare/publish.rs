@@ -1,0 +1,50 @@
+//! Players in the background: heartbeats of accounts that exist, so many a second.
+
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::ConfirmSelectOptions;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::super::filling::heartbeat;
+use super::{channel, say};
+use crate::in_process::corpus;
+
+const BATCHES_PER_SECOND: u64 = 200;
+/// Published and not confirmed: beyond it the broker sets the pace.
+const IN_FLIGHT: usize = 500;
+
+/// What it says once a second, with how many are confirmed.
+pub const SAYS: &str = "published";
+
+pub async fn run(exchange: &str, accounts: usize, rate: u64) {
+    let channel = channel().await;
+    let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+    confirms.await.expect("it confirms");
+    let mut batches = interval(Duration::from_millis(1_000 / BATCHES_PER_SECOND));
+    batches.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut unconfirmed = FuturesUnordered::new();
+    let (mut published, mut confirmed, mut said) = (0, 0, Instant::now());
+    for n in 1.. {
+        batches.tick().await;
+        while published < n * rate / BATCHES_PER_SECOND {
+            let of = random.usize(..accounts);
+            unconfirmed.push(heartbeat(&channel, exchange, of, corpus::later(of)));
+            published += 1;
+            if unconfirmed.len() == IN_FLIGHT {
+                unconfirmed.next().await;
+                confirmed += 1;
+            }
+        }
+        // What is pushed is sent when it is looked at.
+        while let Some(Some(())) = unconfirmed.next().now_or_never() {
+            confirmed += 1;
+        }
+        if said.elapsed() >= Duration::from_secs(1) {
+            said = Instant::now();
+            say(SAYS, confirmed);
+        }
+    }
+}

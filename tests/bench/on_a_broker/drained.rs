@@ -1,0 +1,139 @@
+//! Draining a log that has been filled: from attaching to it until its end has been read.
+//!
+//! The worker says that it is attached when RabbitMQ has confirmed its consumer; everything else is
+//! connected by then. It then appends a mark, and takes requests as soon as it reads that mark
+//! behind everything else: this one round trip, its ticks once a second and its other connection
+//! are in its figures. The bare consumer attaches with the same prefetch and acknowledges as often,
+//! looks at each entry's offset alone, and has reached the end at the last entry that was in the
+//! log when it began.
+
+use super::Plan;
+use super::filling::told;
+use super::party::{ATTACHED, Party, TAKING, bare, moment, worker};
+use super::site::Site;
+use crate::pairs::{Pairs, median};
+use crate::report::{Report, Target};
+
+fn names(plan: &Plan) -> [String; 3] {
+    let events = plan.events;
+    [
+        format!("log drained, {events} events"),
+        format!("CPU per event, log drained, {events} events"),
+        format!("log drained, 4 partitions / 1, {events} events"),
+    ]
+}
+
+pub fn wants(plan: &Plan, report: &Report) -> bool {
+    names(plan).iter().any(|name| report.wants(name))
+}
+
+/// One run.
+struct Drained {
+    entries: f64,
+    seconds: f64,
+    cpu: f64,
+}
+
+impl Drained {
+    fn rate(&self) -> f64 {
+        self.entries / self.seconds
+    }
+
+    fn cpu_us(&self) -> f64 {
+        self.cpu / self.entries * 1e6
+    }
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy)]
+enum Turn {
+    Ours,
+    Bare,
+    Four,
+}
+
+pub async fn run(one: &Site<'_>, plan: &Plan, report: &mut Report) {
+    let [speed, cpu, four] = names(plan);
+    let many = if report.wants(&four) {
+        Some(Site::filled(one.at.broker, 4, plan).await)
+    } else {
+        None
+    };
+    let with_bare = report.wants(&speed) || report.wants(&cpu);
+    let (mut ours, mut bare, mut of_four) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..report.pairs {
+        let mut order = [Turn::Ours, Turn::Bare, Turn::Four];
+        order.rotate_left(n % 3);
+        for turn in order {
+            match (turn, &many) {
+                (Turn::Ours, _) => {
+                    let end = told(&one.at, 0).await;
+                    ours.push(by_worker(one, plan, end + 1).await);
+                }
+                (Turn::Bare, _) if with_bare => bare.push(by_consumer(one, plan).await),
+                // Of the players' alone: the notes besides are few.
+                (Turn::Four, Some(many)) => {
+                    of_four.push(by_worker(many, plan, plan.events as u64).await);
+                }
+                (Turn::Bare | Turn::Four, _) => {}
+            }
+        }
+    }
+    let of = |all: &[Drained], figure: fn(&Drained) -> f64| -> Vec<f64> {
+        all.iter().map(figure).collect()
+    };
+    if report.wants(&speed) {
+        let pairs = Pairs::of(of(&ours, Drained::rate), of(&bare, Drained::rate));
+        report.add(speed, "events/s", pairs, Target::AtLeast(0.95));
+    }
+    if report.wants(&cpu) {
+        let pairs = Pairs::of(of(&ours, Drained::cpu_us), of(&bare, Drained::cpu_us));
+        report.add(cpu, "us", pairs, Target::AtMost(1.4));
+    }
+    if let Some(many) = many {
+        let pairs = Pairs::of(of(&of_four, Drained::rate), of(&ours, Drained::rate));
+        report.add(four, "events/s", pairs, Target::AtLeast(0.95));
+        let cpu = |all: &[Drained]| median(of(all, Drained::cpu_us));
+        report.note(format!(
+            "4 partitions: {:.1} us of CPU per event, 1 partition: {:.1} us",
+            cpu(&of_four),
+            cpu(&ours),
+        ));
+        many.delete().await;
+    }
+}
+
+async fn by_worker(site: &Site<'_>, plan: &Plan, entries: u64) -> Drained {
+    let mut worker = worker(site.at.broker, &site.at.namespace);
+    let partitions = usize::from(site.partitions);
+    let from = moment(&worker, ATTACHED, 1).await;
+    let to = moment(&worker, TAKING, partitions).await;
+    let applied = worker.metric("streamwatch_entries_total", "").await;
+    assert!(
+        applied >= plan.events as f64,
+        "it applied {applied} entries"
+    );
+    let log = worker.log();
+    let whole = log.matches("reading all of the log").count();
+    assert_eq!(whole, partitions, "it began with a snapshot: {log}");
+    worker.kill().await;
+    Drained {
+        entries: entries as f64,
+        seconds: to.at - from.at,
+        cpu: to.cpu - from.cpu,
+    }
+}
+
+async fn by_consumer(site: &Site<'_>, plan: &Plan) -> Drained {
+    let end = told(&site.at, 0).await;
+    let (log, last) = (site.at.names().log(0), end.to_string());
+    let consumer = bare(site.at.broker, &["bare-drain", &log, &last]);
+    let from = moment(&consumer, ATTACHED, 1).await;
+    let to = moment(&consumer, TAKING, 1).await;
+    assert_eq!(to.line["entries"], plan.events, "it read all");
+    Drained {
+        entries: (end + 1) as f64,
+        seconds: to.at - from.at,
+        cpu: to.cpu - from.cpu,
+    }
+}

@@ -1,0 +1,165 @@
+//! Filling logs as players do: heartbeats through the exchange, each confirmed. Not measured.
+//!
+//! A worker that ran meanwhile would slow the filling down. Its ticks and marks hardly weigh; but
+//! it would tell what happened, and note in the log that it has: else whoever reads the log keeps
+//! each of a million facts in memory. So that note is written here, after each step.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
+use streamwatch::broker::{Appended, Appender, Link};
+use streamwatch::domain::{Internal, Mark};
+use streamwatch::wire;
+use tokio::time::Instant;
+
+use crate::broker::fixture::Installation;
+use crate::in_process::corpus;
+
+const CONNECTIONS: usize = 4;
+/// Published on one connection and not confirmed.
+const UNDER_WAY: usize = 1_000;
+/// Heartbeats between two notes of what was told: some seconds of as many players.
+const STEP: usize = 50_000;
+/// How often it is said how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// Publishes heartbeats with these bodies, each of a stream's number, while no worker runs.
+pub async fn fill(
+    at: &Installation<'_>,
+    partitions: u16,
+    what: &str,
+    heartbeats: impl Iterator<Item = (usize, String)>,
+) {
+    publish(at, what, heartbeats, async || {
+        for number in 0..partitions {
+            told(at, number).await;
+        }
+    })
+    .await;
+}
+
+/// The same where a worker runs.
+pub async fn beat(
+    at: &Installation<'_>,
+    what: &str,
+    heartbeats: impl Iterator<Item = (usize, String)>,
+) {
+    publish(at, what, heartbeats, async || ()).await;
+}
+
+async fn publish(
+    at: &Installation<'_>,
+    what: &str,
+    mut heartbeats: impl Iterator<Item = (usize, String)>,
+    step: impl AsyncFn(),
+) {
+    let exchange = at.names().exchange().to_owned();
+    let channels = join_all((0..CONNECTIONS).map(|_| at.broker.confirming_channel())).await;
+    let (mut sent, began, mut said) = (0, Instant::now(), Instant::now());
+    loop {
+        let some: Vec<_> = heartbeats.by_ref().take(STEP).collect();
+        if some.is_empty() {
+            break;
+        }
+        sent += some.len();
+        let some = Mutex::new(some.into_iter());
+        let all = channels.iter().map(|channel| {
+            let next = || some.lock().expect("no panic").next();
+            let (exchange, some) = (exchange.as_str(), std::iter::from_fn(next));
+            let sending = some.map(async |(n, body)| heartbeat(channel, exchange, n, body).await);
+            futures_util::stream::iter(sending)
+                .buffer_unordered(UNDER_WAY)
+                .collect::<()>()
+        });
+        join_all(all).await;
+        step().await;
+        if said.elapsed() > SAY_EVERY {
+            said = Instant::now();
+            eprintln!("  {what}: {sent}");
+        }
+    }
+    let rate = sent as f64 / began.elapsed().as_secs_f64();
+    eprintln!("  {what}: {sent}, {rate:.0}/s");
+}
+
+/// Publishes a heartbeat of stream `n`. Returns when it is confirmed.
+pub async fn heartbeat(channel: &Channel, exchange: &str, n: usize, body: String) {
+    let mut headers = FieldTable::default();
+    let account = AMQPValue::LongString(corpus::account(n).into());
+    headers.insert("account".into(), account);
+    let properties = BasicProperties::default().with_headers(headers);
+    let key = format!("{}.heartbeat", corpus::TENANT);
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish(
+        exchange.into(),
+        key.into(),
+        options,
+        body.as_bytes(),
+        properties,
+    );
+    let confirmed = sent.await.expect("it is sent").await;
+    assert!(confirmed.expect("it is answered").is_ack());
+}
+
+/// Notes in a log that all before is told. Returns where this note is.
+pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
+    let log = at.names().log(number);
+    let url = at.broker.url().parse().expect("an address");
+    let link = Link::open(&url, 0, "bench").await.expect("it connects");
+    let mut appender = Appender::new(&link, &log).await.expect("a channel");
+    let writer = uuid::Uuid::new_v4().as_u64_pair().0;
+    let mut append = async |seq, up_to| {
+        let body = Internal::Announced { up_to };
+        let mark = Mark { writer, seq };
+        let bytes = wire::encode_internal(mark, None, &body);
+        appender.append(seq, wire::internal_kind(&body), bytes.clone());
+        let (_, appended) = appender.next().await;
+        assert!(matches!(appended, Appended::Confirmed), "{appended:?}");
+        bytes
+    };
+    // Nobody knows the offsets of what was published: the first one finds the place.
+    let channel = at.broker.channel().await;
+    let mut consumer = from(&channel, &log, AMQPValue::LongString("last".into())).await;
+    let first = append(1, 0).await;
+    let place = loop {
+        let delivery = consumer
+            .next()
+            .await
+            .expect("it goes on")
+            .expect("an entry");
+        let acked = delivery.ack(BasicAckOptions::default()).await;
+        acked.expect("it is open");
+        if delivery.data == first {
+            break offset(&delivery);
+        }
+    };
+    append(2, place).await;
+    link.close().await;
+    place + 1
+}
+
+/// Reads a log from a place on; each entry is acknowledged.
+pub async fn from(channel: &Channel, log: &str, place: AMQPValue) -> lapin::Consumer {
+    let qos = channel.basic_qos(100, BasicQosOptions::default());
+    qos.await.expect("it is set");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), place);
+    let options = BasicConsumeOptions::default();
+    let consume = channel.basic_consume(log.into(), "".into(), options, arguments);
+    consume.await.expect("there is a log")
+}
+
+/// The place of an entry in its log.
+pub fn offset(delivery: &Delivery) -> u64 {
+    let headers = delivery.properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get("x-stream-offset")) {
+        Some(AMQPValue::LongLongInt(offset)) => offset.cast_unsigned(),
+        other => panic!("an entry has its offset: {other:?}"),
+    }
+}

@@ -1,0 +1,169 @@
+//! A worker with many active streams: its answers while it writes a snapshot, beside its answers
+//! while it does not; and what it has in memory, before and after all of them have expired.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Plan;
+use super::caller::Caller;
+use super::filling::beat;
+use super::party::{Party, at, lines, moment, now, resident};
+use super::saved::{Saved, WROTE, set};
+use super::site::ready;
+use super::status::is_right;
+use crate::broker::fixture::{Broker, Installation, Worker, eventually, exit};
+use crate::in_process::corpus;
+use crate::pairs::{Pairs, median, percentile};
+use crate::report::{Report, Target};
+
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Questions between two looks at the worker's log.
+const BLOCK: usize = 100;
+
+fn names(plan: &Plan) -> [String; 3] {
+    let streams = plan.largest;
+    [
+        format!("status p99, a snapshot is written / not, {streams}"),
+        format!("memory of the worker per stream, {streams} streams"),
+        format!("memory of the worker, expired / before, {streams}"),
+    ]
+}
+
+pub fn wants(plan: &Plan, report: &Report) -> bool {
+    names(plan).iter().any(|name| report.wants(name))
+}
+
+pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
+    if !wants(plan, report) {
+        return;
+    }
+    let [p99, kept, left] = names(plan);
+    if report.wants(&p99) {
+        // As long between two as one takes, several times over.
+        let every = (plan.largest / 100_000).clamp(2, 10);
+        set(&saved.at, &["--snapshot-every", &format!("{every}s")]).await;
+    }
+    let worker = ready(&saved.at, 1).await;
+    if report.wants(&p99) {
+        let answers = asked(saved, &worker, report.pairs).await;
+        let at = |percent| classified(&answers, &lines(&worker.log(), WROTE), percent);
+        let (p50s, slowest) = (at(50), at(100));
+        report.add(p99, "ms", at(99), Target::AtMost(1.5));
+        report.note(format!(
+            "status while a snapshot is written / not: p50 {:.2} / {:.2} ms, slowest {:.0} / {:.0} ms",
+            median(p50s.ours),
+            median(p50s.bare),
+            median(slowest.ours),
+            median(slowest.bare),
+        ));
+        set(&saved.at, &["--snapshot-every", "1h"]).await;
+    }
+    if report.wants(&kept) || report.wants(&left) {
+        let full = resident(worker.pid());
+        let before = empty(saved.at.broker).await;
+        let each = (full - before) / saved.streams as f64;
+        if report.wants(&kept) {
+            report.add(kept, "bytes", Pairs::of([each], []), Target::None);
+        }
+        if report.wants(&left) {
+            let after = expired(saved, &worker).await;
+            let pairs = Pairs::of([after / 1e6], [before / 1e6]);
+            report.add(left, "MB", pairs, Target::AtMost(1.2));
+        }
+    }
+}
+
+/// When an answer came, and how many milliseconds it took.
+type Answer = (f64, f64);
+
+/// Asks without a pause, until so many snapshots were written meanwhile.
+async fn asked(saved: &Saved<'_>, worker: &Worker, snapshots: usize) -> Vec<Answer> {
+    let mut caller = Caller::connect(saved.at.broker).await;
+    let exchange = saved.at.names().exchange().to_owned();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut all = Vec::new();
+    loop {
+        for _ in 0..BLOCK {
+            let account = corpus::account(random.usize(..saved.streams));
+            let (ms, reply) = caller.ask(&exchange, "status", &account).await;
+            is_right(&reply, &account);
+            all.push((now(), ms));
+        }
+        let wrote = lines(&worker.log(), WROTE);
+        if classified(&all, &wrote, 99).ours.len() >= snapshots {
+            return all;
+        }
+        let most = 10 * snapshots + 10;
+        assert!(wrote.len() < most, "no answer came while one was written");
+    }
+}
+
+/// A percentile of each snapshot's time, and of the time between it and the one before, which is
+/// its pair. The first one is left out: it began before anybody asked.
+fn classified(answers: &[Answer], wrote: &[Value], percent: usize) -> Pairs {
+    let mut pairs = Pairs::default();
+    let took = |from: f64, to: f64| {
+        let within = answers.iter().filter(|(at, _)| (from..to).contains(at));
+        percentile(within.map(|(_, ms)| *ms).collect(), percent)
+    };
+    for two in wrote.windows(2) {
+        let [before, this] = two else { continue };
+        let end = at(this);
+        let begin = end - seconds(this["took"].as_str().expect("a time"));
+        let (during, between) = (took(begin, end), took(at(before), begin));
+        if during.is_finite() && between.is_finite() {
+            pairs.ours.push(during);
+            pairs.bare.push(between);
+        }
+    }
+    pairs
+}
+
+/// A time as the worker logs it: `1.5s`, `12.3ms`.
+fn seconds(text: &str) -> f64 {
+    let unit = text.find(char::is_alphabetic).or(text.find('µ'));
+    let (number, unit) = text.split_at(unit.expect("a unit"));
+    let number: f64 = number.parse().expect("a number");
+    match unit {
+        "s" => number,
+        "ms" => number / 1e3,
+        "ns" => number / 1e9,
+        _ => number / 1e6,
+    }
+}
+
+/// What a worker has in memory that never had a stream, in bytes.
+async fn empty(broker: &Broker) -> f64 {
+    let at = Installation::declared(broker, "90s").await;
+    let worker = ready(&at, 1).await;
+    // With all it does once.
+    moment(&worker, WROTE, 1).await;
+    let bytes = resident(worker.pid());
+    drop(worker);
+    let deleted = at.cli(&["topology", "delete", "--yes"]).await;
+    deleted.exits(exit::DONE);
+    bytes
+}
+
+/// What it has in memory when nothing is known of any stream any more.
+async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
+    // A TTL holds for the signs of life that come after it.
+    let ttl = Duration::from_secs((saved.streams as u64 / 100_000).max(2));
+    set(&saved.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
+    let order = corpus::shuffled(0..saved.streams).into_iter();
+    let heartbeats = order.map(|n| (n, corpus::later(n)));
+    beat(&saved.at, "the last heartbeats", heartbeats).await;
+    eprintln!("  waiting until they have expired");
+    eventually(PATIENCE, "all have expired and are told of", async || {
+        let counted = worker.metric("streamwatch_active_streams", "").await;
+        let untold = worker.metric("streamwatch_unannounced", "").await;
+        let gone = counted == 0.0 && untold == 0.0;
+        gone.then_some(()).ok_or((counted, untold))
+    })
+    .await;
+    // For one more TTL they are remembered as expired. Nothing tells when the last one is forgotten.
+    tokio::time::sleep(ttl + Duration::from_secs(10)).await;
+    resident(worker.pid())
+}

@@ -1,0 +1,66 @@
+//! Opening streams, one after another, against the worker and against the floor of its hops: a
+//! service that takes a request, appends it to a log with confirms, reads it back, and replies with
+//! as many bytes. Queues and exchanges are of the same kinds, and so are the connections.
+
+use serde_json::Value;
+
+use super::bare::topology::Topology;
+use super::caller::Caller;
+use super::party::{TAKING, bare, moment};
+use super::site::Site;
+use crate::pairs::{Pairs, Whose, in_turns, percentile};
+use crate::report::{Report, Target};
+
+const NAME: &str = "init p50";
+/// Requests in one block.
+const BLOCK: usize = 300;
+
+pub fn wants(report: &Report) -> bool {
+    report.wants(NAME)
+}
+
+pub async fn run(site: &Site<'_>, report: &mut Report) {
+    if !wants(report) {
+        return;
+    }
+    let broker = site.at.broker;
+    let mut caller = Caller::connect(broker).await;
+    let topology = Topology::declare(&caller.channel, &site.at.namespace).await;
+    let players = site.at.names().exchange().to_owned();
+    let mut number = 0;
+    let mut account = || {
+        number += 1;
+        format!("opener-{number:07}")
+    };
+    let (_, opened) = caller.ask(&players, "init", &account()).await;
+    let length = opened.len().to_string();
+    let arguments = ["bare-init", &topology.init, &topology.log, &length];
+    let service = bare(broker, &arguments);
+    moment(&service, TAKING, 1).await;
+    let mut block = async |whose, requests| {
+        let mut took = Vec::new();
+        for _ in 0..requests {
+            let account = account();
+            let exchange = match whose {
+                Whose::Ours => &players,
+                Whose::Bare => &topology.exchange,
+            };
+            let (ms, reply) = caller.ask(exchange, "init", &account).await;
+            match whose {
+                Whose::Ours => is_right(&reply),
+                Whose::Bare => assert_eq!(reply.len(), opened.len()),
+            }
+            took.push(ms);
+        }
+        percentile(took, 50)
+    };
+    in_turns(1, async |whose| block(whose, 100).await).await;
+    let (ours, bare) = in_turns(report.pairs, async |whose| block(whose, BLOCK).await).await;
+    report.add(NAME, "ms", Pairs::of(ours, bare), Target::AtMost(1.2));
+}
+
+fn is_right(reply: &[u8]) {
+    let reply: Value = serde_json::from_slice(reply).expect("JSON");
+    let right = reply["type"] == "opened" && reply["activity"]["count"] == 1;
+    assert!(right, "{reply}");
+}

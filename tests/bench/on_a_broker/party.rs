@@ -1,0 +1,166 @@
+//! Whoever is measured: a process that logs what it has reached, and when.
+//!
+//! Both sides say "attached to the log" and "taking requests" in lines with a time of their own, in
+//! microseconds. What they have used of the processor by then is read from outside as soon as the
+//! line is there: the same way for both, and late by some milliseconds at most.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::broker::fixture::{Broker, Process, Worker};
+
+/// How often somebody looks for a line.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub const ATTACHED: &str = "attached to the log";
+pub const TAKING: &str = "taking requests";
+
+/// A process under measurement.
+pub trait Party {
+    fn pid(&self) -> u32;
+    /// What it has logged.
+    fn log(&self) -> String;
+}
+
+impl Party for Worker {
+    fn pid(&self) -> u32 {
+        self.probe().pid
+    }
+
+    fn log(&self) -> String {
+        self.stderr()
+    }
+}
+
+impl Party for Process {
+    fn pid(&self) -> u32 {
+        Self::pid(self)
+    }
+
+    fn log(&self) -> String {
+        self.stderr()
+    }
+}
+
+/// When something was reached, and what it had cost by then.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// By the wall clock, in seconds.
+    pub at: f64,
+    /// Seconds of processor time.
+    pub cpu: f64,
+    /// The line that said so.
+    pub line: Value,
+}
+
+/// A worker whose log is for programs.
+pub fn worker(broker: &Broker, namespace: &str) -> Worker {
+    let environment = [("STREAMWATCH_LOG_FORMAT", "json")];
+    Worker::start_with(broker, namespace, &[], &environment)
+}
+
+/// A part of this program as a process of its own.
+pub fn bare(broker: &Broker, arguments: &[&str]) -> Process {
+    let program = std::env::current_exe().expect("this program");
+    let arguments = [&["--child"], arguments].concat();
+    Process::of(
+        Path::new(&program),
+        &[("AMQP_URL", broker.url())],
+        &arguments,
+    )
+}
+
+/// Awaits that it says `message` for the `n`th time.
+pub async fn moment(party: &impl Party, message: &str, n: usize) -> Moment {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(line) = lines(&party.log(), message).into_iter().nth(n - 1) {
+            let cpu = cpu(party.pid());
+            return Moment {
+                at: at(&line),
+                cpu,
+                line,
+            };
+        }
+        assert!(
+            is_running(party.pid()) && Instant::now() < end,
+            "it never said {message:?}: {}",
+            party.log()
+        );
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// All lines with this message.
+pub fn lines(log: &str, message: &str) -> Vec<Value> {
+    // The last one may be half written.
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let lines = whole.lines().filter(|line| line.contains(message));
+    let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["message"] == message).collect()
+}
+
+/// When a line was written, by the wall clock, in seconds.
+pub fn at(line: &Value) -> f64 {
+    let stamp = line["timestamp"].as_str().expect("a line has its time");
+    let stamp: jiff::Timestamp = stamp.parse().expect("a time");
+    stamp.as_microsecond() as f64 / 1e6
+}
+
+/// The wall clock, as lines have it, in seconds.
+pub fn now() -> f64 {
+    stamp().as_microsecond() as f64 / 1e6
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it is compared with the times of other processes' lines"
+)]
+pub fn stamp() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// Seconds of processor time that all threads of a process have used.
+fn cpu(pid: u32) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let ns: u64 = threads
+        .filter_map(|thread| {
+            let schedstat = std::fs::read_to_string(thread.ok()?.path().join("schedstat"));
+            schedstat.ok()?.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum();
+    if ns > 0 {
+        return ns as f64 / 1e9;
+    }
+    // A kernel without it counts ticks of 10 ms.
+    let fields = stat(pid).expect("it runs");
+    let ticks: u64 = fields[11..13]
+        .iter()
+        .filter_map(|n| n.parse::<u64>().ok())
+        .sum();
+    ticks as f64 / 100.0
+}
+
+fn is_running(pid: u32) -> bool {
+    stat(pid).is_some_and(|fields| fields[0] != "Z")
+}
+
+/// What the kernel says of a process, from its state on.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = stat.rsplit_once(") ")?.1;
+    Some(fields.split(' ').map(str::to_owned).collect())
+}
+
+/// Bytes of a process in memory, as the kernel counts them.
+pub fn resident(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    kilobytes.expect("a size") as f64 * 1_024.0
+}

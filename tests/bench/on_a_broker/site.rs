@@ -1,0 +1,60 @@
+//! An installation whose log is there to be drained.
+
+use super::Plan;
+use super::filling::fill;
+use super::party::{TAKING, moment, worker};
+use crate::broker::fixture::{Broker, Installation, Worker, exit};
+use crate::in_process::corpus;
+
+pub struct Site<'b> {
+    pub at: Installation<'b>,
+    pub partitions: u16,
+}
+
+impl<'b> Site<'b> {
+    /// One with so many logs, which have the plan's events in them altogether. There is nowhere to
+    /// write a snapshot: who starts reads the logs from their beginning.
+    pub async fn filled(broker: &'b Broker, partitions: u16, plan: &Plan) -> Self {
+        let at = Installation::bare(broker);
+        let number = partitions.to_string();
+        let declare = [
+            "topology",
+            "declare",
+            "--ttl",
+            "1h",
+            "--partitions",
+            &number,
+        ];
+        at.cli(&declare).await.exits(exit::DONE);
+        if partitions > 1 {
+            // The way into the partitions is opened by a worker.
+            drop(ready(&at, partitions).await);
+        }
+        for number in 0..partitions {
+            at.delete_queue(at.names().snapshots(number)).await;
+        }
+        let rounds = (0..plan.events.div_ceil(plan.accounts))
+            .flat_map(|_| corpus::shuffled(0..plan.accounts));
+        let heartbeats = rounds.take(plan.events).map(|n| (n, corpus::later(n)));
+        let what = format!("filling {partitions} log(s)");
+        fill(&at, partitions, &what, heartbeats).await;
+        Self { at, partitions }
+    }
+
+    /// A worker that has read all.
+    pub async fn caught_up(&self) -> Worker {
+        ready(&self.at, self.partitions).await
+    }
+
+    pub async fn delete(self) {
+        let deleted = self.at.cli(&["topology", "delete", "--yes"]).await;
+        deleted.exits(exit::DONE);
+    }
+}
+
+/// A worker that takes requests of every partition.
+pub async fn ready(at: &Installation<'_>, partitions: u16) -> Worker {
+    let worker = worker(at.broker, &at.namespace);
+    moment(&worker, TAKING, usize::from(partitions)).await;
+    worker
+}

@@ -1,0 +1,108 @@
+//! Questions: one in flight, in blocks, against the worker and against a service that answers with
+//! as many bytes and knows nothing.
+//!
+//! Both consume a quorum queue with the same arguments behind the same kinds of exchanges, and
+//! reply on a second connection. Players in the background, where there are some, publish to the
+//! worker's installation during both kinds of blocks, and the worker applies what they say during
+//! both: only who answers differs.
+
+use serde_json::Value;
+
+use super::Plan;
+use super::bare::SAYS;
+use super::bare::topology::Topology;
+use super::caller::Caller;
+use super::party::{Party, TAKING, at, bare, lines, moment};
+use super::site::Site;
+use crate::in_process::corpus;
+use crate::pairs::{Pairs, Whose, in_turns, percentile};
+use crate::report::{Report, Target};
+
+/// Questions in one block.
+const FEW: usize = 300;
+const MANY: usize = 1_000;
+
+/// Heartbeats a second: as if those in the log were half a minute's.
+const fn rate(plan: &Plan) -> usize {
+    plan.events / 30
+}
+
+fn names(plan: &Plan) -> [String; 2] {
+    let (accounts, rate) = (plan.accounts, rate(plan));
+    [
+        format!("status p50, {accounts} streams"),
+        format!("status p99, {accounts} streams, {rate} events/s"),
+    ]
+}
+
+pub fn wants(plan: &Plan, report: &Report) -> bool {
+    names(plan).iter().any(|name| report.wants(name))
+}
+
+pub async fn run(site: &Site<'_>, plan: &Plan, report: &mut Report) {
+    if !wants(plan, report) {
+        return;
+    }
+    let broker = site.at.broker;
+    let [p50, p99] = names(plan);
+    let mut caller = Caller::connect(broker).await;
+    let topology = Topology::declare(&caller.channel, &site.at.namespace).await;
+    let players = site.at.names().exchange().to_owned();
+    let (_, answer) = caller.ask(&players, "status", &corpus::account(0)).await;
+    let length = answer.len().to_string();
+    let echo = bare(broker, &["bare-echo", &topology.status, &length]);
+    moment(&echo, TAKING, 1).await;
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut block = async |whose, questions| {
+        let mut took = Vec::new();
+        for _ in 0..questions {
+            let account = corpus::account(random.usize(..plan.accounts));
+            let exchange = match whose {
+                Whose::Ours => &players,
+                Whose::Bare => &topology.exchange,
+            };
+            let (ms, reply) = caller.ask(exchange, "status", &account).await;
+            match whose {
+                Whose::Ours => is_right(&reply, &account),
+                Whose::Bare => assert_eq!(reply.len(), answer.len()),
+            }
+            took.push(ms);
+        }
+        took
+    };
+    // The first ones are slower on either side.
+    in_turns(1, async |whose| block(whose, 100).await).await;
+    if report.wants(&p50) {
+        let (ours, bare) = in_turns(report.pairs, async |whose| {
+            percentile(block(whose, FEW).await, 50)
+        })
+        .await;
+        report.add(p50, "ms", Pairs::of(ours, bare), Target::AtMost(1.15));
+    }
+    if report.wants(&p99) {
+        let (accounts, wanted) = (plan.accounts.to_string(), rate(plan).max(1).to_string());
+        let background = bare(broker, &["bare-publish", &players, &accounts, &wanted]);
+        moment(&background, SAYS, 1).await;
+        let (ours, bare) = in_turns(report.pairs, async |whose| block(whose, MANY).await).await;
+        moment(&background, SAYS, 2).await;
+        let said = lines(&background.log(), SAYS);
+        let (first, last) = (&said[0], &said[said.len() - 1]);
+        let count = |line: &Value| line["entries"].as_f64().expect("a number");
+        let reached = (count(last) - count(first)) / (at(last) - at(first));
+        let p99s = |blocks: Vec<Vec<f64>>| blocks.into_iter().map(|block| percentile(block, 99));
+        let pairs = Pairs::of(p99s(ours), p99s(bare));
+        report.add(p99, "ms", pairs, Target::AtMost(1.5));
+        report.note(format!(
+            "status p99: the background reached {reached:.0} events/s of {wanted}"
+        ));
+    }
+}
+
+/// It is the activity of an account with one stream.
+pub fn is_right(reply: &[u8], account: &str) {
+    let reply: Value = serde_json::from_slice(reply).expect("JSON");
+    let right = reply["type"] == "activity"
+        && reply["activity"]["account"] == account
+        && reply["activity"]["count"] == 1;
+    assert!(right, "about {account}: {reply}");
+}
