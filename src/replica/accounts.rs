@@ -161,6 +161,10 @@ impl Accounts {
         shift: WallShift,
         mut expired: impl FnMut(&AccountKey, u32, Fact),
     ) {
+        // Most of what is due at one moment comes at one moment, and that is over.
+        if let Some(all) = self.due.get_mut(&self.last_due) {
+            all.shrink_to_fit();
+        }
         let mut facts = Vec::new();
         while let Some(first) = self.due.first_entry() {
             let at = *first.key();
@@ -195,6 +199,7 @@ impl Accounts {
     /// The copying is over.
     pub(super) fn copied(&mut self) {
         self.keep_empty = false;
+        self.due.values_mut().for_each(Vec::shrink_to_fit);
         for key in std::mem::take(&mut self.emptied) {
             let empty = self.read(&key, Account::is_empty);
             if empty == Some(true) {
@@ -286,21 +291,10 @@ impl Accounts {
             Some(next) => {
                 if next < slot.due {
                     slot.due = next;
-                    self.push_due(next, key.clone());
+                    self.last_due = next;
+                    self.due.entry(next).or_default().push(key.clone());
                 }
             }
-        }
-    }
-
-    fn push_due(&mut self, at: LogTime, key: AccountKey) {
-        self.due.entry(at).or_default().push(key);
-        // Most of what is due at one moment comes at one moment: when the next begins, hardly any
-        // comes to the last.
-        if at != self.last_due {
-            if let Some(all) = self.due.get_mut(&self.last_due) {
-                all.shrink_to_fit();
-            }
-            self.last_due = at;
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Snapshots of a partition: read at its start, written by the holder of its lease.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -10,7 +13,7 @@ use crate::{
     broker::{BrokerError, Link, SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter},
     domain::{Announcement, LogTime, SnapshotHeader, SnapshotTrailer},
     replica::{AccountCopies, Restored, Restoring},
-    wire::snapshot::{self, PartContent, Place},
+    wire::snapshot::{self, Part, PartContent, Place, SnapshotError},
 };
 
 /// Snapshots looked at before the log is read from its beginning.
@@ -19,8 +22,13 @@ const MOST_TRIED: usize = 4;
 const PART_BYTES: usize = 256 * 1024;
 /// Unannounced facts in one part.
 const PART_FACTS: usize = 1_000;
-/// Encoded parts that wait to be written.
+/// Encoded parts that wait to be written, or decoded ones to be put together.
 const WAITING: usize = 2;
+/// How much longer than it works the copying rests: nobody waits for a snapshot, and somebody may
+/// wait for the processor.
+const RESTS: u32 = 4;
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_millis(200);
 
 /// The newest snapshot that is whole and not known to be of another log.
 pub(super) struct Loaded {
@@ -79,14 +87,15 @@ async fn open(config: &Config, partition: u16, n: usize) -> Result<SnapshotLog, 
 /// Puts a snapshot together: `None` where it is not whole. Also says which one came before.
 async fn assemble(
     partition: u16,
-    mut reader: SnapshotReader,
+    reader: SnapshotReader,
 ) -> Result<(Option<Place>, Option<(Restored, u64)>), BrokerError> {
     let mut before = None;
     let mut restoring: Option<Restoring> = None;
     let mut accounts = 0;
     let mut number = 0;
-    while let Some(part) = reader.next().await? {
-        let part = match part {
+    let mut parts = decoded(reader);
+    while let Some(part) = parts.recv().await {
+        let part = match part? {
             Ok(part) => part,
             Err(error) => {
                 // Another's, or this one's: then a number is missing.
@@ -135,6 +144,23 @@ async fn assemble(
     );
     Ok((before, None))
 }
+
+/// Reads and decodes a snapshot's parts, while those before are put together.
+fn decoded(mut reader: SnapshotReader) -> mpsc::Receiver<Decoded> {
+    let (sender, parts) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        while let Some(part) = reader.next().await.transpose() {
+            let last = part.is_err();
+            if sender.send(part).await.is_err() || last {
+                return;
+            }
+        }
+    });
+    parts
+}
+
+/// A part, one that cannot be read, or why there are no more.
+type Decoded = Result<Result<Part, SnapshotError>, BrokerError>;
 
 /// What the writing of a snapshot asks of the replica's owner, or tells it.
 pub(super) enum Step {
@@ -188,7 +214,7 @@ async fn write_one(
         log.close().await;
         return Ok(None);
     };
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let (mut writer, mut parts) = log.write(header.now, newest).await?;
     let mut bytes = 0;
     write_part(
@@ -245,8 +271,8 @@ fn encode(parts: &mut SnapshotParts, content: PartContent) -> Result<Vec<u8>, Br
         .map_err(|error| BrokerError::Precondition(error.to_string()))
 }
 
-/// Copies and encodes the accounts, on a thread of its own: the replica goes on meanwhile. Returns
-/// how many there were.
+/// Copies and encodes the accounts, on a thread of its own, a little at a time: the replica goes on
+/// meanwhile. Returns how many there were.
 fn copy(
     copies: &AccountCopies,
     mut parts: SnapshotParts,
@@ -254,12 +280,17 @@ fn copy(
 ) -> (SnapshotParts, u64) {
     let mut accounts = Vec::new();
     let (mut size, mut count) = (0, 0);
+    let mut began = Instant::now();
     let mut flush = |accounts: &mut Vec<_>| {
         let content = PartContent::Accounts(std::mem::take(accounts));
-        match encoded.blocking_send(encode(&mut parts, content)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()), // given up
+        let part = encode(&mut parts, content);
+        let worked = began.elapsed();
+        if encoded.blocking_send(part).is_err() {
+            return ControlFlow::Break(()); // given up
         }
+        std::thread::sleep((worked * RESTS).min(LONGEST_REST));
+        began = Instant::now();
+        ControlFlow::Continue(())
     };
     copies.each(|key, last, account| {
         count += 1;
