@@ -56,6 +56,9 @@ struct Args {
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
+    /// Cargo says this to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
     /// One part of a measurement, as a process of its own
     #[arg(long, hide = true, value_name = "WHAT", num_args = 1..)]
     child: Vec<String>,

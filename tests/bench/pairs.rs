@@ -90,6 +90,7 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 /// How long `work` takes, for each of its `count` things, in nanoseconds.
+#[allow(clippy::disallowed_methods, reason = "what it takes is measured")]
 pub fn ns_each(count: usize, work: impl FnOnce()) -> f64 {
     let began = Instant::now();
     work();

@@ -60,7 +60,7 @@ pub fn run(streams: usize, report: &mut Report) {
                 each(&mut || {
                     accounts
                         .iter()
-                        .for_each(|account| bare::get(&floor, account))
+                        .for_each(|account| bare::get(&floor, account));
                 })
             },
         );

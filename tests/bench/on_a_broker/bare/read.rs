@@ -19,7 +19,7 @@ pub async fn drain(log: &str, end: u64) {
     let first = AMQPValue::LongString("first".into());
     let read = follow(&channel, log, first, LOG, end, || say(ATTACHED, 0)).await;
     say(TAKING, read);
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Reads a snapshot's messages, then the log behind it.
@@ -32,7 +32,7 @@ pub async fn restart(snapshot: (&str, u64, u64), log: (&str, u64, u64)) {
     let (queue, from, to) = log;
     let read = follow(&channel, queue, at(from), LOG, to, || say(ATTACHED, 0)).await;
     say(TAKING, read);
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn at(offset: u64) -> AMQPValue {
