@@ -308,6 +308,10 @@ impl<T> Replica<T> {
             self.phase = Phase::Serving { since: now.mono };
             self.estimate
                 .start(now.mono, self.clock.now().unwrap_or_default());
+            if !self.is_live(now.mono) {
+                // Reading took longer than a mark stays fresh; nobody need wait for the next tick.
+                self.append(now, Internal::Tick(None));
+            }
         }
         if let Phase::Serving { .. } = self.phase {
             self.answer_strong(mark.seq, now);
