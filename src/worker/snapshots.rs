@@ -1,11 +1,11 @@
 //! Snapshots of a partition: read at its start, written by the holder of its lease.
 
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use super::Config;
@@ -24,8 +24,8 @@ const PART_BYTES: usize = 256 * 1024;
 const PART_FACTS: usize = 1_000;
 /// Encoded parts that wait to be written, or decoded ones to be put together.
 const WAITING: usize = 2;
-/// How much longer than it works the copying rests: nobody waits for a snapshot, and somebody may
-/// wait for the processor.
+/// How much longer than a part was made the making rests: nobody waits for a snapshot, and somebody
+/// may wait for the processor.
 const RESTS: u32 = 4;
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_millis(200);
@@ -227,9 +227,10 @@ async fn write_one(
     let (encoded, mut to_write) = mpsc::channel(WAITING);
     let copying = tokio::task::spawn_blocking(move || copy(&copies, parts, &encoded));
     while let Some(part) = to_write.recv().await {
-        let part = part?;
+        let Copied { part, took } = part?;
         bytes += part.len() as u64;
         writer.write(part).await?;
+        tokio::time::sleep((took * RESTS).min(LONGEST_REST)).await;
     }
     let (mut parts, accounts) = copying
         .await
@@ -271,24 +272,32 @@ fn encode(parts: &mut SnapshotParts, content: PartContent) -> Result<Vec<u8>, Br
         .map_err(|error| BrokerError::Precondition(error.to_string()))
 }
 
+/// A part with accounts.
+struct Copied {
+    part: Vec<u8>,
+    /// How long it took to copy and to encode it.
+    took: Duration,
+}
+
 /// Copies and encodes the accounts, on a thread of its own, a little at a time: the replica goes on
 /// meanwhile. Returns how many there were.
 fn copy(
     copies: &AccountCopies,
     mut parts: SnapshotParts,
-    encoded: &mpsc::Sender<Result<Vec<u8>, BrokerError>>,
+    encoded: &mpsc::Sender<Result<Copied, BrokerError>>,
 ) -> (SnapshotParts, u64) {
     let mut accounts = Vec::new();
     let (mut size, mut count) = (0, 0);
     let mut began = Instant::now();
     let mut flush = |accounts: &mut Vec<_>| {
         let content = PartContent::Accounts(std::mem::take(accounts));
-        let part = encode(&mut parts, content);
-        let worked = began.elapsed();
-        if encoded.blocking_send(part).is_err() {
+        let copied = encode(&mut parts, content).map(|part| Copied {
+            part,
+            took: began.elapsed(),
+        });
+        if encoded.blocking_send(copied).is_err() {
             return ControlFlow::Break(()); // given up
         }
-        std::thread::sleep((worked * RESTS).min(LONGEST_REST));
         began = Instant::now();
         ControlFlow::Continue(())
     };

@@ -134,6 +134,7 @@ fn child_bare(streams: usize) -> (u64, u64, u64) {
 }
 
 /// Some seconds with few viewers: what was freed is given back by and by.
+#[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
 fn rest(mut viewers: impl FnMut()) {
     for _ in 0..RESTS {
         viewers();
