@@ -1,6 +1,6 @@
 //! The worker: wires replicas to the broker.
 //!
-//! One task for each partition, with two connections of its own, one to consume and one to
+//! One thread for each partition, with two connections of its own, one to consume and one to
 //! publish: a partition whose node goes away does not stop the others. The replica outlives its
 //! connections. Where there are several partitions, one task more serves the intake.
 
@@ -21,7 +21,7 @@ pub use declare::{Declaration, Declared, declare};
 use followed::Followed;
 pub use followed::{PartitionList, PartitionListError};
 use partition::{Partition, Place};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 
 use crate::{
     broker::{Addresses, BrokerError, Names},
@@ -97,7 +97,9 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
             takes_unrouted: n == 0,
         };
         let partition = Partition::new(place, config.clone(), Arc::clone(&health));
-        tasks.spawn(partition.run(shutdown.clone()));
+        let (runtime, shutdown) = (Handle::current(), shutdown.clone());
+        // On a thread of its own: it is woken sooner than a task among others, and keeps none waiting.
+        tasks.spawn_blocking(move || runtime.block_on(partition.run(shutdown)));
     }
     if intake {
         tasks.spawn(intake::run(config, followed.of, health, shutdown));
