@@ -310,7 +310,8 @@ impl<T> Replica<T> {
                 .start(now.mono, self.clock.now().unwrap_or_default());
             if !self.is_live(now.mono) {
                 // Reading took longer than a mark stays fresh; nobody need wait for the next tick.
-                self.append(now, Internal::Tick(None));
+                // Without a time: only ticks move it.
+                self.append_at(now, None, Internal::Tick(None));
             }
         }
         if let Phase::Serving { .. } = self.phase {

@@ -120,7 +120,10 @@ impl World {
             } => {
                 // What was on its way when the connection was lost may have come through, or not.
                 if is_current(self, worker, connection) || self.rng.bool() {
-                    if epoch != self.log.epoch {
+                    // Where the log's beginning is gone, its time is whatever is remembered.
+                    let remembers = self.workers[worker].remembers;
+                    let another = remembers.is_some_and(|g| g != self.log.generation);
+                    if epoch != self.log.epoch || another && self.log.first() > 0 {
                         self.hear_of_another(&entry);
                     }
                     self.take(entry);

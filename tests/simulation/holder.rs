@@ -139,6 +139,7 @@ impl World {
         };
         worker.replica.restore(copy);
         worker.restored = Some(snapshot.id);
+        worker.remembers = Some(snapshot.history.generation);
         worker.history = snapshot.history;
         worker.diverged.clone_from(&snapshot.diverged);
         worker.complete_from = trailer.end + 1;

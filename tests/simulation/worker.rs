@@ -68,6 +68,8 @@ pub struct Worker {
     pub life: u32,
     /// Counts connections, and their losses.
     pub connection: u32,
+    /// The generation of the log whose time it remembers, from the last copy that it read.
+    pub remembers: Option<u32>,
     /// The generation of the log that is being delivered.
     pub attached: Option<u32>,
     /// Nothing before this offset is delivered.
@@ -120,6 +122,7 @@ impl Worker {
             up: false,
             life: 0,
             connection: 0,
+            remembers: None,
             attached: None,
             from: 0,
             same_log: false,

@@ -1,0 +1,129 @@
+use super::*;
+use crate::domain::{AccountId, Moment, Settings, StreamId, Tenant, WallShift};
+
+fn key(account: &str) -> AccountKey {
+    AccountKey::new(
+        &Tenant::new("acme").unwrap(),
+        &AccountId::new(account).unwrap(),
+    )
+}
+
+fn beat(accounts: &mut Accounts, settings: &Settings, account: &str, id: StreamId, at: u64) {
+    let moment = Moment {
+        now: LogTime(at),
+        shift: WallShift::default(),
+        settings,
+        full: false,
+    };
+    accounts.change(&key(account), at + 1, moment.now, |a| {
+        a.heartbeat(&moment, id, None, &mut Vec::new());
+    });
+}
+
+fn advance(accounts: &mut Accounts, now: u64) {
+    let now = LogTime(now);
+    accounts.advance(now, now, WallShift::default(), |_, _, _| {});
+}
+
+#[test]
+fn totals_follow_time_without_being_asked() {
+    let settings = Settings {
+        ttl_ms: 2_000,
+        ..Settings::default()
+    };
+    let mut accounts = Accounts::new();
+    let id = StreamId::generate();
+    beat(&mut accounts, &settings, "alice", id, 0);
+    beat(&mut accounts, &settings, "bob", StreamId::generate(), 0);
+    let of = |accounts: u64, streams: u64, records: u64| Totals {
+        accounts,
+        streams,
+        records,
+    };
+    assert_eq!(accounts.totals(), of(2, 2, 2));
+    beat(&mut accounts, &settings, "alice", id, 1_000);
+    advance(&mut accounts, 2_199);
+    assert_eq!(accounts.totals(), of(2, 2, 2));
+    advance(&mut accounts, 2_200);
+    assert_eq!(accounts.totals(), of(1, 1, 2));
+    advance(&mut accounts, 3_200);
+    assert_eq!(accounts.totals(), of(0, 0, 2));
+    advance(&mut accounts, 5_200);
+    assert_eq!(accounts.totals(), of(0, 0, 0));
+    assert_eq!(accounts.by_tenant().count(), 0);
+    accounts.housekeep();
+    assert_eq!(accounts.slots.entry_count(), 0);
+    assert!(accounts.due.is_empty());
+}
+
+#[test]
+fn a_busy_account_is_in_the_index_once() {
+    let settings = Settings::default();
+    let mut accounts = Accounts::new();
+    let id = StreamId::generate();
+    for at in 0..1_000 {
+        beat(&mut accounts, &settings, "alice", id, at * 10);
+    }
+    assert_eq!(accounts.due.values().map(Vec::len).sum::<usize>(), 1);
+}
+
+#[test]
+fn every_account_that_was_there_is_copied_while_others_come() {
+    let settings = Settings::default();
+    let mut accounts = Accounts::new();
+    let begin = |accounts: &mut Accounts, numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            beat(accounts, &settings, &n.to_string(), StreamId::generate(), n);
+        }
+    };
+    begin(&mut accounts, 0..5_000);
+    let copies = accounts.copy();
+    let copying = std::thread::spawn(move || {
+        let mut copied = HashMap::new();
+        copies.each(|key, last, account| {
+            assert!(!account.is_empty());
+            assert_eq!(copied.insert(key.clone(), last), None, "once");
+            ControlFlow::Continue(())
+        });
+        copied
+    });
+    begin(&mut accounts, 5_000..50_000);
+    let copied = copying.join().unwrap();
+    for n in 0..5_000 {
+        assert_eq!(copied.get(&key(&n.to_string())), Some(&(n + 1)));
+    }
+}
+
+#[test]
+fn the_few_that_are_left_of_many_move_into_a_smaller_table() {
+    let settings = Settings::default();
+    let mut accounts = Accounts::new();
+    let stay = |n: u64| n % 1_000 == 0;
+    let begin = |accounts: &mut Accounts, n: u64, at: u64| {
+        let id = StreamId(uuid::Uuid::from_u128(u128::from(n)));
+        beat(accounts, &settings, &n.to_string(), id, at);
+    };
+    for n in 0..2 * LARGE {
+        begin(&mut accounts, n, n);
+    }
+    accounts.housekeep();
+    assert_eq!(accounts.most_held, 2 * LARGE);
+    let later = 2 * LARGE + 80_000;
+    (0..2 * LARGE)
+        .filter(|&n| stay(n))
+        .for_each(|n| begin(&mut accounts, n, later));
+    advance(&mut accounts, later + 120_000);
+    accounts.housekeep();
+    let left = (0..2 * LARGE).filter(|&n| stay(n)).count() as u64;
+    assert_eq!((accounts.held, accounts.most_held), (left, left));
+    for n in 0..2 * LARGE {
+        let there = accounts.read(&key(&n.to_string()), Account::records);
+        assert_eq!(there, stay(n).then_some(1), "{n}");
+    }
+    let mut copied = 0;
+    accounts.copy().each(|_, _, _| {
+        copied += 1;
+        ControlFlow::Continue(())
+    });
+    assert_eq!(copied, left);
+}
