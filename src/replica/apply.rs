@@ -269,6 +269,7 @@ impl<T> Replica<T> {
                     fact,
                 });
             });
+        self.announce();
     }
 
     /// Keeps what an entry did until it has been announced.
@@ -282,6 +283,7 @@ impl<T> Replica<T> {
                 fact,
             });
         }
+        self.announce();
     }
 
     /// A marked entry was applied. With an own one come caught up, liveness, and answers.

@@ -151,11 +151,9 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Takes what is to be done, in order: whoever waits for an answer comes before those who follow
-    /// the lifecycle.
+    /// Takes what is to be done, in order.
     #[must_use]
     pub fn take_effects(&mut self) -> Vec<Effect<T>> {
-        self.announce();
         std::mem::take(&mut self.effects)
     }
 
@@ -244,6 +242,7 @@ impl<T> Replica<T> {
     pub fn lead(&mut self, leads: bool) {
         self.leads = leads;
         self.announcements.begin();
+        self.announce();
     }
 
     /// What the partition holds as of the last applied entry.

@@ -66,6 +66,7 @@ impl<T> Replica<T> {
             Ok(()) => self.announcements.confirmed(number),
             Err(()) => self.announcements.failed(number),
         }
+        self.announce();
     }
 
     /// How many facts were dropped unannounced, because nobody announced any for too long.
@@ -100,6 +101,7 @@ impl<T> Replica<T> {
             self.append(now, Internal::Announced { up_to });
         }
         self.announcements.try_again();
+        self.announce();
     }
 
     /// Appends what the soft limits ask for, until it has come back.
