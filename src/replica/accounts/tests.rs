@@ -98,7 +98,7 @@ fn every_account_that_was_there_is_copied_while_others_come() {
 fn the_few_that_are_left_of_many_move_into_a_smaller_table() {
     let settings = Settings::default();
     let mut accounts = Accounts::new();
-    let stay = |n: u64| n % 1_000 == 0;
+    let stay = |n: u64| n.is_multiple_of(1_000);
     let begin = |accounts: &mut Accounts, n: u64, at: u64| {
         let id = StreamId(uuid::Uuid::from_u128(u128::from(n)));
         beat(accounts, &settings, &n.to_string(), id, at);
