@@ -57,6 +57,10 @@ pub fn run(streams: usize, report: &mut Report) {
     report.add_ratio(after, "times", left, ratio, target);
 }
 
+fn few_of(streams: usize) -> usize {
+    FEW.min(streams / 2)
+}
+
 struct Memory {
     before: f64,
     full: f64,
@@ -64,7 +68,7 @@ struct Memory {
 }
 
 fn per_stream(memory: &Memory, streams: usize) -> f64 {
-    (memory.full - memory.before) / (streams - FEW) as f64
+    (memory.full - memory.before) / (streams - few_of(streams)) as f64
 }
 
 fn measured(whose: &str, streams: usize) -> Memory {
@@ -97,7 +101,7 @@ pub fn child(whose: &str, streams: usize) {
 
 fn child_ours(streams: usize) -> (u64, u64, u64) {
     let mut ours = Ours::empty();
-    let few = Bodies::first(FEW);
+    let few = Bodies::first(few_of(streams));
     rest(|| ours.run(&few));
     let before = resident();
     // In steps: the messages themselves would be in the way.
@@ -124,12 +128,12 @@ fn child_bare(streams: usize) -> (u64, u64, u64) {
         }
         bare.run_pending_tasks();
     };
-    rest(|| insert(0..FEW));
+    rest(|| insert(0..few_of(streams)));
     let before = resident();
     insert(0..streams);
     let full = resident();
     bare.invalidate_all();
-    rest(|| insert(0..FEW));
+    rest(|| insert(0..few_of(streams)));
     (before, full, resident())
 }
 
