@@ -184,10 +184,6 @@ impl Observer {
 
     /// Log time runs at the speed of time at most, give or take its two intervals.
     fn check_time(&mut self, at: u64, log_ms: u64) {
-        // It was begun anew without anybody who knew it; whoever comes back and does moves it on.
-        if self.misled == Some(u64::MAX) {
-            return;
-        }
         let ahead = log_ms as i64 - at as i64;
         let least = self.least_ahead.map_or(ahead, |least| least.min(ahead));
         self.least_ahead = Some(least);
