@@ -7,12 +7,18 @@ use tokio::time::Instant;
 
 use super::{Addresses, BrokerError, Link, LogFollower, LogFrom, Names, scribe::Scribe};
 use crate::{
-    domain::{Entry, Internal, Settings, WallTime},
+    domain::{Entry, Internal, Mark, Settings, WallTime},
     wire,
 };
 
 /// How long the log may deliver nothing while it is read.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// No interval at which workers repeat the settings is longer, with some delay.
+const INTERVAL: Duration = Duration::from_millis(1_200);
+
+/// A log of fewer entries is read whole sooner than a worker is waited for.
+const SHORT: u64 = 20_000;
 
 /// What RabbitMQ calls the connections.
 const NAME: &str = "streamwatch settings";
@@ -75,8 +81,8 @@ pub async fn read_all(
 
 /// Reads the settings in force in a partition's log; `None` where it has none yet.
 ///
-/// Workers repeat them every interval, so the log's end says them as long as one runs; else the
-/// log is read from further and further back.
+/// Workers repeat them every interval: while one runs, the log's end says them, or will within a
+/// second, however much players write between. Else the log is read from further and further back.
 ///
 /// # Errors
 /// `NotFound` where there is no log.
@@ -85,13 +91,18 @@ pub async fn read(
     names: &Names,
     partition: u16,
 ) -> Result<Option<Settings>, BrokerError> {
+    let queue = names.log(partition);
+    let last = Reading::whole(addresses, &queue, LogFrom::Last).await?;
+    if last.found.is_some() {
+        return Ok(last.found);
+    }
     let further_and_further = [
-        LogFrom::Last,
         LogFrom::Ago(Duration::from_secs(60)),
         LogFrom::Ago(Duration::from_secs(3_600)),
         LogFrom::First,
     ];
-    read_from(addresses, &names.log(partition), &further_and_further).await
+    let steps = if last.is_of_a_short_log() { 2.. } else { 0.. };
+    read_from(addresses, &queue, &further_and_further[steps]).await
 }
 
 /// The first settings found behind one of these places, one after another.
@@ -101,11 +112,30 @@ async fn read_from(
     places: &[LogFrom],
 ) -> Result<Option<Settings>, BrokerError> {
     for &from in places {
-        let mut reading = Reading {
-            next: None,
-            found: None,
-        };
-        let mut from = from;
+        let reading = Reading::whole(addresses, queue, from).await?;
+        if reading.found.is_some() {
+            return Ok(reading.found);
+        }
+    }
+    Ok(None)
+}
+
+/// One pass over a log, up to where it ended when the pass began.
+#[derive(Default)]
+struct Reading {
+    /// The offset behind the last entry that was read.
+    next: Option<u64>,
+    found: Option<Settings>,
+}
+
+impl Reading {
+    /// Passes over what cannot be read as well.
+    async fn whole(
+        addresses: &Addresses,
+        queue: &str,
+        mut from: LogFrom,
+    ) -> Result<Self, BrokerError> {
+        let mut reading = Self::default();
         // An entry that cannot be read ends its connection: the next one begins behind it.
         while let Err(error) = reading.read(addresses, queue, from).await {
             match (&error, reading.next) {
@@ -121,21 +151,13 @@ async fn read_from(
                 _ => return Err(error),
             }
         }
-        if reading.found.is_some() {
-            return Ok(reading.found);
-        }
+        Ok(reading)
     }
-    Ok(None)
-}
 
-/// One pass over a log, up to where it ended when the pass began.
-struct Reading {
-    /// The offset behind the last entry that was read.
-    next: Option<u64>,
-    found: Option<Settings>,
-}
+    fn is_of_a_short_log(&self) -> bool {
+        self.next.is_some_and(|next| next < SHORT)
+    }
 
-impl Reading {
     async fn read(
         &mut self,
         addresses: &Addresses,
@@ -147,32 +169,46 @@ impl Reading {
         let mut follower = LogFollower::attach(&link, queue, from).await?;
         // Written once the log is attached: the last chunk may be one that came after it.
         let end = scribe.append(&Internal::Tick(None)).await?;
-        loop {
-            let delivery = tokio::time::timeout(PATIENCE, follower.next())
-                .await
-                .map_err(|_| BrokerError::Timeout {
-                    doing: "reading the log",
-                    waited: PATIENCE,
-                })??;
-            follower.ack();
-            self.next = self.next.max(Some(delivery.offset + 1));
-            // A player's bad event is not an operator's concern.
-            let Ok(Entry::Internal { mark, body, .. }) = wire::entry(&delivery.message()) else {
-                continue;
+        while self.entry(&mut follower).await? != Some(end) {}
+        if self.found.is_none() && from == LogFrom::Last && !self.is_of_a_short_log() {
+            let waiting = async {
+                while self.found.is_none() {
+                    self.entry(&mut follower).await?;
+                }
+                Ok(())
             };
-            if let Internal::Settings { settings, .. } | Internal::Tick(Some(settings)) = body
-                && self
-                    .found
-                    .as_ref()
-                    .is_none_or(|f| settings.number > f.number)
-            {
-                self.found = Some(settings);
-            }
-            if mark == end {
-                link.close().await;
-                return Ok(());
-            }
+            // A worker that runs says them within an interval; where none does, nothing comes.
+            tokio::time::timeout(INTERVAL, waiting)
+                .await
+                .unwrap_or(Ok::<_, BrokerError>(()))?;
         }
+        link.close().await;
+        Ok(())
+    }
+
+    /// Takes one entry; its mark, where it is one of ours.
+    async fn entry(&mut self, follower: &mut LogFollower) -> Result<Option<Mark>, BrokerError> {
+        let delivery = tokio::time::timeout(PATIENCE, follower.next())
+            .await
+            .map_err(|_| BrokerError::Timeout {
+                doing: "reading the log",
+                waited: PATIENCE,
+            })??;
+        follower.ack();
+        self.next = self.next.max(Some(delivery.offset + 1));
+        // A player's bad event is not an operator's concern.
+        let Ok(Entry::Internal { mark, body, .. }) = wire::entry(&delivery.message()) else {
+            return Ok(None);
+        };
+        if let Internal::Settings { settings, .. } | Internal::Tick(Some(settings)) = body
+            && self
+                .found
+                .as_ref()
+                .is_none_or(|f| settings.number > f.number)
+        {
+            self.found = Some(settings);
+        }
+        Ok(Some(mark))
     }
 }
 
