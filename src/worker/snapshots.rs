@@ -2,6 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
+use rustix::{process::setpriority_process, thread::gettid};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -19,7 +20,7 @@ use crate::{
 /// Snapshots looked at before the log is read from its beginning.
 const MOST_TRIED: usize = 4;
 /// About how large a part becomes before it is compressed, in bytes.
-const PART_BYTES: usize = 256 * 1024;
+const PART_BYTES: usize = 64 * 1024;
 /// Unannounced facts in one part.
 const PART_FACTS: usize = 1_000;
 /// Encoded parts that wait to be written, or decoded ones to be put together.
@@ -27,6 +28,8 @@ const WAITING: usize = 2;
 /// How much longer than a part was made the making rests: nobody waits for a snapshot, and somebody
 /// may wait for the processor.
 const RESTS: u32 = 4;
+/// The niceness of the thread that makes them, the greatest there is.
+const NICE: i32 = 19;
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 
@@ -225,7 +228,16 @@ async fn write_one(
     )
     .await?;
     let (encoded, mut to_write) = mpsc::channel(WAITING);
-    let copying = tokio::task::spawn_blocking(move || copy(&copies, parts, &encoded));
+    let (copied, copying) = oneshot::channel();
+    // Not one of the runtime's: it is nicer than these, and stays so.
+    std::thread::Builder::new()
+        .name("snapshot".to_owned())
+        .spawn(move || {
+            // Where it may not be nicer it is not; it rests all the same.
+            let _ = setpriority_process(Some(gettid()), NICE);
+            let _ = copied.send(copy(&copies, parts, &encoded));
+        })
+        .map_err(|error| BrokerError::Lost(error.to_string()))?;
     while let Some(part) = to_write.recv().await {
         let Copied { part, took } = part?;
         bytes += part.len() as u64;
