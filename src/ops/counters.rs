@@ -71,6 +71,8 @@ pub struct Counters {
     pub streams: Gauge,
     /// Accounts with an active stream.
     pub accounts: Gauge,
+    /// Streams and tombstones that are remembered.
+    pub records: Gauge,
     /// Age of the state, in seconds.
     pub lag_seconds: Gauge,
     /// 1 where this worker holds the partition's lease.
@@ -116,6 +118,7 @@ impl Counters {
             unannounced: gauge!("streamwatch_unannounced", "partition" => p.clone()),
             streams: gauge!("streamwatch_active_streams", "partition" => p.clone()),
             accounts: gauge!("streamwatch_active_accounts", "partition" => p.clone()),
+            records: gauge!("streamwatch_records", "partition" => p.clone()),
             lag_seconds: gauge!("streamwatch_log_lag_seconds", "partition" => p.clone()),
             lease: gauge!("streamwatch_lease_held", "partition" => p),
         }
@@ -206,6 +209,11 @@ fn describe() {
         "streamwatch_active_accounts",
         "Accounts with an active stream: the same on every replica, max() over workers, then \
          sum() over partitions."
+    );
+    describe_gauge!(
+        "streamwatch_records",
+        "Streams that are remembered, active or not: what --max-streams-per-partition bounds. The \
+         same on every replica, max() over workers, then sum() over partitions."
     );
     describe_gauge!(
         "streamwatch_log_lag_seconds",

@@ -301,6 +301,7 @@ impl Session {
         let totals = replica.totals();
         counters.streams.set(as_f64(totals.streams));
         counters.accounts.set(as_f64(totals.accounts));
+        counters.records.set(as_f64(totals.records));
         let lost = replica.announcements_lost();
         counters.announcements_lost.absolute(lost);
         let unannounced = u64::try_from(replica.unannounced()).unwrap_or(u64::MAX);

@@ -19,6 +19,8 @@ use crate::report::{Report, Target};
 
 /// Nothing here takes longer.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// So often in a row it is looked at memory that does not become less: a few seconds.
+const ENOUGH: u32 = 200;
 /// Questions between two looks at the worker's log.
 const BLOCK: usize = 100;
 
@@ -162,7 +164,18 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
         gone.then_some(()).ok_or((counted, untold))
     })
     .await;
-    // For one more TTL they are remembered as expired. Nothing tells when the last one is forgotten.
-    tokio::time::sleep(ttl + Duration::from_secs(10)).await;
-    resident(worker.pid())
+    eprintln!("  waiting until they are forgotten");
+    eventually(PATIENCE, "all are forgotten", async || {
+        let remembered = worker.metric("streamwatch_records", "").await;
+        (remembered == 0.0).then_some(()).ok_or(remembered)
+    })
+    .await;
+    let (mut least, mut looks) = (f64::MAX, 0);
+    eventually(PATIENCE, "it gives nothing more back", async || {
+        let bytes = resident(worker.pid());
+        looks = if bytes < least { 0 } else { looks + 1 };
+        least = least.min(bytes);
+        (looks == ENOUGH).then_some(least).ok_or(bytes)
+    })
+    .await
 }
