@@ -5,14 +5,12 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::{Addresses, BrokerError, Link, LogFollower, LogFrom, Names, scribe::Scribe};
-use crate::{
-    domain::{Entry, Internal, Mark, Settings, WallTime},
-    wire,
+use super::{
+    Addresses, BrokerError, Link, LogFrom, Names,
+    scribe::Scribe,
+    tail::{Marked, Tail},
 };
-
-/// How long the log may deliver nothing while it is read.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::domain::{Internal, Mark, Settings, WallTime};
 
 /// No interval at which workers repeat the settings is longer, with some delay.
 const INTERVAL: Duration = Duration::from_millis(1_200);
@@ -165,15 +163,12 @@ impl Reading {
         from: LogFrom,
     ) -> Result<(), BrokerError> {
         let link = Link::open_any(addresses, NAME).await?;
-        let mut scribe = Scribe::new(&link, queue).await?;
-        let mut follower = LogFollower::attach(&link, queue, from).await?;
-        // Written once the log is attached: the last chunk may be one that came after it.
-        let end = scribe.append(&Internal::Tick(None)).await?;
-        while self.entry(&mut follower).await? != Some(end) {}
+        let (mut tail, end) = Tail::open(link, queue, from).await?;
+        while self.entry(&mut tail).await? != Some(end) {}
         if self.found.is_none() && from == LogFrom::Last && !self.is_of_a_short_log() {
             let waiting = async {
                 while self.found.is_none() {
-                    self.entry(&mut follower).await?;
+                    self.entry(&mut tail).await?;
                 }
                 Ok(())
             };
@@ -182,22 +177,15 @@ impl Reading {
                 .await
                 .unwrap_or(Ok::<_, BrokerError>(()))?;
         }
-        link.close().await;
+        tail.close().await;
         Ok(())
     }
 
     /// Takes one entry; its mark, where it is one of ours.
-    async fn entry(&mut self, follower: &mut LogFollower) -> Result<Option<Mark>, BrokerError> {
-        let delivery = tokio::time::timeout(PATIENCE, follower.next())
-            .await
-            .map_err(|_| BrokerError::Timeout {
-                doing: "reading the log",
-                waited: PATIENCE,
-            })??;
-        follower.ack();
-        self.next = self.next.max(Some(delivery.offset + 1));
-        // A player's bad event is not an operator's concern.
-        let Ok(Entry::Internal { mark, body, .. }) = wire::entry(&delivery.message()) else {
+    async fn entry(&mut self, tail: &mut Tail) -> Result<Option<Mark>, BrokerError> {
+        let (offset, marked) = tail.entry().await?;
+        self.next = self.next.max(Some(offset + 1));
+        let Some(Marked { mark, body, .. }) = marked else {
             return Ok(None);
         };
         if let Internal::Settings { settings, .. } | Internal::Tick(Some(settings)) = body

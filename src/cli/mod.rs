@@ -1,8 +1,10 @@
 //! The `streamwatch` program: one file a subcommand.
 
 mod ask;
+mod check;
 mod checked;
 mod output;
+mod papers;
 mod play;
 mod signals;
 mod topology;
@@ -63,6 +65,9 @@ enum Command {
     Status(ask::Status),
     Watch(watch::Args),
     Play(play::Args),
+    Check(check::Args),
+    Completions(papers::Completions),
+    Man(papers::Man),
 }
 
 impl Cli {
@@ -84,7 +89,7 @@ impl Cli {
             Ok(code) => code,
             Err(error) => {
                 eprintln!("streamwatch: {error:#}");
-                exit_code(&error)
+                exit_code(&error).into()
             }
         }
     }
@@ -101,6 +106,9 @@ impl Cli {
             Command::Status(args) => return args.run(&self.broker, output).await,
             Command::Watch(args) => args.run(&self.broker, output).await?,
             Command::Play(args) => return args.run(&self.broker, output).await,
+            Command::Check(args) => return args.run(&self.broker, output).await,
+            Command::Completions(args) => args.print()?,
+            Command::Man(args) => args.write()?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -131,13 +139,16 @@ impl Cli {
     }
 }
 
-fn exit_code(error: &anyhow::Error) -> ExitCode {
+/// The exit code of what went wrong, where nothing more precise is known.
+const FAILED: u8 = 1;
+
+fn exit_code(error: &anyhow::Error) -> u8 {
     let of_broker = |error: &BrokerError| match error {
         BrokerError::Unreachable { .. } | BrokerError::AccessRefused(_) => 3,
         BrokerError::NotFound(_) => 4,
-        _ => 1,
+        _ => FAILED,
     };
-    let code = if error.is::<Mistakes>() {
+    if error.is::<Mistakes>() {
         2
     } else if let Some(error) = error.downcast_ref::<BrokerError>() {
         of_broker(error)
@@ -150,10 +161,9 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
             Some(ClientError::Broker(error)) => of_broker(error),
             Some(ClientError::NoTopology) => 4,
             Some(ClientError::NoAnswer(_)) => 5,
-            _ => 1,
+            _ => FAILED,
         }
-    };
-    ExitCode::from(code)
+    }
 }
 
 /// Takes what stands between `://` and `@` out of a text.

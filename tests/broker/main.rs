@@ -3,6 +3,7 @@
 mod alarms;
 mod another_log;
 mod broker_loss;
+mod check;
 mod cli;
 mod cli_settings;
 mod client;
@@ -17,6 +18,7 @@ mod lifecycle;
 mod linear;
 mod load;
 mod outage;
+mod papers;
 mod partitions;
 mod private_broker;
 mod rules;

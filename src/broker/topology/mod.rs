@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use declare::{Topology, declare};
 pub use delete::delete;
 pub use ring::open_partitions;
-pub use show::{QueueState, partitions, show};
+pub use show::{QueueState, missing_exchanges, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;
 

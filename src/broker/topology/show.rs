@@ -1,6 +1,10 @@
 //! What RabbitMQ says about the queues.
 
-use lapin::{Queue, options::QueueDeclareOptions, types::FieldTable};
+use lapin::{
+    ExchangeKind, Queue,
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
 
 use super::{
     Retention,
@@ -59,6 +63,41 @@ pub async fn show(
     }
     states.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(states)
+}
+
+/// The exchanges of a topology with so many partitions that are not there. Whether they are bound,
+/// RabbitMQ does not say over AMQP; a message that comes through does.
+///
+/// # Errors
+/// Where the broker cannot be asked.
+pub async fn missing_exchanges(
+    link: &Link,
+    names: &Names,
+    partitions: u16,
+) -> Result<Vec<String>, BrokerError> {
+    let mut missing = Vec::new();
+    for part in shape(names, partitions, Retention::default()) {
+        let Part::Exchange(exchange) = part else {
+            continue;
+        };
+        let channel = link.channel().await?;
+        let asked = channel.exchange_declare(
+            exchange.name.as_str().into(),
+            // Not compared with what is there.
+            ExchangeKind::Topic,
+            ExchangeDeclareOptions {
+                passive: true,
+                ..ExchangeDeclareOptions::default()
+            },
+            FieldTable::default(),
+        );
+        match within("looking at an exchange", asked).await {
+            Ok(()) => {}
+            Err(BrokerError::NotFound(_)) => missing.push(exchange.name),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
 }
 
 /// The queue is there.

@@ -1,0 +1,115 @@
+//! What RabbitMQ says of itself to whoever connects, before anybody has logged in.
+//!
+//! lapin keeps it to itself, so this goes as far into the handshake as the broker's first frame.
+
+use std::time::Duration;
+
+use amq_protocol::frame::{AMQPFrame, parsing::parse_frame};
+use futures_util::{AsyncReadExt, AsyncWriteExt};
+use lapin::{
+    protocol::{AMQPClass, connection::AMQPMethod},
+    runtime::default_runtime,
+    tcp::AMQPUriTcpExt,
+    types::AMQPValue,
+};
+use tokio::time::timeout;
+
+use super::{Addresses, BrokerError};
+
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Most bytes of a first frame.
+const MAX_BYTES: usize = 64 * 1024;
+/// AMQP 0.9.1.
+const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+
+/// A broker, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Where it was reached, without the password.
+    pub address: String,
+    /// What it is, such as `RabbitMQ`.
+    pub product: String,
+    /// Its version, such as `4.0.5`.
+    pub version: String,
+}
+
+impl Greeting {
+    /// The first numbers of the version: major, minor, patch. What is missing is 0.
+    #[must_use]
+    pub fn numbers(&self) -> (u32, u32, u32) {
+        let leading = |part: &str| {
+            let digits = part.find(|c: char| !c.is_ascii_digit());
+            part[..digits.unwrap_or(part.len())].parse().unwrap_or(0)
+        };
+        let mut parts = self.version.split('.').map(leading);
+        let mut next = || parts.next().unwrap_or(0);
+        (next(), next(), next())
+    }
+}
+
+/// Asks the broker whose turn it is at try `n`.
+///
+/// # Errors
+/// Where none answers within 5 s, or what answers is not RabbitMQ.
+pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, BrokerError> {
+    let (uri, address) = addresses.at(n);
+    let unreachable = |reason: String| BrokerError::Unreachable {
+        address: address.clone(),
+        reason,
+    };
+    let said = async {
+        let mut stream = uri.connect_async(&default_runtime()?).await?;
+        stream.write_all(HEADER).await?;
+        stream.flush().await?;
+        let mut bytes = Vec::new();
+        loop {
+            let mut some = [0; 4096];
+            let n = stream.read(&mut some).await?;
+            bytes.extend_from_slice(&some[..n]);
+            if let Ok((_, frame)) = parse_frame(bytes.as_slice()) {
+                return Ok::<_, lapin::Error>(Some(frame));
+            }
+            if n == 0 || bytes.len() > MAX_BYTES {
+                return Ok(None);
+            }
+        }
+    };
+    let frame = timeout(PATIENCE, said)
+        .await
+        .map_err(|_| unreachable(format!("no answer within {PATIENCE:?}")))?
+        .map_err(|error| unreachable(error.to_string()))?;
+    let Some(AMQPFrame::Method(_, AMQPClass::Connection(AMQPMethod::Start(start)))) = frame else {
+        return Err(unreachable("what answers does not speak AMQP 0.9.1".into()));
+    };
+    let property = |name: &str| match start.server_properties.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        _ => "?".to_owned(),
+    };
+    Ok(Greeting {
+        address,
+        product: property("product"),
+        version: property("version"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_three_numbers_however_it_is_written() {
+        let numbers = |version: &str| {
+            let greeting = Greeting {
+                address: String::new(),
+                product: String::new(),
+                version: version.to_owned(),
+            };
+            greeting.numbers()
+        };
+        assert_eq!(numbers("3.10.8"), (3, 10, 8));
+        assert_eq!(numbers("4.1.0-rc.2"), (4, 1, 0));
+        assert_eq!(numbers("4.2+3"), (4, 2, 0));
+        assert_eq!(numbers("?"), (0, 0, 0));
+    }
+}

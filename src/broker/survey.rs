@@ -1,0 +1,69 @@
+//! What a log shows of the workers that follow it: for operators who look whether all is well.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{BrokerError, Link, LogFrom, Names, tail::Tail};
+use crate::domain::{Internal, Settings, WallTime};
+
+/// One partition's log, as it was watched.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// How long an entry took to be written and read again.
+    pub round_trip: Duration,
+    /// The settings that workers repeated meanwhile.
+    pub settings: Option<Settings>,
+    /// The workers whose ticks came.
+    pub workers: Vec<WorkerSeen>,
+}
+
+/// A worker, seen by its ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerSeen {
+    /// How far its wall clock is ahead of this machine's, in milliseconds; what the last of its ticks
+    /// took on the way is missing from it.
+    pub ahead_ms: i64,
+    /// Its wall clock is the one that times are shown by.
+    pub keeps_time: bool,
+}
+
+/// Writes an entry into a partition's log, reads it again, and goes on watching for a while. `wall`
+/// reads this machine's wall clock.
+///
+/// # Errors
+/// `NotFound` where there is no log, `AccessRefused` where the log must not be read, or the default
+/// exchange not be written to.
+pub async fn survey(
+    link: Link,
+    names: &Names,
+    partition: u16,
+    watched: Duration,
+    wall: fn() -> WallTime,
+) -> Result<Survey, BrokerError> {
+    let asked = Instant::now();
+    let (mut tail, end) = Tail::open(link, &names.log(partition), LogFrom::Last).await?;
+    while tail.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
+    let round_trip = asked.elapsed();
+    let until = Instant::now() + watched;
+    let (mut settings, mut workers) = (None, HashMap::new());
+    while let Ok(entry) = timeout_at(until, tail.entry()).await {
+        let Some(entry) = entry?.1 else { continue };
+        if let Internal::Tick(Some(repeated)) = entry.body {
+            settings = Some(repeated);
+        }
+        if let Some(reading) = entry.reading {
+            let seen = WorkerSeen {
+                ahead_ms: reading.wall.0 - wall().0,
+                keeps_time: reading.keeps_time,
+            };
+            workers.insert(entry.mark.writer, seen);
+        }
+    }
+    tail.close().await;
+    Ok(Survey {
+        round_trip,
+        settings,
+        workers: workers.into_values().collect(),
+    })
+}

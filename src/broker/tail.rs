@@ -1,0 +1,70 @@
+//! Reading a log from somewhere up to where it ends just now, and beyond.
+
+use std::time::Duration;
+
+use super::{BrokerError, Link, LogFollower, LogFrom, scribe::Scribe};
+use crate::{
+    domain::{Entry, Internal, Mark, Reading},
+    wire,
+};
+
+/// How long the log may deliver nothing before its end is reached.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A log that is read, with its end marked.
+pub(super) struct Tail {
+    link: Link,
+    follower: LogFollower,
+}
+
+/// An entry that a worker or an operator wrote.
+pub(super) struct Marked {
+    pub(super) mark: Mark,
+    pub(super) reading: Option<Reading>,
+    pub(super) body: Internal,
+}
+
+impl Tail {
+    /// Attaches to the log `queue`, and says which mark stands at its end.
+    pub(super) async fn open(
+        link: Link,
+        queue: &str,
+        from: LogFrom,
+    ) -> Result<(Self, Mark), BrokerError> {
+        let mut scribe = Scribe::new(&link, queue).await?;
+        let follower = LogFollower::attach(&link, queue, from).await?;
+        // Written once the log is attached: the last chunk may be one that came after it.
+        let end = scribe.append(&Internal::Tick(None)).await?;
+        Ok((Self { link, follower }, end))
+    }
+
+    /// Takes one entry, of which there is one until the mark has come: its offset, and what it says
+    /// if it is not a player's.
+    pub(super) async fn entry(&mut self) -> Result<(u64, Option<Marked>), BrokerError> {
+        let delivery = tokio::time::timeout(PATIENCE, self.follower.next())
+            .await
+            .map_err(|_| BrokerError::Timeout {
+                doing: "reading the log",
+                waited: PATIENCE,
+            })??;
+        self.follower.ack();
+        // A player's bad event is not an operator's concern.
+        let marked = match wire::entry(&delivery.message()) {
+            Ok(Entry::Internal {
+                mark,
+                reading,
+                body,
+            }) => Some(Marked {
+                mark,
+                reading,
+                body,
+            }),
+            _ => None,
+        };
+        Ok((delivery.offset, marked))
+    }
+
+    pub(super) async fn close(self) {
+        self.link.close().await;
+    }
+}

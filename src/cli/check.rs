@@ -1,0 +1,192 @@
+//! `streamwatch check`: is everything as it should be, and what to do where it is not?
+
+mod findings;
+mod partitions;
+
+use std::{process::ExitCode, time::Duration};
+
+use super::{
+    checked::{BrokerArgs, Mistakes},
+    output::{Output, duration},
+};
+use crate::{
+    broker::{Addresses, Greeting, Link, Names, greeting, topology},
+    client::{AccountId, Backend, Client, ClientError, Consistency, StatusQuery, Tenant},
+};
+use findings::Findings;
+
+/// What RabbitMQ shows of the connections.
+const NAME: &str = "streamwatch check";
+/// The oldest RabbitMQ that has all that is needed.
+const OLDEST: (u32, u32) = (3, 10);
+/// How long a question waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Nobody owns these: asking about them says nothing of anybody.
+const TENANT: &str = "streamwatch-check";
+const ACCOUNT: &str = "nobody";
+
+/// Look whether everything is well: settings, RabbitMQ, topology, logs, workers, clocks
+///
+/// A line for each, and what to do where something is wrong. It changes nothing: it writes marks into
+/// the logs, as workers do all the time, and asks one question. Exits with 1 if anything is wrong.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// How long to watch the logs for the ticks of workers
+    #[arg(long, default_value = "3s", value_name = "DURATION")]
+    watch: String,
+}
+
+impl Args {
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let connection = broker.check(&mut mistakes);
+        let watched = mistakes.duration("--watch", &self.watch);
+        let ((addresses, names), watched) = mistakes.finish(connection.zip(watched))?;
+        let mut findings = Findings::new(output);
+        let place = Place { addresses, names };
+        place.look(watched, &mut findings).await;
+        Ok(findings.finish())
+    }
+}
+
+/// The installation that is looked at.
+struct Place {
+    addresses: Addresses,
+    names: Names,
+}
+
+impl Place {
+    /// One thing after another, as long as what the next one needs is there.
+    async fn look(&self, watched: Duration, findings: &mut Findings) {
+        let brokers = self.brokers(findings).await;
+        let link = match Link::open_any(&self.addresses, NAME).await {
+            Ok(link) => link,
+            Err(error) => return findings.wrong("access", error),
+        };
+        findings.well("access", format!("logged in at {}", link.address()));
+        let Some(partitions) = self.topology(&link, findings).await else {
+            return;
+        };
+        link.close().await;
+        hashing(&brokers, partitions, findings);
+        partitions::look(&self.addresses, &self.names, partitions, watched, findings).await;
+        self.answer(findings).await;
+    }
+
+    /// Every address of the list, not just the first that answers.
+    async fn brokers(&self, findings: &mut Findings) -> Vec<Greeting> {
+        let mut brokers = Vec::new();
+        for n in 0..self.addresses.len() {
+            match greeting(&self.addresses, n).await {
+                Ok(broker) => {
+                    let said = format!(
+                        "{} {} at {}",
+                        broker.product, broker.version, broker.address
+                    );
+                    let (major, minor, _) = broker.numbers();
+                    if broker.product != "RabbitMQ" {
+                        findings.doubt("broker", said, "streamwatch is tested with RabbitMQ alone");
+                    } else if (major, minor) < OLDEST {
+                        findings.wrong_because("broker", said, "take RabbitMQ 3.10 or later");
+                    } else {
+                        findings.well("broker", said);
+                    }
+                    brokers.push(broker);
+                }
+                Err(error) => findings.wrong("broker", error),
+            }
+        }
+        let mut versions: Vec<_> = brokers.iter().map(Greeting::numbers).collect();
+        versions.dedup();
+        if versions.len() > 1 {
+            findings.doubt(
+                "broker",
+                "the nodes have different versions",
+                "finish the upgrade; from 3.12 to 3.13 see deploy/README.md (Upgrading RabbitMQ)",
+            );
+        }
+        brokers
+    }
+
+    async fn topology(&self, link: &Link, findings: &mut Findings) -> Option<u16> {
+        let partitions = match topology::partitions(link, &self.names).await {
+            Ok(Some(partitions)) => partitions,
+            Ok(None) => {
+                findings.wrong("topology", ClientError::NoTopology);
+                return None;
+            }
+            Err(error) => {
+                findings.wrong("topology", error);
+                return None;
+            }
+        };
+        let queues = topology::show(link, &self.names, partitions).await;
+        let exchanges = topology::missing_exchanges(link, &self.names, partitions).await;
+        let (queues, mut missing) = match (queues, exchanges) {
+            (Ok(queues), Ok(exchanges)) => (queues, exchanges),
+            (Err(error), _) | (_, Err(error)) => {
+                findings.wrong("topology", error);
+                return None;
+            }
+        };
+        let lost = queues.iter().filter(|queue| queue.messages.is_none());
+        missing.extend(lost.map(|queue| queue.name.clone()));
+        if missing.is_empty() {
+            findings.well(
+                "topology",
+                format!("{partitions} partition(s), nothing missing"),
+            );
+        } else {
+            let missing = format!("missing: {}", missing.join(", "));
+            findings.wrong_because(
+                "topology",
+                missing,
+                "run `streamwatch topology declare` again",
+            );
+        }
+        Some(partitions)
+    }
+
+    /// All the way in, and all the way back.
+    async fn answer(&self, findings: &mut Findings) {
+        let client = Client::connect(self.addresses.clone(), self.names.clone());
+        let backend = Backend::new(client).with_patience(PATIENCE);
+        let (Ok(tenant), Ok(account)) = (Tenant::new(TENANT), AccountId::new(ACCOUNT)) else {
+            return;
+        };
+        let question = StatusQuery {
+            consistency: Consistency::Strong,
+            ..StatusQuery::default()
+        };
+        let asked = tokio::time::Instant::now();
+        match backend.status(&tenant, &account, &question).await {
+            Ok(_) => {
+                let took =
+                    Duration::from_millis(asked.elapsed().as_millis().try_into().unwrap_or(0));
+                findings.well(
+                    "answers",
+                    format!("a question was answered in {}", duration(took)),
+                );
+            }
+            Err(error @ ClientError::NoAnswer(_)) => findings.wrong_because(
+                "answers",
+                error.to_string(),
+                "look at /readyz of the workers, and at the bindings of the exchange: `streamwatch \
+                 topology declare` repairs them",
+            ),
+            Err(error) => findings.wrong("answers", error),
+        }
+    }
+}
+
+/// Several partitions are picked by a hash that not every version makes alike.
+fn hashing(brokers: &[Greeting], partitions: u16, findings: &mut Findings) {
+    let fails = |version| ((3, 13, 0)..(3, 13, 7)).contains(&version);
+    if partitions > 1 && brokers.iter().any(|broker| fails(broker.numbers())) {
+        findings.wrong_because(
+            "hashing",
+            "RabbitMQ 3.13.0 to 3.13.6 can refuse messages without the header `account`",
+            "upgrade to 3.13.7 or later",
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Every partition's log: written to and read, its settings, its workers and their clocks.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use super::{NAME, findings::Findings};
+use crate::{
+    broker::{Addresses, BrokerError, Link, Names, Survey, survey},
+    cli::output::duration,
+    worker::wall,
+};
+
+/// Logs that are watched at once.
+const AT_ONCE: usize = 16;
+/// A wall clock that differs by more is worth looking at.
+const SKEW: Duration = Duration::from_secs(2);
+/// An entry that takes longer to come back says that the broker is busy.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Watches all of them for a while, and says what is found in their order.
+pub(super) async fn look(
+    addresses: &Addresses,
+    names: &Names,
+    partitions: u16,
+    watched: Duration,
+    findings: &mut Findings,
+) {
+    let surveys = stream::iter(0..partitions).map(|partition| async move {
+        let link = Link::open_any(addresses, NAME).await?;
+        survey(link, names, partition, watched, wall).await
+    });
+    let surveys: Vec<_> = surveys.buffered(AT_ONCE).collect().await;
+    for (partition, survey) in surveys.iter().enumerate() {
+        one(&format!("log p{partition:02}"), survey, findings);
+    }
+    let seen: Vec<_> = surveys.iter().flatten().collect();
+    settings(&seen, findings);
+    clocks(&seen, findings);
+}
+
+fn one(what: &str, survey: &Result<Survey, BrokerError>, findings: &mut Findings) {
+    let survey = match survey {
+        Ok(survey) => survey,
+        Err(error) => return findings.wrong(what, error.clone()),
+    };
+    let round_trip = Duration::from_micros(survey.round_trip.as_micros().try_into().unwrap_or(0));
+    let said = format!(
+        "written and read again in {}, ticks of {} worker(s)",
+        duration(round_trip),
+        survey.workers.len()
+    );
+    match survey.workers.len() {
+        0 => findings.wrong_because(
+            what,
+            said,
+            "start a worker that follows this partition, or look at its /readyz: time stands still, \
+             and nothing is answered",
+        ),
+        _ if round_trip > SLOW => findings.doubt(
+            what,
+            said,
+            "the broker is slow: look at its disks, its alarms, and who else uses it",
+        ),
+        1 => findings.doubt(
+            what,
+            said,
+            "start a second worker on another machine: nobody answers while the only one is gone",
+        ),
+        _ => findings.well(what, said),
+    }
+}
+
+fn settings(seen: &[&Survey], findings: &mut Findings) {
+    let mut numbers: Vec<_> = seen.iter().filter_map(|s| s.settings.as_ref()).collect();
+    numbers.dedup();
+    match numbers.as_slice() {
+        // Without a worker nobody says them; that is said above.
+        [] => {}
+        [all] => findings.well(
+            "settings",
+            format!(
+                "number {}, TTL {}",
+                all.number,
+                duration(Duration::from_millis(all.ttl_ms))
+            ),
+        ),
+        _ => findings.wrong_because(
+            "settings",
+            "the partitions differ: setting them broke off",
+            "run `streamwatch topology set` again",
+        ),
+    }
+}
+
+fn clocks(seen: &[&Survey], findings: &mut Findings) {
+    let workers = seen.iter().flat_map(|survey| &survey.workers);
+    let Some(worst) = workers.max_by_key(|worker| worker.ahead_ms.abs()) else {
+        return;
+    };
+    let off = Duration::from_millis(worst.ahead_ms.unsigned_abs());
+    let side = if worst.ahead_ms < 0 {
+        "behind"
+    } else {
+        "ahead of"
+    };
+    let said = format!(
+        "no worker's is more than {} {side} this machine's",
+        duration(off)
+    );
+    if off > SKEW {
+        findings.doubt(
+            "clocks",
+            said,
+            "set the clocks of these machines (NTP); they expire nobody, but times that are shown \
+             are by one of them",
+        );
+    } else {
+        findings.well("clocks", said);
+    }
+}

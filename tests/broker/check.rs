@@ -1,0 +1,128 @@
+//! `streamwatch check`: what it says of an installation, and what is to be done.
+
+use serde_json::Value;
+
+use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, UNREACHABLE};
+use crate::fixture::{Broker, Finished, Installation, cli_with};
+
+/// What it found, by what it looked at.
+fn outcomes(finished: &Finished) -> Vec<(String, String)> {
+    let lines = finished.stdout.lines();
+    let findings = lines.map(|line| serde_json::from_str::<Value>(line).expect("an object a line"));
+    let text = |finding: &Value, name: &str| finding[name].as_str().expect("a text").to_owned();
+    findings
+        .map(|finding| (text(&finding, "check"), text(&finding, "outcome")))
+        .collect()
+}
+
+fn outcome(finished: &Finished, check: &str) -> String {
+    let all = outcomes(finished);
+    let found = all.iter().find(|(what, _)| what == check);
+    found
+        .unwrap_or_else(|| panic!("{check} in {all:?}"))
+        .1
+        .clone()
+}
+
+#[tokio::test]
+async fn a_sound_installation_has_nothing_but_ok() {
+    let installation = Installation::partitions(Broker::shared().await, "20s", 2).await;
+    let (mut one, mut another) = (installation.worker(), installation.worker());
+    one.ready().await;
+    another.ready().await;
+    let finished = installation.cli(&["--json", "check"]).await;
+    finished.exits(DONE);
+    let all = outcomes(&finished);
+    assert!(
+        all.iter().all(|(_, outcome)| outcome == "ok"),
+        "{finished:?}"
+    );
+    let looked_at: Vec<_> = all.iter().map(|(what, _)| what.as_str()).collect();
+    let wanted = [
+        "broker", "access", "topology", "log p00", "log p01", "settings", "clocks", "answers",
+    ];
+    assert_eq!(looked_at, wanted);
+    // Nothing came of it but marks and one question.
+    let text = installation.cli(&["check", "--watch", "100ms"]).await;
+    text.exits(DONE)
+        .says_out("ok       topology     2 partition(s), nothing missing");
+}
+
+#[tokio::test]
+async fn a_single_worker_is_a_warning_and_no_failure() {
+    let installation = Installation::declared(Broker::shared().await, "20s").await;
+    let _worker = installation.ready_worker().await;
+    let finished = installation.cli(&["--json", "check"]).await;
+    finished.exits(DONE);
+    assert_eq!(outcome(&finished, "log p00"), "warning");
+    assert_eq!(outcome(&finished, "answers"), "ok");
+}
+
+#[tokio::test]
+async fn without_a_worker_it_says_that_time_stands_still_and_nobody_answers() {
+    let installation = Installation::declared(Broker::shared().await, "20s").await;
+    let finished = installation
+        .cli(&["--json", "check", "--watch", "1s"])
+        .await;
+    finished.exits(FAILED);
+    assert_eq!(outcome(&finished, "log p00"), "wrong");
+    assert_eq!(outcome(&finished, "answers"), "wrong");
+    assert_eq!(outcome(&finished, "topology"), "ok");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_with_what_to_do() {
+    let bare = Installation::bare(Broker::shared().await);
+    let finished = bare.cli(&["check"]).await;
+    finished
+        .exits(NO_TOPOLOGY)
+        .says_out("streamwatch topology declare");
+    let installation = Installation::declared(bare.broker, "20s").await;
+    let unrouted = installation.names().unrouted();
+    installation.delete_queue(unrouted.clone()).await;
+    let finished = installation.cli(&["check", "--watch", "100ms"]).await;
+    finished
+        .exits(FAILED)
+        .says_out(&format!("missing: {unrouted}"))
+        .says_out("-> run `streamwatch topology declare` again");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_there_and_one_that_is_another_service_are_told_apart() {
+    // Nobody listens on port 1; something that is no broker listens on this one.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let hello = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+            let _ = stream.writable().await;
+            let _ = stream.try_write(hello);
+        }
+    });
+    for (url, said) in [
+        (
+            "amqp://u:s3cret@127.0.0.1:1/%2f".to_owned(),
+            "Connection refused",
+        ),
+        (
+            format!("amqp://u:s3cret@127.0.0.1:{port}/%2f"),
+            "does not speak AMQP 0.9.1",
+        ),
+    ] {
+        let finished = cli_with(&[("AMQP_URL", &url)], &["check"]).await;
+        finished.exits(UNREACHABLE).says_out(said);
+        assert!(!finished.stdout.contains("s3cret"), "{finished:?}");
+    }
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_behind_a_broker_that_is_there() {
+    let broker = Broker::shared().await;
+    let port = broker.url().rsplit(':').next().unwrap().to_owned();
+    let url = format!("amqp://nobody:s3cret@127.0.0.1:{port}");
+    let finished = cli_with(&[("AMQP_URL", &url)], &["--json", "check"]).await;
+    finished.exits(UNREACHABLE);
+    assert_eq!(outcome(&finished, "broker"), "ok");
+    assert_eq!(outcome(&finished, "access"), "wrong");
+}
