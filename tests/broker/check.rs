@@ -42,8 +42,7 @@ async fn a_sound_installation_has_nothing_but_ok() {
         "broker", "access", "topology", "log p00", "log p01", "settings", "clocks", "answers",
     ];
     assert_eq!(looked_at, wanted);
-    // Nothing came of it but marks and one question.
-    let text = installation.cli(&["check", "--watch", "100ms"]).await;
+    let text = installation.cli(&["check"]).await;
     text.exits(DONE)
         .says_out("ok       topology     2 partition(s), nothing missing");
 }
