@@ -31,19 +31,19 @@ Run = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """Runs a program to its end; what it printed. What goes wrong is shown whole."""
+    """Runs a program to its end; its standard output. What goes wrong is shown whole."""
 
     def run(*command: str | Path, **options: object) -> str:
         ended = subprocess.run(
             [str(part) for part in command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             stdin=subprocess.DEVNULL,
             text=True,
             timeout=300,
             **options,
         )
-        assert ended.returncode == 0, f"{command} exits with {ended.returncode}:\n{ended.stdout}"
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == 0, f"{command} exits with {ended.returncode}:\n{said}"
         return ended.stdout
 
     return run
