@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +29,84 @@ def compose(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     command = [tool("docker-compose", "docker-compose"), "--profile", "monitoring"]
     file = folder / "deploy" / "compose" / COMPOSE.name
     return yaml.safe_load(run(*command, "--file", file, "config"))
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """What `prepare` has made."""
+    folder = tmp_path_factory.mktemp("prepared") / "compose"
+    shutil.copytree(COMPOSE.parent, folder, ignore=shutil.ignore_patterns("secrets"))
+    run(folder / "prepare")
+    definitions = (folder / "secrets" / "definitions.json").read_text()
+    # Done again it changes nothing.
+    run(folder / "prepare")
+    assert (folder / "secrets" / "definitions.json").read_text() == definitions
+    return folder / "secrets"
+
+
+def test_the_users_may_do_what_the_program_says(run: Run) -> None:
+    roles = json.loads((COMPOSE.parent / "roles.json").read_text())
+    command = ["--json", "topology", "roles", "--tenant", "demo"]
+    environment = {"AMQP_URL": "amqp://u:p@127.0.0.1:1/streamwatch"}
+    assert roles == json.loads(run(processes.BINARY, *command, env=environment))
+
+
+def test_the_services_run_as_their_users_at_a_broker_with_the_definitions_of_prepare(
+    secrets: Path, compose: dict[str, Any], run: Run, tmp_path: Path
+) -> None:
+    node = tmp_path / "node"
+    # A node of its own: definitions are the whole broker's.
+    if "AMQP_URL" in os.environ:
+        pytest.skip("an outside broker is not given users")
+    start_node = [processes.PRIVATE_NODE, "start", node, "--die-with", os.getpid()]
+    # Its output to nowhere: the node would keep a pipe open.
+    subprocess.run(
+        [str(part) for part in start_node],
+        stdout=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        timeout=processes.BROKER_START_S,
+        check=True,
+    )
+    port = run(processes.PRIVATE_NODE, "port", node, "amqp").strip()
+    try:
+        run(processes.PRIVATE_NODE, "ctl", node, "import_definitions", secrets / "definitions.json")
+
+        def start(name: str, **more: str) -> subprocess.Popen[str]:
+            service = compose["services"][name]
+            secret = service["environment"]["AMQP_URL_FILE"].removeprefix("/run/secrets/")
+            url = (secrets / secret).read_text().replace("@rabbitmq:5672", f"@127.0.0.1:{port}")
+            return subprocess.Popen(
+                [processes.BINARY, *service["command"]],
+                env={"AMQP_URL": url.strip(), **more},
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+            )
+
+        topology = start("topology")
+        assert topology.wait(timeout=60) == 0, topology.stderr.read()
+        address = f"127.0.0.1:{processes.free_port()}"
+        running = [start("worker-1", STREAMWATCH_HTTP=address), start("viewers")]
+        try:
+            metric = "streamwatch_active_streams"
+            processes.eventually(lambda: counted(address, metric) > 0, metric, within=60)
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+    finally:
+        run(processes.PRIVATE_NODE, "remove", node)
+
+
+def counted(address: str, metric: str) -> float:
+    """The sum of a metric over its partitions; 0 while it is not there."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return 0.0
+    lines = [line for line in text.splitlines() if line.startswith(metric)]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
 def test_docker_compose_finds_every_service(compose: dict[str, Any]) -> None:
