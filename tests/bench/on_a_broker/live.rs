@@ -19,8 +19,8 @@ use crate::report::{Report, Target};
 
 /// Nothing here takes longer.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// So often in a row it is looked at memory that does not become less: a few seconds.
-const ENOUGH: u32 = 200;
+/// So often in a row it is looked at memory that does not become less: half a minute.
+const ENOUGH: u32 = 1_500;
 /// Questions between two looks at the worker's log.
 const BLOCK: usize = 100;
 
