@@ -2,6 +2,7 @@
 
 mod ask;
 mod checked;
+mod healthcheck;
 mod output;
 mod play;
 mod signals;
@@ -9,7 +10,7 @@ mod topology;
 mod watch;
 mod worker;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -63,6 +64,7 @@ enum Command {
     Status(ask::Status),
     Watch(watch::Args),
     Play(play::Args),
+    Healthcheck(healthcheck::Args),
 }
 
 impl Cli {
@@ -101,6 +103,7 @@ impl Cli {
             Command::Status(args) => return args.run(&self.broker, output).await,
             Command::Watch(args) => args.run(&self.broker, output).await?,
             Command::Play(args) => return args.run(&self.broker, output).await,
+            Command::Healthcheck(args) => return args.run(output).await,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -121,6 +124,7 @@ impl Cli {
         let (filter, json) = mistakes.finish(filter.zip(json))?;
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         if json {
             logs.json().flatten_event(true).init();

@@ -3,6 +3,7 @@
 use crate::{
     broker::{NoReply, ReplyTo, RequestDelivery, RequestQueue, Responder},
     domain::Answer,
+    replica::Mono,
     wire::{self, Problem},
 };
 
@@ -30,11 +31,13 @@ pub(super) struct Asked {
     pub(super) source: Source,
     tag: u64,
     reply_to: Option<ReplyTo>,
+    /// When it was taken up.
+    pub(super) at: Mono,
 }
 
 impl Asked {
     /// Keeps what is needed of a request; `false` where its reply may not be sent where it asks.
-    pub(super) fn new(source: Source, delivery: &RequestDelivery) -> (Self, bool) {
+    pub(super) fn new(source: Source, delivery: &RequestDelivery, at: Mono) -> (Self, bool) {
         let (reply_to, acceptable) = match delivery.reply_to() {
             Ok(to) => (Some(to), true),
             Err(NoReply::NotAsked) => (None, true),
@@ -44,6 +47,7 @@ impl Asked {
             source,
             tag: delivery.tag(),
             reply_to,
+            at,
         };
         (asked, acceptable)
     }

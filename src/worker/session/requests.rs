@@ -21,7 +21,8 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) {
-        let (asked, acceptable) = Asked::new(source, delivery);
+        let now = clock::now();
+        let (asked, acceptable) = Asked::new(source, delivery, now.mono);
         let message = self.seen(delivery.message());
         let origin = Origin {
             source: source.as_str(),
@@ -33,7 +34,6 @@ impl Session {
                 .reject(origin, &message, &problem, &self.publish);
             return self.desk.done(&asked);
         }
-        let now = clock::now();
         let refused = match source {
             Source::Init => match wire::init(&message) {
                 Ok(init) => return replica.init(asked, init, now),
@@ -107,11 +107,18 @@ impl Session {
                 let Some(request) = self.replying(request, counters) else {
                     return Ok(());
                 };
-                match request.source {
-                    Source::Init => counters.init_answered.increment(1),
-                    Source::Status | Source::Unrouted => counters.status_answered.increment(1),
-                }
                 self.desk.answer(&request, &answer, &group_by);
+                let took = clock::mono().s_since(request.at);
+                match request.source {
+                    Source::Init => {
+                        counters.init_answered.increment(1);
+                        counters.init_seconds.record(took);
+                    }
+                    Source::Status | Source::Unrouted => {
+                        counters.status_answered.increment(1);
+                        counters.status_seconds.record(took);
+                    }
+                }
             }
             Effect::Announce {
                 number,
@@ -122,6 +129,7 @@ impl Session {
             }
             Effect::Late(request) => {
                 if let Some(request) = self.replying(request, counters) {
+                    counters.late.increment(1);
                     self.desk.refuse(&request, &Problem::late());
                 }
             }
@@ -155,7 +163,7 @@ impl Session {
                     "the log lags: requests are left to other workers"
                 );
                 for (source, delivery) in self.stop_taking().await? {
-                    let (asked, _) = Asked::new(source, &delivery);
+                    let (asked, _) = Asked::new(source, &delivery, clock::mono());
                     counters.released.increment(1);
                     self.desk.release(&asked);
                 }
@@ -189,7 +197,7 @@ impl Session {
     ) -> Result<(), End> {
         tracing::info!(partition = self.partition, "shutting down");
         self.draining = true;
-        self.report(replica, counters, health);
+        self.report(replica, health);
         for (source, delivery) in self.stop_taking().await? {
             self.request(source, &delivery, replica, counters);
         }
