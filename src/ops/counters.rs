@@ -187,8 +187,8 @@ fn describe() {
     );
     describe_counter!(
         "streamwatch_reconnects_total",
-        "Times this worker's session with the broker ended other than by shutdown: sum() over \
-         workers."
+        "Times this worker's session with the broker ended other than by shutdown, tries that could \
+         not begin one included: sum() over workers."
     );
     describe_counter!(
         "streamwatch_started_over_total",

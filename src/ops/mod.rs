@@ -6,9 +6,11 @@ mod exposition;
 mod figures;
 mod health;
 mod http;
+mod spans;
 
 pub use bad_input::BadInput;
 pub use counters::{Counters, IntakeCounters};
 pub use figures::{Active, Figures, Held, MAX_TENANTS, PartitionFigures, Tenants};
 pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
 pub use http::{HttpError, HttpServer, Shown};
+pub use spans::{ExportError, Exporting, Parent, Span, export};

@@ -198,11 +198,15 @@ impl Session {
             {
                 return Err(End::OtherPartitions(settings.partitions));
             }
-            if !shown && replica.has_caught_up() {
+            let caught_up = !shown && replica.has_caught_up();
+            if caught_up {
                 shown = true;
                 showing.show(replica, counters, clock::mono());
             }
             self.perform(replica, counters).await?;
+            if caught_up {
+                self.report(replica, health);
+            }
             if self.draining && replica.pending() == 0 {
                 return Ok(());
             }

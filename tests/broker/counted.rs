@@ -230,6 +230,9 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
     let mut again = [installation.worker(), installation.worker()];
     for worker in &mut again {
         eventually(PATIENCE, "it counts", async || {
+            if worker.get("/metrics").await.is_err() {
+                return Err("it does not listen yet");
+            }
             let counted = of_the_log(worker).await;
             if counted.is_empty() {
                 return Err("nothing");

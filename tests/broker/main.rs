@@ -27,5 +27,6 @@ mod secrets;
 mod sharing;
 mod shutdown;
 mod snapshots;
+mod traces;
 mod two_workers;
 mod watch;

@@ -22,7 +22,7 @@ impl Session {
         counters: &Counters,
     ) {
         let now = clock::now();
-        let (asked, acceptable) = Asked::new(source, delivery, now.mono);
+        let (asked, acceptable) = Asked::new(source, self.partition, delivery, now.mono);
         let message = self.seen(delivery.message());
         let origin = Origin {
             source: source.as_str(),
@@ -32,7 +32,7 @@ impl Session {
             let problem = Problem::reply_to();
             self.rejections
                 .reject(origin, &message, &problem, &self.publish);
-            return self.desk.done(&asked);
+            return self.desk.done(asked);
         }
         let refused = match source {
             Source::Init => match wire::init(&message) {
@@ -51,7 +51,7 @@ impl Session {
         self.rejections
             .reject(origin, &message, &refused, &self.publish);
         if let Some(asked) = self.replying(asked, counters) {
-            self.desk.refuse(&asked, &refused);
+            self.desk.refuse(asked, &refused);
         }
     }
 
@@ -107,9 +107,10 @@ impl Session {
                 let Some(request) = self.replying(request, counters) else {
                     return Ok(());
                 };
-                self.desk.answer(&request, &answer, &group_by);
-                let took = clock::mono().s_since(request.at);
-                match request.source {
+                let (source, at) = (request.source, request.at);
+                self.desk.answer(request, &answer, &group_by);
+                let took = clock::mono().s_since(at);
+                match source {
                     Source::Init => {
                         counters.init_answered.increment(1);
                         counters.init_seconds.record(took);
@@ -130,22 +131,22 @@ impl Session {
             Effect::Late(request) => {
                 if let Some(request) = self.replying(request, counters) {
                     counters.late.increment(1);
-                    self.desk.refuse(&request, &Problem::late());
+                    self.desk.refuse(request, &Problem::late());
                 }
             }
             Effect::Unavailable(request) => {
                 if let Some(request) = self.replying(request, counters) {
                     counters.unavailable.increment(1);
-                    self.desk.refuse(&request, &Problem::unavailable());
+                    self.desk.refuse(request, &Problem::unavailable());
                 }
             }
             Effect::Release(request) => {
                 counters.released.increment(1);
-                self.desk.release(&request);
+                self.desk.release(request);
             }
             Effect::Discard(request) => {
                 counters.discarded.increment(1);
-                self.desk.done(&request);
+                self.desk.done(request);
             }
             Effect::Resume if self.draining => {}
             Effect::Resume => {
@@ -163,9 +164,9 @@ impl Session {
                     "the log lags: requests are left to other workers"
                 );
                 for (source, delivery) in self.stop_taking().await? {
-                    let (asked, _) = Asked::new(source, &delivery, clock::mono());
+                    let (asked, _) = Asked::new(source, self.partition, &delivery, clock::mono());
                     counters.released.increment(1);
-                    self.desk.release(&asked);
+                    self.desk.release(asked);
                 }
                 self.release_stuck(counters);
             }
