@@ -6,7 +6,11 @@ use lapin::{
 };
 
 use super::{Names, direct};
-use crate::wire::{AccountHeader, Message};
+use crate::wire::{AccountHeader, Message, Trace};
+
+/// Headers of the W3C trace context.
+const TRACE_PARENT: &str = "traceparent";
+const TRACE_STATE: &str = "tracestate";
 
 fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
     delivery
@@ -50,11 +54,31 @@ pub(super) fn offset(delivery: &Delivery) -> Option<u64> {
     }
 }
 
+/// The trace that a message belongs to, where its headers name one.
+pub(super) fn trace(delivery: &Delivery) -> Option<Trace> {
+    let text = |name| match header(delivery, name)? {
+        AMQPValue::LongString(text) => Some(text.as_bytes()),
+        _ => None,
+    };
+    Trace::parse(text(TRACE_PARENT)?, text(TRACE_STATE))
+}
+
+/// Writes a trace into a message's headers.
+pub(super) fn put_trace(headers: &mut FieldTable, trace: &Trace) {
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    headers.insert(TRACE_PARENT.into(), text(&trace.to_string()));
+    if !trace.state.is_empty() {
+        headers.insert(TRACE_STATE.into(), text(&trace.state));
+    }
+}
+
 /// Where a reply goes, and what it echoes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     pub(super) queue: ShortString,
     pub(super) correlation_id: Option<ShortString>,
+    /// What the reply belongs to, where the request says it.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// Why a message cannot be answered.
@@ -77,6 +101,7 @@ pub(super) fn reply_to(delivery: &Delivery) -> Result<ReplyTo, NoReply> {
         Some(queue) => Ok(ReplyTo {
             queue: queue.clone(),
             correlation_id: delivery.properties.correlation_id().clone(),
+            trace: None,
         }),
     }
 }

@@ -9,6 +9,7 @@ use lapin::{
 
 use super::{
     BrokerError, Link, Names, ReplyTo, RequestDelivery,
+    delivery::put_trace,
     unconfirmed::{Unconfirmed, confirming, publish},
 };
 
@@ -61,6 +62,9 @@ impl<T: Send + 'static> Forwarder<T> {
     ) {
         let mut headers = FieldTable::default();
         headers.insert("account".into(), AMQPValue::LongString(account.into()));
+        if let Some(trace) = message.trace() {
+            put_trace(&mut headers, &trace);
+        }
         let mut properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2)

@@ -14,11 +14,11 @@ use lapin::{
 use super::{
     BrokerError, Link, NoReply, ReplyTo,
     connect::within,
-    delivery::{message, reply_to},
+    delivery::{message, put_trace, reply_to, trace},
     direct,
     properties::{contract, ours},
 };
-use crate::wire::{Encoded, Message};
+use crate::wire::{Encoded, Message, Trace};
 
 /// How long a reply waits in an ordinary reply queue, in milliseconds. A direct one does not wait.
 const REPLY_TTL_MS: &str = "10000";
@@ -43,6 +43,12 @@ impl RequestDelivery {
     /// Where it cannot be answered.
     pub fn reply_to(&self) -> Result<ReplyTo, NoReply> {
         reply_to(&self.0)
+    }
+
+    /// The trace that it belongs to, where its headers name one.
+    #[must_use]
+    pub fn trace(&self) -> Option<Trace> {
+        trace(&self.0)
     }
 
     /// What is published again of it: key, body, message id, correlation id.
@@ -185,7 +191,11 @@ impl Responder {
     /// Hands a reply to the connection. Does not wait; a reply whose queue is gone is dropped by
     /// the broker.
     pub fn reply(&self, to: &ReplyTo, reply: &Encoded) {
-        let mut properties = ours(reply.kind).with_headers(contract());
+        let mut headers = contract();
+        if let Some(trace) = &to.trace {
+            put_trace(&mut headers, trace);
+        }
+        let mut properties = ours(reply.kind).with_headers(headers);
         if let Some(id) = &to.correlation_id {
             properties = properties.with_correlation_id(id.clone());
         }

@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod checked;
+mod healthcheck;
 mod output;
 mod papers;
 mod play;
@@ -11,7 +12,7 @@ mod topology;
 mod watch;
 mod worker;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -68,6 +69,7 @@ enum Command {
     Check(check::Args),
     Completions(papers::Completions),
     Man(papers::Man),
+    Healthcheck(healthcheck::Args),
 }
 
 impl Cli {
@@ -109,6 +111,7 @@ impl Cli {
             Command::Check(args) => return args.run(&self.broker, output).await,
             Command::Completions(args) => args.print()?,
             Command::Man(args) => args.write()?,
+            Command::Healthcheck(args) => return args.run(output).await,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -129,6 +132,7 @@ impl Cli {
         let (filter, json) = mistakes.finish(filter.zip(json))?;
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         if json {
             logs.json().flatten_event(true).init();

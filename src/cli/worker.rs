@@ -5,7 +5,10 @@ use super::{
     signals::told_to_stop,
     topology::DeclareArgs,
 };
-use crate::worker::{self, Config};
+use crate::{
+    ops,
+    worker::{self, Config},
+};
 
 /// Count streams and answer requests, until SIGTERM or Ctrl-C
 #[derive(clap::Args, Debug)]
@@ -48,6 +51,10 @@ impl Args {
         // An empty variable of the environment is none.
         let list = self.partitions.as_deref().filter(|list| !list.is_empty());
         let partitions = mistakes.check_if("--partitions (STREAMWATCH_PARTITIONS)", list);
+        let exporting = ops::export().unwrap_or_else(|error| {
+            mistakes.note(error.to_string());
+            None
+        });
         let ((addresses, names), grace) = mistakes.finish(connection.zip(grace))?;
 
         let stopped = told_to_stop()?;
@@ -59,6 +66,10 @@ impl Args {
             http,
             grace,
         };
-        Ok(worker::run(config, stopped).await?)
+        let ended = worker::run(config, stopped).await;
+        if let Some(exporting) = exporting {
+            tokio::task::spawn_blocking(|| exporting.finish()).await?;
+        }
+        Ok(ended?)
     }
 }

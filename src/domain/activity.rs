@@ -74,6 +74,16 @@ pub enum RefusedReason {
     Stopped,
 }
 
+impl RefusedReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::MaxActive,
+        Self::AccountCap,
+        Self::OverCapacity,
+        Self::Stopped,
+    ];
+}
+
 /// Why a stream was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoppedReason {

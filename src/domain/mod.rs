@@ -13,6 +13,7 @@ mod metadata;
 mod request;
 mod settings;
 mod snapshot;
+mod tally;
 mod time;
 
 pub use account::{
@@ -30,4 +31,5 @@ pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, Metadata
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
 pub use settings::{REQUEST_QUEUE_MS, RULES_VERSION, Settings, SettingsError};
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};
+pub use tally::{Durations, MAX_BAD_REASONS, Tally};
 pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

@@ -24,8 +24,11 @@ pub struct PartitionHealth {
     pub reported_at_ms: u64,
 }
 
-/// A report older than this says that its worker is stuck, in milliseconds.
+/// A report older than this is not what holds now, in milliseconds.
 const STALE_MS: u64 = 5_000;
+/// A partition whose thread has done nothing for so long is stuck, in milliseconds: longer than
+/// anything takes that one does at once, such as a million streams expiring together.
+const STUCK_MS: u64 = 30_000;
 
 /// What a worker takes from the intake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -71,6 +74,8 @@ struct State {
     waits: Option<String>,
     partitions: BTreeMap<u16, PartitionHealth>,
     intake: Option<IntakeHealth>,
+    /// When each partition's thread last ran, in milliseconds of the clock of reports.
+    pulses: BTreeMap<u16, u64>,
 }
 
 impl Health {
@@ -90,7 +95,28 @@ impl Health {
             waits: None,
             partitions: none_ready.collect(),
             intake: intake.then(IntakeHealth::default),
+            pulses: BTreeMap::new(),
         };
+    }
+
+    /// A partition's thread runs, whatever it does. Say so every second.
+    pub fn pulse(&self, partition: u16, now_ms: u64) {
+        self.state().pulses.insert(partition, now_ms);
+    }
+
+    /// Why the process is not sound and should be started anew, if so: a thread is stuck. A broker
+    /// that is away is no such reason.
+    #[must_use]
+    pub fn unsound(&self, now_ms: u64) -> Option<String> {
+        let state = self.state();
+        let silent = |at: &u64| now_ms.saturating_sub(*at);
+        let (partition, at) = state.pulses.iter().max_by_key(|(_, at)| silent(at))?;
+        let ms = silent(at);
+        let text = format!(
+            "the thread of partition {partition} has been stuck for {} s",
+            ms / 1_000
+        );
+        (ms > STUCK_MS).then_some(text)
     }
 
     /// Reports one partition.
@@ -161,6 +187,22 @@ mod tests {
         assert!(report.ready && report.reason.is_none());
         health.report_intake(Some("lost".to_owned()));
         assert!(!health.read(5).ready);
+    }
+
+    #[test]
+    fn a_process_is_sound_as_long_as_all_its_threads_run() {
+        let health = Health::default();
+        assert_eq!(health.unsound(0), None);
+        health.waits("no topology".to_owned());
+        health.follows(&[0, 7], false);
+        health.pulse(0, 1_000);
+        health.pulse(7, 2_000);
+        assert_eq!(health.unsound(1_000 + STUCK_MS), None);
+        health.pulse(7, 31_000);
+        let unsound = health.unsound(32_000).unwrap();
+        assert_eq!(unsound, "the thread of partition 0 has been stuck for 31 s");
+        health.pulse(0, 32_000);
+        assert_eq!(health.unsound(32_000), None);
     }
 
     #[test]

@@ -1,17 +1,27 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    extract::State,
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 use tokio::net::TcpListener;
 
-use super::Health;
+use super::{
+    Figures, Health,
+    counters::{REQUEST_BOUNDS_S, REQUEST_SECONDS},
+    exposition,
+};
+
+/// How often what histograms have taken is put into its classes, whether anybody scrapes or not:
+/// until then each value is kept.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the endpoints are not there.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +39,30 @@ pub enum HttpError {
     Metrics(String),
 }
 
+/// What the endpoints show.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// How this worker is.
+    pub health: Arc<Health>,
+    /// What its replicas hold.
+    pub figures: Arc<Figures>,
+    /// What the reasons of bad entries are called, each in the place of its number.
+    pub reasons: Vec<&'static str>,
+    /// Reads the monotonic clock that reports are made by, in milliseconds.
+    pub clock: fn() -> u64,
+}
+
 /// The operators' HTTP endpoints. They hold no secrets and take no orders.
 pub struct HttpServer {
     listener: TcpListener,
     metrics: PrometheusHandle,
+}
+
+#[derive(Clone)]
+struct Pages {
+    shown: Shown,
+    metrics: PrometheusHandle,
+    process: Collector,
 }
 
 impl HttpServer {
@@ -41,7 +71,10 @@ impl HttpServer {
     /// # Errors
     /// Where the address is taken.
     pub async fn bind(address: SocketAddr) -> Result<Self, HttpError> {
+        let of_requests = Matcher::Full(REQUEST_SECONDS.to_owned());
         let metrics = PrometheusBuilder::new()
+            .set_buckets_for_metric(of_requests, &REQUEST_BOUNDS_S)
+            .map_err(|e| HttpError::Metrics(e.to_string()))?
             .install_recorder()
             .map_err(|e| HttpError::Metrics(e.to_string()))?;
         let listener = TcpListener::bind(address)
@@ -56,35 +89,66 @@ impl HttpServer {
         self.listener.local_addr().ok()
     }
 
-    /// Serves until the process ends. `clock` reads the monotonic clock that reports are made by,
-    /// in milliseconds.
-    pub async fn serve(self, health: Arc<Health>, clock: fn() -> u64) {
-        let metrics = self.metrics;
+    /// Serves until the process ends.
+    pub async fn serve(self, shown: Shown) {
+        let process = Collector::default();
+        process.describe();
+        let metrics = self.metrics.clone();
+        let pages = Pages {
+            shown,
+            metrics: self.metrics,
+            process,
+        };
         let routes = Router::new()
-            .route("/healthz", get(|| async { "ok\n" }))
-            .route(
-                "/readyz",
-                get(move || async move {
-                    let report = health.read(clock());
-                    let status = if report.ready {
-                        StatusCode::OK
-                    } else {
-                        StatusCode::SERVICE_UNAVAILABLE
-                    };
-                    let body = serde_json::to_string(&report).unwrap_or_default();
-                    let json = [(header::CONTENT_TYPE, "application/json")];
-                    (status, json, format!("{body}\n")).into_response()
-                }),
-            )
-            .route(
-                "/metrics",
-                get(move || async move {
-                    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-                    (text, metrics.render())
-                }),
-            );
-        if let Err(error) = axum::serve(self.listener, routes).await {
-            tracing::error!(%error, "the HTTP endpoints are gone");
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics_page))
+            .with_state(pages);
+        let upkeep = async {
+            loop {
+                tokio::time::sleep(UPKEEP_EVERY).await;
+                metrics.run_upkeep();
+            }
+        };
+        tokio::select! {
+            served = async { axum::serve(self.listener, routes).await } => {
+                if let Err(error) = served {
+                    tracing::error!(%error, "the HTTP endpoints are gone");
+                }
+            }
+            () = upkeep => {}
         }
     }
+}
+
+async fn healthz(State(pages): State<Pages>) -> Response {
+    let shown = &pages.shown;
+    match shown.health.unsound((shown.clock)()) {
+        None => "ok\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn readyz(State(pages): State<Pages>) -> Response {
+    let shown = &pages.shown;
+    let report = shown.health.read((shown.clock)());
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::to_string(&report).unwrap_or_default();
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (status, json, format!("{body}\n")).into_response()
+}
+
+async fn metrics_page(State(pages): State<Pages>) -> Response {
+    pages.process.collect();
+    let mut page = pages.metrics.render();
+    let shown = &pages.shown;
+    let now_ms = (shown.clock)();
+    let (report, figures) = (shown.health.read(now_ms), shown.figures.read());
+    page += &exposition::render(&report, &figures, &shown.reasons, now_ms);
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (text, page).into_response()
 }

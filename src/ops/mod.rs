@@ -1,9 +1,16 @@
 //! What operators see: health, metrics, log lines.
 
+mod bad_input;
 mod counters;
+mod exposition;
+mod figures;
 mod health;
 mod http;
+mod spans;
 
-pub use counters::{BadInput, Counters, IntakeCounters};
+pub use bad_input::BadInput;
+pub use counters::{Counters, IntakeCounters};
+pub use figures::{Active, Figures, Held, MAX_TENANTS, PartitionFigures, Tenants};
 pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
-pub use http::{HttpError, HttpServer};
+pub use http::{HttpError, HttpServer, Shown};
+pub use spans::{ExportError, Exporting, Parent, Span, export};

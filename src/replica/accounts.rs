@@ -46,6 +46,27 @@ impl Totals {
     }
 }
 
+/// How many accounts have how many active streams: one, two and so on up to [`Levels::HIGHEST`],
+/// and more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels(pub [u64; Levels::HIGHEST + 1]);
+
+impl Levels {
+    /// The highest number of active streams that is counted on its own.
+    pub const HIGHEST: usize = 10;
+
+    fn change(&mut self, old: u32, new: u32) {
+        let place = |active: u32| (active as usize).min(self.0.len()).checked_sub(1);
+        let (old, new) = (place(old), place(new));
+        if let Some(old) = old {
+            self.0[old] = self.0[old].saturating_sub(1);
+        }
+        if let Some(new) = new {
+            self.0[new] += 1;
+        }
+    }
+}
+
 /// What the totals count of one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counted {
@@ -94,6 +115,7 @@ pub(super) struct Accounts {
     last_due: LogTime,
     metadata: Pool,
     totals: Totals,
+    levels: Levels,
     by_tenant: HashMap<CompactString, Totals>,
     /// Accounts that hold nothing any more stay until they have been copied: what they ignored
     /// must not be applied by whoever restores the copy.
@@ -111,6 +133,7 @@ impl Accounts {
             last_due: NEVER,
             metadata: Pool::default(),
             totals: Totals::default(),
+            levels: Levels::default(),
             by_tenant: HashMap::new(),
             keep_empty: false,
             emptied: HashSet::new(),
@@ -264,6 +287,14 @@ impl Accounts {
         self.totals
     }
 
+    pub(super) fn of_tenant(&self, tenant: &str) -> Totals {
+        self.by_tenant.get(tenant).copied().unwrap_or_default()
+    }
+
+    pub(super) const fn levels(&self) -> Levels {
+        self.levels
+    }
+
     pub(super) fn by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
         self.by_tenant.iter().map(|(name, t)| (name.as_str(), *t))
     }
@@ -276,6 +307,7 @@ impl Accounts {
         };
         if counted != slot.counted {
             self.totals.change(slot.counted, counted);
+            self.levels.change(slot.counted.active, counted.active);
             let tenant = self.by_tenant.entry(key.tenant().into()).or_default();
             tenant.change(slot.counted, counted);
             if *tenant == Totals::default() {

@@ -77,24 +77,38 @@ impl<T> Replica<T> {
         Ok(true)
     }
 
-    /// An entry that does not decode still has its place.
+    /// An entry that does not decode still has its place, and is counted by the number of the
+    /// reason.
     ///
     /// # Errors
     /// [`Fault::AnotherLog`], as [`Self::apply`].
-    pub fn skip(&mut self, offset: u64, now: Now) -> Result<(), Fault> {
+    pub fn skip(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
         if let Some(beyond) = self.beyond {
             self.anchored = offset >= beyond;
         } else if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
             return Err(self.start_over(Fault::AnotherLog));
         }
         self.progress = now.mono;
-        self.takes(offset, None).map(|_| ())
+        if self.takes(offset, None)? {
+            self.count_bad(offset, reason);
+        }
+        Ok(())
     }
 
-    /// The entry at `offset` cannot be read, by any worker: the log is read on behind it.
-    pub fn pass_over(&mut self, offset: u64) {
+    /// The entry at `offset` cannot be read, by any worker: the log is read on behind it. It is
+    /// counted by the number of the reason.
+    pub fn pass_over(&mut self, offset: u64, reason: usize) {
+        if Some(offset) > self.applied {
+            self.count_bad(offset, reason);
+        }
         self.applied = self.applied.max(Some(offset));
         self.beyond = Some(offset + 1);
+    }
+
+    fn count_bad(&mut self, offset: u64, reason: usize) {
+        if Some(offset) > self.tallied {
+            self.tally.bad(reason);
+        }
     }
 
     /// Deliveries begin with the chunk that holds the offset asked for, so earlier ones come too.
@@ -247,6 +261,14 @@ impl<T> Replica<T> {
         let applied = self
             .accounts
             .change(key, offset, now, |account| change(account, &moment, facts));
+        if Some(offset) > self.tallied {
+            match &applied {
+                Some(Applied::Heartbeat(outcome)) => self.tally.heartbeat(*outcome),
+                Some(Applied::Stop(outcome)) => self.tally.stop(*outcome),
+                Some(Applied::Open(outcome)) => self.tally.open(*outcome),
+                Some(Applied::Skipped | Applied::Internal) | None => {}
+            }
+        }
         if !self.facts.is_empty() {
             self.note(offset, key, now);
         }
@@ -258,10 +280,14 @@ impl<T> Replica<T> {
         let Some(now) = self.clock.now() else {
             return;
         };
-        let announcements = &mut self.announcements;
+        let (announcements, tally) = (&mut self.announcements, &mut self.tally);
+        let counts = Some(offset) > self.tallied;
         let (before, shift) = (before.unwrap_or(now), self.clock.shift());
         self.accounts
             .advance(before, now, shift, |key, count, fact| {
+                if counts {
+                    tally.fact(&fact);
+                }
                 announcements.add(Announcement {
                     offset,
                     key: key.clone(),
@@ -275,7 +301,11 @@ impl<T> Replica<T> {
     /// Keeps what an entry did until it has been announced.
     fn note(&mut self, offset: u64, key: &AccountKey, now: LogTime) {
         let count = self.accounts.read(key, |a| a.count(now)).unwrap_or(0);
+        let counts = Some(offset) > self.tallied;
         for fact in self.facts.drain(..) {
+            if counts {
+                self.tally.fact(&fact);
+            }
             self.announcements.add(Announcement {
                 offset,
                 key: key.clone(),

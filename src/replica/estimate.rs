@@ -1,5 +1,7 @@
 //! C: a worker's own estimate of a log's time between the log's entries.
 
+use std::time::Duration;
+
 use crate::domain::LogTime;
 
 /// A reading of a monotonic clock that also runs while the machine sleeps (`CLOCK_BOOTTIME`), in
@@ -12,6 +14,12 @@ impl Mono {
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0) / 1_000
+    }
+
+    /// The same in seconds, exact to the microsecond.
+    #[must_use]
+    pub const fn s_since(self, earlier: Self) -> f64 {
+        Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
     }
 }
 

@@ -23,7 +23,7 @@ mod trail;
 
 use std::collections::{HashSet, VecDeque};
 
-pub use accounts::{AccountCopies, Totals};
+pub use accounts::{AccountCopies, Levels, Totals};
 pub use announcements::MAX_UNANNOUNCED;
 pub use effect::{Applied, Effect, Fault, Now};
 pub use estimate::Mono;
@@ -38,7 +38,7 @@ use snapshot::Reach;
 use trail::Trail;
 
 use crate::domain::{
-    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Mark, Settings, Tenant,
+    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Mark, Settings, Tally, Tenant,
 };
 
 /// Where to read the log from.
@@ -94,6 +94,9 @@ pub struct Replica<T> {
     /// Settings and log time as the last copy had them, whether it was one of this log or not.
     memory: Option<(Settings, LogTime)>,
     announcements: Announcements,
+    tally: Tally,
+    /// Up to here the tally came with the snapshot.
+    tallied: Option<u64>,
     /// What the entry being applied does; empty in between.
     facts: Vec<Fact>,
     liveness: Liveness,
@@ -137,6 +140,8 @@ impl<T> Replica<T> {
             reach: None,
             memory: None,
             announcements: Announcements::default(),
+            tally: Tally::default(),
+            tallied: None,
             facts: Vec::new(),
             liveness: Liveness::default(),
             progress: Mono::default(),
@@ -251,9 +256,27 @@ impl<T> Replica<T> {
         self.accounts.totals()
     }
 
+    /// The same of one tenant; nothing where it is not known.
+    #[must_use]
+    pub fn totals_of(&self, tenant: &str) -> Totals {
+        self.accounts.of_tenant(tenant)
+    }
+
     /// The same by tenant, in no order.
     pub fn totals_by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
         self.accounts.by_tenant()
+    }
+
+    /// How many accounts have how many active streams.
+    #[must_use]
+    pub const fn levels(&self) -> Levels {
+        self.accounts.levels()
+    }
+
+    /// What the entries have come to that were applied, by whichever replica.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The log's time, once known.

@@ -140,6 +140,7 @@ impl<T> Replica<T> {
             last_mark: last.mark,
             trail: self.trail.sum(),
             announced: self.announcements.cursor(),
+            tally: self.tally,
         };
         Some((trailer, self.announcements.kept().cloned().collect()))
     }
@@ -178,6 +179,8 @@ impl<T> Replica<T> {
                 trailer.end,
                 copy.unannounced,
             ),
+            tally: trailer.tally,
+            tallied: Some(trailer.end),
             ..Self::new(self.writer)
         };
     }

@@ -16,6 +16,7 @@ mod routing_key;
 mod shown;
 #[cfg(feature = "worker")]
 pub mod snapshot;
+mod trace;
 
 pub use decode::{account, entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
@@ -31,3 +32,4 @@ pub use reply::{
 pub use request::{heartbeat, init as init_body, status as status_body, stop};
 pub use routing_key::{Kind, RoutingKey};
 pub use shown::{Shown, show};
+pub use trace::{MAX_STATE_BYTES, Trace};

@@ -50,6 +50,27 @@ impl Code {
         }
     }
 
+    /// All codes, each in the place of its number: they keep it for ever, as snapshots count by it.
+    pub const ALL: [Self; 10] = [
+        Self::BadJson,
+        Self::TooLarge,
+        Self::BadField,
+        Self::MissingField,
+        Self::UnknownKind,
+        Self::BadTenant,
+        Self::AccountMismatch,
+        Self::Late,
+        Self::Unavailable,
+        Self::Other,
+    ];
+
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> usize {
+        let place = Self::ALL.iter().position(|code| *code == self);
+        place.unwrap_or(Self::ALL.len() - 1)
+    }
+
     /// Repeating the same message may help.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
@@ -141,17 +162,7 @@ mod tests {
 
     #[test]
     fn codes_read_the_same_in_json_and_in_text() {
-        for code in [
-            Code::BadJson,
-            Code::TooLarge,
-            Code::BadField,
-            Code::MissingField,
-            Code::UnknownKind,
-            Code::BadTenant,
-            Code::AccountMismatch,
-            Code::Late,
-            Code::Unavailable,
-        ] {
+        for code in Code::ALL.into_iter().filter(|code| *code != Code::Other) {
             let json = serde_json::to_string(&code).unwrap();
             assert_eq!(json, format!("\"{code}\""));
         }

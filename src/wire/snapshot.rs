@@ -5,9 +5,10 @@
 //! the whole one before it can be found, so that any message leads a reader there.
 //!
 //! A message is `SWS`, one byte for the version of the format, the CRC-32 of the rest in four
-//! bytes, and an LZ4 frame. This version and the one before it can be read; so far there is one.
+//! bytes, and an LZ4 frame. This version and the one before it can be read.
 
 mod v1;
+mod v2;
 
 use std::io::{Read, Write};
 
@@ -21,7 +22,7 @@ use crate::domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, 
 pub const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
 
 const MAGIC: [u8; 3] = *b"SWS";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The frame begins here.
 const BEGIN: usize = 8;
 
@@ -84,7 +85,7 @@ pub enum PartContent {
 /// # Errors
 /// [`SnapshotError::TooLarge`].
 pub fn encode(part: &Part) -> Result<Vec<u8>, SnapshotError> {
-    let plain = v1::encode(part);
+    let plain = v2::encode(part);
     if plain.len() > MAX_PART_BYTES {
         return Err(SnapshotError::TooLarge);
     }
@@ -114,9 +115,11 @@ pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
     if [a, b, c] != MAGIC {
         return Err(SnapshotError::Foreign);
     }
-    if version != VERSION {
-        return Err(SnapshotError::Version(version));
-    }
+    let read = match version {
+        1 => v1::decode,
+        VERSION => v2::decode,
+        _ => return Err(SnapshotError::Version(version)),
+    };
     if *checksum != crc32fast::hash(frame).to_le_bytes() {
         return Err(SnapshotError::Damaged);
     }
@@ -128,7 +131,7 @@ pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
     if plain.len() > MAX_PART_BYTES {
         return Err(SnapshotError::TooLarge);
     }
-    v1::decode(&plain).ok_or(SnapshotError::Damaged)
+    read(&plain).ok_or(SnapshotError::Damaged)
 }
 
 /// About how many bytes an account takes up in a part, before it is compressed.

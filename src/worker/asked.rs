@@ -3,6 +3,8 @@
 use crate::{
     broker::{NoReply, ReplyTo, RequestDelivery, RequestQueue, Responder},
     domain::Answer,
+    ops::{Parent, Span},
+    replica::Mono,
     wire::{self, Problem},
 };
 
@@ -30,22 +32,53 @@ pub(super) struct Asked {
     pub(super) source: Source,
     tag: u64,
     reply_to: Option<ReplyTo>,
+    /// When it was taken up.
+    pub(super) at: Mono,
+    span: Option<Span>,
 }
 
 impl Asked {
     /// Keeps what is needed of a request; `false` where its reply may not be sent where it asks.
-    pub(super) fn new(source: Source, delivery: &RequestDelivery) -> (Self, bool) {
-        let (reply_to, acceptable) = match delivery.reply_to() {
+    pub(super) fn new(
+        source: Source,
+        partition: u16,
+        delivery: &RequestDelivery,
+        at: Mono,
+    ) -> (Self, bool) {
+        let (mut reply_to, acceptable) = match delivery.reply_to() {
             Ok(to) => (Some(to), true),
             Err(NoReply::NotAsked) => (None, true),
             Err(NoReply::Refused) => (None, false),
         };
+        let mut span = None;
+        if let Some(mut trace) = delivery.trace() {
+            let parent = Parent {
+                trace: trace.trace,
+                span: trace.span,
+                flags: trace.flags,
+                state: &trace.state,
+            };
+            span = Span::begin(source.as_str(), partition, parent);
+            trace.span = span.as_ref().map_or(trace.span, Span::id);
+            if let Some(to) = &mut reply_to {
+                to.trace = Some(Box::new(trace));
+            }
+        }
         let asked = Self {
             source,
             tag: delivery.tag(),
             reply_to,
+            at,
+            span,
         };
         (asked, acceptable)
+    }
+
+    /// It is done with.
+    fn ended(&mut self, outcome: &'static str) {
+        if let Some(span) = self.span.take() {
+            span.end(outcome);
+        }
     }
 }
 
@@ -66,25 +99,37 @@ impl Desk {
         }
     }
 
-    pub(super) fn answer(&self, asked: &Asked, answer: &Answer, group_by: &[String]) {
+    pub(super) fn answer(&self, mut asked: Asked, answer: &Answer, group_by: &[String]) {
         if let Some(to) = &asked.reply_to {
             self.responder.reply(to, &wire::answer(answer, group_by));
         }
-        self.done(asked);
+        asked.ended(match answer {
+            Answer::Opened { .. } => "opened",
+            Answer::Refused { .. } => "refused",
+            Answer::Status { .. } => "activity",
+        });
+        self.ack(&asked);
     }
 
-    pub(super) fn refuse(&self, asked: &Asked, problem: &Problem) {
+    pub(super) fn refuse(&self, mut asked: Asked, problem: &Problem) {
         if let Some(to) = &asked.reply_to {
             self.responder.reply(to, &wire::error(problem));
         }
-        self.done(asked);
+        asked.ended(problem.code.as_str());
+        self.ack(&asked);
     }
 
-    pub(super) fn done(&self, asked: &Asked) {
-        self.queue(asked.source).ack(asked.tag);
+    pub(super) fn done(&self, mut asked: Asked) {
+        asked.ended("discarded");
+        self.ack(&asked);
     }
 
-    pub(super) fn release(&self, asked: &Asked) {
+    pub(super) fn release(&self, mut asked: Asked) {
+        asked.ended("released");
         self.queue(asked.source).release(asked.tag);
+    }
+
+    fn ack(&self, asked: &Asked) {
+        self.queue(asked.source).ack(asked.tag);
     }
 }

@@ -15,12 +15,22 @@ const CLOCK: ClockId = ClockId::Monotonic;
 
 /// Reads both clocks.
 pub(super) fn now() -> Now {
-    let mono = clock_gettime(CLOCK);
-    let (s, ns) = (mono.tv_sec.unsigned_abs(), mono.tv_nsec.unsigned_abs());
     Now {
-        mono: Mono(s * 1_000_000 + ns / 1_000),
+        mono: mono(),
         wall: wall(),
     }
+}
+
+/// Reads the monotonic clock.
+pub(super) fn mono() -> Mono {
+    let mono = clock_gettime(CLOCK);
+    let (s, ns) = (mono.tv_sec.unsigned_abs(), mono.tv_nsec.unsigned_abs());
+    Mono(s * 1_000_000 + ns / 1_000)
+}
+
+/// The same in milliseconds: what reports are made by.
+pub(super) fn ms() -> u64 {
+    mono().0 / 1_000
 }
 
 /// Reads the wall clock.

@@ -13,6 +13,7 @@ mod partition;
 mod rejections;
 mod retry;
 mod session;
+mod showing;
 mod snapshots;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -26,8 +27,12 @@ use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use crate::{
     broker::{Addresses, BrokerError, Names},
     domain::WallTime,
-    ops::{Health, HttpError, HttpServer},
+    ops::{Figures, Health, HttpError, HttpServer, Shown},
+    wire::Code,
 };
+
+/// How often a partition's thread says that it runs.
+const PULSE_EVERY: Duration = Duration::from_secs(1);
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
@@ -75,12 +80,18 @@ pub enum WorkerError {
 /// Where the HTTP endpoints cannot be served, or the list of partitions has one too many.
 pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<(), WorkerError> {
     let health = Arc::new(Health::default());
+    let figures = Arc::new(Figures::default());
     if let Some(address) = config.http {
         let server = HttpServer::bind(address).await?;
         if let Some(address) = server.address() {
             tracing::info!(%address, "serving /healthz, /readyz and /metrics");
         }
-        tokio::spawn(server.serve(Arc::clone(&health), || clock::now().mono.0 / 1_000));
+        tokio::spawn(server.serve(Shown {
+            health: Arc::clone(&health),
+            figures: Arc::clone(&figures),
+            reasons: Code::ALL.map(Code::as_str).into(),
+            clock: clock::ms,
+        }));
     }
     let followed = tokio::select! {
         followed = prepare(&config, &health) => followed?,
@@ -96,10 +107,18 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
             of: followed.of,
             takes_unrouted: n == 0,
         };
-        let partition = Partition::new(place, config.clone(), Arc::clone(&health));
+        let (health, figures) = (Arc::clone(&health), Arc::clone(&figures));
+        let partition = Partition::new(place, config.clone(), Arc::clone(&health), figures);
         let (runtime, shutdown) = (Handle::current(), shutdown.clone());
         // On a thread of its own: it is woken sooner than a task among others, and keeps none waiting.
-        tasks.spawn_blocking(move || runtime.block_on(partition.run(shutdown)));
+        tasks.spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = Box::pin(partition.run(shutdown)) => {}
+                    () = pulse(&health, number) => {}
+                }
+            });
+        });
     }
     if intake {
         tasks.spawn(intake::run(config, followed.of, health, shutdown));
@@ -108,6 +127,14 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;
     }
     Ok(())
+}
+
+/// Says every second that the thread on which this runs is not stuck. Never ends.
+async fn pulse(health: &Health, partition: u16) {
+    loop {
+        health.pulse(partition, clock::ms());
+        tokio::time::sleep(PULSE_EVERY).await;
+    }
 }
 
 /// Waits until there is something to follow.
@@ -134,4 +161,9 @@ fn needs_operator(error: &BrokerError) -> bool {
             | BrokerError::NoPlugin(_)
             | BrokerError::OtherPartitions { .. }
     )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+const fn as_f64(n: u64) -> f64 {
+    n as f64
 }

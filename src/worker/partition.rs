@@ -11,11 +11,12 @@ use super::{
     clock, needs_operator, rejections,
     retry::Retry,
     session::{End, Session},
+    showing::Showing,
     snapshots,
 };
 use crate::{
     broker::{self, BrokerError, Link},
-    ops::{Counters, Health, PartitionHealth},
+    ops::{Counters, Figures, Health, PartitionHealth},
     replica::{Fault, Replica},
     wire::Code,
 };
@@ -39,6 +40,7 @@ pub(super) struct Partition {
     place: Place,
     config: Config,
     health: Arc<Health>,
+    showing: Showing,
     counters: Counters,
     replica: Replica<Asked>,
     snapshot: Snapshot,
@@ -55,11 +57,17 @@ struct Snapshot {
 }
 
 impl Partition {
-    pub(super) fn new(place: Place, config: Config, health: Arc<Health>) -> Self {
+    pub(super) fn new(
+        place: Place,
+        config: Config,
+        health: Arc<Health>,
+        figures: Arc<Figures>,
+    ) -> Self {
         Self {
             place,
             config,
             health,
+            showing: Showing::new(place.number, figures),
             counters: Counters::new(place.number),
             replica: Replica::new(Uuid::new_v4().as_u64_pair().0),
             snapshot: Snapshot::default(),
@@ -85,8 +93,10 @@ impl Partition {
                 ),
             };
             self.counters.reconnects.increment(1);
+            self.showing.detached();
             if matches!(end, End::Fault(Fault::AnotherLog)) {
                 self.counters.started_over.increment(1);
+                self.showing.forget();
             }
             let wait = retry.wait();
             let operator = matches!(&end, End::Broker(error) if needs_operator(error))
@@ -175,7 +185,13 @@ impl Partition {
         match session {
             Ok(session) => {
                 session
-                    .run(&mut self.replica, &self.counters, &self.health, shutdown)
+                    .run(
+                        &mut self.replica,
+                        &self.counters,
+                        &mut self.showing,
+                        &self.health,
+                        shutdown,
+                    )
                     .await
             }
             Err(error) => End::Broker(error),
@@ -198,8 +214,8 @@ impl Partition {
                     offset,
                     "passing over an entry that cannot be read"
                 );
-                rejections::count("log", Code::BadField);
-                self.replica.pass_over(offset);
+                rejections::log(Code::BadField);
+                self.replica.pass_over(offset, Code::BadField.number());
             }
             // A request then: it is gone when its time in the queue is over.
             Ok(None) => tracing::error!("a request cannot be read; waiting until it expires"),
@@ -210,7 +226,7 @@ impl Partition {
     fn report(&self, reason: String) {
         let health = PartitionHealth {
             reason: Some(reason),
-            reported_at_ms: clock::now().mono.0 / 1_000,
+            reported_at_ms: clock::ms(),
             ..PartitionHealth::default()
         };
         self.health.report(self.place.number, health);

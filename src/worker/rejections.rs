@@ -62,11 +62,16 @@ impl Rejections {
     }
 }
 
-/// Counts and logs a message that was refused.
+/// Counts and logs a message of a queue that was refused.
 pub(super) fn count(source: &'static str, code: Code) {
-    let now_s = clock::now().mono.0 / 1_000_000;
     let code = code.as_str();
-    BadInput { source, code }.emit(now_s);
+    BadInput { source, code }.emit(clock::ms() / 1_000);
+}
+
+/// Logs an entry of a log that was refused; the replica has counted it.
+pub(super) fn log(code: Code) {
+    let (source, code) = ("log", code.as_str());
+    BadInput { source, code }.log(clock::ms() / 1_000);
 }
 
 /// How much is told.

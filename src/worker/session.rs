@@ -17,6 +17,7 @@ use super::{
     clock,
     partition::Place,
     rejections::Rejections,
+    showing::Showing,
     snapshots::Step,
 };
 use crate::{
@@ -160,10 +161,13 @@ impl Session {
         mut self,
         replica: &mut Replica<Asked>,
         counters: &Counters,
+        showing: &mut Showing,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
     ) -> End {
-        let end = self.serve(replica, counters, health, shutdown).await;
+        let end = self
+            .serve(replica, counters, showing, health, shutdown)
+            .await;
         let end = match end {
             Ok(()) => End::Shutdown,
             Err(end) => end,
@@ -178,6 +182,7 @@ impl Session {
         &mut self,
         replica: &mut Replica<Asked>,
         counters: &Counters,
+        showing: &mut Showing,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<(), End> {
@@ -185,6 +190,7 @@ impl Session {
         let mut ticked: Option<Instant> = None;
         let mut lease_at = Instant::now();
         let mut grace_over = None;
+        let mut shown = false;
         loop {
             // Before anything is done: with another number accounts would be elsewhere.
             if let Some(settings) = replica.settings()
@@ -192,7 +198,15 @@ impl Session {
             {
                 return Err(End::OtherPartitions(settings.partitions));
             }
+            let caught_up = !shown && replica.has_caught_up();
+            if caught_up {
+                shown = true;
+                showing.show(replica, counters, clock::mono());
+            }
             self.perform(replica, counters).await?;
+            if caught_up {
+                self.report(replica, health);
+            }
             if self.draining && replica.pending() == 0 {
                 return Ok(());
             }
@@ -240,7 +254,8 @@ impl Session {
                         self.release_stuck(counters);
                     }
                     replica.tick(clock::now())?;
-                    self.report(replica, counters, health);
+                    showing.show(replica, counters, clock::mono());
+                    self.report(replica, health);
                 }
                 Event::Lease => {
                     // Who has not caught up does not ask yet, and asks soon after it has.
@@ -296,20 +311,9 @@ impl Session {
         }
     }
 
-    fn report(&self, replica: &Replica<Asked>, counters: &Counters, health: &Health) {
+    fn report(&self, replica: &Replica<Asked>, health: &Health) {
         let now = clock::now();
-        let totals = replica.totals();
-        counters.streams.set(as_f64(totals.streams));
-        counters.accounts.set(as_f64(totals.accounts));
-        counters.records.set(as_f64(totals.records));
-        let lost = replica.announcements_lost();
-        counters.announcements_lost.absolute(lost);
-        let unannounced = u64::try_from(replica.unannounced()).unwrap_or(u64::MAX);
-        counters.unannounced.set(as_f64(unannounced));
         let lag_ms = replica.lag_ms(now.mono);
-        counters
-            .lag_seconds
-            .set(lag_ms.map_or(f64::NAN, |ms| as_f64(ms) / 1_000.0));
         let live = replica.is_live(now.mono);
         let reason = if self.draining {
             Some("shutting down")
@@ -341,9 +345,4 @@ pub(super) async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-const fn as_f64(n: u64) -> f64 {
-    n as f64
 }

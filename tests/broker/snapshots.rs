@@ -10,7 +10,9 @@ use streamwatch::broker::{Addresses, Link, LogFollower, LogFrom, SnapshotLog};
 use streamwatch::client::{
     ActiveStream, Backend, Metadata, OpenRequest, Opening, StatusQuery, StreamId, StreamState,
 };
-use streamwatch::domain::{LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, WallShift};
+use streamwatch::domain::{
+    LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, Tally, WallShift,
+};
 use streamwatch::wire::snapshot::{self, PartContent};
 
 use tokio::task::JoinSet;
@@ -185,6 +187,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
             last_mark: mark,
             trail: 0,
             announced: None,
+            tally: Tally::default(),
         }));
     }
     for content in contents {

@@ -9,7 +9,7 @@ use std::{
 use streamwatch::{
     domain::{
         Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, Open, OpenOutcome,
-        RefusedReason, RequestId, StopOutcome, StreamId, StreamState, WallShift,
+        RefusedReason, RequestId, StopOutcome, StreamId, StreamState, Tally, WallShift,
     },
     replica::{Applied, Now, Replica},
 };
@@ -26,6 +26,8 @@ pub struct Row {
     pub at: u64,
     pub log_ms: Option<u64>,
     pub applied: Applied,
+    /// What the log has come to by then.
+    pub tally: Tally,
     /// The account it was about, and what is held of it then.
     pub account: Option<(AccountKey, Option<Account>)>,
     /// All accounts.
@@ -340,6 +342,7 @@ pub fn row<T>(
         at,
         log_ms: replica.log_time().map(|l| l.0),
         applied,
+        tally: *replica.tally(),
         account: key_of(entry).map(|key| (key.clone(), held(replica, key))),
         all: offset
             .is_multiple_of(ALL_EVERY)

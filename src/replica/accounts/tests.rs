@@ -57,6 +57,29 @@ fn totals_follow_time_without_being_asked() {
 }
 
 #[test]
+fn accounts_are_counted_by_how_many_streams_they_have() {
+    let settings = Settings {
+        ttl_ms: 2_000,
+        ..Settings::default()
+    };
+    let mut accounts = Accounts::new();
+    for (account, streams) in [("alice", 1), ("bob", 2), ("carol", 10), ("dave", 12)] {
+        for n in 0..streams {
+            let id = StreamId::generate();
+            beat(&mut accounts, &settings, account, id, n);
+        }
+    }
+    let Levels(levels) = accounts.levels();
+    assert_eq!(levels, [1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    // The first of each is over, and of alice and dave nothing and eleven are left.
+    advance(&mut accounts, 2_200);
+    let Levels(levels) = accounts.levels();
+    assert_eq!(levels, [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
+    advance(&mut accounts, 9_000);
+    assert_eq!(accounts.levels(), Levels::default());
+}
+
+#[test]
 fn a_busy_account_is_in_the_index_once() {
     let settings = Settings::default();
     let mut accounts = Accounts::new();

@@ -82,8 +82,8 @@ fn a_heartbeat_or_something_undecodable_in_its_place_is_another_log() {
 
     let mut rig = followed();
     reattached(&mut rig, 3);
-    assert_eq!(rig.replica.skip(2, at(0)), Ok(()));
-    assert_eq!(rig.replica.skip(3, at(0)), Err(Fault::AnotherLog));
+    assert_eq!(rig.replica.skip(2, 0, at(0)), Ok(()));
+    assert_eq!(rig.replica.skip(3, 0, at(0)), Err(Fault::AnotherLog));
 }
 
 #[test]

@@ -158,11 +158,11 @@ fn offsets_may_be_missing_but_each_is_applied_once() {
 #[test]
 fn an_entry_that_does_not_decode_keeps_its_place() {
     let mut rig = Rig::serving();
-    rig.replica.skip(10, at(0)).unwrap();
+    rig.replica.skip(10, 0, at(0)).unwrap();
     assert_eq!(rig.replica.applied(), Some(10));
     let again = rig.replica.apply(10, &beat("alice", 1), at(0)).unwrap();
     assert_eq!(again, Applied::Skipped);
-    rig.replica.skip(3, at(0)).unwrap();
+    rig.replica.skip(3, 0, at(0)).unwrap();
     assert_eq!(rig.replica.applied(), Some(10));
 }
 

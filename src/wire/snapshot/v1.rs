@@ -7,7 +7,7 @@ use super::{Part, PartContent, Place};
 use crate::domain::{
     Account, AccountKey, Announcement, Fact, FactKind, LogTime, Mark, Metadata, Refusal,
     RefusedReason, RequestId, SnapshotHeader, SnapshotTrailer, StoppedReason, StreamId,
-    StreamRecord, Tenant, Tombstone, WallShift, WallTime,
+    StreamRecord, Tally, Tenant, Tombstone, WallShift, WallTime,
 };
 
 type Id = [u8; 16];
@@ -136,10 +136,13 @@ pub(super) fn encode(part: &Part) -> Vec<u8> {
 
 /// `None` where it is damaged.
 pub(super) fn decode(plain: &[u8]) -> Option<Part> {
+    let (part, rest) = take(plain)?;
+    rest.is_empty().then_some(part)
+}
+
+/// A part, and what comes behind it.
+pub(super) fn take(plain: &[u8]) -> Option<(Part, &[u8])> {
     let (part, rest) = postcard::take_from_bytes::<PartV1>(plain).ok()?;
-    if !rest.is_empty() {
-        return None;
-    }
     let content = match part.content {
         ContentV1::Header(header) => PartContent::Header(header.decode()?),
         ContentV1::Accounts(all) => PartContent::Accounts(
@@ -158,14 +161,16 @@ pub(super) fn decode(plain: &[u8]) -> Option<Part> {
             last_mark: mark(trailer.last_mark),
             trail: trailer.trail,
             announced: trailer.announced,
+            tally: Tally::default(),
         }),
     };
-    Some(Part {
+    let part = Part {
         place: part.place.decode(),
         before: part.before.map(PlaceV1::decode),
         number: part.number,
         content,
-    })
+    };
+    Some((part, rest))
 }
 
 const fn place_v1(place: &Place) -> PlaceV1 {

@@ -21,7 +21,7 @@ impl Session {
     pub(super) fn release_stuck(&mut self, counters: &Counters) {
         for asked in std::mem::take(&mut self.stuck) {
             counters.released.increment(1);
-            self.desk.release(&asked);
+            self.desk.release(asked);
         }
     }
 }

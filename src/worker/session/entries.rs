@@ -3,7 +3,7 @@
 use super::{BATCH, End, Session};
 use crate::{
     broker::LogDelivery,
-    domain::{Entry, HeartbeatOutcome, OpenOutcome, StopOutcome},
+    domain::{Entry, HeartbeatOutcome},
     ops::Counters,
     replica::{Applied, Now, Replica},
     wire::{self, Origin},
@@ -42,7 +42,6 @@ impl Session {
         match wire::entry(&message) {
             Ok(entry) => {
                 let applied = replica.apply(delivery.offset, &entry, now)?;
-                count(counters, &applied);
                 if let (
                     Applied::Heartbeat(HeartbeatOutcome::Stopped(reason)),
                     Entry::Heartbeat { stream, .. },
@@ -54,12 +53,12 @@ impl Session {
                 }
             }
             Err(problem) => {
-                replica.skip(delivery.offset, now)?;
+                replica.skip(delivery.offset, problem.code.number(), now)?;
                 let origin = Origin {
                     source: "log",
                     offset: Some(delivery.offset),
                 };
-                rejections::count(origin.source, problem.code);
+                rejections::log(problem.code);
                 // Every replica reads it; one says so.
                 if self.speaks(replica) {
                     self.rejections
@@ -96,20 +95,4 @@ impl Session {
             }
         }
     }
-}
-
-fn count(counters: &Counters, applied: &Applied) {
-    let counter = match applied {
-        Applied::Heartbeat(HeartbeatOutcome::Refreshed) => &counters.refreshed,
-        Applied::Heartbeat(HeartbeatOutcome::Started) => &counters.started,
-        Applied::Heartbeat(HeartbeatOutcome::Stopped(_)) => &counters.heartbeat_stopped,
-        Applied::Heartbeat(HeartbeatOutcome::Dropped(_)) => &counters.dropped,
-        Applied::Stop(StopOutcome::Ended) => &counters.ended,
-        Applied::Stop(StopOutcome::Noted | StopOutcome::Unchanged) => &counters.stop_other,
-        Applied::Open(OpenOutcome::Opened) => &counters.opened,
-        Applied::Open(OpenOutcome::Refused(_)) => &counters.refused,
-        Applied::Open(OpenOutcome::Late) => &counters.late,
-        Applied::Skipped | Applied::Internal => return,
-    };
-    counter.increment(1);
 }

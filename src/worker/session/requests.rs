@@ -21,7 +21,8 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) {
-        let (asked, acceptable) = Asked::new(source, delivery);
+        let now = clock::now();
+        let (asked, acceptable) = Asked::new(source, self.partition, delivery, now.mono);
         let message = self.seen(delivery.message());
         let origin = Origin {
             source: source.as_str(),
@@ -31,9 +32,8 @@ impl Session {
             let problem = Problem::reply_to();
             self.rejections
                 .reject(origin, &message, &problem, &self.publish);
-            return self.desk.done(&asked);
+            return self.desk.done(asked);
         }
-        let now = clock::now();
         let refused = match source {
             Source::Init => match wire::init(&message) {
                 Ok(init) => return replica.init(asked, init, now),
@@ -51,7 +51,7 @@ impl Session {
         self.rejections
             .reject(origin, &message, &refused, &self.publish);
         if let Some(asked) = self.replying(asked, counters) {
-            self.desk.refuse(&asked, &refused);
+            self.desk.refuse(asked, &refused);
         }
     }
 
@@ -107,11 +107,19 @@ impl Session {
                 let Some(request) = self.replying(request, counters) else {
                     return Ok(());
                 };
-                match request.source {
-                    Source::Init => counters.init_answered.increment(1),
-                    Source::Status | Source::Unrouted => counters.status_answered.increment(1),
+                let (source, at) = (request.source, request.at);
+                self.desk.answer(request, &answer, &group_by);
+                let took = clock::mono().s_since(at);
+                match source {
+                    Source::Init => {
+                        counters.init_answered.increment(1);
+                        counters.init_seconds.record(took);
+                    }
+                    Source::Status | Source::Unrouted => {
+                        counters.status_answered.increment(1);
+                        counters.status_seconds.record(took);
+                    }
                 }
-                self.desk.answer(&request, &answer, &group_by);
             }
             Effect::Announce {
                 number,
@@ -122,22 +130,23 @@ impl Session {
             }
             Effect::Late(request) => {
                 if let Some(request) = self.replying(request, counters) {
-                    self.desk.refuse(&request, &Problem::late());
+                    counters.late.increment(1);
+                    self.desk.refuse(request, &Problem::late());
                 }
             }
             Effect::Unavailable(request) => {
                 if let Some(request) = self.replying(request, counters) {
                     counters.unavailable.increment(1);
-                    self.desk.refuse(&request, &Problem::unavailable());
+                    self.desk.refuse(request, &Problem::unavailable());
                 }
             }
             Effect::Release(request) => {
                 counters.released.increment(1);
-                self.desk.release(&request);
+                self.desk.release(request);
             }
             Effect::Discard(request) => {
                 counters.discarded.increment(1);
-                self.desk.done(&request);
+                self.desk.done(request);
             }
             Effect::Resume if self.draining => {}
             Effect::Resume => {
@@ -155,9 +164,9 @@ impl Session {
                     "the log lags: requests are left to other workers"
                 );
                 for (source, delivery) in self.stop_taking().await? {
-                    let (asked, _) = Asked::new(source, &delivery);
+                    let (asked, _) = Asked::new(source, self.partition, &delivery, clock::mono());
                     counters.released.increment(1);
-                    self.desk.release(&asked);
+                    self.desk.release(asked);
                 }
                 self.release_stuck(counters);
             }
@@ -189,7 +198,7 @@ impl Session {
     ) -> Result<(), End> {
         tracing::info!(partition = self.partition, "shutting down");
         self.draining = true;
-        self.report(replica, counters, health);
+        self.report(replica, health);
         for (source, delivery) in self.stop_taking().await? {
             self.request(source, &delivery, replica, counters);
         }

@@ -9,7 +9,7 @@ use crate::{
     ops::Counters,
     replica::Replica,
     worker::{
-        Config,
+        Config, as_f64,
         asked::Asked,
         snapshots::{self, Step},
     },
@@ -98,7 +98,7 @@ impl Session {
                 let (accounts, bytes, took) = (written.accounts, written.bytes, written.took);
                 tracing::info!(partition, accounts, bytes, ?took, "wrote a snapshot");
                 counters.snapshots_written.increment(1);
-                counters.snapshot_bytes.set(super::as_f64(bytes));
+                counters.snapshot_bytes.set(as_f64(bytes));
                 counters.snapshot_seconds.set(took.as_secs_f64());
                 every
             }

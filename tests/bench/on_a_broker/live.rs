@@ -167,7 +167,9 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
     eprintln!("  waiting until they are forgotten");
     eventually(PATIENCE, "all are forgotten", async || {
         let remembered = worker.metric("streamwatch_records", "").await;
-        (remembered == 0.0).then_some(()).ok_or(remembered)
+        // Where it is not ready it does not say.
+        let said = worker.metric("streamwatch_ready", "").await == 1.0;
+        (said && remembered == 0.0).then_some(()).ok_or(remembered)
     })
     .await;
     let (mut least, mut looks) = (f64::MAX, 0);

@@ -292,6 +292,8 @@ def test_no_reply_is_put_into_a_queue_of_ours(
     site.wait_for_lease()
     stopped, unanswered = client.init(account)["stream"], new_stream_id()
     client.stop(account, stopped)
+    # What a log has come to shows with the next tick.
+    client.listen(5 * site.interval)
     before = site.bad_input()
     for queue in OUR_QUEUES:
         options = {"reply_to": site.namespace + queue, "correlation_id": unanswered}

@@ -1,0 +1,156 @@
+//! `streamwatch healthcheck`: asks a worker how it is, for images that have no other program.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{checked::Mistakes, output::Output};
+
+/// Most bytes read of an answer: /readyz says a line for each of 64 partitions at most.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// Ask a worker whether it is sound (/healthz), or ready with --ready: exits with 0 if so, else 1
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Whether it is ready: connected, caught up and not lagging
+    #[arg(long)]
+    ready: bool,
+    /// Where the worker serves it, such as http://127.0.0.1:9419
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The same as the worker has it; 0.0.0.0 means this machine
+    #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
+    http: Option<String>,
+    /// How long to wait for the answer
+    #[arg(long, default_value = "3s", value_name = "DURATION")]
+    timeout: String,
+}
+
+impl Args {
+    pub(super) async fn run(self, output: Output) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let timeout = mistakes.duration("--timeout", &self.timeout);
+        let place = self.place(&mut mistakes);
+        let (place, timeout) = mistakes.finish(place.zip(timeout))?;
+        let path = if self.ready { "/readyz" } else { "/healthz" };
+        let asked = tokio::time::timeout(timeout, get(&place, path)).await;
+        let (good, said) = match asked {
+            Ok(Ok((status, body))) => (status == 200, body.trim().to_owned()),
+            Ok(Err(error)) => (false, format!("cannot ask {place}: {error}")),
+            Err(_) => (false, format!("no answer from {place} in {}", self.timeout)),
+        };
+        output.say(&said, &json!({ "ok": good, "said": said }));
+        Ok(if good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    /// A host and a port.
+    fn place(&self, mistakes: &mut Mistakes) -> Option<String> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(url) = given(&self.url) {
+            let place = of_url(&url);
+            if place.is_none() {
+                mistakes.note("--url: an address such as http://127.0.0.1:9419");
+            }
+            return place;
+        }
+        let name = "--http (STREAMWATCH_HTTP)";
+        let Some(http) = given(&self.http) else {
+            mistakes.note(format!(
+                "give --url or {name}: where does the worker serve it?"
+            ));
+            return None;
+        };
+        let address = mistakes.address(name, Some(&http))?;
+        Some(reachable(address).to_string())
+    }
+}
+
+/// What stands between `http://` and the next slash, where there is no more than a host and a port.
+fn of_url(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("http://")?;
+    let place = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = place.rsplit_once(':')?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    let good = !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok();
+    good.then(|| place.to_owned())
+}
+
+/// Where to reach what listens at `address`.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        match address {
+            SocketAddr::V4(_) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            SocketAddr::V6(_) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        }
+    }
+    address
+}
+
+async fn get(place: &str, path: &str) -> std::io::Result<(u16, String)> {
+    let mut connection = TcpStream::connect(place).await?;
+    let question = format!("GET {path} HTTP/1.0\r\nHost: {place}\r\n\r\n");
+    connection.write_all(question.as_bytes()).await?;
+    let mut answer = Vec::new();
+    connection.take(MOST_BYTES).read_to_end(&mut answer).await?;
+    read(&String::from_utf8_lossy(&answer))
+        .ok_or_else(|| std::io::Error::other("it does not speak HTTP"))
+}
+
+/// An answer's status and body.
+fn read(answer: &str) -> Option<(u16, String)> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut words = head.strip_prefix("HTTP/")?.split(' ');
+    let status = words.nth(1)?.trim().parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_listens_everywhere_is_asked_on_this_machine() {
+        let of = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(of("0.0.0.0:9419"), "127.0.0.1:9419");
+        assert_eq!(of("[::]:9419"), "[::1]:9419");
+        assert_eq!(of("10.0.0.7:9419"), "10.0.0.7:9419");
+    }
+
+    #[test]
+    fn a_url_names_a_host_and_a_port() {
+        let place = |url| of_url(url);
+        assert_eq!(place("http://h:1/").as_deref(), Some("h:1"));
+        assert_eq!(place("http://[::1]:9419").as_deref(), Some("[::1]:9419"));
+        for bad in [
+            "h:1",
+            "https://h:1",
+            "http://h",
+            "http://h:x",
+            "http://h:1/healthz",
+            "http://u@h:1",
+            "http://h:1\r\nX: y",
+        ] {
+            assert_eq!(of_url(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_a_status_and_a_body() {
+        assert_eq!(
+            read("HTTP/1.0 503 No\r\nA: b\r\n\r\nwhy\n"),
+            Some((503, "why\n".to_owned()))
+        );
+        assert_eq!(read("AMQP\0\0\x09\x01"), None);
+    }
+}

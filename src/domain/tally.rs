@@ -1,0 +1,202 @@
+//! What a log has come to: counted entry by entry, so that every replica counts the same.
+
+use super::{
+    Fact, FactKind, HeartbeatOutcome, OpenOutcome, RefusedReason, StopOutcome, StoppedReason,
+    WallTime,
+};
+
+/// How many reasons for refusing an entry as bad input there may be. What they are is the
+/// contract's business.
+pub const MAX_BAD_REASONS: usize = 16;
+
+/// Counts of everything that a log's entries did, from its first entry on.
+///
+/// It belongs to the state: a snapshot carries it, and replicas that have applied the same entries
+/// hold the same numbers, whoever of them was there at the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Heartbeats that kept a stream counted.
+    pub refreshed: u64,
+    /// Heartbeats that began to count a stream.
+    pub started: u64,
+    /// Heartbeats of a stream that was ended.
+    pub heartbeat_stopped: u64,
+    /// Heartbeats of new streams for which there is no room.
+    pub dropped: u64,
+    /// Stops that ended a stream.
+    pub ended: u64,
+    /// Stops that ended nothing.
+    pub stop_unchanged: u64,
+    /// Proposals that opened a stream, or found it open.
+    pub opened: u64,
+    /// Proposals that were refused, or had been.
+    pub refused: u64,
+    /// Proposals that came too late.
+    pub late: u64,
+    /// Streams that a request to open began, or confirmed later: each once.
+    pub admitted: u64,
+    /// Requests to open that were refused, each once, in the order of [`RefusedReason::ALL`].
+    pub refusals: [u64; RefusedReason::ALL.len()],
+    /// How long the streams had played that a stop ended.
+    pub stopped: Durations,
+    /// The same of those that another stream replaced.
+    pub replaced: Durations,
+    /// The same of those that fell silent: up to their last sign of life.
+    pub expired: Durations,
+    /// Entries refused as bad input, by the number of the reason.
+    pub bad: [u64; MAX_BAD_REASONS],
+}
+
+/// How long streams had played when they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// How many, in the classes that [`Self::BOUNDS_S`] ends, and beyond the last.
+    pub counts: [u64; Self::BOUNDS_S.len() + 1],
+    /// All of them together, in milliseconds.
+    pub sum_ms: u64,
+}
+
+impl Durations {
+    /// The upper bounds of all classes but the last, in seconds, the bound included: 15, 30 and 60
+    /// minutes, 2, 4, 8 and 16 hours, 1, 3 and 7 days.
+    pub const BOUNDS_S: [u64; 10] = [
+        900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400, 259_200, 604_800,
+    ];
+
+    fn add(&mut self, from: WallTime, until: WallTime) {
+        let ms = u64::try_from(until.0.saturating_sub(from.0)).unwrap_or(0);
+        let class = Self::BOUNDS_S.partition_point(|&bound| bound * 1_000 < ms);
+        self.counts[class] += 1;
+        self.sum_ms = self.sum_ms.saturating_add(ms);
+    }
+}
+
+impl Tally {
+    /// Counts a heartbeat.
+    pub(crate) const fn heartbeat(&mut self, outcome: HeartbeatOutcome) {
+        match outcome {
+            HeartbeatOutcome::Refreshed => self.refreshed += 1,
+            HeartbeatOutcome::Started => self.started += 1,
+            HeartbeatOutcome::Stopped(_) => self.heartbeat_stopped += 1,
+            HeartbeatOutcome::Dropped(_) => self.dropped += 1,
+        }
+    }
+
+    /// Counts a stop.
+    pub(crate) const fn stop(&mut self, outcome: StopOutcome) {
+        match outcome {
+            StopOutcome::Ended => self.ended += 1,
+            StopOutcome::Noted | StopOutcome::Unchanged => self.stop_unchanged += 1,
+        }
+    }
+
+    /// Counts a proposal to open.
+    pub(crate) const fn open(&mut self, outcome: OpenOutcome) {
+        match outcome {
+            OpenOutcome::Opened => self.opened += 1,
+            OpenOutcome::Refused(_) => self.refused += 1,
+            OpenOutcome::Late => self.late += 1,
+        }
+    }
+
+    /// Counts an entry that was refused as bad input. A reason beyond the last counts as the last.
+    pub(crate) fn bad(&mut self, reason: usize) {
+        self.bad[reason.min(MAX_BAD_REASONS - 1)] += 1;
+    }
+
+    /// Counts what happened to a stream.
+    pub(crate) fn fact(&mut self, fact: &Fact) {
+        match fact.kind {
+            FactKind::Opened { admitted, .. } => self.admitted += u64::from(admitted),
+            FactKind::Refused { reason, .. } => {
+                let same = |r: &RefusedReason| *r == reason;
+                let place = RefusedReason::ALL.iter().position(same);
+                self.refusals[place.unwrap_or_default()] += 1;
+            }
+            FactKind::Stopped { reason, started_at } => {
+                let durations = match reason {
+                    StoppedReason::Stopped => &mut self.stopped,
+                    StoppedReason::Replaced => &mut self.replaced,
+                };
+                durations.add(started_at, fact.at);
+            }
+            FactKind::Expired {
+                started_at,
+                last_seen,
+                ..
+            } => self.expired.add(started_at, last_seen),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{LogTime, Metadata, StreamId};
+
+    fn fact(at_s: i64, kind: FactKind) -> Fact {
+        Fact {
+            stream: StreamId::generate(),
+            at: WallTime(at_s * 1_000),
+            kind,
+            metadata: Metadata::default(),
+        }
+    }
+
+    fn stopped_after(seconds: i64, reason: StoppedReason) -> Fact {
+        let started_at = WallTime(7_000);
+        fact(7 + seconds, FactKind::Stopped { reason, started_at })
+    }
+
+    #[test]
+    fn a_duration_belongs_to_the_class_whose_upper_bound_it_does_not_exceed() {
+        let mut tally = Tally::default();
+        for seconds in [0, 900, 901, 604_800, 604_801, -5] {
+            tally.fact(&stopped_after(seconds, StoppedReason::Stopped));
+        }
+        let counts = tally.stopped.counts;
+        assert_eq!(counts, [3, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(
+            tally.stopped.sum_ms,
+            (900 + 901 + 604_800 + 604_801) * 1_000
+        );
+        tally.fact(&stopped_after(1, StoppedReason::Replaced));
+        assert_eq!((tally.replaced.counts[0], tally.expired.counts[0]), (1, 0));
+    }
+
+    #[test]
+    fn a_stream_that_expired_played_until_its_last_sign_of_life() {
+        let mut tally = Tally::default();
+        let kind = FactKind::Expired {
+            started_at: WallTime(1_000),
+            last_seen: WallTime(61_000),
+            deadline: LogTime(9),
+        };
+        tally.fact(&fact(1_000, kind));
+        assert_eq!(tally.expired.sum_ms, 60_000);
+    }
+
+    #[test]
+    fn refusals_are_told_apart_and_only_requests_admit() {
+        let mut tally = Tally::default();
+        for reason in [
+            RefusedReason::MaxActive,
+            RefusedReason::Stopped,
+            RefusedReason::Stopped,
+        ] {
+            let max_active = None;
+            tally.fact(&fact(0, FactKind::Refused { reason, max_active }));
+        }
+        for admitted in [true, false] {
+            let started_at = WallTime(0);
+            tally.fact(&fact(
+                0,
+                FactKind::Opened {
+                    admitted,
+                    started_at,
+                },
+            ));
+        }
+        assert_eq!((tally.refusals, tally.admitted), ([1, 0, 0, 2], 1));
+    }
+}

@@ -1,0 +1,236 @@
+//! What the replicas of a worker last said of themselves: read for each scrape, changed each tick.
+//!
+//! These are not counted here: they are what a replica's state says, the same on every replica of a
+//! partition, and they come and go with it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::domain::Tally;
+
+/// Most tenants that are shown on their own, by partition.
+pub const MAX_TENANTS: usize = 50;
+/// How often the tenants with the most streams are chosen anew, in milliseconds.
+pub const CHOOSE_EVERY_MS: u64 = 15_000;
+
+/// Active streams, and accounts with one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Active {
+    /// Active streams.
+    pub streams: u64,
+    /// Accounts with at least one.
+    pub accounts: u64,
+}
+
+/// What a replica holds as of its last applied entry, while it is fresh.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// All of it.
+    pub active: Active,
+    /// Streams that are remembered, active or not.
+    pub records: u64,
+    /// Accounts with one, two and so on active streams, and with more than all of these.
+    pub levels: Vec<u64>,
+    /// The tenants that are shown on their own.
+    pub tenants: Vec<(String, Active)>,
+    /// All others together.
+    pub others: Active,
+}
+
+/// One partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionFigures {
+    /// What its log has come to. `None` until the replica has caught up.
+    pub tally: Option<Tally>,
+    /// `None` where the replica is not fresh.
+    pub held: Option<Held>,
+    /// The last entry that was applied.
+    pub offset: Option<u64>,
+    /// The TTL in force, in milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// When the last own mark was written that has come back, in milliseconds of a monotonic clock.
+    pub fresh_at_ms: Option<u64>,
+    /// When this was said, by the same clock.
+    pub said_at_ms: u64,
+}
+
+/// The partitions of a worker.
+#[derive(Debug, Default)]
+pub struct Figures(Mutex<BTreeMap<u16, PartitionFigures>>);
+
+impl Figures {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u16, PartitionFigures>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what a partition's replica holds now.
+    pub fn say(&self, partition: u16, figures: PartitionFigures) {
+        let mut all = self.all();
+        let known = all.entry(partition).or_default();
+        // The age of what is known goes on while the log is away.
+        let fresh_at_ms = figures.fresh_at_ms.or(known.fresh_at_ms);
+        let tally = figures.tally.or(known.tally);
+        *known = PartitionFigures {
+            fresh_at_ms,
+            tally,
+            ..figures
+        };
+    }
+
+    /// The partition's log is away: what is held is not fresh any more.
+    pub fn detached(&self, partition: u16) {
+        if let Some(known) = self.all().get_mut(&partition) {
+            known.held = None;
+        }
+    }
+
+    /// The partition's replica has thrown its state away.
+    pub fn forget(&self, partition: u16) {
+        self.all().remove(&partition);
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn read(&self) -> BTreeMap<u16, PartitionFigures> {
+        self.all().clone()
+    }
+}
+
+/// Which tenants are shown on their own: those with the most streams, chosen anew now and then.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    chosen: Vec<String>,
+    chosen_at_ms: Option<u64>,
+}
+
+impl Tenants {
+    /// Splits what the tenants have into the chosen ones and the others together. `total` is what
+    /// all have. Looks at each tenant only when it chooses; `of` says what one of them has.
+    pub fn split<'a, I: Iterator<Item = (&'a str, Active)>>(
+        &mut self,
+        now_ms: u64,
+        total: Active,
+        all: impl Fn() -> I,
+        of: impl Fn(&str) -> Active,
+    ) -> (Vec<(String, Active)>, Active) {
+        let due = self
+            .chosen_at_ms
+            .is_none_or(|at| now_ms.saturating_sub(at) >= CHOOSE_EVERY_MS);
+        // While all are shown, a new one is shown at once.
+        let few = all().take(MAX_TENANTS + 1).count() <= MAX_TENANTS;
+        if due || few {
+            self.choose(all());
+            self.chosen_at_ms = Some(now_ms);
+        }
+        let mut others = total;
+        let shown = self.chosen.iter().map(|name| {
+            let active = of(name);
+            others.streams = others.streams.saturating_sub(active.streams);
+            others.accounts = others.accounts.saturating_sub(active.accounts);
+            (name.clone(), active)
+        });
+        (shown.collect(), others)
+    }
+
+    fn choose<'a>(&mut self, all: impl Iterator<Item = (&'a str, Active)>) {
+        let mut all: Vec<_> = all.collect();
+        if all.len() > MAX_TENANTS {
+            // By name where the streams are as many: replicas choose the same.
+            all.select_nth_unstable_by(MAX_TENANTS, |(a, of_a), (b, of_b)| {
+                of_b.streams.cmp(&of_a.streams).then_with(|| a.cmp(b))
+            });
+            all.truncate(MAX_TENANTS);
+        }
+        all.sort_unstable_by_key(|(name, _)| *name);
+        let names = all.into_iter().map(|(name, _)| name.to_owned());
+        self.chosen = names.collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn active(streams: u64) -> Active {
+        Active {
+            streams,
+            accounts: 1,
+        }
+    }
+
+    fn split(
+        tenants: &mut Tenants,
+        now_ms: u64,
+        all: &BTreeMap<String, Active>,
+    ) -> (Vec<(String, Active)>, Active) {
+        let total = Active {
+            streams: all.values().map(|a| a.streams).sum(),
+            accounts: all.values().map(|a| a.accounts).sum(),
+        };
+        let each = || all.iter().map(|(name, active)| (name.as_str(), *active));
+        let of = |name: &str| all.get(name).copied().unwrap_or_default();
+        tenants.split(now_ms, total, each, of)
+    }
+
+    #[test]
+    fn a_few_tenants_are_all_shown_at_once() {
+        let mut tenants = Tenants::default();
+        let mut all = BTreeMap::from([("acme".to_owned(), active(3))]);
+        split(&mut tenants, 0, &all);
+        all.insert("new".to_owned(), active(1));
+        let (shown, others) = split(&mut tenants, 1, &all);
+        let acme_and_new = [
+            ("acme".to_owned(), active(3)),
+            ("new".to_owned(), active(1)),
+        ];
+        assert_eq!(shown, acme_and_new);
+        assert_eq!(others, Active::default());
+    }
+
+    #[test]
+    fn of_many_tenants_the_largest_are_shown_and_the_others_are_one() {
+        let mut tenants = Tenants::default();
+        let name = |n: u64| format!("t{n:04}");
+        let mut all: BTreeMap<_, _> = (0..1_000).map(|n| (name(n), active(n))).collect();
+        let (shown, others) = split(&mut tenants, 0, &all);
+        assert_eq!(shown.len(), MAX_TENANTS);
+        assert_eq!(shown[0], (name(950), active(950)));
+        assert_eq!(
+            others,
+            Active {
+                streams: (0..950).sum(),
+                accounts: 950
+            }
+        );
+        // The sum is right at any time, also while the choice is an old one.
+        all.insert("huge".to_owned(), active(10_000));
+        all.remove(&name(999));
+        for now_ms in [1, CHOOSE_EVERY_MS] {
+            let (shown, others) = split(&mut tenants, now_ms, &all);
+            let streams: u64 = shown.iter().map(|(_, a)| a.streams).sum();
+            let sum: u64 = all.values().map(|a| a.streams).sum();
+            assert_eq!(streams + others.streams, sum);
+            let huge = shown.iter().any(|(name, _)| name == "huge");
+            assert_eq!(huge, now_ms == CHOOSE_EVERY_MS);
+        }
+    }
+
+    #[test]
+    fn the_age_of_the_state_goes_on_while_the_log_is_away() {
+        let figures = Figures::default();
+        let said = |fresh_at_ms| PartitionFigures {
+            fresh_at_ms,
+            held: Some(Held::default()),
+            ..PartitionFigures::default()
+        };
+        figures.say(0, said(Some(7)));
+        figures.detached(0);
+        assert_eq!(figures.read()[&0].held, None);
+        figures.say(0, said(None));
+        assert_eq!(figures.read()[&0].fresh_at_ms, Some(7));
+        figures.forget(0);
+        assert!(figures.read().is_empty());
+    }
+}

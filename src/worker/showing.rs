@@ -1,0 +1,81 @@
+//! What a partition's replica holds and has counted, shown to operators: each tick, and as soon as
+//! it has caught up.
+
+use std::sync::Arc;
+
+use super::asked::Asked;
+use crate::{
+    ops::{Active, Counters, Figures, Held, PartitionFigures, Tenants},
+    replica::{Mono, Replica, Totals},
+};
+
+/// One partition's part of the figures.
+pub(super) struct Showing {
+    partition: u16,
+    figures: Arc<Figures>,
+    tenants: Tenants,
+}
+
+impl Showing {
+    pub(super) fn new(partition: u16, figures: Arc<Figures>) -> Self {
+        Self {
+            partition,
+            figures,
+            tenants: Tenants::default(),
+        }
+    }
+
+    /// Shows what the replica holds now.
+    pub(super) fn show(&mut self, replica: &Replica<Asked>, counters: &Counters, now: Mono) {
+        counters
+            .announcements_lost
+            .absolute(replica.announcements_lost());
+        let unannounced = u64::try_from(replica.unannounced()).unwrap_or(u64::MAX);
+        counters.unannounced.set(super::as_f64(unannounced));
+        let now_ms = now.0 / 1_000;
+        let figures = PartitionFigures {
+            // Until then entries are still being counted that others have counted.
+            tally: replica.has_caught_up().then(|| *replica.tally()),
+            held: replica.is_live(now).then(|| self.held(replica, now_ms)),
+            offset: replica.applied(),
+            ttl_ms: replica.settings().map(|settings| settings.ttl_ms),
+            fresh_at_ms: replica.lag_ms(now).map(|ms| now_ms.saturating_sub(ms)),
+            said_at_ms: now_ms,
+        };
+        self.figures.say(self.partition, figures);
+    }
+
+    fn held(&mut self, replica: &Replica<Asked>, now_ms: u64) -> Held {
+        let active = active(replica.totals());
+        let all = || {
+            let tenants = replica.totals_by_tenant();
+            tenants.map(|(name, totals)| (name, self::active(totals)))
+        };
+        let of = |name: &str| self::active(replica.totals_of(name));
+        let (tenants, others) = self.tenants.split(now_ms, active, all, of);
+        Held {
+            active,
+            records: replica.totals().records,
+            levels: replica.levels().0.into(),
+            tenants,
+            others,
+        }
+    }
+
+    /// The log is away.
+    pub(super) fn detached(&self) {
+        self.figures.detached(self.partition);
+    }
+
+    /// The replica has thrown its state away.
+    pub(super) fn forget(&self) {
+        self.figures.forget(self.partition);
+    }
+}
+
+const fn active(totals: Totals) -> Active {
+    Active {
+        streams: totals.streams,
+        accounts: totals.accounts,
+    }
+}

@@ -1,0 +1,210 @@
+//! A request's trace goes on in the worker and in the reply, and a collector is told of its span.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Consumer};
+use streamwatch::wire::Trace;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::fixture::exit::WRONG_SETTINGS;
+use crate::fixture::{Broker, Installation, PATIENCE, Worker, cli_with, eventually};
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const STATE: &str = "vendor=1";
+
+/// A client that is not ours.
+struct Caller<'i> {
+    installation: &'i Installation<'i>,
+    channel: Channel,
+    replies: Consumer,
+}
+
+impl<'i> Caller<'i> {
+    async fn new(installation: &'i Installation<'i>) -> Self {
+        let channel = installation.broker.channel().await;
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..BasicConsumeOptions::default()
+        };
+        let replies = channel.basic_consume(
+            "amq.rabbitmq.reply-to".into(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        );
+        let replies = replies.await.expect("replies can be consumed");
+        Self {
+            installation,
+            channel,
+            replies,
+        }
+    }
+
+    /// Asks, and returns the reply's headers `traceparent` and `tracestate`.
+    async fn ask(&mut self, kind: &str, parent: &str, state: &str) -> [Option<String>; 2] {
+        let mut headers = FieldTable::default();
+        for (name, value) in [
+            ("account", "alice"),
+            ("traceparent", parent),
+            ("tracestate", state),
+        ] {
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+        let properties = BasicProperties::default()
+            .with_reply_to("amq.rabbitmq.reply-to".into())
+            .with_correlation_id("1".into())
+            .with_headers(headers);
+        let sent = self.channel.basic_publish(
+            self.installation.names().exchange().into(),
+            format!("acme.{kind}").into(),
+            BasicPublishOptions::default(),
+            br#"{"account":"alice"}"#,
+            properties,
+        );
+        sent.await.expect("it is sent").await.expect("it is sent");
+        let reply = tokio::time::timeout(PATIENCE, self.replies.next()).await;
+        let reply = reply.expect("a reply in time").expect("one").expect("one");
+        let headers = reply.properties.headers().clone().unwrap_or_default();
+        ["traceparent", "tracestate"].map(|name| match headers.inner().get(name) {
+            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+            _ => None,
+        })
+    }
+}
+
+/// What a collector was told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Told {
+    async fn listen(listener: TcpListener, told: Self) {
+        while let Ok((connection, _)) = listener.accept().await {
+            let body = take(connection).await;
+            let mut all = told.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(body);
+        }
+    }
+
+    fn has(&self, bytes: &[u8]) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.windows(bytes.len()).any(|window| window == bytes)
+    }
+}
+
+/// Takes one request, and says that it is welcome.
+async fn take(mut connection: TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&all).to_ascii_lowercase();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
+            let length = head
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: "));
+            let length: usize = length.expect("it has a length").parse().expect("a number");
+            let begin = all
+                .windows(4)
+                .position(|w| w == b"\r\n\r\n")
+                .expect("it is there")
+                + 4;
+            if all.len() >= begin + length {
+                let welcome = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                let said = connection.write_all(welcome.as_bytes()).await;
+                said.expect("it listens");
+                return all.split_off(begin);
+            }
+        }
+        let read = connection.read_buf(&mut all).await;
+        assert!(read.expect("it speaks") > 0, "it says all of it");
+    }
+}
+
+#[tokio::test]
+async fn the_trace_of_a_request_goes_on_to_its_reply() {
+    let installation = Installation::declared(Broker::shared().await, "10m").await;
+    let _worker = installation.ready_worker().await;
+    let mut caller = Caller::new(&installation).await;
+    // Nothing is exported, so the span is still the caller's.
+    for kind in ["init", "status", "nonsense"] {
+        let [parent, state] = caller.ask(kind, PARENT, STATE).await;
+        assert_eq!(
+            (parent.as_deref(), state.as_deref()),
+            (Some(PARENT), Some(STATE))
+        );
+    }
+    for malformed in ["", "00-4bf9-00f0-01", &PARENT.replace('4', "g")] {
+        assert_eq!(caller.ask("status", malformed, STATE).await, [None, None]);
+    }
+}
+
+#[tokio::test]
+async fn a_collector_is_told_of_the_span_of_a_request_under_its_parent() {
+    let installation = Installation::declared(Broker::shared().await, "10m").await;
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    let told = Told::default();
+    let collector = tokio::spawn(Told::listen(listener, told.clone()));
+    let endpoint = format!("http://{address}");
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let mut worker = Worker::start_with(
+        installation.broker,
+        &installation.namespace,
+        &[],
+        &environment,
+    );
+    worker.ready().await;
+    let mut caller = Caller::new(&installation).await;
+    let parent = Trace::parse(PARENT.as_bytes(), None).expect("it is one");
+    for kind in ["init", "status"] {
+        let [reply, state] = caller.ask(kind, PARENT, STATE).await;
+        let reply = reply.expect("the reply has a trace");
+        let reply = Trace::parse(reply.as_bytes(), None).expect("it is one");
+        assert_eq!((reply.trace, state.as_deref()), (parent.trace, Some(STATE)));
+        assert_ne!(
+            reply.span, parent.span,
+            "the reply comes from the worker's span"
+        );
+        // As OTLP writes a span: its trace, its own id, the state, its parent, and its name.
+        let mut span = vec![0x0a, 16];
+        span.extend(parent.trace.to_be_bytes());
+        span.extend([0x12, 8]);
+        span.extend(reply.span.to_be_bytes());
+        span.extend([0x1a, STATE.len() as u8]);
+        span.extend(STATE.as_bytes());
+        span.extend([0x22, 8]);
+        span.extend(parent.span.to_be_bytes());
+        eventually(PATIENCE, "the collector is told of the span", async || {
+            let (span, kind) = (told.has(&span), told.has(kind.as_bytes()));
+            if span && kind {
+                Ok(())
+            } else {
+                Err((span, kind))
+            }
+        })
+        .await;
+    }
+    assert!(told.has(b"streamwatch"), "and of the service");
+    // One that is not recorded has no span.
+    let silent = PARENT.replace("-01", "-00");
+    let [reply, _] = caller.ask("status", &silent, STATE).await;
+    assert_eq!(reply, Some(silent));
+    assert!(worker.stop().await.success());
+    collector.abort();
+
+    let elsewhere = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://s3cret@host"),
+        ("AMQP_URL", "amqp://127.0.0.1:1"),
+    ];
+    let refused = cli_with(&elsewhere, &["worker"]).await;
+    refused.exits(WRONG_SETTINGS).says("OTEL_");
+    assert!(!refused.stderr.contains("s3cret"), "{refused:?}");
+}
