@@ -24,6 +24,7 @@ mod scribe;
 pub mod settings;
 #[cfg(feature = "worker")]
 mod snapshots;
+mod tls;
 pub mod topology;
 mod unconfirmed;
 mod unreadable;
@@ -45,4 +46,5 @@ pub use requests::{RequestDelivery, RequestQueue, Responder};
 pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};
 #[cfg(feature = "worker")]
 pub use snapshots::{SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter};
+pub use tls::{Identity, Tls, TlsProblem};
 pub use unreadable::find_unreadable;

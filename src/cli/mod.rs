@@ -5,6 +5,7 @@ mod checked;
 mod output;
 mod play;
 mod signals;
+mod tls;
 mod topology;
 mod watch;
 mod worker;
@@ -133,7 +134,9 @@ impl Cli {
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let of_broker = |error: &BrokerError| match error {
-        BrokerError::Unreachable { .. } | BrokerError::AccessRefused(_) => 3,
+        BrokerError::Unreachable { .. }
+        | BrokerError::Tls { .. }
+        | BrokerError::AccessRefused(_) => 3,
         BrokerError::NotFound(_) => 4,
         _ => 1,
     };
