@@ -1,22 +1,11 @@
 //! Connections: opened within a bound, named, closed in order.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use lapin::{
-    Channel, Connection, ConnectionProperties,
-    tcp::{AMQPUriTcpExt, RustlsConnector},
-    types::LongString,
-    uri::{AMQPScheme, AMQPUri},
-};
+use lapin::{Channel, Connection, ConnectionProperties, types::LongString};
 
-use super::{Addresses, BrokerError, TlsProblem, address::is_secure, tls::Stage};
+use super::{Addresses, BrokerError, TlsProblem, address::is_secure, tls};
 
 /// How long connecting, or opening a channel, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,7 +25,16 @@ impl Link {
         let (uri, address) = addresses.at(n);
         let properties =
             ConnectionProperties::default().with_connection_name(LongString::from(name));
-        let connecting = connect(addresses, uri, properties);
+        let connecting = async {
+            if is_secure(&uri) {
+                return tls::connect(uri, properties, addresses.tls()).await;
+            }
+            let connected = Connection::connect_uri(uri, properties).await;
+            connected.map_err(|error| match TlsProblem::of_plain(&error) {
+                Some(problem) => Failure::Tls(problem),
+                None => Failure::Lapin(error),
+            })
+        };
         let connection = tokio::time::timeout(PATIENCE, connecting)
             .await
             .unwrap_or_else(|_| Err(Failure::Slow))
@@ -89,13 +87,13 @@ impl Link {
 }
 
 /// Why there is no connection.
-enum Failure {
+pub(super) enum Failure {
     /// There was no answer.
     Slow,
-    /// TLS is not, or not yet, possible.
+    /// What TLS says.
     Tls(TlsProblem),
     /// What lapin says.
-    Lapin(lapin::Error, Stage),
+    Lapin(lapin::Error),
 }
 
 impl From<TlsProblem> for Failure {
@@ -109,61 +107,15 @@ impl Failure {
         let reason = match self {
             Self::Slow => format!("no answer within {PATIENCE:?}"),
             Self::Tls(problem) => return BrokerError::Tls { address, problem },
-            Self::Lapin(error, stage) => {
-                if let Some(problem) = TlsProblem::of(&error, stage) {
-                    return BrokerError::Tls { address, problem };
-                }
-                match BrokerError::from(error) {
-                    refused @ BrokerError::AccessRefused(_) => return refused,
-                    // RabbitMQ closes the socket on a wrong password if the client cannot be told.
-                    BrokerError::Lost(reason) => reason,
-                    other => other.to_string(),
-                }
-            }
+            Self::Lapin(error) => match BrokerError::from(error) {
+                refused @ BrokerError::AccessRefused(_) => return refused,
+                // RabbitMQ closes the socket on a wrong password if the client cannot be told.
+                BrokerError::Lost(reason) => reason,
+                other => other.to_string(),
+            },
         };
         BrokerError::Unreachable { address, reason }
     }
-}
-
-async fn connect(
-    addresses: &Addresses,
-    uri: AMQPUri,
-    properties: ConnectionProperties,
-) -> Result<Connection, Failure> {
-    if is_secure(&uri) {
-        let connector = addresses.tls().connector().await?;
-        return securely(uri, properties, connector).await;
-    }
-    let connected = Connection::connect_uri(uri, properties).await;
-    connected.map_err(|error| Failure::Lapin(error, Stage::Plain))
-}
-
-/// lapin's own way would trust the system's authorities besides ours, and fail without them.
-async fn securely(
-    uri: AMQPUri,
-    properties: ConnectionProperties,
-    connector: RustlsConnector,
-) -> Result<Connection, Failure> {
-    let handshake_is_over = Arc::new(AtomicBool::new(false));
-    let is_over = Arc::clone(&handshake_is_over);
-    let failure = |error| {
-        let is_over = handshake_is_over.load(Ordering::Relaxed);
-        let stage = if is_over { Stage::Secure } else { Stage::Handshake };
-        Failure::Lapin(error, stage)
-    };
-    let runtime = lapin::runtime::default_runtime().map_err(failure)?;
-    let connect = async move |uri: AMQPUri, runtime| {
-        let plain = AMQPUri {
-            scheme: AMQPScheme::AMQP,
-            ..uri.clone()
-        };
-        let stream = plain.connect_async(&runtime).await?;
-        let stream = stream.into_rustls(&connector, &uri.authority.host).await?;
-        is_over.store(true, Ordering::Relaxed);
-        Ok(stream)
-    };
-    let connected = Connection::connector(uri, runtime, connect, properties).await;
-    connected.map_err(failure)
 }
 
 /// How long to wait before each further try. Jitter spreads those that lost their broker at one

@@ -176,7 +176,9 @@ mod tests {
         assert_eq!(names.log(3), "staging-streamwatch.p03.log");
         assert!(Names::is_ours(&names.init(0)) && Names::is_ours(&names.unrouted()));
         assert!(Names::is_ours(&names.lifecycle()) && Names::is_ours(&names.rejected()));
-        assert!(Names::is_ours(&names.subscriptions(Some(&Tenant::new("acme").unwrap()))));
+        assert!(Names::is_ours(
+            &names.subscriptions(Some(&Tenant::new("acme").unwrap()))
+        ));
         assert!(!Names::is_ours("amq.rabbitmq.reply-to.g1h"));
         assert!(Names::new("a b").is_err() && Names::new(&"x".repeat(65)).is_err());
     }

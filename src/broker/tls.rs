@@ -3,10 +3,12 @@
 //! The files are read for every connection: whoever replaces them, as a secret's rotation does,
 //! need not restart anything. The server's name is checked always; there is no way not to.
 
+mod connect;
 mod problem;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use connect::connect;
 use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 pub use problem::TlsProblem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
@@ -52,7 +54,7 @@ impl Tls {
     }
 
     /// Reads the files, on a thread that may wait for them.
-    pub(super) async fn connector(&self) -> Result<RustlsConnector, TlsProblem> {
+    async fn connector(&self) -> Result<RustlsConnector, TlsProblem> {
         let tls = self.clone();
         tokio::task::spawn_blocking(move || tls.read())
             .await
@@ -60,14 +62,13 @@ impl Tls {
     }
 
     fn read(&self) -> Result<RustlsConnector, TlsProblem> {
-        let trusted = match &self.ca {
-            Some(file) => {
-                RustlsConnectorConfig::default().with_parsable_certificates(certificates(CA, file)?)
-            }
-            None => {
-                RustlsConnectorConfig::new_with_native_certs().map_err(|_| TlsProblem::NoRoots)?
-            }
-        };
+        let trusted =
+            match &self.ca {
+                Some(file) => RustlsConnectorConfig::default()
+                    .with_parsable_certificates(certificates(CA, file)?),
+                None => RustlsConnectorConfig::new_with_native_certs()
+                    .map_err(|_| TlsProblem::NoRoots)?,
+            };
         let built = match &self.identity {
             None => trusted.connector_with_no_client_auth(),
             Some(Identity { certificate, key }) => {

@@ -56,10 +56,14 @@ pub enum TlsProblem {
     )]
     UnknownIssuer,
     /// The server's certificate is too old.
-    #[error("RabbitMQ's certificate has expired: renew it there (or is this machine's clock wrong?)")]
+    #[error(
+        "RabbitMQ's certificate has expired: renew it there (or is this machine's clock wrong?)"
+    )]
     Expired,
     /// The server's certificate is too new.
-    #[error("RabbitMQ's certificate is not valid yet: is this machine's clock wrong, or that one's?")]
+    #[error(
+        "RabbitMQ's certificate is not valid yet: is this machine's clock wrong, or that one's?"
+    )]
     NotYetValid,
     /// The server's certificate is for other hosts.
     #[error(
@@ -86,42 +90,40 @@ pub enum TlsProblem {
     )]
     NotTls,
     /// The port speaks TLS alone.
-    #[error("what listens there does not speak plain AMQP: if it is RabbitMQ's TLS port, use amqps://")]
+    #[error(
+        "what listens there does not speak plain AMQP: if it is RabbitMQ's TLS port, use amqps://"
+    )]
     OnlyTls,
     /// Something else.
     #[error("TLS failed: {0}")]
     Other(String),
 }
 
-/// How far a connection had come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::broker) enum Stage {
-    /// It is none of TLS.
-    Plain,
-    /// The TLS handshake was not over.
-    Handshake,
-    /// It was over; from TLS 1.3 on, the server judges our certificate only then.
-    Secure,
-}
-
 impl TlsProblem {
-    /// What a failed connection says of TLS; `None` where it failed for another reason.
-    pub(in crate::broker) fn of(error: &lapin::Error, stage: Stage) -> Option<Self> {
-        let io = match (error.kind(), stage) {
-            (ErrorKind::IOError(io), _) => io,
-            // It answered with something else: an alert of TLS.
-            (ErrorKind::ParsingError(_), Stage::Plain) => return Some(Self::OnlyTls),
-            _ => return None,
+    /// What a connection without TLS failed of, where that looks like TLS.
+    pub(in crate::broker) fn of_plain(error: &lapin::Error) -> Option<Self> {
+        // It answered with something else than AMQP: an alert, for example.
+        matches!(error.kind(), ErrorKind::ParsingError(_)).then_some(Self::OnlyTls)
+    }
+
+    /// What a handshake failed of; `None` where it never began.
+    pub(super) fn of_handshake(error: &lapin::Error) -> Option<Self> {
+        let ErrorKind::IOError(io) = error.kind() else {
+            return None;
         };
-        let said = io.get_ref().and_then(|error| error.downcast_ref::<Error>());
-        match (said, stage) {
-            (Some(error), _) => Some(Self::said(error)),
-            (None, Stage::Secure) => Some(Self::ClosedAfterHandshake),
-            (None, Stage::Handshake) if io.kind() == io::ErrorKind::UnexpectedEof => {
-                Some(Self::NotTls)
-            }
-            (None, _) => None,
-        }
+        let ended = io.kind() == io::ErrorKind::UnexpectedEof;
+        Self::of_io(io).or(ended.then_some(Self::NotTls))
+    }
+
+    /// The server closed the connection without a word of AMQP, or with an alert.
+    pub(super) fn is_hanging_up(error: &lapin::Error) -> bool {
+        matches!(error.kind(), ErrorKind::IOError(_))
+    }
+
+    /// What an error of input or output says of TLS.
+    pub(super) fn of_io(error: &io::Error) -> Option<Self> {
+        let said = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
+        said.map(Self::said)
     }
 
     fn said(error: &Error) -> Self {

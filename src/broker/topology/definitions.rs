@@ -167,7 +167,11 @@ mod tests {
         let text = all.to_string();
         assert!(!text.contains("streamwatch.hash") && !text.contains("null"));
         let bindings = all["bindings"].as_array().unwrap();
-        assert!(bindings.iter().all(|it| it["source"] != "streamwatch.header"));
+        assert!(
+            bindings
+                .iter()
+                .all(|it| it["source"] != "streamwatch.header")
+        );
         assert_eq!(of(1)["queues"].as_array().unwrap().len(), 5);
     }
 

@@ -132,7 +132,10 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
             read: generated,
             ..speaks("stomp-player", "a tenant's players that speak STOMP")
         },
-        speaks("backend", "a tenant's backends, which speak for any account"),
+        speaks(
+            "backend",
+            "a tenant's backends, which speak for any account",
+        ),
         Role {
             user: user("subscriber"),
             purpose: "whoever follows a tenant's lifecycle, into queues of its own",
@@ -199,9 +202,14 @@ mod tests {
     use super::*;
 
     fn of(role: &str, account: &str) -> Role {
-        let (tenant, account) = (Tenant::new("acme").unwrap(), AccountId::new(account).unwrap());
+        let (tenant, account) = (
+            Tenant::new("acme").unwrap(),
+            AccountId::new(account).unwrap(),
+        );
         let names = Names::new("p00.").unwrap();
-        let mut all = roles(&names, &[tenant], Some(&account)).unwrap().into_iter();
+        let mut all = roles(&names, &[tenant], Some(&account))
+            .unwrap()
+            .into_iter();
         all.find(|it| it.user.ends_with(role)).unwrap()
     }
 
@@ -209,10 +217,17 @@ mod tests {
     fn names_are_taken_literally_and_partitions_are_any() {
         let worker = of("worker", "alice");
         assert_eq!(worker.user, "p00.streamwatch.worker");
-        assert!(worker.configure.starts_with("^(p00\\.streamwatch\\.p[0-9]{2}\\.lease|"));
+        assert!(
+            worker
+                .configure
+                .starts_with("^(p00\\.streamwatch\\.p[0-9]{2}\\.lease|")
+        );
         let player = of("acme.player", "alice");
         assert_eq!(player.write, "^p00\\.streamwatch$");
-        assert_eq!((player.configure, player.read), ("^$".to_owned(), "^$".to_owned()));
+        assert_eq!(
+            (player.configure, player.read),
+            ("^$".to_owned(), "^$".to_owned())
+        );
         let keys = "^acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?$";
         assert_eq!(player.topics[0].write, keys);
     }
