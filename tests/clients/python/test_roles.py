@@ -269,8 +269,8 @@ def test_viewers_are_simulated_by_a_player(here: Installation) -> None:
 
 def test_an_operator_changes_settings_and_declares_again(here: Installation) -> None:
     assert here.cli("operator", "topology", "set", "--ttl", "31s")["settings"]["ttl_ms"] == 31_000
-    assert here.cli("operator", "topology", "set", "--ttl", "30s")["settings"]["ttl_ms"] == 30_000
-    declared = here.cli("operator", "topology", "declare", "--ttl", "30s", "--heartbeat-every", "10s")
+    settings = ["--ttl", "31s", "--heartbeat-every", "10s"]
+    declared = here.cli("operator", "topology", "declare", *settings)
     assert declared["settings"]["partitions"] == here.partitions
 
 
@@ -326,11 +326,14 @@ def test_more_routing_keys_in_headers_reach_no_other_tenant(here: Installation) 
     account, stream = f"cc-{secrets.token_hex(4)}", new_stream_id()
     body = {"account": account, "stream": stream}
     keys = [f"{roles.OTHER_TENANT}.{kind}" for kind in roles.KINDS]
-    with here.client(roles.PLAYER) as player:
-        for name in ["CC", "BCC"]:
-            player.publish("heartbeat", body, headers={"account": account, name: keys})
-        assert player.status(account, consistency="strong").count == 1
-        player.stop(account, stream)
+    for name in ["CC", "BCC"]:
+        with here.client(roles.PLAYER) as player:
+            try:
+                player.publish("heartbeat", body, headers={"account": account, name: keys})
+            except pika.exceptions.ChannelClosedByBroker as error:
+                # RabbitMQ 4 looks at those keys as well. Before, their queues get the message, and
+                # workers go by the first key alone.
+                assert error.reply_code == roles.ACCESS_REFUSED
     with here.client(f"{roles.OTHER_TENANT}.player", roles.OTHER_TENANT) as other:
         assert other.status(account, consistency="strong").count == 0
 
