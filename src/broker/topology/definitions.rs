@@ -1,10 +1,10 @@
 //! A topology and its roles as RabbitMQ's definitions: JSON that `rabbitmqctl import_definitions`
 //! reads, or a node when it boots.
 //!
-//! It differs from a declaration in three points. Retention is a policy: a policy can be changed
-//! later, an argument cannot, and where a queue has both the smaller value holds. What is not
-//! durable cannot be imported. Nor can the binding that asks for a header without a value.
-//! `streamwatch topology declare` adds the latter two, and the first settings.
+//! It differs from a declaration in three points. Retention is a policy, which can be changed
+//! later; an argument cannot. What is not durable cannot be imported, nor can the binding that asks
+//! for a header without a value: `streamwatch topology declare` adds these two, and the first
+//! settings.
 
 use lapin::{ExchangeKind, types::AMQPValue};
 use serde_json::{Map, Value, json};
