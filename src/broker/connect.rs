@@ -29,11 +29,14 @@ impl Link {
             if is_secure(&uri) {
                 return tls::connect(uri, properties, addresses.tls()).await;
             }
-            let connected = Connection::connect_uri(uri, properties).await;
-            connected.map_err(|error| match TlsProblem::of_plain(&error) {
-                Some(problem) => Failure::Tls(problem),
-                None => Failure::Lapin(error),
-            })
+            let connected = Connection::connect_uri(uri.clone(), properties).await;
+            let Err(error) = connected else {
+                return connected.map_err(Failure::Lapin);
+            };
+            match tls::instead_of_amqp(&uri, &error).await {
+                Some(problem) => Err(Failure::Tls(problem)),
+                None => Err(Failure::Lapin(error)),
+            }
         };
         let connection = tokio::time::timeout(PATIENCE, connecting)
             .await

@@ -112,22 +112,12 @@ async fn a_node_boots_with_what_is_deployed_and_a_worker_counts_by_certificates_
     );
 
     // Everything is there but the first settings; declaring finds nothing to object to.
-    let queues = [
-        "-q",
-        "list_queues",
-        "-p",
-        VHOST,
-        "name",
-        "policy",
-        "effective_policy_definition",
-    ];
-    let queues = site.broker.ctl(&queues).await;
-    let log = queues
-        .lines()
-        .find(|line| line.contains("streamwatch.p00.log"));
-    let log = log.expect("the log is there");
+    let log = "{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"streamwatch\">>, queue, \
+               <<\"streamwatch.p00.log\">>)), \
+               {rabbit_policy:name(Q), maps:get(retention, amqqueue:get_type_state(Q))}.";
+    let log = site.broker.ctl(&["eval", log]).await;
     assert!(
-        log.contains("streamwatch.logs") && log.contains("14400s"),
+        log.contains("streamwatch.logs") && log.contains("14400000"),
         "{log}"
     );
     run(&operator, &["topology", "declare", "--ttl", "30s"])

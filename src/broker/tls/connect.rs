@@ -13,17 +13,22 @@ use std::{
 
 use futures_io::AsyncRead;
 use lapin::{
-    Connection, ConnectionProperties,
+    Connection, ConnectionProperties, ErrorKind,
     runtime::default_runtime,
     tcp::{AMQPUriTcpExt, RustlsConnector},
     uri::{AMQPScheme, AMQPUri},
 };
+use tokio::net::TcpStream;
 
 use super::{Tls, TlsProblem};
 use crate::broker::connect::Failure;
 
-/// How long a server may think about our certificate.
+/// How long a server may think about our certificate, or about what is not TLS.
 const VERDICT_WITHIN: Duration = Duration::from_secs(2);
+/// What a TLS server says when it reads something else: an alert.
+const ALERT: u8 = 21;
+/// AMQP's greeting, as much of it as TLS reads before it knows better.
+const GREETING: &[u8; 5] = b"AMQP\0";
 
 /// Connects, with the files as they are now.
 ///
@@ -74,6 +79,37 @@ async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
     let said = said.ok().and_then(Result::err);
     said.and_then(|error| TlsProblem::of_io(&error))
         .unwrap_or(TlsProblem::ClosedAfterHandshake)
+}
+
+/// What a connection without TLS failed of, if what listens there speaks TLS alone.
+pub(in crate::broker) async fn instead_of_amqp(
+    uri: &AMQPUri,
+    error: &lapin::Error,
+) -> Option<TlsProblem> {
+    let only_tls = match error.kind() {
+        // It answered with something else than AMQP.
+        ErrorKind::ParsingError(_) => true,
+        // Or it hung up before its answer was read: ask for it again.
+        ErrorKind::IOError(io) if io.kind() != io::ErrorKind::ConnectionRefused => {
+            let asked = tokio::time::timeout(VERDICT_WITHIN, is_alarmed(uri));
+            matches!(asked.await, Ok(Ok(true)))
+        }
+        _ => false,
+    };
+    only_tls.then_some(TlsProblem::OnlyTls)
+}
+
+/// Greets as AMQP does, but with so little that a TLS server has read all when it hangs up: else
+/// its answer may be lost. An AMQP server waits for the rest.
+async fn is_alarmed(uri: &AMQPUri) -> io::Result<bool> {
+    let at = &uri.authority;
+    let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
+    stream.writable().await?;
+    stream.try_write(GREETING)?;
+    stream.readable().await?;
+    let mut answer = [0];
+    stream.try_read(&mut answer)?;
+    Ok(answer == [ALERT])
 }
 
 fn plain(uri: &AMQPUri) -> AMQPUri {

@@ -100,12 +100,6 @@ pub enum TlsProblem {
 }
 
 impl TlsProblem {
-    /// What a connection without TLS failed of, where that looks like TLS.
-    pub(in crate::broker) fn of_plain(error: &lapin::Error) -> Option<Self> {
-        // It answered with something else than AMQP: an alert, for example.
-        matches!(error.kind(), ErrorKind::ParsingError(_)).then_some(Self::OnlyTls)
-    }
-
     /// What a handshake failed of; `None` where it never began.
     pub(super) fn of_handshake(error: &lapin::Error) -> Option<Self> {
         let ErrorKind::IOError(io) = error.kind() else {
