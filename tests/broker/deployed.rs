@@ -167,8 +167,8 @@ async fn a_node_boots_with_what_is_deployed_and_a_worker_counts_by_certificates_
 
 #[tokio::test]
 async fn several_partitions_are_imported_too_and_what_cannot_be_is_declared() {
-    let broker = Broker::shared().await;
-    let bare = Installation::bare(broker);
+    let broker = Broker::start().await;
+    let bare = Installation::bare(&broker);
     let print = [
         "topology",
         "show",

@@ -72,7 +72,8 @@ class Node:
     def url_of(self, user: str, password: str, vhost: str) -> str:
         """The same address for somebody else."""
         host = self.url.rpartition("@")[2].partition("/")[0]
-        return f"amqp://{quote(user, safe='')}:{quote(password, safe='')}@{host}/{quote(vhost, safe='')}"
+        user, password, vhost = (quote(part, safe="") for part in [user, password, vhost])
+        return f"amqp://{user}:{password}@{host}/{vhost}"
 
     def port(self, listener: str) -> int:
         return int(self._run("port", listener))

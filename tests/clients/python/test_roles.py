@@ -220,7 +220,7 @@ def test_the_operators_readme_has_this_table(capsys: pytest.CaptureFixture[str])
     cells = len(TABLE) * len(ROLES)
     actions = sum(len(row.actions) for row in TABLE)
     with capsys.disabled():
-        print(f"\n{cells} cells, {actions} ways a role, tried with {PARTITIONS} partitions")
+        print(f"\n{cells} cells, {actions} ways for each role, with {PARTITIONS} partitions")
         print(roles.markdown())
     assert roles.markdown() in (ROOT / "deploy" / "README.md").read_text()
 
@@ -275,7 +275,9 @@ def test_an_operator_changes_settings_and_declares_again(here: Installation) -> 
 
 
 @pytest.mark.parametrize(
-    ("role", "arguments"), [(roles.SUBSCRIBER, [TENANT]), ("operator", [])], ids=["subscriber", "operator"]
+    ("role", "arguments"),
+    [(roles.SUBSCRIBER, [TENANT]), ("operator", [])],
+    ids=["subscriber", "operator"],
 )
 def test_a_subscriber_watches_its_tenant(
     here: Installation, role: str, arguments: list[str], tmp_path: Path
@@ -394,9 +396,8 @@ def test_a_player_that_speaks_stomp_asks_and_is_answered(here: Installation, nod
     user, password = here.permissions.user(roles.STOMP)
     account = f"stomp-{secrets.token_hex(4)}"
     with socket.create_connection(("127.0.0.1", node.port("stomp")), timeout=10) as connection:
-        connection.sendall(
-            frame("CONNECT", login=user, passcode=password, host=here.vhost, **{"accept-version": "1.2"})
-        )
+        login = {"login": user, "passcode": password, "host": here.vhost, "accept-version": "1.2"}
+        connection.sendall(frame("CONNECT", **login))
         assert read_frame(connection).startswith("CONNECTED")
         body = json.dumps({"account": account, "stream": new_stream_id()})
         headers = {
