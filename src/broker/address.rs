@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
+
+use super::Tls;
 
 /// AMQP heartbeats, in seconds, where the URL does not say: a dead peer is noticed in twice that.
 const HEARTBEAT_S: u16 = 10;
@@ -24,21 +26,56 @@ pub enum AddressError {
     Invalid(usize),
 }
 
-/// The nodes of a RabbitMQ cluster, tried in turn.
+/// The nodes of a RabbitMQ cluster, tried in turn, and how they are spoken to.
 #[derive(Clone)]
-pub struct Addresses(Vec<AMQPUri>);
+pub struct Addresses {
+    uris: Vec<AMQPUri>,
+    tls: Tls,
+}
 
 impl Addresses {
     /// How many there are; at least one.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.uris.len()
+    }
+
+    /// The same, spoken to like this where they are `amqps://`.
+    ///
+    /// ```
+    /// use streamwatch::client::{Addresses, Tls};
+    ///
+    /// let addresses: Addresses = "amqps://user:password@rabbitmq.example/tv".parse()?;
+    /// let tls = Tls { ca: Some("/etc/ssl/our-ca.pem".into()), ..Tls::default() };
+    /// let addresses = addresses.with_tls(tls);
+    /// # Ok::<(), streamwatch::client::AddressError>(())
+    /// ```
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// One of them at least is `amqps://`.
+    #[must_use]
+    pub fn are_secure(&self) -> bool {
+        self.uris.iter().any(is_secure)
+    }
+
+    /// The virtual host of the first.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        self.uris.first().map_or("/", |uri| &uri.vhost)
+    }
+
+    pub(super) const fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     /// The one whose turn it is at try `n`, and how to call it without its password.
     pub(super) fn at(&self, n: usize) -> (AMQPUri, String) {
-        let uri = &self.0[n % self.0.len()];
+        let uri = &self.uris[n % self.uris.len()];
         (uri.clone(), shown(uri))
     }
 }
@@ -57,8 +94,15 @@ impl FromStr for Addresses {
         if uris.is_empty() {
             return Err(AddressError::Empty);
         }
-        Ok(Self(uris))
+        Ok(Self {
+            uris,
+            tls: Tls::default(),
+        })
     }
+}
+
+pub(super) fn is_secure(uri: &AMQPUri) -> bool {
+    uri.scheme == AMQPScheme::AMQPS
 }
 
 fn shown(uri: &AMQPUri) -> String {
@@ -67,13 +111,17 @@ fn shown(uri: &AMQPUri) -> String {
         AMQPScheme::AMQPS => "amqps",
     };
     let at = &uri.authority;
-    let user = &at.userinfo.username;
-    format!("{scheme}://{user}@{}:{}/{}", at.host, at.port, uri.vhost)
+    let user = match uri.query.auth_mechanism {
+        // The certificate says who it is; what the address says is not read.
+        Some(SASLMechanism::External) => String::new(),
+        _ => format!("{}@", at.userinfo.username),
+    };
+    format!("{scheme}://{user}{}:{}/{}", at.host, at.port, uri.vhost)
 }
 
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<_> = self.0.iter().map(shown).collect();
+        let shown: Vec<_> = self.uris.iter().map(shown).collect();
         f.write_str(&shown.join(", "))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::{Channel, Connection, ConnectionProperties, types::LongString};
 
-use super::{Addresses, BrokerError};
+use super::{Addresses, BrokerError, TlsProblem, address::is_secure, tls};
 
 /// How long connecting, or opening a channel, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,18 +25,23 @@ impl Link {
         let (uri, address) = addresses.at(n);
         let properties =
             ConnectionProperties::default().with_connection_name(LongString::from(name));
-        let unreachable = |reason: String| BrokerError::Unreachable {
-            address: address.clone(),
-            reason,
+        let connecting = async {
+            if is_secure(&uri) {
+                return tls::connect(uri, properties, addresses.tls()).await;
+            }
+            let connected = Connection::connect_uri(uri.clone(), properties).await;
+            let Err(error) = connected else {
+                return connected.map_err(Failure::Lapin);
+            };
+            match tls::instead_of_amqp(&uri, &error).await {
+                Some(problem) => Err(Failure::Tls(problem)),
+                None => Err(Failure::Lapin(error)),
+            }
         };
-        let connection = tokio::time::timeout(PATIENCE, Connection::connect_uri(uri, properties))
+        let connection = tokio::time::timeout(PATIENCE, connecting)
             .await
-            .map_err(|_| unreachable(format!("no answer within {PATIENCE:?}")))?
-            .map_err(|error| match BrokerError::from(error) {
-                refused @ BrokerError::AccessRefused(_) => refused,
-                // RabbitMQ closes the socket on a wrong password if the client cannot be told.
-                other => unreachable(reason(&other)),
-            })?;
+            .unwrap_or_else(|_| Err(Failure::Slow))
+            .map_err(|failure| failure.at(address.clone()))?;
         Ok(Self {
             connection,
             address,
@@ -84,6 +89,38 @@ impl Link {
     }
 }
 
+/// Why there is no connection.
+pub(super) enum Failure {
+    /// There was no answer.
+    Slow,
+    /// What TLS says.
+    Tls(TlsProblem),
+    /// What lapin says.
+    Lapin(lapin::Error),
+}
+
+impl From<TlsProblem> for Failure {
+    fn from(problem: TlsProblem) -> Self {
+        Self::Tls(problem)
+    }
+}
+
+impl Failure {
+    fn at(self, address: String) -> BrokerError {
+        let reason = match self {
+            Self::Slow => format!("no answer within {PATIENCE:?}"),
+            Self::Tls(problem) => return BrokerError::Tls { address, problem },
+            Self::Lapin(error) => match BrokerError::from(error) {
+                refused @ BrokerError::AccessRefused(_) => return refused,
+                // RabbitMQ closes the socket on a wrong password if the client cannot be told.
+                BrokerError::Lost(reason) => reason,
+                other => other.to_string(),
+            },
+        };
+        BrokerError::Unreachable { address, reason }
+    }
+}
+
 /// How long to wait before each further try. Jitter spreads those that lost their broker at one
 /// moment.
 pub fn backoff() -> impl Iterator<Item = Duration> {
@@ -93,13 +130,6 @@ pub fn backoff() -> impl Iterator<Item = Duration> {
         .with_jitter()
         .without_max_times()
         .build()
-}
-
-fn reason(error: &BrokerError) -> String {
-    match error {
-        BrokerError::Lost(reason) => reason.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// Bounds an answer of RabbitMQ's.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
+use super::TlsProblem;
+
 /// A failure of RabbitMQ, of the way there, or of what we asked of it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -14,6 +16,14 @@ pub enum BrokerError {
         address: String,
         /// Why.
         reason: String,
+    },
+    /// No secure connection came about.
+    #[error("cannot connect securely to RabbitMQ at {address}: {problem}")]
+    Tls {
+        /// Where, without the password.
+        address: String,
+        /// Why.
+        problem: TlsProblem,
     },
     /// RabbitMQ refuses the user, the virtual host, or the operation.
     #[error("RabbitMQ refuses access ({0}): check the user, its password and its permissions")]

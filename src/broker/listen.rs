@@ -9,6 +9,7 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
+use uuid::Uuid;
 
 use super::{BrokerError, Link, connect::within};
 
@@ -36,18 +37,24 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens for what is published to the topic exchange `exchange` under keys that match `key`.
+    /// Listens for what is published to the topic exchange `exchange` under keys that match `key`,
+    /// with a queue whose name begins with `prefix`: a user's permissions speak of names.
     ///
     /// # Errors
     /// `NotFound` where there is no such exchange, `AccessRefused` where the user may not listen.
-    pub async fn open(link: &Link, exchange: &str, key: &str) -> Result<Self, BrokerError> {
+    pub async fn open(
+        link: &Link,
+        exchange: &str,
+        key: &str,
+        prefix: &str,
+    ) -> Result<Self, BrokerError> {
         let channel = link.channel().await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_WAITING));
         let options = QueueDeclareOptions::exclusive();
-        let declared = channel.queue_declare("".into(), options, arguments);
-        let queue = within("declaring a queue", declared).await?;
-        let queue = queue.name().clone();
+        let queue: ShortString = format!("{prefix}{}", Uuid::new_v4()).into();
+        let declared = channel.queue_declare(queue.clone(), options, arguments);
+        within("declaring a queue", declared).await?;
         let (exchange, key): (ShortString, ShortString) = (exchange.into(), key.into());
         bind(&channel, &queue, &exchange, &key).await?;
         let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());

@@ -27,6 +27,7 @@ pub mod settings;
 mod snapshots;
 mod survey;
 mod tail;
+mod tls;
 pub mod topology;
 mod unconfirmed;
 mod unreadable;
@@ -50,4 +51,5 @@ pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};
 #[cfg(feature = "worker")]
 pub use snapshots::{SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter};
 pub use survey::{Survey, WorkerSeen, survey};
+pub use tls::{Identity, Tls, TlsProblem};
 pub use unreadable::find_unreadable;

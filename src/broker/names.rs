@@ -1,5 +1,7 @@
 //! What exchanges and queues are called.
 
+use crate::domain::Tenant;
+
 /// Longest namespace, in bytes: the longest name of ours must fit into AMQP's 255.
 pub const MAX_NAMESPACE_BYTES: usize = 64;
 
@@ -145,6 +147,16 @@ impl Names {
         format!("{}.rejected", self.exchange)
     }
 
+    /// What the queues are called, in the beginning, of those who follow a tenant's lifecycle; or any.
+    /// They are ours in that no worker replies there.
+    #[must_use]
+    pub fn subscriptions(&self, tenant: Option<&Tenant>) -> String {
+        match tenant {
+            Some(tenant) => format!("{}.{tenant}.", self.lifecycle()),
+            None => format!("{}.", self.lifecycle()),
+        }
+    }
+
     /// Does `queue` belong to an installation, this one or another? No reply is sent there: through
     /// the default exchange it would be taken for an entry.
     #[must_use]
@@ -164,6 +176,9 @@ mod tests {
         assert_eq!(names.log(3), "staging-streamwatch.p03.log");
         assert!(Names::is_ours(&names.init(0)) && Names::is_ours(&names.unrouted()));
         assert!(Names::is_ours(&names.lifecycle()) && Names::is_ours(&names.rejected()));
+        assert!(Names::is_ours(
+            &names.subscriptions(Some(&Tenant::new("acme").unwrap()))
+        ));
         assert!(!Names::is_ours("amq.rabbitmq.reply-to.g1h"));
         assert!(Names::new("a b").is_err() && Names::new(&"x".repeat(65)).is_err());
     }

@@ -3,6 +3,7 @@
 
 use std::{fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
+use super::tls::TlsArgs;
 use crate::broker::{Addresses, Names};
 
 /// The settings that cannot be used, each with what would be right. No value is quoted: one may be
@@ -121,23 +122,42 @@ pub struct BrokerArgs {
     /// Prefix of every exchange and queue, such as staging-
     #[arg(long, env = "STREAMWATCH_NAMESPACE", global = true, default_value = "")]
     pub namespace: String,
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 impl BrokerArgs {
     /// The addresses and the names, or notes.
     pub fn check(&self, mistakes: &mut Mistakes) -> Option<(Addresses, Names)> {
         let addresses = self.addresses(mistakes);
-        let names = match Names::new(&self.namespace) {
+        addresses.zip(self.names(mistakes))
+    }
+
+    /// The names, or a note.
+    pub fn names(&self, mistakes: &mut Mistakes) -> Option<Names> {
+        match Names::new(&self.namespace) {
             Ok(names) => Some(names),
             Err(error) => {
                 mistakes.note(format!("--namespace (STREAMWATCH_NAMESPACE): {error}"));
                 None
             }
-        };
-        addresses.zip(names)
+        }
     }
 
-    fn addresses(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
+    /// The addresses where some are given, or notes.
+    pub fn addresses_if_given(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
+        let given = |it: &Option<String>| it.as_ref().is_some_and(|it| !it.is_empty());
+        let any = given(&self.amqp_url) || given(&self.amqp_url_file);
+        any.then(|| self.addresses(mistakes)).flatten()
+    }
+
+    /// The addresses, or notes.
+    pub fn addresses(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
+        let addresses = self.listed(mistakes);
+        self.tls.check(addresses, mistakes)
+    }
+
+    fn listed(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
         let given = self.amqp_url.as_deref().filter(|url| !url.is_empty());
         let file = self.amqp_url_file.as_deref().filter(|f| !f.is_empty());
         match (given, file) {
@@ -176,6 +196,7 @@ mod tests {
             amqp_url: Some("http://u:s3cret@host".to_owned()),
             amqp_url_file: None,
             namespace: "a b".to_owned(),
+            tls: TlsArgs::default(),
         };
         let mut mistakes = Mistakes::default();
         let broker = args.check(&mut mistakes);

@@ -8,6 +8,7 @@ mod output;
 mod papers;
 mod play;
 mod signals;
+mod tls;
 mod topology;
 mod watch;
 mod worker;
@@ -148,7 +149,9 @@ const FAILED: u8 = 1;
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     let of_broker = |error: &BrokerError| match error {
-        BrokerError::Unreachable { .. } | BrokerError::AccessRefused(_) => 3,
+        BrokerError::Unreachable { .. }
+        | BrokerError::Tls { .. }
+        | BrokerError::AccessRefused(_) => 3,
         BrokerError::NotFound(_) => 4,
         _ => FAILED,
     };

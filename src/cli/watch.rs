@@ -60,6 +60,8 @@ enum End {
 struct Watch {
     exchange: String,
     key: String,
+    /// How the name of its queue begins.
+    prefix: String,
     rejected: bool,
     account: Option<AccountId>,
     /// How many lines are still to be printed; `None` for any number.
@@ -90,6 +92,7 @@ impl Args {
         };
         let watch = Watch {
             exchange,
+            prefix: names.subscriptions(tenant.as_ref()) + "watch-",
             key: tenant.map_or_else(|| "#".to_owned(), |tenant| format!("{tenant}.*")),
             rejected: self.rejected,
             account,
@@ -159,7 +162,7 @@ impl Watch {
             Some(n) => Link::open(addresses, n, NAME).await?,
             None => Link::open_any(addresses, NAME).await?,
         };
-        let listener = Listener::open(&link, &self.exchange, &self.key).await?;
+        let listener = Listener::open(&link, &self.exchange, &self.key, &self.prefix).await?;
         Ok((link, listener))
     }
 

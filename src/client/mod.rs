@@ -16,7 +16,7 @@ pub use error::ClientError;
 pub use player::{Playback, PlaybackState, Player};
 
 pub use crate::{
-    broker::{Addresses, Names},
+    broker::{AddressError, Addresses, Identity, Names, Tls},
     domain::{
         AccountId, ActiveStream, Activity, Consistency, Metadata, RefusedReason, StoppedReason,
         StreamId, StreamState, Tenant,

@@ -156,6 +156,7 @@ fn needs_operator(error: &BrokerError) -> bool {
     matches!(
         error,
         BrokerError::AccessRefused(_)
+            | BrokerError::Tls { .. }
             | BrokerError::NotFound(_)
             | BrokerError::Precondition(_)
             | BrokerError::NoPlugin(_)

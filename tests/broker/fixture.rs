@@ -8,6 +8,7 @@
 
 mod asker;
 mod broker;
+mod certificates;
 mod cluster;
 mod crowd;
 mod follower;
@@ -26,6 +27,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use asker::{Answers, Asker};
 pub use broker::Broker;
+pub use certificates::{Authority, Folder, Pair, Valid};
 pub use cluster::Cluster;
 pub use crowd::{Crowd, Habits};
 pub use follower::{Follower, Message, first_of_each};

@@ -1,18 +1,23 @@
-//! The exchanges and queues of an installation: declared, looked at, deleted.
+//! The exchanges and queues of an installation: declared, looked at, deleted, written down as
+//! definitions; and who may do what with them.
 //!
-//! `shape` is the list of them; the rest works from it.
+//! `shape` is the list of them, `roles` that of the permissions; the rest works from these.
 
 mod declare;
+mod definitions;
 mod delete;
 mod ring;
+mod roles;
 mod shape;
 mod show;
 
 use std::time::Duration;
 
 pub use declare::{Topology, declare};
+pub use definitions::{definitions, permissions};
 pub use delete::delete;
 pub use ring::open_partitions;
+pub use roles::{Role, TopicPermission, roles};
 pub use show::{QueueState, missing_exchanges, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;

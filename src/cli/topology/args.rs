@@ -43,6 +43,13 @@ pub struct SettingsArgs {
 pub struct DeclareArgs {
     #[command(flatten)]
     pub(super) settings: SettingsArgs,
+    #[command(flatten)]
+    retention: RetentionArgs,
+}
+
+/// How logs and snapshots are kept.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct RetentionArgs {
     /// How long the log keeps entries: at least ten TTLs, and three times --snapshot-every
     /// [default: 4h, or as long as it must]
     #[arg(long, env = "STREAMWATCH_RETENTION", value_name = "DURATION")]
@@ -146,7 +153,23 @@ impl DeclareArgs {
             mistakes.note(format!("{flag}: 1 to {}", Settings::MAX_PARTITIONS));
         }
         let first = self.settings.check(Settings::default(), mistakes);
-        let floor = Duration::from_millis(first.least_retention_ms());
+        let retention = self.retention.check(first.least_retention_ms(), mistakes);
+        Declaration {
+            partitions,
+            first,
+            retention,
+        }
+    }
+}
+
+impl RetentionArgs {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.retention.is_none() && self.segment_bytes.is_none() && self.snapshot_bytes.is_none()
+    }
+
+    /// How to keep them, or notes; the log at least for `floor_ms`.
+    pub(super) fn check(&self, floor_ms: u64, mistakes: &mut Mistakes) -> Retention {
+        let floor = Duration::from_millis(floor_ms);
         let mut retention = Retention::default();
         retention.max_age = retention.max_age.max(floor);
         if let Some(age) = mistakes.duration_if("--retention", self.retention.as_deref()) {
@@ -170,10 +193,6 @@ impl DeclareArgs {
             }
             retention.snapshot_bytes = bytes;
         }
-        Declaration {
-            partitions,
-            first,
-            retention,
-        }
+        retention
     }
 }

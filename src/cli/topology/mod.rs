@@ -1,10 +1,14 @@
 //! `streamwatch topology`
 
 mod args;
+mod definitions;
+mod roles;
 mod show;
 
 use anyhow::{Context, bail};
 pub use args::{DeclareArgs, SettingsArgs};
+use definitions::ShowArgs;
+use roles::RolesArgs;
 
 use super::{
     checked::{BrokerArgs, Mistakes},
@@ -36,8 +40,12 @@ pub enum Command {
     /// Change settings of a running installation, for all workers at one entry of the log
     #[command(mut_args(|flag| flag.env(None::<&str>)))]
     Set(SettingsArgs),
-    /// Show the settings in force and the queues
-    Show,
+    /// Show the settings in force and the queues; or print all as RabbitMQ's definitions
+    #[command(mut_args(|flag| flag.env(None::<&str>)))]
+    Show(ShowArgs),
+    /// Print the least permissions of workers, operators, players, backends and subscribers, as
+    /// the commands that set them; with --json as definitions
+    Roles(RolesArgs),
     /// Delete exchanges and queues, with all that is in them
     Delete {
         /// Yes, delete
@@ -48,6 +56,13 @@ pub enum Command {
 
 impl Command {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
+        match &self {
+            Self::Roles(args) => return Ok(args.run(broker, output)?),
+            Self::Show(args) if args.are_definitions() => {
+                return args.check(broker)?.print(output).await;
+            }
+            _ => {}
+        }
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
         let declare = match &self {
@@ -73,7 +88,13 @@ impl Command {
                 mistakes.note("this deletes the log and all requests: say --yes if you mean it");
                 None
             }
-            Self::Show | Self::Delete { .. } => None,
+            Self::Show(args) => {
+                if args.is_too_much() {
+                    mistakes.note("say --definitions: what else is given is for them alone");
+                }
+                None
+            }
+            Self::Roles(_) | Self::Delete { .. } => None,
         };
         let (addresses, names) = mistakes.finish(connection)?;
         let at = Installation { addresses, names };
@@ -104,7 +125,7 @@ impl Command {
                 }
                 at.show(output).await?;
             }
-            Self::Show => at.show(output).await?,
+            Self::Show(_) | Self::Roles(_) => at.show(output).await?,
             Self::Delete { .. } => {
                 let link = at.link().await?;
                 topology::delete(&link, &at.names).await?;

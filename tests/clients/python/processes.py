@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pika
 import pika.exceptions
@@ -57,10 +58,49 @@ def broker(folder: Path) -> Iterator[str]:
     if urls := os.environ.get("AMQP_URL"):
         yield urls.split(",")[0]
         return
+    with private_node(folder) as node:
+        yield node.url
+
+
+@dataclass(frozen=True)
+class Node:
+    """A RabbitMQ of the tests' own."""
+
+    folder: Path
+    url: str
+
+    def url_of(self, user: str, password: str, vhost: str) -> str:
+        """The same address for somebody else."""
+        host = self.url.rpartition("@")[2].partition("/")[0]
+        user, password, vhost = (quote(part, safe="") for part in [user, password, vhost])
+        return f"amqp://{user}:{password}@{host}/{vhost}"
+
+    def port(self, listener: str) -> int:
+        return int(self._run("port", listener))
+
+    def ctl(self, *arguments: str) -> str:
+        """Runs rabbitmqctl. Files that it reads must lie in the node's folder."""
+        return self._run("ctl", *arguments)
+
+    def _run(self, verb: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [PRIVATE_NODE, verb, self.folder, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BROKER_START_S,
+        )
+        assert done.returncode == 0, f"{verb} {arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@contextmanager
+def private_node(folder: Path, *arguments: str) -> Iterator[Node]:
+    """A private RabbitMQ that ends with us."""
     # Into a file and not a pipe: a node that kept the pipe open would keep us waiting.
     with tempfile.TemporaryFile("w+") as stdout:
         subprocess.run(
-            [PRIVATE_NODE, "start", folder, "--die-with", str(os.getpid())],
+            [PRIVATE_NODE, "start", folder, "--die-with", str(os.getpid()), *arguments],
             stdout=stdout,
             stdin=subprocess.DEVNULL,
             timeout=BROKER_START_S,
@@ -69,7 +109,7 @@ def broker(folder: Path) -> Iterator[str]:
         stdout.seek(0)
         url = stdout.read().strip()
     try:
-        yield url
+        yield Node(folder, url)
     finally:
         subprocess.run(
             [PRIVATE_NODE, "remove", folder],
@@ -163,14 +203,17 @@ class Site:
         heartbeat_every: float = 0.5,
         max_streams_per_account: int | None = None,
         partitions: int = 1,
+        namespace: str | None = None,
+        worker_url: str | None = None,
     ):
         self.url = url
+        self.worker_url = worker_url or url
         self.folder = folder
         self.ttl = ttl
         self.heartbeat_every = heartbeat_every
         # How often a worker writes its tick: log time is that coarse.
         self.interval = min(1.0, ttl / 20)
-        self.namespace = f"t{secrets.token_hex(3)}-"
+        self.namespace = namespace or f"t{secrets.token_hex(3)}-"
         self.partitions = partitions
         self.workers: list[Worker] = []
         self._lease_is_held = False
@@ -181,11 +224,11 @@ class Site:
             options += ["--partitions", str(partitions)]
         self.run("topology", "declare", *options)
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, url: str | None = None) -> str:
         """Runs the program here, and returns what it says."""
         done = subprocess.run(
             [BINARY, *arguments],
-            env=self._environment(),
+            env=self.environment(url or self.url),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -202,7 +245,7 @@ class Site:
         for _ in range(how_many):
             name = f"worker-{len(self.workers) + 1}"
             log = self.folder / f"{self.namespace}{name}.log"
-            worker = Worker(name, self._environment(), log)
+            worker = Worker(name, self.environment(self.worker_url), log)
             self.workers.append(worker)
             started.append(worker)
         for worker in started:
@@ -296,10 +339,10 @@ class Site:
                 worker.kill()
             self.run("topology", "delete", "--yes")
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self, url: str) -> dict[str, str]:
         # Settings that whoever runs the tests has set for other purposes stay out.
         kept = {k: v for k, v in os.environ.items() if not k.startswith("STREAMWATCH_")}
-        return kept | {"AMQP_URL": self.url, "STREAMWATCH_NAMESPACE": self.namespace}
+        return kept | {"AMQP_URL": url, "STREAMWATCH_NAMESPACE": self.namespace}
 
 
 def free_port() -> int:

@@ -1,0 +1,187 @@
+//! A topology and its roles as RabbitMQ's definitions: JSON that `rabbitmqctl import_definitions`
+//! reads, or a node when it boots.
+//!
+//! It differs from a declaration in three points. Retention is a policy, which can be changed
+//! later; an argument cannot. What is not durable cannot be imported, nor can the binding that asks
+//! for a header without a value: `streamwatch topology declare` adds these two, and the first
+//! settings.
+
+use lapin::{ExchangeKind, types::AMQPValue};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Retention,
+    roles::{Role, any_of, escaped},
+    shape::{Arguments, Holds, Part, To, shape},
+};
+use crate::broker::Names;
+
+/// The definitions of a topology in the virtual host `vhost`, without users and permissions.
+#[must_use]
+pub fn definitions(names: &Names, vhost: &str, partitions: u16, retention: Retention) -> Value {
+    let (mut exchanges, mut queues, mut bindings) = (vec![], vec![], vec![]);
+    let mut kept: [Option<Arguments>; 2] = [None, None];
+    for part in shape(names, partitions, retention) {
+        match part {
+            Part::Exchange(it) if it.durable => exchanges.push(json!({
+                "name": it.name, "vhost": vhost, "type": kind(&it.kind), "durable": true,
+                "auto_delete": false, "internal": it.internal,
+                "arguments": object(&it.arguments).unwrap_or_default(),
+            })),
+            Part::Exchange(_) => {}
+            Part::Queue(it) => {
+                let (stays, retention) = split(it.holds, it.arguments);
+                match it.holds {
+                    Holds::Entries => kept[0] = Some(retention),
+                    Holds::Snapshots => kept[1] = Some(retention),
+                    Holds::Messages => {}
+                }
+                queues.push(json!({
+                    "name": it.name, "vhost": vhost, "durable": true, "auto_delete": false,
+                    "arguments": object(&stays).unwrap_or_default(),
+                }));
+            }
+            Part::Binding(it) => {
+                let Some(arguments) = object(&it.arguments) else {
+                    continue;
+                };
+                let (to, kind) = match it.to {
+                    To::Exchange(to) => (to, "exchange"),
+                    To::Queue(to) => (to, "queue"),
+                };
+                bindings.push(json!({
+                    "source": it.from, "vhost": vhost, "destination": to,
+                    "destination_type": kind, "routing_key": it.key, "arguments": arguments,
+                }));
+            }
+        }
+    }
+    let [logs, snapshots] = kept;
+    let policies = [("logs", "log", logs), ("snapshots", "snapshots", snapshots)];
+    let policies = policies.map(|(name, queue, arguments)| {
+        let pattern = format!("{}\\.p[0-9]{{2}}\\.{queue}", escaped(names.exchange()));
+        json!({
+            "name": format!("{}.{name}", names.exchange()), "vhost": vhost,
+            "pattern": any_of(&[pattern]), "apply-to": "queues", "priority": 0,
+            "definition": policy(&arguments.unwrap_or_default()),
+        })
+    });
+    json!({
+        "vhosts": [{ "name": vhost }], "policies": policies, "exchanges": exchanges,
+        "queues": queues, "bindings": bindings,
+    })
+}
+
+/// The permissions of these roles in the virtual host `vhost`, as definitions. Their users are not
+/// part of it: they must be there, and importing them would take their passwords away.
+#[must_use]
+pub fn permissions(roles: &[Role], vhost: &str) -> Value {
+    let permissions = roles.iter().map(|it| {
+        json!({
+            "user": it.user, "vhost": vhost,
+            "configure": it.configure, "write": it.write, "read": it.read,
+        })
+    });
+    let topics = roles.iter().flat_map(|role| {
+        role.topics.iter().map(|it| {
+            json!({
+                "user": role.user, "vhost": vhost, "exchange": it.exchange,
+                "write": it.write, "read": it.read,
+            })
+        })
+    });
+    json!({
+        "permissions": permissions.collect::<Vec<_>>(),
+        "topic_permissions": topics.collect::<Vec<_>>(),
+    })
+}
+
+fn kind(kind: &ExchangeKind) -> &str {
+    match kind {
+        ExchangeKind::Custom(kind) => kind,
+        ExchangeKind::Direct => "direct",
+        ExchangeKind::Fanout => "fanout",
+        ExchangeKind::Headers => "headers",
+        ExchangeKind::Topic => "topic",
+    }
+}
+
+/// What a queue is declared with, and what its policy says instead.
+fn split(holds: Holds, arguments: Arguments) -> (Arguments, Arguments) {
+    if holds == Holds::Messages {
+        return (arguments, vec![]);
+    }
+    arguments
+        .into_iter()
+        .partition(|(name, _)| *name == "x-queue-type")
+}
+
+/// Arguments under the names that they have in a policy.
+fn policy(arguments: &Arguments) -> Map<String, Value> {
+    let all = object(arguments).unwrap_or_default().into_iter();
+    all.map(|(name, value)| (name.trim_start_matches("x-").to_owned(), value))
+        .collect()
+}
+
+/// Arguments as JSON; `None` where RabbitMQ would not read them from there.
+fn object(arguments: &Arguments) -> Option<Map<String, Value>> {
+    let values = arguments.iter().map(|(name, value)| {
+        let value = match value {
+            AMQPValue::LongString(text) => Value::from(text.to_string()),
+            AMQPValue::LongLongInt(number) => Value::from(*number),
+            _ => return None,
+        };
+        Some(((*name).to_owned(), value))
+    });
+    values.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(partitions: u16) -> Value {
+        definitions(&Names::default(), "tv", partitions, Retention::default())
+    }
+
+    fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
+        let mut list = list.as_array().unwrap().iter();
+        list.find(|it| it["name"] == name).unwrap()
+    }
+
+    #[test]
+    fn retention_is_a_policy_and_no_argument() {
+        let all = of(2);
+        let log = named(&all["queues"], "streamwatch.p01.log");
+        assert_eq!(log["arguments"], json!({ "x-queue-type": "stream" }));
+        let policy = named(&all["policies"], "streamwatch.logs");
+        assert_eq!(policy["pattern"], "^streamwatch\\.p[0-9]{2}\\.log$");
+        assert_eq!(policy["definition"]["max-age"], "14400s");
+        let policy = named(&all["policies"], "streamwatch.snapshots");
+        assert_eq!(policy["definition"]["max-length-bytes"], 2_147_483_648_u64);
+    }
+
+    #[test]
+    fn what_cannot_be_imported_is_left_out() {
+        let all = of(2);
+        let text = all.to_string();
+        assert!(!text.contains("streamwatch.hash") && !text.contains("null"));
+        let bindings = all["bindings"].as_array().unwrap();
+        assert!(
+            bindings
+                .iter()
+                .all(|it| it["source"] != "streamwatch.header")
+        );
+        assert_eq!(of(1)["queues"].as_array().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn permissions_name_users_and_no_passwords() {
+        let tenant = crate::domain::Tenant::new("acme").unwrap();
+        let roles = super::super::roles(&Names::default(), &[tenant], None).unwrap();
+        let all = permissions(&roles, "tv");
+        assert_eq!(all["permissions"].as_array().unwrap().len(), roles.len());
+        assert_eq!(all["topic_permissions"].as_array().unwrap().len(), 4);
+        assert!(!all.to_string().contains("password"));
+    }
+}

@@ -1,0 +1,244 @@
+//! Who may do what: the permissions of each role, in RabbitMQ's terms. This is the only place that
+//! says so: commands, definitions, documents and tests have it from here.
+//!
+//! Of RabbitMQ's three permissions, `configure` declares and deletes, `write` publishes to an
+//! exchange or binds a queue, `read` consumes or binds from an exchange. On a topic exchange, topic
+//! permissions narrow publishing and binding down to routing keys; *without* one everything is
+//! allowed, so each role that needs one has it wherever it may publish or bind.
+
+use crate::{
+    broker::Names,
+    domain::{AccountId, Tenant},
+    wire::{Kind, RoutingKey},
+};
+
+/// Matches no name: no exchange and no queue is called nothing.
+const NOTHING: &str = "^$";
+
+/// One role: a user of RabbitMQ, and what that user may do in the installation's virtual host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// What the user is called.
+    pub user: String,
+    /// Who it is for.
+    pub purpose: &'static str,
+    /// Exchanges and queues that it may declare and delete: a regular expression, as the next two.
+    pub configure: String,
+    /// Exchanges that it may publish to, and queues and exchanges that it may bind.
+    pub write: String,
+    /// Queues that it may consume, and exchanges that it may bind from.
+    pub read: String,
+    /// Which routing keys of topic exchanges.
+    pub topics: Vec<TopicPermission>,
+}
+
+/// The routing keys of one topic exchange that a role may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPermission {
+    /// The exchange.
+    pub exchange: String,
+    /// Keys that it may publish under: a regular expression, as the next one.
+    pub write: String,
+    /// Keys that it may bind with.
+    pub read: String,
+}
+
+/// The roles of an installation: whoever runs it; and those of each tenant's players, backends and
+/// subscribers; and, where an account is given, of that one viewer.
+///
+/// An account whose name does not fit into a routing key has no role of its own: `None`.
+#[must_use]
+pub fn roles(names: &Names, tenants: &[Tenant], account: Option<&AccountId>) -> Option<Vec<Role>> {
+    let mut roles = vec![worker(names), operator(names)];
+    for tenant in tenants {
+        roles.extend(of_tenant(names, tenant));
+        if let Some(account) = account {
+            roles.push(viewer(names, tenant, account)?);
+        }
+    }
+    Some(roles)
+}
+
+/// Follows the logs, takes requests, replies, announces. Declares nothing that lasts.
+fn worker(names: &Names) -> Role {
+    let each = |name: fn(&Names, u16) -> String| of_any_partition(names, name);
+    Role {
+        user: format!("{}.worker", names.exchange()),
+        purpose: "workers",
+        // The leases, and the ring: it does not outlive RabbitMQ, so workers bind it.
+        configure: any_of(&[
+            each(Names::lease),
+            escaped(&names.hash()),
+            escaped(&names.ring_lock()),
+        ]),
+        // Entries and replies go through the default exchange.
+        write: any_of(&[
+            "amq\\.default".to_owned(),
+            escaped(&names.lifecycle()),
+            escaped(&names.rejected()),
+            escaped(&names.hash()),
+            each(Names::partition),
+        ]),
+        read: any_of(&[
+            each(Names::log),
+            each(Names::snapshots),
+            each(Names::init),
+            each(Names::status),
+            escaped(&names.unrouted()),
+            escaped(&names.intake_requests()),
+            escaped(&names.intake_events()),
+            escaped(&names.entrance()),
+            escaped(&names.hash()),
+        ]),
+        topics: vec![],
+    }
+}
+
+/// Declares, sets, shows and deletes, and may do on the way whatever players and workers may.
+fn operator(names: &Names) -> Role {
+    let ours = format!("{}(\\..+)?", escaped(names.exchange()));
+    Role {
+        user: format!("{}.operator", names.exchange()),
+        purpose: "operators, and `streamwatch topology`",
+        configure: any_of(std::slice::from_ref(&ours)),
+        write: any_of(&["amq\\.default".to_owned(), ours.clone()]),
+        read: any_of(&[ours]),
+        topics: vec![],
+    }
+}
+
+fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
+    let user = |role| format!("{}.{tenant}.{role}", names.exchange());
+    let speaks = |role, purpose| Role {
+        user: user(role),
+        purpose,
+        configure: NOTHING.to_owned(),
+        write: any_of(&[escaped(names.exchange())]),
+        // Direct reply-to needs no permission.
+        read: NOTHING.to_owned(),
+        topics: vec![TopicPermission {
+            exchange: names.exchange().to_owned(),
+            write: any_of(&[format!("{tenant}\\.{}(\\.[^.]+)?", kinds())]),
+            read: NOTHING.to_owned(),
+        }],
+    };
+    let generated = any_of(&["amq\\.gen-.+".to_owned()]);
+    let own_queues = format!("{}.+", escaped(&names.subscriptions(Some(tenant))));
+    [
+        speaks("player", "a tenant's players"),
+        Role {
+            // RabbitMQ makes their reply queues, under names that nobody can guess.
+            configure: generated.clone(),
+            read: generated,
+            ..speaks("stomp-player", "a tenant's players that speak STOMP")
+        },
+        speaks(
+            "backend",
+            "a tenant's backends, which speak for any account",
+        ),
+        Role {
+            user: user("subscriber"),
+            purpose: "whoever follows a tenant's lifecycle, into queues of its own",
+            configure: any_of(std::slice::from_ref(&own_queues)),
+            write: any_of(std::slice::from_ref(&own_queues)),
+            read: any_of(&[own_queues, escaped(&names.lifecycle())]),
+            topics: vec![TopicPermission {
+                exchange: names.lifecycle(),
+                write: NOTHING.to_owned(),
+                // One word behind the tenant, such as `opened`, `*` or `#`.
+                read: any_of(&[format!("{tenant}\\.[^.]+")]),
+            }],
+        },
+    ]
+}
+
+/// One account: the routing key must name it, and the workers see to it that the body does too.
+fn viewer(names: &Names, tenant: &Tenant, account: &AccountId) -> Option<Role> {
+    // What is encoded has nothing in it that means something to a regular expression.
+    let encoded = RoutingKey::of_account(tenant, Kind::Heartbeat, account)?;
+    let encoded = encoded.rsplit('.').next()?;
+    let [player, ..] = of_tenant(names, tenant);
+    Some(Role {
+        user: format!("{}.{tenant}.viewer.{encoded}", names.exchange()),
+        purpose: "one viewer",
+        topics: vec![TopicPermission {
+            exchange: names.exchange().to_owned(),
+            write: any_of(&[format!("{tenant}\\.{}\\.{encoded}", kinds())]),
+            read: NOTHING.to_owned(),
+        }],
+        ..player
+    })
+}
+
+fn kinds() -> String {
+    format!("({})", Kind::ALL.map(Kind::as_str).join("|"))
+}
+
+/// The names of any partition's exchange or queue.
+fn of_any_partition(names: &Names, name: fn(&Names, u16) -> String) -> String {
+    let mut pattern = escaped(&name(names, 0));
+    // The last one: a namespace may have any letters.
+    if let Some(at) = pattern.rfind("p00") {
+        pattern.replace_range(at..at + 3, "p[0-9]{2}");
+    }
+    pattern
+}
+
+/// A name, as a regular expression.
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('.', "\\.")
+}
+
+/// Exactly one of these regular expressions.
+pub(super) fn any_of(expressions: &[String]) -> String {
+    match expressions {
+        [one] => format!("^{one}$"),
+        several => format!("^({})$", several.join("|")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(role: &str, account: &str) -> Role {
+        let (tenant, account) = (
+            Tenant::new("acme").unwrap(),
+            AccountId::new(account).unwrap(),
+        );
+        let names = Names::new("p00.").unwrap();
+        let mut all = roles(&names, &[tenant], Some(&account))
+            .unwrap()
+            .into_iter();
+        all.find(|it| it.user.ends_with(role)).unwrap()
+    }
+
+    #[test]
+    fn names_are_taken_literally_and_partitions_are_any() {
+        let worker = of("worker", "alice");
+        assert_eq!(worker.user, "p00.streamwatch.worker");
+        assert!(
+            worker
+                .configure
+                .starts_with("^(p00\\.streamwatch\\.p[0-9]{2}\\.lease|")
+        );
+        let player = of("acme.player", "alice");
+        assert_eq!(player.write, "^p00\\.streamwatch$");
+        assert_eq!(
+            (player.configure, player.read),
+            ("^$".to_owned(), "^$".to_owned())
+        );
+        let keys = "^acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?$";
+        assert_eq!(player.topics[0].write, keys);
+    }
+
+    #[test]
+    fn a_viewer_has_the_account_as_it_stands_in_the_routing_key() {
+        let viewer = of("viewer.a%2Eb%2A", "a.b*");
+        let keys = "^acme\\.(init|heartbeat|stop|status)\\.a%2Eb%2A$";
+        assert_eq!(viewer.topics[0].write, keys);
+        let long = AccountId::new(&"é".repeat(64)).unwrap();
+        let tenant = Tenant::new("acme").unwrap();
+        assert_eq!(roles(&Names::default(), &[tenant], Some(&long)), None);
+    }
+}

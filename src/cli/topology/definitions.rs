@@ -1,0 +1,117 @@
+//! `streamwatch topology show --definitions`: an installation as RabbitMQ's definitions.
+
+use serde_json::{Value, json};
+
+use super::{
+    args::RetentionArgs,
+    roles::{Asked, RolesArgs},
+};
+use crate::{
+    broker::{Addresses, Link, Names, topology},
+    cli::{
+        checked::{BrokerArgs, Mistakes},
+        output::Output,
+    },
+    client::ClientError,
+    domain::Settings,
+};
+
+/// What to show.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ShowArgs {
+    /// As definitions, for `rabbitmqctl import_definitions` or a node that boots; without users
+    #[arg(long)]
+    definitions: bool,
+    /// Definitions of an installation with so many partitions: RabbitMQ is not asked
+    #[arg(long, value_name = "P")]
+    partitions: Option<String>,
+    #[command(flatten)]
+    retention: RetentionArgs,
+    #[command(flatten)]
+    roles: RolesArgs,
+}
+
+/// Definitions that were asked for, checked.
+pub(super) struct Definitions {
+    asked: Asked,
+    names: Names,
+    /// Where to ask how many partitions there are, where nobody said.
+    partitions: Result<u16, Addresses>,
+    retention: topology::Retention,
+    permissions: Option<Value>,
+}
+
+impl ShowArgs {
+    /// Definitions are asked for.
+    pub(super) const fn are_definitions(&self) -> bool {
+        self.definitions
+    }
+
+    /// What only definitions take is given without them.
+    pub(super) const fn is_too_much(&self) -> bool {
+        let nothing =
+            self.partitions.is_none() && self.retention.is_empty() && self.roles.is_empty();
+        !self.definitions && !nothing
+    }
+
+    /// What was asked for.
+    pub(super) fn check(&self, broker: &BrokerArgs) -> Result<Definitions, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let names = broker.names(&mut mistakes);
+        let (partitions, addresses) = match self.partitions.as_deref() {
+            Some(given) => (
+                checked(given, &mut mistakes),
+                broker.addresses_if_given(&mut mistakes),
+            ),
+            None => (None, broker.addresses(&mut mistakes)),
+        };
+        let floor = Settings::default().least_retention_ms();
+        let retention = self.retention.check(floor, &mut mistakes);
+        let asked = self.roles.check(addresses.as_ref(), &mut mistakes);
+        let permissions = names
+            .as_ref()
+            .filter(|_| !asked.is_of_nobody())
+            .and_then(|names| asked.permissions(names, &mut mistakes));
+        let partitions = partitions.map(Ok).or(addresses.map(Err));
+        let (names, partitions) = mistakes.finish(names.zip(partitions))?;
+        Ok(Definitions {
+            asked,
+            names,
+            partitions,
+            retention,
+            permissions,
+        })
+    }
+}
+
+fn checked(partitions: &str, mistakes: &mut Mistakes) -> Option<u16> {
+    let partitions = mistakes.check("--partitions", partitions)?;
+    if !(1..=Settings::MAX_PARTITIONS).contains(&partitions) {
+        mistakes.note(format!("--partitions: 1 to {}", Settings::MAX_PARTITIONS));
+    }
+    Some(partitions)
+}
+
+impl Definitions {
+    /// Prints them.
+    pub(super) async fn print(self, output: Output) -> anyhow::Result<()> {
+        let partitions = match self.partitions {
+            Ok(partitions) => partitions,
+            Err(addresses) => {
+                let link = Link::open_any(&addresses, "streamwatch topology").await?;
+                let there = topology::partitions(&link, &self.names).await?;
+                link.close().await;
+                there.ok_or(ClientError::NoTopology)?
+            }
+        };
+        let vhost = &self.asked.vhost;
+        let mut all = topology::definitions(&self.names, vhost, partitions, self.retention);
+        if let Some(permissions) = self.permissions {
+            for part in ["permissions", "topic_permissions"] {
+                all[part] = json!(permissions[part]);
+            }
+        }
+        output.say(&format!("{all:#}"), &all);
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! `streamwatch topology roles`: the permissions of each role.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::{
+    broker::{
+        Addresses, Names,
+        topology::{self, Role},
+    },
+    cli::{
+        checked::{BrokerArgs, Mistakes},
+        output::Output,
+    },
+    domain::{AccountId, Tenant},
+};
+
+/// What the virtual host is called where no address says so.
+const VHOST: &str = "streamwatch";
+
+/// Whose permissions, and in which virtual host.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct RolesArgs {
+    /// The virtual host [default: the address's, else streamwatch]
+    #[arg(long, value_name = "VHOST")]
+    vhost: Option<String>,
+    /// The roles of this tenant too: players, backends, subscribers; may be given again
+    #[arg(long, value_name = "TENANT")]
+    tenant: Vec<String>,
+    /// And of one viewer of each such tenant
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+}
+
+/// What was asked for, checked.
+pub(super) struct Asked {
+    pub(super) vhost: String,
+    tenants: Vec<Tenant>,
+    account: Option<AccountId>,
+}
+
+impl RolesArgs {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.vhost.is_none() && self.tenant.is_empty() && self.account.is_none()
+    }
+
+    /// What was asked for, or notes. The virtual host is that of `addresses` where nobody says.
+    pub(super) fn check(&self, addresses: Option<&Addresses>, mistakes: &mut Mistakes) -> Asked {
+        let tenants = self.tenant.iter();
+        let tenants: Vec<_> = tenants
+            .filter_map(|tenant| mistakes.check("--tenant", tenant))
+            .collect();
+        let account = self.account.as_deref().and_then(|account| {
+            let account = AccountId::new(account);
+            account
+                .map_err(|error| mistakes.note(format!("--account: {error}")))
+                .ok()
+        });
+        if account.is_some() && self.tenant.is_empty() {
+            mistakes.note("--account: an account of which --tenant?");
+        }
+        let given = self.vhost.as_deref().or(addresses.map(Addresses::vhost));
+        Asked {
+            vhost: given.unwrap_or(VHOST).to_owned(),
+            tenants,
+            account,
+        }
+    }
+
+    /// Prints the permissions: for people as the commands that set them.
+    pub(super) fn run(&self, broker: &BrokerArgs, output: Output) -> Result<(), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let addresses = broker.addresses_if_given(&mut mistakes);
+        let asked = self.check(addresses.as_ref(), &mut mistakes);
+        let names = broker.names(&mut mistakes);
+        let roles = names.and_then(|names| asked.roles(&names, &mut mistakes));
+        let roles = mistakes.finish(roles)?;
+        let json = topology::permissions(&roles, &asked.vhost);
+        output.say(commands(&roles, &asked.vhost).trim_end(), &json);
+        Ok(())
+    }
+}
+
+impl Asked {
+    /// No role of a tenant is asked for.
+    pub(super) const fn is_of_nobody(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
+    /// The roles, or a note.
+    pub(super) fn roles(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Vec<Role>> {
+        let roles = topology::roles(names, &self.tenants, self.account.as_ref());
+        if roles.is_none() {
+            mistakes.note("--account: it is too long for a routing key, encoded");
+        }
+        roles
+    }
+
+    /// Their permissions as definitions, or a note.
+    pub(super) fn permissions(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Value> {
+        let roles = self.roles(names, mistakes)?;
+        Some(topology::permissions(&roles, &self.vhost))
+    }
+}
+
+/// The commands that set the permissions. Topic permissions first: a user who may publish, and has
+/// none yet, may publish under every key.
+fn commands(roles: &[Role], vhost: &str) -> String {
+    let mut text = String::new();
+    let vhost = quoted(vhost);
+    for role in roles {
+        let user = quoted(&role.user);
+        let _ = writeln!(text, "# {}", role.purpose);
+        let _ = writeln!(text, "rabbitmqctl add_user {user}   # asks for a password");
+        for it in &role.topics {
+            let [exchange, write, read] = [&it.exchange, &it.write, &it.read].map(|s| quoted(s));
+            let _ = writeln!(
+                text,
+                "rabbitmqctl set_topic_permissions --vhost {vhost} {user} {exchange} {write} {read}"
+            );
+        }
+        let all = [&role.configure, &role.write, &role.read].map(|s| quoted(s));
+        let [configure, write, read] = all;
+        let _ = writeln!(
+            text,
+            "rabbitmqctl set_permissions --vhost {vhost} {user} {configure} {write} {read}"
+        );
+    }
+    text
+}
+
+/// One word of a shell's command line.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./%".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_words_of_a_shell_and_topics_come_first() {
+        let tenant = Tenant::new("acme").unwrap();
+        let roles = topology::roles(&Names::default(), &[tenant], None).unwrap();
+        let text = commands(&roles, "it's tv");
+        let player: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("streamwatch.acme.player"))
+            .collect();
+        assert_eq!(
+            player,
+            [
+                "rabbitmqctl add_user streamwatch.acme.player   # asks for a password",
+                "rabbitmqctl set_topic_permissions --vhost 'it'\\''s tv' streamwatch.acme.player \
+                 streamwatch '^acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?$' '^$'",
+                "rabbitmqctl set_permissions --vhost 'it'\\''s tv' streamwatch.acme.player '^$' \
+                 '^streamwatch$' '^$'",
+            ]
+        );
+    }
+}

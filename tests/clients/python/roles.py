@@ -1,0 +1,534 @@
+"""The table of roles: what each may do, as data. `test_roles` tries every cell of it.
+
+A row is a promise to operators, and stands in deploy/README.md as it stands here. Its actions are
+all the ways that are tried; a role may do all of them or none. Every action gets a channel of its
+own: what RabbitMQ refuses closes the channel with 403.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pika
+import pika.exceptions
+from pika.adapters.blocking_connection import BlockingChannel
+
+TENANT, OTHER_TENANT = "acme", "other"
+VIEWER, OTHER_ACCOUNT = "alice", "bob"
+KINDS = ["init", "heartbeat", "stop", "status"]
+
+# By the end of its user's name, with its heading.
+ROLES = {
+    "worker": "worker",
+    "operator": "operator",
+    f"{TENANT}.player": "player",
+    f"{TENANT}.stomp-player": "STOMP player",
+    f"{TENANT}.backend": "backend",
+    f"{TENANT}.viewer.{VIEWER}": "viewer",
+    f"{TENANT}.subscriber": "subscriber",
+}
+WORKER, OPERATOR, PLAYER, STOMP, BACKEND, A_VIEWER, SUBSCRIBER = ROLES
+SPEAKERS = {OPERATOR, PLAYER, STOMP, BACKEND}
+EVERYBODY = set(ROLES)
+
+ACCESS_REFUSED = 403
+RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_IMPLEMENTED = 405, 406, 540
+DONE = 200
+
+
+@dataclass
+class At:
+    """Where an action is tried: by one role, in one installation."""
+
+    exchange: str
+    channel: BlockingChannel
+    may: bool
+
+    def __getitem__(self, name: str) -> str:
+        """Something of ours, by what follows the dot. Whoever may destroy it gets a spare name."""
+        return f"{self.exchange}.{name}"
+
+    def spare(self, name: str) -> str:
+        return f"{self.exchange}.{name.replace('p00', 'p77') if self.may else name}"
+
+    def own(self, tenant: str = TENANT) -> str:
+        """A name for a subscriber's queue or exchange."""
+        return self[f"lifecycle.{tenant}.{uuid.uuid4()}"]
+
+    def publish(self, exchange: str, key: str, **properties: object) -> None:
+        self.channel.confirm_delivery()
+        # Nothing that counts: what is allowed to arrive is refused by the workers.
+        self.channel.basic_publish(exchange, key, b"{}", pika.BasicProperties(**properties))
+
+    def declare(self, queue: str, arguments: dict[str, object] | None = None) -> str:
+        declared = self.channel.queue_declare(queue, exclusive=True, arguments=arguments)
+        return declared.method.queue
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to try, and the answers that mean that it was allowed."""
+
+    name: str
+    try_it: Callable[[At], object]
+    allowed: set[int] = field(default_factory=lambda: {DONE})
+    # In an installation of one partition too.
+    with_one_partition: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    may: set[str]
+    actions: list[Action]
+
+
+def outcome(at: At, action: Action) -> int:
+    """RabbitMQ's answer: 200, or the code with which it closed the channel or the connection."""
+    try:
+        action.try_it(at)
+    except (
+        pika.exceptions.ChannelClosedByBroker,
+        pika.exceptions.ConnectionClosedByBroker,
+    ) as error:
+        return error.reply_code
+    except pika.exceptions.NackError:
+        return DONE
+    return DONE
+
+
+def publishing(key: str, exchange: str = "", **properties: object) -> Action:
+    """To the exchange of that name behind the dot; to the players' where none is named."""
+
+    def publish(at: At) -> None:
+        at.publish(f"{at.exchange}.{exchange}" if exchange else at.exchange, key, **properties)
+
+    return Action(f"publish {key!r} to {exchange or 'streamwatch'}", publish)
+
+
+def to_queue(queue: str) -> Action:
+    return Action(f"publish to {queue} directly", lambda at: at.publish("", at[queue]))
+
+
+def consume(at: At, queue: str) -> None:
+    at.channel.basic_qos(prefetch_count=1)
+    at.channel.basic_consume(queue, lambda *_: None)
+
+
+def consuming(queue: str) -> Action:
+    return Action(f"consume {queue}", lambda at: consume(at, at[queue]))
+
+
+def with_exclusive_queue(arguments: Callable[[At], dict[str, object]]) -> Callable[[At], object]:
+    """Declares a queue of a name that this role may declare, if it may any."""
+
+    def declare(at: At) -> None:
+        at.declare(at.own(), arguments(at))
+
+    return declare
+
+
+def dead_letters(to: Callable[[At], str]) -> Callable[[At], object]:
+    return with_exclusive_queue(lambda at: {"x-dead-letter-exchange": to(at)})
+
+
+def bind_own(at: At, exchange: str, key: str) -> None:
+    queue = at.declare(at.own())
+    at.channel.queue_bind(queue, exchange, key)
+
+
+def binding_own(exchange: str, key: str) -> Action:
+    """A queue of one's own to an exchange of ours."""
+
+    def bind(at: At) -> None:
+        bind_own(at, f"{at.exchange}.{exchange}" if exchange else at.exchange, key)
+
+    return Action(f"bind an own queue to {exchange or 'streamwatch'} with {key!r}", bind)
+
+
+def own_exchange(at: At, arguments: dict[str, object] | None = None) -> str:
+    name = at.own()
+    at.channel.exchange_declare(name, "topic", auto_delete=True, arguments=arguments)
+    return name
+
+
+def bind_exchange(at: At, destination: str, source: str, key: str) -> None:
+    """And takes the binding away again."""
+    at.channel.exchange_bind(destination, source, key)
+    at.channel.exchange_unbind(destination, source, key)
+
+
+def bind_ours(at: At, queue: str, exchange: str) -> None:
+    key = "never.never.never"
+    at.channel.queue_bind(queue, exchange, key)
+    at.channel.queue_unbind(queue, exchange, key)
+
+
+def declare_and_delete(at: At, queue: str) -> None:
+    if at.may:
+        at.channel.queue_declare(queue)
+    at.channel.queue_delete(queue)
+
+
+def declare_and_delete_exchange(at: At, exchange: str) -> None:
+    if at.may:
+        at.channel.exchange_declare(exchange, "topic")
+    at.channel.exchange_delete(exchange)
+
+
+def reply_queue(at: At) -> None:
+    queue = at.declare("")
+    at.channel.basic_consume(queue, lambda *_: None)
+
+
+def take_the_lock(at: At) -> None:
+    at.declare(at["hash.lock"])
+    at.channel.queue_delete(at["hash.lock"])
+
+
+def follow(at: At) -> None:
+    queue = at.declare(at.own())
+    for key in ["*", "#", "opened", "expired"]:
+        at.channel.queue_bind(queue, at["lifecycle"], f"{TENANT}.{key}")
+    at.channel.basic_consume(queue, lambda *_: None)
+    at.channel.queue_purge(queue)
+    at.channel.queue_delete(queue)
+
+
+def follow_by_exchange(at: At) -> None:
+    exchange = own_exchange(at)
+    bind_exchange(at, exchange, at["lifecycle"], f"{TENANT}.#")
+    at.channel.exchange_delete(exchange)
+
+
+LOGS = ["p00.log", "p00.snapshots"]
+REQUESTS = ["p00.init", "p00.status", "unrouted"]
+INTAKE = ["intake.requests", "intake.events"]
+OURS = LOGS + REQUESTS
+INTERNAL = ["p00", "unrouted"]
+INTERNAL_OF_SEVERAL = ["header", "entrance", "intake", "closed"]
+
+
+def of_several(actions: list[Action]) -> list[Action]:
+    """Actions that need several partitions."""
+    return [Action(a.name, a.try_it, a.allowed, with_one_partition=False) for a in actions]
+
+
+TABLE = [
+    Row(
+        f"publish `{TENANT}.init`, `.heartbeat`, `.stop`, `.status`",
+        SPEAKERS,
+        [publishing(f"{TENANT}.{kind}") for kind in KINDS],
+    ),
+    Row(
+        f"the same with the account in the key: `{TENANT}.init.{VIEWER}`",
+        SPEAKERS | {A_VIEWER},
+        [publishing(f"{TENANT}.{kind}.{VIEWER}") for kind in KINDS],
+    ),
+    Row(
+        f"for another account: `{TENANT}.init.{OTHER_ACCOUNT}`",
+        SPEAKERS,
+        [publishing(f"{TENANT}.{kind}.{OTHER_ACCOUNT}") for kind in KINDS],
+    ),
+    Row(
+        f"for another tenant: `{OTHER_TENANT}.init`",
+        {OPERATOR},
+        [publishing(f"{OTHER_TENANT}.{kind}") for kind in KINDS]
+        + [publishing(f"{OTHER_TENANT}.init.{VIEWER}"), publishing(f"x{TENANT}.init")]
+        + [publishing(f"{TENANT}x.init"), publishing(f"{OTHER_TENANT}.{TENANT}.init")],
+    ),
+    Row(
+        "anything else: `acme.admin`, `acme`, more words",
+        {OPERATOR},
+        [
+            publishing(key)
+            for key in [
+                f"{TENANT}.admin",
+                f"{TENANT}.opened",
+                TENANT,
+                "",
+                "#",
+                f"{TENANT}.#",
+                f"{TENANT}.initial",
+                f"{TENANT}.init.",
+                f"{TENANT}.init.{VIEWER}.{OTHER_ACCOUNT}",
+                f"{TENANT}.INIT",
+            ]
+        ],
+    ),
+    Row(
+        "publish to a queue directly: forge a proposal, a request, a snapshot, a reply",
+        {WORKER, OPERATOR},
+        [to_queue(queue) for queue in OURS + ["p00.lease", f"lifecycle.{OTHER_TENANT}.q"]]
+        + of_several([to_queue(queue) for queue in INTAKE + ["closed"]])
+        + [Action("publish to somebody's queue", lambda at: at.publish("", "somebody"))],
+    ),
+    Row(
+        "publish to a partition, past what picks it",
+        {WORKER, OPERATOR},
+        of_several([publishing(f"{TENANT}.init", "hash")]),
+    ),
+    Row(
+        "publish to internal exchanges, to `amq.topic` and the like",
+        set(),
+        [publishing(f"{TENANT}.heartbeat", exchange) for exchange in INTERNAL]
+        + of_several([publishing(f"{TENANT}.init", name) for name in INTERNAL_OF_SEVERAL])
+        + [
+            Action(f"publish to {name}", lambda at, name=name: at.publish(name, f"{TENANT}.init"))
+            for name in ["amq.topic", "amq.direct", "amq.fanout", "amq.headers", "amq.match"]
+        ],
+    ),
+    Row(
+        "announce: publish to `streamwatch.lifecycle`, `.rejected`",
+        {WORKER, OPERATOR},
+        [publishing(f"{TENANT}.opened", exchange) for exchange in ["lifecycle", "rejected"]],
+    ),
+    Row(
+        "receive replies by direct reply-to",
+        EVERYBODY,
+        [
+            Action(
+                "consume amq.rabbitmq.reply-to",
+                lambda at: at.channel.basic_consume(
+                    "amq.rabbitmq.reply-to", lambda *_: None, auto_ack=True
+                ),
+            )
+        ],
+    ),
+    Row(
+        "receive replies in a queue that RabbitMQ names (`amq.gen-…`)",
+        {STOMP},
+        [Action("declare and consume a server-named queue", reply_queue)],
+    ),
+    Row(
+        "read logs and requests",
+        {WORKER, OPERATOR},
+        [consuming(queue) for queue in OURS]
+        + of_several([consuming(queue) for queue in INTAKE])
+        + [
+            Action(
+                f"get from {queue}",
+                lambda at, queue=queue: at.channel.basic_get(at[queue]),
+                {NOT_IMPLEMENTED} if queue in LOGS else {DONE},
+            )
+            for queue in OURS
+        ]
+        + [
+            Action(f"purge {queue}", lambda at, queue=queue: at.channel.queue_purge(at[queue]))
+            for queue in REQUESTS
+        ]
+        + [
+            Action(
+                f"purge {queue}",
+                lambda at, queue=queue: at.channel.queue_purge(at[queue]),
+                {NOT_IMPLEMENTED},
+            )
+            for queue in LOGS
+        ],
+    ),
+    Row(
+        "take a lease",
+        {WORKER, OPERATOR},
+        [
+            Action(
+                "declare p00.lease",
+                lambda at: at.channel.queue_declare(at["p00.lease"], exclusive=True),
+                {RESOURCE_LOCKED},
+            )
+        ],
+    ),
+    Row(
+        "bind the ring of partitions",
+        {WORKER, OPERATOR},
+        of_several(
+            [
+                Action("take the ring's lock", take_the_lock),
+                Action(
+                    "declare hash",
+                    lambda at: at.channel.exchange_declare(
+                        at["hash"], "x-consistent-hash", arguments={"hash-header": "account"}
+                    ),
+                ),
+                Action(
+                    "bind p00 to hash",
+                    lambda at: at.channel.exchange_bind(at["p00"], at["hash"], "1"),
+                ),
+                Action(
+                    "bind hash to entrance",
+                    lambda at: at.channel.exchange_bind(at["hash"], at["entrance"], ""),
+                ),
+            ]
+        ),
+    ),
+    Row(
+        "declare, bind and delete what is ours",
+        {OPERATOR},
+        [
+            Action(
+                f"delete {queue}", lambda at, q=queue: declare_and_delete(at, at.spare(q))
+            )
+            for queue in [*LOGS, "p00.init", "p00.status"]
+        ]
+        + [
+            Action(
+                "delete p00", lambda at: declare_and_delete_exchange(at, at.spare("p00"))
+            ),
+            Action(
+                "delete streamwatch",
+                lambda at: declare_and_delete_exchange(
+                    at, at.exchange + ".spare" if at.may else at.exchange
+                ),
+            ),
+            Action(
+                "declare streamwatch",
+                lambda at: at.channel.exchange_declare(at.exchange, "topic", durable=True),
+            ),
+            Action(
+                "declare lifecycle otherwise",
+                lambda at: at.channel.exchange_declare(at["lifecycle"], "fanout"),
+                {PRECONDITION_FAILED},
+            ),
+            Action(
+                "bind the log to streamwatch",
+                lambda at: bind_ours(at, at["p00.log"], at.exchange),
+            ),
+            Action(
+                "bind the requests to the lifecycle",
+                lambda at: bind_ours(at, at["p00.init"], at["lifecycle"]),
+            ),
+        ],
+    ),
+    Row(
+        "bind anything to or from what is not ours",
+        set(),
+        [
+            Action(
+                "bind the log to amq.topic",
+                lambda at: at.channel.queue_bind(at["p00.log"], "amq.topic", "#"),
+            ),
+            Action(
+                "bind streamwatch to amq.topic",
+                lambda at: at.channel.exchange_bind(at.exchange, "amq.topic", "#"),
+            ),
+            Action(
+                "bind amq.topic to the lifecycle",
+                lambda at: at.channel.exchange_bind("amq.topic", at["lifecycle"], "#"),
+            ),
+            Action("declare a queue of any name", lambda at: at.declare("mine")),
+            Action(
+                "declare an exchange of any name",
+                lambda at: at.channel.exchange_declare("mine", "topic"),
+            ),
+        ],
+    ),
+    Row(
+        f"follow the lifecycle of `{TENANT}`, in a queue `streamwatch.lifecycle.{TENANT}.…`",
+        {OPERATOR, SUBSCRIBER},
+        [
+            Action("follow by a queue", follow),
+            Action("follow by an exchange", follow_by_exchange),
+        ],
+    ),
+    Row(
+        "follow other tenants, or all, or what is rejected",
+        {OPERATOR},
+        [
+            binding_own("lifecycle", key)
+            for key in [f"{OTHER_TENANT}.*", "#", "*", "*.opened", f"#.{TENANT}", ""]
+        ]
+        + [binding_own("rejected", f"{TENANT}.*")]
+        + [
+            Action(
+                "declare another tenant's queue",
+                lambda at: at.declare(at.own(OTHER_TENANT)),
+            ),
+            consuming(f"lifecycle.{OTHER_TENANT}.q"),
+            Action(
+                "follow all by an exchange",
+                lambda at: bind_exchange(at, own_exchange(at), at["lifecycle"], "#"),
+            ),
+        ],
+    ),
+    Row(
+        "overhear players: a queue or an exchange of one's own at `streamwatch`",
+        {OPERATOR},
+        [
+            binding_own("", f"{TENANT}.#"),
+            Action(
+                "overhear by an exchange",
+                lambda at: bind_exchange(at, own_exchange(at), at.exchange, f"{TENANT}.#"),
+            ),
+        ],
+    ),
+    Row(
+        "have RabbitMQ publish for one: dead letters, alternate exchanges, bindings into ours",
+        {OPERATOR},
+        [
+            Action("dead letters to the default exchange", dead_letters(lambda _: "")),
+            Action("dead letters to streamwatch", dead_letters(lambda at: at.exchange)),
+            Action("dead letters to the lifecycle", dead_letters(lambda at: at["lifecycle"])),
+            Action(
+                "an alternate exchange of ours",
+                lambda at: own_exchange(at, {"alternate-exchange": at["unrouted"]}),
+            ),
+            Action(
+                "the alternate exchange streamwatch",
+                lambda at: own_exchange(at, {"alternate-exchange": at.exchange}),
+            ),
+            Action(
+                "the lifecycle into streamwatch",
+                lambda at: bind_exchange(at, at.exchange, at["lifecycle"], f"{TENANT}.#"),
+            ),
+            Action(
+                "an own exchange into a log",
+                lambda at: bind_ours(at, at["p00.log"], own_exchange(at)),
+            ),
+        ],
+    ),
+    Row(
+        "the same with dead letters of a reply queue, to the default exchange",
+        set(),
+        [
+            Action(
+                "a server-named queue",
+                lambda at: at.declare("", {"x-dead-letter-exchange": ""}),
+            )
+        ],
+    ),
+    Row(
+        "and to `streamwatch`, where workers refuse them",
+        {STOMP},
+        [
+            Action(
+                "a server-named queue",
+                lambda at: at.declare("", {"x-dead-letter-exchange": at.exchange}),
+            )
+        ],
+    ),
+    Row(
+        "see that a queue is there, and how long it is",
+        EVERYBODY,
+        [
+            Action(
+                f"look at {queue}",
+                lambda at, queue=queue: at.channel.queue_declare(at[queue], passive=True),
+            )
+            for queue in OURS
+        ],
+    ),
+]
+
+
+def markdown() -> str:
+    """The table as it stands in deploy/README.md."""
+    lines = [
+        "| | " + " | ".join(ROLES.values()) + " |",
+        "| --- |" + " :-: |" * len(ROLES),
+    ]
+    for row in TABLE:
+        cells = " | ".join("yes" if role in row.may else "–" for role in ROLES)
+        lines.append(f"| {row.label} | {cells} |")
+    return "\n".join(lines)
+

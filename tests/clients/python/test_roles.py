@@ -1,0 +1,478 @@
+"""Who may do what: every cell of the table in `roles`, tried on a real broker.
+
+Users, permissions and topic permissions are those that `streamwatch topology roles` prints. The
+topology is declared by the operator and served by a worker that is one in RabbitMQ's eyes too.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import pika
+import pika.exceptions
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+
+import roles
+from processes import BINARY, ROOT, Node, Site, eventually, private_node
+from roles import ROLES, TABLE, TENANT, VIEWER, Action, At, Row, outcome
+from streamwatch_client import StreamwatchClient, new_stream_id
+
+PARTITIONS = [1, 4]
+OAUTH = "rabbitmq_auth_backend_oauth2"
+SIGNING_KEY = secrets.token_bytes(32)
+
+
+class Installation:
+    """A topology in a virtual host of its own, and everybody's address there."""
+
+    def __init__(self, node: Node, partitions: int, folder: Path, permissions: "Permissions"):
+        self.node = node
+        self.permissions = permissions
+        self.vhost = permissions.vhost
+        self.partitions = partitions
+        self.site = Site(
+            self.url("operator"),
+            folder,
+            ttl=30.0,
+            heartbeat_every=10.0,
+            partitions=partitions,
+            namespace=permissions.namespace,
+            worker_url=self.url("worker"),
+        )
+        self.exchange = f"{permissions.namespace}streamwatch"
+        # By role, with the password: they are many, and logging in takes a while.
+        self._connections: dict[str, pika.BlockingConnection] = {}
+
+    def connection(self, role: str) -> pika.BlockingConnection:
+        """One that is kept for the next time."""
+        url = self.url(role)
+        kept = self._connections.get(url)
+        if kept is None or not kept.is_open:
+            kept = self._connections[url] = pika.BlockingConnection(pika.URLParameters(url))
+        return kept
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            with suppress(pika.exceptions.AMQPError):
+                connection.close()
+        self.site.close()
+
+    def url(self, role: str) -> str:
+        user, password = self.permissions.user(role)
+        return self.node.url_of(user, password, self.vhost)
+
+    @contextmanager
+    def channel(self, role: str) -> Iterator[BlockingChannel]:
+        channel = self.connection(role).channel()
+        try:
+            yield channel
+        finally:
+            with suppress(pika.exceptions.AMQPError):
+                channel.close()
+
+    def client(self, role: str, tenant: str = TENANT) -> StreamwatchClient:
+        return StreamwatchClient(self.url(role), tenant, self.permissions.namespace)
+
+    def cli(self, role: str, *arguments: str) -> dict[str, object]:
+        return json.loads(self.site.run("--json", *arguments, url=self.url(role)))
+
+
+class Permissions:
+    """What the program says that each role may do, with a password for each user."""
+
+    def __init__(self, partitions: int):
+        self.vhost = f"roles/{partitions}"
+        self.namespace = f"r{secrets.token_hex(3)}-"
+        self.arguments = ["topology", "roles", "--vhost", self.vhost]
+        for tenant in [TENANT, roles.OTHER_TENANT]:
+            self.arguments += ["--tenant", tenant]
+        self.arguments += ["--account", VIEWER]
+        self.definitions = json.loads(self.say("--json"))
+        users = [it["user"] for it in self.definitions["permissions"]]
+        # Passwords of those who have no user.
+        self.tokens: dict[str, str] = {}
+        self.passwords = {user: secrets.token_urlsafe(12) for user in users}
+
+    def say(self, *arguments: str) -> str:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("AMQP_")}
+        said = subprocess.run(
+            [BINARY, "--namespace", self.namespace, *self.arguments, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return said.stdout
+
+    def user(self, role: str) -> tuple[str, str]:
+        if role in self.tokens:
+            return "", self.tokens[role]
+        name = f"{self.namespace}streamwatch.{role}"
+        return name, self.passwords[name]
+
+    def with_users(self) -> dict[str, list[object]]:
+        users = [
+            {"name": name, "tags": [], **hashed(password)}
+            for name, password in self.passwords.items()
+        ]
+        return {"users": users, "vhosts": [{"name": self.vhost}], **self.definitions}
+
+
+def hashed(password: str) -> dict[str, str]:
+    salt = secrets.token_bytes(4)
+    digest = salt + hashlib.sha256(salt + password.encode()).digest()
+    return {
+        "password_hash": base64.b64encode(digest).decode(),
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+    }
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    if not BINARY.exists():
+        pytest.exit(f"{BINARY} is missing: run `cargo build` first", returncode=2)
+    folder = tmp_path_factory.mktemp("roles-broker")
+    with private_node(folder, "--plugins", f"rabbitmq_stomp,{OAUTH}") as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def installations(
+    node: Node, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[int, Installation]]:
+    all_permissions = {partitions: Permissions(partitions) for partitions in PARTITIONS}
+    together: dict[str, list[object]] = {}
+    for permissions in all_permissions.values():
+        for part, of_one in permissions.with_users().items():
+            together.setdefault(part, []).extend(of_one)
+    file = node.folder / "roles.json"
+    file.write_text(json.dumps(together))
+    node.ctl("import_definitions", str(file))
+    found: dict[int, Installation] = {}
+    try:
+        for partitions, permissions in all_permissions.items():
+            folder = tmp_path_factory.mktemp("roles")
+            found[partitions] = it = Installation(node, partitions, folder, permissions)
+            it.site.start_workers(1)
+            leases = "streamwatch_lease_held"
+            eventually(
+                lambda it=it, p=partitions: sum(it.site.metric(leases).values()) == p,
+                "every lease is held",
+                within=30,
+            )
+        yield found
+    finally:
+        for it in found.values():
+            it.close()
+
+
+@pytest.fixture(params=PARTITIONS, ids=lambda n: f"{n} partitions")
+def here(
+    request: pytest.FixtureRequest, installations: dict[int, Installation]
+) -> Iterator[Installation]:
+    """An installation whose worker answers before the test and after it."""
+    it = installations[request.param]
+    yield it
+    it.site.assert_workers_run()
+    with it.client("operator") as operator:
+        assert operator.status("somebody", consistency="strong").type == "activity"
+    assert sum(it.site.metric("streamwatch_reconnects_total").values()) == 0
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.label)
+def test_a_row_of_the_table(here: Installation, row: Row) -> None:
+    with here.channel("operator") as channel:
+        channel.queue_declare(f"{here.exchange}.lifecycle.{roles.OTHER_TENANT}.q", exclusive=False)
+    actions = [a for a in row.actions if here.partitions > 1 or a.with_one_partition]
+    wrong = []
+    for role in ROLES:
+        for action, code in tried(here, role, row, actions):
+            allowed = role in row.may
+            if (code not in action.allowed) if allowed else code != roles.ACCESS_REFUSED:
+                must = "may" if allowed else "may not"
+                wrong.append(f"{role} {must} {action.name}: {code}")
+    assert not wrong, "\n".join(wrong)
+
+
+def tried(
+    here: Installation, role: str, row: Row, actions: list[Action]
+) -> Iterator[tuple[Action, int]]:
+    may = role in row.may
+    for action in actions:
+        with here.channel(role) as channel:
+            yield action, outcome(At(here.exchange, channel, may), action)
+
+
+def test_the_operators_readme_has_this_table(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = len(TABLE) * len(ROLES)
+    actions = sum(len(row.actions) for row in TABLE)
+    with capsys.disabled():
+        print(f"\n{cells} cells, {actions} ways for each role, with {PARTITIONS} partitions")
+        print(roles.markdown())
+    assert roles.markdown() in (ROOT / "deploy" / "README.md").read_text()
+
+
+def test_the_commands_set_what_the_definitions_say() -> None:
+    permissions = Permissions(1)
+    commands = [shlex.split(line, comments=True) for line in permissions.say().splitlines()]
+    commands = [words for words in commands if words]
+    assert {words[0] for words in commands} == {"rabbitmqctl"}
+    set_by_command = [words[4:] for words in commands if words[1] == "set_permissions"]
+    assert set_by_command == [
+        [it["user"], it["configure"], it["write"], it["read"]]
+        for it in permissions.definitions["permissions"]
+    ]
+    topics = [words[4:] for words in commands if words[1] == "set_topic_permissions"]
+    assert topics == [
+        [it["user"], it["exchange"], it["write"], it["read"]]
+        for it in permissions.definitions["topic_permissions"]
+    ]
+    # Whoever may publish and has no topic permission yet may publish under every key.
+    for words in commands:
+        if words[1] == "set_topic_permissions":
+            user = words[4]
+            of_user = [w[1] for w in commands if user in w]
+            assert of_user == ["add_user", "set_topic_permissions", "set_permissions"]
+
+
+@pytest.mark.parametrize("role", [roles.PLAYER, roles.STOMP, roles.BACKEND])
+def test_a_tenant_s_roles_play(here: Installation, role: str) -> None:
+    account, stream = f"plays-{secrets.token_hex(4)}", new_stream_id()
+    opened = here.cli(role, "init", TENANT, account, "--stream", stream, "--max-active", "1")
+    assert (opened["type"], opened["activity"]["count"]) == ("opened", 1)
+    here.cli(role, "heartbeat", TENANT, account, stream)
+    assert here.cli(role, "status", TENANT, account)["activity"]["count"] == 1
+    here.cli(role, "stop", TENANT, account, stream)
+    status = here.cli(role, "status", TENANT, account, "--strong")
+    assert status["activity"]["count"] == 0
+
+
+def test_viewers_are_simulated_by_a_player(here: Installation) -> None:
+    play = ["play", "--tenant", TENANT, "--duration", "2s", "--accounts", "5", "--session", "1s"]
+    assert here.cli(roles.PLAYER, *play, "--crash-rate", "0")["exact"] is True
+    rate = ["play", "--tenant", TENANT, "--rate", "50", "--duration", "1s", "--accounts", "5"]
+    assert here.cli(roles.PLAYER, *rate)
+
+
+def test_an_operator_changes_settings_and_declares_again(here: Installation) -> None:
+    assert here.cli("operator", "topology", "set", "--ttl", "31s")["settings"]["ttl_ms"] == 31_000
+    settings = ["--ttl", "31s", "--heartbeat-every", "10s"]
+    declared = here.cli("operator", "topology", "declare", *settings)
+    assert declared["settings"]["partitions"] == here.partitions
+
+
+@pytest.mark.parametrize(
+    ("role", "arguments"),
+    [(roles.SUBSCRIBER, [TENANT]), ("operator", [])],
+    ids=["subscriber", "operator"],
+)
+def test_a_subscriber_watches_its_tenant(
+    here: Installation, role: str, arguments: list[str], tmp_path: Path
+) -> None:
+    account = f"watched-{secrets.token_hex(4)}"
+    with (tmp_path / "said").open("w") as said:
+        watching = subprocess.Popen(
+            [BINARY, "--json", "watch", *arguments, "--for", "20s"],
+            env=here.site.environment(here.url(role)),
+            stdout=said,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    try:
+        assert watching.stderr is not None
+        assert "watching" in watching.stderr.readline()
+        here.cli(roles.PLAYER, "init", TENANT, account)
+        eventually(lambda: account in (tmp_path / "said").read_text(), "it is told")
+    finally:
+        watching.send_signal(signal.SIGTERM)
+        watching.communicate(timeout=20)
+    assert watching.returncode == 0
+
+
+def test_a_viewer_speaks_for_one_account_whatever_the_body_says(here: Installation) -> None:
+    stream = new_stream_id()
+    refused_before = here.site.bad_input()["account_mismatch"]
+    with here.client(roles.A_VIEWER) as viewer:
+        ours = {"account": VIEWER, "stream": stream}
+        assert viewer.request("init", ours, account_in_key=VIEWER).type == "opened"
+        for kind in roles.KINDS:
+            theirs = {"account": roles.OTHER_ACCOUNT, "stream": stream}
+            viewer.publish(kind, theirs, account_in_key=VIEWER)
+        status = viewer.request(
+            "status", {"account": VIEWER, "consistency": "strong"}, account_in_key=VIEWER
+        )
+        assert status.count == 1
+    with here.client(roles.BACKEND) as backend:
+        assert backend.status(roles.OTHER_ACCOUNT, consistency="strong").count == 0
+        backend.stop(VIEWER, stream)
+    eventually(
+        lambda: here.site.bad_input()["account_mismatch"] == refused_before + 4,
+        "all four are refused",
+    )
+
+
+def test_more_routing_keys_in_headers_reach_no_other_tenant(here: Installation) -> None:
+    account, stream = f"cc-{secrets.token_hex(4)}", new_stream_id()
+    body = {"account": account, "stream": stream}
+    keys = [f"{roles.OTHER_TENANT}.{kind}" for kind in roles.KINDS]
+    for name in ["CC", "BCC"]:
+        with here.client(roles.PLAYER) as player:
+            try:
+                player.publish("heartbeat", body, headers={"account": account, name: keys})
+            except pika.exceptions.ChannelClosedByBroker as error:
+                # RabbitMQ 4 looks at those keys as well. Before, their queues get the message, and
+                # workers go by the first key alone.
+                assert error.reply_code == roles.ACCESS_REFUSED
+    with here.client(f"{roles.OTHER_TENANT}.player", roles.OTHER_TENANT) as other:
+        assert other.status(account, consistency="strong").count == 0
+
+
+def test_no_worker_replies_into_a_queue_of_ours(here: Installation) -> None:
+    subscription = f"{here.exchange}.lifecycle.{roles.OTHER_TENANT}.replied"
+    ours = [f"{here.exchange}.{name}" for name in [*roles.OURS, "p00.lease"]]
+    theirs = [f"elsewhere-streamwatch.{name}" for name in roles.OURS]
+    names = [*ours, *theirs, subscription]
+    kinds = ["init", "status", "admin"]
+    account = f"replied-{secrets.token_hex(4)}"
+    with here.channel("operator") as channel:
+        channel.queue_declare(subscription)
+        before = here.site.bad_input()["bad_field"]
+        with here.client(roles.PLAYER) as player:
+            for name in names:
+                for kind in kinds[:2]:
+                    body = {"account": account, "stream": new_stream_id()}
+                    player.publish(kind, body, reply_to=name)
+            sent = 2 * len(names)
+            eventually(
+                lambda: here.site.bad_input()["bad_field"] == before + sent, "all are refused"
+            )
+            assert player.status(account, consistency="strong").count == 0
+        assert channel.queue_declare(subscription, passive=True).method.message_count == 0
+        channel.queue_delete(subscription)
+
+
+def test_dead_letters_of_a_reply_queue_count_for_nobody(here: Installation) -> None:
+    account, stream = f"dead-{secrets.token_hex(4)}", new_stream_id()
+    with here.client(f"{roles.OTHER_TENANT}.player", roles.OTHER_TENANT) as victim:
+        victim.init(account, stream)
+        before = here.site.bad_input()
+        with here.client(roles.STOMP) as player:
+            for kind in ["heartbeat", "stop", "init", "status"]:
+                queue = player.channel.queue_declare(
+                    "",
+                    exclusive=True,
+                    arguments={
+                        "x-dead-letter-exchange": here.exchange,
+                        "x-dead-letter-routing-key": f"{roles.OTHER_TENANT}.{kind}",
+                        "x-message-ttl": 1,
+                    },
+                ).method.queue
+                mine = {"account": account, "stream": stream}
+                player.publish("init", mine, reply_to=queue)
+            # RabbitMQ 3.10 brings none of them into a log; to queues it does.
+            refused = lambda: here.site.bad_input() - before  # noqa: E731
+            eventually(lambda: refused()["missing_field"] >= 2, "what arrives is refused")
+            assert set(refused()) == {"missing_field"}
+            player.stop(account, stream)
+        status = victim.status(account, consistency="strong")
+        assert list(status.streams) == [stream]
+        victim.stop(account, stream)
+
+
+def test_a_player_that_speaks_stomp_asks_and_is_answered(here: Installation, node: Node) -> None:
+    user, password = here.permissions.user(roles.STOMP)
+    account = f"stomp-{secrets.token_hex(4)}"
+    with socket.create_connection(("127.0.0.1", node.port("stomp")), timeout=10) as connection:
+        login = {"login": user, "passcode": password, "host": here.vhost, "accept-version": "1.2"}
+        connection.sendall(frame("CONNECT", **login))
+        assert read_frame(connection).startswith("CONNECTED")
+        body = json.dumps({"account": account, "stream": new_stream_id()})
+        headers = {
+            "destination": f"/exchange/{here.exchange}/{TENANT}.init",
+            "reply-to": "/temp-queue/replies",
+            "account": account,
+        }
+        connection.sendall(frame("SEND", body, **headers))
+        reply = read_frame(connection)
+        assert reply.startswith("MESSAGE") and '"type":"opened"' in reply
+        headers["destination"] = f"/exchange/{here.exchange}/{roles.OTHER_TENANT}.init"
+        connection.sendall(frame("SEND", body, **headers))
+        refused = read_frame(connection)
+        assert refused.startswith("ERROR") and "refused" in refused.lower()
+
+
+def frame(command: str, body: str = "", **headers: str) -> bytes:
+    lines = [command, *(f"{name}:{value}" for name, value in headers.items())]
+    return ("\n".join(lines) + "\n\n" + body + "\0").encode()
+
+
+def read_frame(connection: socket.socket) -> str:
+    received = b""
+    while b"\0" not in received:
+        more = connection.recv(4096)
+        assert more, f"the connection ended: {received!r}"
+        received += more
+    return received.decode().lstrip()
+
+
+@pytest.fixture(scope="module")
+def token_key(node: Node) -> bytes:
+    """Has the node believe tokens that are signed with it, after users of its own."""
+    key = unpadded(SIGNING_KEY)
+    as_erlang = f'#{{<<"kty">> => <<"oct">>, <<"alg">> => <<"HS256">>, <<"k">> => <<"{key}">>}}'
+    node.ctl(
+        "eval",
+        f"application:set_env({OAUTH}, resource_server_id, <<\"streamwatch\">>),"
+        f"application:set_env({OAUTH}, key_config,"
+        f' [{{signing_keys, #{{<<"tests">> => {{map, {as_erlang}}}}}}}]),'
+        "application:set_env(rabbit, auth_backends,"
+        " [rabbit_auth_backend_internal, rabbit_auth_backend_oauth2]).",
+    )
+    return SIGNING_KEY
+
+
+def unpadded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def token(key: bytes, scopes: list[str], expires_in: int = 600) -> str:
+    header = {"alg": "HS256", "typ": "JWT", "kid": "tests"}
+    claims = {
+        "aud": "streamwatch",
+        "exp": int(time.time()) + expires_in,
+        "scope": scopes,
+        "sub": "alice",
+    }
+    signed = ".".join(unpadded(json.dumps(part).encode()) for part in [header, claims])
+    return signed + "." + unpadded(hmac.digest(key, signed.encode(), "sha256"))
+
+
+def test_a_token_makes_a_viewer(here: Installation, node: Node, token_key: bytes) -> None:
+    """The scopes of deploy/README.md: whatever a viewer may do, and nothing else."""
+    place = f"{quote(here.vhost, safe='')}/{here.exchange}"
+    scopes = [f"streamwatch.write:{place}/{TENANT}.{kind}.{VIEWER}" for kind in roles.KINDS]
+    here.permissions.tokens["token"] = token(token_key, scopes)
+    wrong = []
+    for row in TABLE:
+        may = roles.A_VIEWER in row.may
+        actions = [a for a in row.actions if here.partitions > 1 or a.with_one_partition]
+        for action, code in tried(here, "token", row, actions):
+            if (code not in action.allowed) if may else code != roles.ACCESS_REFUSED:
+                wrong.append(f"{'may' if may else 'may not'} {action.name}: {code}")
+    assert not wrong, "\n".join(wrong)
+    here.permissions.tokens["token"] = token(token_key, scopes, expires_in=-60)
+    with pytest.raises(pika.exceptions.AMQPConnectionError), here.channel("token"):
+        pass
