@@ -106,7 +106,7 @@ impl From<TlsProblem> for Failure {
 }
 
 impl Failure {
-    fn at(self, address: String) -> BrokerError {
+    pub(super) fn at(self, address: String) -> BrokerError {
         let reason = match self {
             Self::Slow => format!("no answer within {PATIENCE:?}"),
             Self::Tls(problem) => return BrokerError::Tls { address, problem },

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use amq_protocol::frame::{AMQPFrame, parsing::parse_frame};
+use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use lapin::{
     protocol::{AMQPClass, connection::AMQPMethod},
@@ -14,7 +15,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{Addresses, BrokerError};
+use super::{Addresses, BrokerError, address::is_secure, connect::Failure, tls};
 
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,33 +55,23 @@ impl Greeting {
 /// Where none answers within 5 s, or what answers is not RabbitMQ.
 pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, BrokerError> {
     let (uri, address) = addresses.at(n);
-    let unreachable = |reason: String| BrokerError::Unreachable {
-        address: address.clone(),
-        reason,
-    };
     let said = async {
-        let mut stream = uri.connect_async(&default_runtime()?).await?;
-        stream.write_all(HEADER).await?;
-        stream.flush().await?;
-        let mut bytes = Vec::new();
-        loop {
-            let mut some = [0; 4096];
-            let n = stream.read(&mut some).await?;
-            bytes.extend_from_slice(&some[..n]);
-            if let Ok((_, frame)) = parse_frame(bytes.as_slice()) {
-                return Ok::<_, lapin::Error>(Some(frame));
-            }
-            if n == 0 || bytes.len() > MAX_BYTES {
-                return Ok(None);
-            }
+        if is_secure(&uri) {
+            return first_frame(tls::stream(&uri, addresses.tls()).await?).await;
         }
+        let runtime = default_runtime().map_err(Failure::Lapin)?;
+        let stream = uri.connect_async(&runtime).await;
+        first_frame(stream.map_err(|error| Failure::Lapin(error.into()))?).await
     };
     let frame = timeout(PATIENCE, said)
         .await
-        .map_err(|_| unreachable(format!("no answer within {PATIENCE:?}")))?
-        .map_err(|error| unreachable(error.to_string()))?;
+        .unwrap_or_else(|_| Err(Failure::Slow))
+        .map_err(|failure| failure.at(address.clone()))?;
     let Some(AMQPFrame::Method(_, AMQPClass::Connection(AMQPMethod::Start(start)))) = frame else {
-        return Err(unreachable("what answers does not speak AMQP 0.9.1".into()));
+        return Err(BrokerError::Unreachable {
+            address,
+            reason: "what answers does not speak AMQP 0.9.1".into(),
+        });
     };
     let property = |name: &str| match start.server_properties.inner().get(name) {
         Some(AMQPValue::LongString(text)) => text.to_string(),
@@ -91,6 +82,30 @@ pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, Broke
         product: property("product"),
         version: property("version"),
     })
+}
+
+/// The first that comes; `None` where it is none of AMQP's.
+async fn first_frame(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<Option<AMQPFrame>, Failure> {
+    let asking = async {
+        stream.write_all(HEADER).await?;
+        stream.flush().await?;
+        let mut bytes = Vec::new();
+        loop {
+            let mut some = [0; 4096];
+            let n = stream.read(&mut some).await?;
+            bytes.extend_from_slice(&some[..n]);
+            if let Ok((_, frame)) = parse_frame(bytes.as_slice()) {
+                return Ok(Some(frame));
+            }
+            if n == 0 || bytes.len() > MAX_BYTES {
+                return Ok(None);
+            }
+        }
+    };
+    let asked: std::io::Result<_> = asking.await;
+    asked.map_err(|error| Failure::Lapin(error.into()))
 }
 
 #[cfg(test)]

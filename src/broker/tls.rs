@@ -8,7 +8,7 @@ mod problem;
 
 use std::path::{Path, PathBuf};
 
-pub(super) use connect::{connect, instead_of_amqp};
+pub(super) use connect::{connect, instead_of_amqp, stream};
 use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 pub use problem::TlsProblem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};

@@ -30,7 +30,7 @@ mod secrets;
 mod sharing;
 mod shutdown;
 mod snapshots;
-mod traces;
 mod tls;
+mod traces;
 mod two_workers;
 mod watch;

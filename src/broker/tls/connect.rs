@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures_io::AsyncRead;
+use futures_io::{AsyncRead, AsyncWrite};
 use lapin::{
     Connection, ConnectionProperties, ErrorKind,
     runtime::default_runtime,
@@ -69,9 +69,7 @@ pub(in crate::broker) async fn connect(
 /// here is one that only listens.
 async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
     let listening = async {
-        let runtime = default_runtime().map_err(|error| io::Error::other(error.to_string()))?;
-        let stream = plain(uri).connect_async(&runtime).await?;
-        let mut stream = stream.into_rustls(connector, &uri.authority.host).await?;
+        let mut stream = secured(uri, connector).await?;
         let mut nothing = [0];
         poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut nothing)).await
     };
@@ -79,6 +77,28 @@ async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
     let said = said.ok().and_then(Result::err);
     said.and_then(|error| TlsProblem::of_io(&error))
         .unwrap_or(TlsProblem::ClosedAfterHandshake)
+}
+
+/// No more than the handshake: bytes to AMQP's own.
+pub(in crate::broker) async fn stream(
+    uri: &AMQPUri,
+    tls: &Tls,
+) -> Result<impl AsyncRead + AsyncWrite + Unpin, Failure> {
+    let connector = tls.connector().await?;
+    let failed = |error: io::Error| match TlsProblem::of_io(&error) {
+        Some(problem) => Failure::Tls(problem),
+        None => Failure::Lapin(error.into()),
+    };
+    secured(uri, &connector).await.map_err(failed)
+}
+
+async fn secured(
+    uri: &AMQPUri,
+    connector: &RustlsConnector,
+) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<>> {
+    let runtime = default_runtime().map_err(|error| io::Error::other(error.to_string()))?;
+    let stream = plain(uri).connect_async(&runtime).await?;
+    stream.into_rustls(connector, &uri.authority.host).await
 }
 
 /// What a connection without TLS failed of, if what listens there speaks TLS alone.
