@@ -73,7 +73,7 @@ impl Durations {
 
 impl Tally {
     /// Counts a heartbeat.
-    pub(crate) const fn heartbeat(&mut self, outcome: HeartbeatOutcome) {
+    pub const fn heartbeat(&mut self, outcome: HeartbeatOutcome) {
         match outcome {
             HeartbeatOutcome::Refreshed => self.refreshed += 1,
             HeartbeatOutcome::Started => self.started += 1,
@@ -83,7 +83,7 @@ impl Tally {
     }
 
     /// Counts a stop.
-    pub(crate) const fn stop(&mut self, outcome: StopOutcome) {
+    pub const fn stop(&mut self, outcome: StopOutcome) {
         match outcome {
             StopOutcome::Ended => self.ended += 1,
             StopOutcome::Noted | StopOutcome::Unchanged => self.stop_unchanged += 1,
@@ -91,7 +91,7 @@ impl Tally {
     }
 
     /// Counts a proposal to open.
-    pub(crate) const fn open(&mut self, outcome: OpenOutcome) {
+    pub const fn open(&mut self, outcome: OpenOutcome) {
         match outcome {
             OpenOutcome::Opened => self.opened += 1,
             OpenOutcome::Refused(_) => self.refused += 1,
@@ -100,12 +100,12 @@ impl Tally {
     }
 
     /// Counts an entry that was refused as bad input. A reason beyond the last counts as the last.
-    pub(crate) fn bad(&mut self, reason: usize) {
+    pub fn bad(&mut self, reason: usize) {
         self.bad[reason.min(MAX_BAD_REASONS - 1)] += 1;
     }
 
     /// Counts what happened to a stream.
-    pub(crate) fn fact(&mut self, fact: &Fact) {
+    pub fn fact(&mut self, fact: &Fact) {
         match fact.kind {
             FactKind::Opened { admitted, .. } => self.admitted += u64::from(admitted),
             FactKind::Refused { reason, .. } => {

@@ -42,6 +42,9 @@ impl Page {
     }
 }
 
+/// Streams or accounts.
+type Read = fn(&Active) -> u64;
+
 /// A partition's label and what it says.
 type Partitions<T> = Vec<(String, T)>;
 
@@ -131,7 +134,7 @@ fn age(page: &mut Page, all: &Partitions<&PartitionFigures>, now_ms: u64) {
 fn holds(page: &mut Page, held: &Partitions<&Held>) {
     let same = "The same on every replica, absent where it is not fresh: max() over workers, then \
                 sum() over partitions.";
-    let of: [(_, _, fn(&Active) -> u64); 2] = [
+    let of: [(_, _, Read); 2] = [
         ("streams", "Active streams.", |a| a.streams),
         ("accounts", "Accounts with an active stream.", |a| {
             a.accounts

@@ -68,6 +68,10 @@ pub struct Part {
 }
 
 /// What a message of a snapshot holds.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are a few at a time, and one trailer in a snapshot"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartContent {
     /// The first.
