@@ -113,6 +113,17 @@ def test_docker_compose_finds_every_service(compose: dict[str, Any]) -> None:
     assert set(compose["services"]) == {"rabbitmq", *OURS, "prometheus", "grafana"}
 
 
+def test_prometheus_finds_the_workers_under_the_name_that_they_have(compose: dict[str, Any]) -> None:
+    prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    [scraped] = prometheus["scrape_configs"][0]["dns_sd_configs"]
+    workers = [service for name, service in compose["services"].items() if "worker" in name]
+    assert len(workers) == 2
+    for worker in workers:
+        assert scraped["names"] == worker["networks"]["default"]["aliases"]
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    assert f"STREAMWATCH_HTTP=0.0.0.0:{scraped['port']}" in dockerfile
+
+
 def test_nothing_waits_for_time(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for other, condition in service.get("depends_on", {}).items():
