@@ -94,7 +94,9 @@ async fn a_broker_that_is_not_there_and_one_that_is_another_service_are_told_apa
     let serving = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let hello = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-            let _ = stream.writable().await;
+            // It has read what was said: else its answer might be lost as it hangs up.
+            let _ = stream.readable().await;
+            let _ = stream.try_read(&mut [0; 64]);
             let _ = stream.try_write(hello);
         }
     });
