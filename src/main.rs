@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Gives back what a wave of viewers needed once they are gone; the system's allocator would keep
-/// most of it.
+/// Made to give back what a wave of viewers needed; of the system's allocator's pages most would stay.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
