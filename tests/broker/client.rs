@@ -11,7 +11,8 @@ use streamwatch::client::{
 use tokio::time::Instant;
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, account, eventually, heavy, playing, strong, tenant,
+    Broker, Installation, PATIENCE, account, eventually, heavy, playing, playing_if_answered,
+    strong, tenant,
 };
 
 /// A player waits about 2 s, then plays.
@@ -151,6 +152,11 @@ async fn two_hundred_players_share_one_connection_and_come_back_with_the_broker(
     broker.start_again().await;
     worker.ready().await;
     becomes(&mut late, opened).await;
+    // The backend's connection comes back in its own time.
+    eventually(PATIENCE, "the backend is answered", async || {
+        playing_if_answered(&backend, "late").await
+    })
+    .await;
     assert_eq!(playing(&backend, "late").await, [late.stream()]);
     for n in 0..20 {
         assert_eq!(playing(&backend, &format!("viewer-{n}")).await.len(), 10);

@@ -166,10 +166,13 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
     .await;
     eprintln!("  waiting until they are forgotten");
     eventually(PATIENCE, "all are forgotten", async || {
-        let remembered = worker.metric("streamwatch_records", "").await;
+        let series = worker.series().await;
         // Where it is not ready it does not say.
-        let said = worker.metric("streamwatch_ready", "").await == 1.0;
-        (said && remembered == 0.0).then_some(()).ok_or(remembered)
+        let records = series
+            .iter()
+            .find(|(name, _)| name.starts_with("streamwatch_records"));
+        let remembered = records.map(|(_, value)| *value);
+        (remembered == Some(0.0)).then_some(()).ok_or(remembered)
     })
     .await;
     let (mut least, mut looks) = (f64::MAX, 0);
