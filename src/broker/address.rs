@@ -8,9 +8,6 @@ use super::Tls;
 
 /// AMQP heartbeats, in seconds, where the URL does not say: a dead peer is noticed in twice that.
 const HEARTBEAT_S: u16 = 10;
-/// Bytes of a frame, where the URL does not say: twice what a body may have. lapin keeps 64 frames
-/// for each connection; of RabbitMQ's 128 KiB that is 8 MiB.
-const FRAME_MAX: u32 = 32 * 1024;
 
 /// Why a list of addresses was not accepted. It never quotes the list: that has passwords in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +88,6 @@ impl FromStr for Addresses {
         let uris = urls.enumerate().map(|(i, url)| {
             let mut uri: AMQPUri = url.parse().map_err(|_| AddressError::Invalid(i + 1))?;
             uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-            uri.query.frame_max.get_or_insert(FRAME_MAX);
             Ok(uri)
         });
         let uris: Vec<_> = uris.collect::<Result<_, _>>()?;
