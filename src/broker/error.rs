@@ -85,6 +85,8 @@ impl From<lapin::Error> for BrokerError {
                     // What RabbitMQ 4 says, and what it said before.
                     406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
                     406 => Self::Precondition(text),
+                    // Lapin's own word: RabbitMQ adds to headers, and splits none.
+                    501 if text.starts_with("frame too large") => Self::Unreadable(text),
                     _ => Self::Lost(text),
                 }
             }
