@@ -9,17 +9,43 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import contract
 import processes
 from processes import Site
 from streamwatch_client import StreamwatchClient
 
 # How much of each worker's log belongs to tests that are over.
 _old_log: dict[Path, int] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_reply_is_checked() -> Iterator[None]:
+    """Whatever a client receives, in any test, is looked at before the client sees it."""
+    receive = StreamwatchClient._on_reply
+
+    def checked(self: StreamwatchClient, *delivered: Any) -> None:
+        _channel, _method, properties, body = delivered
+        contract.check("replies", properties, body)
+        receive(self, *delivered)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StreamwatchClient, "_on_reply", checked)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def all_that_was_received_keeps_to_the_contract(every_reply_is_checked: None) -> Iterator[None]:
+    before = len(contract.broken)
+    yield
+    if new := contract.broken[before:]:
+        pytest.fail("\n\n".join(new), pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +111,33 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         if call.when == "teardown":
             _old_log[log] = _old_log.get(log, 0) + len(new)
     return report
+
+
+# What was compared with the contract, in all of xdist's processes.
+_compared: dict[str, Counter[str]] = {"sent": Counter(), "kept": Counter()}
+
+
+def _add_up(counts: dict[str, Any]) -> None:
+    for name, counter in _compared.items():
+        counter.update(counts.get(name, {}))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    counts = {"sent": dict(contract.sent), "kept": dict(contract.kept)}
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["contract"] = counts
+    else:
+        _add_up(counts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _add_up(getattr(node, "workeroutput", {}).get("contract", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("the contract")
+    titles = {"sent": "examples sent", "kept": "workers' messages that kept to it"}
+    for name, counts in _compared.items():
+        each = ", ".join(f"{what} {count}" for what, count in sorted(counts.items()))
+        terminalreporter.line(f"{titles[name]}: {counts.total()} ({each})")

@@ -11,6 +11,7 @@ from typing import Any
 import pika
 import pytest
 
+import contract
 from processes import Site, eventually
 from streamwatch_client import StreamwatchClient, new_stream_id
 from test_replies import instant
@@ -24,6 +25,7 @@ class Follower:
     def __init__(self, site: Site, exchange: str, key: str):
         self.connection = pika.BlockingConnection(pika.URLParameters(site.url))
         self.channel = self.connection.channel()
+        self.exchange = exchange
         self.queue = self.channel.queue_declare("", exclusive=True).method.queue
         self.channel.queue_bind(self.queue, f"{site.namespace}streamwatch.{exchange}", key)
         self.heard: list[tuple[str, pika.BasicProperties, dict[str, Any]]] = []
@@ -33,6 +35,7 @@ class Follower:
             method, properties, body = self.channel.basic_get(self.queue, auto_ack=True)
             if method is None:
                 return
+            contract.check(self.exchange, properties, body)
             self.heard.append((method.routing_key, properties, json.loads(body)))
 
     def facts(self, account: str) -> list[dict[str, Any]]:

@@ -1,0 +1,438 @@
+"""Workers and the contract, `deploy/asyncapi.yaml`, say the same: each of its examples is real."""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pika
+import pytest
+
+import contract
+from contract import MESSAGES, SCHEMAS, examples
+from processes import Site, eventually
+from streamwatch_client import Reply, StreamwatchClient, new_stream_id
+from test_lifecycle import Follower
+
+# One stream for each account, so that the second finds it full.
+SITE = {"ttl": 4.0, "heartbeat_every": 1.0, "max_streams_per_account": 1}
+
+KINDS = ["init", "heartbeat", "stop", "status"]
+
+
+def named(*messages: str) -> list[Any]:
+    """Every example of these messages, as parameters of a test."""
+    return [pytest.param(m, name, id=f"{m}-{name}") for m in messages for name in examples(m)]
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant that no other test knows: examples all speak of one account."""
+    return f"t{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def player(site: Site, tenant: str) -> Iterator[StreamwatchClient]:
+    site.wait_for_lease()
+    with site.client(tenant) as client:
+        yield client
+    site.assert_workers_run()
+
+
+@pytest.fixture(scope="module")
+def spare(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Another topology, for what would disturb the other tests."""
+    site = Site(broker_url, tmp_path_factory.mktemp("spare"), ttl=2.0, heartbeat_every=0.5)
+    try:
+        site.start_workers(1)
+        site.wait_for_lease()
+        yield site
+    finally:
+        site.close()
+
+
+# The document
+
+
+@pytest.mark.parametrize(("message", "name"), named(*MESSAGES))
+def test_every_example_is_what_its_schema_says(message: str, name: str) -> None:
+    example = examples(message)[name]
+    assert contract.problems(message, "payload", example["payload"]) == []
+    if "headers" in example:
+        assert contract.problems(message, "headers", example["headers"]) == []
+
+
+def test_every_error_code_has_an_example_and_says_how_it_comes_about() -> None:
+    codes = SCHEMAS["ErrorCode"]["enum"]
+    assert list(examples("error")) == list(MESSAGES["error"]["x-provoked-by"]) == codes
+
+
+# What clients send
+
+
+@pytest.mark.parametrize("form", ["short key", "account in the key"])
+@pytest.mark.parametrize(("kind", "name"), named(*KINDS))
+def test_every_example_of_a_message_is_taken_and_answered(
+    player: StreamwatchClient, kind: str, name: str, form: str
+) -> None:
+    example = examples(kind)[name]
+    body = example["payload"]
+    account, stream = body["account"], body.get("stream")
+    if kind == "stop":
+        player.init(account, stream)
+
+    options = properties_of(example["headers"])
+    if form == "account in the key":
+        options["account_in_key"] = account
+    # Only where the example says where to reply does it want one.
+    correlation_id = player.publish(kind, body, want_reply=False, **options)
+    contract.sent[kind] += 1
+
+    if kind in ("init", "status"):
+        reply = player.wait_for(correlation_id)
+        assert reply.type in contract.replies_of(kind) - {"error"}
+        assert ("by" in reply.activity) == ("group_by" in body)
+        asked, answered = options["headers"], reply.properties.headers
+        assert ("traceparent" in answered) == ("traceparent" in asked)
+    if kind in ("heartbeat", "stop"):
+        reply = player.status(account, stream=stream, consistency="strong")
+        assert reply["state"] == ("active" if kind == "heartbeat" else "stopped")
+    if kind in ("init", "heartbeat"):
+        now = player.status(account, consistency="strong").streams
+        (record,) = now.values()
+        assert record["metadata"] == body.get("metadata", {})
+        assert stream in (None, record["stream"])
+    if kind == "heartbeat":
+        player.stop(account, stream)
+        news = player.request(kind, body)
+        assert news.type in contract.replies_of(kind) - {"error"}
+
+
+def properties_of(headers: dict[str, Any]) -> dict[str, Any]:
+    """The headers of an example, as AMQP has them: some are properties."""
+    known = SCHEMAS["RequestHeaders"]["properties"]
+    properties = {k: v for k, v in headers.items() if known[k]["x-amqp"] == "property"}
+    return properties | {"headers": {k: headers[k] for k in headers.keys() - properties.keys()}}
+
+
+# What workers reply: each example, made to happen
+
+
+def as_the_example(name: str, message: str, body: dict[str, Any]) -> None:
+    assert shape(body) == shape(examples(message)[name]["payload"])
+
+
+# Fields whose value, not only its type, is what the example shows.
+TELLING = {"type", "reason", "state", "admitted", "count", "max_active", "source", "code", "field"}
+
+
+def shape(value: Any, name: str = "") -> Any:
+    """What is left of a body without the values of the moment."""
+    if isinstance(value, dict):
+        if name in ("metadata", "by"):
+            return bool(value)  # what stands there is the player's
+        return {key: shape(value[key], key) for key in sorted(value)}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return value if name in TELLING else type(value).__name__
+
+
+TV = {"device": "tv"}
+
+
+def opened(player: StreamwatchClient, **fields: Any) -> Reply:
+    return player.request("init", {"account": "alice", "metadata": TV} | fields)
+
+
+def ask(player: StreamwatchClient, **fields: Any) -> Reply:
+    return player.request("status", {"account": "alice", "consistency": "strong"} | fields)
+
+
+def a_second(player: StreamwatchClient, **fields: Any) -> Reply:
+    opened(player)
+    return player.request("init", {"account": "alice"} | fields)
+
+
+def a_stopped_one(player: StreamwatchClient) -> str:
+    stream = opened(player)["stream"]
+    player.stop("alice", stream)
+    return stream
+
+
+def begun_by_a_heartbeat(player: StreamwatchClient) -> Reply:
+    player.heartbeat("alice", new_stream_id())
+    return ask(player)
+
+
+def opened_after_its_stop(player: StreamwatchClient) -> Reply:
+    stream = new_stream_id()
+    player.stop("alice", stream)
+    return player.init("alice", stream)
+
+
+def expired(player: StreamwatchClient) -> Reply:
+    stream = opened(player)["stream"]
+    eventually(lambda: ask(player).count == 0, "the stream expires", every=0.1)
+    return ask(player, stream=stream)
+
+
+def news_of_a_stop(player: StreamwatchClient) -> Reply:
+    body = {"account": "alice", "stream": a_stopped_one(player)}
+    return player.request("heartbeat", body)
+
+
+def news_of_a_replacement(player: StreamwatchClient) -> Reply:
+    stream = opened(player)["stream"]
+    opened(player, replace=[stream])
+    return player.request("heartbeat", {"account": "alice", "stream": stream})
+
+
+SCENARIOS: dict[tuple[str, str], Callable[[StreamwatchClient], Reply]] = {
+    ("opened", "opened"): opened,
+    ("opened", "opened-with-counts"): lambda p: opened(p, group_by=["device"]),
+    ("refused", "max_active"): lambda p: a_second(p, max_active=1),
+    ("refused", "account_cap"): a_second,
+    ("refused", "stopped"): opened_after_its_stop,
+    ("activity", "nothing-plays"): ask,
+    ("activity", "one-plays"): lambda p: (opened(p), ask(p))[1],
+    ("activity", "with-counts"): lambda p: (opened(p), ask(p, group_by=["device"]))[1],
+    ("activity", "begun-by-a-heartbeat"): begun_by_a_heartbeat,
+    ("activity", "active"): lambda p: ask(p, stream=opened(p)["stream"]),
+    ("activity", "stopped"): lambda p: ask(p, stream=a_stopped_one(p)),
+    ("activity", "expired"): expired,
+    ("activity", "unknown"): lambda p: ask(p, stream=new_stream_id()),
+    ("stopped", "stopped"): news_of_a_stop,
+    ("stopped", "replaced"): news_of_a_replacement,
+}
+ELSEWHERE = {("refused", "over_capacity"), ("error", "late"), ("error", "unavailable")}
+
+
+@pytest.mark.parametrize(("message", "name"), SCENARIOS)
+def test_a_worker_replies_as_the_example_shows(
+    player: StreamwatchClient, message: str, name: str
+) -> None:
+    as_the_example(name, message, SCENARIOS[message, name](player).body)
+
+
+def test_no_example_of_a_reply_is_left_out() -> None:
+    names = contract.SPOKEN["replies"].values()
+    shown = {(message, name) for message in names for name in examples(message)}
+    provoked = {("error", code) for code in MESSAGES["error"]["x-provoked-by"]}
+    assert shown == SCENARIOS.keys() | provoked | ELSEWHERE
+
+
+def test_a_full_partition_refuses_as_the_example_shows(spare: Site, account: str) -> None:
+    spare.run("topology", "set", "--max-streams-per-partition", "1")
+    try:
+        with spare.client() as client:
+            client.heartbeat(account, new_stream_id(), want_bad_news=False)
+
+            def refused() -> Reply | None:
+                # So that the first goes on playing, and the next is somebody new.
+                client.heartbeat(account, new_stream_id(), want_bad_news=False)
+                reply = client.init(f"{account}-{secrets.token_hex(4)}")
+                return reply if reply.type == "refused" else None
+
+            reply = eventually(refused, "the partition is full", every=0.1)
+            as_the_example("over_capacity", "refused", reply.body)
+    finally:
+        spare.run("topology", "set", "--max-streams-per-partition", "5000000")
+
+
+# Errors, each really provoked
+
+
+def provoke(client: StreamwatchClient, code: str) -> str:
+    """Sends what the contract says to provoke an error, and returns its correlation id."""
+    by = MESSAGES["error"]["x-provoked-by"][code]
+    body = by["text"] if "text" in by else json.dumps(by["payload"])
+    body = body.ljust(by.get("paddedTo", 0))
+    return client.publish("", body.encode(), routing_key=by["routingKey"])
+
+
+def assert_is_the_example(reply: Reply, code: str) -> None:
+    """Word for word: the message is for people, and the example is what they read."""
+    contract.sent["error"] += 1
+    assert reply.body == examples("error")[code]["payload"]
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in examples("error") if ("error", code) not in ELSEWHERE]
+)
+def test_a_bad_message_is_answered_by_the_error_that_the_example_shows(
+    site: Site, client: StreamwatchClient, code: str
+) -> None:
+    site.wait_for_lease()
+    assert_is_the_example(client.wait_for(provoke(client, code)), code)
+
+
+def test_part_of_the_topology_missing_is_unavailable_as_the_example_shows(spare: Site) -> None:
+    partition = f"{spare.namespace}streamwatch.p00"
+    way = {"queue": f"{partition}.init", "exchange": partition, "routing_key": "*.init.#"}
+    with spare.client() as client:
+        client.channel.queue_unbind(**way)
+        try:
+            reply = client.wait_for(provoke(client, "unavailable"))
+        finally:
+            client.channel.queue_bind(**way)
+        assert_is_the_example(reply, "unavailable")
+        assert client.init("alice").type == "opened"
+
+
+def test_a_request_that_log_time_overtakes_is_late_as_the_example_shows(spare: Site) -> None:
+    """Whoever may write entries, as these tests may, can hurry log time: no client can."""
+    with spare.client(confirms=False) as hurry, spare.client(confirms=False) as client:
+
+        def late() -> bool:
+            # Before it is taken up, so that many are under way then, and until it is decided.
+            tick_often(spare, hurry)
+            asked = provoke(client, "late")
+            tick_often(spare, hurry)
+            reply = client.wait_for(asked)
+            if reply.type == "opened":
+                return False
+            assert_is_the_example(reply, "late")
+            return True
+
+        eventually(late, "log time overtakes a request", within=30)
+
+
+def tick_often(site: Site, client: StreamwatchClient) -> None:
+    """Writes ticks of a worker whose clock is far ahead: each moves log time by two intervals."""
+    clock = {"estimate_ms": 2**53, "serving_ms": 0, "keeps_time": True}
+    clock["wall_ms"] = int(time.time() * 1000)
+    writer = secrets.randbits(63)
+    for seq in range(2_000):
+        tick = {"writer": writer, "seq": seq, "clock": clock, "entry": {"tick": {}}}
+        client.channel.basic_publish(
+            "", f"{site.namespace}streamwatch.p00.log", json.dumps(tick).encode()
+        )
+
+
+# What workers tell followers
+
+
+def lifecycle(player: StreamwatchClient, what: str) -> None:
+    """Makes one thing happen to a stream; what else happens on the way is told as well."""
+    if what == "streamRefused-max_active":
+        a_second(player, max_active=1, metadata={"device": "phone"})
+    elif what == "streamRefused-stopped":
+        opened_after_its_stop(player)
+    elif what == "streamStopped-stopped":
+        a_stopped_one(player)
+    elif what == "streamStopped-replaced":
+        opened(player, replace=[opened(player)["stream"]])
+    elif what == "streamOpened-by-a-heartbeat":
+        begun_by_a_heartbeat(player)
+    else:
+        assert what in ("streamOpened-admitted", "streamExpired-expired")
+        opened(player)
+
+
+@pytest.mark.parametrize(("message", "name"), named(*contract.SPOKEN["lifecycle"].values()))
+def test_a_follower_is_told_as_the_example_shows(
+    site: Site, player: StreamwatchClient, tenant: str, message: str, name: str
+) -> None:
+    example = examples(message)[name]["payload"]
+    follower = Follower(site, "lifecycle", f"{tenant}.{example['type']}")
+    with closing(follower.connection):
+        lifecycle(player, f"{message}-{name}")
+        (fact,) = follower.wait_for("alice", 1)
+        as_the_example(name, message, fact)
+
+
+@pytest.mark.parametrize("name", examples("rejected"))
+def test_operators_are_told_of_bad_input_as_the_example_shows(
+    site: Site, player: StreamwatchClient, tenant: str, name: str
+) -> None:
+    example = examples("rejected")[name]["payload"]
+    follower = Follower(site, "rejected", f"{tenant}.{example['code']}")
+    with closing(follower.connection):
+        if example["source"] == "log":
+            player.request("heartbeat", {"account": "alice"})
+        else:
+            user = pika.URLParameters(site.url).credentials.username
+            player.request("init", b"{", app_id=example["app_id"], user_id=user)
+        eventually(lambda: follower.take() or follower.heard, "operators are told")
+        as_the_example(name, "rejected", follower.heard[0][2])
+
+
+# And whatever would not be as it says is noticed
+
+
+def drifted(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same body with one field less, one more, or one of another type, at every place."""
+
+    def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        if {"metadata", "by"} & set(path):
+            return  # what stands there is the player's
+        if isinstance(value, dict):
+            yield path
+        steps = value if isinstance(value, dict) else range(len(value))
+        for step in steps:
+            if isinstance(value[step], dict | list):
+                yield from places(value[step], (*path, step))
+
+    for path in places(body):
+        for field in ["colour", *at(body, path)]:
+            changed = copy.deepcopy(body)
+            here = at(changed, path)
+            if field == "colour":
+                here[field] = "blue"
+                yield f"{path} with {field}", changed
+                continue
+            kept = here.pop(field)
+            if field not in ("by", "max_active"):  # may be left out
+                yield f"{path} without {field}", changed
+            changed = copy.deepcopy(changed)
+            at(changed, path)[field] = [kept]
+            yield f"{path} with {field} of another type", changed
+
+
+def at(value: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        ("opened", "opened-with-counts"),
+        ("refused", "max_active"),
+        ("activity", "active"),
+        ("stopped", "replaced"),
+    ],
+)
+def test_a_reply_that_drifts_from_the_contract_is_noticed(
+    player: StreamwatchClient, message: str, name: str
+) -> None:
+    reply = SCENARIOS[message, name](player)
+
+    def noticed(body: dict[str, Any]) -> list[str]:
+        return contract.problems_as_sent("replies", reply.properties, json.dumps(body).encode())
+
+    assert noticed(reply.body) == []
+    changes = dict(drifted(reply.body))
+    assert len(changes) > 2 * len(reply.body)
+    assert [change for change, body in changes.items() if not noticed(body)] == []
+
+
+def test_properties_that_drift_from_the_contract_are_noticed(player: StreamwatchClient) -> None:
+    reply = opened(player)
+    body = json.dumps(reply.body).encode()
+    for name, value in {
+        "app_id": None,
+        "type": "activity",
+        "content_type": "text/plain",
+        "reply_to": "a-queue",
+        "headers": {},
+    }.items():
+        properties = copy.copy(reply.properties)
+        setattr(properties, name, value)
+        assert contract.problems_as_sent("replies", properties, body) != [], name
