@@ -162,7 +162,14 @@ fn group_by(keys: Option<Vec<String>>) -> Result<Vec<String>, Problem> {
     if keys.len() > MAX_GROUP_BY || !keys.iter().all(fits) {
         return Err(bad("group_by", "at most 16 metadata keys of 1 to 64 bytes"));
     }
-    Ok(keys)
+    // The reply names each once: JSON leaves open what a repeated name means.
+    let mut once = Vec::with_capacity(keys.len());
+    for key in keys {
+        if !once.contains(&key) {
+            once.push(key);
+        }
+    }
+    Ok(once)
 }
 
 fn bad(field: &'static str, message: &'static str) -> Problem {

@@ -19,8 +19,11 @@ use crate::report::{Report, Target};
 
 /// Nothing here takes longer.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// So often in a row it is looked at memory that does not become less: half a minute.
-const ENOUGH: u32 = 1_500;
+/// So often in a row it is looked at memory that does not become less: some seconds.
+const ENOUGH: u32 = 250;
+/// Viewers, and the heartbeats of each, of whom little is kept.
+const FEW: usize = 1_000;
+const ROUNDS: usize = 20;
 /// Questions between two looks at the worker's log.
 const BLOCK: usize = 100;
 
@@ -63,7 +66,7 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
     }
     if report.wants(&kept) || report.wants(&left) {
         let full = resident(worker.pid());
-        let before = empty(saved.at.broker).await;
+        let before = little(saved.at.broker).await;
         let each = (full - before) / saved.streams as f64;
         if report.wants(&kept) {
             report.add(kept, "bytes", Pairs::of([each], []), Target::None);
@@ -135,13 +138,18 @@ fn seconds(text: &str) -> f64 {
     }
 }
 
-/// What a worker has in memory that never had a stream, in bytes.
-async fn empty(broker: &Broker) -> f64 {
-    let at = Installation::declared(broker, "90s").await;
+/// What a worker has in memory, in bytes, after so few viewers that what was theirs does not count:
+/// buffers have been used, as any traffic uses them.
+async fn little(broker: &Broker) -> f64 {
+    let at = Installation::declared(broker, "2s").await;
     let worker = ready(&at, 1).await;
+    let heartbeats = (0..ROUNDS).flat_map(|_| corpus::shuffled(0..FEW));
+    let heartbeats = heartbeats.map(|n| (n, corpus::later(n)));
+    beat(&at, "heartbeats of few", heartbeats).await;
+    forgotten(&worker).await;
     // With all it does once.
     moment(&worker, WROTE, 1).await;
-    let bytes = resident(worker.pid());
+    let bytes = given_back(&worker).await;
     drop(worker);
     let deleted = at.cli(&["topology", "delete", "--yes"]).await;
     deleted.exits(exit::DONE);
@@ -156,25 +164,27 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
     let order = corpus::shuffled(0..saved.streams).into_iter();
     let heartbeats = order.map(|n| (n, corpus::later(n)));
     beat(&saved.at, "the last heartbeats", heartbeats).await;
-    eprintln!("  waiting until they have expired");
-    eventually(PATIENCE, "all have expired and are told of", async || {
-        let counted = worker.metric("streamwatch_active_streams", "").await;
-        let untold = worker.metric("streamwatch_unannounced", "").await;
-        let gone = counted == 0.0 && untold == 0.0;
-        gone.then_some(()).ok_or((counted, untold))
-    })
-    .await;
-    eprintln!("  waiting until they are forgotten");
-    eventually(PATIENCE, "all are forgotten", async || {
+    forgotten(worker).await;
+    given_back(worker).await
+}
+
+async fn forgotten(worker: &Worker) {
+    eprintln!("  waiting until they have expired and are forgotten");
+    eventually(PATIENCE, "all are forgotten and told of", async || {
         let series = worker.series().await;
         // Where it is not ready it does not say.
-        let records = series
-            .iter()
-            .find(|(name, _)| name.starts_with("streamwatch_records"));
-        let remembered = records.map(|(_, value)| *value);
-        (remembered == Some(0.0)).then_some(()).ok_or(remembered)
+        let known = |name| {
+            let mut known = series.iter().filter(|(series, _)| series.starts_with(name));
+            known.next().map(|(_, value)| *value)
+        };
+        let left = ["streamwatch_records", "streamwatch_unannounced"].map(known);
+        (left == [Some(0.0); 2]).then_some(()).ok_or(left)
     })
     .await;
+}
+
+/// What it has in memory when it gives nothing more back, in bytes.
+async fn given_back(worker: &Worker) -> f64 {
     let (mut least, mut looks) = (f64::MAX, 0);
     eventually(PATIENCE, "it gives nothing more back", async || {
         let bytes = resident(worker.pid());

@@ -33,6 +33,15 @@ def test_group_by_counts_by_metadata(client: StreamwatchClient, account: str) ->
     assert reply.activity["by"] == {"device": {"tv": 1, "phone": 2}}
 
 
+def test_a_key_that_is_asked_for_twice_is_answered_once(
+    client: StreamwatchClient, account: str
+) -> None:
+    client.init(account, metadata={"device": "tv"})
+    reply = client.status(account, group_by=["device", "device"], consistency="strong")
+    # The client refuses a reply that repeats a name.
+    assert reply.activity["by"] == {"device": {"tv": 1}}
+
+
 def test_group_by_counts_only_what_is_active(client: StreamwatchClient, account: str) -> None:
     tv = client.init(account, metadata={"device": "tv"})["stream"]
     client.init(account, metadata={"device": "phone"})
