@@ -21,7 +21,6 @@ const link = new StompLink(settings);
 let playback;
 
 async function play(replace) {
-  $("play").disabled = true;
   playback = new Playback(link, account, {
     metadata: { device, platform: "web" },
     maxActive: settings.maxActive,
@@ -65,6 +64,7 @@ function show() {
   $("play").disabled = type === "asking";
   $("curtain").hidden = runs;
   $("choices").replaceChildren();
+  $("play").className = "primary";
   if (runs) $("video").play();
   else $("video").pause();
 
@@ -106,6 +106,7 @@ function offerPlaces(streams) {
     return listItem(button);
   });
   $("choices").replaceChildren(...choices);
+  $("play").className = "";
 }
 
 function curtain(headline, detail, button = "Play") {
@@ -122,7 +123,7 @@ function showActivity({ count, streams, as_of }) {
       name.textContent = metadata?.device ?? "unknown device";
       const since = document.createElement("small");
       const left = Math.ceil(expires_in_ms / 1_000);
-      since.textContent = ` since ${clock(started_at)}, silent it would end in ${left} s`;
+      since.textContent = `since ${clock(started_at)}, for ${left} s more without a heartbeat`;
       const item = listItem(name, document.createElement("br"), since);
       if (stream === playback?.stream) item.className = "here";
       return item;

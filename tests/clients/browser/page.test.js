@@ -125,7 +125,7 @@ test("a tab plays, is kept counted by its heartbeats, and stops counting on paus
 });
 
 test("a second tab is refused, takes over, and the first sees that it was replaced", async () => {
-  const account = `Äccount: ${newAccount()}`;
+  const account = `Zoë: ${newAccount().slice(0, 8)}`;
   const tv = await playingTab(account, "television");
   const laptop = await tab(account, "laptop");
   await laptop.click("#play");
