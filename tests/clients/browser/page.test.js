@@ -197,7 +197,7 @@ test("a closed tab says that it stops: every one of them, at once", async () => 
   assert.ok(Math.max(...waits) < site.ttlMs / 2, `by their stops, not by their TTL: ${waits} ms`);
 });
 
-test("a tab that goes to another page says that it stops, and is paused when it comes back", async () => {
+test("a tab that goes to another page stops, and may play again when it comes back", async () => {
   const account = newAccount();
   const page = await playingTab(account, "laptop");
   const stream = await streamOf(page);
@@ -264,7 +264,7 @@ test("a tab whose place was taken while it was frozen is refused when it wakes u
   assert.deepEqual(await devices(account), ["phone"]);
 });
 
-/** A tab that played and was frozen in the background, as browsers do to save power, until it expired. */
+/** A tab that was frozen in the background, as browsers do to save power, until it expired. */
 async function frozenTab() {
   const account = newAccount();
   const page = await playingTab(account, "laptop");

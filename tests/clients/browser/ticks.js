@@ -1,6 +1,6 @@
-// A timer for tabs in the background: a browser slows the timers of a page that nobody sees, to one
-// a minute, but not those of a worker. What it cannot help is a tab that is frozen, or a device that
-// sleeps: so whoever uses it compares the time, and the page beats once more when it is seen again.
+// A timer for tabs in the background. A browser slows the timers of a page that nobody sees, to one
+// a minute, but not those of a worker. What no timer survives is a tab that is frozen, or a device
+// that sleeps: so whoever uses this one compares the time of day.
 
 const WORKER = "setInterval(() => postMessage(0), 250)";
 

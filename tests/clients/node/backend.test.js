@@ -4,7 +4,14 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 
 import { NoAnswer, Rejected } from "../javascript/link.js";
-import { eventually, newAccount, site, startBroker, stopBroker, withoutWorkers } from "../javascript/site.js";
+import {
+  eventually,
+  newAccount,
+  site,
+  startBroker,
+  stopBroker,
+  withoutWorkers,
+} from "../javascript/site.js";
 import { Backend } from "./backend.js";
 
 const QUESTIONS = 300;

@@ -8,17 +8,29 @@ import { after, afterEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Playback } from "../javascript/playback.js";
-import { becomes, eventually, newAccount, site, startBroker, stopBroker, withoutWorkers } from "../javascript/site.js";
+import {
+  becomes,
+  eventually,
+  newAccount,
+  site,
+  startBroker,
+  stopBroker,
+  withoutWorkers,
+} from "../javascript/site.js";
 import { AmqpLink } from "./amqp.js";
 import { Backend } from "./backend.js";
 
 const { namespace, tenant } = site;
 const app = new Backend(site.urls.backend, tenant, { namespace });
-const links = [];
+const players = [];
 const children = [];
 
 afterEach(async () => {
-  await Promise.all(links.splice(0).map((link) => link.close()));
+  const over = players.splice(0).map(async ({ playback, link }) => {
+    await playback.stop();
+    await link.close();
+  });
+  await Promise.all(over);
   for (const child of children.splice(0)) child.kill("SIGKILL");
 });
 after(() => app.close());
@@ -26,8 +38,9 @@ after(() => app.close());
 /** A player with a connection of its own. */
 function player(account, options) {
   const link = new AmqpLink(site.urls.player, tenant, { namespace });
-  links.push(link);
-  return new Playback(link, account, options);
+  const playback = new Playback(link, account, options);
+  players.push({ playback, link });
+  return playback;
 }
 
 /** The program `player.js`, and what it says. */
@@ -43,7 +56,8 @@ function program(account, ...options) {
   children.push(child);
   const said = [];
   createInterface(child.stdout).on("line", (line) => said.push(JSON.parse(line)));
-  return { child, said, says: (type) => eventually(() => said.find((it) => it.type === type), type) };
+  const says = (type) => eventually(() => said.find((it) => it.type === type), type);
+  return { child, says };
 }
 
 const streams = async (account) => (await app.activity(account, { strong: true })).streams;
@@ -62,7 +76,7 @@ test("heartbeats keep a stream counted, and a stop ends it at once", async () =>
   assert.equal(playback.state.type, "over");
 });
 
-test("a second player is refused, takes over, and the first is told that it was replaced", async () => {
+test("a second player is refused, takes over, and the first is told so", async () => {
   const account = newAccount();
   const first = player(account, { maxActive: 1 });
   await first.open();
@@ -98,7 +112,7 @@ test("when nobody answers it plays after two seconds, and counts once", async ()
   assert.deepEqual((await streams(account)).map((it) => it.stream), [playback.stream]);
 });
 
-test("a restart of the broker ends nobody; who begins meanwhile plays, and counts afterwards", async () => {
+test("a restart of the broker ends nobody; who begins meanwhile counts afterwards", async () => {
   const account = newAccount();
   const playing = player(account);
   const { activity } = await playing.open();

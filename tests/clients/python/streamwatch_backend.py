@@ -6,16 +6,16 @@ A backend asks what accounts play, and opens and ends streams on viewers' behalf
         activity = (await backend.status("alice", group_by=["device"]))["activity"]
         reply = await backend.open("alice", stream=new_stream_id(), max_active=2)
         if reply["type"] == "refused":
-            ...                                 # the policy is yours: reply["activity"] says what plays
+            ...                             # the policy is yours: reply["activity"] says what plays
         await backend.stop("alice", stream)
 
         # Hundreds at once: each task gets its own answer.
         replies = await asyncio.gather(*(backend.status(account) for account in accounts))
 
-What is not answered in time raises `TimeoutError`, and what was under way when the connection broke
-`ConnectionError`: in both cases nobody knows whether it happened. Ask again; an `open` with the same
-`stream` and `message_id`, and it never opens a second stream. Whoever enforces a limit does it in a
-backend, with `max_active`: that is decided in one step, so nobody comes in between.
+What is not answered in time raises `TimeoutError`, and what was under way when the connection
+broke `ConnectionError`: in both cases nobody knows whether it happened. Ask again; an `open` with
+the same `stream` and `message_id`: that never opens a second stream. Whoever enforces a limit does
+it in a backend, with `max_active`: that is decided in one step, so nobody comes in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The backend in aio-pika: many questions on one connection, and a broker that goes and comes back."""
+"""The backend in aio-pika: many questions on one connection, and a broker that is restarted."""
 
 import asyncio
 import os

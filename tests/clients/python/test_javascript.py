@@ -1,6 +1,6 @@
 """The clients in JavaScript, with their own tests, against a broker and workers started here.
 
-Each `*.test.js` of tests/clients is one test. Node's packages are installed by `tests/clients/install`.
+Each `*.test.js` in tests/clients is one test. `tests/clients/install` installs what they need.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLIENTS = ROOT / "tests" / "clients"
 TESTS = sorted(CLIENTS.glob("*/*.test.js"))
 CHROMIUM = shutil.which("chromium")
 # Only bounds how long a failure takes.
-TESTS_S = 400
+TESTS_S = 300
 
 
 @pytest.fixture(scope="module")
@@ -90,22 +90,25 @@ def test_the_tests_in(file: Path, place: dict[str, object], tmp_path: Path) -> N
     if file.parent.name == "browser" and CHROMIUM is None:
         pytest.skip("Chromium is not installed: tests/clients/install --browser")
     assert (CLIENTS / "node_modules").exists(), "no packages: run tests/clients/install first"
-    tests = subprocess.Popen(
-        ["node", "--test", "--test-reporter=spec", file],
-        env={**os.environ, "STREAMWATCH_SITE": json.dumps(place), "TMPDIR": str(tmp_path)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    output = tmp_path / "output"
+    with output.open("wb") as stdout:
+        tests = subprocess.Popen(
+            ["node", "--test", "--test-reporter=spec", file],
+            env={**os.environ, "STREAMWATCH_SITE": json.dumps(place), "TMPDIR": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
-        said, _ = tests.communicate(timeout=TESTS_S)
+        with suppress(subprocess.TimeoutExpired):
+            tests.wait(timeout=TESTS_S)
     finally:
         # Whatever they started ends with them, when they are interrupted too.
         with suppress(ProcessLookupError):
             os.killpg(tests.pid, signal.SIGKILL)
-    print(said)
+        tests.wait()
+    print(said := output.read_text())
     assert tests.returncode == 0, f"{file.name} fails"
     passed = re.search(r"^ℹ pass (\d+)$", said, re.MULTILINE)
     assert passed is not None and int(passed[1]) > 0, "nothing was tested"
