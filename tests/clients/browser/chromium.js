@@ -20,7 +20,7 @@ const SWITCHES = [
   "--disable-sync",
   "--window-size=1180,760",
   "--remote-debugging-port=0", // a free one, on loopback
-  // A tab in the background may wake up once a minute, after a second of that and not after five minutes.
+  // A tab in the background wakes up once a minute: after a second there, not after five minutes.
   "--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1",
 ];
 

@@ -78,12 +78,13 @@ function show() {
     curtain(headline, detail, "Try again");
     if (reason === "max_active") offerPlaces(activity.streams);
   }
-  notice(text === "playing" ? `Playing; ${activity.count} on this account` : said(type, reason));
+  notice(said(playback.state));
   if (activity) showActivity(activity);
   else ask();
 }
 
-function said(type, reason) {
+function said({ type, reason, activity }) {
+  if (type === "opened") return `Playing; ${activity.count} on this account`;
   if (type === "stopped") return REASONS[reason];
   if (type === "refused") return `Refused: ${reason}`;
   return STATES[type][0].replace(/^./, (first) => first.toUpperCase());

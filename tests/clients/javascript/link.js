@@ -7,7 +7,7 @@
 //   link.addEventListener("down", …)   it tries to come back by itself
 //   link.addEventListener("news", …)   a reply that nobody waits for: event.detail is its body
 
-/** Nobody answered, or nobody is connected: the outcome is unknown. Try again, with the same ids. */
+/** Nobody answered, or nobody is connected: the outcome is unknown. Try again with the same ids. */
 export class NoAnswer extends Error {}
 
 /** A worker said `error`: `code`, `field`, `retryable`. */

@@ -4,7 +4,7 @@
 //   const playback = new Playback(link, "alice", { metadata: { device: "tv" }, maxActive: 2 });
 //   playback.addEventListener("change", () => show(playback.state));
 //   const { type } = await playback.open();    // at most 2 s
-//   if (type === "refused") …                  // playback.state.activity says what plays: let them choose
+//   if (type === "refused") …                  // playback.state.activity says what plays
 //   …                                          // play; heartbeats go out by themselves
 //   await playback.stop();
 //

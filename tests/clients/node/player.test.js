@@ -54,10 +54,11 @@ function program(account, ...options) {
     },
   );
   children.push(child);
+  const exit = once(child, "exit");
   const said = [];
   createInterface(child.stdout).on("line", (line) => said.push(JSON.parse(line)));
   const says = (type) => eventually(() => said.find((it) => it.type === type), type);
-  return { child, says };
+  return { child, exit, says };
 }
 
 const streams = async (account) => (await app.activity(account, { strong: true })).streams;
@@ -151,7 +152,7 @@ test("a player that slept past its TTL asks again, and counts as admitted", asyn
 
 test("a player that slept while another took its place is refused", async () => {
   const account = newAccount();
-  const { child, says } = program(account, "--max-active", "1");
+  const { child, exit, says } = program(account, "--max-active", "1");
   await says("opened");
   child.kill("SIGSTOP");
   await eventually(async () => (await count(account)) === 0, "it expires");
@@ -159,7 +160,7 @@ test("a player that slept while another took its place is refused", async () => 
   assert.equal((await other.open()).type, "opened");
   child.kill("SIGCONT");
   assert.equal((await says("refused")).reason, "max_active");
-  assert.deepEqual(await once(child, "exit"), [0, null]);
+  assert.deepEqual(await exit, [0, null]);
   assert.deepEqual((await streams(account)).map((it) => it.stream), [other.stream]);
 });
 
@@ -169,7 +170,7 @@ test("a player that is told to end sends its stop; one that is killed expires", 
   await Promise.all([polite.says("opened"), killed.says("opened")]);
   assert.equal(await count(account), 2);
   polite.child.kill("SIGTERM");
-  assert.deepEqual(await once(polite.child, "exit"), [0, null]);
+  assert.deepEqual(await polite.exit, [0, null]);
   assert.equal(await count(account), 1);
   killed.child.kill("SIGKILL");
   const died = Date.now();
