@@ -190,4 +190,3 @@ document.addEventListener("visibilitychange", () => {
   playback?.beat();
   ask();
 });
-addEventListener("online", () => playback?.beat());

@@ -225,7 +225,7 @@ test("a tab that is killed says nothing, and expires", async () => {
   assert.equal((await app.status(account, { stream, strong: true })).state, "expired");
 });
 
-test("a tab in the background goes on counting, however seldom its own timers fire", async () => {
+test("a tab in the background goes on counting, though the browser slows its timers", async () => {
   const account = newAccount();
   const page = await playingTab(account, "laptop");
   const stream = await streamOf(page);

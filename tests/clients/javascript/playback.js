@@ -102,10 +102,22 @@ export class Playback extends EventTarget {
     }
   }
 
-  /** A heartbeat now: call it when the device has woken up. */
-  async beat() {
+  /** A sign of life now: call it when the device has woken up. */
+  beat() {
+    if (!this.plays || this.state.type === "asking" || !this.#link.up) return;
+    if (this.state.type === "opened" && this.#silentMs() >= this.#ttlMs) {
+      // It has expired, and somebody else may have its place: a new question, of the same stream.
+      this.#lastSignOfLife = Date.now();
+      this.#messageId = crypto.randomUUID();
+      this.#ask();
+    } else {
+      this.#heartbeat();
+    }
+  }
+
+  async #heartbeat() {
     // One at a time: where the broker does not confirm, more of them do not help.
-    if (this.#beating || !this.plays || this.state.type === "asking") return;
+    if (this.#beating) return;
     this.#beating = true;
     try {
       await this.#publish("heartbeat", { metadata: this.#metadata });
@@ -120,23 +132,18 @@ export class Playback extends EventTarget {
   // Timers are late: a device sleeps, a tab in the background is throttled. So a tick compares the
   // time of day, which goes on meanwhile; should somebody set that clock, one heartbeat is early.
   #tick() {
-    const silentMs = Math.abs(Date.now() - this.#lastSignOfLife);
-    if (this.state.type === "asking" || silentMs < this.#heartbeatEveryMs || !this.#link.up) return;
-    if (this.state.type === "opened" && silentMs >= this.#ttlMs) {
-      // It has expired, and somebody else may have its place: a new question, of the same stream.
-      this.#lastSignOfLife = Date.now();
-      this.#messageId = crypto.randomUUID();
-      this.#ask();
-    } else {
-      this.beat();
-    }
+    if (this.#silentMs() >= this.#heartbeatEveryMs) this.beat();
+  }
+
+  #silentMs() {
+    return Math.abs(Date.now() - this.#lastSignOfLife);
   }
 
   // Everybody comes back when the broker does: not all within the same second.
   #connectedAgain() {
     const wait = Math.random() * this.#heartbeatEveryMs;
     const due = Date.now() - this.#heartbeatEveryMs + wait;
-    if (Date.now() - this.#lastSignOfLife < this.#ttlMs) this.#lastSignOfLife = due;
+    if (this.#silentMs() < this.#ttlMs) this.#lastSignOfLife = due;
   }
 
   /** Repeats the request until it is answered. */
