@@ -124,7 +124,7 @@ function showActivity({ count, streams, as_of }) {
       name.textContent = metadata?.device ?? "unknown device";
       const since = document.createElement("small");
       const left = Math.ceil(expires_in_ms / 1_000);
-      since.textContent = `since ${clock(started_at)}, for ${left} s more without a heartbeat`;
+      since.textContent = `since ${clock(started_at)}, ends in ${left} s if silent`;
       const item = listItem(name, document.createElement("br"), since);
       if (stream === playback?.stream) item.className = "here";
       return item;

@@ -24,10 +24,10 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 const FOLDERS = ["/browser/", "/javascript/", "/node_modules/@stomp/stompjs/esm6/"];
 
 async function answer(request, response) {
-  let path = normalize(new URL(request.url, "http://localhost").pathname);
-  if (path === "/") path = "/browser/index.html";
-  const type = TYPES[extname(path)];
   try {
+    let path = normalize(new URL(request.url, "http://localhost").pathname);
+    if (path === "/") path = "/browser/index.html";
+    const type = TYPES[extname(path)];
     if (path === "/settings.json") {
       response.setHeader("content-type", "application/json");
       response.setHeader("cache-control", "no-store");

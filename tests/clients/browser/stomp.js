@@ -34,8 +34,7 @@ export class StompLink extends Link {
       onStompError: (frame) => this.disconnected(frame.headers.message),
       onWebSocketClose: () => this.disconnected(),
       // Replies come without a subscription: RabbitMQ makes it for `reply-to`.
-      onUnhandledMessage: (message) =>
-        this.received(message.headers["correlation-id"], JSON.parse(message.body)),
+      onUnhandledMessage: ({ headers, body }) => this.received(headers["correlation-id"], body),
       onUnhandledReceipt: (frame) => this.#confirmed(frame.headers["receipt-id"]),
     });
     this.#client.activate();

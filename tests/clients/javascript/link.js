@@ -69,8 +69,15 @@ export class Link extends EventTarget {
 
   // For the protocols
 
-  /** A reply has come in. */
-  received(correlationId, body) {
+  /** A reply has come in. What is not a worker's is passed over. */
+  received(correlationId, text) {
+    let body;
+    try {
+      body = JSON.parse(text);
+    } catch {
+      return;
+    }
+    if (typeof body?.type !== "string") return;
     const waiting = this.#waiting.get(correlationId);
     if (!waiting) {
       this.dispatchEvent(new CustomEvent("news", { detail: body }));

@@ -54,7 +54,7 @@ export class AmqpLink extends Link {
 
   #deliver(message) {
     if (message === null) return this.disconnected("the consumer was cancelled");
-    this.received(message.properties.correlationId, JSON.parse(message.content.toString()));
+    this.received(message.properties.correlationId, message.content.toString());
   }
 
   transmit(kind, body, { correlationId = crypto.randomUUID(), messageId }) {
