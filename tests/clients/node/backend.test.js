@@ -1,7 +1,9 @@
 // The backend in Node, against a real broker and real workers.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, test } from "node:test";
+import { promisify } from "node:util";
 
 import { NoAnswer, Rejected } from "../javascript/link.js";
 import {
@@ -68,6 +70,15 @@ test("activity is grouped by metadata, and a stream's state is told", async () =
   assert.equal(await state(), "stopped");
 });
 
+test("from a shell it prints what an account plays", async () => {
+  const account = newAccount();
+  const { stream } = await backend.open(account);
+  const program = [`${import.meta.dirname}/backend.js`, site.tenant, account];
+  const env = { AMQP_URL: site.urls.backend, STREAMWATCH_NAMESPACE: site.namespace };
+  const { stdout } = await promisify(execFile)(process.execPath, program, { env });
+  assert.equal(JSON.parse(stdout).streams[0].stream, stream);
+});
+
 test("what is wrong is said, with a code", async () => {
   const wrong = backend.open(newAccount(), { stream: "not a UUID" });
   await assert.rejects(wrong, (error) => {
@@ -75,6 +86,19 @@ test("what is wrong is said, with a code", async () => {
     assert.deepEqual([error.code, error.field, error.retryable], ["bad_field", "stream", false]);
     return true;
   });
+});
+
+test("what permissions forbid is said, and the next try is made all the same", async () => {
+  const stranger = new Backend(site.urls.backend, "other", { namespace: site.namespace });
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const forbidden = stranger.activity(newAccount());
+    await assert.rejects(forbidden, (error) => {
+      assert.ok(error instanceof NoAnswer);
+      assert.match(error.message, /ACCESS_REFUSED/);
+      return true;
+    });
+  }
+  await stranger.close();
 });
 
 test("a question that nobody answers ends after its patience", async () => {

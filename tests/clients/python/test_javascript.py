@@ -108,7 +108,7 @@ def test_the_tests_in(file: Path, place: dict[str, object], tmp_path: Path) -> N
         with suppress(ProcessLookupError):
             os.killpg(tests.pid, signal.SIGKILL)
         tests.wait()
-    print(said := output.read_text())
+    print(said := output.read_text(errors="replace"))
     assert tests.returncode == 0, f"{file.name} fails"
     passed = re.search(r"^ℹ pass (\d+)$", said, re.MULTILINE)
     assert passed is not None and int(passed[1]) > 0, "nothing was tested"
