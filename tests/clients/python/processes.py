@@ -82,6 +82,20 @@ class Node:
         """Runs rabbitmqctl. Files that it reads must lie in the node's folder."""
         return self._run("ctl", *arguments)
 
+    def stop(self) -> None:
+        """Stops it gracefully. Data, ports and name are kept for `start`."""
+        self._run("stop")
+
+    def start(self) -> None:
+        # Into nothing and not a pipe: a node that kept the pipe open would keep us waiting.
+        subprocess.run(
+            [PRIVATE_NODE, "start", self.folder],
+            stdout=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            timeout=BROKER_START_S,
+            check=True,
+        )
+
     def _run(self, verb: str, *arguments: str) -> str:
         done = subprocess.run(
             [PRIVATE_NODE, verb, self.folder, *arguments],

@@ -1,0 +1,192 @@
+// The player page: what it shows, and when it opens and ends its stream.
+//
+// What is worth copying is `play`, `pause` and the listeners at the end; the rest is drawing.
+
+import { Playback } from "../javascript/playback.js";
+import { film } from "./film.js";
+import { StompLink } from "./stomp.js";
+import { byWorker } from "./ticks.js";
+
+const ASK_EVERY_MS = 2_000;
+const MOST_NOTICES = 6;
+
+const $ = (id) => document.getElementById(id);
+const settings = await (await fetch("/settings.json")).json();
+const asked = new URLSearchParams(location.search);
+const account = asked.get("account") ?? "alice";
+const device = asked.get("device") ?? "browser";
+
+const link = new StompLink(settings);
+// The stream of the moment: a new one for each time that somebody presses play.
+let playback;
+
+async function play(replace) {
+  playback = new Playback(link, account, {
+    metadata: { device, platform: "web" },
+    maxActive: settings.maxActive,
+    replace,
+    ticks: byWorker,
+  });
+  playback.addEventListener("change", show);
+  playback.addEventListener("rejected", ({ detail }) => notice(`Rejected: ${detail.message}`));
+  show();
+  // At most 2 s: when nobody answers the film begins, and its heartbeats count.
+  await playback.open();
+}
+
+/** Whoever pauses frees a place at once. Playing on is a new stream, and may be refused. */
+function pause() {
+  playback?.stop();
+}
+
+// What the page shows
+
+const STATES = {
+  asking: ["asking", ""],
+  unanswered: ["playing, not answered yet", "warn"],
+  opened: ["playing", "good"],
+  refused: ["refused", "bad"],
+  stopped: ["ended from elsewhere", "bad"],
+  over: ["paused", ""],
+};
+const REASONS = {
+  replaced: "Another player took over",
+  stopped: "Playback was ended from elsewhere",
+};
+
+function show() {
+  const { type, reason, activity } = playback.state;
+  const runs = type === "opened" || type === "unanswered";
+  const [text, mood] = STATES[type];
+  badge("state", text, mood);
+  $("stream").textContent = playback.stream;
+  $("pause").disabled = !runs;
+  $("play").disabled = type === "asking";
+  $("curtain").hidden = runs;
+  $("choices").replaceChildren();
+  $("play").className = "primary";
+  if (runs) $("video").play();
+  else $("video").pause();
+
+  if (type === "asking") curtain("One moment …", "");
+  if (type === "over") curtain("Paused", "This tab does not count while it is paused.", "Play on");
+  if (type === "stopped") {
+    curtain(REASONS[reason], "This stream does not count any more.", "Play here again");
+  }
+  if (type === "refused") {
+    const [headline, detail] = whyRefused(reason, activity);
+    curtain(headline, detail, "Try again");
+    if (reason === "max_active") offerPlaces(activity.streams);
+  }
+  notice(said(playback.state));
+  if (activity) showActivity(activity);
+  else ask();
+}
+
+function said({ type, reason, activity }) {
+  if (type === "opened") return `Playing; ${activity.count} on this account`;
+  if (type === "stopped") return REASONS[reason];
+  if (type === "refused") return `Refused: ${reason}`;
+  return STATES[type][0].replace(/^./, (first) => first.toUpperCase());
+}
+
+function whyRefused(reason, { count }) {
+  if (reason !== "max_active") return ["Not possible right now", `The reason is ${reason}.`];
+  const players = count === 1 ? "One other player is" : `${count} other players are`;
+  return ["Already playing elsewhere", `${players} on. Take a place over, or wait until one ends.`];
+}
+
+/** Each of them can make room, in one step: nobody else gets in between. */
+function offerPlaces(streams) {
+  const choices = streams.map(({ stream, metadata, started_at }) => {
+    const button = document.createElement("button");
+    button.className = "primary";
+    button.textContent = `Play here instead of on ${metadata?.device ?? "another device"}`;
+    button.title = `It plays since ${clock(started_at)}`;
+    button.addEventListener("click", () => play([stream]));
+    return listItem(button);
+  });
+  $("choices").replaceChildren(...choices);
+  $("play").className = "";
+}
+
+function curtain(headline, detail, button = "Play") {
+  $("headline").textContent = headline;
+  $("detail").textContent = detail;
+  $("play").textContent = button;
+}
+
+function showActivity({ count, streams, as_of }) {
+  $("count").textContent = count;
+  $("activity").replaceChildren(
+    ...streams.map(({ stream, metadata, started_at, expires_in_ms }) => {
+      const name = document.createElement("strong");
+      name.textContent = metadata?.device ?? "unknown device";
+      const since = document.createElement("small");
+      const left = Math.ceil(expires_in_ms / 1_000);
+      since.textContent = `since ${clock(started_at)}, ends in ${left} s if silent`;
+      const item = listItem(name, document.createElement("br"), since);
+      if (stream === playback?.stream) item.className = "here";
+      return item;
+    }),
+  );
+  $("asof").textContent = `${account}, as of ${clock(as_of)}`;
+}
+
+/** Asks what plays. Nobody sees a page in the background, so that one does not ask. */
+async function ask() {
+  if (document.hidden || !link.up) return;
+  try {
+    showActivity((await link.request("status", { account }, { patienceMs: ASK_EVERY_MS })).activity);
+  } catch {
+    $("asof").textContent = "The monitor does not answer; this may be old.";
+  }
+}
+
+function notice(text) {
+  const time = document.createElement("time");
+  time.textContent = clock(new Date());
+  $("notices").prepend(listItem(time, text));
+  while ($("notices").children.length > MOST_NOTICES) $("notices").lastChild.remove();
+}
+
+function badge(id, text, mood) {
+  $(id).textContent = text;
+  $(id).className = `badge ${mood}`;
+}
+
+// Text only: what other devices say of themselves never becomes markup.
+function listItem(...content) {
+  const item = document.createElement("li");
+  item.append(...content);
+  return item;
+}
+
+const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
+
+// When it all happens
+
+$("who").textContent = `${account} on ${device}`;
+document.title = `${device} · ${account}`;
+$("video").srcObject = film(device);
+$("play").addEventListener("click", () => play());
+$("pause").addEventListener("click", pause);
+
+link.addEventListener("up", () => {
+  badge("link", "connected", "good");
+  ask();
+});
+link.addEventListener("down", ({ detail }) => {
+  badge("link", "not connected", "warn");
+  notice(`Connection lost: ${detail}`);
+});
+setInterval(ask, ASK_EVERY_MS);
+
+// The last chance to say that it ends; `unload` and `beforeunload` do not come on phones.
+addEventListener("pagehide", pause);
+// Woken up, or seen again: a heartbeat now, for timers may have slept.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  playback?.beat();
+  ask();
+});

@@ -1,0 +1,51 @@
+// What the tests run against: a real broker and real workers, started by
+// `python/test_javascript.py`, which says in STREAMWATCH_SITE where they are.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export const site = JSON.parse(process.env.STREAMWATCH_SITE);
+
+/** An account that no other test knows. */
+export const newAccount = () => `js-${crypto.randomUUID()}`;
+
+/** Waits until the condition holds, and returns its value. */
+export async function eventually(condition, what, withinMs = 30_000) {
+  const deadline = Date.now() + withinMs;
+  let value;
+  while (!(value = await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await sleep(50);
+  }
+  return value;
+}
+
+/** Resolves when the player's state is of this type. */
+export async function becomes(playback, type) {
+  await eventually(
+    () => playback.state.type === type,
+    `${type}; it is ${JSON.stringify(playback.state)}`,
+  );
+  return playback.state;
+}
+
+export const stopBroker = () => privateNode("stop");
+export const startBroker = () => privateNode("start");
+
+async function privateNode(verb) {
+  // No pipe: a broker that kept it open would keep us waiting.
+  const child = spawn(site.privateNode, [verb, site.brokerFolder], { stdio: "ignore" });
+  const [code] = await once(child, "exit");
+  if (code !== 0) throw new Error(`private-node ${verb} exits with ${code}`);
+}
+
+/** Nobody serves meanwhile: the workers stand still. */
+export async function withoutWorkers(during) {
+  for (const pid of site.workers) process.kill(pid, "SIGSTOP");
+  try {
+    return await during();
+  } finally {
+    for (const pid of site.workers) process.kill(pid, "SIGCONT");
+  }
+}

@@ -1,0 +1,95 @@
+// A backend in Node: it asks what accounts play, and opens and ends streams on viewers' behalf.
+//
+//   const backend = new Backend("amqp://user:password@localhost/%2f", "acme");
+//   const { count, by } = await backend.activity("alice", { groupBy: ["device"] });
+//   const reply = await backend.open("alice", { maxActive: 2 });
+//   if (reply.type === "refused") …            // reply.activity.streams says what plays
+//   await backend.stop("alice", stream);
+//   await backend.close();
+//
+// Any number of questions may be under way at once, on one connection. Whoever enforces a limit
+// does it here, where no viewer can change the program: `max_active` is decided in one step.
+//
+// From a shell: AMQP_URL=… node backend.js acme alice
+
+import { pathToFileURL } from "node:url";
+
+import { NoAnswer } from "../javascript/link.js";
+import { AmqpLink } from "./amqp.js";
+
+export class Backend {
+  #link;
+  #patienceMs;
+
+  constructor(url, tenant, { namespace, patienceMs = 10_000 } = {}) {
+    this.#link = new AmqpLink(url, tenant, { namespace });
+    this.#patienceMs = patienceMs;
+  }
+
+  /** The account's active streams. With `strong`, all that was confirmed before counts. */
+  async activity(account, options) {
+    return (await this.status(account, options)).activity;
+  }
+
+  /** The same, and with `stream` its `state`: active, stopped, expired, unknown. */
+  status(account, { stream, groupBy, strong = false } = {}) {
+    const consistency = strong ? "strong" : "local";
+    return this.#ask("status", { account, stream, group_by: groupBy, consistency });
+  }
+
+  /**
+   * Opens a stream, or is refused. After `NoAnswer` repeat it with the same `stream` and
+   * `messageId`: a retry never opens a second one.
+   */
+  open(account, { stream, messageId, maxActive, replace, metadata } = {}) {
+    stream ??= crypto.randomUUID();
+    messageId ??= crypto.randomUUID();
+    const body = { account, stream, metadata, max_active: maxActive, replace };
+    return this.#ask("init", body, messageId);
+  }
+
+  heartbeat(account, stream, { metadata } = {}) {
+    return this.#tell("heartbeat", { account, stream, metadata });
+  }
+
+  /** Ends a stream; its player learns it with its next heartbeat. */
+  stop(account, stream) {
+    return this.#tell("stop", { account, stream });
+  }
+
+  close() {
+    return this.#link.close();
+  }
+
+  async #ask(kind, body, messageId) {
+    await this.#connected();
+    const options = { messageId, patienceMs: this.#patienceMs };
+    return this.#link.request(kind, body, options);
+  }
+
+  async #tell(kind, body) {
+    await this.#connected();
+    return this.#link.publish(kind, body, { patienceMs: this.#patienceMs });
+  }
+
+  /** The broker may be restarting: wait for it, but no longer than for an answer. */
+  async #connected() {
+    if (this.#link.up) return;
+    const signal = AbortSignal.timeout(this.#patienceMs);
+    await new Promise((resolve, reject) => {
+      this.#link.addEventListener("up", resolve, { once: true, signal });
+      signal.addEventListener("abort", () => reject(new NoAnswer("not connected")), { once: true });
+    });
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const [tenant, account] = process.argv.slice(2);
+  const namespace = process.env.STREAMWATCH_NAMESPACE;
+  const backend = new Backend(process.env.AMQP_URL, tenant, { namespace });
+  try {
+    console.log(JSON.stringify(await backend.activity(account), null, 2));
+  } finally {
+    await backend.close();
+  }
+}

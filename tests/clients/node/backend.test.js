@@ -1,0 +1,139 @@
+// The backend in Node, against a real broker and real workers.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { after, test } from "node:test";
+import { promisify } from "node:util";
+
+import { NoAnswer, Rejected } from "../javascript/link.js";
+import {
+  eventually,
+  newAccount,
+  site,
+  startBroker,
+  stopBroker,
+  withoutWorkers,
+} from "../javascript/site.js";
+import { Backend } from "./backend.js";
+
+const QUESTIONS = 300;
+const DEVICES = 32;
+
+const backend = new Backend(site.urls.backend, site.tenant, { namespace: site.namespace });
+after(() => backend.close());
+
+test("hundreds of questions at once each get their own answer", async () => {
+  const accounts = Array.from({ length: QUESTIONS }, newAccount);
+  const opened = await Promise.all(accounts.map((account) => backend.open(account)));
+  const answers = await Promise.all(
+    accounts.map((account) => backend.activity(account, { strong: true })),
+  );
+  const told = answers.map(({ account, streams }) => [account, streams.map((it) => it.stream)]);
+  assert.deepEqual(told, accounts.map((account, n) => [account, [opened[n].stream]]));
+});
+
+test("of simultaneous inits exactly max_active are opened", async () => {
+  const account = newAccount();
+  const inits = Array.from({ length: DEVICES }, () => backend.open(account, { maxActive: 5 }));
+  const replies = await Promise.all(inits);
+  const counts = replies.filter(({ type }) => type === "opened").map((it) => it.activity.count);
+  assert.deepEqual(counts.sort(), [1, 2, 3, 4, 5]);
+  const reasons = replies.filter(({ type }) => type === "refused").map(({ reason }) => reason);
+  assert.deepEqual(reasons, Array(DEVICES - 5).fill("max_active"));
+});
+
+test("a retry with the same ids opens no second stream, and gets the same decision", async () => {
+  const account = newAccount();
+  const first = { stream: crypto.randomUUID(), messageId: crypto.randomUUID(), maxActive: 1 };
+  const second = { ...first, stream: crypto.randomUUID(), messageId: crypto.randomUUID() };
+  const opened = await backend.open(account, first);
+  const again = await backend.open(account, first);
+  assert.deepEqual([again.type, again.activity.count], ["opened", 1]);
+  assert.equal(again.activity.streams[0].started_at, opened.activity.streams[0].started_at);
+  assert.equal((await backend.open(account, second)).type, "refused");
+  await backend.stop(account, first.stream);
+  // The place is free, and yet: that request has been decided. A new one is decided afresh.
+  assert.equal((await backend.open(account, second)).type, "refused");
+  const afresh = { ...second, messageId: crypto.randomUUID() };
+  assert.equal((await backend.open(account, afresh)).type, "opened");
+});
+
+test("activity is grouped by metadata, and a stream's state is told", async () => {
+  const account = newAccount();
+  const { stream } = await backend.open(account, { metadata: { device: "tv" } });
+  await backend.heartbeat(account, crypto.randomUUID(), { metadata: { device: "phone" } });
+  const grouped = await backend.activity(account, { groupBy: ["device"], strong: true });
+  assert.deepEqual(grouped.by, { device: { phone: 1, tv: 1 } });
+  const state = async () => (await backend.status(account, { stream, strong: true })).state;
+  assert.equal(await state(), "active");
+  await backend.stop(account, stream);
+  assert.equal(await state(), "stopped");
+});
+
+test("from a shell it prints what an account plays", async () => {
+  const account = newAccount();
+  const { stream } = await backend.open(account);
+  const program = [`${import.meta.dirname}/backend.js`, site.tenant, account];
+  const env = { AMQP_URL: site.urls.backend, STREAMWATCH_NAMESPACE: site.namespace };
+  const { stdout } = await promisify(execFile)(process.execPath, program, { env });
+  assert.equal(JSON.parse(stdout).streams[0].stream, stream);
+});
+
+test("what is wrong is said, with a code", async () => {
+  const wrong = backend.open(newAccount(), { stream: "not a UUID" });
+  await assert.rejects(wrong, (error) => {
+    assert.ok(error instanceof Rejected);
+    assert.deepEqual([error.code, error.field, error.retryable], ["bad_field", "stream", false]);
+    return true;
+  });
+});
+
+test("what permissions forbid is said, and the next try is made all the same", async () => {
+  const stranger = new Backend(site.urls.backend, "other", { namespace: site.namespace });
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const forbidden = stranger.activity(newAccount());
+    await assert.rejects(forbidden, (error) => {
+      assert.ok(error instanceof NoAnswer);
+      assert.match(error.message, /ACCESS_REFUSED/);
+      return true;
+    });
+  }
+  await stranger.close();
+});
+
+test("a question that nobody answers ends after its patience", async () => {
+  const impatient = new Backend(site.urls.backend, site.tenant, {
+    namespace: site.namespace,
+    patienceMs: 1_000,
+  });
+  const account = newAccount();
+  assert.equal((await impatient.activity(account)).count, 0);
+  await withoutWorkers(async () => {
+    const asked = Date.now();
+    await assert.rejects(impatient.activity(account), NoAnswer);
+    const waited = Date.now() - asked;
+    assert.ok(waited >= 990 && waited < 5_000, `${waited} ms`);
+  });
+  await eventually(
+    () => impatient.activity(account).then(({ count }) => count === 0, () => false),
+    "it is answered again",
+  );
+  await impatient.close();
+});
+
+test("it goes on when the broker is back, on the same object", async () => {
+  const account = newAccount();
+  const { stream } = await backend.open(account);
+  await stopBroker();
+  try {
+    await assert.rejects(backend.activity(account), NoAnswer);
+  } finally {
+    await startBroker();
+  }
+  const state = () => backend.status(account, { stream, strong: true }).catch(() => ({}));
+  const beat = async () => {
+    await backend.heartbeat(account, stream).catch(() => {});
+    return (await state()).state === "active";
+  };
+  await eventually(beat, "the stream counts");
+});

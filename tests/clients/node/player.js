@@ -1,0 +1,44 @@
+// A player in Node, from a shell: it plays until it is interrupted, or ended from elsewhere.
+//
+//   AMQP_URL=… node player.js acme alice --device tv --max-active 2
+//
+// What it does well is in `javascript/playback.js`, which runs in browsers too.
+
+import { parseArgs } from "node:util";
+
+import { Playback } from "../javascript/playback.js";
+import { AmqpLink } from "./amqp.js";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    device: { type: "string", default: "node" },
+    "max-active": { type: "string" },
+    replace: { type: "string", multiple: true },
+  },
+});
+const [tenant, account] = positionals;
+
+const link = new AmqpLink(process.env.AMQP_URL, tenant, {
+  namespace: process.env.STREAMWATCH_NAMESPACE,
+});
+const playback = new Playback(link, account, {
+  metadata: { device: values.device },
+  maxActive: values["max-active"] && Number(values["max-active"]),
+  replace: values.replace,
+});
+
+const over = new Promise((resolve) => {
+  playback.addEventListener("change", () => {
+    const { type, reason, activity } = playback.state;
+    console.log(JSON.stringify({ type, reason, stream: playback.stream, count: activity?.count }));
+    if (!playback.plays) resolve();
+  });
+});
+// Whoever is told to end says so: the stream stops counting at once.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => playback.stop());
+
+await playback.open();
+await over;
+await playback.stop(); // waits for the broker to have it
+await link.close();

@@ -1,0 +1,179 @@
+"""A backend in aio-pika, with many questions under way on one connection: copy it, change it.
+
+A backend asks what accounts play, and opens and ends streams on viewers' behalf:
+
+    async with Backend("amqp://localhost", tenant="acme") as backend:
+        activity = (await backend.status("alice", group_by=["device"]))["activity"]
+        reply = await backend.open("alice", stream=new_stream_id(), max_active=2)
+        if reply["type"] == "refused":
+            ...                             # the policy is yours: reply["activity"] says what plays
+        await backend.stop("alice", stream)
+
+        # Hundreds at once: each task gets its own answer.
+        replies = await asyncio.gather(*(backend.status(account) for account in accounts))
+
+What is not answered in time raises `TimeoutError`, and what was under way when the connection
+broke `ConnectionError`: in both cases nobody knows whether it happened. Ask again; an `open` with
+the same `stream` and `message_id`: that never opens a second stream. Whoever enforces a limit does
+it in a backend, with `max_active`: that is decided in one step, so nobody comes in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import uuid
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+
+# The pseudo-queue of RabbitMQ's direct reply-to: no reply queue is declared.
+DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
+
+Body = dict[str, Any]
+
+
+class Rejected(Exception):
+    """A worker answered with an error: `code`, and whether the same may succeed later."""
+
+    def __init__(self, error: Body):
+        super().__init__(f"{error['code']}: {error['message']}")
+        self.code: str = error["code"]
+        self.field: str | None = error.get("field")
+        self.retryable: bool = error.get("retryable", False)
+
+
+def new_stream_id() -> str:
+    """A stream's id, made before the first try: so that a retry names the same stream."""
+    return str(uuid.uuid4())
+
+
+class Backend:
+    def __init__(
+        self,
+        url: str,
+        tenant: str,
+        namespace: str = "",
+        timeout: float = 10.0,
+        most_under_way: int = 1000,
+    ):
+        self.url = url
+        self.tenant = tenant
+        self.exchange_name = f"{namespace}streamwatch"
+        self.timeout = timeout
+        # Beyond it a question waits here, inside its timeout, and not in the broker.
+        self._under_way = asyncio.Semaphore(most_under_way)
+        # Who waits for which answer, by correlation id.
+        self._waiting: dict[str, asyncio.Future[Body]] = {}
+
+    async def __aenter__(self) -> Backend:
+        # Comes back by itself when the broker does. Not all backends at the same moment.
+        self._connection = await aio_pika.connect_robust(
+            self.url, timeout=self.timeout, reconnect_interval=random.uniform(0.5, 1.5)
+        )
+        self._connection.close_callbacks.add(self._on_lost)
+        # With publisher confirms, which is the default: what has been published is safe.
+        channel = await self._connection.channel()
+        self._exchange = await channel.get_exchange(self.exchange_name, ensure=False)
+        # The consumer comes first, and on the same channel as the requests. `passive`: it is
+        # there, and declared once more only so that aio-pika consumes from it after a reconnect.
+        replies = await channel.declare_queue(DIRECT_REPLY_TO, passive=True)
+        await replies.consume(self._on_reply, no_ack=True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
+
+    # What a backend says
+
+    async def status(
+        self,
+        account: str,
+        *,
+        stream: str | None = None,
+        group_by: list[str] | None = None,
+        consistency: str | None = None,
+    ) -> Body:
+        """The account's activity. `consistency="strong"` counts all that was confirmed before."""
+        return await self._ask(
+            "status", account, stream=stream, group_by=group_by, consistency=consistency
+        )
+
+    async def open(
+        self,
+        account: str,
+        *,
+        stream: str,
+        metadata: dict[str, str] | None = None,
+        max_active: int | None = None,
+        replace: list[str] | None = None,
+        message_id: str | None = None,
+    ) -> Body:
+        """`opened` or `refused`. A retry repeats `stream` and `message_id`."""
+        return await self._ask(
+            "init",
+            account,
+            message_id or str(uuid.uuid4()),
+            stream=stream,
+            metadata=metadata,
+            max_active=max_active,
+            replace=replace,
+        )
+
+    async def stop(self, account: str, stream: str) -> None:
+        """Ends the stream. There is no answer: the broker's confirm is enough."""
+        async with asyncio.timeout(self.timeout):
+            await self._publish("stop", account, {"stream": stream})
+
+    # How a message goes out and an answer comes in
+
+    async def _ask(
+        self, kind: str, account: str, message_id: str | None = None, **fields: Any
+    ) -> Body:
+        correlation_id = str(uuid.uuid4())
+        async with asyncio.timeout(self.timeout), self._under_way:
+            answer = asyncio.get_running_loop().create_future()
+            self._waiting[correlation_id] = answer
+            try:
+                await self._publish(
+                    kind,
+                    account,
+                    fields,
+                    reply_to=DIRECT_REPLY_TO,
+                    correlation_id=correlation_id,
+                    message_id=message_id,
+                )
+                reply = await answer
+            finally:
+                del self._waiting[correlation_id]
+        if reply["type"] == "error":
+            raise Rejected(reply["error"])
+        return reply
+
+    async def _publish(self, kind: str, account: str, fields: Body, **properties: Any) -> None:
+        body = {"account": account} | {k: v for k, v in fields.items() if v is not None}
+        message = aio_pika.Message(
+            json.dumps(body).encode(),
+            headers={"account": account},  # it picks the partition
+            content_type="application/json",
+            **properties,
+        )
+        try:
+            await self._exchange.publish(message, f"{self.tenant}.{kind}")
+        except (AMQPError, RuntimeError) as error:
+            raise ConnectionError(f"{kind} may not have reached the broker: {error}") from error
+
+    async def _on_reply(self, message: AbstractIncomingMessage) -> None:
+        answer = self._waiting.get(message.correlation_id or "")
+        # A late one is not waited for any more.
+        if answer is not None and not answer.done():
+            answer.set_result(json.loads(message.body))
+
+    def _on_lost(self, *_: object) -> None:
+        """Answers were addressed to the connection that is gone: nobody need wait for them."""
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(ConnectionError("the connection broke"))

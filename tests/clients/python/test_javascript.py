@@ -1,0 +1,114 @@
+"""The clients in JavaScript, with their own tests, against a broker and workers started here.
+
+Each `*.test.js` in tests/clients is one test. `tests/install-javascript` installs what they need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import roles
+from processes import BINARY, PRIVATE_NODE, ROOT, Node, Site, private_node
+from test_roles import Permissions
+
+CLIENTS = ROOT / "tests" / "clients"
+TESTS = sorted(CLIENTS.glob("*/*.test.js"))
+CHROMIUM = shutil.which("chromium")
+# Only bounds how long a failure takes.
+TESTS_S = 300
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Its own: these tests restart it."""
+    if not BINARY.exists():
+        pytest.exit(f"{BINARY} is missing: run `cargo build` first", returncode=2)
+    with private_node(tmp_path_factory.mktemp("js"), "--plugins", "rabbitmq_web_stomp") as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
+    """Where the tests find what they need. Everybody has the least permissions of their role."""
+    permissions = Permissions(1)
+    definitions = node.folder / "roles.json"
+    definitions.write_text(json.dumps(permissions.with_users()))
+    node.ctl("import_definitions", str(definitions))
+
+    def url(role: str) -> str:
+        return node.url_of(*permissions.user(role), permissions.vhost)
+
+    login, passcode = permissions.user(roles.STOMP)
+    site = Site(
+        url("operator"),
+        tmp_path_factory.mktemp("site"),
+        ttl=4.0,
+        heartbeat_every=1.0,
+        namespace=permissions.namespace,
+        worker_url=url("worker"),
+    )
+    try:
+        workers = site.start_workers(2)
+        site.wait_for_lease()
+        yield {
+            "urls": {"player": url(roles.PLAYER), "backend": url(roles.BACKEND)},
+            "tenant": roles.TENANT,
+            "namespace": site.namespace,
+            "ttlMs": round(site.ttl * 1000),
+            "heartbeatEveryMs": round(site.heartbeat_every * 1000),
+            "workers": [worker.process.pid for worker in workers],
+            "privateNode": str(PRIVATE_NODE),
+            "brokerFolder": str(node.folder),
+            "page": {
+                "brokerURL": f"ws://127.0.0.1:{node.port('web_stomp')}/ws",
+                "vhost": permissions.vhost,
+                "login": login,
+                "passcode": passcode,
+                "tenant": roles.TENANT,
+                "namespace": site.namespace,
+                "maxActive": 1,
+            },
+            "chromium": CHROMIUM,
+        }
+        site.assert_workers_run()
+    finally:
+        site.close()
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(CLIENTS)))
+def test_the_tests_in(file: Path, place: dict[str, object], tmp_path: Path) -> None:
+    if file.parent.name == "browser" and CHROMIUM is None:
+        pytest.skip("Chromium is not installed: tests/install-javascript --browser")
+    assert (CLIENTS / "node_modules").exists(), "no packages: run tests/install-javascript first"
+    output = tmp_path / "output"
+    with output.open("wb") as stdout:
+        tests = subprocess.Popen(
+            ["node", "--test", "--test-reporter=spec", file],
+            env={**os.environ, "STREAMWATCH_SITE": json.dumps(place), "TMPDIR": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            tests.wait(timeout=TESTS_S)
+    finally:
+        # Whatever they started ends with them, when they are interrupted too.
+        with suppress(ProcessLookupError):
+            os.killpg(tests.pid, signal.SIGKILL)
+        tests.wait()
+    print(said := output.read_text(errors="replace"))
+    assert tests.returncode == 0, f"{file.name} fails"
+    passed = re.search(r"^ℹ pass (\d+)$", said, re.MULTILINE)
+    assert passed is not None and int(passed[1]) > 0, "nothing was tested"
