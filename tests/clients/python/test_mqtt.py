@@ -122,6 +122,12 @@ def refused(heard: queue.Queue) -> bool:
     return what == "ended" or code.value == NOT_AUTHORIZED or (what == "suback" and code.is_failure)
 
 
+def refusals(here: Installation) -> dict[str, int]:
+    """What workers have refused as bad input. A stop that overtakes its init is none of it."""
+    counts = here.site.bad_input()
+    return {code: n for code, n in counts.items() if "_" in code and n}
+
+
 def count(here: Installation, account: str, tenant: str = TENANT) -> int:
     with here.client(f"{tenant}.player", tenant) as backend:
         return backend.status(account, consistency="strong").count
@@ -132,8 +138,11 @@ def soon(condition: Callable[[], object], what: str) -> None:
 
 
 def lose(device: Device) -> None:
-    """The network is gone, without a word of MQTT."""
+    """The network is gone, without a word of MQTT, and comes back."""
+    before = device.stream
     device.client.socket().shutdown(socket.SHUT_RDWR)
+    back = lambda: device.stream != before and device.client.is_connected()  # noqa: E731
+    soon(back, "it is back, with another stream")
 
 
 @pytest.mark.parametrize("version", [4, 5], ids=["MQTT 3.1.1", "MQTT 5"])
@@ -147,9 +156,13 @@ def test_a_device_that_can_only_publish_counts(
         soon(lambda: device.stream in backend.status(VIEWER).streams, "it counts")
         shown = backend.status(VIEWER).streams[device.stream]
         assert (shown["admitted"], shown["metadata"]) == (True, {"device": device.name})
-        device.heartbeat()
-        later = lambda: backend.status(VIEWER).streams[device.stream]["last_seen"]  # noqa: E731
-        soon(lambda: later() > shown["last_seen"], "its heartbeat counts")
+
+        def later() -> bool:
+            # Log time is as coarse as a tick.
+            device.heartbeat()
+            return backend.status(VIEWER).streams[device.stream]["last_seen"] > shown["last_seen"]
+
+        soon(later, "its heartbeats count")
         device.stop()
         soon(lambda: device.stream not in backend.status(VIEWER).streams, "its stop counts")
 
@@ -161,9 +174,12 @@ def test_a_device_that_is_gone_is_stopped_by_its_last_will(here: Installation) -
         soon(lambda: count(here, account) == 1, "it counts")
         lose(device)
         # The TTL is 30 s: it did not expire.
-        state = lambda: backend.status(account, stream=first, consistency="strong").state  # noqa: E731
-        soon(lambda: state() == "stopped", "its will stops it")
-        soon(lambda: count(here, account) == 1, "it is back, with another stream")
+
+        def state() -> str:
+            return backend.status(account, stream=first, consistency="strong")["state"]
+
+        soon(lambda: state() == "stopped", "its will has stopped it")
+        soon(lambda: count(here, account) == 1, "the next one counts")
         assert device.stream != first
         device.stop()
         soon(lambda: count(here, account) == 0, "and stops")
@@ -225,7 +241,7 @@ FORBIDDEN = [
 def test_what_a_device_may_not_publish_reaches_nobody(
     here: Installation, versions: list[int], topic: str
 ) -> None:
-    account, refused_before = f"forbidden-{secrets.token_hex(4)}", here.site.bad_input()
+    account, before = f"forbidden-{secrets.token_hex(4)}", refusals(here)
     body = json.dumps({"account": account, "stream": new_stream_id()})
     for version in versions:
         with connected(here, roles.MQTT, version) as (client, heard):
@@ -233,12 +249,16 @@ def test_what_a_device_may_not_publish_reaches_nobody(
             assert refused(heard)
         # As a last will, which is published after the connection.
         with playing(here, VIEWER, version) as device:
-            device.client.on_pre_connect = lambda c, _d: c.will_set(topic, body, qos=1)
+
+            def with_another_will(client: mqtt.Client, data: object, device=device) -> None:
+                device._before_connecting(client, data)
+                client.will_set(topic, body, qos=1)
+
+            device.client.on_pre_connect = with_another_will
             lose(device)
-            soon(device.client.is_connected, "it is back, with another will")
             lose(device)
     assert (count(here, account), count(here, account, OTHER_TENANT)) == (0, 0)
-    assert here.site.bad_input() == refused_before
+    assert refusals(here) == before
 
 
 def test_a_viewer_s_device_speaks_for_one_account(here: Installation) -> None:
@@ -309,7 +329,11 @@ def test_an_rpc_over_mqtt_5_is_answered(here: Installation, mqtt5: None) -> None
 def test_a_reply_over_mqtt_5_expires_and_names_the_contract(
     here: Installation, mqtt5: None
 ) -> None:
-    with playing(here, VIEWER, 5) as device:
+    overheard = f"{here.exchange}.overheard-{secrets.token_hex(4)}"
+    with playing(here, VIEWER, 5) as device, here.channel("operator") as channel:
+        channel.queue_declare(overheard, exclusive=True)
+        key = device.reply_topic.replace("/", ".")
+        channel.queue_bind(overheard, roles.MQTT_EXCHANGE, key)
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = device.reply_topic
         properties.CorrelationData = b"\xff\x00 no text"
@@ -320,9 +344,12 @@ def test_a_reply_over_mqtt_5_expires_and_names_the_contract(
         assert reply.topic == device.reply_topic
         assert reply.properties.CorrelationData == b"\xff\x00 no text"
         assert reply.properties.ContentType == "application/json"
-        assert reply.properties.MessageExpiryInterval <= 10
         assert dict(reply.properties.UserProperty)["contract"] == "1"
         assert trace[:36] in dict(reply.properties.UserProperty)["traceparent"]
+        # RabbitMQ shows a device no expiry of what came by AMQP, but keeps to it.
+        heard = lambda: channel.basic_get(overheard, True)[1]  # noqa: E731
+        as_amqp = eventually(heard, "it is heard")
+        assert (as_amqp.expiration, as_amqp.type) == ("10000", "activity")
         device.stop()
 
 
@@ -394,11 +421,7 @@ def test_no_player_has_a_worker_answer_by_mqtt(here: Installation) -> None:
             address = f"/exchanges/{roles.MQTT_EXCHANGE}/{TENANT}.replies.{VIEWER}.x"
             player.publish("status", body, headers=account, reply_to=address)
         soon(lambda: sum(here.site.metric(answered).values()) >= before + 4, "all are answered")
-        overheard = channel.queue_declare(queue_name, passive=True).method.message_count
-        if here.partitions == 1:
-            assert overheard == 0
-        # What the intake takes is published again by a worker: it is believed, under this rule.
-        assert overheard <= 1
+        assert channel.queue_declare(queue_name, passive=True).method.message_count == 0
 
 
 def test_a_user_property_picks_the_partition(here: Installation, mqtt5: None) -> None:
