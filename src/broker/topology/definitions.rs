@@ -29,11 +29,11 @@ pub fn definitions(
 ) -> Value {
     let (mut exchanges, mut queues, mut bindings) = (vec![], vec![], vec![]);
     let mut kept: [Option<Arguments>; 2] = [None, None];
-    let ways_in = by_mqtt.then(|| mqtt(names)).unwrap_or_default();
-    for part in shape(names, partitions, retention)
-        .into_iter()
-        .chain(ways_in)
-    {
+    let mut parts = shape(names, partitions, retention);
+    if by_mqtt {
+        parts.extend(mqtt(names));
+    }
+    for part in parts {
         match part {
             Part::Exchange(it) if it.durable => exchanges.push(json!({
                 "name": it.name, "vhost": vhost, "type": kind(&it.kind), "durable": true,

@@ -55,7 +55,7 @@ class Device:
         )
         self.client.username_pw_set(unquote(url.username or ""), unquote(url.password or ""))
         self.client.reconnect_delay_set(min_delay=1, max_delay=30)
-        self.client.on_pre_connect = self._before_connecting
+        self.client.on_pre_connect = self.begin_anew
         self.client.on_connect = self._connected
         self.client.on_message = lambda _client, _data, message: self.answers.put(message)
         # The broker notices within 1.5 times the keep-alive that a device is gone without a word.
@@ -64,16 +64,19 @@ class Device:
     def topic(self, kind: str) -> str:
         return f"{self.tenant}/{kind}/{in_topic(self.account)}"
 
-    def play(self) -> None:
-        """Connects and begins a stream, and another one whenever the connection was lost."""
+    def play(self) -> bool:
+        """Connects and begins a stream, and another one whenever the connection was lost. Says
+        whether RabbitMQ has the first: the film plays in any case."""
         self.client.loop_start()
         with self.settled:
-            assert self.settled.wait_for(lambda: self._announced, SAFE_WITHIN_S), "no connection"
+            if not self.settled.wait_for(lambda: self._announced, SAFE_WITHIN_S):
+                return False
         self._announced.wait_for_publish(SAFE_WITHIN_S)
+        return self._announced.is_published()
 
-    def _before_connecting(self, client: mqtt.Client, _data: object) -> None:
-        # A stream that was stopped stays stopped, and the last will of the connection before stops
-        # it: so each connection has a stream of its own, and a will that stops that one.
+    def begin_anew(self, client: mqtt.Client, _data: object) -> None:
+        """A stream that was stopped stays stopped, and the last will of the connection before stops
+        it: so each connection has a stream of its own, and a will that stops that one."""
         self.stream = str(uuid.uuid4())
         client.will_set(self.topic("stop"), self._body(), qos=1)
 
@@ -82,7 +85,7 @@ class Device:
             return  # paho tries again, and waits longer each time
         if client.protocol == mqtt.MQTTv5:
             client.subscribe(self.reply_topic, qos=1)
-        announced = self._publish("init", metadata={"device": self.name})
+        announced = self.publish("init", metadata={"device": self.name})
         with self.settled:
             self._announced = announced
             self.settled.notify_all()
@@ -90,11 +93,11 @@ class Device:
     def heartbeat(self) -> None:
         """As often as a third of the TTL, from a timer that the device has anyway. One that is lost
         does no harm, but of three in a row one must arrive."""
-        self._publish("heartbeat")
+        self.publish("heartbeat")
 
     def stop(self) -> None:
         """Ends the stream and the connection. A device that goes in order leaves no will."""
-        self._publish("stop").wait_for_publish(SAFE_WITHIN_S)
+        self.publish("stop").wait_for_publish(SAFE_WITHIN_S)
         self.client.disconnect()
         self.client.loop_stop()
 
@@ -106,7 +109,7 @@ class Device:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = self.reply_topic
         properties.CorrelationData = secrets.token_bytes(16)
-        self._publish(kind, properties, **body)
+        self.publish(kind, properties, **body)
         deadline = time.monotonic() + within
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -117,7 +120,7 @@ class Device:
                 return json.loads(answer.payload)
         return None
 
-    def _publish(
+    def publish(
         self, kind: str, properties: Properties | None = None, **body: object
     ) -> mqtt.MQTTMessageInfo:
         body = self._body(**body)
@@ -129,8 +132,7 @@ class Device:
 
 if __name__ == "__main__":
     device = Device(*sys.argv[1:5])
-    device.play()
-    print(f"stream {device.stream} plays; Ctrl-C stops it")
+    print("it counts" if device.play() else "it will count", "- Ctrl-C stops it")
     try:
         while True:
             time.sleep(30)

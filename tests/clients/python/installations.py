@@ -21,6 +21,9 @@ from processes import BINARY, Node, Site, eventually
 from roles import TENANT, VIEWER
 from streamwatch_client import StreamwatchClient
 
+# How many each test's installations have.
+PARTITIONS = [1, 4]
+
 
 class Installation:
     """A topology in a virtual host of its own, and everybody's address there."""
@@ -137,10 +140,10 @@ def hashed(password: str) -> dict[str, str]:
 
 @contextmanager
 def installed(
-    node: Node, folder: Callable[[], Path], partitions: list[int]
+    node: Node, folder: Callable[[], Path]
 ) -> Iterator[dict[int, Installation]]:
     """One of each number of partitions, in virtual hosts of their own, each with one worker."""
-    all_permissions = {number: Permissions(number) for number in partitions}
+    all_permissions = {number: Permissions(number) for number in PARTITIONS}
     together: dict[str, list[object]] = {}
     for permissions in all_permissions.values():
         for part, of_one in permissions.with_users().items():

@@ -11,7 +11,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -20,39 +20,13 @@ from paho.mqtt.properties import Properties
 
 import roles
 from device import Device, in_topic
-from installations import Installation, installed
-from processes import BINARY, Node, eventually, private_node
+from installations import Installation
+from processes import Node, eventually
 from roles import OTHER_ACCOUNT, OTHER_TENANT, TENANT, VIEWER
 from streamwatch_client import new_stream_id
 
-PARTITIONS = [1, 4]
+PLUGINS = "rabbitmq_mqtt"
 NOT_AUTHORIZED = 135
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    if not BINARY.exists():
-        pytest.exit(f"{BINARY} is missing: run `cargo build` first", returncode=2)
-    with private_node(tmp_path_factory.mktemp("mqtt-broker"), "--plugins", "rabbitmq_mqtt") as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def installations(
-    node: Node, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[int, Installation]]:
-    with installed(node, lambda: tmp_path_factory.mktemp("mqtt"), PARTITIONS) as found:
-        yield found
-
-
-@pytest.fixture(params=PARTITIONS, ids=lambda n: f"{n} partitions")
-def here(
-    request: pytest.FixtureRequest, installations: dict[int, Installation]
-) -> Iterator[Installation]:
-    """An installation whose worker answers before the test and after it."""
-    it = installations[request.param]
-    yield it
-    it.assert_unhurt()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +54,7 @@ def playing(
 ) -> Iterator[Device]:
     device = Device(address(here, role), TENANT, account, secrets.token_hex(4), version)
     try:
-        device.play()
+        assert device.play()
         yield device
     finally:
         with suppress(RuntimeError):
@@ -94,10 +68,14 @@ def connected(
 ) -> Iterator[tuple[mqtt.Client, queue.Queue]]:
     """A bare client, and what it hears: PUBACKs, SUBACKs, messages, the end of its connection."""
     heard: queue.Queue = queue.Queue()
-    device = Device(address(here, role), TENANT, VIEWER, "bare", version)
-    bare = device.client
-    bare._client_id = (client + secrets.token_hex(4)).encode()
-    bare.on_pre_connect = None
+    url = urlsplit(address(here, role))
+    bare = mqtt.Client(
+        mqtt.CallbackAPIVersion.VERSION2,
+        client_id=client + secrets.token_hex(4),
+        protocol=mqtt.MQTTv5 if version == 5 else mqtt.MQTTv311,
+    )
+    bare.username_pw_set(unquote(url.username or ""), url.password)
+    bare.connect_async("127.0.0.1", url.port)
     bare.on_connect = lambda _c, _d, _f, code, _p: heard.put(("connected", code))
     bare.on_publish = lambda _c, _d, _m, code, _p: heard.put(("puback", code))
     bare.on_subscribe = lambda _c, _d, _m, codes, _p: heard.put(("suback", codes[0]))
@@ -203,6 +181,21 @@ def test_an_account_is_percent_encoded_in_its_topic(here: Installation, account:
         device.stop()
 
 
+def test_a_retained_message_counts_once(here: Installation) -> None:
+    account, stream = f"retained-{secrets.token_hex(4)}", new_stream_id()
+    body = json.dumps({"account": account, "stream": stream})
+    with connected(here, roles.MQTT, 4) as (client, heard):
+        client.publish(f"{TENANT}/heartbeat/{account}", body, qos=1, retain=True)
+        assert answer(heard)[0] == "puback"
+        soon(lambda: count(here, account) == 1, "it counts")
+    with here.client(roles.BACKEND) as backend:
+        backend.stop(account, stream)
+        with playing(here, account) as device:
+            soon(lambda: count(here, account) == 1, "another one counts")
+            assert list(backend.status(account).streams) == [device.stream]
+            device.stop()
+
+
 def test_a_body_that_names_another_account_is_refused(here: Installation) -> None:
     before = here.site.bad_input()["account_mismatch"]
     theirs = json.dumps({"account": OTHER_ACCOUNT, "stream": new_stream_id()})
@@ -251,7 +244,7 @@ def test_what_a_device_may_not_publish_reaches_nobody(
         with playing(here, VIEWER, version) as device:
 
             def with_another_will(client: mqtt.Client, data: object, device=device) -> None:
-                device._before_connecting(client, data)
+                device.begin_anew(client, data)
                 client.will_set(topic, body, qos=1)
 
             device.client.on_pre_connect = with_another_will
@@ -339,7 +332,7 @@ def test_a_reply_over_mqtt_5_expires_and_names_the_contract(
         properties.CorrelationData = b"\xff\x00 no text"
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
         properties.UserProperty = [("traceparent", trace)]
-        device._publish("status", properties)
+        device.publish("status", properties)
         reply = device.answers.get(timeout=10)
         assert reply.topic == device.reply_topic
         assert reply.properties.CorrelationData == b"\xff\x00 no text"
@@ -394,10 +387,10 @@ def test_no_worker_publishes_where_a_device_may_not_listen(
             properties = Properties(PacketTypes.PUBLISH)
             properties.ResponseTopic = topic
             properties.CorrelationData = b"1"
-            device._publish(kind, properties, **asked)
+            device.publish(kind, properties, **asked)
         properties.ResponseTopic = device.reply_topic
         properties.CorrelationData = b"x" * 256
-        device._publish(kind, properties, **asked)
+        device.publish(kind, properties, **asked)
         refused_all = before + len(WRONG_TOPICS) + 1
         soon(lambda: here.site.bad_input()["bad_field"] == refused_all, "all are refused")
         assert channel.queue_declare(queue_name, passive=True).method.message_count == 0
@@ -424,6 +417,34 @@ def test_no_player_has_a_worker_answer_by_mqtt(here: Installation) -> None:
         assert channel.queue_declare(queue_name, passive=True).method.message_count == 0
 
 
+def test_dead_letters_of_a_device_s_queue_count_for_nobody(
+    here: Installation, mqtt5: None
+) -> None:
+    """By AMQP a device may have RabbitMQ publish a worker's reply again, under any key."""
+    account, stream = f"dead-{secrets.token_hex(4)}", new_stream_id()
+    with here.client(f"{OTHER_TENANT}.player", OTHER_TENANT) as victim:
+        victim.init(account, stream)
+        before = here.site.bad_input()
+        with playing(here, account, 5) as device, here.channel(roles.MQTT) as channel:
+            for kind in roles.KINDS:
+                queue_name = f"mqtt-subscription-{TENANT}.{kind}.{secrets.token_hex(4)}qos1"
+                arguments = {
+                    "x-dead-letter-exchange": roles.MQTT_EXCHANGE,
+                    "x-dead-letter-routing-key": f"{OTHER_TENANT}.{kind}.{in_topic(account)}",
+                    "x-message-ttl": 1,
+                }
+                channel.queue_declare(queue_name, exclusive=True, arguments=arguments)
+                key = device.reply_topic.replace("/", ".")
+                channel.queue_bind(queue_name, roles.MQTT_EXCHANGE, key)
+            assert device.ask("status", stream=stream)
+            refused_now = lambda: here.site.bad_input() - before  # noqa: E731
+            soon(lambda: refused_now()["missing_field"] >= 2, "what arrives is refused")
+            assert set(refused_now()) == {"missing_field"}
+            device.stop()
+        assert list(victim.status(account, consistency="strong").streams) == [stream]
+        victim.stop(account, stream)
+
+
 def test_a_user_property_picks_the_partition(here: Installation, mqtt5: None) -> None:
     """With MQTT 5 a device can set the header `account`, and spare the worker the detour."""
     account = f"property-{secrets.token_hex(4)}"
@@ -434,7 +455,7 @@ def test_a_user_property_picks_the_partition(here: Installation, mqtt5: None) ->
         properties = Properties(PacketTypes.PUBLISH)
         properties.UserProperty = [("account", account)]
         body = {"stream": new_stream_id()}
-        device._publish("heartbeat", properties, **body).wait_for_publish(10)
+        device.publish("heartbeat", properties, **body).wait_for_publish(10)
         assert backend.status(account, consistency="strong").count == 2
         assert forwarded() == before
         device.stop()

@@ -22,41 +22,14 @@ import pika.exceptions
 import pytest
 
 import roles
-from installations import Installation, Permissions, installed
-from processes import BINARY, ROOT, Node, eventually, private_node
+from installations import PARTITIONS, Installation, Permissions
+from processes import BINARY, ROOT, Node, eventually
 from roles import ROLES, TABLE, TENANT, VIEWER, Action, At, Row, outcome
 from streamwatch_client import new_stream_id
 
-PARTITIONS = [1, 4]
 OAUTH = "rabbitmq_auth_backend_oauth2"
+PLUGINS = f"rabbitmq_stomp,{OAUTH}"
 SIGNING_KEY = secrets.token_bytes(32)
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    if not BINARY.exists():
-        pytest.exit(f"{BINARY} is missing: run `cargo build` first", returncode=2)
-    folder = tmp_path_factory.mktemp("roles-broker")
-    with private_node(folder, "--plugins", f"rabbitmq_stomp,{OAUTH}") as node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def installations(
-    node: Node, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[int, Installation]]:
-    with installed(node, lambda: tmp_path_factory.mktemp("roles"), PARTITIONS) as found:
-        yield found
-
-
-@pytest.fixture(params=PARTITIONS, ids=lambda n: f"{n} partitions")
-def here(
-    request: pytest.FixtureRequest, installations: dict[int, Installation]
-) -> Iterator[Installation]:
-    """An installation whose worker answers before the test and after it."""
-    it = installations[request.param]
-    yield it
-    it.assert_unhurt()
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.label)

@@ -21,7 +21,7 @@ const CHARACTER: &str = "[A-Za-z0-9_~%-]";
 /// Longest routing key of AMQP, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-/// A tenant's devices. They share an account's name or not, and each has its own reply topic.
+/// A tenant's devices, of any account.
 pub(super) fn player(names: &Names, tenant: &Tenant) -> Role {
     let longest = Kind::Heartbeat.as_str().len();
     let room = MAX_KEY_BYTES - tenant.as_str().len() - longest - 2;
