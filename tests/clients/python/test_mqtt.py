@@ -53,6 +53,7 @@ def playing(
     here: Installation, account: str, version: int = 4, role: str = roles.MQTT
 ) -> Iterator[Device]:
     device = Device(address(here, role), TENANT, account, secrets.token_hex(4), version)
+    device.client.reconnect_delay_set(0.1, 1)
     try:
         assert device.play()
         yield device
