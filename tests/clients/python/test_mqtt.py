@@ -460,3 +460,27 @@ def test_a_user_property_picks_the_partition(here: Installation, mqtt5: None) ->
         assert backend.status(account, consistency="strong").count == 2
         assert forwarded() == before
         device.stop()
+
+
+def test_what_a_worker_leaves_behind_another_answers(here: Installation, mqtt5: None) -> None:
+    with playing(here, VIEWER, 5) as device:
+        [old] = here.site.workers
+        here.site.start_workers(1)
+        asked = {f"question {n}".encode() for n in range(200)}
+        for n, question in enumerate(sorted(asked)):
+            if n == 100:
+                old.process.terminate()
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.ResponseTopic = device.reply_topic
+            properties.CorrelationData = question
+            device.publish("status", properties)
+        assert old.wait_end() == 0
+        here.site.workers.remove(old)
+        answered = set()
+        while answered != asked:
+            reply = device.answers.get(timeout=10)
+            assert json.loads(reply.payload)["type"] == "activity"
+            answered.add(reply.properties.CorrelationData)
+        device.stop()
+    leases = lambda: sum(here.site.metric("streamwatch_lease_held").values())  # noqa: E731
+    eventually(lambda: leases() == here.partitions, "the other one holds the leases", within=30)
