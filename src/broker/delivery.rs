@@ -5,14 +5,17 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{Names, direct};
-use crate::wire::{AccountHeader, Message, Trace};
+use super::{
+    Names, direct,
+    mqtt::{self, ReplyTopic},
+};
+use crate::wire::{AccountHeader, Message, Problem, Trace};
 
 /// Headers of the W3C trace context.
 const TRACE_PARENT: &str = "traceparent";
 const TRACE_STATE: &str = "tracestate";
 
-fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
+pub(super) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
     delivery
         .properties
         .headers()
@@ -75,10 +78,21 @@ pub(super) fn put_trace(headers: &mut FieldTable, trace: &Trace) {
 /// Where a reply goes, and what it echoes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
-    pub(super) queue: ShortString,
-    pub(super) correlation_id: Option<ShortString>,
+    pub(super) way: Way,
     /// What the reply belongs to, where the request says it.
     pub trace: Option<Box<Trace>>,
+}
+
+/// How a reply reaches whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By the default exchange, into a queue.
+    Queue {
+        name: ShortString,
+        correlation_id: Option<ShortString>,
+    },
+    /// By MQTT's exchange, under a topic.
+    Topic(ReplyTopic),
 }
 
 /// Why a message cannot be answered.
@@ -89,18 +103,42 @@ pub enum NoReply {
     /// Its `reply_to` names a queue of ours, where a reply would be taken for an entry or request;
     /// or it is a direct reply-to that RabbitMQ did not make.
     Refused,
+    /// Its response topic is not under its own topic: others may listen there, or take the reply for
+    /// an event.
+    RefusedTopic,
+}
+
+impl NoReply {
+    /// What is wrong, where something is.
+    #[must_use]
+    pub fn problem(self) -> Option<Problem> {
+        match self {
+            Self::NotAsked => None,
+            Self::Refused => Some(Problem::reply_to()),
+            Self::RefusedTopic => Some(Problem::response_topic()),
+        }
+    }
 }
 
 /// Where to answer `delivery`.
-pub(super) fn reply_to(delivery: &Delivery) -> Result<ReplyTo, NoReply> {
+pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, NoReply> {
+    // Nearly all come by our own exchange: for them it is not worth a look.
+    if delivery.exchange.as_str() != names.exchange()
+        && let Some(topic) = mqtt::reply_topic(delivery, names)
+    {
+        let way = Way::Topic(topic?);
+        return Ok(ReplyTo { way, trace: None });
+    }
     match delivery.properties.reply_to() {
         None => Err(NoReply::NotAsked),
         Some(queue) if queue.as_str().is_empty() => Err(NoReply::NotAsked),
         Some(queue) if Names::is_ours(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) if !direct::is_sound(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) => Ok(ReplyTo {
-            queue: queue.clone(),
-            correlation_id: delivery.properties.correlation_id().clone(),
+            way: Way::Queue {
+                name: queue.clone(),
+                correlation_id: delivery.properties.correlation_id().clone(),
+            },
             trace: None,
         }),
     }

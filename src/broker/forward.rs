@@ -9,7 +9,7 @@ use lapin::{
 
 use super::{
     BrokerError, Link, Names, ReplyTo, RequestDelivery,
-    delivery::put_trace,
+    delivery::{Way, put_trace},
     unconfirmed::{Unconfirmed, confirming, publish},
 };
 
@@ -67,8 +67,7 @@ impl<T: Send + 'static> Forwarder<T> {
         }
         let mut properties = BasicProperties::default()
             .with_content_type("application/json".into())
-            .with_delivery_mode(2)
-            .with_headers(headers);
+            .with_delivery_mode(2);
         let (key, body, message_id, correlation_id) = message.into_parts();
         if let Some(id) = message_id {
             properties = properties.with_message_id(id);
@@ -76,9 +75,12 @@ impl<T: Send + 'static> Forwarder<T> {
         if let Some(id) = correlation_id {
             properties = properties.with_correlation_id(id);
         }
-        if let Some(to) = reply_to {
-            properties = properties.with_reply_to(to.queue.clone());
+        match reply_to.map(|to| &to.way) {
+            Some(Way::Queue { name, .. }) => properties = properties.with_reply_to(name.clone()),
+            Some(Way::Topic(topic)) => topic.put(&mut headers),
+            None => {}
         }
+        let properties = properties.with_headers(headers);
         let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
         self.unconfirmed.begin(async move {
             let confirmed = publish(&channel, exchange, key, &body, properties);

@@ -11,7 +11,7 @@ use lapin::{
 };
 
 use super::{
-    BrokerError, Link, NoReply, ReplyTo,
+    BrokerError, Link, Names, NoReply, ReplyTo,
     connect::within,
     delivery::{message, offset, reply_to},
 };
@@ -67,8 +67,8 @@ impl LogDelivery {
     ///
     /// # Errors
     /// Where it cannot be answered.
-    pub fn reply_to(&self) -> Result<ReplyTo, NoReply> {
-        reply_to(&self.delivery)
+    pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
+        reply_to(&self.delivery, names)
     }
 }
 

@@ -10,16 +10,33 @@ pub const MAX_NAMESPACE_BYTES: usize = 64;
 #[error("a namespace is at most {MAX_NAMESPACE_BYTES} characters of A-Z a-z 0-9 _ . -")]
 pub struct NamespaceError;
 
-/// The names of one installation's exchanges and queues, all prefixed by its namespace.
+/// The exchange that RabbitMQ's MQTT plugin publishes to, unless its configuration says another.
+pub const MQTT_EXCHANGE: &str = "amq.topic";
+
+/// Longest name of MQTT's exchange, in bytes.
+const MAX_MQTT_EXCHANGE_BYTES: usize = 127;
+
+/// A name that MQTT's exchange cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "MQTT's exchange is 1 to {MAX_MQTT_EXCHANGE_BYTES} characters of A-Z a-z 0-9 _ . -, and none of \
+     streamwatch's"
+)]
+pub struct MqttExchangeError;
+
+/// The names of one installation's exchanges and queues, all prefixed by its namespace; and that of
+/// MQTT's exchange, which is RabbitMQ's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     exchange: String,
+    mqtt: String,
 }
 
 impl Default for Names {
     fn default() -> Self {
         Self {
             exchange: "streamwatch".to_owned(),
+            mqtt: MQTT_EXCHANGE.to_owned(),
         }
     }
 }
@@ -30,13 +47,40 @@ impl Names {
     /// # Errors
     /// Where the namespace is not `[A-Za-z0-9_.-]{0,64}`.
     pub fn new(namespace: &str) -> Result<Self, NamespaceError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-        if namespace.len() > MAX_NAMESPACE_BYTES || !namespace.bytes().all(allowed) {
+        if namespace.len() > MAX_NAMESPACE_BYTES || !namespace.bytes().all(is_plain) {
             return Err(NamespaceError);
         }
         Ok(Self {
             exchange: format!("{namespace}streamwatch"),
+            ..Self::default()
         })
+    }
+
+    /// The same with another exchange of MQTT.
+    ///
+    /// # Errors
+    /// Where no exchange of MQTT's can be called so.
+    pub fn with_mqtt_exchange(self, name: &str) -> Result<Self, MqttExchangeError> {
+        let fits = (1..=MAX_MQTT_EXCHANGE_BYTES).contains(&name.len());
+        if !fits || !name.bytes().all(is_plain) || Self::is_ours(name) || name == self.exchange {
+            return Err(MqttExchangeError);
+        }
+        Ok(Self {
+            mqtt: name.to_owned(),
+            ..self
+        })
+    }
+
+    /// The topic exchange that RabbitMQ publishes to for devices that speak MQTT.
+    #[must_use]
+    pub fn mqtt_exchange(&self) -> &str {
+        &self.mqtt
+    }
+
+    /// The exchange that messages from MQTT's exchange come in by, where they are let in.
+    #[must_use]
+    pub fn mqtt_entrance(&self) -> String {
+        format!("{}.mqtt", self.exchange)
     }
 
     /// The topic exchange that players and backends publish to.
@@ -165,9 +209,29 @@ impl Names {
     }
 }
 
+/// May stand in a name that an operator chooses.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_exchange_of_mqtt_is_none_of_ours() {
+        let names = |mqtt| Names::new("a-").unwrap().with_mqtt_exchange(mqtt);
+        assert_eq!(names("devices").unwrap().mqtt_exchange(), "devices");
+        for bad in [
+            "",
+            "a-streamwatch",
+            "a-streamwatch.hash",
+            "a b",
+            &"x".repeat(128),
+        ] {
+            assert_eq!(names(bad), Err(MqttExchangeError), "{bad}");
+        }
+    }
 
     #[test]
     fn names_carry_the_namespace_and_the_partition() {

@@ -55,8 +55,12 @@ impl Outlet {
 
     /// The channel, where it is open and the broker takes messages.
     pub(super) fn channel(&self, link: &Link) -> Option<&Channel> {
-        let channel = self.channel.as_ref().filter(|c| c.status().connected());
-        channel.filter(|_| !link.is_blocked())
+        self.open_channel().filter(|_| !link.is_blocked())
+    }
+
+    /// The channel, where it is open.
+    pub(super) fn open_channel(&self) -> Option<&Channel> {
+        self.channel.as_ref().filter(|c| c.status().connected())
     }
 
     pub(super) fn exchange(&self) -> &ShortString {
@@ -66,10 +70,7 @@ impl Outlet {
     /// Opens the channel where it is not open, if the last try is some time ago. Returns what is
     /// worth saying of a failure: once, and once a minute while it lasts.
     pub async fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
-        let is_open = self
-            .channel
-            .as_ref()
-            .is_some_and(|c| c.status().connected());
+        let is_open = self.open_channel().is_some();
         let tried = self.tried.is_some_and(|at| at.elapsed() < TRY_EVERY);
         if is_open || tried || link.is_blocked() {
             return None;

@@ -12,10 +12,12 @@ use lapin::{
 };
 
 use super::{
-    BrokerError, Link, NoReply, ReplyTo,
+    BrokerError, Link, Names, NoReply, ReplyTo,
     connect::within,
-    delivery::{message, put_trace, reply_to, trace},
+    delivery::{Way, message, put_trace, reply_to, trace},
     direct,
+    mqtt::response_topic,
+    outlet::Outlet,
     properties::{contract, ours},
 };
 use crate::wire::{Encoded, Message, Trace};
@@ -34,15 +36,18 @@ impl RequestDelivery {
     /// What the contract reads of it.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
-        message(&self.0)
+        let mut message = message(&self.0);
+        // Also a part of what tells this request from others.
+        message.reply_to = message.reply_to.or_else(|| response_topic(&self.0));
+        message
     }
 
     /// Where to answer it.
     ///
     /// # Errors
     /// Where it cannot be answered.
-    pub fn reply_to(&self) -> Result<ReplyTo, NoReply> {
-        reply_to(&self.0)
+    pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
+        reply_to(&self.0, names)
     }
 
     /// The trace that it belongs to, where its headers name one.
@@ -169,6 +174,8 @@ impl RequestQueue {
 /// Sends replies.
 pub struct Responder {
     channel: Channel,
+    /// To devices that speak MQTT. Beside the others, whom it must not harm where it may not publish.
+    topics: Outlet,
 }
 
 impl Responder {
@@ -176,10 +183,17 @@ impl Responder {
     ///
     /// # Errors
     /// Where the connection is gone.
-    pub async fn new(link: &Link) -> Result<Self, BrokerError> {
+    pub async fn new(link: &Link, names: &Names) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: link.channel().await?,
+            topics: Outlet::new(names.mqtt_exchange()),
         })
+    }
+
+    /// Opens the way to devices that speak MQTT where it is not open. Returns what is worth saying
+    /// of a failure.
+    pub async fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
+        self.topics.look_after(link).await
     }
 
     /// The channel takes replies: a request must not be acknowledged whose reply goes nowhere.
@@ -195,25 +209,45 @@ impl Responder {
         if let Some(trace) = &to.trace {
             put_trace(&mut headers, trace);
         }
-        let mut properties = ours(reply.kind).with_headers(headers);
-        if let Some(id) = &to.correlation_id {
-            properties = properties.with_correlation_id(id.clone());
+        let properties = ours(reply.kind);
+        match &to.way {
+            Way::Queue {
+                name,
+                correlation_id,
+            } => {
+                let mut properties = properties.with_headers(headers);
+                if let Some(id) = correlation_id {
+                    properties = properties.with_correlation_id(id.clone());
+                }
+                if !direct::is_direct(name.as_str()) {
+                    properties = properties.with_expiration(REPLY_TTL_MS.into());
+                }
+                send(&self.channel, "".into(), name, reply, properties);
+            }
+            Way::Topic(topic) => {
+                topic.put_correlation(&mut headers);
+                let properties = properties
+                    .with_headers(headers)
+                    .with_expiration(REPLY_TTL_MS.into());
+                if let Some(channel) = self.topics.open_channel() {
+                    let exchange = self.topics.exchange().clone();
+                    send(channel, exchange, &topic.key, reply, properties);
+                }
+            }
         }
-        if !direct::is_direct(to.queue.as_str()) {
-            properties = properties.with_expiration(REPLY_TTL_MS.into());
-        }
-        let options = BasicPublishOptions::default();
-        let _ = self
-            .channel
-            .basic_publish(
-                "".into(),
-                to.queue.clone(),
-                options,
-                &reply.body,
-                properties,
-            )
-            .now_or_never();
     }
+}
+
+fn send(
+    channel: &Channel,
+    exchange: ShortString,
+    key: &ShortString,
+    reply: &Encoded,
+    properties: BasicProperties,
+) {
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish(exchange, key.clone(), options, &reply.body, properties);
+    let _ = sent.now_or_never();
 }
 
 impl Responder {

@@ -4,7 +4,7 @@
 use std::{fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use super::tls::TlsArgs;
-use crate::broker::{Addresses, Names};
+use crate::broker::{Addresses, MQTT_EXCHANGE, Names};
 
 /// The settings that cannot be used, each with what would be right. No value is quoted: one may be
 /// a password.
@@ -122,6 +122,15 @@ pub struct BrokerArgs {
     /// Prefix of every exchange and queue, such as staging-
     #[arg(long, env = "STREAMWATCH_NAMESPACE", global = true, default_value = "")]
     pub namespace: String,
+    /// The topic exchange of RabbitMQ's MQTT plugin, where its configuration says another
+    #[arg(
+        long,
+        env = "STREAMWATCH_MQTT_EXCHANGE",
+        global = true,
+        default_value = MQTT_EXCHANGE,
+        value_name = "NAME"
+    )]
+    pub mqtt_exchange: String,
     #[command(flatten)]
     pub tls: TlsArgs,
 }
@@ -135,13 +144,13 @@ impl BrokerArgs {
 
     /// The names, or a note.
     pub fn names(&self, mistakes: &mut Mistakes) -> Option<Names> {
-        match Names::new(&self.namespace) {
-            Ok(names) => Some(names),
-            Err(error) => {
-                mistakes.note(format!("--namespace (STREAMWATCH_NAMESPACE): {error}"));
-                None
-            }
-        }
+        let names = Names::new(&self.namespace)
+            .map_err(|e| mistakes.note(format!("--namespace (STREAMWATCH_NAMESPACE): {e}")))
+            .ok()?;
+        names
+            .with_mqtt_exchange(&self.mqtt_exchange)
+            .map_err(|e| mistakes.note(format!("--mqtt-exchange (STREAMWATCH_MQTT_EXCHANGE): {e}")))
+            .ok()
     }
 
     /// The addresses where some are given, or notes.
@@ -196,6 +205,7 @@ mod tests {
             amqp_url: Some("http://u:s3cret@host".to_owned()),
             amqp_url_file: None,
             namespace: "a b".to_owned(),
+            mqtt_exchange: MQTT_EXCHANGE.to_owned(),
             tls: TlsArgs::default(),
         };
         let mut mistakes = Mistakes::default();

@@ -82,15 +82,7 @@ pub enum Opening {
 /// a viewer's behalf. Many requests can be in flight at once.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use streamwatch::client::{Backend, Client, Names, StatusQuery};
-///
-/// let client = Client::connect("amqp://user:password@localhost/%2f".parse()?, Names::default());
-/// let backend = Backend::new(client);
-/// let (tenant, account) = ("acme".parse()?, "alice".parse()?);
-/// let status = backend.status(&tenant, &account, &StatusQuery::default()).await?;
-/// println!("alice is playing {} streams", status.activity.streams.len());
-/// # Ok(()) }
+#[doc = include_str!("../../tests/clients/rust/backend.rs")]
 /// ```
 #[derive(Clone)]
 pub struct Backend {

@@ -3,6 +3,16 @@
 //!
 //! One [`Client`] is one connection to RabbitMQ, which comes back by itself. A [`Player`] opens
 //! streams and keeps them counted; a [`Backend`] asks what accounts are playing.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use streamwatch::client::{Backend, Client, Names, Player};
+//!
+//! let client = Client::connect("amqp://user:password@localhost/%2f".parse()?, Names::default());
+//! let player = Player::new(client.clone(), "acme".parse()?);
+//! let backend = Backend::new(client);
+//! # Ok(()) }
+//! ```
 
 mod backend;
 mod channels;

@@ -40,19 +40,7 @@ pub enum PlaybackState {
 /// Plays streams of one tenant. One [`Client`] carries any number of players.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use streamwatch::client::{Client, Names, OpenRequest, PlaybackState, Player};
-///
-/// let client = Client::connect("amqp://user:password@localhost/%2f".parse()?, Names::default());
-/// let player = Player::new(client, "acme".parse()?);
-/// let request = OpenRequest { max_active: Some(2), ..OpenRequest::default() };
-/// let playback = player.open("alice".parse()?, request).await;
-/// if let PlaybackState::Refused { activity, .. } = playback.state() {
-///     println!("{} other streams are playing", activity.streams.len());
-/// }
-/// // … play; heartbeats go out by themselves …
-/// playback.stop().await;
-/// # Ok(()) }
+#[doc = include_str!("../../tests/clients/rust/player.rs")]
 /// ```
 #[derive(Clone)]
 pub struct Player {

@@ -11,6 +11,7 @@ mod notice;
 mod problem;
 mod rejected;
 mod reply;
+mod reply_topic;
 mod request;
 mod routing_key;
 mod shown;
@@ -29,6 +30,7 @@ pub use reply::{
     APP_ID, BadReply, CONTRACT, CountsBy, Encoded, Reply, answer, decode as decode_reply, error,
     refused_reason, state_word, stopped, stopped_reason,
 };
+pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{heartbeat, init as init_body, status as status_body, stop};
 pub use routing_key::{Kind, RoutingKey};
 pub use shown::{Shown, show};

@@ -137,6 +137,18 @@ impl Problem {
         )
     }
 
+    /// No reply may be sent to the response topic that a message asks for.
+    #[must_use]
+    pub fn response_topic() -> Self {
+        Self::field(
+            Code::BadField,
+            "response_topic",
+            "it must be the message's own topic with `replies` for its kind and something more \
+             behind it, such as TENANT/replies/ACCOUNT/DEVICE, of A-Z a-z 0-9 _ ~ % . - and at most \
+             255 bytes, as is the correlation data",
+        )
+    }
+
     /// The request was decided too late.
     #[must_use]
     pub fn late() -> Self {

@@ -1,7 +1,7 @@
 //! Requests on their way from a queue through the replica to their reply.
 
 use crate::{
-    broker::{NoReply, ReplyTo, RequestDelivery, RequestQueue, Responder},
+    broker::{Link, Names, ReplyTo, RequestDelivery, RequestQueue, Responder},
     domain::Answer,
     ops::{Parent, Span},
     replica::Mono,
@@ -38,17 +38,18 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Keeps what is needed of a request; `false` where its reply may not be sent where it asks.
+    /// Keeps what is needed of a request; with what is wrong where its reply may not be sent where
+    /// it asks.
     pub(super) fn new(
         source: Source,
         partition: u16,
         delivery: &RequestDelivery,
+        names: &Names,
         at: Mono,
-    ) -> (Self, bool) {
-        let (mut reply_to, acceptable) = match delivery.reply_to() {
-            Ok(to) => (Some(to), true),
-            Err(NoReply::NotAsked) => (None, true),
-            Err(NoReply::Refused) => (None, false),
+    ) -> (Self, Option<Problem>) {
+        let (mut reply_to, problem) = match delivery.reply_to(names) {
+            Ok(to) => (Some(to), None),
+            Err(none) => (None, none.problem()),
         };
         let mut span = None;
         if let Some(mut trace) = delivery.trace() {
@@ -71,7 +72,7 @@ impl Asked {
             at,
             span,
         };
-        (asked, acceptable)
+        (asked, problem)
     }
 
     /// It is done with.
@@ -82,8 +83,16 @@ impl Asked {
     }
 }
 
+/// Opens the way of replies to devices that speak MQTT, where it is not open.
+pub(super) async fn look_after(responder: &mut Responder, link: &Link) {
+    if let Some(error) = responder.look_after(link).await {
+        tracing::warn!("devices that speak MQTT are not answered: {error}");
+    }
+}
+
 /// The request queues and the way back.
 pub(super) struct Desk {
+    pub(super) names: Names,
     pub(super) inits: RequestQueue,
     pub(super) statuses: RequestQueue,
     pub(super) unrouted: RequestQueue,

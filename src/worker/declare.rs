@@ -22,6 +22,8 @@ pub struct Declaration {
     pub first: Settings,
     /// How new logs are kept.
     pub retention: Retention,
+    /// Whether messages are let in by MQTT; where nothing is said it stays as it is.
+    pub by_mqtt: Option<bool>,
 }
 
 /// What became of a declaration.
@@ -58,6 +60,9 @@ pub async fn declare(
         partitions,
         new_logs,
     } = topology::declare(&link, names, there, wanted, retention).await?;
+    if let Some(let_in) = declaration.by_mqtt {
+        topology::let_in_by_mqtt(&link, names, let_in).await?;
+    }
     link.close().await;
     if new_logs < partitions {
         tracing::info!("logs are there already: their retention stays, unless a policy says more");

@@ -9,14 +9,16 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Config, needs_operator,
+    Config,
+    asked::look_after,
+    needs_operator,
     rejections::{self, Rejections},
     retry::Retry,
     session::until,
 };
 use crate::{
     broker::{
-        BrokerError, Forwarded, Forwarder, Link, NoReply, ReplyTo, RequestDelivery, RequestQueue,
+        BrokerError, Forwarded, Forwarder, Link, Names, ReplyTo, RequestDelivery, RequestQueue,
         Responder, topology,
     },
     ops::{Health, IntakeCounters},
@@ -137,6 +139,7 @@ struct Session {
     events: RequestQueue,
     forwarder: Forwarder<Taken>,
     responder: Responder,
+    names: Names,
     rejections: Rejections,
 }
 
@@ -154,7 +157,8 @@ impl Session {
             requests: RequestQueue::new(&consume, names.intake_requests(), prefetch).await?,
             events: RequestQueue::new(&consume, names.intake_events(), prefetch).await?,
             forwarder: Forwarder::new(&publish, names).await?,
-            responder: Responder::new(&publish).await?,
+            responder: Responder::new(&publish, names).await?,
+            names: names.clone(),
             rejections: Rejections::new(names),
             consume,
             publish,
@@ -189,6 +193,7 @@ impl Session {
         let unhurt_at = self.careful.then(|| Instant::now() + CAREFUL_FOR);
         loop {
             self.rejections.look_after(&self.publish).await;
+            look_after(&mut self.responder, &self.publish).await;
             if !self.responder.is_open() {
                 let gone = "the channel for replies is closed".to_owned();
                 return Err(BrokerError::Lost(gone));
@@ -237,20 +242,21 @@ impl Session {
             source: "intake",
             offset: None,
         };
-        match delivery.reply_to() {
+        let message = delivery.message();
+        match delivery.reply_to(&self.names) {
             Ok(to) => taken.reply_to = Some(to),
-            Err(NoReply::NotAsked) => {}
-            Err(NoReply::Refused) => {
-                let (message, problem) = (delivery.message(), Problem::reply_to());
-                self.rejections
-                    .reject(origin, &message, &problem, &self.publish);
-                // As everywhere: a heartbeat counts all the same, a request has no other purpose.
-                if kind == Kind::Request {
-                    return self.done(&taken);
+            Err(none) => {
+                if let Some(problem) = none.problem() {
+                    self.rejections
+                        .reject(origin, &message, &problem, &self.publish);
+                    // As everywhere: a heartbeat counts all the same, a request has no other
+                    // purpose.
+                    if kind == Kind::Request {
+                        return self.done(&taken);
+                    }
                 }
             }
         }
-        let message = delivery.message();
         match wire::account(&message) {
             Ok(key) => {
                 let to = taken.reply_to.clone();

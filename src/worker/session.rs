@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Config,
-    asked::{Asked, Desk, Source},
+    asked::{Asked, Desk, Source, look_after},
     clock,
     partition::Place,
     rejections::Rejections,
@@ -120,7 +120,8 @@ impl Session {
             inits: RequestQueue::new(&consume, names.init(partition), INITS).await?,
             statuses: RequestQueue::new(&consume, names.status(partition), STATUSES).await?,
             unrouted: RequestQueue::new(&consume, names.unrouted(), UNROUTED).await?,
-            responder: Responder::new(&publish).await?,
+            responder: Responder::new(&publish, names).await?,
+            names: names.clone(),
         };
         // Last: an entry that cannot be read ends the connection, and only the follower says why.
         let from = match replica.attach() {
@@ -306,6 +307,7 @@ impl Session {
     /// Nothing depends on them, so they may come and go.
     async fn look_after_outlets(&mut self) {
         self.rejections.look_after(&self.publish).await;
+        look_after(&mut self.desk.responder, &self.publish).await;
         if self.lease.is_held() {
             self.lifecycle.look_after(&self.publish).await;
         }

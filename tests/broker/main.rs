@@ -14,6 +14,7 @@ mod counted;
 mod deleted;
 mod deployed;
 mod disturbed;
+mod documented;
 mod fixture;
 mod flood;
 mod handover;

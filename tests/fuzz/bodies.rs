@@ -147,9 +147,16 @@ pub fn snapshots(data: &[u8]) {
     assert_eq!(snapshot::decode(&written), Ok(part));
 }
 
-/// Addresses to reply to.
+/// Addresses to reply to; and response topics, with the routing key of who asks in the next line.
 pub fn reply_to(data: &[u8]) {
-    let _ = broker::is_sound_reply_to(&String::from_utf8_lossy(data));
+    let text = String::from_utf8_lossy(data);
+    let _ = broker::is_sound_reply_to(&text);
+    let (topic, key) = text.split_once('\n').unwrap_or_default();
+    if wire::is_reply_topic(topic, key) {
+        let words: Vec<&str> = topic.split('.').collect();
+        assert_eq!(Some(words[0]), key.split('.').next(), "another tenant");
+        assert_eq!(words[1], wire::REPLIES, "taken for an event");
+    }
 }
 
 /// A target, and what it is given.
@@ -211,6 +218,7 @@ pub fn targets() -> Vec<Target> {
             text(&[
                 "amq.rabbitmq.reply-to.g2dkAANuQGgAAAABAAAAAgM=.key",
                 "replies",
+                "acme.replies.alice.tv\nacme.init.alice",
             ]),
         ),
     ]

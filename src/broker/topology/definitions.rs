@@ -11,17 +11,29 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Retention,
+    mqtt::mqtt,
     roles::{Role, any_of, escaped},
     shape::{Arguments, Holds, Part, To, shape},
 };
 use crate::broker::Names;
 
-/// The definitions of a topology in the virtual host `vhost`, without users and permissions.
+/// The definitions of a topology in the virtual host `vhost`, which messages are let into by MQTT or
+/// not; without users and permissions.
 #[must_use]
-pub fn definitions(names: &Names, vhost: &str, partitions: u16, retention: Retention) -> Value {
+pub fn definitions(
+    names: &Names,
+    vhost: &str,
+    partitions: u16,
+    retention: Retention,
+    by_mqtt: bool,
+) -> Value {
     let (mut exchanges, mut queues, mut bindings) = (vec![], vec![], vec![]);
     let mut kept: [Option<Arguments>; 2] = [None, None];
-    for part in shape(names, partitions, retention) {
+    let mut parts = shape(names, partitions, retention);
+    if by_mqtt {
+        parts.extend(mqtt(names));
+    }
+    for part in parts {
         match part {
             Part::Exchange(it) if it.durable => exchanges.push(json!({
                 "name": it.name, "vhost": vhost, "type": kind(&it.kind), "durable": true,
@@ -138,10 +150,16 @@ fn object(arguments: &Arguments) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Whose, *};
 
     fn of(partitions: u16) -> Value {
-        definitions(&Names::default(), "tv", partitions, Retention::default())
+        definitions(
+            &Names::default(),
+            "tv",
+            partitions,
+            Retention::default(),
+            false,
+        )
     }
 
     fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
@@ -176,9 +194,27 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_by_mqtt_is_let_in_where_that_is_asked_for() {
+        let names = Names::default();
+        let all = definitions(&names, "tv", 1, Retention::default(), true);
+        let from = |it: &&Value| it["source"] == "amq.topic";
+        let bindings = all["bindings"].as_array().unwrap();
+        assert_eq!(bindings.iter().filter(from).count(), 4);
+        assert_eq!(
+            named(&all["exchanges"], "streamwatch.mqtt")["internal"],
+            true
+        );
+        assert!(!of(1).to_string().contains("mqtt"));
+    }
+
+    #[test]
     fn permissions_name_users_and_no_passwords() {
         let tenant = crate::domain::Tenant::new("acme").unwrap();
-        let roles = super::super::roles(&Names::default(), &[tenant], None).unwrap();
+        let whose = Whose {
+            tenants: vec![tenant],
+            ..Whose::default()
+        };
+        let roles = super::super::roles(&Names::default(), &whose).unwrap();
         let all = permissions(&roles, "tv");
         assert_eq!(all["permissions"].as_array().unwrap().len(), roles.len());
         assert_eq!(all["topic_permissions"].as_array().unwrap().len(), 4);

@@ -1,6 +1,9 @@
 //! Deleting what the shape lists.
 
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{
+    Channel,
+    options::{ExchangeDeleteOptions, QueueDeleteOptions},
+};
 
 use super::{
     Retention,
@@ -19,16 +22,11 @@ use crate::{
 /// Where the broker refuses. What is not there is no error.
 pub async fn delete(link: &Link, names: &Names) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
-    let players = names.exchange().into();
-    let deleted = channel.exchange_delete(players, ExchangeDeleteOptions::default());
-    within("deleting an exchange", deleted).await?;
+    delete_exchange(&channel, names.exchange()).await?;
+    delete_exchange(&channel, &names.mqtt_entrance()).await?;
     for part in shape(names, Settings::MAX_PARTITIONS, Retention::default()) {
         match part {
-            Part::Exchange(it) => {
-                let options = ExchangeDeleteOptions::default();
-                let deleted = channel.exchange_delete(it.name.into(), options);
-                within("deleting an exchange", deleted).await?;
-            }
+            Part::Exchange(it) => delete_exchange(&channel, &it.name).await?,
             Part::Queue(it) => {
                 let options = QueueDeleteOptions::default();
                 let deleted = channel.queue_delete(it.name.into(), options);
@@ -39,4 +37,10 @@ pub async fn delete(link: &Link, names: &Names) -> Result<(), BrokerError> {
         }
     }
     Ok(())
+}
+
+/// Deletes an exchange and its bindings, if it is there.
+pub(super) async fn delete_exchange(channel: &Channel, name: &str) -> Result<(), BrokerError> {
+    let deleted = channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
+    within("deleting an exchange", deleted).await
 }

@@ -6,6 +6,7 @@
 mod declare;
 mod definitions;
 mod delete;
+mod mqtt;
 mod ring;
 mod roles;
 mod shape;
@@ -16,8 +17,9 @@ use std::time::Duration;
 pub use declare::{Topology, declare};
 pub use definitions::{definitions, permissions};
 pub use delete::delete;
+pub use mqtt::{is_let_in_by_mqtt, let_in_by_mqtt};
 pub use ring::open_partitions;
-pub use roles::{Role, TopicPermission, roles};
+pub use roles::{Role, TopicPermission, Whose, roles};
 pub use show::{QueueState, missing_exchanges, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;

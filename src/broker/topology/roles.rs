@@ -12,6 +12,8 @@ use crate::{
     wire::{Kind, RoutingKey},
 };
 
+mod mqtt;
+
 /// Matches no name: no exchange and no queue is called nothing.
 const NOTHING: &str = "^$";
 
@@ -43,25 +45,47 @@ pub struct TopicPermission {
     pub read: String,
 }
 
-/// The roles of an installation: whoever runs it; and those of each tenant's players, backends and
-/// subscribers; and, where an account is given, of that one viewer.
+/// Whose roles, beside those of whoever runs the installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// Of the players, backends and subscribers of these.
+    pub tenants: Vec<Tenant>,
+    /// And of this one viewer of each.
+    pub account: Option<AccountId>,
+    /// And of devices that speak MQTT; then workers may answer these, and operators let them in.
+    pub by_mqtt: bool,
+}
+
+/// The roles of an installation.
 ///
 /// An account whose name does not fit into a routing key has no role of its own: `None`.
 #[must_use]
-pub fn roles(names: &Names, tenants: &[Tenant], account: Option<&AccountId>) -> Option<Vec<Role>> {
-    let mut roles = vec![worker(names), operator(names)];
-    for tenant in tenants {
+pub fn roles(names: &Names, whose: &Whose) -> Option<Vec<Role>> {
+    let mut roles = vec![worker(names, whose.by_mqtt), operator(names, whose.by_mqtt)];
+    for tenant in &whose.tenants {
         roles.extend(of_tenant(names, tenant));
-        if let Some(account) = account {
-            roles.push(viewer(names, tenant, account)?);
+        roles.extend(whose.by_mqtt.then(|| mqtt::player(names, tenant)));
+        if let Some(account) = &whose.account {
+            let encoded = encoded(tenant, account)?;
+            roles.push(viewer(names, tenant, &encoded));
+            roles.extend(whose.by_mqtt.then(|| mqtt::viewer(names, tenant, &encoded)));
         }
     }
     Some(roles)
 }
 
 /// Follows the logs, takes requests, replies, announces. Declares nothing that lasts.
-fn worker(names: &Names) -> Role {
+fn worker(names: &Names, by_mqtt: bool) -> Role {
     let each = |name: fn(&Names, u16) -> String| of_any_partition(names, name);
+    let mut write = vec![
+        // Entries and replies go through the default exchange.
+        "amq\\.default".to_owned(),
+        escaped(&names.lifecycle()),
+        escaped(&names.rejected()),
+        escaped(&names.hash()),
+        each(Names::partition),
+    ];
+    write.extend(by_mqtt.then(|| escaped(names.mqtt_exchange())));
     Role {
         user: format!("{}.worker", names.exchange()),
         purpose: "workers",
@@ -71,14 +95,7 @@ fn worker(names: &Names) -> Role {
             escaped(&names.hash()),
             escaped(&names.ring_lock()),
         ]),
-        // Entries and replies go through the default exchange.
-        write: any_of(&[
-            "amq\\.default".to_owned(),
-            escaped(&names.lifecycle()),
-            escaped(&names.rejected()),
-            escaped(&names.hash()),
-            each(Names::partition),
-        ]),
+        write: any_of(&write),
         read: any_of(&[
             each(Names::log),
             each(Names::snapshots),
@@ -90,19 +107,21 @@ fn worker(names: &Names) -> Role {
             escaped(&names.entrance()),
             escaped(&names.hash()),
         ]),
-        topics: vec![],
+        topics: by_mqtt.then(|| mqtt::replies(names)).into_iter().collect(),
     }
 }
 
 /// Declares, sets, shows and deletes, and may do on the way whatever players and workers may.
-fn operator(names: &Names) -> Role {
+fn operator(names: &Names, by_mqtt: bool) -> Role {
     let ours = format!("{}(\\..+)?", escaped(names.exchange()));
+    let mut read = vec![ours.clone()];
+    read.extend(by_mqtt.then(|| escaped(names.mqtt_exchange())));
     Role {
         user: format!("{}.operator", names.exchange()),
         purpose: "operators, and `streamwatch topology`",
         configure: any_of(std::slice::from_ref(&ours)),
         write: any_of(&["amq\\.default".to_owned(), ours.clone()]),
-        read: any_of(&[ours]),
+        read: any_of(&read),
         topics: vec![],
     }
 }
@@ -152,13 +171,17 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
     ]
 }
 
+/// The account as it stands in routing keys: it has nothing in it that means something to a regular
+/// expression.
+fn encoded(tenant: &Tenant, account: &AccountId) -> Option<String> {
+    let key = RoutingKey::of_account(tenant, Kind::Heartbeat, account)?;
+    Some(key.rsplit('.').next()?.to_owned())
+}
+
 /// One account: the routing key must name it, and the workers see to it that the body does too.
-fn viewer(names: &Names, tenant: &Tenant, account: &AccountId) -> Option<Role> {
-    // What is encoded has nothing in it that means something to a regular expression.
-    let encoded = RoutingKey::of_account(tenant, Kind::Heartbeat, account)?;
-    let encoded = encoded.rsplit('.').next()?;
+fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
     let [player, ..] = of_tenant(names, tenant);
-    Some(Role {
+    Role {
         user: format!("{}.{tenant}.viewer.{encoded}", names.exchange()),
         purpose: "one viewer",
         topics: vec![TopicPermission {
@@ -167,7 +190,7 @@ fn viewer(names: &Names, tenant: &Tenant, account: &AccountId) -> Option<Role> {
             read: NOTHING.to_owned(),
         }],
         ..player
-    })
+    }
 }
 
 fn kinds() -> String {
@@ -207,9 +230,12 @@ mod tests {
             AccountId::new(account).unwrap(),
         );
         let names = Names::new("p00.").unwrap();
-        let mut all = roles(&names, &[tenant], Some(&account))
-            .unwrap()
-            .into_iter();
+        let whose = Whose {
+            tenants: vec![tenant],
+            account: Some(account),
+            by_mqtt: true,
+        };
+        let mut all = roles(&names, &whose).unwrap().into_iter();
         all.find(|it| it.user.ends_with(role)).unwrap()
     }
 
@@ -233,12 +259,34 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_speaks_mqtt_has_bounded_keys_and_subscriptions_of_its_own() {
+        let device = of("mqtt-player", "alice");
+        let queues = "mqtt-subscription-acme\\..+qos[01]";
+        assert_eq!(device.configure, format!("^{queues}$"));
+        assert_eq!(device.write, format!("^(amq\\.topic|{queues})$"));
+        let keys = "^acme\\.(init|heartbeat|stop|status)(\\.[A-Za-z0-9_~%-]{1,240})?$";
+        assert_eq!(device.topics[0].write, keys);
+        let viewer = of("mqtt-viewer.a%2Eb", "a.b");
+        let replies = "^acme\\.replies\\.a%2Eb(\\.[A-Za-z0-9_~%-]+)+$";
+        assert_eq!(viewer.topics[0].read, replies);
+        let worker = of("worker", "alice");
+        assert!(worker.write.contains("|amq\\.topic)"));
+        let keys = "^[A-Za-z0-9_-]{1,64}\\.replies(\\.[A-Za-z0-9_~%-]*)+$";
+        assert_eq!(worker.topics[0].write, keys);
+    }
+
+    #[test]
     fn a_viewer_has_the_account_as_it_stands_in_the_routing_key() {
         let viewer = of("viewer.a%2Eb%2A", "a.b*");
         let keys = "^acme\\.(init|heartbeat|stop|status)\\.a%2Eb%2A$";
         assert_eq!(viewer.topics[0].write, keys);
         let long = AccountId::new(&"é".repeat(64)).unwrap();
         let tenant = Tenant::new("acme").unwrap();
-        assert_eq!(roles(&Names::default(), &[tenant], Some(&long)), None);
+        let whose = Whose {
+            tenants: vec![tenant],
+            account: Some(long),
+            by_mqtt: false,
+        };
+        assert_eq!(roles(&Names::default(), &whose), None);
     }
 }

@@ -280,7 +280,7 @@ fn topic(name: &str) -> Exchange {
     }
 }
 
-fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {
+pub(super) fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {
     Exchange {
         name: name.to_owned(),
         kind,
@@ -298,7 +298,7 @@ fn queue(name: &str, arguments: Arguments) -> Part {
     })
 }
 
-fn bind(from: &str, to: To, key: &'static str) -> Part {
+pub(super) fn bind(from: &str, to: To, key: &'static str) -> Part {
     Part::Binding(Binding {
         from: from.to_owned(),
         to,

@@ -80,24 +80,31 @@ pub async fn missing_exchanges(
         let Part::Exchange(exchange) = part else {
             continue;
         };
-        let channel = link.channel().await?;
-        let asked = channel.exchange_declare(
-            exchange.name.as_str().into(),
-            // Not compared with what is there.
-            ExchangeKind::Topic,
-            ExchangeDeclareOptions {
-                passive: true,
-                ..ExchangeDeclareOptions::default()
-            },
-            FieldTable::default(),
-        );
-        match within("looking at an exchange", asked).await {
-            Ok(()) => {}
-            Err(BrokerError::NotFound(_)) => missing.push(exchange.name),
-            Err(error) => return Err(error),
+        if !has_exchange(link, &exchange.name).await? {
+            missing.push(exchange.name);
         }
     }
     Ok(missing)
+}
+
+/// The exchange is there.
+pub(super) async fn has_exchange(link: &Link, exchange: &str) -> Result<bool, BrokerError> {
+    let channel = link.channel().await?;
+    let asked = channel.exchange_declare(
+        exchange.into(),
+        // Not compared with what is there.
+        ExchangeKind::Topic,
+        ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        },
+        FieldTable::default(),
+    );
+    match within("looking at an exchange", asked).await {
+        Ok(()) => Ok(true),
+        Err(BrokerError::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The queue is there.

@@ -45,6 +45,17 @@ pub struct DeclareArgs {
     pub(super) settings: SettingsArgs,
     #[command(flatten)]
     retention: RetentionArgs,
+    /// Let devices in that speak MQTT: bind RabbitMQ's MQTT exchange; --mqtt=false unbinds it
+    /// [default: as it is]
+    #[arg(
+        long,
+        env = "STREAMWATCH_MQTT",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    mqtt: Option<bool>,
 }
 
 /// How logs and snapshots are kept.
@@ -158,6 +169,7 @@ impl DeclareArgs {
             partitions,
             first,
             retention,
+            by_mqtt: self.mqtt,
         }
     }
 }

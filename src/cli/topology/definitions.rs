@@ -95,17 +95,20 @@ fn checked(partitions: &str, mistakes: &mut Mistakes) -> Option<u16> {
 impl Definitions {
     /// Prints them.
     pub(super) async fn print(self, output: Output) -> anyhow::Result<()> {
+        let mut by_mqtt = self.asked.whose.by_mqtt;
         let partitions = match self.partitions {
             Ok(partitions) => partitions,
             Err(addresses) => {
                 let link = Link::open_any(&addresses, "streamwatch topology").await?;
                 let there = topology::partitions(&link, &self.names).await?;
+                by_mqtt |= topology::is_let_in_by_mqtt(&link, &self.names).await?;
                 link.close().await;
                 there.ok_or(ClientError::NoTopology)?
             }
         };
         let vhost = &self.asked.vhost;
-        let mut all = topology::definitions(&self.names, vhost, partitions, self.retention);
+        let (names, retention) = (&self.names, self.retention);
+        let mut all = topology::definitions(names, vhost, partitions, retention, by_mqtt);
         if let Some(permissions) = self.permissions {
             for part in ["permissions", "topic_permissions"] {
                 all[part] = json!(permissions[part]);

@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::{
     broker::{
         Addresses, Names,
-        topology::{self, Role},
+        topology::{self, Role, Whose},
     },
     cli::{
         checked::{BrokerArgs, Mistakes},
         output::Output,
     },
-    domain::{AccountId, Tenant},
+    domain::AccountId,
 };
 
 /// What the virtual host is called where no address says so.
@@ -31,24 +31,26 @@ pub struct RolesArgs {
     /// And of one viewer of each such tenant
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
+    /// And of devices that speak MQTT
+    #[arg(long)]
+    mqtt: bool,
 }
 
 /// What was asked for, checked.
 pub(super) struct Asked {
     pub(super) vhost: String,
-    tenants: Vec<Tenant>,
-    account: Option<AccountId>,
+    pub(super) whose: Whose,
 }
 
 impl RolesArgs {
     pub(super) const fn is_empty(&self) -> bool {
-        self.vhost.is_none() && self.tenant.is_empty() && self.account.is_none()
+        self.vhost.is_none() && self.tenant.is_empty() && self.account.is_none() && !self.mqtt
     }
 
     /// What was asked for, or notes. The virtual host is that of `addresses` where nobody says.
     pub(super) fn check(&self, addresses: Option<&Addresses>, mistakes: &mut Mistakes) -> Asked {
         let tenants = self.tenant.iter();
-        let tenants: Vec<_> = tenants
+        let tenants = tenants
             .filter_map(|tenant| mistakes.check("--tenant", tenant))
             .collect();
         let account = self.account.as_deref().and_then(|account| {
@@ -63,8 +65,11 @@ impl RolesArgs {
         let given = self.vhost.as_deref().or(addresses.map(Addresses::vhost));
         Asked {
             vhost: given.unwrap_or(VHOST).to_owned(),
-            tenants,
-            account,
+            whose: Whose {
+                tenants,
+                account,
+                by_mqtt: self.mqtt,
+            },
         }
     }
 
@@ -85,12 +90,12 @@ impl RolesArgs {
 impl Asked {
     /// No role of a tenant is asked for.
     pub(super) const fn is_of_nobody(&self) -> bool {
-        self.tenants.is_empty()
+        self.whose.tenants.is_empty()
     }
 
     /// The roles, or a note.
     pub(super) fn roles(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Vec<Role>> {
-        let roles = topology::roles(names, &self.tenants, self.account.as_ref());
+        let roles = topology::roles(names, &self.whose);
         if roles.is_none() {
             mistakes.note("--account: it is too long for a routing key, encoded");
         }
@@ -142,11 +147,16 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Tenant;
 
     #[test]
     fn commands_are_words_of_a_shell_and_topics_come_first() {
         let tenant = Tenant::new("acme").unwrap();
-        let roles = topology::roles(&Names::default(), &[tenant], None).unwrap();
+        let whose = Whose {
+            tenants: vec![tenant],
+            ..Whose::default()
+        };
+        let roles = topology::roles(&Names::default(), &whose).unwrap();
         let text = commands(&roles, "it's tv");
         let player: Vec<_> = text
             .lines()

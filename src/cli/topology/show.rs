@@ -14,6 +14,7 @@ pub(super) fn print(
     settings: &Settings,
     in_force: &InForce,
     queues: &[QueueState],
+    by_mqtt: bool,
     output: Output,
 ) {
     let ms = |ms: u64| duration(Duration::from_millis(ms));
@@ -45,6 +46,10 @@ pub(super) fn print(
         ),
         ("snapshot-every", ms(settings.snapshot_every_ms)),
         ("partitions", settings.partitions.to_string()),
+        (
+            "mqtt",
+            if by_mqtt { "let in" } else { "not let in" }.to_owned(),
+        ),
     ];
     let mut text = String::new();
     for (name, value) in &lines {
@@ -67,6 +72,7 @@ pub(super) fn print(
     let json = serde_json::json!({
         "exchange": names.exchange(),
         "settings": settings,
+        "mqtt": by_mqtt,
         // By partition: the number of the settings in force, null where there are none.
         "settings_numbers": in_force.by_partition().iter()
             .map(|s| s.as_ref().map(|s| s.number)).collect::<Vec<_>>(),

@@ -87,7 +87,7 @@ impl Session {
         if !self.speaks(replica) {
             return;
         }
-        if let Ok(to) = delivery.reply_to() {
+        if let Ok(to) = delivery.reply_to(&self.desk.names) {
             if self.publish.is_blocked() {
                 counters.replies_blocked.increment(1);
             } else {

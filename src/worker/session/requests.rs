@@ -22,14 +22,14 @@ impl Session {
         counters: &Counters,
     ) {
         let now = clock::now();
-        let (asked, acceptable) = Asked::new(source, self.partition, delivery, now.mono);
+        let names = &self.desk.names;
+        let (asked, problem) = Asked::new(source, self.partition, delivery, names, now.mono);
         let message = self.seen(delivery.message());
         let origin = Origin {
             source: source.as_str(),
             offset: None,
         };
-        if !acceptable {
-            let problem = Problem::reply_to();
+        if let Some(problem) = problem {
             self.rejections
                 .reject(origin, &message, &problem, &self.publish);
             return self.desk.done(asked);
@@ -164,7 +164,8 @@ impl Session {
                     "the log lags: requests are left to other workers"
                 );
                 for (source, delivery) in self.stop_taking().await? {
-                    let (asked, _) = Asked::new(source, self.partition, &delivery, clock::mono());
+                    let (names, now) = (&self.desk.names, clock::mono());
+                    let (asked, _) = Asked::new(source, self.partition, &delivery, names, now);
                     counters.released.increment(1);
                     self.desk.release(asked);
                 }

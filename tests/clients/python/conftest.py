@@ -18,7 +18,8 @@ import pytest
 
 import contract
 import processes
-from processes import Site
+from installations import PARTITIONS, Installation, installed
+from processes import Node, Site
 from streamwatch_client import StreamwatchClient
 
 # How much of each worker's log belongs to tests that are over.
@@ -97,6 +98,37 @@ def other_account(request: pytest.FixtureRequest) -> str:
 
 def _unique(name: str) -> str:
     return f"{re.sub(r'[^a-z0-9]+', '-', name.lower())[:80]}-{secrets.token_hex(4)}"
+
+
+@pytest.fixture(scope="module")
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    """The module's own broker, with the plugins that its `PLUGINS` names."""
+    if not processes.BINARY.exists():
+        pytest.exit(f"{processes.BINARY} is missing: run `cargo build` first", returncode=2)
+    plugins = request.module.PLUGINS
+    with processes.private_node(tmp_path_factory.mktemp("node"), "--plugins", plugins) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def installations(
+    node: Node, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[int, Installation]]:
+    """Two of them, under the roles that are printed for them."""
+    with installed(node, lambda: tmp_path_factory.mktemp("installation")) as found:
+        yield found
+
+
+@pytest.fixture(params=PARTITIONS, ids=lambda n: f"{n} partitions")
+def here(
+    request: pytest.FixtureRequest, installations: dict[int, Installation]
+) -> Iterator[Installation]:
+    """An installation whose worker answers before the test and after it."""
+    it = installations[request.param]
+    yield it
+    it.assert_unhurt()
 
 
 @pytest.hookimpl(wrapper=True)

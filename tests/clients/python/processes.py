@@ -219,6 +219,7 @@ class Site:
         partitions: int = 1,
         namespace: str | None = None,
         worker_url: str | None = None,
+        by_mqtt: bool = False,
     ):
         self.url = url
         self.worker_url = worker_url or url
@@ -236,6 +237,8 @@ class Site:
             options += ["--max-streams-per-account", str(max_streams_per_account)]
         if partitions > 1:
             options += ["--partitions", str(partitions)]
+        if by_mqtt:
+            options.append("--mqtt")
         self.run("topology", "declare", *options)
 
     def run(self, *arguments: str, url: str | None = None) -> str:

@@ -28,8 +28,12 @@ ROLES = {
     f"{TENANT}.backend": "backend",
     f"{TENANT}.viewer.{VIEWER}": "viewer",
     f"{TENANT}.subscriber": "subscriber",
+    f"{TENANT}.mqtt-player": "MQTT player",
+    f"{TENANT}.mqtt-viewer.{VIEWER}": "MQTT viewer",
 }
-WORKER, OPERATOR, PLAYER, STOMP, BACKEND, A_VIEWER, SUBSCRIBER = ROLES
+WORKER, OPERATOR, PLAYER, STOMP, BACKEND, A_VIEWER, SUBSCRIBER, MQTT, MQTT_VIEWER = ROLES
+DEVICES = {MQTT, MQTT_VIEWER}
+MQTT_EXCHANGE = "amq.topic"
 SPEAKERS = {OPERATOR, PLAYER, STOMP, BACKEND}
 EVERYBODY = set(ROLES)
 
@@ -108,6 +112,13 @@ def publishing(key: str, exchange: str = "", **properties: object) -> Action:
     return Action(f"publish {key!r} to {exchange or 'streamwatch'}", publish)
 
 
+def by_mqtt(key: str) -> Action:
+    """What MQTT's plugin does for a device: it publishes to its exchange, as the device's user."""
+    return Action(
+        f"publish {key!r} to {MQTT_EXCHANGE}", lambda at: at.publish(MQTT_EXCHANGE, key)
+    )
+
+
 def to_queue(queue: str) -> Action:
     return Action(f"publish to {queue} directly", lambda at: at.publish("", at[queue]))
 
@@ -176,6 +187,32 @@ def declare_and_delete_exchange(at: At, exchange: str) -> None:
     if at.may:
         at.channel.exchange_declare(exchange, "topic")
     at.channel.exchange_delete(exchange)
+
+
+def session_queue(client: str) -> str:
+    """The queue that RabbitMQ declares for an MQTT client, as the client's user."""
+    return f"mqtt-subscription-{client}-{uuid.uuid4().hex}qos1"
+
+
+def subscribe(at: At, client: str, key: str) -> None:
+    queue = at.declare(session_queue(client))
+    at.channel.queue_bind(queue, MQTT_EXCHANGE, key)
+    at.channel.basic_consume(queue, lambda *_: None)
+
+
+def subscribing(key: str, client: str = f"{TENANT}.{VIEWER}.tv") -> Action:
+    return Action(
+        f"subscribe {client!r} to {key!r}", lambda at: subscribe(at, client, key)
+    )
+
+
+def dead_letters_of_session(to: Callable[[At], str]) -> Action:
+    return Action(
+        "an MQTT client's queue",
+        lambda at: at.declare(
+            session_queue(f"{TENANT}.{VIEWER}.tv"), {"x-dead-letter-exchange": to(at)}
+        ),
+    )
 
 
 def reply_queue(at: At) -> None:
@@ -271,14 +308,91 @@ TABLE = [
         of_several([publishing(f"{TENANT}.init", "hash")]),
     ),
     Row(
-        "publish to internal exchanges, to `amq.topic` and the like",
+        "publish to internal exchanges, to `amq.direct` and the like",
         set(),
         [publishing(f"{TENANT}.heartbeat", exchange) for exchange in INTERNAL]
         + of_several([publishing(f"{TENANT}.init", name) for name in INTERNAL_OF_SEVERAL])
         + [
             Action(f"publish to {name}", lambda at, name=name: at.publish(name, f"{TENANT}.init"))
-            for name in ["amq.topic", "amq.direct", "amq.fanout", "amq.headers", "amq.match"]
+            for name in ["amq.direct", "amq.fanout", "amq.headers", "amq.match"]
+        ]
+        + [publishing(f"{TENANT}.init", "mqtt")],
+    ),
+    Row(
+        f"by MQTT: publish `{TENANT}/init/{VIEWER}`, and `heartbeat`, `stop`, `status`",
+        DEVICES,
+        [by_mqtt(f"{TENANT}.{kind}.{VIEWER}") for kind in KINDS],
+    ),
+    Row(
+        f"by MQTT: without an account, or for another: `{TENANT}/init/{OTHER_ACCOUNT}`",
+        {MQTT},
+        [by_mqtt(f"{TENANT}.{kind}") for kind in KINDS]
+        + [by_mqtt(f"{TENANT}.{kind}.{OTHER_ACCOUNT}") for kind in KINDS]
+        + [by_mqtt(f"{TENANT}.init.a%2Eb~_-"), by_mqtt(f"{TENANT}.heartbeat.{'x' * 240}")],
+    ),
+    Row(
+        "by MQTT: for another tenant, or to other topics",
+        set(),
+        [by_mqtt(f"{OTHER_TENANT}.{kind}.{VIEWER}") for kind in KINDS]
+        + [
+            by_mqtt(key)
+            for key in [
+                TENANT,
+                f"x{TENANT}.init",
+                f"{TENANT}.admin.{VIEWER}",
+                f"{TENANT}.init.{VIEWER}.{OTHER_ACCOUNT}",
+                f"{TENANT}.init.",
+                f"{TENANT}.init.é",
+                f"{TENANT}.init.#",
+            ]
         ],
+    ),
+    Row(
+        f"by MQTT: reply, to `{TENANT}/replies/…`",
+        {WORKER},
+        [
+            by_mqtt(key)
+            for key in [
+                f"{TENANT}.replies.{VIEWER}.tv",
+                f"{TENANT}.replies.tv",
+                f"{OTHER_TENANT}.replies.a%2Eb.x.y",
+            ]
+        ],
+    ),
+    Row(
+        f"by MQTT: subscribe to `{TENANT}/replies/{VIEWER}/…`",
+        DEVICES,
+        [
+            subscribing(f"{TENANT}.replies.{VIEWER}.tv"),
+            subscribing(f"{TENANT}.replies.{VIEWER}.tv.4711"),
+        ],
+    ),
+    Row(
+        f"by MQTT: subscribe to another account's, `{TENANT}/replies/{OTHER_ACCOUNT}/…`",
+        {MQTT},
+        [
+            subscribing(f"{TENANT}.replies.{OTHER_ACCOUNT}.tv"),
+            subscribing(f"{TENANT}.replies.tv"),
+            subscribing(f"{TENANT}.replies.{OTHER_ACCOUNT}.tv", f"{TENANT}.{OTHER_ACCOUNT}.tv"),
+        ],
+    ),
+    Row(
+        "by MQTT: subscribe to anything else, or with wildcards, or as another tenant's client",
+        set(),
+        [
+            subscribing(key)
+            for key in [
+                "#",
+                f"{TENANT}.#",
+                f"{TENANT}.replies.#",
+                f"{TENANT}.replies.*",
+                f"{TENANT}.replies.{VIEWER}.#",
+                f"{TENANT}.replies.{VIEWER}.*",
+                f"{TENANT}.heartbeat.{VIEWER}",
+                f"{OTHER_TENANT}.replies.{VIEWER}.tv",
+            ]
+        ]
+        + [subscribing(f"{TENANT}.replies.{VIEWER}.tv", f"{OTHER_TENANT}.{VIEWER}.tv")],
     ),
     Row(
         "announce: publish to `streamwatch.lifecycle`, `.rejected`",
@@ -401,16 +515,30 @@ TABLE = [
         ],
     ),
     Row(
-        "bind anything to or from what is not ours",
-        set(),
+        "let messages in by MQTT: bind `amq.topic` to what is ours",
+        {OPERATOR},
         [
             Action(
+                "bind mqtt to amq.topic",
+                lambda at: bind_exchange(at, at["mqtt"], MQTT_EXCHANGE, "never.never"),
+            ),
+            Action(
                 "bind the log to amq.topic",
-                lambda at: at.channel.queue_bind(at["p00.log"], "amq.topic", "#"),
+                lambda at: bind_ours(at, at["p00.log"], MQTT_EXCHANGE),
             ),
             Action(
                 "bind streamwatch to amq.topic",
-                lambda at: at.channel.exchange_bind(at.exchange, "amq.topic", "#"),
+                lambda at: bind_exchange(at, at.exchange, MQTT_EXCHANGE, "never.never"),
+            ),
+        ],
+    ),
+    Row(
+        "bind anything else to or from what is not ours",
+        set(),
+        [
+            Action(
+                "bind the log to amq.direct",
+                lambda at: at.channel.queue_bind(at["p00.log"], "amq.direct", "#"),
             ),
             Action(
                 "bind amq.topic to the lifecycle",
@@ -505,6 +633,19 @@ TABLE = [
                 "a server-named queue",
                 lambda at: at.declare("", {"x-dead-letter-exchange": at.exchange}),
             )
+        ],
+    ),
+    Row(
+        "and of an MQTT client's queue to `amq.topic`, where workers refuse them",
+        DEVICES,
+        [dead_letters_of_session(lambda _: MQTT_EXCHANGE)],
+    ),
+    Row(
+        "and of an MQTT client's queue to anywhere else",
+        set(),
+        [
+            dead_letters_of_session(to)
+            for to in [lambda _: "", lambda at: at.exchange, lambda at: at["lifecycle"]]
         ],
     ),
     Row(

@@ -1,0 +1,84 @@
+//! Roles of devices that speak MQTT, and what others may do for them.
+//!
+//! All of them publish to one exchange, so topic permissions tell tenants and kinds apart. They also
+//! bound the length: a topic of more than 255 bytes is no routing key of AMQP, and RabbitMQ closes
+//! the connection of every worker that it should be delivered to (seen on 3.10.8 and 4.0.5).
+//!
+//! For each client RabbitMQ declares queues called `mqtt-subscription-<client id>qos0` and `…qos1`,
+//! under the client's own permissions. It wants more for a will that is delayed: to publish to the
+//! default exchange, which nobody may have who could forge entries by it.
+
+use super::{Role, TopicPermission, any_of, escaped, kinds};
+use crate::{
+    broker::Names,
+    domain::Tenant,
+    wire::{Kind, REPLIES},
+};
+
+/// One character of a word of a topic: those that percent-encoding leaves.
+const CHARACTER: &str = "[A-Za-z0-9_~%-]";
+
+/// Longest routing key of AMQP, in bytes.
+const MAX_KEY_BYTES: usize = 255;
+
+/// A tenant's devices, of any account.
+pub(super) fn player(names: &Names, tenant: &Tenant) -> Role {
+    let longest = Kind::Heartbeat.as_str().len();
+    let room = MAX_KEY_BYTES - tenant.as_str().len() - longest - 2;
+    Role {
+        user: format!("{}.{tenant}.mqtt-player", names.exchange()),
+        purpose: "a tenant's players that speak MQTT; their client ids begin with the tenant and a dot",
+        ..device(
+            names,
+            &tenant.to_string(),
+            &format!("{tenant}\\.{}(\\.{CHARACTER}{{1,{room}}})?", kinds()),
+            &format!("{tenant}\\.{REPLIES}"),
+        )
+    }
+}
+
+/// The devices of one account.
+pub(super) fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
+    Role {
+        user: format!("{}.{tenant}.mqtt-viewer.{encoded}", names.exchange()),
+        purpose: "one viewer that speaks MQTT; its client ids begin with the tenant, a dot, the account \
+                  and a dot",
+        ..device(
+            names,
+            &format!("{tenant}\\.{encoded}"),
+            &format!("{tenant}\\.{}\\.{encoded}", kinds()),
+            &format!("{tenant}\\.{REPLIES}\\.{encoded}"),
+        )
+    }
+}
+
+/// What workers may publish to MQTT's exchange: replies.
+pub(super) fn replies(names: &Names) -> TopicPermission {
+    TopicPermission {
+        exchange: names.mqtt_exchange().to_owned(),
+        write: any_of(&[format!(
+            "[A-Za-z0-9_-]{{1,64}}\\.{REPLIES}(\\.{CHARACTER}*)+"
+        )]),
+        read: super::NOTHING.to_owned(),
+    }
+}
+
+/// A device whose client ids begin with `clients`, and which may publish under `keys` and subscribe
+/// under `replies`, without wildcards: a topic that nobody can guess is its own.
+fn device(names: &Names, clients: &str, keys: &str, replies: &str) -> Role {
+    let queues = format!("mqtt-subscription-{clients}\\..+qos[01]");
+    let exchange = escaped(names.mqtt_exchange());
+    let both = any_of(&[exchange, queues.clone()]);
+    Role {
+        user: String::new(),
+        purpose: "",
+        configure: any_of(&[queues]),
+        write: both.clone(),
+        read: both,
+        topics: vec![TopicPermission {
+            exchange: names.mqtt_exchange().to_owned(),
+            write: any_of(&[keys.to_owned()]),
+            read: any_of(&[format!("{replies}(\\.{CHARACTER}+)+")]),
+        }],
+    }
+}

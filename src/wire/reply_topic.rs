@@ -1,0 +1,76 @@
+//! Where devices that speak MQTT are answered: under the request's own topic, with `replies` for its
+//! kind.
+
+use crate::domain::check_tenant;
+
+/// The second word of a reply topic, where a request has its kind. It is no kind, so nobody can have
+/// a worker publish an event.
+pub const REPLIES: &str = "replies";
+
+/// Longest reply topic, in bytes: AMQP's routing keys have no more.
+const MAX_BYTES: usize = 255;
+
+/// May a request under `routing_key` be answered under `topic`? Both with dots for the slashes of
+/// MQTT. RabbitMQ's permissions say whose the key is, so with it begins what may be answered to; and
+/// what follows is the device's own: `acme.init.alice` is answered to `acme.replies.alice.…`.
+///
+/// Only characters that percent-encoding leaves: permissions are regular expressions over these.
+#[must_use]
+pub fn is_reply_topic(topic: &str, routing_key: &str) -> bool {
+    let mut asked = routing_key.splitn(3, '.');
+    let tenant = asked.next().unwrap_or_default();
+    let _kind = asked.next();
+    let own = topic
+        .strip_prefix(tenant)
+        .and_then(|rest| rest.strip_prefix('.')?.strip_prefix(REPLIES))
+        .and_then(|rest| match asked.next() {
+            Some(account) => rest.strip_prefix('.')?.strip_prefix(account),
+            None => Some(rest),
+        })
+        .and_then(|rest| rest.strip_prefix('.'));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_~%.-".contains(&b);
+    check_tenant(tenant).is_ok()
+        && own.is_some_and(|own| !own.is_empty())
+        && topic.len() <= MAX_BYTES
+        && topic.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_goes_under_the_requests_own_topic() {
+        assert!(is_reply_topic("acme.replies.tv-1", "acme.init"));
+        assert!(is_reply_topic("acme.replies.alice.tv-1", "acme.init.alice"));
+        assert!(is_reply_topic(
+            "acme.replies.a%2Eb.x.y",
+            "acme.status.a%2Eb"
+        ));
+    }
+
+    #[test]
+    fn nobody_is_answered_where_others_listen() {
+        for (topic, key) in [
+            ("other.replies.x", "acme.init"),
+            ("acme.heartbeat.alice", "acme.init.alice"),
+            ("acme.replies", "acme.init"),
+            ("acme.replies.", "acme.init"),
+            ("acme.replies.alice", "acme.init.alice"),
+            ("acme.replies.bob.x", "acme.init.alice"),
+            ("acme.replies.alicex.y", "acme.init.alice"),
+            ("acme.repliesx.y", "acme.init"),
+            ("acmereplies.x", "acme.init"),
+            ("acme.replies.*", "acme.init"),
+            ("acme.replies.x\n", "acme.init"),
+            (".replies.x", ".init"),
+            ("a cme.replies.x", "a cme.init"),
+            ("", ""),
+        ] {
+            assert!(!is_reply_topic(topic, key), "{topic} for {key}");
+        }
+        let long = |n| format!("acme.replies.{}", "x".repeat(n));
+        assert!(is_reply_topic(&long(242), "acme.init"));
+        assert!(!is_reply_topic(&long(243), "acme.init"));
+    }
+}

@@ -1,0 +1,50 @@
+// A backend: it sees what accounts play, and opens streams on their behalf.
+
+use futures_util::future::try_join_all;
+use streamwatch::client::{
+    AccountId, Backend, ClientError, OpenRequest, Opening, StatusQuery, StreamId, Tenant,
+};
+
+/// How many streams each of these accounts plays. All are asked at once, over one connection.
+pub async fn playing(
+    backend: &Backend,
+    tenant: &Tenant,
+    accounts: &[AccountId],
+) -> Result<Vec<usize>, ClientError> {
+    let query = StatusQuery::default();
+    let questions = accounts.iter().map(async |account| {
+        let status = backend.status(tenant, account, &query).await?;
+        Ok(status.activity.streams.len())
+    });
+    try_join_all(questions).await
+}
+
+/// Opens `stream`; where the account plays on `most` devices already, in place of the oldest.
+///
+/// Make the id before the first try. Where no answer comes the stream may count all the same: try
+/// again with the same id, and it does not count twice.
+pub async fn take_over(
+    backend: &Backend,
+    tenant: &Tenant,
+    account: &AccountId,
+    stream: StreamId,
+    most: u32,
+) -> Result<Opening, ClientError> {
+    let mut request = OpenRequest {
+        stream: Some(stream),
+        max_active: Some(most),
+        ..OpenRequest::default()
+    };
+    let (_, opening) = backend.open(tenant, account, &request).await?;
+    let Opening::Refused { mut activity, .. } = opening else {
+        return Ok(opening);
+    };
+    // The viewer was asked, and wants to play here. Stopping and opening are one step: nobody comes
+    // in between.
+    activity.streams.sort_by_key(|it| it.started_at);
+    let too_many = (activity.streams.len() + 1).saturating_sub(most as usize);
+    let oldest = activity.streams.iter().take(too_many);
+    request.replace = oldest.map(|it| it.stream).collect();
+    let (_, opening) = backend.open(tenant, account, &request).await?;
+    Ok(opening)
+}

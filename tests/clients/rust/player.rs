@@ -1,0 +1,37 @@
+// A player: its stream counts for as long as the film plays.
+
+use std::{error::Error, future::Future};
+
+use streamwatch::client::{Client, Metadata, OpenRequest, PlaybackState, Player};
+
+/// Plays `film` to its end, unless the account plays on two other devices already, or somebody ends
+/// the stream meanwhile. Returns what is known of the stream in the end.
+pub async fn play(
+    client: Client,
+    account: &str,
+    film: impl Future<Output = ()>,
+) -> Result<PlaybackState, Box<dyn Error>> {
+    let player = Player::new(client, "acme".parse()?);
+    let request = OpenRequest {
+        metadata: Metadata::new(&mut [("device", "tv")])?,
+        max_active: Some(2),
+        ..OpenRequest::default()
+    };
+    // Takes at most 2 s. Where nobody answers, play: the heartbeats count.
+    let mut playback = player.open(account.parse()?, request).await;
+    if let PlaybackState::Refused { activity, .. } = playback.state() {
+        println!("{account} plays on {} devices", activity.streams.len());
+        return Ok(playback.state());
+    }
+    // Heartbeats go out by themselves, and the first answer may come only now.
+    let ended_elsewhere = async {
+        while !matches!(playback.state(), PlaybackState::Stopped(_)) && playback.changed().await {}
+    };
+    tokio::select! {
+        () = film => {}
+        () = ended_elsewhere => {}
+    }
+    let state = playback.state();
+    playback.stop().await;
+    Ok(state)
+}
