@@ -3,7 +3,9 @@
 mod ask;
 mod check;
 mod checked;
+mod follow;
 mod healthcheck;
+mod http;
 mod output;
 mod papers;
 mod play;
