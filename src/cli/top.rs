@@ -267,10 +267,7 @@ impl Top {
                 },
                 () = over(stop, until) => return Ok(()),
             }
-            // Once somebody has answered, it goes on and waits for them to come back.
-            if self.state.rounds < FIRST_PRINTED
-                && let Some(failure) = self.state.failure()
-            {
+            if let Some(failure) = self.state.failure() {
                 return Err(failure);
             }
         }
@@ -307,7 +304,7 @@ impl Top {
 
     /// Prints the figures, where there is no screen. Returns true where it was the last time.
     fn print(&self) -> bool {
-        if self.screen.is_some() || self.state.rounds < FIRST_PRINTED {
+        if self.screen.is_some() || self.state.rounds < FIRST_PRINTED || !self.state.is_settled() {
             return false;
         }
         let summary = self.summary();

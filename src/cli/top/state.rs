@@ -77,6 +77,8 @@ pub(super) struct State {
     pub(super) opened: Option<Opened>,
     /// Rounds that were completed.
     pub(super) rounds: u64,
+    /// A worker or RabbitMQ has answered once: from then on they are waited for.
+    answered: bool,
 }
 
 impl State {
@@ -97,6 +99,7 @@ impl State {
             facts: VecDeque::with_capacity(MOST_FACTS),
             opened: None,
             rounds: 0,
+            answered: false,
         }
     }
 
@@ -125,7 +128,10 @@ impl State {
     pub(super) fn take(&mut self, round: Round, at: Duration) {
         for (worker, page) in self.workers.iter_mut().zip(round.pages) {
             match &page {
-                Ok(page) => worker.readings.take(at, page),
+                Ok(page) => {
+                    worker.readings.take(at, page);
+                    self.answered = true;
+                }
                 Err(_) => worker.readings.forget(),
             }
             worker.page = Some(page);
@@ -163,6 +169,7 @@ impl State {
     /// The lifecycle is listened to from now on.
     pub(super) fn listening(&mut self, now: WallTime) {
         self.lifecycle = Lifecycle::Listening;
+        self.answered = true;
         self.accounts.listening(now);
     }
 
@@ -184,8 +191,16 @@ impl State {
         }
     }
 
+    /// RabbitMQ has answered or failed to, if it was asked.
+    pub(super) const fn is_settled(&self) -> bool {
+        !matches!(self.lifecycle, Lifecycle::Connecting)
+    }
+
     /// Why there is nothing to show: nobody has answered anything, and who might has been asked.
     pub(super) fn failure(&self) -> Option<anyhow::Error> {
+        if self.answered {
+            return None;
+        }
         let mut why = Vec::new();
         for worker in &self.workers {
             match &worker.page {
@@ -319,6 +334,8 @@ pub(super) mod tests {
         );
         state.take(round(Ok(Page::default()), Vec::new()), Duration::ZERO);
         assert!(state.failure().is_none(), "the worker answers");
+        state.take(round(refused(), Vec::new()), Duration::ZERO);
+        assert!(state.failure().is_none(), "it is waited for");
     }
 
     #[test]
