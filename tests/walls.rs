@@ -41,6 +41,8 @@ const CRATES: &[(&str, &[&str])] = &[
         "metrics",
         &["ops", "worker", "cli", "broker", "client", "wire"],
     ),
+    ("ratatui", &["cli"]),
+    ("crossterm", &["cli"]),
 ];
 
 /// Clocks: time reaches the rules as an argument.

@@ -6,12 +6,8 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
-use super::{checked::Mistakes, output::Output};
+use super::{checked::Mistakes, http::Page, output::Output};
 
 /// Most bytes read of an answer: /readyz says a line for each of 64 partitions at most.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -40,7 +36,12 @@ impl Args {
         let place = self.place(&mut mistakes);
         let (place, timeout) = mistakes.finish(place.zip(timeout))?;
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let asked = tokio::time::timeout(timeout, get(&place, path)).await;
+        let page = Page {
+            place,
+            path: path.to_owned(),
+        };
+        let asked = tokio::time::timeout(timeout, page.get(MOST_BYTES)).await;
+        let place = page.place;
         let (good, said) = match asked {
             Ok(Ok((status, body))) => (status == 200, body.trim().to_owned()),
             Ok(Err(error)) => (false, format!("cannot ask {place}: {error}")),
@@ -76,14 +77,10 @@ impl Args {
     }
 }
 
-/// What stands between `http://` and the next slash, where there is no more than a host and a port.
+/// A host and a port, where a URL has no more than these.
 fn of_url(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("http://")?;
-    let place = rest.strip_suffix('/').unwrap_or(rest);
-    let (host, port) = place.rsplit_once(':')?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-    let good = !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok();
-    good.then(|| place.to_owned())
+    let page = Page::of_url(url)?;
+    (page.path == "/").then_some(page.place)
 }
 
 /// Where to reach what listens at `address`.
@@ -95,24 +92,6 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         }
     }
     address
-}
-
-async fn get(place: &str, path: &str) -> std::io::Result<(u16, String)> {
-    let mut connection = TcpStream::connect(place).await?;
-    let question = format!("GET {path} HTTP/1.0\r\nHost: {place}\r\n\r\n");
-    connection.write_all(question.as_bytes()).await?;
-    let mut answer = Vec::new();
-    connection.take(MOST_BYTES).read_to_end(&mut answer).await?;
-    read(&String::from_utf8_lossy(&answer))
-        .ok_or_else(|| std::io::Error::other("it does not speak HTTP"))
-}
-
-/// An answer's status and body.
-fn read(answer: &str) -> Option<(u16, String)> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let mut words = head.strip_prefix("HTTP/")?.split(' ');
-    let status = words.nth(1)?.trim().parse().ok()?;
-    Some((status, body.to_owned()))
 }
 
 #[cfg(test)]
@@ -128,29 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn a_url_names_a_host_and_a_port() {
-        let place = |url| of_url(url);
-        assert_eq!(place("http://h:1/").as_deref(), Some("h:1"));
-        assert_eq!(place("http://[::1]:9419").as_deref(), Some("[::1]:9419"));
-        for bad in [
-            "h:1",
-            "https://h:1",
-            "http://h",
-            "http://h:x",
-            "http://h:1/healthz",
-            "http://u@h:1",
-            "http://h:1\r\nX: y",
-        ] {
-            assert_eq!(of_url(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_answer_has_a_status_and_a_body() {
-        assert_eq!(
-            read("HTTP/1.0 503 No\r\nA: b\r\n\r\nwhy\n"),
-            Some((503, "why\n".to_owned()))
-        );
-        assert_eq!(read("AMQP\0\0\x09\x01"), None);
+    fn a_url_has_no_path() {
+        assert_eq!(of_url("http://h:1/").as_deref(), Some("h:1"));
+        assert_eq!(of_url("http://[::1]:9419").as_deref(), Some("[::1]:9419"));
+        assert_eq!(of_url("http://h:1/healthz"), None);
     }
 }

@@ -3,12 +3,15 @@
 mod ask;
 mod check;
 mod checked;
+mod follow;
 mod healthcheck;
+mod http;
 mod output;
 mod papers;
 mod play;
 mod signals;
 mod tls;
+mod top;
 mod topology;
 mod watch;
 mod worker;
@@ -66,6 +69,7 @@ enum Command {
     Stop(ask::Stop),
     Status(ask::Status),
     Watch(watch::Args),
+    Top(top::Args),
     Play(play::Args),
     Check(check::Args),
     Completions(papers::Completions),
@@ -108,6 +112,7 @@ impl Cli {
             Command::Stop(args) => return args.run(&self.broker, output).await,
             Command::Status(args) => return args.run(&self.broker, output).await,
             Command::Watch(args) => args.run(&self.broker, output).await?,
+            Command::Top(args) => args.run(&self.broker, output).await?,
             Command::Play(args) => return args.run(&self.broker, output).await,
             Command::Check(args) => return args.run(&self.broker, output).await,
             Command::Completions(args) => args.print()?,
@@ -115,6 +120,11 @@ impl Cli {
             Command::Healthcheck(args) => return args.run(output).await,
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The command draws on the terminal.
+    fn draws(&self) -> bool {
+        matches!(&self.command, Command::Top(args) if args.draws(self.json))
     }
 
     fn log_to_stderr(&self) -> Result<(), Mistakes> {
@@ -131,6 +141,9 @@ impl Cli {
             }
         };
         let (filter, json) = mistakes.finish(filter.zip(json))?;
+        if self.draws() && std::io::stderr().is_terminal() {
+            return Ok(()); // a line of log would stand in the picture
+        }
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(std::io::stderr().is_terminal())

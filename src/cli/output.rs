@@ -9,6 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use serde_json::Value;
 
+/// How often standard output is looked at: a pipe that is closed says nothing.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// How results are printed. Results go to standard output, everything else to standard error.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {

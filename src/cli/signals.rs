@@ -3,6 +3,7 @@
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time::{Instant, sleep_until},
 };
 
 /// Says true from SIGTERM or Ctrl-C on.
@@ -18,4 +19,17 @@ pub(super) fn told_to_stop() -> std::io::Result<watch::Receiver<bool>> {
         let _ = stop.send(true);
     });
     Ok(stopped)
+}
+
+/// It is time to end.
+pub(super) async fn over(stop: &mut watch::Receiver<bool>, until: Option<Instant>) {
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        } => {}
+    }
 }

@@ -2,32 +2,23 @@
 
 mod lines;
 
-use std::{num::NonZeroU64, time::Duration};
+use std::num::NonZeroU64;
 
 use serde_json::Value;
-use tokio::{
-    sync::watch::Receiver,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch::Receiver, time::Instant};
 
 use super::{
     checked::{BrokerArgs, Mistakes},
-    output::{Output, reader_is_gone},
-    signals::told_to_stop,
+    follow::{Follow, News},
+    output::{LOOK_EVERY, Output, reader_is_gone},
+    signals::{over, told_to_stop},
 };
 use crate::{
-    broker::{Addresses, BrokerError, Heard, Link, Listener, backoff},
+    broker::{Addresses, BrokerError, Heard},
     domain::{AccountId, Tenant},
     wire,
 };
 use lines::Lines;
-
-/// How often the exchange is looked at: one that is deleted says nothing.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
-/// How often standard output is looked at: a pipe that is closed says nothing either.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A connection that lasted so long ends the back-off.
-const STEADY: Duration = Duration::from_secs(10);
 
 /// Print what happens to streams, as it happens: opened, refused, stopped, expired
 ///
@@ -49,19 +40,8 @@ pub struct Args {
     count: Option<String>,
 }
 
-/// Why a connection is listened to no more.
-enum End {
-    /// Told to stop, nobody reads, or enough was printed.
-    Done,
-    Lost(BrokerError),
-}
-
-/// What is listened for, and how far it has come.
+/// What is printed, and how far it has come.
 struct Watch {
-    exchange: String,
-    key: String,
-    /// How the name of its queue begins.
-    prefix: String,
     rejected: bool,
     account: Option<AccountId>,
     /// How many lines are still to be printed; `None` for any number.
@@ -90,10 +70,13 @@ impl Args {
         } else {
             names.lifecycle()
         };
-        let watch = Watch {
+        let follow = Follow {
+            name: "streamwatch watch",
             exchange,
             prefix: names.subscriptions(tenant.as_ref()) + "watch-",
             key: tenant.map_or_else(|| "#".to_owned(), |tenant| format!("{tenant}.*")),
+        };
+        let watch = Watch {
             rejected: self.rejected,
             account,
             left: count.map(NonZeroU64::get),
@@ -102,95 +85,47 @@ impl Args {
             lines: Lines::default(),
             stop: told_to_stop()?,
         };
-        Ok(watch.run(&addresses).await?)
+        Ok(watch.run(follow, addresses).await?)
     }
 }
 
 impl Watch {
     /// Watches until something ends it. Losing the broker does not, once it was there.
-    async fn run(mut self, addresses: &Addresses) -> Result<(), BrokerError> {
-        let mut waits = backoff();
+    async fn run(mut self, follow: Follow, addresses: Addresses) -> Result<(), BrokerError> {
+        let (key, exchange) = (follow.key.clone(), follow.exchange.clone());
+        let mut following = follow.start(addresses);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut stop = self.stop.clone();
         let mut watched = false;
-        for n in 0.. {
-            let opening = self.open(addresses, watched.then_some(n));
-            let mut stop = self.stop.clone();
-            let opened = tokio::select! {
-                opened = opening => opened,
-                () = over(&mut stop, self.until) => return Ok(()),
+        let ended = loop {
+            let news = tokio::select! {
+                news = following.next() => news,
+                _ = look.tick() => {
+                    if reader_is_gone() {
+                        break Ok(());
+                    }
+                    continue;
+                }
+                () = over(&mut stop, self.until) => break Ok(()),
             };
-            let began = Instant::now();
-            let lost = match opened {
-                Ok((link, mut listener)) => {
-                    let some = if watched {
+            match news {
+                Some(News::Listening { again }) => {
+                    let some = if again {
                         " again; some may have been missed"
                     } else {
                         ""
                     };
-                    eprintln!("watching {} of {}{some}", self.key, self.exchange);
+                    eprintln!("watching {key} of {exchange}{some}");
                     watched = true;
-                    let end = self.listen(&mut listener).await;
-                    link.close().await;
-                    match end {
-                        End::Done => return Ok(()),
-                        End::Lost(error) => error,
-                    }
                 }
-                Err(error) if !watched => return Err(error),
-                Err(error) => error,
-            };
-            if began.elapsed() > STEADY {
-                waits = backoff();
+                Some(News::Heard(heard)) if self.print(&heard) => {}
+                Some(News::Lost(error)) if !watched => break Err(error),
+                Some(News::Lost(error)) => eprintln!("{error}; trying again"),
+                Some(News::Heard(_)) | None => break Ok(()),
             }
-            let wait = waits.next().unwrap_or(Duration::from_secs(5));
-            eprintln!("{lost}; trying again");
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = over(&mut stop, self.until) => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Connects: at first to any address, later to the one whose turn it is.
-    async fn open(
-        &self,
-        addresses: &Addresses,
-        turn: Option<usize>,
-    ) -> Result<(Link, Listener), BrokerError> {
-        const NAME: &str = "streamwatch watch";
-        let link = match turn {
-            Some(n) => Link::open(addresses, n, NAME).await?,
-            None => Link::open_any(addresses, NAME).await?,
         };
-        let listener = Listener::open(&link, &self.exchange, &self.key, &self.prefix).await?;
-        Ok((link, listener))
-    }
-
-    async fn listen(&mut self, listener: &mut Listener) -> End {
-        let mut stop = self.stop.clone();
-        let mut check = tokio::time::interval(CHECK_EVERY);
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        loop {
-            let heard = tokio::select! {
-                heard = listener.next() => heard,
-                _ = check.tick() => match listener.check().await {
-                    Ok(()) => continue,
-                    Err(error) => Err(error),
-                },
-                _ = look.tick() => {
-                    if reader_is_gone() {
-                        return End::Done;
-                    }
-                    continue;
-                }
-                () = over(&mut stop, self.until) => return End::Done,
-            };
-            match heard {
-                Ok(heard) if self.print(&heard) => {}
-                Ok(_) => return End::Done,
-                Err(error) => return End::Lost(error),
-            }
-        }
+        following.end().await;
+        ended
     }
 
     /// Prints a message, if it is wanted. Returns false where it was the last.
@@ -226,18 +161,5 @@ impl Watch {
             tracing::warn!("passed over: {error}");
             None
         })
-    }
-}
-
-/// It is time to end.
-async fn over(stop: &mut Receiver<bool>, until: Option<Instant>) {
-    tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => {}
-        () = async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        } => {}
     }
 }

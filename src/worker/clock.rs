@@ -38,6 +38,6 @@ pub(super) fn ms() -> u64 {
     clippy::disallowed_methods,
     reason = "this is the edge at which time enters"
 )]
-pub(super) fn wall() -> WallTime {
+pub(crate) fn wall() -> WallTime {
     WallTime(jiff::Timestamp::now().as_millisecond())
 }

@@ -5,7 +5,7 @@
 //! connections. Where there are several partitions, one task more serves the intake.
 
 mod asked;
-mod clock;
+pub(crate) mod clock;
 mod declare;
 mod followed;
 mod intake;

@@ -32,6 +32,7 @@ mod sharing;
 mod shutdown;
 mod snapshots;
 mod tls;
+mod top;
 mod traces;
 mod two_workers;
 mod watch;

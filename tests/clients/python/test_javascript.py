@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 import roles
+from installations import Permissions
 from processes import BINARY, PRIVATE_NODE, ROOT, Node, Site, private_node
-from test_roles import Permissions
 
 CLIENTS = ROOT / "tests" / "clients"
 TESTS = sorted(CLIENTS.glob("*/*.test.js"))

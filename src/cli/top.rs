@@ -1,0 +1,366 @@
+//! `streamwatch top`: a live view of an installation for those who operate it.
+//!
+//! What is known ([`state`]), how it is summed up ([`summary`]) and drawn ([`view`]) are plain
+//! functions; only this file, [`ask`] and [`screen`] reach out.
+
+mod accounts;
+mod ask;
+mod format;
+mod lines;
+mod page;
+mod rates;
+mod samples;
+mod screen;
+mod state;
+mod summary;
+mod sums;
+mod ui;
+mod view;
+
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch::Receiver,
+    task::JoinHandle,
+    time::{Instant, Interval, MissedTickBehavior, interval},
+};
+
+use super::{
+    checked::{BrokerArgs, Mistakes},
+    follow::{Follow, Following, News},
+    http,
+    output::{LOOK_EVERY, Output, duration, reader_is_gone},
+    signals::{over, told_to_stop},
+};
+use crate::{
+    broker::{Addresses, Names},
+    client::{Backend, Client},
+    domain::{AccountKey, Tenant},
+    worker::clock::wall,
+};
+use ask::Asked;
+use screen::{Input, Screen};
+use state::{Round, State};
+use summary::Summary;
+use ui::{Ui, Wish};
+use view::Theme;
+
+/// Most addresses of workers.
+const MOST_WORKERS: usize = 64;
+const SHORTEST: Duration = Duration::from_millis(250);
+/// How often the screen is drawn at most, but for keys.
+const DRAW_EVERY: Duration = Duration::from_millis(250);
+/// Figures are printed from this round on: the first one knows no rates.
+const FIRST_PRINTED: u64 = 2;
+
+/// Show streams, rates, lag, tenants and accounts live
+///
+/// Totals, rates and lag are read from the workers' metrics; accounts from the lifecycle, since top
+/// began, and by asking about them. Where only one of these answers, the rest is shown. Without a
+/// terminal it prints lines.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Where workers serve their metrics; several separated by commas
+    #[arg(
+        long,
+        env = "STREAMWATCH_METRICS",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:9419/metrics"
+    )]
+    metrics: Vec<String>,
+    /// Only this tenant's accounts
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Open this account, such as acme/alice
+    #[arg(long, value_name = "TENANT/ACCOUNT")]
+    account: Option<String>,
+    /// Count the opened account's streams by these metadata keys
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_delimiter = ',',
+        default_value = "device,application"
+    )]
+    group_by: Vec<String>,
+    /// How often the figures are read
+    #[arg(long, default_value = "2s", value_name = "DURATION")]
+    interval: String,
+    /// End after so long
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<String>,
+    /// Print the figures once, after the first interval, and end
+    #[arg(long)]
+    once: bool,
+    /// Print lines, also on a terminal
+    #[arg(long)]
+    plain: bool,
+}
+
+/// The arguments, checked.
+struct Plan {
+    pages: Vec<http::Page>,
+    account: Option<AccountKey>,
+    tenant: Option<Tenant>,
+    interval: Duration,
+    until: Option<Instant>,
+}
+
+impl Args {
+    /// The terminal is drawn on, so nothing else may write there.
+    pub(super) fn draws(&self, json: bool) -> bool {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        !json && !self.plain && !self.once && !dumb && io::stdout().is_terminal()
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) -> Option<Plan> {
+        let pages: Vec<_> = self.metrics.iter().filter_map(|url| page(url)).collect();
+        if pages.len() != self.metrics.len() || pages.is_empty() || pages.len() > MOST_WORKERS {
+            mistakes.note(format!(
+                "--metrics (STREAMWATCH_METRICS): 1 to {MOST_WORKERS} addresses such as \
+                 http://127.0.0.1:9419/metrics"
+            ));
+        }
+        let account = self.account.as_deref().and_then(|name| {
+            let parts = name.split_once('/');
+            let key = parts.and_then(|(tenant, account)| AccountKey::of(tenant, account).ok());
+            if key.is_none() {
+                mistakes.note("--account: a tenant and an account, such as acme/alice");
+            }
+            key
+        });
+        let tenant = mistakes.check_if::<Tenant>("--tenant", self.tenant.as_deref());
+        let interval = mistakes.duration("--interval", &self.interval);
+        if interval.is_some_and(|interval| interval < SHORTEST) {
+            mistakes.note(format!("--interval: {} or more", duration(SHORTEST)));
+        }
+        let lasts = mistakes.duration_if("--for", self.duration.as_deref());
+        Some(Plan {
+            pages,
+            account,
+            tenant,
+            interval: interval?,
+            until: lasts.and_then(|lasts| Instant::now().checked_add(lasts)),
+        })
+    }
+
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
+        let mut mistakes = Mistakes::default();
+        let addresses = broker.addresses_if_given(&mut mistakes);
+        let names = broker.names(&mut mistakes);
+        let plan = self.check(&mut mistakes);
+        let (plan, names) = mistakes.finish(plan.zip(names))?;
+        let mut stop = told_to_stop()?;
+
+        let urls = plan.pages.iter().map(http::Page::url).collect();
+        let mut state = State::new(urls, addresses.is_some());
+        state.open(plan.account.clone());
+        let following = addresses
+            .clone()
+            .map(|addresses| follow(&names, plan.tenant.as_ref()).start(addresses));
+        let client = addresses.map(|addresses: Addresses| Client::connect(addresses, names));
+        let top = Top {
+            asked: Asked {
+                pages: Arc::new(plan.pages),
+                backend: client.map(Backend::new),
+                group_by: Arc::new(self.group_by.clone()),
+            },
+            state,
+            ui: Ui::default(),
+            screen: self.draws(output.json).then(Screen::open).transpose()?,
+            output,
+            once: self.once,
+            interval: plan.interval,
+            began: Instant::now(),
+            following,
+        };
+        top.run(&mut stop, plan.until).await
+    }
+}
+
+/// Where metrics are, which have a path of their own unless another is named.
+fn page(url: &str) -> Option<http::Page> {
+    let mut page = http::Page::of_url(url.trim())?;
+    if page.path == "/" {
+        "/metrics".clone_into(&mut page.path);
+    }
+    Some(page)
+}
+
+fn follow(names: &Names, tenant: Option<&Tenant>) -> Follow {
+    Follow {
+        name: "streamwatch top",
+        exchange: names.lifecycle(),
+        key: tenant.map_or_else(|| "#".to_owned(), |tenant| format!("{tenant}.*")),
+        prefix: names.subscriptions(tenant) + "top-",
+    }
+}
+
+/// The running view.
+struct Top {
+    asked: Asked,
+    state: State,
+    ui: Ui,
+    /// `None` where lines are printed.
+    screen: Option<Screen>,
+    output: Output,
+    once: bool,
+    interval: Duration,
+    began: Instant,
+    following: Option<Following>,
+}
+
+impl Top {
+    async fn run(
+        mut self,
+        stop: &mut Receiver<bool>,
+        until: Option<Instant>,
+    ) -> anyhow::Result<()> {
+        let ended = self.watch(stop, until).await;
+        // The terminal first: closing the connection may take a moment.
+        drop(self.screen.take());
+        if let Some(following) = self.following.take() {
+            following.end().await;
+        }
+        ended
+    }
+
+    async fn watch(
+        &mut self,
+        stop: &mut Receiver<bool>,
+        until: Option<Instant>,
+    ) -> anyhow::Result<()> {
+        let mut due = every(self.interval);
+        let mut look = every(LOOK_EVERY);
+        let mut draw = every(DRAW_EVERY);
+        let mut round: Option<JoinHandle<Round>> = None;
+        loop {
+            tokio::select! {
+                // A round that takes longer than the interval delays the next one.
+                _ = due.tick(), if round.is_none() => {
+                    let questions = self.state.questions();
+                    round = Some(tokio::spawn(self.asked.clone().round(questions)));
+                }
+                done = finished(&mut round) => {
+                    round = None;
+                    self.state.take(done?, self.began.elapsed());
+                    if self.print() {
+                        return Ok(());
+                    }
+                }
+                news = next(&mut self.following) => self.hear(news)?,
+                input = input(&mut self.screen) => {
+                    match self.pressed(input) {
+                        Then::End => return Ok(()),
+                        Then::Ask => due.reset_immediately(),
+                        Then::Draw => {}
+                    }
+                    self.draw()?;
+                }
+                _ = draw.tick(), if self.screen.is_some() => self.draw()?,
+                _ = look.tick(), if self.screen.is_none() => if reader_is_gone() {
+                    return Ok(());
+                },
+                () = over(stop, until) => return Ok(()),
+            }
+            if let Some(failure) = self.state.failure() {
+                return Err(failure);
+            }
+        }
+    }
+
+    fn hear(&mut self, news: Option<News>) -> anyhow::Result<()> {
+        match news {
+            Some(News::Listening { .. }) => self.state.listening(wall()),
+            Some(News::Heard(heard)) => {
+                let id = heard.message_id.as_deref();
+                self.state.hear(&heard.body, id, self.began.elapsed());
+            }
+            Some(News::Lost(error)) => self.state.lost(error),
+            None => anyhow::bail!("the lifecycle is not followed any more"),
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Summary {
+        let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
+        Summary::new(&self.state, wall(), interval_ms)
+    }
+
+    fn draw(&mut self) -> anyhow::Result<()> {
+        let summary = self.summary();
+        let theme = Theme {
+            colour: std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty()),
+        };
+        if let Some(screen) = &mut self.screen {
+            screen.draw(|frame| view::draw(frame, &summary, &self.ui, theme))?;
+        }
+        Ok(())
+    }
+
+    /// Prints the figures, where there is no screen. Returns true where it was the last time.
+    fn print(&self) -> bool {
+        if self.screen.is_some() || self.state.rounds < FIRST_PRINTED || !self.state.is_settled() {
+            return false;
+        }
+        let summary = self.summary();
+        let json = serde_json::to_value(&summary).unwrap_or_default();
+        self.output.try_say(&lines::lines(&summary), &json).is_err() || self.once
+    }
+
+    fn pressed(&mut self, input: Input) -> Then {
+        let Input::Pressed(key) = input else {
+            return Then::Draw;
+        };
+        let most = self.summary().accounts.most;
+        match self.ui.press(key, &most, self.state.opened.is_some()) {
+            Wish::Quit => return Then::End,
+            Wish::Open(key) => {
+                self.state.open(Some(key));
+                return Then::Ask;
+            }
+            Wish::Close => self.state.open(None),
+            Wish::Nothing => {}
+        }
+        Then::Draw
+    }
+}
+
+/// What follows an input.
+enum Then {
+    End,
+    /// A round begins at once.
+    Ask,
+    Draw,
+}
+
+fn every(period: Duration) -> Interval {
+    let mut every = interval(period);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
+}
+
+async fn finished(round: &mut Option<JoinHandle<Round>>) -> anyhow::Result<Round> {
+    match round {
+        Some(round) => Ok(round.await?),
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(following: &mut Option<Following>) -> Option<News> {
+    match following {
+        Some(following) => following.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn input(screen: &mut Option<Screen>) -> Input {
+    match screen {
+        Some(screen) => screen.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,310 @@
+//! The accounts that the lifecycle has told of: a bounded number, the latest.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use lru::LruCache;
+use uuid::Uuid;
+
+use crate::{
+    domain::{AccountKey, WallTime},
+    wire::{Shown, Told},
+};
+
+/// Most accounts that are remembered; those of which nothing was heard for longest go first.
+pub(super) const MOST_ACCOUNTS: usize = 10_000;
+/// Facts that are recognised when they are told again: more than a worker that takes over repeats.
+const MOST_REPEATED: usize = 10_000;
+
+/// What is known of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    count: u32,
+    /// Grows with every fact.
+    facts: u64,
+    /// Nothing can have been missed since this was known.
+    sure: bool,
+    checked_at: Duration,
+}
+
+/// An account and how many streams it plays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Playing {
+    pub(super) key: AccountKey,
+    pub(super) count: u32,
+    /// Nothing can have been missed since this was known.
+    pub(super) sure: bool,
+}
+
+/// A question about an account, and what was known when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) key: AccountKey,
+    facts: u64,
+}
+
+/// How many facts of each kind were told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Facts {
+    pub(super) opened: u64,
+    pub(super) refused: u64,
+    pub(super) stopped: u64,
+    pub(super) expired: u64,
+}
+
+/// The accounts that play, as far as they were told of.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    seen: LruCache<AccountKey, Seen>,
+    repeated: LruCache<Uuid, ()>,
+    pub(super) told: Facts,
+    /// Accounts that were forgotten, although they played, because there were too many.
+    pub(super) forgotten: u64,
+    facts: u64,
+    /// Since when; `None` before it has begun.
+    pub(super) since: Option<WallTime>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self::new(MOST_ACCOUNTS, MOST_REPEATED)
+    }
+}
+
+impl Accounts {
+    fn new(accounts: usize, repeated: usize) -> Self {
+        let most = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            seen: LruCache::new(most(accounts)),
+            repeated: LruCache::new(most(repeated)),
+            told: Facts::default(),
+            forgotten: 0,
+            facts: 0,
+            since: None,
+        }
+    }
+
+    /// Listening begins, or begins again: some facts may have been missed meanwhile.
+    pub(super) fn listening(&mut self, now: WallTime) {
+        self.since.get_or_insert(now);
+        for (_, seen) in self.seen.iter_mut() {
+            seen.sure = false;
+        }
+    }
+
+    /// A fact. Returns false where it was told before, or is none of ours.
+    pub(super) fn hear(&mut self, told: &Told<'_>, id: Option<&str>, at: Duration) -> bool {
+        let id = id.and_then(|id| id.parse::<Uuid>().ok());
+        if id.is_some_and(|id| self.repeated.put(id, ()).is_some()) {
+            return false;
+        }
+        let Ok(key) = AccountKey::of(&told.tenant, &told.account) else {
+            return false;
+        };
+        match &*told.kind {
+            "opened" => self.told.opened += 1,
+            "refused" => self.told.refused += 1,
+            "stopped" => self.told.stopped += 1,
+            "expired" => self.told.expired += 1,
+            _ => {}
+        }
+        self.facts += 1;
+        self.set(key, told.count, at);
+        true
+    }
+
+    /// The answer to a question. What was told since it was asked is later.
+    pub(super) fn check(&mut self, question: Question, count: u32, at: Duration) {
+        let now = self.seen.peek(&question.key).map_or(0, |seen| seen.facts);
+        if now == question.facts {
+            self.set(question.key, count, at);
+        }
+    }
+
+    fn set(&mut self, key: AccountKey, count: u32, at: Duration) {
+        if count == 0 {
+            self.seen.pop(&key);
+            return;
+        }
+        let seen = Seen {
+            count,
+            facts: self.facts,
+            sure: true,
+            checked_at: at,
+        };
+        if let Some((lost, _)) = self.seen.push(key.clone(), seen)
+            && lost != key
+        {
+            self.forgotten += 1;
+        }
+    }
+
+    /// A question about an account.
+    pub(super) fn question(&self, key: &AccountKey) -> Question {
+        Question {
+            facts: self.seen.peek(key).map_or(0, |seen| seen.facts),
+            key: key.clone(),
+        }
+    }
+
+    /// What to ask next about the `shown` with the most streams: the `most` that were not looked at
+    /// for longest.
+    pub(super) fn questions(&self, shown: usize, most: usize) -> Vec<Question> {
+        let mut top = self.ranked(shown);
+        top.sort_by_key(|(_, seen)| (seen.sure, seen.checked_at));
+        let asked = top.into_iter().take(most);
+        asked.map(|(key, _)| self.question(key)).collect()
+    }
+
+    /// Those with the most streams, by name where they have as many.
+    pub(super) fn most(&self, n: usize) -> Vec<Playing> {
+        let top = self.ranked(n).into_iter();
+        top.map(|(key, seen)| Playing {
+            key: key.clone(),
+            count: seen.count,
+            sure: seen.sure,
+        })
+        .collect()
+    }
+
+    fn ranked(&self, n: usize) -> Vec<(&AccountKey, &Seen)> {
+        let mut all: Vec<_> = self.seen.iter().collect();
+        all.sort_unstable_by(|(a, of_a), (b, of_b)| {
+            of_b.count.cmp(&of_a.count).then_with(|| a.cmp(b))
+        });
+        all.truncate(n);
+        all
+    }
+
+    /// How many are known to play.
+    pub(super) fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Since when, for JSON.
+    pub(super) fn since(&self) -> Option<Shown> {
+        self.since.map(Shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::decode_lifecycle;
+
+    const AT: Duration = Duration::ZERO;
+
+    fn hear(accounts: &mut Accounts, kind: &str, account: &str, count: u32, id: u128) -> bool {
+        let body = format!(
+            r#"{{"type":"{kind}","tenant":"acme","account":"{account}","count":{count},
+            "at":"2026-11-22T10:00:04.120Z","stream":"0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111"}}"#
+        );
+        let told = decode_lifecycle(body.as_bytes()).unwrap();
+        accounts.hear(&told, Some(&Uuid::from_u128(id).to_string()), AT)
+    }
+
+    fn most(accounts: &Accounts) -> Vec<(String, u32, bool)> {
+        let most = accounts.most(9).into_iter();
+        most.map(|it| (it.key.account().to_owned(), it.count, it.sure))
+            .collect()
+    }
+
+    fn is(account: &str, count: u32, sure: bool) -> (String, u32, bool) {
+        (account.to_owned(), count, sure)
+    }
+
+    fn key(account: &str) -> AccountKey {
+        AccountKey::of("acme", account).unwrap()
+    }
+
+    #[test]
+    fn those_with_the_most_streams_come_first_and_those_with_none_not_at_all() {
+        let mut accounts = Accounts::default();
+        hear(&mut accounts, "opened", "bob", 1, 1);
+        hear(&mut accounts, "opened", "alice", 1, 2);
+        hear(&mut accounts, "opened", "carol", 2, 3);
+        hear(&mut accounts, "refused", "dave", 3, 4);
+        hear(&mut accounts, "stopped", "bob", 0, 5);
+        let expected = [
+            is("dave", 3, true),
+            is("carol", 2, true),
+            is("alice", 1, true),
+        ];
+        assert_eq!(most(&accounts), expected);
+        let told = Facts {
+            opened: 3,
+            refused: 1,
+            stopped: 1,
+            expired: 0,
+        };
+        assert_eq!(accounts.told, told);
+    }
+
+    #[test]
+    fn a_fact_that_is_told_again_changes_nothing() {
+        let mut accounts = Accounts::default();
+        assert!(hear(&mut accounts, "opened", "alice", 1, 1));
+        assert!(hear(&mut accounts, "opened", "alice", 2, 2));
+        assert!(!hear(&mut accounts, "opened", "alice", 1, 1));
+        assert_eq!(most(&accounts), [is("alice", 2, true)]);
+        assert_eq!(accounts.told.opened, 2);
+    }
+
+    #[test]
+    fn of_too_many_accounts_the_least_recent_is_forgotten() {
+        let mut accounts = Accounts::new(2, 9);
+        hear(&mut accounts, "opened", "alice", 1, 1);
+        hear(&mut accounts, "opened", "bob", 1, 2);
+        hear(&mut accounts, "opened", "alice", 2, 3);
+        hear(&mut accounts, "opened", "carol", 1, 4);
+        assert_eq!(
+            most(&accounts),
+            [is("alice", 2, true), is("carol", 1, true)]
+        );
+        assert_eq!(accounts.forgotten, 1);
+    }
+
+    #[test]
+    fn an_answer_holds_unless_something_was_told_since_it_was_asked_for() {
+        let mut accounts = Accounts::default();
+        hear(&mut accounts, "opened", "alice", 1, 1);
+        let early = accounts.question(&key("alice"));
+        hear(&mut accounts, "opened", "alice", 2, 2);
+        accounts.check(early, 1, AT);
+        assert_eq!(most(&accounts), [is("alice", 2, true)]);
+        let late = accounts.question(&key("alice"));
+        accounts.check(late, 5, AT);
+        assert_eq!(most(&accounts), [is("alice", 5, true)]);
+        // Somebody of whom nothing was told yet, and who has begun meanwhile.
+        let unknown = accounts.question(&key("bob"));
+        hear(&mut accounts, "opened", "bob", 1, 3);
+        accounts.check(unknown, 0, AT);
+        assert!(most(&accounts).contains(&is("bob", 1, true)));
+    }
+
+    #[test]
+    fn behind_a_gap_nothing_is_sure_until_it_is_asked_about() {
+        let mut accounts = Accounts::default();
+        accounts.listening(WallTime(7));
+        for (n, account) in ["alice", "bob", "carol"].into_iter().enumerate() {
+            let n = u32::try_from(n).unwrap();
+            hear(&mut accounts, "opened", account, 9 - n, n.into());
+        }
+        accounts.listening(WallTime(8));
+        assert_eq!(accounts.since, Some(WallTime(7)));
+        hear(&mut accounts, "opened", "alice", 10, 7);
+        let expected = [
+            is("alice", 10, true),
+            is("bob", 8, false),
+            is("carol", 7, false),
+        ];
+        assert_eq!(most(&accounts), expected);
+        // Those that are shown, the unsure ones first.
+        let asked = accounts.questions(2, 1);
+        assert_eq!(asked[0].key, key("bob"));
+        accounts.check(asked[0].clone(), 0, AT);
+        assert_eq!(
+            most(&accounts),
+            [is("alice", 10, true), is("carol", 7, false)]
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! A round of asking: every worker for its metrics, and any worker about some accounts.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{accounts::Question, page, state::Round};
+use crate::{
+    cli::{http, output::duration},
+    client::{AccountId, AccountStatus, Backend, StatusQuery, Tenant},
+};
+
+/// How long a worker may take to show its metrics.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Most bytes of that: 64 partitions with 50 tenants each need less than one of them.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Whom to ask.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) pages: Arc<Vec<http::Page>>,
+    /// `None` where no address of RabbitMQ was given.
+    pub(super) backend: Option<Backend>,
+    pub(super) group_by: Arc<Vec<String>>,
+}
+
+impl Asked {
+    /// Asks all at once. Takes as long as the slowest, which is bounded.
+    pub(super) async fn round(self, questions: Vec<Question>) -> Round {
+        let mut pages = JoinSet::new();
+        for (n, page) in self.pages.iter().cloned().enumerate() {
+            pages.spawn(async move { (n, metrics(&page).await) });
+        }
+        let mut answers = JoinSet::new();
+        for question in questions {
+            let asked = self.clone();
+            answers.spawn(async move {
+                let answer = asked.status(&question).await;
+                (question, answer)
+            });
+        }
+        let mut pages = pages.join_all().await;
+        pages.sort_by_key(|(n, _)| *n);
+        Round {
+            pages: pages.into_iter().map(|(_, page)| page).collect(),
+            answers: answers.join_all().await,
+        }
+    }
+
+    async fn status(&self, question: &Question) -> Result<AccountStatus, String> {
+        let Some(backend) = &self.backend else {
+            return Err("AMQP_URL is not set: nobody can be asked".to_owned());
+        };
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let tenant = Tenant::new(question.key.tenant()).map_err(|e| text(&e))?;
+        let account = AccountId::new(question.key.account()).map_err(|e| text(&e))?;
+        let query = StatusQuery {
+            group_by: self.group_by.to_vec(),
+            ..StatusQuery::default()
+        };
+        let asked = backend.status(&tenant, &account, &query);
+        asked.await.map_err(|e| text(&e))
+    }
+}
+
+async fn metrics(page: &http::Page) -> Result<page::Page, String> {
+    let url = page.url();
+    let wrong = |what: &dyn std::fmt::Display| {
+        format!("cannot read {url}: {what}; --metrics names the address that `worker --http` has")
+    };
+    match timeout(PATIENCE, page.get(MOST_BYTES)).await {
+        Err(_) => Err(wrong(&format!("no answer in {}", duration(PATIENCE)))),
+        Ok(Err(error)) => Err(wrong(&error)),
+        Ok(Ok((200, body))) => {
+            page::Page::read(&body).ok_or_else(|| wrong(&"these are not a worker's metrics"))
+        }
+        Ok(Ok((status, _))) => Err(wrong(&format!("it answers with {status}"))),
+    }
+}

@@ -1,0 +1,100 @@
+//! Plain lines, where there is no terminal.
+
+use super::{
+    format::{decimal, lag, number, time},
+    summary::{PerSecond, Summary},
+};
+
+/// Names of a list in one line.
+const NAMES: usize = 5;
+
+/// The rates by name, in the order in which they are shown.
+pub(super) const fn rates(of: &PerSecond) -> [(&'static str, Option<f64>); 9] {
+    [
+        ("heartbeats", of.heartbeats),
+        ("opened", of.opened),
+        ("refused", of.refused),
+        ("stopped", of.stopped),
+        ("replaced", of.replaced),
+        ("expired", of.expired),
+        ("init", of.init_answered),
+        ("status", of.status_answered),
+        ("bad input", of.bad_input),
+    ]
+}
+
+/// A line of totals, and below it, indented, what there is to add.
+pub(super) fn lines(summary: &Summary) -> String {
+    let totals = &summary.totals;
+    let mut lines = vec![format!(
+        "{}  streams {}  accounts {}  workers {}/{}  lag {}",
+        summary.at,
+        number(totals.streams),
+        number(totals.accounts),
+        summary.answering(),
+        summary.workers.len(),
+        lag(summary.worst_lag_ms())
+    )];
+    let rates = rates(&summary.per_second);
+    let rates: Vec<_> = rates
+        .iter()
+        .map(|(n, r)| format!("{n} {}", decimal(*r)))
+        .collect();
+    lines.push(format!("per second: {}", rates.join(", ")));
+    let tenants = summary
+        .tenants
+        .iter()
+        .map(|it| (it.tenant.clone(), it.streams));
+    push_list(&mut lines, "streams by tenant", tenants);
+    if let Some(since) = summary.accounts.since {
+        let most = summary.accounts.most.iter();
+        let most = most.map(|it| (format!("{}/{}", it.tenant, it.account), it.streams.into()));
+        let what = format!(
+            "most streams, of {} accounts told of since {}",
+            summary.accounts.known,
+            time(since)
+        );
+        push_list(&mut lines, &what, most);
+    }
+    if let Some(status) = summary.account.as_ref().and_then(|it| it.status.as_ref()) {
+        let activity = &status.activity;
+        lines.push(format!(
+            "{}: {} active",
+            activity.key.as_str(),
+            activity.streams.len()
+        ));
+        for (key, counts) in &status.by {
+            let counts = counts
+                .iter()
+                .map(|(value, n)| (crate::cli::output::plain(value), u64::from(*n)));
+            push_list(&mut lines, &format!("by {key}"), counts);
+        }
+    }
+    lines.extend(
+        summary
+            .problems
+            .iter()
+            .map(|problem| format!("! {problem}")),
+    );
+    lines.join("\n  ")
+}
+
+fn push_list(
+    lines: &mut Vec<String>,
+    what: &str,
+    names: impl ExactSizeIterator<Item = (String, u64)>,
+) {
+    let more = names.len().saturating_sub(NAMES);
+    let named: Vec<_> = names
+        .take(NAMES)
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect();
+    if named.is_empty() {
+        return;
+    }
+    let more = match more {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    lines.push(format!("{what}: {}{more}", named.join(", ")));
+}

@@ -1,0 +1,256 @@
+//! What one worker's `/metrics` says.
+
+use std::collections::BTreeMap;
+
+use super::samples::{Sample, samples};
+use crate::cli::output::plain;
+
+/// Longest name of a tenant that is taken from a page, in characters.
+const LONGEST: usize = 64;
+
+/// Counters of the log: the same on every replica that has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfLog {
+    Heartbeats,
+    Opened,
+    Refused,
+    Stopped,
+    Replaced,
+    Expired,
+    Bad,
+}
+
+impl OfLog {
+    pub(super) const COUNT: usize = 7;
+}
+
+/// Counters of a worker: what it did itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfWorker {
+    InitAnswered,
+    StatusAnswered,
+    Bad,
+}
+
+impl OfWorker {
+    pub(super) const COUNT: usize = 3;
+}
+
+/// Streams and accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Active {
+    pub(super) streams: u64,
+    pub(super) accounts: u64,
+}
+
+impl Active {
+    /// The same facts from two replicas: they are not added up.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self {
+            streams: self.streams.max(other.streams),
+            accounts: self.accounts.max(other.accounts),
+        }
+    }
+}
+
+/// One worker's replica of one partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Replica {
+    pub(super) ready: bool,
+    pub(super) lease: bool,
+    pub(super) lag_ms: Option<u64>,
+    pub(super) offset: Option<u64>,
+    pub(super) ttl_ms: Option<u64>,
+    /// Absent while it is not fresh.
+    pub(super) active: Option<Active>,
+    pub(super) records: u64,
+    /// How many accounts play so many streams: 1, 2, … and `more`, in order.
+    pub(super) levels: Vec<(String, u64)>,
+    pub(super) tenants: BTreeMap<String, Active>,
+    /// Absent until it has caught up.
+    pub(super) counted: Option<[u64; OfLog::COUNT]>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Page {
+    pub(super) version: String,
+    pub(super) replicas: BTreeMap<u16, Replica>,
+    pub(super) counted: [u64; OfWorker::COUNT],
+}
+
+impl Page {
+    /// Reads a page; `None` where it is not a worker's.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let mut page = Self::default();
+        let mut is_workers = false;
+        for sample in samples(text) {
+            if sample.name == "streamwatch_build_info" {
+                is_workers = true;
+                page.version = name(sample.label("version"));
+            } else if sample.name.starts_with("streamwatch_") {
+                page.note(&sample);
+            }
+        }
+        is_workers.then_some(page)
+    }
+
+    fn note(&mut self, sample: &Sample<'_>) {
+        match sample.name {
+            "streamwatch_requests_total" if sample.label("outcome") == "answered" => {
+                match sample.label("kind") {
+                    "init" => self.count(OfWorker::InitAnswered, sample),
+                    "status" => self.count(OfWorker::StatusAnswered, sample),
+                    _ => {}
+                }
+            }
+            "streamwatch_bad_input_total" => self.count(OfWorker::Bad, sample),
+            _ => {
+                if let Ok(partition) = sample.label("partition").parse() {
+                    self.replicas.entry(partition).or_default().note(sample);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, what: OfWorker, sample: &Sample<'_>) {
+        let counted = &mut self.counted[what as usize];
+        *counted = counted.saturating_add(sample.whole().unwrap_or(0));
+    }
+}
+
+impl Replica {
+    fn note(&mut self, sample: &Sample<'_>) {
+        let whole = sample.whole();
+        match sample.name {
+            "streamwatch_ready" => self.ready = whole == Some(1),
+            "streamwatch_lease_held" => self.lease = whole == Some(1),
+            "streamwatch_log_lag_seconds" => self.lag_ms = sample.seconds_as_ms(),
+            "streamwatch_log_offset" => self.offset = whole,
+            "streamwatch_ttl_seconds" => self.ttl_ms = sample.seconds_as_ms(),
+            "streamwatch_active_streams" => {
+                self.active.get_or_insert_default().streams = whole.unwrap_or(0);
+            }
+            "streamwatch_active_accounts" => {
+                self.active.get_or_insert_default().accounts = whole.unwrap_or(0);
+            }
+            "streamwatch_records" => self.records = whole.unwrap_or(0),
+            "streamwatch_concurrent_accounts" => {
+                let level = (name(sample.label("streams")), whole.unwrap_or(0));
+                self.levels.push(level);
+            }
+            "streamwatch_tenant_active_streams" => {
+                self.tenant(sample).streams = whole.unwrap_or(0);
+            }
+            "streamwatch_tenant_active_accounts" => {
+                self.tenant(sample).accounts = whole.unwrap_or(0);
+            }
+            "streamwatch_entries_total" if sample.label("kind") == "heartbeat" => {
+                self.count(OfLog::Heartbeats, sample);
+            }
+            "streamwatch_bad_entries_total" => self.count(OfLog::Bad, sample),
+            "streamwatch_admissions_total" => match sample.label("outcome") {
+                "opened" => self.count(OfLog::Opened, sample),
+                "refused" => self.count(OfLog::Refused, sample),
+                _ => {}
+            },
+            "streamwatch_stream_duration_seconds_count" => match sample.label("cause") {
+                "stopped" => self.count(OfLog::Stopped, sample),
+                "replaced" => self.count(OfLog::Replaced, sample),
+                "expired" => self.count(OfLog::Expired, sample),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn tenant(&mut self, sample: &Sample<'_>) -> &mut Active {
+        self.tenants
+            .entry(name(sample.label("tenant")))
+            .or_default()
+    }
+
+    fn count(&mut self, what: OfLog, sample: &Sample<'_>) {
+        let counted = &mut self.counted.get_or_insert_default()[what as usize];
+        *counted = counted.saturating_add(sample.whole().unwrap_or(0));
+    }
+}
+
+/// A name from a page: of a length that can be shown.
+fn name(text: &str) -> String {
+    plain(text).chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A page as a worker writes it, of partition 0.
+    pub(in crate::cli::top) const PAGE: &str = r#"
+# HELP streamwatch_requests_total Requests.
+# TYPE streamwatch_requests_total counter
+streamwatch_requests_total{partition="00",kind="init",outcome="answered"} 7
+streamwatch_requests_total{partition="00",kind="status",outcome="answered"} 9
+streamwatch_requests_total{partition="00",kind="any",outcome="released"} 1
+streamwatch_bad_input_total{source="init",reason="bad_json"} 2
+streamwatch_bad_input_total{source="status",reason="bad_field"} 3
+streamwatch_lease_held{partition="00"} 1
+streamwatch_build_info{version="0.1.0"} 1
+streamwatch_ready{partition="00"} 1
+streamwatch_log_lag_seconds{partition="00"} 0.250
+streamwatch_log_offset{partition="00"} 77
+streamwatch_ttl_seconds{partition="00"} 90.000
+streamwatch_active_streams{partition="00"} 5
+streamwatch_active_accounts{partition="00"} 3
+streamwatch_records{partition="00"} 6
+streamwatch_concurrent_accounts{partition="00",streams="1"} 2
+streamwatch_concurrent_accounts{partition="00",streams="3"} 1
+streamwatch_tenant_active_streams{partition="00",tenant="acme"} 4
+streamwatch_tenant_active_streams{partition="00",tenant="(other)"} 1
+streamwatch_tenant_active_accounts{partition="00",tenant="acme"} 2
+streamwatch_tenant_active_accounts{partition="00",tenant="(other)"} 1
+streamwatch_entries_total{partition="00",kind="heartbeat",outcome="refreshed"} 100
+streamwatch_entries_total{partition="00",kind="heartbeat",outcome="started"} 10
+streamwatch_entries_total{partition="00",kind="stop",outcome="ended"} 4
+streamwatch_bad_entries_total{partition="00",reason="bad_json"} 1
+streamwatch_admissions_total{partition="00",outcome="opened",reason=""} 20
+streamwatch_admissions_total{partition="00",outcome="refused",reason="max_active"} 2
+streamwatch_admissions_total{partition="00",outcome="refused",reason="stopped"} 1
+streamwatch_stream_duration_seconds_count{partition="00",cause="stopped"} 4
+streamwatch_stream_duration_seconds_count{partition="00",cause="replaced"} 5
+streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
+"#;
+
+    #[test]
+    fn a_workers_page_is_read() {
+        let page = Page::read(PAGE).unwrap();
+        assert_eq!(page.version, "0.1.0");
+        assert_eq!(page.counted, [7, 9, 5]);
+        let replica = &page.replicas[&0];
+        assert!(replica.ready && replica.lease);
+        assert_eq!((replica.lag_ms, replica.offset), (Some(250), Some(77)));
+        assert_eq!(replica.ttl_ms, Some(90_000));
+        let active = |streams, accounts| Active { streams, accounts };
+        assert_eq!(replica.active, Some(active(5, 3)));
+        assert_eq!(replica.tenants["acme"], active(4, 2));
+        assert_eq!(replica.tenants["(other)"], active(1, 1));
+        let levels = [("1".to_owned(), 2), ("3".to_owned(), 1)];
+        assert_eq!(replica.levels, levels);
+        assert_eq!(replica.counted, Some([110, 20, 3, 4, 5, 6, 1]));
+    }
+
+    #[test]
+    fn a_page_of_another_service_is_none() {
+        assert_eq!(Page::read("go_goroutines 7\n"), None);
+        assert_eq!(Page::read("<html>streamwatch</html>"), None);
+    }
+
+    #[test]
+    fn a_replica_that_is_not_fresh_says_nothing_of_what_is_active() {
+        let page =
+            "streamwatch_build_info{version=\"1\"} 1\nstreamwatch_ready{partition=\"07\"} 0\n";
+        let replica = &Page::read(page).unwrap().replicas[&7];
+        assert!(!replica.ready);
+        assert_eq!((replica.active, replica.counted), (None, None));
+    }
+}

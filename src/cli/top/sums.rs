@@ -1,0 +1,124 @@
+//! One figure of several workers: replicas of a partition hold and count the same, so they are never
+//! added up; partitions are.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::{
+    page::{Active, OfLog, OfWorker, Replica},
+    state::State,
+    summary::{PerSecond, TenantRow, Totals},
+};
+
+/// Most tenants that are listed.
+const MOST_TENANTS: usize = 20;
+
+/// The replicas of one partition, each with the place of its worker.
+pub(super) type Replicas<'a> = Vec<(usize, &'a Replica)>;
+
+/// All replicas count the same: the rate of the one that saw most of it.
+pub(super) fn fastest(
+    state: &State,
+    partition: u16,
+    replicas: &Replicas<'_>,
+) -> Option<[f64; OfLog::COUNT]> {
+    let rates = replicas
+        .iter()
+        .filter_map(|(n, _)| state.workers.get(*n)?.readings.of_log(partition));
+    rates.reduce(|mut a, b| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(b));
+        a
+    })
+}
+
+/// Sums over partitions of what any replica holds.
+pub(super) fn totals(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Totals {
+    let mut totals = Totals::default();
+    for replicas in by_partition.values() {
+        let fresh = replicas
+            .iter()
+            .filter_map(|(_, it)| Some((it.active?, *it)));
+        let Some((active, records)) = fresh
+            .map(|(active, it)| (active, it.records))
+            .reduce(|(a, m), (b, n)| (a.max(b), m.max(n)))
+        else {
+            totals.partitions_missing += 1;
+            continue;
+        };
+        *totals.streams.get_or_insert_default() += active.streams;
+        *totals.accounts.get_or_insert_default() += active.accounts;
+        *totals.records.get_or_insert_default() += records;
+        let mut levels = BTreeMap::<&str, u64>::new();
+        for (level, accounts) in replicas.iter().flat_map(|(_, it)| &it.levels) {
+            let known = levels.entry(level).or_default();
+            *known = (*known).max(*accounts);
+        }
+        for (level, accounts) in levels {
+            let total = totals.accounts_by_streams.entry(level.to_owned());
+            *total.or_default() += accounts;
+        }
+    }
+    let ttls = by_partition.values().flatten();
+    totals.ttl_ms = ttls.filter_map(|(_, it)| it.ttl_ms).max();
+    totals
+}
+
+/// Sums over partitions of what the log counts, and over workers of what they count.
+pub(super) fn per_second(
+    of_log: &BTreeMap<u16, [f64; OfLog::COUNT]>,
+    of_workers: impl Iterator<Item = [f64; OfWorker::COUNT]>,
+) -> PerSecond {
+    let add = |mut a: Vec<f64>, b: &[f64]| {
+        a.resize(b.len(), 0.0);
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a
+    };
+    let log = of_log.values().fold(Vec::new(), |sum, it| add(sum, it));
+    let workers = of_workers.fold(Vec::new(), |sum, it| add(sum, &it));
+    let log = |what: OfLog| log.get(what as usize).copied().map(tenths);
+    let worker = |what: OfWorker| workers.get(what as usize).copied();
+    let bad = log(OfLog::Bad).zip(worker(OfWorker::Bad));
+    PerSecond {
+        heartbeats: log(OfLog::Heartbeats),
+        opened: log(OfLog::Opened),
+        refused: log(OfLog::Refused),
+        stopped: log(OfLog::Stopped),
+        replaced: log(OfLog::Replaced),
+        expired: log(OfLog::Expired),
+        init_answered: worker(OfWorker::InitAnswered).map(tenths),
+        status_answered: worker(OfWorker::StatusAnswered).map(tenths),
+        bad_input: bad.map(|(log, worker)| tenths(log + worker)),
+    }
+}
+
+/// A rate with one decimal.
+pub(super) fn tenths(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
+}
+
+/// The tenants with the most streams.
+pub(super) fn tenants(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Vec<TenantRow> {
+    let mut sums = BTreeMap::<&str, Active>::new();
+    for replicas in by_partition.values() {
+        let mut of_partition = BTreeMap::<&str, Active>::new();
+        for (tenant, active) in replicas.iter().flat_map(|(_, it)| &it.tenants) {
+            let known = of_partition.entry(tenant).or_default();
+            *known = known.max(*active);
+        }
+        for (tenant, active) in of_partition {
+            let sum = sums.entry(tenant).or_default();
+            sum.streams += active.streams;
+            sum.accounts += active.accounts;
+        }
+    }
+    let playing = sums.into_iter().filter(|(_, active)| active.streams > 0);
+    let mut rows: Vec<_> = playing
+        .map(|(tenant, Active { streams, accounts })| TenantRow {
+            tenant: tenant.to_owned(),
+            streams,
+            accounts,
+        })
+        .collect();
+    rows.sort_by_key(|row| Reverse(row.streams));
+    rows.truncate(MOST_TENANTS);
+    rows
+}

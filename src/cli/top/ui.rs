@@ -1,0 +1,130 @@
+//! What is chosen on the screen, and what keys do. No terminal here.
+
+use super::summary::AccountRow;
+use crate::domain::AccountKey;
+
+/// What a key means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Up,
+    Down,
+    Enter,
+    /// Out of what is open.
+    Back,
+    Help,
+    Quit,
+}
+
+/// What is to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Nothing,
+    Open(AccountKey),
+    Close,
+    Quit,
+}
+
+/// What is chosen.
+#[derive(Debug, Default)]
+pub(super) struct Ui {
+    /// By name: it stays chosen where the order changes.
+    chosen: Option<AccountKey>,
+    pub(super) help: bool,
+}
+
+impl Ui {
+    /// A key was pressed while `most` were listed and an account was `opened` or none.
+    pub(super) fn press(&mut self, key: Key, most: &[AccountRow], opened: bool) -> Wish {
+        match key {
+            Key::Quit => return Wish::Quit,
+            Key::Help => self.help = !self.help,
+            Key::Back if self.help => self.help = false,
+            Key::Back if opened => return Wish::Close,
+            Key::Up | Key::Down if !opened => self.choose(key, most),
+            Key::Enter if !opened => {
+                if let Some(n) = self.place(most) {
+                    return key_of(&most[n]).map_or(Wish::Nothing, Wish::Open);
+                }
+            }
+            Key::Back | Key::Up | Key::Down | Key::Enter => {}
+        }
+        Wish::Nothing
+    }
+
+    fn choose(&mut self, key: Key, most: &[AccountRow]) {
+        let last = most.len().saturating_sub(1);
+        let place = match (self.place(most), key) {
+            (Some(n), Key::Up) => n.saturating_sub(1),
+            (Some(n), _) => (n + 1).min(last),
+            (None, Key::Up) => last,
+            (None, _) => 0,
+        };
+        self.chosen = most.get(place).and_then(key_of);
+    }
+
+    /// Where in the list the chosen one is.
+    pub(super) fn place(&self, most: &[AccountRow]) -> Option<usize> {
+        let chosen = self.chosen.as_ref()?;
+        let is_chosen =
+            |row: &AccountRow| row.tenant == chosen.tenant() && row.account == chosen.account();
+        most.iter().position(is_chosen)
+    }
+}
+
+fn key_of(row: &AccountRow) -> Option<AccountKey> {
+    AccountKey::of(&row.tenant, &row.account).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::tests::key;
+    use super::*;
+
+    fn rows(accounts: &[&str]) -> Vec<AccountRow> {
+        let row = |account: &&str| AccountRow {
+            tenant: "acme".to_owned(),
+            account: (*account).to_owned(),
+            streams: 1,
+            sure: true,
+        };
+        accounts.iter().map(row).collect()
+    }
+
+    #[test]
+    fn the_arrows_choose_and_enter_opens() {
+        let (mut ui, most) = (Ui::default(), rows(&["alice", "bob"]));
+        assert_eq!(ui.press(Key::Enter, &most, false), Wish::Nothing);
+        for (arrow, place) in [
+            (Key::Down, 0),
+            (Key::Down, 1),
+            (Key::Down, 1),
+            (Key::Up, 0),
+            (Key::Up, 0),
+        ] {
+            assert_eq!(ui.press(arrow, &most, false), Wish::Nothing);
+            assert_eq!(ui.place(&most), Some(place));
+        }
+        assert_eq!(ui.press(Key::Enter, &most, false), Wish::Open(key("alice")));
+        assert_eq!(ui.press(Key::Back, &most, true), Wish::Close);
+        assert_eq!(ui.press(Key::Down, &[], false), Wish::Nothing);
+    }
+
+    #[test]
+    fn what_is_chosen_stays_so_where_the_order_changes() {
+        let mut ui = Ui::default();
+        ui.press(Key::Down, &rows(&["alice", "bob"]), false);
+        assert_eq!(ui.place(&rows(&["carol", "bob", "alice"])), Some(2));
+        assert_eq!(ui.place(&rows(&["carol"])), None);
+    }
+
+    #[test]
+    fn escape_closes_the_help_before_the_account() {
+        let mut ui = Ui::default();
+        ui.press(Key::Help, &[], true);
+        assert!(ui.help);
+        assert_eq!(ui.press(Key::Back, &[], true), Wish::Nothing);
+        assert!(!ui.help);
+        assert_eq!(ui.press(Key::Back, &[], true), Wish::Close);
+        assert_eq!(ui.press(Key::Quit, &[], true), Wish::Quit);
+    }
+}
