@@ -121,12 +121,13 @@ impl Failure {
     }
 }
 
-/// How long to wait before each further try. Jitter spreads those that lost their broker at one
-/// moment.
+/// How long to wait before each further try, 5 s at most. Jitter spreads those that lost their
+/// broker at one moment.
 pub fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
+        // Jitter adds as much again.
+        .with_max_delay(Duration::from_millis(2_500))
         .with_jitter()
         .without_max_times()
         .build()
