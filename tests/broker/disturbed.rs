@@ -95,6 +95,61 @@ async fn a_playback_goes_on_after_its_connection_was_cut_in_mid_frame() {
     .await;
 }
 
+/// A playback with `max_active` of one whose device loses its network until its stream has expired;
+/// what happens then, before the network is back; and what is known of it afterwards.
+async fn away_for_longer_than_the_ttl(meanwhile: impl AsyncFn(&Installation<'_>)) -> PlaybackState {
+    let broker = Broker::shared().await;
+    let proxy = Proxy::start(broker).await;
+    let installation = Installation::declared(broker, "2s").await;
+    let _worker = installation.ready_worker().await;
+    let player = installation.by_way_of(&proxy.broker).player();
+    let mut playback = player.open(account("alice"), only_one()).await;
+    while !matches!(playback.state(), PlaybackState::Opened(_)) {
+        assert!(playback.changed().await);
+    }
+    proxy.refuse(true);
+    proxy.set("client", Passage::Cut).await;
+    eventually(PATIENCE, "it has expired", async || {
+        let playing = playing(&installation.backend(), "alice").await;
+        playing.is_empty().then_some(()).ok_or(playing)
+    })
+    .await;
+    meanwhile(&installation).await;
+    proxy.refuse(false);
+    let told = tokio::time::timeout(PATIENCE, playback.changed()).await;
+    assert!(told.expect("it asks again"), "it goes on");
+    playback.state()
+}
+
+fn only_one() -> OpenRequest {
+    OpenRequest {
+        max_active: Some(1),
+        ..OpenRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_playback_that_comes_back_late_is_admitted_again() {
+    let state = away_for_longer_than_the_ttl(async |_| ()).await;
+    let PlaybackState::Opened(activity) = &state else {
+        panic!("{state:?}");
+    };
+    assert!(activity.streams[0].admitted, "{activity:?}");
+}
+
+#[tokio::test]
+async fn a_playback_that_comes_back_late_takes_no_place_of_somebody_else() {
+    let state = away_for_longer_than_the_ttl(async |installation| {
+        let other = installation.player().open(account("alice"), only_one());
+        let other = other.await;
+        assert!(matches!(other.state(), PlaybackState::Opened(_)));
+        // It goes on, whoever looks.
+        std::mem::forget(other);
+    })
+    .await;
+    assert!(matches!(state, PlaybackState::Refused { .. }), "{state:?}");
+}
+
 /// What `worker` has answered.
 async fn answered(worker: &Worker) -> f64 {
     worker

@@ -1,0 +1,231 @@
+//! Keeps one stream counted, from its first request to its stop.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use uuid::Uuid;
+
+use super::{End, PlaybackState, silence::Silence};
+use crate::{
+    broker::backoff,
+    client::{Backend, Client, ClientError, OpenRequest, Opening, PATIENCE},
+    domain::{AccountId, Metadata, StoppedReason, StreamId, Tenant},
+};
+
+/// How often heartbeats go out while no worker has said how often.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
+/// How long a stop is tried: silence ends the stream as well, only later.
+const STOP_FOR: Duration = Duration::from_secs(30);
+
+/// Keeps one stream counted.
+pub(super) struct Keeper {
+    backend: Backend,
+    client: Client,
+    tenant: Tenant,
+    account: AccountId,
+    stream: StreamId,
+    request: OpenRequest,
+    id: Uuid,
+    every: Duration,
+    /// As the last answer said it.
+    ttl: Option<Duration>,
+    /// Since the last sign of life that the broker has.
+    silence: Option<Silence>,
+    report: watch::Sender<PlaybackState>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        client: Client,
+        tenant: Tenant,
+        account: AccountId,
+        stream: StreamId,
+        request: OpenRequest,
+        report: watch::Sender<PlaybackState>,
+    ) -> Self {
+        Self {
+            backend: Backend::new(client.clone()),
+            client,
+            tenant,
+            account,
+            stream,
+            request,
+            id: Uuid::new_v4(),
+            every: HEARTBEAT_EVERY,
+            ttl: None,
+            silence: None,
+            report,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut ended: oneshot::Receiver<End>) {
+        let over = tokio::select! {
+            over = self.play() => over,
+            end = &mut ended => return self.end(end).await,
+        };
+        // Refused, though heartbeats may have counted by then: nobody is to count for that.
+        let counts = self.silence.is_some() && matches!(over, PlaybackState::Refused { .. });
+        let _ = self.report.send(over);
+        if counts {
+            self.stop().await;
+        }
+        if let Ok(End::Stop(done)) = ended.await {
+            let _ = done.send(());
+        }
+    }
+
+    /// Plays until somebody says that the stream does not count.
+    async fn play(&mut self) -> PlaybackState {
+        let mut tries = backoff();
+        match self.open().await {
+            Ok(Some(refused)) => return refused,
+            Ok(None) => {}
+            Err(_) => {
+                // Play first, count anyway: a heartbeat counts where the request was lost.
+                if let Some(over) = self.unanswered(&mut tries).await {
+                    return over;
+                }
+            }
+        }
+        self.beat().await
+    }
+
+    /// One try to open: `Some` where it is refused.
+    async fn open(&mut self) -> Result<Option<PlaybackState>, ClientError> {
+        let asked = Silence::begins();
+        let opening = self.backend.open_once(
+            &self.tenant,
+            &self.account,
+            self.stream,
+            &self.request,
+            self.id,
+        );
+        match opening.await? {
+            Opening::Opened {
+                heartbeat_every,
+                ttl,
+                activity,
+                ..
+            } => {
+                self.every = heartbeat_every;
+                self.ttl = Some(ttl);
+                self.silence = Some(asked);
+                let _ = self.report.send(PlaybackState::Opened(activity));
+                Ok(None)
+            }
+            Opening::Refused {
+                reason, activity, ..
+            } => Ok(Some(PlaybackState::Refused { reason, activity })),
+        }
+    }
+
+    /// Sends heartbeats, and repeats the request until it is answered.
+    async fn unanswered(
+        &mut self,
+        tries: &mut (impl Iterator<Item = Duration> + Send),
+    ) -> Option<PlaybackState> {
+        let mut sent: Option<Silence> = None;
+        loop {
+            if sent.is_none_or(|last| last.lasts() >= self.every) {
+                sent = Some(Silence::begins());
+                let metadata = self.request.metadata.clone();
+                if let Some(reason) = self.heartbeat(Some(&metadata)).await {
+                    return Some(PlaybackState::Stopped(reason));
+                }
+            }
+            tokio::time::sleep(tries.next().unwrap_or(PATIENCE)).await;
+            match self.open().await {
+                Ok(over) => return over,
+                // What is wrong with it stays wrong: the heartbeats have to do.
+                Err(error) if !error.is_retryable() => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Heartbeats by a clock that goes on while the device sleeps.
+    async fn beat(&mut self) -> PlaybackState {
+        let mut last = Silence::begins();
+        loop {
+            last.until(self.every).await;
+            last = Silence::begins();
+            if !self.client.is_connected() {
+                self.client.connected().await;
+                // Whoever lost the broker at one moment comes back over one interval.
+                let spread = self.every.mul_f64(fraction());
+                tokio::time::sleep(spread).await;
+            }
+            if self.has_expired() {
+                // Its place may be somebody else's by now: that is not for a heartbeat to take.
+                self.id = Uuid::new_v4();
+                match self.open().await {
+                    Ok(Some(refused)) => return refused,
+                    Ok(None) => continue,
+                    // It counts again, as a stream that nobody has admitted.
+                    Err(_) => {}
+                }
+            }
+            if let Some(reason) = self.heartbeat(None).await {
+                return PlaybackState::Stopped(reason);
+            }
+        }
+    }
+
+    fn has_expired(&self) -> bool {
+        let (Some(ttl), Some(silence)) = (self.ttl, self.silence) else {
+            return false;
+        };
+        silence.lasts() > ttl
+    }
+
+    /// One heartbeat; `Some` where the stream was ended. The answer is waited for until the next.
+    async fn heartbeat(&mut self, metadata: Option<&Metadata>) -> Option<StoppedReason> {
+        let bad_news = (self.every / 2).min(PATIENCE);
+        let metadata = metadata.filter(|m| !m.is_empty());
+        let sent = Silence::begins();
+        let told = self
+            .backend
+            .heartbeat(&self.tenant, &self.account, self.stream, metadata, bad_news)
+            .await;
+        if told.is_ok() {
+            self.silence = Some(sent);
+        }
+        told.unwrap_or_default()
+    }
+
+    async fn end(self, end: Result<End, oneshot::error::RecvError>) {
+        let done = match end {
+            Ok(End::Abandon) => return,
+            Ok(End::Stop(done)) => Some(done),
+            Err(_) => None, // dropped
+        };
+        self.stop().await;
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    }
+
+    /// Returns once the broker has the stop, or after 30 s.
+    async fn stop(&self) {
+        let mut tries = backoff();
+        let stopping = async {
+            while self
+                .backend
+                .stop(&self.tenant, &self.account, self.stream)
+                .await
+                .is_err()
+            {
+                tokio::time::sleep(tries.next().unwrap_or(PATIENCE)).await;
+            }
+        };
+        let _ = timeout(STOP_FOR, stopping).await;
+    }
+}
+
+/// A random number from 0 to 1.
+fn fraction() -> f64 {
+    f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
