@@ -140,8 +140,8 @@ async fn a_playback_that_comes_back_late_is_admitted_again() {
 #[tokio::test]
 async fn a_playback_that_comes_back_late_takes_no_place_of_somebody_else() {
     let state = away_for_longer_than_the_ttl(async |installation| {
-        let other = installation.player().open(account("alice"), only_one());
-        let other = other.await;
+        let player = installation.player();
+        let other = player.open(account("alice"), only_one()).await;
         assert!(matches!(other.state(), PlaybackState::Opened(_)));
         // It goes on, whoever looks.
         std::mem::forget(other);

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -85,8 +86,17 @@ def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         site.close()
 
 
+@pytest.fixture
+def short() -> Iterator[str]:
+    """A folder whose name leaves room for that of a socket: a browser makes one there."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(CLIENTS)))
-def test_the_tests_in(file: Path, place: dict[str, object], tmp_path: Path) -> None:
+def test_the_tests_in(
+    file: Path, place: dict[str, object], tmp_path: Path, short: str
+) -> None:
     if file.parent.name == "browser" and CHROMIUM is None:
         pytest.skip("Chromium is not installed: tests/install-javascript --browser")
     assert (CLIENTS / "node_modules").exists(), "no packages: run tests/install-javascript first"
@@ -94,7 +104,7 @@ def test_the_tests_in(file: Path, place: dict[str, object], tmp_path: Path) -> N
     with output.open("wb") as stdout:
         tests = subprocess.Popen(
             ["node", "--test", "--test-reporter=spec", file],
-            env={**os.environ, "STREAMWATCH_SITE": json.dumps(place), "TMPDIR": str(tmp_path)},
+            env={**os.environ, "STREAMWATCH_SITE": json.dumps(place), "TMPDIR": short},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.STDOUT,
