@@ -60,6 +60,8 @@ pub mod broker;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "client")]
+mod clock;
 pub mod domain;
 #[cfg(feature = "worker")]
 pub mod ops;

@@ -16,8 +16,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &["domain"]),
     ("ops", &["domain"]),
     ("broker", &["wire", "domain"]),
-    ("worker", &["replica", "broker", "wire", "domain", "ops"]),
-    ("client", &["broker", "wire", "domain"]),
+    ("clock", &[]),
+    (
+        "worker",
+        &["replica", "broker", "wire", "domain", "ops", "clock"],
+    ),
+    ("client", &["broker", "wire", "domain", "clock"]),
     (
         "cli",
         &[

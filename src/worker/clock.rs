@@ -1,17 +1,10 @@
 //! The machine's clocks: the only place of the worker where time comes in.
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::{
+    clock::uptime,
     domain::WallTime,
     replica::{Mono, Now},
 };
-
-/// A monotonic clock that runs while the machine sleeps, where there is one.
-#[cfg(target_os = "linux")]
-const CLOCK: ClockId = ClockId::Boottime;
-#[cfg(not(target_os = "linux"))]
-const CLOCK: ClockId = ClockId::Monotonic;
 
 /// Reads both clocks.
 pub(super) fn now() -> Now {
@@ -23,9 +16,8 @@ pub(super) fn now() -> Now {
 
 /// Reads the monotonic clock.
 pub(super) fn mono() -> Mono {
-    let mono = clock_gettime(CLOCK);
-    let (s, ns) = (mono.tv_sec.unsigned_abs(), mono.tv_nsec.unsigned_abs());
-    Mono(s * 1_000_000 + ns / 1_000)
+    let uptime = uptime();
+    Mono(uptime.as_secs() * 1_000_000 + u64::from(uptime.subsec_micros()))
 }
 
 /// The same in milliseconds: what reports are made by.

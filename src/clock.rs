@@ -1,0 +1,17 @@
+//! A monotonic clock that runs while the machine sleeps, where there is one.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+#[cfg(target_os = "linux")]
+const CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
+/// Since some moment before this program began.
+pub(crate) fn uptime() -> Duration {
+    let time = clock_gettime(CLOCK);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(time.tv_sec.unsigned_abs(), nanos)
+}
