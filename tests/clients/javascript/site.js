@@ -3,6 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export const site = JSON.parse(process.env.STREAMWATCH_SITE);
@@ -44,8 +45,19 @@ async function privateNode(verb) {
 export async function withoutWorkers(during) {
   for (const pid of site.workers) process.kill(pid, "SIGSTOP");
   try {
+    // The kernel stops one thread after another.
+    await eventually(() => site.workers.every(standsStill), "the workers stand still");
     return await during();
   } finally {
     for (const pid of site.workers) process.kill(pid, "SIGCONT");
   }
+}
+
+function standsStill(pid) {
+  const threads = `/proc/${pid}/task`;
+  const states = readdirSync(threads).map((thread) => {
+    const stat = readFileSync(`${threads}/${thread}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2)[0]; // behind the name, whatever is in it
+  });
+  return states.every((state) => state === "T");
 }

@@ -90,6 +90,7 @@ test("what is wrong is said, with a code", async () => {
 
 test("what permissions forbid is said, and the next try is made all the same", async () => {
   const stranger = new Backend(site.urls.backend, "other", { namespace: site.namespace });
+  t.after(() => stranger.close());
   for (let attempt = 0; attempt < 2; attempt++) {
     const forbidden = stranger.activity(newAccount());
     await assert.rejects(forbidden, (error) => {
@@ -98,14 +99,14 @@ test("what permissions forbid is said, and the next try is made all the same", a
       return true;
     });
   }
-  await stranger.close();
 });
 
-test("a question that nobody answers ends after its patience", async () => {
+test("a question that nobody answers ends after its patience", async (t) => {
   const impatient = new Backend(site.urls.backend, site.tenant, {
     namespace: site.namespace,
     patienceMs: 1_000,
   });
+  t.after(() => impatient.close());
   const account = newAccount();
   assert.equal((await impatient.activity(account)).count, 0);
   await withoutWorkers(async () => {
@@ -118,7 +119,6 @@ test("a question that nobody answers ends after its patience", async () => {
     () => impatient.activity(account).then(({ count }) => count === 0, () => false),
     "it is answered again",
   );
-  await impatient.close();
 });
 
 test("it goes on when the broker is back, on the same object", async () => {
