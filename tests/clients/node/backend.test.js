@@ -88,7 +88,7 @@ test("what is wrong is said, with a code", async () => {
   });
 });
 
-test("what permissions forbid is said, and the next try is made all the same", async () => {
+test("what permissions forbid is said, and the next try is made all the same", async (t) => {
   const stranger = new Backend(site.urls.backend, "other", { namespace: site.namespace });
   t.after(() => stranger.close());
   for (let attempt = 0; attempt < 2; attempt++) {
