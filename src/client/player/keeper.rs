@@ -66,7 +66,7 @@ impl Keeper {
             over = self.play() => over,
             end = &mut ended => return self.end(end).await,
         };
-        // Refused, though heartbeats may have counted by then: nobody is to count for that.
+        // Refused after its heartbeats have counted: what does not play does not count either.
         let counts = self.silence.is_some() && matches!(over, PlaybackState::Refused { .. });
         let _ = self.report.send(over);
         if counts {
