@@ -1,6 +1,9 @@
 //! What streamwatch costs beside the least that could do its job, in the same run. `tests/bench/run`
 //! runs it.
 
+/// The worker's, for the baselines too.
+#[path = "../../src/allocator.rs"]
+mod allocator;
 #[path = "../broker"]
 mod broker {
     pub mod fixture;
@@ -16,10 +19,6 @@ use clap::Parser;
 
 use on_a_broker::Plan;
 use report::Report;
-
-/// The worker's, for the baselines too.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures streamwatch beside bare baselines, in pairs, and prints ratios
 ///
@@ -65,6 +64,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    allocator::keep_little();
     let args = Args::parse();
     if let Some(what) = args.child.first() {
         if what.starts_with("bare-") {
