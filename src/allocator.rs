@@ -24,37 +24,3 @@ fn give_back_at_once() {
     // SAFETY: sets a number that mimalloc knows, before there is a second thread.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, 0) }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::keep_little;
-
-    #[test]
-    fn an_idle_program_has_little_more_in_memory_than_it_uses() {
-        keep_little();
-        let before = resident_mb();
-        // As many megabytes, of each of which one byte is written.
-        let mut buffers: Vec<_> = (0..64).map(|_| Vec::with_capacity(1 << 20)).collect();
-        for buffer in &mut buffers {
-            buffer.push(1_u8);
-        }
-        let after = resident_mb();
-        assert!(after < before + 10.0, "{before} MB, {after} MB");
-        assert_eq!(std::hint::black_box(buffers).len(), 64);
-
-        let before = resident_mb();
-        let mut streams: Vec<Box<[u8; 256]>> = (0..400_000).map(|_| Box::new([1; 256])).collect();
-        let full = resident_mb();
-        assert!(full > before + 90.0, "{before} MB, {full} MB");
-        streams.clear();
-        drop(streams);
-        let after = resident_mb();
-        assert!(after < before + 10.0, "{before} MB, {full} MB, {after} MB");
-    }
-
-    fn resident_mb() -> f64 {
-        let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-        let pages = statm.split(' ').nth(1).and_then(|n| n.parse::<f64>().ok());
-        pages.expect("pages") * 4_096.0 / 1e6
-    }
-}
