@@ -23,7 +23,10 @@ pub fn run(streams: &[usize], report: &mut Report) {
 /// One part of a measurement, as a process of its own.
 pub fn child(what: &[String]) {
     match what {
-        [whose, streams] => memory::child(whose, streams.parse().expect("a number of streams")),
+        [whose, streams, channels] => {
+            let [streams, channels] = [streams, channels].map(|n| n.parse().expect("a number"));
+            memory::child(whose, streams, channels);
+        }
         _ => panic!("unknown: {what:?}"),
     }
 }

@@ -116,6 +116,7 @@ impl Report {
         for line in &self.lines {
             println!("{}", line.text());
         }
+        println!("- ratio: the median of the pairs' ratios, not that of the medians");
         for note in &self.notes {
             println!("- {note}");
         }

@@ -48,10 +48,11 @@ pub fn decode(body: &[u8]) -> Body<'_> {
 }
 
 /// The keys as streamwatch has them, looked up as they are in the body: nothing is put together.
+/// They come in the order in which streams begin.
 pub fn filled(streams: usize) -> Bare {
     let bare = Cache::builder().build();
-    for n in 0..streams {
-        bare.insert(key(n), Arc::new(value(n)));
+    for n in corpus::shuffled(0..streams, corpus::FIRST) {
+        bare.insert(key(n), Arc::new(value(n, corpus::CHANNELS)));
     }
     bare.run_pending_tasks();
     bare
@@ -61,8 +62,8 @@ pub fn key(n: usize) -> CompactString {
     CompactString::from(corpus::account(n))
 }
 
-pub fn value(n: usize) -> Value {
-    let metadata = corpus::metadata(n)
+pub fn value(n: usize, channels: usize) -> Value {
+    let metadata = corpus::metadata(n, channels)
         .map(|(k, v)| format!("{k}\0{v}\0"))
         .concat();
     Value {

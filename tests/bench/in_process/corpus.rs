@@ -17,17 +17,20 @@ pub fn stream(n: usize) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, &n.to_le_bytes())
 }
 
-pub fn metadata(n: usize) -> [(&'static str, String); 3] {
+pub fn metadata(n: usize, channels: usize) -> [(&'static str, String); 3] {
     [
         ("application", "tv-app 4.7".into()),
-        ("channel", format!("sports-{}", n % 50)),
+        ("channel", format!("sports-{}", n % channels)),
         ("device", ["tv", "phone", "tablet", "web"][n % 4].into()),
     ]
 }
 
+/// So many channels are watched, where nothing else is said.
+pub const CHANNELS: usize = 50;
+
 /// The body of its first heartbeat, with metadata.
-pub fn first(n: usize) -> String {
-    let pairs = metadata(n)
+pub fn first(n: usize, channels: usize) -> String {
+    let pairs = metadata(n, channels)
         .map(|(k, v)| format!(r#""{k}":"{v}""#))
         .join(",");
     format!(
@@ -53,17 +56,17 @@ pub struct Bodies {
 impl Bodies {
     /// The first heartbeats of all streams, with their metadata.
     pub fn first(streams: usize) -> Self {
-        Self::first_of(0..streams)
+        Self::first_of(0..streams, CHANNELS)
     }
 
-    /// The same of some of them.
-    pub fn first_of(streams: Range<usize>) -> Self {
-        Self::of(shuffled(streams), first)
+    /// The same of some of them, that watch so many channels.
+    pub fn first_of(streams: Range<usize>, channels: usize) -> Self {
+        Self::of(shuffled(streams, FIRST), |n| first(n, channels))
     }
 
     /// Later heartbeats: every stream's comes once.
     pub fn later(streams: usize) -> Self {
-        Self::of(shuffled(0..streams), later)
+        Self::of(shuffled(0..streams, LATER), later)
     }
 
     fn of(order: Vec<usize>, body: impl Fn(usize) -> String) -> Self {
@@ -104,9 +107,13 @@ impl Bodies {
     }
 }
 
-/// In an order of chance, the same each time.
-pub fn shuffled(streams: Range<usize>) -> Vec<usize> {
-    let seed = streams.end as u64;
+/// In which order streams begin, and in which they are heard of later: another one, or what is
+/// looked up would lie beside what was looked up before.
+pub const FIRST: u64 = 1;
+pub const LATER: u64 = 2;
+
+/// In an order of chance, for each `seed` the same each time.
+pub fn shuffled(streams: Range<usize>, seed: u64) -> Vec<usize> {
     let mut order: Vec<_> = streams.collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut order);
     order

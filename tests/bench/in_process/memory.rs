@@ -10,9 +10,9 @@ use moka::sync::Cache;
 use serde_json::{Value, json};
 
 use super::bare;
-use super::corpus::Bodies;
+use super::corpus::{self, Bodies};
 use super::ours::Ours;
-use crate::pairs::Pairs;
+use crate::pairs::{Pairs, Whose};
 use crate::report::{Report, Target};
 
 /// Twice the TTL, and some: from then on nothing is known of a stream.
@@ -26,35 +26,45 @@ const STEP: usize = 10_000;
 
 pub fn run(streams: usize, report: &mut Report) {
     let name = format!("memory per stream, {streams} streams");
+    let own = format!("memory per stream, {streams} streams, metadata of its own");
     let after = format!("memory after they expired / before, {streams} streams");
-    if !report.wants(&name) && !report.wants(&after) {
-        return;
-    }
     let large = streams >= 1_000_000;
+    let target = |most| {
+        if large {
+            Target::AtMost(most)
+        } else {
+            Target::None
+        }
+    };
+    if report.wants(&name) || report.wants(&after) {
+        let (kept, left) = pairs(report.pairs, streams, corpus::CHANNELS);
+        report.add(name, "bytes", kept, target(1.15));
+        let ratio = crate::pairs::median(left.ours.clone());
+        report.add_ratio(after, "times", left, ratio, target(1.2));
+    }
+    if large && report.wants(&own) {
+        let (kept, _) = pairs(report.pairs, streams, streams);
+        report.add(own, "bytes", kept, Target::None);
+    }
+}
+
+/// Bytes per stream, and what is left of them over what there was before.
+fn pairs(count: usize, streams: usize, channels: usize) -> (Pairs, Pairs) {
     let (mut kept, mut left) = (Pairs::default(), Pairs::default());
-    for _ in 0..report.pairs.min(3) {
-        let [ours, bare] = ["ours", "bare"].map(|whose| measured(whose, streams));
-        for (pairs, of) in [
-            (&mut kept, per_stream as fn(&Memory, usize) -> f64),
-            (&mut left, |m, _| m.after / m.before),
-        ] {
-            pairs.ours.push(of(&ours, streams));
-            pairs.bare.push(of(&bare, streams));
+    for n in 0..count {
+        let mut order = [Whose::Ours, Whose::Bare];
+        order.rotate_left(n % 2);
+        for whose in order {
+            let memory = measured(whose, streams, channels);
+            let each = per_stream(&memory, streams);
+            let after = memory.after / memory.before;
+            match whose {
+                Whose::Ours => (kept.ours.push(each), left.ours.push(after)),
+                Whose::Bare => (kept.bare.push(each), left.bare.push(after)),
+            };
         }
     }
-    let target = if large {
-        Target::AtMost(1.15)
-    } else {
-        Target::None
-    };
-    report.add(name, "bytes", kept, target);
-    let ratio = crate::pairs::median(left.ours.clone());
-    let target = if large {
-        Target::AtMost(1.2)
-    } else {
-        Target::None
-    };
-    report.add_ratio(after, "times", left, ratio, target);
+    (kept, left)
 }
 
 fn few_of(streams: usize) -> usize {
@@ -71,10 +81,15 @@ fn per_stream(memory: &Memory, streams: usize) -> f64 {
     (memory.full - memory.before) / (streams - few_of(streams)) as f64
 }
 
-fn measured(whose: &str, streams: usize) -> Memory {
+fn measured(whose: Whose, streams: usize, channels: usize) -> Memory {
     let program = std::env::current_exe().expect("this program");
+    let whose = match whose {
+        Whose::Ours => "ours",
+        Whose::Bare => "bare",
+    };
+    let numbers = [streams, channels].map(|number| number.to_string());
     let output = Command::new(program)
-        .args(["--child", whose, &streams.to_string()])
+        .args(["--child", whose, &numbers[0], &numbers[1]])
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{output:?}");
@@ -88,10 +103,10 @@ fn measured(whose: &str, streams: usize) -> Memory {
 }
 
 /// Prints what this process had in memory at three moments, in bytes.
-pub fn child(whose: &str, streams: usize) {
+pub fn child(whose: &str, streams: usize, channels: usize) {
     let (before, full, after) = match whose {
-        "ours" => child_ours(streams),
-        _ => child_bare(streams),
+        "ours" => child_ours(streams, channels),
+        _ => child_bare(streams, channels),
     };
     println!(
         "{}",
@@ -99,14 +114,15 @@ pub fn child(whose: &str, streams: usize) {
     );
 }
 
-fn child_ours(streams: usize) -> (u64, u64, u64) {
+fn child_ours(streams: usize, channels: usize) -> (u64, u64, u64) {
     let mut ours = Ours::empty();
     let few = Bodies::first(few_of(streams));
     rest(|| ours.run(&few));
     let before = resident();
     // In steps: the messages themselves would be in the way.
     for n in 0..streams.div_ceil(STEP) {
-        ours.take(&Bodies::first_of(n * STEP..((n + 1) * STEP).min(streams)));
+        let some = n * STEP..((n + 1) * STEP).min(streams);
+        ours.take(&Bodies::first_of(some, channels));
     }
     ours.tick();
     let full = resident();
@@ -119,12 +135,12 @@ fn child_ours(streams: usize) -> (u64, u64, u64) {
     (before, full, resident())
 }
 
-fn child_bare(streams: usize) -> (u64, u64, u64) {
+fn child_bare(streams: usize, channels: usize) -> (u64, u64, u64) {
     // All bytes in one box: none has less to keep.
     let bare: Cache<CompactString, Arc<[u8]>> = Cache::builder().build();
     let insert = |some: std::ops::Range<usize>| {
         for n in some {
-            bare.insert(bare::key(n), bare::value(n).bytes().into());
+            bare.insert(bare::key(n), bare::value(n, channels).bytes().into());
         }
         bare.run_pending_tasks();
     };

@@ -24,7 +24,12 @@ pub fn child(what: &[String]) {
     let what: Vec<_> = what.iter().map(String::as_str).collect();
     runtime.block_on(async {
         match what[..] {
-            ["bare-drain", log, end] => read::drain(log, number(end)).await,
+            ["bare-drain", ref logs @ ..] => {
+                let logs = logs
+                    .chunks(2)
+                    .map(|log| (log[0].to_owned(), number(log[1])));
+                read::drain(logs.collect()).await;
+            }
             ["bare-restart", snapshots, after, to, log, start, end] => {
                 let snapshot = (snapshots, number(after), number(to));
                 read::restart(snapshot, (log, number(start), number(end))).await;

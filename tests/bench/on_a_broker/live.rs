@@ -65,7 +65,7 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
         set(&saved.at, &["--snapshot-every", "1h"]).await;
     }
     if report.wants(&kept) || report.wants(&left) {
-        let full = resident(worker.pid());
+        let full = given_back(&worker).await;
         let before = little(saved.at.broker).await;
         let each = (full - before) / saved.streams as f64;
         if report.wants(&kept) {
@@ -143,7 +143,7 @@ fn seconds(text: &str) -> f64 {
 async fn little(broker: &Broker) -> f64 {
     let at = Installation::declared(broker, "2s").await;
     let worker = ready(&at, 1).await;
-    let heartbeats = (0..ROUNDS).flat_map(|_| corpus::shuffled(0..FEW));
+    let heartbeats = (0..ROUNDS as u64).flat_map(|round| corpus::shuffled(0..FEW, round));
     let heartbeats = heartbeats.map(|n| (n, corpus::later(n)));
     beat(&at, "heartbeats of few", heartbeats).await;
     forgotten(&worker).await;
@@ -161,7 +161,7 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
     // A TTL holds for the signs of life that come after it.
     let ttl = Duration::from_secs((saved.streams as u64 / 100_000).max(2));
     set(&saved.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
-    let order = corpus::shuffled(0..saved.streams).into_iter();
+    let order = corpus::shuffled(0..saved.streams, corpus::LATER).into_iter();
     let heartbeats = order.map(|n| (n, corpus::later(n)));
     beat(&saved.at, "the last heartbeats", heartbeats).await;
     forgotten(worker).await;

@@ -43,9 +43,15 @@ impl<'b> Saved<'b> {
         let declare = ["topology", "declare", "--ttl", "1h", "--retention", "12h"];
         let declare = [declare.as_slice(), &["--snapshot-every", "1h"]].concat();
         at.cli(&declare).await.exits(exit::DONE);
-        let order = corpus::shuffled(0..streams).into_iter();
+        let order = corpus::shuffled(0..streams, corpus::FIRST).into_iter();
         let what = format!("filling a log of {streams} streams");
-        fill(&at, 1, &what, order.map(|n| (n, corpus::first(n)))).await;
+        fill(
+            &at,
+            1,
+            &what,
+            order.map(|n| (n, corpus::first(n, corpus::CHANNELS))),
+        )
+        .await;
         let worker = ready(&at, 1).await;
         let wrote = moment(&worker, WROTE, 1).await;
         assert_eq!(wrote.line["accounts"], streams, "it has all accounts");

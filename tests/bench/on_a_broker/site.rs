@@ -34,7 +34,7 @@ impl<'b> Site<'b> {
             at.delete_queue(at.names().snapshots(number)).await;
         }
         let rounds = (0..plan.events.div_ceil(plan.accounts))
-            .flat_map(|_| corpus::shuffled(0..plan.accounts));
+            .flat_map(|round| corpus::shuffled(0..plan.accounts, round as u64));
         let heartbeats = rounds.take(plan.events).map(|n| (n, corpus::later(n)));
         let what = format!("filling {partitions} log(s)");
         fill(&at, partitions, &what, heartbeats).await;

@@ -7,18 +7,22 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use super::super::filling::offset;
 use super::super::party::{ATTACHED, TAKING};
-use super::{connect, say};
+use super::{channel, connect, say};
 
 /// How a worker reads its log, and how it reads a snapshot.
 const LOG: (u16, u32) = (2_000, 500);
 const SNAPSHOT: (u16, u32) = (16, 1);
 
-/// Reads the log from its beginning to the offset `end`.
-pub async fn drain(log: &str, end: u64) {
-    let channel = connect().await.create_channel().await.expect("a channel");
-    let first = AMQPValue::LongString("first".into());
-    let read = follow(&channel, log, first, LOG, end, || say(ATTACHED, 0)).await;
-    say(TAKING, read);
+/// Reads logs from their beginnings, each to an offset, over a connection of its own, as a worker
+/// does.
+pub async fn drain(logs: Vec<(String, u64)>) {
+    let each = logs.into_iter().map(|(log, end)| async move {
+        let channel = channel().await;
+        let first = AMQPValue::LongString("first".into());
+        follow(&channel, &log, first, LOG, end, || say(ATTACHED, 0)).await
+    });
+    let read = each.collect::<tokio::task::JoinSet<_>>().join_all().await;
+    say(TAKING, read.into_iter().sum());
     std::future::pending::<()>().await;
 }
 
