@@ -267,9 +267,24 @@ impl Accounts {
             }
             self.slots = smaller;
             self.most_held = self.held;
+            self.forget_moments();
             self.by_tenant.shrink_to_fit();
             self.metadata.sweep();
         }
+    }
+
+    /// Forgets the moments under which an account is not due any more. Once the TTL has become
+    /// shorter that can be all of them, until the longer one would have been over.
+    fn forget_moments(&mut self) {
+        let slots = &self.slots;
+        self.due.retain(|at, keys| {
+            keys.retain(|key| {
+                let slot = slots.get(key.as_str());
+                slot.is_some_and(|s| s.lock().unwrap_or_else(PoisonError::into_inner).due == *at)
+            });
+            keys.shrink_to_fit();
+            !keys.is_empty()
+        });
     }
 
     fn insert(&mut self, key: AccountKey, slot: Slot) {

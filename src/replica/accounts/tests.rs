@@ -150,3 +150,35 @@ fn the_few_that_are_left_of_many_move_into_a_smaller_table() {
     });
     assert_eq!(copied, left);
 }
+
+#[test]
+fn the_moments_of_a_longer_ttl_go_with_the_accounts() {
+    let ttl = |ttl_ms| Settings {
+        ttl_ms,
+        ..Settings::default()
+    };
+    let (long, short) = (ttl(3_600_000), ttl(2_000));
+    let mut accounts = Accounts::new();
+    let kept = |accounts: &Accounts| accounts.due.values().map(Vec::len).sum::<usize>();
+    let id = StreamId::generate();
+    let many = LARGE + 1;
+    for n in 0..many {
+        beat(&mut accounts, &long, &n.to_string(), id, n);
+    }
+    for n in 0..many {
+        beat(&mut accounts, &short, &n.to_string(), id, many + n);
+    }
+    let stays = StreamId::generate();
+    beat(&mut accounts, &long, "alice", stays, 2 * many);
+    beat(&mut accounts, &short, "bob", stays, 2 * many + 8_000);
+    advance(&mut accounts, 2 * many + 7_000);
+    assert_eq!(kept(&accounts) as u64, many + 2);
+    accounts.housekeep();
+    assert_eq!(kept(&accounts), 2);
+    // Those that are left are found when their time is over.
+    advance(&mut accounts, 2 * many + 20_000);
+    assert_eq!(accounts.totals().accounts, 1);
+    advance(&mut accounts, 8_000_000);
+    assert_eq!(accounts.totals(), Totals::default());
+    assert!(accounts.due.is_empty());
+}
