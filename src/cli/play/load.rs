@@ -17,6 +17,8 @@ mod publisher;
 mod report;
 mod search;
 mod stage;
+mod step;
+mod waits;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -37,7 +39,8 @@ use crowd::Crowd;
 use probes::{PATIENCE, Prober};
 use report::About;
 use search::Search;
-use stage::{Stage, Step, Task};
+use stage::{Stage, Task};
+use step::Step;
 
 /// Most connections that publish.
 const MOST_CONNECTIONS: usize = 1_000;
@@ -53,9 +56,9 @@ pub(super) struct LoadArgs {
     /// if not everything published was confirmed and applied
     #[arg(long, value_name = "N", group = "load", conflicts_with_all = VIEWERS)]
     rate: Option<String>,
-    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag,
-    /// and everything applied within a second of the last event. It ends at --duration, if one is given: no step begins
-    /// after it. Ctrl-C ends it as well
+    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag all
+    /// the time, and everything applied within a second of the last event. It ends at --duration, if
+    /// one is given: no step begins after it. Ctrl-C ends it as well
     #[arg(long, group = "load", conflicts_with_all = VIEWERS)]
     find_max: bool,
     /// How many connections publish, each with up to 1,000 events without a confirm
@@ -204,8 +207,11 @@ async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>)
         };
         let step = stage.step(task).await;
         let goes_on = step.error.is_none() && !step.interrupted;
-        if !step.interrupted {
+        // A step that was cut short does not say that its rate is too high.
+        if goes_on {
             search.note(rate_per_s, step.holds());
+        }
+        if !step.interrupted {
             stage.progress.say(&report::line(&step));
         }
         steps.push(step);

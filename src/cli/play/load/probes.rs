@@ -45,6 +45,11 @@ impl Prober {
         }
     }
 
+    /// What this one's answers are counted with.
+    pub(super) fn meter(&self) -> Meter {
+        Meter::new(self.crowd.together())
+    }
+
     /// Asks until `stop` is dropped; returns when every question has an answer, or had its time. A
     /// question begins when its time has come, not when the one before is answered: a stall of the
     /// workers is seen in full.
