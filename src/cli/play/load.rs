@@ -142,13 +142,20 @@ impl Load {
             connections: self.connections,
             seed: plan.seed,
         };
+        let mut interrupted = signals::told_to_stop()?;
         let ending = format!("the streams expire {} after the end", duration(ttl));
         eprintln!("{}; {ending}", about.text());
         let prober = Prober::new(client, Arc::clone(&crowd));
-        let interrupted = signals::told_to_stop()?;
         let connections = self.connections;
-        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, interrupted);
-        let mut stage = opening.await?;
+        let told = interrupted.clone();
+        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, told);
+        // It takes minutes where there are many connections, or a node does not answer.
+        let mut stage = tokio::select! {
+            opened = opening => opened?,
+            _ = interrupted.wait_for(|it| *it) => {
+                anyhow::bail!("interrupted before everything was connected; nothing was published")
+            }
+        };
         let measured = tokio::select! {
             measured = self.measure(plan, &mut stage) => measured,
             () = interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
