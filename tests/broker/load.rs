@@ -96,7 +96,7 @@ async fn people_read_the_same_in_words_and_several_partitions_are_all_asked() {
     let played = installation.cli(&RATE).await;
     played
         .exits(DONE)
-        .says("200 streams on 100 accounts, 3 partitions, 4 connections, seed ")
+        .says("6000 streams on 3000 accounts, 3 partitions, 4 connections, seed ")
         .says("expire 10s after the end");
     for text in [
         "published  600 ",

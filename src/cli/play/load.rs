@@ -2,7 +2,8 @@
 //!
 //! Viewers without timers: heartbeats at a set rate, of accounts in random order, over several
 //! connections. A stream counts from its first heartbeat, and nobody stops it: when the load is
-//! over, the streams expire. Beside it a few questions a second measure how long answers take.
+//! over, the streams expire. Beside it 20 `init` and 50 `status` a second measure how long answers
+//! take, and twice a second a question to every partition how far the workers are behind.
 //!
 //! That an event was applied is seen by a strong `status`: its answer includes all that was
 //! confirmed before it was asked. So what was confirmed then is applied when the answer comes, by
@@ -44,6 +45,9 @@ use step::Step;
 
 /// Most connections that publish.
 const MOST_CONNECTIONS: usize = 1_000;
+/// So many accounts for each partition, where nobody says how many there are: of a hundred over 16
+/// partitions the fullest has twice its share, and it alone would be measured.
+const ACCOUNTS_OF_PARTITION: usize = 1_000;
 /// A step shorter than this judges nothing but the noise.
 const SHORTEST_STEP: Duration = Duration::from_millis(500);
 
@@ -128,15 +132,17 @@ impl Load {
         // Says what is wrong where there is no topology, or no worker.
         let backend = Backend::new(client.clone()).with_patience(PATIENCE);
         let ttl = super::ttl(&backend, &plan.tenant).await?;
+        let partitions = partitions(&addresses, &names).await?;
+        let accounts = plan.accounts.unwrap_or(ACCOUNTS_OF_PARTITION * partitions);
         let crowd = Arc::new(Crowd {
             tenant: plan.tenant.clone(),
-            accounts: plan.accounts,
+            accounts,
             devices: plan.devices,
             seed: plan.seed,
-            partitions: partitions(&addresses, &names).await?,
+            partitions,
         });
         let about = About {
-            accounts: plan.accounts,
+            accounts,
             devices: plan.devices,
             partitions: crowd.partitions,
             connections: self.connections,
