@@ -76,6 +76,8 @@ async fn a_rate_is_published_confirmed_and_applied_and_all_of_it_is_reported() {
             let ms = waits[field].as_f64();
             assert!(ms > Some(0.0), "{probe}.{field}: {report}");
         }
+        let unanswered = waits["unanswered"].as_u64() > Some(0);
+        assert_eq!(waits["max_at_least"], unanswered, "{probe}: {report}");
     }
     assert_eq!(report["interrupted"], false);
     assert_eq!(report["error"], Value::Null);
