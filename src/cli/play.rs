@@ -23,6 +23,8 @@ use viewer::Viewer;
 
 /// Viewers that one connection carries.
 const PER_CONNECTION: usize = 500;
+/// How many accounts there are where nobody says it.
+const ACCOUNTS: usize = 100;
 /// How long a check waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,9 +34,9 @@ pub struct Args {
     /// The tenant to play as; its accounts are named viewer-000, viewer-001, …
     #[arg(long, default_value = "demo")]
     tenant: String,
-    /// How many accounts
-    #[arg(long, default_value = "100", value_name = "N")]
-    accounts: String,
+    /// How many accounts [default: 100; for a load 1000 for each partition]
+    #[arg(long, value_name = "N")]
+    accounts: Option<String>,
     /// How many devices each account has
     #[arg(long, default_value = "2", value_name = "N")]
     streams_per_account: String,
@@ -60,13 +62,20 @@ pub struct Args {
 /// The arguments, checked.
 struct Plan {
     tenant: Tenant,
-    accounts: usize,
+    /// `None` where it was not said.
+    accounts: Option<usize>,
     devices: usize,
     duration: Duration,
     session: Duration,
     crash_rate: f64,
     max_active: Option<u32>,
     seed: u64,
+}
+
+impl Plan {
+    fn accounts(&self) -> usize {
+        self.accounts.unwrap_or(ACCOUNTS)
+    }
 }
 
 impl Args {
@@ -77,7 +86,7 @@ impl Args {
             }
             n
         };
-        let accounts = mistakes.check("--accounts", &self.accounts);
+        let accounts = mistakes.check_if("--accounts", self.accounts.as_deref());
         let accounts = within(accounts, "--accounts", 100_000, mistakes);
         let devices = mistakes.check("--streams-per-account", &self.streams_per_account);
         let devices = within(devices, "--streams-per-account", 100, mistakes);
@@ -92,7 +101,7 @@ impl Args {
         // Only here: the first mistake must not hide the others.
         Some(Plan {
             tenant: tenant?,
-            accounts: accounts?,
+            accounts,
             devices: devices?,
             duration: duration?,
             session: session?,
@@ -112,22 +121,22 @@ impl Args {
             return load.run(&plan, (addresses, names), output).await;
         }
 
-        let viewers = plan.accounts * plan.devices;
+        let accounts = plan.accounts();
+        let viewers = accounts * plan.devices;
         let clients: Vec<_> = (0..viewers.div_ceil(PER_CONNECTION))
             .map(|_| Client::connect(addresses.clone(), names.clone()))
             .collect();
         let backend = Backend::new(clients[0].clone()).with_patience(PATIENCE);
         let ttl = ttl(&backend, &plan.tenant).await?;
         eprintln!(
-            "{viewers} viewers on {} accounts for {}, TTL {}, seed {}",
-            plan.accounts,
+            "{viewers} viewers on {accounts} accounts for {}, TTL {}, seed {}",
             duration(plan.duration),
             duration(ttl),
             plan.seed
         );
         let show = Show {
             bar: progress(),
-            ledger: Arc::new(Ledger::new(plan.accounts, ttl)),
+            ledger: Arc::new(Ledger::new(accounts, ttl)),
         };
         let report = tokio::select! {
             report = play(&plan, &clients, &backend, &show) => report,
@@ -171,17 +180,17 @@ async fn ttl(backend: &Backend, tenant: &Tenant) -> anyhow::Result<Duration> {
 
 /// Plays, then lets everybody stay where they are and compares account by account.
 async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -> Report {
-    let ledger = &show.ledger;
+    let (ledger, accounts) = (&show.ledger, plan.accounts());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut viewers = JoinSet::new();
-    for number in 0..plan.accounts * plan.devices {
+    for number in 0..accounts * plan.devices {
         let client = clients[number % clients.len()].clone();
         viewers.spawn(
             Viewer {
                 player: Player::new(client, plan.tenant.clone()),
                 ledger: Arc::clone(ledger),
-                account: number % plan.accounts,
-                device: number / plan.accounts,
+                account: number % accounts,
+                device: number / accounts,
                 session: plan.session,
                 crash_rate: plan.crash_rate,
                 max_active: plan.max_active,
@@ -196,7 +205,7 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
     let mut interrupted = pin!(tokio::signal::ctrl_c());
     // Ask about somebody all the time: what nobody changed meanwhile must be right.
     while Instant::now() < until {
-        let account = random.usize(..plan.accounts);
+        let account = random.usize(..accounts);
         tokio::select! {
             checked = check(backend, plan, ledger, account) => report.note(checked),
             _ = &mut interrupted => break,
@@ -218,7 +227,7 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
         show.bar.tick();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    for account in 0..plan.accounts {
+    for account in 0..accounts {
         show.bar.set_message(format!("comparing account {account}"));
         report.compared += 1;
         report.note(check(backend, plan, ledger, account).await);

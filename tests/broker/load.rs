@@ -1,6 +1,7 @@
 //! `play --rate` and `--find-max`: what they report is what happened. No rate and no time is judged.
 
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use crate::fixture::exit::{DONE, FAILED, NO_ANSWER, NO_TOPOLOGY, WRONG_SETTINGS};
 use crate::fixture::{Broker, Installation, PATIENCE, Process, eventually, heavy};
@@ -75,6 +76,8 @@ async fn a_rate_is_published_confirmed_and_applied_and_all_of_it_is_reported() {
             let ms = waits[field].as_f64();
             assert!(ms > Some(0.0), "{probe}.{field}: {report}");
         }
+        let unanswered = waits["unanswered"].as_u64() > Some(0);
+        assert_eq!(waits["max_at_least"], unanswered, "{probe}: {report}");
     }
     assert_eq!(report["interrupted"], false);
     assert_eq!(report["error"], Value::Null);
@@ -95,7 +98,7 @@ async fn people_read_the_same_in_words_and_several_partitions_are_all_asked() {
     let played = installation.cli(&RATE).await;
     played
         .exits(DONE)
-        .says("200 streams on 100 accounts, 3 partitions, 4 connections, seed ")
+        .says("6000 streams on 3000 accounts, 3 partitions, 4 connections, seed ")
         .says("expire 10s after the end");
     for text in [
         "published  600 ",
@@ -188,6 +191,30 @@ async fn interrupted_it_reports_what_was_seen_and_a_dead_worker_is_named() {
     assert_eq!(seen["published"], seen["confirmed"], "{seen}");
     let error = seen["error"].as_str().expect("why");
     assert!(error.contains("no worker answered"), "{seen}");
+}
+
+#[tokio::test]
+async fn connections_begin_at_each_address_and_an_interruption_does_not_wait_for_them() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let _worker = installation.ready_worker().await;
+    // It takes connections and never answers.
+    let deaf = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = deaf.local_addr().expect("its address");
+    let addresses = format!("{},amqp://{at}", installation.broker.url());
+    let environment = [
+        ("AMQP_URL", addresses.as_str()),
+        ("STREAMWATCH_NAMESPACE", &installation.namespace),
+    ];
+    let load = ["play", "--rate", "200", "--connections", "1000"];
+    let mut play = Process::spawn_with(&environment, &load);
+    // The first address answers, so only a connection that begins with the second comes here.
+    let accepted = tokio::time::timeout(PATIENCE, deaf.accept()).await;
+    let _silent = accepted.expect("a connection").expect("a socket");
+    play.signal("INT");
+    assert_eq!(play.ended().await.code(), Some(FAILED), "{}", play.stderr());
+    let said = play.stderr();
+    assert!(said.contains("nothing was published"), "{said}");
+    assert_eq!(play.stdout(), "");
 }
 
 #[tokio::test]

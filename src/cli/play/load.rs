@@ -2,7 +2,8 @@
 //!
 //! Viewers without timers: heartbeats at a set rate, of accounts in random order, over several
 //! connections. A stream counts from its first heartbeat, and nobody stops it: when the load is
-//! over, the streams expire. Beside it a few questions a second measure how long answers take.
+//! over, the streams expire. Beside it 20 `init` and 50 `status` a second measure how long answers
+//! take, and twice a second a question to every partition how far the workers are behind.
 //!
 //! That an event was applied is seen by a strong `status`: its answer includes all that was
 //! confirmed before it was asked. So what was confirmed then is applied when the answer comes, by
@@ -17,6 +18,8 @@ mod publisher;
 mod report;
 mod search;
 mod stage;
+mod step;
+mod waits;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -37,10 +40,14 @@ use crowd::Crowd;
 use probes::{PATIENCE, Prober};
 use report::About;
 use search::Search;
-use stage::{Stage, Step, Task};
+use stage::{Stage, Task};
+use step::Step;
 
 /// Most connections that publish.
 const MOST_CONNECTIONS: usize = 1_000;
+/// So many accounts for each partition, where nobody says how many there are: of a hundred over 16
+/// partitions the fullest has twice its share, and it alone would be measured.
+const ACCOUNTS_OF_PARTITION: usize = 1_000;
 /// A step shorter than this judges nothing but the noise.
 const SHORTEST_STEP: Duration = Duration::from_millis(500);
 
@@ -53,9 +60,9 @@ pub(super) struct LoadArgs {
     /// if not everything published was confirmed and applied
     #[arg(long, value_name = "N", group = "load", conflicts_with_all = VIEWERS)]
     rate: Option<String>,
-    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag,
-    /// and everything applied within a second of the last event. It ends at --duration, if one is given: no step begins
-    /// after it. Ctrl-C ends it as well
+    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag all
+    /// the time, and everything applied within a second of the last event. It ends at --duration, if
+    /// one is given: no step begins after it. Ctrl-C ends it as well
     #[arg(long, group = "load", conflicts_with_all = VIEWERS)]
     find_max: bool,
     /// How many connections publish, each with up to 1,000 events without a confirm
@@ -125,27 +132,36 @@ impl Load {
         // Says what is wrong where there is no topology, or no worker.
         let backend = Backend::new(client.clone()).with_patience(PATIENCE);
         let ttl = super::ttl(&backend, &plan.tenant).await?;
+        let partitions = partitions(&addresses, &names).await?;
+        let accounts = plan.accounts.unwrap_or(ACCOUNTS_OF_PARTITION * partitions);
         let crowd = Arc::new(Crowd {
             tenant: plan.tenant.clone(),
-            accounts: plan.accounts,
+            accounts,
             devices: plan.devices,
             seed: plan.seed,
-            partitions: partitions(&addresses, &names).await?,
+            partitions,
         });
         let about = About {
-            accounts: plan.accounts,
+            accounts,
             devices: plan.devices,
             partitions: crowd.partitions,
             connections: self.connections,
             seed: plan.seed,
         };
+        let mut interrupted = signals::told_to_stop()?;
         let ending = format!("the streams expire {} after the end", duration(ttl));
         eprintln!("{}; {ending}", about.text());
         let prober = Prober::new(client, Arc::clone(&crowd));
-        let interrupted = signals::told_to_stop()?;
         let connections = self.connections;
-        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, interrupted);
-        let mut stage = opening.await?;
+        let told = interrupted.clone();
+        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, told);
+        // It takes minutes where there are many connections, or a node does not answer.
+        let mut stage = tokio::select! {
+            opened = opening => opened?,
+            _ = interrupted.wait_for(|it| *it) => {
+                anyhow::bail!("interrupted before everything was connected; nothing was published")
+            }
+        };
         let measured = tokio::select! {
             measured = self.measure(plan, &mut stage) => measured,
             () = interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
@@ -204,8 +220,11 @@ async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>)
         };
         let step = stage.step(task).await;
         let goes_on = step.error.is_none() && !step.interrupted;
-        if !step.interrupted {
+        // A step that was cut short does not say that its rate is too high.
+        if goes_on {
             search.note(rate_per_s, step.holds());
+        }
+        if !step.interrupted {
             stage.progress.say(&report::line(&step));
         }
         steps.push(step);

@@ -8,6 +8,11 @@ use crate::{
     client::{AccountId, StreamId, Tenant},
 };
 
+/// Accounts for each partition that a question to some of them asks: 19 of 20 partitions are met.
+const SOME: usize = 3;
+/// To miss a partition with so many is less likely than one in a million.
+const ALL: usize = 18;
+
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) tenant: Tenant,
@@ -39,20 +44,29 @@ impl Crowd {
     }
 
     /// Accounts of several partitions. A client cannot know which partition an account is in, so it
-    /// is a matter of their number: with three for each partition, 19 of 20 partitions are met.
+    /// is a matter of their number.
     pub(super) fn some(&self, random: &mut Rng) -> Vec<AccountId> {
         match self.partitions {
             1 => vec![Ledger::name(random.usize(..self.accounts))],
-            partitions => self.pick(3 * partitions, random),
+            partitions => self.pick(SOME * partitions, random),
         }
     }
 
-    /// Accounts of every partition that has any: all of them, or so many that missing a partition
-    /// is less likely than one in a million.
+    /// Accounts of every partition that has any: all of them, or enough.
     pub(super) fn everywhere(&self, random: &mut Rng) -> Vec<AccountId> {
         match self.partitions {
             1 => self.some(random),
-            partitions => self.pick(partitions * 18, random),
+            partitions => self.pick(ALL * partitions, random),
+        }
+    }
+
+    /// After how many answers to [`Self::some`] as many accounts were asked as [`Self::everywhere`]
+    /// asks.
+    pub(super) const fn together(&self) -> usize {
+        if self.partitions == 1 || self.accounts <= SOME * self.partitions {
+            1
+        } else {
+            ALL.div_ceil(SOME)
         }
     }
 
@@ -96,5 +110,10 @@ mod tests {
         assert_eq!(crowd(1_000, 4, 1).some(random).len(), 12);
         let all: BTreeSet<_> = crowd(50, 4, 1).everywhere(random).into_iter().collect();
         assert_eq!(all.len(), 50, "a small crowd is asked about completely");
+        let together = |accounts, partitions| crowd(accounts, partitions, 1).together();
+        assert_eq!(
+            (together(50, 1), together(50, 4), together(12, 4)),
+            (1, 6, 1)
+        );
     }
 }

@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
-use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
+use super::{
+    probes::{LAG_PATIENCE, PATIENCE},
+    waits::Waits,
+};
 use crate::{broker::Published, client::ClientError};
 
 /// What became of the events so far.
@@ -34,54 +37,21 @@ impl Counts {
     }
 }
 
-/// How long answers took.
-#[derive(Clone, Debug)]
-pub(super) struct Waits {
-    us: Histogram<u64>,
-    pub(super) unanswered: u64,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        // It grows as it needs to. Three digits are more than a run repeats.
-        let us = Histogram::new(3).expect("three digits are allowed");
-        Self { us, unanswered: 0 }
-    }
-}
-
-impl Waits {
-    fn note(&mut self, wait: Option<Duration>) {
-        match wait {
-            Some(wait) => {
-                let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
-                // It cannot fail: it grows.
-                let _ = self.us.record(us.max(1));
-            }
-            None => self.unanswered += 1,
-        }
-    }
-
-    pub(super) fn answered(&self) -> u64 {
-        self.us.len()
-    }
-
-    /// In milliseconds; `None` where nothing was answered.
-    pub(super) fn percentile_ms(&self, percentile: f64) -> Option<f64> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "hours in microseconds are exact"
-        )]
-        let ms = |us: u64| us as f64 / 1_000.0;
-        (self.answered() > 0).then(|| ms(self.us.value_at_percentile(percentile)))
-    }
-}
-
 /// A kind of probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Probe {
     Init,
     Status,
     Lag,
+}
+
+impl Probe {
+    const fn patience(self) -> Duration {
+        match self {
+            Self::Init | Self::Status => PATIENCE,
+            Self::Lag => LAG_PATIENCE,
+        }
+    }
 }
 
 /// All that the probes found.
@@ -105,7 +75,20 @@ struct State {
     /// When the lag probes began that have no answer yet.
     open: BTreeMap<u64, Instant>,
     last_lag: Duration,
+    /// How much was confirmed when the latest of the answered lag probes began, in order.
+    answered: Vec<u64>,
     mark: Mark,
+}
+
+impl State {
+    fn applied(&mut self, applied: u64) {
+        if applied >= self.mark.applied {
+            self.mark = Mark {
+                at: Instant::now(),
+                applied,
+            };
+        }
+    }
 }
 
 /// The counts of one step: publishers and probes write, everybody reads.
@@ -115,11 +98,14 @@ pub(super) struct Meter {
     refused: AtomicU64,
     unroutable: AtomicU64,
     lost: AtomicU64,
+    /// So many lag probes together ask every partition.
+    together: usize,
     state: Mutex<State>,
 }
 
 impl Meter {
-    pub(super) fn new() -> Self {
+    /// Counts what is known to be applied once `together` lag probes are answered that began later.
+    pub(super) fn new(together: usize) -> Self {
         let mark = Mark {
             at: Instant::now(),
             applied: 0,
@@ -130,10 +116,12 @@ impl Meter {
             refused: AtomicU64::new(0),
             unroutable: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            together,
             state: Mutex::new(State {
                 probed: Probed::default(),
                 open: BTreeMap::new(),
                 last_lag: Duration::ZERO,
+                answered: Vec::new(),
                 mark,
             }),
         }
@@ -181,44 +169,46 @@ impl Meter {
             Probe::Lag => &mut probed.lag,
         };
         match answer {
-            Ok(wait) => waits.note(Some(wait)),
+            Ok(wait) => waits.note(wait),
             Err(error) => {
-                waits.note(None);
+                waits.note_unanswered(probe.patience());
                 probed.last_error = Some(error);
             }
         }
     }
 
-    /// A lag probe begins. What is confirmed now is applied once it is answered.
+    /// A lag probe begins. What is confirmed now is applied, in the partitions that it asks, once it
+    /// is answered.
     pub(super) fn lag_begins(&self, number: u64) -> u64 {
         self.state().open.insert(number, Instant::now());
         self.counts().confirmed
     }
 
-    /// It ended: every partition that was asked has applied what was confirmed when it began.
+    /// It ended. One alone may have missed a partition: what was confirmed before so many of them
+    /// began as ask every partition together is applied.
     pub(super) fn lag_ends(&self, number: u64, confirmed: u64, lag: Result<Duration, ClientError>) {
-        if lag.is_ok() {
-            self.applied(confirmed);
-        }
-        self.closed(number);
-        self.answered(Probe::Lag, lag);
-    }
-
-    fn closed(&self, number: u64) {
         let mut state = self.state();
         if let Some(began) = state.open.remove(&number) {
             state.last_lag = began.elapsed();
         }
+        if lag.is_ok() {
+            let at = state.answered.partition_point(|it| *it < confirmed);
+            state.answered.insert(at, confirmed);
+            if state.answered.len() > self.together {
+                state.answered.remove(0);
+            }
+            if state.answered.len() == self.together {
+                let least = state.answered[0];
+                state.applied(least);
+            }
+        }
+        drop(state);
+        self.answered(Probe::Lag, lag);
     }
 
+    /// Every partition was asked, and has applied so much.
     pub(super) fn applied(&self, applied: u64) {
-        let mut state = self.state();
-        if applied >= state.mark.applied {
-            state.mark = Mark {
-                at: Instant::now(),
-                applied,
-            };
-        }
+        self.state().applied(applied);
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -243,24 +233,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_milliseconds_and_the_unanswered_are_not_among_them() {
-        let mut waits = Waits::default();
-        assert_eq!(waits.percentile_ms(50.0), None);
-        (1..=100).for_each(|ms| waits.note(Some(Duration::from_millis(ms))));
-        waits.note(None);
-        let near = |percentile, ms: f64| {
-            let said = waits.percentile_ms(percentile).unwrap();
-            assert!((said - ms).abs() < ms / 500.0, "p{percentile}: {said}");
-        };
-        near(50.0, 50.0);
-        near(99.0, 99.0);
-        near(100.0, 100.0);
-        assert_eq!((waits.answered(), waits.unanswered), (100, 1));
-    }
-
-    #[test]
     fn events_are_settled_when_something_became_of_each() {
-        let meter = Meter::new();
+        let meter = Meter::new(1);
         meter.published(4);
         meter.settled(Published::Confirmed);
         meter.settled(Published::Refused);
@@ -272,9 +246,29 @@ mod tests {
 
     #[test]
     fn an_older_answer_does_not_take_back_what_was_applied() {
-        let meter = Meter::new();
+        let meter = Meter::new(1);
         meter.applied(10);
         meter.applied(7);
         assert_eq!(meter.mark().applied, 10);
+    }
+
+    #[test]
+    fn probes_that_may_miss_a_partition_tell_together_what_is_applied() {
+        let meter = Meter::new(3);
+        let answer = |number, confirmed, lag| {
+            meter.lag_begins(number);
+            meter.lag_ends(number, confirmed, lag);
+            meter.mark().applied
+        };
+        let answered = || Ok(Duration::from_millis(2));
+        assert_eq!(answer(1, 100, answered()), 0);
+        // They are answered in any order.
+        assert_eq!(answer(3, 300, answered()), 0);
+        let unanswered = Err(ClientError::NoAnswer(LAG_PATIENCE));
+        assert_eq!(answer(4, 400, unanswered), 0);
+        assert_eq!(answer(2, 200, answered()), 100);
+        assert_eq!(answer(5, 500, answered()), 200);
+        meter.applied(500);
+        assert_eq!(answer(6, 600, answered()), 500, "nothing is taken back");
     }
 }

@@ -22,6 +22,8 @@ use crate::client::{
 const INIT_EVERY: Duration = Duration::from_millis(50);
 /// 50 a second.
 const STATUS_EVERY: Duration = Duration::from_millis(20);
+/// A question to each of the accounts of [`Crowd::some`]: six a second for each partition, two where
+/// there is one. A stall must not fall between two of them, however many partitions there are.
 const LAG_EVERY: Duration = Duration::from_millis(500);
 /// An answer that takes longer counts as none.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,6 +45,11 @@ impl Prober {
             lag: Backend::new(client).with_patience(LAG_PATIENCE),
             crowd,
         }
+    }
+
+    /// What this one's answers are counted with.
+    pub(super) fn meter(&self) -> Meter {
+        Meter::new(self.crowd.together())
     }
 
     /// Asks until `stop` is dropped; returns when every question has an answer, or had its time. A

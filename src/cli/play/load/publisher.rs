@@ -56,7 +56,7 @@ impl Publisher {
         crowd: Arc<Crowd>,
         (index, publishers): (usize, usize),
     ) -> Result<Self, BrokerError> {
-        let link = Link::open_any(addresses, "streamwatch play").await?;
+        let link = connect(addresses, index).await?;
         let channel = RpcChannel::open(&link, names).await?;
         Ok(Self {
             link,
@@ -170,6 +170,19 @@ impl Publisher {
                 reply: false,
                 body: wire::heartbeat(account.as_str(), stream, None),
             });
+        }
+    }
+}
+
+/// Connects publisher `index`: each begins with another address, so that all nodes of a cluster take
+/// their share, and goes on to the others where there is no connection.
+async fn connect(addresses: &Addresses, index: usize) -> Result<Link, BrokerError> {
+    let mut tried = 0;
+    loop {
+        match Link::open(addresses, index + tried, "streamwatch play").await {
+            Ok(link) => return Ok(link),
+            Err(error) if tried + 1 == addresses.len() => return Err(error),
+            Err(_) => tried += 1,
         }
     }
 }

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{
-    meter::{Probed, Waits},
-    search::Search,
-    stage::Step,
-};
+use super::{meter::Probed, search::Search, step::Step, waits::Waits};
 use crate::cli::output::table;
 
 /// Of what the report is.
@@ -63,19 +59,21 @@ pub(super) fn text(step: &Step) -> String {
     lines.join("\n")
 }
 
+/// `>5000` says that no answer came in that time, not how long it would have taken.
 fn cells(what: &str, waits: &Waits) -> [String; 7] {
-    let at = |percentile| {
-        let wait = waits.percentile_ms(percentile);
-        wait.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"))
+    let at = |percent| match waits.percentile(percent) {
+        None => "-".to_owned(),
+        Some(wait) if wait.at_least => format!(">{:.0}", in_ms(wait.time)),
+        Some(wait) => format!("{:.1}", in_ms(wait.time)),
     };
     [
         what.to_owned(),
-        at(50.0),
-        at(90.0),
-        at(99.0),
-        at(100.0),
+        at(50),
+        at(90),
+        at(99),
+        at(100),
         waits.answered().to_string(),
-        waits.unanswered.to_string(),
+        waits.unanswered().to_string(),
     ]
 }
 
@@ -156,12 +154,18 @@ pub(super) fn json(about: &About, step: &Step) -> Value {
     })
 }
 
+/// Of all probes, also of those without an answer. Where `…_at_least` is true, `…_ms` is how long
+/// an answer was waited for in vain: a lower bound.
 fn waits(waits: &Waits) -> Value {
-    let at = |percentile| waits.percentile_ms(percentile).map(number);
-    json!({
-        "p50_ms": at(50.0), "p90_ms": at(90.0), "p99_ms": at(99.0), "max_ms": at(100.0),
-        "answered": waits.answered(), "unanswered": waits.unanswered,
-    })
+    let mut object = json!({
+        "answered": waits.answered(), "unanswered": waits.unanswered(),
+    });
+    for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)] {
+        let wait = waits.percentile(percent);
+        object[format!("{name}_ms")] = wait.map(|wait| in_ms(wait.time)).into();
+        object[format!("{name}_at_least")] = wait.is_some_and(|wait| wait.at_least).into();
+    }
+    object
 }
 
 /// One step of a search, for people.
@@ -172,11 +176,13 @@ pub(super) fn line(step: &Step) -> String {
         "does not hold"
     };
     let applied = step.applied_after.map(applied_after);
+    let lag = step.most_lag();
     format!(
-        "{}/s {verdict}: {:.0}/s confirmed, lag {}, {}",
+        "{}/s {verdict}: {:.0}/s confirmed, lag {} {}, {}",
         step.rate_per_s,
         step.confirmed_per_s,
-        ms(step.lag_at_end),
+        if lag.at_least { "over" } else { "up to" },
+        ms(lag.time),
         applied.unwrap_or_else(|| "not all seen to be applied".to_owned())
     )
 }
@@ -190,8 +196,9 @@ pub(super) fn line_json(step: &Step) -> Value {
     json!({
         "rate_per_s": step.rate_per_s, "holds": step.holds(),
         "confirmed_per_s": number(step.confirmed_per_s),
-        "lag_at_end_ms": in_ms(step.lag_at_end),
+        "lag": waits(&step.probed.lag), "lag_at_end_ms": in_ms(step.lag_at_end),
         "applied_after_ms": step.applied_after.map(in_ms),
+        "error": step.error.as_ref().map(ToString::to_string),
     })
 }
 
@@ -238,7 +245,10 @@ const fn plural(count: usize) -> &'static str {
 mod tests {
     use super::*;
     use crate::{
-        cli::play::load::meter::{Counts, Meter, Probe},
+        cli::play::load::{
+            meter::Counts,
+            step::tests::{step, unanswered},
+        },
         client::ClientError,
     };
 
@@ -249,32 +259,6 @@ mod tests {
             partitions: 1,
             connections: 4,
             seed: 7,
-        }
-    }
-
-    /// A thousand events in two seconds, all well.
-    fn step() -> Step {
-        let meter = Meter::new();
-        for probe in [Probe::Init, Probe::Status, Probe::Lag] {
-            meter.answered(probe, Ok(Duration::from_millis(3)));
-        }
-        Step {
-            rate_per_s: 500,
-            published_for: Duration::from_secs(2),
-            counts: Counts {
-                published: 1_000,
-                confirmed: 1_000,
-                ..Counts::default()
-            },
-            applied: 1_000,
-            published_per_s: 500.0,
-            confirmed_per_s: 499.6,
-            applied_per_s: 499.123_456,
-            probed: meter.take_probed(),
-            lag_at_end: Duration::from_millis(30),
-            applied_after: Some(Duration::from_micros(2_600)),
-            error: None,
-            interrupted: false,
         }
     }
 
@@ -330,37 +314,35 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_holds_that_is_confirmed_and_applied_in_time() {
-        assert!(step().holds());
-        let slow = Step {
-            confirmed_per_s: 470.0,
-            ..step()
-        };
-        let behind = Step {
-            lag_at_end: Duration::from_secs(1),
-            ..step()
-        };
-        let late = Step {
-            applied_after: Some(Duration::from_secs(1)),
-            ..step()
-        };
-        let unseen = Step {
-            applied_after: None,
-            ..step()
-        };
-        let cut_short = Step {
-            interrupted: true,
-            ..step()
-        };
-        assert!(
-            [slow, behind, late, unseen, cut_short]
-                .iter()
-                .all(|step| !step.holds())
-        );
+    fn the_longest_lag_of_a_step_is_in_its_line() {
         assert_eq!(
             line(&step()),
-            "500/s holds: 500/s confirmed, lag 30 ms, all applied 2.6 ms after the last event"
+            "500/s holds: 500/s confirmed, lag up to 30 ms, all applied 2.6 ms after the last event"
         );
+        assert_eq!(
+            line(&unanswered()),
+            "500/s does not hold: 500/s confirmed, lag over 10000 ms, all applied 2.6 ms after the \
+             last event"
+        );
+    }
+
+    #[test]
+    fn a_percentile_that_no_answer_reached_is_a_lower_bound() {
+        let step = unanswered();
+        let said = text(&step);
+        let lag = said.lines().find(|line| line.starts_with("lag "));
+        let lag: Vec<_> = lag.expect("a line").split_whitespace().collect();
+        assert_eq!(lag, ["lag", "3.0", ">10000", ">10000", ">10000", "2", "1"]);
+        let lag = &json(&about(), &step)["lag"];
+        assert_eq!(
+            (&lag["p50_ms"], &lag["p50_at_least"]),
+            (&3.001.into(), &false.into())
+        );
+        assert_eq!(
+            (&lag["p99_ms"], &lag["p99_at_least"]),
+            (&10_000.0.into(), &true.into())
+        );
+        assert_eq!(line_json(&step)["lag"], *lag);
     }
 
     #[test]

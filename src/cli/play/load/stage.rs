@@ -14,11 +14,11 @@ use tokio::{
 
 use super::{
     crowd::Crowd,
-    meter::{Counts, Mark, Meter, Probed},
-    pace,
+    meter::{Counts, Mark, Meter},
     probes::{LAG_PATIENCE, PATIENCE, Prober},
     progress::{Progress, REFRESH},
     publisher::{Order, Publisher},
+    step::Step,
 };
 use crate::{
     broker::{Addresses, BrokerError, Names},
@@ -37,28 +37,6 @@ pub(super) struct Task {
     pub(super) duration: Duration,
     /// So much of it is not judged.
     pub(super) warm_up: Duration,
-}
-
-/// What came of it.
-pub(super) struct Step {
-    pub(super) rate_per_s: u32,
-    /// How long events were published.
-    pub(super) published_for: Duration,
-    /// Of the whole step.
-    pub(super) counts: Counts,
-    pub(super) applied: u64,
-    /// Of what was judged.
-    pub(super) published_per_s: f64,
-    pub(super) confirmed_per_s: f64,
-    pub(super) applied_per_s: f64,
-    pub(super) probed: Probed,
-    /// When the last event was published.
-    pub(super) lag_at_end: Duration,
-    /// How long after the last event all of them were applied; `None` where that was not seen.
-    pub(super) applied_after: Option<Duration>,
-    /// Why it ended early, or could not be seen to its end.
-    pub(super) error: Option<ClientError>,
-    pub(super) interrupted: bool,
 }
 
 pub(super) struct Stage {
@@ -115,7 +93,7 @@ impl Stage {
 
     /// One step, and the wait until nothing of it is under way.
     pub(super) async fn step(&mut self, task: Task) -> Step {
-        let meter = Arc::new(Meter::new());
+        let meter = Arc::new(self.prober.meter());
         let from = Instant::now();
         let to = from + task.duration;
         let order = Arc::new(Order {
@@ -277,31 +255,4 @@ fn per_s(events: u64, time: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
     let events = events as f64;
     events / time.as_secs_f64().max(0.001)
-}
-
-impl Step {
-    /// So many events should have been published.
-    pub(super) fn asked(&self) -> u64 {
-        pace::all_due(self.rate_per_s, self.published_for)
-    }
-
-    /// Everything published was confirmed and applied.
-    pub(super) fn is_whole(&self) -> bool {
-        let Counts {
-            published,
-            confirmed,
-            ..
-        } = self.counts;
-        self.error.is_none() && published == confirmed && confirmed == self.applied
-    }
-
-    /// The rate holds: nearly all that was asked is confirmed, and the workers keep up. What they
-    /// apply quickly once nothing more is published they did not keep up with: the lag counts that
-    /// was there until then, too.
-    pub(super) fn holds(&self) -> bool {
-        let reached = self.confirmed_per_s >= 0.95 * f64::from(self.rate_per_s);
-        let in_time = |lag| lag < Duration::from_secs(1);
-        let keeps_up = in_time(self.lag_at_end) && self.applied_after.is_some_and(in_time);
-        reached && keeps_up && !self.interrupted
-    }
 }

@@ -1,0 +1,206 @@
+//! What came of one step, and whether its rate holds.
+
+use std::time::Duration;
+
+use super::{
+    meter::{Counts, Probed},
+    pace,
+    waits::Wait,
+};
+use crate::client::ClientError;
+
+/// What came of a rate that was published for a while.
+pub(super) struct Step {
+    pub(super) rate_per_s: u32,
+    /// How long events were published.
+    pub(super) published_for: Duration,
+    /// Of the whole step.
+    pub(super) counts: Counts,
+    pub(super) applied: u64,
+    /// Of what was judged.
+    pub(super) published_per_s: f64,
+    pub(super) confirmed_per_s: f64,
+    pub(super) applied_per_s: f64,
+    pub(super) probed: Probed,
+    /// When the last event was published.
+    pub(super) lag_at_end: Duration,
+    /// How long after the last event all of them were applied; `None` where that was not seen.
+    pub(super) applied_after: Option<Duration>,
+    /// Why it ended early, or could not be seen to its end.
+    pub(super) error: Option<ClientError>,
+    pub(super) interrupted: bool,
+}
+
+impl Step {
+    /// So many events should have been published.
+    pub(super) fn asked(&self) -> u64 {
+        pace::all_due(self.rate_per_s, self.published_for)
+    }
+
+    /// Everything published was confirmed and applied.
+    pub(super) fn is_whole(&self) -> bool {
+        let Counts {
+            published,
+            confirmed,
+            ..
+        } = self.counts;
+        self.error.is_none() && published == confirmed && confirmed == self.applied
+    }
+
+    /// The longest lag: of the probes, if there was time for any, and of the end.
+    pub(super) fn most_lag(&self) -> Wait {
+        let at_end = Wait {
+            time: self.lag_at_end,
+            at_least: false,
+        };
+        let probed = self.probed.lag.longest();
+        probed.map_or(at_end, |probed| probed.max(at_end))
+    }
+
+    /// The rate holds: nearly all that was asked is confirmed, and the workers keep up all the time.
+    /// Who stands still and makes up for it before the end does not, nor who applies it once
+    /// nothing more is published. What ended early says nothing about its rate.
+    pub(super) fn holds(&self) -> bool {
+        let reached = self.confirmed_per_s >= 0.95 * f64::from(self.rate_per_s);
+        let in_time = |lag| lag < Duration::from_secs(1);
+        // A probe without an answer waited longer than that.
+        let keeps_up = in_time(self.most_lag().time) && self.applied_after.is_some_and(in_time);
+        reached && keeps_up && self.error.is_none() && !self.interrupted
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::cli::play::load::{
+        meter::{Meter, Probe},
+        probes::LAG_PATIENCE,
+    };
+
+    /// What the probes found, where those of the lag found this.
+    fn probed(lags: Vec<Result<Duration, ClientError>>) -> Probed {
+        let meter = Meter::new(1);
+        for probe in [Probe::Init, Probe::Status] {
+            meter.answered(probe, Ok(Duration::from_millis(3)));
+        }
+        for lag in lags {
+            meter.answered(Probe::Lag, lag);
+        }
+        meter.take_probed()
+    }
+
+    /// A thousand events in two seconds, all well.
+    pub(in super::super) fn step() -> Step {
+        Step {
+            rate_per_s: 500,
+            published_for: Duration::from_secs(2),
+            counts: Counts {
+                published: 1_000,
+                confirmed: 1_000,
+                ..Counts::default()
+            },
+            applied: 1_000,
+            published_per_s: 500.0,
+            confirmed_per_s: 499.6,
+            applied_per_s: 499.123_456,
+            probed: probed(vec![Ok(Duration::from_millis(3))]),
+            lag_at_end: Duration::from_millis(30),
+            applied_after: Some(Duration::from_micros(2_600)),
+            error: None,
+            interrupted: false,
+        }
+    }
+
+    /// The same, but of three lag probes one got no answer.
+    pub(in super::super) fn unanswered() -> Step {
+        let answered = || Ok(Duration::from_millis(3));
+        let none = Err(ClientError::NoAnswer(LAG_PATIENCE));
+        Step {
+            probed: probed(vec![answered(), none, answered()]),
+            ..step()
+        }
+    }
+
+    #[test]
+    fn a_rate_holds_that_is_confirmed_and_applied_in_time() {
+        assert!(step().holds());
+    }
+
+    #[test]
+    fn a_step_too_short_for_a_lag_probe_is_judged_by_its_end() {
+        let short = || Step {
+            probed: probed(vec![]),
+            ..step()
+        };
+        assert!(short().holds());
+        let late = Step {
+            applied_after: Some(Duration::from_secs(1)),
+            ..short()
+        };
+        assert!(!late.holds());
+    }
+
+    #[test]
+    fn what_is_not_confirmed_does_not_hold() {
+        let slow = Step {
+            confirmed_per_s: 470.0,
+            ..step()
+        };
+        assert!(!slow.holds());
+    }
+
+    #[test]
+    fn who_is_behind_at_the_end_does_not_hold() {
+        let behind = Step {
+            lag_at_end: Duration::from_secs(1),
+            ..step()
+        };
+        let late = Step {
+            applied_after: Some(Duration::from_secs(1)),
+            ..step()
+        };
+        let unseen = Step {
+            applied_after: None,
+            ..step()
+        };
+        assert!([behind, late, unseen].iter().all(|step| !step.holds()));
+    }
+
+    #[test]
+    fn who_stood_still_in_between_does_not_hold() {
+        let stood_still = Step {
+            probed: probed(vec![
+                Ok(Duration::from_millis(3)),
+                Ok(Duration::from_secs(4)),
+                Ok(Duration::from_millis(3)),
+            ]),
+            ..step()
+        };
+        assert!(!stood_still.holds());
+        assert!(!stood_still.most_lag().at_least);
+    }
+
+    #[test]
+    fn a_lag_probe_without_an_answer_does_not_hold() {
+        let unanswered = unanswered();
+        assert!(!unanswered.holds());
+        let most = Wait {
+            time: LAG_PATIENCE,
+            at_least: true,
+        };
+        assert_eq!(unanswered.most_lag(), most);
+    }
+
+    #[test]
+    fn what_ended_early_does_not_hold() {
+        let lost = Step {
+            error: Some(ClientError::NotTaken(Duration::from_secs(10))),
+            ..step()
+        };
+        let interrupted = Step {
+            interrupted: true,
+            ..step()
+        };
+        assert!([lost, interrupted].iter().all(|step| !step.holds()));
+    }
+}

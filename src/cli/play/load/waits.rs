@@ -1,0 +1,132 @@
+//! How long answers took, and what is known of those that did not come.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// A time that somebody waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wait {
+    pub(super) time: Duration,
+    /// No answer came in this time: it is a lower bound.
+    pub(super) at_least: bool,
+}
+
+/// The waits of one kind of probe. One without an answer is among them, as a wait longer than all
+/// others: without it, the fewer are answered the better the percentiles would look.
+#[derive(Clone, Debug)]
+pub(super) struct Waits {
+    us: Histogram<u64>,
+    unanswered: u64,
+    /// How long an answer was waited for.
+    patience: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            // It grows as it needs to. Three digits are more than a run repeats.
+            us: Histogram::new(3).expect("three digits are allowed"),
+            unanswered: 0,
+            patience: Duration::ZERO,
+        }
+    }
+}
+
+impl Waits {
+    pub(super) fn note(&mut self, wait: Duration) {
+        let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        // It cannot fail: it grows.
+        let _ = self.us.record(us.max(1));
+    }
+
+    /// No answer came within `patience`, or none can come any more.
+    pub(super) fn note_unanswered(&mut self, patience: Duration) {
+        self.unanswered += 1;
+        self.patience = patience;
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.us.len()
+    }
+
+    pub(super) const fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
+    /// The wait that so many percent of the probes did not exceed; `None` where nothing was asked.
+    pub(super) fn percentile(&self, percent: u64) -> Option<Wait> {
+        let asked = self.answered() + self.unanswered;
+        let rank = (asked * percent).div_ceil(100).max(1);
+        if rank > self.answered() {
+            return (asked > 0).then_some(Wait {
+                time: self.patience,
+                at_least: true,
+            });
+        }
+        let mut passed = 0;
+        let mut waits = self.us.iter_recorded();
+        let wait = waits.find(|wait| {
+            passed += wait.count_since_last_iteration();
+            passed >= rank
+        })?;
+        Some(Wait {
+            time: Duration::from_micros(wait.value_iterated_to()),
+            at_least: false,
+        })
+    }
+
+    pub(super) fn longest(&self) -> Option<Wait> {
+        self.percentile(100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn to_100_ms() -> Waits {
+        let mut waits = Waits::default();
+        (1..=100).for_each(|ms| waits.note(Duration::from_millis(ms)));
+        waits
+    }
+
+    #[test]
+    fn a_percentile_is_a_wait_that_was_seen() {
+        assert_eq!(Waits::default().percentile(50), None);
+        let waits = to_100_ms();
+        for percent in [1_u32, 50, 90, 99, 100] {
+            let said = waits.percentile(percent.into()).unwrap();
+            let (ms, near) = (said.time.as_secs_f64() * 1_000.0, f64::from(percent));
+            assert!((ms - near).abs() < near / 500.0, "p{percent}: {said:?}");
+            assert!(!said.at_least);
+        }
+    }
+
+    #[test]
+    fn what_was_not_answered_waited_longer_than_all_that_was() {
+        let mut waits = to_100_ms();
+        waits.note_unanswered(PATIENCE);
+        assert_eq!((waits.answered(), waits.unanswered()), (100, 1));
+        assert!(!waits.percentile(99).unwrap().at_least);
+        let unknown = Some(Wait {
+            time: PATIENCE,
+            at_least: true,
+        });
+        assert_eq!(waits.longest(), unknown);
+
+        (1..=1_100).for_each(|_| waits.note_unanswered(PATIENCE));
+        for percent in [50, 90, 99, 100] {
+            assert_eq!(waits.percentile(percent), unknown, "survivors alone count");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_answered_every_percentile_is_a_lower_bound() {
+        let mut waits = Waits::default();
+        waits.note_unanswered(PATIENCE);
+        assert!(waits.percentile(50).unwrap().at_least);
+    }
+}
