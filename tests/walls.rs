@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ops", &["domain"]),
     ("broker", &["wire", "domain"]),
     ("clock", &[]),
+    ("allocator", &[]),
     (
         "worker",
         &["replica", "broker", "wire", "domain", "ops", "clock"],

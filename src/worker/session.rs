@@ -39,6 +39,9 @@ const STATUSES: u16 = 512;
 const UNROUTED: u16 = 16;
 /// Entries applied before anything else gets its turn.
 const BATCH: usize = 256;
+/// How long a worker that catches up lets entries gather, where none is left: to be woken for each
+/// costs more than to apply it. Nobody waits for an answer yet.
+const REST: Duration = Duration::from_millis(1);
 /// How often a worker without the lease tries to take it.
 const LEASE_EVERY: Duration = Duration::from_secs(3);
 
@@ -231,7 +234,12 @@ impl Session {
                 () = until(grace_over) => Event::GraceOver,
             };
             match event {
-                Event::Entry(first) => self.entries(first, replica, counters)?,
+                Event::Entry(first) => {
+                    let drained = self.entries(first, replica, counters)?;
+                    if drained && !replica.has_caught_up() {
+                        tokio::time::sleep(REST).await;
+                    }
+                }
                 Event::Appended(seq, appended) => {
                     let outcome = match appended {
                         Appended::Confirmed => Ok(()),

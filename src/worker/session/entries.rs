@@ -11,24 +11,27 @@ use crate::{
 };
 
 impl Session {
-    /// Applies an entry and those that have been delivered behind it.
+    /// Applies an entry and those that have been delivered behind it. Returns whether none is left.
     pub(super) fn entries(
         &mut self,
         first: LogDelivery,
         replica: &mut Replica<Asked>,
         counters: &Counters,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         // A batch takes less than the millisecond in which times are told.
         let now = clock::now();
         let mut entry = Some(first);
         for _ in 0..BATCH {
             let Some(delivery) = entry else {
-                return Ok(());
+                return Ok(true);
             };
             self.entry(&delivery, now, replica, counters)?;
             entry = self.log.try_next()?;
         }
-        entry.map_or(Ok(()), |last| self.entry(&last, now, replica, counters))
+        if let Some(last) = entry {
+            self.entry(&last, now, replica, counters)?;
+        }
+        Ok(false)
     }
 
     fn entry(

@@ -19,10 +19,12 @@ pub async fn drain(logs: Vec<(String, u64)>) {
     let each = logs.into_iter().map(|(log, end)| async move {
         let channel = channel().await;
         let first = AMQPValue::LongString("first".into());
-        follow(&channel, &log, first, LOG, end, || say(ATTACHED, 0)).await
+        let read = follow(&channel, &log, first, LOG, end, || say(ATTACHED, 0)).await;
+        // Open to the end: what its thread has used is counted while there is that thread.
+        (read, channel)
     });
-    let read = each.collect::<tokio::task::JoinSet<_>>().join_all().await;
-    say(TAKING, read.into_iter().sum());
+    let done = each.collect::<tokio::task::JoinSet<_>>().join_all().await;
+    say(TAKING, done.iter().map(|(read, _)| read).sum());
     std::future::pending::<()>().await;
 }
 
