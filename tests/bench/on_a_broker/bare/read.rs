@@ -13,8 +13,8 @@ use super::{channel, connect, say};
 const LOG: (u16, u32) = (2_000, 500);
 const SNAPSHOT: (u16, u32) = (16, 1);
 
-/// Reads logs from their beginnings, each to an offset, over a connection of its own, as a worker
-/// does.
+/// Reads logs from their beginnings, each to an offset, at once. Each is read over a connection of
+/// its own, as a worker reads them.
 pub async fn drain(logs: Vec<(String, u64)>) {
     let each = logs.into_iter().map(|(log, end)| async move {
         let channel = channel().await;
