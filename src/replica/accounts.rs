@@ -1,150 +1,55 @@
 //! The accounts of one partition: found by key, freed by log time.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod due;
+mod table;
+mod totals;
 
-use compact_str::CompactString;
+use std::{collections::HashSet, ops::ControlFlow};
+
 use moka::sync::Cache;
 
 use super::pool::Pool;
 use crate::domain::{Account, AccountKey, Fact, LogTime, Metadata, WallShift};
+use due::{Due, NEVER};
+use table::{Place, Slot, Table};
+use totals::{Counted, Counts};
+pub use totals::{Levels, Totals};
 
-/// Accounts that `due` does not hold are due then.
-const NEVER: LogTime = LogTime(u64::MAX);
-/// The table of fewer accounts is not worth making smaller.
-const LARGE: u64 = 16_384;
-
-/// How much a partition, or one tenant in it, holds as of the last applied entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Accounts with at least one active stream.
-    pub accounts: u64,
-    /// Active streams.
-    pub streams: u64,
-    /// Records: streams and tombstones, those whose time is up but not yet forgotten included.
-    /// This is what the soft limits bound.
-    pub records: u64,
-}
-
-impl Totals {
-    fn change(&mut self, old: Counted, new: Counted) {
-        let change = |total: &mut u64, old: u32, new: u32| {
-            *total = total
-                .saturating_add(u64::from(new))
-                .saturating_sub(u64::from(old));
-        };
-        change(
-            &mut self.accounts,
-            u32::from(old.active > 0),
-            u32::from(new.active > 0),
-        );
-        change(&mut self.streams, old.active, new.active);
-        change(&mut self.records, old.records, new.records);
-    }
-}
-
-/// How many accounts have how many active streams: one, two and so on up to [`Levels::HIGHEST`],
-/// and more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Levels(pub [u64; Levels::HIGHEST + 1]);
-
-impl Levels {
-    /// The highest number of active streams that is counted on its own.
-    pub const HIGHEST: usize = 10;
-
-    fn change(&mut self, old: u32, new: u32) {
-        let place = |active: u32| (active as usize).min(self.0.len()).checked_sub(1);
-        let (old, new) = (place(old), place(new));
-        if let Some(old) = old {
-            self.0[old] = self.0[old].saturating_sub(1);
-        }
-        if let Some(new) = new {
-            self.0[new] += 1;
-        }
-    }
-}
-
-/// What the totals count of one account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counted {
-    active: u32,
-    records: u32,
-}
-
-#[derive(Debug)]
-struct Slot {
-    account: Account,
-    counted: Counted,
-    /// The offset of the account's last entry, one that changed nothing included.
-    last: u64,
-    /// The moment under which `due` holds this account.
-    due: LogTime,
-}
-
-impl Slot {
-    const fn new(account: Account, last: u64) -> Self {
-        Self {
-            account,
-            counted: Counted {
-                active: 0,
-                records: 0,
-            },
-            last,
-            due: NEVER,
-        }
-    }
-}
-
-type Slots = Cache<AccountKey, Arc<Mutex<Slot>>>;
-
-/// The accounts live in moka, which is told of no capacity and no expiry: it neither refuses nor
-/// drops one. What time ends is found by an index of our own, because moka's clock is not the
-/// log's. Each account is in that index once, at or before its next change; a heartbeat that moves
-/// the change back leaves it where it is, to be looked at again when that moment comes.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    slots: Slots,
-    /// How many there are, and how many there have been at once since the table was made.
-    held: u64,
-    most_held: u64,
-    due: BTreeMap<LogTime, Vec<AccountKey>>,
-    /// The moment under which accounts were last put into `due`.
-    last_due: LogTime,
+    table: Table,
+    books: Books,
     metadata: Pool,
-    totals: Totals,
-    levels: Levels,
-    by_tenant: HashMap<CompactString, Totals>,
+}
+
+/// What is known of all accounts together, and brought up to date with each that changes.
+#[derive(Debug)]
+struct Books {
+    due: Due,
+    counts: Counts,
     /// Accounts that hold nothing any more stay until they have been copied: what they ignored
     /// must not be applied by whoever restores the copy.
     keep_empty: bool,
-    emptied: HashSet<AccountKey>,
+    emptied: HashSet<Place>,
 }
 
 impl Accounts {
     pub(super) fn new() -> Self {
         Self {
-            slots: Cache::builder().build(),
-            held: 0,
-            most_held: 0,
-            due: BTreeMap::new(),
-            last_due: NEVER,
+            table: Table::new(),
+            books: Books {
+                due: Due::new(),
+                counts: Counts::default(),
+                keep_empty: false,
+                emptied: HashSet::new(),
+            },
             metadata: Pool::default(),
-            totals: Totals::default(),
-            levels: Levels::default(),
-            by_tenant: HashMap::new(),
-            keep_empty: false,
-            emptied: HashSet::new(),
         }
     }
 
     /// Reads an account.
     pub(super) fn read<R>(&self, key: &AccountKey, read: impl FnOnce(&Account) -> R) -> Option<R> {
-        let slot = self.slots.get(key.as_str())?;
-        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(read(&slot.account))
+        Some(read(&self.table.get(key)?.lock().account))
     }
 
     /// Changes an account by its entry at `offset`; it comes to be with its first record. Returns
@@ -156,21 +61,24 @@ impl Accounts {
         now: LogTime,
         change: impl FnOnce(&mut Account) -> R,
     ) -> Option<R> {
-        if let Some(slot) = self.slots.get(key.as_str()) {
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            if offset <= slot.last {
-                return None;
+        let Some(place) = self.table.get(key) else {
+            let mut account = Account::default();
+            let result = change(&mut account);
+            if !account.is_empty() {
+                self.begin(Place::new(key.clone(), offset, account), now);
             }
-            slot.last = offset;
-            let result = change(&mut slot.account);
-            self.settle(key, &mut slot, now);
             return Some(result);
+        };
+        let mut slot = place.lock();
+        if offset <= slot.last {
+            return None;
         }
-        let mut slot = Slot::new(Account::default(), offset);
+        slot.last = offset;
         let result = change(&mut slot.account);
-        if !slot.account.is_empty() {
-            self.settle(key, &mut slot, now);
-            self.insert(key.clone(), slot);
+        let stays = self.books.settle(place, &mut slot, now);
+        drop(slot);
+        if !stays {
+            self.table.remove(key);
         }
         Some(result)
     }
@@ -184,29 +92,24 @@ impl Accounts {
         shift: WallShift,
         mut expired: impl FnMut(&AccountKey, u32, Fact),
     ) {
-        // Most of what is due at one moment comes at one moment, and that is over.
-        if let Some(all) = self.due.get_mut(&self.last_due) {
-            all.shrink_to_fit();
-        }
+        self.books.due.fit_last();
         let mut facts = Vec::new();
-        while let Some(first) = self.due.first_entry() {
-            let at = *first.key();
-            if at > now {
-                return;
-            }
-            for key in first.remove() {
-                let Some(slot) = self.slots.get(key.as_str()) else {
+        while let Some((at, places)) = self.books.due.take(now) {
+            for place in places {
+                let mut slot = place.lock();
+                if slot.due != at {
                     continue;
-                };
-                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                if slot.due == at {
-                    slot.due = NEVER;
-                    slot.account.expired(before, now, shift, &mut facts);
-                    slot.account.sweep(now);
-                    self.settle(&key, &mut slot, now);
-                    for fact in facts.drain(..) {
-                        expired(&key, slot.counted.active, fact);
-                    }
+                }
+                slot.due = NEVER;
+                slot.account.expired(before, now, shift, &mut facts);
+                slot.account.sweep(now);
+                let stays = self.books.settle(&place, &mut slot, now);
+                for fact in facts.drain(..) {
+                    expired(place.key(), slot.counted.active, fact);
+                }
+                drop(slot);
+                if !stays {
+                    self.table.remove(place.key());
                 }
             }
         }
@@ -215,18 +118,17 @@ impl Accounts {
     /// Begins to copy the accounts, while they go on changing. Until [`Self::copied`] none is
     /// freed.
     pub(super) fn copy(&mut self) -> AccountCopies {
-        self.keep_empty = true;
-        AccountCopies(self.slots.clone())
+        self.books.keep_empty = true;
+        AccountCopies(self.table.places())
     }
 
     /// The copying is over.
     pub(super) fn copied(&mut self) {
-        self.keep_empty = false;
-        self.due.values_mut().for_each(Vec::shrink_to_fit);
-        for key in std::mem::take(&mut self.emptied) {
-            let empty = self.read(&key, Account::is_empty);
-            if empty == Some(true) {
-                self.remove(&key);
+        self.books.keep_empty = false;
+        self.books.due.fit();
+        for place in std::mem::take(&mut self.books.emptied) {
+            if place.lock().account.is_empty() {
+                self.table.remove(place.key());
             }
         }
     }
@@ -237,17 +139,15 @@ impl Accounts {
         &mut self,
         key: AccountKey,
         last: u64,
-        account: Account,
+        mut account: Account,
         now: LogTime,
     ) -> bool {
-        if self.slots.contains_key(key.as_str()) {
+        if self.table.get(&key).is_some() {
             return false;
         }
-        let mut slot = Slot::new(account, last);
-        slot.account.share_metadata(|m| self.metadata.shared(m));
-        self.keep_empty = true;
-        self.settle(&key, &mut slot, now);
-        self.insert(key, slot);
+        account.share_metadata(|m| self.metadata.shared(m));
+        self.books.keep_empty = true;
+        self.begin(Place::new(key, last, account), now);
         true
     }
 
@@ -256,112 +156,85 @@ impl Accounts {
         self.metadata.shared(metadata)
     }
 
-    /// moka does its housekeeping when told, and keeps the table that the most accounts needed: when
-    /// few are left they move into another.
+    /// Does what need not be done at once, and gives back the room of those that are gone.
     pub(super) fn housekeep(&mut self) {
-        self.slots.run_pending_tasks();
-        if !self.keep_empty && self.most_held >= LARGE && self.held < self.most_held / 16 {
-            let smaller: Slots = Cache::builder().build();
-            for (key, slot) in &self.slots {
-                smaller.insert(AccountKey::clone(&key), slot);
-            }
-            self.slots = smaller;
-            self.most_held = self.held;
-            self.forget_moments();
-            self.by_tenant.shrink_to_fit();
+        self.table.housekeep();
+        if !self.books.keep_empty && self.table.is_too_large() {
+            self.table.shrink();
+            self.books.due.forget();
+            self.books.counts.by_tenant.shrink_to_fit();
             self.metadata.sweep();
         }
     }
 
-    /// Forgets the moments under which an account is not due any more. Once the TTL has become
-    /// shorter that can be all of them, until the longer one would have been over.
-    fn forget_moments(&mut self) {
-        let slots = &self.slots;
-        self.due.retain(|at, keys| {
-            keys.retain(|key| {
-                let slot = slots.get(key.as_str());
-                slot.is_some_and(|s| s.lock().unwrap_or_else(PoisonError::into_inner).due == *at)
-            });
-            keys.shrink_to_fit();
-            !keys.is_empty()
-        });
-    }
-
-    fn insert(&mut self, key: AccountKey, slot: Slot) {
-        self.slots.insert(key, Arc::new(Mutex::new(slot)));
-        self.held += 1;
-        self.most_held = self.most_held.max(self.held);
-    }
-
-    fn remove(&mut self, key: &AccountKey) {
-        self.slots.invalidate(key.as_str());
-        self.held -= 1;
+    fn begin(&mut self, place: Place, now: LogTime) {
+        let stays = self.books.settle(&place, &mut place.lock(), now);
+        if stays {
+            self.table.insert(place);
+        }
     }
 
     pub(super) const fn totals(&self) -> Totals {
-        self.totals
+        self.books.counts.totals
     }
 
     pub(super) fn of_tenant(&self, tenant: &str) -> Totals {
-        self.by_tenant.get(tenant).copied().unwrap_or_default()
+        let by_tenant = &self.books.counts.by_tenant;
+        by_tenant.get(tenant).copied().unwrap_or_default()
     }
 
     pub(super) const fn levels(&self) -> Levels {
-        self.levels
+        self.books.counts.levels
     }
 
     pub(super) fn by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
-        self.by_tenant.iter().map(|(name, t)| (name.as_str(), *t))
+        let by_tenant = &self.books.counts.by_tenant;
+        by_tenant.iter().map(|(name, t)| (name.as_str(), *t))
     }
+}
 
-    /// Brings the totals and the index up to date with an account that may have changed.
-    fn settle(&mut self, key: &AccountKey, slot: &mut Slot, now: LogTime) {
+impl Books {
+    /// Takes note of an account that may have changed. Returns false where it is to be freed.
+    fn settle(&mut self, place: &Place, slot: &mut Slot, now: LogTime) -> bool {
         let counted = Counted {
             active: u32::try_from(slot.account.count(now)).unwrap_or(u32::MAX),
             records: u32::try_from(slot.account.records()).unwrap_or(u32::MAX),
         };
         if counted != slot.counted {
-            self.totals.change(slot.counted, counted);
-            self.levels.change(slot.counted.active, counted.active);
-            let tenant = self.by_tenant.entry(key.tenant().into()).or_default();
-            tenant.change(slot.counted, counted);
-            if *tenant == Totals::default() {
-                self.by_tenant.remove(key.tenant());
-            }
+            let tenant = place.key().tenant();
+            self.counts.change(tenant, slot.counted, counted);
             slot.counted = counted;
         }
         match slot.account.next_change(now) {
+            Some(next) => self.due.put(place, slot, next),
             None if self.keep_empty => {
-                self.emptied.insert(key.clone());
+                self.emptied.insert(place.clone());
             }
-            None => self.remove(key),
-            Some(next) => {
-                if next < slot.due {
-                    slot.due = next;
-                    self.last_due = next;
-                    self.due.entry(next).or_default().push(key.clone());
-                }
+            None => {
+                slot.due = NEVER;
+                return false;
             }
         }
+        true
     }
 }
 
 /// The accounts of a replica, copied one after another while it goes on applying entries.
 #[derive(Debug)]
-pub struct AccountCopies(Slots);
+pub struct AccountCopies(Cache<Place, ()>);
 
 impl AccountCopies {
     /// Calls `each` with every account that was there when the copying began, and maybe with some
     /// that came since: as it is at that moment, with the offset of its last entry. Ends early
     /// where `each` says so.
     pub fn each(&self, mut each: impl FnMut(&AccountKey, u64, Account) -> ControlFlow<()>) {
-        for (key, slot) in &self.0 {
+        for (place, ()) in &self.0 {
             // A clone, so that `each` may take its time: the replica waits for this lock.
             let (last, account) = {
-                let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                let slot = place.lock();
                 (slot.last, slot.account.clone())
             };
-            if each(&key, last, account).is_break() {
+            if each(place.key(), last, account).is_break() {
                 return;
             }
         }

@@ -1,5 +1,10 @@
+use std::collections::HashMap;
+
 use super::*;
 use crate::domain::{AccountId, Moment, Settings, StreamId, Tenant, WallShift};
+
+/// Their table is worth making smaller.
+const MANY: u64 = 2 * table::LARGE as u64;
 
 fn key(account: &str) -> AccountKey {
     AccountKey::new(
@@ -52,8 +57,8 @@ fn totals_follow_time_without_being_asked() {
     assert_eq!(accounts.totals(), of(0, 0, 0));
     assert_eq!(accounts.by_tenant().count(), 0);
     accounts.housekeep();
-    assert_eq!(accounts.slots.entry_count(), 0);
-    assert!(accounts.due.is_empty());
+    assert_eq!(accounts.table.len(), (0, 0));
+    assert_eq!(accounts.books.due.len(), 0);
 }
 
 #[test]
@@ -87,7 +92,7 @@ fn a_busy_account_is_in_the_index_once() {
     for at in 0..1_000 {
         beat(&mut accounts, &settings, "alice", id, at * 10);
     }
-    assert_eq!(accounts.due.values().map(Vec::len).sum::<usize>(), 1);
+    assert_eq!(accounts.books.due.len(), 1);
 }
 
 #[test]
@@ -126,20 +131,22 @@ fn the_few_that_are_left_of_many_move_into_a_smaller_table() {
         let id = StreamId(uuid::Uuid::from_u128(u128::from(n)));
         beat(accounts, &settings, &n.to_string(), id, at);
     };
-    for n in 0..2 * LARGE {
+    for n in 0..MANY {
         begin(&mut accounts, n, n);
     }
     accounts.housekeep();
-    assert_eq!(accounts.most_held, 2 * LARGE);
-    let later = 2 * LARGE + 80_000;
-    (0..2 * LARGE)
+    assert!(!accounts.table.is_too_large());
+    let later = MANY + 80_000;
+    (0..MANY)
         .filter(|&n| stay(n))
         .for_each(|n| begin(&mut accounts, n, later));
     advance(&mut accounts, later + 120_000);
     accounts.housekeep();
-    let left = (0..2 * LARGE).filter(|&n| stay(n)).count() as u64;
-    assert_eq!((accounts.held, accounts.most_held), (left, left));
-    for n in 0..2 * LARGE {
+    let left = (0..MANY).filter(|&n| stay(n)).count();
+    assert!(!accounts.table.is_too_large());
+    accounts.table.housekeep();
+    assert_eq!(accounts.table.len(), (left, left as u64));
+    for n in 0..MANY {
         let there = accounts.read(&key(&n.to_string()), Account::records);
         assert_eq!(there, stay(n).then_some(1), "{n}");
     }
@@ -159,9 +166,9 @@ fn the_moments_of_a_longer_ttl_go_with_the_accounts() {
     };
     let (long, short) = (ttl(3_600_000), ttl(2_000));
     let mut accounts = Accounts::new();
-    let kept = |accounts: &Accounts| accounts.due.values().map(Vec::len).sum::<usize>();
+    let kept = |accounts: &Accounts| accounts.books.due.len();
     let id = StreamId::generate();
-    let many = LARGE + 1;
+    let many = MANY;
     for n in 0..many {
         beat(&mut accounts, &long, &n.to_string(), id, n);
     }
@@ -180,5 +187,5 @@ fn the_moments_of_a_longer_ttl_go_with_the_accounts() {
     assert_eq!(accounts.totals().accounts, 1);
     advance(&mut accounts, 8_000_000);
     assert_eq!(accounts.totals(), Totals::default());
-    assert!(accounts.due.is_empty());
+    assert_eq!(accounts.books.due.len(), 0);
 }

@@ -1,0 +1,83 @@
+//! How much there is, counted as it changes.
+
+use std::collections::HashMap;
+
+use compact_str::CompactString;
+
+/// How much a partition, or one tenant in it, holds as of the last applied entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Accounts with at least one active stream.
+    pub accounts: u64,
+    /// Active streams.
+    pub streams: u64,
+    /// Records: streams and tombstones, those whose time is up but not yet forgotten included.
+    /// This is what the soft limits bound.
+    pub records: u64,
+}
+
+impl Totals {
+    fn change(&mut self, old: Counted, new: Counted) {
+        let change = |total: &mut u64, old: u32, new: u32| {
+            *total = total
+                .saturating_add(u64::from(new))
+                .saturating_sub(u64::from(old));
+        };
+        change(
+            &mut self.accounts,
+            u32::from(old.active > 0),
+            u32::from(new.active > 0),
+        );
+        change(&mut self.streams, old.active, new.active);
+        change(&mut self.records, old.records, new.records);
+    }
+}
+
+/// How many accounts have how many active streams: one, two and so on up to [`Levels::HIGHEST`],
+/// and more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels(pub [u64; Levels::HIGHEST + 1]);
+
+impl Levels {
+    /// The highest number of active streams that is counted on its own.
+    pub const HIGHEST: usize = 10;
+
+    fn change(&mut self, old: u32, new: u32) {
+        let place = |active: u32| (active as usize).min(self.0.len()).checked_sub(1);
+        let (old, new) = (place(old), place(new));
+        if let Some(old) = old {
+            self.0[old] = self.0[old].saturating_sub(1);
+        }
+        if let Some(new) = new {
+            self.0[new] += 1;
+        }
+    }
+}
+
+/// What is counted of one account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) active: u32,
+    pub(super) records: u32,
+}
+
+/// What all accounts come to.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) totals: Totals,
+    pub(super) levels: Levels,
+    pub(super) by_tenant: HashMap<CompactString, Totals>,
+}
+
+impl Counts {
+    /// An account of `tenant` was counted as `old`, and is `new`.
+    pub(super) fn change(&mut self, tenant: &str, old: Counted, new: Counted) {
+        self.totals.change(old, new);
+        self.levels.change(old.active, new.active);
+        let of_tenant = self.by_tenant.entry(tenant.into()).or_default();
+        of_tenant.change(old, new);
+        if *of_tenant == Totals::default() {
+            self.by_tenant.remove(tenant);
+        }
+    }
+}
