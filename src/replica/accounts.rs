@@ -1,6 +1,7 @@
 //! The accounts of one partition: found by key, freed by log time.
 
 mod due;
+mod index;
 mod table;
 mod totals;
 

@@ -2,14 +2,13 @@
 
 use std::{
     borrow::Borrow,
-    collections::HashSet,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use moka::sync::Cache;
 
-use super::{due::NEVER, totals::Counted};
+use super::{due::NEVER, index::Index, totals::Counted};
 use crate::domain::{Account, AccountKey, LogTime};
 
 /// A table for fewer accounts is not worth making smaller.
@@ -84,14 +83,14 @@ impl Borrow<str> for Place {
 #[derive(Debug)]
 pub(super) struct Table {
     places: Cache<Place, ()>,
-    index: HashSet<Place>,
+    index: Index,
 }
 
 impl Table {
     pub(super) fn new() -> Self {
         Self {
             places: Cache::builder().build(),
-            index: HashSet::new(),
+            index: Index::new(),
         }
     }
 
@@ -129,7 +128,7 @@ impl Table {
     pub(super) fn shrink(&mut self) {
         self.index.shrink_to_fit();
         self.places = Cache::builder().build();
-        for place in &self.index {
+        for place in self.index.iter() {
             self.places.insert(place.clone(), ());
         }
     }

@@ -1,0 +1,71 @@
+//! The way to an account for the one thread that changes it.
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+
+use super::table::Place;
+
+/// A table that grows moves all it holds, while everybody waits: of many small ones each moves
+/// little, at a time of its own.
+const PARTS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Index {
+    parts: Vec<HashTable<Place>>,
+    // Players choose what accounts are called: it must be hard to make many of them collide.
+    hasher: RandomState,
+}
+
+impl Index {
+    pub(super) fn new() -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| HashTable::new()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Place> {
+        let hash = self.hasher.hash_one(key);
+        self.parts[part(hash)].find(hash, |place| place.key().as_str() == key)
+    }
+
+    /// The account must not be there yet.
+    pub(super) fn insert(&mut self, place: Place) {
+        let hash_of = |place: &Place| self.hasher.hash_one(place.key().as_str());
+        let hash = hash_of(&place);
+        self.parts[part(hash)].insert_unique(hash, place, hash_of);
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        let hash = self.hasher.hash_one(key);
+        let found = self.parts[part(hash)].find_entry(hash, |place| place.key().as_str() == key);
+        if let Ok(entry) = found {
+            entry.remove();
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
+        self.parts.iter().flatten()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(HashTable::len).sum()
+    }
+
+    /// For how many there is room.
+    pub(super) fn capacity(&self) -> usize {
+        self.parts.iter().map(HashTable::capacity).sum()
+    }
+
+    pub(super) fn shrink_to_fit(&mut self) {
+        for part in &mut self.parts {
+            part.shrink_to_fit(|place| self.hasher.hash_one(place.key().as_str()));
+        }
+    }
+}
+
+/// By bits of the hash that the tables themselves do not use: they take the lowest and the highest.
+const fn part(hash: u64) -> usize {
+    (hash >> 40) as usize % PARTS
+}
