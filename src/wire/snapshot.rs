@@ -84,26 +84,54 @@ pub enum PartContent {
     Trailer(SnapshotTrailer),
 }
 
-/// Encodes a part.
+/// Encodes parts one after another in the same buffers: each new one would cost the system's time,
+/// and hold up who waits for it.
+pub struct Encoder {
+    plain: Vec<u8>,
+    frames: FrameEncoder<Vec<u8>>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self {
+            plain: Vec::new(),
+            frames: FrameEncoder::new(Vec::new()),
+        }
+    }
+}
+
+impl Encoder {
+    /// Encodes a part.
+    ///
+    /// # Errors
+    /// [`SnapshotError::TooLarge`].
+    pub fn encode(&mut self, part: &Part) -> Result<Vec<u8>, SnapshotError> {
+        self.plain.clear();
+        self.plain = v2::encode(part, std::mem::take(&mut self.plain));
+        if self.plain.len() > MAX_PART_BYTES {
+            return Err(SnapshotError::TooLarge);
+        }
+        let message = self.frames.get_mut();
+        message.reserve(self.plain.len() / 2);
+        message.extend_from_slice(&MAGIC);
+        message.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
+        self.frames
+            .write_all(&self.plain)
+            .and_then(|()| self.frames.try_finish().map_err(Into::into))
+            .map_err(|_| SnapshotError::TooLarge)?;
+        let mut message = std::mem::take(self.frames.get_mut());
+        let checksum = crc32fast::hash(&message[BEGIN..]);
+        message[4..BEGIN].copy_from_slice(&checksum.to_le_bytes());
+        Ok(message)
+    }
+}
+
+/// Encodes a part on its own.
 ///
 /// # Errors
 /// [`SnapshotError::TooLarge`].
 pub fn encode(part: &Part) -> Result<Vec<u8>, SnapshotError> {
-    let plain = v2::encode(part);
-    if plain.len() > MAX_PART_BYTES {
-        return Err(SnapshotError::TooLarge);
-    }
-    let mut message = Vec::with_capacity(plain.len() / 2);
-    message.extend_from_slice(&MAGIC);
-    message.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
-    let mut encoder = FrameEncoder::new(&mut message);
-    encoder
-        .write_all(&plain)
-        .and_then(|()| encoder.finish().map_err(Into::into))
-        .map_err(|_| SnapshotError::TooLarge)?;
-    let checksum = crc32fast::hash(&message[BEGIN..]);
-    message[4..BEGIN].copy_from_slice(&checksum.to_le_bytes());
-    Ok(message)
+    Encoder::default().encode(part)
 }
 
 /// Decodes a part.

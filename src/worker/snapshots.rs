@@ -1,8 +1,9 @@
 //! Snapshots of a partition: read at its start, written by the holder of its lease.
 
-use std::{ops::ControlFlow, time::Duration};
+mod copying;
 
-use rustix::{process::setpriority_process, thread::gettid};
+use std::time::Duration;
+
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -11,25 +12,22 @@ use uuid::Uuid;
 
 use super::Config;
 use crate::{
-    broker::{BrokerError, Link, SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter},
+    broker::{BrokerError, Link, SnapshotLog, SnapshotReader, SnapshotWriter},
     domain::{Announcement, LogTime, SnapshotHeader, SnapshotTrailer},
     replica::{AccountCopies, Restored, Restoring},
-    wire::snapshot::{self, Part, PartContent, Place, SnapshotError},
+    wire::snapshot::{Part, PartContent, Place, SnapshotError},
 };
+use copying::{Copied, Copying, Parts};
 
 /// Snapshots looked at before the log is read from its beginning.
 const MOST_TRIED: usize = 4;
-/// About how large a part becomes before it is compressed, in bytes.
-const PART_BYTES: usize = 64 * 1024;
 /// Unannounced facts in one part.
 const PART_FACTS: usize = 1_000;
-/// Encoded parts that wait to be written, or decoded ones to be put together.
+/// Decoded parts that wait to be put together.
 const WAITING: usize = 2;
 /// How much longer than a part was made the making rests: nobody waits for a snapshot, and somebody
 /// may wait for the processor.
 const RESTS: u32 = 4;
-/// The niceness of the thread that makes them, the greatest there is.
-const NICE: i32 = 19;
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 
@@ -218,33 +216,22 @@ async fn write_one(
         return Ok(None);
     };
     let began = Instant::now();
-    let (mut writer, mut parts) = log.write(header.now, newest).await?;
+    let (mut writer, parts) = log.write(header.now, newest).await?;
+    let mut parts = Parts::new(parts);
     let mut bytes = 0;
-    write_part(
-        &mut writer,
-        &mut parts,
-        PartContent::Header(header),
-        &mut bytes,
-    )
-    .await?;
-    let (encoded, mut to_write) = mpsc::channel(WAITING);
-    let (copied, copying) = oneshot::channel();
-    // Not one of the runtime's: it is nicer than these, and stays so.
-    std::thread::Builder::new()
-        .name("snapshot".to_owned())
-        .spawn(move || {
-            // Where it may not be nicer it is not; it rests all the same.
-            let _ = setpriority_process(Some(gettid()), NICE);
-            let _ = copied.send(copy(&copies, parts, &encoded));
-        })
-        .map_err(|error| BrokerError::Lost(error.to_string()))?;
-    while let Some(part) = to_write.recv().await {
+    let header = PartContent::Header(header);
+    write_part(&mut writer, &mut parts, header, &mut bytes).await?;
+    let Copying {
+        parts: mut copied,
+        end,
+    } = copying::begin(copies, parts)?;
+    while let Some(part) = copied.recv().await {
         let Copied { part, took } = part?;
         bytes += part.len() as u64;
         writer.write(part).await?;
         tokio::time::sleep((took * RESTS).min(LONGEST_REST)).await;
     }
-    let (mut parts, accounts) = copying
+    let (mut parts, accounts) = end
         .await
         .map_err(|error| BrokerError::Lost(error.to_string()))?;
     let (end, ended) = oneshot::channel();
@@ -270,61 +257,11 @@ async fn write_one(
 
 async fn write_part(
     writer: &mut SnapshotWriter,
-    parts: &mut SnapshotParts,
+    parts: &mut Parts,
     content: PartContent,
     bytes: &mut u64,
 ) -> Result<(), BrokerError> {
-    let part = encode(parts, content)?;
+    let part = parts.next(content)?;
     *bytes += part.len() as u64;
     writer.write(part).await
-}
-
-fn encode(parts: &mut SnapshotParts, content: PartContent) -> Result<Vec<u8>, BrokerError> {
-    snapshot::encode(&parts.next(content))
-        .map_err(|error| BrokerError::Precondition(error.to_string()))
-}
-
-/// A part with accounts.
-struct Copied {
-    part: Vec<u8>,
-    /// How long it took to copy and to encode it.
-    took: Duration,
-}
-
-/// Copies and encodes the accounts, on a thread of its own, a little at a time: the replica goes on
-/// meanwhile. Returns how many there were.
-fn copy(
-    copies: &AccountCopies,
-    mut parts: SnapshotParts,
-    encoded: &mpsc::Sender<Result<Copied, BrokerError>>,
-) -> (SnapshotParts, u64) {
-    let mut accounts = Vec::new();
-    let (mut size, mut count) = (0, 0);
-    let mut began = Instant::now();
-    let mut flush = |accounts: &mut Vec<_>| {
-        let content = PartContent::Accounts(std::mem::take(accounts));
-        let copied = encode(&mut parts, content).map(|part| Copied {
-            part,
-            took: began.elapsed(),
-        });
-        if encoded.blocking_send(copied).is_err() {
-            return ControlFlow::Break(()); // given up
-        }
-        began = Instant::now();
-        ControlFlow::Continue(())
-    };
-    copies.each(|key, last, account| {
-        count += 1;
-        size += snapshot::size_of(&account);
-        accounts.push((key.clone(), last, account));
-        if size < PART_BYTES {
-            return ControlFlow::Continue(());
-        }
-        size = 0;
-        flush(&mut accounts)
-    });
-    if !accounts.is_empty() {
-        let _ = flush(&mut accounts);
-    }
-    (parts, count)
 }

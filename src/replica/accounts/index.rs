@@ -69,3 +69,40 @@ impl Index {
 const fn part(hash: u64) -> usize {
     (hash >> 40) as usize % PARTS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Account, AccountKey};
+
+    fn place(n: usize) -> Place {
+        let key = AccountKey::of("acme", &format!("viewer-{n}")).unwrap();
+        Place::new(key, 0, Account::default())
+    }
+
+    #[test]
+    fn what_is_put_in_is_found_until_it_is_taken_out() {
+        let mut index = Index::new();
+        (0..10_000).for_each(|n| index.insert(place(n)));
+        (0..10_000).step_by(2).for_each(|n| {
+            index.remove(place(n).key().as_str());
+        });
+        index.remove("acme/nobody");
+        index.shrink_to_fit();
+        for n in 0..10_000 {
+            let sought = place(n);
+            let found = index.get(sought.key().as_str());
+            assert_eq!(found, (n % 2 == 1).then_some(&sought), "{n}");
+        }
+        assert_eq!((index.len(), index.iter().count()), (5_000, 5_000));
+    }
+
+    #[test]
+    fn the_parts_hold_about_as_much_each() {
+        let mut index = Index::new();
+        (0..100 * PARTS).for_each(|n| index.insert(place(n)));
+        for part in &index.parts {
+            assert!((30..=300).contains(&part.len()), "{}", part.len());
+        }
+    }
+}

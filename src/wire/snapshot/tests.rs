@@ -152,6 +152,17 @@ fn parts() -> [Part; 4] {
 }
 
 #[test]
+fn parts_encoded_one_after_another_are_as_each_would_be_on_its_own() {
+    let all = |count| (0..count).map(|n| (key(&n.to_string()), n, account()));
+    let parts = [1, 2_000, 0, 30].map(|count| part(PartContent::Accounts(all(count).collect())));
+    let mut encoder = Encoder::default();
+    for part in &parts {
+        let message = encoder.encode(part).unwrap();
+        assert_eq!(decode(&message).unwrap(), *part);
+    }
+}
+
+#[test]
 fn every_part_reads_back_as_it_was_written() {
     for part in parts() {
         assert_eq!(decode(&encode(&part).unwrap()), Ok(part));
@@ -161,7 +172,7 @@ fn every_part_reads_back_as_it_was_written() {
 #[test]
 fn a_part_of_the_version_before_is_read_and_has_counted_nothing() {
     for mut part in parts() {
-        let plain = v1::encode(&part);
+        let plain = v1::encode(&part, Vec::new());
         let mut encoder = FrameEncoder::new(Vec::new());
         encoder.write_all(&plain).unwrap();
         let frame = encoder.finish().unwrap();

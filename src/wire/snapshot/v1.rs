@@ -105,7 +105,8 @@ enum KindV1 {
     Expired(i64, i64, u64),
 }
 
-pub(super) fn encode(part: &Part) -> Vec<u8> {
+/// Behind what `plain` holds.
+pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
     let content = match &part.content {
         PartContent::Header(header) => ContentV1::Header(header_v1(header)),
         PartContent::Accounts(accounts) => ContentV1::Accounts(
@@ -131,7 +132,7 @@ pub(super) fn encode(part: &Part) -> Vec<u8> {
         number: part.number,
         content,
     };
-    postcard::to_stdvec(&part).expect("numbers, strings and lists always encode")
+    postcard::to_extend(&part, plain).expect("numbers, strings and lists always encode")
 }
 
 /// `None` where it is damaged.

@@ -24,8 +24,9 @@ struct DurationsV2 {
     sum_ms: u64,
 }
 
-pub(super) fn encode(part: &Part) -> Vec<u8> {
-    let mut plain = v1::encode(part);
+/// Behind what `plain` holds.
+pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
+    let mut plain = v1::encode(part, plain);
     if let PartContent::Trailer(trailer) = &part.content {
         let tally = tally_v2(&trailer.tally);
         plain = postcard::to_extend(&tally, plain).expect("numbers and lists always encode");

@@ -52,6 +52,7 @@ fn copy_ours(ours: &mut Ours) -> (Option<SnapshotHeader>, Vec<Vec<u8>>) {
         now: LogTime(0),
     };
     let (mut parts, mut accounts) = (Vec::new(), Vec::new());
+    let mut encoder = snapshot::Encoder::default();
     let mut flush = |accounts: &mut Vec<_>| {
         let part = Part {
             place,
@@ -59,7 +60,7 @@ fn copy_ours(ours: &mut Ours) -> (Option<SnapshotHeader>, Vec<Vec<u8>>) {
             number: 0,
             content: PartContent::Accounts(std::mem::take(accounts)),
         };
-        parts.push(snapshot::encode(&part).expect("it is small"));
+        parts.push(encoder.encode(&part).expect("it is small"));
     };
     copies.each(|key, last, account| {
         accounts.push((key.clone(), last, account));
