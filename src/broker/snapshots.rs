@@ -16,11 +16,11 @@ use crate::{
 
 /// How long the log may deliver nothing while it is read.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Messages under way to us at once; each may have some hundred kilobytes, and at most 15 MiB.
-const PREFETCH: u16 = 16;
+/// Messages under way to us at once; most have some kilobytes, and none more than 15 MiB.
+const PREFETCH: u16 = 32;
 const CONTENT: &str = "application/octet-stream";
 /// Messages written and not confirmed.
-const UNCONFIRMED: usize = 8;
+const UNCONFIRMED: usize = 16;
 /// How far back from the log's end snapshots are looked for, one after another, in messages.
 const BACK: [u64; 3] = [64, 4_096, u64::MAX];
 

@@ -208,12 +208,13 @@ impl Books {
         }
         match slot.account.next_change(now) {
             Some(next) => self.due.put(place, slot, next),
-            None if self.keep_empty => {
-                self.emptied.insert(place.clone());
-            }
             None => {
+                // Another may have its key before that moment comes.
                 slot.due = NEVER;
-                return false;
+                if !self.keep_empty {
+                    return false;
+                }
+                self.emptied.insert(place.clone());
             }
         }
         true

@@ -12,7 +12,7 @@ mod v2;
 
 use std::io::{Read, Write};
 
-use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 use uuid::Uuid;
 
 use crate::domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, SnapshotTrailer};
@@ -84,8 +84,8 @@ pub enum PartContent {
     Trailer(SnapshotTrailer),
 }
 
-/// Encodes parts one after another in the same buffers: each new one would cost the system's time,
-/// and hold up who waits for it.
+/// Encodes parts one after another in the same buffers: new ones for each part would be taken from
+/// the system and given back to it every time.
 pub struct Encoder {
     plain: Vec<u8>,
     frames: FrameEncoder<Vec<u8>>,
@@ -93,9 +93,11 @@ pub struct Encoder {
 
 impl Default for Encoder {
     fn default() -> Self {
+        // Parts are seldom larger; else the first one's size would be every one's.
+        let frames = FrameInfo::new().block_size(BlockSize::Max64KB);
         Self {
             plain: Vec::new(),
-            frames: FrameEncoder::new(Vec::new()),
+            frames: FrameEncoder::with_frame_info(frames, Vec::new()),
         }
     }
 }

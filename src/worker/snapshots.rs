@@ -222,8 +222,8 @@ async fn write_one(
     let header = PartContent::Header(header);
     write_part(&mut writer, &mut parts, header, &mut bytes).await?;
     let Copying {
-        parts: mut copied,
-        end,
+        mut copied,
+        end: counted,
     } = copying::begin(copies, parts)?;
     while let Some(part) = copied.recv().await {
         let Copied { part, took } = part?;
@@ -231,7 +231,7 @@ async fn write_one(
         writer.write(part).await?;
         tokio::time::sleep((took * RESTS).min(LONGEST_REST)).await;
     }
-    let (mut parts, accounts) = end
+    let (mut parts, accounts) = counted
         .await
         .map_err(|error| BrokerError::Lost(error.to_string()))?;
     let (end, ended) = oneshot::channel();

@@ -9,8 +9,9 @@ use crate::domain::LogTime;
 /// Accounts that are not due at all are due then.
 pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 
-/// Each account is here once, at or before its next change; a heartbeat that moves the change back
-/// leaves it where it is, to be looked at again when that moment comes.
+/// Each account counts here once, at or before its next change; a heartbeat that moves the change
+/// back leaves it where it is, to be looked at again when that moment comes. What is here besides,
+/// and whose slot names another moment or none, is passed over then.
 #[derive(Debug)]
 pub(super) struct Due {
     moments: BTreeMap<LogTime, Vec<Place>>,
@@ -35,8 +36,7 @@ impl Due {
         }
     }
 
-    /// Takes out what is due at the first moment until `now`. Those of them whose slot names
-    /// another moment are due then.
+    /// Takes out what is due at the first moment until `now`.
     pub(super) fn take(&mut self, now: LogTime) -> Option<(LogTime, Vec<Place>)> {
         let first = self.moments.first_entry()?;
         (*first.key() <= now).then(|| first.remove_entry())

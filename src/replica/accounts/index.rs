@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 use super::table::Place;
 
-/// A table that grows moves all it holds, while everybody waits: of many small ones each moves
-/// little, at a time of its own.
+/// A table that grows moves all it holds, and whoever asks waits: of many small ones each moves
+/// little, and others are served between two.
 const PARTS: usize = 64;
 
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use super::{due::NEVER, index::Index, totals::Counted};
 use crate::domain::{Account, AccountKey, LogTime};
 
-/// A table for fewer accounts is not worth making smaller.
+/// A table with room for fewer accounts is not worth making smaller.
 pub(super) const LARGE: usize = 16_384;
 
 /// What is kept of an account.
@@ -124,7 +124,7 @@ impl Table {
         room >= LARGE && self.index.len() < room / 16
     }
 
-    /// Moves into another: moka keeps the room that the most accounts needed.
+    /// Gives back the room that the most accounts needed.
     pub(super) fn shrink(&mut self) {
         self.index.shrink_to_fit();
         self.places = Cache::builder().build();

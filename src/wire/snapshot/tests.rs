@@ -152,7 +152,7 @@ fn parts() -> [Part; 4] {
 }
 
 #[test]
-fn parts_encoded_one_after_another_are_as_each_would_be_on_its_own() {
+fn parts_encoded_one_after_another_read_back_as_they_were() {
     let all = |count| (0..count).map(|n| (key(&n.to_string()), n, account()));
     let parts = [1, 2_000, 0, 30].map(|count| part(PartContent::Accounts(all(count).collect())));
     let mut encoder = Encoder::default();

@@ -105,7 +105,7 @@ enum KindV1 {
     Expired(i64, i64, u64),
 }
 
-/// Behind what `plain` holds.
+/// Appends a part to `plain`.
 pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
     let content = match &part.content {
         PartContent::Header(header) => ContentV1::Header(header_v1(header)),

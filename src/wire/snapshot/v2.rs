@@ -24,7 +24,7 @@ struct DurationsV2 {
     sum_ms: u64,
 }
 
-/// Behind what `plain` holds.
+/// Appends a part to `plain`.
 pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
     let mut plain = v1::encode(part, plain);
     if let PartContent::Trailer(trailer) = &part.content {

@@ -15,7 +15,8 @@ use crate::{
     wire::snapshot::{self, Encoder, PartContent},
 };
 
-/// About how large a part becomes before it is compressed, in bytes.
+/// About how large a part becomes before it is compressed, in bytes. Where processors are few,
+/// somebody may have to wait as long as one is made.
 const PART_BYTES: usize = 16 * 1024;
 /// Encoded parts that wait to be written.
 const WAITING: usize = 2;
@@ -41,7 +42,7 @@ impl Parts {
     }
 
     /// The same of accounts, whose room is used again.
-    fn accounts(&mut self, accounts: &mut Vec<Copy>) -> Result<Vec<u8>, BrokerError> {
+    fn accounts(&mut self, accounts: &mut Vec<AccountCopy>) -> Result<Vec<u8>, BrokerError> {
         let content = PartContent::Accounts(std::mem::take(accounts));
         let (encoded, content) = self.encode(content)?;
         if let PartContent::Accounts(mut copied) = content {
@@ -60,7 +61,7 @@ impl Parts {
 }
 
 /// An account, with the offset of its last entry.
-type Copy = (AccountKey, u64, Account);
+type AccountCopy = (AccountKey, u64, Account);
 
 /// A part with accounts.
 pub(super) struct Copied {
@@ -69,10 +70,10 @@ pub(super) struct Copied {
     pub(super) took: Duration,
 }
 
-/// The parts as they come, and what is left when all have come: what makes more of them, and how
+/// The parts with accounts as they come; and in the end what makes the parts behind them, and how
 /// many accounts there were.
 pub(super) struct Copying {
-    pub(super) parts: mpsc::Receiver<Result<Copied, BrokerError>>,
+    pub(super) copied: mpsc::Receiver<Result<Copied, BrokerError>>,
     pub(super) end: oneshot::Receiver<(Parts, u64)>,
 }
 
@@ -91,7 +92,7 @@ pub(super) fn begin(copies: AccountCopies, mut parts: Parts) -> Result<Copying, 
         })
         .map_err(|error| BrokerError::Lost(error.to_string()))?;
     Ok(Copying {
-        parts: to_write,
+        copied: to_write,
         end,
     })
 }

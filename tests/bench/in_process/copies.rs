@@ -16,8 +16,8 @@ use super::ours::Ours;
 use crate::pairs::{Pairs, ns_each};
 use crate::report::{Report, Target};
 
-/// Accounts in one part.
-const PART: usize = 1_500;
+/// Accounts in one part: about as many as the worker's parts hold.
+const PART: usize = 150;
 
 pub fn run(streams: usize, report: &mut Report) {
     let snapshot = format!("snapshot, {streams} streams");
@@ -76,10 +76,11 @@ fn copy_ours(ours: &mut Ours) -> (Option<SnapshotHeader>, Vec<Vec<u8>>) {
 
 fn copy_bare(floor: &Bare) -> Vec<Vec<u8>> {
     let (mut parts, mut values) = (Vec::new(), Vec::new());
+    let mut frames = FrameEncoder::new(Vec::new());
     let mut flush = |values: &mut Vec<(String, Value)>| {
-        let mut part = FrameEncoder::new(Vec::new());
-        postcard::to_io(&std::mem::take(values), &mut part).expect("it encodes");
-        parts.push(part.finish().expect("it is compressed"));
+        postcard::to_io(&std::mem::take(values), &mut frames).expect("it encodes");
+        frames.try_finish().expect("it is compressed");
+        parts.push(std::mem::take(frames.get_mut()));
     };
     for (key, value) in floor {
         values.push((key.to_string(), Value::clone(&value)));

@@ -52,15 +52,18 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
         let every = (plan.largest / 33_000).clamp(2, 30);
         set(&saved.at, &["--snapshot-every", &format!("{every}s")]).await;
         let answers = asked(saved, &worker, report.pairs).await;
-        let at = |percent| classified(&answers, &lines(&worker.log(), WROTE), percent);
+        let wrote = lines(&worker.log(), WROTE);
+        let at = |percent| classified(&answers, &wrote, percent);
         let (p50s, slowest) = (at(50), at(100));
         report.add(p99, "ms", at(99), Target::AtMost(1.5));
         report.note(format!(
-            "status while a snapshot is written / not: p50 {:.2} / {:.2} ms, slowest {:.0} / {:.0} ms",
+            "status while a snapshot is written / not: p50 {:.2} / {:.2} ms, slowest {:.0} / {:.0} ms; \
+             writing one took {:.1} s",
             median(p50s.ours),
             median(p50s.bare),
             median(slowest.ours),
             median(slowest.bare),
+            median(wrote.iter().map(took).collect()),
         ));
         set(&saved.at, &["--snapshot-every", "1h"]).await;
     }
@@ -108,21 +111,26 @@ async fn asked(saved: &Saved<'_>, worker: &Worker, snapshots: usize) -> Vec<Answ
 /// its pair. The first one is left out: it began before anybody asked.
 fn classified(answers: &[Answer], wrote: &[Value], percent: usize) -> Pairs {
     let mut pairs = Pairs::default();
-    let took = |from: f64, to: f64| {
+    let within = |from: f64, to: f64| {
         let within = answers.iter().filter(|(at, _)| (from..to).contains(at));
         percentile(within.map(|(_, ms)| *ms).collect(), percent)
     };
     for two in wrote.windows(2) {
         let [before, this] = two else { continue };
         let end = at(this);
-        let begin = end - seconds(this["took"].as_str().expect("a time"));
-        let (during, between) = (took(begin, end), took(at(before), begin));
+        let begin = end - took(this);
+        let (during, between) = (within(begin, end), within(at(before), begin));
         if during.is_finite() && between.is_finite() {
             pairs.ours.push(during);
             pairs.bare.push(between);
         }
     }
     pairs
+}
+
+/// How long it took to write a snapshot, in seconds.
+fn took(wrote: &Value) -> f64 {
+    seconds(wrote["took"].as_str().expect("a time"))
 }
 
 /// A time as the worker logs it: `1.5s`, `12.3ms`.
