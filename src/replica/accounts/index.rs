@@ -8,7 +8,7 @@ use super::table::Place;
 
 /// A table that grows moves all it holds, and whoever asks waits: of many small ones each moves
 /// little, and others are served between two.
-const PARTS: usize = 64;
+const PARTS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Index {
