@@ -97,10 +97,16 @@ impl Metadata {
         self.0.is_empty()
     }
 
-    /// Somebody else has a clone of it.
+    /// How many bytes it takes.
     #[must_use]
-    pub fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Both are clones of one.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -2,17 +2,18 @@
 
 mod due;
 mod index;
+mod slots;
 mod table;
 mod totals;
 
-use std::{collections::HashSet, ops::ControlFlow};
-
-use moka::sync::Cache;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use super::pool::Pool;
 use crate::domain::{Account, AccountKey, Fact, LogTime, Metadata, WallShift};
 use due::{Due, NEVER};
-use table::{Place, Slot, Table};
+use index::Hash;
+use slots::{Slot, SlotId};
+use table::Table;
 use totals::{Counted, Counts};
 pub use totals::{Levels, Totals};
 
@@ -21,6 +22,8 @@ pub(super) struct Accounts {
     table: Table,
     books: Books,
     metadata: Pool,
+    /// So many have been copied since the copying began.
+    copied: usize,
 }
 
 /// What is known of all accounts together, and brought up to date with each that changes.
@@ -29,9 +32,9 @@ struct Books {
     due: Due,
     counts: Counts,
     /// Accounts that hold nothing any more stay until they have been copied: what they ignored
-    /// must not be applied by whoever restores the copy.
+    /// must not be applied by whoever restores the copy. Nothing moves meanwhile.
     keep_empty: bool,
-    emptied: HashSet<Place>,
+    emptied: BTreeSet<SlotId>,
 }
 
 impl Accounts {
@@ -42,15 +45,16 @@ impl Accounts {
                 due: Due::new(),
                 counts: Counts::default(),
                 keep_empty: false,
-                emptied: HashSet::new(),
+                emptied: BTreeSet::new(),
             },
-            metadata: Pool::default(),
+            metadata: Pool::new(),
+            copied: 0,
         }
     }
 
     /// Reads an account.
     pub(super) fn read<R>(&self, key: &AccountKey, read: impl FnOnce(&Account) -> R) -> Option<R> {
-        Some(read(&self.table.get(key)?.lock().account))
+        Some(read(&self.table.get(key)?.account))
     }
 
     /// Changes an account by its entry at `offset`; it comes to be with its first record. Returns
@@ -62,24 +66,23 @@ impl Accounts {
         now: LogTime,
         change: impl FnOnce(&mut Account) -> R,
     ) -> Option<R> {
-        let Some(place) = self.table.get(key) else {
+        let hash = self.table.hash(key);
+        let found = self.table.find(hash, key);
+        let Some((id, slot)) = found.and_then(|id| Some((id, self.table.slot_mut(id)?))) else {
             let mut account = Account::default();
             let result = change(&mut account);
             if !account.is_empty() {
-                self.begin(Place::new(key.clone(), offset, account), now);
+                self.begin(hash, Slot::new(key.clone(), offset, account), now);
             }
             return Some(result);
         };
-        let mut slot = place.lock();
         if offset <= slot.last {
             return None;
         }
         slot.last = offset;
         let result = change(&mut slot.account);
-        let stays = self.books.settle(place, &mut slot, now);
-        drop(slot);
-        if !stays {
-            self.table.remove(key);
+        if !self.books.settle(id, slot, now) {
+            self.free(id);
         }
         Some(result)
     }
@@ -95,22 +98,20 @@ impl Accounts {
     ) {
         self.books.due.fit_last();
         let mut facts = Vec::new();
-        while let Some((at, places)) = self.books.due.take(now) {
-            for place in places {
-                let mut slot = place.lock();
-                if slot.due != at {
+        while let Some((at, ids)) = self.books.due.take(now) {
+            for id in ids {
+                let Some(slot) = self.table.slot_mut(id).filter(|slot| slot.due == at) else {
                     continue;
-                }
+                };
                 slot.due = NEVER;
                 slot.account.expired(before, now, shift, &mut facts);
                 slot.account.sweep(now);
-                let stays = self.books.settle(&place, &mut slot, now);
+                let stays = self.books.settle(id, slot, now);
                 for fact in facts.drain(..) {
-                    expired(place.key(), slot.counted.active, fact);
+                    expired(&slot.key, slot.counted.active, fact);
                 }
-                drop(slot);
                 if !stays {
-                    self.table.remove(place.key());
+                    self.free(id);
                 }
             }
         }
@@ -118,18 +119,33 @@ impl Accounts {
 
     /// Begins to copy the accounts, while they go on changing. Until [`Self::copied`] none is
     /// freed.
-    pub(super) fn copy(&mut self) -> AccountCopies {
+    pub(super) fn copy(&mut self) {
         self.books.keep_empty = true;
-        AccountCopies(self.table.places())
+        self.copied = 0;
+    }
+
+    /// Calls `each` with the next accounts, as they are now, until it breaks or all have been
+    /// copied: those that have come since the copying began included.
+    pub(super) fn copy_next(
+        &mut self,
+        mut each: impl FnMut(&AccountKey, u64, &Account) -> ControlFlow<()>,
+    ) {
+        for slot in self.table.from(self.copied) {
+            self.copied += 1;
+            if each(&slot.key, slot.last, &slot.account).is_break() {
+                return;
+            }
+        }
     }
 
     /// The copying is over.
     pub(super) fn copied(&mut self) {
         self.books.keep_empty = false;
         self.books.due.fit();
-        for place in std::mem::take(&mut self.books.emptied) {
-            if place.lock().account.is_empty() {
-                self.table.remove(place.key());
+        // From the last one on: none of those to come is moved into another's place.
+        for id in std::mem::take(&mut self.books.emptied).into_iter().rev() {
+            if self.table.slot(id).is_some_and(|s| s.account.is_empty()) {
+                self.free(id);
             }
         }
     }
@@ -143,35 +159,45 @@ impl Accounts {
         mut account: Account,
         now: LogTime,
     ) -> bool {
-        if self.table.get(&key).is_some() {
+        let hash = self.table.hash(&key);
+        if self.table.find(hash, &key).is_some() {
             return false;
         }
         account.share_metadata(|m| self.metadata.shared(m));
         self.books.keep_empty = true;
-        self.begin(Place::new(key, last, account), now);
+        self.begin(hash, Slot::new(key, last, account), now);
         true
     }
 
     /// The same metadata, in memory once for all streams that have it.
-    pub(super) fn shared(&mut self, metadata: &Metadata) -> Metadata {
+    pub(super) fn shared(&self, metadata: &Metadata) -> Metadata {
         self.metadata.shared(metadata)
     }
 
-    /// Does what need not be done at once, and gives back the room of those that are gone.
+    /// Does what need not be done at once, and gives back the room of accounts that are gone.
     pub(super) fn housekeep(&mut self) {
-        self.table.housekeep();
+        self.metadata.housekeep();
         if !self.books.keep_empty && self.table.is_too_large() {
             self.table.shrink();
-            self.books.due.forget();
+            let table = &self.table;
+            self.books.due.forget(|id| Some(table.slot(id)?.due));
             self.books.counts.by_tenant.shrink_to_fit();
-            self.metadata.sweep();
+            self.metadata.clear();
         }
     }
 
-    fn begin(&mut self, place: Place, now: LogTime) {
-        let stays = self.books.settle(&place, &mut place.lock(), now);
-        if stays {
-            self.table.insert(place);
+    fn begin(&mut self, hash: Hash, mut slot: Slot, now: LogTime) {
+        if self.books.settle(self.table.next_id(), &mut slot, now) {
+            self.table.insert(hash, slot);
+        }
+    }
+
+    fn free(&mut self, id: SlotId) {
+        // Another may have its place now, and is due as before.
+        if let Some(moved) = self.table.remove(id)
+            && moved.due != NEVER
+        {
+            self.books.due.put(id, moved.due);
         }
     }
 
@@ -196,50 +222,32 @@ impl Accounts {
 
 impl Books {
     /// Takes note of an account that may have changed. Returns false where it is to be freed.
-    fn settle(&mut self, place: &Place, slot: &mut Slot, now: LogTime) -> bool {
+    fn settle(&mut self, id: SlotId, slot: &mut Slot, now: LogTime) -> bool {
         let counted = Counted {
             active: u32::try_from(slot.account.count(now)).unwrap_or(u32::MAX),
             records: u32::try_from(slot.account.records()).unwrap_or(u32::MAX),
         };
         if counted != slot.counted {
-            let tenant = place.key().tenant();
+            let tenant = slot.key.tenant();
             self.counts.change(tenant, slot.counted, counted);
             slot.counted = counted;
         }
         match slot.account.next_change(now) {
-            Some(next) => self.due.put(place, slot, next),
+            Some(next) if next < slot.due => {
+                slot.due = next;
+                self.due.put(id, next);
+            }
+            Some(_) => {}
             None => {
-                // Another may have its key before that moment comes.
+                // Another may have its place before that moment comes.
                 slot.due = NEVER;
                 if !self.keep_empty {
                     return false;
                 }
-                self.emptied.insert(place.clone());
+                self.emptied.insert(id);
             }
         }
         true
-    }
-}
-
-/// The accounts of a replica, copied one after another while it goes on applying entries.
-#[derive(Debug)]
-pub struct AccountCopies(Cache<Place, ()>);
-
-impl AccountCopies {
-    /// Calls `each` with every account that was there when the copying began, and maybe with some
-    /// that came since: as it is at that moment, with the offset of its last entry. Ends early
-    /// where `each` says so.
-    pub fn each(&self, mut each: impl FnMut(&AccountKey, u64, Account) -> ControlFlow<()>) {
-        for (place, ()) in &self.0 {
-            // A clone, so that `each` may take its time: the replica waits for this lock.
-            let (last, account) = {
-                let slot = place.lock();
-                (slot.last, slot.account.clone())
-            };
-            if each(place.key(), last, account).is_break() {
-                return;
-            }
-        }
     }
 }
 

@@ -23,7 +23,7 @@ mod trail;
 
 use std::collections::{HashSet, VecDeque};
 
-pub use accounts::{AccountCopies, Levels, Totals};
+pub use accounts::{Levels, Totals};
 pub use announcements::MAX_UNANNOUNCED;
 pub use effect::{Applied, Effect, Fault, Now};
 pub use estimate::Mono;

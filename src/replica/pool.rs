@@ -1,49 +1,53 @@
 //! Metadata that many streams have in common, kept once.
 
-use std::collections::HashSet;
+use moka::sync::Cache;
 
 use crate::domain::Metadata;
 
-/// Most values that are looked for: where every stream says something else, looking is in vain.
-const MOST: usize = 65_536;
-/// New values after which those that nobody has any more are freed, at least.
-const SWEEP_AFTER: usize = 1_024;
+/// Most bytes that are kept to be found again, with what keeping them takes.
+const MOST_BYTES: u64 = 8 * 1024 * 1024;
+/// About what a value takes beside its own bytes.
+const OVERHEAD_BYTES: usize = 256;
 
-/// What the streams of a partition say, each value once.
-#[derive(Debug, Default)]
-pub(super) struct Pool {
-    known: HashSet<Metadata>,
-    /// How many the last sweep left.
-    left: usize,
-    /// New values since.
-    fresh: usize,
-}
+/// What the streams of a partition say, each value once, as far as there is room: what is said
+/// often stays, and what one stream alone says never comes in its way. A value that is not found
+/// here again costs its bytes once more, and nothing else.
+#[derive(Debug)]
+pub(super) struct Pool(Cache<Metadata, Metadata>);
 
 impl Pool {
+    pub(super) fn new() -> Self {
+        Self::of(MOST_BYTES)
+    }
+
+    fn of(most_bytes: u64) -> Self {
+        let bytes = |value: &Metadata| OVERHEAD_BYTES + value.bytes();
+        let weigher =
+            move |_: &Metadata, value: &Metadata| u32::try_from(bytes(value)).unwrap_or(u32::MAX);
+        let cache = Cache::builder().max_capacity(most_bytes).weigher(weigher);
+        Self(cache.build())
+    }
+
     /// The same metadata, in memory once for all that have it.
-    pub(super) fn shared(&mut self, metadata: &Metadata) -> Metadata {
+    pub(super) fn shared(&self, metadata: &Metadata) -> Metadata {
         if metadata.is_empty() {
             return Metadata::default();
         }
-        if let Some(known) = self.known.get(metadata) {
-            return known.clone();
+        if let Some(known) = self.0.get(metadata) {
+            return known;
         }
-        self.fresh += 1;
-        if self.fresh > SWEEP_AFTER.max(self.left) {
-            self.sweep();
-        }
-        if self.known.len() < MOST {
-            self.known.insert(metadata.clone());
-        }
+        self.0.insert(metadata.clone(), metadata.clone());
         metadata.clone()
     }
 
-    /// Frees what nobody has any more.
-    pub(super) fn sweep(&mut self) {
-        self.fresh = 0;
-        self.known.retain(Metadata::is_shared);
-        self.known.shrink_to_fit();
-        self.left = self.known.len();
+    /// Forgets them: streams keep what they have.
+    pub(super) fn clear(&self) {
+        self.0.invalidate_all();
+    }
+
+    /// Does what moka leaves until it is told.
+    pub(super) fn housekeep(&self) {
+        self.0.run_pending_tasks();
     }
 }
 
@@ -57,34 +61,36 @@ mod tests {
 
     #[test]
     fn the_same_is_kept_once() {
-        let mut pool = Pool::default();
+        let pool = Pool::new();
         let first = pool.shared(&of(1));
-        drop(pool.shared(&of(1)));
-        assert!(first.is_shared());
-        assert_eq!(pool.shared(&of(2)), of(2));
+        assert!(pool.shared(&of(1)).is_same(&first));
+        assert!(!pool.shared(&of(2)).is_same(&first));
         assert_eq!(pool.shared(&Metadata::default()), Metadata::default());
-        assert_eq!(pool.known.len(), 2);
     }
 
     #[test]
-    fn what_nobody_has_any_more_is_freed() {
-        let mut pool = Pool::default();
-        let kept = pool.shared(&of(0));
-        for value in 1..10 * SWEEP_AFTER {
+    fn what_is_said_often_stays_and_no_more_is_kept_than_there_is_room() {
+        let room = 100 * (OVERHEAD_BYTES as u64 + 20);
+        let pool = Pool::of(room);
+        let often = pool.shared(&of(0));
+        for value in 1..10_000 {
             pool.shared(&of(value));
-            assert!(pool.known.len() <= 2 * SWEEP_AFTER + 1);
+            assert!(pool.shared(&of(0)).is_same(&often), "{value}");
+            if value % 100 == 0 {
+                pool.housekeep();
+                assert!(pool.0.weighted_size() <= room);
+            }
         }
-        pool.sweep();
-        assert_eq!(pool.known.len(), 1);
-        assert!(pool.known.contains(&kept));
     }
 
     #[test]
-    fn it_holds_so_many_and_no_more() {
-        let mut pool = Pool::default();
-        let all: Vec<_> = (0..MOST + 10)
-            .map(|value| pool.shared(&of(value)))
-            .collect();
-        assert_eq!((pool.known.len(), all.len()), (MOST, MOST + 10));
+    fn what_is_forgotten_stays_with_its_streams() {
+        let pool = Pool::new();
+        let first = pool.shared(&of(1));
+        pool.clear();
+        pool.housekeep();
+        assert_eq!(pool.0.entry_count(), 0);
+        assert_eq!(first, of(1));
+        assert!(!pool.shared(&of(1)).is_same(&first));
     }
 }

@@ -6,10 +6,9 @@
 //! each account what it has already. Log time, settings and what is full change at marked entries
 //! alone, so they are as of S.
 
-use super::{
-    AccountCopies, Anchor, Fault, Now, Phase, Replica, accounts::Accounts,
-    announcements::Announcements,
-};
+use std::ops::ControlFlow;
+
+use super::{Anchor, Fault, Now, Phase, Replica, accounts::Accounts, announcements::Announcements};
 use crate::domain::{
     Account, AccountKey, Announcement, Entry, Internal, LogClock, RULES_VERSION, Reading,
     SnapshotHeader, SnapshotTrailer,
@@ -111,7 +110,7 @@ impl<T> Replica<T> {
 
     /// Begins to copy the replica. `None` while it has not caught up, or is just behind an entry
     /// that nobody can read. Until [`Self::end_snapshot`] nothing is freed.
-    pub fn begin_snapshot(&mut self) -> Option<(SnapshotHeader, AccountCopies)> {
+    pub fn begin_snapshot(&mut self) -> Option<SnapshotHeader> {
         if !matches!(self.phase, Phase::Serving { .. }) || self.beyond.is_some() {
             return None;
         }
@@ -126,7 +125,18 @@ impl<T> Replica<T> {
             full: self.full,
             full_tenants: self.full_tenants.iter().cloned().collect(),
         };
-        Some((header, self.accounts.copy()))
+        self.accounts.copy();
+        Some(header)
+    }
+
+    /// Calls `each` with accounts that have not been copied since the copying began: as they are
+    /// now, with the offset of their last entry. Ends where `each` breaks, to be called again when
+    /// some entries have been applied; where it does not break, all have been copied.
+    pub fn copy_accounts(
+        &mut self,
+        each: impl FnMut(&AccountKey, u64, &Account) -> ControlFlow<()>,
+    ) {
+        self.accounts.copy_next(each);
     }
 
     /// All accounts have been copied, or copying was given up: says where the copy ends, and what

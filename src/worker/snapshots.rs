@@ -1,6 +1,6 @@
 //! Snapshots of a partition: read at its start, written by the holder of its lease.
 
-mod copying;
+mod encoding;
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::Config;
 use crate::{
     broker::{BrokerError, Link, SnapshotLog, SnapshotReader, SnapshotWriter},
-    domain::{Announcement, LogTime, SnapshotHeader, SnapshotTrailer},
-    replica::{AccountCopies, Restored, Restoring},
+    domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, SnapshotTrailer},
+    replica::{Restored, Restoring},
     wire::snapshot::{Part, PartContent, Place, SnapshotError},
 };
-use copying::{Copied, Copying, Parts};
+use encoding::{Encoded, Encoding};
 
 /// Snapshots looked at before the log is read from its beginning.
 const MOST_TRIED: usize = 4;
@@ -25,8 +25,8 @@ const MOST_TRIED: usize = 4;
 const PART_FACTS: usize = 1_000;
 /// Decoded parts that wait to be put together.
 const WAITING: usize = 2;
-/// How much longer than a part was made the making rests: nobody waits for a snapshot, and somebody
-/// may wait for the processor.
+/// How much longer than a part was encoded the encoding rests: nobody waits for a snapshot, and
+/// somebody may wait for the processor.
 const RESTS: u32 = 4;
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_millis(200);
@@ -163,13 +163,21 @@ fn decoded(mut reader: SnapshotReader) -> mpsc::Receiver<Decoded> {
 /// A part, one that cannot be read, or why there are no more.
 type Decoded = Result<Result<Part, SnapshotError>, BrokerError>;
 
+/// An account, with the offset of its last entry.
+pub(super) type AccountCopy = (AccountKey, u64, Account);
+
 /// What the writing of a snapshot asks of the replica's owner, or tells it.
 pub(super) enum Step {
     /// A snapshot that began at this log time is there, and may be whole. Should another be
     /// written?
     Found {
         newest: Option<LogTime>,
-        begin: oneshot::Sender<Option<(SnapshotHeader, AccountCopies)>>,
+        begin: oneshot::Sender<Option<SnapshotHeader>>,
+    },
+    /// The accounts of one more part are wanted, in this vector; none where there are no more.
+    Copy {
+        into: Vec<AccountCopy>,
+        copied: oneshot::Sender<Vec<AccountCopy>>,
     },
     /// All accounts have been copied.
     Copied(oneshot::Sender<Option<(SnapshotTrailer, Vec<Announcement>)>>),
@@ -180,7 +188,7 @@ pub(super) enum Step {
 }
 
 /// What was written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
     pub(super) accounts: u64,
     pub(super) bytes: u64,
@@ -197,6 +205,16 @@ pub(super) async fn write(config: Config, partition: u16, n: usize, steps: mpsc:
     let _ = steps.send(step).await;
 }
 
+/// Asks the replica's owner; `None` where it does not answer.
+async fn ask<T>(
+    steps: &mpsc::Sender<Step>,
+    step: impl FnOnce(oneshot::Sender<T>) -> Step,
+) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    steps.send(step(answer)).await.ok()?;
+    answered.await.ok()
+}
+
 async fn write_one(
     config: &Config,
     partition: u16,
@@ -205,63 +223,71 @@ async fn write_one(
 ) -> Result<Option<Written>, BrokerError> {
     let log = open(config, partition, n).await?;
     let newest = log.find().await?.into_iter().next();
-    let (begin, begun) = oneshot::channel();
-    let newest_began = newest.map(|place| place.now);
-    let found = Step::Found {
-        newest: newest_began,
+    let begin = |begin| Step::Found {
+        newest: newest.map(|place| place.now),
         begin,
     };
-    let (Ok(()), Ok(Some((header, copies)))) = (steps.send(found).await, begun.await) else {
+    let Some(header) = ask(steps, begin).await.flatten() else {
         log.close().await;
         return Ok(None);
     };
     let began = Instant::now();
-    let (mut writer, parts) = log.write(header.now, newest).await?;
-    let mut parts = Parts::new(parts);
-    let mut bytes = 0;
-    let header = PartContent::Header(header);
-    write_part(&mut writer, &mut parts, header, &mut bytes).await?;
-    let Copying {
-        mut copied,
-        end: counted,
-    } = copying::begin(copies, parts)?;
-    while let Some(part) = copied.recv().await {
-        let Copied { part, took } = part?;
-        bytes += part.len() as u64;
-        writer.write(part).await?;
-        tokio::time::sleep((took * RESTS).min(LONGEST_REST)).await;
+    let (writer, parts) = log.write(header.now, newest).await?;
+    let mut writing = Writing {
+        writer,
+        encoding: Encoding::begin(parts)?,
+        written: Written::default(),
+    };
+    writing.part(PartContent::Header(header)).await?;
+    let mut accounts = Vec::new();
+    loop {
+        let into = accounts;
+        let Some(copied) = ask(steps, |copied| Step::Copy { into, copied }).await else {
+            return Ok(None);
+        };
+        if copied.is_empty() {
+            break;
+        }
+        writing.written.accounts += copied.len() as u64;
+        let encoded = writing.part(PartContent::Accounts(copied)).await?;
+        tokio::time::sleep((encoded.took * RESTS).min(LONGEST_REST)).await;
+        accounts = match encoded.content {
+            PartContent::Accounts(mut copied) => {
+                copied.clear();
+                copied
+            }
+            _ => Vec::new(),
+        };
     }
-    let (mut parts, accounts) = counted
-        .await
-        .map_err(|error| BrokerError::Lost(error.to_string()))?;
-    let (end, ended) = oneshot::channel();
-    let (Ok(()), Ok(Some((trailer, unannounced)))) =
-        (steps.send(Step::Copied(end)).await, ended.await)
-    else {
+    let Some((trailer, unannounced)) = ask(steps, Step::Copied).await.flatten() else {
         return Ok(None);
     };
     for facts in unannounced.chunks(PART_FACTS) {
-        let facts = PartContent::Unannounced(facts.to_vec());
-        write_part(&mut writer, &mut parts, facts, &mut bytes).await?;
+        writing
+            .part(PartContent::Unannounced(facts.to_vec()))
+            .await?;
     }
-    let trailer = PartContent::Trailer(trailer);
-    write_part(&mut writer, &mut parts, trailer, &mut bytes).await?;
-    writer.finish().await?;
-    let took = began.elapsed();
+    writing.part(PartContent::Trailer(trailer)).await?;
+    writing.writer.finish().await?;
     Ok(Some(Written {
-        accounts,
-        bytes,
-        took,
+        took: began.elapsed(),
+        ..writing.written
     }))
 }
 
-async fn write_part(
-    writer: &mut SnapshotWriter,
-    parts: &mut Parts,
-    content: PartContent,
-    bytes: &mut u64,
-) -> Result<(), BrokerError> {
-    let part = parts.next(content)?;
-    *bytes += part.len() as u64;
-    writer.write(part).await
+/// A snapshot on its way to the broker.
+struct Writing {
+    writer: SnapshotWriter,
+    encoding: Encoding,
+    written: Written,
+}
+
+impl Writing {
+    async fn part(&mut self, content: PartContent) -> Result<Encoded, BrokerError> {
+        let mut encoded = self.encoding.encode(content).await?;
+        let part = std::mem::take(&mut encoded.part);
+        self.written.bytes += part.len() as u64;
+        self.writer.write(part).await?;
+        Ok(encoded)
+    }
 }

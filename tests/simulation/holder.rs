@@ -2,19 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use streamwatch::{
-    domain::{AccountKey, Announcement},
-    replica::AccountCopies,
-};
+use streamwatch::domain::Announcement;
 
 use crate::{event::Event, plan::RUN_MS, snapshots::Snapshot, worker::History, world::World};
 
 /// A snapshot being written.
 pub struct Copying {
     snapshot: Snapshot,
-    copies: AccountCopies,
-    /// Those to come.
-    keys: Vec<AccountKey>,
+    /// There were no more accounts to copy.
+    all: bool,
 }
 
 impl World {
@@ -51,17 +47,9 @@ impl World {
         if !worker.leads || worker.copying.is_some() {
             return;
         }
-        let Some((header, copies)) = worker.replica.begin_snapshot() else {
+        let Some(header) = worker.replica.begin_snapshot() else {
             return;
         };
-        let mut keys = Vec::new();
-        copies.each(|key, _, _| {
-            keys.push(key.clone());
-            ControlFlow::Continue(())
-        });
-        // The cache has them in no order; a seed has one.
-        keys.sort();
-        self.rng.shuffle(&mut keys);
         worker.copying = Some(Copying {
             snapshot: Snapshot {
                 id: self.snapshots.next_id(),
@@ -73,8 +61,7 @@ impl World {
                 damaged: false,
                 diverged: None,
             },
-            copies,
-            keys,
+            all: false,
         });
         self.copy_later(w);
     }
@@ -86,21 +73,30 @@ impl World {
         self.after(after, Event::Copy { worker, connection });
     }
 
-    /// Copies the next account; behind the last one, the snapshot is whole.
+    /// Copies the next accounts; behind the last one, the snapshot is whole.
     pub fn copy(&mut self, w: usize) {
         let Some(mut copying) = self.workers[w].copying.take() else {
             return;
         };
-        if let Some(key) = copying.keys.pop() {
-            copying.take(|k| *k == key);
+        if !copying.all {
+            let most = self.rng.usize(1..4);
+            let accounts = &mut copying.snapshot.accounts;
+            let before = accounts.len();
+            let replica = &mut self.workers[w].replica;
+            replica.copy_accounts(|key, last, account| {
+                accounts.push((key.clone(), last, account.clone()));
+                if accounts.len() - before < most {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+            copying.all = accounts.len() == before;
+        }
+        // Others may come before it is whole.
+        if !copying.all || self.rng.bool() {
             self.workers[w].copying = Some(copying);
             return self.copy_later(w);
-        }
-        // Accounts that came since may be among them, or not.
-        if self.rng.bool() {
-            let known = copying.snapshot.accounts.iter();
-            let known: Vec<AccountKey> = known.map(|(key, ..)| key.clone()).collect();
-            copying.take(|key| !known.contains(key));
         }
         let mut snapshot = copying.snapshot;
         if let Some((trailer, unannounced)) = self.workers[w].replica.end_snapshot() {
@@ -241,19 +237,5 @@ impl World {
             self.workers[w].announce_round += 1;
         }
         self.obey(w);
-    }
-}
-
-impl Copying {
-    fn take(&mut self, mut which: impl FnMut(&AccountKey) -> bool) {
-        let mut copied = Vec::new();
-        self.copies.each(|key, last, account| {
-            if which(key) {
-                copied.push((key.clone(), last, account));
-            }
-            ControlFlow::Continue(())
-        });
-        copied.sort_by(|a, b| a.0.cmp(&b.0));
-        self.snapshot.accounts.append(&mut copied);
     }
 }

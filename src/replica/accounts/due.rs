@@ -1,9 +1,8 @@
-//! When accounts change by time alone. moka's clock is not the log's, so what time ends is found
-//! here.
+//! When accounts change by time alone: found by the log's time, which no cache's clock runs by.
 
 use std::collections::BTreeMap;
 
-use super::table::{Place, Slot};
+use super::slots::SlotId;
 use crate::domain::LogTime;
 
 /// Accounts that are not due at all are due then.
@@ -14,7 +13,7 @@ pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 /// and whose slot names another moment or none, is passed over then.
 #[derive(Debug)]
 pub(super) struct Due {
-    moments: BTreeMap<LogTime, Vec<Place>>,
+    moments: BTreeMap<LogTime, Vec<SlotId>>,
     /// The moment under which accounts were last put in.
     last: LogTime,
 }
@@ -27,25 +26,22 @@ impl Due {
         }
     }
 
-    /// The account changes at `next`.
-    pub(super) fn put(&mut self, place: &Place, slot: &mut Slot, next: LogTime) {
-        if next < slot.due {
-            slot.due = next;
-            self.last = next;
-            self.moments.entry(next).or_default().push(place.clone());
-        }
+    /// The account in this slot is due at a moment.
+    pub(super) fn put(&mut self, id: SlotId, at: LogTime) {
+        self.last = at;
+        self.moments.entry(at).or_default().push(id);
     }
 
     /// Takes out what is due at the first moment until `now`.
-    pub(super) fn take(&mut self, now: LogTime) -> Option<(LogTime, Vec<Place>)> {
+    pub(super) fn take(&mut self, now: LogTime) -> Option<(LogTime, Vec<SlotId>)> {
         let first = self.moments.first_entry()?;
         (*first.key() <= now).then(|| first.remove_entry())
     }
 
     /// Most of what is due at one moment comes at one moment, and that is over.
     pub(super) fn fit_last(&mut self) {
-        if let Some(places) = self.moments.get_mut(&self.last) {
-            places.shrink_to_fit();
+        if let Some(ids) = self.moments.get_mut(&self.last) {
+            ids.shrink_to_fit();
         }
     }
 
@@ -55,11 +51,11 @@ impl Due {
 
     /// Forgets the moments under which an account is not due any more. Once the TTL has become
     /// shorter that can be all of them, until the longer one would have been over.
-    pub(super) fn forget(&mut self) {
-        self.moments.retain(|at, places| {
-            places.retain(|place| place.lock().due == *at);
-            places.shrink_to_fit();
-            !places.is_empty()
+    pub(super) fn forget(&mut self, due_at: impl Fn(SlotId) -> Option<LogTime>) {
+        self.moments.retain(|at, ids| {
+            ids.retain(|id| due_at(*id) == Some(*at));
+            ids.shrink_to_fit();
+            !ids.is_empty()
         });
     }
 

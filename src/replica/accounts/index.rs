@@ -1,20 +1,49 @@
-//! The way to an account for the one thread that changes it.
+//! The way from a key to its account.
 
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use super::table::Place;
+use super::slots::SlotId;
 
 /// A table that grows moves all it holds, and whoever asks waits: of many small ones each moves
 /// little, and others are served between two.
 const PARTS: usize = 16;
+/// A table with room for fewer is not worth making smaller.
+pub(super) const LARGE: usize = 16_384;
+
+/// A key's hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hash(u64);
+
+/// One account, with so much of its hash that a table finds its way without looking at keys.
+#[derive(Debug)]
+struct Entry {
+    hash: u32,
+    id: SlotId,
+}
 
 #[derive(Debug)]
 pub(super) struct Index {
-    parts: Vec<HashTable<Place>>,
+    parts: Vec<HashTable<Entry>>,
     // Players choose what accounts are called: it must be hard to make many of them collide.
     hasher: RandomState,
+}
+
+impl Hash {
+    const fn part(self) -> usize {
+        self.0.to_le_bytes()[0] as usize % PARTS
+    }
+
+    /// What an entry keeps: the half that does not pick the part.
+    const fn kept(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Tables use the lowest bits of a hash for places, and the highest for tags.
+const fn spread(kept: u32) -> u64 {
+    (kept as u64) << 32 | kept as u64
 }
 
 impl Index {
@@ -25,82 +54,103 @@ impl Index {
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Place> {
-        let hash = self.hasher.hash_one(key);
-        self.parts[part(hash)].find(hash, |place| place.key().as_str() == key)
+    pub(super) fn hash(&self, key: &str) -> Hash {
+        Hash(self.hasher.hash_one(key))
+    }
+
+    /// The account of a key with this hash that `is` the one.
+    pub(super) fn find(&self, hash: Hash, is: impl Fn(SlotId) -> bool) -> Option<SlotId> {
+        let kept = hash.kept();
+        let found = |entry: &Entry| entry.hash == kept && is(entry.id);
+        let entry = self.parts[hash.part()].find(spread(kept), found)?;
+        Some(entry.id)
     }
 
     /// The account must not be there yet.
-    pub(super) fn insert(&mut self, place: Place) {
-        let hash_of = |place: &Place| self.hasher.hash_one(place.key().as_str());
-        let hash = hash_of(&place);
-        self.parts[part(hash)].insert_unique(hash, place, hash_of);
+    pub(super) fn insert(&mut self, hash: Hash, id: SlotId) {
+        let kept = hash.kept();
+        let entry = Entry { hash: kept, id };
+        self.parts[hash.part()].insert_unique(spread(kept), entry, |e| spread(e.hash));
     }
 
-    pub(super) fn remove(&mut self, key: &str) {
-        let hash = self.hasher.hash_one(key);
-        let found = self.parts[part(hash)].find_entry(hash, |place| place.key().as_str() == key);
+    pub(super) fn remove(&mut self, hash: Hash, id: SlotId) {
+        let found = self.parts[hash.part()].find_entry(spread(hash.kept()), |e| e.id == id);
         if let Ok(entry) = found {
             entry.remove();
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
-        self.parts.iter().flatten()
+    /// The account is somewhere else now.
+    pub(super) fn moved(&mut self, hash: Hash, from: SlotId, to: SlotId) {
+        let found = self.parts[hash.part()].find_mut(spread(hash.kept()), |e| e.id == from);
+        if let Some(entry) = found {
+            entry.id = to;
+        }
+    }
+
+    /// Was it made for many more than are left?
+    pub(super) fn is_too_large(&self) -> bool {
+        let room: usize = self.parts.iter().map(HashTable::capacity).sum();
+        room >= LARGE && self.len() < room / 16
+    }
+
+    /// Gives back the room that the most accounts needed.
+    pub(super) fn shrink(&mut self) {
+        for part in &mut self.parts {
+            part.shrink_to_fit(|entry| spread(entry.hash));
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(HashTable::len).sum()
     }
-
-    /// For how many there is room.
-    pub(super) fn capacity(&self) -> usize {
-        self.parts.iter().map(HashTable::capacity).sum()
-    }
-
-    pub(super) fn shrink_to_fit(&mut self) {
-        for part in &mut self.parts {
-            part.shrink_to_fit(|place| self.hasher.hash_one(place.key().as_str()));
-        }
-    }
-}
-
-/// By bits of the hash that the tables themselves do not use: they take the lowest and the highest.
-const fn part(hash: u64) -> usize {
-    (hash >> 40) as usize % PARTS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Account, AccountKey};
 
-    fn place(n: usize) -> Place {
-        let key = AccountKey::of("acme", &format!("viewer-{n}")).unwrap();
-        Place::new(key, 0, Account::default())
+    fn filled(count: usize) -> (Index, Vec<Hash>) {
+        let mut index = Index::new();
+        let hashes: Vec<_> = (0..count).map(|n| index.hash(&n.to_string())).collect();
+        for (n, hash) in hashes.iter().enumerate() {
+            index.insert(*hash, SlotId::new(n));
+        }
+        (index, hashes)
     }
 
     #[test]
     fn what_is_put_in_is_found_until_it_is_taken_out() {
-        let mut index = Index::new();
-        (0..10_000).for_each(|n| index.insert(place(n)));
-        (0..10_000).step_by(2).for_each(|n| {
-            index.remove(place(n).key().as_str());
-        });
-        index.remove("acme/nobody");
-        index.shrink_to_fit();
-        for n in 0..10_000 {
-            let sought = place(n);
-            let found = index.get(sought.key().as_str());
-            assert_eq!(found, (n % 2 == 1).then_some(&sought), "{n}");
+        let (mut index, hashes) = filled(10_000);
+        for n in (0..10_000).step_by(2) {
+            index.remove(hashes[n], SlotId::new(n));
         }
-        assert_eq!((index.len(), index.iter().count()), (5_000, 5_000));
+        index.moved(hashes[1], SlotId::new(1), SlotId::new(0));
+        index.shrink();
+        for (n, hash) in hashes.into_iter().enumerate() {
+            let id = SlotId::new(if n == 1 { 0 } else { n });
+            let found = index.find(hash, |found| found == id);
+            assert_eq!(found, (n % 2 == 1).then_some(id), "{n}");
+        }
+        assert_eq!(index.len(), 5_000);
+    }
+
+    #[test]
+    fn of_two_with_the_same_hash_each_is_found() {
+        let mut index = Index::new();
+        let hash = index.hash("alice");
+        let [alice, bob] = [0, 1].map(SlotId::new);
+        index.insert(hash, alice);
+        index.insert(hash, bob);
+        assert_eq!(index.find(hash, |id| id == bob), Some(bob));
+        index.remove(hash, bob);
+        assert_eq!(index.find(hash, |id| id == alice), Some(alice));
+        assert_eq!(index.find(hash, |id| id == bob), None);
     }
 
     #[test]
     fn the_parts_hold_about_as_much_each() {
-        let mut index = Index::new();
-        (0..100 * PARTS).for_each(|n| index.insert(place(n)));
+        let (index, _) = filled(100 * PARTS);
         for part in &index.parts {
             assert!((30..=300).contains(&part.len()), "{}", part.len());
         }

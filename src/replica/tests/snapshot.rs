@@ -20,16 +20,22 @@ impl Rig {
     /// Copies the replica; `meanwhile` happens behind the copy's beginning, before any account is
     /// copied, and `behind` after the last.
     fn copy(&mut self, now: u64, meanwhile: &[Entry], behind: &[Entry]) -> Copy {
-        let (header, copies) = self.replica.begin_snapshot().unwrap();
+        let header = self.replica.begin_snapshot().unwrap();
         self.publish(now, meanwhile);
-        let mut accounts = Vec::new();
-        copies.each(|key, last, account| {
-            accounts.push((key.clone(), last, account));
-            ControlFlow::Continue(())
-        });
+        let accounts = self.accounts();
         self.publish(now, behind);
         let (trailer, unannounced) = self.replica.end_snapshot().unwrap();
         (header, accounts, trailer, unannounced)
+    }
+
+    /// Copies the accounts that have not been copied.
+    fn accounts(&mut self) -> Vec<(AccountKey, u64, Account)> {
+        let mut accounts = Vec::new();
+        self.replica.copy_accounts(|key, last, account| {
+            accounts.push((key.clone(), last, account.clone()));
+            ControlFlow::Continue(())
+        });
+        accounts
     }
 
     /// Another replica over the same log, from a copy. It has read all of the log.
@@ -131,14 +137,10 @@ fn what_an_account_ignored_while_it_held_nothing_is_not_applied_by_the_copy() {
     let mut rig = Rig::serving();
     rig.publish(0, &[beat("alice", 1)]);
     rig.rounds(0, 4_100); // forgotten at 4,200
-    let (header, copies) = rig.replica.begin_snapshot().unwrap();
+    let header = rig.replica.begin_snapshot().unwrap();
     rig.publish(4_100, &[stop("alice", 1)]);
     rig.rounds(4_100, 25_000); // the tombstone too
-    let mut accounts = Vec::new();
-    copies.each(|key, last, account| {
-        accounts.push((key.clone(), last, account));
-        ControlFlow::Continue(())
-    });
+    let accounts = rig.accounts();
     assert_eq!(accounts.len(), 1, "kept while it is copied");
     let (trailer, unannounced) = rig.replica.end_snapshot().unwrap();
     assert_eq!(rig.replica.account(&key("alice")), None, "freed");
@@ -164,14 +166,10 @@ fn what_changed_nothing_is_not_applied_by_the_copy_once_the_reason_is_forgotten(
     rig.publish(0, &[beat("alice", 1), again(5)]);
     // By then alice plays nothing, and the refusal is still remembered, until shortly after.
     rig.rounds(0, REFUSAL_MS - INTERVAL);
-    let (header, copies) = rig.replica.begin_snapshot().unwrap();
+    let header = rig.replica.begin_snapshot().unwrap();
     rig.publish(REFUSAL_MS - INTERVAL, &[again(6)]);
     rig.rounds(REFUSAL_MS - INTERVAL, REFUSAL_MS + 2 * INTERVAL);
-    let mut accounts = Vec::new();
-    copies.each(|key, last, account| {
-        accounts.push((key.clone(), last, account));
-        ControlFlow::Continue(())
-    });
+    let accounts = rig.accounts();
     let (trailer, unannounced) = rig.replica.end_snapshot().unwrap();
     let other = rig.restored((header, accounts, trailer, unannounced));
     assert_same(&rig, &other.unwrap());
@@ -200,8 +198,7 @@ fn a_copy_that_knows_more_than_the_log_is_thrown_away() {
 #[test]
 fn a_copy_that_knows_other_entries_than_the_log_is_thrown_away() {
     let mut rig = serving();
-    let (header, copies) = rig.replica.begin_snapshot().unwrap();
-    drop(copies);
+    let header = rig.replica.begin_snapshot().unwrap();
     rig.round(1_100);
     let (trailer, _) = rig.replica.end_snapshot().unwrap();
     assert!(trailer.last > header.start);

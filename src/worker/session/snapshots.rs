@@ -1,6 +1,6 @@
 //! When snapshots are written, and what the replica gives for them.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
@@ -8,15 +8,19 @@ use super::Session;
 use crate::{
     ops::Counters,
     replica::Replica,
+    wire::snapshot::size_of,
     worker::{
         Config, as_f64,
         asked::Asked,
-        snapshots::{self, Step},
+        snapshots::{self, AccountCopy, Step},
     },
 };
 
 /// How long to wait after one that failed, at most.
 const RETRY: Duration = Duration::from_secs(30);
+/// About how large a part becomes before it is compressed, in bytes. Where processors are few,
+/// somebody may have to wait as long as one is made.
+const PART_BYTES: usize = 16 * 1024;
 
 /// The snapshots of a session.
 pub(super) struct Snapshots {
@@ -90,6 +94,11 @@ impl Session {
                 }
                 every - age_ms
             }
+            Some(Step::Copy { mut into, copied }) => {
+                copy_part(replica, &mut into);
+                let _ = copied.send(into);
+                return;
+            }
             Some(Step::Copied(end)) => {
                 let _ = end.send(replica.end_snapshot());
                 return;
@@ -117,4 +126,18 @@ impl Session {
         self.snapshots.writing = None;
         self.snapshots.due = Instant::now() + Duration::from_millis(wait_ms);
     }
+}
+
+/// Copies the accounts of one more part.
+fn copy_part(replica: &mut Replica<Asked>, into: &mut Vec<AccountCopy>) {
+    let mut size = 0;
+    replica.copy_accounts(|key, last, account| {
+        size += size_of(account);
+        into.push((key.clone(), last, account.clone()));
+        if size < PART_BYTES {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
 }

@@ -45,7 +45,7 @@ pub fn run(streams: usize, report: &mut Report) {
 }
 
 fn copy_ours(ours: &mut Ours) -> (Option<SnapshotHeader>, Vec<Vec<u8>>) {
-    let (header, copies) = ours.replica.begin_snapshot().expect("it has caught up");
+    let header = ours.replica.begin_snapshot().expect("it has caught up");
     let place = Place {
         id: Uuid::nil(),
         after: None,
@@ -62,14 +62,20 @@ fn copy_ours(ours: &mut Ours) -> (Option<SnapshotHeader>, Vec<Vec<u8>>) {
         };
         parts.push(encoder.encode(&part).expect("it is small"));
     };
-    copies.each(|key, last, account| {
-        accounts.push((key.clone(), last, account));
-        if accounts.len() == PART {
-            flush(&mut accounts);
+    loop {
+        ours.replica.copy_accounts(|key, last, account| {
+            accounts.push((key.clone(), last, account.clone()));
+            if accounts.len() < PART {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        if accounts.is_empty() {
+            break;
         }
-        ControlFlow::Continue(())
-    });
-    flush(&mut accounts);
+        flush(&mut accounts);
+    }
     ours.replica.end_snapshot().expect("it was begun");
     (Some(header), parts)
 }

@@ -1,0 +1,141 @@
+//! The accounts themselves, side by side in memory.
+
+use super::{due::NEVER, totals::Counted};
+use crate::domain::{Account, AccountKey, LogTime};
+
+/// Slots in one piece of memory: more are added, and given back, without moving the others.
+const CHUNK: usize = 1_024;
+
+/// What is kept of an account.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) key: AccountKey,
+    pub(super) account: Account,
+    pub(super) counted: Counted,
+    /// The offset of the account's last entry, one that changed nothing included.
+    pub(super) last: u64,
+    /// The moment under which the account is due.
+    pub(super) due: LogTime,
+}
+
+impl Slot {
+    pub(super) fn new(key: AccountKey, last: u64, account: Account) -> Self {
+        Self {
+            key,
+            account,
+            counted: Counted::default(),
+            last,
+            due: NEVER,
+        }
+    }
+}
+
+/// Where an account is, until one that goes leaves its place to the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SlotId(u32);
+
+impl SlotId {
+    pub(super) fn new(place: usize) -> Self {
+        Self(u32::try_from(place).expect("no memory holds so many accounts"))
+    }
+
+    const fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Slots without gaps: the last one takes the place of one that goes.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    chunks: Vec<Vec<Slot>>,
+    len: usize,
+}
+
+impl Slots {
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, id: SlotId) -> Option<&Slot> {
+        self.chunks.get(id.place() / CHUNK)?.get(id.place() % CHUNK)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+        let chunk = self.chunks.get_mut(id.place() / CHUNK)?;
+        chunk.get_mut(id.place() % CHUNK)
+    }
+
+    /// Those from a place on, in their order.
+    pub(super) fn from(&self, place: usize) -> impl Iterator<Item = &Slot> {
+        let chunks = self.chunks.iter().skip(place / CHUNK);
+        chunks.flatten().skip(place % CHUNK)
+    }
+
+    pub(super) fn push(&mut self, slot: Slot) -> SlotId {
+        if self.len == self.chunks.len() * CHUNK {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let id = SlotId::new(self.len);
+        self.chunks[self.len / CHUNK].push(slot);
+        self.len += 1;
+        id
+    }
+
+    /// Frees a slot, which must be there. The last one has its id from then on.
+    pub(super) fn swap_remove(&mut self, id: SlotId) -> Slot {
+        self.len -= 1;
+        let last = &mut self.chunks[self.len / CHUNK];
+        let mut freed = last.pop().expect("the last slot");
+        if self.len != id.place() {
+            let slot = self.get_mut(id).expect("a slot before the last");
+            std::mem::swap(slot, &mut freed);
+        }
+        // Half a chunk early: coming and going at its edge costs no memory each time.
+        let needed = (self.len + CHUNK / 2).div_ceil(CHUNK);
+        self.chunks.truncate(needed.max(1));
+        freed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(n: usize) -> Slot {
+        let key = AccountKey::of("acme", &n.to_string()).unwrap();
+        Slot::new(key, n as u64, Account::default())
+    }
+
+    fn numbers(slots: &Slots, from: usize) -> Vec<u64> {
+        slots.from(from).map(|slot| slot.last).collect()
+    }
+
+    #[test]
+    fn the_last_takes_the_place_of_one_that_goes() {
+        let mut slots = Slots::default();
+        (0..5).for_each(|n| assert_eq!(slots.push(slot(n)), SlotId::new(n)));
+        assert_eq!(slots.swap_remove(SlotId::new(1)).last, 1);
+        assert_eq!(slots.swap_remove(SlotId::new(3)).last, 3);
+        assert_eq!((numbers(&slots, 0), slots.len()), (vec![0, 4, 2], 3));
+        assert_eq!(numbers(&slots, 2), [2]);
+        assert!(slots.get(SlotId::new(3)).is_none());
+    }
+
+    #[test]
+    fn memory_comes_and_goes_by_chunks() {
+        let mut slots = Slots::default();
+        for n in 0..=3 * CHUNK {
+            slots.push(slot(n));
+        }
+        assert_eq!(slots.chunks.len(), 4);
+        let ids = (0..slots.len()).map(SlotId::new);
+        assert!(ids.zip(0..).all(|(id, n)| slots.get(id).unwrap().last == n));
+        assert_eq!(numbers(&slots, 3 * CHUNK - 1).len(), 2);
+        for left in (0..=3 * CHUNK).rev() {
+            drop(slots.swap_remove(SlotId::new(left / 2)));
+            assert_eq!(slots.len(), left);
+            assert!(slots.chunks.len() * CHUNK <= left + 2 * CHUNK);
+        }
+        assert_eq!(slots.chunks.len(), 1);
+    }
+}
