@@ -17,10 +17,9 @@ use super::{
 };
 use crate::wire::Message;
 
-/// Entries under way to us at once.
+/// Entries under way to us at once. A quarter of them is acknowledged together: acks only give the
+/// broker credit to send more.
 const PREFETCH: u16 = 2_000;
-/// Acknowledge after so many: acks only give the broker credit to send more.
-const ACK_EVERY: u32 = 500;
 
 /// Where to read a log from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +77,8 @@ pub struct LogFollower {
     consumer: Consumer,
     queue: String,
     last_tag: u64,
-    unacked: u32,
+    unacked: u16,
+    ack_every: u16,
 }
 
 impl LogFollower {
@@ -114,6 +114,7 @@ impl LogFollower {
             queue: queue.to_owned(),
             last_tag: 0,
             unacked: 0,
+            ack_every: (prefetch / 4).max(1),
         })
     }
 
@@ -153,7 +154,7 @@ impl LogFollower {
         };
         self.last_tag = delivery.delivery_tag;
         self.unacked += 1;
-        if self.unacked >= ACK_EVERY {
+        if self.unacked >= self.ack_every {
             self.ack();
         }
         Ok(LogDelivery { offset, delivery })

@@ -17,7 +17,7 @@ use crate::{
 /// How long the log may deliver nothing while it is read.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Messages under way to us at once; most have some kilobytes, and none more than 15 MiB.
-const PREFETCH: u16 = 32;
+const PREFETCH: u16 = 64;
 const CONTENT: &str = "application/octet-stream";
 /// Messages written and not confirmed.
 const UNCONFIRMED: usize = 16;
@@ -266,12 +266,10 @@ async fn confirmed(appender: &mut Appender) -> Result<(), BrokerError> {
 }
 
 async fn next(follower: &mut LogFollower) -> Result<LogDelivery, BrokerError> {
-    let delivery = tokio::time::timeout(PATIENCE, follower.next())
+    tokio::time::timeout(PATIENCE, follower.next())
         .await
         .map_err(|_| BrokerError::Timeout {
             doing: "reading the snapshot log",
             waited: PATIENCE,
-        })??;
-    follower.ack();
-    Ok(delivery)
+        })?
 }

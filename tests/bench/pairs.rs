@@ -10,20 +10,17 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Measures `ours` and `bare` in turns; each second pair begins with the other.
+    /// Measures `ours` and `bare` in turns.
     pub fn measure(
         pairs: usize,
         mut ours: impl FnMut() -> f64,
         mut bare: impl FnMut() -> f64,
     ) -> Self {
         let mut all = Self::default();
-        for n in 0..pairs {
-            if n % 2 == 0 {
-                all.ours.push(ours());
-                all.bare.push(bare());
-            } else {
-                all.bare.push(bare());
-                all.ours.push(ours());
+        for whose in turns(pairs) {
+            match whose {
+                Whose::Ours => all.ours.push(ours()),
+                Whose::Bare => all.bare.push(bare()),
             }
         }
         all
@@ -51,21 +48,25 @@ pub enum Whose {
     Bare,
 }
 
-/// Measures ours and the baseline in turns; each second pair begins with the other.
+/// Whose turn it is, one after another; each second pair begins with the other.
+pub fn turns(pairs: usize) -> impl Iterator<Item = Whose> {
+    (0..pairs).flat_map(|n| match n % 2 {
+        0 => [Whose::Ours, Whose::Bare],
+        _ => [Whose::Bare, Whose::Ours],
+    })
+}
+
+/// Measures ours and the baseline in turns.
 pub async fn in_turns<T>(
     pairs: usize,
     mut measure: impl AsyncFnMut(Whose) -> T,
 ) -> (Vec<T>, Vec<T>) {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for n in 0..pairs {
-        let mut order = [Whose::Ours, Whose::Bare];
-        order.rotate_left(n % 2);
-        for whose in order {
-            let measured = measure(whose).await;
-            match whose {
-                Whose::Ours => ours.push(measured),
-                Whose::Bare => bare.push(measured),
-            }
+    for whose in turns(pairs) {
+        let measured = measure(whose).await;
+        match whose {
+            Whose::Ours => ours.push(measured),
+            Whose::Bare => bare.push(measured),
         }
     }
     (ours, bare)

@@ -58,12 +58,16 @@ pub fn strike(world: &mut World) {
         Fault::Truncate => {
             let keep = world.plan.keep_ms(world.widest_ttl_ms);
             world.log.truncate(world.now.saturating_sub(keep));
-            // While no worker runs, nothing repeats the settings: once they are gone, somebody has
-            // to declare them again. Whoever reads the log then knows nothing of its time either:
-            // it begins anew, and the observer's says no more about it.
-            if !world.log.names_settings() {
+            let Some(at) = world.log.settings_from() else {
+                // While no worker runs, nothing repeats the settings: once they are gone, somebody
+                // has to declare them again. Whoever reads the log then knows nothing of its time
+                // either: it begins anew, and the observer's says no more about it.
                 world.observer.misled = Some(u64::MAX);
-                append_settings(world);
+                return append_settings(world);
+            };
+            if world.log.first() > 0 {
+                // Nor can anybody judge what comes before them who did not know them.
+                world.observer.misled = world.observer.misled.max(Some(at));
             }
         }
         Fault::LoseTail => lose_tail(world),
@@ -137,7 +141,7 @@ fn lose_tail(world: &mut World) {
         }
         world.lose(w);
     }
-    if !world.log.names_settings() {
+    if world.log.settings_from().is_none() {
         world.observer.misled = Some(u64::MAX);
         append_settings(world);
     }

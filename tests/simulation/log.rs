@@ -60,10 +60,9 @@ impl Log {
         self.entries.truncate((end - self.first) as usize);
     }
 
-    /// The settings and the time can be read from it.
-    pub fn names_settings(&self) -> bool {
-        let mut entries = self.entries.iter().map(|(_, entry)| entry);
-        entries.any(|entry| match &**entry {
+    /// From when on the settings and the time can be read from it.
+    pub fn settings_from(&self) -> Option<u64> {
+        let named = self.entries.iter().find(|(_, entry)| match &**entry {
             Entry::Internal {
                 body: Internal::Tick(Some(_)),
                 reading,
@@ -74,7 +73,8 @@ impl Log {
                 ..
             } => self.first == 0,
             _ => false,
-        })
+        });
+        named.map(|(at, _)| *at)
     }
 
     /// The log is deleted and declared anew.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::bare;
 use super::corpus::{self, Bodies};
 use super::ours::Ours;
-use crate::pairs::{Pairs, Whose};
+use crate::pairs::{Pairs, Whose, turns};
 use crate::report::{Report, Target};
 
 /// Twice the TTL, and some: from then on nothing is known of a stream.
@@ -51,18 +51,14 @@ pub fn run(streams: usize, report: &mut Report) {
 /// Bytes per stream, and what is left of them over what there was before.
 fn pairs(count: usize, streams: usize, channels: usize) -> (Pairs, Pairs) {
     let (mut kept, mut left) = (Pairs::default(), Pairs::default());
-    for n in 0..count {
-        let mut order = [Whose::Ours, Whose::Bare];
-        order.rotate_left(n % 2);
-        for whose in order {
-            let memory = measured(whose, streams, channels);
-            let each = per_stream(&memory, streams);
-            let after = memory.after / memory.before;
-            match whose {
-                Whose::Ours => (kept.ours.push(each), left.ours.push(after)),
-                Whose::Bare => (kept.bare.push(each), left.bare.push(after)),
-            };
-        }
+    for whose in turns(count) {
+        let memory = measured(whose, streams, channels);
+        let each = per_stream(&memory, streams);
+        let after = memory.after / memory.before;
+        match whose {
+            Whose::Ours => (kept.ours.push(each), left.ours.push(after)),
+            Whose::Bare => (kept.bare.push(each), left.bare.push(after)),
+        };
     }
     (kept, left)
 }

@@ -98,9 +98,14 @@ pub async fn run(one: &Site<'_>, plan: &Plan, report: &mut Report) {
         }
         if report.wants(&scaled) {
             let pairs = Pairs::of(four_rates, of(&ours, Drained::rate));
-            report.add(scaled, "events/s", pairs, Target::AtLeast(0.95));
             let cpu = |all: &[Drained]| median(of(all, Drained::cpu_us));
             let room = Pairs::of(bare_rates, of(&bare, Drained::rate)).ratio();
+            // Where the broker gives less to four that do nothing, no worker gets more out of it.
+            let target = match room >= 1.0 {
+                true => Target::AtLeast(0.95),
+                false => Target::None,
+            };
+            report.add(scaled, "events/s", pairs, target);
             report.note(format!(
                 "4 partitions: {:.1} us of CPU per event, 1 partition: {:.1} us; the bare \
                  consumers drain 4 logs {room:.2} times as fast as 1: so much room the broker has",

@@ -11,7 +11,7 @@ use super::{channel, connect, say};
 
 /// How a worker reads its log, and how it reads a snapshot.
 const LOG: (u16, u32) = (2_000, 500);
-const SNAPSHOT: (u16, u32) = (32, 1);
+const SNAPSHOT: (u16, u32) = (64, 16);
 
 /// Reads logs from their beginnings, each to an offset, at once. Each is read over a connection of
 /// its own, as a worker reads them.
