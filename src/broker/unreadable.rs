@@ -44,7 +44,6 @@ async fn look(link: &Link, queue: &str, after: Option<u64>) -> Result<Option<u64
         match follower.next().await {
             Ok(delivery) => {
                 next = next.max(delivery.offset + 1);
-                follower.ack();
                 if let Ok(Entry::Internal { mark, .. }) = wire::entry(&delivery.message())
                     && mark == end
                 {

@@ -6,10 +6,13 @@ mod slots;
 mod table;
 mod totals;
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::{
+    collections::BTreeSet,
+    ops::{ControlFlow, Range},
+};
 
 use super::pool::Pool;
-use crate::domain::{Account, AccountKey, Fact, LogTime, Metadata, WallShift};
+use crate::domain::{Account, AccountKey, Fact, LogTime, WallShift};
 use due::{Due, NEVER};
 use index::Hash;
 use slots::{Slot, SlotId};
@@ -22,8 +25,8 @@ pub(super) struct Accounts {
     table: Table,
     books: Books,
     metadata: Pool,
-    /// So many have been copied since the copying began.
-    copied: usize,
+    /// The places of those that are left to be copied. None moves meanwhile.
+    to_copy: Range<usize>,
 }
 
 /// What is known of all accounts together, and brought up to date with each that changes.
@@ -48,7 +51,7 @@ impl Accounts {
                 emptied: BTreeSet::new(),
             },
             metadata: Pool::new(),
-            copied: 0,
+            to_copy: 0..0,
         }
     }
 
@@ -64,13 +67,13 @@ impl Accounts {
         key: &AccountKey,
         offset: u64,
         now: LogTime,
-        change: impl FnOnce(&mut Account) -> R,
+        change: impl FnOnce(&mut Account, &Pool) -> R,
     ) -> Option<R> {
         let hash = self.table.hash(key);
         let found = self.table.find(hash, key);
         let Some((id, slot)) = found.and_then(|id| Some((id, self.table.slot_mut(id)?))) else {
             let mut account = Account::default();
-            let result = change(&mut account);
+            let result = change(&mut account, &self.metadata);
             if !account.is_empty() {
                 self.begin(hash, Slot::new(key.clone(), offset, account), now);
             }
@@ -80,7 +83,7 @@ impl Accounts {
             return None;
         }
         slot.last = offset;
-        let result = change(&mut slot.account);
+        let result = change(&mut slot.account, &self.metadata);
         if !self.books.settle(id, slot, now) {
             self.free(id);
         }
@@ -99,7 +102,8 @@ impl Accounts {
         self.books.due.fit_last();
         let mut facts = Vec::new();
         while let Some((at, ids)) = self.books.due.take(now) {
-            for id in ids {
+            // From the last one on: few of those to come are moved into another's place.
+            for id in ids.into_iter().rev() {
                 let Some(slot) = self.table.slot_mut(id).filter(|slot| slot.due == at) else {
                     continue;
                 };
@@ -121,17 +125,18 @@ impl Accounts {
     /// freed.
     pub(super) fn copy(&mut self) {
         self.books.keep_empty = true;
-        self.copied = 0;
+        self.to_copy = 0..self.table.len();
     }
 
-    /// Calls `each` with the next accounts, as they are now, until it breaks or all have been
-    /// copied: those that have come since the copying began included.
+    /// Calls `each` with the next accounts, as they are now, until it breaks or all that were there
+    /// when the copying began have been copied. Whoever came since has all entries behind it.
     pub(super) fn copy_next(
         &mut self,
         mut each: impl FnMut(&AccountKey, u64, &Account) -> ControlFlow<()>,
     ) {
-        for slot in self.table.from(self.copied) {
-            self.copied += 1;
+        let left = self.to_copy.len();
+        for slot in self.table.from(self.to_copy.start).take(left) {
+            self.to_copy.start += 1;
             if each(&slot.key, slot.last, &slot.account).is_break() {
                 return;
             }
@@ -141,13 +146,13 @@ impl Accounts {
     /// The copying is over.
     pub(super) fn copied(&mut self) {
         self.books.keep_empty = false;
-        self.books.due.fit();
         // From the last one on: none of those to come is moved into another's place.
         for id in std::mem::take(&mut self.books.emptied).into_iter().rev() {
             if self.table.slot(id).is_some_and(|s| s.account.is_empty()) {
                 self.free(id);
             }
         }
+        self.books.due.fit();
     }
 
     /// Takes an account as it was copied behind its entry at `last`. Returns false where it is
@@ -163,15 +168,10 @@ impl Accounts {
         if self.table.find(hash, &key).is_some() {
             return false;
         }
-        account.share_metadata(|m| self.metadata.shared(m));
+        account.share_all_metadata(|m| self.metadata.shared(m));
         self.books.keep_empty = true;
         self.begin(hash, Slot::new(key, last, account), now);
         true
-    }
-
-    /// The same metadata, in memory once for all streams that have it.
-    pub(super) fn shared(&self, metadata: &Metadata) -> Metadata {
-        self.metadata.shared(metadata)
     }
 
     /// Does what need not be done at once, and gives back the room of accounts that are gone.

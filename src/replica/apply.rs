@@ -3,7 +3,7 @@
 use super::{Anchor, Applied, Fault, Now, Phase, Replica};
 use crate::domain::{
     Account, AccountKey, Announcement, CapacityChange, Entry, Fact, Internal, LogTime, Mark,
-    Moment, Open, RULES_VERSION, Reading, Settings,
+    Metadata, Moment, RULES_VERSION, Reading, Settings,
 };
 
 impl<T> Replica<T> {
@@ -26,14 +26,15 @@ impl<T> Replica<T> {
                 stream,
                 metadata,
             } => {
-                let metadata = metadata.as_ref().map(|m| self.accounts.shared(m));
-                Ok(self.change(key, offset, |account, moment, facts| {
-                    let metadata = metadata.as_ref();
-                    Applied::Heartbeat(account.heartbeat(moment, *stream, metadata, facts))
-                }))
+                let metadata = metadata.as_ref();
+                Ok(
+                    self.change(key, offset, metadata, |account, moment, facts| {
+                        Applied::Heartbeat(account.heartbeat(moment, *stream, metadata, facts))
+                    }),
+                )
             }
             Entry::Stop { key, stream } => {
-                Ok(self.change(key, offset, |account, moment, facts| {
+                Ok(self.change(key, offset, None, |account, moment, facts| {
                     Applied::Stop(account.stop(moment, *stream, facts))
                 }))
             }
@@ -179,15 +180,12 @@ impl<T> Replica<T> {
         }
         let applied = match body {
             Internal::Open(open) => {
-                let open = Open {
-                    metadata: self.accounts.shared(&open.metadata),
-                    ..Open::clone(open)
-                };
-                let applied = self.change(&open.key, offset, |account, moment, facts| {
-                    Applied::Open(account.open(moment, &open, facts))
+                let said = Some(&open.metadata);
+                let applied = self.change(&open.key, offset, said, |account, moment, facts| {
+                    Applied::Open(account.open(moment, open, facts))
                 });
                 if mark.writer == self.writer {
-                    self.answer_open(mark.seq, &open, &applied, now);
+                    self.answer_open(mark.seq, open, &applied, now);
                 }
                 applied
             }
@@ -238,11 +236,12 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Changes an account at L, once L and the settings are known.
+    /// Changes an account at L, once L and the settings are known, by an entry that `said` this.
     pub(super) fn change(
         &mut self,
         key: &AccountKey,
         offset: u64,
+        said: Option<&Metadata>,
         change: impl FnOnce(&mut Account, &Moment, &mut Vec<Fact>) -> Applied,
     ) -> Applied {
         let (Some(now), Some(settings)) = (self.clock.now(), &self.settings) else {
@@ -258,9 +257,14 @@ impl<T> Replica<T> {
             full,
         };
         let facts = &mut self.facts;
-        let applied = self
-            .accounts
-            .change(key, offset, now, |account| change(account, &moment, facts));
+        let applied = self.accounts.change(key, offset, now, |account, pool| {
+            let applied = change(account, &moment, facts);
+            // Most say what the stream has already, and that is shared.
+            if let Some(said) = said {
+                account.share_metadata(said, |said| pool.shared(said));
+            }
+            applied
+        });
         if Some(offset) > self.tallied {
             match &applied {
                 Some(Applied::Heartbeat(outcome)) => self.tally.heartbeat(*outcome),

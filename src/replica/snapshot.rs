@@ -129,9 +129,9 @@ impl<T> Replica<T> {
         Some(header)
     }
 
-    /// Calls `each` with accounts that have not been copied since the copying began: as they are
-    /// now, with the offset of their last entry. Ends where `each` breaks, to be called again when
-    /// some entries have been applied; where it does not break, all have been copied.
+    /// Calls `each` with accounts that were there when the copying began and have not been copied:
+    /// as they are now, with the offset of their last entry. Ends where `each` breaks, to be called
+    /// again when some entries have been applied; where it does not break, all have been copied.
     pub fn copy_accounts(
         &mut self,
         each: impl FnMut(&AccountKey, u64, &Account) -> ControlFlow<()>,

@@ -165,7 +165,8 @@ impl Answered<'_> {
                 continue;
             };
             let age = self.now - sign.at;
-            let sure = observer.misled.is_none_or(|at| sign.at > at);
+            let judged = self.history.is_whole() || observer.unjudged.is_none_or(|at| sign.at > at);
+            let sure = judged && observer.misled.is_none_or(|at| sign.at > at);
             if sure && age + bounds.early_ms < sign.ttl_ms {
                 let mut streams = activity.streams.iter();
                 assert!(

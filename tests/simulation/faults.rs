@@ -66,8 +66,7 @@ pub fn strike(world: &mut World) {
                 return append_settings(world);
             };
             if world.log.first() > 0 {
-                // Nor can anybody judge what comes before them who did not know them.
-                world.observer.misled = world.observer.misled.max(Some(at));
+                world.observer.unjudged = Some(at);
             }
         }
         Fault::LoseTail => lose_tail(world),

@@ -85,6 +85,9 @@ pub struct Observer {
     /// The true time at which somebody who followed another log last moved this one's time; for
     /// ever, where all who knew this log's time are gone.
     pub misled: Option<u64>,
+    /// What was said until then nobody can judge who reads the log from its beginning now: the
+    /// settings come later.
+    pub unjudged: Option<u64>,
 }
 
 impl Observer {
@@ -105,6 +108,7 @@ impl Observer {
             least_ahead: None,
             may_gain_ms,
             misled: None,
+            unjudged: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl Observer {
     pub fn lose_tail(&mut self, log: &Log, end: u64) -> Vec<Rc<Entry>> {
         let mut anew = Self::new(log, u64::MAX);
         anew.misled = self.misled;
+        anew.unjudged = self.unjudged;
         let lost = self.taken.split_off(end as usize);
         for (at, entry) in &self.taken {
             anew.take(*at, Rc::clone(entry));

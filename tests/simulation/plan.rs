@@ -25,7 +25,7 @@ pub struct Plan {
     pub append_fails_one_in: u64,
     /// Of so many answered requests one is delivered again; 0: none.
     pub redelivered_one_in: u64,
-    /// The time between two snapshots, and between the copies of two accounts at most; 0: none.
+    /// The time between two snapshots, and between the copies of some accounts at most; 0: none.
     pub snapshot_every_ms: u64,
     pub copy_ms: u64,
     /// Of so many snapshots one is damaged; 0: none.

@@ -102,10 +102,19 @@ impl Account {
         &self.streams
     }
 
-    /// Replaces what its players say by what `shared` makes of it: the same, kept once for many.
-    pub fn share_metadata(&mut self, mut shared: impl FnMut(&Metadata) -> Metadata) {
+    /// Replaces all that its players say by what `shared` makes of it: the same, kept once for
+    /// many.
+    pub fn share_all_metadata(&mut self, mut shared: impl FnMut(&Metadata) -> Metadata) {
         for stream in &mut self.streams {
             stream.metadata = shared(&stream.metadata);
+        }
+    }
+
+    /// The same for the stream that has just taken over what was `said`, if one has.
+    pub fn share_metadata(&mut self, said: &Metadata, shared: impl FnOnce(&Metadata) -> Metadata) {
+        let mut streams = self.streams.iter_mut();
+        if let Some(stream) = streams.find(|s| s.metadata.is_same(said)) {
+            stream.metadata = shared(said);
         }
     }
 

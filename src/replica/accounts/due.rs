@@ -1,4 +1,4 @@
-//! When accounts change by time alone: found by the log's time, which no cache's clock runs by.
+//! When accounts change by time alone: the log's time, which no clock of a cache follows.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::domain::LogTime;
 pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 
 /// Each account counts here once, at or before its next change; a heartbeat that moves the change
-/// back leaves it where it is, to be looked at again when that moment comes. What is here besides,
-/// and whose slot names another moment or none, is passed over then.
+/// back leaves it where it is, to be looked at again when that moment comes. What is here besides
+/// is passed over then: its slot names another moment or none, or did so after the first look.
 #[derive(Debug)]
 pub(super) struct Due {
     moments: BTreeMap<LogTime, Vec<SlotId>>,
@@ -38,7 +38,8 @@ impl Due {
         (*first.key() <= now).then(|| first.remove_entry())
     }
 
-    /// Most of what is due at one moment comes at one moment, and that is over.
+    /// Most of what is due at one moment comes at one moment, and that is over: what is put here
+    /// later, for accounts that moved, is little.
     pub(super) fn fit_last(&mut self) {
         if let Some(ids) = self.moments.get_mut(&self.last) {
             ids.shrink_to_fit();

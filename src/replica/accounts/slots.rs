@@ -90,7 +90,7 @@ impl Slots {
             let slot = self.get_mut(id).expect("a slot before the last");
             std::mem::swap(slot, &mut freed);
         }
-        // Half a chunk early: coming and going at its edge costs no memory each time.
+        // Half a chunk late: what comes and goes at a chunk's edge does not take it up each time.
         let needed = (self.len + CHUNK / 2).div_ceil(CHUNK);
         self.chunks.truncate(needed.max(1));
         freed
