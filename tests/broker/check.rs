@@ -1,6 +1,7 @@
 //! `streamwatch check`: what it says of an installation, and what is to be done.
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, UNREACHABLE};
 use crate::fixture::{Broker, Finished, Installation, cli_with};
@@ -92,12 +93,15 @@ async fn a_broker_that_is_not_there_and_one_that_is_another_service_are_told_apa
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let serving = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let hello = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-            // It has read what was said: else its answer might be lost as it hangs up.
-            let _ = stream.readable().await;
-            let _ = stream.try_read(&mut [0; 64]);
-            let _ = stream.try_write(hello);
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let hello = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+                let _ = stream.write_all(hello).await;
+                let _ = stream.shutdown().await;
+                // Until the other side hangs up: whoever leaves something unread resets the
+                // connection, and its answer might be lost.
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            });
         }
     });
     for (url, said) in [
