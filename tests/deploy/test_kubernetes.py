@@ -32,7 +32,7 @@ def kubectl() -> list[str]:
         ).stdout
         if "Kustomize Version: v5" in version:
             return ["kubectl"]
-    root = ROOT / ".cache" / "rabbitmq-4"
+    root = ROOT / ".cache" / "rabbitmq-4.0"
     if (root / "usr" / "bin" / "kubectl").exists():
         return ["chroot", str(root), "kubectl"]
     pytest.skip("no kubectl of 1.27 or later")
