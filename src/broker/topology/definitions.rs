@@ -13,7 +13,7 @@ use super::{
     Retention,
     mqtt::mqtt,
     roles::{Role, any_of, escaped},
-    shape::{Arguments, Holds, Part, To, shape},
+    shape::{Arguments, Exchange, Holds, Part, To, shape},
 };
 use crate::broker::Names;
 
@@ -35,11 +35,7 @@ pub fn definitions(
     }
     for part in parts {
         match part {
-            Part::Exchange(it) if it.durable => exchanges.push(json!({
-                "name": it.name, "vhost": vhost, "type": kind(&it.kind), "durable": true,
-                "auto_delete": false, "internal": it.internal,
-                "arguments": object(&it.arguments).unwrap_or_default(),
-            })),
+            Part::Exchange(it) if it.durable => exchanges.push(exchange(&it, vhost)),
             Part::Exchange(_) => {}
             Part::Queue(it) => {
                 let (stays, retention) = split(it.holds, it.arguments);
@@ -84,10 +80,11 @@ pub fn definitions(
     })
 }
 
-/// The permissions of these roles in the virtual host `vhost`, as definitions. Their users are not
-/// part of it: they must be there, and importing them would take their passwords away.
+/// The permissions of these roles in the virtual host `vhost`, as definitions. Users are left out:
+/// importing them would reset their passwords. The exchanges that topic permissions name are
+/// included: RabbitMQ 4.3 rejects topic permissions for an exchange that does not exist.
 #[must_use]
-pub fn permissions(roles: &[Role], vhost: &str) -> Value {
+pub fn permissions(names: &Names, roles: &[Role], vhost: &str) -> Value {
     let permissions = roles.iter().map(|it| {
         json!({
             "user": it.user, "vhost": vhost,
@@ -102,9 +99,28 @@ pub fn permissions(roles: &[Role], vhost: &str) -> Value {
             })
         })
     });
+    let named = |name: &str| {
+        let mut topics = roles.iter().flat_map(|role| &role.topics);
+        topics.any(|topic| topic.exchange == name)
+    };
+    let exchanges = shape(names, 1, Retention::default())
+        .into_iter()
+        .filter_map(|part| match part {
+            Part::Exchange(it) if named(&it.name) => Some(exchange(&it, vhost)),
+            _ => None,
+        });
     json!({
         "permissions": permissions.collect::<Vec<_>>(),
         "topic_permissions": topics.collect::<Vec<_>>(),
+        "exchanges": exchanges.collect::<Vec<_>>(),
+    })
+}
+
+fn exchange(it: &Exchange, vhost: &str) -> Value {
+    json!({
+        "name": it.name, "vhost": vhost, "type": kind(&it.kind), "durable": it.durable,
+        "auto_delete": false, "internal": it.internal,
+        "arguments": object(&it.arguments).unwrap_or_default(),
     })
 }
 
@@ -214,10 +230,12 @@ mod tests {
             tenants: vec![tenant],
             ..Whose::default()
         };
-        let roles = super::super::roles(&Names::default(), &whose).unwrap();
-        let all = permissions(&roles, "tv");
+        let names = Names::default();
+        let roles = super::super::roles(&names, &whose).unwrap();
+        let all = permissions(&names, &roles, "tv");
         assert_eq!(all["permissions"].as_array().unwrap().len(), roles.len());
         assert_eq!(all["topic_permissions"].as_array().unwrap().len(), 4);
+        assert_eq!(named(&all["exchanges"], "streamwatch")["type"], "topic");
         assert!(!all.to_string().contains("password"));
     }
 }

@@ -79,9 +79,12 @@ impl RolesArgs {
         let addresses = broker.addresses_if_given(&mut mistakes);
         let asked = self.check(addresses.as_ref(), &mut mistakes);
         let names = broker.names(&mut mistakes);
-        let roles = names.and_then(|names| asked.roles(&names, &mut mistakes));
-        let roles = mistakes.finish(roles)?;
-        let json = topology::permissions(&roles, &asked.vhost);
+        let given = names.and_then(|names| {
+            let roles = asked.roles(&names, &mut mistakes)?;
+            Some((names, roles))
+        });
+        let (names, roles) = mistakes.finish(given)?;
+        let json = topology::permissions(&names, &roles, &asked.vhost);
         output.say(commands(&roles, &asked.vhost).trim_end(), &json);
         Ok(())
     }
@@ -105,7 +108,7 @@ impl Asked {
     /// Their permissions as definitions, or a note.
     pub(super) fn permissions(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Value> {
         let roles = self.roles(names, mistakes)?;
-        Some(topology::permissions(&roles, &self.vhost))
+        Some(topology::permissions(names, &roles, &self.vhost))
     }
 }
 
