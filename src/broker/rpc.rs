@@ -1,19 +1,29 @@
 //! A client's channel: publishes requests and events, and receives replies by direct reply-to.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Consumer,
-    options::BasicConsumeOptions,
+    options::{BasicConsumeOptions, BasicPublishOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
 
 use super::{
     BrokerError, Link, Names,
     connect::within,
-    unconfirmed::{Unconfirmed, confirming, publish},
+    unconfirmed::{Unconfirmed, confirming},
 };
 
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
+/// How long RabbitMQ may take to close a channel: others wait meanwhile.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A message from a client.
 #[derive(Clone, Debug)]
@@ -58,6 +68,8 @@ pub struct RpcChannel {
     replies: Consumer,
     exchange: ShortString,
     unconfirmed: Unconfirmed<(u64, lapin::Result<Published>)>,
+    /// Messages that lapin holds and has not written.
+    unwritten: Arc<AtomicUsize>,
 }
 
 impl RpcChannel {
@@ -79,16 +91,37 @@ impl RpcChannel {
             replies,
             exchange: names.exchange().into(),
             unconfirmed: Unconfirmed::new(),
+            unwritten: Arc::default(),
         })
     }
 
     /// Publishes a message. Does not wait: [`Self::next`] says what became of it.
     pub fn publish(&mut self, message: Outgoing) {
         let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
+        let unwritten = Arc::clone(&self.unwritten);
         self.unconfirmed.begin(async move {
             let number = message.number;
-            (number, send(&channel, exchange, message).await)
+            (number, send(&channel, exchange, message, &unwritten).await)
         });
+    }
+
+    /// Closes the channel: RabbitMQ drops the messages of it that no queue has taken yet.
+    ///
+    /// # Errors
+    /// If RabbitMQ does not read or does not answer. Only a new connection helps then.
+    pub async fn close(&mut self) -> Result<(), BrokerError> {
+        // lapin would write them behind the close, where they end the connection.
+        if self.unwritten.load(Relaxed) > 0 {
+            return Err(BrokerError::Lost("RabbitMQ reads nothing".to_owned()));
+        }
+        let closing = self.channel.close(200, "a confirm is overdue".into());
+        match tokio::time::timeout(CLOSE_WITHIN, closing).await {
+            Ok(closed) => Ok(closed?),
+            Err(_) => Err(BrokerError::Timeout {
+                doing: "closing a channel",
+                waited: CLOSE_WITHIN,
+            }),
+        }
     }
 
     /// The next confirm or reply. Dropping the future loses none.
@@ -121,6 +154,7 @@ async fn send(
     channel: &Channel,
     exchange: ShortString,
     message: Outgoing,
+    unwritten: &AtomicUsize,
 ) -> lapin::Result<Published> {
     let mut headers = FieldTable::default();
     let account = AMQPValue::LongString(message.account.into());
@@ -137,8 +171,16 @@ async fn send(
         properties = properties.with_message_id(id.into());
     }
     let key = message.routing_key.into();
-    let confirmed = publish(channel, exchange, key, &message.body, properties).await?;
-    Ok(match confirmed {
+    // A message that no queue takes comes back within its confirm.
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    unwritten.fetch_add(1, Relaxed);
+    let written = channel.basic_publish(exchange, key, options, &message.body, properties);
+    let written = written.await;
+    unwritten.fetch_sub(1, Relaxed);
+    Ok(match written?.await? {
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Published::Unroutable,
         Confirmation::Nack(None) => Published::Refused,
         Confirmation::Ack(None) | Confirmation::NotRequested => Published::Confirmed,

@@ -124,7 +124,8 @@ impl Backend {
             query.consistency,
         );
         let send = message(tenant, Kind::Status, account, None, body);
-        match self.client.send(send, true)?.reply(self.patience).await? {
+        let mut sent = self.client.send(send, true, self.patience).await?;
+        match sent.reply().await? {
             Reply::Answer {
                 answer: Answer::Status { activity, stream },
                 by,
@@ -172,7 +173,8 @@ impl Backend {
             &request.group_by,
         );
         let send = message(tenant, Kind::Init, account, Some(id.to_string()), body);
-        match self.client.send(send, true)?.reply(self.patience).await? {
+        let mut sent = self.client.send(send, true, self.patience).await?;
+        match sent.reply().await? {
             Reply::Answer {
                 answer:
                     Answer::Opened {
@@ -218,7 +220,8 @@ impl Backend {
     ) -> Result<(), ClientError> {
         let body = wire::stop(account.as_str(), stream);
         let send = message(tenant, Kind::Stop, account, None, body);
-        self.client.send(send, false)?.confirm(self.patience).await
+        let mut sent = self.client.send(send, false, self.patience).await?;
+        sent.confirm().await
     }
 
     /// Sends one heartbeat, and waits `bad_news` for the news that the stream was ended.
@@ -235,9 +238,9 @@ impl Backend {
     ) -> Result<Option<StoppedReason>, ClientError> {
         let body = wire::heartbeat(account.as_str(), stream, metadata);
         let send = message(tenant, Kind::Heartbeat, account, None, body);
-        let mut sent = self.client.send(send, true)?;
-        sent.confirm(self.patience).await?;
-        match sent.reply(bad_news).await {
+        let mut sent = self.client.send(send, true, self.patience).await?;
+        sent.confirm().await?;
+        match sent.reply_within(bad_news).await {
             Ok(Reply::Stopped { reason, .. }) => Ok(Some(reason)),
             Ok(_) => Err(other_reply()),
             Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),

@@ -7,8 +7,9 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::room::Taken;
 use crate::{
-    broker::{BrokerError, Link, Names, Published, RpcChannel, RpcEvent},
+    broker::{BrokerError, Link, Names, Outgoing, Published, RpcChannel, RpcEvent},
     wire::Kind,
 };
 
@@ -20,13 +21,19 @@ const REFUSED_FOR: Duration = Duration::from_secs(3);
 /// An event that has no confirm after so long may wait for a log's new leader.
 const LEADERLESS: Duration = Duration::from_secs(1);
 
+/// How long the confirm of a message may take whose sender has given up.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(2);
+/// How long any confirm may take. A log or a queue without its majority gives none.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
 /// Events go to the logs and requests to other queues, on a channel each. RabbitMQ before 4.0
 /// numbers what a channel has published to all queues alike, and when a log's leader changes it
 /// takes what the channel appends next for a repetition: confirmed, and not in the log. Where there
-/// is one log, its events have the same numbers either way; see [`UnconfirmedEvents`] for several.
+/// is one log, its events have the same numbers either way; see [`Unconfirmed`] for several.
 pub(super) struct Channels {
     events: RpcChannel,
     requests: RpcChannel,
+    unconfirmed: Unconfirmed,
 }
 
 impl Channels {
@@ -34,23 +41,35 @@ impl Channels {
         Ok(Self {
             events: RpcChannel::open(link, names).await?,
             requests: RpcChannel::open(link, names).await?,
+            unconfirmed: Unconfirmed::default(),
         })
     }
 
-    /// Leaves the channel of the events, and what is under way on it, for another.
-    pub(super) async fn renew_events(
+    /// Hands a message to the connection; `room` is free again once the message is settled.
+    pub(super) fn publish(&mut self, kind: Kind, message: Outgoing, room: Taken) {
+        self.unconfirmed.sent(message.number, kind, room);
+        self.of(kind).publish(message);
+    }
+
+    /// Closes the channel of `kind` and opens another. RabbitMQ then drops what the channel still
+    /// waits to hand to a queue: nobody waits for it any more.
+    pub(super) async fn renew(
         &mut self,
+        kind: Kind,
         link: &Link,
         names: &Names,
     ) -> Result<(), BrokerError> {
-        self.events = RpcChannel::open(link, names).await?;
+        self.of(kind).close().await?;
+        *self.of(kind) = RpcChannel::open(link, names).await?;
+        self.unconfirmed.forget(kind);
         Ok(())
     }
 
-    pub(super) const fn of(&mut self, kind: Kind) -> &mut RpcChannel {
-        match kind {
-            Kind::Heartbeat | Kind::Stop => &mut self.events,
-            Kind::Init | Kind::Status => &mut self.requests,
+    fn of(&mut self, kind: Kind) -> &mut RpcChannel {
+        if is_event(kind) {
+            &mut self.events
+        } else {
+            &mut self.requests
         }
     }
 
@@ -61,29 +80,57 @@ impl Channels {
             event = self.requests.next() => event,
         }
     }
-}
 
-/// Events of one channel without a confirm. Behind one that waited for a log's new leader, confirms
-/// prove nothing: the channel has to be left, and what is under way on it to be repeated.
-#[derive(Default)]
-pub(super) struct UnconfirmedEvents(BTreeMap<u64, Instant>);
-
-impl UnconfirmedEvents {
-    pub(super) fn sent(&mut self, number: u64, kind: Kind) {
-        if is_event(kind) {
-            self.0.insert(number, Instant::now());
-        }
+    /// The broker has said what became of a message. Returns whether to believe it; see
+    /// [`Unconfirmed`].
+    pub(super) fn settled(&mut self, number: u64) -> bool {
+        self.unconfirmed.settled(number)
     }
 
-    /// The broker has said what became of a message. Returns whether to believe it.
-    pub(super) fn settled(&mut self, number: u64) -> bool {
-        let oldest = self.0.first_key_value();
-        let waited = oldest.is_some_and(|(_, since)| since.elapsed() >= LEADERLESS);
-        let event = self.0.remove(&number).is_some();
-        if event && waited {
-            self.0.clear();
-        }
-        !(event && waited)
+    /// A kind of messages whose channel has a confirm that is overdue; `waits` says whether the
+    /// sender of a message still waits. RabbitMQ has read nothing before `unblocked`.
+    pub(super) fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
+        self.unconfirmed.overdue(unblocked, waits)
+    }
+}
+
+/// Messages without a confirm. Behind an event that waited for a log's new leader, confirms of its
+/// channel prove nothing: the channel has to be left, and what is under way on it to be repeated.
+#[derive(Default)]
+struct Unconfirmed(BTreeMap<u64, Sent>);
+
+struct Sent {
+    kind: Kind,
+    at: Instant,
+    _room: Taken,
+}
+
+impl Unconfirmed {
+    fn sent(&mut self, number: u64, kind: Kind, room: Taken) {
+        let at = Instant::now();
+        let _room = room;
+        self.0.insert(number, Sent { kind, at, _room });
+    }
+
+    fn settled(&mut self, number: u64) -> bool {
+        let oldest = self.0.values().find(|sent| is_event(sent.kind));
+        let waited = oldest.is_some_and(|sent| sent.at.elapsed() >= LEADERLESS);
+        let sent = self.0.remove(&number);
+        !(waited && sent.is_some_and(|sent| is_event(sent.kind)))
+    }
+
+    fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
+        let waited = |sent: &Sent| sent.at.max(unblocked).elapsed();
+        let sent = self.0.iter();
+        let mut late = sent.take_while(|(_, sent)| waited(sent) >= GIVEN_UP_FOR);
+        let overdue =
+            late.find(|(number, sent)| waited(sent) >= CONFIRM_WITHIN || !waits(**number));
+        overdue.map(|(_, sent)| sent.kind)
+    }
+
+    fn forget(&mut self, kind: Kind) {
+        self.0
+            .retain(|_, sent| is_event(sent.kind) != is_event(kind));
     }
 }
 

@@ -3,27 +3,30 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout},
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use super::{
     ClientError,
-    channels::{Channels, Refusals, UnconfirmedEvents, is_event},
+    channels::{Channels, Refusals, is_event},
+    room::{Room, Taken},
+    sent::{Sent, Status, Waiting},
 };
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, Outgoing, Published, RpcEvent, backoff},
+    broker::{Addresses, BrokerError, Link, Names, Outgoing, RpcEvent, backoff},
     domain::{AccountId, Tenant},
-    wire::{self, Kind, Reply, RoutingKey},
+    wire::{Kind, RoutingKey},
 };
 
-/// Most messages that wait for the connection, and most replies that are waited for.
+/// Most replies that are waited for.
 const MOST_WAITING: usize = 10_000;
 
 /// A connection that lasted so long ends the back-off.
 const STEADY: Duration = Duration::from_secs(10);
-/// How often those who stopped waiting are looked for, while there are too many.
-const PURGE_EVERY: Duration = Duration::from_millis(100);
+/// How often the connection is checked for an alarm, and its messages for confirms that are overdue
+/// and senders that have given up.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// How a message is published and what is to come of it.
 #[derive(Clone, Debug)]
@@ -35,31 +38,10 @@ pub(super) struct Send {
     pub(super) body: Vec<u8>,
 }
 
-/// Whoever waits for a message's fate. A reply may come before the confirm, and settles both.
-struct Waiting {
-    confirmed: Option<oneshot::Sender<Result<(), ClientError>>>,
-    replied: Option<oneshot::Sender<Result<Reply, ClientError>>>,
-}
-
 struct Command {
     send: Send,
     waiting: Waiting,
-}
-
-/// A message on its way: its confirm, and its reply where one was asked for.
-pub(super) struct Sent {
-    confirmed: oneshot::Receiver<Result<(), ClientError>>,
-    replied: oneshot::Receiver<Result<Reply, ClientError>>,
-    status: watch::Receiver<Status>,
-}
-
-/// How the connection is.
-#[derive(Clone, Debug)]
-enum Status {
-    /// For the first time, to these addresses.
-    Connecting(String),
-    Connected,
-    Down(BrokerError),
+    room: Taken,
 }
 
 /// A connection to a streamwatch installation.
@@ -68,7 +50,8 @@ enum Status {
 /// back-off and jitter, and closes when the last clone is gone.
 #[derive(Clone)]
 pub struct Client {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::UnboundedSender<Command>,
+    room: Room,
     status: watch::Receiver<Status>,
     names: Arc<Names>,
 }
@@ -78,12 +61,14 @@ impl Client {
     /// must be called within a tokio runtime.
     #[must_use]
     pub fn connect(addresses: Addresses, names: Names) -> Self {
-        let (commands, received) = mpsc::channel(MOST_WAITING);
+        // Bounded by the room that each of them has taken.
+        let (commands, received) = mpsc::unbounded_channel();
         let (report, status) = watch::channel(Status::Connecting(addresses.to_string()));
         let names = Arc::new(names);
         tokio::spawn(run(addresses, Arc::clone(&names), received, report));
         Self {
             commands,
+            room: Room::new(),
             status,
             names,
         }
@@ -95,77 +80,51 @@ impl Client {
         &self.names
     }
 
-    /// The broker can be reached.
+    /// The broker can be reached, and takes messages.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(*self.status.borrow(), Status::Connected)
     }
 
-    /// Waits until the broker can be reached.
+    /// Waits until the broker can be reached, and takes messages.
     pub async fn connected(&self) {
         let mut status = self.status.clone();
         let _ = status.wait_for(|s| matches!(s, Status::Connected)).await;
     }
 
-    /// Hands a message over. Does not wait.
-    pub(super) fn send(&self, send: Send, reply: bool) -> Result<Sent, ClientError> {
-        let (confirm, confirmed) = oneshot::channel();
-        let (answer, replied) = oneshot::channel();
-        let waiting = Waiting {
-            confirmed: Some(confirm),
-            replied: reply.then_some(answer),
-        };
-        let command = Command { send, waiting };
-        self.commands
-            .try_send(command)
-            .map_err(|_| ClientError::Busy)?;
-        Ok(Sent {
-            confirmed,
-            replied,
-            status: self.status.clone(),
-        })
-    }
-}
-
-impl Sent {
-    /// Waits for the broker's confirm.
-    pub(super) async fn confirm(&mut self, patience: Duration) -> Result<(), ClientError> {
-        match timeout(patience, &mut self.confirmed).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => Err(self.not_taken(patience)),
-        }
+    /// Hands a message over as soon as RabbitMQ takes messages and few enough are unconfirmed. A
+    /// message that has waited for `patience`, or whose sender is dropped, is not sent.
+    pub(super) async fn send(
+        &self,
+        send: Send,
+        reply: bool,
+        patience: Duration,
+    ) -> Result<Sent, ClientError> {
+        let began = Instant::now();
+        let bytes = send.body.len();
+        let waits = self.room.to_wait(bytes).ok_or(ClientError::Backlog)?;
+        let room = timeout(patience, self.turn(bytes)).await;
+        let room = room.map_err(|_| self.status.borrow().not_sent(patience))?;
+        drop(waits);
+        let (waiting, sent) = Sent::new(reply, self.status.clone(), began, patience);
+        // Its receiver lives as long as this handle.
+        let _ = self.commands.send(Command {
+            send,
+            waiting,
+            room,
+        });
+        Ok(sent)
     }
 
-    /// Waits for the reply.
-    pub(super) async fn reply(&mut self, patience: Duration) -> Result<Reply, ClientError> {
-        let reply = match timeout(patience, &mut self.replied).await {
-            Ok(Ok(outcome)) => outcome?,
-            Ok(Err(_)) | Err(_) => return Err(self.no_reply(patience)),
-        };
-        match reply {
-            Reply::Error(problem) => Err(ClientError::Refused(problem)),
-            reply => Ok(reply),
-        }
-    }
-
-    /// A confirmed request that nobody answers is the workers' silence; one that is not confirmed
-    /// is the broker's.
-    fn no_reply(&mut self, patience: Duration) -> ClientError {
-        match self.confirmed.try_recv() {
-            Ok(Ok(())) => ClientError::NoAnswer(patience),
-            Ok(Err(error)) => error,
-            Err(_) => self.not_taken(patience),
-        }
-    }
-
-    fn not_taken(&self, waited: Duration) -> ClientError {
-        match &*self.status.borrow() {
-            Status::Connected => ClientError::NotTaken(waited),
-            Status::Down(error) => ClientError::Broker(error.clone()),
-            Status::Connecting(address) => ClientError::Broker(BrokerError::Unreachable {
-                address: address.clone(),
-                reason: format!("no connection within {waited:?}"),
-            }),
+    /// Waits until a message with a body of `bytes` may be handed to the connection.
+    async fn turn(&self, bytes: usize) -> Taken {
+        loop {
+            self.connected().await;
+            if let Some(room) = self.room.to_send(bytes).await
+                && self.is_connected()
+            {
+                return room;
+            }
         }
     }
 }
@@ -174,7 +133,7 @@ impl Sent {
 async fn run(
     addresses: Addresses,
     names: Arc<Names>,
-    mut commands: mpsc::Receiver<Command>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
     report: watch::Sender<Status>,
 ) {
     let mut waits = backoff();
@@ -212,7 +171,7 @@ async fn run(
 async fn serve(
     link: &Link,
     names: &Names,
-    commands: &mut mpsc::Receiver<Command>,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
     report: &watch::Sender<Status>,
     number: &mut u64,
 ) -> Option<BrokerError> {
@@ -223,35 +182,50 @@ async fn serve(
     let _ = report.send(Status::Connected);
     let mut waiting: HashMap<u64, (Kind, Waiting)> = HashMap::new();
     let mut refusals = Refusals::default();
-    let mut unconfirmed = UnconfirmedEvents::default();
+    let mut check = interval(CHECK_EVERY);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unblocked = Instant::now();
+    // The message whose turn it is. lapin would keep it while the connection is blocked.
+    let mut next: Option<Command> = None;
     let error = loop {
-        // Whoever stopped waiting is forgotten, once there are many.
-        if waiting.len() >= MOST_WAITING {
-            waiting.retain(|_, (_, w)| !w.is_over());
+        let blocked = link.is_blocked();
+        if let Some(command) = next.take_if(|_| !blocked)
+            && !command.waiting.is_over()
+        {
+            *number += 1;
+            let kind = command.send.kind;
+            let reply = command.waiting.replied.is_some();
+            let message = outgoing(*number, command.send, reply);
+            channels.publish(kind, message, command.room);
+            waiting.insert(*number, (kind, command.waiting));
         }
-        let full = waiting.len() >= MOST_WAITING;
+        let takes = next.is_none() && waiting.len() < MOST_WAITING;
         tokio::select! {
-            // Nothing here says when somebody stops waiting.
-            () = tokio::time::sleep(PURGE_EVERY), if full => {}
-            command = commands.recv(), if !full => {
-                let command = command?;
-                if command.waiting.is_over() {
+            _ = check.tick() => {
+                if waiting.len() >= MOST_WAITING {
+                    waiting.retain(|_, (_, w)| !w.is_over());
+                }
+                show_blocked(report, blocked);
+                if blocked {
+                    unblocked = Instant::now();
                     continue;
                 }
-                *number += 1;
-                let kind = command.send.kind;
-                let reply = command.waiting.replied.is_some();
-                unconfirmed.sent(*number, kind);
-                channels.of(kind).publish(outgoing(*number, command.send, reply));
-                waiting.insert(*number, (kind, command.waiting));
+                let waits = |number| waiting.get(&number).is_some_and(|(_, w)| !w.is_over());
+                if let Some(kind) = channels.overdue(unblocked, waits) {
+                    let late = "a confirm was overdue, and the channel closed".to_owned();
+                    fail(&mut waiting, kind, &ClientError::Broker(BrokerError::Lost(late)));
+                    if let Err(error) = channels.renew(kind, link, names).await {
+                        break error;
+                    }
+                }
             }
+            command = commands.recv(), if takes => next = Some(command?),
             event = channels.next() => match event {
-                Ok(RpcEvent::Published(number, _)) if !unconfirmed.settled(number) => {
+                Ok(RpcEvent::Published(number, _)) if !channels.settled(number) => {
                     let lost = "a log was without its leader".to_owned();
                     let fate = ClientError::Broker(BrokerError::Lost(lost));
-                    let events = waiting.extract_if(|_, (kind, _)| is_event(*kind));
-                    events.for_each(|(_, (_, one))| one.failed(&fate));
-                    if let Err(error) = channels.renew_events(link, names).await {
+                    fail(&mut waiting, Kind::Heartbeat, &fate);
+                    if let Err(error) = channels.renew(Kind::Heartbeat, link, names).await {
                         break error;
                     }
                 }
@@ -286,6 +260,27 @@ async fn serve(
     Some(error)
 }
 
+/// Tells the senders whether RabbitMQ takes messages.
+fn show_blocked(report: &watch::Sender<Status>, blocked: bool) {
+    report.send_if_modified(|status| {
+        let shown = matches!(status, Status::Blocked);
+        if shown != blocked {
+            *status = if blocked {
+                Status::Blocked
+            } else {
+                Status::Connected
+            };
+        }
+        shown != blocked
+    });
+}
+
+/// Tells the senders on the channel of `kind` that their messages have failed.
+fn fail(waiting: &mut HashMap<u64, (Kind, Waiting)>, kind: Kind, fate: &ClientError) {
+    let failed = waiting.extract_if(|_, (other, _)| is_event(*other) == is_event(kind));
+    failed.for_each(|(_, (_, one))| one.failed(fate));
+}
+
 fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {
     Outgoing {
         number,
@@ -294,51 +289,5 @@ fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {
         message_id: send.message_id,
         reply,
         body: send.body,
-    }
-}
-
-impl Waiting {
-    /// Nobody waits any more.
-    fn is_over(&self) -> bool {
-        let gone = |closed: Option<bool>| closed.unwrap_or(true);
-        gone(self.confirmed.as_ref().map(oneshot::Sender::is_closed))
-            && gone(self.replied.as_ref().map(oneshot::Sender::is_closed))
-    }
-
-    /// Returns whether a reply is still to come.
-    fn published(&mut self, published: Published) -> bool {
-        let fate = match published {
-            Published::Confirmed => Ok(()),
-            Published::Unroutable => Err(ClientError::NoTopology),
-            Published::Refused => Err(ClientError::Busy),
-        };
-        if let Err(error) = &fate
-            && let Some(replied) = self.replied.take()
-        {
-            let _ = replied.send(Err(error.clone()));
-        }
-        if let Some(confirmed) = self.confirmed.take() {
-            let _ = confirmed.send(fate);
-        }
-        self.replied.is_some()
-    }
-
-    fn answered(self, body: &[u8]) {
-        if let Some(confirmed) = self.confirmed {
-            let _ = confirmed.send(Ok(()));
-        }
-        if let Some(replied) = self.replied {
-            let reply = wire::decode_reply(body).map_err(|e| ClientError::BadReply(e.to_string()));
-            let _ = replied.send(reply);
-        }
-    }
-
-    fn failed(self, fate: &ClientError) {
-        if let Some(confirmed) = self.confirmed {
-            let _ = confirmed.send(Err(fate.clone()));
-        }
-        if let Some(replied) = self.replied {
-            let _ = replied.send(Err(fate.clone()));
-        }
     }
 }

@@ -16,11 +16,30 @@ pub enum ClientError {
     /// The request is in its queue and nobody answered.
     #[error("no worker answered in {0:?}: is one running?")]
     NoAnswer(Duration),
-    /// The broker did not take the message in time: it may be blocked by an alarm.
-    #[error("RabbitMQ did not take the message in {0:?}: is it blocked by an alarm?")]
+    /// The message was handed to RabbitMQ, which did not confirm it in time. It may take effect.
+    #[error(
+        "RabbitMQ did not confirm the message in {0:?}, and may still store it: check its alarms, \
+         and that a majority of its nodes runs, then repeat the request"
+    )]
     NotTaken(Duration),
-    /// The queue is full, or this client has too much under way already.
-    #[error("too much is waiting; try again later")]
+    /// RabbitMQ has raised an alarm and takes no messages. The message was not sent, and is not
+    /// sent later.
+    #[error(
+        "RabbitMQ takes no messages (alarm for memory or disk); not sent within {0:?}: free memory \
+         or disk on its nodes, then repeat the request"
+    )]
+    Blocked(Duration),
+    /// The messages before this one have no confirm. This one was not sent, and is not sent later.
+    #[error(
+        "RabbitMQ does not confirm earlier messages; not sent within {0:?}: check that a majority \
+         of its nodes runs, then repeat the request"
+    )]
+    NotSent(Duration),
+    /// As many messages of this client wait as may. The message was not sent.
+    #[error("this client has 16 MiB of messages waiting for RabbitMQ: send less, or repeat later")]
+    Backlog,
+    /// A queue is full. The message was not stored.
+    #[error("a queue in RabbitMQ is full: start more workers, or repeat the request later")]
     Busy,
     /// The worker says what is wrong with the request.
     #[error("{0}")]
@@ -39,6 +58,9 @@ impl ClientError {
             | Self::NoTopology
             | Self::NoAnswer(_)
             | Self::NotTaken(_)
+            | Self::Blocked(_)
+            | Self::NotSent(_)
+            | Self::Backlog
             | Self::Busy => true,
             Self::Refused(problem) => problem.retryable,
             Self::BadReply(_) => false,

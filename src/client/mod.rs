@@ -19,6 +19,8 @@ mod channels;
 mod connection;
 mod error;
 mod player;
+mod room;
+mod sent;
 
 pub use backend::{AccountStatus, Backend, OpenRequest, Opening, PATIENCE, StatusQuery};
 pub use connection::Client;

@@ -23,6 +23,7 @@ mod lifecycle;
 mod linear;
 mod load;
 mod outage;
+mod overload;
 mod papers;
 mod partitions;
 mod private_broker;

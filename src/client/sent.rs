@@ -1,0 +1,174 @@
+//! A message on its way to RabbitMQ, as its sender and the connection see it.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout},
+};
+
+use super::ClientError;
+use crate::{
+    broker::{BrokerError, Published},
+    wire::{self, Reply},
+};
+
+/// How the connection is.
+#[derive(Clone, Debug)]
+pub(super) enum Status {
+    /// For the first time, to these addresses.
+    Connecting(String),
+    Connected,
+    /// An alarm is raised: RabbitMQ takes no messages.
+    Blocked,
+    Down(BrokerError),
+}
+
+impl Status {
+    /// Why a message that has waited for so long is not sent.
+    pub(super) fn not_sent(&self, waited: Duration) -> ClientError {
+        match self {
+            Self::Connected => ClientError::NotSent(waited),
+            Self::Blocked => ClientError::Blocked(waited),
+            Self::Down(error) => ClientError::Broker(error.clone()),
+            Self::Connecting(address) => ClientError::Broker(BrokerError::Unreachable {
+                address: address.clone(),
+                reason: format!("no connection within {waited:?}"),
+            }),
+        }
+    }
+}
+
+/// A message on its way: its confirm, and its reply where one was asked for. Before RabbitMQ has it,
+/// dropping this is the end of the message.
+pub(super) struct Sent {
+    confirmed: oneshot::Receiver<Result<(), ClientError>>,
+    replied: oneshot::Receiver<Result<Reply, ClientError>>,
+    status: watch::Receiver<Status>,
+    began: Instant,
+    patience: Duration,
+}
+
+impl Sent {
+    /// Both ends of a message.
+    pub(super) fn new(
+        reply: bool,
+        status: watch::Receiver<Status>,
+        began: Instant,
+        patience: Duration,
+    ) -> (Waiting, Self) {
+        let (confirm, confirmed) = oneshot::channel();
+        let (answer, replied) = oneshot::channel();
+        let waiting = Waiting {
+            confirmed: Some(confirm),
+            replied: reply.then_some(answer),
+        };
+        let sent = Self {
+            confirmed,
+            replied,
+            status,
+            began,
+            patience,
+        };
+        (waiting, sent)
+    }
+
+    fn left(&self) -> Duration {
+        self.patience.saturating_sub(self.began.elapsed())
+    }
+
+    /// Waits for the broker's confirm.
+    pub(super) async fn confirm(&mut self) -> Result<(), ClientError> {
+        match timeout(self.left(), &mut self.confirmed).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(self.not_taken()),
+        }
+    }
+
+    /// Waits for the reply.
+    pub(super) async fn reply(&mut self) -> Result<Reply, ClientError> {
+        self.reply_within(self.left()).await
+    }
+
+    /// Waits for the reply for so long, whatever the message has waited before.
+    pub(super) async fn reply_within(&mut self, patience: Duration) -> Result<Reply, ClientError> {
+        let reply = match timeout(patience, &mut self.replied).await {
+            Ok(Ok(outcome)) => outcome?,
+            Ok(Err(_)) | Err(_) => return Err(self.no_reply()),
+        };
+        match reply {
+            Reply::Error(problem) => Err(ClientError::Refused(problem)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// A confirmed request that nobody answers is the workers' silence; one that is not confirmed
+    /// is the broker's.
+    fn no_reply(&mut self) -> ClientError {
+        match self.confirmed.try_recv() {
+            Ok(Ok(())) => ClientError::NoAnswer(self.patience),
+            Ok(Err(error)) => error,
+            Err(_) => self.not_taken(),
+        }
+    }
+
+    fn not_taken(&self) -> ClientError {
+        match &*self.status.borrow() {
+            Status::Down(error) => ClientError::Broker(error.clone()),
+            _ => ClientError::NotTaken(self.patience),
+        }
+    }
+}
+
+/// The connection's end of a message on its way. A reply may come before the confirm, and settles
+/// both.
+pub(super) struct Waiting {
+    confirmed: Option<oneshot::Sender<Result<(), ClientError>>>,
+    pub(super) replied: Option<oneshot::Sender<Result<Reply, ClientError>>>,
+}
+
+impl Waiting {
+    /// Nobody waits any more.
+    pub(super) fn is_over(&self) -> bool {
+        let gone = |closed: Option<bool>| closed.unwrap_or(true);
+        gone(self.confirmed.as_ref().map(oneshot::Sender::is_closed))
+            && gone(self.replied.as_ref().map(oneshot::Sender::is_closed))
+    }
+
+    /// Returns whether a reply is still to come.
+    pub(super) fn published(&mut self, published: Published) -> bool {
+        let fate = match published {
+            Published::Confirmed => Ok(()),
+            Published::Unroutable => Err(ClientError::NoTopology),
+            Published::Refused => Err(ClientError::Busy),
+        };
+        if let Err(error) = &fate
+            && let Some(replied) = self.replied.take()
+        {
+            let _ = replied.send(Err(error.clone()));
+        }
+        if let Some(confirmed) = self.confirmed.take() {
+            let _ = confirmed.send(fate);
+        }
+        self.replied.is_some()
+    }
+
+    pub(super) fn answered(self, body: &[u8]) {
+        if let Some(confirmed) = self.confirmed {
+            let _ = confirmed.send(Ok(()));
+        }
+        if let Some(replied) = self.replied {
+            let reply = wire::decode_reply(body).map_err(|e| ClientError::BadReply(e.to_string()));
+            let _ = replied.send(reply);
+        }
+    }
+
+    pub(super) fn failed(self, fate: &ClientError) {
+        if let Some(confirmed) = self.confirmed {
+            let _ = confirmed.send(Err(fate.clone()));
+        }
+        if let Some(replied) = self.replied {
+            let _ = replied.send(Err(fate.clone()));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! RabbitMQ takes no messages, or confirms none: what a client holds then, and what it sends
+//! afterwards.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use streamwatch::client::{Backend, ClientError, StreamId};
+
+use crate::fixture::{Broker, Cluster, Installation, PATIENCE, beat, eventually, heavy};
+
+/// As many heartbeats as 3,400 a second make in half a minute.
+const HEARTBEATS: usize = 102_000;
+/// Senders at once. Each gives up after a moment, and the next takes its place.
+const SENDERS: usize = 200;
+const GIVES_UP_AFTER: Duration = Duration::from_millis(20);
+/// The client's bound on what is handed to the connection and not confirmed: 256 KiB, of which each
+/// message takes more than 512 bytes.
+const HANDED_OVER: u32 = 512;
+/// Memory that the client may take for all of it, in MB. Neighbouring tests take some meanwhile; two
+/// hundred thousand heartbeats in lapin take 300.
+const FLAT_MB: f64 = 48.0;
+
+fn resident_mb() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages = statm.split(' ').nth(1).and_then(|n| n.parse::<f64>().ok());
+    pages.expect("pages") * 4_096.0 / 1e6
+}
+
+/// How many entries the log has.
+async fn entries(installation: &Installation<'_>) -> u32 {
+    let channel = installation.broker.channel().await;
+    let log = channel.queue_declare(
+        installation.names().log(0).into(),
+        lapin::options::QueueDeclareOptions::default().passive(),
+        lapin::types::FieldTable::default(),
+    );
+    log.await.expect("the log is there").message_count()
+}
+
+/// Sends heartbeats whose senders all give up. Returns how many were refused at once as too many,
+/// blocked, and not sent for want of confirms.
+async fn send_in_vain(backend: &Backend) -> [usize; 3] {
+    let hasty = backend.clone().with_patience(GIVES_UP_AFTER);
+    let beats = (0..HEARTBEATS).map(|_| beat(&hasty, "alice", StreamId::generate()));
+    let outcomes = stream::iter(beats).buffer_unordered(SENDERS);
+    let counted = outcomes.fold([0; 3], async |mut counted, outcome| {
+        match outcome {
+            Err(ClientError::Backlog) => counted[0] += 1,
+            Err(ClientError::Blocked(_)) => counted[1] += 1,
+            Err(ClientError::NotSent(_)) => counted[2] += 1,
+            Err(ClientError::NotTaken(_) | ClientError::Broker(_)) => {}
+            other => panic!("{other:?}"),
+        }
+        counted
+    });
+    counted.await
+}
+
+#[tokio::test]
+async fn a_client_holds_little_during_an_alarm_and_sends_nothing_stale_after_it() {
+    let _alone = heavy().await;
+    let broker = Broker::start().await;
+    let installation = Installation::declared(&broker, "10m").await;
+    let backend = installation.backend().with_patience(PATIENCE);
+    let stream = StreamId::generate();
+    beat(&backend, "alice", stream).await.expect("confirmed");
+    let before = entries(&installation).await;
+
+    let alarm = "{resource_limit, memory, node()}";
+    let raise = format!("rabbit_alarm:set_alarm({{{alarm}, []}}).");
+    broker.ctl(&["eval", &raise]).await;
+    let mb = resident_mb();
+    let [_, blocked, _] = send_in_vain(&backend).await;
+    let grown = resident_mb() - mb;
+    let clear = format!("rabbit_alarm:clear_alarm({alarm}).");
+    broker.ctl(&["eval", &clear]).await;
+
+    beat(&backend, "alice", stream).await.expect("confirmed");
+    let stale = entries(&installation).await - before - 1;
+    eprintln!("{blocked} were blocked, {stale} were sent late; {grown:.1} MB more");
+    assert!(blocked > HEARTBEATS * 9 / 10, "{blocked}");
+    assert!(stale <= HANDED_OVER, "{stale}");
+    assert!(grown < FLAT_MB, "{grown} MB");
+}
+
+#[tokio::test]
+#[ignore = "a cluster of three: `tests/run --all`"]
+async fn a_client_holds_little_while_a_log_has_no_majority_and_goes_on_after_it() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let installation = Installation::declared(&cluster.nodes[0], "10m").await;
+    let log = installation.names().log(0);
+    assert_eq!(cluster.replicas(&log).await, 3);
+    let backend = installation.backend().with_patience(PATIENCE);
+    let stream = StreamId::generate();
+    beat(&backend, "alice", stream).await.expect("confirmed");
+
+    let (_, _) = tokio::join!(cluster.nodes[1].kill(), cluster.nodes[2].kill());
+    eventually(PATIENCE, "the log confirms nothing", async || {
+        let hasty = backend.clone().with_patience(Duration::from_secs(1));
+        let outcome = beat(&hasty, "alice", stream).await;
+        outcome.is_err().then_some(()).ok_or("it does")
+    })
+    .await;
+    let mb = resident_mb();
+    let [_, _, unsent] = send_in_vain(&backend).await;
+    let grown = resident_mb() - mb;
+    eprintln!("{unsent} were not sent; {grown:.1} MB more");
+    assert!(unsent > HEARTBEATS / 2, "{unsent}");
+    assert!(grown < FLAT_MB, "{grown} MB");
+
+    tokio::join!(
+        cluster.nodes[1].start_again(),
+        cluster.nodes[2].start_again()
+    );
+    eventually(2 * PATIENCE, "heartbeats are confirmed again", async || {
+        beat(&backend, "alice", stream).await
+    })
+    .await;
+}
