@@ -68,9 +68,21 @@ pub enum BrokerError {
         /// For how long it was waited.
         waited: Duration,
     },
+    /// RabbitMQ failed at a message: it cannot be delivered to an AMQP 0.9.1 consumer, or not be
+    /// sent where it is addressed to.
+    #[error("RabbitMQ closed the connection over a message: {0}")]
+    Internal(String),
     /// RabbitMQ sent something that cannot be read.
     #[error("cannot read what RabbitMQ sent: {0}")]
     Unreadable(String),
+}
+
+impl BrokerError {
+    /// A single message ended the connection: another one need not.
+    #[must_use]
+    pub const fn is_by_a_message(&self) -> bool {
+        matches!(self, Self::Internal(_) | Self::Unreadable(_))
+    }
 }
 
 impl From<lapin::Error> for BrokerError {
@@ -85,6 +97,7 @@ impl From<lapin::Error> for BrokerError {
                     // What RabbitMQ 4 says, and what it said before.
                     406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
                     406 => Self::Precondition(text),
+                    541 => Self::Internal(text),
                     // Lapin's own word: RabbitMQ adds to headers, and splits none.
                     501 if text.starts_with("frame too large") => Self::Unreadable(text),
                     _ => Self::Lost(text),

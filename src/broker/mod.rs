@@ -20,6 +20,7 @@ mod mqtt;
 mod names;
 mod outlet;
 mod properties;
+mod replies;
 mod requests;
 mod rpc;
 mod scribe;
@@ -47,7 +48,8 @@ pub use listen::{Heard, Listener};
 pub use log::{From as LogFrom, LogDelivery, LogFollower};
 pub use names::{MAX_NAMESPACE_BYTES, MQTT_EXCHANGE, MqttExchangeError, Names, NamespaceError};
 pub use outlet::Outlet;
-pub use requests::{RequestDelivery, RequestQueue, Responder};
+pub use replies::{Replies, ReplyEvent, ReplySender};
+pub use requests::{Receipt, RequestDelivery, RequestQueue};
 pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};
 #[cfg(feature = "worker")]
 pub use snapshots::{SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter};

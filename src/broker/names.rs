@@ -47,7 +47,7 @@ impl Names {
     /// # Errors
     /// Where the namespace is not `[A-Za-z0-9_.-]{0,64}`.
     pub fn new(namespace: &str) -> Result<Self, NamespaceError> {
-        if namespace.len() > MAX_NAMESPACE_BYTES || !namespace.bytes().all(is_plain) {
+        if !is_namespace(namespace) {
             return Err(NamespaceError);
         }
         Ok(Self {
@@ -62,7 +62,7 @@ impl Names {
     /// Where no exchange of MQTT's can be called so.
     pub fn with_mqtt_exchange(self, name: &str) -> Result<Self, MqttExchangeError> {
         let fits = (1..=MAX_MQTT_EXCHANGE_BYTES).contains(&name.len());
-        if !fits || !name.bytes().all(is_plain) || Self::is_ours(name) || name == self.exchange {
+        if !fits || !name.bytes().all(is_plain) || name.contains(MARK) || name == self.exchange {
             return Err(MqttExchangeError);
         }
         Ok(Self {
@@ -201,12 +201,44 @@ impl Names {
         }
     }
 
-    /// Does `queue` belong to an installation, this one or another? No reply is sent there: through
-    /// the default exchange it would be taken for an entry.
+    /// Returns whether `queue` is a queue of an installation, this one or another on the same
+    /// virtual host. No reply goes there: it would arrive as an entry, a request or a lifecycle
+    /// event. Any other name is a requester's own, such as `streamwatch.replies`.
     #[must_use]
     pub fn is_ours(queue: &str) -> bool {
-        queue.contains("streamwatch.")
+        let mut marks = queue.match_indices(MARK);
+        marks.any(|(at, _)| is_namespace(&queue[..at]) && is_a_queue(&queue[at + MARK.len()..]))
     }
+}
+
+/// What a namespace ends with, and a name of ours begins with.
+const MARK: &str = "streamwatch.";
+/// Queues of a partition, behind its number.
+const PARTITION_QUEUES: [&str; 5] = ["log", "snapshots", "init", "status", "lease"];
+/// Queues of an installation.
+const QUEUES: [&str; 5] = [
+    "unrouted",
+    "closed",
+    "hash.lock",
+    "intake.requests",
+    "intake.events",
+];
+/// How the names of subscribers' queues begin.
+const SUBSCRIPTIONS: [&str; 2] = ["lifecycle.", "rejected."];
+
+/// Returns whether a queue of an installation is called so, behind the namespace.
+fn is_a_queue(name: &str) -> bool {
+    let of_a_partition = name.strip_prefix('p').and_then(|rest| rest.split_once('.'));
+    match of_a_partition {
+        Some((number, what)) if number.bytes().all(|b| b.is_ascii_digit()) => {
+            PARTITION_QUEUES.contains(&what)
+        }
+        _ => QUEUES.contains(&name) || SUBSCRIPTIONS.iter().any(|it| name.starts_with(it)),
+    }
+}
+
+fn is_namespace(text: &str) -> bool {
+    text.len() <= MAX_NAMESPACE_BYTES && text.bytes().all(is_plain)
 }
 
 /// May stand in a name that an operator chooses.
@@ -238,12 +270,44 @@ mod tests {
         let names = Names::new("staging-").unwrap();
         assert_eq!(names.exchange(), "staging-streamwatch");
         assert_eq!(names.log(3), "staging-streamwatch.p03.log");
-        assert!(Names::is_ours(&names.init(0)) && Names::is_ours(&names.unrouted()));
-        assert!(Names::is_ours(&names.lifecycle()) && Names::is_ours(&names.rejected()));
-        assert!(Names::is_ours(
-            &names.subscriptions(Some(&Tenant::new("acme").unwrap()))
-        ));
-        assert!(!Names::is_ours("amq.rabbitmq.reply-to.g1h"));
         assert!(Names::new("a b").is_err() && Names::new(&"x".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn no_queue_of_any_installation_is_a_reply_queue() {
+        for namespace in ["", "staging-", "a.streamwatch."] {
+            let names = Names::new(namespace).unwrap();
+            for ours in [
+                names.log(0),
+                names.snapshots(63),
+                names.init(7),
+                names.status(100),
+                names.lease(0),
+                names.unrouted(),
+                names.closed(),
+                names.ring_lock(),
+                names.intake_requests(),
+                names.intake_events(),
+                names.subscriptions(Some(&Tenant::new("acme").unwrap())) + "streamwatch.audit",
+                names.rejected() + ".x",
+            ] {
+                assert!(Names::is_ours(&ours), "{ours}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_requesters_queue_may_be_named_after_streamwatch() {
+        for queue in [
+            "streamwatch.replies",
+            "shop.streamwatch.replies",
+            "streamwatch.p00.log.replies",
+            "replies.streamwatch.player-7",
+            "streamwatch.",
+            "amq.rabbitmq.reply-to.g1h",
+            "my queue streamwatch.p00.log",
+        ] {
+            assert!(!Names::is_ours(queue), "{queue}");
+        }
     }
 }

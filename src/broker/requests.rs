@@ -1,44 +1,54 @@
-//! Requests taken from a queue, and the replies to them.
+//! Requests taken from a queue, on a connection of their own.
+//!
+//! RabbitMQ cannot deliver every message to an AMQP 0.9.1 consumer: it closes the consumer's
+//! connection instead (541), at every delivery, until the queue drops the message by its delivery
+//! limit. Everything that was unacknowledged on that connection has then been delivered once more.
+//! So each queue has a connection of its own, which opens again at once, and takes requests one by
+//! one until the queue has been quiet.
+
+use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
-    BasicProperties, Channel, Consumer,
+    Channel, Consumer,
     message::Delivery,
     options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
-        BasicPublishOptions, BasicQosOptions,
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     },
     types::{FieldTable, ShortString},
 };
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    BrokerError, Link, Names, NoReply, ReplyTo,
+    Addresses, BrokerError, Link, Names, NoReply, ReplyTo, backoff,
     connect::within,
-    delivery::{Way, message, put_trace, reply_to, trace},
-    direct,
+    delivery::{message, reply_to, trace},
     mqtt::response_topic,
-    outlet::Outlet,
-    properties::{contract, ours},
 };
-use crate::wire::{Encoded, Message, Trace};
+use crate::wire::{Message, Trace};
 
-/// How long a reply waits in an ordinary reply queue, in milliseconds. A direct one does not wait.
-const REPLY_TTL_MS: &str = "10000";
-
-/// A routing key of no queue: a message to it is dropped by the broker.
-const NOBODY: &str = "streamwatch.nobody";
+/// Requests taken at once after a connection was lost to a message that cannot be delivered: that
+/// message alone.
+const CAREFUL: u16 = 1;
+/// How long requests are taken one by one after such a loss.
+const CAREFUL_FOR: Duration = Duration::from_secs(5);
+/// How long a connection may be missing before [`RequestQueue::trouble`] reports it.
+const MISSING_FOR: Duration = Duration::from_secs(3);
 
 /// A request as it was delivered.
 #[derive(Debug)]
-pub struct RequestDelivery(Delivery);
+pub struct RequestDelivery {
+    delivery: Delivery,
+    channel: Channel,
+}
 
 impl RequestDelivery {
     /// What the contract reads of it.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
-        let mut message = message(&self.0);
+        let mut message = message(&self.delivery);
         // Also a part of what tells this request from others.
-        message.reply_to = message.reply_to.or_else(|| response_topic(&self.0));
+        message.reply_to = message.reply_to.or_else(|| response_topic(&self.delivery));
         message
     }
 
@@ -47,13 +57,13 @@ impl RequestDelivery {
     /// # Errors
     /// Where it cannot be answered.
     pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
-        reply_to(&self.0, names)
+        reply_to(&self.delivery, names)
     }
 
     /// The trace that it belongs to, where its headers name one.
     #[must_use]
     pub fn trace(&self) -> Option<Trace> {
-        trace(&self.0)
+        trace(&self.delivery)
     }
 
     /// What is published again of it: key, body, message id, correlation id.
@@ -65,202 +75,232 @@ impl RequestDelivery {
         Option<ShortString>,
         Option<ShortString>,
     ) {
-        let properties = self.0.properties;
+        let properties = self.delivery.properties;
         (
-            self.0.routing_key,
-            self.0.data,
+            self.delivery.routing_key,
+            self.delivery.data,
             properties.message_id().clone(),
             properties.correlation_id().clone(),
         )
     }
 
-    /// How to acknowledge or release it.
+    /// How to acknowledge or requeue it.
     #[must_use]
-    pub const fn tag(&self) -> u64 {
-        self.0.delivery_tag
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            channel: self.channel.clone(),
+            tag: self.delivery.delivery_tag,
+        }
     }
 }
 
-/// A queue of requests, consumed while its worker can answer them.
-pub struct RequestQueue {
+/// Acknowledges or requeues a request on the channel that delivered it. Has no effect if that
+/// channel is closed: RabbitMQ has requeued the request then.
+#[derive(Debug)]
+pub struct Receipt {
     channel: Channel,
+    tag: u64,
+}
+
+impl Receipt {
+    /// Acknowledges the request.
+    pub fn ack(&self) {
+        // The first poll hands it to the connection; if that is lost, the request comes again.
+        let options = BasicAckOptions::default();
+        let _ = self.channel.basic_ack(self.tag, options).now_or_never();
+    }
+
+    /// Requeues the request, for another worker or a better moment.
+    pub fn release(&self) {
+        let options = BasicNackOptions {
+            requeue: true,
+            multiple: false,
+        };
+        let _ = self.channel.basic_nack(self.tag, options).now_or_never();
+    }
+}
+
+/// A queue of requests, consumed between [`Self::start`] and [`Self::stop`].
+pub struct RequestQueue {
+    addresses: Addresses,
+    node: usize,
+    connection: String,
     queue: String,
-    consumer: Option<Consumer>,
+    prefetch: u16,
+    state: State,
+    careful_until: Option<Instant>,
+    missing_since: Option<Instant>,
+    waits: Box<dyn Iterator<Item = Duration> + Send>,
+}
+
+enum State {
+    Stopped,
+    Opening(Opening),
+    Consuming(Consuming),
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Consuming, BrokerError>> + Send>>;
+
+struct Consuming {
+    link: Link,
+    channel: Channel,
+    consumer: Consumer,
 }
 
 impl RequestQueue {
-    /// A queue that is not consumed yet, with at most `prefetch` requests under way to us.
-    ///
-    /// # Errors
-    /// Where the connection is gone.
-    pub async fn new(link: &Link, queue: String, prefetch: u16) -> Result<Self, BrokerError> {
-        let channel = link.channel().await?;
-        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
-        within("setting the prefetch", qos).await?;
-        Ok(Self {
-            channel,
+    /// A queue that is not consumed yet. At most `prefetch` requests are unacknowledged at once.
+    /// RabbitMQ lists its connection as `connection`; `node` is the first address to try.
+    #[must_use]
+    pub fn new(
+        addresses: &Addresses,
+        node: usize,
+        connection: String,
+        queue: String,
+        prefetch: u16,
+    ) -> Self {
+        Self {
+            addresses: addresses.clone(),
+            node,
+            connection,
             queue,
-            consumer: None,
-        })
-    }
-
-    /// Consumes the queue from here on.
-    ///
-    /// # Errors
-    /// `NotFound` where there is no such queue.
-    pub async fn start(&mut self) -> Result<(), BrokerError> {
-        if self.consumer.is_none() {
-            let consume = self.channel.basic_consume(
-                self.queue.as_str().into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            );
-            self.consumer = Some(within("consuming requests", consume).await?);
+            prefetch,
+            state: State::Stopped,
+            careful_until: None,
+            missing_since: None,
+            waits: Box::new(backoff()),
         }
-        Ok(())
     }
 
-    /// Consumes the queue no more, and returns what was under way to us.
-    ///
-    /// # Errors
-    /// Where the connection is gone.
-    pub async fn stop(&mut self) -> Result<Vec<RequestDelivery>, BrokerError> {
-        let mut under_way = Vec::new();
-        if let Some(mut consumer) = self.consumer.take() {
-            let cancel = self
-                .channel
-                .basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            within("cancelling a consumer", cancel).await?;
-            while let Some(Some(delivery)) = consumer.next().now_or_never() {
-                under_way.push(RequestDelivery(delivery?));
+    /// Consumes the queue from here on; [`Self::next`] opens the connection.
+    pub fn start(&mut self) {
+        if matches!(self.state, State::Stopped) {
+            self.open_after(Duration::ZERO);
+        }
+    }
+
+    /// Stops consuming at once. RabbitMQ requeues what is not acknowledged. The connection closes
+    /// in the background: RabbitMQ may not answer now, and a cancelled consumer whose answer is
+    /// missing would keep its requests.
+    pub fn stop(&mut self) {
+        self.missing_since = None;
+        if let State::Consuming(open) = std::mem::replace(&mut self.state, State::Stopped) {
+            tokio::spawn(async move { open.link.close().await });
+        }
+    }
+
+    /// Stops consuming, and returns the requests that were delivered before. They can be
+    /// acknowledged until [`Self::stop`].
+    pub async fn drain(&mut self) -> Vec<RequestDelivery> {
+        let mut delivered = Vec::new();
+        match &mut self.state {
+            State::Stopped => {}
+            State::Opening(_) => self.stop(),
+            State::Consuming(open) => {
+                let options = BasicCancelOptions::default();
+                let cancel = open.channel.basic_cancel(open.consumer.tag(), options);
+                let cancelled = within("cancelling a consumer", cancel).await;
+                while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
+                    let channel = open.channel.clone();
+                    delivered.push(RequestDelivery { delivery, channel });
+                }
+                if cancelled.is_err() {
+                    self.stop();
+                }
             }
         }
-        Ok(under_way)
+        delivered
     }
 
     /// The next request. Pending for ever while the queue is not consumed. Dropping the future
     /// loses none.
     ///
     /// # Errors
-    /// Where the connection is lost or the queue deleted.
+    /// The connection is lost or cannot be opened; the next call opens it again.
     pub async fn next(&mut self) -> Result<RequestDelivery, BrokerError> {
-        let Some(consumer) = &mut self.consumer else {
-            return std::future::pending().await;
-        };
-        match consumer.next().await {
-            Some(delivery) => Ok(RequestDelivery(delivery?)),
-            None => Err(BrokerError::Cancelled(self.queue.clone())),
+        loop {
+            match &mut self.state {
+                State::Stopped => return std::future::pending().await,
+                State::Opening(opening) => match opening.await {
+                    Ok(open) => {
+                        self.state = State::Consuming(open);
+                        self.missing_since = None;
+                    }
+                    Err(error) => {
+                        if !error.is_by_a_message() {
+                            self.node += 1;
+                        }
+                        self.open_again(&error);
+                        return Err(error);
+                    }
+                },
+                State::Consuming(open) => {
+                    let taken = match self.careful_until {
+                        None => open.consumer.next().await,
+                        Some(until) => match timeout_at(until, open.consumer.next()).await {
+                            Ok(taken) => taken,
+                            Err(_) => {
+                                self.careful_until = None;
+                                self.stop();
+                                self.start();
+                                continue;
+                            }
+                        },
+                    };
+                    let error = match taken {
+                        Some(Ok(delivery)) => {
+                            self.waits = Box::new(backoff());
+                            let channel = open.channel.clone();
+                            return Ok(RequestDelivery { delivery, channel });
+                        }
+                        Some(Err(error)) => BrokerError::from(error),
+                        None => BrokerError::Cancelled(self.queue.clone()),
+                    };
+                    self.open_again(&error);
+                    return Err(error);
+                }
+            }
         }
     }
 
-    /// The request is done with.
-    pub fn ack(&self, tag: u64) {
-        // The first poll hands it to the connection; if that is lost, the request comes again.
-        let options = BasicAckOptions::default();
-        let _ = self.channel.basic_ack(tag, options).now_or_never();
-    }
-
-    /// Puts the request back, for another worker or a better moment.
-    pub fn release(&self, tag: u64) {
-        let options = BasicNackOptions {
-            requeue: true,
-            multiple: false,
-        };
-        let _ = self.channel.basic_nack(tag, options).now_or_never();
-    }
-}
-
-/// Sends replies.
-pub struct Responder {
-    channel: Channel,
-    /// To devices that speak MQTT. Beside the others, whom it must not harm where it may not publish.
-    topics: Outlet,
-}
-
-impl Responder {
-    /// A responder on a connection for publishing.
-    ///
-    /// # Errors
-    /// Where the connection is gone.
-    pub async fn new(link: &Link, names: &Names) -> Result<Self, BrokerError> {
-        Ok(Self {
-            channel: link.channel().await?,
-            topics: Outlet::new(names.mqtt_exchange()),
-        })
-    }
-
-    /// Opens the way to devices that speak MQTT where it is not open. Returns what is worth saying
-    /// of a failure.
-    pub async fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
-        self.topics.look_after(link).await
-    }
-
-    /// The channel takes replies: a request must not be acknowledged whose reply goes nowhere.
+    /// The queue should be consumed, and has not been for seconds.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.channel.status().connected()
+    pub fn trouble(&self) -> bool {
+        self.missing_since
+            .is_some_and(|since| since.elapsed() >= MISSING_FOR)
     }
 
-    /// Hands a reply to the connection. Does not wait; a reply whose queue is gone is dropped by
-    /// the broker.
-    pub fn reply(&self, to: &ReplyTo, reply: &Encoded) {
-        let mut headers = contract();
-        if let Some(trace) = &to.trace {
-            put_trace(&mut headers, trace);
-        }
-        let properties = ours(reply.kind);
-        match &to.way {
-            Way::Queue {
-                name,
-                correlation_id,
-            } => {
-                let mut properties = properties.with_headers(headers);
-                if let Some(id) = correlation_id {
-                    properties = properties.with_correlation_id(id.clone());
-                }
-                if !direct::is_direct(name.as_str()) {
-                    properties = properties.with_expiration(REPLY_TTL_MS.into());
-                }
-                send(&self.channel, "".into(), name, reply, properties);
-            }
-            Way::Topic(topic) => {
-                topic.put_correlation(&mut headers);
-                let properties = properties
-                    .with_headers(headers)
-                    .with_expiration(REPLY_TTL_MS.into());
-                if let Some(channel) = self.topics.open_channel() {
-                    let exchange = self.topics.exchange().clone();
-                    send(channel, exchange, &topic.key, reply, properties);
-                }
-            }
-        }
+    /// Opens the connection again: at once, and with care, if a single message ended it.
+    fn open_again(&mut self, error: &BrokerError) {
+        let wait = if error.is_by_a_message() {
+            self.careful_until = Some(Instant::now() + CAREFUL_FOR);
+            Duration::ZERO
+        } else {
+            self.waits.next().unwrap_or(CAREFUL_FOR)
+        };
+        self.open_after(wait);
     }
-}
 
-fn send(
-    channel: &Channel,
-    exchange: ShortString,
-    key: &ShortString,
-    reply: &Encoded,
-    properties: BasicProperties,
-) {
-    let options = BasicPublishOptions::default();
-    let sent = channel.basic_publish(exchange, key.clone(), options, &reply.body, properties);
-    let _ = sent.now_or_never();
-}
-
-impl Responder {
-    /// Waits until the replies so far are written: lapin lets a closing connection's close, and
-    /// acks, overtake messages that still wait to be written. Bounded: a blocked connection writes
-    /// nothing.
-    pub async fn flush(&self) {
-        let options = BasicPublishOptions::default();
-        let properties = BasicProperties::default();
-        // A message to nobody, behind the replies: messages keep their order among themselves.
-        let last = self
-            .channel
-            .basic_publish("".into(), NOBODY.into(), options, &[], properties);
-        let _ = within("writing the last replies", last).await;
+    fn open_after(&mut self, wait: Duration) {
+        self.missing_since.get_or_insert_with(Instant::now);
+        let (addresses, node) = (self.addresses.clone(), self.node);
+        let (connection, queue) = (self.connection.clone(), self.queue.clone());
+        let careful = self.careful_until.is_some();
+        let prefetch = if careful { CAREFUL } else { self.prefetch };
+        self.state = State::Opening(Box::pin(async move {
+            sleep(wait).await;
+            let link = Link::open(&addresses, node, &connection).await?;
+            let channel = link.channel().await?;
+            let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+            within("setting the prefetch", qos).await?;
+            let options = BasicConsumeOptions::default();
+            let consume =
+                channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+            let consumer = within("consuming requests", consume).await?;
+            Ok(Consuming {
+                link,
+                channel,
+                consumer,
+            })
+        }));
     }
 }

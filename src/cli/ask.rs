@@ -316,7 +316,7 @@ fn as_json(answer: &Answer, group_by: &[String]) -> anyhow::Result<Value> {
 
 /// An account's streams, as a table.
 fn streams(activity: &Activity) -> String {
-    let count = activity.streams.len();
+    let count = activity.count();
     let plural = if count == 1 { "" } else { "s" };
     let head = format!(
         "{}/{}: {count} active stream{plural} at {}",

@@ -275,6 +275,7 @@ impl Account {
             key: key.clone(),
             as_of: shift.show(now),
             streams,
+            left_out: 0,
         }
     }
 

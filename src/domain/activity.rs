@@ -11,6 +11,8 @@ pub struct Activity {
     pub as_of: WallTime,
     /// The streams, the oldest first.
     pub streams: Vec<ActiveStream>,
+    /// How many more there are: a reply has a bound.
+    pub left_out: usize,
 }
 
 /// One active stream.
@@ -31,6 +33,12 @@ pub struct ActiveStream {
 }
 
 impl Activity {
+    /// How many streams are active.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.streams.len() + self.left_out
+    }
+
     /// How many streams have each value of `key` in their metadata, in order of the values.
     /// Streams without it are not counted.
     #[must_use]

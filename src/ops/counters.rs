@@ -11,6 +11,7 @@ use super::bad_input;
 const REQUESTS: &str = "streamwatch_requests_total";
 const INTAKE: &str = "streamwatch_intake_total";
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
+const REPLIES_DROPPED: &str = "streamwatch_replies_dropped_total";
 const ANNOUNCEMENTS: &str = "streamwatch_announcements_total";
 
 /// How long requests took.
@@ -32,8 +33,8 @@ pub struct Counters {
     pub status_seconds: Histogram,
     /// Requests put back for another worker.
     pub released: Counter,
-    /// Requests given up: their sender no longer waits.
-    pub discarded: Counter,
+    /// Times a connection for requests was lost or did not open.
+    pub requests_interrupted: Counter,
     /// Requests whose outcome is not known.
     pub unavailable: Counter,
     /// Requests that were decided too late.
@@ -85,9 +86,9 @@ impl Counters {
             status_answered: request("status", "answered"),
             status_seconds: took("status"),
             released: request("any", "released"),
-            discarded: request("any", "discarded"),
+            requests_interrupted: count("streamwatch_requests_interrupted_total"),
             unavailable: request("any", "unavailable"),
-            late: request("init", "late"),
+            late: request("any", "late"),
             replies_blocked: count("streamwatch_replies_blocked_total"),
             reconnects: count("streamwatch_reconnects_total"),
             started_over: count("streamwatch_started_over_total"),
@@ -105,6 +106,46 @@ impl Counters {
         };
         counters.lease.set(0.0);
         counters
+    }
+}
+
+/// What became of replies that were not confirmed, looked up once.
+pub struct ReplyCounters {
+    /// Times a connection for replies was lost or did not open.
+    pub reconnects: Counter,
+    /// Replies dropped because their address closes the connection.
+    pub undeliverable: Counter,
+    /// Replies dropped because they were not confirmed in time.
+    pub expired: Counter,
+    /// Replies dropped because too many had to be tried one by one.
+    pub crowded: Counter,
+}
+
+impl ReplyCounters {
+    /// The counters of this worker.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it looks up, and makes, what others see"
+    )]
+    pub fn new() -> Self {
+        describe_counter!(
+            REPLIES_DROPPED,
+            "Replies that this worker dropped: RabbitMQ closes the connection that publishes to \
+             their address (undeliverable), did not confirm them in time (expired), or too many \
+             had to be tried one by one (crowded). sum() over workers."
+        );
+        describe_counter!(
+            "streamwatch_reply_reconnects_total",
+            "Times a connection for replies was lost or did not open: sum() over workers."
+        );
+        let dropped = |reason: &'static str| counter!(REPLIES_DROPPED, "reason" => reason);
+        Self {
+            reconnects: counter!("streamwatch_reply_reconnects_total"),
+            undeliverable: dropped("undeliverable"),
+            expired: dropped("expired"),
+            crowded: dropped("crowded"),
+        }
     }
 }
 
@@ -193,6 +234,11 @@ fn describe() {
     describe_counter!(
         "streamwatch_started_over_total",
         "Times this worker threw its state away because the log was another: sum() over workers."
+    );
+    describe_counter!(
+        "streamwatch_requests_interrupted_total",
+        "Times a connection for requests was lost or did not open, for instance at a request that \
+         RabbitMQ cannot deliver: sum() over workers."
     );
     describe_counter!(
         "streamwatch_replies_blocked_total",

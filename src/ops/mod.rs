@@ -9,7 +9,7 @@ mod http;
 mod spans;
 
 pub use bad_input::BadInput;
-pub use counters::{Counters, IntakeCounters};
+pub use counters::{Counters, IntakeCounters, ReplyCounters};
 pub use figures::{Active, Figures, Held, MAX_TENANTS, PartitionFigures, Tenants};
 pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
 pub use http::{HttpError, HttpServer, Shown};

@@ -34,8 +34,6 @@ pub enum Effect<T> {
     Unavailable(T),
     /// Leave the request to another replica: put it back.
     Release(T),
-    /// Nobody waits for the answer any more: acknowledge the request.
-    Discard(T),
     /// Tell those who follow the lifecycle, in order, and say with
     /// [`super::Replica::announced`] what became of it.
     Announce {

@@ -307,6 +307,7 @@ impl<T> Replica<T> {
                 key: key.clone(),
                 as_of: shift.show(at),
                 streams: Vec::new(),
+                left_out: 0,
             })
     }
 }

@@ -153,7 +153,7 @@ impl<T> Replica<T> {
             if now.mono.ms_since(asked.at) < QUESTION_MS {
                 self.answer_status(asked.request, asked.question, at);
             } else {
-                self.effects.push(Effect::Discard(asked.request));
+                self.effects.push(Effect::Late(asked.request));
             }
         }
         self.ask_strong(now);
@@ -233,7 +233,7 @@ impl<T> Replica<T> {
                 // was stalled. The broker does: put back, it comes again only if it still counts.
                 None => self.effects.push(Effect::Release(held.request)),
                 Some(_) if now.mono.ms_since(held.at) >= QUESTION_MS => {
-                    self.effects.push(Effect::Discard(held.request));
+                    self.effects.push(Effect::Late(held.request));
                 }
                 Some(question) => self.status(held.request, question, now),
             }

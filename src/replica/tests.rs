@@ -99,6 +99,7 @@ fn activity(account: &str, at: u64, streams: &[ActiveStream]) -> Activity {
         key: key(account),
         as_of: WallTime(at as i64),
         streams: streams.to_vec(),
+        left_out: 0,
     }
 }
 

@@ -6,6 +6,8 @@ mod encode;
 use std::collections::BTreeMap;
 
 pub use decode::{BadReply, decode};
+#[cfg(test)]
+use encode::MAX_REPLY_BYTES;
 pub use encode::{Encoded, answer, error, stopped};
 
 use super::Problem;
@@ -96,6 +98,7 @@ mod tests {
                 expires_in_ms: 90_000,
                 metadata: Metadata::new(&mut [("device", "tv")]).unwrap(),
             }],
+            left_out: 0,
         }
     }
 
@@ -127,6 +130,36 @@ mod tests {
                     "by": {"device": {"tv": 1}}
                 }
             })
+        );
+    }
+
+    #[test]
+    fn a_reply_leaves_out_streams_beyond_its_bound_and_counts_all() {
+        let mut many = activity();
+        let mut pairs: Vec<_> = (0..16)
+            .map(|n| (format!("{n:064}"), "\u{1}".repeat(256)))
+            .collect();
+        many.streams[0].metadata = Metadata::new(&mut pairs).unwrap();
+        many.streams = vec![many.streams[0].clone(); 1_000];
+        let stream = Some((StreamId(Uuid::from_u128(7)), StreamState::Active));
+        let status = Answer::Status {
+            activity: many,
+            stream,
+        };
+        let keys: Vec<_> = (0..8).map(|n| format!("{n:064}")).collect();
+        let encoded = answer(&status, &keys);
+        assert!(encoded.body.len() <= MAX_REPLY_BYTES);
+        assert!(encoded.body.len() > MAX_REPLY_BYTES / 2);
+        let json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
+        assert_eq!(json["activity"]["truncated"], true);
+        let Ok(Reply::Answer { answer, by }) = decode(&encoded.body) else {
+            panic!("not an answer");
+        };
+        assert_eq!(answer.activity().count(), 1_000);
+        assert!(answer.activity().left_out > 0);
+        assert!(
+            by.values()
+                .all(|values| values.values().sum::<u32>() == 1_000)
         );
     }
 

@@ -1,11 +1,11 @@
 //! Requests on their way from a queue through the replica to their reply.
 
 use crate::{
-    broker::{Link, Names, ReplyTo, RequestDelivery, RequestQueue, Responder},
+    broker::{Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue},
     domain::Answer,
     ops::{Parent, Span},
     replica::Mono,
-    wire::{self, Problem},
+    wire::{self, Encoded, Problem},
 };
 
 /// Which queue a request came from.
@@ -30,7 +30,7 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) source: Source,
-    tag: u64,
+    receipt: Receipt,
     reply_to: Option<ReplyTo>,
     /// When it was taken up.
     pub(super) at: Mono,
@@ -67,7 +67,7 @@ impl Asked {
         }
         let asked = Self {
             source,
-            tag: delivery.tag(),
+            receipt: delivery.receipt(),
             reply_to,
             at,
             span,
@@ -83,62 +83,63 @@ impl Asked {
     }
 }
 
-/// Opens the way of replies to devices that speak MQTT, where it is not open.
-pub(super) async fn look_after(responder: &mut Responder, link: &Link) {
-    if let Some(error) = responder.look_after(link).await {
-        tracing::warn!("devices that speak MQTT are not answered: {error}");
-    }
-}
-
 /// The request queues and the way back.
 pub(super) struct Desk {
     pub(super) names: Names,
     pub(super) inits: RequestQueue,
     pub(super) statuses: RequestQueue,
     pub(super) unrouted: RequestQueue,
-    pub(super) responder: Responder,
+    pub(super) replies: Replies,
 }
 
 impl Desk {
-    const fn queue(&self, source: Source) -> &RequestQueue {
-        match source {
-            Source::Init => &self.inits,
-            Source::Status => &self.statuses,
-            Source::Unrouted => &self.unrouted,
-        }
+    /// Requests should be consumed, and some are not.
+    pub(super) fn trouble(&self) -> bool {
+        self.inits.trouble() || self.statuses.trouble() || self.unrouted.trouble()
+    }
+
+    /// Stops consuming at once. RabbitMQ requeues what is not acknowledged.
+    pub(super) fn close(&mut self) {
+        self.inits.stop();
+        self.statuses.stop();
+        self.unrouted.stop();
     }
 
     pub(super) fn answer(&self, mut asked: Asked, answer: &Answer, group_by: &[String]) {
-        if let Some(to) = &asked.reply_to {
-            self.responder.reply(to, &wire::answer(answer, group_by));
-        }
         asked.ended(match answer {
             Answer::Opened { .. } => "opened",
             Answer::Refused { .. } => "refused",
             Answer::Status { .. } => "activity",
         });
-        self.ack(&asked);
+        self.reply(asked, || wire::answer(answer, group_by));
     }
 
     pub(super) fn refuse(&self, mut asked: Asked, problem: &Problem) {
-        if let Some(to) = &asked.reply_to {
-            self.responder.reply(to, &wire::error(problem));
-        }
         asked.ended(problem.code.as_str());
-        self.ack(&asked);
+        self.reply(asked, || wire::error(problem));
     }
 
-    pub(super) fn done(&self, mut asked: Asked) {
-        asked.ended("discarded");
-        self.ack(&asked);
+    /// Acknowledges a request once its reply is confirmed.
+    fn reply(&self, asked: Asked, reply: impl FnOnce() -> Encoded) {
+        let Asked {
+            reply_to, receipt, ..
+        } = asked;
+        match reply_to {
+            None => receipt.ack(),
+            Some(to) => {
+                self.replies.reply(to, reply(), Some(receipt));
+            }
+        }
     }
 
-    pub(super) fn release(&self, mut asked: Asked) {
+    /// Acknowledges a request that cannot be answered.
+    pub(super) fn done(mut asked: Asked) {
+        asked.ended("unanswerable");
+        asked.receipt.ack();
+    }
+
+    pub(super) fn release(mut asked: Asked) {
         asked.ended("released");
-        self.queue(asked.source).release(asked.tag);
-    }
-
-    fn ack(&self, asked: &Asked) {
-        self.queue(asked.source).ack(asked.tag);
+        asked.receipt.release();
     }
 }

@@ -4,37 +4,22 @@
 //! cannot set it. Any worker does this, whichever partitions it follows. Before it begins, it opens
 //! the partitions to messages with the header, which RabbitMQ refuses after a restart until then.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{
-    Config,
-    asked::look_after,
-    needs_operator,
-    rejections::{self, Rejections},
-    retry::Retry,
-    session::until,
-};
+use super::{Config, needs_operator, rejections::Rejections, retry::Retry, session::until};
 use crate::{
     broker::{
-        BrokerError, Forwarded, Forwarder, Link, Names, ReplyTo, RequestDelivery, RequestQueue,
-        Responder, topology,
+        BrokerError, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo, RequestDelivery,
+        RequestQueue, topology,
     },
     ops::{Health, IntakeCounters},
-    wire::{self, Code, Origin, Problem},
+    wire::{self, Origin, Problem},
 };
 
 /// Messages of each queue that are under way to one worker at once.
 const PREFETCH: u16 = 256;
-
-/// The same while one of them cannot be read: those behind it must not be dropped with it.
-const CAREFUL: u16 = 1;
-/// So long without a message that cannot be read ends the care.
-const CAREFUL_FOR: Duration = Duration::from_secs(10);
-
-/// How soon to try again then: it is dropped after so many tries, not after a time.
-const SOON: Duration = Duration::from_millis(50);
 
 /// What a message is, as far as losing it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +30,17 @@ enum Kind {
     Event,
 }
 
-/// Why a session ended in order.
-enum Ended {
-    Shutdown,
-    /// There is no more reason to be careful.
-    Unhurt,
-}
-
 /// What woke the session.
 enum Turn {
     Served,
-    Unhurt,
+    Interrupted(BrokerError),
     Stop,
 }
 
 /// A message that is being published again.
 struct Taken {
     kind: Kind,
-    tag: u64,
+    receipt: Receipt,
     reply_to: Option<ReplyTo>,
 }
 
@@ -70,16 +48,16 @@ struct Taken {
 pub(super) async fn run(
     config: Config,
     of: u16,
+    replies: Replies,
     health: Arc<Health>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let counters = IntakeCounters::new();
     let mut retry = Retry::new();
-    let mut careful = false;
     for n in 0.. {
         retry.begin();
         let opened = tokio::select! {
-            opened = Session::open(&config, of, n, careful) => opened,
+            opened = Session::open(&config, of, n, replies.clone()) => opened,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
@@ -91,23 +69,7 @@ pub(super) async fn run(
             Err(error) => Err(error),
         };
         let error = match ended {
-            Ok(Ended::Shutdown) => return,
-            Ok(Ended::Unhurt) => {
-                careful = false;
-                continue;
-            }
-            Err(error) if is_unreadable(&error, careful) => {
-                if !careful {
-                    tracing::error!(
-                        "a message in the intake cannot be read: it is dropped in time"
-                    );
-                    rejections::count("intake", Code::BadField);
-                    health.report_intake(Some("a message cannot be read".to_owned()));
-                }
-                careful = true;
-                tokio::time::sleep(SOON).await;
-                continue;
-            }
+            Ok(()) => return,
             Err(error) => error,
         };
         let wait = retry.wait();
@@ -124,43 +86,36 @@ pub(super) async fn run(
     }
 }
 
-/// A message cannot be read. The connection ends by it, and who asks next hears no more than that.
-const fn is_unreadable(error: &BrokerError, careful: bool) -> bool {
-    matches!(error, BrokerError::Unreadable(_))
-        || (careful && matches!(error, BrokerError::Lost(_)))
-}
-
 /// One session with the broker. What it has taken and not published again comes back when it ends.
 struct Session {
-    careful: bool,
-    consume: Link,
     publish: Link,
     requests: RequestQueue,
     events: RequestQueue,
     forwarder: Forwarder<Taken>,
-    responder: Responder,
+    replies: Replies,
     names: Names,
     rejections: Rejections,
 }
 
 impl Session {
-    async fn open(config: &Config, of: u16, n: usize, careful: bool) -> Result<Self, BrokerError> {
-        topology::open_partitions(&config.addresses, &config.names, of).await?;
-        let consume =
-            Link::open(&config.addresses, n, "streamwatch worker, intake, consume").await?;
-        let publish =
-            Link::open(&config.addresses, n, "streamwatch worker, intake, publish").await?;
-        let names = &config.names;
-        let prefetch = if careful { CAREFUL } else { PREFETCH };
+    async fn open(
+        config: &Config,
+        of: u16,
+        n: usize,
+        replies: Replies,
+    ) -> Result<Self, BrokerError> {
+        let (addresses, names) = (&config.addresses, &config.names);
+        topology::open_partitions(addresses, names, of).await?;
+        let name = |what| format!("streamwatch worker, intake, {what}");
+        let publish = Link::open(addresses, n, &name("publish")).await?;
+        let queue = |what, queue| RequestQueue::new(addresses, n, name(what), queue, PREFETCH);
         Ok(Self {
-            careful,
-            requests: RequestQueue::new(&consume, names.intake_requests(), prefetch).await?,
-            events: RequestQueue::new(&consume, names.intake_events(), prefetch).await?,
+            requests: queue("requests", names.intake_requests()),
+            events: queue("events", names.intake_events()),
             forwarder: Forwarder::new(&publish, names).await?,
-            responder: Responder::new(&publish, names).await?,
+            replies,
             names: names.clone(),
             rejections: Rejections::new(names),
-            consume,
             publish,
         })
     }
@@ -171,10 +126,12 @@ impl Session {
         counters: &IntakeCounters,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<Ended, BrokerError> {
+    ) -> Result<(), BrokerError> {
         let ended = self.serve(config, counters, health, shutdown).await;
-        self.responder.flush().await;
-        tokio::join!(self.publish.close(), self.consume.close());
+        self.replies.flush().await;
+        self.requests.stop();
+        self.events.stop();
+        self.publish.close().await;
         ended
     }
 
@@ -184,50 +141,48 @@ impl Session {
         counters: &IntakeCounters,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<Ended, BrokerError> {
-        self.requests.start().await?;
-        self.events.start().await?;
+    ) -> Result<(), BrokerError> {
+        self.requests.start();
+        self.events.start();
         tracing::info!("taking messages from the intake");
         health.report_intake(None);
         let mut grace_over = None;
-        let unhurt_at = self.careful.then(|| Instant::now() + CAREFUL_FOR);
         loop {
             self.rejections.look_after(&self.publish).await;
-            look_after(&mut self.responder, &self.publish).await;
-            if !self.responder.is_open() {
-                let gone = "the channel for replies is closed".to_owned();
-                return Err(BrokerError::Lost(gone));
-            }
             if grace_over.is_some() && self.forwarder.pending() == 0 {
-                return Ok(Ended::Shutdown);
+                return Ok(());
             }
             let turn = tokio::select! {
-                request = self.requests.next() => {
-                    self.take(Kind::Request, request?);
-                    Turn::Served
-                }
-                event = self.events.next() => {
-                    self.take(Kind::Event, event?);
-                    Turn::Served
-                }
+                request = self.requests.next() => self.taken(Kind::Request, request),
+                event = self.events.next() => self.taken(Kind::Event, event),
                 (taken, outcome) = self.forwarder.next() => {
-                    self.settle(&taken, outcome, counters)?;
+                    self.settle(taken, outcome, counters)?;
                     Turn::Served
                 }
                 _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => Turn::Stop,
-                () = until(unhurt_at) => Turn::Unhurt,
-                () = until(grace_over) => return Ok(Ended::Shutdown),
+                () = until(grace_over) => return Ok(()),
             };
             match turn {
                 Turn::Served => {}
-                // What was taken and is not passed on comes back.
-                Turn::Unhurt => return Ok(Ended::Unhurt),
+                Turn::Interrupted(error) => {
+                    tracing::warn!("intake: consuming is interrupted, it goes on: {error}");
+                }
                 Turn::Stop => {
                     grace_over = Some(Instant::now() + config.grace);
                     health.report_intake(Some("shutting down".to_owned()));
-                    self.stop_taking().await?;
+                    self.stop_taking().await;
                 }
             }
+        }
+    }
+
+    fn taken(&mut self, kind: Kind, delivery: Result<RequestDelivery, BrokerError>) -> Turn {
+        match delivery {
+            Ok(delivery) => {
+                self.take(kind, delivery);
+                Turn::Served
+            }
+            Err(error) => Turn::Interrupted(error),
         }
     }
 
@@ -235,7 +190,7 @@ impl Session {
     fn take(&mut self, kind: Kind, delivery: RequestDelivery) {
         let mut taken = Taken {
             kind,
-            tag: delivery.tag(),
+            receipt: delivery.receipt(),
             reply_to: None,
         };
         let origin = Origin {
@@ -252,7 +207,7 @@ impl Session {
                     // As everywhere: a heartbeat counts all the same, a request has no other
                     // purpose.
                     if kind == Kind::Request {
-                        return self.done(&taken);
+                        return taken.receipt.ack();
                     }
                 }
             }
@@ -266,7 +221,7 @@ impl Session {
             Err(problem) => {
                 self.rejections
                     .reject(origin, &message, &problem, &self.publish);
-                self.refuse(&taken, &problem);
+                self.refuse(taken, &problem);
             }
         }
     }
@@ -274,14 +229,14 @@ impl Session {
     /// Done with a message only once a partition has it.
     fn settle(
         &self,
-        taken: &Taken,
+        taken: Taken,
         outcome: Forwarded,
         counters: &IntakeCounters,
     ) -> Result<(), BrokerError> {
         match outcome {
             Forwarded::Confirmed => {
                 counters.forwarded.increment(1);
-                self.done(taken);
+                taken.receipt.ack();
             }
             Forwarded::Refused if taken.kind == Kind::Request => {
                 counters.unavailable.increment(1);
@@ -297,27 +252,22 @@ impl Session {
         Ok(())
     }
 
-    fn refuse(&self, taken: &Taken, problem: &Problem) {
-        if let Some(to) = &taken.reply_to {
-            self.responder.reply(to, &wire::error(problem));
-        }
-        self.done(taken);
-    }
-
-    fn done(&self, taken: &Taken) {
-        match taken.kind {
-            Kind::Request => self.requests.ack(taken.tag),
-            Kind::Event => self.events.ack(taken.tag),
+    fn refuse(&self, taken: Taken, problem: &Problem) {
+        match taken.reply_to {
+            None => taken.receipt.ack(),
+            Some(to) => {
+                self.replies
+                    .reply(to, wire::error(problem), Some(taken.receipt));
+            }
         }
     }
 
-    async fn stop_taking(&mut self) -> Result<(), BrokerError> {
-        for delivery in self.requests.stop().await? {
+    async fn stop_taking(&mut self) {
+        for delivery in self.requests.drain().await {
             self.take(Kind::Request, delivery);
         }
-        for delivery in self.events.stop().await? {
+        for delivery in self.events.drain().await {
             self.take(Kind::Event, delivery);
         }
-        Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! The worker: wires replicas to the broker.
 //!
-//! One thread for each partition, with two connections of its own, one to consume and one to
-//! publish: a partition whose node goes away does not stop the others. The replica outlives its
-//! connections. Where there are several partitions, one task more serves the intake.
+//! One thread for each partition, with connections of its own: for the log, for what it publishes,
+//! and for each queue of requests. A partition whose node goes away does not stop the others, nor
+//! does a request that cannot be delivered. The replica outlives its connections. All partitions
+//! share the connections for replies. With several partitions, one task more serves the intake.
 
 mod asked;
 pub(crate) mod clock;
@@ -11,6 +12,7 @@ mod followed;
 mod intake;
 mod partition;
 mod rejections;
+mod replies;
 mod retry;
 mod session;
 mod showing;
@@ -25,7 +27,7 @@ use partition::{Partition, Place};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 
 use crate::{
-    broker::{Addresses, BrokerError, Names},
+    broker::{Addresses, BrokerError, Names, ReplySender},
     domain::WallTime,
     ops::{Figures, Health, HttpError, HttpServer, Shown},
     wire::Code,
@@ -100,6 +102,8 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     let intake = followed.of > 1;
     health.follows(&followed.numbers, intake);
     tracing::info!(partitions = ?followed.numbers, of = followed.of, "following");
+    let (replies, sender) = ReplySender::new(&config.addresses, &config.names);
+    let sending = tokio::spawn(replies::run(sender));
     let mut tasks = JoinSet::new();
     for (n, number) in followed.numbers.into_iter().enumerate() {
         let place = Place {
@@ -108,7 +112,13 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
             takes_unrouted: n == 0,
         };
         let (health, figures) = (Arc::clone(&health), Arc::clone(&figures));
-        let partition = Partition::new(place, config.clone(), Arc::clone(&health), figures);
+        let partition = Partition::new(
+            place,
+            config.clone(),
+            replies.clone(),
+            Arc::clone(&health),
+            figures,
+        );
         let (runtime, shutdown) = (Handle::current(), shutdown.clone());
         // On a thread of its own: it is woken sooner than a task among others, and keeps none waiting.
         tasks.spawn_blocking(move || {
@@ -121,12 +131,14 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         });
     }
     if intake {
-        tasks.spawn(intake::run(config, followed.of, health, shutdown));
+        let replies = replies.clone();
+        tasks.spawn(intake::run(config, followed.of, replies, health, shutdown));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;
     }
-    Ok(())
+    drop(replies);
+    sending.await.map_err(|e| WorkerError::Task(e.to_string()))
 }
 
 /// Says every second that the thread on which this runs is not stuck. Never ends.

@@ -15,7 +15,7 @@ use super::{
     snapshots,
 };
 use crate::{
-    broker::{self, BrokerError, Link},
+    broker::{self, BrokerError, Link, Replies},
     ops::{Counters, Figures, Health, PartitionHealth},
     replica::{Fault, Replica},
     wire::Code,
@@ -39,6 +39,7 @@ pub(super) struct Place {
 pub(super) struct Partition {
     place: Place,
     config: Config,
+    replies: Replies,
     health: Arc<Health>,
     showing: Showing,
     counters: Counters,
@@ -60,12 +61,14 @@ impl Partition {
     pub(super) fn new(
         place: Place,
         config: Config,
+        replies: Replies,
         health: Arc<Health>,
         figures: Arc<Figures>,
     ) -> Self {
         Self {
             place,
             config,
+            replies,
             health,
             showing: Showing::new(place.number, figures),
             counters: Counters::new(place.number),
@@ -173,7 +176,8 @@ impl Partition {
         if self.replica.is_blank() {
             self.restore(n).await?;
         }
-        Session::open(self.place, &self.config, n, &mut self.replica).await
+        let replies = self.replies.clone();
+        Session::open(self.place, &self.config, n, &mut self.replica, replies).await
     }
 
     async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> End {

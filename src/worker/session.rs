@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Config,
-    asked::{Asked, Desk, Source, look_after},
+    asked::{Asked, Desk, Source},
     clock,
     partition::Place,
     rejections::Rejections,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     broker::{
         Announced, Appended, Appender, BrokerError, Lease, Link, LogDelivery, LogFollower, LogFrom,
-        RequestDelivery, RequestQueue, Responder,
+        Replies, RequestDelivery, RequestQueue,
     },
     ops::{Counters, Health, PartitionHealth},
     replica::{Fault, Replica, StartAt},
@@ -96,7 +96,7 @@ enum Event {
     Entry(LogDelivery),
     Appended(u64, Appended),
     Announced(u64, Announced),
-    Request(Source, RequestDelivery),
+    Request(Source, Result<RequestDelivery, BrokerError>),
     Tick,
     Lease,
     SnapshotDue,
@@ -112,6 +112,7 @@ impl Session {
         config: &Config,
         n: usize,
         replica: &mut Replica<Asked>,
+        replies: Replies,
     ) -> Result<Self, BrokerError> {
         let partition = place.number;
         let name = |what| format!("streamwatch worker, partition {partition:02}, {what}");
@@ -119,11 +120,14 @@ impl Session {
         let publish = Link::open(&config.addresses, n, &name("publish")).await?;
         let names = &config.names;
         let appender = Appender::new(&publish, &names.log(partition)).await?;
+        let queue = |what, queue, prefetch| {
+            RequestQueue::new(&config.addresses, n, name(what), queue, prefetch)
+        };
         let desk = Desk {
-            inits: RequestQueue::new(&consume, names.init(partition), INITS).await?,
-            statuses: RequestQueue::new(&consume, names.status(partition), STATUSES).await?,
-            unrouted: RequestQueue::new(&consume, names.unrouted(), UNROUTED).await?,
-            responder: Responder::new(&publish, names).await?,
+            inits: queue("init", names.init(partition), INITS),
+            statuses: queue("status", names.status(partition), STATUSES),
+            unrouted: queue("unrouted", names.unrouted(), UNROUTED),
+            replies,
             names: names.clone(),
         };
         // Last: an entry that cannot be read ends the connection, and only the follower says why.
@@ -177,7 +181,8 @@ impl Session {
             Err(end) => end,
         };
         counters.lease.set(0.0);
-        self.desk.responder.flush().await;
+        self.desk.replies.flush().await;
+        self.desk.close();
         tokio::join!(self.publish.close(), self.consume.close());
         end
     }
@@ -223,9 +228,9 @@ impl Session {
                 entry = self.log.next() => Event::Entry(entry?),
                 (seq, appended) = self.appender.next() => Event::Appended(seq, appended),
                 (number, announced) = self.lifecycle.next() => Event::Announced(number, announced),
-                init = self.desk.inits.next() => Event::Request(Source::Init, init?),
-                status = self.desk.statuses.next() => Event::Request(Source::Status, status?),
-                other = self.desk.unrouted.next() => Event::Request(Source::Unrouted, other?),
+                init = self.desk.inits.next() => Event::Request(Source::Init, init),
+                status = self.desk.statuses.next() => Event::Request(Source::Status, status),
+                other = self.desk.unrouted.next() => Event::Request(Source::Unrouted, other),
                 () = tokio::time::sleep_until(tick_at) => Event::Tick,
                 () = tokio::time::sleep_until(lease_at), if !self.lease.is_held() => Event::Lease,
                 () = until(snapshot_at), if snapshot_at.is_some() => Event::SnapshotDue,
@@ -252,9 +257,10 @@ impl Session {
                     self.lifecycle
                         .settle((number, announced), replica, counters);
                 }
-                Event::Request(source, delivery) => {
+                Event::Request(source, Ok(delivery)) => {
                     self.request(source, &delivery, replica, counters);
                 }
+                Event::Request(source, Err(error)) => self.interrupted(source, &error, counters),
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
@@ -278,7 +284,7 @@ impl Session {
                 Event::Snapshot(step) => self.snapshot_step(step, replica, counters),
                 Event::Shutdown => {
                     grace_over = Some(Instant::now() + self.grace);
-                    self.drain(replica, counters, health).await?;
+                    self.drain(replica, counters, health).await;
                 }
                 Event::GraceOver => {
                     let pending = replica.pending();
@@ -315,7 +321,6 @@ impl Session {
     /// Nothing depends on them, so they may come and go.
     async fn look_after_outlets(&mut self) {
         self.rejections.look_after(&self.publish).await;
-        look_after(&mut self.desk.responder, &self.publish).await;
         if self.lease.is_held() {
             self.lifecycle.look_after(&self.publish).await;
         }
@@ -335,6 +340,8 @@ impl Session {
             Some("catching up with the log")
         } else if !live {
             Some("the log lags")
+        } else if self.desk.trouble() {
+            Some("requests are not consumed: their connection does not open")
         } else {
             None
         };

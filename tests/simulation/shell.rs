@@ -210,7 +210,7 @@ impl World {
                     self.workers[w].told_unavailable += 1;
                     self.requests.acknowledge(request);
                 }
-                Effect::Late(request) | Effect::Discard(request) => {
+                Effect::Late(request) => {
                     self.requests.acknowledge(request);
                 }
                 Effect::Release(request) => self.requests.put_back(request),

@@ -14,12 +14,16 @@ const MAX_EVENTS: i64 = 1_000_000;
 /// How often a heartbeat or a stop is taken from the intake in vain before it is dropped: they do not
 /// expire, and one that the AMQP library cannot read would keep the workers busy for ever. A worker
 /// that cannot pass its messages on takes them again every half a minute or so.
-const EVENT_DELIVERIES: i64 = 100;
+const EVENT_DELIVERIES: i64 = 50;
 /// The header that picks the partition.
 const HEADER: &str = "account";
-/// RabbitMQ 4 drops a message after 20 deliveries, closed channels included, and -1 would drop it
-/// after the first on 3.10: so a number that no request reaches within its TTL.
-const DELIVERY_LIMIT: i64 = 1_000_000;
+/// How often a request is requeued before it is dropped: RabbitMQ closes the connection of every
+/// consumer that it should deliver an undeliverable request to. An honest request is requeued once
+/// by each worker that pauses, loses its connection, or had it beside an undeliverable one.
+const DELIVERY_LIMIT: i64 = 10;
+/// How long RabbitMQ 4.3 leaves requests to a consumer whose node does not answer, in milliseconds:
+/// its default is six times as long as a requester waits. Earlier versions requeue them at once.
+const DISCONNECTED_MS: i64 = 2_000;
 
 /// Arguments of an exchange, a queue or a binding.
 pub(super) type Arguments = Vec<(&'static str, AMQPValue)>;
@@ -256,6 +260,7 @@ fn bounded(messages: i64, deliveries: i64) -> Arguments {
         ("x-queue-type", text("quorum")),
         ("x-max-length", number(messages)),
         ("x-delivery-limit", number(deliveries)),
+        ("x-consumer-disconnected-timeout", number(DISCONNECTED_MS)),
     ]
 }
 

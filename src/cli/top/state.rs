@@ -151,7 +151,7 @@ impl State {
         let opened = self.opened.as_mut().filter(|it| it.key == question.key);
         match answer {
             Ok(status) => {
-                let count = u32::try_from(status.activity.streams.len()).unwrap_or(u32::MAX);
+                let count = u32::try_from(status.activity.count()).unwrap_or(u32::MAX);
                 if let Some(opened) = opened {
                     opened.status = Some(status);
                     opened.error = None;
@@ -270,6 +270,7 @@ pub(super) mod tests {
                 key: key(account),
                 as_of: NOW,
                 streams: vec![stream; streams],
+                left_out: 0,
             },
             by: [("device".to_owned(), by.into())].into(),
             state: None,

@@ -75,7 +75,7 @@ fn a_question_that_waited_too_long_is_not_answered() {
     rig.read(10_300);
     // Shown at once by the clock of the worker that joined, though log time stood still.
     let new = answer("new", activity("alice", 10_290, &[]));
-    assert_eq!(rig.effects(), [Effect::Resume, Effect::Discard("old"), new]);
+    assert_eq!(rig.effects(), [Effect::Resume, Effect::Late("old"), new]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_replica_that_stalled_answers_nothing_before_a_mark_written_since_is_back() 
     rig.read(HOUR);
     assert_eq!(
         rig.effects(),
-        [Effect::Discard("strong"), Effect::Release("i")],
+        [Effect::Late("strong"), Effect::Release("i")],
         "whoever asked has given up"
     );
     assert!(!rig.replica.is_live(at(HOUR).mono));

@@ -139,6 +139,7 @@ fn a_log_whose_beginning_is_gone_is_served_from_the_first_tick_that_names_settin
             last_seen: WallTime(1_000),
             ..stream(1, 0, 50, false)
         }],
+        left_out: 0,
     };
     assert_eq!(replica.take_effects(), [answer("q", alice)]);
 }

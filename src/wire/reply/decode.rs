@@ -30,6 +30,7 @@ struct ActivityIn {
     tenant: String,
     account: String,
     as_of: Shown,
+    count: usize,
     streams: Vec<StreamIn>,
     #[serde(default)]
     by: CountsBy,
@@ -168,6 +169,7 @@ impl ActivityIn {
     fn decode(self) -> Result<(Activity, CountsBy), BadReply> {
         let tenant = Tenant::new(&self.tenant).map_err(BadReply::new)?;
         let account = AccountId::new(&self.account).map_err(BadReply::new)?;
+        let left_out = self.count.saturating_sub(self.streams.len());
         let streams = self.streams.into_iter().map(|s| {
             let mut pairs: Vec<_> = s.metadata.into_iter().collect();
             Ok(ActiveStream {
@@ -183,6 +185,7 @@ impl ActivityIn {
             key: AccountKey::new(&tenant, &account),
             as_of: self.as_of.0,
             streams: streams.collect::<Result<_, _>>()?,
+            left_out,
         };
         Ok((activity, self.by))
     }

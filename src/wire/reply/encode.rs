@@ -1,11 +1,11 @@
 //! Replies as a worker writes them.
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::{refused_reason, state_word, stopped_reason};
 use crate::{
-    domain::{Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
+    domain::{ActiveStream, Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
     wire::{Problem, Shown},
 };
 
@@ -18,6 +18,23 @@ pub struct Encoded {
     pub body: Vec<u8>,
 }
 
+/// Most bytes of a reply. Streams beyond are left out.
+pub(super) const MAX_REPLY_BYTES: usize = 256 * 1024;
+/// Most bytes of the counts by `group_by`.
+const MAX_COUNTS_BYTES: usize = 64 * 1024;
+/// Stands for the values beyond that.
+const OTHER: &str = "(other)";
+/// Most bytes of a reply beside its streams and counts.
+const BESIDE_STREAMS_BYTES: usize = 2 * 1024;
+/// Most bytes of a stream beside its metadata.
+const STREAM_BYTES: usize = 256;
+
+/// Most bytes of a stream in a reply.
+fn stream_bytes(stream: &ActiveStream) -> usize {
+    let json = serde_json::to_vec(&MetadataBody(&stream.metadata));
+    STREAM_BYTES + json.map_or(0, |json| json.len())
+}
+
 struct MetadataBody<'a>(&'a Metadata);
 
 impl Serialize for MetadataBody<'_> {
@@ -26,21 +43,43 @@ impl Serialize for MetadataBody<'_> {
     }
 }
 
-struct By<'a>(&'a Activity, &'a [String]);
+/// Counts by the keys of `group_by`. The rarest values beyond the bound share one count.
+struct By<'a>(Vec<(&'a str, Counts<'a>)>);
+
+struct Counts<'a>(Vec<(&'a str, u32)>);
+
+impl<'a> By<'a> {
+    fn new(activity: &'a Activity, keys: &'a [String]) -> Self {
+        let room = MAX_COUNTS_BYTES / keys.len().max(1);
+        let counted = keys.iter().map(|key| {
+            let mut counts = activity.count_by(key);
+            let bytes = |value: &str| serde_json::to_vec(value).map_or(0, |json| json.len()) + 6;
+            if counts.iter().map(|(value, _)| bytes(value)).sum::<usize>() > room {
+                counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+                let mut left = room.saturating_sub(bytes(OTHER));
+                let fitting = counts.iter().take_while(|(value, _)| {
+                    let fits = bytes(value) <= left;
+                    left = left.saturating_sub(bytes(value));
+                    fits
+                });
+                let rest = counts.split_off(fitting.count());
+                counts.push((OTHER, rest.iter().map(|(_, count)| count).sum()));
+            }
+            (key.as_str(), Counts(counts))
+        });
+        Self(counted.collect())
+    }
+}
 
 impl Serialize for By<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        struct Counts<'a>(Vec<(&'a str, u32)>);
-        impl Serialize for Counts<'_> {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_map(self.0.iter().copied())
-            }
-        }
-        let mut map = to.serialize_map(Some(self.1.len()))?;
-        for key in self.1 {
-            map.serialize_entry(key, &Counts(self.0.count_by(key)))?;
-        }
-        map.end()
+        to.collect_map(self.0.iter().map(|(key, counts)| (key, counts)))
+    }
+}
+
+impl Serialize for Counts<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().copied())
     }
 }
 
@@ -62,13 +101,27 @@ struct ActivityOut<'a> {
     count: usize,
     as_of: Shown,
     streams: Vec<StreamOut<'a>>,
+    /// Some streams are left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<By<'a>>,
 }
 
 impl<'a> ActivityOut<'a> {
     fn new(activity: &'a Activity, group_by: &'a [String]) -> Self {
-        let streams = activity.streams.iter().map(|s| StreamOut {
+        let mut room = MAX_REPLY_BYTES - BESIDE_STREAMS_BYTES;
+        let by = (!group_by.is_empty()).then_some(By::new(activity, group_by));
+        if let Some(by) = &by {
+            room = room.saturating_sub(serde_json::to_vec(by).map_or(0, |json| json.len()));
+        }
+        let fitting = activity.streams.iter().take_while(|s| {
+            let bytes = stream_bytes(s);
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        });
+        let streams = fitting.map(|s| StreamOut {
             stream: s.stream.0,
             admitted: s.admitted,
             started_at: Shown(s.started_at),
@@ -77,13 +130,15 @@ impl<'a> ActivityOut<'a> {
             expires_in_ms: s.expires_in_ms,
             metadata: MetadataBody(&s.metadata),
         });
+        let streams: Vec<_> = streams.collect();
         Self {
             tenant: activity.key.tenant(),
             account: activity.key.account(),
-            count: activity.streams.len(),
+            count: activity.count(),
             as_of: Shown(activity.as_of),
-            streams: streams.collect(),
-            by: (!group_by.is_empty()).then_some(By(activity, group_by)),
+            truncated: streams.len() < activity.count(),
+            streams,
+            by,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! RabbitMQ takes no messages, so that requests cannot be answered.
 
 use super::Session;
-use crate::{ops::Counters, worker::asked::Asked};
+use crate::{
+    ops::Counters,
+    worker::asked::{Asked, Desk},
+};
 
 impl Session {
     /// The request, if its reply can be sent now.
@@ -21,7 +24,7 @@ impl Session {
     pub(super) fn release_stuck(&mut self, counters: &Counters) {
         for asked in std::mem::take(&mut self.stuck) {
             counters.released.increment(1);
-            self.desk.release(asked);
+            Desk::release(asked);
         }
     }
 }

@@ -81,7 +81,7 @@ impl Session {
 
     /// Answers the sender of an entry.
     fn tell(
-        &self,
+        &mut self,
         delivery: &LogDelivery,
         replica: &Replica<Asked>,
         counters: &Counters,
@@ -90,12 +90,23 @@ impl Session {
         if !self.speaks(replica) {
             return;
         }
-        if let Ok(to) = delivery.reply_to(&self.desk.names) {
-            if self.publish.is_blocked() {
-                counters.replies_blocked.increment(1);
-            } else {
-                self.desk.responder.reply(&to, &reply());
+        let to = match delivery.reply_to(&self.desk.names) {
+            Ok(to) => to,
+            Err(none) => {
+                if let Some(problem) = none.problem() {
+                    let origin = Origin {
+                        source: "log",
+                        offset: Some(delivery.offset),
+                    };
+                    let message = delivery.message();
+                    self.rejections
+                        .reject(origin, &message, &problem, &self.publish);
+                }
+                return;
             }
+        };
+        if self.publish.is_blocked() || !self.desk.replies.reply(to, reply(), None) {
+            counters.replies_blocked.increment(1);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     replica::{Effect, Replica},
     wire::{self, Origin, Problem},
     worker::{
-        asked::{Asked, Source},
+        asked::{Asked, Desk, Source},
         clock,
     },
 };
@@ -32,7 +32,7 @@ impl Session {
         if let Some(problem) = problem {
             self.rejections
                 .reject(origin, &message, &problem, &self.publish);
-            return self.desk.done(asked);
+            return Desk::done(asked);
         }
         let refused = match source {
             Source::Init => match wire::init(&message) {
@@ -78,10 +78,6 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<(), End> {
-        if !self.desk.responder.is_open() {
-            let gone = "the channel for replies is closed".to_owned();
-            return Err(BrokerError::Lost(gone).into());
-        }
         match effect {
             Effect::Append(Entry::Internal {
                 mark,
@@ -142,19 +138,15 @@ impl Session {
             }
             Effect::Release(request) => {
                 counters.released.increment(1);
-                self.desk.release(request);
-            }
-            Effect::Discard(request) => {
-                counters.discarded.increment(1);
-                self.desk.done(request);
+                Desk::release(request);
             }
             Effect::Resume if self.draining => {}
             Effect::Resume => {
                 tracing::info!(partition = self.partition, "taking requests");
-                self.desk.inits.start().await?;
-                self.desk.statuses.start().await?;
+                self.desk.inits.start();
+                self.desk.statuses.start();
                 if self.takes_unrouted {
-                    self.desk.unrouted.start().await?;
+                    self.desk.unrouted.start();
                 }
                 self.taking = true;
             }
@@ -163,31 +155,22 @@ impl Session {
                     partition = self.partition,
                     "the log lags: requests are left to other workers"
                 );
-                for (source, delivery) in self.stop_taking().await? {
-                    let (names, now) = (&self.desk.names, clock::mono());
-                    let (asked, _) = Asked::new(source, self.partition, &delivery, names, now);
-                    counters.released.increment(1);
-                    self.desk.release(asked);
-                }
+                self.taking = false;
+                self.desk.close();
                 self.release_stuck(counters);
             }
         }
         Ok(())
     }
 
-    async fn stop_taking(&mut self) -> Result<Vec<(Source, RequestDelivery)>, BrokerError> {
-        let mut under_way = Vec::new();
-        self.taking = false;
-        let desk = &mut self.desk;
-        for (source, queue) in [
-            (Source::Init, &mut desk.inits),
-            (Source::Status, &mut desk.statuses),
-            (Source::Unrouted, &mut desk.unrouted),
-        ] {
-            let stopped = queue.stop().await?;
-            under_way.extend(stopped.into_iter().map(|delivery| (source, delivery)));
-        }
-        Ok(under_way)
+    /// Requests of one queue cannot be consumed now. Everything else goes on.
+    pub(super) fn interrupted(&self, source: Source, error: &BrokerError, counters: &Counters) {
+        counters.requests_interrupted.increment(1);
+        tracing::warn!(
+            partition = self.partition,
+            "consuming {} requests is interrupted, the connection opens again: {error}",
+            source.as_str()
+        );
     }
 
     /// Takes no more requests; finishes those that were taken.
@@ -196,13 +179,25 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
         health: &Health,
-    ) -> Result<(), End> {
+    ) {
         tracing::info!(partition = self.partition, "shutting down");
         self.draining = true;
         self.report(replica, health);
-        for (source, delivery) in self.stop_taking().await? {
-            self.request(source, &delivery, replica, counters);
+        self.taking = false;
+        let desk = &mut self.desk;
+        let (inits, statuses, unrouted) = tokio::join!(
+            desk.inits.drain(),
+            desk.statuses.drain(),
+            desk.unrouted.drain()
+        );
+        for (source, drained) in [
+            (Source::Init, inits),
+            (Source::Status, statuses),
+            (Source::Unrouted, unrouted),
+        ] {
+            for delivery in drained {
+                self.request(source, &delivery, replica, counters);
+            }
         }
-        Ok(())
     }
 }

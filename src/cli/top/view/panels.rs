@@ -201,10 +201,10 @@ fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
         return frame.render_widget(Paragraph::new(said).block(block), area);
     };
     let activity = &status.activity;
-    let plural = if activity.streams.len() == 1 { "" } else { "s" };
+    let plural = if activity.count() == 1 { "" } else { "s" };
     let title = format!(
         " {name}: {} active stream{plural} at {} ",
-        activity.streams.len(),
+        activity.count(),
         time(Shown(activity.as_of))
     );
     let counts = status
