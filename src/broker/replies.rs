@@ -9,7 +9,7 @@
 mod lane;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,8 +30,13 @@ use lane::{Lane, LaneEvent};
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Memory of a reply beside its body, in bytes.
 const REPLY_BYTES: usize = 512;
-/// Most replies that wait to be tried one by one.
-const MAX_TRIALS: usize = 4_096;
+/// Most processes whose replies wait to be tried one by one. Requests stay unacknowledged until
+/// their reply is tried, and must leave room for others among those that a worker takes at once.
+const MAX_TRIALS: usize = 32;
+/// How long replies to a process are dropped after one has closed the connection.
+const UNSOUND_FOR: Duration = Duration::from_secs(1);
+/// Most processes remembered for that.
+const MAX_UNSOUND: usize = 1_024;
 /// Replies that are not confirmed at once.
 const TOGETHER: usize = 4_096;
 const ONE: usize = 1;
@@ -52,7 +57,7 @@ pub struct Replies {
 }
 
 enum Job {
-    Reply(Letter),
+    Reply(Box<Letter>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -81,14 +86,15 @@ impl Letter {
 impl Replies {
     /// Sends a reply, and acknowledges its request once the broker has confirmed it. Does not
     /// wait. Requeues the request and returns false if too many replies wait.
+    #[must_use]
     pub fn reply(&self, to: ReplyTo, reply: Encoded, receipt: Option<Receipt>) -> bool {
-        let letter = Letter {
+        let letter = Box::new(Letter {
             to,
             reply,
             receipt,
             at: Instant::now(),
             losses: 0,
-        };
+        });
         let bytes = letter.bytes();
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let refused = if before + bytes > MAX_BYTES {
@@ -125,7 +131,8 @@ pub enum ReplyEvent {
     Dropped(BrokerError),
     /// A reply was dropped because its requester no longer waits.
     Expired,
-    /// A reply was dropped because too many wait to be tried one by one.
+    /// A reply was dropped because too many processes wait to be tried one by one, or a reply to
+    /// its process has just closed a connection.
     Crowded,
 }
 
@@ -140,6 +147,10 @@ pub struct ReplySender {
     /// For devices that speak MQTT.
     topics: Lane,
     known: HashSet<Process>,
+    /// Processes whose replies wait for their trial.
+    tried: HashSet<Process>,
+    /// Processes whose reply has closed the connection, and when.
+    unsound: HashMap<Process, Instant>,
     next: u64,
     waiting: BTreeSet<u64>,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
@@ -164,6 +175,8 @@ impl ReplySender {
             trial: lane("replies, one by one", ONE),
             topics: lane("replies by MQTT", TOGETHER),
             known: HashSet::new(),
+            tried: HashSet::new(),
+            unsound: HashMap::new(),
             next: 0,
             waiting: BTreeSet::new(),
             flushes: Vec::new(),
@@ -199,20 +212,23 @@ impl ReplySender {
             None => self.is_closed = true,
             Some(Job::Flush(flushed)) => self.flushes.push((self.next, flushed)),
             Some(Job::Reply(letter)) => {
+                let letter = *letter;
                 let id = self.next;
                 self.next += 1;
                 self.waiting.insert(id);
-                let process = letter.process();
-                let is_known = process.is_none_or(|process| self.known.contains(&process));
                 if matches!(letter.to.way, Way::Topic(_)) {
                     self.topics.push(id, letter);
-                } else if is_known {
-                    self.together.push(id, letter);
-                } else if self.trial.waiting() < MAX_TRIALS {
-                    self.trial.push(id, letter);
-                } else {
-                    self.done(id, &letter);
-                    return Some(ReplyEvent::Crowded);
+                    return None;
+                }
+                match letter.process() {
+                    Some(process) if !self.known.contains(&process) => {
+                        if !self.may_try(process) {
+                            self.done(id, &letter);
+                            return Some(ReplyEvent::Crowded);
+                        }
+                        self.trial.push(id, letter);
+                    }
+                    _ => self.together.push(id, letter),
                 }
             }
         }
@@ -254,6 +270,9 @@ impl ReplySender {
                         self.trial.push_front(id, letter);
                     } else {
                         self.done(id, &letter);
+                        if let Some(process) = letter.process() {
+                            self.give_up(process);
+                        }
                         return Some(ReplyEvent::Dropped(error));
                     }
                 }
@@ -281,11 +300,42 @@ impl ReplySender {
         None
     }
 
+    /// Returns whether a reply to this process may wait for its trial.
+    fn may_try(&mut self, process: Process) -> bool {
+        let is_unsound = |at: &Instant| at.elapsed() < UNSOUND_FOR;
+        if self.unsound.get(&process).is_some_and(is_unsound) {
+            return false;
+        }
+        if self.trial.is_idle() {
+            self.tried.clear();
+        }
+        if self.tried.contains(&process) {
+            return true;
+        }
+        self.tried.len() < MAX_TRIALS && self.tried.insert(process)
+    }
+
+    /// Drops the replies to this process: one of them has closed the connection.
+    fn give_up(&mut self, process: Process) {
+        self.tried.remove(&process);
+        if self.unsound.len() >= MAX_UNSOUND {
+            self.unsound.clear();
+        }
+        self.unsound.insert(process, Instant::now());
+        let dropped = self
+            .trial
+            .take_if(|letter| letter.process() == Some(process));
+        for (id, letter) in dropped {
+            self.done(id, &letter);
+        }
+    }
+
     /// Replies to this process need no trial any more.
     fn learn(&mut self, process: Process) {
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }
+        self.tried.remove(&process);
         if self.known.insert(process) {
             let tried = self
                 .trial

@@ -136,10 +136,10 @@ pub struct RequestQueue {
 enum State {
     Stopped,
     Opening(Opening),
-    Consuming(Consuming),
+    Consuming(Box<Consuming>),
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Consuming, BrokerError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Box<Consuming>, BrokerError>> + Send>>;
 
 struct Consuming {
     link: Link,
@@ -296,11 +296,11 @@ impl RequestQueue {
             let consume =
                 channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
             let consumer = within("consuming requests", consume).await?;
-            Ok(Consuming {
+            Ok(Box::new(Consuming {
                 link,
                 channel,
                 consumer,
-            })
+            }))
         }));
     }
 }

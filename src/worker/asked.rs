@@ -127,7 +127,9 @@ impl Desk {
         match reply_to {
             None => receipt.ack(),
             Some(to) => {
-                self.replies.reply(to, reply(), Some(receipt));
+                if !self.replies.reply(to, reply(), Some(receipt)) {
+                    tracing::warn!("too many replies wait: a request is requeued");
+                }
             }
         }
     }

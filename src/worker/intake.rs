@@ -256,8 +256,10 @@ impl Session {
         match taken.reply_to {
             None => taken.receipt.ack(),
             Some(to) => {
-                self.replies
-                    .reply(to, wire::error(problem), Some(taken.receipt));
+                let reply = wire::error(problem);
+                if !self.replies.reply(to, reply, Some(taken.receipt)) {
+                    tracing::warn!("too many replies wait: a request of the intake is requeued");
+                }
             }
         }
     }

@@ -36,6 +36,9 @@ use crate::{
 /// How often a partition's thread says that it runs.
 const PULSE_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the connections for replies may take to close at shutdown.
+const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(1);
+
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -138,7 +141,11 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;
     }
     drop(replies);
-    sending.await.map_err(|e| WorkerError::Task(e.to_string()))
+    // The partitions have waited for their last replies.
+    match tokio::time::timeout(LAST_REPLIES_WITHIN, sending).await {
+        Ok(ended) => ended.map_err(|e| WorkerError::Task(e.to_string())),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Says every second that the thread on which this runs is not stuck. Never ends.

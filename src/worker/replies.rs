@@ -50,7 +50,7 @@ pub(super) async fn run(mut sender: ReplySender) {
                 if let Some(more) = dropped.allows() {
                     tracing::warn!(
                         more,
-                        "dropped a reply: too many wait to be tried one by one"
+                        "dropped a reply: too many unknown addresses wait to be tried"
                     );
                 }
             }

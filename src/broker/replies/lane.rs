@@ -32,12 +32,12 @@ pub(super) enum LaneEvent {
     Lost(BrokerError, Vec<(u64, Letter)>),
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<(Link, Channel), BrokerError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Box<(Link, Channel)>, BrokerError>> + Send>>;
 
 enum State {
     Closed(Duration),
     Opening(Opening),
-    Open(Link, Channel),
+    Open(Box<(Link, Channel)>),
 }
 
 /// A connection that opens when it is needed.
@@ -79,9 +79,9 @@ impl Lane {
         self.backlog.push_front((id, letter));
     }
 
-    /// How many are not sent.
-    pub(super) fn waiting(&self) -> usize {
-        self.backlog.len()
+    /// Returns whether no reply waits here.
+    pub(super) fn is_idle(&self) -> bool {
+        self.backlog.is_empty() && self.sent.is_empty()
     }
 
     /// Takes those that are not sent and are as `wanted`.
@@ -94,8 +94,8 @@ impl Lane {
 
     pub(super) async fn close(&mut self) {
         let left = std::mem::replace(&mut self.state, State::Closed(Duration::ZERO));
-        if let State::Open(link, _) = left {
-            link.close().await;
+        if let State::Open(open) = left {
+            open.0.close().await;
         }
     }
 
@@ -116,7 +116,7 @@ impl Lane {
             };
             tokio::select! {
                 opened = opening => match opened {
-                    Ok((link, channel)) => self.state = State::Open(link, channel),
+                    Ok(open) => self.state = State::Open(open),
                     Err(error) => {
                         self.node += 1;
                         return self.lost(error);
@@ -185,15 +185,15 @@ impl Lane {
 
     fn leave(&mut self, wait: Duration) {
         let left = std::mem::replace(&mut self.state, State::Closed(wait));
-        if let State::Open(link, _) = left {
-            tokio::spawn(async move { link.close().await });
+        if let State::Open(open) = left {
+            tokio::spawn(async move { open.0.close().await });
         }
     }
 
     /// Opens the connection if it is needed, and publishes what it takes now.
     fn advance(&mut self) {
-        if let State::Open(_, channel) = &self.state
-            && !channel.status().connected()
+        if let State::Open(open) = &self.state
+            && !open.1.status().connected()
             && self.sent.is_empty()
         {
             self.leave(Duration::ZERO);
@@ -206,12 +206,13 @@ impl Lane {
                 sleep(wait).await;
                 let link = Link::open(&addresses, node, &name).await?;
                 let channel = confirming(&link).await?;
-                Ok((link, channel))
+                Ok(Box::new((link, channel)))
             }));
         }
-        let State::Open(link, channel) = &self.state else {
+        let State::Open(open) = &self.state else {
             return;
         };
+        let (link, channel) = &**open;
         while self.sent.len() < self.window
             && !link.is_blocked()
             && let Some((id, letter)) = self.backlog.pop_front()

@@ -20,7 +20,7 @@ const HEADER: &str = "account";
 /// How often a request is requeued before it is dropped: RabbitMQ closes the connection of every
 /// consumer that it should deliver an undeliverable request to. An honest request is requeued once
 /// by each worker that pauses, loses its connection, or had it beside an undeliverable one.
-const DELIVERY_LIMIT: i64 = 10;
+const DELIVERY_LIMIT: i64 = 6;
 /// How long RabbitMQ 4.3 leaves requests to a consumer whose node does not answer, in milliseconds:
 /// its default is six times as long as a requester waits. Earlier versions requeue them at once.
 const DISCONNECTED_MS: i64 = 2_000;
