@@ -78,6 +78,15 @@ pub enum Opening {
     },
 }
 
+/// The answer to a heartbeat, where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// The stream was ended.
+    Stopped(StoppedReason),
+    /// The interval of heartbeats and the TTL are others than the player knows.
+    Interval { every: Duration, ttl: Duration },
+}
+
 /// Asks about any account of any tenant that its user may ask about, and opens and ends streams on
 /// a viewer's behalf. Many requests can be in flight at once.
 ///
@@ -236,12 +245,38 @@ impl Backend {
         metadata: Option<&Metadata>,
         bad_news: Duration,
     ) -> Result<Option<StoppedReason>, ClientError> {
-        let body = wire::heartbeat(account.as_str(), stream, metadata);
+        let sent = self.beat(tenant, account, stream, None, metadata, bad_news);
+        Ok(match sent.await? {
+            Some(News::Stopped(reason)) => Some(reason),
+            Some(News::Interval { .. }) | None => None,
+        })
+    }
+
+    /// The same, for a player that was last sent the interval `every`, where one was sent.
+    pub(super) async fn beat(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+        every: Option<Duration>,
+        metadata: Option<&Metadata>,
+        news: Duration,
+    ) -> Result<Option<News>, ClientError> {
+        let every_ms = every.and_then(|every| u64::try_from(every.as_millis()).ok());
+        let body = wire::heartbeat(account.as_str(), stream, every_ms, metadata);
         let send = message(tenant, Kind::Heartbeat, account, None, body);
         let mut sent = self.client.send(send, true, self.patience).await?;
         sent.confirm().await?;
-        match sent.reply_within(bad_news).await {
-            Ok(Reply::Stopped { reason, .. }) => Ok(Some(reason)),
+        match sent.reply_within(news).await {
+            Ok(Reply::Stopped { reason, .. }) => Ok(Some(News::Stopped(reason))),
+            Ok(Reply::Interval {
+                heartbeat_every_ms,
+                ttl_ms,
+                ..
+            }) => Ok(Some(News::Interval {
+                every: Duration::from_millis(heartbeat_every_ms),
+                ttl: Duration::from_millis(ttl_ms),
+            })),
             Ok(_) => Err(other_reply()),
             Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
             Err(_) => Ok(None), // no news is good news

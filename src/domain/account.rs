@@ -5,6 +5,7 @@
 
 mod passing;
 mod records;
+mod room;
 
 use smallvec::SmallVec;
 
@@ -14,7 +15,7 @@ use super::{
     AccountKey, ActiveStream, Activity, Fact, LogTime, Metadata, Open, RefusedReason, RequestId,
     Settings, StoppedReason, StreamId, StreamState, WallShift,
 };
-use records::{Past, make_room};
+use records::Past;
 
 /// How long a refusal is remembered, in milliseconds of log time: no repetition of the same
 /// request comes later.
@@ -48,12 +49,18 @@ pub enum OpenOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeartbeatOutcome {
     /// The stream goes on.
-    Refreshed,
+    Refreshed {
+        /// The player does not know the interval or the TTL in force: send it both.
+        outdated: bool,
+    },
     /// The stream counts from now on.
-    Started,
+    Started {
+        /// The player does not know the interval in force: send it.
+        outdated: bool,
+    },
     /// The stream stays ended.
     Stopped(StoppedReason),
-    /// There is no room for a new stream: the account's, or the partition's limit.
+    /// There is no room for a new stream: a limit of the account or of the partition.
     Dropped(RefusedReason),
 }
 
@@ -91,8 +98,9 @@ impl Account {
             facts.push(Fact::of_refused(moment, open, reason));
             return OpenOutcome::Refused(reason);
         }
+        let reserved = usize::from(self.active(open.stream, moment.now).is_none());
         for &replaced in &open.replace {
-            self.end(moment, replaced, StoppedReason::Replaced, facts);
+            self.end(moment, replaced, StoppedReason::Replaced, reserved, facts);
         }
         match self.active_mut(open.stream, moment.now) {
             Some(stream) => {
@@ -125,7 +133,9 @@ impl Account {
         if open.max_active.is_some_and(|max| with_it > max) {
             return Err(RefusedReason::MaxActive);
         }
-        if with_it > moment.settings.max_streams_per_account {
+        if with_it > moment.settings.max_streams_per_account
+            || (own.is_none() && self.room(moment) == 0)
+        {
             return Err(RefusedReason::AccountCap);
         }
         // One that counts already, or that takes another's place, needs no room.
@@ -136,29 +146,33 @@ impl Account {
         Ok(())
     }
 
-    /// Applies a heartbeat. It never resurrects a stopped stream, but a stream that is not known
-    /// *is* playing, so it counts.
+    /// Applies a heartbeat of a player that was last sent the interval `every_ms`, where it names
+    /// one. It never resurrects a stopped stream, but a stream that is not known *is* playing, so
+    /// it counts.
     pub fn heartbeat(
         &mut self,
         moment: &Moment,
         id: StreamId,
+        every_ms: Option<u32>,
         metadata: Option<&Metadata>,
         facts: &mut Vec<Fact>,
     ) -> HeartbeatOutcome {
         if let Some(tombstone) = self.tombstone_mut(id, moment.now) {
-            tombstone.until = moment.now.plus(moment.settings.tombstone_ms());
+            tombstone.renew(moment);
             return HeartbeatOutcome::Stopped(tombstone.reason);
         }
         if let Some(stream) = self.active_mut(id, moment.now) {
-            stream.touch(moment);
+            let outdated = stream.refresh(moment, every_ms);
             if let Some(metadata) = metadata
                 && stream.metadata != *metadata
             {
                 stream.metadata = metadata.clone();
             }
-            return HeartbeatOutcome::Refreshed;
+            return HeartbeatOutcome::Refreshed { outdated };
         }
-        if self.count(moment.now) >= moment.settings.max_streams_per_account as usize {
+        if self.count(moment.now) >= moment.settings.max_streams_per_account as usize
+            || self.room(moment) == 0
+        {
             return HeartbeatOutcome::Dropped(RefusedReason::AccountCap);
         }
         if moment.full {
@@ -166,47 +180,44 @@ impl Account {
         }
         let metadata = metadata.cloned().unwrap_or_default();
         self.start(moment, id, false, metadata, facts);
-        HeartbeatOutcome::Started
+        let outdated =
+            every_ms.is_some_and(|ms| u64::from(ms) != moment.settings.heartbeat_every_ms);
+        HeartbeatOutcome::Started { outdated }
     }
 
     /// Applies a stop.
     pub fn stop(&mut self, moment: &Moment, id: StreamId, facts: &mut Vec<Fact>) -> StopOutcome {
-        self.end(moment, id, StoppedReason::Stopped, facts)
+        self.end(moment, id, StoppedReason::Stopped, 0, facts)
     }
 
+    /// Ends a stream. `reserved` is the room that a stream about to begin needs.
     fn end(
         &mut self,
         moment: &Moment,
         id: StreamId,
         reason: StoppedReason,
+        reserved: usize,
         facts: &mut Vec<Fact>,
     ) -> StopOutcome {
         let now = moment.now;
         if self.tombstone(id, now).is_some() {
             return StopOutcome::Unchanged;
         }
-        let active = match self.active(id, now) {
+        let told_ms = match self.active(id, now) {
             Some(stream) => {
                 facts.push(Fact::of_stopped(moment, stream, reason));
-                true
+                Some(stream.ttl_ms)
             }
-            None if moment.full => return StopOutcome::Unchanged, // its init would be refused too
-            None => false,
+            // Its init would be refused too.
+            None if moment.full || self.room(moment) <= reserved => return StopOutcome::Unchanged,
+            None => None,
         };
         self.sweep(now);
         self.streams.retain(|s| s.id != id);
-        let limit = moment.settings.max_tombstones_per_account as usize;
-        let tombstones = &mut self.past.get_or_insert_default().tombstones;
-        make_room(tombstones, limit, |t| (t.until, t.id));
-        tombstones.push(Tombstone {
-            id,
-            until: now.plus(moment.settings.tombstone_ms()),
-            reason,
-        });
-        if active {
-            StopOutcome::Ended
-        } else {
-            StopOutcome::Noted
+        self.bury(Tombstone::new(moment, id, reason, told_ms));
+        match told_ms {
+            Some(_) => StopOutcome::Ended,
+            None => StopOutcome::Noted,
         }
     }
 
@@ -248,7 +259,10 @@ impl Account {
         }
         let limit = moment.settings.max_refusals_per_account as usize;
         let refusals = &mut self.past.get_or_insert_default().refusals;
-        make_room(refusals, limit, |r| (r.until, r.request));
+        // The oldest go first. A repetition of such a request is decided anew, by the limits of
+        // then: it can be told two things, and never counts beyond a limit.
+        let too_many = (refusals.len() + 1).saturating_sub(limit);
+        refusals.drain(..too_many.min(refusals.len()));
         refusals.push(Refusal {
             request,
             reason,
@@ -322,16 +336,6 @@ impl Account {
         self.streams
             .iter_mut()
             .find(|s| s.id == id && now < s.deadline())
-    }
-
-    fn tombstone(&self, id: StreamId, now: LogTime) -> Option<&Tombstone> {
-        let past = self.past.as_deref()?;
-        past.tombstones.iter().find(|t| t.id == id && t.until > now)
-    }
-
-    fn tombstone_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut Tombstone> {
-        let mut all = self.past.as_deref_mut()?.tombstones.iter_mut();
-        all.find(|t| t.id == id && t.until > now)
     }
 }
 

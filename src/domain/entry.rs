@@ -16,6 +16,9 @@ pub enum Entry {
         key: AccountKey,
         /// Which stream.
         stream: StreamId,
+        /// The interval of heartbeats that the player was last sent, in milliseconds, where it
+        /// names one.
+        every_ms: Option<u32>,
         /// Replaces the old, where given.
         metadata: Option<Metadata>,
     },

@@ -28,7 +28,8 @@ pub struct Settings {
     pub heartbeat_every_ms: u64,
     /// Most active streams of one account: 1 to 1,000.
     pub max_streams_per_account: u32,
-    /// Most tombstones kept of one account: 1 to 1,000.
+    /// Most tombstones and active streams of one account together: 1 to 1,000. Beyond it no
+    /// stream begins until tombstones lapse.
     pub max_tombstones_per_account: u32,
     /// Most refusals remembered of one account: 1 to 1,000.
     pub max_refusals_per_account: u32,
@@ -52,7 +53,7 @@ impl Default for Settings {
             ttl_ms: 90_000,
             heartbeat_every_ms: 30_000,
             max_streams_per_account: 100,
-            max_tombstones_per_account: 100,
+            max_tombstones_per_account: 1_000,
             max_refusals_per_account: 100,
             max_streams_per_partition: 5_000_000,
             max_streams_per_tenant: 5_000_000,
@@ -144,6 +145,7 @@ impl Settings {
             }
         };
         let (per_account, per_many) = (1..=1_000, 1..=1_000_000_000);
+        let per_tombstones = self.max_streams_per_account..=1_000;
         must(
             (1_000..=Self::MAX_TTL_MS).contains(&self.ttl_ms),
             "ttl",
@@ -160,9 +162,10 @@ impl Settings {
             "1 to 1000",
         );
         must(
-            per_account.contains(&self.max_tombstones_per_account),
+            per_account.contains(&self.max_tombstones_per_account)
+                && per_tombstones.contains(&self.max_tombstones_per_account),
             "max-tombstones-per-account",
-            "1 to 1000",
+            "1 to 1000, and at least max-streams-per-account",
         );
         must(
             per_account.contains(&self.max_refusals_per_account),

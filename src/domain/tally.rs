@@ -75,8 +75,8 @@ impl Tally {
     /// Counts a heartbeat.
     pub const fn heartbeat(&mut self, outcome: HeartbeatOutcome) {
         match outcome {
-            HeartbeatOutcome::Refreshed => self.refreshed += 1,
-            HeartbeatOutcome::Started => self.started += 1,
+            HeartbeatOutcome::Refreshed { .. } => self.refreshed += 1,
+            HeartbeatOutcome::Started { .. } => self.started += 1,
             HeartbeatOutcome::Stopped(_) => self.heartbeat_stopped += 1,
             HeartbeatOutcome::Dropped(_) => self.dropped += 1,
         }

@@ -31,7 +31,7 @@ impl fmt::Display for LogTime {
 pub struct WallTime(pub i64);
 
 /// What must be added to log time to show it as wall time, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallShift(pub i64);
 
 impl WallShift {
@@ -63,7 +63,7 @@ pub struct Reading {
     pub keeps_time: bool,
 }
 
-/// The time of a log, as its entries have moved it.
+/// The time of a log, as its entries have moved it. Neither log time nor shown time goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogClock {
     /// L: no entry is judged at any other time. `None` until the first entry that carries one.
@@ -108,8 +108,19 @@ impl LogClock {
             None => reading.estimate,
         };
         self.now = Some(now);
-        if reading.keeps_time || self.shift.is_none() {
-            self.shift = Some(WallShift::between(reading.estimate, reading.wall));
+        let shown = WallShift::between(reading.estimate, reading.wall);
+        let (Some(before), Some(shift)) = (before, self.shift) else {
+            self.shift.get_or_insert(shown);
+            return;
+        };
+        // A worker that stood still pairs its clock with a log time that is long over.
+        let fresh = reading.estimate.plus(2 * interval_ms) >= now;
+        if reading.keeps_time && fresh {
+            // Shown time never goes back: where it is ahead, it goes at half the speed until it
+            // is right.
+            let sinks_by = i64::try_from(now.since(before) / 2).unwrap_or(i64::MAX);
+            let least = WallShift(shift.0.saturating_sub(sinks_by));
+            self.shift = Some(shown.max(least));
         }
     }
 
@@ -167,6 +178,64 @@ mod tests {
         assert_eq!(clock.shift(), WallShift(3_600_000));
         clock.apply(&reading(200, 200, false), 100);
         assert_eq!(clock.shift(), WallShift(3_600_000));
+    }
+
+    #[test]
+    fn shown_time_never_goes_back_and_comes_right_at_half_the_speed() {
+        let mut clock = LogClock::default();
+        clock.begin(WallTime(0));
+        clock.apply(&reading(100, 7_100, true), 100);
+        assert_eq!(clock.shift(), WallShift(7_000));
+        let mut shown = clock.shift().show(LogTime(100));
+        for log in (200..=14_100).step_by(100) {
+            clock.apply(&reading(log, log.cast_signed(), true), 100);
+            let now = clock.shift().show(LogTime(log));
+            assert_eq!(now.0 - shown.0, 50, "at {log}");
+            shown = now;
+        }
+        assert_eq!(clock.shift(), WallShift(0));
+        clock.apply(&reading(14_200, 14_200, true), 100);
+        assert_eq!(clock.shift(), WallShift(0));
+    }
+
+    #[test]
+    fn a_worker_that_stood_still_does_not_set_the_shown_time() {
+        let mut clock = LogClock::default();
+        clock.begin(WallTime(0));
+        for log in (100..=15_000).step_by(100) {
+            clock.apply(&reading(log, log.cast_signed(), true), 100);
+        }
+        // It has read the log up to 200, and its clock is right.
+        clock.apply(&reading(400, 15_000, true), 100);
+        assert_eq!(
+            (clock.now(), clock.shift()),
+            (Some(LogTime(15_000)), WallShift(0))
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_readings_make_log_time_or_shown_time_go_back(
+            steps in proptest::collection::vec(
+                (0..5_000_u64, -10_000_000..10_000_000_i64, 0..4_u8), 1..60,
+            ),
+        ) {
+            let mut clock = LogClock::default();
+            clock.begin(WallTime(0));
+            let mut before = (LogTime(0), WallTime(0));
+            for (estimate, wall, kind) in steps {
+                let wall = WallTime(wall);
+                match kind {
+                    0 => clock.join(wall, 100),
+                    1 => clock.begin(wall),
+                    kind => clock.apply(&reading(estimate, wall.0, kind == 2), 100),
+                }
+                let now = clock.now().unwrap();
+                let this = (now, clock.shift().show(now));
+                proptest::prop_assert!(before.0 <= this.0 && before.1 <= this.1, "{before:?} {this:?}");
+                before = this;
+            }
+        }
     }
 
     #[test]

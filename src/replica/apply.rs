@@ -24,12 +24,15 @@ impl<T> Replica<T> {
             Entry::Heartbeat {
                 key,
                 stream,
+                every_ms,
                 metadata,
             } => {
                 let metadata = metadata.as_ref();
                 Ok(
                     self.change(key, offset, metadata, |account, moment, facts| {
-                        Applied::Heartbeat(account.heartbeat(moment, *stream, metadata, facts))
+                        Applied::Heartbeat(
+                            account.heartbeat(moment, *stream, *every_ms, metadata, facts),
+                        )
                     }),
                 )
             }

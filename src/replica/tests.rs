@@ -68,6 +68,7 @@ fn beat(account: &str, n: u128) -> Entry {
     Entry::Heartbeat {
         key: key(account),
         stream: id(n),
+        every_ms: None,
         metadata: None,
     }
 }

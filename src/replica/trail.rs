@@ -54,13 +54,14 @@ impl Trail {
 fn add(sum: u32, offset: u64, entry: Option<&Entry>) -> u32 {
     let mut hasher = Hasher::new_with_initial(sum);
     hasher.update(&offset.to_le_bytes());
-    let (kind, key, stream, metadata) = match entry {
+    let (kind, key, stream, every_ms, metadata) = match entry {
         Some(Entry::Heartbeat {
             key,
             stream,
+            every_ms,
             metadata,
-        }) => (1, key, stream, metadata.as_ref()),
-        Some(Entry::Stop { key, stream }) => (2, key, stream, None),
+        }) => (1, key, stream, *every_ms, metadata.as_ref()),
+        Some(Entry::Stop { key, stream }) => (2, key, stream, None, None),
         Some(Entry::Internal { .. }) | None => return hasher.finalize(),
     };
     for (name, value) in metadata.into_iter().flat_map(Metadata::pairs) {
@@ -68,6 +69,7 @@ fn add(sum: u32, offset: u64, entry: Option<&Entry>) -> u32 {
         hasher.update(value.as_bytes());
     }
     hasher.update(&[kind]);
+    hasher.update(&every_ms.unwrap_or(0).to_le_bytes());
     hasher.update(stream.0.as_bytes());
     hasher.update(key.as_str().as_bytes());
     hasher.finalize()

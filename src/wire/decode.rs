@@ -23,6 +23,7 @@ struct HeartbeatBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
     stream: Option<Uuid>,
+    heartbeat_every_ms: Option<NonZeroU32>,
     metadata: Option<MetadataField>,
 }
 
@@ -97,6 +98,7 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
     Ok(Entry::Heartbeat {
         key: message.account_key(&key, body.account.as_ref())?,
         stream: StreamId(body.stream.ok_or_else(|| missing("stream"))?),
+        every_ms: body.heartbeat_every_ms.map(NonZeroU32::get),
         metadata: body.metadata.map(|m| m.0),
     })
 }

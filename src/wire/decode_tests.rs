@@ -29,11 +29,12 @@ fn field(code: Code, name: &str) -> (Code, Option<String>) {
 #[test]
 fn a_heartbeat_reads_as_it_is_written_and_unknown_fields_are_ignored() {
     let body = format!(
-        r#"{{"later":[[{{}}]],"account":"al\u0069ce","stream":"{ID}","metadata":{{"device":"tv"}}}}"#
+        r#"{{"later":[[{{}}]],"account":"al\u0069ce","stream":"{ID}","heartbeat_every_ms":30000,"metadata":{{"device":"tv"}}}}"#
     );
     let Ok(Entry::Heartbeat {
         key,
         stream,
+        every_ms,
         metadata,
     }) = entry(&message("acme.heartbeat", body.as_bytes()))
     else {
@@ -41,6 +42,7 @@ fn a_heartbeat_reads_as_it_is_written_and_unknown_fields_are_ignored() {
     };
     assert_eq!((key.tenant(), key.account()), ("acme", "alice"));
     assert_eq!(stream.to_string(), ID);
+    assert_eq!(every_ms, Some(30_000));
     assert_eq!(metadata.unwrap().get("device"), Some("tv"));
 }
 

@@ -28,7 +28,7 @@ pub use problem::{Code, Problem};
 pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
     APP_ID, BadReply, CONTRACT, CountsBy, Encoded, Reply, answer, decode as decode_reply, error,
-    refused_reason, state_word, stopped, stopped_reason,
+    interval, refused_reason, state_word, stopped, stopped_reason,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{heartbeat, init as init_body, status as status_body, stop};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub use decode::{BadReply, decode};
 #[cfg(test)]
 use encode::MAX_REPLY_BYTES;
-pub use encode::{Encoded, answer, error, stopped};
+pub use encode::{Encoded, answer, error, interval, stopped};
 
 use super::Problem;
 use crate::domain::{Answer, RefusedReason, StoppedReason, StreamId, StreamState};
@@ -38,6 +38,15 @@ pub enum Reply {
         stream: StreamId,
         /// How.
         reason: StoppedReason,
+    },
+    /// A heartbeat's player does not know the interval or the TTL in force.
+    Interval {
+        /// Of which stream.
+        stream: StreamId,
+        /// How often to send heartbeats.
+        heartbeat_every_ms: u64,
+        /// How long the stream counts without one.
+        ttl_ms: u64,
     },
     /// The message was not accepted, or its outcome is not known.
     Error(Problem),
@@ -191,6 +200,15 @@ mod tests {
         assert_eq!(
             decode(&stopped(stream, reason).body).unwrap(),
             Reply::Stopped { stream, reason }
+        );
+        let told = Reply::Interval {
+            stream,
+            heartbeat_every_ms: 10_000,
+            ttl_ms: 30_000,
+        };
+        assert_eq!(
+            decode(&interval(stream, 10_000, 30_000).body).unwrap(),
+            told
         );
         let problem = Problem::late();
         assert_eq!(

@@ -46,11 +46,19 @@ pub fn init(
     bytes(body)
 }
 
-/// The body of a `heartbeat`.
+/// The body of a `heartbeat`, with the interval that the player was last sent, where it knows one.
 #[must_use]
-pub fn heartbeat(account: &str, stream: StreamId, metadata: Option<&Metadata>) -> Vec<u8> {
+pub fn heartbeat(
+    account: &str,
+    stream: StreamId,
+    every_ms: Option<u64>,
+    metadata: Option<&Metadata>,
+) -> Vec<u8> {
     let mut body = object(account);
     body.insert("stream".into(), json!(stream.0));
+    if let Some(every_ms) = every_ms {
+        body.insert("heartbeat_every_ms".into(), every_ms.into());
+    }
     if let Some(metadata) = metadata {
         body.insert("metadata".into(), pairs(metadata));
     }
@@ -60,7 +68,7 @@ pub fn heartbeat(account: &str, stream: StreamId, metadata: Option<&Metadata>) -
 /// The body of a `stop`.
 #[must_use]
 pub fn stop(account: &str, stream: StreamId) -> Vec<u8> {
-    heartbeat(account, stream, None)
+    heartbeat(account, stream, None, None)
 }
 
 /// The body of a `status`.

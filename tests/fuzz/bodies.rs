@@ -231,6 +231,7 @@ fn a_part() -> Vec<u8> {
     let tombstone = Tombstone {
         id: StreamId(Uuid::from_u128(1)),
         until: LogTime(9),
+        lasts_ms: 90_000,
         reason: streamwatch::domain::StoppedReason::Stopped,
     };
     let account = Account::from_records(Vec::new(), vec![tombstone], Vec::new());

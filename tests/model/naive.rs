@@ -2,8 +2,8 @@
 
 use streamwatch::domain::{
     Fact as Told, FactKind, HeartbeatOutcome, LogTime, Metadata, Moment, Open, OpenOutcome,
-    RefusedReason, RequestId, Settings, StopOutcome, StoppedReason, StreamId, StreamState,
-    WallShift, WallTime,
+    RefusedReason, RequestId, StopOutcome, StoppedReason, StreamId, StreamState, WallShift,
+    WallTime,
 };
 
 #[derive(Clone, Debug)]
@@ -12,15 +12,15 @@ enum Fact {
     Sign(StreamId, At),
     Admitted(StreamId),
     Says(StreamId, Metadata),
-    Ended(StreamId, StoppedReason),
-    /// Since when, and for how long, a stopped stream is known to be stopped.
-    StaysStopped(StreamId, At),
-    StopForgotten(StreamId),
+    /// With the TTL by which it counted, if it did.
+    Ended(StreamId, StoppedReason, Option<u64>),
+    /// Until when a stopped stream is known to be stopped at least.
+    StaysStopped(StreamId, u64),
     Refused(RequestId, RefusedReason, u64),
     RefusalForgotten(RequestId),
 }
 
-/// A moment of log time and the TTL then.
+/// A moment of log time, and the TTL by which a stream counts from then on.
 #[derive(Clone, Copy, Debug)]
 struct At {
     ms: u64,
@@ -30,11 +30,6 @@ struct At {
 impl At {
     fn deadline(self) -> u64 {
         self.ms + self.ttl_ms + 2 * (self.ttl_ms / 20).min(1_000)
-    }
-
-    /// An open waits 10 s at most, and is valid for 10 s more, or the TTL if that is less.
-    fn remembered_until(&self) -> u64 {
-        self.ms + self.ttl_ms.max(10_000 + self.ttl_ms.min(10_000))
     }
 }
 
@@ -81,12 +76,14 @@ impl Facts {
             });
             return OpenOutcome::Refused(reason);
         }
+        // The stream itself needs room before those that it would replace if they came later.
+        let reserved = usize::from(!self.is_active(id, now));
         for &replaced in &open.replace {
-            self.end(moment, replaced, StoppedReason::Replaced);
+            self.end(moment, replaced, StoppedReason::Replaced, reserved);
         }
         let counted = self.is_active(id, now);
         let admitted = counted && self.is_admitted(id);
-        self.sign(moment, id);
+        self.sign(moment, id, moment.settings.ttl_ms);
         self.all.push(Fact::Admitted(id));
         if !counted || !open.metadata.is_empty() {
             self.all.push(Fact::Says(id, open.metadata.clone()));
@@ -115,7 +112,9 @@ impl Facts {
         ids.dedup();
         if open.max_active.is_some_and(|max| ids.len() > max as usize) {
             Some(RefusedReason::MaxActive)
-        } else if ids.len() > moment.settings.max_streams_per_account as usize {
+        } else if ids.len() > moment.settings.max_streams_per_account as usize
+            || (!counts && !self.has_room(moment, 0))
+        {
             Some(RefusedReason::AccountCap)
         } else if moment.full && !counts && !gives_way {
             Some(RefusedReason::OverCapacity)
@@ -128,67 +127,102 @@ impl Facts {
         &mut self,
         moment: &Moment,
         id: StreamId,
+        every_ms: Option<u32>,
         metadata: Option<&Metadata>,
     ) -> HeartbeatOutcome {
         let now = moment.now.0;
         if let Some((reason, _)) = self.stopped(id, now) {
-            self.all.push(Fact::StaysStopped(id, at(moment)));
+            let ended_by = self.all.iter().rev().find_map(|fact| match fact {
+                Fact::Ended(s, _, told_ms) if *s == id => Some(*told_ms),
+                _ => None,
+            });
+            self.stays_stopped(moment, id, ended_by.flatten());
             return HeartbeatOutcome::Stopped(reason);
         }
         let counted = self.is_active(id, now);
+        let (ttl_now, every_now) = (moment.settings.ttl_ms, moment.settings.heartbeat_every_ms);
+        let every_ms = every_ms.map(u64::from);
+        let mut outdated = every_ms.is_some_and(|ms| ms != every_now);
+        let mut ttl_ms = ttl_now;
+        if counted && let Some(last) = self.last_sign(id) {
+            outdated |= last.ttl_ms != ttl_now;
+            if every_ms.is_none_or(|ms| ms > every_now) {
+                ttl_ms = ttl_now.max(last.ttl_ms);
+            }
+        }
         if !counted {
             let cap = moment.settings.max_streams_per_account as usize;
-            if self.active(now).len() >= cap {
+            if self.active(now).len() >= cap || !self.has_room(moment, 0) {
                 return HeartbeatOutcome::Dropped(RefusedReason::AccountCap);
             }
             if moment.full {
                 return HeartbeatOutcome::Dropped(RefusedReason::OverCapacity);
             }
         }
-        self.sign(moment, id);
+        self.sign(moment, id, ttl_ms);
         if let Some(metadata) = metadata {
             self.all.push(Fact::Says(id, metadata.clone()));
         }
         if counted {
-            HeartbeatOutcome::Refreshed
+            HeartbeatOutcome::Refreshed { outdated }
         } else {
             self.tell_opened(moment, id);
-            HeartbeatOutcome::Started
+            HeartbeatOutcome::Started { outdated }
         }
     }
 
     pub fn stop(&mut self, moment: &Moment, id: StreamId) -> StopOutcome {
-        self.end(moment, id, StoppedReason::Stopped)
+        self.end(moment, id, StoppedReason::Stopped, 0)
     }
 
-    fn end(&mut self, moment: &Moment, id: StreamId, reason: StoppedReason) -> StopOutcome {
+    /// May one more stream begin, or be noted as stopped, beside so many about to begin?
+    fn has_room(&self, moment: &Moment, reserved: usize) -> bool {
+        let now = moment.now.0;
+        let stopped = self.streams().filter(|s| self.stopped(*s, now).is_some());
+        let taken = stopped.count() + self.active(now).len() + reserved;
+        taken < moment.settings.max_tombstones_per_account as usize
+    }
+
+    fn end(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        reason: StoppedReason,
+        reserved: usize,
+    ) -> StopOutcome {
         let now = moment.now.0;
         let was_active = self.is_active(id, now);
-        if self.stopped(id, now).is_some() || (moment.full && !was_active) {
+        let no_room = || moment.full || !self.has_room(moment, reserved);
+        if self.stopped(id, now).is_some() || (!was_active && no_room()) {
             return StopOutcome::Unchanged;
         }
-        let most = moment.settings.max_tombstones_per_account as usize;
-        let mut standing: Vec<(u64, StreamId)> = self
-            .streams()
-            .filter_map(|s| Some((self.stopped(s, now)?.1, s)))
-            .collect();
-        standing.sort();
-        let too_many = (standing.len() + 1).saturating_sub(most);
-        for (_, forgotten) in standing.into_iter().take(too_many) {
-            self.all.push(Fact::StopForgotten(forgotten));
-        }
+        let told_ms = was_active.then(|| self.last_sign(id).map(|at| at.ttl_ms));
+        let told_ms = told_ms.flatten();
         if let (true, Some(stream)) = (was_active, self.describe(id, now)) {
             let started_at = stream.started_at;
             let kind = FactKind::Stopped { reason, started_at };
             self.tell(moment.shift.show(moment.now), stream, kind);
         }
-        self.all.push(Fact::Ended(id, reason));
-        self.all.push(Fact::StaysStopped(id, at(moment)));
+        self.all.push(Fact::Ended(id, reason, told_ms));
+        self.stays_stopped(moment, id, told_ms);
         if was_active {
             StopOutcome::Ended
         } else {
             StopOutcome::Noted
         }
+    }
+
+    /// For the TTL in force or the one its player was told, or as long as its open may come: that
+    /// waits 10 s at most, and is valid for 10 s more, or the TTL if that is less.
+    fn stays_stopped(&mut self, moment: &Moment, id: StreamId, told_ms: Option<u64>) {
+        let ttl_ms = moment.settings.ttl_ms;
+        let open_ms = 10_000 + ttl_ms.min(10_000);
+        let lasts_ms = ttl_ms.max(open_ms).max(told_ms.unwrap_or(0));
+        let until = moment.now.0 + lasts_ms;
+        let until = self
+            .stopped(id, moment.now.0)
+            .map_or(until, |(_, u)| u.max(until));
+        self.all.push(Fact::StaysStopped(id, until));
     }
 
     /// Time has come from `before` to `now`: what fell silent is told.
@@ -231,20 +265,26 @@ impl Facts {
         });
     }
 
-    fn sign(&mut self, moment: &Moment, id: StreamId) {
+    fn sign(&mut self, moment: &Moment, id: StreamId, ttl_ms: u64) {
         if !self.is_active(id, moment.now.0) {
             let shown = moment.shift.show(moment.now);
             self.all.push(Fact::Began(id, shown));
         }
-        self.all.push(Fact::Sign(id, at(moment)));
+        let ms = moment.now.0;
+        self.all.push(Fact::Sign(id, At { ms, ttl_ms }));
     }
 
     fn note_refusal(&mut self, moment: &Moment, request: RequestId, reason: RefusedReason) {
         let now = moment.now.0;
         let most = moment.settings.max_refusals_per_account as usize;
-        let mut remembered: Vec<(u64, RequestId)> = self
+        let made = |r: RequestId| {
+            let of_r = |fact: &Fact| matches!(fact, Fact::Refused(s, ..) if *s == r);
+            self.all.iter().rposition(of_r)
+        };
+        let mut remembered: Vec<(Option<usize>, RequestId)> = self
             .requests()
-            .filter_map(|r| Some((self.refusal(r, now)?.1, r)))
+            .filter(|r| self.refusal(*r, now).is_some())
+            .map(|r| (made(r), r))
             .collect();
         remembered.sort();
         let too_many = (remembered.len() + 1).saturating_sub(most);
@@ -257,12 +297,11 @@ impl Facts {
     /// The reason, and until when it is known.
     fn stopped(&self, id: StreamId, now: u64) -> Option<(StoppedReason, u64)> {
         let until = self.all.iter().rev().find_map(|fact| match fact {
-            Fact::StaysStopped(s, at) if *s == id => Some(at.remembered_until()),
-            Fact::StopForgotten(s) if *s == id => Some(0),
+            Fact::StaysStopped(s, until) if *s == id => Some(*until),
             _ => None,
         })?;
         let reason = self.all.iter().rev().find_map(|fact| match fact {
-            Fact::Ended(s, reason) if *s == id => Some(*reason),
+            Fact::Ended(s, reason, _) if *s == id => Some(*reason),
             _ => None,
         })?;
         (now < until).then_some((reason, until))
@@ -281,7 +320,7 @@ impl Facts {
     fn last_sign(&self, id: StreamId) -> Option<At> {
         self.all.iter().rev().find_map(|fact| match fact {
             Fact::Sign(s, at) if *s == id => Some(Some(*at)),
-            Fact::Ended(s, _) if *s == id => Some(None),
+            Fact::Ended(s, ..) if *s == id => Some(None),
             _ => None,
         })?
     }
@@ -358,7 +397,7 @@ impl Facts {
                 Fact::Sign(_, at) => {
                     ends.extend([at.ms + at.ttl_ms, at.deadline(), at.deadline() + at.ttl_ms]);
                 }
-                Fact::StaysStopped(_, at) => ends.push(at.remembered_until()),
+                Fact::StaysStopped(_, until) => ends.push(*until),
                 Fact::Refused(_, _, at) => ends.push(at + 30_000),
                 _ => {}
             }
@@ -371,7 +410,7 @@ impl Facts {
 
     fn streams(&self) -> impl Iterator<Item = StreamId> {
         let ids = self.all.iter().filter_map(|fact| match fact {
-            Fact::Began(id, _) | Fact::Ended(id, _) => Some(*id),
+            Fact::Began(id, _) | Fact::Ended(id, ..) => Some(*id),
             _ => None,
         });
         ids.collect::<std::collections::BTreeSet<_>>().into_iter()
@@ -383,13 +422,5 @@ impl Facts {
             _ => None,
         });
         ids.collect::<std::collections::BTreeSet<_>>().into_iter()
-    }
-}
-
-fn at(moment: &Moment) -> At {
-    let Settings { ttl_ms, .. } = *moment.settings;
-    At {
-        ms: moment.now.0,
-        ttl_ms,
     }
 }

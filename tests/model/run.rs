@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Debug)]
 enum Entry {
     Open(Open),
-    Heartbeat(StreamId, Option<Metadata>),
+    Heartbeat(StreamId, Option<u32>, Option<Metadata>),
     Stop(StreamId),
 }
 
@@ -70,8 +70,12 @@ impl Run {
                 }
             }
             Step::Open(open) => self.entry(Entry::Open(self.proposal(open))),
-            Step::Heartbeat { stream, metadata } => {
-                self.entry(Entry::Heartbeat(id(*stream), metadata.map(said)));
+            Step::Heartbeat {
+                stream,
+                every_ms,
+                metadata,
+            } => {
+                self.entry(Entry::Heartbeat(id(*stream), *every_ms, metadata.map(said)));
             }
             Step::Stop(stream) => self.entry(Entry::Stop(id(*stream))),
             Step::Again(which) => {
@@ -81,6 +85,7 @@ impl Run {
             }
             Step::Sweep => self.sweep(),
             Step::Ttl(ms) => self.settings.ttl_ms = *ms,
+            Step::Every(ms) => self.settings.heartbeat_every_ms = *ms,
             Step::StreamsPerAccount(n) => self.settings.max_streams_per_account = *n,
             Step::TombstonesPerAccount(n) => self.settings.max_tombstones_per_account = *n,
             Step::RefusalsPerAccount(n) => self.settings.max_refusals_per_account = *n,
@@ -126,8 +131,8 @@ impl Run {
         let facts = &mut self.facts;
         let expected = match &entry {
             Entry::Open(open) => Outcome::Open(facts.open(&moment, open)),
-            Entry::Heartbeat(id, says) => {
-                Outcome::Heartbeat(facts.heartbeat(&moment, *id, says.as_ref()))
+            Entry::Heartbeat(id, every_ms, says) => {
+                Outcome::Heartbeat(facts.heartbeat(&moment, *id, *every_ms, says.as_ref()))
             }
             Entry::Stop(id) => Outcome::Stop(facts.stop(&moment, *id)),
         };
@@ -136,8 +141,9 @@ impl Run {
             let mut told = Vec::new();
             let outcome = match &entry {
                 Entry::Open(open) => Outcome::Open(account.open(&moment, open, &mut told)),
-                Entry::Heartbeat(id, says) => {
-                    Outcome::Heartbeat(account.heartbeat(&moment, *id, says.as_ref(), &mut told))
+                Entry::Heartbeat(id, every_ms, says) => {
+                    let says = says.as_ref();
+                    Outcome::Heartbeat(account.heartbeat(&moment, *id, *every_ms, says, &mut told))
                 }
                 Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id, &mut told)),
             };

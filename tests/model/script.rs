@@ -15,6 +15,7 @@ pub enum Step {
     Open(Open),
     Heartbeat {
         stream: u8,
+        every_ms: Option<u32>,
         metadata: Option<u8>,
     },
     Stop(u8),
@@ -24,6 +25,7 @@ pub enum Step {
     /// the index of due moments does it.
     Sweep,
     Ttl(u64),
+    Every(u64),
     StreamsPerAccount(u32),
     TombstonesPerAccount(u32),
     RefusalsPerAccount(u32),
@@ -55,19 +57,25 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<usize>(), -1..=1_i64)
             .prop_map(|(which, offset)| Step::WaitUntilAnEnd { which, offset }),
         12 => open().prop_map(Step::Open),
-        10 => (0..STREAMS, option::of(0..3_u8))
-            .prop_map(|(stream, metadata)| Step::Heartbeat { stream, metadata }),
+        10 => (0..STREAMS, option::of(every()), option::of(0..3_u8)).prop_map(
+            |(stream, every_ms, metadata)| Step::Heartbeat { stream, every_ms, metadata },
+        ),
         6 => (0..STREAMS).prop_map(Step::Stop),
         6 => any::<usize>().prop_map(Step::Again),
         4 => Just(Step::Sweep),
         1 => prop_oneof![Just(1_000), Just(10_000), Just(90_000), 1_000..100_000_u64]
             .prop_map(Step::Ttl),
+        1 => every().prop_map(|ms| Step::Every(ms.into())),
         1 => (1..=u32::from(STREAMS)).prop_map(Step::StreamsPerAccount),
-        1 => (1..=4_u32).prop_map(Step::TombstonesPerAccount),
+        1 => (1..=6_u32).prop_map(Step::TombstonesPerAccount),
         1 => (1..=4_u32).prop_map(Step::RefusalsPerAccount),
         1 => any::<bool>().prop_map(Step::Full),
         1 => (-100_000..100_000_i64).prop_map(Step::Shift),
     ]
+}
+
+fn every() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(3_000), Just(3_001), Just(30_000)]
 }
 
 fn open() -> impl Strategy<Value = Open> {

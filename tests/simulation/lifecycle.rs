@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use streamwatch::domain::{
     Account, AccountKey, Announcement, Entry, FactKind, HeartbeatOutcome, Internal, LogTime,
-    OpenOutcome, StopOutcome, StoppedReason, StreamId,
+    OpenOutcome, StopOutcome, StoppedReason, StreamId, WallTime,
 };
 
 use streamwatch::replica::Applied;
@@ -57,11 +57,11 @@ impl Happenings {
         let until = log_ms + lasts_ms;
         match (entry, applied) {
             (Entry::Heartbeat { stream, .. }, Applied::Heartbeat(outcome)) => match outcome {
-                HeartbeatOutcome::Started => {
+                HeartbeatOutcome::Started { .. } => {
                     happens(*stream, What::Counted);
                     self.deadlines.insert(*stream, until);
                 }
-                HeartbeatOutcome::Refreshed => {
+                HeartbeatOutcome::Refreshed { .. } => {
                     self.deadlines.insert(*stream, until);
                 }
                 HeartbeatOutcome::Stopped(_) | HeartbeatOutcome::Dropped(_) => {}
@@ -108,8 +108,8 @@ impl Happenings {
 pub struct Lifecycle {
     /// By what tells a fact from others: its kind, stream, and what caused it.
     told: HashMap<(What, StreamId, u64), Announcement>,
-    /// The offset of the last fact that was told first, by account.
-    last: HashMap<AccountKey, u64>,
+    /// The offset of the last fact that was told first, and the time shown there, by account.
+    last: HashMap<AccountKey, (u64, WallTime)>,
     doubtful: bool,
     repeats: u64,
 }
@@ -144,12 +144,14 @@ impl Lifecycle {
             self.repeats += 1;
             return;
         }
-        let last = self.last.entry(announcement.key.clone()).or_default();
+        let this = (announcement.offset, announcement.fact.at);
+        let last = self.last.entry(announcement.key.clone()).or_insert(this);
         assert!(
-            *last <= announcement.offset,
-            "out of order: {announcement:?} behind {last}"
+            last.0 <= this.0 && last.1 <= this.1,
+            "out of order: {announcement:?} behind {last:?}"
         );
-        *last = announcement.offset;
+        *last = this;
+        assert!(started_at(announcement) <= this.1, "{announcement:?}");
         self.told.insert(of, announcement.clone());
     }
 
@@ -168,6 +170,18 @@ impl Lifecycle {
         for one in &told {
             assert!(happened.contains(one), "told, and never happened: {one:?}");
         }
+    }
+}
+
+fn started_at(announcement: &Announcement) -> WallTime {
+    match announcement.fact.kind {
+        FactKind::Opened { started_at, .. } | FactKind::Stopped { started_at, .. } => started_at,
+        FactKind::Expired {
+            started_at,
+            last_seen,
+            ..
+        } => started_at.max(last_seen),
+        FactKind::Refused { .. } => announcement.fact.at,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use streamwatch::{
     domain::{
         Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, Open, OpenOutcome,
-        RefusedReason, RequestId, StopOutcome, StreamId, StreamState, Tally, WallShift,
+        RefusedReason, RequestId, Settings, StopOutcome, StreamId, StreamState, Tally, WallShift,
     },
     replica::{Applied, Now, Replica},
 };
@@ -53,14 +53,34 @@ pub struct Life {
     pub heard: Option<Sign>,
     /// The true time of its last end, where no sign of life came after it.
     pub ended: Option<u64>,
+    /// The TTL by which it counts.
+    ttl_ms: u64,
+    /// It stays stopped until then, in log time.
+    stopped_until: u64,
     /// An open named it among those to stop: who does not know the others may have admitted that.
     pub named: bool,
 }
 
 impl Life {
     fn live(&mut self, sign: Sign) {
+        assert!(
+            self.stopped_until <= sign.log_ms,
+            "a stopped stream counts again: {self:?}, {sign:?}"
+        );
+        self.ttl_ms = sign.ttl_ms;
         self.signs.push(sign);
         self.ended = None;
+    }
+
+    fn is_active(&self, log_ms: u64) -> bool {
+        let last = self.signs.last();
+        last.is_some_and(|sign| log_ms < sign.log_ms + sign.lasts_ms)
+    }
+
+    /// It is stopped, or its player goes on although it is.
+    fn stays_stopped(&mut self, log_ms: u64, settings: &Settings) {
+        let lasts_ms = settings.tombstone_ms().max(self.ttl_ms);
+        self.stopped_until = self.stopped_until.max(log_ms + lasts_ms);
     }
 }
 
@@ -120,7 +140,7 @@ impl Observer {
         self.rows.len() as u64
     }
 
-    pub fn settings(&self) -> Option<&streamwatch::domain::Settings> {
+    pub fn settings(&self) -> Option<&Settings> {
         self.replica.settings()
     }
 
@@ -205,7 +225,14 @@ impl Observer {
         let offset = self.rows.len() as u64;
         self.happened.time(offset, log_ms);
         if let Some(settings) = self.replica.settings() {
-            let lasts_ms = settings.ttl_ms + 2 * settings.interval_ms();
+            let stream = match entry {
+                Entry::Heartbeat { key, stream, .. } => {
+                    self.lives.get(key).and_then(|l| l.get(stream))
+                }
+                _ => None,
+            };
+            let ttl_ms = stream.map_or(settings.ttl_ms, |life| life.ttl_ms);
+            let lasts_ms = lasts_ms(ttl_ms);
             let nothing = Account::default();
             let before = before.unwrap_or(&nothing);
             let applied = &row.applied;
@@ -219,13 +246,14 @@ impl Observer {
         let Some(settings) = self.replica.settings() else {
             return;
         };
-        let sign = |is_heartbeat| Sign {
+        let sign_of = |is_heartbeat, ttl_ms| Sign {
             at,
             log_ms,
-            ttl_ms: settings.ttl_ms,
-            lasts_ms: settings.ttl_ms + 2 * settings.interval_ms(),
+            ttl_ms,
+            lasts_ms: lasts_ms(ttl_ms),
             is_heartbeat,
         };
+        let sign = |is_heartbeat| sign_of(is_heartbeat, settings.ttl_ms);
         let lives = self.lives.entry(key.clone()).or_default();
         if let Entry::Heartbeat { stream, .. } = entry {
             lives.entry(*stream).or_default().heard = Some(sign(true));
@@ -234,12 +262,36 @@ impl Observer {
         match (entry, &row.applied) {
             (
                 Entry::Heartbeat { stream, .. },
-                Applied::Heartbeat(HeartbeatOutcome::Started | HeartbeatOutcome::Refreshed),
+                Applied::Heartbeat(HeartbeatOutcome::Started { .. }),
             ) => lives.entry(*stream).or_default().live(sign(true)),
             (
-                Entry::Stop { stream, .. },
-                Applied::Stop(StopOutcome::Ended | StopOutcome::Noted),
-            ) => ended.push(*stream),
+                Entry::Heartbeat {
+                    stream, every_ms, ..
+                },
+                Applied::Heartbeat(HeartbeatOutcome::Refreshed { .. }),
+            ) => {
+                let life = lives.entry(*stream).or_default();
+                // A shorter TTL waits until the player names an interval that is short enough.
+                let knows = every_ms.is_some_and(|ms| u64::from(ms) <= settings.heartbeat_every_ms);
+                let ttl_ms = if knows {
+                    settings.ttl_ms
+                } else {
+                    settings.ttl_ms.max(life.ttl_ms)
+                };
+                life.live(sign_of(true, ttl_ms));
+            }
+            (Entry::Heartbeat { stream, .. }, Applied::Heartbeat(HeartbeatOutcome::Stopped(_))) => {
+                let life = lives.entry(*stream).or_default();
+                life.stays_stopped(log_ms, settings);
+            }
+            (Entry::Stop { stream, .. }, Applied::Stop(outcome)) => {
+                let life = lives.entry(*stream).or_default();
+                let was_active = life.is_active(log_ms);
+                assert_eq!(*outcome == StopOutcome::Ended, was_active, "{stream}");
+                if *outcome != StopOutcome::Unchanged {
+                    ended.push(*stream);
+                }
+            }
             (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
                 if let Internal::Open(open) = body {
                     lives.entry(open.stream).or_default().heard = Some(sign(false));
@@ -263,6 +315,12 @@ impl Observer {
         for id in ended {
             let life = self.lives.entry(key.clone()).or_default();
             let life = life.entry(id).or_default();
+            if life.stopped_until <= log_ms {
+                if !life.is_active(log_ms) {
+                    life.ttl_ms = 0;
+                }
+                life.stays_stopped(log_ms, settings);
+            }
             life.signs.clear();
             life.ended.get_or_insert(at);
         }
@@ -325,6 +383,11 @@ impl Observer {
             }
         }
     }
+}
+
+/// How long a stream counts by a TTL.
+fn lasts_ms(ttl_ms: u64) -> u64 {
+    ttl_ms + 2 * Settings::interval_for(ttl_ms)
 }
 
 /// What a replica holds of an account, its forgotten records aside.

@@ -99,6 +99,9 @@ impl Plan {
         if rng.u8(..4) == 0 {
             settings.max_streams_per_account = rng.u32(1..6);
         }
+        if rng.u8(..3) == 0 {
+            settings.max_tombstones_per_account = rng.u32(3..12);
+        }
         let interval_ms = settings.interval_ms();
         Self {
             workers: rng.usize(1..=4),

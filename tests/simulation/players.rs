@@ -68,10 +68,14 @@ fn one(
         let init = init(rng, key, stream, max_active, replace);
         script.push((rng.u64(..every), Deed::Init(init)));
     }
+    // What the player was told, as far as it names it: nothing, or an interval for a shorter TTL.
+    let told = u32::try_from(every).ok();
+    let every_ms = rng.choice([None, told, Some(500)]).flatten();
     let beat = |metadata| {
         Deed::Publish(Rc::new(Entry::Heartbeat {
             key: key.clone(),
             stream,
+            every_ms,
             metadata,
         }))
     };

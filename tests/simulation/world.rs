@@ -174,7 +174,8 @@ impl World {
         Bounds {
             interval_ms,
             early_ms: 2 * interval_ms * changes,
-            limited: self.settings.max_streams_per_account < 100,
+            limited: self.settings.max_streams_per_account < 100
+                || self.settings.max_tombstones_per_account < 100,
             shown_behind_ms: self
                 .plan
                 .clocks_agree()

@@ -21,7 +21,7 @@ pub struct SettingsArgs {
     /// Most active streams of one account [default: 100]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_ACCOUNT", value_name = "N")]
     max_streams_per_account: Option<String>,
-    /// Most ended streams remembered of one account [default: 100]
+    /// Most active and stopped streams of one account together [default: 1000]
     #[arg(long, env = "STREAMWATCH_MAX_TOMBSTONES_PER_ACCOUNT", value_name = "N")]
     max_tombstones_per_account: Option<String>,
     /// Most refusals remembered of one account [default: 100]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{End, PlaybackState, silence::Silence};
 use crate::{
     broker::backoff,
-    client::{Backend, Client, ClientError, OpenRequest, Opening, PATIENCE},
+    client::{Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, backend::News},
     domain::{AccountId, Metadata, StoppedReason, StreamId, Tenant},
 };
 
@@ -182,18 +182,28 @@ impl Keeper {
     }
 
     /// One heartbeat; `Some` where the stream was ended. The answer is waited for until the next.
+    /// Another interval holds from here on.
     async fn heartbeat(&mut self, metadata: Option<&Metadata>) -> Option<StoppedReason> {
         let bad_news = (self.every / 2).min(PATIENCE);
         let metadata = metadata.filter(|m| !m.is_empty());
         let sent = Silence::begins();
-        let told = self
+        // An interval that no worker has sent is none that a worker could rely on.
+        let every = self.ttl.map(|_| self.every);
+        let (tenant, account) = (&self.tenant, &self.account);
+        let beat = self
             .backend
-            .heartbeat(&self.tenant, &self.account, self.stream, metadata, bad_news)
-            .await;
+            .beat(tenant, account, self.stream, every, metadata, bad_news);
+        let told = beat.await;
         if told.is_ok() {
             self.silence = Some(sent);
         }
-        told.unwrap_or_default()
+        match told.unwrap_or_default()? {
+            News::Stopped(reason) => Some(reason),
+            News::Interval { every, ttl } => {
+                (self.every, self.ttl) = (every, Some(ttl));
+                None
+            }
+        }
     }
 
     async fn end(self, end: Result<End, oneshot::error::RecvError>) {

@@ -14,7 +14,8 @@ pub struct StreamRecord {
     pub started_at: WallTime,
     /// Its last sign of life.
     pub last_seen: LogTime,
-    /// The TTL at its last sign of life, in milliseconds: a new setting counts from the next one.
+    /// The TTL by which it counts, in milliseconds: the longer of the one that its player was told
+    /// and the one in force at its last sign of life.
     pub ttl_ms: u32,
     /// Begun, or confirmed later, by a request to open.
     pub admitted: bool,
@@ -36,10 +37,31 @@ impl StreamRecord {
         self.deadline().plus(u64::from(self.ttl_ms))
     }
 
+    /// A sign of life that is answered with the interval and the TTL in force.
     pub(super) fn touch(&mut self, moment: &Moment) {
         self.last_seen = moment.now;
-        self.ttl_ms = u32::try_from(moment.settings.ttl_ms).unwrap_or(u32::MAX);
+        self.ttl_ms = in_force(moment);
     }
+
+    /// A heartbeat of a player that was last sent the interval `every_ms`, where it names one.
+    /// Returns true where the player does not know the interval or the TTL in force.
+    ///
+    /// A longer TTL acts at once. A shorter one acts from the first heartbeat whose player is known
+    /// to send them often enough for it. Whether a reply arrived is known to the player alone.
+    pub(super) fn refresh(&mut self, moment: &Moment, every_ms: Option<u32>) -> bool {
+        let (told, now) = (self.ttl_ms, in_force(moment));
+        let every_now = moment.settings.heartbeat_every_ms;
+        let keeps_up = every_ms.is_some_and(|ms| u64::from(ms) <= every_now);
+        self.last_seen = moment.now;
+        if now > told || keeps_up {
+            self.ttl_ms = now;
+        }
+        now != told || every_ms.is_some_and(|ms| u64::from(ms) != every_now)
+    }
+}
+
+fn in_force(moment: &Moment) -> u32 {
+    u32::try_from(moment.settings.ttl_ms).unwrap_or(u32::MAX)
 }
 
 /// A stream that was ended: an open or a heartbeat that comes late does not bring it back.
@@ -49,8 +71,36 @@ pub struct Tombstone {
     pub id: StreamId,
     /// It stands until then.
     pub until: LogTime,
+    /// How long it stands from the last heartbeat on, in milliseconds, unless the settings in force
+    /// say longer: the TTL by which the stream counted.
+    pub lasts_ms: u32,
     /// By what.
     pub reason: StoppedReason,
+}
+
+impl Tombstone {
+    /// Of a stream that counted by a TTL of `told_ms`, or was not active.
+    pub(super) fn new(
+        moment: &Moment,
+        id: StreamId,
+        reason: StoppedReason,
+        told_ms: Option<u32>,
+    ) -> Self {
+        let mut tombstone = Self {
+            id,
+            until: moment.now,
+            lasts_ms: told_ms.unwrap_or(0),
+            reason,
+        };
+        tombstone.renew(moment);
+        tombstone
+    }
+
+    /// The stopped stream's player still sends heartbeats.
+    pub(super) fn renew(&mut self, moment: &Moment) {
+        let lasts_ms = moment.settings.tombstone_ms().max(self.lasts_ms.into());
+        self.until = self.until.max(moment.now.plus(lasts_ms));
+    }
 }
 
 /// A refusal, remembered for repetitions of its request.
@@ -67,7 +117,9 @@ pub struct Refusal {
 /// What most accounts have none of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Past {
+    /// By id: an account at its cap is looked up as fast as any other.
     pub(super) tombstones: Vec<Tombstone>,
+    /// In the order in which they were made, which is also that of their ends.
     pub(super) refusals: Vec<Refusal>,
 }
 
@@ -83,9 +135,10 @@ impl Account {
     #[must_use]
     pub fn from_records(
         streams: Vec<StreamRecord>,
-        tombstones: Vec<Tombstone>,
+        mut tombstones: Vec<Tombstone>,
         refusals: Vec<Refusal>,
     ) -> Self {
+        tombstones.sort_unstable_by_key(|t| t.id);
         let past = Past {
             tombstones,
             refusals,
@@ -118,7 +171,7 @@ impl Account {
         }
     }
 
-    /// Its tombstones, in the order in which they were made.
+    /// Its tombstones, in the order of their ids.
     #[must_use]
     pub fn tombstones(&self) -> &[Tombstone] {
         self.past.as_deref().map_or(&[], |p| &p.tombstones)
@@ -128,14 +181,5 @@ impl Account {
     #[must_use]
     pub fn refusals(&self) -> &[Refusal] {
         self.past.as_deref().map_or(&[], |p| &p.refusals)
-    }
-}
-
-/// Takes out the record whose end comes first, so that one more fits. Ties go by id: all replicas
-/// take out the same.
-pub(super) fn make_room<T, K: Ord>(records: &mut Vec<T>, limit: usize, by_end: impl Fn(&T) -> K) {
-    while records.len() >= limit.max(1) {
-        let first = (0..records.len()).min_by_key(|&i| by_end(&records[i]));
-        records.remove(first.unwrap_or_default());
     }
 }

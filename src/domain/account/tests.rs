@@ -96,7 +96,14 @@ impl Alice {
 
     fn beat(&mut self, at: u64, n: u128) -> HeartbeatOutcome {
         self.judge(at, |account, moment, facts| {
-            account.heartbeat(moment, id(n), None, facts)
+            account.heartbeat(moment, id(n), None, None, facts)
+        })
+    }
+
+    /// A heartbeat of a player that was last sent this interval.
+    fn beat_every(&mut self, at: u64, n: u128, every_ms: u32) -> HeartbeatOutcome {
+        self.judge(at, |account, moment, facts| {
+            account.heartbeat(moment, id(n), Some(every_ms), None, facts)
         })
     }
 
@@ -129,6 +136,9 @@ impl Alice {
 }
 
 const OPENED: OpenOutcome = OpenOutcome::Opened;
+const REFRESHED: HeartbeatOutcome = HeartbeatOutcome::Refreshed { outdated: false };
+const OUTDATED: HeartbeatOutcome = HeartbeatOutcome::Refreshed { outdated: true };
+const STARTED: HeartbeatOutcome = HeartbeatOutcome::Started { outdated: false };
 const MAX_ACTIVE: OpenOutcome = OpenOutcome::Refused(RefusedReason::MaxActive);
 const ACCOUNT_CAP: OpenOutcome = OpenOutcome::Refused(RefusedReason::AccountCap);
 const OVER_CAPACITY: OpenOutcome = OpenOutcome::Refused(RefusedReason::OverCapacity);
@@ -136,4 +146,6 @@ const STOPPED: OpenOutcome = OpenOutcome::Refused(RefusedReason::Stopped);
 
 mod facts;
 mod limits;
+mod shorter_ttl;
 mod table;
+mod tombstones;

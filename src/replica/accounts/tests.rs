@@ -21,7 +21,7 @@ fn beat(accounts: &mut Accounts, settings: &Settings, account: &str, id: StreamI
         full: false,
     };
     accounts.change(&key(account), at + 1, moment.now, |a, _| {
-        a.heartbeat(&moment, id, None, &mut Vec::new());
+        a.heartbeat(&moment, id, Some(1), None, &mut Vec::new());
     });
 }
 

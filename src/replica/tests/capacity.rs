@@ -118,6 +118,7 @@ fn a_full_tenant_is_no_concern_of_the_others() {
     rig.log.push(Entry::Heartbeat {
         key: other,
         stream: id(3),
+        every_ms: None,
         metadata: None,
     });
     rig.read(10);

@@ -148,7 +148,7 @@ fn a_log_whose_beginning_is_gone_is_served_from_the_first_tick_that_names_settin
 fn offsets_may_be_missing_but_each_is_applied_once() {
     let mut rig = Rig::serving();
     let mut apply = |offset, entry: &Entry| rig.replica.apply(offset, entry, at(0)).unwrap();
-    let started = Applied::Heartbeat(crate::domain::HeartbeatOutcome::Started);
+    let started = Applied::Heartbeat(crate::domain::HeartbeatOutcome::Started { outdated: false });
     assert_eq!(apply(10, &beat("alice", 1)), started);
     assert_eq!(apply(10, &beat("alice", 2)), Applied::Skipped);
     assert_eq!(apply(7, &beat("alice", 3)), Applied::Skipped);

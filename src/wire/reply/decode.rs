@@ -60,6 +60,11 @@ enum In {
         stream: Uuid,
         reason: String,
     },
+    Interval {
+        stream: Uuid,
+        heartbeat_every_ms: u64,
+        ttl_ms: u64,
+    },
     Error {
         error: Problem,
     },
@@ -149,6 +154,15 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
                 [StoppedReason::Stopped, StoppedReason::Replaced],
                 stopped_reason,
             )?,
+        },
+        In::Interval {
+            stream,
+            heartbeat_every_ms,
+            ttl_ms,
+        } => Reply::Interval {
+            stream: StreamId(stream),
+            heartbeat_every_ms,
+            ttl_ms,
         },
         In::Error { error } => Reply::Error(error),
         In::Unknown => Reply::Unknown,

@@ -176,6 +176,11 @@ enum Out<'a> {
         stream: Uuid,
         reason: &'static str,
     },
+    Interval {
+        stream: Uuid,
+        heartbeat_every_ms: u64,
+        ttl_ms: u64,
+    },
     Error {
         error: &'a Problem,
     },
@@ -243,6 +248,17 @@ pub fn stopped(stream: StreamId, reason: StoppedReason) -> Encoded {
         reason: stopped_reason(reason),
     };
     encoded("stopped", &out)
+}
+
+/// Encodes the news that a heartbeat's player does not know the interval or the TTL in force.
+#[must_use]
+pub fn interval(stream: StreamId, heartbeat_every_ms: u64, ttl_ms: u64) -> Encoded {
+    let out = Out::Interval {
+        stream: stream.0,
+        heartbeat_every_ms,
+        ttl_ms,
+    };
+    encoded("interval", &out)
 }
 
 /// Encodes an error.

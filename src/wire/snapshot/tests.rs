@@ -51,6 +51,7 @@ fn account() -> Account {
     let tombstone = |reason| Tombstone {
         id: StreamId::generate(),
         until: LogTime(77),
+        lasts_ms: 90_000,
         reason,
     };
     let refusal = |reason| Refusal {

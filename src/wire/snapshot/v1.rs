@@ -69,7 +69,7 @@ struct AccountV1<'a> {
     last: u64,
     #[serde(borrow)]
     streams: Vec<StreamV1<'a>>,
-    tombstones: Vec<(Id, u64, u8)>,
+    tombstones: Vec<(Id, u64, u32, u8)>,
     refusals: Vec<(Id, u64, u8)>,
 }
 
@@ -230,10 +230,10 @@ fn account_v1<'a>(key: &'a AccountKey, last: u64, account: &'a Account) -> Accou
         admitted: s.admitted,
         metadata: s.metadata.pairs().collect(),
     });
-    let tombstones = account
-        .tombstones()
-        .iter()
-        .map(|t| (t.id.0.into_bytes(), t.until.0, stopped_v1(t.reason)));
+    let tombstones = account.tombstones().iter().map(|t| {
+        let id = t.id.0.into_bytes();
+        (id, t.until.0, t.lasts_ms, stopped_v1(t.reason))
+    });
     let refusals = account
         .refusals()
         .iter()
@@ -251,13 +251,17 @@ fn account_v1<'a>(key: &'a AccountKey, last: u64, account: &'a Account) -> Accou
 impl AccountV1<'_> {
     fn decode(self) -> Option<(AccountKey, u64, Account)> {
         let streams = self.streams.into_iter().map(StreamV1::decode);
-        let tombstones = self.tombstones.into_iter().map(|(id, until, reason)| {
-            Some(Tombstone {
-                id: stream(id),
-                until: LogTime(until),
-                reason: stopped(reason)?,
-            })
-        });
+        let tombstones = self
+            .tombstones
+            .into_iter()
+            .map(|(id, until, lasts_ms, reason)| {
+                Some(Tombstone {
+                    id: stream(id),
+                    until: LogTime(until),
+                    lasts_ms,
+                    reason: stopped(reason)?,
+                })
+            });
         let refusals = self.refusals.into_iter().map(|(id, until, reason)| {
             Some(Refusal {
                 request: RequestId(Uuid::from_bytes(id)),

@@ -3,7 +3,7 @@
 use super::{BATCH, End, Session};
 use crate::{
     broker::LogDelivery,
-    domain::{Entry, HeartbeatOutcome},
+    domain::{Entry, HeartbeatOutcome, Settings, StreamId},
     ops::Counters,
     replica::{Applied, Now, Replica},
     wire::{self, Origin},
@@ -45,14 +45,11 @@ impl Session {
         match wire::entry(&message) {
             Ok(entry) => {
                 let applied = replica.apply(delivery.offset, &entry, now)?;
-                if let (
-                    Applied::Heartbeat(HeartbeatOutcome::Stopped(reason)),
-                    Entry::Heartbeat { stream, .. },
-                ) = (&applied, &entry)
+                if let (Applied::Heartbeat(outcome), Entry::Heartbeat { stream, .. }) =
+                    (&applied, &entry)
+                    && let Some(news) = news(*stream, *outcome, replica.settings())
                 {
-                    self.tell(delivery, replica, counters, || {
-                        wire::stopped(*stream, *reason)
-                    });
+                    self.tell(delivery, replica, counters, || news);
                 }
             }
             Err(problem) => {
@@ -108,5 +105,23 @@ impl Session {
         if self.publish.is_blocked() || !self.desk.replies.reply(to, reply(), None) {
             counters.replies_blocked.increment(1);
         }
+    }
+}
+
+/// What the sender of a heartbeat must know.
+fn news(
+    stream: StreamId,
+    outcome: HeartbeatOutcome,
+    settings: Option<&Settings>,
+) -> Option<wire::Encoded> {
+    match outcome {
+        HeartbeatOutcome::Stopped(reason) => Some(wire::stopped(stream, reason)),
+        HeartbeatOutcome::Refreshed { outdated: true }
+        | HeartbeatOutcome::Started { outdated: true } => {
+            settings.map(|s| wire::interval(stream, s.heartbeat_every_ms, s.ttl_ms))
+        }
+        HeartbeatOutcome::Refreshed { outdated: false }
+        | HeartbeatOutcome::Started { outdated: false }
+        | HeartbeatOutcome::Dropped(_) => None,
     }
 }

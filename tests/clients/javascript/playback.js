@@ -48,6 +48,8 @@ export class Playback extends EventTarget {
   #ended = new AbortController();
   #heartbeatEveryMs = HEARTBEAT_EVERY_MS;
   #ttlMs = TTL_MS;
+  // The interval that a worker has sent, if one has.
+  #told;
   #lastSignOfLife = 0;
   #beating = false;
   #stopping;
@@ -120,7 +122,10 @@ export class Playback extends EventTarget {
     if (this.#beating) return;
     this.#beating = true;
     try {
-      await this.#publish("heartbeat", { metadata: this.#metadata });
+      await this.#publish("heartbeat", {
+        heartbeat_every_ms: this.#told,
+        metadata: this.#metadata,
+      });
       this.#lastSignOfLife = Date.now();
     } catch {
       // The next tick tries again.
@@ -179,19 +184,25 @@ export class Playback extends EventTarget {
       if (this.state.type !== "asking") this.#stopping = this.#sendStop();
       this.#end({ type: "refused", reason: reply.reason, activity: reply.activity });
     } else {
-      this.#heartbeatEveryMs = reply.heartbeat_every_ms;
-      this.#ttlMs = reply.ttl_ms;
+      this.#keep(reply);
       this.#lastSignOfLife = Date.now();
       this.#limits.replace = undefined; // done, once
       this.#become({ type: "opened", activity: reply.activity });
     }
   }
 
-  // The answer to a heartbeat: there is one only where the stream was ended.
+  // The answer to a heartbeat: the stream was ended, or the interval has changed.
   #told(news) {
     if (news.type === "stopped" && news.stream === this.stream) {
       this.#end({ type: "stopped", reason: news.reason });
+    } else if (news.type === "interval" && news.stream === this.stream) {
+      this.#keep(news);
     }
+  }
+
+  #keep({ heartbeat_every_ms, ttl_ms }) {
+    this.#told = this.#heartbeatEveryMs = heartbeat_every_ms;
+    this.#ttlMs = ttl_ms;
   }
 
   #publish(kind, body) {

@@ -146,13 +146,20 @@ class StreamwatchClient:
         stream: str,
         *,
         metadata: dict[str, str] | None = None,
+        heartbeat_every_ms: int | None = None,
         want_bad_news: bool = True,
     ) -> str:
-        """Says that the stream still plays. There is an answer only if it was ended.
+        """Says that the stream still plays, by a player that was last sent that interval.
 
+        There is an answer only if the stream was ended, or the interval has changed.
         Returns the heartbeat's correlation_id, which that answer would carry.
         """
-        body = _without_none(account=account, stream=stream, metadata=metadata)
+        body = _without_none(
+            account=account,
+            stream=stream,
+            heartbeat_every_ms=heartbeat_every_ms,
+            metadata=metadata,
+        )
         return self.publish("heartbeat", body, want_reply=want_bad_news)
 
     def stop(self, account: str, stream: str) -> None:
@@ -162,6 +169,10 @@ class StreamwatchClient:
     def bad_news(self, timeout: float | None = None) -> Reply | None:
         """The next `stopped` that a heartbeat of ours got, or None."""
         return self._take(lambda reply: reply.type == "stopped", timeout)
+
+    def news(self, timeout: float | None = None) -> Reply | None:
+        """The next `interval` that a heartbeat of ours got, or None."""
+        return self._take(lambda reply: reply.type == "interval", timeout)
 
     # What an app or a backend asks
 

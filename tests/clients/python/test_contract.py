@@ -192,6 +192,11 @@ def news_of_a_replacement(player: StreamwatchClient) -> Reply:
     return player.request("heartbeat", {"account": "alice", "stream": stream})
 
 
+def outdated(player: StreamwatchClient) -> Reply:
+    body = {"account": "alice", "stream": opened(player)["stream"], "heartbeat_every_ms": 900}
+    return player.request("heartbeat", body)
+
+
 SCENARIOS: dict[tuple[str, str], Callable[[StreamwatchClient], Reply]] = {
     ("opened", "opened"): opened,
     ("opened", "opened-with-counts"): lambda p: opened(p, group_by=["device"]),
@@ -208,6 +213,7 @@ SCENARIOS: dict[tuple[str, str], Callable[[StreamwatchClient], Reply]] = {
     ("activity", "unknown"): lambda p: ask(p, stream=new_stream_id()),
     ("stopped", "stopped"): news_of_a_stop,
     ("stopped", "replaced"): news_of_a_replacement,
+    ("interval", "interval"): outdated,
 }
 ELSEWHERE = {("refused", "over_capacity"), ("error", "late"), ("error", "unavailable")}
 

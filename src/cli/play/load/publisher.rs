@@ -168,7 +168,7 @@ impl Publisher {
                 message_id: None,
                 // Only bad news would come, and nobody ends these streams.
                 reply: false,
-                body: wire::heartbeat(account.as_str(), stream, None),
+                body: wire::heartbeat(account.as_str(), stream, None, None),
             });
         }
     }

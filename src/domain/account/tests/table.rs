@@ -94,7 +94,7 @@ fn a_stream_begun_by_a_heartbeat_stays_as_it_is_where_its_open_is_refused() {
     let stream = alice.activity(1_000)[1].clone();
     assert_eq!((stream.stream, stream.admitted), (id(2), false));
     assert_eq!(stream.last_seen, WallTime(0), "a refusal refreshes nothing");
-    assert_eq!(alice.beat(2_000, 2), HeartbeatOutcome::Refreshed);
+    assert_eq!(alice.beat(2_000, 2), REFRESHED);
 }
 
 #[test]
@@ -109,8 +109,10 @@ fn a_stop_that_overtook_the_open_refuses_it() {
 #[test]
 fn a_heartbeat_of_an_unknown_stream_counts_as_not_admitted() {
     let mut alice = Alice::default();
-    let started = alice.judge(7, |a, m, f| a.heartbeat(m, id(1), Some(&metadata("tv")), f));
-    assert_eq!(started, HeartbeatOutcome::Started);
+    let started = alice.judge(7, |a, m, f| {
+        a.heartbeat(m, id(1), None, Some(&metadata("tv")), f)
+    });
+    assert_eq!(started, STARTED);
     let stream = alice.only(7, 1);
     assert_eq!((stream.admitted, stream.started_at), (false, WallTime(7)));
     assert_eq!(stream.metadata, metadata("tv"));
@@ -120,9 +122,9 @@ fn a_heartbeat_of_an_unknown_stream_counts_as_not_admitted() {
 fn a_heartbeat_after_the_deadline_is_a_new_start() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
-    assert_eq!(alice.beat(DEADLINE - 1, 1), HeartbeatOutcome::Refreshed);
+    assert_eq!(alice.beat(DEADLINE - 1, 1), REFRESHED);
     let again = 2 * DEADLINE - 1;
-    assert_eq!(alice.beat(again, 1), HeartbeatOutcome::Started);
+    assert_eq!(alice.beat(again, 1), STARTED);
     let stream = alice.only(again, 1);
     assert_eq!(
         (stream.admitted, stream.started_at.0),
@@ -133,11 +135,13 @@ fn a_heartbeat_after_the_deadline_is_a_new_start() {
 #[test]
 fn a_heartbeat_refreshes_and_replaces_only_the_metadata_it_brings() {
     let mut alice = Alice::default();
-    alice.judge(0, |a, m, f| a.heartbeat(m, id(1), Some(&metadata("tv")), f));
-    assert_eq!(alice.beat(10, 1), HeartbeatOutcome::Refreshed);
+    alice.judge(0, |a, m, f| {
+        a.heartbeat(m, id(1), None, Some(&metadata("tv")), f)
+    });
+    assert_eq!(alice.beat(10, 1), REFRESHED);
     assert_eq!(alice.only(10, 1).metadata, metadata("tv"));
     alice.judge(20, |a, m, f| {
-        a.heartbeat(m, id(1), Some(&metadata("phone")), f)
+        a.heartbeat(m, id(1), None, Some(&metadata("phone")), f)
     });
     let stream = alice.only(20, 1);
     assert_eq!(stream.metadata, metadata("phone"));
@@ -158,7 +162,7 @@ fn a_heartbeat_never_resurrects_a_stopped_stream_and_renews_its_tombstone() {
     assert_eq!(alice.active(2 * TTL - 2), [] as [u128; 0]);
     assert_eq!(alice.state(3 * TTL - 3, 1), StreamState::Stopped);
     assert_eq!(alice.state(3 * TTL - 2, 1), StreamState::Unknown);
-    assert_eq!(alice.beat(3 * TTL - 2, 1), HeartbeatOutcome::Started);
+    assert_eq!(alice.beat(3 * TTL - 2, 1), STARTED);
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! A TTL that is changed while streams run.
+
+use super::*;
+
+const SHORT: u64 = 10_000;
+/// The deadline by the shorter TTL: ten seconds and twice their interval of half a second.
+const SHORT_DEADLINE: u64 = 11_000;
+
+/// Two streams are told 90 s and 30 s; then 10 s and 3 s are set.
+fn shortened() -> Alice {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.open(0, &request(2));
+    alice.settings.ttl_ms = SHORT;
+    alice.settings.heartbeat_every_ms = 3_000;
+    alice
+}
+
+#[test]
+fn a_stream_keeps_a_longer_ttl_until_its_player_names_the_new_interval() {
+    let mut alice = shortened();
+    for at in [30_000, 60_000] {
+        assert_eq!(alice.active(at), [1, 2]);
+        assert_eq!(alice.beat_every(at, 1, 30_000), OUTDATED);
+        assert_eq!(alice.beat(at, 2), OUTDATED);
+    }
+    assert_eq!(
+        alice.beat_every(61_000, 1, 3_000),
+        OUTDATED,
+        "for the last time"
+    );
+    assert_eq!(alice.beat_every(64_000, 1, 3_000), REFRESHED);
+    let first = 64_000 + SHORT_DEADLINE;
+    assert_eq!(alice.active(first - 1), [1, 2]);
+    assert_eq!(alice.active(first), [2]);
+    assert_eq!(alice.state(first + SHORT - 1, 1), StreamState::Expired);
+    assert_eq!(alice.state(first + SHORT, 1), StreamState::Unknown);
+    assert_eq!(alice.active(60_000 + DEADLINE - 1), [2]);
+    assert_eq!(alice.active(60_000 + DEADLINE), [] as [u128; 0]);
+}
+
+#[test]
+fn a_repeated_request_to_open_is_answered_with_the_new_ttl_so_it_acts() {
+    let mut alice = shortened();
+    alice.open(1_000, &request(1));
+    assert_eq!(alice.active(1_000 + SHORT_DEADLINE), [2]);
+}
+
+#[test]
+fn a_longer_ttl_acts_at_once_and_its_player_is_told() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.settings.ttl_ms = 2 * TTL;
+    assert_eq!(alice.beat(1_000, 1), OUTDATED);
+    assert_eq!(alice.active(1_000 + 2 * TTL), [1]);
+    assert_eq!(alice.beat(2_000, 1), REFRESHED);
+    alice.settings.heartbeat_every_ms = 60_000;
+    assert_eq!(
+        alice.beat_every(3_000, 1, 30_000),
+        OUTDATED,
+        "until it knows"
+    );
+    assert_eq!(alice.beat_every(4_000, 1, 30_000), OUTDATED);
+    assert_eq!(alice.beat_every(5_000, 1, 60_000), REFRESHED);
+}
+
+#[test]
+fn a_heartbeat_that_begins_a_stream_names_no_interval_or_the_one_in_force() {
+    let mut alice = shortened();
+    let outdated = HeartbeatOutcome::Started { outdated: true };
+    assert_eq!(alice.beat_every(0, 3, 30_000), outdated);
+    assert_eq!(alice.beat_every(0, 4, 3_000), STARTED);
+    assert_eq!(alice.beat(0, 5), STARTED);
+    assert_eq!(alice.active(SHORT_DEADLINE), [1, 2]);
+}
+
+#[test]
+fn a_longer_ttl_does_not_bring_back_what_had_expired() {
+    let mut alice = Alice::default();
+    alice.open(0, &request(1));
+    alice.settings.ttl_ms = 2 * TTL;
+    assert_eq!(alice.state(DEADLINE, 1), StreamState::Expired);
+    assert_eq!(alice.beat(DEADLINE, 1), STARTED);
+    assert_eq!(alice.active(DEADLINE + 2 * TTL), [1]);
+}
+
+#[test]
+fn a_stopped_stream_stays_stopped_for_the_ttl_that_its_player_was_told() {
+    let mut alice = shortened();
+    alice.stop(0, 1);
+    alice.stop(0, 9);
+    for at in [30_000, 100_000, 189_999] {
+        let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
+        assert_eq!(alice.beat(at, 1), stopped, "at {at}");
+    }
+    assert_eq!(alice.state(189_999 + TTL - 1, 1), StreamState::Stopped);
+    // One that never counted has been told nothing: 20 s, while its init may be under way.
+    assert_eq!(alice.state(19_999, 9), StreamState::Stopped);
+    assert_eq!(alice.state(20_000, 9), StreamState::Unknown);
+}
