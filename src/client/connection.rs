@@ -189,7 +189,7 @@ async fn serve(
     let mut next: Option<Command> = None;
     let error = loop {
         let blocked = link.is_blocked();
-        if let Some(command) = next.take_if(|_| !blocked)
+        if let Some(command) = next.take_if(|next| !blocked || next.waiting.is_over())
             && !command.waiting.is_over()
         {
             *number += 1;
