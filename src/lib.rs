@@ -43,6 +43,8 @@
 //! `client` alone has no cache, HTTP server or argument parser in it; `worker` and `cli` are on by
 //! default.
 #![forbid(unsafe_code)]
+// `cli::terminal` escapes what is printed.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(
     not(test),
     warn(

@@ -186,12 +186,12 @@ impl Init {
                 activity,
                 ..
             } => {
-                let text = format!(
-                    "opened {stream}: send a heartbeat every {}, it counts for {}\n{}",
+                let mut lines = vec![format!(
+                    "opened {stream}: send a heartbeat every {}, it counts for {}",
                     duration(heartbeat_every),
-                    duration(ttl),
-                    streams(&activity)
-                );
+                    duration(ttl)
+                )];
+                lines.extend(streams(&activity));
                 let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
                 let answer = Answer::Opened {
                     stream,
@@ -199,7 +199,7 @@ impl Init {
                     ttl_ms: ms(ttl),
                     activity,
                 };
-                output.say(&text, &as_json(&answer, &[])?);
+                output.say(lines, &as_json(&answer, &[])?);
                 ExitCode::SUCCESS
             }
             Opening::Refused {
@@ -208,14 +208,15 @@ impl Init {
                 activity,
             } => {
                 let word = wire::refused_reason(reason);
-                let text = format!("refused ({word})\n{}", streams(&activity));
+                let mut lines = vec![format!("refused ({word})")];
+                lines.extend(streams(&activity));
                 let answer = Answer::Refused {
                     stream,
                     reason,
                     max_active,
                     activity,
                 };
-                output.say(&text, &as_json(&answer, &[])?);
+                output.say(lines, &as_json(&answer, &[])?);
                 ExitCode::from(REFUSED)
             }
         })
@@ -241,13 +242,13 @@ impl Heartbeat {
         let told = backend.heartbeat(tenant, account, stream, metadata, wait);
         Ok(match told.await? {
             None => {
-                output.say("sent", &json!({ "sent": true, "stopped": null }));
+                output.say(["sent"], &json!({ "sent": true, "stopped": null }));
                 ExitCode::SUCCESS
             }
             Some(reason) => {
                 let word = wire::stopped_reason(reason);
                 let json = json!({ "sent": true, "stopped": word });
-                output.say(&format!("the stream was {word}: it does not count"), &json);
+                output.say([format!("the stream was {word}: it does not count")], &json);
                 ExitCode::from(REFUSED)
             }
         })
@@ -262,7 +263,7 @@ impl Stop {
         if let Some(stream) = stream {
             let stopping = ready.backend.stop(&ready.tenant, &ready.account, stream);
             stopping.await?;
-            output.say("sent", &json!({ "sent": true }));
+            output.say(["sent"], &json!({ "sent": true }));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -287,17 +288,17 @@ impl Status {
             by,
             state,
         } = asked.await?;
-        let mut text = streams(&activity);
+        let mut lines = streams(&activity);
         for (key, counts) in &by {
             let counts: Vec<_> = counts.iter().map(|(v, n)| format!("{v} {n}")).collect();
-            text += &format!("\nby {key}: {}", counts.join(", "));
+            lines.push(format!("by {key}: {}", counts.join(", ")));
         }
         let stream = query.stream.zip(state);
         if let Some((id, state)) = stream {
-            text += &format!("\n{id} is {}", wire::state_word(state));
+            lines.push(format!("{id} is {}", wire::state_word(state)));
         }
         let answer = Answer::Status { activity, stream };
-        output.say(&text, &as_json(&answer, &self.group_by)?);
+        output.say(lines, &as_json(&answer, &self.group_by)?);
         let inactive = stream.is_some_and(|(_, s)| s != crate::client::StreamState::Active);
         Ok(if inactive {
             ExitCode::from(REFUSED)
@@ -315,7 +316,7 @@ fn as_json(answer: &Answer, group_by: &[String]) -> anyhow::Result<Value> {
 }
 
 /// An account's streams, as a table.
-fn streams(activity: &Activity) -> String {
+fn streams(activity: &Activity) -> Vec<String> {
     let count = activity.count();
     let plural = if count == 1 { "" } else { "s" };
     let head = format!(
@@ -325,7 +326,7 @@ fn streams(activity: &Activity) -> String {
         wire::show(activity.as_of)
     );
     if count == 0 {
-        return head;
+        return vec![head];
     }
     let mut rows =
         vec![["stream", "started", "last seen", "expires in", "metadata"].map(str::to_owned)];
@@ -347,5 +348,7 @@ fn streams(activity: &Activity) -> String {
             said,
         ]);
     }
-    format!("{head}\n{}", table(&rows))
+    let mut lines = vec![head];
+    lines.extend(table(&rows));
+    lines
 }

@@ -18,12 +18,17 @@ impl fmt::Display for Mistakes {
         } else {
             ("s", "are")
         };
-        write!(f, "{} setting{plural} {verb} wrong:", self.0.len())?;
-        self.0.iter().try_for_each(|m| write!(f, "\n  {m}"))
+        write!(f, "{} setting{plural} {verb} wrong:", self.0.len())
     }
 }
 
 impl Mistakes {
+    /// All of them, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let each = self.0.iter().map(|mistake| format!("  {mistake}"));
+        std::iter::once(self.to_string()).chain(each).collect()
+    }
+
     /// Notes a mistake.
     pub fn note(&mut self, mistake: impl Into<String>) {
         self.0.push(mistake.into());

@@ -10,6 +10,7 @@ mod output;
 mod papers;
 mod play;
 mod signals;
+mod terminal;
 mod tls;
 mod top;
 mod topology;
@@ -18,8 +19,8 @@ mod worker;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use clap::{Parser, error::ContextValue};
+use tracing_subscriber::{EnvFilter, field::MakeExt, fmt::format::debug_fn};
 
 use crate::{
     broker::{BrokerError, settings::SettingsConflict},
@@ -83,8 +84,7 @@ impl Cli {
         let cli = match Self::try_parse() {
             Ok(cli) => cli,
             Err(error) if error.use_stderr() => {
-                // It quotes what it does not understand, which may be a misplaced address.
-                eprint!("{}", without_passwords(&error.render().to_string()));
+                terminal::note(mistake(&error).trim_end().lines());
                 return ExitCode::from(2);
             }
             Err(help) => {
@@ -95,7 +95,12 @@ impl Cli {
         match cli.run().await {
             Ok(code) => code,
             Err(error) => {
-                eprintln!("streamwatch: {error:#}");
+                let said = match error.downcast_ref::<Mistakes>() {
+                    Some(mistakes) => mistakes.lines(),
+                    None => vec![format!("{error:#}")],
+                };
+                let first = said.first().map(|line| format!("streamwatch: {line}"));
+                terminal::note(first.iter().chain(said.iter().skip(1)));
                 exit_code(&error).into()
             }
         }
@@ -146,11 +151,13 @@ impl Cli {
         }
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr);
+            .with_ansi(std::io::stderr().is_terminal());
         if json {
+            let logs = logs.with_writer(terminal::JsonLog);
             logs.json().flatten_event(true).init();
         } else {
+            let fields = debug_fn(terminal::field).delimited(" ");
+            let logs = logs.with_writer(std::io::stderr).fmt_fields(fields);
             logs.with_target(false).init();
         }
         Ok(())
@@ -184,6 +191,18 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             _ => FAILED,
         }
     }
+}
+
+/// What is wrong with the command line. It quotes what it does not understand, which may be a
+/// misplaced address, and may have unsafe characters.
+fn mistake(error: &clap::Error) -> String {
+    let mut text = error.render().to_string();
+    for (_, value) in error.context() {
+        if let ContextValue::String(quoted) = value {
+            text = text.replace(quoted.as_str(), &terminal::escape(quoted));
+        }
+    }
+    without_passwords(&text)
 }
 
 /// Takes what stands between `://` and `@` out of a text.

@@ -1,13 +1,12 @@
 //! Output for people and for programs.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use serde_json::Value;
+
+use super::terminal;
 
 /// How often standard output is looked at: a pipe that is closed says nothing.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -20,21 +19,24 @@ pub struct Output {
 }
 
 impl Output {
-    /// Prints a result. A reader that went away is no error.
-    pub fn say(self, text: &str, json: &Value) {
-        let _ = self.try_say(text, json);
+    /// Prints a result, for people as lines. A reader that went away is no error.
+    pub fn say(self, lines: impl IntoIterator<Item: AsRef<str>>, json: &Value) {
+        let _ = self.try_say(lines, json);
     }
 
     /// Prints one of many results.
     ///
     /// # Errors
     /// Where the reader went away.
-    pub fn try_say(self, text: &str, json: &Value) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+    pub fn try_say(
+        self,
+        lines: impl IntoIterator<Item: AsRef<str>>,
+        json: &Value,
+    ) -> io::Result<()> {
         if self.json {
-            writeln!(out, "{json}")
+            terminal::print_json(json)
         } else {
-            writeln!(out, "{text}")
+            terminal::print(lines)
         }
     }
 }
@@ -53,20 +55,18 @@ pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// A stranger's text without its control characters: they do not reach the terminal.
-pub(super) fn plain(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
-}
-
-/// Rows in columns.
-pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
+/// Rows in columns, a line each.
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    // As wide as it is printed.
+    let length = |cell: &str| terminal::escape(cell).chars().count();
+    let width = |i: usize| rows.iter().map(|r| length(&r[i])).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let lines = rows.iter().map(|row| {
         let cells = row.iter().zip(widths);
-        let cells: Vec<_> = cells.map(|(c, w)| format!("{:<w$}", plain(c))).collect();
+        let cells: Vec<_> = cells
+            .map(|(c, w)| format!("{:<w$}", terminal::escape(c)))
+            .collect();
         cells.join("  ").trim_end().to_owned()
     });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.collect()
 }

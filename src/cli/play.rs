@@ -13,6 +13,7 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{
     checked::{BrokerArgs, Mistakes},
     output::{Output, duration},
+    terminal,
 };
 use crate::client::{
     AccountId, Backend, Client, ClientError, Consistency, OpenRequest, Opening, Player,
@@ -128,12 +129,12 @@ impl Args {
             .collect();
         let backend = Backend::new(clients[0].clone()).with_patience(PATIENCE);
         let ttl = ttl(&backend, &plan.tenant).await?;
-        eprintln!(
+        terminal::note([format!(
             "{viewers} viewers on {accounts} accounts for {}, TTL {}, seed {}",
             duration(plan.duration),
             duration(ttl),
             plan.seed
-        );
+        )]);
         let show = Show {
             bar: progress(),
             ledger: Arc::new(Ledger::new(accounts, ttl)),
@@ -143,7 +144,7 @@ impl Args {
             () = interrupted_twice() => anyhow::bail!("interrupted; the counts were not compared"),
         };
         show.bar.finish_and_clear();
-        output.say(&report.text(), &report.json(plan.seed));
+        output.say(report.lines(), &report.json(plan.seed));
         Ok(if report.is_exact() {
             ExitCode::SUCCESS
         } else {
@@ -307,28 +308,23 @@ impl Report {
         self.wrong() == 0 && self.no_answer == 0 && self.right > 0
     }
 
-    fn text(&self) -> String {
-        let mut text = format!(
-            "{}\nasked {} times: {} right, {} changed while asked, {} streams missing, {} ghosts, \
-             {} without an answer\ncompared {} accounts at the end",
-            self.tally.line(),
-            self.asked,
-            self.right,
-            self.moved,
-            self.missing,
-            self.ghosts,
-            self.no_answer,
-            self.compared
+    fn lines(&self) -> Vec<String> {
+        let asked = format!(
+            "asked {} times: {} right, {} changed while asked, {} streams missing, {} ghosts, {} \
+             without an answer",
+            self.asked, self.right, self.moved, self.missing, self.ghosts, self.no_answer
         );
-        if let Some(error) = &self.last_error {
-            text += &format!("\nlast error: {error}");
-        }
-        text += if self.is_exact() {
-            "\nexact"
+        let compared = format!("compared {} accounts at the end", self.compared);
+        let mut lines = vec![self.tally.line(), asked, compared];
+        let error = self.last_error.as_ref();
+        lines.extend(error.map(|error| format!("last error: {error}")));
+        let verdict = if self.is_exact() {
+            "exact"
         } else {
-            "\nNOT exact"
+            "NOT exact"
         };
-        text
+        lines.push(verdict.to_owned());
+        lines
     }
 
     fn json(&self, seed: u64) -> serde_json::Value {

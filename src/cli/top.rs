@@ -309,7 +309,7 @@ impl Top {
         }
         let summary = self.summary();
         let json = serde_json::to_value(&summary).unwrap_or_default();
-        self.output.try_say(&lines::lines(&summary), &json).is_err() || self.once
+        self.output.try_say(lines::lines(&summary), &json).is_err() || self.once
     }
 
     fn pressed(&mut self, input: Input) -> Then {

@@ -12,6 +12,7 @@ use super::{
     follow::{Follow, News},
     output::{LOOK_EVERY, Output, reader_is_gone},
     signals::{over, told_to_stop},
+    terminal,
 };
 use crate::{
     broker::{Addresses, BrokerError, Heard},
@@ -115,12 +116,14 @@ impl Watch {
                     } else {
                         ""
                     };
-                    eprintln!("watching {key} of {exchange}{some}");
+                    terminal::note([format!("watching {key} of {exchange}{some}")]);
                     watched = true;
                 }
                 Some(News::Heard(heard)) if self.print(&heard) => {}
                 Some(News::Lost(error)) if !watched => break Err(error),
-                Some(News::Lost(error)) => eprintln!("{error}; trying again"),
+                Some(News::Lost(error)) => {
+                    terminal::note([format!("{error}; trying again")]);
+                }
                 Some(News::Heard(_)) | None => break Ok(()),
             }
         };
@@ -139,7 +142,7 @@ impl Watch {
         if let (Some(object), Some(id)) = (json.as_object_mut(), &heard.message_id) {
             object.insert("message_id".to_owned(), id.as_str().into());
         }
-        if self.output.try_say(&line, &json).is_err() {
+        if self.output.try_say([line], &json).is_err() {
             return false;
         }
         self.left = self.left.map(|left| left - 1);

@@ -15,6 +15,7 @@ mod deleted;
 mod deployed;
 mod disturbed;
 mod documented;
+mod escapes;
 mod fixture;
 mod flood;
 mod handover;

@@ -60,14 +60,12 @@ impl Findings {
     }
 
     fn say(&self, outcome: Outcome, what: &str, said: &str, to_do: Option<&str>) {
-        let mut line = format!("{:<8} {what:<12} {said}", outcome.name());
-        if let Some(to_do) = to_do {
-            line += &format!("\n{:<21} -> {to_do}", "");
-        }
+        let mut lines = vec![format!("{:<8} {what:<12} {said}", outcome.name())];
+        lines.extend(to_do.map(|to_do| format!("{:<21} -> {to_do}", "")));
         let object = json!({
             "check": what, "outcome": outcome.name(), "said": said, "to_do": to_do,
         });
-        self.output.say(&line, &object);
+        self.output.say(lines, &object);
     }
 
     /// The exit code: that of the first thing that is wrong.

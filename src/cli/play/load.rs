@@ -26,7 +26,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Plan, interrupted_twice};
+use super::{Plan, interrupted_twice, terminal};
 use crate::{
     broker::{Addresses, Link, Names, topology},
     cli::{
@@ -150,7 +150,7 @@ impl Load {
         };
         let mut interrupted = signals::told_to_stop()?;
         let ending = format!("the streams expire {} after the end", duration(ttl));
-        eprintln!("{}; {ending}", about.text());
+        terminal::note([format!("{}; {ending}", about.text())]);
         let prober = Prober::new(client, Arc::clone(&crowd));
         let connections = self.connections;
         let told = interrupted.clone();
@@ -167,8 +167,8 @@ impl Load {
             () = interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
         };
         stage.close().await;
-        let (text, json) = measured.told(&about);
-        output.say(&text, &json);
+        let (lines, json) = measured.told(&about);
+        output.say(lines, &json);
         Ok(if measured.is_well() {
             ExitCode::SUCCESS
         } else {
@@ -260,21 +260,19 @@ impl Measured {
         found && !self.steps.is_empty() && self.steps.iter().all(Step::is_whole)
     }
 
-    fn told(&self, about: &About) -> (String, Value) {
+    fn told(&self, about: &About) -> (Vec<String>, Value) {
         let Some(step) = self.step() else {
-            return (
-                "no step was tried: --duration is too short".to_owned(),
-                Value::Null,
-            );
+            let none = "no step was tried: --duration is too short".to_owned();
+            return (vec![none], Value::Null);
         };
-        let mut text = report::text(step);
+        let mut lines = report::lines(step);
         let mut json = report::json(about, step);
         if let Some(search) = self.search {
-            text = report::found(search, &self.steps, step) + "\n" + &text;
+            lines.splice(0..0, report::found(search, &self.steps, step));
             json["max_per_s"] = search.held().into();
             json["finished"] = search.next().is_none().into();
             json["steps"] = self.steps.iter().map(report::line_json).collect();
         }
-        (text, json)
+        (lines, json)
     }
 }

@@ -24,7 +24,7 @@ pub(super) const fn rates(of: &PerSecond) -> [(&'static str, Option<f64>); 9] {
 }
 
 /// A line of totals, and below it, indented, what there is to add.
-pub(super) fn lines(summary: &Summary) -> String {
+pub(super) fn lines(summary: &Summary) -> Vec<String> {
     let totals = &summary.totals;
     let mut lines = vec![format!(
         "{}  streams {}  accounts {}  workers {}/{}  lag {}",
@@ -66,7 +66,7 @@ pub(super) fn lines(summary: &Summary) -> String {
         for (key, counts) in &status.by {
             let counts = counts
                 .iter()
-                .map(|(value, n)| (crate::cli::output::plain(value), u64::from(*n)));
+                .map(|(value, n)| (value.clone(), u64::from(*n)));
             push_list(&mut lines, &format!("by {key}"), counts);
         }
     }
@@ -76,7 +76,10 @@ pub(super) fn lines(summary: &Summary) -> String {
             .iter()
             .map(|problem| format!("! {problem}")),
     );
-    lines.join("\n  ")
+    for line in &mut lines[1..] {
+        line.insert_str(0, "  ");
+    }
+    lines
 }
 
 fn push_list(

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::samples::{Sample, samples};
-use crate::cli::output::plain;
 
 /// Longest name of a tenant that is taken from a page, in characters.
 const LONGEST: usize = 64;
@@ -178,7 +177,7 @@ impl Replica {
 
 /// A name from a page: of a length that can be shown.
 fn name(text: &str) -> String {
-    plain(text).chars().take(LONGEST).collect()
+    text.chars().take(LONGEST).collect()
 }
 
 #[cfg(test)]

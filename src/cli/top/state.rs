@@ -224,10 +224,7 @@ impl Fact {
     fn new(told: &Told<'_>) -> Self {
         Self {
             at: told.at,
-            kind: crate::cli::output::plain(&told.kind)
-                .chars()
-                .take(16)
-                .collect(),
+            kind: told.kind.chars().take(16).collect(),
             key: format!("{}/{}", told.tenant, told.account),
             count: told.count,
         }

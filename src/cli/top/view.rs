@@ -4,6 +4,7 @@ mod panels;
 
 use ratatui::{
     Frame,
+    buffer::Buffer,
     layout::{Constraint, Layout, Rect},
     style::{Color, Style, Stylize},
     text::{Line, Span},
@@ -16,7 +17,7 @@ use super::{
     summary::Summary,
     ui::Ui,
 };
-use crate::cli::output::plain;
+use crate::cli::terminal::{escape, is_unsafe};
 
 /// The smallest screen on which everything has a place.
 const SMALLEST: (u16, u16) = (60, 16);
@@ -86,6 +87,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, summary: &Summary, ui: &Ui, theme: The
     if ui.help {
         draw_help(frame, area, summary);
     }
+    make_safe(frame.buffer_mut());
+}
+
+/// Removes characters that control or reorder: ratatui passes those on that have no width.
+fn make_safe(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if cell.symbol().contains(is_unsafe) {
+            let safe = cell.symbol().replace(is_unsafe, "");
+            cell.set_symbol(if safe.is_empty() { " " } else { &safe });
+        }
+    }
 }
 
 fn too_small(frame: &mut Frame<'_>, summary: &Summary) {
@@ -119,7 +131,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
     levels.sort_by_key(|(level, _)| level.parse().unwrap_or(u32::MAX));
     let playing = levels.into_iter().filter(|(_, accounts)| **accounts > 0);
     let levels: Vec<_> = playing
-        .map(|(level, accounts)| format!("{}: {}", plain(level), number(Some(*accounts))))
+        .map(|(level, accounts)| format!("{}: {}", escape(level), number(Some(*accounts))))
         .collect();
     let rates = rates(&summary.per_second);
     let rates = rates.map(|(name, rate)| format!("{name} {}", decimal(rate)));
@@ -159,7 +171,7 @@ fn draw_problems(frame: &mut Frame<'_>, area: Rect, summary: &Summary, theme: Th
             } else {
                 String::new()
             };
-            Line::styled(format!(" !{more} {}", plain(problem)), theme.problem())
+            Line::styled(format!(" !{more} {}", escape(problem)), theme.problem())
         })
         .collect();
     frame.render_widget(Paragraph::new(lines), area);

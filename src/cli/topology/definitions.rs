@@ -114,7 +114,8 @@ impl Definitions {
                 all[part] = json!(permissions[part]);
             }
         }
-        output.say(&format!("{all:#}"), &all);
+        // JSON escapes line feeds, so that these are its own.
+        output.say(format!("{all:#}").lines(), &all);
         Ok(())
     }
 }

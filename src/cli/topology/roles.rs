@@ -1,7 +1,5 @@
 //! `streamwatch topology roles`: the permissions of each role.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use crate::{
@@ -85,7 +83,7 @@ impl RolesArgs {
         });
         let (names, roles) = mistakes.finish(given)?;
         let json = topology::permissions(&names, &roles, &asked.vhost);
-        output.say(commands(&roles, &asked.vhost).trim_end(), &json);
+        output.say(commands(&roles, &asked.vhost), &json);
         Ok(())
     }
 }
@@ -114,28 +112,28 @@ impl Asked {
 
 /// The commands that set the permissions. Topic permissions first: a user who may publish, and has
 /// none yet, may publish under every key.
-fn commands(roles: &[Role], vhost: &str) -> String {
-    let mut text = String::new();
+fn commands(roles: &[Role], vhost: &str) -> Vec<String> {
+    let mut lines = Vec::new();
     let vhost = quoted(vhost);
     for role in roles {
         let user = quoted(&role.user);
-        let _ = writeln!(text, "# {}", role.purpose);
-        let _ = writeln!(text, "rabbitmqctl add_user {user}   # asks for a password");
+        lines.push(format!("# {}", role.purpose));
+        lines.push(format!(
+            "rabbitmqctl add_user {user}   # asks for a password"
+        ));
         for it in &role.topics {
             let [exchange, write, read] = [&it.exchange, &it.write, &it.read].map(|s| quoted(s));
-            let _ = writeln!(
-                text,
+            lines.push(format!(
                 "rabbitmqctl set_topic_permissions --vhost {vhost} {user} {exchange} {write} {read}"
-            );
+            ));
         }
         let all = [&role.configure, &role.write, &role.read].map(|s| quoted(s));
         let [configure, write, read] = all;
-        let _ = writeln!(
-            text,
+        lines.push(format!(
             "rabbitmqctl set_permissions --vhost {vhost} {user} {configure} {write} {read}"
-        );
+        ));
     }
-    text
+    lines
 }
 
 /// One word of a shell's command line.
@@ -160,9 +158,9 @@ mod tests {
             ..Whose::default()
         };
         let roles = topology::roles(&Names::default(), &whose).unwrap();
-        let text = commands(&roles, "it's tv");
-        let player: Vec<_> = text
-            .lines()
+        let lines = commands(&roles, "it's tv");
+        let player: Vec<_> = lines
+            .iter()
             .filter(|line| line.contains("streamwatch.acme.player"))
             .collect();
         assert_eq!(

@@ -51,15 +51,23 @@ pub(super) fn print(
             if by_mqtt { "let in" } else { "not let in" }.to_owned(),
         ),
     ];
-    let mut text = String::new();
-    for (name, value) in &lines {
-        text += &format!("{name:<28}{value}\n");
-    }
+    let lines = lines.iter();
+    let mut text: Vec<_> = lines
+        .map(|(name, value)| format!("{name:<28}{value}"))
+        .collect();
     if !in_force.agree() {
-        text += "\nThe partitions differ in their settings, because setting them broke off: run \
-                 `streamwatch topology set` again.\n";
+        text.push(String::new());
+        text.push(
+            "The partitions differ in their settings, because setting them broke off: run \
+             `streamwatch topology set` again."
+                .to_owned(),
+        );
     }
-    text += &format!("\n{:<40}{:>10}{:>11}\n", "queue", "messages", "consumers");
+    text.push(String::new());
+    text.push(format!(
+        "{:<40}{:>10}{:>11}",
+        "queue", "messages", "consumers"
+    ));
     for QueueState {
         name,
         messages,
@@ -67,7 +75,7 @@ pub(super) fn print(
     } in queues
     {
         let messages = messages.unwrap_or_default();
-        text += &format!("{name:<40}{messages:>10}{consumers:>11}\n");
+        text.push(format!("{name:<40}{messages:>10}{consumers:>11}"));
     }
     let json = serde_json::json!({
         "exchange": names.exchange(),
@@ -80,5 +88,5 @@ pub(super) fn print(
             "name": q.name, "messages": q.messages, "consumers": q.consumers,
         })).collect::<Vec<_>>(),
     });
-    output.say(text.trim_end(), &json);
+    output.say(text, &json);
 }

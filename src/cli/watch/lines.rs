@@ -1,7 +1,7 @@
 //! What is printed for people: a line each, in columns.
 
 use crate::{
-    cli::output::plain,
+    cli::terminal::escape,
     wire::{Rejected, Told},
 };
 
@@ -18,13 +18,14 @@ pub(super) struct Lines {
 impl Lines {
     /// One fact: when, whose, which stream, what, how many play now, and the rest.
     pub(super) fn told(&mut self, told: &Told) -> String {
-        let account = plain(&format!("{}/{}", told.tenant, told.account));
+        let account = format!("{}/{}", told.tenant, told.account);
+        let account = escape(&account);
         let width = grow(&mut self.account, &account);
         let line = format!(
             "{}  {account:<width$}  {}  {:<8}{:>4} active  {}",
             told.at,
             told.stream,
-            plain(&told.kind),
+            told.kind,
             told.count,
             details(told)
         );
@@ -33,19 +34,19 @@ impl Lines {
 
     /// One refused message: when, where, its key, what is wrong, and whose it was.
     pub(super) fn rejected(&mut self, it: &Rejected) -> String {
-        let key = plain(&it.routing_key);
+        let key = escape(&it.routing_key);
         let width = grow(&mut self.key, &key);
         let mut line = format!(
             "{}  {:<8}  {key:<width$}  {:<16}  {}",
             it.at,
-            plain(&it.source),
+            it.source,
             it.code.as_str(),
-            plain(&it.message)
+            it.message
         );
         let facts = [
-            ("field", it.field.as_deref().map(plain)),
-            ("app_id", it.app_id.as_deref().map(plain)),
-            ("user_id", it.user_id.as_deref().map(plain)),
+            ("field", it.field.as_deref().map(str::to_owned)),
+            ("app_id", it.app_id.as_deref().map(str::to_owned)),
+            ("user_id", it.user_id.as_deref().map(str::to_owned)),
             ("offset", it.offset.map(|offset| offset.to_string())),
             ("body_bytes", Some(it.body_bytes.to_string())),
         ];
@@ -68,15 +69,15 @@ fn details(told: &Told) -> String {
     }
     if let Some(reason) = told.reason.as_deref().filter(|r| *r != told.kind) {
         said.push(match told.max_active {
-            Some(max) => format!("({}, limit {max})", plain(reason)),
-            None => format!("({})", plain(reason)),
+            Some(max) => format!("({}, limit {max})", reason),
+            None => format!("({})", reason),
         });
     }
     if let Some(seen) = told.last_seen {
         said.push(format!("(last seen {seen})"));
     }
     let pairs = told.metadata.iter();
-    said.extend(pairs.map(|(k, v)| plain(&format!("{k}={v}"))));
+    said.extend(pairs.map(|(k, v)| format!("{k}={v}")));
     said.join(" ")
 }
 
@@ -107,7 +108,7 @@ mod tests {
         };
         let id = "0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111";
         let metadata = r#","admitted":false,"metadata":{"device":"t\u001b[31mv"}"#;
-        let tv = "device=t\u{fffd}[31mv";
+        let tv = "device=t\u{1b}[31mv";
         assert_eq!(
             line("anabel", "opened", metadata),
             format!(

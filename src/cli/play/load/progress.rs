@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use tokio::time::Instant;
 
 use super::meter::Meter;
+use crate::cli::terminal;
 
 /// How often the line changes.
 pub(super) const REFRESH: Duration = Duration::from_millis(500);
@@ -79,7 +80,7 @@ impl Progress {
             round(meter.lag_now())
         );
         if self.plain {
-            eprintln!("{text}");
+            terminal::note([text]);
         } else {
             self.bar.set_message(text);
             self.bar.tick();
@@ -89,7 +90,7 @@ impl Progress {
 
     /// A line that stays.
     pub(super) fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| terminal::note([line]));
     }
 
     pub(super) fn clear(&self) {

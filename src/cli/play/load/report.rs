@@ -31,8 +31,8 @@ impl About {
     }
 }
 
-/// What one step comes to.
-pub(super) fn text(step: &Step) -> String {
+/// What one step comes to, line by line.
+pub(super) fn lines(step: &Step) -> Vec<String> {
     let counts = step.counts;
     let row = |what: &str, events: u64, per_s: f64| {
         [what.to_owned(), events.to_string(), format!("{per_s:.0}")]
@@ -53,10 +53,11 @@ pub(super) fn text(step: &Step) -> String {
         cells("init", init),
         cells("status", status),
     ];
-    let mut lines = vec![table(&events), table(&waits)];
+    let mut lines = table(&events);
+    lines.extend(table(&waits));
     lines.extend(step.applied_after.map(applied_after));
     lines.extend(remarks(step));
-    lines.join("\n")
+    lines
 }
 
 /// `>5000` says that no answer came in that time, not how long it would have taken.
@@ -204,19 +205,20 @@ pub(super) fn line_json(step: &Step) -> Value {
 
 /// What a search found, before the report about its best step. An end that came early is told by
 /// the step, which may not be the one that the report is about.
-pub(super) fn found(search: Search, steps: &[Step], about: &Step) -> String {
-    let mut text = match search.held() {
+pub(super) fn found(search: Search, steps: &[Step], about: &Step) -> Vec<String> {
+    let mut lines = vec![match search.held() {
         Some(held) if search.next().is_none() => format!("the highest rate that holds: {held}/s"),
         Some(held) => format!("{held}/s holds; the search ended early, and more may hold"),
         None => "no rate held".to_owned(),
-    };
+    }];
     let last = steps.last().filter(|last| !std::ptr::eq(*last, about));
     if let Some(last) = last.filter(|last| !last.is_whole() || last.interrupted) {
-        text += &format!("\nthe last step was {}/s:\n  ", last.rate_per_s);
-        text += &remarks(last).join("\n  ");
+        lines.push(format!("the last step was {}/s:", last.rate_per_s));
+        let remarks = remarks(last);
+        lines.extend(remarks.iter().map(|remark| format!("  {remark}")));
     }
-    text += &format!("\nat {}/s:", about.rate_per_s);
-    text
+    lines.push(format!("at {}/s:", about.rate_per_s));
+    lines
 }
 
 /// Three digits behind the point are more than a run repeats.
@@ -264,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_whole_step_says_so_and_nothing_more() {
-        let said = text(&step());
+        let said = lines(&step()).join("\n");
         let last: Vec<_> = said.lines().skip(9).collect();
         assert_eq!(
             last,
@@ -288,7 +290,7 @@ mod tests {
         };
         step.applied = 799;
         step.error = Some(ClientError::NoAnswer(Duration::from_secs(5)));
-        let said = text(&step);
+        let said = lines(&step).join("\n");
         for part in [
             "not reached: 900 of 1000 events",
             "50 events refused",
@@ -329,7 +331,7 @@ mod tests {
     #[test]
     fn a_percentile_that_no_answer_reached_is_a_lower_bound() {
         let step = unanswered();
-        let said = text(&step);
+        let said = lines(&step).join("\n");
         let lag = said.lines().find(|line| line.starts_with("lag "));
         let lag: Vec<_> = lag.expect("a line").split_whitespace().collect();
         assert_eq!(lag, ["lag", "3.0", ">10000", ">10000", ">10000", "2", "1"]);
@@ -349,13 +351,13 @@ mod tests {
     fn a_search_that_ended_early_does_not_claim_the_highest_rate() {
         let mut search = Search::default();
         let steps = [step()];
-        assert!(found(search, &steps, &steps[0]).starts_with("no rate held\n"));
+        assert_eq!(found(search, &steps, &steps[0])[0], "no rate held");
         search.note(500, true);
         assert!(
-            found(search, &steps, &steps[0]).starts_with("500/s holds; the search ended early")
+            found(search, &steps, &steps[0])[0].starts_with("500/s holds; the search ended early")
         );
         search.note(501, false);
-        let said = found(search, &steps, &steps[0]);
+        let said = found(search, &steps, &steps[0]).join("\n");
         assert_eq!(said, "the highest rate that holds: 500/s\nat 500/s:");
     }
 }

@@ -18,7 +18,7 @@ use super::{
     },
     Theme,
 };
-use crate::{cli::output::plain, client::ActiveStream, wire::Shown};
+use crate::{cli::terminal::escape, client::ActiveStream, wire::Shown};
 
 /// Columns of the partitions' panel before those of the workers: partition, streams, heartbeats.
 const BEFORE_WORKERS: [u16; 3] = [4, 10, 8];
@@ -214,10 +214,10 @@ fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
         .map(|(key, counts)| {
             let counts = counts
                 .iter()
-                .map(|(value, n)| format!("{} {n}", plain(value)));
+                .map(|(value, n)| format!("{} {n}", escape(value)));
             format!(
                 "by {}: {}",
-                plain(key),
+                escape(key),
                 counts.collect::<Vec<_>>().join(", ")
             )
         });
@@ -254,7 +254,7 @@ fn stream_row(stream: &ActiveStream, as_of: i64) -> Row<'static> {
     let pairs = stream
         .metadata
         .pairs()
-        .map(|(k, v)| plain(&format!("{k}={v}")));
+        .map(|(k, v)| escape(&format!("{k}={v}")).into_owned());
     let mut said = pairs.collect::<Vec<_>>().join(" ");
     if !stream.admitted {
         said = format!("(heartbeats only) {said}");
