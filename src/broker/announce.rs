@@ -39,8 +39,8 @@ impl Announcer {
     }
 
     /// Opens the channel where it is not open; see [`Outlet::look_after`].
-    pub async fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
-        self.outlet.look_after(link).await
+    pub fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
+        self.outlet.look_after(link)
     }
 
     /// Announces; [`Self::next`] says under `number` what became of it. Does not wait. Fails at

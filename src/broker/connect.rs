@@ -1,6 +1,6 @@
 //! Connections: opened within a bound, named, closed in order.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::{Channel, Connection, ConnectionProperties, types::LongString};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One connection to RabbitMQ.
 pub struct Link {
-    connection: Connection,
+    connection: Arc<Connection>,
     address: String,
 }
 
@@ -43,7 +43,7 @@ impl Link {
             .unwrap_or_else(|_| Err(Failure::Slow))
             .map_err(|failure| failure.at(address.clone()))?;
         Ok(Self {
-            connection,
+            connection: Arc::new(connection),
             address,
         })
     }
@@ -68,7 +68,15 @@ impl Link {
     /// # Errors
     /// Where the connection is gone, or no channel comes about within 5 s.
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
-        within("opening a channel", self.connection.create_channel()).await
+        self.channel_later().await
+    }
+
+    /// Opens a channel, by a future that can run in the background.
+    pub(super) fn channel_later(
+        &self,
+    ) -> impl Future<Output = Result<Channel, BrokerError>> + Send + use<> {
+        let connection = Arc::clone(&self.connection);
+        async move { within("opening a channel", connection.create_channel()).await }
     }
 
     /// Which node this is, without the password.

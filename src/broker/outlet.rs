@@ -8,7 +8,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     BrokerError, Link,
@@ -28,8 +28,24 @@ pub struct Outlet {
     exchange: ShortString,
     confirms: bool,
     channel: Option<Channel>,
+    opening: Option<Opening>,
+    /// What is still to be said of the last opening.
+    trouble: Option<BrokerError>,
     tried: Option<Instant>,
     said: Option<Instant>,
+}
+
+/// A channel that is being opened in the background. Dropping it ends that.
+struct Opening {
+    task: JoinHandle<Result<Channel, BrokerError>>,
+    /// RabbitMQ had closed the one before.
+    again: bool,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Outlet {
@@ -40,6 +56,8 @@ impl Outlet {
             exchange: exchange.into(),
             confirms: false,
             channel: None,
+            opening: None,
+            trouble: None,
             tried: None,
             said: None,
         }
@@ -54,7 +72,10 @@ impl Outlet {
     }
 
     /// The channel, where it is open and the broker takes messages.
-    pub(super) fn channel(&self, link: &Link) -> Option<&Channel> {
+    pub(super) fn channel(&mut self, link: &Link) -> Option<&Channel> {
+        if let Some(trouble) = self.take_opened() {
+            self.trouble = Some(trouble);
+        }
         self.open_channel().filter(|_| !link.is_blocked())
     }
 
@@ -67,45 +88,43 @@ impl Outlet {
         &self.exchange
     }
 
-    /// Opens the channel where it is not open, if the last try is some time ago. Returns what is
-    /// worth saying of a failure: once, and once a minute while it lasts.
-    pub async fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
+    /// Opens the channel in the background if it is not open, and the last try is some time ago.
+    /// Does not wait. Returns the reason of a failure: once, and once a minute while it lasts.
+    pub fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
+        if self.opening.is_some() || self.trouble.is_some() {
+            let trouble = self.take_opened();
+            return trouble.or_else(|| self.trouble.take());
+        }
         let is_open = self.open_channel().is_some();
         let tried = self.tried.is_some_and(|at| at.elapsed() < TRY_EVERY);
         if is_open || tried || link.is_blocked() {
             return None;
         }
         self.tried = Some(Instant::now());
-        let was_closed = self.channel.take().is_some();
-        let trouble = match self.open(link).await {
+        let again = self.channel.take().is_some();
+        let opening = open(link.channel_later(), self.exchange.clone(), self.confirms);
+        let task = tokio::spawn(opening);
+        self.opening = Some(Opening { task, again });
+        None
+    }
+
+    /// Takes the channel that has been opened in the background, if it has.
+    fn take_opened(&mut self) -> Option<BrokerError> {
+        let opening = self.opening.as_mut()?;
+        let opened = (&mut opening.task).now_or_never()?;
+        let again = opening.again;
+        self.opening = None;
+        let trouble = match opened.ok()? {
             Ok(channel) => {
                 self.channel = Some(channel);
                 let closed = format!("it had closed the channel to {}", self.exchange);
-                was_closed.then_some(BrokerError::AccessRefused(closed))
+                again.then_some(BrokerError::AccessRefused(closed))
             }
             // Whoever holds the connection says so.
             Err(BrokerError::Lost(_)) => None,
             Err(error) => Some(error),
         };
         trouble.filter(|_| self.worth_saying())
-    }
-
-    async fn open(&self, link: &Link) -> Result<Channel, BrokerError> {
-        let channel = link.channel().await?;
-        // Looks whether it is there: a message would be answered by nothing but a closed channel.
-        let options = ExchangeDeclareOptions {
-            passive: true,
-            ..ExchangeDeclareOptions::default()
-        };
-        let name = self.exchange.clone();
-        let asked =
-            channel.exchange_declare(name, ExchangeKind::Topic, options, FieldTable::default());
-        within("looking at an exchange", asked).await?;
-        if self.confirms {
-            let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-            within("asking for confirms", confirms).await?;
-        }
-        Ok(channel)
     }
 
     pub(super) fn worth_saying(&mut self) -> bool {
@@ -118,8 +137,8 @@ impl Outlet {
 
     /// Hands a message to the connection, and forgets it. Returns false where it cannot.
     #[must_use]
-    pub fn tell(&self, notice: &Notice, link: &Link) -> bool {
-        let Some(channel) = self.channel(link) else {
+    pub fn tell(&mut self, notice: &Notice, link: &Link) -> bool {
+        let Some(channel) = self.channel(link).cloned() else {
             return false;
         };
         let key = notice.routing_key.as_str().into();
@@ -133,6 +152,32 @@ impl Outlet {
         );
         matches!(sent.now_or_never(), None | Some(Ok(_)))
     }
+}
+
+/// Opens a channel to `exchange`.
+async fn open(
+    channel: impl Future<Output = Result<Channel, BrokerError>> + Send,
+    exchange: ShortString,
+    confirms: bool,
+) -> Result<Channel, BrokerError> {
+    let channel = channel.await?;
+    // Looks whether it is there: a message would be answered by nothing but a closed channel.
+    let options = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let asked = channel.exchange_declare(
+        exchange,
+        ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
+    within("looking at an exchange", asked).await?;
+    if confirms {
+        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
+        within("asking for confirms", confirms).await?;
+    }
+    Ok(channel)
 }
 
 /// A notice's properties.

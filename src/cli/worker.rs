@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ops,
-    worker::{self, Config},
+    worker::{self, Config, Grace},
 };
 
 /// Count streams and answer requests, until SIGTERM or Ctrl-C
@@ -32,7 +32,7 @@ pub struct Args {
     /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9419
     #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
     http: Option<String>,
-    /// How long a shutdown may take before requests are put back
+    /// How long a shutdown may take, from the signal to the end of the process
     #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
     grace: String,
 }
@@ -43,6 +43,7 @@ impl Args {
         let connection = broker.check(&mut mistakes);
         let http = mistakes.address("--http (STREAMWATCH_HTTP)", self.http.as_deref());
         let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
+        let grace = grace.map(Grace);
         let declaration = self.first.check(
             "--declare-partitions (STREAMWATCH_DECLARE_PARTITIONS)",
             self.declare_partitions.as_deref(),
@@ -66,10 +67,23 @@ impl Args {
             http,
             grace,
         };
-        let ended = worker::run(config, stopped).await;
-        if let Some(exporting) = exporting {
-            tokio::task::spawn_blocking(|| exporting.finish()).await?;
+        let over = grace.over(stopped.clone());
+        let run = async {
+            let ended = worker::run(config, stopped).await;
+            if let Some(exporting) = exporting {
+                tokio::task::spawn_blocking(|| exporting.finish()).await?;
+            }
+            Ok(ended?)
+        };
+        tokio::select! {
+            ended = run => ended,
+            () = over => {
+                tracing::warn!(
+                    "the shutdown ends unfinished after --grace: RabbitMQ delivers the requests \
+                     that were taken to other workers"
+                );
+                Ok(())
+            }
         }
-        Ok(ended?)
     }
 }

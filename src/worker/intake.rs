@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{Config, needs_operator, rejections::Rejections, retry::Retry, session::until};
 use crate::{
@@ -128,10 +131,13 @@ impl Session {
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<(), BrokerError> {
         let ended = self.serve(config, counters, health, shutdown).await;
-        self.replies.flush().await;
-        self.requests.stop();
-        self.events.stop();
-        self.publish.close().await;
+        let closing = async {
+            self.replies.flush().await;
+            self.requests.stop();
+            self.events.stop();
+            self.publish.close().await;
+        };
+        let _ = timeout(config.grace.closing(), closing).await;
         ended
     }
 
@@ -148,7 +154,7 @@ impl Session {
         health.report_intake(None);
         let mut grace_over = None;
         loop {
-            self.rejections.look_after(&self.publish).await;
+            self.rejections.look_after(&self.publish);
             if grace_over.is_some() && self.forwarder.pending() == 0 {
                 return Ok(());
             }
@@ -168,7 +174,7 @@ impl Session {
                     tracing::warn!("intake: consuming is interrupted, it goes on: {error}");
                 }
                 Turn::Stop => {
-                    grace_over = Some(Instant::now() + config.grace);
+                    grace_over = Some(Instant::now() + config.grace.draining());
                     health.report_intake(Some("shutting down".to_owned()));
                     self.stop_taking().await;
                 }

@@ -9,6 +9,7 @@ mod asked;
 pub(crate) mod clock;
 mod declare;
 mod followed;
+mod grace;
 mod intake;
 mod partition;
 mod rejections;
@@ -23,6 +24,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 pub use declare::{Declaration, Declared, declare};
 use followed::Followed;
 pub use followed::{PartitionList, PartitionListError};
+pub use grace::Grace;
 use partition::{Partition, Place};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 
@@ -53,7 +55,7 @@ pub struct Config {
     /// Where to serve `/healthz`, `/readyz` and `/metrics`, if anywhere.
     pub http: Option<SocketAddr>,
     /// How long a shutdown may take.
-    pub grace: Duration,
+    pub grace: Grace,
 }
 
 /// Why a worker could not start.

@@ -26,8 +26,8 @@ impl Rejections {
     }
 
     /// Opens the way out where it is not open.
-    pub(super) async fn look_after(&mut self, link: &Link) {
-        if let Some(error) = self.outlet.look_after(link).await {
+    pub(super) fn look_after(&mut self, link: &Link) {
+        if let Some(error) = self.outlet.look_after(link) {
             tracing::warn!("nobody is told what is refused as bad input: {error}");
         }
     }

@@ -12,7 +12,7 @@ use snapshots::Snapshots;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Config,
+    Config, Grace,
     asked::{Asked, Desk, Source},
     clock,
     partition::Place,
@@ -82,7 +82,7 @@ pub(super) struct Session {
     lease_name: String,
     lifecycle: Lifecycle,
     rejections: Rejections,
-    grace: Duration,
+    grace: Grace,
     draining: bool,
     /// Requests are being taken.
     taking: bool,
@@ -181,9 +181,12 @@ impl Session {
             Err(end) => end,
         };
         counters.lease.set(0.0);
-        self.desk.replies.flush().await;
-        self.desk.close();
-        tokio::join!(self.publish.close(), self.consume.close());
+        let closing = async {
+            self.desk.replies.flush().await;
+            self.desk.close();
+            tokio::join!(self.publish.close(), self.consume.close());
+        };
+        let _ = tokio::time::timeout(self.grace.closing(), closing).await;
         end
     }
 
@@ -264,7 +267,7 @@ impl Session {
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
-                    self.look_after_outlets().await;
+                    self.look_after_outlets();
                     if !self.publish.is_blocked() {
                         self.release_stuck(counters);
                     }
@@ -283,8 +286,11 @@ impl Session {
                 Event::SnapshotDue => self.begin_snapshot(),
                 Event::Snapshot(step) => self.snapshot_step(step, replica, counters),
                 Event::Shutdown => {
-                    grace_over = Some(Instant::now() + self.grace);
-                    self.drain(replica, counters, health).await;
+                    let over = Instant::now() + self.grace.draining();
+                    grace_over = Some(over);
+                    // Deliveries that RabbitMQ does not end in this time come again.
+                    let drained = self.drain(replica, counters, health);
+                    let _ = tokio::time::timeout_at(over, drained).await;
                 }
                 Event::GraceOver => {
                     let pending = replica.pending();
@@ -311,18 +317,18 @@ impl Session {
     ) -> Result<(), End> {
         if self.lease.try_take(&self.consume, &self.lease_name).await? {
             tracing::info!(partition = self.partition, "holding the lease");
-            self.look_after_outlets().await;
+            self.look_after_outlets();
             replica.lead(true);
             counters.lease.set(1.0);
         }
         Ok(())
     }
 
-    /// Nothing depends on them, so they may come and go.
-    async fn look_after_outlets(&mut self) {
-        self.rejections.look_after(&self.publish).await;
+    /// Opens the optional publishers in the background. Nothing depends on them.
+    fn look_after_outlets(&mut self) {
+        self.rejections.look_after(&self.publish);
         if self.lease.is_held() {
-            self.lifecycle.look_after(&self.publish).await;
+            self.lifecycle.look_after(&self.publish);
         }
     }
 

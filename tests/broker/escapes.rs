@@ -119,7 +119,6 @@ async fn hostile_text_in_every_field_reaches_no_terminal_unescaped() {
         &["stop", "acme", "alice", HOSTILE],
         &["init", "acme", HOSTILE],
         &["init", "acme", "alice", "--max-active", HOSTILE],
-        &[HOSTILE],
         &["status", "--log", HOSTILE, "acme", "alice"],
         &["topology", "roles", "--vhost", HOSTILE, "--tenant", "acme"],
     ] {

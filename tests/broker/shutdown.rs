@@ -1,8 +1,13 @@
 //! SIGTERM and SIGINT: a worker finishes what it has taken and exits with 0.
 
-use futures_util::future::join_all;
+use std::time::Duration;
 
-use crate::fixture::{Broker, Installation, PATIENCE, Process, eventually, playing};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::fixture::{
+    Broker, Installation, PATIENCE, Passage, Process, Proxy, Worker, eventually, playing,
+};
 
 #[tokio::test]
 async fn a_worker_ends_in_order_with_sigterm_and_with_sigint() {
@@ -44,4 +49,19 @@ async fn a_worker_without_a_broker_ends_at_once_when_it_is_told_to() {
         worker.signal("TERM");
         assert_eq!(worker.ended().await.code(), Some(0));
     }
+}
+
+#[tokio::test]
+async fn a_shutdown_while_the_broker_hangs_ends_within_its_grace() {
+    let proxy = Proxy::start(Broker::shared().await).await;
+    let installation = Installation::declared(&proxy.broker, "10s").await;
+    let mut worker = Worker::start(&proxy.broker, &installation.namespace, &["--grace", "4s"]);
+    worker.ready().await;
+    // Nothing is answered: neither the end of the consumers nor that of the connections.
+    proxy.set("streamwatch worker", Passage::Stalled).await;
+    let told = Instant::now();
+    assert!(worker.stop().await.success());
+    let took = told.elapsed();
+    // The promise is 4 s; a loaded machine needs some time to end a process.
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }

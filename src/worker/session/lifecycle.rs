@@ -27,8 +27,8 @@ impl Lifecycle {
     }
 
     /// Opens the way out where it is not open.
-    pub(super) async fn look_after(&mut self, link: &Link) {
-        if let Some(error) = self.announcer.look_after(link).await {
+    pub(super) fn look_after(&mut self, link: &Link) {
+        if let Some(error) = self.announcer.look_after(link) {
             self.say(&error);
         }
     }
