@@ -216,7 +216,7 @@ mod tests {
         let mut mistakes = Mistakes::default();
         let broker = args.check(&mut mistakes);
         mistakes.duration("--ttl", "90");
-        let error = mistakes.finish(broker).unwrap_err().to_string();
+        let error = mistakes.finish(broker).unwrap_err().lines().join("\n");
         assert!(error.starts_with("3 settings are wrong:"), "{error}");
         assert!(
             error.contains("AMQP_URL") && error.contains("--ttl"),

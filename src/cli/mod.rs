@@ -84,7 +84,7 @@ impl Cli {
         let cli = match Self::try_parse() {
             Ok(cli) => cli,
             Err(error) if error.use_stderr() => {
-                terminal::note(mistake(&error).trim_end().lines());
+                terminal::note(mistake(error).trim_end().lines());
                 return ExitCode::from(2);
             }
             Err(help) => {
@@ -193,16 +193,20 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// What is wrong with the command line. It quotes what it does not understand, which may be a
-/// misplaced address, and may have unsafe characters.
-fn mistake(error: &clap::Error) -> String {
-    let mut text = error.render().to_string();
-    for (_, value) in error.context() {
-        if let ContextValue::String(quoted) = value {
-            text = text.replace(quoted.as_str(), &terminal::escape(quoted));
-        }
+/// What is wrong with the command line. clap quotes the arguments that it does not understand: they
+/// may have unsafe characters, and one may be a misplaced address.
+fn mistake(mut error: clap::Error) -> String {
+    let quoted: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, terminal::escape(text).into_owned())),
+            _ => None,
+        })
+        .collect();
+    for (kind, text) in quoted {
+        error.insert(kind, ContextValue::String(text));
     }
-    without_passwords(&text)
+    without_passwords(&error.render().to_string())
 }
 
 /// Takes what stands between `://` and `@` out of a text.

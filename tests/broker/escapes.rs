@@ -115,6 +115,7 @@ async fn hostile_text_in_every_field_reaches_no_terminal_unescaped() {
         &["check"],
         &["topology", "show"],
         // What it quotes comes from the command line.
+        &[HOSTILE],
         &["status", HOSTILE, "alice"],
         &["stop", "acme", "alice", HOSTILE],
         &["init", "acme", HOSTILE],
