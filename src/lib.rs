@@ -33,9 +33,9 @@
 //! # The way of a fact
 //!
 //! What an entry did to a stream, or the time that it brought, is a [`domain::Fact`]. Every replica
-//! keeps it until the log says that it was announced. The replica whose worker holds the
-//! partition's lease announces it ([`wire::announcement`]), with confirms and in order, and then
-//! appends up to where it has come. A worker that takes the lease over goes on from there: what it
+//! keeps it until the log says that it was announced. The partition's leader, the
+//! replica that has served longest, announces it ([`wire::announcement`]), with confirms and in
+//! order, and then appends up to where it has come. Its successor goes on from there: what it
 //! announces again is the same to the byte.
 //!
 //! # Features

@@ -77,6 +77,11 @@ impl Appender {
         true
     }
 
+    /// Waits until no entry is unconfirmed, or the connection is gone.
+    pub async fn settle(&mut self) {
+        while self.unconfirmed.len() > 0 && !matches!(self.next().await, (_, Appended::Lost(_))) {}
+    }
+
     /// What became of the next entry. Pending for ever while there is none. Dropping the future
     /// loses nothing.
     pub async fn next(&mut self) -> (u64, Appended) {

@@ -28,6 +28,8 @@ pub enum From {
     First,
     /// Its last chunk of entries.
     Last,
+    /// The entries that come from now on.
+    Next,
     /// This offset.
     Offset(u64),
     /// About so long ago.
@@ -39,6 +41,7 @@ impl From {
         match self {
             Self::First => AMQPValue::LongString("first".into()),
             Self::Last => AMQPValue::LongString("last".into()),
+            Self::Next => AMQPValue::LongString("next".into()),
             Self::Offset(offset) => {
                 AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX))
             }

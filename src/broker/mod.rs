@@ -1,7 +1,7 @@
 //! RabbitMQ: the only folder that names lapin.
 //!
 //! Connections ([`Link`]), what is declared on them ([`topology`]), and the few things the rest of
-//! the program does with them: follow a log, append to it, take requests, reply, hold a lease,
+//! the program does with them: follow a log, append to it, take requests, reply,
 //! announce, ask, listen.
 
 mod address;
@@ -13,7 +13,6 @@ mod direct;
 mod error;
 mod forward;
 mod greeting;
-mod lease;
 mod listen;
 mod log;
 mod mqtt;
@@ -43,7 +42,6 @@ pub use direct::is_sound as is_sound_reply_to;
 pub use error::BrokerError;
 pub use forward::{Forwarded, Forwarder};
 pub use greeting::{Greeting, greeting};
-pub use lease::Lease;
 pub use listen::{Heard, Listener};
 pub use log::{From as LogFrom, LogDelivery, LogFollower};
 pub use names::{MAX_NAMESPACE_BYTES, MQTT_EXCHANGE, MqttExchangeError, Names, NamespaceError};

@@ -119,12 +119,6 @@ impl Names {
         format!("{}.status", self.partition(partition))
     }
 
-    /// The exclusive queue whose owner holds one partition's lease.
-    #[must_use]
-    pub fn lease(&self, partition: u16) -> String {
-        format!("{}.lease", self.partition(partition))
-    }
-
     /// The headers exchange that tells messages with the header `account` from those without.
     #[must_use]
     pub fn by_header(&self) -> String {
@@ -214,7 +208,7 @@ impl Names {
 /// What a namespace ends with, and a name of ours begins with.
 const MARK: &str = "streamwatch.";
 /// Queues of a partition, behind its number.
-const PARTITION_QUEUES: [&str; 5] = ["log", "snapshots", "init", "status", "lease"];
+const PARTITION_QUEUES: [&str; 4] = ["log", "snapshots", "init", "status"];
 /// Queues of an installation.
 const QUEUES: [&str; 5] = [
     "unrouted",
@@ -282,7 +276,6 @@ mod tests {
                 names.snapshots(63),
                 names.init(7),
                 names.status(100),
-                names.lease(0),
                 names.unrouted(),
                 names.closed(),
                 names.ring_lock(),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lapin::{
-    BasicProperties, Channel, ExchangeKind,
-    options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+    BasicProperties, Channel,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{AMQPValue, ShortString},
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -17,13 +17,16 @@ use super::{
 };
 use crate::wire::Notice;
 
-/// How often a channel that is closed is opened again.
-const TRY_EVERY: Duration = Duration::from_secs(5);
+/// How soon a channel that is closed is opened again, for the first time and at most; in between
+/// the wait doubles. A channel that stayed open for longer than the latter begins anew.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(40);
 /// How often trouble that lasts is said again.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// A channel to an exchange that may not be there. A message to a missing exchange closes its
-/// channel: this one has nothing else on it, and is opened again later.
+/// channel: this one has nothing else on it, and is opened again later. Nothing asks beforehand
+/// whether the exchange is there: RabbitMQ 4.2.6 and 4.3.0 demand permission to configure for that.
 pub struct Outlet {
     exchange: ShortString,
     confirms: bool,
@@ -32,6 +35,8 @@ pub struct Outlet {
     /// What is still to be said of the last opening.
     trouble: Option<BrokerError>,
     tried: Option<Instant>,
+    /// How long to wait from then on.
+    wait: Duration,
     said: Option<Instant>,
 }
 
@@ -59,6 +64,7 @@ impl Outlet {
             opening: None,
             trouble: None,
             tried: None,
+            wait: FIRST_WAIT,
             said: None,
         }
     }
@@ -96,14 +102,17 @@ impl Outlet {
             return trouble.or_else(|| self.trouble.take());
         }
         let is_open = self.open_channel().is_some();
-        let tried = self.tried.is_some_and(|at| at.elapsed() < TRY_EVERY);
-        if is_open || tried || link.is_blocked() {
+        let tried = self.tried.map(|at| at.elapsed());
+        if is_open || tried.is_some_and(|ago| ago < self.wait) || link.is_blocked() {
             return None;
         }
         self.tried = Some(Instant::now());
         let again = self.channel.take().is_some();
-        let opening = open(link.channel_later(), self.exchange.clone(), self.confirms);
-        let task = tokio::spawn(opening);
+        self.wait = match tried {
+            Some(ago) if ago <= LONGEST_WAIT => (2 * self.wait).min(LONGEST_WAIT),
+            _ => FIRST_WAIT,
+        };
+        let task = tokio::spawn(open(link.channel_later(), self.confirms));
         self.opening = Some(Opening { task, again });
         None
     }
@@ -117,7 +126,11 @@ impl Outlet {
         let trouble = match opened.ok()? {
             Ok(channel) => {
                 self.channel = Some(channel);
-                let closed = format!("it had closed the channel to {}", self.exchange);
+                let closed = format!(
+                    "it has closed the channel to {}: the exchange is missing, or this user may \
+                     not publish to it",
+                    self.exchange
+                );
                 again.then_some(BrokerError::AccessRefused(closed))
             }
             // Whoever holds the connection says so.
@@ -154,25 +167,12 @@ impl Outlet {
     }
 }
 
-/// Opens a channel to `exchange`.
+/// Opens a channel.
 async fn open(
     channel: impl Future<Output = Result<Channel, BrokerError>> + Send,
-    exchange: ShortString,
     confirms: bool,
 ) -> Result<Channel, BrokerError> {
     let channel = channel.await?;
-    // Looks whether it is there: a message would be answered by nothing but a closed channel.
-    let options = ExchangeDeclareOptions {
-        passive: true,
-        ..ExchangeDeclareOptions::default()
-    };
-    let asked = channel.exchange_declare(
-        exchange,
-        ExchangeKind::Topic,
-        options,
-        FieldTable::default(),
-    );
-    within("looking at an exchange", asked).await?;
     if confirms {
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         within("asking for confirms", confirms).await?;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use super::{BrokerError, Link, LogFrom, Names, tail::Tail};
-use crate::domain::{Internal, Settings, WallTime};
+use crate::domain::{Internal, LogTime, Settings, WallTime};
 
 /// One partition's log, as it was watched.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Survey {
     pub round_trip: Duration,
     /// The settings that workers repeated meanwhile.
     pub settings: Option<Settings>,
+    /// The log's time at the last tick that came, give or take two intervals.
+    pub log_time: Option<LogTime>,
     /// The workers whose ticks came.
     pub workers: Vec<WorkerSeen>,
 }
@@ -21,11 +23,15 @@ pub struct Survey {
 /// A worker, seen by its ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerSeen {
+    /// The random number that its entries carry, and that its log names.
+    pub writer: u64,
     /// How far its wall clock is ahead of this machine's, in milliseconds; what the last of its ticks
     /// took on the way is missing from it.
     pub ahead_ms: i64,
-    /// Its wall clock is the one that times are shown by.
-    pub keeps_time: bool,
+    /// It leads.
+    pub leads: bool,
+    /// How many lifecycle events it keeps that the log does not say were announced.
+    pub unannounced: u64,
 }
 
 /// Writes an entry into a partition's log, reads it again, and goes on watching for a while. `wall`
@@ -46,16 +52,19 @@ pub async fn survey(
     while tail.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
     let round_trip = asked.elapsed();
     let until = Instant::now() + watched;
-    let (mut settings, mut workers) = (None, HashMap::new());
+    let (mut settings, mut log_time, mut workers) = (None, None, HashMap::new());
     while let Ok(entry) = timeout_at(until, tail.entry()).await {
         let Some(entry) = entry?.1 else { continue };
         if let Internal::Tick(Some(repeated)) = entry.body {
             settings = Some(repeated);
         }
         if let Some(reading) = entry.reading {
+            log_time = log_time.max(Some(reading.estimate));
             let seen = WorkerSeen {
+                writer: entry.mark.writer,
                 ahead_ms: reading.wall.0 - wall().0,
-                keeps_time: reading.keeps_time,
+                leads: reading.leads,
+                unannounced: reading.unannounced,
             };
             workers.insert(entry.mark.writer, seen);
         }
@@ -64,6 +73,7 @@ pub async fn survey(
     Ok(Survey {
         round_trip,
         settings,
+        log_time,
         workers: workers.into_values().collect(),
     })
 }

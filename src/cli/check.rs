@@ -1,6 +1,8 @@
 //! `streamwatch check`: is everything as it should be, and what to do where it is not?
 
+mod consumers;
 mod findings;
+mod leaders;
 mod partitions;
 
 use std::{process::ExitCode, time::Duration};
@@ -10,7 +12,10 @@ use super::{
     output::{Output, duration},
 };
 use crate::{
-    broker::{Addresses, Greeting, Link, Names, greeting, topology},
+    broker::{
+        Addresses, Greeting, Link, Names, greeting,
+        topology::{self, QueueState},
+    },
     client::{AccountId, Backend, Client, ClientError, Consistency, StatusQuery, Tenant},
 };
 use findings::Findings;
@@ -25,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const TENANT: &str = "streamwatch-check";
 const ACCOUNT: &str = "nobody";
 
-/// Look whether everything is well: settings, RabbitMQ, topology, logs, workers, clocks
+/// Look whether everything is well: settings, RabbitMQ, topology, logs, leaders, workers, clocks
 ///
 /// A line for each, and what to do where something is wrong. It changes nothing: it writes marks into
 /// the logs, as workers do all the time, and asks one question. Exits with 1 if anything is wrong.
@@ -64,12 +69,13 @@ impl Place {
             Err(error) => return findings.wrong("access", error),
         };
         findings.well("access", format!("logged in at {}", link.address()));
-        let Some(partitions) = self.topology(&link, findings).await else {
+        let Some((partitions, queues)) = self.topology(&link, findings).await else {
             return;
         };
         link.close().await;
         hashing(&brokers, partitions, findings);
-        partitions::look(&self.addresses, &self.names, partitions, watched, findings).await;
+        let seen = partitions::look(&self.addresses, &self.names, partitions, watched, findings);
+        consumers::look(&self.names, &queues, &seen.await, findings);
         self.answer(findings).await;
     }
 
@@ -108,7 +114,11 @@ impl Place {
         brokers
     }
 
-    async fn topology(&self, link: &Link, findings: &mut Findings) -> Option<u16> {
+    async fn topology(
+        &self,
+        link: &Link,
+        findings: &mut Findings,
+    ) -> Option<(u16, Vec<QueueState>)> {
         let partitions = match topology::partitions(link, &self.names).await {
             Ok(Some(partitions)) => partitions,
             Ok(None) => {
@@ -144,7 +154,7 @@ impl Place {
                 "run `streamwatch topology declare` again",
             );
         }
-        Some(partitions)
+        Some((partitions, queues))
     }
 
     /// All the way in, and all the way back.

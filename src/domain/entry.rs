@@ -96,8 +96,8 @@ pub struct Open {
     pub metadata: Metadata,
 }
 
-/// A soft limit was reached, or is no longer. The holder of the partition's lease appends these
-/// from its counts; the rules read only the entries, so all replicas refuse alike.
+/// A soft limit was reached, or is no longer. The partition's leader appends these from its
+/// counts; the rules read only the entries, so all replicas refuse alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapacityChange {
     /// One tenant of the partition, or all of it.

@@ -57,10 +57,13 @@ pub struct Reading {
     pub estimate: LogTime,
     /// The worker's wall clock at that moment.
     pub wall: WallTime,
-    /// For how long the worker has served, in milliseconds.
-    pub serving_ms: u64,
-    /// The worker has lately read of none that has served longer: its wall clock is the one shown.
-    pub keeps_time: bool,
+    /// From which offset on the worker stands for leader; the lowest leads. `None` where it does
+    /// not stand: it shuts down, or has stepped back.
+    pub stands_from: Option<u64>,
+    /// The worker leads: its wall clock is the one shown.
+    pub leads: bool,
+    /// How many lifecycle events the worker keeps that the log does not say were announced.
+    pub unannounced: u64,
 }
 
 /// The time of a log, as its entries have moved it. Neither log time nor shown time goes back.
@@ -115,7 +118,7 @@ impl LogClock {
         };
         // A worker that stood still pairs its clock with a log time that is long over.
         let fresh = reading.estimate.plus(2 * interval_ms) >= now;
-        if reading.keeps_time && fresh {
+        if reading.leads && fresh {
             // Shown time never goes back: where it is ahead, it goes at half the speed until it
             // is right.
             let sinks_by = i64::try_from(now.since(before) / 2).unwrap_or(i64::MAX);
@@ -141,12 +144,13 @@ impl LogClock {
 mod tests {
     use super::*;
 
-    fn reading(estimate: u64, wall: i64, keeps_time: bool) -> Reading {
+    fn reading(estimate: u64, wall: i64, leads: bool) -> Reading {
         Reading {
             estimate: LogTime(estimate),
             wall: WallTime(wall),
-            serving_ms: 0,
-            keeps_time,
+            stands_from: None,
+            leads,
+            unannounced: 0,
         }
     }
 
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn shown_time_is_the_timekeepers() {
+    fn shown_time_is_the_leaders() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
         clock.apply(&reading(100, 3_600_100, true), 100);

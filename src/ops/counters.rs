@@ -65,8 +65,8 @@ pub struct Counters {
     pub announcements_lost: Counter,
     /// Facts of the lifecycle that the log does not say were announced.
     pub unannounced: Gauge,
-    /// 1 where this worker holds the partition's lease.
-    pub lease: Gauge,
+    /// 1 where this worker leads the partition.
+    pub leader: Gauge,
 }
 
 impl Counters {
@@ -102,9 +102,9 @@ impl Counters {
             announcing_interrupted: count("streamwatch_announcing_interrupted_total"),
             announcements_lost: count("streamwatch_announcements_lost_total"),
             unannounced: shown("streamwatch_unannounced"),
-            lease: shown("streamwatch_lease_held"),
+            leader: shown("streamwatch_leader"),
         };
-        counters.lease.set(0.0);
+        counters.leader.set(0.0);
         counters
     }
 }
@@ -192,7 +192,7 @@ fn describe() {
     );
     describe_counter!(
         ANNOUNCEMENTS,
-        "Facts of the lifecycle that this worker announced while it held the lease, repetitions \
+        "Facts of the lifecycle that this worker announced while it led, repetitions \
          included: sum() over workers is at least the number of facts."
     );
     describe_counter!(
@@ -223,8 +223,8 @@ fn describe() {
         "How long this worker took to write its last snapshot: max() over workers."
     );
     describe_gauge!(
-        "streamwatch_lease_held",
-        "1 where this worker holds the partition's lease: sum() over workers is 1."
+        "streamwatch_leader",
+        "1 where this worker leads the partition: sum() over workers is 1."
     );
     describe_counter!(
         "streamwatch_reconnects_total",

@@ -7,9 +7,11 @@ mod table;
 mod totals;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet, VecDeque},
     ops::{ControlFlow, Range},
 };
+
+use compact_str::CompactString;
 
 use super::pool::Pool;
 use crate::domain::{Account, AccountKey, Fact, LogTime, WallShift};
@@ -27,6 +29,28 @@ pub(super) struct Accounts {
     metadata: Pool,
     /// The places of those that are left to be copied. None moves meanwhile.
     to_copy: Range<usize>,
+    /// Steps of log time whose expiries are not all done.
+    steps: VecDeque<Step>,
+    /// What expired since it was last taken.
+    expired: Vec<Expired>,
+}
+
+/// Log time came from `before` to `now`, by the entry at `offset`.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    offset: u64,
+    before: LogTime,
+    now: LogTime,
+    shift: WallShift,
+}
+
+/// A stream that expired by the entry at `offset`, and how many the account has left then.
+#[derive(Debug)]
+pub(super) struct Expired {
+    pub(super) offset: u64,
+    pub(super) key: AccountKey,
+    pub(super) count: u32,
+    pub(super) fact: Fact,
 }
 
 /// What is known of all accounts together, and brought up to date with each that changes.
@@ -52,6 +76,8 @@ impl Accounts {
             },
             metadata: Pool::new(),
             to_copy: 0..0,
+            steps: VecDeque::new(),
+            expired: Vec::new(),
         }
     }
 
@@ -70,6 +96,12 @@ impl Accounts {
         change: impl FnOnce(&mut Account, &Pool) -> R,
     ) -> Option<R> {
         let hash = self.table.hash(key);
+        if let Some(step) = self.steps.back()
+            && let Some(id) = self.table.find(hash, key)
+            && self.table.slot(id).is_some_and(|slot| slot.due <= step.now)
+        {
+            self.expire_one(id);
+        }
         let found = self.table.find(hash, key);
         let Some((id, slot)) = found.and_then(|id| Some((id, self.table.slot_mut(id)?))) else {
             let mut account = Account::default();
@@ -90,34 +122,74 @@ impl Accounts {
         Some(result)
     }
 
-    /// Log time has come from `before` to `now`: counts no longer what expired, and calls `expired`
-    /// with it; frees what is forgotten.
-    pub(super) fn advance(
-        &mut self,
-        before: LogTime,
-        now: LogTime,
-        shift: WallShift,
-        mut expired: impl FnMut(&AccountKey, u32, Fact),
-    ) {
+    /// Log time has come from `before` to `now` by the entry at `offset`. What expired by it is done
+    /// by [`Self::expire`], or when its account changes: nothing that is read by deadline differs
+    /// meanwhile.
+    pub(super) fn advance(&mut self, offset: u64, before: LogTime, now: LogTime, shift: WallShift) {
         self.books.due.fit_last();
-        let mut facts = Vec::new();
-        while let Some((at, ids)) = self.books.due.take(now) {
-            // From the last one on: few of those to come are moved into another's place.
-            for id in ids.into_iter().rev() {
-                let Some(slot) = self.table.slot_mut(id).filter(|slot| slot.due == at) else {
-                    continue;
-                };
-                slot.due = NEVER;
-                slot.account.expired(before, now, shift, &mut facts);
-                slot.account.sweep(now);
-                let stays = self.books.settle(id, slot, now);
-                for fact in facts.drain(..) {
-                    expired(&slot.key, slot.counted.active, fact);
+        if !self.steps.is_empty() || self.books.due.is_due(now) {
+            self.steps.push_back(Step {
+                offset,
+                before,
+                now,
+                shift,
+            });
+        }
+    }
+
+    /// Looks at `most` accounts that are due: counts no longer what expired, and frees what is
+    /// forgotten.
+    pub(super) fn expire(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(step) = self.steps.front() else {
+                return;
+            };
+            match self.books.due.pop(step.now) {
+                Some((at, id)) if self.table.slot(id).is_some_and(|slot| slot.due == at) => {
+                    self.expire_one(id);
                 }
-                if !stays {
-                    self.free(id);
-                }
+                Some(_) => {}
+                None => drop(self.steps.pop_front()),
             }
+        }
+    }
+
+    /// The offset of the first entry whose expiries are not all done.
+    pub(super) fn expiring(&self) -> Option<u64> {
+        Some(self.steps.front()?.offset)
+    }
+
+    /// What expired since the last call; of one account in the order of the log.
+    pub(super) fn take_expired(&mut self) -> Vec<Expired> {
+        std::mem::take(&mut self.expired)
+    }
+
+    fn expire_one(&mut self, id: SlotId) {
+        let (Some(slot), Some(last)) = (self.table.slot_mut(id), self.steps.back()) else {
+            return;
+        };
+        // What expired before that has been looked at, in a step that is not done for all.
+        let looked_at = LogTime(slot.due.0.saturating_sub(1));
+        slot.due = NEVER;
+        let mut facts = Vec::new();
+        for step in &self.steps {
+            let before = step.before.max(looked_at);
+            slot.account
+                .expired(before, step.now, step.shift, &mut facts);
+            if facts.is_empty() {
+                continue;
+            }
+            let count = u32::try_from(slot.account.count(step.now)).unwrap_or(u32::MAX);
+            self.expired.extend(facts.drain(..).map(|fact| Expired {
+                offset: step.offset,
+                key: slot.key.clone(),
+                count,
+                fact,
+            }));
+        }
+        slot.account.sweep(last.now);
+        if !self.books.settle(id, slot, last.now) {
+            self.free(id);
         }
     }
 
@@ -212,6 +284,11 @@ impl Accounts {
 
     pub(super) const fn levels(&self) -> Levels {
         self.books.counts.levels
+    }
+
+    /// The tenants whose records changed since the last call.
+    pub(super) fn take_changed(&mut self) -> HashSet<CompactString> {
+        std::mem::take(&mut self.books.counts.changed)
     }
 
     pub(super) fn by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {

@@ -1,10 +1,10 @@
 //! The lifecycle: what happened, kept until it has been told.
 //!
-//! Every replica keeps every fact until the log says that it has been announced; the holder of the
-//! lease announces, and whoever takes the lease over goes on from there. So none is missing, and
+//! Every replica keeps every fact until the log says that it has been announced; the leader
+//! announces, and its successor goes on from there. So none is missing, and
 //! those that are told twice are the same.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::Announcement;
 
@@ -20,6 +20,11 @@ const UNDER_WAY: u64 = 256;
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     kept: VecDeque<Announcement>,
+    /// More facts of the entry at this offset are to come, and those of later entries wait for
+    /// them.
+    open: Option<u64>,
+    later: BTreeMap<u64, Vec<Announcement>>,
+    later_count: usize,
     /// The number of the first one kept.
     first: u64,
     /// Up to here the log says that all have been announced.
@@ -58,11 +63,31 @@ impl Announcements {
         if offset <= self.known_to || offset <= self.announced {
             return;
         }
-        if self.kept.len() == MAX_UNANNOUNCED {
+        if self.waiting() >= MAX_UNANNOUNCED && !self.kept.is_empty() {
             self.drop_first();
             self.lost += 1;
         }
-        self.kept.push_back(announcement);
+        if self.open.is_none_or(|open| announcement.offset <= open) {
+            self.kept.push_back(announcement);
+        } else if self.waiting() < MAX_UNANNOUNCED {
+            self.later_count += 1;
+            let later = self.later.entry(announcement.offset).or_default();
+            later.push(announcement);
+        } else {
+            self.lost += 1;
+        }
+    }
+
+    /// More facts of the entry at `open` are to come; or none of any that was applied.
+    pub(super) fn more_to_come(&mut self, open: Option<u64>) {
+        self.open = open;
+        while let Some(first) = self.later.first_entry()
+            && open.is_none_or(|open| *first.key() <= open)
+        {
+            let facts = first.remove();
+            self.later_count -= facts.len();
+            self.kept.extend(facts);
+        }
     }
 
     /// The log says that all up to this offset have been announced.
@@ -70,6 +95,11 @@ impl Announcements {
         self.announced = self.announced.max(Some(up_to));
         while self.kept.front().is_some_and(|a| a.offset <= up_to) {
             self.drop_first();
+        }
+        while let Some(first) = self.later.first_entry()
+            && *first.key() <= up_to
+        {
+            self.later_count -= first.remove().len();
         }
         if self.kept.len() < self.kept.capacity() / 8 {
             self.kept.shrink_to(ROOM);
@@ -143,7 +173,9 @@ impl Announcements {
         let count = usize::try_from(self.confirmed - self.first).ok()?;
         let beyond = self.kept.get(count).map(|a| a.offset);
         let confirmed = self.kept.range(..count).rev();
-        let mut whole = confirmed.map(|a| a.offset).filter(|&o| Some(o) != beyond);
+        let mut whole = confirmed
+            .map(|a| a.offset)
+            .filter(|&o| Some(o) != beyond && Some(o) != self.open);
         whole.next()
     }
 
@@ -156,7 +188,7 @@ impl Announcements {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.kept.len()
+        self.kept.len() + self.later_count
     }
 
     pub(super) const fn lost(&self) -> u64 {
@@ -236,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_the_lease_over_announces_all_that_the_log_does_not_say_was_announced() {
+    fn a_successor_announces_all_that_the_log_does_not_say_was_announced() {
         let mut kept = keeping(&[1, 2, 3]);
         taken(&mut kept);
         kept.confirmed(0);

@@ -2,8 +2,8 @@
 
 use super::{Anchor, Applied, Fault, Now, Phase, Replica};
 use crate::domain::{
-    Account, AccountKey, Announcement, CapacityChange, Entry, Fact, Internal, LogTime, Mark,
-    Metadata, Moment, RULES_VERSION, Reading, Settings,
+    Account, AccountKey, Announcement, Entry, Fact, Internal, LogTime, Mark, Metadata, Moment,
+    RULES_VERSION, Reading, Settings,
 };
 
 impl<T> Replica<T> {
@@ -17,6 +17,7 @@ impl<T> Replica<T> {
         if !self.anchored {
             self.check_anchor(offset, entry)?;
         }
+        self.expire_some(self.expiries_per_entry);
         if !self.takes(offset, Some(entry))? {
             return Ok(Applied::Skipped);
         }
@@ -141,6 +142,7 @@ impl<T> Replica<T> {
         *self = Self {
             seq: self.seq,
             memory: self.memory.take(),
+            expiries_per_entry: self.expiries_per_entry,
             ..Self::new(self.writer)
         };
         fault
@@ -167,7 +169,7 @@ impl<T> Replica<T> {
             self.adopt(settings)?;
         }
         let Some(interval_ms) = self.settings.as_ref().map(Settings::interval_ms) else {
-            self.came_back(mark, now)?;
+            self.came_back(mark, offset, now)?;
             return Ok(Applied::Skipped);
         };
         let mut foreign = false;
@@ -176,10 +178,13 @@ impl<T> Replica<T> {
             // No follower of this log is so far ahead of it.
             foreign = before.is_some_and(|l| reading.estimate > l.plus(2 * interval_ms));
             self.clock.apply(reading, interval_ms);
-            if mark.writer != self.writer && reading.serving_ms >= self.serving_ms(now.mono) {
-                self.elder = Some(now.mono);
+            if before.is_none()
+                && let (Some(now), Some(settings)) = (self.clock.now(), &self.settings)
+            {
+                self.capacity.learn_from(now, settings);
             }
             self.advance(offset, before);
+            self.hear_of(mark.writer, reading, now);
         }
         let applied = match body {
             Internal::Open(open) => {
@@ -193,7 +198,8 @@ impl<T> Replica<T> {
                 applied
             }
             Internal::Capacity(change) => {
-                self.set_capacity(change);
+                self.capacity
+                    .set(change, self.clock.now().unwrap_or_default());
                 Applied::Internal
             }
             Internal::Join { wall } => {
@@ -209,7 +215,7 @@ impl<T> Replica<T> {
             }
             Internal::Tick(_) | Internal::Settings { .. } => Applied::Internal,
         };
-        self.came_back(mark, now)?;
+        self.came_back(mark, offset, now)?;
         Ok(applied)
     }
 
@@ -227,18 +233,6 @@ impl<T> Replica<T> {
         Ok(())
     }
 
-    pub(super) fn set_capacity(&mut self, change: &CapacityChange) {
-        match (&change.tenant, change.full) {
-            (None, full) => self.full = full,
-            (Some(tenant), true) => {
-                self.full_tenants.insert(tenant.clone());
-            }
-            (Some(tenant), false) => {
-                self.full_tenants.remove(tenant);
-            }
-        }
-    }
-
     /// Changes an account at L, once L and the settings are known, by an entry that `said` this.
     pub(super) fn change(
         &mut self,
@@ -250,14 +244,11 @@ impl<T> Replica<T> {
         let (Some(now), Some(settings)) = (self.clock.now(), &self.settings) else {
             return Applied::Skipped;
         };
-        let full = self.full
-            || (!self.full_tenants.is_empty()
-                && self.full_tenants.iter().any(|t| t.as_str() == key.tenant()));
         let moment = Moment {
             now,
             shift: self.clock.shift(),
             settings,
-            full,
+            full: self.capacity.is_full(key.tenant(), now),
         };
         let facts = &mut self.facts;
         let applied = self.accounts.change(key, offset, now, |account, pool| {
@@ -276,6 +267,9 @@ impl<T> Replica<T> {
                 Some(Applied::Skipped | Applied::Internal) | None => {}
             }
         }
+        if self.is_expiring() {
+            self.note_expired();
+        }
         if !self.facts.is_empty() {
             self.note(offset, key, now);
         }
@@ -287,22 +281,9 @@ impl<T> Replica<T> {
         let Some(now) = self.clock.now() else {
             return;
         };
-        let (announcements, tally) = (&mut self.announcements, &mut self.tally);
-        let counts = Some(offset) > self.tallied;
         let (before, shift) = (before.unwrap_or(now), self.clock.shift());
-        self.accounts
-            .advance(before, now, shift, |key, count, fact| {
-                if counts {
-                    tally.fact(&fact);
-                }
-                announcements.add(Announcement {
-                    offset,
-                    key: key.clone(),
-                    count,
-                    fact,
-                });
-            });
-        self.announce();
+        self.accounts.advance(offset, before, now, shift);
+        self.expire_some(self.expiries_per_entry);
     }
 
     /// Keeps what an entry did until it has been announced.
@@ -324,11 +305,12 @@ impl<T> Replica<T> {
     }
 
     /// A marked entry was applied. With an own one come caught up, liveness, and answers.
-    pub(super) fn came_back(&mut self, mark: Mark, now: Now) -> Result<(), Fault> {
+    pub(super) fn came_back(&mut self, mark: Mark, offset: u64, now: Now) -> Result<(), Fault> {
         if mark.writer != self.writer {
             return Ok(());
         }
         self.liveness.came_back(mark.seq);
+        self.leadership.came_back(mark.seq, offset, now.mono);
         if self.phase
             == (Phase::CatchingUp {
                 mark: Some(mark.seq),
@@ -344,7 +326,8 @@ impl<T> Replica<T> {
             if !self.reaches_the_copys_end() {
                 return Err(self.start_over(Fault::AnotherLog));
             }
-            self.phase = Phase::Serving { since: now.mono };
+            self.phase = Phase::Serving;
+            self.leadership.begin(offset, now.mono);
             self.estimate
                 .start(now.mono, self.clock.now().unwrap_or_default());
             if !self.is_live(now.mono) {
@@ -353,7 +336,8 @@ impl<T> Replica<T> {
                 self.append_at(now, None, Internal::Tick(None));
             }
         }
-        if let Phase::Serving { .. } = self.phase {
+        if self.phase == Phase::Serving {
+            self.judge_leader(now);
             self.answer_strong(mark.seq, now);
             if self.is_live(now.mono) {
                 self.resume(now);

@@ -42,6 +42,8 @@ pub enum Effect<T> {
         /// What to tell.
         announcement: Box<Announcement>,
     },
+    /// This replica leads its partition from here on, or no longer.
+    Leads(bool),
     /// Take no more requests: this replica is not fresh enough to answer.
     Pause,
     /// Take requests.

@@ -12,8 +12,11 @@
 mod accounts;
 mod announcements;
 mod apply;
+mod capacity;
 mod effect;
 mod estimate;
+mod expiry;
+mod leader;
 mod liveness;
 mod pool;
 mod requests;
@@ -21,7 +24,7 @@ mod snapshot;
 mod tick;
 mod trail;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 pub use accounts::{Levels, Totals};
 pub use announcements::MAX_UNANNOUNCED;
@@ -31,14 +34,16 @@ pub use snapshot::{Restored, Restoring};
 
 use accounts::Accounts;
 use announcements::Announcements;
+use capacity::Capacity;
 use estimate::Estimate;
+use leader::Leadership;
 use liveness::Liveness;
 use requests::{Held, Opens, Strong};
 use snapshot::Reach;
 use trail::Trail;
 
 use crate::domain::{
-    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Mark, Settings, Tally, Tenant,
+    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Mark, Settings, Tally,
 };
 
 /// Where to read the log from.
@@ -64,7 +69,7 @@ enum Phase {
     /// The log is being read; `mark` is the own entry whose return means caught up.
     CatchingUp { mark: Option<u64> },
     /// Caught up.
-    Serving { since: Mono },
+    Serving,
 }
 
 /// One worker's copy of one partition's state.
@@ -74,11 +79,11 @@ pub struct Replica<T> {
     seq: u64,
     phase: Phase,
     accounts: Accounts,
+    expiries_per_entry: usize,
     clock: LogClock,
     estimate: Estimate,
     settings: Option<Settings>,
-    full: bool,
-    full_tenants: HashSet<Tenant>,
+    capacity: Capacity,
     /// The offset of the first entry that was seen: 0 where the log still has its beginning.
     first: Option<u64>,
     /// The offset of the last entry that was applied.
@@ -104,12 +109,9 @@ pub struct Replica<T> {
     progress: Mono,
     /// When the last tick was.
     ticked: Mono,
-    /// When the clocks of a writer that has served longer were last read from the log.
-    elder: Option<Mono>,
     /// Requests are being taken.
     taking: bool,
-    /// This replica holds the partition's lease.
-    leads: bool,
+    leadership: Leadership,
     opens: Opens<T>,
     strong: Strong<T>,
     held: VecDeque<Held<T>>,
@@ -126,11 +128,11 @@ impl<T> Replica<T> {
             seq: 0,
             phase: Phase::Detached,
             accounts: Accounts::new(),
+            expiries_per_entry: expiry::PER_ENTRY,
             clock: LogClock::default(),
             estimate: Estimate::default(),
             settings: None,
-            full: false,
-            full_tenants: HashSet::new(),
+            capacity: Capacity::default(),
             first: None,
             applied: None,
             beyond: None,
@@ -146,9 +148,8 @@ impl<T> Replica<T> {
             liveness: Liveness::default(),
             progress: Mono::default(),
             ticked: Mono::default(),
-            elder: None,
             taking: false,
-            leads: false,
+            leadership: Leadership::default(),
             opens: Opens::default(),
             strong: Strong::default(),
             held: VecDeque::new(),
@@ -183,6 +184,7 @@ impl<T> Replica<T> {
                     phase: self.phase,
                     seq: self.seq,
                     memory: self.memory.take(),
+                    expiries_per_entry: self.expiries_per_entry,
                     ..Self::new(self.writer)
                 };
                 StartAt::First
@@ -194,7 +196,7 @@ impl<T> Replica<T> {
     pub fn detach(&mut self) {
         self.phase = Phase::Detached;
         self.taking = false;
-        self.leads = false;
+        self.leadership = Leadership::default();
         self.opens.clear();
         self.strong.clear();
         self.held.clear();
@@ -225,7 +227,7 @@ impl<T> Replica<T> {
     /// Caught up, and fresh enough to answer.
     #[must_use]
     pub fn is_live(&self, now: Mono) -> bool {
-        matches!(self.phase, Phase::Serving { .. })
+        matches!(self.phase, Phase::Serving)
             && self.clock.now().is_some()
             && self.liveness.is_live(now, self.interval_ms())
     }
@@ -233,21 +235,13 @@ impl<T> Replica<T> {
     /// Caught up since it was attached.
     #[must_use]
     pub const fn has_caught_up(&self) -> bool {
-        matches!(self.phase, Phase::Serving { .. })
+        matches!(self.phase, Phase::Serving)
     }
 
     /// How old the state may be, in milliseconds.
     #[must_use]
     pub fn lag_ms(&self, now: Mono) -> Option<u64> {
         self.liveness.lag_ms(now)
-    }
-
-    /// Tells the replica whether it holds the partition's lease. The holder announces what the log
-    /// does not say was announced.
-    pub fn lead(&mut self, leads: bool) {
-        self.leads = leads;
-        self.announcements.begin();
-        self.announce();
     }
 
     /// What the partition holds as of the last applied entry.

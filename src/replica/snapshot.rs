@@ -8,7 +8,10 @@
 
 use std::ops::ControlFlow;
 
-use super::{Anchor, Fault, Now, Phase, Replica, accounts::Accounts, announcements::Announcements};
+use super::{
+    Anchor, Fault, Now, Phase, Replica, accounts::Accounts, announcements::Announcements,
+    capacity::Capacity,
+};
 use crate::domain::{
     Account, AccountKey, Announcement, Entry, Internal, LogClock, RULES_VERSION, Reading,
     SnapshotHeader, SnapshotTrailer,
@@ -108,10 +111,14 @@ impl<T> Replica<T> {
         self.anchor.is_none() && self.beyond.is_none()
     }
 
-    /// Begins to copy the replica. `None` while it has not caught up, or is just behind an entry
-    /// that nobody can read. Until [`Self::end_snapshot`] nothing is freed.
+    /// Begins to copy the replica. `None` while it has not caught up, is just behind an entry that
+    /// nobody can read, is expiring, or does not know yet which streams there were before. Until [`Self::end_snapshot`] nothing is freed.
     pub fn begin_snapshot(&mut self) -> Option<SnapshotHeader> {
-        if !matches!(self.phase, Phase::Serving { .. }) || self.beyond.is_some() {
+        if !matches!(self.phase, Phase::Serving) || self.beyond.is_some() || self.is_expiring() {
+            return None;
+        }
+        let now = self.clock.now()?;
+        if self.capacity.is_learning(now) {
             return None;
         }
         let anchor = self.anchor?;
@@ -119,11 +126,11 @@ impl<T> Replica<T> {
             start: anchor.offset,
             mark: anchor.mark,
             first: self.first?,
-            now: self.clock.now()?,
+            now,
             shift: self.clock.shift(),
             settings: self.settings.clone()?,
-            full: self.full,
-            full_tenants: self.full_tenants.iter().cloned().collect(),
+            full: self.capacity.partition_is_full(),
+            full_tenants: self.capacity.full_tenants().cloned().collect(),
         };
         self.accounts.copy();
         Some(header)
@@ -140,9 +147,12 @@ impl<T> Replica<T> {
     }
 
     /// All accounts have been copied, or copying was given up: says where the copy ends, and what
-    /// had not been announced by then.
+    /// had not been announced by then. `None` while the replica is expiring: the copy is given up.
     pub fn end_snapshot(&mut self) -> Option<(SnapshotTrailer, Vec<Announcement>)> {
         self.accounts.copied();
+        if self.is_expiring() {
+            return None;
+        }
         let last = self.anchor?;
         let trailer = SnapshotTrailer {
             end: self.applied?,
@@ -163,10 +173,10 @@ impl<T> Replica<T> {
             phase: self.phase,
             seq: self.seq,
             accounts: copy.accounts,
+            expiries_per_entry: self.expiries_per_entry,
             clock: LogClock::at(header.now, header.shift),
             settings: Some(header.settings.clone()),
-            full: header.full,
-            full_tenants: header.full_tenants.into_iter().collect(),
+            capacity: Capacity::restored(header.full, header.full_tenants, header.now),
             first: Some(header.first),
             applied: Some(header.start),
             anchor: Some(Anchor {
@@ -208,8 +218,9 @@ impl<T> Replica<T> {
         let reading = Reading {
             estimate: log,
             wall: now.wall,
-            serving_ms: 0,
-            keeps_time: true,
+            stands_from: None,
+            leads: true,
+            unannounced: 0,
         };
         let wall = now.wall;
         self.append_at(now, Some(reading), Internal::Settings { settings, wall });

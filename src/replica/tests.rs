@@ -1,6 +1,7 @@
 //! The replica as a machine: one input, the exact effects.
 
 mod capacity;
+mod expiry;
 mod freshness;
 mod lifecycle;
 mod reattach;
@@ -14,7 +15,7 @@ use super::*;
 use crate::domain::{
     AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, InitRequest, Metadata,
     Open, RULES_VERSION, Reading, RefusedReason, RequestId, StatusRequest, StreamId, StreamState,
-    WallTime,
+    Tenant, WallTime,
 };
 
 /// A TTL of two seconds: an interval of 100 ms, streams gone after 2.2 s.
@@ -169,6 +170,8 @@ impl Rig {
     fn effects(&mut self) -> Vec<Effect<&'static str>> {
         let mut effects = std::mem::take(&mut self.others);
         effects.extend(self.replica.take_effects());
+        // Who leads has tests of its own.
+        effects.retain(|effect| !matches!(effect, Effect::Leads(_)));
         effects
     }
 
@@ -192,6 +195,15 @@ impl Rig {
             self.next += 1;
             self.replica.apply(offset, &entry, at(now)).unwrap();
         }
+    }
+
+    /// Leads from here on: it has listened for others long enough.
+    fn lead(&mut self, now: u64) {
+        self.replica.leadership.has_listened();
+        self.replica.judge_leader(at(now));
+        let effects = self.replica.take_effects();
+        assert_eq!(effects.first(), Some(&Effect::Leads(true)));
+        self.others.extend(effects.into_iter().skip(1));
     }
 
     fn tick(&mut self, now: u64) {

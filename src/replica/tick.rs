@@ -1,13 +1,10 @@
 //! Own entries: ticks that say that time passes, and what else a replica appends.
 
 use super::{Effect, Fault, Mono, Now, Phase, Replica};
-use crate::domain::{CapacityChange, Entry, Internal, LogTime, Mark, Reading, Tenant};
+use crate::domain::{Entry, Internal, LogTime, Mark, Reading};
 
 /// How long the broker may confirm entries without delivering them, in milliseconds.
 const SILENCE_MS: u64 = 5_000;
-
-/// After how many entries of its own the lease's holder says again what is full.
-const REPEAT_EVERY: u64 = 60;
 
 impl<T> Replica<T> {
     /// What became of an own entry: `Ok` once the broker has confirmed it.
@@ -33,6 +30,8 @@ impl<T> Replica<T> {
         let stalled = now.mono.ms_since(self.ticked) > 5 * self.interval_ms();
         if std::mem::replace(&mut self.ticked, now.mono) != Mono::default() && stalled {
             self.progress = now.mono;
+            // Another leads by now, and goes on.
+            self.step_back(now);
         }
         let missing_ms = self.liveness.missing_ms(now.mono).unwrap_or(0);
         let still_ms = now.mono.ms_since(self.progress);
@@ -47,12 +46,13 @@ impl<T> Replica<T> {
                 return Ok(());
             }
             Phase::CatchingUp { .. } => return Ok(()),
-            Phase::Serving { .. } => {}
+            Phase::Serving => {}
         }
+        self.judge_leader(now);
         let settings = self.settings.clone();
         self.append(now, Internal::Tick(settings));
-        if self.leads {
-            self.watch_capacity(now);
+        self.watch_capacity(now);
+        if self.leads() {
             self.record_announced(now);
         }
         self.look_after_requests(now);
@@ -83,7 +83,7 @@ impl<T> Replica<T> {
 
     /// Announces what is to be announced and not under way.
     pub(super) fn announce(&mut self) {
-        if !self.leads || !self.has_caught_up() {
+        if !self.leads() || !self.has_caught_up() {
             return;
         }
         while let Some((number, announcement)) = self.announcements.next() {
@@ -95,8 +95,8 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Says in the log what has been announced, for whoever takes the lease over.
-    fn record_announced(&mut self, now: Now) {
+    /// Says in the log what has been announced, for the successor.
+    pub(super) fn record_announced(&mut self, now: Now) {
         if let Some(up_to) = self.announcements.to_record() {
             self.append(now, Internal::Announced { up_to });
         }
@@ -104,65 +104,16 @@ impl<T> Replica<T> {
         self.announce();
     }
 
-    /// Appends what the soft limits ask for, until it has come back.
-    pub(super) fn watch_capacity(&mut self, now: Now) {
-        let Some(settings) = &self.settings else {
-            return;
-        };
-        // Said again now and then: the entry that said it first is not kept for ever.
-        let again = self.seq.is_multiple_of(REPEAT_EVERY);
-        // Free again a twentieth below the limit: an account that comes and goes does not write.
-        let turn = |records: u64, limit: u64, full: bool| match full {
-            false if records >= limit => Some(true),
-            true if records < limit - limit / 20 => Some(false),
-            true => again.then_some(true),
-            false => None,
-        };
-        let mut changes = Vec::new();
-        let records = self.accounts.totals().records;
-        let all = turn(records, settings.max_streams_per_partition, self.full);
-        if let Some(full) = all.or(again.then_some(self.full)) {
-            changes.push(CapacityChange { tenant: None, full });
-        }
-        let limit = settings.max_streams_per_tenant;
-        for (name, totals) in self.accounts.by_tenant() {
-            let Ok(tenant) = Tenant::new(name) else {
-                continue;
-            };
-            let was = self.full_tenants.contains(&tenant);
-            if let Some(full) = turn(totals.records, limit, was) {
-                changes.push(CapacityChange {
-                    tenant: Some(tenant),
-                    full,
-                });
-            }
-        }
-        let empty = self.full_tenants.iter().filter(|t| {
-            let mut known = self.accounts.by_tenant();
-            !known.any(|(name, _)| name == t.as_str())
-        });
-        changes.extend(empty.map(|tenant| CapacityChange {
-            tenant: Some(tenant.clone()),
-            full: false,
-        }));
-        for change in changes {
-            self.append(now, Internal::Capacity(change));
-        }
-    }
-
     /// Appends an own entry and returns its number.
     pub(super) fn append(&mut self, now: Now, body: Internal) -> u64 {
         let reading = match self.phase {
-            Phase::Serving { .. } => {
-                // An elder writes every interval; three without a word of it mean that it is gone.
-                let elder = self.elder.map(|heard| now.mono.ms_since(heard));
-                Some(Reading {
-                    estimate: self.read_estimate(now.mono),
-                    wall: now.wall,
-                    serving_ms: self.serving_ms(now.mono),
-                    keeps_time: elder.is_none_or(|ms| ms >= 3 * self.interval_ms()),
-                })
-            }
+            Phase::Serving => Some(Reading {
+                estimate: self.read_estimate(now.mono),
+                wall: now.wall,
+                stands_from: self.leadership.stands_from(),
+                leads: self.leads(),
+                unannounced: self.unannounced() as u64,
+            }),
             _ => None,
         };
         self.append_at(now, reading, body)
@@ -181,14 +132,6 @@ impl<T> Replica<T> {
             body,
         }));
         self.seq
-    }
-
-    /// For how long this replica has served; 0 while it does not.
-    pub(super) const fn serving_ms(&self, now: Mono) -> u64 {
-        match self.phase {
-            Phase::Serving { since } => now.ms_since(since),
-            _ => 0,
-        }
     }
 
     /// C.

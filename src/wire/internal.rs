@@ -25,8 +25,16 @@ struct Envelope<'a> {
 struct Clock {
     estimate_ms: u64,
     wall_ms: i64,
-    serving_ms: u64,
-    keeps_time: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stands_from: Option<u64>,
+    leads: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unannounced: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,8 +129,9 @@ pub fn encode(mark: Mark, reading: Option<&Reading>, internal: &Internal) -> Vec
         clock: reading.map(|r| Clock {
             estimate_ms: r.estimate.0,
             wall_ms: r.wall.0,
-            serving_ms: r.serving_ms,
-            keeps_time: r.keeps_time,
+            stands_from: r.stands_from,
+            leads: r.leads,
+            unannounced: r.unannounced,
         }),
         entry,
     };
@@ -165,8 +174,9 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
         reading: envelope.clock.map(|c| Reading {
             estimate: LogTime(c.estimate_ms),
             wall: WallTime(c.wall_ms),
-            serving_ms: c.serving_ms,
-            keeps_time: c.keeps_time,
+            stands_from: c.stands_from,
+            leads: c.leads,
+            unannounced: c.unannounced,
         }),
         body,
     })
@@ -216,8 +226,9 @@ mod tests {
         let reading = Reading {
             estimate: LogTime(12),
             wall: WallTime(-5),
-            serving_ms: 4,
-            keeps_time: true,
+            stands_from: Some(4),
+            leads: true,
+            unannounced: 3,
         };
         let tenant = Tenant::new("acme").unwrap();
         let open = Open {

@@ -84,7 +84,7 @@ impl Followed {
 async fn count(config: &Config, n: usize) -> Result<u16, BrokerError> {
     let name = "streamwatch worker, looking for partitions";
     let link = Link::open(&config.addresses, n, name).await?;
-    let found = topology::partitions(&link, &config.names).await?;
+    let found = topology::followable(&link, &config.names).await?;
     link.close().await;
     found.ok_or_else(|| BrokerError::NotFound(format!("no queue {}", config.names.log(0))))
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     broker::{
-        Announced, Appended, Appender, BrokerError, Lease, Link, LogDelivery, LogFollower, LogFrom,
+        Announced, Appended, Appender, BrokerError, Link, LogDelivery, LogFollower, LogFrom,
         Replies, RequestDelivery, RequestQueue,
     },
     ops::{Counters, Health, PartitionHealth},
@@ -42,8 +42,9 @@ const BATCH: usize = 256;
 /// How long a worker that catches up lets entries gather, where none is left: to be woken for each
 /// costs more than to apply it. Nobody waits for an answer yet.
 const REST: Duration = Duration::from_millis(1);
-/// How often a worker without the lease tries to take it.
-const LEASE_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a worker that shuts down waits for the confirm of its last tick.
+const LAST_TICK: Duration = Duration::from_secs(1);
 
 /// Why a session ended.
 pub(super) enum End {
@@ -78,8 +79,6 @@ pub(super) struct Session {
     /// Which of the addresses this is.
     node: usize,
     snapshots: Snapshots,
-    lease: Lease,
-    lease_name: String,
     lifecycle: Lifecycle,
     rejections: Rejections,
     grace: Grace,
@@ -98,7 +97,7 @@ enum Event {
     Announced(u64, Announced),
     Request(Source, Result<RequestDelivery, BrokerError>),
     Tick,
-    Lease,
+    Expire,
     SnapshotDue,
     Snapshot(Option<Step>),
     Shutdown,
@@ -146,7 +145,6 @@ impl Session {
             partition,
             of: place.of,
             takes_unrouted: place.takes_unrouted,
-            lease_name: names.lease(partition),
             lifecycle: Lifecycle::new(partition, names),
             rejections: Rejections::new(names),
             grace: config.grace,
@@ -157,7 +155,6 @@ impl Session {
             desk,
             node: n,
             snapshots: Snapshots::new(config),
-            lease: Lease::default(),
             draining: false,
             taking: false,
             stuck: Vec::new(),
@@ -180,8 +177,12 @@ impl Session {
             Ok(()) => End::Shutdown,
             Err(end) => end,
         };
-        counters.lease.set(0.0);
+        counters.leader.set(0.0);
         let closing = async {
+            if matches!(end, End::Shutdown) {
+                // The successor waits for three intervals if the last tick is not written.
+                let _ = tokio::time::timeout(LAST_TICK, self.appender.settle()).await;
+            }
             self.desk.replies.flush().await;
             self.desk.close();
             tokio::join!(self.publish.close(), self.consume.close());
@@ -200,7 +201,6 @@ impl Session {
     ) -> Result<(), End> {
         replica.attached(clock::now());
         let mut ticked: Option<Instant> = None;
-        let mut lease_at = Instant::now();
         let mut grace_over = None;
         let mut shown = false;
         loop {
@@ -225,7 +225,8 @@ impl Session {
             // New settings may have another interval, and it holds at once.
             let interval = Duration::from_millis(replica.interval_ms());
             let tick_at = ticked.map_or_else(Instant::now, |at| at + interval);
-            let snapshots = self.lease.is_held() && replica.has_caught_up() && !self.draining;
+            let snapshots = replica.leads() && !self.draining;
+            let expiring = replica.is_expiring();
             let snapshot_at = self.snapshots.due().filter(|_| snapshots);
             let event = tokio::select! {
                 entry = self.log.next() => Event::Entry(entry?),
@@ -235,9 +236,10 @@ impl Session {
                 status = self.desk.statuses.next() => Event::Request(Source::Status, status),
                 other = self.desk.unrouted.next() => Event::Request(Source::Unrouted, other),
                 () = tokio::time::sleep_until(tick_at) => Event::Tick,
-                () = tokio::time::sleep_until(lease_at), if !self.lease.is_held() => Event::Lease,
                 () = until(snapshot_at), if snapshot_at.is_some() => Event::SnapshotDue,
-                step = self.snapshots.next() => Event::Snapshot(step),
+                // What has expired is in no snapshot by halves.
+                step = self.snapshots.next(), if !expiring => Event::Snapshot(step),
+                () = std::future::ready(()), if expiring => Event::Expire,
                 _ = shutdown.wait_for(|stop| *stop), if !self.draining => Event::Shutdown,
                 () = until(grace_over) => Event::GraceOver,
             };
@@ -267,7 +269,7 @@ impl Session {
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
-                    self.look_after_outlets();
+                    self.look_after_outlets(replica);
                     if !self.publish.is_blocked() {
                         self.release_stuck(counters);
                     }
@@ -275,13 +277,9 @@ impl Session {
                     showing.show(replica, counters, clock::mono());
                     self.report(replica, health);
                 }
-                Event::Lease => {
-                    // Who has not caught up does not ask yet, and asks soon after it has.
-                    lease_at = Instant::now() + interval;
-                    if replica.has_caught_up() {
-                        lease_at = Instant::now() + LEASE_EVERY;
-                        self.take_lease(replica, counters).await?;
-                    }
+                Event::Expire => {
+                    replica.expire();
+                    tokio::task::yield_now().await;
                 }
                 Event::SnapshotDue => self.begin_snapshot(),
                 Event::Snapshot(step) => self.snapshot_step(step, replica, counters),
@@ -310,24 +308,10 @@ impl Session {
         message
     }
 
-    async fn take_lease(
-        &mut self,
-        replica: &mut Replica<Asked>,
-        counters: &Counters,
-    ) -> Result<(), End> {
-        if self.lease.try_take(&self.consume, &self.lease_name).await? {
-            tracing::info!(partition = self.partition, "holding the lease");
-            self.look_after_outlets();
-            replica.lead(true);
-            counters.lease.set(1.0);
-        }
-        Ok(())
-    }
-
     /// Opens the optional publishers in the background. Nothing depends on them.
-    fn look_after_outlets(&mut self) {
+    fn look_after_outlets(&mut self, replica: &Replica<Asked>) {
         self.rejections.look_after(&self.publish);
-        if self.lease.is_held() {
+        if replica.leads() {
             self.lifecycle.look_after(&self.publish);
         }
     }

@@ -1,4 +1,4 @@
-//! Snapshots of a partition: read at its start, written by the holder of its lease.
+//! Snapshots of a partition: read at its start, written by its leader.
 
 mod encoding;
 

@@ -3,6 +3,7 @@
 mod bare;
 mod copies;
 pub mod corpus;
+mod limits;
 mod memory;
 mod ours;
 mod speed;
@@ -14,6 +15,7 @@ pub fn run(streams: &[usize], report: &mut Report) {
     for &streams in streams {
         speed::run(streams, report);
         copies::run(streams, report);
+        limits::run(streams, report);
     }
     for &streams in streams {
         memory::run(streams, report);

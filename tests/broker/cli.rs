@@ -129,7 +129,7 @@ async fn a_stream_s_life_by_command_has_an_exit_code_and_an_object_for_each_step
         (&object["state"], &object["activity"]["count"]),
         (&json!("stopped"), &json!(0))
     );
-    // Whoever holds the lease tells, and it is taken within some seconds.
+    // The leader announces, and leads within some seconds.
     eventually(PATIENCE, "a heartbeat is told of the stop", async || {
         let beat = run(&["heartbeat", "acme", "alice", &stream]).await;
         match beat.status.code() {

@@ -157,13 +157,13 @@ async fn open(backend: &Backend, name: &str, request: OpenRequest) -> StreamId {
     }
 }
 
-async fn lease(worker: &Worker) -> f64 {
-    worker.metric("streamwatch_lease_held", "").await
+async fn leader(worker: &Worker) -> f64 {
+    worker.metric("streamwatch_leader", "").await
 }
 
-async fn takes_the_lease(worker: &Worker) {
-    eventually(PATIENCE, "it takes the lease over", async || {
-        (lease(worker).await == 1.0).then_some(()).ok_or(0)
+async fn leads(worker: &Worker) {
+    eventually(PATIENCE, "it leads", async || {
+        (leader(worker).await == 1.0).then_some(()).ok_or(0)
     })
     .await;
 }
@@ -198,7 +198,7 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
     let mut first = installation.ready_worker().await;
     something_of_everything(&installation, "alice", &mut truth).await;
     truth.is_counted_by(&[&first]).await;
-    takes_the_lease(&first).await;
+    leads(&first).await;
 
     // One that comes late has what was before it from a snapshot and the log.
     a_snapshot_is_written(&first).await;
@@ -209,11 +209,11 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
     something_of_everything(&installation, "carol", &mut truth).await;
     truth.is_counted_by(&[&first, &late]).await;
 
-    // The lease goes over, and nothing is counted again by whoever announces it again.
+    // Another worker leads, and nothing is counted again by whoever announces it again.
     let seen = max_of(&[&first, &late]).await;
     first.kill().await;
     something_of_everything(&installation, "dave", &mut truth).await;
-    takes_the_lease(&late).await;
+    leads(&late).await;
     truth.is_counted_by(&[&late]).await;
 
     // What came while nobody was there is counted too, and a worker that begins shows nothing

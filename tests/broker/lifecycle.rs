@@ -36,9 +36,9 @@ fn fact(message: &Message) -> (String, String, String, u64) {
 }
 
 async fn holder(workers: &[Worker]) -> usize {
-    eventually(PATIENCE, "one worker holds the lease", async || {
+    eventually(PATIENCE, "one worker leads", async || {
         for (n, worker) in workers.iter().enumerate() {
-            if worker.metric("streamwatch_lease_held", "").await > 0.0 {
+            if worker.metric("streamwatch_leader", "").await > 0.0 {
                 return Ok(n);
             }
         }
@@ -202,7 +202,7 @@ async fn when_the_holder_is_killed_no_fact_is_missing_and_what_is_repeated_is_th
 }
 
 #[tokio::test]
-async fn who_takes_the_lease_over_tells_ended_devices() {
+async fn the_successor_notifies_ended_devices() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let mut workers = [
         installation.ready_worker().await,

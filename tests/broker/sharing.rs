@@ -1,4 +1,4 @@
-//! Two workers side by side: they share the requests, and one holds the lease.
+//! Two workers side by side: they share the requests, and one leads.
 
 use futures_util::future::join_all;
 
@@ -10,8 +10,8 @@ async fn answered(worker: &Worker) -> f64 {
         .await
 }
 
-async fn holds(worker: &Worker) -> bool {
-    worker.metric("streamwatch_lease_held", "").await > 0.0
+async fn leads(worker: &Worker) -> bool {
+    worker.metric("streamwatch_leader", "").await > 0.0
 }
 
 #[tokio::test]
@@ -34,37 +34,37 @@ async fn two_workers_share_the_questions() {
 }
 
 #[tokio::test]
-async fn exactly_one_worker_holds_the_lease_and_the_next_takes_it_over() {
+async fn exactly_one_worker_leads_and_is_succeeded() {
     let installation = Installation::declared(Broker::shared().await, "2s").await;
     let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
     for worker in &mut workers {
         worker.ready().await;
     }
     while workers.len() > 1 {
-        let holder = eventually(PATIENCE, "one worker holds the lease", async || {
-            let mut holders = Vec::new();
+        let leader = eventually(PATIENCE, "one worker leads", async || {
+            let mut leaders = Vec::new();
             for (n, worker) in workers.iter().enumerate() {
-                if holds(worker).await {
-                    holders.push(n);
+                if leads(worker).await {
+                    leaders.push(n);
                 }
             }
-            assert!(holders.len() < 2, "two hold it");
-            holders.first().copied().ok_or("nobody holds it")
+            assert!(leaders.len() < 2, "two lead");
+            leaders.first().copied().ok_or("no worker leads")
         })
         .await;
         // Once by a crash, once in order.
-        let mut holder = workers.remove(holder);
+        let mut leader = workers.remove(leader);
         if workers.len() == 2 {
-            holder.kill().await;
+            leader.kill().await;
         } else {
-            assert!(holder.stop().await.success());
+            assert!(leader.stop().await.success());
         }
     }
-    eventually(PATIENCE, "the last worker holds the lease", async || {
-        holds(&workers[0])
+    eventually(PATIENCE, "the last worker leads", async || {
+        leads(&workers[0])
             .await
             .then_some(())
-            .ok_or("nobody holds it")
+            .ok_or("no worker leads")
     })
     .await;
 }

@@ -268,7 +268,7 @@ async fn any_number_of_workers_find_the_end_of_the_snapshot_log_at_once() {
 }
 
 #[tokio::test]
-async fn who_takes_the_lease_over_writes_the_snapshots() {
+async fn the_successor_writes_the_snapshots() {
     let installation = Installation::bare(Broker::shared().await);
     declare(&installation).await;
     let mut holder = installation.ready_worker().await;

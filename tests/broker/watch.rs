@@ -180,8 +180,8 @@ async fn watch_rejected_shows_what_was_refused_without_body_and_account() {
         installation.ready_worker().await,
         installation.ready_worker().await,
     ];
-    eventually(PATIENCE, "one worker holds the lease", async || {
-        let held = |n: usize| workers[n].metric("streamwatch_lease_held", "");
+    eventually(PATIENCE, "one worker leads", async || {
+        let held = |n: usize| workers[n].metric("streamwatch_leader", "");
         (held(0).await + held(1).await > 0.5)
             .then_some(())
             .ok_or(())
@@ -260,6 +260,6 @@ async fn watch_rejected_shows_what_was_refused_without_body_and_account() {
         assert!(printed.contains(text), "{text:?} is not in\n{printed}");
     }
     assert!(!printed.contains("bad_tenant"), "it is nobody's\n{printed}");
-    // Both workers read the log; the lease's holder tells.
+    // Both workers read the log; the leader publishes.
     assert_eq!(all.stdout().lines().count(), 4);
 }

@@ -186,7 +186,7 @@ pub fn targets() -> Vec<Target> {
             "entries",
             entries,
             text(&[
-                r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"serving_ms":5,"keeps_time":true},"entry":{"tick":{}}}"#,
+                r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"stands_from":5,"leads":true,"unannounced":6},"entry":{"tick":{}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
             ]),
         ),

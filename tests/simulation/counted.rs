@@ -16,11 +16,15 @@ pub struct Counted {
     pub remembered: u64,
     pub announced: u64,
     pub repeated: u64,
+    /// Leaders that left and were succeeded at once.
+    pub succeeded: u64,
+    /// Compared, of replicas that had not done all that expired.
+    pub expiring: u64,
 }
 
 impl Counted {
     /// All of it, in no order.
-    pub const fn all(&self) -> [u64; 12] {
+    pub const fn all(&self) -> [u64; 14] {
         [
             self.entries,
             self.compared,
@@ -34,6 +38,8 @@ impl Counted {
             self.remembered,
             self.announced,
             self.repeated,
+            self.succeeded,
+            self.expiring,
         ]
     }
 }
@@ -52,5 +58,7 @@ impl std::ops::AddAssign for Counted {
         self.remembered += other.remembered;
         self.announced += other.announced;
         self.repeated += other.repeated;
+        self.succeeded += other.succeeded;
+        self.expiring += other.expiring;
     }
 }

@@ -54,17 +54,18 @@ pub enum Event {
         epoch: u32,
         entry: Rc<Entry>,
     },
-    /// It tries to take the lease.
-    Lease {
+    /// A worker that has left is gone.
+    Leave {
         worker: usize,
         life: u32,
+        away: u64,
     },
-    /// It learns that the lease is another's.
-    Unlead {
-        worker: usize,
-        connection: u32,
+    /// By now a leader that left has been succeeded by one of these, if one still serves.
+    Succeeded {
+        /// With their connections.
+        heirs: Vec<(usize, u32)>,
     },
-    /// It writes a snapshot, if it holds the lease.
+    /// It writes a snapshot, if it leads.
     Snapshot {
         worker: usize,
         life: u32,

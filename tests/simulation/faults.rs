@@ -9,7 +9,7 @@ use crate::{
     lifecycle::Lifecycle,
     observer::Observer,
     plan::{Fault, RUN_MS},
-    worker::Lost,
+    worker::{Lost, Worker},
     world::World,
 };
 
@@ -84,14 +84,11 @@ pub fn strike(world: &mut World) {
                 world.workers[w].step_mono(ms);
             }
         }
-        Fault::Lease => {
-            if !world.workers[w].leads && world.workers[w].replica.has_caught_up() {
-                if let Some(before) = world.lease {
-                    let connection = world.workers[before].connection;
-                    let worker = before;
-                    world.after(away, Event::Unlead { worker, connection });
-                }
-                world.take_lease(w);
+        Fault::Leave => {
+            let leads = |worker: &Worker| worker.replica.leads();
+            let w = world.workers.iter().position(leads).unwrap_or(w);
+            if world.workers[w].stalled_until <= world.now {
+                world.leave(w, away.min(3_000));
             }
         }
         Fault::Settings => change_settings(world),

@@ -12,8 +12,6 @@ impl World {
             | Event::Tick { worker, .. }
             | Event::Deliver { worker, .. }
             | Event::Confirm { worker, .. }
-            | Event::Lease { worker, .. }
-            | Event::Unlead { worker, .. }
             | Event::Snapshot { worker, .. }
             | Event::Copy { worker, .. }
             | Event::Announced { worker, .. }
@@ -32,8 +30,6 @@ impl World {
                 self.workers[worker].up = true;
                 self.after(0, Event::Connect { worker, life });
                 self.after(1, Event::Tick { worker, life });
-                let lease_in = self.rng.u64(..500);
-                self.after(lease_in, Event::Lease { worker, life });
                 let snapshot_in = self.rng.u64(..2_000);
                 self.after(snapshot_in, Event::Snapshot { worker, life });
             }
@@ -81,15 +77,10 @@ impl World {
                     self.hand(worker, request);
                 }
             }
-            Event::Lease { worker, life } if is_life(self, worker, life) => {
-                self.try_lease(worker);
-                self.after(500, Event::Lease { worker, life });
+            Event::Leave { worker, life, away } if is_life(self, worker, life) => {
+                self.crash(worker, away);
             }
-            Event::Unlead { worker, connection } if is_current(self, worker, connection) => {
-                if self.lease != Some(worker) {
-                    self.lead(worker, false);
-                }
-            }
+            Event::Succeeded { heirs } => self.check_succeeded(&heirs),
             Event::Snapshot { worker, life } if is_life(self, worker, life) => {
                 let every = self.plan.snapshot_every_ms;
                 if every > 0 {

@@ -2,7 +2,7 @@
 //!
 //! Workers crash, stall, lose connections; the log loses its beginning or its end, or is declared
 //! anew; snapshots are given up half-way, or damaged; clocks are wrong and jump; appends,
-//! announcements and confirms are lost; requests come twice; leases are held twice. At every step:
+//! announcements and confirms are lost; requests come twice; leaders shut down. At every step:
 //!
 //! - equal state at equal offsets, of all replicas whose history is comparable: those restored from
 //!   a snapshot have the history of the replica that was copied;
@@ -16,7 +16,8 @@
 //! - log time runs at the speed of time, and never makes up for a pause;
 //! - the lifecycle is told whole: every fact once at least, for the first time in order, and again
 //!   only as it was;
-//! - when nothing goes wrong any more, everybody serves again, and nobody is left waiting.
+//! - when nothing goes wrong any more, everybody serves again, one leads, and nobody is
+//!   left waiting; and a leader that shuts down is succeeded at once.
 //!
 //! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on;
 //! `STREAMWATCH_SEED=123` runs one, and prints what happened if it fails;
@@ -28,7 +29,8 @@ mod counted;
 mod event;
 mod faults;
 mod happen;
-mod holder;
+
+mod leader;
 mod lifecycle;
 mod log;
 mod observer;

@@ -23,6 +23,8 @@ pub struct Plan {
     pub delay_ms: u64,
     /// Of so many appends one is lost, or its confirm is; 0: none.
     pub append_fails_one_in: u64,
+    /// Expired accounts that are looked at with each entry.
+    pub expiries_per_entry: usize,
     /// Of so many answered requests one is delivered again; 0: none.
     pub redelivered_one_in: u64,
     /// The time between two snapshots, and between the copies of some accounts at most; 0: none.
@@ -59,8 +61,8 @@ pub enum Fault {
     WallStep,
     /// A worker's monotonic clock jumps ahead, as it never should.
     MonoStep,
-    /// The lease is taken over, and for a while held twice.
-    Lease,
+    /// The leader shuts down.
+    Leave,
     /// `topology set`: another TTL.
     Settings,
 }
@@ -75,7 +77,7 @@ const FAULTS: [Fault; 11] = [
     Fault::DeclareAnew,
     Fault::WallStep,
     Fault::MonoStep,
-    Fault::Lease,
+    Fault::Leave,
     Fault::Settings,
 ];
 
@@ -90,11 +92,11 @@ impl Plan {
         settings.heartbeat_every_ms = settings.ttl_ms / 3;
         let mut faults: Vec<Fault> = FAULTS.into_iter().filter(|_| rng.u8(..3) == 0).collect();
         if rng.u8(..4) == 0 {
-            settings.max_streams_per_partition = rng.u64(5..20);
-            // Capacity entries are lost with the log's beginning: replicas whose histories differ
-            // may then differ in what they take. Snapshots are to close that.
-            faults.retain(|f| *f != Fault::Truncate);
-            faults.push(Fault::Lease);
+            match rng.bool() {
+                true => settings.max_streams_per_partition = rng.u64(5..20),
+                false => settings.max_streams_per_tenant = rng.u64(3..10),
+            }
+            faults.push(Fault::Leave);
         }
         if rng.u8(..4) == 0 {
             settings.max_streams_per_account = rng.u32(1..6);
@@ -119,6 +121,7 @@ impl Plan {
             damaged_one_in: rng.choice([0, 0, 3]).unwrap_or(0),
             announce_fails_one_in: rng.choice([0, 5, 50]).unwrap_or(0),
             keeps_little: rng.bool(),
+            expiries_per_entry: rng.choice([0, 1, 32]).unwrap_or(1),
             redelivered_one_in: rng.choice([0, 3, 20]).unwrap_or(0),
             player_every_ms: rng.u64(100..1_500),
             question_every_ms: rng.u64(20..200),

@@ -65,7 +65,6 @@ impl World {
         self.abandon_snapshot(w);
         self.workers[w].replica.detach();
         self.workers[w].lose_connection();
-        self.free_lease(w);
         self.requests.put_back_all_of(w);
         let life = self.workers[w].life;
         let backoff = self.rng.u64(10..1_000);
@@ -74,10 +73,12 @@ impl World {
 
     pub fn crash(&mut self, w: usize, away: u64) {
         self.abandon_snapshot(w);
-        self.free_lease(w);
         let writer = self.rng.u64(..);
         let worker = &mut self.workers[w];
         worker.die(writer);
+        worker
+            .replica
+            .expire_per_entry(self.plan.expiries_per_entry);
         let life = worker.life;
         self.requests.put_back_all_of(w);
         self.after(away, Event::Start { worker: w, life });
@@ -96,6 +97,9 @@ impl World {
 
     pub fn tick(&mut self, w: usize) {
         let clocks = self.workers[w].clocks(self.now);
+        if self.rng.bool() {
+            self.workers[w].replica.expire();
+        }
         if let Err(fault) = self.workers[w].replica.tick(clocks) {
             return self.fail(w, fault);
         }
@@ -185,7 +189,15 @@ impl World {
         let taken = &self.observer.rows[offset as usize];
         let known = taken.all.as_ref().map_or(0, Vec::len);
         let keys = &self.observer.keys[..known];
-        let made = row(&worker.replica, taken.at, offset, entry, applied, keys);
+        let mut made = row(&worker.replica, taken.at, offset, entry, applied, keys);
+        if worker.replica.is_expiring() {
+            // What it counts by time comes a little later.
+            if !worker.history.is_whole() {
+                return Ok(());
+            }
+            self.counted.expiring += 1;
+            made.tally = taken.tally;
+        }
         let expected = if worker.history.is_whole() {
             taken
         } else {
@@ -218,6 +230,7 @@ impl World {
                     number,
                     announcement,
                 } => self.announce(w, number, announcement),
+                Effect::Leads(leads) => self.trace(|| format!("{w} leads: {leads}")),
                 Effect::Pause => {
                     self.workers[w].taking = false;
                     self.workers[w].strong_mark = None;

@@ -1,4 +1,4 @@
-//! The snapshot log, in memory: what holders of the lease write down, and what starting workers
+//! The snapshot log, in memory: what leaders write down, and what starting workers
 //! find there.
 
 use streamwatch::{

@@ -7,7 +7,7 @@ use streamwatch::{
     replica::{Mono, Now, Replica},
 };
 
-use crate::{holder::Copying, log::Log};
+use crate::{leader::Copying, log::Log};
 
 /// Which entries a replica's state was made of: replicas are compared only with those that have
 /// seen the same.
@@ -89,7 +89,6 @@ pub struct Worker {
     /// Its last mark that questions wait for.
     pub strong_mark: Option<u64>,
     pub told_unavailable: u64,
-    pub leads: bool,
     pub copying: Option<Copying>,
     /// Counts the failures to tell that it knows of.
     pub announce_round: u32,
@@ -133,7 +132,6 @@ impl Worker {
             rejected: Vec::new(),
             strong_mark: None,
             told_unavailable: 0,
-            leads: false,
             copying: None,
             announce_round: 0,
             cut: None,
@@ -155,6 +153,14 @@ impl Worker {
             mono: Mono(self.mono_us + now * 1_000),
             wall: WallTime(self.wall_ms + now as i64),
         }
+    }
+
+    /// Has ticked for long without a break, and is not standing still.
+    pub fn is_steady(&self, now: u64, interval_ms: u64) -> bool {
+        let since = self.steady.map(|(since, _)| since);
+        self.stalled_until <= now
+            && self.replica.is_live(self.clocks(now).mono)
+            && since.is_some_and(|since| since + 8 * interval_ms <= now)
     }
 
     pub fn step_wall(&mut self, ms: i64) {
@@ -179,7 +185,6 @@ impl Worker {
         self.connection += 1;
         self.attached = None;
         self.taking = false;
-        self.leads = false;
         self.strong_mark = None;
         self.steady = None;
         self.inbox.clear();

@@ -33,8 +33,6 @@ pub struct World {
     pub observer: Observer,
     pub lifecycle: Lifecycle,
     pub snapshots: Snapshots,
-    /// The worker that holds the lease, as the broker sees it.
-    pub lease: Option<usize>,
     pub workers: Vec<Worker>,
     pub requests: Requests,
     pub settings: Settings,
@@ -57,7 +55,8 @@ impl World {
             println!("{plan:#?}");
         }
         let account = |n: usize| {
-            let tenant = Tenant::new("acme").expect("a tenant");
+            let tenant = if n % 3 == 2 { "zeta" } else { "acme" };
+            let tenant = Tenant::new(tenant).expect("a tenant");
             AccountKey::new(
                 &tenant,
                 &AccountId::new(&n.to_string()).expect("an account"),
@@ -72,7 +71,6 @@ impl World {
             log,
             lifecycle: Lifecycle::default(),
             snapshots: Snapshots::default(),
-            lease: None,
             workers: (0..plan.workers).map(|_| Worker::new(&mut rng)).collect(),
             requests: Requests::default(),
             settings: plan.settings.clone(),
@@ -87,6 +85,10 @@ impl World {
             plan,
             rng,
         };
+        for worker in &mut world.workers {
+            let accounts = world.plan.expiries_per_entry;
+            worker.replica.expire_per_entry(accounts);
+        }
         faults::append_settings(&mut world);
         for worker in 0..world.workers.len() {
             world.after(0, Event::Start { worker, life: 0 });
@@ -247,6 +249,8 @@ impl World {
             assert_eq!(worker.replica.settings(), self.observer.settings());
         }
         assert!(self.requests.is_empty(), "somebody still waits");
+        let leaders = self.workers.iter().filter(|it| it.replica.leads()).count();
+        assert_eq!(leaders, 1, "so many lead");
         let quiet = self.observer.taken_by(self.now - 5_000);
         let happened = &self.observer.happened.all;
         self.lifecycle.check(happened, quiet);

@@ -20,7 +20,7 @@ pub use delete::delete;
 pub use mqtt::{is_let_in_by_mqtt, let_in_by_mqtt};
 pub use ring::open_partitions;
 pub use roles::{Role, TopicPermission, Whose, roles};
-pub use show::{QueueState, missing_exchanges, partitions, show};
+pub use show::{QueueState, followable, missing_exchanges, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;
 

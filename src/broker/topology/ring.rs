@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use futures_util::{TryStreamExt, stream};
+use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
 use super::{
@@ -14,12 +15,15 @@ use super::{
     shape::{opened_entrance, ring},
 };
 use crate::{
-    broker::{Addresses, BrokerError, Lease, Link, Names, scribe::Scribe},
+    broker::{Addresses, BrokerError, Link, Names, connect::within, scribe::Scribe},
     domain::Internal,
 };
 
-/// How long to wait while another worker builds.
+/// How often to ask for the lock while another worker binds.
 const WAIT: Duration = Duration::from_millis(100);
+/// How long to wait for the lock at most. Binding takes less than a second; where RabbitMQ has
+/// Khepri, a lock whose node has died stays locked until that node is back.
+const LOCKED_AT_MOST: Duration = Duration::from_secs(5);
 /// How long to wait for logs that take no entry: one that has lost its majority must not keep the
 /// others closed.
 const OPEN_AFTER: Duration = Duration::from_secs(30);
@@ -48,12 +52,7 @@ pub async fn open_partitions(
             takes_entries(&link, names, partition, deadline)
         })
         .await?;
-    // One at a time, and on a connection of its own that the lock ends with: partitions must be
-    // bound in their order, and of two who bind at once one may be told too early that it is done.
-    let mut lock = Lease::default();
-    while !lock.try_take(&link, &names.ring_lock()).await? {
-        tokio::time::sleep(WAIT).await;
-    }
+    lock(&link, names).await?;
     let channel = link.channel().await?;
     for part in ring(names, partitions) {
         one(&channel, part).await?;
@@ -61,6 +60,30 @@ pub async fn open_partitions(
     one(&channel, opened_entrance(names)).await?;
     link.close().await;
     Ok(())
+}
+
+/// Declares an exclusive queue, so that one worker binds at a time: partitions must be bound in
+/// their order, and of two that bind at once RabbitMQ may answer one before the other's binding is
+/// in the ring. The lock ends with the connection.
+async fn lock(link: &Link, names: &Names) -> Result<(), BrokerError> {
+    let name = names.ring_lock();
+    let deadline = Instant::now() + LOCKED_AT_MOST;
+    loop {
+        let channel = link.channel().await?;
+        let options = QueueDeclareOptions::exclusive();
+        let declared = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+        match within("locking the ring", declared).await {
+            Ok(_) => return Ok(()),
+            Err(BrokerError::Locked(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(WAIT).await;
+            }
+            Err(BrokerError::Locked(_)) => {
+                tracing::warn!("{name} stays locked; binding the partitions without it");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Waits until a log confirms an entry, or until the deadline.

@@ -89,12 +89,8 @@ fn worker(names: &Names, by_mqtt: bool) -> Role {
     Role {
         user: format!("{}.worker", names.exchange()),
         purpose: "workers",
-        // The leases, and the ring: it does not outlive RabbitMQ, so workers bind it.
-        configure: any_of(&[
-            each(Names::lease),
-            escaped(&names.hash()),
-            escaped(&names.ring_lock()),
-        ]),
+        // The ring: it does not outlive RabbitMQ before Khepri, so workers bind it.
+        configure: any_of(&[escaped(&names.hash()), escaped(&names.ring_lock())]),
         write: any_of(&write),
         read: any_of(&[
             each(Names::log),
@@ -243,11 +239,7 @@ mod tests {
     fn names_are_taken_literally_and_partitions_are_any() {
         let worker = of("worker", "alice");
         assert_eq!(worker.user, "p00.streamwatch.worker");
-        assert!(
-            worker
-                .configure
-                .starts_with("^(p00\\.streamwatch\\.p[0-9]{2}\\.lease|")
-        );
+        assert!(worker.read.contains("p00\\.streamwatch\\.p[0-9]{2}\\.log|"));
         let player = of("acme.player", "alice");
         assert_eq!(player.write, "^p00\\.streamwatch$");
         assert_eq!(

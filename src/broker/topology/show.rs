@@ -11,7 +11,7 @@ use super::{
     shape::{Part, shape},
 };
 use crate::{
-    broker::{BrokerError, Link, Names, connect::within},
+    broker::{BrokerError, Link, LogFollower, LogFrom, Names, connect::within},
     domain::Settings,
 };
 
@@ -26,7 +26,7 @@ pub struct QueueState {
     pub consumers: u32,
 }
 
-/// How many partitions there are: so many logs follow one another. `None` where there is no
+/// How many partitions there are, for operators: so many logs follow one another. `None` where there is no
 /// topology, or one whose declaration broke off. Reads no log: after an outage that would take as
 /// long as the outage was.
 ///
@@ -36,6 +36,25 @@ pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, Broke
     let mut there = 0;
     while there < Settings::MAX_PARTITIONS && exists(link, &names.log(there)).await? {
         there += 1;
+    }
+    Ok((there > 0).then_some(there))
+}
+
+/// How many partitions a worker can follow: so many logs follow one another. `None` where there is
+/// no topology. Consumes from each log for a moment, which workers may do; to declare passively,
+/// RabbitMQ 4.2.6 and 4.3.0 demand permission to configure. Reads no entry.
+///
+/// # Errors
+/// Where the broker cannot be asked.
+pub async fn followable(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
+    let mut there = 0;
+    while there < Settings::MAX_PARTITIONS {
+        match LogFollower::attach_with(link, &names.log(there), LogFrom::Next, 1).await {
+            // The log is there, with replicas on other nodes.
+            Ok(_) | Err(BrokerError::Precondition(_)) => there += 1,
+            Err(BrokerError::NotFound(_)) => break,
+            Err(error) => return Err(error),
+        }
     }
     Ok((there > 0).then_some(there))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::{NAME, findings::Findings};
+use super::{NAME, findings::Findings, leaders};
 use crate::{
     broker::{Addresses, BrokerError, Link, Names, Survey, survey},
     cli::output::duration,
@@ -18,30 +18,43 @@ const SKEW: Duration = Duration::from_secs(2);
 /// An entry that takes longer to come back says that the broker is busy.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Watches all of them for a while, and says what is found in their order.
+/// A log as it was watched, and its newest snapshot.
+type Watched = Result<(Survey, leaders::Newest), BrokerError>;
+
+/// Watches all of them for a while, and says what is found in their order. Returns how many workers
+/// follow each; `None` where its log could not be watched.
 pub(super) async fn look(
     addresses: &Addresses,
     names: &Names,
     partitions: u16,
     watched: Duration,
     findings: &mut Findings,
-) {
+) -> Vec<Option<usize>> {
     let surveys = stream::iter(0..partitions).map(|partition| async move {
         let link = Link::open_any(addresses, NAME).await?;
-        survey(link, names, partition, watched, wall).await
+        let survey = survey(link, names, partition, watched, wall).await?;
+        let newest = leaders::newest_snapshot(addresses, names, partition).await;
+        Ok((survey, newest))
     });
     let surveys: Vec<_> = surveys.buffered(AT_ONCE).collect().await;
     for (partition, survey) in surveys.iter().enumerate() {
         one(&format!("log p{partition:02}"), survey, findings);
+        if let Ok((survey, newest)) = survey {
+            leaders::one(&format!("leader p{partition:02}"), survey, newest, findings);
+        }
     }
-    let seen: Vec<_> = surveys.iter().flatten().collect();
+    let seen: Vec<_> = surveys.iter().flatten().map(|(survey, _)| survey).collect();
     settings(&seen, findings);
     clocks(&seen, findings);
+    let workers = surveys
+        .iter()
+        .map(|it| Some(it.as_ref().ok()?.0.workers.len()));
+    workers.collect()
 }
 
-fn one(what: &str, survey: &Result<Survey, BrokerError>, findings: &mut Findings) {
+fn one(what: &str, survey: &Watched, findings: &mut Findings) {
     let survey = match survey {
-        Ok(survey) => survey,
+        Ok((survey, _)) => survey,
         Err(error) => return findings.wrong(what, error.clone()),
     };
     let round_trip = Duration::from_micros(survey.round_trip.as_micros().try_into().unwrap_or(0));

@@ -56,7 +56,7 @@ impl Active {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Replica {
     pub(super) ready: bool,
-    pub(super) lease: bool,
+    pub(super) leads: bool,
     pub(super) lag_ms: Option<u64>,
     pub(super) offset: Option<u64>,
     pub(super) ttl_ms: Option<u64>,
@@ -123,7 +123,7 @@ impl Replica {
         let whole = sample.whole();
         match sample.name {
             "streamwatch_ready" => self.ready = whole == Some(1),
-            "streamwatch_lease_held" => self.lease = whole == Some(1),
+            "streamwatch_leader" => self.leads = whole == Some(1),
             "streamwatch_log_lag_seconds" => self.lag_ms = sample.seconds_as_ms(),
             "streamwatch_log_offset" => self.offset = whole,
             "streamwatch_ttl_seconds" => self.ttl_ms = sample.seconds_as_ms(),
@@ -193,7 +193,7 @@ streamwatch_requests_total{partition="00",kind="status",outcome="answered"} 9
 streamwatch_requests_total{partition="00",kind="any",outcome="released"} 1
 streamwatch_bad_input_total{source="init",reason="bad_json"} 2
 streamwatch_bad_input_total{source="status",reason="bad_field"} 3
-streamwatch_lease_held{partition="00"} 1
+streamwatch_leader{partition="00"} 1
 streamwatch_build_info{version="0.1.0"} 1
 streamwatch_ready{partition="00"} 1
 streamwatch_log_lag_seconds{partition="00"} 0.250
@@ -226,7 +226,7 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
         assert_eq!(page.version, "0.1.0");
         assert_eq!(page.counted, [7, 9, 5]);
         let replica = &page.replicas[&0];
-        assert!(replica.ready && replica.lease);
+        assert!(replica.ready && replica.leads);
         assert_eq!((replica.lag_ms, replica.offset), (Some(250), Some(77)));
         assert_eq!(replica.ttl_ms, Some(90_000));
         let active = |streams, accounts| Active { streams, accounts };

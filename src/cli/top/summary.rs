@@ -84,7 +84,7 @@ pub(super) struct PartitionRow {
     /// The freshest replica's.
     pub(super) lag_ms: Option<u64>,
     pub(super) ready: usize,
-    pub(super) leases: usize,
+    pub(super) leaders: usize,
     pub(super) replicas: Vec<ReplicaRow>,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct ReplicaRow {
     pub(super) ready: bool,
     pub(super) lag_ms: Option<u64>,
     pub(super) offset: Option<u64>,
-    pub(super) lease: bool,
+    pub(super) leads: bool,
 }
 
 /// One tenant.
@@ -284,7 +284,7 @@ impl PartitionRow {
             ready: it.ready,
             lag_ms: it.lag_ms,
             offset: it.offset,
-            lease: it.lease,
+            leads: it.leads,
         };
         Self {
             partition,
@@ -293,7 +293,7 @@ impl PartitionRow {
             heartbeats_per_second: heartbeats.map(tenths),
             lag_ms: replicas.iter().filter_map(|(_, it)| it.lag_ms).min(),
             ready: replicas.iter().filter(|(_, it)| it.ready).count(),
-            leases: replicas.iter().filter(|(_, it)| it.lease).count(),
+            leaders: replicas.iter().filter(|(_, it)| it.leads).count(),
             replicas: replicas.iter().map(row).collect(),
         }
     }

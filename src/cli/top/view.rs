@@ -34,8 +34,8 @@ streams, accounts  active now; of each partition the largest figure that a
                    worker shows, since replicas hold the same
 per second         over the last ten seconds; init and status are those that
                    workers answered
-lag                the age of a replica's state; * holds the lease, ! is not
-                   ready, ? its worker does not answer, - it does not follow
+lag                the age of a replica's state; * leads, ! is not ready,
+                   ? its worker does not answer, - it does not follow
 most streams       accounts that the lifecycle has told of since top began:
                    who only sent heartbeats since then is not among them;
                    the latest 10,000 are kept; ? some facts may have been

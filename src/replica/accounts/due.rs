@@ -32,10 +32,25 @@ impl Due {
         self.moments.entry(at).or_default().push(id);
     }
 
-    /// Takes out what is due at the first moment until `now`.
-    pub(super) fn take(&mut self, now: LogTime) -> Option<(LogTime, Vec<SlotId>)> {
-        let first = self.moments.first_entry()?;
-        (*first.key() <= now).then(|| first.remove_entry())
+    /// Is anything due until `now`?
+    pub(super) fn is_due(&self, now: LogTime) -> bool {
+        self.moments.keys().next().is_some_and(|at| *at <= now)
+    }
+
+    /// Takes out one that is due until `now`, of the first moment. Of one moment the last comes
+    /// first: few of those to come are then moved into another's place.
+    pub(super) fn pop(&mut self, now: LogTime) -> Option<(LogTime, SlotId)> {
+        loop {
+            let mut first = self.moments.first_entry()?;
+            let at = *first.key();
+            if at > now {
+                return None;
+            }
+            match first.get_mut().pop() {
+                Some(id) => return Some((at, id)),
+                None => drop(first.remove()),
+            }
+        }
     }
 
     /// Most of what is due at one moment comes at one moment, and that is over: what is put here

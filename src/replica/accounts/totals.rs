@@ -1,6 +1,6 @@
 //! How much there is, counted as it changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use compact_str::CompactString;
 
@@ -67,6 +67,8 @@ pub(super) struct Counts {
     pub(super) totals: Totals,
     pub(super) levels: Levels,
     pub(super) by_tenant: HashMap<CompactString, Totals>,
+    /// Tenants whose records changed since they were last taken.
+    pub(super) changed: HashSet<CompactString>,
 }
 
 impl Counts {
@@ -76,6 +78,9 @@ impl Counts {
         self.levels.change(old.active, new.active);
         let of_tenant = self.by_tenant.entry(tenant.into()).or_default();
         of_tenant.change(old, new);
+        if old.records != new.records && !self.changed.contains(tenant) {
+            self.changed.insert(tenant.into());
+        }
         if *of_tenant == Totals::default() {
             self.by_tenant.remove(tenant);
         }

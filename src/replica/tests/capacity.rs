@@ -40,7 +40,7 @@ fn only_the_leading_replica_says_full_and_repeats_it_until_it_has_come_back() {
     rig.log.extend([beat("alice", 1), beat("bob", 2)]);
     rig.read(0);
     assert_eq!(changes(&mut rig, 10), []);
-    rig.replica.lead(true);
+    rig.lead(0);
     assert_eq!(changes(&mut rig, 20), [partition(true)]);
     assert_eq!(changes(&mut rig, 30), [partition(true)]);
     rig.read(30);
@@ -50,7 +50,7 @@ fn only_the_leading_replica_says_full_and_repeats_it_until_it_has_come_back() {
 #[test]
 fn from_the_entry_on_no_new_stream_is_taken_until_it_is_free_again() {
     let mut rig = Rig::serving_by(small(2, 100));
-    rig.replica.lead(true);
+    rig.lead(0);
     rig.log.extend([beat("alice", 1), beat("bob", 2)]);
     rig.read(0);
     // The limit is soft: what comes before the entry still counts.
@@ -89,7 +89,7 @@ fn from_the_entry_on_no_new_stream_is_taken_until_it_is_free_again() {
 #[test]
 fn it_is_free_again_a_twentieth_below_the_limit() {
     let mut rig = Rig::serving_by(small(40, 100));
-    rig.replica.lead(true);
+    rig.lead(0);
     rig.log.extend((0..2).map(|n| beat("alice", n)));
     rig.read(0);
     rig.rounds(0, 1_000);
@@ -106,7 +106,7 @@ fn it_is_free_again_a_twentieth_below_the_limit() {
 #[test]
 fn a_full_tenant_is_no_concern_of_the_others() {
     let mut rig = Rig::serving_by(small(100, 1));
-    rig.replica.lead(true);
+    rig.lead(0);
     rig.log.push(beat("alice", 1));
     rig.read(0);
     assert_eq!(changes(&mut rig, 10), [acme(true)]);
@@ -131,7 +131,7 @@ fn a_full_tenant_is_no_concern_of_the_others() {
 #[test]
 fn a_tenant_that_holds_nothing_any_more_is_free() {
     let mut rig = Rig::serving_by(small(100, 1));
-    rig.replica.lead(true);
+    rig.lead(0);
     rig.log.push(beat("alice", 1));
     rig.read(0);
     rig.rounds(0, 4_300);
@@ -139,4 +139,86 @@ fn a_tenant_that_holds_nothing_any_more_is_free() {
     rig.log.push(beat("bob", 2));
     rig.read(4_300);
     assert_eq!(rig.replica.totals().streams, 1);
+}
+
+#[test]
+fn what_is_full_is_repeated_by_log_time_however_many_entries_are_written() {
+    for entries in [0, 1, 7] {
+        let mut rig = Rig::serving_by(small(100, 1));
+        rig.lead(0);
+        rig.log.push(beat("alice", 1));
+        rig.read(0);
+        let mut repeated = Vec::new();
+        for now in (100..=20_000).step_by(100) {
+            rig.log.push(beat("alice", 1));
+            for _ in 0..entries {
+                rig.replica
+                    .status("q", question("bob", Consistency::Strong), at(now));
+                rig.append();
+                rig.read(now);
+            }
+            if changes(&mut rig, now).contains(&acme(true)) {
+                repeated.push(now);
+            }
+            rig.read(now);
+            rig.effects();
+        }
+        let apart: Vec<_> = repeated.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(
+            apart.len(),
+            3,
+            "with {entries} entries a tick: {repeated:?}"
+        );
+        assert!(
+            apart.iter().all(|ms| (6_000..=6_200).contains(ms)),
+            "{repeated:?}"
+        );
+    }
+}
+
+#[test]
+fn ten_thousand_full_tenants_are_repeated_a_few_at_a_time() {
+    let mut capacity = Capacity::default();
+    for n in 0..10_000 {
+        let tenant = Some(Tenant::new(&n.to_string()).unwrap());
+        capacity.set(&CapacityChange { tenant, full: true }, LogTime(0));
+    }
+    assert!(capacity.is_full("77", LogTime(0)) && !capacity.is_full("10000", LogTime(0)));
+    let settings = small(100, 1);
+    let mut said = 0;
+    for now in (5_900..=11_900).step_by(100).map(LogTime) {
+        let due = capacity.due(&settings, now, 0, |_| 1);
+        assert!(due.len() <= 200);
+        said += due.len();
+        due.iter().for_each(|change| capacity.set(change, now));
+    }
+    assert_eq!(said, 10_000);
+}
+
+#[test]
+fn without_the_logs_beginning_nobody_is_turned_away_before_all_streams_can_be_known() {
+    let mut replica: Replica<()> = Replica::new(1);
+    replica.attach();
+    let mut offset = 100;
+    let mut apply = |entry: Entry| {
+        offset += 1;
+        replica.apply(offset, &entry, at(0)).unwrap();
+        replica.totals().streams
+    };
+    let tick = |ms| Entry::Internal {
+        mark: mark(9, ms),
+        reading: Some(Reading {
+            estimate: LogTime(ms),
+            wall: WallTime(ms as i64),
+            stands_from: Some(1),
+            leads: true,
+            unannounced: 0,
+        }),
+        body: Internal::Tick(Some(small(100, 1))),
+    };
+    apply(tick(50_000));
+    apply(foreign(2, Internal::Capacity(acme(true))));
+    assert_eq!(apply(beat("known-to-others", 1)), 1);
+    (1..=22).for_each(|n| drop(apply(tick(50_000 + 100 * n))));
+    assert_eq!(apply(beat("new", 2)), 1);
 }

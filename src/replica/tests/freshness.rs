@@ -18,7 +18,7 @@ fn a_question_waits_while_no_mark_of_the_last_three_intervals_is_back() {
     rig.read(310);
     // The mark of 200 ms came before the heartbeat, and was enough to answer by. The estimate had
     // been held at two intervals from the log, and goes on from there.
-    assert_eq!(rig.effects(), [answer("r", activity("alice", 200, &[]))]);
+    assert_eq!(rig.effects()[0], answer("r", activity("alice", 200, &[])));
 }
 
 #[test]

@@ -38,12 +38,12 @@ impl Rig {
 
 fn leading() -> Rig {
     let mut rig = Rig::serving();
-    rig.replica.lead(true);
+    rig.lead(0);
     rig
 }
 
 #[test]
-fn the_lifecycle_is_announced_by_the_leases_holder_in_order() {
+fn the_leader_announces_the_lifecycle_in_order() {
     let mut rig = leading();
     rig.log.push(beat("alice", 1));
     rig.log.push(beat("alice", 1));
@@ -86,7 +86,7 @@ fn others_keep_the_lifecycle_until_the_log_says_it_was_announced() {
     let up_to = rig.log.len() as u64 - 2;
     rig.log.push(foreign(5, Internal::Announced { up_to }));
     rig.read(0);
-    rig.replica.lead(true);
+    rig.lead(0);
     let announced = rig.announced();
     assert_eq!(announced.len(), 1);
     assert_eq!(announced[0].2, "bob");

@@ -6,8 +6,9 @@ fn proposal(seq: u64, estimate: u64, n: u128, not_after: u64) -> Entry {
         reading: Some(Reading {
             estimate: LogTime(estimate),
             wall: WallTime(estimate as i64),
-            serving_ms: estimate,
-            keeps_time: true,
+            stands_from: Some(1),
+            leads: false,
+            unannounced: 0,
         }),
         body: Internal::Open(Box::new(Open {
             key: key("alice"),
@@ -128,8 +129,9 @@ fn a_proposal_that_comes_too_late_is_void() {
         let reading = Some(Reading {
             estimate: LogTime(now),
             wall: WallTime(0),
-            serving_ms: 0,
-            keeps_time: false,
+            stands_from: None,
+            leads: false,
+            unannounced: 0,
         });
         rig.log.push(Entry::Internal {
             mark: mark(2, now),

@@ -113,8 +113,9 @@ fn a_log_whose_beginning_is_gone_is_served_from_the_first_tick_that_names_settin
     let reading = Reading {
         estimate: LogTime(7_000_000),
         wall: WallTime(1_000),
-        serving_ms: 0,
-        keeps_time: true,
+        stands_from: None,
+        leads: true,
+        unannounced: 0,
     };
     let tick = |writer, seq, reading, settings| Entry::Internal {
         mark: mark(writer, seq),
@@ -191,8 +192,9 @@ fn settings_declared_again_do_not_begin_the_time_of_a_log_whose_beginning_is_gon
         reading: Some(Reading {
             estimate: LogTime(7_000_000),
             wall: WallTime(1_000),
-            serving_ms: 0,
-            keeps_time: true,
+            stands_from: None,
+            leads: true,
+            unannounced: 0,
         }),
         body: Internal::Tick(None),
     };

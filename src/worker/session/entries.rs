@@ -5,7 +5,7 @@ use crate::{
     broker::LogDelivery,
     domain::{Entry, HeartbeatOutcome, Settings, StreamId},
     ops::Counters,
-    replica::{Applied, Now, Replica},
+    replica::{Applied, Replica},
     wire::{self, Origin},
     worker::{asked::Asked, clock, rejections},
 };
@@ -18,18 +18,16 @@ impl Session {
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<bool, End> {
-        // A batch takes less than the millisecond in which times are told.
-        let now = clock::now();
         let mut entry = Some(first);
         for _ in 0..BATCH {
             let Some(delivery) = entry else {
                 return Ok(true);
             };
-            self.entry(&delivery, now, replica, counters)?;
+            self.entry(&delivery, replica, counters)?;
             entry = self.log.try_next()?;
         }
         if let Some(last) = entry {
-            self.entry(&last, now, replica, counters)?;
+            self.entry(&last, replica, counters)?;
         }
         Ok(false)
     }
@@ -37,10 +35,11 @@ impl Session {
     fn entry(
         &mut self,
         delivery: &LogDelivery,
-        now: Now,
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<(), End> {
+        // Read for each: freshness is not judged by a time from before the last one was applied.
+        let now = clock::now();
         let message = self.seen(delivery.message());
         match wire::entry(&message) {
             Ok(entry) => {
@@ -59,8 +58,8 @@ impl Session {
                     offset: Some(delivery.offset),
                 };
                 rejections::log(problem.code);
-                // Every replica reads it; one says so.
-                if self.speaks(replica) {
+                // Every replica reads it; the leader says so.
+                if replica.leads() {
                     self.rejections
                         .tell(origin, &message, &problem, &self.publish);
                 }
@@ -70,13 +69,7 @@ impl Session {
         Ok(())
     }
 
-    /// Every replica reads an entry, and the holder of the lease speaks for all; not of what came
-    /// before it had caught up.
-    fn speaks(&self, replica: &Replica<Asked>) -> bool {
-        self.lease.is_held() && replica.has_caught_up()
-    }
-
-    /// Answers the sender of an entry.
+    /// Answers the sender of an entry, for all replicas.
     fn tell(
         &mut self,
         delivery: &LogDelivery,
@@ -84,7 +77,7 @@ impl Session {
         counters: &Counters,
         reply: impl FnOnce() -> wire::Encoded,
     ) {
-        if !self.speaks(replica) {
+        if !replica.leads() {
             return;
         }
         let to = match delivery.reply_to(&self.desk.names) {

@@ -1,4 +1,4 @@
-//! The lifecycle on its way from the replica to the broker, by the holder of the lease.
+//! The lifecycle on its way from the replica to the broker, by the leader.
 
 use crate::{
     broker::{Announced, Announcer, BrokerError, Link, Names},

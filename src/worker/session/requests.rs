@@ -124,6 +124,18 @@ impl Session {
                 let lifecycle = &mut self.lifecycle;
                 lifecycle.announce(number, &announcement, &self.publish);
             }
+            Effect::Leads(true) => {
+                tracing::info!(partition = self.partition, "leading the partition");
+                counters.leader.set(1.0);
+                self.lifecycle.look_after(&self.publish);
+            }
+            Effect::Leads(false) => {
+                tracing::info!(
+                    partition = self.partition,
+                    "no longer leading the partition"
+                );
+                counters.leader.set(0.0);
+            }
             Effect::Late(request) => {
                 if let Some(request) = self.replying(request, counters) {
                     counters.late.increment(1);
@@ -182,6 +194,7 @@ impl Session {
     ) {
         tracing::info!(partition = self.partition, "shutting down");
         self.draining = true;
+        replica.leave(clock::now());
         self.report(replica, health);
         self.taking = false;
         let desk = &mut self.desk;

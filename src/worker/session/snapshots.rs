@@ -12,12 +12,15 @@ use crate::{
     worker::{
         Config, as_f64,
         asked::Asked,
+        clock,
         snapshots::{self, AccountCopy, Step},
     },
 };
 
 /// How long to wait after one that failed, at most.
 const RETRY: Duration = Duration::from_secs(30);
+/// After so many in a row that failed, another worker leads, if there is one.
+const STEP_BACK_AFTER: u32 = 3;
 /// About how large a part becomes before it is compressed, in bytes. Where processors are few,
 /// somebody may have to wait as long as one is made.
 const PART_BYTES: usize = 16 * 1024;
@@ -26,6 +29,8 @@ const PART_BYTES: usize = 16 * 1024;
 pub(super) struct Snapshots {
     config: Config,
     due: Instant,
+    /// How many failed, one after another.
+    failed: u32,
     writing: Option<Writing>,
 }
 
@@ -45,6 +50,7 @@ impl Snapshots {
         Self {
             config: config.clone(),
             due: Instant::now(),
+            failed: 0,
             writing: None,
         }
     }
@@ -106,6 +112,7 @@ impl Session {
             Some(Step::Written(written)) => {
                 let (accounts, bytes, took) = (written.accounts, written.bytes, written.took);
                 tracing::info!(partition, accounts, bytes, ?took, "wrote a snapshot");
+                self.snapshots.failed = 0;
                 counters.snapshots_written.increment(1);
                 counters.snapshot_bytes.set(as_f64(bytes));
                 counters.snapshot_seconds.set(took.as_secs_f64());
@@ -115,6 +122,10 @@ impl Session {
                 tracing::warn!(partition, %error, "cannot write a snapshot");
                 counters.snapshots_failed.increment(1);
                 replica.end_snapshot();
+                self.snapshots.failed += 1;
+                if self.snapshots.failed.is_multiple_of(STEP_BACK_AFTER) {
+                    replica.step_back(clock::now());
+                }
                 every.min(u64::try_from(RETRY.as_millis()).unwrap_or(u64::MAX))
             }
             // It ended without a word: the replica could not be copied just then.

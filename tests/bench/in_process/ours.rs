@@ -1,6 +1,8 @@
 //! A replica that is fed by hand: its own entries come straight back.
 
-use streamwatch::domain::{Entry, Internal, Mark, Settings, WallTime};
+use std::time::Instant;
+
+use streamwatch::domain::{CapacityChange, Entry, Internal, Mark, Settings, Tenant, WallTime};
 use streamwatch::replica::{Effect, Mono, Now, Replica};
 use streamwatch::wire;
 
@@ -78,6 +80,45 @@ impl Ours {
         }
     }
 
+    /// So many tenants are full, none of which the corpus has.
+    pub fn full_tenants(&mut self, tenants: usize) {
+        for n in 0..tenants {
+            self.said += 1;
+            let tenant = Tenant::new(&format!("full-{n:05}")).expect("letters");
+            let full = Entry::Internal {
+                mark: Mark {
+                    writer: 2,
+                    seq: self.said,
+                },
+                reading: None,
+                body: Internal::Capacity(CapacityChange {
+                    tenant: Some(tenant),
+                    full: true,
+                }),
+            };
+            self.apply(&full);
+        }
+    }
+
+    /// Lets all streams expire, with nobody to announce it. Returns how long each call took, in
+    /// seconds.
+    pub fn expire(&mut self) -> Vec<f64> {
+        let mut calls = Vec::new();
+        while self.replica.totals().streams > 0 {
+            self.now_ms += INTERVAL_MS;
+            self.replica.tick(self.now()).expect("one log");
+            let began = Instant::now();
+            self.answer_itself();
+            calls.push(began.elapsed().as_secs_f64());
+            while self.replica.is_expiring() {
+                let began = Instant::now();
+                self.replica.expire();
+                calls.push(began.elapsed().as_secs_f64());
+            }
+        }
+        calls
+    }
+
     pub fn now(&self) -> Now {
         Now {
             mono: Mono(self.now_ms * 1_000),
@@ -101,7 +142,7 @@ impl Ours {
         self.tell();
     }
 
-    /// Somebody holds the lease, and has told the lifecycle.
+    /// Some worker leads, and has announced the lifecycle.
     fn tell(&mut self) {
         self.said += 1;
         let announced = Entry::Internal {

@@ -156,10 +156,10 @@ def installed(
         for number, permissions in all_permissions.items():
             found[number] = it = Installation(node, number, folder(), permissions)
             it.site.start_workers(1)
-            leases = "streamwatch_lease_held"
+            leaders = "streamwatch_leader"
             eventually(
-                lambda it=it, n=number: sum(it.site.metric(leases).values()) == n,
-                "every lease is held",
+                lambda it=it, n=number: sum(it.site.metric(leaders).values()) == n,
+                "every partition is led",
                 within=30,
             )
         yield found

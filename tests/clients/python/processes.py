@@ -231,7 +231,7 @@ class Site:
         self.namespace = namespace or f"t{secrets.token_hex(3)}-"
         self.partitions = partitions
         self.workers: list[Worker] = []
-        self._lease_is_held = False
+        self._is_led = False
         options = ["--ttl", _duration(ttl), "--heartbeat-every", _duration(heartbeat_every)]
         if max_streams_per_account is not None:
             options += ["--max-streams-per-account", str(max_streams_per_account)]
@@ -272,26 +272,26 @@ class Site:
     def client(self, tenant: str = "acme", confirms: bool = True) -> StreamwatchClient:
         return StreamwatchClient(self.url, tenant, self.namespace, confirms=confirms)
 
-    def wait_for_lease(self) -> None:
-        """Waits until one worker holds the lease: only that one answers what is in the log."""
-        if self._lease_is_held:
+    def wait_for_leader(self) -> None:
+        """Waits until one worker leads each partition: only the leader answers what is in the log."""
+        if self._is_led:
             return
         if self.partitions > 1:
             # Each partition has one; no message reaches all of them.
-            held = lambda: sum(self.metric("streamwatch_lease_held").values())  # noqa: E731
-            eventually(lambda: held() == self.partitions, "all leases are held", within=READY_S)
-            self._lease_is_held = True
+            led = lambda: sum(self.metric("streamwatch_leader").values())  # noqa: E731
+            eventually(lambda: led() == self.partitions, "all partitions are led", within=READY_S)
+            self._is_led = True
             return
         with self.client() as client:
 
             def is_told() -> bool:
-                # A heartbeat of no stream at all: an error, for which the lease's holder speaks.
-                client.publish("heartbeat", {"account": "lease-probe"})
+                # A heartbeat of no stream at all: an error, which the leader answers.
+                client.publish("heartbeat", {"account": "leader-probe"})
                 return bool(client.listen(0.3))
 
-            eventually(is_told, "a worker holds the lease", within=READY_S)
+            eventually(is_told, "a worker leads", within=READY_S)
             client.listen(0.3)  # late answers to earlier probes
-        self._lease_is_held = True
+        self._is_led = True
 
     def metric(self, name: str) -> dict[str, float]:
         """A metric of the workers that run, by its labels: of several workers the sum."""

@@ -298,7 +298,7 @@ TABLE = [
     Row(
         "publish to a queue directly: forge a proposal, a request, a snapshot, a reply",
         {WORKER, OPERATOR},
-        [to_queue(queue) for queue in OURS + ["p00.lease", f"lifecycle.{OTHER_TENANT}.q"]]
+        [to_queue(queue) for queue in OURS + [f"lifecycle.{OTHER_TENANT}.q"]]
         + of_several([to_queue(queue) for queue in INTAKE + ["closed"]])
         + [Action("publish to somebody's queue", lambda at: at.publish("", "somebody"))],
     ),
@@ -440,17 +440,6 @@ TABLE = [
                 {NOT_IMPLEMENTED},
             )
             for queue in LOGS
-        ],
-    ),
-    Row(
-        "take a lease",
-        {WORKER, OPERATOR},
-        [
-            Action(
-                "declare p00.lease",
-                lambda at: at.channel.queue_declare(at["p00.lease"], exclusive=True),
-                {RESOURCE_LOCKED},
-            )
         ],
     ),
     Row(

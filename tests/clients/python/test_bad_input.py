@@ -55,8 +55,8 @@ def refuse(
 ) -> None:
     """Sends what is bad, and checks that it is answered so, and harms nobody."""
     if kind in PLAYS:
-        # These go straight to the log, and the lease's holder answers.
-        site.wait_for_lease()
+        # These go straight to the log, and the leader answers.
+        site.wait_for_leader()
     assert_is_error(client.request(kind, body, **options), code, field)
     assert_the_next_good_request_is_served(client, account)
     assert client.inbox == [], "one error is enough"
@@ -289,7 +289,7 @@ OUR_QUEUES = [
 def test_no_reply_is_put_into_a_queue_of_ours(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     stopped, unanswered = client.init(account)["stream"], new_stream_id()
     client.stop(account, stopped)
     # What a log has come to shows with the next tick.

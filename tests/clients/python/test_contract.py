@@ -38,7 +38,7 @@ def tenant() -> str:
 
 @pytest.fixture
 def player(site: Site, tenant: str) -> Iterator[StreamwatchClient]:
-    site.wait_for_lease()
+    site.wait_for_leader()
     with site.client(tenant) as client:
         yield client
     site.assert_workers_run()
@@ -50,7 +50,7 @@ def spare(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     site = Site(broker_url, tmp_path_factory.mktemp("spare"), ttl=2.0, heartbeat_every=0.5)
     try:
         site.start_workers(1)
-        site.wait_for_lease()
+        site.wait_for_leader()
         yield site
     finally:
         site.close()
@@ -273,7 +273,7 @@ def assert_is_the_example(reply: Reply, code: str) -> None:
 def test_a_bad_message_is_answered_by_the_error_that_the_example_shows(
     site: Site, client: StreamwatchClient, code: str
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     assert_is_the_example(client.wait_for(provoke(client, code)), code)
 
 
@@ -310,7 +310,7 @@ def test_a_request_that_log_time_overtakes_is_late_as_the_example_shows(spare: S
 
 def tick_often(site: Site, client: StreamwatchClient) -> None:
     """Writes ticks of a worker whose clock is far ahead: each moves log time by two intervals."""
-    clock = {"estimate_ms": 2**53, "serving_ms": 0, "keeps_time": True}
+    clock = {"estimate_ms": 2**53, "stands_from": 0, "leads": True}
     clock["wall_ms"] = int(time.time() * 1000)
     writer = secrets.randbits(63)
     for seq in range(2_000):

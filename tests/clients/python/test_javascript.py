@@ -60,7 +60,7 @@ def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     )
     try:
         workers = site.start_workers(2)
-        site.wait_for_lease()
+        site.wait_for_leader()
         yield {
             "urls": {"player": url(roles.PLAYER), "backend": url(roles.BACKEND)},
             "tenant": roles.TENANT,

@@ -146,7 +146,7 @@ def test_nobody_is_answered_at_our_exchanges(
 def test_the_next_worker_tells_a_device_that_was_ended(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
-    """Last in this file: it ends the worker that holds the lease."""
+    """Last in this file: it ends the leader."""
     stream = client.init(account)["stream"]
     client.stop(account, stream)
 
@@ -158,7 +158,7 @@ def test_the_next_worker_tells_a_device_that_was_ended(
     holder = next(
         worker
         for worker in site.workers
-        if 'streamwatch_lease_held{partition="00"} 1' in worker.metrics()
+        if 'streamwatch_leader{partition="00"} 1' in worker.metrics()
     )
     holder.end(signal.SIGKILL)
     site.workers.remove(holder)

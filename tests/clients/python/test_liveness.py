@@ -129,7 +129,7 @@ def test_a_heartbeat_after_the_stop_does_not_bring_the_stream_back(
 def test_the_sender_of_a_heartbeat_after_the_stop_is_told_once(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     stream = client.init(account)["stream"]
     client.stop(account, stream)
     heartbeats = [client.heartbeat(account, stream) for _ in range(5)]
@@ -144,7 +144,7 @@ def test_the_sender_of_a_heartbeat_after_the_stop_is_told_once(
 def test_the_sender_of_a_heartbeat_of_a_replaced_stream_is_told_so(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     old = client.init(account)["stream"]
     assert client.init(account, replace=[old]).type == "opened"
     client.heartbeat(account, old)

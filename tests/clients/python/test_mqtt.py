@@ -482,5 +482,5 @@ def test_what_a_worker_leaves_behind_another_answers(here: Installation, mqtt5: 
             assert json.loads(reply.payload)["type"] == "activity"
             answered.add(reply.properties.CorrelationData)
         device.stop()
-    leases = lambda: sum(here.site.metric("streamwatch_lease_held").values())  # noqa: E731
-    eventually(lambda: leases() == here.partitions, "the other one holds the leases", within=30)
+    leaders = lambda: sum(here.site.metric("streamwatch_leader").values())  # noqa: E731
+    eventually(lambda: leaders() == here.partitions, "the other one leads all", within=30)

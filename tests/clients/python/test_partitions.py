@@ -95,7 +95,7 @@ def test_a_session_goes_the_same_way_whether_the_header_is_there_or_not(
 def test_a_device_that_was_ended_is_told(
     site: Site, client: StreamwatchClient, account: str, header: bool
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     options = {} if header else WITHOUT
     stream = client.init(account)["stream"]
     client.stop(account, stream)
@@ -124,7 +124,7 @@ def test_a_retry_is_recognised_whichever_way_it_comes(
 def test_a_header_that_disagrees_with_its_body_is_refused(
     site: Site, client: StreamwatchClient, account: str, kind: str, header: Any
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     body = {"account": account, "stream": new_stream_id()}
     before = site.bad_input()["account_mismatch"]
     refused = client.request(kind, body, headers={"account": header})

@@ -76,7 +76,7 @@ class Prometheus:
 @pytest.fixture(scope="module")
 def playing(site: Site) -> Iterator[Site]:
     """The site, with everything happening on it that a panel shows."""
-    site.wait_for_lease()
+    site.wait_for_leader()
     stop = threading.Event()
 
     def play() -> None:

@@ -100,7 +100,7 @@ def test_a_status_is_answered_with_the_activity(
 def test_bad_news_and_errors_are_replies_like_all_others(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     stream = client.init(account)["stream"]
     client.stop(account, stream)
     correlation_id = client.heartbeat(account, stream)

@@ -182,7 +182,7 @@ def test_more_routing_keys_in_headers_reach_no_other_tenant(here: Installation) 
 
 def test_no_worker_replies_into_a_queue_of_ours(here: Installation) -> None:
     subscription = f"{here.exchange}.lifecycle.{roles.OTHER_TENANT}.replied"
-    ours = [f"{here.exchange}.{name}" for name in [*roles.OURS, "p00.lease"]]
+    ours = [f"{here.exchange}.{name}" for name in roles.OURS]
     theirs = [f"elsewhere-streamwatch.{name}" for name in roles.OURS]
     names = [*ours, *theirs, subscription]
     kinds = ["init", "status", "admin"]

@@ -87,14 +87,11 @@ fn a_partition_shows_each_of_its_replicas() {
             "lag_seconds{partition=\"00\"} 0.250",
             "lag_seconds{partition=\"00\"} 12.500",
         )
-        .replace(
-            "lease_held{partition=\"00\"} 1",
-            "lease_held{partition=\"00\"} 0",
-        )
+        .replace("leader{partition=\"00\"} 1", "leader{partition=\"00\"} 0")
         .replace("ready{partition=\"00\"} 1", "ready{partition=\"00\"} 0");
     let summary = summary(&after(&[Ok(&behind), Err("gone"), Ok(PAGE)]));
     let row = &summary.partitions[0];
-    assert_eq!((row.lag_ms, row.ready, row.leases), (Some(250), 1, 1));
+    assert_eq!((row.lag_ms, row.ready, row.leaders), (Some(250), 1, 1));
     let lags: Vec<_> = row
         .replicas
         .iter()

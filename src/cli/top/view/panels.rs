@@ -113,7 +113,7 @@ fn replica_text(replica: Option<&ReplicaRow>, answers: bool) -> String {
         None if answers => "- ".to_owned(),
         None => "? ".to_owned(),
         Some(it) => {
-            let mark = match (it.ready, it.lease) {
+            let mark = match (it.ready, it.leads) {
                 (false, _) => '!',
                 (true, true) => '*',
                 (true, false) => ' ',

@@ -1,8 +1,8 @@
-//! What the lease's holder does: takes the lease, copies its replica, tells the lifecycle.
+//! What the leader does: copies its replica, announces the lifecycle; and what becomes of it.
 
 use std::ops::ControlFlow;
 
-use streamwatch::domain::Announcement;
+use streamwatch::domain::{Announcement, Settings};
 
 use crate::{event::Event, plan::RUN_MS, snapshots::Snapshot, worker::History, world::World};
 
@@ -14,37 +14,48 @@ pub struct Copying {
 }
 
 impl World {
-    /// A worker tries to take the lease: one connection gets it, and has it until it is lost.
-    pub fn try_lease(&mut self, w: usize) {
-        if self.lease.is_none() && self.workers[w].replica.has_caught_up() {
-            self.take_lease(w);
-        }
-    }
-
-    /// Its connection is gone.
-    pub fn free_lease(&mut self, w: usize) {
-        if self.lease == Some(w) {
-            self.lease = None;
-        }
-    }
-
-    /// Whoever held it before may not know yet.
-    pub fn take_lease(&mut self, w: usize) {
-        self.lease = Some(w);
-        self.lead(w, true);
-    }
-
-    pub fn lead(&mut self, w: usize, leads: bool) {
-        self.trace(|| format!("{w} leads: {leads}"));
-        self.workers[w].leads = leads;
-        self.workers[w].replica.lead(leads);
+    /// A worker shuts down: it says so in the log, and is gone soon after.
+    pub fn leave(&mut self, w: usize, away: u64) {
+        let led = self.workers[w].replica.leads();
+        let clocks = self.workers[w].clocks(self.now);
+        self.workers[w].replica.leave(clocks);
         self.obey(w);
+        let life = self.workers[w].life;
+        let on_its_way = self.delay_ms();
+        let worker = w;
+        self.after(on_its_way + 1, Event::Leave { worker, life, away });
+        if led && self.plan.is_swift() {
+            let interval_ms = Settings::interval_for(self.widest_ttl_ms);
+            let heirs = (0..self.workers.len()).filter(|heir| *heir != w);
+            let heirs = heirs.filter(|heir| self.workers[*heir].is_steady(self.now, interval_ms));
+            let heirs: Vec<_> = heirs
+                .map(|heir| (heir, self.workers[heir].connection))
+                .collect();
+            // One that is gone is believed to be there for three intervals.
+            if !heirs.is_empty() && heirs.len() + 1 == self.workers.len() {
+                self.after(3 * on_its_way + 2, Event::Succeeded { heirs });
+            }
+        }
+    }
+
+    /// A leader that leaves is succeeded as soon as the others have read so.
+    pub fn check_succeeded(&mut self, heirs: &[(usize, u32)]) {
+        let interval_ms = Settings::interval_for(self.widest_ttl_ms);
+        let steady = |(heir, connection): &(usize, u32)| {
+            let heir = &self.workers[*heir];
+            heir.connection == *connection && heir.is_steady(self.now, interval_ms)
+        };
+        if self.observer.misled != Some(u64::MAX) && heirs.iter().all(steady) {
+            self.counted.succeeded += 1;
+            let leads = self.workers.iter().any(|worker| worker.replica.leads());
+            assert!(leads, "nobody succeeds the leader that has left");
+        }
     }
 
     /// It is time for a snapshot.
     pub fn begin_snapshot(&mut self, w: usize) {
         let worker = &mut self.workers[w];
-        if !worker.leads || worker.copying.is_some() {
+        if !worker.replica.leads() || worker.copying.is_some() {
             return;
         }
         let Some(header) = worker.replica.begin_snapshot() else {
@@ -78,6 +89,11 @@ impl World {
         let Some(mut copying) = self.workers[w].copying.take() else {
             return;
         };
+        // What has expired is in no snapshot by halves.
+        if self.workers[w].replica.is_expiring() {
+            self.workers[w].copying = Some(copying);
+            return self.copy_later(w);
+        }
         if !copying.all {
             let most = self.rng.usize(1..4);
             let accounts = &mut copying.snapshot.accounts;
@@ -220,7 +236,7 @@ impl World {
         }
     }
 
-    /// The holder learns what became of a fact.
+    /// The leader learns what became of a fact.
     pub fn announced(&mut self, w: usize, number: u64, round: u32, ok: bool) {
         let worker = &mut self.workers[w];
         let cut = !ok && worker.cut == Some((worker.connection, round));

@@ -1,0 +1,45 @@
+//! Consumers of the request queues against the workers that follow the logs. A consumer that is no
+//! worker's takes requests that nobody answers.
+
+use super::findings::Findings;
+use crate::broker::{Names, topology::QueueState};
+
+/// Compares each partition's queues with `workers`, the workers that were seen in its log.
+pub(super) fn look(
+    names: &Names,
+    queues: &[QueueState],
+    workers: &[Option<usize>],
+    findings: &mut Findings,
+) {
+    let mut all_well = true;
+    for (partition, workers) in (0..).zip(workers) {
+        let Some(workers) = workers else { continue };
+        for queue in [names.init(partition), names.status(partition)] {
+            let Some(state) = queues.iter().find(|it| it.name == queue) else {
+                continue;
+            };
+            let consumers = state.consumers as usize;
+            let said = format!("{queue} has {consumers} consumer(s) for {workers} worker(s)");
+            if consumers > *workers {
+                all_well = false;
+                findings.wrong_because(
+                    "consumers",
+                    said,
+                    "requests that dead consumers hold wait until their connections are closed: \
+                     `rabbitmqctl list_consumers` names the processes, deploy/README.md \
+                     (StreamwatchDeadConsumers) says more",
+                );
+            } else if consumers < *workers {
+                all_well = false;
+                findings.doubt(
+                    "consumers",
+                    said,
+                    "a worker takes no requests: its /readyz says why",
+                );
+            }
+        }
+    }
+    if all_well {
+        findings.well("consumers", "as many consumers of requests as workers");
+    }
+}

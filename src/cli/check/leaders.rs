@@ -1,0 +1,98 @@
+//! The leader of a partition: who it is, the newest snapshot, and what waits to be announced.
+
+use std::time::Duration;
+
+use super::{NAME, findings::Findings};
+use crate::{
+    broker::{Addresses, BrokerError, Link, Names, SnapshotLog, Survey},
+    cli::output::duration,
+    domain::LogTime,
+};
+
+/// More lifecycle events than this do not wait while announcing works.
+const MANY: u64 = 10_000;
+/// A snapshot should not be older than so many times its interval.
+const OVERDUE: u64 = 3;
+
+/// The log time at which the newest snapshot began, if there is one.
+pub(super) type Newest = Result<Option<LogTime>, BrokerError>;
+
+/// Looks for a partition's newest snapshot.
+pub(super) async fn newest_snapshot(
+    addresses: &Addresses,
+    names: &Names,
+    partition: u16,
+) -> Newest {
+    let link = Link::open_any(addresses, NAME).await?;
+    let log = SnapshotLog::open(link, names.snapshots(partition)).await?;
+    let newest = log.find().await?.first().map(|place| place.now);
+    log.close().await;
+    Ok(newest)
+}
+
+pub(super) fn one(what: &str, survey: &Survey, newest: &Newest, findings: &mut Findings) {
+    let leaders: Vec<_> = survey.workers.iter().filter(|it| it.leads).collect();
+    let Some(leader) = leaders.first() else {
+        let (said, to_do) = if survey.workers.is_empty() {
+            (
+                "no leader: no worker follows this partition",
+                "start a worker",
+            )
+        } else {
+            (
+                "no worker leads: no lifecycle event is announced, and no snapshot is written",
+                "run `streamwatch check` again after some seconds: a leader is succeeded within \
+                 three ticks; if there is none then, look at /readyz and the logs of the workers",
+            )
+        };
+        return findings.wrong_because(what, said, to_do);
+    };
+    let every_ms = survey.settings.as_ref().map(|it| it.snapshot_every_ms);
+    let age_ms = match newest {
+        Ok(newest) => newest
+            .zip(survey.log_time)
+            .map(|(newest, now)| now.since(newest)),
+        Err(error) => {
+            findings.wrong(what, error.clone());
+            None
+        }
+    };
+    let snapshot = age_ms.map_or_else(
+        || "no snapshot yet".to_owned(),
+        |ms| {
+            format!(
+                "newest snapshot {} old",
+                duration(Duration::from_millis(ms))
+            )
+        },
+    );
+    let waiting = leader.unannounced;
+    let said = format!(
+        "worker {:016x} leads, {snapshot}, {waiting} lifecycle event(s) wait",
+        leader.writer
+    );
+    let overdue = age_ms
+        .zip(every_ms)
+        .is_some_and(|(age, every)| age > OVERDUE * every);
+    if leaders.len() > 1 {
+        findings.doubt(
+            what,
+            format!("{} workers lead; {said}", leaders.len()),
+            "events are announced twice meanwhile; run `streamwatch check` again after some seconds",
+        );
+    } else if waiting > MANY {
+        findings.doubt(
+            what,
+            said,
+            "the leader cannot announce: its log says why (the lifecycle is not announced)",
+        );
+    } else if overdue {
+        findings.doubt(
+            what,
+            said,
+            "the leader cannot write snapshots: its log says why (cannot write a snapshot)",
+        );
+    } else {
+        findings.well(what, said);
+    }
+}

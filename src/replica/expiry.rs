@@ -1,0 +1,53 @@
+//! What time alone does, a little at a time: a tick by which a million streams expire must not keep
+//! anybody waiting. Answers are by deadline, so they are exact before it is done; events and counters
+//! come to the same, in the same order for each account.
+
+use super::Replica;
+use crate::domain::Announcement;
+
+/// Accounts looked at with each entry. An entry makes fewer due, so this catches up with any log.
+pub(super) const PER_ENTRY: usize = 32;
+/// Accounts looked at by one call of [`Replica::expire`]: about a millisecond.
+const PER_CALL: usize = 512;
+
+impl<T> Replica<T> {
+    /// Expiries of an applied entry are left to be done.
+    #[must_use]
+    pub fn is_expiring(&self) -> bool {
+        self.accounts.expiring().is_some()
+    }
+
+    /// Does some more of them. Call it again while [`Self::is_expiring`].
+    pub fn expire(&mut self) {
+        self.expire_some(PER_CALL);
+    }
+
+    /// For simulations: does so many with each entry.
+    pub const fn expire_per_entry(&mut self, accounts: usize) {
+        self.expiries_per_entry = accounts;
+    }
+
+    pub(super) fn expire_some(&mut self, most: usize) {
+        if self.is_expiring() {
+            self.accounts.expire(most);
+            self.note_expired();
+        }
+    }
+
+    /// Keeps what expired until it has been announced.
+    pub(super) fn note_expired(&mut self) {
+        for expired in self.accounts.take_expired() {
+            if Some(expired.offset) > self.tallied {
+                self.tally.fact(&expired.fact);
+            }
+            self.announcements.add(Announcement {
+                offset: expired.offset,
+                key: expired.key,
+                count: expired.count,
+                fact: expired.fact,
+            });
+        }
+        self.announcements.more_to_come(self.accounts.expiring());
+        self.announce();
+    }
+}
