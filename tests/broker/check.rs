@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, UNREACHABLE};
-use crate::fixture::{Broker, Finished, Installation, cli_with};
+use crate::fixture::{Broker, Finished, Installation, PATIENCE, cli_with, eventually};
 
 /// What it found, by what it looked at.
 fn outcomes(finished: &Finished) -> Vec<(String, String)> {
@@ -31,6 +31,12 @@ async fn a_sound_installation_has_nothing_but_ok() {
     let (mut one, mut another) = (installation.worker(), installation.worker());
     one.ready().await;
     another.ready().await;
+    eventually(PATIENCE, "both partitions are led", async || {
+        let led = one.metric("streamwatch_leader", "").await
+            + another.metric("streamwatch_leader", "").await;
+        (led > 1.5).then_some(()).ok_or(led)
+    })
+    .await;
     let finished = installation.cli(&["--json", "check"]).await;
     finished.exits(DONE);
     let all = outcomes(&finished);
@@ -40,7 +46,17 @@ async fn a_sound_installation_has_nothing_but_ok() {
     );
     let looked_at: Vec<_> = all.iter().map(|(what, _)| what.as_str()).collect();
     let wanted = [
-        "broker", "access", "topology", "log p00", "log p01", "settings", "clocks", "answers",
+        "broker",
+        "access",
+        "topology",
+        "log p00",
+        "leader p00",
+        "log p01",
+        "leader p01",
+        "settings",
+        "clocks",
+        "consumers",
+        "answers",
     ];
     assert_eq!(looked_at, wanted);
     let text = installation.cli(&["check"]).await;
@@ -66,6 +82,7 @@ async fn without_a_worker_it_says_that_time_stands_still_and_nobody_answers() {
         .await;
     finished.exits(FAILED);
     assert_eq!(outcome(&finished, "log p00"), "wrong");
+    assert_eq!(outcome(&finished, "leader p00"), "wrong");
     assert_eq!(outcome(&finished, "answers"), "wrong");
     assert_eq!(outcome(&finished, "topology"), "ok");
 }
@@ -130,4 +147,28 @@ async fn a_wrong_password_is_said_behind_a_broker_that_is_there() {
     finished.exits(UNREACHABLE);
     assert_eq!(outcome(&finished, "broker"), "ok");
     assert_eq!(outcome(&finished, "access"), "wrong");
+}
+
+#[tokio::test]
+async fn a_consumer_of_requests_that_is_no_workers_is_wrong() {
+    let installation = Installation::declared(Broker::shared().await, "2s").await;
+    let worker = installation.ready_worker().await;
+    eventually(PATIENCE, "the partition is led", async || {
+        let leads = worker.metric("streamwatch_leader", "").await;
+        (leads > 0.5).then_some(()).ok_or(leads)
+    })
+    .await;
+    let channel = installation.broker.channel().await;
+    let queue = installation.names().init(0);
+    let consumer = channel.basic_consume(
+        queue.as_str().into(),
+        "nobody".into(),
+        lapin::options::BasicConsumeOptions::default(),
+        lapin::types::FieldTable::default(),
+    );
+    let _consumer = consumer.await.expect("the queue is there");
+    let finished = installation.cli(&["--json", "check"]).await;
+    finished.exits(FAILED);
+    assert_eq!(outcome(&finished, "consumers"), "wrong");
+    assert_eq!(outcome(&finished, "leader p00"), "ok");
 }

@@ -219,6 +219,8 @@ fn without_the_logs_beginning_nobody_is_turned_away_before_all_streams_can_be_kn
     apply(tick(50_000));
     apply(foreign(2, Internal::Capacity(acme(true))));
     assert_eq!(apply(beat("known-to-others", 1)), 1);
-    (1..=22).for_each(|n| drop(apply(tick(50_000 + 100 * n))));
+    for n in 1..=22 {
+        apply(tick(50_000 + 100 * n));
+    }
     assert_eq!(apply(beat("new", 2)), 1);
 }
