@@ -221,6 +221,7 @@ fn without_the_logs_beginning_nobody_is_turned_away_before_all_streams_can_be_kn
     assert_eq!(apply(beat("known-to-others", 1)), 1);
     for n in 1..=22 {
         apply(tick(50_000 + 100 * n));
+        apply(beat("known-to-others", 1));
     }
     assert_eq!(apply(beat("new", 2)), 1);
 }
