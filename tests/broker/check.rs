@@ -67,7 +67,12 @@ async fn a_sound_installation_has_nothing_but_ok() {
 #[tokio::test]
 async fn a_single_worker_is_a_warning_and_no_failure() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
-    let _worker = installation.ready_worker().await;
+    let worker = installation.ready_worker().await;
+    eventually(PATIENCE, "the partition is led", async || {
+        let leads = worker.metric("streamwatch_leader", "").await;
+        (leads > 0.5).then_some(()).ok_or(leads)
+    })
+    .await;
     let finished = installation.cli(&["--json", "check"]).await;
     finished.exits(DONE);
     assert_eq!(outcome(&finished, "log p00"), "warning");
