@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use lapin::{Channel, Connection, ConnectionProperties, types::LongString};
+use lapin::{
+    Channel, Connection, ConnectionProperties, runtime::default_runtime, tcp::AMQPUriTcpExt,
+    types::LongString, uri::AMQPUri,
+};
 
-use super::{Addresses, BrokerError, TlsProblem, address::is_secure, tls};
+use super::{Addresses, BrokerError, TlsProblem, address::is_secure, filter, tls};
 
 /// How long connecting, or opening a channel, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,7 +32,11 @@ impl Link {
             if is_secure(&uri) {
                 return tls::connect(uri, properties, addresses.tls()).await;
             }
-            let connected = Connection::connect_uri(uri.clone(), properties).await;
+            let open = async |uri: AMQPUri| {
+                let runtime = default_runtime()?;
+                Ok(uri.connect_async(&runtime).await?)
+            };
+            let connected = filter::connect(uri.clone(), properties, open).await;
             let Err(error) = connected else {
                 return connected.map_err(Failure::Lapin);
             };

@@ -6,7 +6,7 @@ use lapin::{
 };
 
 use super::{
-    Names, direct,
+    Names, direct, filter,
     mqtt::{self, ReplyTopic},
 };
 use crate::wire::{AccountHeader, Message, Problem, Trace};
@@ -45,6 +45,7 @@ pub(super) fn message(delivery: &Delivery) -> Message<'_> {
         message_id: properties.message_id().as_ref().map(ShortString::as_str),
         app_id: properties.app_id().as_ref().map(ShortString::as_str),
         user_id: properties.user_id().as_ref().map(ShortString::as_str),
+        undecodable: filter::is_undecodable(properties),
         body: &delivery.data,
     }
 }

@@ -83,7 +83,7 @@ pub fn account(message: &Message) -> Result<AccountKey, Problem> {
 pub fn entry(message: &Message) -> Result<Entry, Problem> {
     // Only the default exchange reaches the log directly, and players may not publish to it.
     // Headers, types and bodies can be forged; the exchange is the broker's word.
-    if message.exchange.is_empty() {
+    if message.exchange.is_empty() && !message.undecodable {
         return internal::decode(message.body);
     }
     let key = message.key(&[Kind::Heartbeat, Kind::Stop])?;

@@ -42,6 +42,8 @@ pub struct Message<'a> {
     pub app_id: Option<&'a str>,
     /// Its publisher's RabbitMQ user: the broker's word, where it is there.
     pub user_id: Option<&'a str>,
+    /// Its properties or headers cannot be decoded; those above may be missing.
+    pub undecodable: bool,
     /// The body.
     pub body: &'a [u8],
 }
@@ -52,6 +54,9 @@ pub(super) const DERIVED: Uuid = Uuid::from_u128(0x6d1f_f2c6_0a0e_4e3f_9a55_2f0b
 impl<'a> Message<'a> {
     /// The routing key, where its kind is one of `kinds`.
     pub(super) fn key(&self, kinds: &[Kind]) -> Result<RoutingKey<'a>, Problem> {
+        if self.undecodable {
+            return Err(Problem::undecodable());
+        }
         let key = RoutingKey::parse(self.routing_key)?;
         if kinds.contains(&key.kind) {
             Ok(key)

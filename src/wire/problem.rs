@@ -27,6 +27,11 @@ pub enum Code {
     Late,
     /// The outcome is unknown: retry with the same stream id.
     Unavailable,
+    /// A property or header of the message is not UTF-8, is nested too deep, or all of them are too
+    /// large.
+    Undecodable,
+    /// An entry that RabbitMQ cannot deliver; nobody gets it as a reply.
+    Undeliverable,
     /// A code of a later version of the contract.
     #[serde(other)]
     Other,
@@ -46,12 +51,14 @@ impl Code {
             Self::AccountMismatch => "account_mismatch",
             Self::Late => "late",
             Self::Unavailable => "unavailable",
+            Self::Undecodable => "undecodable",
+            Self::Undeliverable => "undeliverable",
             Self::Other => "other",
         }
     }
 
     /// All codes, each in the place of its number: they keep it for ever, as snapshots count by it.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::BadJson,
         Self::TooLarge,
         Self::BadField,
@@ -61,6 +68,8 @@ impl Code {
         Self::AccountMismatch,
         Self::Late,
         Self::Unavailable,
+        Self::Undecodable,
+        Self::Undeliverable,
         Self::Other,
     ];
 
@@ -155,6 +164,26 @@ impl Problem {
         Self::new(
             Code::Late,
             "the request was too old when it was decided; nothing was opened, ask again",
+        )
+    }
+
+    /// The message's properties or headers cannot be decoded.
+    #[must_use]
+    pub fn undecodable() -> Self {
+        Self::new(
+            Code::Undecodable,
+            "the message's properties must be UTF-8, as must the names of its headers, nested at \
+             most 16 deep; they must be smaller together than a frame",
+        )
+    }
+
+    /// RabbitMQ cannot deliver the entry to an AMQP 0.9.1 consumer.
+    #[must_use]
+    pub fn undeliverable() -> Self {
+        Self::new(
+            Code::Undeliverable,
+            "RabbitMQ cannot deliver the entry to an AMQP 0.9.1 consumer: a property or header of \
+             it has a value that AMQP 0.9.1 does not have",
         )
     }
 

@@ -41,6 +41,7 @@ fn message<'a>(data: &'a [u8], exchange: &'a str) -> Message<'a> {
         message_id: None,
         app_id: (!reply_to.is_empty()).then_some(reply_to),
         user_id: (!reply_to.is_empty()).then_some(reply_to),
+        undecodable: false,
         body: line(),
     }
 }
@@ -162,8 +163,38 @@ pub fn reply_to(data: &[u8]) {
 /// A target, and what it is given.
 type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
 
+/// Frames as the broker sends them, behind the size of the pieces that they arrive in: what the
+/// filter hands on does not depend on it.
+pub fn frames(data: &[u8]) {
+    let Some((piece, bytes)) = data.split_first() else {
+        return;
+    };
+    let piece = usize::from(*piece).max(1);
+    let filtered = |piece| {
+        let mut frames = broker::Frames::new(0);
+        let (mut out, mut some) = (Vec::new(), [0; 64]);
+        for received in bytes.chunks(piece) {
+            frames.room()[..received.len()].copy_from_slice(received);
+            frames.filled(received.len());
+            while let n @ 1.. = frames.take(&mut some) {
+                out.extend_from_slice(&some[..n]);
+            }
+        }
+        frames.end();
+        while let n @ 1.. = frames.take(&mut some) {
+            out.extend_from_slice(&some[..n]);
+        }
+        out
+    };
+    let at_once = filtered(bytes.len().clamp(1, 16_384));
+    assert_eq!(filtered(piece), at_once);
+    // The mark, for each frame that was repaired.
+    assert!(at_once.len() <= 40 * bytes.len() + 40);
+}
+
 /// Every target with a few valid examples, for a fuzzer to begin with.
 pub fn targets() -> Vec<Target> {
+    let header = b"\x03\x02\0\x01\0\0\0\x1a\0\x3c\0\0\0\0\0\0\0\0\0\x09\x24\0\0\0\0\x07\x01at\x01\x01\xff\xce\x08\0\0\0\0\0\0\xce";
     let text = |examples: &[&str]| examples.iter().map(|e| e.as_bytes().to_vec()).collect();
     let stream = "0192f0c1-0000-7000-8000-000000000001";
     let requests = [
@@ -212,6 +243,7 @@ pub fn targets() -> Vec<Target> {
             ]),
         ),
         ("snapshots", snapshots, vec![a_part()]),
+        ("frames", frames, vec![header.to_vec()]),
         (
             "reply_to",
             reply_to,

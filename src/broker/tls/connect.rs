@@ -21,7 +21,7 @@ use lapin::{
 use tokio::net::TcpStream;
 
 use super::{Tls, TlsProblem};
-use crate::broker::connect::Failure;
+use crate::broker::{connect::Failure, filter};
 
 /// How long a server may think about our certificate, or about what is not TLS.
 const VERDICT_WITHIN: Duration = Duration::from_secs(2);
@@ -42,15 +42,15 @@ pub(in crate::broker) async fn connect(
     let handshake_is_over = Arc::new(AtomicBool::new(false));
     let connect = {
         let (connector, is_over) = (connector.clone(), Arc::clone(&handshake_is_over));
-        async move |uri: AMQPUri, runtime| {
+        async move |uri: AMQPUri| {
+            let runtime = default_runtime()?;
             let stream = plain(&uri).connect_async(&runtime).await?;
             let stream = stream.into_rustls(&connector, &uri.authority.host).await?;
             is_over.store(true, Ordering::Relaxed);
             Ok(stream)
         }
     };
-    let runtime = default_runtime().map_err(Failure::Lapin)?;
-    let error = match Connection::connector(uri.clone(), runtime, connect, properties).await {
+    let error = match filter::connect(uri.clone(), properties, connect).await {
         Ok(connection) => return Ok(connection),
         Err(error) => error,
     };

@@ -1,0 +1,205 @@
+//! AMQP frames, cut out of what the socket delivers and repaired where lapin cannot take them.
+
+use super::header;
+
+/// Bytes read from the socket at once.
+const ROOM: usize = 64 * 1024;
+/// Largest method or header frame that is held until it is whole. RabbitMQ's own limit is 128 KiB
+/// and what it adds to headers; a larger frame is passed on as it is.
+const MAX_HELD: usize = 1024 * 1024;
+/// Type, channel, size.
+const PREFIX: usize = 7;
+/// What a frame has besides its payload: the prefix and the end octet.
+const OVERHEAD: usize = PREFIX + 1;
+
+const METHOD: u8 = 1;
+const HEADER: u8 = 2;
+const BODY: u8 = 3;
+const HEARTBEAT: u8 = 8;
+
+/// Bytes received and not yet handed to lapin.
+///
+/// Method and header frames are held until they are whole; all else is passed on as it arrives. The
+/// memory is bounded by the largest frame that is held.
+#[derive(Debug)]
+pub struct Frames {
+    bytes: Vec<u8>,
+    /// `bytes[start..checked]` can be handed on, `bytes[checked..end]` is not yet whole.
+    start: usize,
+    checked: usize,
+    end: usize,
+    /// What is still to come of a frame that is passed on as it arrives.
+    passing: usize,
+    /// The largest frame that lapin takes.
+    frame_max: usize,
+    /// The other side does not speak AMQP: lapin reports that.
+    foreign: bool,
+}
+
+impl Frames {
+    /// No frame yet. `frame_max` is the largest frame that the client asks for; 0 is no limit. The
+    /// broker's own limit is read from its `connection.tune`.
+    #[must_use]
+    pub fn new(frame_max: u32) -> Self {
+        Self {
+            bytes: vec![0; ROOM],
+            start: 0,
+            checked: 0,
+            end: 0,
+            passing: 0,
+            frame_max: limit(frame_max),
+            foreign: false,
+        }
+    }
+
+    /// Moves bytes that can be handed on into `into`, and returns how many.
+    pub fn take(&mut self, into: &mut [u8]) -> usize {
+        let ready = &self.bytes[self.start..self.checked];
+        let n = ready.len().min(into.len());
+        into[..n].copy_from_slice(&ready[..n]);
+        self.start += n;
+        n
+    }
+
+    /// The room for what is received next; never empty.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.checked -= self.start;
+        self.end -= self.start;
+        self.start = 0;
+        if self.bytes.len() - self.end < ROOM / 2 {
+            self.bytes.resize(self.end + ROOM, 0);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// So many bytes of the room were received.
+    pub fn filled(&mut self, n: usize) {
+        self.end = (self.end + n).min(self.bytes.len());
+        while self.check() {}
+    }
+
+    /// The other side has closed: hands on the beginning of a frame. Returns whether there is one.
+    pub fn end(&mut self) -> bool {
+        self.checked = self.end;
+        self.start < self.end
+    }
+
+    /// Checks one frame. Returns whether another may follow.
+    fn check(&mut self) -> bool {
+        let held = self.end - self.checked;
+        if self.foreign || self.passing > 0 {
+            let n = if self.foreign {
+                held
+            } else {
+                held.min(self.passing)
+            };
+            self.checked += n;
+            self.passing = self.passing.saturating_sub(n);
+            return !self.foreign && self.passing == 0;
+        }
+        let frame = &self.bytes[self.checked..self.end];
+        let Some(&kind) = frame.first() else {
+            return false;
+        };
+        if !matches!(kind, METHOD | HEADER | BODY | HEARTBEAT) {
+            self.foreign = true;
+            return true;
+        }
+        let Some(size) = frame.get(3..PREFIX).and_then(u32_of) else {
+            return false;
+        };
+        let whole = OVERHEAD + size;
+        if !matches!(kind, METHOD | HEADER) || whole > MAX_HELD {
+            self.passing = whole;
+            return true;
+        }
+        if held < whole {
+            return false;
+        }
+        let at = self.checked;
+        let payload = at + PREFIX..at + PREFIX + size;
+        let length = if kind == METHOD {
+            self.method(payload);
+            whole
+        } else {
+            match header::repaired(&self.bytes[payload.clone()], whole <= self.frame_max) {
+                None => whole,
+                Some(repaired) => self.replace(at, payload, &repaired),
+            }
+        };
+        self.checked += length;
+        true
+    }
+
+    /// Replaces a frame's payload. Returns the frame's new length.
+    fn replace(&mut self, at: usize, payload: std::ops::Range<usize>, with: &[u8]) -> usize {
+        let size = u32::try_from(with.len()).unwrap_or(u32::MAX);
+        self.end = self.end - payload.len() + with.len();
+        self.bytes.splice(payload, with.iter().copied());
+        self.bytes[at + 3..at + PREFIX].copy_from_slice(&size.to_be_bytes());
+        OVERHEAD + with.len()
+    }
+
+    /// Repairs a method's short strings that publishers choose, and reads the agreed frame size.
+    fn method(&mut self, payload: std::ops::Range<usize>) {
+        let method = &mut self.bytes[payload];
+        let Some(id) = method.get(..4).and_then(u32_of) else {
+            return;
+        };
+        let (mut at, texts) = match id {
+            // connection.tune: channel_max, frame_max, heartbeat.
+            0x000a_001e => {
+                let offered = method.get(6..10).and_then(u32_of).unwrap_or_default();
+                if offered > 0 {
+                    self.frame_max = self.frame_max.min(offered);
+                }
+                return;
+            }
+            // connection.close and channel.close: code, text. The text quotes names, and is cut off
+            // after 255 bytes.
+            0x000a_0032 | 0x0014_0028 => (6, 1),
+            // basic.return: code, text, exchange, routing key.
+            0x003c_0032 => (6, 3),
+            // basic.deliver: consumer tag, delivery tag, redelivered, exchange, routing key.
+            0x003c_003c => (method.get(4).map_or(0, |tag| 14 + usize::from(*tag)), 2),
+            _ => return,
+        };
+        for _ in 0..texts {
+            at = repair_text(method, at);
+        }
+    }
+}
+
+/// Replaces each byte that is not ASCII in the short string at `at` by `?`, unless it is UTF-8: no
+/// tenant or kind has one. Returns where the string ends.
+fn repair_text(method: &mut [u8], at: usize) -> usize {
+    let Some(&length) = method.get(at) else {
+        return method.len();
+    };
+    let end = at + 1 + usize::from(length);
+    if let Some(text) = method.get_mut(at + 1..end)
+        && str::from_utf8(text).is_err()
+    {
+        text.iter_mut()
+            .filter(|byte| !byte.is_ascii())
+            .for_each(|byte| *byte = b'?');
+    }
+    end
+}
+
+fn limit(frame_max: u32) -> usize {
+    match frame_max {
+        0 => usize::MAX,
+        bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+    }
+}
+
+fn u32_of(bytes: &[u8]) -> Option<usize> {
+    let value = u32::from_be_bytes(bytes.try_into().ok()?);
+    usize::try_from(value).ok()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

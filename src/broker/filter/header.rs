@@ -1,0 +1,192 @@
+//! Content headers: a message's properties as bytes.
+
+/// The property `cluster_id` of a message that was repaired. AMQP 0.9.1 deprecates that property,
+/// and RabbitMQ neither reads nor sets it.
+pub(super) const MARK: &[u8] = b"streamwatch.undecodable";
+/// Tables and arrays inside each other. lapin decodes them recursively, on the stack of a thread.
+const MAX_DEPTH: u32 = 16;
+/// The header that holds an entry's place in its log.
+const OFFSET: &[u8] = b"x-stream-offset";
+/// Class, weight, and the body's size, in front of the properties' flags.
+const FIXED: usize = 12;
+/// Where `cluster_id` is among the properties.
+const CLUSTER_ID: usize = 13;
+
+/// How a property is encoded.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Table,
+    Octet,
+    Timestamp,
+}
+
+/// The properties in their order.
+const PROPERTIES: [Kind; 14] = {
+    use Kind::{Octet, Table, Text, Timestamp};
+    [
+        Text, Text, Table, Octet, Octet, Text, Text, Text, Text, Timestamp, Text, Text, Text, Text,
+    ]
+};
+
+/// The payload of a header frame that lapin can take; `None` where it can take `payload` itself.
+///
+/// What is left out is the property that is no UTF-8, and all headers but the entry's place in its
+/// log; what identifies the publisher and where to reply stay.
+pub(super) fn repaired(payload: &[u8], fits: bool) -> Option<Vec<u8>> {
+    if fits && is_decodable(payload).is_some() {
+        return None;
+    }
+    Some(rebuilt(payload))
+}
+
+/// lapin can decode the payload. Allocates nothing: it is asked of every message.
+fn is_decodable(payload: &[u8]) -> Option<()> {
+    let (flags, mut rest) = properties(payload)?;
+    for (place, kind) in PROPERTIES.into_iter().enumerate() {
+        if flags & (1 << (15 - place)) == 0 {
+            continue;
+        }
+        match kind {
+            Kind::Text => str::from_utf8(rest.text()?).ok().map(drop)?,
+            Kind::Table => rest.long()?.is_table(MAX_DEPTH).then_some(())?,
+            Kind::Octet => rest.take(1).map(drop)?,
+            Kind::Timestamp => rest.take(8).map(drop)?,
+        }
+    }
+    rest.0.is_empty().then_some(())
+}
+
+fn rebuilt(payload: &[u8]) -> Vec<u8> {
+    let mut fixed = payload.get(..FIXED).unwrap_or_default().to_vec();
+    fixed.resize(FIXED, 0);
+    let (mut kept, mut found) = (0_u16, Vec::new());
+    if let Some((flags, mut rest)) = properties(payload) {
+        for (place, kind) in PROPERTIES[..CLUSTER_ID].iter().enumerate() {
+            let flag = 1 << (15 - place);
+            if flags & flag == 0 {
+                continue;
+            }
+            let before = rest.0;
+            let Some(keep) = rest.property(*kind) else {
+                break;
+            };
+            match keep {
+                Keep::Nothing => continue,
+                Keep::Same => found.extend_from_slice(&before[..before.len() - rest.0.len()]),
+                Keep::Table(table) => {
+                    let size = u32::try_from(table.len()).unwrap_or_default();
+                    found.extend_from_slice(&size.to_be_bytes());
+                    found.extend_from_slice(&table);
+                }
+            }
+            kept |= flag;
+        }
+    }
+    kept |= 1 << (15 - CLUSTER_ID);
+    fixed.extend_from_slice(&kept.to_be_bytes());
+    fixed.extend_from_slice(&found);
+    fixed.push(u8::try_from(MARK.len()).unwrap_or_default());
+    fixed.extend_from_slice(MARK);
+    fixed
+}
+
+/// What is kept of a property.
+enum Keep {
+    Nothing,
+    Same,
+    Table(Vec<u8>),
+}
+
+fn properties(payload: &[u8]) -> Option<(u16, Bytes<'_>)> {
+    let flags = payload.get(FIXED..FIXED + 2)?;
+    let flags = u16::from_be_bytes(flags.try_into().ok()?);
+    Some((flags, Bytes(payload.get(FIXED + 2..)?)))
+}
+
+/// Bytes that are read from the front.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// A short string.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.take(1)?[0];
+        self.take(usize::from(length))
+    }
+
+    /// A long string, table or array.
+    fn long(&mut self) -> Option<Self> {
+        let size = u32::from_be_bytes(self.take(4)?.try_into().ok()?);
+        self.take(usize::try_from(size).ok()?).map(Bytes)
+    }
+
+    fn property(&mut self, kind: Kind) -> Option<Keep> {
+        match kind {
+            Kind::Text => {
+                let text = self.text()?;
+                Some(match str::from_utf8(text) {
+                    Ok(_) => Keep::Same,
+                    Err(_) => Keep::Nothing,
+                })
+            }
+            Kind::Table => self.long().map(|table| Keep::Table(table.offsets())),
+            Kind::Octet => self.take(1).map(|_| Keep::Same),
+            Kind::Timestamp => self.take(8).map(|_| Keep::Same),
+        }
+    }
+
+    /// A value of a table or an array: its type, and its content where it has values inside.
+    fn value(&mut self) -> Option<(u8, Option<Self>)> {
+        let kind = self.take(1)?[0];
+        let size = match kind {
+            b't' | b'b' | b'B' => 1,
+            b's' | b'U' | b'u' => 2,
+            b'I' | b'i' | b'f' => 4,
+            b'D' => 5,
+            b'L' | b'l' | b'd' | b'T' => 8,
+            b'V' => 0,
+            b'S' | b'x' => return self.long().map(|_| (kind, None)),
+            b'A' | b'F' => return self.long().map(|inside| (kind, Some(inside))),
+            _ => return None,
+        };
+        self.take(size).map(|_| (kind, None))
+    }
+
+    /// lapin can decode all entries, which are at most so deep inside each other.
+    fn is_table(self, depth: u32) -> bool {
+        self.entries(b'F', depth).is_some()
+    }
+
+    fn entries(mut self, of: u8, depth: u32) -> Option<()> {
+        let inside = depth.checked_sub(1)?;
+        while !self.0.is_empty() {
+            if of == b'F' {
+                str::from_utf8(self.text()?).ok()?;
+            }
+            if let (kind, Some(content)) = self.value()? {
+                content.entries(kind, inside)?;
+            }
+        }
+        Some(())
+    }
+
+    /// The table's entries that hold an entry's place in its log, as they are.
+    fn offsets(mut self) -> Vec<u8> {
+        let mut found = Vec::new();
+        while !self.0.is_empty() {
+            let before = self.0;
+            let Some(key) = self.text() else { break };
+            let Some((kind, _)) = self.value() else { break };
+            if key == OFFSET && matches!(kind, b'l' | b'L') {
+                found.extend_from_slice(&before[..before.len() - self.0.len()]);
+            }
+        }
+        found
+    }
+}

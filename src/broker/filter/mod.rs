@@ -1,0 +1,147 @@
+//! The filter between the socket (plain or TLS) and lapin.
+//!
+//! lapin closes a connection that delivers a frame it cannot take: a short string that is not UTF-8,
+//! or a frame above the agreed size. Any publisher can cause both. The filter repairs such frames
+//! before lapin reads them, and marks the message ([`is_undecodable`]), so that it is rejected alone.
+
+mod frames;
+mod header;
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::Stream;
+use lapin::{
+    AsyncTcpStream, BasicProperties, Connection, ConnectionProperties, types::ShortString,
+    uri::AMQPUri,
+};
+
+pub use frames::Frames;
+
+/// A connection's stream, in clear text.
+pub(super) type ClearStream = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
+
+/// The message is one that lapin could not have decoded.
+///
+/// A publisher that sets the mark itself has its own message rejected, and no other.
+pub(super) fn is_undecodable(properties: &BasicProperties) -> bool {
+    let mark = properties.cluster_id().as_ref();
+    mark.is_some_and(|id: &ShortString| id.as_str().as_bytes() == header::MARK)
+}
+
+/// Opens a connection whose stream, opened by `open`, is filtered.
+pub(super) async fn connect(
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+    open: impl AsyncFn(AMQPUri) -> lapin::Result<ClearStream> + Send + Sync + 'static,
+) -> lapin::Result<Connection> {
+    let frame_max = uri.query.frame_max.unwrap_or_default();
+    let runtime = RuntimeParts::new(Tokio::current(), Filtered(Tokio::current()));
+    let open = async move |uri: AMQPUri, _| {
+        Ok(AsyncTcpStream::Plain(Filter {
+            stream: open(uri).await?,
+            frames: Frames::new(frame_max),
+        }))
+    };
+    Connection::connector(uri, Runtime::new(runtime), open, properties).await
+}
+
+/// A stream whose received frames are repaired.
+struct Filter<S> {
+    stream: S,
+    frames: Frames,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Filter<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        loop {
+            let n = this.frames.take(into);
+            if n > 0 || into.is_empty() {
+                return Poll::Ready(Ok(n));
+            }
+            let room = this.frames.room();
+            let n = ready!(Pin::new(&mut this.stream).poll_read(context, room))?;
+            if n > 0 {
+                this.frames.filled(n);
+            } else if !this.frames.end() {
+                return Poll::Ready(Ok(0));
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Filter<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
+    }
+}
+
+/// Tokio's reactor, with [`Filter`] as the type of its streams: lapin takes no other way.
+#[derive(Clone, Debug)]
+struct Filtered(Tokio);
+
+impl Reactor for Filtered {
+    type TcpStream = Filter<ClearStream>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    /// lapin registers no handle.
+    fn register<H: io::Read + io::Write + Send + 'static>(
+        &self,
+        _: H,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+        Err::<ClearStream, _>(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.0.sleep(duration)
+    }
+
+    fn interval(&self, every: Duration) -> impl Stream<Item = Instant> + Send + 'static {
+        self.0.interval(every)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        let connecting = self.0.tcp_connect_addr(address);
+        async move {
+            Ok(Filter {
+                stream: AsyncTcpStream::Plain(connecting.await?),
+                frames: Frames::new(0),
+            })
+        }
+    }
+}
