@@ -17,6 +17,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Link {
     connection: Arc<Connection>,
     address: String,
+    origin: Origin,
+}
+
+/// Where a connection goes, and its name.
+#[derive(Clone)]
+pub(super) struct Origin {
+    addresses: Addresses,
+    n: usize,
+    name: String,
+}
+
+impl Origin {
+    /// Opens another connection to the same address.
+    pub(super) async fn open(&self) -> Result<Link, BrokerError> {
+        Link::open(&self.addresses, self.n, &self.name).await
+    }
 }
 
 impl Link {
@@ -49,9 +65,15 @@ impl Link {
             .await
             .unwrap_or_else(|_| Err(Failure::Slow))
             .map_err(|failure| failure.at(address.clone()))?;
+        let origin = Origin {
+            addresses: addresses.clone(),
+            n,
+            name: name.to_owned(),
+        };
         Ok(Self {
             connection: Arc::new(connection),
             address,
+            origin,
         })
     }
 
@@ -84,6 +106,11 @@ impl Link {
     ) -> impl Future<Output = Result<Channel, BrokerError>> + Send + use<> {
         let connection = Arc::clone(&self.connection);
         async move { within("opening a channel", connection.create_channel()).await }
+    }
+
+    /// How to open another connection to the same address.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin.clone()
     }
 
     /// Which node this is, without the password.

@@ -72,16 +72,13 @@ pub enum BrokerError {
     /// sent where it is addressed to.
     #[error("RabbitMQ closed the connection over a message: {0}")]
     Internal(String),
-    /// RabbitMQ sent something that cannot be read.
-    #[error("cannot read what RabbitMQ sent: {0}")]
-    Unreadable(String),
 }
 
 impl BrokerError {
     /// A single message ended the connection: another one need not.
     #[must_use]
     pub const fn is_by_a_message(&self) -> bool {
-        matches!(self, Self::Internal(_) | Self::Unreadable(_))
+        matches!(self, Self::Internal(_))
     }
 }
 
@@ -98,12 +95,9 @@ impl From<lapin::Error> for BrokerError {
                     406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
                     406 => Self::Precondition(text),
                     541 => Self::Internal(text),
-                    // Lapin's own word: RabbitMQ adds to headers, and splits none.
-                    501 if text.starts_with("frame too large") => Self::Unreadable(text),
                     _ => Self::Lost(text),
                 }
             }
-            ErrorKind::ParsingError(e) => Self::Unreadable(e.to_string()),
             _ => Self::Lost(error.to_string()),
         }
     }

@@ -1,25 +1,30 @@
-//! Following a log (RabbitMQ: stream).
+//! Reading a log (RabbitMQ: stream), entries included that RabbitMQ cannot deliver.
+//!
+//! RabbitMQ closes the connection of an AMQP 0.9.1 consumer with 541 when it cannot encode an entry
+//! for it, at every attempt. So a reader has a connection of its own. When it ends with 541, the
+//! reader attaches again with prefetch 1, where the next entry must be the one that fails; an entry
+//! that fails twice is passed over by its offset. Entries right behind it fail once.
 
-use std::time::Duration;
+mod consumer;
+mod start;
 
-use futures_util::{FutureExt, StreamExt};
-use lapin::{
-    Channel, Consumer,
-    message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{AMQPValue, FieldTable},
-};
+use std::{mem, pin::Pin, time::Duration};
+
+use lapin::{message::Delivery, types::AMQPValue};
 
 use super::{
     BrokerError, Link, Names, NoReply, ReplyTo,
-    connect::within,
-    delivery::{message, offset, reply_to},
+    connect::Origin,
+    delivery::{message, reply_to},
 };
 use crate::wire::Message;
+use consumer::LogConsumer;
+use start::Start;
 
-/// Entries under way to us at once. A quarter of them is acknowledged together: acks only give the
-/// broker credit to send more.
+/// Entries under way to us at once.
 const PREFETCH: u16 = 2_000;
+/// Entries read with prefetch 1 behind one that could not be delivered, before more are under way.
+const CAREFUL: u32 = 32;
 
 /// Where to read a log from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +33,7 @@ pub enum From {
     First,
     /// Its last chunk of entries.
     Last,
-    /// The entries that come from now on.
+    /// Entries that are appended from now on.
     Next,
     /// This offset.
     Offset(u64),
@@ -46,6 +51,26 @@ impl From {
                 AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX))
             }
             Self::Ago(ago) => AMQPValue::LongString(format!("{}s", ago.as_secs()).into()),
+        }
+    }
+}
+
+/// An entry's place, and what was delivered.
+#[derive(Debug)]
+pub enum LogEntry {
+    /// The entry as it was delivered.
+    Delivered(LogDelivery),
+    /// RabbitMQ cannot deliver the entry at this offset.
+    Undeliverable(u64),
+}
+
+impl LogEntry {
+    /// The entry's place.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        match self {
+            Self::Delivered(delivery) => delivery.offset,
+            Self::Undeliverable(offset) => *offset,
         }
     }
 }
@@ -74,18 +99,35 @@ impl LogDelivery {
     }
 }
 
-/// A consumer of one log.
+type Opening<T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send>>;
+
+enum State {
+    Reading(LogConsumer),
+    Attaching(Opening<LogConsumer>),
+    Starting(Opening<Start>),
+    Ended,
+}
+
+/// A reader of one log, on a connection of its own.
 pub struct LogFollower {
-    channel: Channel,
-    consumer: Consumer,
+    origin: Origin,
     queue: String,
-    last_tag: u64,
-    unacked: u16,
-    ack_every: u16,
+    prefetch: u16,
+    state: State,
+    /// Where the next entry is read from.
+    from: From,
+    /// Entries still to be read with prefetch 1; `None` while more are under way.
+    careful: Option<u32>,
+    /// The offset at which the connection has ended once.
+    suspect: Option<u64>,
+    /// The entry before was undeliverable.
+    behind_undeliverable: bool,
+    /// Undeliverable entries at the log's beginning, not yet returned: the next, and the end.
+    beginning: std::ops::Range<u64>,
 }
 
 impl LogFollower {
-    /// Attaches to the log `queue`.
+    /// Attaches to the log `queue`, on a further connection to `link`'s address.
     ///
     /// # Errors
     /// `NotFound` where there is no such log, `Precondition` where this node has no replica of it.
@@ -99,81 +141,157 @@ impl LogFollower {
         from: From,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
-        let channel = link.channel().await?;
-        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
-        within("setting the prefetch", qos).await?;
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-stream-offset".into(), from.argument());
-        let consume = channel.basic_consume(
-            queue.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            arguments,
-        );
-        let consumer = within("attaching to the log", consume).await?;
-        Ok(Self {
-            channel,
-            consumer,
+        let mut follower = Self {
+            origin: link.origin(),
             queue: queue.to_owned(),
-            last_tag: 0,
-            unacked: 0,
-            ack_every: (prefetch / 4).max(1),
-        })
+            prefetch,
+            state: State::Ended,
+            from,
+            careful: None,
+            suspect: None,
+            behind_undeliverable: false,
+            beginning: 0..0,
+        };
+        match LogConsumer::open(link.origin(), queue.to_owned(), from, prefetch).await {
+            Ok(consumer) => follower.state = State::Reading(consumer),
+            Err(BrokerError::Internal(text)) => {
+                follower.internal(text)?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(follower)
     }
 
     /// The next entry. Dropping the future loses none.
     ///
     /// # Errors
     /// Where the connection is lost, or the log deleted.
-    pub async fn next(&mut self) -> Result<LogDelivery, BrokerError> {
-        let delivered = self.consumer.next().await;
-        self.take(delivered)
+    pub async fn next(&mut self) -> Result<LogEntry, BrokerError> {
+        loop {
+            if let Some(offset) = self.beginning.next() {
+                return Ok(LogEntry::Undeliverable(offset));
+            }
+            let outcome = match &mut self.state {
+                State::Reading(consumer) => consumer.next().await.map(Some),
+                State::Attaching(attaching) => attaching.await.map(|consumer| {
+                    self.state = State::Reading(consumer);
+                    None
+                }),
+                State::Starting(starting) => starting.await.map(|start| {
+                    self.beginning = start.undeliverable;
+                    self.from = From::Offset(start.offset);
+                    self.attach_again(1);
+                    None
+                }),
+                State::Ended => return Err(BrokerError::Cancelled(self.queue.clone())),
+            };
+            match outcome {
+                Ok(Some(delivery)) => return Ok(self.delivered(delivery)),
+                Ok(None) => {}
+                Err(error) => {
+                    if let Some(entry) = self.failed(error)? {
+                        return Ok(entry);
+                    }
+                }
+            }
+        }
     }
 
     /// The next entry, if it has been delivered.
     ///
     /// # Errors
     /// As [`Self::next`].
-    pub fn try_next(&mut self) -> Result<Option<LogDelivery>, BrokerError> {
-        match self.consumer.next().now_or_never() {
-            None => Ok(None),
-            Some(delivered) => self.take(delivered).map(Some),
-        }
-    }
-
-    fn take(
-        &mut self,
-        delivered: Option<lapin::Result<Delivery>>,
-    ) -> Result<LogDelivery, BrokerError> {
-        let Some(delivery) = delivered else {
-            return Err(BrokerError::Cancelled(self.queue.clone()));
+    pub fn try_next(&mut self) -> Result<Option<LogEntry>, BrokerError> {
+        let State::Reading(consumer) = &mut self.state else {
+            return Ok(None);
         };
-        let delivery = delivery?;
-        let Some(offset) = offset(&delivery) else {
-            return Err(BrokerError::Precondition(format!(
-                "{} is not a stream queue: its messages have no offset",
-                self.queue
-            )));
-        };
-        self.last_tag = delivery.delivery_tag;
-        self.unacked += 1;
-        if self.unacked >= self.ack_every {
-            self.ack();
+        match consumer.try_next() {
+            Ok(None) => Ok(None),
+            Ok(Some(delivery)) => Ok(Some(self.delivered(delivery))),
+            Err(error) => self.failed(error),
         }
-        Ok(LogDelivery { offset, delivery })
     }
 
     /// Acknowledges all that was taken. Call it on a timer too: RabbitMQ closes the channel of a
     /// consumer that leaves a delivery unacknowledged for half an hour.
     pub fn ack(&mut self) {
-        if self.unacked > 0 {
-            self.unacked = 0;
-            let options = BasicAckOptions { multiple: true };
-            // The first poll hands the ack to the connection; there is nothing to wait for.
-            let _ = self
-                .channel
-                .basic_ack(self.last_tag, options)
-                .now_or_never();
+        if let State::Reading(consumer) = &mut self.state {
+            consumer.ack();
         }
+    }
+
+    fn delivered(&mut self, delivery: LogDelivery) -> LogEntry {
+        self.from = From::Offset(delivery.offset + 1);
+        self.suspect = None;
+        self.behind_undeliverable = false;
+        match &mut self.careful {
+            Some(0) => {
+                self.careful = None;
+                self.attach_again(self.prefetch);
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        LogEntry::Delivered(delivery)
+    }
+
+    fn failed(&mut self, error: BrokerError) -> Result<Option<LogEntry>, BrokerError> {
+        match error {
+            BrokerError::Internal(text) => self.internal(text),
+            error => {
+                self.state = State::Ended;
+                Err(error)
+            }
+        }
+    }
+
+    /// The connection has ended with 541: attaches again. Returns the entry that is passed over.
+    fn internal(&mut self, text: String) -> Result<Option<LogEntry>, BrokerError> {
+        let from = mem::replace(&mut self.state, State::Ended);
+        let starting = matches!(from, State::Starting(_));
+        let at = match self.from {
+            From::Offset(at) if !starting => at,
+            From::First if !starting => {
+                let start = start::find(self.origin.clone(), self.queue.clone());
+                self.state = State::Starting(Box::pin(start));
+                return Ok(None);
+            }
+            // No offset is known: the caller starts elsewhere, or again.
+            _ => return Err(BrokerError::Internal(text)),
+        };
+        let alone = self.careful.replace(CAREFUL).is_some();
+        if alone && (self.behind_undeliverable || self.suspect == Some(at)) {
+            self.suspect = None;
+            self.behind_undeliverable = true;
+            self.from = From::Offset(at + 1);
+            self.attach_again(1);
+            return Ok(Some(LogEntry::Undeliverable(at)));
+        }
+        if alone {
+            self.suspect = Some(at);
+            self.attach_after_control();
+        } else {
+            self.attach_again(1);
+        }
+        Ok(None)
+    }
+
+    fn attach_again(&mut self, prefetch: u16) {
+        if prefetch == 1 {
+            self.careful = Some(CAREFUL);
+        }
+        let (origin, queue) = (self.origin.clone(), self.queue.clone());
+        let opening = LogConsumer::open(origin, queue, self.from, prefetch);
+        self.state = State::Attaching(Box::pin(opening));
+    }
+
+    /// Attaches again, if the log's end can be consumed: where that fails too, it is not the entry
+    /// that RabbitMQ fails of.
+    fn attach_after_control(&mut self) {
+        let (origin, queue, from) = (self.origin.clone(), self.queue.clone(), self.from);
+        self.state = State::Attaching(Box::pin(async move {
+            consumer::control(origin.clone(), queue.clone()).await?;
+            LogConsumer::open(origin, queue, from, 1).await
+        }));
     }
 }

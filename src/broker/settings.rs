@@ -127,29 +127,13 @@ struct Reading {
 }
 
 impl Reading {
-    /// Passes over what cannot be read as well.
-    async fn whole(
-        addresses: &Addresses,
-        queue: &str,
-        mut from: LogFrom,
-    ) -> Result<Self, BrokerError> {
+    async fn whole(addresses: &Addresses, queue: &str, from: LogFrom) -> Result<Self, BrokerError> {
         let mut reading = Self::default();
-        // An entry that cannot be read ends its connection: the next one begins behind it.
-        while let Err(error) = reading.read(addresses, queue, from).await {
-            match (&error, reading.next) {
-                (BrokerError::Unreadable(_), Some(next)) => {
-                    reading.next = Some(next + 1);
-                    from = LogFrom::Offset(next + 1);
-                }
-                (BrokerError::Unreadable(_), None) if from != LogFrom::First => break,
-                (BrokerError::Unreadable(_), None) => {
-                    reading.next = Some(0);
-                    from = LogFrom::Offset(1);
-                }
-                _ => return Err(error),
-            }
+        match reading.read(addresses, queue, from).await {
+            // The first entry there cannot be delivered, nor passed over: its offset is not known.
+            Err(BrokerError::Internal(_)) if from != LogFrom::First => Ok(reading),
+            read => read.map(|()| reading),
         }
-        Ok(reading)
     }
 
     fn is_of_a_short_log(&self) -> bool {
@@ -163,7 +147,7 @@ impl Reading {
         from: LogFrom,
     ) -> Result<(), BrokerError> {
         let link = Link::open_any(addresses, NAME).await?;
-        let (mut tail, end) = Tail::open(link, queue, from).await?;
+        let (mut tail, end) = Tail::open(&link, queue, from).await?;
         while self.entry(&mut tail).await? != Some(end) {}
         if self.found.is_none() && from == LogFrom::Last && !self.is_of_a_short_log() {
             let waiting = async {
@@ -177,7 +161,7 @@ impl Reading {
                 .await
                 .unwrap_or(Ok::<_, BrokerError>(()))?;
         }
-        tail.close().await;
+        link.close().await;
         Ok(())
     }
 

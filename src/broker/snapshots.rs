@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Appended, Appender, BrokerError, Link, LogDelivery, LogFollower, LogFrom};
+use super::{Appended, Appender, BrokerError, Link, LogDelivery, LogEntry, LogFollower, LogFrom};
 use crate::{
     domain::LogTime,
     wire::snapshot::{self, Part, PartContent, Place, SnapshotError},
@@ -266,7 +266,16 @@ async fn confirmed(appender: &mut Appender) -> Result<(), BrokerError> {
 }
 
 async fn next(follower: &mut LogFollower) -> Result<LogDelivery, BrokerError> {
-    tokio::time::timeout(PATIENCE, follower.next())
+    let delivered = async {
+        loop {
+            match follower.next().await? {
+                LogEntry::Delivered(delivery) => return Ok(delivery),
+                // Not a part of any snapshot: those are ours.
+                LogEntry::Undeliverable(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, delivered)
         .await
         .map_err(|_| BrokerError::Timeout {
             doing: "reading the snapshot log",

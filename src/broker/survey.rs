@@ -7,6 +7,9 @@ use tokio::time::{Instant, timeout_at};
 use super::{BrokerError, Link, LogFrom, Names, tail::Tail};
 use crate::domain::{Internal, LogTime, Settings, WallTime};
 
+/// Attempts to read the log's end.
+const MAX_ATTEMPTS: u32 = 5;
+
 /// One partition's log, as it was watched.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -47,10 +50,14 @@ pub async fn survey(
     watched: Duration,
     wall: fn() -> WallTime,
 ) -> Result<Survey, BrokerError> {
-    let asked = Instant::now();
-    let (mut tail, end) = Tail::open(link, &names.log(partition), LogFrom::Last).await?;
-    while tail.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
-    let round_trip = asked.elapsed();
+    let mut attempts = 1;
+    let (mut tail, round_trip) = loop {
+        match round_trip(&link, &names.log(partition)).await {
+            // The first entry behind the log's end cannot be delivered: its offset is not known.
+            Err(BrokerError::Internal(_)) if attempts < MAX_ATTEMPTS => attempts += 1,
+            measured => break measured?,
+        }
+    };
     let until = Instant::now() + watched;
     let (mut settings, mut log_time, mut workers) = (None, None, HashMap::new());
     while let Ok(entry) = timeout_at(until, tail.entry()).await {
@@ -69,11 +76,19 @@ pub async fn survey(
             workers.insert(entry.mark.writer, seen);
         }
     }
-    tail.close().await;
+    link.close().await;
     Ok(Survey {
         round_trip,
         settings,
         log_time,
         workers: workers.into_values().collect(),
     })
+}
+
+/// Writes an entry and reads it again.
+async fn round_trip(link: &Link, log: &str) -> Result<(Tail, Duration), BrokerError> {
+    let asked = Instant::now();
+    let (mut tail, end) = Tail::open(link, log, LogFrom::Next).await?;
+    while tail.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
+    Ok((tail, asked.elapsed()))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BrokerError, Link, LogFollower, LogFrom, scribe::Scribe};
+use super::{BrokerError, Link, LogEntry, LogFollower, LogFrom, scribe::Scribe};
 use crate::{
     domain::{Entry, Internal, Mark, Reading},
     wire,
@@ -13,7 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A log that is read, with its end marked.
 pub(super) struct Tail {
-    link: Link,
     follower: LogFollower,
 }
 
@@ -27,15 +26,15 @@ pub(super) struct Marked {
 impl Tail {
     /// Attaches to the log `queue`, and says which mark stands at its end.
     pub(super) async fn open(
-        link: Link,
+        link: &Link,
         queue: &str,
         from: LogFrom,
     ) -> Result<(Self, Mark), BrokerError> {
-        let mut scribe = Scribe::new(&link, queue).await?;
-        let follower = LogFollower::attach(&link, queue, from).await?;
+        let mut scribe = Scribe::new(link, queue).await?;
+        let follower = LogFollower::attach(link, queue, from).await?;
         // Written once the log is attached: the last chunk may be one that came after it.
         let end = scribe.append(&Internal::Tick(None)).await?;
-        Ok((Self { link, follower }, end))
+        Ok((Self { follower }, end))
     }
 
     /// Takes one entry, of which there is one until the mark has come: its offset, and what it says
@@ -47,6 +46,10 @@ impl Tail {
                 doing: "reading the log",
                 waited: PATIENCE,
             })??;
+        let delivery = match delivery {
+            LogEntry::Delivered(delivery) => delivery,
+            LogEntry::Undeliverable(offset) => return Ok((offset, None)),
+        };
         self.follower.ack();
         // A player's bad event is not an operator's concern.
         let marked = match wire::entry(&delivery.message()) {
@@ -62,9 +65,5 @@ impl Tail {
             _ => None,
         };
         Ok((delivery.offset, marked))
-    }
-
-    pub(super) async fn close(self) {
-        self.link.close().await;
     }
 }

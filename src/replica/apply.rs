@@ -51,7 +51,6 @@ impl<T> Replica<T> {
                     offset,
                     mark: *mark,
                 });
-                self.beyond = None;
                 self.apply_internal(offset, *mark, reading.as_ref(), body, now)
             }
         }
@@ -88,9 +87,7 @@ impl<T> Replica<T> {
     /// # Errors
     /// [`Fault::AnotherLog`], as [`Self::apply`].
     pub fn skip(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
-        if let Some(beyond) = self.beyond {
-            self.anchored = offset >= beyond;
-        } else if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
+        if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
             return Err(self.start_over(Fault::AnotherLog));
         }
         self.progress = now.mono;
@@ -100,14 +97,16 @@ impl<T> Replica<T> {
         Ok(())
     }
 
-    /// The entry at `offset` cannot be read, by any worker: the log is read on behind it. It is
-    /// counted by the number of the reason.
-    pub fn pass_over(&mut self, offset: u64, reason: usize) {
-        if Some(offset) > self.applied {
-            self.count_bad(offset, reason);
+    /// The entry at `offset` cannot be delivered to this replica; another may get it. It is counted
+    /// by the number of the reason.
+    ///
+    /// # Errors
+    /// [`Fault::AnotherLog`], as [`Self::apply`].
+    pub fn pass_over(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
+        if self.anchor.is_none_or(|anchor| offset > anchor.offset) {
+            self.trail.lose();
         }
-        self.applied = self.applied.max(Some(offset));
-        self.beyond = Some(offset + 1);
+        self.skip(offset, reason, now)
     }
 
     fn count_bad(&mut self, offset: u64, reason: usize) {
@@ -118,11 +117,6 @@ impl<T> Replica<T> {
 
     /// Deliveries begin with the chunk that holds the offset asked for, so earlier ones come too.
     pub(super) fn check_anchor(&mut self, offset: u64, entry: &Entry) -> Result<(), Fault> {
-        if let Some(beyond) = self.beyond {
-            // There is nothing to compare with: whatever comes is taken for the same log.
-            self.anchored = offset >= beyond;
-            return Ok(());
-        }
         let Some(anchor) = self.anchor else {
             return Ok(());
         };

@@ -88,8 +88,6 @@ pub struct Replica<T> {
     first: Option<u64>,
     /// The offset of the last entry that was applied.
     applied: Option<u64>,
-    /// An entry that nobody can read lies behind the anchor: the log is read on from here.
-    beyond: Option<u64>,
     anchor: Option<Anchor>,
     /// The anchor has come back since the log was attached, or there is none to come.
     anchored: bool,
@@ -135,7 +133,6 @@ impl<T> Replica<T> {
             capacity: Capacity::default(),
             first: None,
             applied: None,
-            beyond: None,
             anchor: None,
             anchored: true,
             trail: Trail::default(),
@@ -168,18 +165,13 @@ impl<T> Replica<T> {
     pub fn attach(&mut self) -> StartAt {
         self.detach();
         self.phase = Phase::CatchingUp { mark: None };
-        match (self.beyond, self.anchor) {
-            (Some(beyond), _) => {
-                self.anchored = false;
-                self.trail.reread(false);
-                StartAt::Offset(beyond)
-            }
-            (None, Some(anchor)) => {
+        match self.anchor {
+            Some(anchor) => {
                 self.anchored = false;
                 self.trail.reread(self.applied > Some(anchor.offset));
                 StartAt::Offset(anchor.offset)
             }
-            (None, None) => {
+            None => {
                 *self = Self {
                     phase: self.phase,
                     seq: self.seq,

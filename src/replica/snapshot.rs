@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use super::{
     Anchor, Fault, Now, Phase, Replica, accounts::Accounts, announcements::Announcements,
-    capacity::Capacity,
+    capacity::Capacity, trail::agree,
 };
 use crate::domain::{
     Account, AccountKey, Announcement, Entry, Internal, LogClock, RULES_VERSION, Reading,
@@ -37,7 +37,7 @@ impl Reach {
             self.met = matches!(entry, Some(Entry::Internal { mark: m, .. }) if Some(*m) == mark);
         }
         if offset == self.end {
-            self.ended = trail == self.trail;
+            self.ended = agree(trail, self.trail);
         }
         (self.met || offset < self.last.offset) && (self.ended || offset < self.end)
     }
@@ -108,13 +108,13 @@ impl<T> Replica<T> {
     /// Nothing is known of the log: a copy can be restored.
     #[must_use]
     pub const fn is_blank(&self) -> bool {
-        self.anchor.is_none() && self.beyond.is_none()
+        self.anchor.is_none()
     }
 
-    /// Begins to copy the replica. `None` while it has not caught up, is just behind an entry that
-    /// nobody can read, is expiring, or does not know yet which streams there were before. Until [`Self::end_snapshot`] nothing is freed.
+    /// Begins to copy the replica. `None` while it has not caught up, is expiring, or does not know
+    /// yet which streams there were before. Until [`Self::end_snapshot`] nothing is freed.
     pub fn begin_snapshot(&mut self) -> Option<SnapshotHeader> {
-        if !matches!(self.phase, Phase::Serving) || self.beyond.is_some() || self.is_expiring() {
+        if !matches!(self.phase, Phase::Serving) || self.is_expiring() {
             return None;
         }
         let now = self.clock.now()?;

@@ -5,6 +5,14 @@ use crc32fast::Hasher;
 
 use crate::domain::{Entry, Metadata};
 
+/// The sum of entries of which one is not known: it is taken for any other.
+const UNKNOWN: u32 = u32::MAX;
+
+/// Two sums may be of the same entries.
+pub(super) const fn agree(one: u32, other: u32) -> bool {
+    one == other || one == UNKNOWN || other == UNKNOWN
+}
+
 /// A checksum of the entries applied behind the last marked one; 0 where there is none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trail {
@@ -16,6 +24,11 @@ pub(super) struct Trail {
 impl Trail {
     pub(super) const fn sum(self) -> u32 {
         self.sum
+    }
+
+    /// The next entry is not known here; another replica may know it.
+    pub(super) const fn lose(&mut self) {
+        self.sum = UNKNOWN;
     }
 
     /// The log will be read again from the last marked entry on, behind which `some` were applied.
@@ -33,7 +46,7 @@ impl Trail {
             return false;
         }
         *again = add(*again, offset, entry);
-        let same = *again == self.sum;
+        let same = agree(*again, self.sum);
         if last {
             self.again = None;
         }
@@ -45,6 +58,7 @@ impl Trail {
     pub(super) fn goes_on(&mut self, offset: u64, entry: Option<&Entry>) -> bool {
         self.sum = match entry {
             Some(Entry::Internal { .. }) => 0,
+            _ if self.sum == UNKNOWN => UNKNOWN,
             _ => add(self.sum, offset, entry),
         };
         self.again.is_none()

@@ -8,17 +8,16 @@ use uuid::Uuid;
 use super::{
     Config,
     asked::Asked,
-    clock, needs_operator, rejections,
+    clock, needs_operator,
     retry::Retry,
     session::{End, Session},
     showing::Showing,
     snapshots,
 };
 use crate::{
-    broker::{self, BrokerError, Link, Replies},
+    broker::{BrokerError, Replies},
     ops::{Counters, Figures, Health, PartitionHealth},
     replica::{Fault, Replica},
-    wire::Code,
 };
 
 /// Tries to read the snapshots before the log is read without.
@@ -113,12 +112,6 @@ impl Partition {
                 tracing::warn!(partition = self.place.number, ?wait, "{reason}");
             }
             self.report(reason);
-            if matches!(end, End::Broker(BrokerError::Unreadable(_))) {
-                tokio::select! {
-                    () = self.pass_over_unreadable(n) => {}
-                    _ = shutdown.wait_for(|stop| *stop) => return,
-                }
-            }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 _ = shutdown.wait_for(|stop| *stop) => return,
@@ -199,31 +192,6 @@ impl Partition {
                     .await
             }
             Err(error) => End::Broker(error),
-        }
-    }
-
-    /// One message that cannot be read must not stop a log for ever.
-    async fn pass_over_unreadable(&mut self, n: usize) {
-        let found = async {
-            let name = "streamwatch worker, looking for an unreadable entry";
-            let link = Link::open(&self.config.addresses, n, name).await?;
-            let log = self.config.names.log(self.place.number);
-            broker::find_unreadable(&link, &log, self.replica.applied()).await
-        };
-        match found.await {
-            Ok(Some(offset)) => {
-                let partition = self.place.number;
-                tracing::error!(
-                    partition,
-                    offset,
-                    "passing over an entry that cannot be read"
-                );
-                rejections::log(Code::BadField);
-                self.replica.pass_over(offset, Code::BadField.number());
-            }
-            // A request then: it is gone when its time in the queue is over.
-            Ok(None) => tracing::error!("a request cannot be read; waiting until it expires"),
-            Err(error) => tracing::warn!(%error, "cannot look for an unreadable entry"),
         }
     }
 

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     broker::{
-        Announced, Appended, Appender, BrokerError, Link, LogDelivery, LogFollower, LogFrom,
-        Replies, RequestDelivery, RequestQueue,
+        Announced, Appended, Appender, BrokerError, Link, LogEntry, LogFollower, LogFrom, Replies,
+        RequestDelivery, RequestQueue,
     },
     ops::{Counters, Health, PartitionHealth},
     replica::{Fault, Replica, StartAt},
@@ -92,7 +92,7 @@ pub(super) struct Session {
 
 /// What woke the session.
 enum Event {
-    Entry(LogDelivery),
+    Entry(LogEntry),
     Appended(u64, Appended),
     Announced(u64, Announced),
     Request(Source, Result<RequestDelivery, BrokerError>),
@@ -129,7 +129,6 @@ impl Session {
             replies,
             names: names.clone(),
         };
-        // Last: an entry that cannot be read ends the connection, and only the follower says why.
         let from = match replica.attach() {
             StartAt::First => LogFrom::First,
             StartAt::Offset(offset) => LogFrom::Offset(offset),

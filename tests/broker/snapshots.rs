@@ -58,7 +58,7 @@ async fn oldest_offset(installation: &Installation<'_>) -> u64 {
     let (link, log) = (link(installation).await, installation.names().log(0));
     let follower = LogFollower::attach(&link, &log, LogFrom::First).await;
     let entry = follower.expect("the log is there").next().await;
-    entry.expect("it has entries").offset
+    entry.expect("it has entries").offset()
 }
 
 /// Awaits snapshots that began after this call.

@@ -137,3 +137,25 @@ fn a_log_that_takes_nothing_is_not_a_silent_one() {
     reattached(&mut rig, 99);
     assert_eq!(rig.replica.tick(at(3_600_000)), Ok(()));
 }
+
+#[test]
+fn an_entry_that_one_node_delivers_and_another_cannot_is_no_other_log() {
+    // Applied, and undeliverable when the log is read again.
+    let mut rig = followed();
+    reattached(&mut rig, 3);
+    let anchor = rig.log[3].clone();
+    assert!(rig.replica.apply(3, &anchor, at(200)).is_ok());
+    assert_eq!(rig.replica.pass_over(4, 0, at(200)), Ok(()));
+    assert!(rig.replica.apply(5, &beat("carol", 3), at(200)).is_ok());
+    assert_eq!(rig.replica.totals().streams, 3);
+
+    // Passed over, and delivered when the log is read again.
+    let mut rig = followed();
+    assert_eq!(rig.replica.pass_over(5, 0, at(150)), Ok(()));
+    reattached(&mut rig, 3);
+    for (offset, entry) in [(3, anchor), (4, beat("bob", 2)), (5, beat("dave", 4))] {
+        assert!(rig.replica.apply(offset, &entry, at(200)).is_ok());
+    }
+    assert!(rig.replica.apply(6, &beat("carol", 3), at(200)).is_ok());
+    assert_eq!(rig.replica.totals().streams, 3, "dave's effect is missing");
+}

@@ -2,11 +2,11 @@
 
 use super::{BATCH, End, Session};
 use crate::{
-    broker::LogDelivery,
+    broker::{LogDelivery, LogEntry},
     domain::{Entry, HeartbeatOutcome, Settings, StreamId},
     ops::Counters,
-    replica::{Applied, Replica},
-    wire::{self, Origin},
+    replica::{Applied, Now, Replica},
+    wire::{self, Message, Origin, Problem},
     worker::{asked::Asked, clock, rejections},
 };
 
@@ -14,16 +14,16 @@ impl Session {
     /// Applies an entry and those that have been delivered behind it. Returns whether none is left.
     pub(super) fn entries(
         &mut self,
-        first: LogDelivery,
+        first: LogEntry,
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<bool, End> {
         let mut entry = Some(first);
         for _ in 0..BATCH {
-            let Some(delivery) = entry else {
+            let Some(taken) = entry else {
                 return Ok(true);
             };
-            self.entry(&delivery, replica, counters)?;
+            self.entry(&taken, replica, counters)?;
             entry = self.log.try_next()?;
         }
         if let Some(last) = entry {
@@ -34,12 +34,16 @@ impl Session {
 
     fn entry(
         &mut self,
-        delivery: &LogDelivery,
+        entry: &LogEntry,
         replica: &mut Replica<Asked>,
         counters: &Counters,
     ) -> Result<(), End> {
         // Read for each: freshness is not judged by a time from before the last one was applied.
         let now = clock::now();
+        let delivery = match entry {
+            LogEntry::Delivered(delivery) => delivery,
+            LogEntry::Undeliverable(offset) => return self.undeliverable(*offset, now, replica),
+        };
         let message = self.seen(delivery.message());
         match wire::entry(&message) {
             Ok(entry) => {
@@ -65,6 +69,32 @@ impl Session {
                 }
                 self.tell(delivery, replica, counters, || wire::error(&problem));
             }
+        }
+        Ok(())
+    }
+
+    /// RabbitMQ cannot deliver the entry: it has its place and no effect, on every replica.
+    fn undeliverable(
+        &mut self,
+        offset: u64,
+        now: Now,
+        replica: &mut Replica<Asked>,
+    ) -> Result<(), End> {
+        let problem = Problem::undeliverable();
+        replica.pass_over(offset, problem.code.number(), now)?;
+        tracing::warn!(
+            partition = self.partition,
+            offset,
+            "passing over an entry that RabbitMQ cannot deliver"
+        );
+        // Every replica passes over it; the leader says so.
+        if replica.leads() {
+            let origin = Origin {
+                source: "log",
+                offset: Some(offset),
+            };
+            self.rejections
+                .tell(origin, &Message::default(), &problem, &self.publish);
         }
         Ok(())
     }

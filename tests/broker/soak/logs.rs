@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use streamwatch::broker::{Addresses, BrokerError, Link, LogFollower, LogFrom};
+use streamwatch::broker::{Addresses, BrokerError, Link, LogEntry, LogFollower, LogFrom};
 use streamwatch::client::{Names, StreamId};
 use streamwatch::domain::{Entry, Internal};
 use streamwatch::wire;
@@ -108,15 +108,18 @@ async fn read(
     let from = next.map_or(LogFrom::First, LogFrom::Offset);
     let mut follower = LogFollower::attach(&link, queue, from).await?;
     loop {
-        let delivery = follower.next().await?;
+        let entry = follower.next().await?;
+        let offset = entry.offset();
         // Logs are read from a chunk's beginning: what came before was read already.
-        if next.is_some_and(|next| delivery.offset < next) {
+        if next.is_some_and(|next| offset < next) {
             continue;
         }
         let mut log = lock(log);
-        log.next = Some(delivery.offset + 1);
+        log.next = Some(offset + 1);
         log.entries += 1;
-        if let Ok(entry) = wire::entry(&delivery.message()) {
+        if let LogEntry::Delivered(delivery) = &entry
+            && let Ok(entry) = wire::entry(&delivery.message())
+        {
             log.note(&entry);
         }
     }

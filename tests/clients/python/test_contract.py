@@ -215,7 +215,10 @@ SCENARIOS: dict[tuple[str, str], Callable[[StreamwatchClient], Reply]] = {
     ("stopped", "replaced"): news_of_a_replacement,
     ("interval", "interval"): outdated,
 }
-ELSEWHERE = {("refused", "over_capacity"), ("error", "late"), ("error", "unavailable")}
+ELSEWHERE = {("refused", "over_capacity"), ("error", "late"), ("error", "unavailable")} | {
+    ("error", "undecodable"),
+    ("error", "undeliverable"),
+}
 
 
 @pytest.mark.parametrize(("message", "name"), SCENARIOS)

@@ -1,10 +1,10 @@
-"""Messages of the intake that the worker's AMQP library cannot read."""
+"""Messages of the intake that the worker's AMQP library cannot decode."""
 
 from __future__ import annotations
 
 from processes import Site, eventually
 from streamwatch_client import StreamwatchClient, new_stream_id
-from test_unreadable import publish_unreadable
+from test_unreadable import UNDECODABLE, publish
 
 SITE = {"ttl": 120.0, "heartbeat_every": 40.0, "partitions": 2}
 
@@ -18,7 +18,7 @@ def test_one_that_cannot_be_read_is_dropped_and_those_around_it_count(
         body = {"account": f"{account}-{n}", "stream": new_stream_id()}
         client.publish("heartbeat", body, want_reply=False, headers={})
         if n == PLAYERS // 2:
-            publish_unreadable(site, client, "heartbeat", account)
+            publish(site, client, "heartbeat", account, UNDECODABLE["not UTF-8"])
 
     def playing() -> float:
         return sum(site.metric("streamwatch_active_streams").values())

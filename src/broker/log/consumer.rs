@@ -1,0 +1,125 @@
+//! One consumer of a log, on a connection of its own.
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    Channel, Consumer,
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+
+use super::{From, LogDelivery};
+use crate::broker::{
+    BrokerError, Link,
+    connect::{Origin, within},
+    delivery::offset,
+};
+
+/// A consumer, its channel and its connection. A quarter of the prefetch is acknowledged together:
+/// acks only give the broker credit to send more.
+pub(super) struct LogConsumer {
+    consumer: Consumer,
+    channel: Channel,
+    /// Closed when it is dropped.
+    _link: Link,
+    queue: String,
+    last_tag: u64,
+    unacked: u16,
+    ack_every: u16,
+}
+
+/// Consumes the log's end, and ends. Returns an error where RabbitMQ cannot serve that either.
+pub(super) async fn control(origin: Origin, queue: String) -> Result<(), BrokerError> {
+    let ended = LogConsumer::open(origin, queue, From::Next, 1).await;
+    match ended {
+        Ok(_) => Ok(()),
+        Err(BrokerError::Internal(text)) => Err(BrokerError::Lost(text)),
+        Err(error) => Err(error),
+    }
+}
+
+impl LogConsumer {
+    pub(super) async fn open(
+        origin: Origin,
+        queue: String,
+        from: From,
+        prefetch: u16,
+    ) -> Result<Self, BrokerError> {
+        // 541 before anything is consumed is no entry's fault.
+        let lost = |error| match error {
+            BrokerError::Internal(text) => BrokerError::Lost(text),
+            error => error,
+        };
+        let link = origin.open().await.map_err(lost)?;
+        let channel = link.channel().await.map_err(lost)?;
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        within("setting the prefetch", qos).await.map_err(lost)?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), from.argument());
+        let consume = channel.basic_consume(
+            queue.as_str().into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            arguments,
+        );
+        let consumer = within("attaching to the log", consume).await?;
+        Ok(Self {
+            consumer,
+            channel,
+            _link: link,
+            queue,
+            last_tag: 0,
+            unacked: 0,
+            ack_every: (prefetch / 4).max(1),
+        })
+    }
+
+    /// The next entry. Dropping the future loses none.
+    pub(super) async fn next(&mut self) -> Result<LogDelivery, BrokerError> {
+        let delivered = self.consumer.next().await;
+        self.take(delivered)
+    }
+
+    /// The next entry, if it has been delivered.
+    pub(super) fn try_next(&mut self) -> Result<Option<LogDelivery>, BrokerError> {
+        match self.consumer.next().now_or_never() {
+            None => Ok(None),
+            Some(delivered) => self.take(delivered).map(Some),
+        }
+    }
+
+    fn take(
+        &mut self,
+        delivered: Option<lapin::Result<Delivery>>,
+    ) -> Result<LogDelivery, BrokerError> {
+        let Some(delivery) = delivered else {
+            return Err(BrokerError::Cancelled(self.queue.clone()));
+        };
+        let delivery = delivery?;
+        let Some(offset) = offset(&delivery) else {
+            return Err(BrokerError::Precondition(format!(
+                "{} is not a stream queue: its messages have no offset",
+                self.queue
+            )));
+        };
+        self.last_tag = delivery.delivery_tag;
+        self.unacked += 1;
+        if self.unacked >= self.ack_every {
+            self.ack();
+        }
+        Ok(LogDelivery { offset, delivery })
+    }
+
+    /// Acknowledges all that was taken.
+    pub(super) fn ack(&mut self) {
+        if self.unacked > 0 {
+            self.unacked = 0;
+            let options = BasicAckOptions { multiple: true };
+            // The first poll hands the ack to the connection; there is nothing to wait for.
+            let _ = self
+                .channel
+                .basic_ack(self.last_tag, options)
+                .now_or_never();
+        }
+    }
+}
