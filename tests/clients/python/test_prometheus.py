@@ -115,12 +115,14 @@ def prometheus(playing: Site, tmp_path_factory: pytest.TempPathFactory) -> Itera
     text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
     text = re.sub(r"_interval: 15s", f"_interval: {SCRAPE_EVERY}", text)
     targets = ", ".join(worker.http for worker in playing.workers)
+    # The workers; RabbitMQ's own metrics are not scraped here.
+    jobs = iter([f"[{{targets: [{targets}]}}]", "[]"])
     found, times = re.subn(
         r"( +)dns_sd_configs:\n(?:\1 .*\n?)+",
-        rf"\1static_configs: [{{targets: [{targets}]}}]\n",
+        lambda match: f"{match[1]}static_configs: {next(jobs)}\n",
         text,
     )
-    assert times == 1, "prometheus.yml finds its targets by dns_sd_configs"
+    assert times == 2, "prometheus.yml finds workers and RabbitMQ by dns_sd_configs"
     (folder / "prometheus.yml").write_text(found)
     shutil.copy(ALERTS, folder)
     address = f"127.0.0.1:{free_port()}"
