@@ -59,7 +59,7 @@ def own_process(client: StreamwatchClient) -> bytes:
 def test_a_made_up_reply_address_ends_no_session_and_delays_nobody(
     site: Site, client: StreamwatchClient, account: str, kind: str
 ) -> None:
-    site.wait_for_lease()
+    site.wait_for_leader()
     before = sessions(site)
     stopped = client.init(account)["stream"]
     client.stop(account, stopped)
