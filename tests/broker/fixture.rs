@@ -16,6 +16,7 @@ mod installation;
 mod load;
 mod process;
 mod proxy;
+mod questioner;
 mod races;
 mod truth;
 mod worker;
@@ -37,6 +38,7 @@ pub use installation::{
 pub use load::Load;
 pub use process::{Finished, Process, cli, cli_with, exit};
 pub use proxy::{Passage, Proxy};
+pub use questioner::Questioner;
 pub use races::Races;
 pub use truth::Truth;
 pub use worker::{Probe, Worker};

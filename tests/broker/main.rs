@@ -9,6 +9,7 @@ mod cli_settings;
 mod client;
 mod clocks;
 mod cluster;
+mod cluster_faults;
 mod cold_start;
 mod counted;
 mod deleted;

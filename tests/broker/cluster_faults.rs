@@ -1,0 +1,229 @@
+//! Faults of a cluster's nodes: kept away, frozen, restarted one after another. How long does a
+//! client wait?
+
+use std::time::Duration;
+
+use streamwatch::client::{Backend, OpenRequest, StreamId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep_until};
+
+use crate::fixture::{
+    Cluster, Follower, Installation, PATIENCE, Questioner, Worker, account, eventually, exit,
+    heavy, tenant,
+};
+
+/// How long a node is frozen.
+const FROZEN: Duration = Duration::from_secs(15);
+/// The bound on lifecycle events and answers after a fault: a client gives an `init` up then.
+const SOON: Duration = Duration::from_secs(10);
+/// The bound on a question during a rolling restart: a [`Backend`] repeats a lost one after 2 s, and
+/// the tests may share the machine.
+const RESTARTED: Duration = Duration::from_secs(4);
+
+/// Three workers of a topology whose queues have their leaders on node `leader`.
+async fn site(cluster: &Cluster, leader: usize) -> (Installation<'_>, Vec<Worker>) {
+    let installation = Installation::bare(&cluster.all);
+    let declare = [
+        "topology",
+        "declare",
+        "--ttl",
+        "20s",
+        "--snapshot-every",
+        "2s",
+    ];
+    let there = installation.by_way_of(&cluster.nodes[leader]);
+    there.cli(&declare).await.exits(exit::DONE);
+    let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
+    for worker in &mut workers {
+        worker.ready().await;
+    }
+    (installation, workers)
+}
+
+async fn sum(workers: &[Worker], metric: &str, labels: &str) -> f64 {
+    let mut sum = 0.0;
+    for worker in workers {
+        sum += worker.metric(metric, labels).await;
+    }
+    sum
+}
+
+/// Opens a stream, and repeats the request until it is answered.
+async fn open(backend: &Backend, name: &str) -> StreamId {
+    let stream = StreamId::generate();
+    let request = OpenRequest {
+        stream: Some(stream),
+        ..OpenRequest::default()
+    };
+    eventually(PATIENCE, "the stream is opened", async || {
+        backend.open(&tenant(), &account(name), &request).await
+    })
+    .await;
+    stream
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn the_lifecycle_and_snapshots_go_on_while_any_node_is_kept_away() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let (installation, workers) = site(&cluster, 0).await;
+    let log = installation.names().log(0);
+    for away in 0..cluster.nodes.len() {
+        let (next, others) = ((away + 1) % cluster.nodes.len(), cluster.without(away));
+        let led = cluster.leader(&log, next).await == away;
+        let follower = Follower::start(&installation.by_way_of(&cluster.nodes[next])).await;
+        let backend = installation.by_way_of(&others).backend();
+        open(&backend, &format!("before-{away}")).await;
+        cluster.nodes[away].kill().await;
+        let killed = Instant::now();
+        let written = sum(&workers, "streamwatch_snapshots_total", "written").await;
+        let name = format!("after-{away}");
+        open(&backend, &name).await;
+        let opened = killed.elapsed();
+        eventually(PATIENCE, "its beginning is announced", async || {
+            let mut heard = follower.heard().into_iter();
+            let found = heard.find(|fact| fact.text("account") == name);
+            found.map(drop).ok_or("no lifecycle event")
+        })
+        .await;
+        let announced = killed.elapsed();
+        eventually(PATIENCE, "a snapshot is written", async || {
+            let now = sum(&workers, "streamwatch_snapshots_total", "written").await;
+            (now > written).then_some(()).ok_or(now)
+        })
+        .await;
+        let snapshot = killed.elapsed();
+        eprintln!(
+            "node {away} killed (leader of the log: {led}): opened after {opened:?}, announced \
+             after {announced:?}, snapshot after {snapshot:?}"
+        );
+        assert!(announced < SOON, "announced after {announced:?}");
+        assert!(snapshot < 2 * SOON, "snapshot after {snapshot:?}");
+        eventually(PATIENCE, "one worker leads", async || {
+            let leaders = sum(&workers, "streamwatch_leader", "").await;
+            (leaders == 1.0).then_some(()).ok_or(leaders)
+        })
+        .await;
+        cluster.nodes[away].start_again().await;
+        cluster.whole().await;
+        cluster.can_lose_one().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn a_rolling_restart_of_the_cluster_answers_throughout() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let (installation, mut workers) = site(&cluster, 1).await;
+    let questioner = Questioner::start(installation.backend());
+    let mut stopped = Vec::new();
+    for node in &cluster.nodes {
+        cluster.can_lose_one().await;
+        let from = Instant::now();
+        node.stop().await;
+        let down = from.elapsed();
+        node.start_again().await;
+        cluster.whole().await;
+        stopped.push((from, down));
+        for worker in &mut workers {
+            worker.ready().await;
+        }
+    }
+    let waits = questioner.finish().await;
+    for (n, (from, down)) in stopped.iter().enumerate() {
+        let until = stopped.get(n + 1).map(|(next, _)| *next);
+        let here = waits.iter().filter(|wait| {
+            wait.asked + wait.took >= *from && until.is_none_or(|until| wait.asked < until)
+        });
+        let longest = here.max_by_key(|wait| wait.took).expect("it asks");
+        let after = longest.asked.saturating_duration_since(*from);
+        eprintln!(
+            "node {n}: stopping took {down:?}; longest wait {:?}, asked {after:?} after the stop \
+             began",
+            longest.took
+        );
+    }
+    let longest = waits.iter().map(|wait| wait.took).max().expect("it asks");
+    assert!(longest < RESTARTED, "a question waited {longest:?}");
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn inits_are_answered_after_the_node_that_leads_their_queue_was_frozen() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let (installation, mut workers) = site(&cluster, 1).await;
+    let init = installation.names().init(0);
+    assert_eq!(cluster.leader(&init, 0).await, 1);
+    let others = cluster.without(1);
+    let backend = installation.by_way_of(&others).backend();
+    cluster.nodes[1].freeze();
+    let frozen = Instant::now();
+    let thawed = frozen + FROZEN;
+    let (during, just_after, after, ()) = tokio::join!(
+        ask_for(&backend, "during", frozen, FROZEN),
+        // As long as a client waits before it gives an init up.
+        ask_for(&backend, "just-after", thawed, SOON),
+        ask_for(&backend, "after", thawed + SOON, 2 * SOON),
+        async {
+            sleep_until(thawed).await;
+            cluster.nodes[1].thaw();
+        },
+    );
+    let seen = cluster.consumers(&init, 0).await;
+    eprintln!(
+        "inits without an answer: {during:?} while frozen, {just_after:?} in the 10 s after, \
+         {after:?} in the 20 s after that; (consumers, unacknowledged): {seen:?}"
+    );
+    assert_eq!(after.unanswered, 0);
+    eventually(PATIENCE, "each worker has one consumer", async || {
+        let (consumers, unacknowledged) = cluster.consumers(&init, 0).await;
+        let right = consumers == workers.len() as u64 && unacknowledged == 0;
+        right.then_some(()).ok_or((consumers, unacknowledged))
+    })
+    .await;
+    for worker in &mut workers {
+        worker.ready().await;
+        assert_eq!(
+            worker.metric("streamwatch_started_over_total", "").await,
+            0.0
+        );
+    }
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    answered: usize,
+    unanswered: usize,
+}
+
+/// Opens 25 streams a second, each by one request that waits up to 10 s.
+async fn ask_for(backend: &Backend, prefix: &str, from: Instant, time: Duration) -> Asked {
+    sleep_until(from).await;
+    let backend = backend.clone().with_patience(SOON);
+    let (end, mut timer) = (from + time, interval(Duration::from_millis(40)));
+    let mut requests = JoinSet::new();
+    for n in 0.. {
+        timer.tick().await;
+        if Instant::now() >= end {
+            break;
+        }
+        let (backend, name) = (backend.clone(), format!("{prefix}-{n}"));
+        requests.spawn(async move {
+            let request = OpenRequest::default();
+            let opened = backend.open(&tenant(), &account(&name), &request).await;
+            opened.is_ok()
+        });
+    }
+    let mut asked = Asked::default();
+    for answered in requests.join_all().await {
+        *(if answered {
+            &mut asked.answered
+        } else {
+            &mut asked.unanswered
+        }) += 1;
+    }
+    asked
+}
