@@ -111,6 +111,55 @@ async fn the_lifecycle_and_snapshots_go_on_while_any_node_is_kept_away() {
     }
 }
 
+/// The worker that leads.
+async fn leading(workers: &[Worker]) -> usize {
+    eventually(PATIENCE, "one worker leads", async || {
+        for (n, worker) in workers.iter().enumerate() {
+            if worker.metric("streamwatch_leader", "").await > 0.0 {
+                return Ok(n);
+            }
+        }
+        Err("no worker leads")
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "a cluster: `tests/run --all`"]
+async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
+    let _alone = heavy().await;
+    let cluster = Cluster::start().await;
+    let (installation, mut workers) = site(&cluster, 0).await;
+    let follower = Follower::start(&installation.by_way_of(&cluster.nodes[0])).await;
+    let backend = installation.backend();
+    for (signal, bound) in [("TERM", Duration::from_secs(2)), ("KILL", SOON)] {
+        let leader = leading(&workers).await;
+        let mut gone = workers.remove(leader);
+        let from = Instant::now();
+        if signal == "TERM" {
+            assert!(gone.stop().await.success());
+        } else {
+            gone.kill().await;
+        }
+        leading(&workers).await;
+        let led = from.elapsed();
+        open(&backend, signal).await;
+        eventually(PATIENCE, "its beginning is announced", async || {
+            let mut heard = follower.heard().into_iter();
+            let found = heard.find(|fact| fact.text("account") == signal);
+            found.map(drop).ok_or("no lifecycle event")
+        })
+        .await;
+        let announced = from.elapsed();
+        eprintln!("SIG{signal}: led again after {led:?}, announced after {announced:?}");
+        assert!(
+            announced < bound,
+            "SIG{signal}: announced after {announced:?}"
+        );
+        workers.push(installation.ready_worker().await);
+    }
+}
+
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn a_rolling_restart_of_the_cluster_answers_throughout() {
