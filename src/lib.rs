@@ -49,7 +49,6 @@
     not(test),
     warn(
         clippy::unwrap_used,
-        clippy::print_stdout,
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss

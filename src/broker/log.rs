@@ -56,6 +56,10 @@ impl From {
 }
 
 /// An entry's place, and what was delivered.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every entry is the large variant, and a box costs an allocation for each"
+)]
 #[derive(Debug)]
 pub enum LogEntry {
     /// The entry as it was delivered.
@@ -101,6 +105,10 @@ impl LogDelivery {
 
 type Opening<T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send>>;
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each reader, and it is nearly always the large variant"
+)]
 enum State {
     Reading(LogConsumer),
     Attaching(Opening<LogConsumer>),

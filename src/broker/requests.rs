@@ -130,6 +130,8 @@ pub struct RequestQueue {
     state: State,
     careful_until: Option<Instant>,
     missing_since: Option<Instant>,
+    /// Why the connection was lost, or did not open, the last time.
+    failed: Option<BrokerError>,
     waits: Box<dyn Iterator<Item = Duration> + Send>,
 }
 
@@ -167,6 +169,7 @@ impl RequestQueue {
             state: State::Stopped,
             careful_until: None,
             missing_since: None,
+            failed: None,
             waits: Box::new(backoff()),
         }
     }
@@ -262,15 +265,17 @@ impl RequestQueue {
         }
     }
 
-    /// The queue should be consumed, and has not been for seconds.
+    /// Why the queue has not been consumed for seconds, if it should be.
     #[must_use]
-    pub fn trouble(&self) -> bool {
+    pub fn trouble(&self) -> Option<&BrokerError> {
         self.missing_since
-            .is_some_and(|since| since.elapsed() >= MISSING_FOR)
+            .filter(|since| since.elapsed() >= MISSING_FOR)
+            .and(self.failed.as_ref())
     }
 
     /// Opens the connection again: at once, and with care, if a single message ended it.
     fn open_again(&mut self, error: &BrokerError) {
+        self.failed = Some(error.clone());
         let wait = if error.is_by_a_message() {
             self.careful_until = Some(Instant::now() + CAREFUL_FOR);
             Duration::ZERO

@@ -1,7 +1,7 @@
 //! Requests on their way from a queue through the replica to their reply.
 
 use crate::{
-    broker::{Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue},
+    broker::{BrokerError, Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue},
     domain::Answer,
     ops::{Parent, Span},
     replica::Mono,
@@ -93,9 +93,10 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Requests should be consumed, and some are not.
-    pub(super) fn trouble(&self) -> bool {
-        self.inits.trouble() || self.statuses.trouble() || self.unrouted.trouble()
+    /// Why some requests are not consumed, if they should be.
+    pub(super) fn trouble(&self) -> Option<&BrokerError> {
+        let queues = [&self.inits, &self.statuses, &self.unrouted];
+        queues.into_iter().find_map(RequestQueue::trouble)
     }
 
     /// Stops consuming at once. RabbitMQ requeues what is not acknowledged.

@@ -329,17 +329,19 @@ impl Session {
             Some("catching up with the log")
         } else if !live {
             Some("the log lags")
-        } else if self.desk.trouble() {
-            Some("requests are not consumed: their connection does not open")
         } else {
             None
         };
+        let reason = reason.map(str::to_owned).or_else(|| {
+            let error = self.desk.trouble()?;
+            Some(format!("requests are not consumed: {error}"))
+        });
         let report = PartitionHealth {
             ready: reason.is_none(),
             connected: true,
             caught_up: replica.has_caught_up(),
             lag_ms,
-            reason: reason.map(str::to_owned),
+            reason,
             reported_at_ms: now.mono.0 / 1_000,
         };
         health.report(self.partition, report);

@@ -124,20 +124,21 @@ async fn a_topology_is_declared_once_changed_while_it_runs_and_deleted() {
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
     let (keeps, goes) = (StreamId::generate(), StreamId::generate());
-    for stream in [keeps, goes] {
-        beat(&backend, "alice", stream)
-            .await
-            .expect("it is confirmed");
-    }
+    beat(&backend, "alice", keeps)
+        .await
+        .expect("it is confirmed");
     let set = installation
         .cli(&["--json", "topology", "set", "--ttl", "3s"])
         .await;
     assert_eq!(set.exits(DONE).json()["settings"]["number"], 2);
     assert_eq!(settings().await["ttl_ms"], 3_000);
-    // From its next heartbeat on a stream counts for the new TTL; the other keeps its own.
-    beat(&backend, "alice", goes)
-        .await
-        .expect("it is confirmed");
+    // A new stream counts for the new TTL. A running one keeps the longer TTL: its player does not
+    // know the new interval.
+    for stream in [keeps, goes] {
+        beat(&backend, "alice", stream)
+            .await
+            .expect("it is confirmed");
+    }
     assert_eq!(playing(&backend, "alice").await.len(), 2);
     eventually(PATIENCE, "it goes by the new TTL", async || {
         let playing = playing(&backend, "alice").await;

@@ -35,7 +35,7 @@ impl Site {
         let plugins = std::fs::read_to_string(deployed("enabled_plugins")).expect("a file");
         let plugins = plugins.trim().trim_matches(['[', ']', '.']).to_owned();
         let mut configuration = vec!["rabbitmq.conf", "rabbitmq-tls.conf", "definitions.json"];
-        if Broker::major_version().await >= 4 {
+        if Broker::version().await >= (4, 0) {
             configuration.push("rabbitmq-4.conf");
         }
         let configuration: Vec<_> = configuration.into_iter().map(deployed).collect();

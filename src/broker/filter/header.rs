@@ -49,7 +49,7 @@ fn is_decodable(payload: &[u8]) -> Option<()> {
         }
         match kind {
             Kind::Text => str::from_utf8(rest.text()?).ok().map(drop)?,
-            Kind::Table => rest.long()?.is_table(MAX_DEPTH).then_some(())?,
+            Kind::Table => rest.long()?.entries(b'F', MAX_DEPTH)?,
             Kind::Octet => rest.take(1).map(drop)?,
             Kind::Timestamp => rest.take(8).map(drop)?,
         }
@@ -158,11 +158,7 @@ impl<'a> Bytes<'a> {
         self.take(size).map(|_| (kind, None))
     }
 
-    /// lapin can decode all entries, which are at most so deep inside each other.
-    fn is_table(self, depth: u32) -> bool {
-        self.entries(b'F', depth).is_some()
-    }
-
+    /// `None` if lapin cannot decode an entry, or if entries are nested deeper than `depth`.
     fn entries(mut self, of: u8, depth: u32) -> Option<()> {
         let inside = depth.checked_sub(1)?;
         while !self.0.is_empty() {
