@@ -5,10 +5,13 @@
 //! the whole one before it can be found, so that any message leads a reader there.
 //!
 //! A message is `SWS`, one byte for the version of the format, the CRC-32 of the rest in four
-//! bytes, and an LZ4 frame. This version and the one before it can be read.
+//! bytes, and an LZ4 frame. A reader rejects other versions.
 
-mod v1;
-mod v2;
+mod account;
+mod announcement;
+mod codes;
+mod part;
+mod tally;
 
 use std::io::{Read, Write};
 
@@ -22,7 +25,7 @@ use crate::domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, 
 pub const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
 
 const MAGIC: [u8; 3] = *b"SWS";
-const VERSION: u8 = 2;
+const VERSION: u8 = 1;
 /// The frame begins here.
 const BEGIN: usize = 8;
 
@@ -109,7 +112,7 @@ impl Encoder {
     /// [`SnapshotError::TooLarge`].
     pub fn encode(&mut self, part: &Part) -> Result<Vec<u8>, SnapshotError> {
         self.plain.clear();
-        self.plain = v2::encode(part, std::mem::take(&mut self.plain));
+        self.plain = part::encode(part, std::mem::take(&mut self.plain));
         if self.plain.len() > MAX_PART_BYTES {
             return Err(SnapshotError::TooLarge);
         }
@@ -149,11 +152,9 @@ pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
     if [a, b, c] != MAGIC {
         return Err(SnapshotError::Foreign);
     }
-    let read = match version {
-        1 => v1::decode,
-        VERSION => v2::decode,
-        _ => return Err(SnapshotError::Version(version)),
-    };
+    if version != VERSION {
+        return Err(SnapshotError::Version(version));
+    }
     if *checksum != crc32fast::hash(frame).to_le_bytes() {
         return Err(SnapshotError::Damaged);
     }
@@ -165,7 +166,7 @@ pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
     if plain.len() > MAX_PART_BYTES {
         return Err(SnapshotError::TooLarge);
     }
-    read(&plain).ok_or(SnapshotError::Damaged)
+    part::decode(&plain).ok_or(SnapshotError::Damaged)
 }
 
 /// About how many bytes an account takes up in a part, before it is compressed.

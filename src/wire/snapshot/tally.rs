@@ -1,52 +1,29 @@
-//! The second format: the first one, and behind a trailer what the replica had counted. What is
-//! here never changes; a change is a `v3`.
+//! What the replica has counted since the log began.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Part, PartContent, v1};
 use crate::domain::{Durations, Tally};
 
 /// Lists, in the order of [`Tally`]'s fields: a later version may know more reasons.
 #[derive(Serialize, Deserialize)]
-struct TallyV2 {
+pub(super) struct StoredTally {
     entries: [u64; 9],
     admitted: u64,
     refusals: Vec<u64>,
-    stopped: DurationsV2,
-    replaced: DurationsV2,
-    expired: DurationsV2,
+    stopped: StoredDurations,
+    replaced: StoredDurations,
+    expired: StoredDurations,
     bad: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct DurationsV2 {
+struct StoredDurations {
     counts: Vec<u64>,
     sum_ms: u64,
 }
 
-/// Appends a part to `plain`.
-pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
-    let mut plain = v1::encode(part, plain);
-    if let PartContent::Trailer(trailer) = &part.content {
-        let tally = tally_v2(&trailer.tally);
-        plain = postcard::to_extend(&tally, plain).expect("numbers and lists always encode");
-    }
-    plain
-}
-
-/// `None` where it is damaged.
-pub(super) fn decode(plain: &[u8]) -> Option<Part> {
-    let (mut part, mut rest) = v1::take(plain)?;
-    if let PartContent::Trailer(trailer) = &mut part.content {
-        let tally: TallyV2;
-        (tally, rest) = postcard::take_from_bytes(rest).ok()?;
-        trailer.tally = tally.decode()?;
-    }
-    rest.is_empty().then_some(part)
-}
-
-fn tally_v2(tally: &Tally) -> TallyV2 {
-    TallyV2 {
+pub(super) fn store_tally(tally: &Tally) -> StoredTally {
+    StoredTally {
         entries: [
             tally.refreshed,
             tally.started,
@@ -60,22 +37,22 @@ fn tally_v2(tally: &Tally) -> TallyV2 {
         ],
         admitted: tally.admitted,
         refusals: tally.refusals.into(),
-        stopped: durations_v2(&tally.stopped),
-        replaced: durations_v2(&tally.replaced),
-        expired: durations_v2(&tally.expired),
+        stopped: store_durations(&tally.stopped),
+        replaced: store_durations(&tally.replaced),
+        expired: store_durations(&tally.expired),
         bad: tally.bad.into(),
     }
 }
 
-fn durations_v2(durations: &Durations) -> DurationsV2 {
-    DurationsV2 {
+fn store_durations(durations: &Durations) -> StoredDurations {
+    StoredDurations {
         counts: durations.counts.into(),
         sum_ms: durations.sum_ms,
     }
 }
 
-impl TallyV2 {
-    fn decode(&self) -> Option<Tally> {
+impl StoredTally {
+    pub(super) fn decode(&self) -> Option<Tally> {
         let [
             refreshed,
             started,
@@ -107,7 +84,7 @@ impl TallyV2 {
     }
 }
 
-impl DurationsV2 {
+impl StoredDurations {
     fn decode(&self) -> Option<Durations> {
         Some(Durations {
             counts: counts(&self.counts)?,

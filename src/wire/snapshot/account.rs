@@ -1,0 +1,109 @@
+//! An account with its streams, tombstones and refusals.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::codes::{Id, refused, stopped, store_refused, store_stopped, stream};
+use crate::domain::{
+    Account, AccountKey, LogTime, Metadata, Refusal, RequestId, StreamRecord, Tombstone, WallTime,
+};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredAccount<'a> {
+    tenant: &'a str,
+    account: &'a str,
+    last: u64,
+    #[serde(borrow)]
+    streams: Vec<StoredStream<'a>>,
+    tombstones: Vec<(Id, u64, u32, u8)>,
+    refusals: Vec<(Id, u64, u8)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredStream<'a> {
+    id: Id,
+    started_at: i64,
+    last_seen: u64,
+    ttl_ms: u32,
+    admitted: bool,
+    #[serde(borrow)]
+    metadata: Vec<(&'a str, &'a str)>,
+}
+
+pub(super) fn store_account<'a>(
+    key: &'a AccountKey,
+    last: u64,
+    account: &'a Account,
+) -> StoredAccount<'a> {
+    let streams = account.streams().iter().map(|s| StoredStream {
+        id: s.id.0.into_bytes(),
+        started_at: s.started_at.0,
+        last_seen: s.last_seen.0,
+        ttl_ms: s.ttl_ms,
+        admitted: s.admitted,
+        metadata: s.metadata.pairs().collect(),
+    });
+    let tombstones = account.tombstones().iter().map(|t| {
+        let id = t.id.0.into_bytes();
+        (id, t.until.0, t.lasts_ms, store_stopped(t.reason))
+    });
+    let refusals = account
+        .refusals()
+        .iter()
+        .map(|r| (r.request.0.into_bytes(), r.until.0, store_refused(r.reason)));
+    StoredAccount {
+        tenant: key.tenant(),
+        account: key.account(),
+        last,
+        streams: streams.collect(),
+        tombstones: tombstones.collect(),
+        refusals: refusals.collect(),
+    }
+}
+
+impl StoredAccount<'_> {
+    pub(super) fn decode(self) -> Option<(AccountKey, u64, Account)> {
+        let streams = self.streams.into_iter().map(StoredStream::decode);
+        let tombstones = self
+            .tombstones
+            .into_iter()
+            .map(|(id, until, lasts_ms, reason)| {
+                Some(Tombstone {
+                    id: stream(id),
+                    until: LogTime(until),
+                    lasts_ms,
+                    reason: stopped(reason)?,
+                })
+            });
+        let refusals = self.refusals.into_iter().map(|(id, until, reason)| {
+            Some(Refusal {
+                request: RequestId(Uuid::from_bytes(id)),
+                until: LogTime(until),
+                reason: refused(reason)?,
+            })
+        });
+        let account = Account::from_records(
+            streams.collect::<Option<_>>()?,
+            tombstones.collect::<Option<_>>()?,
+            refusals.collect::<Option<_>>()?,
+        );
+        Some((
+            AccountKey::of(self.tenant, self.account).ok()?,
+            self.last,
+            account,
+        ))
+    }
+}
+
+impl StoredStream<'_> {
+    fn decode(mut self) -> Option<StreamRecord> {
+        Some(StreamRecord {
+            id: stream(self.id),
+            started_at: WallTime(self.started_at),
+            last_seen: LogTime(self.last_seen),
+            ttl_ms: self.ttl_ms,
+            admitted: self.admitted,
+            metadata: Metadata::new(&mut self.metadata).ok()?,
+        })
+    }
+}

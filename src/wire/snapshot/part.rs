@@ -1,0 +1,181 @@
+//! A message's content as postcard encodes it, field by field: the order of fields is the format.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    Part, PartContent, Place,
+    account::{StoredAccount, store_account},
+    announcement::{StoredAnnouncement, store_announcement},
+    codes::Id,
+    tally::{StoredTally, store_tally},
+};
+use crate::domain::{LogTime, Mark, SnapshotHeader, SnapshotTrailer, Tenant, WallShift};
+
+#[derive(Serialize, Deserialize)]
+struct StoredPart<'a> {
+    place: StoredPlace,
+    before: Option<StoredPlace>,
+    number: u32,
+    #[serde(borrow)]
+    content: StoredContent<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPlace {
+    id: Id,
+    after: Option<u64>,
+    now: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredContent<'a> {
+    #[serde(borrow)]
+    Header(StoredHeader<'a>),
+    #[serde(borrow)]
+    Accounts(Vec<StoredAccount<'a>>),
+    #[serde(borrow)]
+    Unannounced(Vec<StoredAnnouncement<'a>>),
+    Trailer(StoredTrailer),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredHeader<'a> {
+    start: u64,
+    mark: (u64, u64),
+    first: u64,
+    now: u64,
+    shift: i64,
+    /// JSON, as the log has them: they grow with every version.
+    settings: String,
+    full: bool,
+    #[serde(borrow)]
+    full_tenants: Vec<&'a str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTrailer {
+    end: u64,
+    last: u64,
+    last_mark: (u64, u64),
+    trail: u32,
+    announced: Option<u64>,
+    tally: StoredTally,
+}
+
+/// Appends a part to `plain`.
+pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
+    let content = match &part.content {
+        PartContent::Header(header) => StoredContent::Header(store_header(header)),
+        PartContent::Accounts(accounts) => StoredContent::Accounts(
+            accounts
+                .iter()
+                .map(|(key, last, account)| store_account(key, *last, account))
+                .collect(),
+        ),
+        PartContent::Unannounced(all) => {
+            StoredContent::Unannounced(all.iter().map(store_announcement).collect())
+        }
+        PartContent::Trailer(trailer) => StoredContent::Trailer(StoredTrailer {
+            end: trailer.end,
+            last: trailer.last,
+            last_mark: (trailer.last_mark.writer, trailer.last_mark.seq),
+            trail: trailer.trail,
+            announced: trailer.announced,
+            tally: store_tally(&trailer.tally),
+        }),
+    };
+    let part = StoredPart {
+        place: store_place(&part.place),
+        before: part.before.as_ref().map(store_place),
+        number: part.number,
+        content,
+    };
+    postcard::to_extend(&part, plain).expect("numbers, strings and lists always encode")
+}
+
+/// Decodes a part. `None` if it is damaged.
+pub(super) fn decode(plain: &[u8]) -> Option<Part> {
+    let (part, rest) = postcard::take_from_bytes::<StoredPart>(plain).ok()?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let content = match part.content {
+        StoredContent::Header(header) => PartContent::Header(header.decode()?),
+        StoredContent::Accounts(all) => PartContent::Accounts(
+            all.into_iter()
+                .map(StoredAccount::decode)
+                .collect::<Option<_>>()?,
+        ),
+        StoredContent::Unannounced(all) => PartContent::Unannounced(
+            all.into_iter()
+                .map(StoredAnnouncement::decode)
+                .collect::<Option<_>>()?,
+        ),
+        StoredContent::Trailer(trailer) => PartContent::Trailer(SnapshotTrailer {
+            end: trailer.end,
+            last: trailer.last,
+            last_mark: mark(trailer.last_mark),
+            trail: trailer.trail,
+            announced: trailer.announced,
+            tally: trailer.tally.decode()?,
+        }),
+    };
+    Some(Part {
+        place: part.place.decode(),
+        before: part.before.map(StoredPlace::decode),
+        number: part.number,
+        content,
+    })
+}
+
+const fn store_place(place: &Place) -> StoredPlace {
+    StoredPlace {
+        id: place.id.into_bytes(),
+        after: place.after,
+        now: place.now.0,
+    }
+}
+
+impl StoredPlace {
+    const fn decode(self) -> Place {
+        Place {
+            id: Uuid::from_bytes(self.id),
+            after: self.after,
+            now: LogTime(self.now),
+        }
+    }
+}
+
+fn store_header(header: &SnapshotHeader) -> StoredHeader<'_> {
+    StoredHeader {
+        start: header.start,
+        mark: (header.mark.writer, header.mark.seq),
+        first: header.first,
+        now: header.now.0,
+        shift: header.shift.0,
+        settings: serde_json::to_string(&header.settings).expect("numbers always encode"),
+        full: header.full,
+        full_tenants: header.full_tenants.iter().map(Tenant::as_str).collect(),
+    }
+}
+
+impl StoredHeader<'_> {
+    fn decode(self) -> Option<SnapshotHeader> {
+        let tenants = self.full_tenants.into_iter().map(Tenant::new);
+        Some(SnapshotHeader {
+            start: self.start,
+            mark: mark(self.mark),
+            first: self.first,
+            now: LogTime(self.now),
+            shift: WallShift(self.shift),
+            settings: serde_json::from_str(&self.settings).ok()?,
+            full: self.full,
+            full_tenants: tenants.collect::<Result<_, _>>().ok()?,
+        })
+    }
+}
+
+const fn mark((writer, seq): (u64, u64)) -> Mark {
+    Mark { writer, seq }
+}
