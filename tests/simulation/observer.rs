@@ -57,7 +57,8 @@ pub struct Life {
     ttl_ms: u64,
     /// It stays stopped until then, in log time.
     stopped_until: u64,
-    /// An open named it among those to stop: who does not know the others may have admitted that.
+    /// An `init` named it in `replace`, or a stop of it changed nothing: a replica without the
+    /// log's beginning may have stopped it.
     pub named: bool,
 }
 
@@ -288,7 +289,9 @@ impl Observer {
                 let life = lives.entry(*stream).or_default();
                 let was_active = life.is_active(log_ms);
                 assert_eq!(*outcome == StopOutcome::Ended, was_active, "{stream}");
-                if *outcome != StopOutcome::Unchanged {
+                if *outcome == StopOutcome::Unchanged {
+                    life.named = true;
+                } else {
                     ended.push(*stream);
                 }
             }
