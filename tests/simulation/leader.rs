@@ -19,6 +19,8 @@ impl World {
         let led = self.workers[w].replica.leads();
         let clocks = self.workers[w].clocks(self.now);
         self.workers[w].replica.leave(clocks);
+        // A successor that leaves as well is no longer expected to lead.
+        self.workers[w].steady = None;
         self.obey(w);
         let life = self.workers[w].life;
         let on_its_way = self.delay_ms();
