@@ -82,6 +82,8 @@ pub fn strike(world: &mut World) {
                 world.widen();
                 let ms = world.rng.u64(..3_600_000);
                 world.workers[w].step_mono(ms);
+                // To the replica it is a stall.
+                world.workers[w].steady = None;
             }
         }
         Fault::Leave => {

@@ -111,9 +111,12 @@ impl World {
             } => {
                 // What was on its way when the connection was lost may have come through, or not.
                 if is_current(self, worker, connection) || self.rng.bool() {
-                    // Where the log's beginning is gone, its time is whatever is remembered.
-                    let remembers = self.workers[worker].remembers;
-                    let another = remembers.is_some_and(|g| g != self.log.generation);
+                    // Where the log's beginning is gone, its time is whatever is remembered, or
+                    // whatever its first reading says: that may be of a follower of another log.
+                    let it = &self.workers[worker];
+                    let remembers = it.remembers.is_some_and(|g| g != self.log.generation);
+                    let misled = self.observer.misled.is_some() && !it.history.is_whole();
+                    let another = remembers || misled;
                     if epoch != self.log.epoch || another && self.log.first() > 0 {
                         self.hear_of_another(&entry);
                     }

@@ -49,7 +49,7 @@ export class Playback extends EventTarget {
   #heartbeatEveryMs = HEARTBEAT_EVERY_MS;
   #ttlMs = TTL_MS;
   // The interval that a worker has sent, if one has.
-  #told;
+  #sentEveryMs;
   #lastSignOfLife = 0;
   #beating = false;
   #stopping;
@@ -123,7 +123,7 @@ export class Playback extends EventTarget {
     this.#beating = true;
     try {
       await this.#publish("heartbeat", {
-        heartbeat_every_ms: this.#told,
+        heartbeat_every_ms: this.#sentEveryMs,
         metadata: this.#metadata,
       });
       this.#lastSignOfLife = Date.now();
@@ -201,7 +201,7 @@ export class Playback extends EventTarget {
   }
 
   #keep({ heartbeat_every_ms, ttl_ms }) {
-    this.#told = this.#heartbeatEveryMs = heartbeat_every_ms;
+    this.#sentEveryMs = this.#heartbeatEveryMs = heartbeat_every_ms;
     this.#ttlMs = ttl_ms;
   }
 
