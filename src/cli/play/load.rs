@@ -28,13 +28,14 @@ use tokio::time::Instant;
 
 use super::{Plan, interrupted_twice, terminal};
 use crate::{
-    broker::{Addresses, Link, Names, topology},
+    broker::{Addresses, BrokerError, Link, Names, topology},
     cli::{
         checked::Mistakes,
         output::{Output, duration},
         signals,
     },
     client::{Backend, Client, ClientError},
+    domain::Settings,
 };
 use crowd::Crowd;
 use probes::{PATIENCE, Prober};
@@ -68,6 +69,10 @@ pub(super) struct LoadArgs {
     /// How many connections publish, each with up to 1,000 events without a confirm
     #[arg(long, default_value = "4", value_name = "N", requires = "load")]
     connections: String,
+    /// How many partitions the installation has; needed if the user may not look at queues
+    /// [default: RabbitMQ is asked]
+    #[arg(long, value_name = "N", requires = "load")]
+    partitions: Option<String>,
     /// How long each rate of the search is tried; its first fifth (2s at most) is not judged
     #[arg(
         long,
@@ -86,6 +91,8 @@ const VIEWERS: [&str; 3] = ["session", "crash_rate", "max_active"];
 pub(super) struct Load {
     goal: Goal,
     connections: usize,
+    /// `None`: RabbitMQ is asked.
+    partitions: Option<u16>,
 }
 
 enum Goal {
@@ -104,6 +111,10 @@ impl LoadArgs {
         if connections == 0 || connections > MOST_CONNECTIONS {
             mistakes.note(format!("--connections: 1 to {MOST_CONNECTIONS}"));
         }
+        let partitions = mistakes.check_if("--partitions", self.partitions.as_deref());
+        if partitions.is_some_and(|n| n == 0 || n > Settings::MAX_PARTITIONS) {
+            mistakes.note(format!("--partitions: 1 to {}", Settings::MAX_PARTITIONS));
+        }
         let step = mistakes.duration("--step", &self.step)?;
         if step < SHORTEST_STEP {
             mistakes.note(format!("--step: {} or more", duration(SHORTEST_STEP)));
@@ -117,7 +128,11 @@ impl LoadArgs {
             None if self.find_max => Goal::FindMax { step, bounded },
             None => return None,
         };
-        Some(Load { goal, connections })
+        Some(Load {
+            goal,
+            connections,
+            partitions,
+        })
     }
 }
 
@@ -132,7 +147,10 @@ impl Load {
         // Says what is wrong where there is no topology, or no worker.
         let backend = Backend::new(client.clone()).with_patience(PATIENCE);
         let ttl = super::ttl(&backend, &plan.tenant).await?;
-        let partitions = partitions(&addresses, &names).await?;
+        let partitions = match self.partitions {
+            Some(partitions) => usize::from(partitions),
+            None => partitions(&addresses, &names).await?,
+        };
         let accounts = plan.accounts.unwrap_or(ACCOUNTS_OF_PARTITION * partitions);
         let crowd = Arc::new(Crowd {
             tenant: plan.tenant.clone(),
@@ -197,12 +215,22 @@ impl Load {
     }
 }
 
-/// How many logs there are.
+/// How many partitions there are. A user who may not look at queues is taken to have one: RabbitMQ
+/// 4.2.6 and later let only users with the permission *configure* look.
 async fn partitions(addresses: &Addresses, names: &Names) -> anyhow::Result<usize> {
     let link = Link::open_any(addresses, "streamwatch play").await?;
-    let partitions = topology::partitions(&link, names).await?;
+    let counted = topology::partitions(&link, names).await;
     link.close().await;
-    Ok(usize::from(partitions.ok_or(ClientError::NoTopology)?))
+    match counted {
+        Ok(partitions) => Ok(usize::from(partitions.ok_or(ClientError::NoTopology)?)),
+        Err(BrokerError::AccessRefused(_)) => {
+            let assumed =
+                "this user may not look at queues: assuming 1 partition, see --partitions";
+            terminal::note([assumed]);
+            Ok(1)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Tries one rate after the other. A step that cannot be seen to its end ends the search: what it

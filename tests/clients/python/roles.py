@@ -87,6 +87,11 @@ class Row:
     label: str
     may: set[str]
     actions: list[Action]
+    # Before this version of RabbitMQ every role may.
+    since: tuple[int, ...] = ()
+
+    def allows(self, role: str, version: tuple[int, ...]) -> bool:
+        return role in self.may or version < self.since
 
 
 def outcome(at: At, action: Action) -> int:
@@ -638,8 +643,8 @@ TABLE = [
         ],
     ),
     Row(
-        "see that a queue is there, and how long it is",
-        EVERYBODY,
+        "see that a queue is there, and how long it is (everybody before RabbitMQ 4.2.6)",
+        {OPERATOR},
         [
             Action(
                 f"look at {queue}",
@@ -647,6 +652,7 @@ TABLE = [
             )
             for queue in OURS
         ],
+        since=(4, 2, 6),
     ),
 ]
 
