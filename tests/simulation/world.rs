@@ -177,7 +177,9 @@ impl World {
             interval_ms,
             early_ms: 2 * interval_ms * changes,
             limited: self.settings.max_streams_per_account < 100
-                || self.settings.max_tombstones_per_account < 100,
+                || self.settings.max_tombstones_per_account < 100
+                || self.settings.max_streams_per_tenant < 100
+                || self.settings.max_streams_per_partition < 100,
             shown_behind_ms: self
                 .plan
                 .clocks_agree()
