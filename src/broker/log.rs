@@ -2,15 +2,18 @@
 //!
 //! RabbitMQ closes the connection of an AMQP 0.9.1 consumer with 541 when it cannot encode an entry
 //! for it, at every attempt. So a reader has a connection of its own. When it ends with 541, the
-//! reader attaches again with prefetch 1, where the next entry must be the one that fails; an entry
-//! that fails twice is passed over by its offset. Entries right behind it fail once.
+//! reader attaches again with prefetch 1, where the next entry must be the one that fails. An entry
+//! that fails once more, while the log's end can be consumed, is passed over by its offset. For a
+//! while from then on, one failure with prefetch 1 is enough.
 
 mod consumer;
+mod standby;
 mod start;
 
 use std::{mem, pin::Pin, time::Duration};
 
 use lapin::{message::Delivery, types::AMQPValue};
+use tokio::time::Instant;
 
 use super::{
     BrokerError, Link, Names, NoReply, ReplyTo,
@@ -19,12 +22,15 @@ use super::{
 };
 use crate::wire::Message;
 use consumer::LogConsumer;
+use standby::Standby;
 use start::Start;
 
 /// Entries under way to us at once.
 const PREFETCH: u16 = 2_000;
 /// Entries read with prefetch 1 behind one that could not be delivered, before more are under way.
 const CAREFUL: u32 = 32;
+/// How long behind an entry that is known to be undeliverable one failure proves another.
+const CERTAIN_FOR: Duration = Duration::from_secs(60);
 
 /// Where to read a log from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,8 +134,10 @@ pub struct LogFollower {
     careful: Option<u32>,
     /// The offset at which the connection has ended once.
     suspect: Option<u64>,
-    /// The entry before was undeliverable.
-    behind_undeliverable: bool,
+    /// Until then one failure with prefetch 1 proves an entry undeliverable.
+    certain_until: Option<Instant>,
+    /// Connections for the next attempts, while entries are read with prefetch 1.
+    standby: Option<Standby>,
     /// Undeliverable entries at the log's beginning, not yet returned: the next, and the end.
     beginning: std::ops::Range<u64>,
 }
@@ -157,7 +165,8 @@ impl LogFollower {
             from,
             careful: None,
             suspect: None,
-            behind_undeliverable: false,
+            certain_until: None,
+            standby: None,
             beginning: 0..0,
         };
         match LogConsumer::open(link.origin(), queue.to_owned(), from, prefetch).await {
@@ -231,7 +240,6 @@ impl LogFollower {
     fn delivered(&mut self, delivery: LogDelivery) -> LogEntry {
         self.from = From::Offset(delivery.offset + 1);
         self.suspect = None;
-        self.behind_undeliverable = false;
         match &mut self.careful {
             Some(0) => {
                 self.careful = None;
@@ -268,9 +276,10 @@ impl LogFollower {
             _ => return Err(BrokerError::Internal(text)),
         };
         let alone = self.careful.replace(CAREFUL).is_some();
-        if alone && (self.behind_undeliverable || self.suspect == Some(at)) {
+        let certain = self.certain_until.is_some_and(|at| Instant::now() < at);
+        if alone && (certain || self.suspect == Some(at)) {
             self.suspect = None;
-            self.behind_undeliverable = true;
+            self.certain_until = Some(Instant::now() + CERTAIN_FOR);
             self.from = From::Offset(at + 1);
             self.attach_again(1);
             return Ok(Some(LogEntry::Undeliverable(at)));
@@ -285,21 +294,35 @@ impl LogFollower {
     }
 
     fn attach_again(&mut self, prefetch: u16) {
-        if prefetch == 1 {
+        let (queue, from) = (self.queue.clone(), self.from);
+        self.state = if prefetch == 1 {
             self.careful = Some(CAREFUL);
-        }
-        let (origin, queue) = (self.origin.clone(), self.queue.clone());
-        let opening = LogConsumer::open(origin, queue, self.from, prefetch);
-        self.state = State::Attaching(Box::pin(opening));
+            let standby = self.standby();
+            State::Attaching(Box::pin(async move {
+                LogConsumer::attach(standby.take().await?, queue, from).await
+            }))
+        } else {
+            self.standby = None;
+            let opening = LogConsumer::open(self.origin.clone(), queue, from, prefetch);
+            State::Attaching(Box::pin(opening))
+        };
+    }
+
+    fn standby(&mut self) -> Standby {
+        let origin = &self.origin;
+        self.standby
+            .get_or_insert_with(|| Standby::new(origin.clone()))
+            .clone()
     }
 
     /// Attaches again, if the log's end can be consumed: where that fails too, it is not the entry
     /// that RabbitMQ fails of.
     fn attach_after_control(&mut self) {
         let (origin, queue, from) = (self.origin.clone(), self.queue.clone(), self.from);
+        let standby = self.standby();
         self.state = State::Attaching(Box::pin(async move {
-            consumer::control(origin.clone(), queue.clone()).await?;
-            LogConsumer::open(origin, queue, from, 1).await
+            consumer::control(origin, queue.clone()).await?;
+            LogConsumer::attach(standby.take().await?, queue, from).await
         }));
     }
 }

@@ -38,13 +38,15 @@ pub(super) async fn control(origin: Origin, queue: String) -> Result<(), BrokerE
     }
 }
 
-impl LogConsumer {
-    pub(super) async fn open(
-        origin: Origin,
-        queue: String,
-        from: From,
-        prefetch: u16,
-    ) -> Result<Self, BrokerError> {
+/// A connection with a channel that consumes nothing yet.
+pub(super) struct Prepared {
+    link: Link,
+    channel: Channel,
+    prefetch: u16,
+}
+
+impl Prepared {
+    pub(super) async fn open(origin: Origin, prefetch: u16) -> Result<Self, BrokerError> {
         // 541 before anything is consumed is no entry's fault.
         let lost = |error| match error {
             BrokerError::Internal(text) => BrokerError::Lost(text),
@@ -54,6 +56,34 @@ impl LogConsumer {
         let channel = link.channel().await.map_err(lost)?;
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         within("setting the prefetch", qos).await.map_err(lost)?;
+        Ok(Self {
+            link,
+            channel,
+            prefetch,
+        })
+    }
+}
+
+impl LogConsumer {
+    pub(super) async fn open(
+        origin: Origin,
+        queue: String,
+        from: From,
+        prefetch: u16,
+    ) -> Result<Self, BrokerError> {
+        Self::attach(Prepared::open(origin, prefetch).await?, queue, from).await
+    }
+
+    pub(super) async fn attach(
+        prepared: Prepared,
+        queue: String,
+        from: From,
+    ) -> Result<Self, BrokerError> {
+        let Prepared {
+            link,
+            channel,
+            prefetch,
+        } = prepared;
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-offset".into(), from.argument());
         let consume = channel.basic_consume(

@@ -1,0 +1,38 @@
+//! Connections opened ahead: each undeliverable entry ends one.
+
+use std::sync::Arc;
+
+use tokio::{sync::Mutex, task::JoinSet};
+
+use super::consumer::Prepared;
+use crate::broker::{BrokerError, connect::Origin};
+
+/// Connections that are open, or are being opened, at once.
+const AHEAD: usize = 4;
+
+/// Connections with prefetch 1. They close when the last clone is dropped.
+#[derive(Clone)]
+pub(super) struct Standby {
+    origin: Origin,
+    opening: Arc<Mutex<JoinSet<Result<Prepared, BrokerError>>>>,
+}
+
+impl Standby {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            opening: Arc::default(),
+        }
+    }
+
+    /// Takes the connection that is open first, and begins to open others.
+    pub(super) async fn take(&self) -> Result<Prepared, BrokerError> {
+        let mut opening = self.opening.lock().await;
+        while opening.len() < AHEAD {
+            opening.spawn(Prepared::open(self.origin.clone(), 1));
+        }
+        let opened = opening.join_next().await.and_then(Result::ok);
+        opening.spawn(Prepared::open(self.origin.clone(), 1));
+        opened.unwrap_or_else(|| Err(BrokerError::Lost("a connection was not opened".into())))
+    }
+}
