@@ -87,6 +87,16 @@ fn a_heartbeat_or_something_undecodable_in_its_place_is_another_log() {
 }
 
 #[test]
+fn another_heartbeat_behind_the_anchor_is_another_log() {
+    let mut rig = followed();
+    reattached(&mut rig, 3);
+    assert!(rig.replica.apply(3, &rig.log[3].clone(), at(200)).is_ok());
+    let fault = rig.replica.apply(4, &beat("carol", 3), at(200));
+    assert_eq!(fault, Err(Fault::AnotherLog));
+    assert_eq!(rig.replica.totals(), Totals::default());
+}
+
+#[test]
 fn a_log_that_begins_after_the_anchor_is_another_log() {
     let mut rig = followed();
     reattached(&mut rig, 4);
