@@ -20,11 +20,13 @@ pub struct Counted {
     pub succeeded: u64,
     /// Compared, of replicas that had not done all that expired.
     pub expiring: u64,
+    /// Times that a leader was held to have said again what is full.
+    pub said_full: u64,
 }
 
 impl Counted {
     /// All of it, in no order.
-    pub const fn all(&self) -> [u64; 14] {
+    pub const fn all(&self) -> [u64; 15] {
         [
             self.entries,
             self.compared,
@@ -40,6 +42,7 @@ impl Counted {
             self.repeated,
             self.succeeded,
             self.expiring,
+            self.said_full,
         ]
     }
 }
@@ -60,5 +63,6 @@ impl std::ops::AddAssign for Counted {
         self.repeated += other.repeated;
         self.succeeded += other.succeeded;
         self.expiring += other.expiring;
+        self.said_full += other.said_full;
     }
 }

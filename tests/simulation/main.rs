@@ -17,19 +17,20 @@
 //! - the lifecycle is told whole: every fact once at least, for the first time in order, and again
 //!   only as it was;
 //! - when nothing goes wrong any more, everybody serves again, one leads, and nobody is
-//!   left waiting; and a leader that shuts down is succeeded at once.
+//!   left waiting; and a leader that shuts down is succeeded at once;
+//! - the leader says again and again what is full.
 //!
 //! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on;
 //! `STREAMWATCH_SEED=123` runs one, and prints what happened if it fails;
-//! `STREAMWATCH_KEEP_GOING=1` does not stop at the first that fails. The same seed is the same run. `tests/simulation/mutate` breaks the rules on purpose, to see that it is
-//! noticed here.
+//! `STREAMWATCH_KEEP_GOING=1` does not stop at the first that fails. The same seed is the same run.
+//! `tests/simulation/mutate` breaks the rules on purpose, to see that it is noticed here.
 
 mod answers;
 mod counted;
 mod event;
 mod faults;
+mod full;
 mod happen;
-
 mod leader;
 mod lifecycle;
 mod log;

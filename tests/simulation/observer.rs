@@ -14,7 +14,7 @@ use streamwatch::{
     replica::{Applied, Now, Replica},
 };
 
-use crate::{lifecycle::Happenings, log::Log};
+use crate::{full::Full, lifecycle::Happenings, log::Log};
 
 /// Of so many entries, one is followed by a comparison of all accounts.
 const ALL_EVERY: u64 = 32;
@@ -92,6 +92,7 @@ pub struct Observer {
     taken: Vec<(u64, Rc<Entry>)>,
     /// What the lifecycle has to tell.
     pub happened: Happenings,
+    pub full: Full,
     replica: Replica<()>,
     pub rows: Vec<Row>,
     pub keys: Vec<AccountKey>,
@@ -121,6 +122,7 @@ impl Observer {
             epoch: log.epoch,
             taken: Vec::new(),
             happened: Happenings::default(),
+            full: Full::default(),
             replica,
             rows: Vec::new(),
             keys: Vec::new(),
@@ -192,6 +194,11 @@ impl Observer {
         let row = row(&self.replica, at, self.end(), entry, applied, &self.keys);
         if let Some(log_ms) = row.log_ms {
             self.check_time(at, log_ms);
+            if let Entry::Internal { body, .. } = entry
+                && let Internal::Capacity(change) = body
+            {
+                self.full.note(change, log_ms);
+            }
             self.note(at, log_ms, entry, &row);
             self.note_happenings(log_ms, entry, &row, before.as_ref());
             if let (Entry::Internal { body, .. }, Applied::Open(outcome)) = (entry, &row.applied)

@@ -122,6 +122,7 @@ impl World {
             }
             _ => worker.steady = None,
         }
+        self.check_full(w);
     }
 
     pub fn deliver(&mut self, w: usize) {

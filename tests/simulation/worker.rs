@@ -104,6 +104,8 @@ pub struct Worker {
     pub last_append: u64,
     /// True time, and the log's time then, since when this worker has ticked without a break.
     pub steady: Option<(u64, u64)>,
+    /// True time since when it has led at each tick.
+    pub leads_since: Option<u64>,
     mono_us: u64,
     wall_ms: i64,
 }
@@ -143,6 +145,7 @@ impl Worker {
             stalled_until: 0,
             last_append: 0,
             steady: None,
+            leads_since: None,
             mono_us: rng.u64(..1 << 40),
             wall_ms: 1_700_000_000_000 + rng.i64(-1_000..1_000),
         }

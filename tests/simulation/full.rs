@@ -1,0 +1,55 @@
+//! What is full: the log does not keep the entry that said so, so the leader repeats it.
+
+use std::collections::BTreeMap;
+
+use streamwatch::domain::{CapacityChange, Settings, Tenant};
+
+use crate::world::World;
+
+/// After so many intervals, everything that is full has been said again: 60, and some to come back.
+const SAID_AGAIN: u64 = 80;
+/// A leader has tried again and again by then, whatever was lost.
+const LEADS_LONG: u64 = 20;
+
+/// Which tenants are full, or the whole partition, and when in log time the log last said so.
+#[derive(Default)]
+pub struct Full(BTreeMap<Option<Tenant>, u64>);
+
+impl Full {
+    pub fn note(&mut self, change: &CapacityChange, log_ms: u64) {
+        if change.full {
+            self.0.insert(change.tenant.clone(), log_ms);
+        } else {
+            self.0.remove(&change.tenant);
+        }
+    }
+}
+
+impl World {
+    /// A leader that has long led, and knows what is full, has repeated it.
+    pub fn check_full(&mut self, w: usize) {
+        let intervals = |n| n * Settings::interval_for(self.widest_ttl_ms);
+        let worker = &mut self.workers[w];
+        let since = worker.leads_since.unwrap_or(self.now);
+        worker.leads_since = worker.replica.leads().then_some(since);
+        let leads_long = worker.leads_since.is_some() && since + intervals(LEADS_LONG) <= self.now;
+        let knows = worker.history.is_whole() && worker.diverged.is_none();
+        let (true, true, Some((_, steady)), Some(log_ms)) =
+            (leads_long, knows, worker.steady, self.observer.log_ms())
+        else {
+            return;
+        };
+        // One restored from a snapshot takes the snapshot's time for that of the entry.
+        let again = intervals(SAID_AGAIN);
+        if steady + again > log_ms {
+            return;
+        }
+        for (tenant, said) in &self.observer.full.0 {
+            self.counted.said_full += 1;
+            assert!(
+                said + again > log_ms,
+                "{tenant:?} is full since {said}, and at {log_ms} it was not said again"
+            );
+        }
+    }
+}
