@@ -215,8 +215,8 @@ impl Load {
     }
 }
 
-/// How many partitions there are. A user who may not look at queues is taken to have one: RabbitMQ
-/// 4.2.6 and later let only users with the permission *configure* look.
+/// Number of partitions. One, if the user has no permission on the logs: RabbitMQ 4.2.6 and later
+/// refuse it a passive declare.
 async fn partitions(addresses: &Addresses, names: &Names) -> anyhow::Result<usize> {
     let link = Link::open_any(addresses, "streamwatch play").await?;
     let counted = topology::partitions(&link, names).await;

@@ -643,8 +643,8 @@ TABLE = [
         ],
     ),
     Row(
-        "see that a queue is there, and how long it is (everybody before RabbitMQ 4.2.6)",
-        {OPERATOR},
+        "see that a queue is there, and how long it is (before RabbitMQ 4.2.6: everybody)",
+        {WORKER, OPERATOR},
         [
             Action(
                 f"look at {queue}",
