@@ -45,8 +45,8 @@ pub enum BrokerError {
     NoPlugin(String),
     /// The topology has another number of partitions.
     #[error(
-        "the topology has {there} partition(s), not {wanted}; their number stays: deploy/README.md \
-         says how to move to another one (From P to Q partitions)"
+        "the topology has {there} partition(s), not {wanted}; their number stays: deploy/UPGRADE.md \
+         (Change the number of partitions) describes the move to another topology"
     )]
     OtherPartitions {
         /// How many there are.

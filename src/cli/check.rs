@@ -108,7 +108,7 @@ impl Place {
             findings.doubt(
                 "broker",
                 "the nodes have different versions",
-                "finish the upgrade; from 3.12 to 3.13 see deploy/README.md (Upgrading RabbitMQ)",
+                "finish the upgrade; from 3.12 to 3.13 see deploy/UPGRADE.md (Upgrade RabbitMQ)",
             );
         }
         brokers

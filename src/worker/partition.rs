@@ -90,7 +90,7 @@ impl Partition {
                 End::OtherPartitions(settings) => format!(
                     "the log's settings say {settings} partitions, but there are {}: nothing is \
                      served. Run `streamwatch topology declare` and restart the workers; \
-                     deploy/README.md (From P to Q partitions) says how to change the number",
+                     deploy/UPGRADE.md (Change the number of partitions) describes how",
                     self.place.of
                 ),
             };

@@ -26,7 +26,7 @@ pub(super) fn look(
                     "consumers",
                     said,
                     "requests that dead consumers hold wait until their connections are closed: \
-                     `rabbitmqctl list_consumers` names the processes, deploy/README.md \
+                     `rabbitmqctl list_consumers` names the processes, deploy/RUNBOOK.md \
                      (StreamwatchDeadConsumers) says more",
                 );
             } else if consumers < *workers {

@@ -34,7 +34,7 @@ async fn the_number_of_partitions_is_declared_once() {
     }
     for other in ["1", "2", "4"] {
         let refused = declare(&installation, other).await;
-        refused.exits(FAILED).says("deploy/README.md");
+        refused.exits(FAILED).says("deploy/UPGRADE.md");
     }
     // Who does not say has what is there.
     installation.cli(&["topology", "declare"]).await.exits(DONE);

@@ -6,7 +6,7 @@
 // "acme", "login": "streamwatch.acme.stomp-player", "passcode": "…", "maxActive": 1}
 //
 // A service of your own gives its page the address, and to each viewer a credential that is
-// theirs and short-lived: see "Viewers by OAuth 2" in deploy/README.md.
+// theirs and short-lived: see "Viewers by OAuth 2" in deploy/SECURE.md.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";

@@ -1,6 +1,6 @@
 """The table of roles: what each may do, as data. `test_roles` tries every cell of it.
 
-A row is a promise to operators, and stands in deploy/README.md as it stands here. Its actions are
+A row is a promise to operators, and stands in deploy/SECURE.md as it stands here. Its actions are
 all the ways that are tried; a role may do all of them or none. Every action gets a channel of its
 own: what RabbitMQ refuses closes the channel with 403.
 """
@@ -658,7 +658,7 @@ TABLE = [
 
 
 def markdown() -> str:
-    """The table as it stands in deploy/README.md."""
+    """The table as it stands in deploy/SECURE.md."""
     lines = [
         "| | " + " | ".join(ROLES.values()) + " |",
         "| --- |" + " :-: |" * len(ROLES),

@@ -26,7 +26,8 @@ SITE = {"ttl": 2.0, "heartbeat_every": 0.5, "partitions": 2}
 DEPLOY = ROOT / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana" / "streamwatch.json"
-RUNBOOK = DEPLOY / "README.md"
+RUNBOOK = DEPLOY / "RUNBOOK.md"
+METRICS = DEPLOY / "MONITOR.md"
 
 # Where a person would wait for minutes.
 SCRAPE_EVERY = "500ms"
@@ -201,8 +202,8 @@ def test_every_metric_of_the_dashboard_and_the_alerts_is_one_of_a_worker(playing
     ours = [(name, text) for name, text in helps if name.startswith("streamwatch_")]
     assert ours
     for name, text in ours:
-        documented = f"`{name}`" in RUNBOOK.read_text()
-        assert documented, f"{name} is in the table of deploy/README.md: {text}"
+        documented = f"`{name}`" in METRICS.read_text()
+        assert documented, f"{name} is in the table of deploy/MONITOR.md: {text}"
 
 
 def test_every_panel_shows_something(prometheus: Prometheus) -> None:
@@ -231,7 +232,7 @@ def test_every_alert_evaluates_and_leads_to_the_runbook(prometheus: Prometheus) 
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
         page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-        assert (page, anchor) == ("deploy/README.md", rule["name"].lower())
+        assert (page, anchor) == ("deploy/RUNBOOK.md", rule["name"].lower())
         assert anchor in anchors, f"{rule['name']} has an entry in the runbook"
 
 

@@ -56,13 +56,13 @@ def tried(
             yield action, outcome(At(here.exchange, channel, may), action)
 
 
-def test_the_operators_readme_has_this_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_handbook_has_this_table(capsys: pytest.CaptureFixture[str]) -> None:
     cells = len(TABLE) * len(ROLES)
     actions = sum(len(row.actions) for row in TABLE)
     with capsys.disabled():
         print(f"\n{cells} cells, {actions} ways for each role, with {PARTITIONS} partitions")
         print(roles.markdown())
-    assert roles.markdown() in (ROOT / "deploy" / "README.md").read_text()
+    assert roles.markdown() in (ROOT / "deploy" / "SECURE.md").read_text()
 
 
 def test_the_commands_set_what_the_definitions_say() -> None:
@@ -301,7 +301,7 @@ def token(key: bytes, scopes: list[str], expires_in: int = 600) -> str:
 
 
 def test_a_token_makes_a_viewer(here: Installation, node: Node, token_key: bytes) -> None:
-    """The scopes of deploy/README.md: whatever a viewer may do, and nothing else."""
+    """The scopes of deploy/SECURE.md: whatever a viewer may do, and nothing else."""
     place = f"{quote(here.vhost, safe='')}/{here.exchange}"
     scopes = [f"streamwatch.write:{place}/{TENANT}.{kind}.{VIEWER}" for kind in roles.KINDS]
     here.permissions.tokens["token"] = token(token_key, scopes)
