@@ -265,24 +265,24 @@ TABLE = [
         [publishing(f"{TENANT}.{kind}") for kind in KINDS],
     ),
     Row(
-        f"the same with the account in the key: `{TENANT}.init.{VIEWER}`",
+        f"publish with the account in the key: `{TENANT}.init.{VIEWER}`",
         SPEAKERS | {A_VIEWER},
         [publishing(f"{TENANT}.{kind}.{VIEWER}") for kind in KINDS],
     ),
     Row(
-        f"for another account: `{TENANT}.init.{OTHER_ACCOUNT}`",
+        f"publish for another account: `{TENANT}.init.{OTHER_ACCOUNT}`",
         SPEAKERS,
         [publishing(f"{TENANT}.{kind}.{OTHER_ACCOUNT}") for kind in KINDS],
     ),
     Row(
-        f"for another tenant: `{OTHER_TENANT}.init`",
+        f"publish for another tenant: `{OTHER_TENANT}.init`",
         {OPERATOR},
         [publishing(f"{OTHER_TENANT}.{kind}") for kind in KINDS]
         + [publishing(f"{OTHER_TENANT}.init.{VIEWER}"), publishing(f"x{TENANT}.init")]
         + [publishing(f"{TENANT}x.init"), publishing(f"{OTHER_TENANT}.{TENANT}.init")],
     ),
     Row(
-        "anything else: `acme.admin`, `acme`, more words",
+        "publish with any other key: `acme.admin`, `acme`, more words",
         {OPERATOR},
         [
             publishing(key)
@@ -308,12 +308,12 @@ TABLE = [
         + [Action("publish to somebody's queue", lambda at: at.publish("", "somebody"))],
     ),
     Row(
-        "publish to a partition, past what picks it",
+        "publish to a partition directly, around the hash exchange",
         {WORKER, OPERATOR},
         of_several([publishing(f"{TENANT}.init", "hash")]),
     ),
     Row(
-        "publish to internal exchanges, to `amq.direct` and the like",
+        "publish to internal exchanges, or to RabbitMQ's own, such as `amq.direct`",
         set(),
         [publishing(f"{TENANT}.heartbeat", exchange) for exchange in INTERNAL]
         + of_several([publishing(f"{TENANT}.init", name) for name in INTERNAL_OF_SEVERAL])
@@ -329,14 +329,14 @@ TABLE = [
         [by_mqtt(f"{TENANT}.{kind}.{VIEWER}") for kind in KINDS],
     ),
     Row(
-        f"by MQTT: without an account, or for another: `{TENANT}/init/{OTHER_ACCOUNT}`",
+        f"by MQTT: publish without an account, or for another: `{TENANT}/init/{OTHER_ACCOUNT}`",
         {MQTT},
         [by_mqtt(f"{TENANT}.{kind}") for kind in KINDS]
         + [by_mqtt(f"{TENANT}.{kind}.{OTHER_ACCOUNT}") for kind in KINDS]
         + [by_mqtt(f"{TENANT}.init.a%2Eb~_-"), by_mqtt(f"{TENANT}.heartbeat.{'x' * 240}")],
     ),
     Row(
-        "by MQTT: for another tenant, or to other topics",
+        "by MQTT: publish for another tenant, or to other topics",
         set(),
         [by_mqtt(f"{OTHER_TENANT}.{kind}.{VIEWER}") for kind in KINDS]
         + [
@@ -353,7 +353,7 @@ TABLE = [
         ],
     ),
     Row(
-        f"by MQTT: reply, to `{TENANT}/replies/…`",
+        f"by MQTT: reply to `{TENANT}/replies/…`",
         {WORKER},
         [
             by_mqtt(key)
@@ -373,7 +373,7 @@ TABLE = [
         ],
     ),
     Row(
-        f"by MQTT: subscribe to another account's, `{TENANT}/replies/{OTHER_ACCOUNT}/…`",
+        f"by MQTT: subscribe to replies of another account: `{TENANT}/replies/{OTHER_ACCOUNT}/…`",
         {MQTT},
         [
             subscribing(f"{TENANT}.replies.{OTHER_ACCOUNT}.tv"),
@@ -382,7 +382,7 @@ TABLE = [
         ],
     ),
     Row(
-        "by MQTT: subscribe to anything else, or with wildcards, or as another tenant's client",
+        "by MQTT: subscribe to other topics, with wildcards, or as a client of another tenant",
         set(),
         [
             subscribing(key)
@@ -400,7 +400,7 @@ TABLE = [
         + [subscribing(f"{TENANT}.replies.{VIEWER}.tv", f"{OTHER_TENANT}.{VIEWER}.tv")],
     ),
     Row(
-        "announce: publish to `streamwatch.lifecycle`, `.rejected`",
+        "publish to `streamwatch.lifecycle`, `.rejected`",
         {WORKER, OPERATOR},
         [publishing(f"{TENANT}.opened", exchange) for exchange in ["lifecycle", "rejected"]],
     ),
@@ -422,7 +422,7 @@ TABLE = [
         [Action("declare and consume a server-named queue", reply_queue)],
     ),
     Row(
-        "read logs and requests",
+        "consume logs and requests",
         {WORKER, OPERATOR},
         [consuming(queue) for queue in OURS]
         + of_several([consuming(queue) for queue in INTAKE])
@@ -448,7 +448,7 @@ TABLE = [
         ],
     ),
     Row(
-        "bind the ring of partitions",
+        "bind partitions to the hash exchange",
         {WORKER, OPERATOR},
         of_several(
             [
@@ -471,7 +471,7 @@ TABLE = [
         ),
     ),
     Row(
-        "declare, bind and delete what is ours",
+        "declare, bind and delete exchanges and queues of streamwatch",
         {OPERATOR},
         [
             Action(
@@ -509,7 +509,7 @@ TABLE = [
         ],
     ),
     Row(
-        "let messages in by MQTT: bind `amq.topic` to what is ours",
+        "admit messages by MQTT: bind `amq.topic` to exchanges of streamwatch",
         {OPERATOR},
         [
             Action(
@@ -527,7 +527,7 @@ TABLE = [
         ],
     ),
     Row(
-        "bind anything else to or from what is not ours",
+        "bind or declare other exchanges and queues",
         set(),
         [
             Action(
@@ -554,7 +554,7 @@ TABLE = [
         ],
     ),
     Row(
-        "follow other tenants, or all, or what is rejected",
+        "follow other tenants, all tenants, or rejected messages",
         {OPERATOR},
         [
             binding_own("lifecycle", key)
@@ -574,7 +574,7 @@ TABLE = [
         ],
     ),
     Row(
-        "overhear players: a queue or an exchange of one's own at `streamwatch`",
+        "read players' messages: bind a queue or exchange of one's own to `streamwatch`",
         {OPERATOR},
         [
             binding_own("", f"{TENANT}.#"),
@@ -585,7 +585,7 @@ TABLE = [
         ],
     ),
     Row(
-        "have RabbitMQ publish for one: dead letters, alternate exchanges, bindings into ours",
+        "publish through RabbitMQ: dead letters, alternate exchanges, bindings",
         {OPERATOR},
         [
             Action("dead letters to the default exchange", dead_letters(lambda _: "")),
@@ -610,7 +610,7 @@ TABLE = [
         ],
     ),
     Row(
-        "the same with dead letters of a reply queue, to the default exchange",
+        "publish dead letters of a reply queue to the default exchange",
         set(),
         [
             Action(
@@ -620,7 +620,7 @@ TABLE = [
         ],
     ),
     Row(
-        "and to `streamwatch`, where workers refuse them",
+        "publish dead letters of a reply queue to `streamwatch`, where workers reject them",
         {STOMP},
         [
             Action(
@@ -630,12 +630,12 @@ TABLE = [
         ],
     ),
     Row(
-        "and of an MQTT client's queue to `amq.topic`, where workers refuse them",
+        "publish dead letters of an MQTT client's queue to `amq.topic`; workers reject them",
         DEVICES,
         [dead_letters_of_session(lambda _: MQTT_EXCHANGE)],
     ),
     Row(
-        "and of an MQTT client's queue to anywhere else",
+        "publish dead letters of an MQTT client's queue to any other exchange",
         set(),
         [
             dead_letters_of_session(to)
@@ -643,7 +643,7 @@ TABLE = [
         ],
     ),
     Row(
-        "see that a queue is there, and how long it is (before RabbitMQ 4.2.6: everybody)",
+        "declare a queue passively, see its length (before RabbitMQ 4.2.6: every role)",
         {WORKER, OPERATOR},
         [
             Action(
