@@ -120,6 +120,18 @@ def test_every_pod_is_restricted(installation: list[Manifest]) -> None:
             assert "hostPort" not in str(container.get("ports"))
 
 
+def pod_monitor(name: str, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    monitors = of_kind(render("monitoring", tmp_path_factory), "PodMonitor")
+    [monitor] = [monitor for monitor in monitors if monitor["metadata"]["name"] == name]
+    return monitor["spec"]
+
+
+def scrape_config(job: str) -> Manifest:
+    prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    [config] = [config for config in prometheus["scrape_configs"] if config["job_name"] == job]
+    return config
+
+
 def selects(selector: Manifest, pod: Manifest) -> bool:
     labels = pod["metadata"]["labels"]
     return all(labels.get(name) == value for name, value in selector["matchLabels"].items())
@@ -143,13 +155,26 @@ def test_everything_that_selects_pods_selects_those_it_is_for(
     # The labels that kustomize adds to selectors must not have reached the way to the DNS.
     peers = [peer for rule in policy["spec"]["egress"] for peer in rule["to"]]
     assert peers and all("podSelector" not in peer for peer in peers)
-    monitoring = render("monitoring", tmp_path_factory)
-    [monitor] = of_kind(monitoring, "PodMonitor")
-    assert all(selects(monitor["spec"]["selector"], pod) for pod in workers)
-    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    monitor = pod_monitor("streamwatch-worker", tmp_path_factory)
+    assert all(selects(monitor["selector"], pod) for pod in workers)
+    [endpoint] = monitor["podMetricsEndpoints"]
+    jobs = {pod["metadata"]["labels"][monitor["jobLabel"]] for pod in workers}
+    assert jobs == {scrape_config("streamwatch")["job_name"]}
     for pod in workers:
         names = [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
         assert endpoint["port"] in names
+
+
+def test_the_prometheus_operator_scrapes_the_same_of_rabbitmq_as_prometheus(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    scrape = scrape_config("rabbitmq")
+    monitor = pod_monitor("streamwatch-rabbitmq", tmp_path_factory)
+    [endpoint] = monitor["podMetricsEndpoints"]
+    assert (endpoint["path"], endpoint["params"]) == (scrape["metrics_path"], scrape["params"])
+    [cluster] = of_kind(render("rabbitmq", tmp_path_factory), "RabbitmqCluster")
+    assert monitor["namespaceSelector"]["matchNames"] == [cluster["metadata"]["namespace"]]
+    assert "rabbitmq_prometheus" in cluster["spec"]["rabbitmq"]["additionalPlugins"]
 
 
 def test_the_rules_for_the_prometheus_operator_are_those_of_prometheus(

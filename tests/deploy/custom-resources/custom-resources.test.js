@@ -16,6 +16,11 @@ const RESOURCES = [
     damage: (it) => { it.spec.podMetricsEndpoints[0].port = 9100; },
   },
   {
+    Kind: PodMonitor,
+    file: "rabbitmq-pod-monitor.yaml",
+    damage: (it) => { it.spec.podMetricsEndpoints[0].params.family = "queue_consumer_count"; },
+  },
+  {
     Kind: PrometheusRule,
     file: "prometheus-rule.yaml",
     damage: (it) => { delete it.spec.groups[0].rules[0].expr; },
