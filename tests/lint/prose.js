@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { lint } from "./linter.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const FILES = [".github", "CHANGELOG.md", "deploy/asyncapi.yaml"];
+const FILES = [".github", "CHANGELOG.md", "deploy/asyncapi.yaml", "README.md", "deploy/*.md", "tests/clients/*.md"];
 const GENERATED = /^deploy\/CONTRACT\.md$|package-lock\.json$|\.(?:txt|html|css)$/;
 
 const specs = process.argv.length > 2 ? process.argv.slice(2) : FILES;
