@@ -7,7 +7,7 @@ const MADE_FROM = `Made from [asyncapi.yaml](asyncapi.yaml) (AsyncAPI 3.0), whic
 that, then run \`npm --prefix tests/contract run page\`. The tests send every example in it to a running worker, and
 compare every reply that they receive with it. Clients to read are in [tests/clients](../tests/clients).`;
 
-const REQUEST = "must be there";
+const REQUEST = "required";
 const REPLY = "always there";
 
 const replyTitle = (name) => `Reply ${name}`;

@@ -10,12 +10,16 @@ import { fileURLToPath } from "node:url";
 import { lint } from "./linter.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const FILES = [".github", "CHANGELOG.md", "deploy/asyncapi.yaml", "README.md", "deploy/*.md", "tests/clients/*.md"];
+const FILES = [
+  "*.md", ".github", "deploy",
+  "tests/run", "tests/image", "tests/soak", "tests/install-javascript", "tests/brokers", "tests/bench/run",
+];
 const GENERATED = /^deploy\/CONTRACT\.md$|package-lock\.json$|\.(?:txt|html|css)$/;
 
 const specs = process.argv.length > 2 ? process.argv.slice(2) : FILES;
 const names = execFileSync("git", ["ls-files", "-z", "--", ...specs], { cwd: ROOT, encoding: "utf8" });
 const files = names.split("\0").filter((name) => name && !GENERATED.test(name));
+if (!files.length) throw new Error(`no tracked file matches ${specs.join(" ")}`);
 const found = await lint(files.map((name) => ROOT + name));
 for (const { file, line, words, write } of found) {
   console.log(`${file.slice(ROOT.length)}:${line}: "${words}": write ${write}`);
