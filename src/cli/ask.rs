@@ -17,10 +17,10 @@ use crate::{
     wire,
 };
 
-/// The stream does not count.
+/// Exit code if the stream is not active.
 const REFUSED: u8 = 6;
 
-/// Whom a message is about.
+/// The account of a message.
 #[derive(clap::Args, Debug)]
 pub struct Account {
     /// The owner of the account: A-Z a-z 0-9 _ -
@@ -29,10 +29,10 @@ pub struct Account {
     account: String,
 }
 
-/// How long to wait.
+/// Time to wait.
 #[derive(clap::Args, Debug)]
 pub struct Patience {
-    /// How long to wait for the answer
+    /// Time to wait for the reply
     #[arg(long, default_value = "2s", value_name = "DURATION")]
     timeout: String,
 }
@@ -42,33 +42,33 @@ pub struct Patience {
 pub struct Init {
     #[command(flatten)]
     account: Account,
-    /// The stream's id, a UUID; a new one where none is given
+    /// The stream's id, a UUID [default: a new one]
     #[arg(long)]
     stream: Option<String>,
-    /// Open only if, with it, the account has at most so many active streams
+    /// Refuse the stream if the account would then have more active streams than this
     #[arg(long, value_name = "N")]
     max_active: Option<String>,
-    /// Stop this stream in the same step; may be given 16 times
+    /// Stop this stream in the same step; may be repeated 16 times
     #[arg(long, value_name = "STREAM")]
     replace: Vec<String>,
-    /// What to say about the stream, such as device=tv; may be given 16 times
+    /// Metadata of the stream, such as device=tv; may be repeated 16 times
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<String>,
     #[command(flatten)]
     patience: Patience,
 }
 
-/// Send one sign of life of a stream
+/// Send one heartbeat of a stream
 #[derive(clap::Args, Debug)]
 pub struct Heartbeat {
     #[command(flatten)]
     account: Account,
     /// The stream's id
     stream: String,
-    /// What to say about the stream from now on, such as device=tv
+    /// New metadata of the stream, such as device=tv
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<String>,
-    /// How long to wait for the news that the stream was ended
+    /// Time to wait for the reply that the stream was stopped
     #[arg(long, default_value = "500ms", value_name = "DURATION")]
     wait: String,
     #[command(flatten)]
@@ -86,18 +86,18 @@ pub struct Stop {
     patience: Patience,
 }
 
-/// Show what an account is playing
+/// Show the active streams of an account
 #[derive(clap::Args, Debug)]
 pub struct Status {
     #[command(flatten)]
     account: Account,
-    /// Also say in which state this stream is; exit with 6 if it is not active
+    /// Also show the state of this stream; exit with 6 if it is not active
     #[arg(long)]
     stream: Option<String>,
-    /// Count the streams by this key of their metadata; may be given 16 times
+    /// Count the streams by this metadata key; may be repeated 16 times
     #[arg(long, value_name = "KEY")]
     group_by: Vec<String>,
-    /// Include everything that was confirmed before now
+    /// Include all messages that RabbitMQ has confirmed
     #[arg(long)]
     strong: bool,
     #[command(flatten)]
@@ -118,7 +118,7 @@ impl Account {
     }
 }
 
-/// Everything checked, and a backend to ask with.
+/// The checked arguments and a connected backend.
 struct Ready {
     backend: Backend,
     tenant: Tenant,
@@ -308,7 +308,7 @@ impl Status {
     }
 }
 
-/// The contract's reply: programs that read it need no second format.
+/// The contract's reply, so that programs need no second format.
 fn as_json(answer: &Answer, group_by: &[String]) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(
         &wire::answer(answer, group_by).body,

@@ -1,4 +1,4 @@
-//! `streamwatch check`: is everything as it should be, and what to do where it is not?
+//! `streamwatch check`: diagnoses an installation and suggests what to do.
 
 mod consumers;
 mod findings;
@@ -20,23 +20,24 @@ use crate::{
 };
 use findings::Findings;
 
-/// What RabbitMQ shows of the connections.
+/// Name of the connections in RabbitMQ.
 const NAME: &str = "streamwatch check";
-/// The oldest RabbitMQ that has all that is needed.
+/// The oldest supported version of RabbitMQ.
 const OLDEST: (u32, u32) = (3, 10);
-/// How long a question waits for its answer.
+/// Time to wait for a reply.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Nobody owns these: asking about them says nothing of anybody.
+/// A tenant and an account that no player uses.
 const TENANT: &str = "streamwatch-check";
 const ACCOUNT: &str = "nobody";
 
-/// Look whether everything is well: settings, RabbitMQ, topology, logs, leaders, workers, clocks
+/// Check settings, RabbitMQ, topology, logs, leaders, workers and clocks
 ///
-/// A line for each, and what to do where something is wrong. It changes nothing: it writes marks into
-/// the logs, as workers do all the time, and asks one question. Exits with 1 if anything is wrong.
+/// Prints a line for each, and what to do if something is wrong. Changes no state: it appends
+/// markers to the logs, as workers do, and sends one status request. Exits with 1 if anything is
+/// wrong.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// How long to watch the logs for the ticks of workers
+    /// Time to read the ticks of workers in the logs
     #[arg(long, default_value = "3s", value_name = "DURATION")]
     watch: String,
 }
@@ -54,14 +55,14 @@ impl Args {
     }
 }
 
-/// The installation that is looked at.
+/// The installation under check.
 struct Place {
     addresses: Addresses,
     names: Names,
 }
 
 impl Place {
-    /// One thing after another, as long as what the next one needs is there.
+    /// Runs the checks in order, until one fails that the next ones need.
     async fn look(&self, watched: Duration, findings: &mut Findings) {
         let brokers = self.brokers(findings).await;
         let link = match Link::open_any(&self.addresses, NAME).await {
@@ -79,7 +80,7 @@ impl Place {
         self.answer(findings).await;
     }
 
-    /// Every address of the list, not just the first that answers.
+    /// Checks every address of the list, not only the first reachable one.
     async fn brokers(&self, findings: &mut Findings) -> Vec<Greeting> {
         let mut brokers = Vec::new();
         for n in 0..self.addresses.len() {
@@ -157,7 +158,7 @@ impl Place {
         Some((partitions, queues))
     }
 
-    /// All the way in, and all the way back.
+    /// Sends a request and waits for its reply.
     async fn answer(&self, findings: &mut Findings) {
         let client = Client::connect(self.addresses.clone(), self.names.clone());
         let backend = Backend::new(client).with_patience(PATIENCE);
@@ -189,7 +190,7 @@ impl Place {
     }
 }
 
-/// Several partitions are picked by a hash that not every version makes alike.
+/// Checks the hash of the consistent-hash exchange, which differs between versions.
 fn hashing(brokers: &[Greeting], partitions: u16, findings: &mut Findings) {
     let fails = |version| ((3, 13, 0)..(3, 13, 7)).contains(&version);
     if partitions > 1 && brokers.iter().any(|broker| fails(broker.numbers())) {

@@ -1,13 +1,13 @@
-//! Settings from flags and the environment: all are checked, and all mistakes reported together,
-//! before anything starts.
+//! Settings from flags and the environment. All are checked before anything starts, and all
+//! mistakes are reported together.
 
 use std::{fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use super::tls::TlsArgs;
 use crate::broker::{Addresses, MQTT_EXCHANGE, Names};
 
-/// The settings that cannot be used, each with what would be right. No value is quoted: one may be
-/// a password.
+/// Invalid settings, each with the expected form. Values are not quoted, because one may be a
+/// password.
 #[derive(Debug, Default, thiserror::Error)]
 pub struct Mistakes(Vec<String>);
 
@@ -23,7 +23,7 @@ impl fmt::Display for Mistakes {
 }
 
 impl Mistakes {
-    /// All of them, a line each.
+    /// Formats all mistakes, one per line.
     pub fn lines(&self) -> Vec<String> {
         let each = self.0.iter().map(|mistake| format!("  {mistake}"));
         std::iter::once(self.to_string()).chain(each).collect()
@@ -34,7 +34,7 @@ impl Mistakes {
         self.0.push(mistake.into());
     }
 
-    /// The value of setting `name`, or a note.
+    /// Returns the value of setting `name`, or notes a mistake.
     pub fn check<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, text: &str) -> Option<T> {
         match text.trim().parse() {
             Ok(value) => Some(value),
@@ -45,7 +45,7 @@ impl Mistakes {
         }
     }
 
-    /// The same for a setting that need not be there.
+    /// Returns the value of an optional setting, or notes a mistake.
     pub fn check_if<T: FromStr<Err: fmt::Display>>(
         &mut self,
         name: &str,
@@ -54,7 +54,7 @@ impl Mistakes {
         self.check(name, text?)
     }
 
-    /// A duration, in milliseconds. It needs a unit.
+    /// Returns a duration in milliseconds. The text needs a unit.
     pub fn duration(&mut self, name: &str, text: &str) -> Option<Duration> {
         match humantime::parse_duration(text.trim()) {
             Ok(duration) => Some(duration),
@@ -67,7 +67,7 @@ impl Mistakes {
         }
     }
 
-    /// A duration that need not be there.
+    /// Returns an optional duration in milliseconds.
     pub fn duration_if(&mut self, name: &str, text: Option<&str>) -> Option<Duration> {
         self.duration(name, text?)
     }
@@ -96,10 +96,10 @@ impl Mistakes {
         }
     }
 
-    /// `value`, if nothing was wrong.
+    /// Returns `value` if no mistake was noted.
     ///
     /// # Errors
-    /// The mistakes, if there were any.
+    /// The noted mistakes.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Self> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
@@ -108,7 +108,7 @@ impl Mistakes {
     }
 }
 
-/// Where RabbitMQ is and what everything is called there.
+/// RabbitMQ's address and the names of exchanges and queues.
 #[derive(clap::Args, Clone, Debug)]
 pub struct BrokerArgs {
     /// RabbitMQ's address, or several of one cluster separated by commas, such as
@@ -121,13 +121,13 @@ pub struct BrokerArgs {
         value_name = "URL"
     )]
     pub amqp_url: Option<String>,
-    /// A file with the address, instead of the address
+    /// A file that contains the address
     #[arg(long, env = "AMQP_URL_FILE", global = true, value_name = "FILE")]
     pub amqp_url_file: Option<String>,
     /// Prefix of every exchange and queue, such as staging-
     #[arg(long, env = "STREAMWATCH_NAMESPACE", global = true, default_value = "")]
     pub namespace: String,
-    /// The topic exchange of RabbitMQ's MQTT plugin, where its configuration says another
+    /// The topic exchange of RabbitMQ's MQTT plugin
     #[arg(
         long,
         env = "STREAMWATCH_MQTT_EXCHANGE",
@@ -141,13 +141,13 @@ pub struct BrokerArgs {
 }
 
 impl BrokerArgs {
-    /// The addresses and the names, or notes.
+    /// Returns the addresses and the names, or notes the mistakes.
     pub fn check(&self, mistakes: &mut Mistakes) -> Option<(Addresses, Names)> {
         let addresses = self.addresses(mistakes);
         addresses.zip(self.names(mistakes))
     }
 
-    /// The names, or a note.
+    /// Returns the names, or notes a mistake.
     pub fn names(&self, mistakes: &mut Mistakes) -> Option<Names> {
         let names = Names::new(&self.namespace)
             .map_err(|e| mistakes.note(format!("--namespace (STREAMWATCH_NAMESPACE): {e}")))
@@ -158,14 +158,14 @@ impl BrokerArgs {
             .ok()
     }
 
-    /// The addresses where some are given, or notes.
+    /// Returns the addresses, if given, or notes the mistakes.
     pub fn addresses_if_given(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
         let given = |it: &Option<String>| it.as_ref().is_some_and(|it| !it.is_empty());
         let any = given(&self.amqp_url) || given(&self.amqp_url_file);
         any.then(|| self.addresses(mistakes)).flatten()
     }
 
-    /// The addresses, or notes.
+    /// Returns the addresses, or notes the mistakes.
     pub fn addresses(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
         let addresses = self.listed(mistakes);
         self.tls.check(addresses, mistakes)

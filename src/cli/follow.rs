@@ -1,4 +1,4 @@
-//! Following an exchange on a connection that comes back by itself.
+//! A subscription to an exchange that reconnects by itself.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ use tokio::{
 
 use crate::broker::{Addresses, BrokerError, Heard, Link, Listener, backoff};
 
-/// How often the exchange is looked at: one that is deleted says nothing.
+/// Interval of checks of the exchange, as its deletion sends no notification.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
-/// A connection that lasted so long ends the back-off.
+/// A connection of this age resets the back-off.
 const STEADY: Duration = Duration::from_secs(10);
-/// Most news that wait for whoever follows. The others wait in RabbitMQ, which bounds them too.
+/// Most buffered messages. Others wait in the queue, which is bounded too.
 const MOST_WAITING: usize = 1_000;
 
-/// What is followed.
+/// The exchange to follow.
 pub(super) struct Follow {
-    /// What RabbitMQ shows of the connection.
+    /// Name of the connection in RabbitMQ.
     pub(super) name: &'static str,
     pub(super) exchange: String,
     pub(super) key: String,
-    /// How the name of its queue begins.
+    /// Prefix of the name of its queue.
     pub(super) prefix: String,
 }
 
-/// What whoever follows is told.
+/// A message or a change of the subscription.
 pub(super) enum News {
-    /// The exchange is listened to. `again` after a loss: some messages may have been missed.
+    /// The subscription is active. `again` after a loss, when messages may have been missed.
     Listening {
         again: bool,
     },
     Heard(Heard),
-    /// It is not listened to; another try follows.
+    /// The subscription was lost; another try follows.
     Lost(BrokerError),
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// The next of the news; `None` only after a panic. Dropping the future loses none.
+    /// Returns the next message; `None` only after a panic. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<News> {
         self.news.recv().await
     }
@@ -62,7 +62,7 @@ impl Following {
 }
 
 impl Follow {
-    /// Connects, and again whenever the connection is lost, until nobody follows any more.
+    /// Connects, and reconnects after each loss, until the subscription is dropped.
     pub(super) fn start(self, addresses: Addresses) -> Following {
         let (tell, news) = mpsc::channel(MOST_WAITING);
         let task = tokio::spawn(async move { self.run(&addresses, &tell).await });
@@ -106,7 +106,7 @@ impl Follow {
         }
     }
 
-    /// Connects: at first to any address, later to the one whose turn it is.
+    /// Connects, at first to any address, later to the next one.
     async fn open(
         &self,
         addresses: &Addresses,
@@ -121,7 +121,7 @@ impl Follow {
     }
 }
 
-/// Listens until the connection is lost, or, `None`, nobody follows any more.
+/// Consumes until the connection is lost. Returns `None` if the subscription was dropped.
 async fn listen(listener: &mut Listener, tell: &Sender<News>) -> Option<BrokerError> {
     let mut check = tokio::time::interval(CHECK_EVERY);
     loop {

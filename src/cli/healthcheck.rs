@@ -1,4 +1,4 @@
-//! `streamwatch healthcheck`: asks a worker how it is, for images that have no other program.
+//! `streamwatch healthcheck`: queries a worker's health, for images without other programs.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -9,22 +9,22 @@ use serde_json::json;
 
 use super::{checked::Mistakes, http::Page, output::Output};
 
-/// Most bytes read of an answer: /readyz says a line for each of 64 partitions at most.
+/// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// Ask a worker whether it is sound (/healthz), or ready with --ready: exits with 0 if so, else 1
+/// Query a worker's health (/healthz), or its readiness with --ready: exits with 0 if it is, else 1
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Whether it is ready: connected, caught up and not lagging
+    /// Query the readiness: connected, caught up and not lagging
     #[arg(long)]
     ready: bool,
-    /// Where the worker serves it, such as http://127.0.0.1:9419
+    /// The worker's endpoints, such as http://127.0.0.1:9419
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The same as the worker has it; 0.0.0.0 means this machine
+    /// The worker's setting; 0.0.0.0 means this machine
     #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
     http: Option<String>,
-    /// How long to wait for the answer
+    /// Time to wait for the response
     #[arg(long, default_value = "3s", value_name = "DURATION")]
     timeout: String,
 }
@@ -77,13 +77,13 @@ impl Args {
     }
 }
 
-/// A host and a port, where a URL has no more than these.
+/// The host and port of a URL without path.
 fn of_url(url: &str) -> Option<String> {
     let page = Page::of_url(url)?;
     (page.path == "/").then_some(page.place)
 }
 
-/// Where to reach what listens at `address`.
+/// The address at which to reach a listener on `address`.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         match address {

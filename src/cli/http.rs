@@ -1,4 +1,4 @@
-//! The GET that asks a worker. Its caller bounds the time, this file the bytes.
+//! A GET request to a worker. The caller limits the time, this file the bytes.
 
 use std::io;
 
@@ -7,15 +7,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Longest URL that is taken.
+/// Longest accepted URL.
 const LONGEST_URL: usize = 2_048;
 
-/// Where a page is: plain HTTP, as workers serve it.
+/// The URL of a page over plain HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Page {
     /// A host and a port.
     pub(super) place: String,
-    /// From the first slash on.
+    /// The path, from the first slash on.
     pub(super) path: String,
 }
 
@@ -37,12 +37,12 @@ impl Page {
         })
     }
 
-    /// As it was given, but for what was left out.
+    /// The URL, with defaults filled in.
     pub(super) fn url(&self) -> String {
         format!("http://{}{}", self.place, self.path)
     }
 
-    /// The status and the body, which has at most `most_bytes`.
+    /// Returns the status and the body, which has at most `most_bytes`.
     pub(super) async fn get(&self, most_bytes: u64) -> io::Result<(u16, String)> {
         let Self { place, path } = self;
         let mut connection = TcpStream::connect(place.as_str()).await?;
@@ -52,16 +52,16 @@ impl Page {
         let mut bounded = connection.take(most_bytes + 1);
         bounded.read_to_end(&mut answer).await?;
         if u64::try_from(answer.len()).is_ok_and(|read| read > most_bytes) {
-            let error = format!("it answers more than {most_bytes} bytes");
+            let error = format!("the response has more than {most_bytes} bytes");
             return Err(io::Error::other(error));
         }
         parse(&String::from_utf8_lossy(&answer))
     }
 }
 
-/// An answer's status and body.
+/// Parses a response into status and body.
 fn parse(answer: &str) -> io::Result<(u16, String)> {
-    split(answer).ok_or_else(|| io::Error::other("it does not speak HTTP"))?
+    split(answer).ok_or_else(|| io::Error::other("the response is not HTTP"))?
 }
 
 fn split(answer: &str) -> Option<io::Result<(u16, String)>> {
@@ -75,7 +75,7 @@ fn split(answer: &str) -> Option<io::Result<(u16, String)>> {
         is_length.then(|| value.trim().parse::<usize>().ok())?
     });
     if length.is_some_and(|length| body.len() < length) {
-        return Some(Err(io::Error::other("its answer ends too early")));
+        return Some(Err(io::Error::other("the response ends too early")));
     }
     Some(Ok((status, body.to_owned())))
 }

@@ -37,14 +37,14 @@ use output::Output;
 pub struct Cli {
     #[command(flatten)]
     broker: BrokerArgs,
-    /// Print results as JSON, one object a line
+    /// Print results as JSON, one object per line
     #[arg(long, global = true)]
     json: bool,
-    /// What to log to standard error: error, warn, info, debug, or a filter such as
+    /// Level of the log on standard error: error, warn, info, debug, or a filter such as
     /// streamwatch=debug
     #[arg(long, env = "STREAMWATCH_LOG", global = true, default_value = "info")]
     log: String,
-    /// How to log: text or json
+    /// Format of the log: text or json
     #[arg(
         long,
         env = "STREAMWATCH_LOG_FORMAT",
@@ -79,7 +79,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Reads the command line, runs it, and says how it went.
+    /// Parses the command line, runs the command and returns its exit code.
     pub async fn main() -> ExitCode {
         let cli = match Self::try_parse() {
             Ok(cli) => cli,
@@ -134,7 +134,7 @@ impl Cli {
 
     fn log_to_stderr(&self) -> Result<(), Mistakes> {
         let mut mistakes = Mistakes::default();
-        // lapin logs what we report ourselves, in our words.
+        // Hides lapin's log lines, as this program reports these errors itself.
         let directives = format!("{},lapin=off", self.log);
         let filter: Option<EnvFilter> = mistakes.check("--log (STREAMWATCH_LOG)", &directives);
         let json = match self.log_format.as_str() {
@@ -164,7 +164,7 @@ impl Cli {
     }
 }
 
-/// The exit code of what went wrong, where nothing more precise is known.
+/// The exit code of an error without a more precise one.
 const FAILED: u8 = 1;
 
 fn exit_code(error: &anyhow::Error) -> u8 {
@@ -193,8 +193,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// What is wrong with the command line. clap quotes the arguments that it does not understand: they
-/// may have unsafe characters, and one may be a misplaced address.
+/// The error message for the command line. clap quotes unknown arguments, which may contain unsafe
+/// characters or a misplaced address.
 fn mistake(mut error: clap::Error) -> String {
     let quoted: Vec<_> = error
         .context()
@@ -209,7 +209,7 @@ fn mistake(mut error: clap::Error) -> String {
     without_passwords(&error.render().to_string())
 }
 
-/// Takes what stands between `://` and `@` out of a text.
+/// Removes the text between `://` and `@`.
 fn without_passwords(text: &str) -> String {
     let mut parts = text.split("://");
     let mut shown = parts.next().unwrap_or_default().to_owned();
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(said, "unexpected 'amqp://…@h/' found, amqp://h/ too");
     }
 
-    /// `STREAMWATCH_TTL` in the environment of a container is what its worker declares.
+    /// A worker in a container declares `STREAMWATCH_TTL` of its environment.
     #[test]
     fn the_environment_changes_no_setting_of_a_running_installation() {
         use clap::CommandFactory;

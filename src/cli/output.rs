@@ -1,4 +1,4 @@
-//! Output for people and for programs.
+//! Output as text and as JSON.
 
 use std::{io, time::Duration};
 
@@ -8,18 +8,18 @@ use serde_json::Value;
 
 use super::terminal;
 
-/// How often standard output is looked at: a pipe that is closed says nothing.
+/// Interval of checks of standard output, as a closed pipe sends no notification.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How results are printed. Results go to standard output, everything else to standard error.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
-    /// JSON, one object a line.
+    /// JSON, one object per line.
     pub json: bool,
 }
 
 impl Output {
-    /// Prints a result, for people as lines. A reader that went away is no error.
+    /// Prints a result. A closed pipe is not an error.
     pub fn say(self, lines: impl IntoIterator<Item: AsRef<str>>, json: &Value) {
         let _ = self.try_say(lines, json);
     }
@@ -27,7 +27,7 @@ impl Output {
     /// Prints one of many results.
     ///
     /// # Errors
-    /// Where the reader went away.
+    /// If the pipe was closed.
     pub fn try_say(
         self,
         lines: impl IntoIterator<Item: AsRef<str>>,
@@ -41,7 +41,7 @@ impl Output {
     }
 }
 
-/// Whoever read standard output has gone: a pipe whose other end is closed.
+/// True if the reader of standard output has closed the pipe.
 pub(super) fn reader_is_gone() -> bool {
     let out = io::stdout();
     let mut ends = [PollFd::new(&out, PollFlags::empty())];
@@ -50,14 +50,14 @@ pub(super) fn reader_is_gone() -> bool {
     poll(&mut ends, Some(&at_once)).is_ok() && ends[0].revents().intersects(gone)
 }
 
-/// A duration with its unit, as the flags take it.
+/// Formats a duration with its unit, as flags accept it.
 pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// Rows in columns, a line each.
+/// Formats rows as a table, one line per row.
 pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    // As wide as it is printed.
+    // The width after escaping.
     let length = |cell: &str| terminal::escape(cell).chars().count();
     let width = |i: usize| rows.iter().map(|r| length(&r[i])).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);

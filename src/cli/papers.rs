@@ -1,4 +1,4 @@
-//! `streamwatch completions` and `streamwatch man`: what shells and readers want to know.
+//! `streamwatch completions` and `streamwatch man`.
 
 use std::{io, path::PathBuf};
 
@@ -16,13 +16,13 @@ const NAME: &str = "streamwatch";
 /// For example: streamwatch completions bash > /etc/bash_completion.d/streamwatch
 #[derive(clap::Args, Debug)]
 pub struct Completions {
-    /// Which shell
+    /// The shell
     shell: Shell,
 }
 
 impl Completions {
     /// # Errors
-    /// Where standard output takes nothing.
+    /// If standard output cannot be written.
     pub(super) fn print(&self) -> anyhow::Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), NAME, &mut script);
@@ -30,7 +30,7 @@ impl Completions {
     }
 }
 
-/// Write the manual pages, one a command
+/// Write the manual pages, one per command
 ///
 /// For example: streamwatch man /usr/local/share/man/man1
 #[derive(clap::Args, Debug)]
@@ -42,7 +42,7 @@ pub struct Man {
 
 impl Man {
     /// # Errors
-    /// Where the folder takes no files.
+    /// If a file cannot be written.
     pub(super) fn write(&self) -> anyhow::Result<()> {
         clap_mangen::generate_to(Cli::command(), &self.folder)
             .with_context(|| format!("writing to {}", self.folder.display()))

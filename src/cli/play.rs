@@ -22,38 +22,38 @@ use crate::client::{
 use ledger::{Ledger, Tally};
 use viewer::Viewer;
 
-/// Viewers that one connection carries.
+/// Viewers per connection.
 const PER_CONNECTION: usize = 500;
-/// How many accounts there are where nobody says it.
+/// Default number of accounts.
 const ACCOUNTS: usize = 100;
-/// How long a check waits for its answer.
+/// Time to wait for the reply to a check.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Simulate viewers with real timing, and check that the counts are right
+/// Simulate viewers with real timing and check the counts
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The tenant to play as; its accounts are named viewer-000, viewer-001, …
     #[arg(long, default_value = "demo")]
     tenant: String,
-    /// How many accounts [default: 100; for a load 1000 for each partition]
+    /// Number of accounts [default: 100; for a load 1000 per partition]
     #[arg(long, value_name = "N")]
     accounts: Option<String>,
-    /// How many devices each account has
+    /// Number of devices per account
     #[arg(long, default_value = "2", value_name = "N")]
     streams_per_account: String,
-    /// How long to play before the counts are compared [default: 60s]
+    /// Time to play before the counts are compared [default: 60s]
     #[arg(long, value_name = "DURATION")]
     duration: Option<String>,
-    /// How long a viewer watches, on average
+    /// Average duration of a session
     #[arg(long, default_value = "20s", value_name = "DURATION")]
     session: String,
-    /// How many of the sessions end without a stop, from 0 to 1
+    /// Share of the sessions that end without a stop, from 0 to 1
     #[arg(long, default_value = "0.1", value_name = "RATE")]
     crash_rate: String,
-    /// Let the worker refuse streams above this number
+    /// Request at most this number of active streams per account
     #[arg(long, value_name = "N")]
     max_active: Option<String>,
-    /// Repeats the viewers' choices; printed at the start
+    /// Seed that repeats the viewers' choices; printed at the start
     #[arg(long, value_name = "N")]
     seed: Option<String>,
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub struct Args {
 /// The arguments, checked.
 struct Plan {
     tenant: Tenant,
-    /// `None` where it was not said.
+    /// `None` if it was not given.
     accounts: Option<usize>,
     devices: usize,
     duration: Duration,
@@ -99,7 +99,7 @@ impl Args {
         let duration = mistakes.duration("--duration", duration);
         let session = mistakes.duration("--session", &self.session);
         let crash_rate = mistakes.rate("--crash-rate", &self.crash_rate);
-        // Only here: the first mistake must not hide the others.
+        // Checked last, so that one mistake does not hide others.
         Some(Plan {
             tenant: tenant?,
             accounts,
@@ -153,7 +153,7 @@ impl Args {
     }
 }
 
-/// The first Ctrl-C ends the playing, the second one everything.
+/// The first Ctrl-C stops the viewers, the second the program.
 async fn interrupted_twice() {
     for _ in 0..2 {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -179,7 +179,7 @@ async fn ttl(backend: &Backend, tenant: &Tenant) -> anyhow::Result<Duration> {
     }
 }
 
-/// Plays, then lets everybody stay where they are and compares account by account.
+/// Plays, then freezes the viewers and compares account by account.
 async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -> Report {
     let (ledger, accounts) = (&show.ledger, plan.accounts());
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -204,7 +204,7 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
     let mut random = fastrand::Rng::with_seed(plan.seed);
     let until = Instant::now() + plan.duration;
     let mut interrupted = pin!(tokio::signal::ctrl_c());
-    // Ask about somebody all the time: what nobody changed meanwhile must be right.
+    // Checks random accounts all the time. The count of an unchanged account must be exact.
     while Instant::now() < until {
         let account = random.usize(..accounts);
         tokio::select! {
@@ -219,7 +219,7 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
         ));
         show.bar.tick();
     }
-    // Nobody starts or ends anything more; whoever crashed is given the time to expire.
+    // The viewers are frozen. Waits until the streams of crashed viewers have expired.
     let _ = stop.send(true);
     let patience = Instant::now() + ledger.settled_after();
     while !ledger.is_still() && Instant::now() < patience {
@@ -239,9 +239,9 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
     report
 }
 
-/// What a check of one account found.
+/// Result of the check of one account.
 enum Check {
-    /// It changed while it was asked about.
+    /// The account changed during the request.
     Moved,
     Right,
     Wrong {

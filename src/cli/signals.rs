@@ -1,4 +1,4 @@
-//! The signals that end a command in order.
+//! The signals that stop a command gracefully.
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -6,7 +6,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Says true from SIGTERM or Ctrl-C on.
+/// A channel that becomes true on SIGTERM or Ctrl-C.
 pub(super) fn told_to_stop() -> std::io::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -21,7 +21,7 @@ pub(super) fn told_to_stop() -> std::io::Result<watch::Receiver<bool>> {
     Ok(stopped)
 }
 
-/// It is time to end.
+/// Waits for the signal, at most until `until`.
 pub(super) async fn over(stop: &mut watch::Receiver<bool>, until: Option<Instant>) {
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}

@@ -1,7 +1,7 @@
-//! `streamwatch top`: a live view of an installation for those who operate it.
+//! `streamwatch top`: a live view of an installation for operators.
 //!
-//! What is known ([`state`]), how it is summed up ([`summary`]) and drawn ([`view`]) are plain
-//! functions; only this file, [`ask`] and [`screen`] reach out.
+//! The state ([`state`]), its aggregation ([`summary`]) and its drawing ([`view`]) are pure; only
+//! this file, [`ask`] and [`screen`] do I/O.
 
 mod accounts;
 mod ask;
@@ -49,22 +49,22 @@ use summary::Summary;
 use ui::{Ui, Wish};
 use view::Theme;
 
-/// Most addresses of workers.
+/// Most worker addresses.
 const MOST_WORKERS: usize = 64;
 const SHORTEST: Duration = Duration::from_millis(250);
-/// How often the screen is drawn at most, but for keys.
+/// Minimum interval between frames, except after keys.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
-/// Figures are printed from this round on: the first one knows no rates.
+/// Round from which on figures are printed, as the first has no rates.
 const FIRST_PRINTED: u64 = 2;
 
 /// Show streams, rates, lag, tenants and accounts live
 ///
-/// Totals, rates and lag are read from the workers' metrics; accounts from the lifecycle, since top
-/// began, and by asking about them. Where only one of these answers, the rest is shown. Without a
-/// terminal it prints lines.
+/// Totals, rates and lag come from the workers' metrics; accounts from lifecycle events since the
+/// start of top, and from status requests. If one of these is unavailable, the other is shown.
+/// Prints lines if there is no terminal.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where workers serve their metrics; several separated by commas
+    /// The workers' metrics endpoints; several separated by commas
     #[arg(
         long,
         env = "STREAMWATCH_METRICS",
@@ -73,13 +73,13 @@ pub struct Args {
         default_value = "http://127.0.0.1:9419/metrics"
     )]
     metrics: Vec<String>,
-    /// Only this tenant's accounts
+    /// Show only this tenant's accounts
     #[arg(long)]
     tenant: Option<String>,
-    /// Open this account, such as acme/alice
+    /// Show the details of this account, such as acme/alice
     #[arg(long, value_name = "TENANT/ACCOUNT")]
     account: Option<String>,
-    /// Count the opened account's streams by these metadata keys
+    /// Count that account's streams by these metadata keys
     #[arg(
         long,
         value_name = "KEY",
@@ -87,16 +87,16 @@ pub struct Args {
         default_value = "device,application"
     )]
     group_by: Vec<String>,
-    /// How often the figures are read
+    /// Interval between readings
     #[arg(long, default_value = "2s", value_name = "DURATION")]
     interval: String,
-    /// End after so long
+    /// End after this time
     #[arg(long = "for", value_name = "DURATION")]
     duration: Option<String>,
     /// Print the figures once, after the first interval, and end
     #[arg(long)]
     once: bool,
-    /// Print lines, also on a terminal
+    /// Print lines even on a terminal
     #[arg(long)]
     plain: bool,
 }
@@ -111,7 +111,7 @@ struct Plan {
 }
 
 impl Args {
-    /// The terminal is drawn on, so nothing else may write there.
+    /// The screen is in use, so other output is held.
     pub(super) fn draws(&self, json: bool) -> bool {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         !json && !self.plain && !self.once && !dumb && io::stdout().is_terminal()
@@ -182,7 +182,7 @@ impl Args {
     }
 }
 
-/// Where metrics are, which have a path of their own unless another is named.
+/// The URL of metrics, with the default path unless the address has one.
 fn page(url: &str) -> Option<http::Page> {
     let mut page = http::Page::of_url(url.trim())?;
     if page.path == "/" {
@@ -205,7 +205,7 @@ struct Top {
     asked: Asked,
     state: State,
     ui: Ui,
-    /// `None` where lines are printed.
+    /// `None` if lines are printed.
     screen: Option<Screen>,
     output: Output,
     once: bool,
@@ -221,7 +221,7 @@ impl Top {
         until: Option<Instant>,
     ) -> anyhow::Result<()> {
         let ended = self.watch(stop, until).await;
-        // The terminal first: closing the connection may take a moment.
+        // Restores the terminal first, as closing the connection may take a moment.
         drop(self.screen.take());
         if let Some(following) = self.following.take() {
             following.end().await;
@@ -302,7 +302,7 @@ impl Top {
         Ok(())
     }
 
-    /// Prints the figures, where there is no screen. Returns true where it was the last time.
+    /// Prints the figures if there is no screen. Returns true after the last time.
     fn print(&self) -> bool {
         if self.screen.is_some() || self.state.rounds < FIRST_PRINTED || !self.state.is_settled() {
             return false;
@@ -330,10 +330,10 @@ impl Top {
     }
 }
 
-/// What follows an input.
+/// The consequence of an input.
 enum Then {
     End,
-    /// A round begins at once.
+    /// Start a round at once.
     Ask,
     Draw,
 }

@@ -1,4 +1,4 @@
-//! `streamwatch watch`: what happens to streams, or what is refused as bad input, as it happens.
+//! `streamwatch watch`: prints lifecycle events or rejected messages live.
 
 mod lines;
 
@@ -21,31 +21,31 @@ use crate::{
 };
 use lines::Lines;
 
-/// Print what happens to streams, as it happens: opened, refused, stopped, expired
+/// Print lifecycle events live: opened, refused, stopped, expired
 ///
-/// Each is told at least once: a repetition after a fail-over has the same message_id.
+/// Each event is printed at least once. A repetition after a fail-over has the same message_id.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Only this tenant's
+    /// Print only this tenant's events
     tenant: Option<String>,
-    /// Only this account's
+    /// Print only this account's events
     account: Option<String>,
-    /// Print what is refused as bad input instead; it names no account
+    /// Print rejected messages instead; they contain no account
     #[arg(long)]
     rejected: bool,
-    /// End after so long
+    /// End after this time
     #[arg(long = "for", value_name = "DURATION")]
     duration: Option<String>,
-    /// End after so many lines
+    /// End after this number of lines
     #[arg(long, value_name = "N")]
     count: Option<String>,
 }
 
-/// What is printed, and how far it has come.
+/// Filter and progress of the output.
 struct Watch {
     rejected: bool,
     account: Option<AccountId>,
-    /// How many lines are still to be printed; `None` for any number.
+    /// Number of lines still to be printed; `None` for no limit.
     left: Option<u64>,
     until: Option<Instant>,
     output: Output,
@@ -91,7 +91,8 @@ impl Args {
 }
 
 impl Watch {
-    /// Watches until something ends it. Losing the broker does not, once it was there.
+    /// Runs until a limit, a signal or an error. After the first connection, reconnects without
+    /// limit.
     async fn run(mut self, follow: Follow, addresses: Addresses) -> Result<(), BrokerError> {
         let (key, exchange) = (follow.key.clone(), follow.exchange.clone());
         let mut following = follow.start(addresses);
@@ -131,7 +132,7 @@ impl Watch {
         ended
     }
 
-    /// Prints a message, if it is wanted. Returns false where it was the last.
+    /// Prints a message if it matches. Returns false after the last one.
     fn print(&mut self, heard: &Heard) -> bool {
         let Some(line) = self.line(heard) else {
             return true;
@@ -149,7 +150,7 @@ impl Watch {
         self.left != Some(0)
     }
 
-    /// A message for people; `None` where it is not wanted, or cannot be read.
+    /// Returns a message as text; `None` if it does not match or cannot be decoded.
     fn line(&mut self, heard: &Heard) -> Option<String> {
         let read = if self.rejected {
             wire::decode_rejected(&heard.body).map(|it| Some(self.lines.rejected(&it)))

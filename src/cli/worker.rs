@@ -13,26 +13,26 @@ use crate::{
 /// Count streams and answer requests, until SIGTERM or Ctrl-C
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Declare the topology first, where it is not there yet
+    /// Declare the topology first, if it is missing
     #[arg(
         long,
         env = "STREAMWATCH_DECLARE",
         value_parser = clap::builder::FalseyValueParser::new()
     )]
     declare: bool,
-    /// With --declare: the first settings, where the log has none
+    /// With --declare: the first settings, if the log has none
     #[command(flatten)]
     first: DeclareArgs,
-    /// With --declare: into how many partitions accounts are spread, where there is no topology
+    /// With --declare: the number of partitions, if the topology is missing
     #[arg(long, env = "STREAMWATCH_DECLARE_PARTITIONS", value_name = "P")]
     declare_partitions: Option<String>,
-    /// The partitions to follow, such as 0,2,4-7; all where none are given
+    /// The partitions to follow, such as 0,2,4-7 [default: all]
     #[arg(long, env = "STREAMWATCH_PARTITIONS", value_name = "LIST")]
     partitions: Option<String>,
     /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9419
     #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
     http: Option<String>,
-    /// How long a shutdown may take, from the signal to the end of the process
+    /// Time limit of a shutdown, from the signal to the end of the process
     #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
     grace: String,
 }
@@ -49,7 +49,7 @@ impl Args {
             self.declare_partitions.as_deref(),
             &mut mistakes,
         );
-        // An empty variable of the environment is none.
+        // An empty environment variable counts as unset.
         let list = self.partitions.as_deref().filter(|list| !list.is_empty());
         let partitions = mistakes.check_if("--partitions (STREAMWATCH_PARTITIONS)", list);
         let exporting = ops::export().unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! Messages that were refused: a log line a second at most, without payload, and all counted.
+//! Rejected messages: all are counted, at most one per second is logged, without its payload.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,10 +6,10 @@ use metrics::{counter, describe_counter};
 
 const BAD_INPUT: &str = "streamwatch_bad_input_total";
 
-/// A message that was refused: no payload, no account.
+/// A rejected message, without payload and account.
 #[derive(Clone, Copy, Debug)]
 pub struct BadInput {
-    /// Where it came from: `log`, `init`, `status`, `unrouted`, `intake`.
+    /// Its queue: `log`, `init`, `status`, `unrouted` or `intake`.
     pub source: &'static str,
     /// The contract's error code.
     pub code: &'static str,
@@ -20,14 +20,14 @@ static LAST_LINE_S: AtomicU64 = AtomicU64::new(0);
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
 impl BadInput {
-    /// Counts it and logs it. For a message that this worker alone has taken.
+    /// Counts and logs it. For a message that only this worker has consumed.
     pub fn emit(self, now_s: u64) {
         let Self { source, code } = self;
         counter!(BAD_INPUT, "source" => source, "reason" => code).increment(1);
         self.log(now_s);
     }
 
-    /// Logs it, or counts it as not logged. Entries of a log are counted by the replica.
+    /// Logs it, or counts it as suppressed. Entries of a log are counted by the replica.
     pub fn log(self, now_s: u64) {
         let Self { source, code } = self;
         if LAST_LINE_S.swap(now_s, Ordering::Relaxed) == now_s {
@@ -42,7 +42,7 @@ impl BadInput {
 pub(super) fn describe() {
     describe_counter!(
         BAD_INPUT,
-        "Messages taken from a queue and refused, by the contract's error code. Each is taken by \
-         one worker: sum() over workers. Entries of a log are in streamwatch_bad_entries_total."
+        "Messages of a queue that were rejected, by the contract's error code. One worker consumes \
+         each: sum() over workers. Entries of a log are in streamwatch_bad_entries_total."
     );
 }

@@ -1,5 +1,5 @@
-//! What this worker has done: counters, gauges and histograms, each looked up once. Names and units
-//! follow Prometheus' conventions; none has an account in it.
+//! Counters, gauges and histograms of this worker, each looked up once. Names and units follow
+//! Prometheus' conventions. No label contains an account.
 
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
@@ -14,28 +14,28 @@ const SNAPSHOTS: &str = "streamwatch_snapshots_total";
 const REPLIES_DROPPED: &str = "streamwatch_replies_dropped_total";
 const ANNOUNCEMENTS: &str = "streamwatch_announcements_total";
 
-/// How long requests took.
+/// Histogram of the duration of requests.
 pub(super) const REQUEST_SECONDS: &str = "streamwatch_request_duration_seconds";
-/// The classes of that, in seconds: from a status out of memory to the longest that anybody waits.
+/// Its buckets, in seconds: from a status from memory to the longest wait of a client.
 pub(super) const REQUEST_BOUNDS_S: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
 /// One partition's counters, looked up once.
 pub struct Counters {
-    /// Requests to open that this worker answered.
+    /// `init` requests that this worker answered.
     pub init_answered: Counter,
-    /// How long each of them took, in seconds.
+    /// Their duration, in seconds.
     pub init_seconds: Histogram,
-    /// Questions that this worker answered.
+    /// `status` requests that this worker answered.
     pub status_answered: Counter,
-    /// How long each of them took, in seconds.
+    /// Their duration, in seconds.
     pub status_seconds: Histogram,
-    /// Requests put back for another worker.
+    /// Requests requeued for another worker.
     pub released: Counter,
     /// Times a connection for requests was lost or did not open.
     pub requests_interrupted: Counter,
-    /// Requests whose outcome is not known.
+    /// Requests whose outcome is unknown.
     pub unavailable: Counter,
     /// Requests that were decided too late.
     pub late: Counter,
@@ -43,29 +43,29 @@ pub struct Counters {
     pub replies_blocked: Counter,
     /// Sessions with the broker that ended other than by shutdown.
     pub reconnects: Counter,
-    /// Times the state was thrown away because the log was another.
+    /// Times the state was discarded because the log was replaced.
     pub started_over: Counter,
-    /// Snapshots that this worker wrote whole.
+    /// Snapshots that this worker completed.
     pub snapshots_written: Counter,
-    /// Snapshots that this worker began and could not finish.
+    /// Snapshots that this worker failed to complete.
     pub snapshots_failed: Counter,
-    /// Snapshots that this worker began with.
+    /// Snapshots that this worker restored.
     pub snapshots_restored: Counter,
     /// Bytes of the last snapshot that this worker wrote, compressed.
     pub snapshot_bytes: Gauge,
-    /// How long it took, in seconds.
+    /// Time to write it, in seconds.
     pub snapshot_seconds: Gauge,
-    /// Facts of the lifecycle that the broker has taken.
+    /// Lifecycle events that the broker confirmed.
     pub announced: Counter,
-    /// Facts of the lifecycle that a queue of somebody who follows did not take.
+    /// Lifecycle events that a subscriber's queue rejected.
     pub announcements_refused: Counter,
-    /// Times announcing stopped until a later try.
+    /// Times publishing lifecycle events was interrupted until the next try.
     pub announcing_interrupted: Counter,
-    /// Facts of the lifecycle that nobody announced for so long that they were dropped.
+    /// Lifecycle events that were dropped because too many were buffered.
     pub announcements_lost: Counter,
-    /// Facts of the lifecycle that the log does not say were announced.
+    /// Lifecycle events that are buffered, as the log does not record their publication.
     pub unannounced: Gauge,
-    /// 1 where this worker leads the partition.
+    /// 1 if this worker leads the partition, else 0.
     pub leader: Gauge,
 }
 
@@ -109,7 +109,7 @@ impl Counters {
     }
 }
 
-/// What became of replies that were not confirmed, looked up once.
+/// Counters of replies that were not confirmed, looked up once.
 pub struct ReplyCounters {
     /// Times a connection for replies was lost or did not open.
     pub reconnects: Counter,
@@ -117,23 +117,20 @@ pub struct ReplyCounters {
     pub undeliverable: Counter,
     /// Replies dropped because they were not confirmed in time.
     pub expired: Counter,
-    /// Replies dropped because too many had to be tried one by one.
+    /// Replies dropped because too many had to be retried one by one.
     pub crowded: Counter,
 }
 
 impl ReplyCounters {
     /// The counters of this worker.
     #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "it looks up, and makes, what others see"
-    )]
+    #[expect(clippy::new_without_default, reason = "it registers global metrics")]
     pub fn new() -> Self {
         describe_counter!(
             REPLIES_DROPPED,
-            "Replies that this worker dropped: RabbitMQ closes the connection that publishes to \
-             their address (undeliverable), did not confirm them in time (expired), or too many \
-             had to be tried one by one (crowded). sum() over workers."
+            "Replies that this worker dropped: RabbitMQ closes the connection because of their \
+             address (undeliverable), RabbitMQ did not confirm them in time (expired), or too many \
+             had to be retried one by one (crowded). sum() over workers."
         );
         describe_counter!(
             "streamwatch_reply_reconnects_total",
@@ -149,26 +146,23 @@ impl ReplyCounters {
     }
 }
 
-/// What a worker did with the messages of the intake, looked up once.
+/// Counters of the intake of a worker.
 pub struct IntakeCounters {
-    /// Published again, and taken by a partition.
+    /// Messages routed to a partition and confirmed.
     pub forwarded: Counter,
-    /// Requests that the broker did not take: their senders were told to try again.
+    /// Requests that the broker did not accept; the reply was `unavailable`.
     pub unavailable: Counter,
 }
 
 impl IntakeCounters {
     /// The counters of this worker.
     #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "it looks up, and makes, what others see"
-    )]
+    #[expect(clippy::new_without_default, reason = "it registers global metrics")]
     pub fn new() -> Self {
         describe_counter!(
             INTAKE,
-            "Messages without the header `account` that this worker took from the intake. Each is \
-             taken by one worker: sum() over workers. Those that were bad are counted as bad input."
+            "Messages without the header `account` that this worker consumed from the intake. One \
+             worker consumes each: sum() over workers. Bad messages are counted as bad input."
         );
         let intake = |outcome: &'static str| counter!(INTAKE, "outcome" => outcome);
         Self {
@@ -182,37 +176,37 @@ fn describe() {
     bad_input::describe();
     describe_counter!(
         REQUESTS,
-        "Requests that this worker took, by what became of them. Each is answered by one worker: \
-         sum() over workers; a released one is taken again, by this worker or another."
+        "Requests that this worker consumed, by outcome. One worker answers each: sum() over \
+         workers. A released request is consumed again, by this worker or another."
     );
     describe_histogram!(
         REQUEST_SECONDS,
-        "How long answered requests took, from when this worker took them up until their reply was \
-         handed to its connection. Each is answered by one worker: sum() over workers."
+        "Duration of answered requests, from the delivery to this worker until the reply is \
+         written. One worker answers each: sum() over workers."
     );
     describe_counter!(
         ANNOUNCEMENTS,
-        "Facts of the lifecycle that this worker announced while it led, repetitions \
-         included: sum() over workers is at least the number of facts."
+        "Lifecycle events that this worker published as the leader, repetitions included: sum() \
+         over workers is at least the number of events."
     );
     describe_counter!(
         "streamwatch_announcing_interrupted_total",
-        "Times announcing stopped until a later try: the exchange is missing, or the broker takes \
-         no messages. sum() over workers."
+        "Interruptions of publishing lifecycle events until the next try: the exchange is missing, \
+         or the broker blocks publishers. sum() over workers."
     );
     describe_counter!(
         "streamwatch_announcements_lost_total",
-        "Facts of the lifecycle that nobody announced for so long that they were dropped, since \
-         this worker began: max() over workers."
+        "Lifecycle events that were dropped because too many were buffered, since this worker \
+         started: max() over workers."
     );
     describe_gauge!(
         "streamwatch_unannounced",
-        "Facts of the lifecycle that the log does not say were announced: max() over workers, then \
-         sum() over partitions."
+        "Lifecycle events that are buffered, as the log does not record their publication: max() \
+         over workers, then sum() over partitions."
     );
     describe_counter!(
         SNAPSHOTS,
-        "Snapshots that this worker wrote, failed to write, or began with: sum() over workers."
+        "Snapshots that this worker wrote, failed to write, or restored: sum() over workers."
     );
     describe_gauge!(
         "streamwatch_snapshot_bytes",
@@ -220,29 +214,29 @@ fn describe() {
     );
     describe_gauge!(
         "streamwatch_snapshot_seconds",
-        "How long this worker took to write its last snapshot: max() over workers."
+        "Time that this worker took to write its last snapshot: max() over workers."
     );
     describe_gauge!(
         "streamwatch_leader",
-        "1 where this worker leads the partition: sum() over workers is 1."
+        "1 if this worker leads the partition: sum() over workers is 1."
     );
     describe_counter!(
         "streamwatch_reconnects_total",
-        "Times this worker's session with the broker ended other than by shutdown, tries that could \
-         not begin one included: sum() over workers."
+        "Sessions with the broker that ended other than by shutdown, failed attempts to start one \
+         included: sum() over workers."
     );
     describe_counter!(
         "streamwatch_started_over_total",
-        "Times this worker threw its state away because the log was another: sum() over workers."
+        "Times this worker discarded its state because the log was replaced: sum() over workers."
     );
     describe_counter!(
         "streamwatch_requests_interrupted_total",
-        "Times a connection for requests was lost or did not open, for instance at a request that \
-         RabbitMQ cannot deliver: sum() over workers."
+        "Times a connection for requests was lost or did not open, for example because RabbitMQ \
+         cannot deliver a request: sum() over workers."
     );
     describe_counter!(
         "streamwatch_replies_blocked_total",
         "Replies not sent because the broker blocks the connection (memory or disk alarm): sum() \
-         over workers. Their requests are put back; news to ended devices is dropped."
+         over workers. Their requests are requeued; replies to heartbeats are dropped."
     );
 }

@@ -1,8 +1,8 @@
-//! The part of `/metrics` that is read off the state at each scrape: what the partitions' replicas
-//! hold and have counted, and how this worker is.
+//! The metrics of `/metrics` that are computed from the state at each scrape: contents and counters
+//! of the replicas, and the health of the worker.
 //!
-//! A registry's handles can only be set and added to, and stay for ever. These come and go with
-//! the state: a tenant that is gone, a replica that is not fresh any more.
+//! They are not in the registry, because its series stay for ever. These disappear with the state:
+//! a tenant without streams, a replica that is no longer fresh.
 
 use std::{
     collections::BTreeMap,
@@ -15,22 +15,22 @@ use super::{
 };
 use crate::domain::{Durations, RefusedReason, Tally};
 
-/// What all tenants that are not shown on their own are called: no tenant's name has parentheses.
+/// Label of all tenants without a series of their own. No tenant's name has parentheses.
 const OTHERS: &str = "(other)";
 
-/// A report older than this is not what is held now, in milliseconds.
+/// Age from which on a report is outdated, in milliseconds.
 const STALE_MS: u64 = 5_000;
 
-/// Writes families one after another, each with its help and its type.
+/// A page of metric families, each with help and type.
 struct Page(String);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string cannot fail; so everywhere here.
+        // Writing to a string cannot fail, here and below.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// One value. No label of ours needs an escape: numbers, words of ours, tenants' names.
+    /// Writes one value. Labels need no escaping: they are numbers, fixed words and tenants' names.
     fn value(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (n, (label, of)) in labels.iter().enumerate() {
@@ -45,11 +45,10 @@ impl Page {
 /// Streams or accounts.
 type Read = fn(&Active) -> u64;
 
-/// A partition's label and what it says.
+/// A partition's label and its value.
 type Partitions<T> = Vec<(String, T)>;
 
-/// Writes it down. `reasons` are what those of bad entries are called, each in the place of its
-/// number.
+/// Renders the page. `reasons` has the names of the reasons of bad entries, by their number.
 pub(super) fn render(
     report: &Report,
     figures: &BTreeMap<u16, PartitionFigures>,
@@ -85,8 +84,8 @@ fn about_this_worker(page: &mut Page, report: &Report) {
     page.value(name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
     let name = "streamwatch_ready";
-    let help = "1 where this worker's replica of the partition is connected, caught up and fresh, as \
-                /readyz says: sum() over workers is how many answer.";
+    let help = "1 if this worker's replica of the partition is connected, caught up and fresh, as on \
+                /readyz: sum() over workers is the number of workers that answer.";
     page.family(name, "gauge", help);
     for p in &report.partitions {
         let partition = format!("{:02}", p.partition);
@@ -94,8 +93,8 @@ fn about_this_worker(page: &mut Page, report: &Report) {
     }
     if let Some(intake) = &report.intake {
         let name = "streamwatch_intake_ready";
-        let help = "1 where this worker serves the intake, which messages without the header \
-                    account come by: sum() over workers is how many do.";
+        let help = "1 if this worker consumes the intake of messages without the header account: \
+                    sum() over workers is the number that do.";
         page.family(name, "gauge", help);
         page.value(name, &[], u8::from(intake.ready));
     }
@@ -103,8 +102,8 @@ fn about_this_worker(page: &mut Page, report: &Report) {
 
 fn age(page: &mut Page, all: &Partitions<&PartitionFigures>, now_ms: u64) {
     let name = "streamwatch_log_lag_seconds";
-    let help = "Age of this replica's state: when its last mark that came back from the log was \
-                written. It grows while the log is away. Absent until one has come back.";
+    let help = "Age of this replica's state: time since it appended its last marker that it has \
+                read back. Grows while the log is unavailable. Absent before the first marker.";
     page.family(name, "gauge", help);
     for (partition, figures) in all {
         if let Some(at) = figures.fresh_at_ms {
@@ -121,8 +120,8 @@ fn age(page: &mut Page, all: &Partitions<&PartitionFigures>, now_ms: u64) {
         }
     }
     let name = "streamwatch_ttl_seconds";
-    let help = "How long a stream counts after its last sign of life, by the settings in force: the \
-                same on every replica.";
+    let help = "The TTL in force: time after its last heartbeat until a stream expires. Equal on \
+                every replica.";
     page.family(name, "gauge", help);
     for (partition, figures) in all {
         if let Some(ttl_ms) = figures.ttl_ms {
@@ -132,8 +131,8 @@ fn age(page: &mut Page, all: &Partitions<&PartitionFigures>, now_ms: u64) {
 }
 
 fn holds(page: &mut Page, held: &Partitions<&Held>) {
-    let same = "The same on every replica, absent where it is not fresh: max() over workers, then \
-                sum() over partitions.";
+    let same = "Equal on every replica, absent if it is not fresh: max() over workers, then sum() \
+                over partitions.";
     let of: [(_, _, Read); 2] = [
         ("streams", "Active streams.", |a| a.streams),
         ("accounts", "Accounts with an active stream.", |a| {
@@ -148,14 +147,13 @@ fn holds(page: &mut Page, held: &Partitions<&Held>) {
         }
     }
     let name = "streamwatch_records";
-    let help =
-        "Streams that are remembered, active or not: what --max-streams-per-partition bounds.";
+    let help = "Records of streams, active or not, bounded by --max-streams-per-partition.";
     page.family(name, "gauge", &format!("{help} {same}"));
     for (partition, held) in held {
         page.value(name, &[("partition", partition)], held.records);
     }
     let name = "streamwatch_concurrent_accounts";
-    let help = format!("Accounts by how many active streams they have now. {same}");
+    let help = format!("Accounts by number of active streams. {same}");
     page.family(name, "gauge", &help);
     for (partition, held) in held {
         for (n, accounts) in held.levels.iter().enumerate() {
@@ -172,7 +170,7 @@ fn holds(page: &mut Page, held: &Partitions<&Held>) {
         let name = format!("streamwatch_tenant_active_{what}");
         let help = format!(
             "{help} By tenant: the {} with the most streams of each partition, all others as \
-             {OTHERS}. Replicas may choose at different moments: for a total take \
+             {OTHERS}. Replicas may choose at different times: for a total use \
              streamwatch_active_{what}. {same}",
             super::figures::MAX_TENANTS
         );
@@ -187,14 +185,14 @@ fn holds(page: &mut Page, held: &Partitions<&Held>) {
     }
 }
 
-/// What a family says whose numbers belong to the log and not to a worker.
-const OF_THE_LOG: &str = "Counted from the log's first entry on, with what was applied before this \
-    worker began, and the same on every replica that has caught up: max() over workers, then sum() \
-    over partitions; no restart of a worker changes that, so rate() counts nothing twice.";
+/// Help of families whose values belong to the log and not to a worker.
+const OF_THE_LOG: &str = "Counted from the log's first entry on, also before this worker started, and \
+    equal on every replica that has caught up: max() over workers, then sum() over partitions. A \
+    restart does not reset it, so rate() counts nothing twice.";
 
 fn counted(page: &mut Page, tallies: &Partitions<&Tally>, reasons: &[&str]) {
     let name = "streamwatch_entries_total";
-    let help = format!("Log entries by what became of them. {OF_THE_LOG}");
+    let help = format!("Log entries by outcome. {OF_THE_LOG}");
     page.family(name, "counter", &help);
     for (partition, t) in tallies {
         for (kind, outcome, count) in [
@@ -217,7 +215,7 @@ fn counted(page: &mut Page, tallies: &Partitions<&Tally>, reasons: &[&str]) {
         }
     }
     let name = "streamwatch_bad_entries_total";
-    let help = format!("Log entries refused as bad input, by the error code. {OF_THE_LOG}");
+    let help = format!("Log entries rejected as bad input, by error code. {OF_THE_LOG}");
     page.family(name, "counter", &help);
     for (partition, t) in tallies {
         for (reason, count) in reasons.iter().zip(t.bad) {
@@ -232,8 +230,8 @@ fn counted(page: &mut Page, tallies: &Partitions<&Tally>, reasons: &[&str]) {
 fn admissions(page: &mut Page, tallies: &Partitions<&Tally>) {
     let name = "streamwatch_admissions_total";
     let help = format!(
-        "Requests to open a stream by what was decided, each stream opened or request refused once \
-         however often it is repeated; late ones by proposal. {OF_THE_LOG}"
+        "Decisions on init. A repeated request is counted once if it was opened or refused, and \
+         each time if it was late. {OF_THE_LOG}"
     );
     page.family(name, "counter", &help);
     for (partition, t) in tallies {
@@ -256,8 +254,8 @@ fn admissions(page: &mut Page, tallies: &Partitions<&Tally>) {
 fn durations(page: &mut Page, tallies: &Partitions<&Tally>) {
     let name = "streamwatch_stream_duration_seconds";
     let help = format!(
-        "How long streams had played when they ended, by what ended them; expired ones up to their \
-         last sign of life. {OF_THE_LOG}"
+        "Duration of streams that have ended, by cause; of expired streams up to their last \
+         heartbeat. {OF_THE_LOG}"
     );
     page.family(name, "histogram", &help);
     for (partition, t) in tallies {
@@ -350,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_partition_says_is_written_with_its_labels() {
+    fn the_figures_of_a_partition_are_written_with_its_labels() {
         let page = page(figures(), 10_000);
         for line in [
             "streamwatch_ready{partition=\"03\"} 1",
@@ -374,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_not_shown_when_it_may_be_old_and_what_was_counted_stays() {
+    fn outdated_gauges_are_left_out_and_counters_stay() {
         let page = page(figures(), 9_001 + STALE_MS);
         assert!(!page.contains("streamwatch_active_streams{"), "{page}");
         has(&page, "streamwatch_log_offset{partition=\"03\"} 77");

@@ -1,7 +1,7 @@
-//! What the replicas of a worker last said of themselves: read for each scrape, changed each tick.
+//! The latest figures of a worker's replicas: updated at each tick, read at each scrape.
 //!
-//! These are not counted here: they are what a replica's state says, the same on every replica of a
-//! partition, and they come and go with it.
+//! They come from a replica's state, so they are equal on every replica of a partition and are
+//! absent without one.
 
 use std::{
     collections::BTreeMap,
@@ -10,49 +10,50 @@ use std::{
 
 use crate::domain::Tally;
 
-/// Most tenants that are shown on their own, by partition.
+/// Most tenants with series of their own, per partition.
 pub const MAX_TENANTS: usize = 50;
-/// How often the tenants with the most streams are chosen anew, in milliseconds.
+/// Interval at which the tenants with the most streams are chosen, in milliseconds.
 pub const CHOOSE_EVERY_MS: u64 = 15_000;
 
-/// Active streams, and accounts with one.
+/// Number of active streams, and of accounts with an active stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Active {
     /// Active streams.
     pub streams: u64,
-    /// Accounts with at least one.
+    /// Accounts with at least one active stream.
     pub accounts: u64,
 }
 
-/// What a replica holds as of its last applied entry, while it is fresh.
+/// Contents of a fresh replica as of its last applied entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// All of it.
     pub active: Active,
-    /// Streams that are remembered, active or not.
+    /// Records of streams, active or not.
     pub records: u64,
-    /// Accounts with one, two and so on active streams, and with more than all of these.
+    /// Accounts with one, two and so on active streams; the last element counts all with more.
     pub levels: Vec<u64>,
-    /// The tenants that are shown on their own.
+    /// The tenants with series of their own.
     pub tenants: Vec<(String, Active)>,
-    /// All others together.
+    /// The sum of all other tenants.
     pub others: Active,
 }
 
 /// One partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionFigures {
-    /// What its log has come to. `None` until the replica has caught up.
+    /// Counters of its log. `None` until the replica has caught up.
     pub tally: Option<Tally>,
-    /// `None` where the replica is not fresh.
+    /// `None` if the replica is not fresh.
     pub held: Option<Held>,
     /// The last entry that was applied.
     pub offset: Option<u64>,
     /// The TTL in force, in milliseconds.
     pub ttl_ms: Option<u64>,
-    /// When the last own mark was written that has come back, in milliseconds of a monotonic clock.
+    /// Time at which the last marker that was read back was appended, in milliseconds of a
+    /// monotonic clock.
     pub fresh_at_ms: Option<u64>,
-    /// When this was said, by the same clock.
+    /// Time of this report, by the same clock.
     pub said_at_ms: u64,
 }
 
@@ -65,11 +66,11 @@ impl Figures {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what a partition's replica holds now.
+    /// Sets the figures of a partition's replica.
     pub fn say(&self, partition: u16, figures: PartitionFigures) {
         let mut all = self.all();
         let known = all.entry(partition).or_default();
-        // The age of what is known goes on while the log is away.
+        // The age grows on while the log is unavailable.
         let fresh_at_ms = figures.fresh_at_ms.or(known.fresh_at_ms);
         let tally = figures.tally.or(known.tally);
         *known = PartitionFigures {
@@ -79,14 +80,14 @@ impl Figures {
         };
     }
 
-    /// The partition's log is away: what is held is not fresh any more.
+    /// Marks the partition as not fresh, because its log is unavailable.
     pub fn detached(&self, partition: u16) {
         if let Some(known) = self.all().get_mut(&partition) {
             known.held = None;
         }
     }
 
-    /// The partition's replica has thrown its state away.
+    /// Removes the figures of a partition whose replica has discarded its state.
     pub fn forget(&self, partition: u16) {
         self.all().remove(&partition);
     }
@@ -98,7 +99,8 @@ impl Figures {
     }
 }
 
-/// Which tenants are shown on their own: those with the most streams, chosen anew now and then.
+/// The choice of tenants with series of their own: those with the most streams, chosen
+/// periodically.
 #[derive(Debug, Default)]
 pub struct Tenants {
     chosen: Vec<String>,
@@ -106,8 +108,9 @@ pub struct Tenants {
 }
 
 impl Tenants {
-    /// Splits what the tenants have into the chosen ones and the others together. `total` is what
-    /// all have. Looks at each tenant only when it chooses; `of` says what one of them has.
+    /// Splits the figures into those of the chosen tenants and the sum of all others. `total` is
+    /// the sum of all tenants, `of` returns the figures of one. Iterates over all tenants only when
+    /// it chooses.
     pub fn split<'a, I: Iterator<Item = (&'a str, Active)>>(
         &mut self,
         now_ms: u64,
@@ -118,7 +121,7 @@ impl Tenants {
         let due = self
             .chosen_at_ms
             .is_none_or(|at| now_ms.saturating_sub(at) >= CHOOSE_EVERY_MS);
-        // While all are shown, a new one is shown at once.
+        // If all tenants fit, a new one gets its series at once.
         let few = all().take(MAX_TENANTS + 1).count() <= MAX_TENANTS;
         if due || few {
             self.choose(all());
@@ -137,7 +140,7 @@ impl Tenants {
     fn choose<'a>(&mut self, all: impl Iterator<Item = (&'a str, Active)>) {
         let mut all: Vec<_> = all.collect();
         if all.len() > MAX_TENANTS {
-            // By name where the streams are as many: replicas choose the same.
+            // Ties are broken by name, so that replicas choose alike.
             all.select_nth_unstable_by(MAX_TENANTS, |(a, of_a), (b, of_b)| {
                 of_b.streams.cmp(&of_a.streams).then_with(|| a.cmp(b))
             });
@@ -204,7 +207,7 @@ mod tests {
                 accounts: 950
             }
         );
-        // The sum is right at any time, also while the choice is an old one.
+        // The sum is right even with an old choice.
         all.insert("huge".to_owned(), active(10_000));
         all.remove(&name(999));
         for now_ms in [1, CHOOSE_EVERY_MS] {

@@ -1,4 +1,4 @@
-//! Is the process sound, and is it ready?
+//! Health and readiness of the process.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ pub struct PartitionHealth {
     pub caught_up: bool,
     /// Age of the state, in milliseconds.
     pub lag_ms: Option<u64>,
-    /// What keeps it from being ready.
+    /// The reason why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When this was reported, in milliseconds of a monotonic clock.
@@ -24,33 +24,33 @@ pub struct PartitionHealth {
     pub reported_at_ms: u64,
 }
 
-/// A report older than this is not what holds now, in milliseconds.
+/// Age from which on a report is outdated, in milliseconds.
 const STALE_MS: u64 = 5_000;
-/// A partition whose thread has done nothing for so long is stuck, in milliseconds: longer than
-/// anything takes that one does at once, such as a million streams expiring together.
+/// Time without progress after which a partition's thread counts as stuck, in milliseconds. Longer
+/// than any single step, such as a million streams expiring together.
 const STUCK_MS: u64 = 30_000;
 
-/// What a worker takes from the intake.
+/// Health of the intake.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct IntakeHealth {
     /// Its queues are consumed.
     pub ready: bool,
-    /// What keeps it from being ready.
+    /// The reason why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Everything that a worker reports, at one moment.
+/// Health of a worker at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Every partition is ready, and so is the intake where there is one.
+    /// Every partition is ready, and the intake, if the installation has one.
     pub ready: bool,
-    /// What keeps the worker from following any partition.
+    /// The reason why the worker follows no partition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The partitions that it follows.
     pub partitions: Vec<Numbered>,
-    /// The intake, where there are several partitions.
+    /// The intake, if the installation has several partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intake: Option<IntakeHealth>,
 }
@@ -74,7 +74,7 @@ struct State {
     waits: Option<String>,
     partitions: BTreeMap<u16, PartitionHealth>,
     intake: Option<IntakeHealth>,
-    /// When each partition's thread last ran, in milliseconds of the clock of reports.
+    /// Time of the last run of each partition's thread, by the clock of reports, in milliseconds.
     pulses: BTreeMap<u16, u64>,
 }
 
@@ -83,12 +83,12 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The worker follows no partition yet, for this reason.
+    /// Sets the reason why the worker follows no partition yet.
     pub fn waits(&self, reason: String) {
         self.state().waits = Some(reason);
     }
 
-    /// The worker follows these partitions from now on. None is ready yet.
+    /// Sets the partitions that the worker follows. None is ready yet.
     pub fn follows(&self, partitions: &[u16], intake: bool) {
         let none_ready = partitions.iter().map(|n| (*n, PartitionHealth::default()));
         *self.state() = State {
@@ -99,13 +99,13 @@ impl Health {
         };
     }
 
-    /// A partition's thread runs, whatever it does. Say so every second.
+    /// Records progress of a partition's thread. To be called every second.
     pub fn pulse(&self, partition: u16, now_ms: u64) {
         self.state().pulses.insert(partition, now_ms);
     }
 
-    /// Why the process is not sound and should be started anew, if so: a thread is stuck. A broker
-    /// that is away is no such reason.
+    /// Returns the reason to restart the process, if a thread is stuck. An unavailable broker is
+    /// not a reason.
     #[must_use]
     pub fn unsound(&self, now_ms: u64) -> Option<String> {
         let state = self.state();
@@ -124,7 +124,7 @@ impl Health {
         self.state().partitions.insert(partition, health);
     }
 
-    /// Reports the intake: consumed, or why not.
+    /// Reports the intake: `None` if it is consumed, else the reason.
     pub fn report_intake(&self, reason: Option<String>) {
         self.state().intake = Some(IntakeHealth {
             ready: reason.is_none(),
@@ -132,7 +132,7 @@ impl Health {
         });
     }
 
-    /// All of it, as of `now_ms` of the clock that reports are made by.
+    /// The health of the worker as of `now_ms` by the clock of reports.
     #[must_use]
     pub fn read(&self, now_ms: u64) -> Report {
         let state = self.state();

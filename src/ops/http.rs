@@ -19,11 +19,11 @@ use super::{
     exposition,
 };
 
-/// How often what histograms have taken is put into its classes, whether anybody scrapes or not:
-/// until then each value is kept.
+/// Interval at which samples of histograms are moved into buckets, with or without scrapes. Samples
+/// use memory until then.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Why the endpoints are not there.
+/// An error at the start of the endpoints.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The address cannot be bound.
@@ -34,25 +34,25 @@ pub enum HttpError {
         /// Why.
         error: std::io::Error,
     },
-    /// There is a recorder of metrics already.
+    /// A metrics recorder is already installed.
     #[error("cannot record metrics: {0}")]
     Metrics(String),
 }
 
-/// What the endpoints show.
+/// The data of the endpoints.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// How this worker is.
+    /// Health of this worker.
     pub health: Arc<Health>,
-    /// What its replicas hold.
+    /// Figures of its replicas.
     pub figures: Arc<Figures>,
-    /// What the reasons of bad entries are called, each in the place of its number.
+    /// Names of the reasons of bad entries, by their number.
     pub reasons: Vec<&'static str>,
-    /// Reads the monotonic clock that reports are made by, in milliseconds.
+    /// Reads the monotonic clock of reports, in milliseconds.
     pub clock: fn() -> u64,
 }
 
-/// The operators' HTTP endpoints. They hold no secrets and take no orders.
+/// The HTTP endpoints for operators. They show no secrets and change nothing.
 pub struct HttpServer {
     listener: TcpListener,
     metrics: PrometheusHandle,
@@ -69,7 +69,7 @@ impl HttpServer {
     /// Binds `address` and starts recording metrics.
     ///
     /// # Errors
-    /// Where the address is taken.
+    /// If the address cannot be bound.
     pub async fn bind(address: SocketAddr) -> Result<Self, HttpError> {
         let of_requests = Matcher::Full(REQUEST_SECONDS.to_owned());
         let metrics = PrometheusBuilder::new()
@@ -83,7 +83,7 @@ impl HttpServer {
         Ok(Self { listener, metrics })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()

@@ -1,4 +1,4 @@
-//! What operators see: health, metrics, log lines.
+//! Observability: health, metrics and spans.
 
 mod bad_input;
 mod counters;

@@ -1,5 +1,5 @@
-//! Spans of requests that belong to a trace, exported by OTLP where the usual `OTEL_…` variables ask
-//! for it. Without them, and without the feature `otel`, a request has none.
+//! Spans of requests that belong to a trace, exported over OTLP if the standard `OTEL_…` variables
+//! are set. Without them, or without the feature `otel`, requests have no spans.
 
 #[cfg(feature = "otel")]
 #[path = "spans/otlp.rs"]
@@ -11,20 +11,20 @@ mod export;
 
 pub use export::{Exporting, Span, export};
 
-/// Where a request comes from.
+/// The trace context of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Parent<'a> {
     /// The trace's id.
     pub trace: u128,
     /// The span's id.
     pub span: u64,
-    /// The lowest bit says that the trace is recorded; one that is not has no span here either.
+    /// The lowest bit is set if the trace is sampled. Other traces get no span here.
     pub flags: u8,
-    /// What tracing systems say to each other.
+    /// Vendor-specific trace state.
     pub state: &'a str,
 }
 
-/// Spans cannot be exported as the environment asks.
+/// An error in the configuration of the export.
 #[derive(Debug, thiserror::Error)]
 #[error("OTEL_…: cannot export traces: {0}")]
 pub struct ExportError(pub String);

@@ -150,7 +150,7 @@ async fn files_that_cannot_be_used_are_wrong_settings() {
         (
             "amqp://user:s3cret@localhost/%2f",
             &[ca],
-            "they do nothing where no address",
+            "they need an amqps:// address",
         ),
     ] {
         let finished = declare(url, environment).await;

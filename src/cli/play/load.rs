@@ -1,13 +1,12 @@
-//! `streamwatch play --rate` and `--find-max`: what a broker and its workers bear.
+//! `streamwatch play --rate` and `--find-max`: measures the capacity of a broker and its workers.
 //!
-//! Viewers without timers: heartbeats at a set rate, of accounts in random order, over several
-//! connections. A stream counts from its first heartbeat, and nobody stops it: when the load is
-//! over, the streams expire. Beside it 20 `init` and 50 `status` a second measure how long answers
-//! take, and twice a second a question to every partition how far the workers are behind.
+//! The load is heartbeats at a fixed rate, of accounts in random order, over several connections. A
+//! stream starts with its first heartbeat and expires after the load. Meanwhile, 20 `init` and 50
+//! `status` per second measure reply times, and two requests per second to every partition measure
+//! the lag of the workers.
 //!
-//! That an event was applied is seen by a strong `status`: its answer includes all that was
-//! confirmed before it was asked. So what was confirmed then is applied when the answer comes, by
-//! the worker that gives it, and the time it takes is the lag.
+//! A strong `status` includes all events confirmed before the request. When its reply arrives, the
+//! replying worker has applied these events, so the reply time is the lag.
 
 mod crowd;
 mod meter;
@@ -44,36 +43,36 @@ use search::Search;
 use stage::{Stage, Task};
 use step::Step;
 
-/// Most connections that publish.
+/// Most publishing connections.
 const MOST_CONNECTIONS: usize = 1_000;
-/// So many accounts for each partition, where nobody says how many there are: of a hundred over 16
-/// partitions the fullest has twice its share, and it alone would be measured.
+/// Default number of accounts per partition. With 100 accounts over 16 partitions, the fullest
+/// would have twice its share and limit the result.
 const ACCOUNTS_OF_PARTITION: usize = 1_000;
-/// A step shorter than this judges nothing but the noise.
+/// Shorter steps measure mostly noise.
 const SHORTEST_STEP: Duration = Duration::from_millis(500);
 
 /// A load instead of viewers with real timing.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "A load instead of viewers with real timing")]
 pub(super) struct LoadArgs {
-    /// Publish N heartbeats a second for --duration, and report how many were confirmed and
-    /// applied, the lag, and how long answers take. The streams expire one TTL later. Exits with 1
-    /// if not everything published was confirmed and applied
+    /// Publish N heartbeats per second for --duration, and report how many were confirmed and
+    /// applied, the lag, and the reply times. The streams expire one TTL later. Exits with 1 if any
+    /// event was not confirmed and applied
     #[arg(long, value_name = "N", group = "load", conflicts_with_all = VIEWERS)]
     rate: Option<String>,
-    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag all
-    /// the time, and everything applied within a second of the last event. It ends at --duration, if
-    /// one is given: no step begins after it. Ctrl-C ends it as well
+    /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag
+    /// all the time, and everything applied within a second of the last event. No step starts after
+    /// --duration, if given. Ctrl-C ends the search too
     #[arg(long, group = "load", conflicts_with_all = VIEWERS)]
     find_max: bool,
-    /// How many connections publish, each with up to 1,000 events without a confirm
+    /// Number of publishing connections, each with up to 1,000 unconfirmed events
     #[arg(long, default_value = "4", value_name = "N", requires = "load")]
     connections: String,
-    /// How many partitions the installation has; needed if the user may not look at queues
-    /// [default: RabbitMQ is asked]
+    /// Number of partitions of the installation; needed if the user has no permission on queues
+    /// [default: read from RabbitMQ]
     #[arg(long, value_name = "N", requires = "load")]
     partitions: Option<String>,
-    /// How long each rate of the search is tried; its first fifth (2s at most) is not judged
+    /// Duration of each step of the search; its first fifth (at most 2s) is not measured
     #[arg(
         long,
         default_value = "10s",
@@ -84,14 +83,14 @@ pub(super) struct LoadArgs {
     step: String,
 }
 
-/// What only viewers with real timing have.
+/// Arguments of viewers with real timing only.
 const VIEWERS: [&str; 3] = ["session", "crash_rate", "max_active"];
 
 /// The arguments, checked.
 pub(super) struct Load {
     goal: Goal,
     connections: usize,
-    /// `None`: RabbitMQ is asked.
+    /// `None` to read it from RabbitMQ.
     partitions: Option<u16>,
 }
 
@@ -105,7 +104,7 @@ enum Goal {
 }
 
 impl LoadArgs {
-    /// `None` where no load is asked for, or a mistake was noted.
+    /// Returns `None` if no load was requested, or after noting a mistake.
     pub(super) fn check(&self, bounded: bool, mistakes: &mut Mistakes) -> Option<Load> {
         let connections = mistakes.check("--connections", &self.connections)?;
         if connections == 0 || connections > MOST_CONNECTIONS {
@@ -144,7 +143,7 @@ impl Load {
         output: Output,
     ) -> anyhow::Result<ExitCode> {
         let client = Client::connect(addresses.clone(), names.clone());
-        // Says what is wrong where there is no topology, or no worker.
+        // Fails with a reason if the topology or the workers are missing.
         let backend = Backend::new(client.clone()).with_patience(PATIENCE);
         let ttl = super::ttl(&backend, &plan.tenant).await?;
         let partitions = match self.partitions {
@@ -173,7 +172,7 @@ impl Load {
         let connections = self.connections;
         let told = interrupted.clone();
         let opening = Stage::open(&addresses, &names, &crowd, prober, connections, told);
-        // It takes minutes where there are many connections, or a node does not answer.
+        // This may take minutes with many connections or an unresponsive node.
         let mut stage = tokio::select! {
             opened = opening => opened?,
             _ = interrupted.wait_for(|it| *it) => {
@@ -233,8 +232,8 @@ async fn partitions(addresses: &Addresses, names: &Names) -> anyhow::Result<usiz
     }
 }
 
-/// Tries one rate after the other. A step that cannot be seen to its end ends the search: what it
-/// left behind would burden the next.
+/// Tries one rate after the other. An incomplete step ends the search, as its remaining events
+/// would slow the next one.
 async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>) -> Measured {
     let (mut search, mut steps) = (Search::default(), Vec::new());
     while let Some(rate_per_s) = search.next() {
@@ -248,7 +247,7 @@ async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>)
         };
         let step = stage.step(task).await;
         let goes_on = step.error.is_none() && !step.interrupted;
-        // A step that was cut short does not say that its rate is too high.
+        // An interrupted step does not mean that its rate is too high.
         if goes_on {
             search.note(rate_per_s, step.holds());
         }
@@ -267,13 +266,13 @@ async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>)
 }
 
 struct Measured {
-    /// Where the highest rate was searched.
+    /// The search for the highest rate, if there was one.
     search: Option<Search>,
     steps: Vec<Step>,
 }
 
 impl Measured {
-    /// The step that the report is about: the best, else the last.
+    /// The reported step: the best, else the last.
     fn step(&self) -> Option<&Step> {
         let held = self.search.and_then(Search::held);
         let best = self

@@ -1,4 +1,4 @@
-//! What the topology's commands take.
+//! Arguments of the topology's commands.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::{
     worker::Declaration,
 };
 
-/// Settings of an installation. Those that are not given stay, or have their default.
+/// Settings of an installation. Others keep their value or get the default.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
-    /// How long a stream counts after its last sign of life [default: 90s]
+    /// Time after its last heartbeat until a stream expires [default: 90s]
     #[arg(long, env = "STREAMWATCH_TTL", value_name = "DURATION")]
     ttl: Option<String>,
-    /// How often players send heartbeats [default: a third of the TTL]
+    /// Interval of heartbeats [default: a third of the TTL]
     #[arg(long, env = "STREAMWATCH_HEARTBEAT_EVERY", value_name = "DURATION")]
     heartbeat_every: Option<String>,
     /// Most active streams of one account [default: 100]
@@ -24,29 +24,29 @@ pub struct SettingsArgs {
     /// Most active and stopped streams of one account together [default: 1000]
     #[arg(long, env = "STREAMWATCH_MAX_TOMBSTONES_PER_ACCOUNT", value_name = "N")]
     max_tombstones_per_account: Option<String>,
-    /// Most refusals remembered of one account [default: 100]
+    /// Most stored refusals of one account [default: 100]
     #[arg(long, env = "STREAMWATCH_MAX_REFUSALS_PER_ACCOUNT", value_name = "N")]
     max_refusals_per_account: Option<String>,
-    /// Streams of one partition beyond which no new one is taken, roughly [default: 5000000]
+    /// Approximate capacity of one partition, in streams [default: 5000000]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_PARTITION", value_name = "N")]
     max_streams_per_partition: Option<String>,
-    /// The same for one tenant in one partition [default: 5000000]
+    /// Approximate capacity of one tenant in one partition, in streams [default: 5000000]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_TENANT", value_name = "N")]
     max_streams_per_tenant: Option<String>,
-    /// How often the state of each partition is written down [default: 2m]
+    /// Interval of snapshots of each partition [default: 2m]
     #[arg(long, env = "STREAMWATCH_SNAPSHOT_EVERY", value_name = "DURATION")]
     snapshot_every: Option<String>,
 }
 
-/// What a declaration may say.
+/// Arguments of a declaration.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct DeclareArgs {
     #[command(flatten)]
     pub(super) settings: SettingsArgs,
     #[command(flatten)]
     retention: RetentionArgs,
-    /// Let devices in that speak MQTT: bind RabbitMQ's MQTT exchange; --mqtt=false unbinds it
-    /// [default: as it is]
+    /// Accept MQTT devices: bind RabbitMQ's MQTT exchange; --mqtt=false unbinds it [default:
+    /// unchanged]
     #[arg(
         long,
         env = "STREAMWATCH_MQTT",
@@ -58,29 +58,29 @@ pub struct DeclareArgs {
     mqtt: Option<bool>,
 }
 
-/// How logs and snapshots are kept.
+/// Retention of logs and snapshots.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct RetentionArgs {
-    /// How long the log keeps entries: at least ten TTLs, and three times --snapshot-every
-    /// [default: 4h, or as long as it must]
+    /// Retention of the log: at least ten TTLs, and three times --snapshot-every [default: 4h, or
+    /// the minimum if it is longer]
     #[arg(long, env = "STREAMWATCH_RETENTION", value_name = "DURATION")]
     retention: Option<String>,
-    /// Bytes of one segment of the log: RabbitMQ frees whole segments [default: 67108864]
+    /// Bytes per segment of the log; RabbitMQ deletes whole segments [default: 67108864]
     #[arg(long, env = "STREAMWATCH_SEGMENT_BYTES", value_name = "BYTES")]
     segment_bytes: Option<String>,
-    /// Bytes of the newest snapshots that each partition keeps; three must fit [default: 2147483648]
+    /// Bytes of snapshots to keep per partition, at least three snapshots [default: 2147483648]
     #[arg(long, env = "STREAMWATCH_SNAPSHOT_BYTES", value_name = "BYTES")]
     snapshot_bytes: Option<String>,
 }
 
 impl SettingsArgs {
-    /// These settings over `base`, or notes.
+    /// Returns `base` with these settings, or notes the mistakes.
     pub(super) fn check(&self, mut base: Settings, mistakes: &mut Mistakes) -> Settings {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         if let Some(ttl) = mistakes.duration_if("--ttl (STREAMWATCH_TTL)", self.ttl.as_deref()) {
             let a_third = base.heartbeat_every_ms == base.ttl_ms / 3;
             base.ttl_ms = ms(ttl);
-            // One that an operator chose stays.
+            // Keeps an operator's choice.
             if a_third {
                 base.heartbeat_every_ms = base.ttl_ms / 3;
             }
@@ -152,7 +152,8 @@ impl SettingsArgs {
 }
 
 impl DeclareArgs {
-    /// What to declare, or notes. `flag` is what the number of partitions is called.
+    /// Returns the declaration, or notes the mistakes. `flag` is the name of the flag for the
+    /// number of partitions.
     pub(in crate::cli) fn check(
         &self,
         flag: &str,
@@ -179,7 +180,7 @@ impl RetentionArgs {
         self.retention.is_none() && self.segment_bytes.is_none() && self.snapshot_bytes.is_none()
     }
 
-    /// How to keep them, or notes; the log at least for `floor_ms`.
+    /// Returns the retention, or notes the mistakes. The log is kept at least for `floor_ms`.
     pub(super) fn check(&self, floor_ms: u64, mistakes: &mut Mistakes) -> Retention {
         let floor = Duration::from_millis(floor_ms);
         let mut retention = Retention::default();

@@ -16,13 +16,14 @@ use crate::{
     domain::Settings,
 };
 
-/// What to show.
+/// Arguments of `topology show`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ShowArgs {
-    /// As definitions, for `rabbitmqctl import_definitions` or a node that boots; without users
+    /// Print RabbitMQ's definitions, for `rabbitmqctl import_definitions` or a booting node;
+    /// without users
     #[arg(long)]
     definitions: bool,
-    /// Definitions of an installation with so many partitions: RabbitMQ is not asked
+    /// Number of partitions in the definitions, instead of RabbitMQ's
     #[arg(long, value_name = "P")]
     partitions: Option<String>,
     #[command(flatten)]
@@ -31,30 +32,30 @@ pub struct ShowArgs {
     roles: RolesArgs,
 }
 
-/// Definitions that were asked for, checked.
+/// The checked arguments of definitions.
 pub(super) struct Definitions {
     asked: Asked,
     names: Names,
-    /// Where to ask how many partitions there are, where nobody said.
+    /// The addresses to read the number of partitions from, if it was not given.
     partitions: Result<u16, Addresses>,
     retention: topology::Retention,
     permissions: Option<Value>,
 }
 
 impl ShowArgs {
-    /// Definitions are asked for.
+    /// True if definitions are requested.
     pub(super) const fn are_definitions(&self) -> bool {
         self.definitions
     }
 
-    /// What only definitions take is given without them.
+    /// Notes arguments that need `--definitions`.
     pub(super) const fn is_too_much(&self) -> bool {
         let nothing =
             self.partitions.is_none() && self.retention.is_empty() && self.roles.is_empty();
         !self.definitions && !nothing
     }
 
-    /// What was asked for.
+    /// Returns the checked arguments.
     pub(super) fn check(&self, broker: &BrokerArgs) -> Result<Definitions, Mistakes> {
         let mut mistakes = Mistakes::default();
         let names = broker.names(&mut mistakes);

@@ -28,10 +28,9 @@ use crate::{
 /// The exchanges, queues and settings of an installation
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
-    /// Declare exchanges, queues and the first settings; what is there already stays
+    /// Declare exchanges, queues and the first settings; nothing that exists is changed
     Declare {
-        /// Into how many partitions accounts are spread, 1 to 64; it stays so
-        /// [default: 1]
+        /// Number of partitions, 1 to 64; it cannot be changed later [default: 1]
         #[arg(long, env = "STREAMWATCH_DECLARE_PARTITIONS", value_name = "P")]
         partitions: Option<String>,
         #[command(flatten)]
@@ -40,15 +39,15 @@ pub enum Command {
     /// Change settings of a running installation, for all workers at one entry of the log
     #[command(mut_args(|flag| flag.env(None::<&str>)))]
     Set(SettingsArgs),
-    /// Show the settings in force and the queues; or print all as RabbitMQ's definitions
+    /// Show the settings in force and the queues, or print them as RabbitMQ's definitions
     #[command(mut_args(|flag| flag.env(None::<&str>)))]
     Show(ShowArgs),
-    /// Print the least permissions of workers, operators, players, backends and subscribers, as
-    /// the commands that set them; with --json as definitions
+    /// Print commands that set the least permissions of workers, operators, players, backends and
+    /// subscribers; with --json definitions
     Roles(RolesArgs),
-    /// Delete exchanges and queues, with all that is in them
+    /// Delete exchanges and queues with their contents
     Delete {
-        /// Yes, delete
+        /// Confirm the deletion
         #[arg(long)]
         yes: bool,
     },
@@ -71,8 +70,7 @@ impl Command {
                 Some(rest.check(flag, partitions.as_deref(), &mut mistakes))
             }
             Self::Set(args) => {
-                // Under the longest TTL there is: whether an interval suits the one in force is
-                // known once the log has been read.
+                // Checked against the longest TTL. The TTL in force is read from the log later.
                 let any_ttl = Settings {
                     ttl_ms: Settings::MAX_TTL_MS,
                     heartbeat_every_ms: Settings::MAX_TTL_MS / 3,
@@ -117,7 +115,7 @@ impl Command {
                 let mut mistakes = Mistakes::default();
                 let mut wanted = args.check(newest.clone(), &mut mistakes);
                 mistakes.finish(Some(()))?;
-                // Logs that differ are left of a change that broke off: this one repairs it.
+                // Logs differ after an interrupted change, which this one completes.
                 if wanted != newest || !in_force.agree() {
                     wanted.number += 1;
                     let wall = worker::wall();
@@ -155,7 +153,7 @@ impl Installation {
         Ok(there.ok_or(ClientError::NoTopology)?)
     }
 
-    /// The newest settings, and those of every partition.
+    /// The newest settings, and the settings of every partition.
     async fn in_force(&self) -> anyhow::Result<(Settings, InForce)> {
         let partitions = self.partitions().await?;
         let in_force = settings::read_all(&self.addresses, &self.names, partitions).await?;

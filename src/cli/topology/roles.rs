@@ -14,27 +14,27 @@ use crate::{
     domain::AccountId,
 };
 
-/// What the virtual host is called where no address says so.
+/// Default virtual host.
 const VHOST: &str = "streamwatch";
 
-/// Whose permissions, and in which virtual host.
+/// Arguments of `topology roles`.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct RolesArgs {
     /// The virtual host [default: the address's, else streamwatch]
     #[arg(long, value_name = "VHOST")]
     vhost: Option<String>,
-    /// The roles of this tenant too: players, backends, subscribers; may be given again
+    /// Also print the roles of this tenant: players, backends, subscribers; may be repeated
     #[arg(long, value_name = "TENANT")]
     tenant: Vec<String>,
-    /// And of one viewer of each such tenant
+    /// Also print the role of one viewer of each such tenant
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
-    /// And of devices that speak MQTT
+    /// Also print the roles of MQTT devices
     #[arg(long)]
     mqtt: bool,
 }
 
-/// What was asked for, checked.
+/// The checked arguments.
 pub(super) struct Asked {
     pub(super) vhost: String,
     pub(super) whose: Whose,
@@ -45,7 +45,8 @@ impl RolesArgs {
         self.vhost.is_none() && self.tenant.is_empty() && self.account.is_none() && !self.mqtt
     }
 
-    /// What was asked for, or notes. The virtual host is that of `addresses` where nobody says.
+    /// Returns the checked arguments, or notes the mistakes. The default virtual host is that of
+    /// `addresses`.
     pub(super) fn check(&self, addresses: Option<&Addresses>, mistakes: &mut Mistakes) -> Asked {
         let tenants = self.tenant.iter();
         let tenants = tenants
@@ -71,7 +72,7 @@ impl RolesArgs {
         }
     }
 
-    /// Prints the permissions: for people as the commands that set them.
+    /// Prints the permissions, as text in the form of commands that set them.
     pub(super) fn run(&self, broker: &BrokerArgs, output: Output) -> Result<(), Mistakes> {
         let mut mistakes = Mistakes::default();
         let addresses = broker.addresses_if_given(&mut mistakes);
@@ -89,12 +90,12 @@ impl RolesArgs {
 }
 
 impl Asked {
-    /// No role of a tenant is asked for.
+    /// True if no role of a tenant is requested.
     pub(super) const fn is_of_nobody(&self) -> bool {
         self.whose.tenants.is_empty()
     }
 
-    /// The roles, or a note.
+    /// Returns the roles, or notes a mistake.
     pub(super) fn roles(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Vec<Role>> {
         let roles = topology::roles(names, &self.whose);
         if roles.is_none() {
@@ -103,15 +104,15 @@ impl Asked {
         roles
     }
 
-    /// Their permissions as definitions, or a note.
+    /// Returns their permissions as definitions, or notes a mistake.
     pub(super) fn permissions(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Value> {
         let roles = self.roles(names, mistakes)?;
         Some(topology::permissions(names, &roles, &self.vhost))
     }
 }
 
-/// The commands that set the permissions. Topic permissions first: a user who may publish, and has
-/// none yet, may publish under every key.
+/// Returns the commands that set the permissions. Topic permissions come first, as a user without
+/// any may publish with every routing key.
 fn commands(roles: &[Role], vhost: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let vhost = quoted(vhost);
@@ -136,7 +137,7 @@ fn commands(roles: &[Role], vhost: &str) -> Vec<String> {
     lines
 }
 
-/// One word of a shell's command line.
+/// Quotes one word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./%".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {

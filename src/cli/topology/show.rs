@@ -1,4 +1,4 @@
-//! A topology as operators see it.
+//! Output of `topology show`.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(super) fn print(
         "exchange": names.exchange(),
         "settings": settings,
         "mqtt": by_mqtt,
-        // By partition: the number of the settings in force, null where there are none.
+        // The number of the settings in force by partition, null if it has none.
         "settings_numbers": in_force.by_partition().iter()
             .map(|s| s.as_ref().map(|s| s.number)).collect::<Vec<_>>(),
         "queues": queues.iter().map(|q| serde_json::json!({

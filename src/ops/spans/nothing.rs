@@ -2,12 +2,12 @@
 
 use super::{ExportError, Parent};
 
-/// A request's span: there is none.
+/// The span of a request, without function.
 #[derive(Debug)]
 pub struct Span(std::convert::Infallible);
 
 impl Span {
-    /// Begins a span: none.
+    /// Returns `None`.
     #[must_use]
     pub const fn begin(_kind: &'static str, _partition: u16, _parent: Parent<'_>) -> Option<Self> {
         None
@@ -25,16 +25,16 @@ impl Span {
     }
 }
 
-/// Spans are being exported: they are not.
+/// The exporter, without function.
 #[derive(Debug)]
 pub struct Exporting(());
 
 impl Exporting {
-    /// Exports what has not been.
+    /// Exports pending spans.
     pub const fn finish(self) {}
 }
 
-/// Exports spans: not this program.
+/// Returns `None`, as this program exports no spans.
 ///
 /// # Errors
 /// None.

@@ -1,4 +1,4 @@
-//! Spans by way of OpenTelemetry, to a collector that speaks OTLP over HTTP.
+//! Spans with OpenTelemetry, for a collector that accepts OTLP over HTTP.
 
 use std::{
     env,
@@ -24,17 +24,17 @@ use tokio::runtime::Handle;
 
 use super::{ExportError, Parent};
 
-/// How long a collector may take for one batch.
+/// Timeout of the export of one batch.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// A request's span: from when it was taken up until it is answered.
+/// The span of a request, from its delivery until its reply.
 #[derive(Debug)]
 pub struct Span(Box<opentelemetry_sdk::trace::Span>);
 
 impl Span {
-    /// Begins a span of a request of this kind, where spans are exported and the trace is recorded.
+    /// Starts the span of a request of this kind, if spans are exported and the trace is sampled.
     #[must_use]
     pub fn begin(kind: &'static str, partition: u16, parent: Parent<'_>) -> Option<Self> {
         let tracer = TRACER.get()?;
@@ -73,12 +73,12 @@ impl Span {
     }
 }
 
-/// Spans are being exported.
+/// The exporter of spans.
 #[derive(Debug)]
 pub struct Exporting(SdkTracerProvider);
 
 impl Exporting {
-    /// Exports what has not been. Blocks for a few seconds at most.
+    /// Exports pending spans. Blocks for a few seconds at most.
     pub fn finish(self) {
         if let Err(error) = self.0.shutdown_with_timeout(PATIENCE) {
             tracing::warn!(%error, "the last spans were not exported");
@@ -86,12 +86,12 @@ impl Exporting {
     }
 }
 
-/// Exports spans from now on, where the environment names a collector:
+/// Starts the export of spans if the environment has a collector:
 /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT`, and neither
 /// `OTEL_SDK_DISABLED=true` nor `OTEL_TRACES_EXPORTER=none`. Call it within tokio.
 ///
 /// # Errors
-/// Where the collector's address cannot be used.
+/// If the collector's address is not supported.
 pub fn export() -> Result<Option<Exporting>, ExportError> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let endpoint = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -126,7 +126,7 @@ pub fn export() -> Result<Option<Exporting>, ExportError> {
     Ok(Some(Exporting(provider)))
 }
 
-/// Batches are exported by a thread of OpenTelemetry's, on which no runtime runs.
+/// OpenTelemetry exports batches on a thread of its own, without a tokio runtime.
 #[derive(Clone, Debug)]
 struct OnRuntime {
     client: Arc<HyperClient>,
