@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Says whether the contract is sound: `check.js [FILE]`. Every error and warning is a line
-// `FILE:LINE:COLUMN severity: message`, and makes the exit code 1.
+// Validates the contract: `check.js [FILE]`. Prints every error and warning as a line
+// `FILE:LINE:COLUMN severity: message`, and exits with 1 if there is one.
 
 import { readFile } from "node:fs/promises";
 import { relative } from "node:path";

@@ -1,4 +1,4 @@
-// The contract is sound, what would not be is noticed, and the page says what the contract says.
+// The contract is valid, mistakes in it are found, and its page is current.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -24,10 +24,10 @@ test("AsyncAPI's own parser finds no error and no warning", async () => {
 
 for (const [what, from, to] of [
   ["a reference to nothing", "schemas/Opened'", "schemas/Opend'"],
-  ["a field that AsyncAPI does not know", "title: Open a stream", "titel: Open a stream"],
-  ["a type that JSON Schema does not know", "type: boolean", "type: bool"],
+  ["a field that AsyncAPI does not define", "title: Open a stream", "titel: Open a stream"],
+  ["a type that JSON Schema does not define", "type: boolean", "type: bool"],
   ["a key that comes twice", "  title: streamwatch\n", "  title: streamwatch\n  title: it\n"],
-  ["what is no YAML", "title: streamwatch", "title: 'streamwatch"],
+  ["text that is not YAML", "title: streamwatch", "title: 'streamwatch"],
 ]) {
   test(`${what} is refused, with its line`, async () => {
     const [bad, line] = changed(from, to);

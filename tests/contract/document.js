@@ -22,13 +22,13 @@ export async function parse(text) {
     const { line, character } = (path.length && placeOf(text, path)) || range.start;
     return `${line + 1}:${character + 1} ${SEVERITIES[severity]}: ${message} (${code})`;
   });
-  // What is referred to from several places is reported for each.
+  // The parser repeats a problem for each reference to its place.
   return { document: serious.length ? undefined : document, problems: [...new Set(problems)] };
 }
 
 /**
- * Where in the text a path leads. The parser's own places know nothing of references, which it
- * has resolved by then.
+ * The position of a path in the text. The parser's own positions ignore references, which it has
+ * resolved by then.
  */
 function placeOf(text, path) {
   const source = parseWithPointers(text);

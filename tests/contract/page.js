@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Makes deploy/CONTRACT.md of deploy/asyncapi.yaml; with --check, only says whether it is current.
+// Generates deploy/CONTRACT.md from deploy/asyncapi.yaml; with --check, only verifies it.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -18,6 +18,6 @@ const page = render(document.json());
 if (!process.argv.includes("--check")) {
   await writeFile(PAGE, page);
 } else if (page !== (await readFile(PAGE, "utf8").catch(() => ""))) {
-  console.error("deploy/CONTRACT.md is not what deploy/asyncapi.yaml says: npm run page");
+  console.error("deploy/CONTRACT.md differs from deploy/asyncapi.yaml. Run: npm run page");
   process.exit(1);
 }

@@ -35,7 +35,7 @@ export function render(document) {
     headers(components.schemas.ReplyHeaders, REPLY),
     ...replies.flatMap((message) => reply(message)),
     ...told.flatMap((operation) => notices(operation)),
-    heading(2, "What bodies are made of"),
+    heading(2, "Objects in bodies"),
     ...unique(payloads.flatMap(parts)).flatMap((part) => [
       heading(3, partTitle(part)),
       fields(part, REPLY),

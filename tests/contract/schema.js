@@ -4,7 +4,7 @@ import { code, codes, flat, link, table } from "./markdown.js";
 
 const FORMATS = { uuid: "UUID", "date-time": "moment" };
 
-/** What several messages have in common has a section of its own, under this heading. */
+/** The heading of the section of an object that several messages contain. */
 export const partTitle = (schema) => `Object ${nameOf(schema)}`;
 
 const nameOf = (schema) => schema["x-parser-schema-id"];

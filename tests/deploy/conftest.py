@@ -31,7 +31,7 @@ Run = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """Runs a program to its end; its standard output. What goes wrong is shown whole."""
+    """Runs a program and returns its standard output. Shows all output after a failure."""
 
     def run(*command: str | Path, **options: object) -> str:
         ended = subprocess.run(

@@ -44,7 +44,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     return folder / "secrets"
 
 
-def test_the_users_may_do_what_the_program_says(run: Run) -> None:
+def test_the_users_have_the_permissions_that_the_program_prints(run: Run) -> None:
     roles = json.loads((COMPOSE.parent / "roles.json").read_text())
     command = ["--json", "topology", "roles", "--tenant", "demo"]
     environment = {"AMQP_URL": "amqp://u:p@127.0.0.1:1/streamwatch"}
@@ -153,7 +153,7 @@ def test_our_services_are_read_only_and_set_what_the_program_reads(
         assert service["environment"]["AMQP_URL_FILE"] == f"/run/secrets/{secrets[0]}"
 
 
-def test_the_program_knows_every_command_of_the_file(compose: dict[str, Any]) -> None:
+def test_the_program_accepts_every_command_of_the_file(compose: dict[str, Any]) -> None:
     for name in OURS:
         command = compose["services"][name]["command"]
         said = subprocess.run(

@@ -25,7 +25,7 @@ Manifest = dict[str, Any]
 
 
 def kubectl() -> list[str]:
-    """A kubectl whose kustomize knows `labels` and `patches`: the system's, else RabbitMQ 4's."""
+    """A kubectl whose kustomize supports `labels` and `patches`: the system's, else RabbitMQ 4's."""
     if shutil.which("kubectl"):
         version = subprocess.run(
             ["kubectl", "version", "--client"], capture_output=True, text=True, check=False

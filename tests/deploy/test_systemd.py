@@ -1,4 +1,4 @@
-"""The unit for those without containers: read by systemd, and as tight as it says."""
+"""systemd accepts the unit, and confines it as configured."""
 
 from __future__ import annotations
 

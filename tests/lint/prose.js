@@ -11,7 +11,7 @@ import { lint } from "./linter.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const FILES = [
-  "*.md", ".github", "deploy",
+  "*.md", ".github", "deploy", "tests/clients", "tests/contract", "tests/deploy",
   "tests/run", "tests/image", "tests/soak", "tests/install-javascript", "tests/brokers", "tests/bench/run",
 ];
 const GENERATED = /^deploy\/CONTRACT\.md$|package-lock\.json$|\.(?:txt|html|css)$/;

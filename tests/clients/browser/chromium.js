@@ -41,7 +41,7 @@ export async function start(program, folder) {
   };
 }
 
-/** It says where it listens, and goes on talking: nobody may stop reading that. */
+/** Reads the address from Chromium's standard error, and drains the rest of it. */
 function address(child) {
   return new Promise((resolve, reject) => {
     createInterface(child.stderr).on("line", (line) => {

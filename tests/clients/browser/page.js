@@ -1,6 +1,6 @@
 // The player page: what it shows, and when it opens and ends its stream.
 //
-// What is worth copying is `play`, `pause` and the listeners at the end; the rest is drawing.
+// Copy `play`, `pause` and the listeners at the end; the rest draws the page.
 
 import { Playback } from "../javascript/playback.js";
 import { film } from "./film.js";
@@ -17,7 +17,7 @@ const account = asked.get("account") ?? "alice";
 const device = asked.get("device") ?? "browser";
 
 const link = new StompLink(settings);
-// The stream of the moment: a new one for each time that somebody presses play.
+// The current stream. Each press of play starts a new one.
 let playback;
 
 async function play(replace) {
@@ -30,16 +30,16 @@ async function play(replace) {
   playback.addEventListener("change", show);
   playback.addEventListener("rejected", ({ detail }) => notice(`Rejected: ${detail.message}`));
   show();
-  // At most 2 s: when nobody answers the film begins, and its heartbeats count.
+  // Takes at most 2 s. Without a reply the film starts, and its heartbeats take effect.
   await playback.open();
 }
 
-/** Whoever pauses frees a place at once. Playing on is a new stream, and may be refused. */
+/** Pausing ends the stream at once. Resuming opens a new stream, which may be refused. */
 function pause() {
   playback?.stop();
 }
 
-// What the page shows
+// The page
 
 const STATES = {
   asking: ["asking", ""],
@@ -96,7 +96,7 @@ function whyRefused(reason, { count }) {
   return ["Already playing elsewhere", `${players} on. Take a place over, or wait until one ends.`];
 }
 
-/** Each of them can make room, in one step: nobody else gets in between. */
+/** Shows a button for each active stream that replaces it in one step. */
 function offerPlaces(streams) {
   const choices = streams.map(({ stream, metadata, started_at }) => {
     const button = document.createElement("button");
@@ -133,7 +133,7 @@ function showActivity({ count, streams, as_of }) {
   $("asof").textContent = `${account}, as of ${clock(as_of)}`;
 }
 
-/** Asks what plays. Nobody sees a page in the background, so that one does not ask. */
+/** Requests the activity, unless the page is in the background. */
 async function ask() {
   if (document.hidden || !link.up) return;
   try {
@@ -155,7 +155,7 @@ function badge(id, text, mood) {
   $(id).className = `badge ${mood}`;
 }
 
-// Text only: what other devices say of themselves never becomes markup.
+// Text only: metadata of other devices never becomes markup.
 function listItem(...content) {
   const item = document.createElement("li");
   item.append(...content);
@@ -182,9 +182,9 @@ link.addEventListener("down", ({ detail }) => {
 });
 setInterval(ask, ASK_EVERY_MS);
 
-// The last chance to say that it ends; `unload` and `beforeunload` do not come on phones.
+// The last event before the page closes; phones do not send `unload` and `beforeunload`.
 addEventListener("pagehide", pause);
-// Woken up, or seen again: a heartbeat now, for timers may have slept.
+// After sleep or in the foreground again: sends a heartbeat now, as timers may have been suspended.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   playback?.beat();

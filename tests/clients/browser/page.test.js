@@ -90,10 +90,10 @@ const streams = async (account) => (await app.activity(account, { strong: true }
 const devices = async (account) => (await streams(account)).map((it) => it.metadata.device).sort();
 const streamOf = (page) => page.textContent("#stream");
 
-/** Waits until nobody plays, and returns how long that took. */
+/** Waits until the account has no active stream, and returns the time that it took. */
 async function untilNobodyPlays(account) {
   const from = Date.now();
-  await eventually(async () => (await devices(account)).length === 0, "nobody plays");
+  await eventually(async () => (await devices(account)).length === 0, "no stream is active");
   return Date.now() - from;
 }
 
@@ -164,7 +164,7 @@ test("over STOMP too a retry with the same message id gets the same decision", a
   assert.equal(await init(crypto.randomUUID()), "opened");
 });
 
-test("the account's activity is shown live, whoever plays", async () => {
+test("the account's activity is shown live, for all devices", async () => {
   const account = newAccount();
   const page = await tab(account, "laptop");
   await shows(page, "#count", "0");
@@ -175,7 +175,7 @@ test("the account's activity is shown live, whoever plays", async () => {
   await shows(page, "#count", "0");
 });
 
-test("what a device says of itself is shown as text, never as markup", async () => {
+test("metadata of a device is shown as text, never as markup", async () => {
   const account = newAccount();
   const device = "<img src=x onerror=alert(1)>";
   const page = await tab(account, "laptop");
@@ -184,7 +184,7 @@ test("what a device says of itself is shown as text, never as markup", async () 
   assert.equal(await page.$("#activity img"), null);
 });
 
-test("a closed tab says that it stops: every one of them, at once", async () => {
+test("each closed tab sends its stop at once", async () => {
   const account = newAccount();
   const waits = [];
   for (let n = 0; n < CLOSED_TABS; n++) {
@@ -211,7 +211,7 @@ test("a tab that goes to another page stops, and may play again when it comes ba
   assert.notEqual(await streamOf(page), stream);
 });
 
-test("a tab that is killed says nothing, and expires", async () => {
+test("a killed tab sends no stop and expires", async () => {
   const account = newAccount();
   const page = await playingTab(account, "laptop");
   const stream = await streamOf(page);

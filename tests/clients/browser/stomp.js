@@ -54,7 +54,7 @@ export class StompLink extends Link {
       this.#client.publish({
         destination: `${this.#destination}.${kind}`,
         headers: {
-          account: body.account, // an AMQP header like every name that STOMP does not know
+          account: body.account, // names that STOMP does not define become AMQP headers
           "content-type": "application/json",
           "correlation-id": correlationId,
           persistent: "true",
@@ -73,7 +73,7 @@ export class StompLink extends Link {
   }
 
   disconnected(why) {
-    // Their receipts do not come any more; whoever waits gives up by the clock.
+    // Their receipts are lost; the pending requests time out.
     this.#confirms.clear();
     super.disconnected(why);
   }

@@ -1,6 +1,6 @@
-// A timer for tabs in the background. A browser slows the timers of a page that nobody sees, to one
-// a second and later to one a minute, but not those of a worker. What no timer survives is a tab
-// that is frozen, or a device that sleeps: so whoever uses this one compares the time of day.
+// A timer for tabs in the background. A browser slows the timers of a background page down to one a
+// second and later to one a minute, but not those of a web worker. All timers stop in a frozen tab
+// and on a sleeping device, so users of this timer must compare the time of day.
 
 const WORKER = "setInterval(() => postMessage(0), 250)";
 

@@ -1,16 +1,16 @@
-// What a connection to streamwatch does, whatever protocol it speaks.
+// A connection to streamwatch, independent of its protocol.
 //
-// `node/amqp.js` and `browser/stomp.js` are the two there are. A third has to send a message
-// (`transmit`), hand in what comes back (`received`), and say when it is up and down:
+// `node/amqp.js` and `browser/stomp.js` implement it. An implementation sends messages (`transmit`),
+// passes replies on (`received`), and reports when it is connected and disconnected:
 //
 //   link.addEventListener("up", …)     connected, or connected again
-//   link.addEventListener("down", …)   it tries to come back by itself
-//   link.addEventListener("news", …)   a reply that nobody waits for: event.detail is its body
+//   link.addEventListener("down", …)   it reconnects by itself
+//   link.addEventListener("news", …)   a reply without a pending request: event.detail is its body
 
-/** Nobody answered, or nobody is connected: the outcome is unknown. Try again with the same ids. */
+/** No reply, or no connection: the outcome is unknown. Retry with the same ids. */
 export class NoAnswer extends Error {}
 
-/** A worker said `error`: `code`, `field`, `retryable`. */
+/** A worker replied with `error`: `code`, `field`, `retryable`. */
 export class Rejected extends Error {
   constructor({ code, message, field, retryable = false }) {
     super(`${code}: ${message}`);
@@ -24,7 +24,7 @@ const MOST_WAITING = 10_000;
 export class Link extends EventTarget {
   /** Whether there is a connection right now. */
   up = false;
-  // Who waits for which reply, by correlation id.
+  // Pending requests by correlation id.
   #waiting = new Map();
 
   /** Publishes a request and waits for its reply. A retry of an `init` repeats `messageId`. */
@@ -44,7 +44,7 @@ export class Link extends EventTarget {
       const sent = this.publish(kind, body, { correlationId, messageId, patienceMs });
       return await Promise.race([reply, sent.then(() => reply)]);
     } finally {
-      reply.catch(() => {}); // where sending failed, nobody waits for it any more
+      reply.catch(() => {}); // after a failed send, the reply is not awaited
       clearTimeout(this.#waiting.get(correlationId)?.timer);
       this.#waiting.delete(correlationId);
     }
@@ -69,7 +69,7 @@ export class Link extends EventTarget {
 
   // For the protocols
 
-  /** A reply has come in. What is not a worker's is passed over. */
+  /** Handles a received reply. Ignores messages that are not a worker's. */
   received(correlationId, text) {
     let body;
     try {

@@ -4,23 +4,23 @@
 //   const playback = new Playback(link, "alice", { metadata: { device: "tv" }, maxActive: 2 });
 //   playback.addEventListener("change", () => show(playback.state));
 //   const { type } = await playback.open();    // at most 2 s
-//   if (type === "refused") …                  // playback.state.activity says what plays
+//   if (type === "refused") …                  // playback.state.activity has the active streams
 //   …                                          // play; heartbeats go out by themselves
 //   await playback.stop();
 //
 // `state.type` is one of
 //   asking       the request is under way
-//   unanswered   nobody answered: play. Heartbeats count, and the request is repeated meanwhile
+//   unanswered   no reply: play. Heartbeats take effect, and the request is repeated
 //   opened       it counts; `activity` as of then
 //   refused      a limit: `reason`, `activity`
-//   stopped      somebody ended it: `reason` is `stopped` or `replaced`
+//   stopped      another client ended it: `reason` is `stopped` or `replaced`
 //   over         ended by `stop`
 
 import { Rejected } from "./link.js";
 
 // How long a viewer waits for the monitor.
 const PATIENCE_MS = 2_000;
-// Until a worker says otherwise.
+// Until the first reply.
 const HEARTBEAT_EVERY_MS = 30_000;
 const TTL_MS = 90_000;
 // How long a stop is tried: silence ends the stream as well, only later.
@@ -108,7 +108,7 @@ export class Playback extends EventTarget {
   beat() {
     if (!this.plays || this.state.type === "asking" || !this.#link.up) return;
     if (this.state.type === "opened" && this.#silentMs() >= this.#ttlMs) {
-      // It has expired, and somebody else may have its place: a new question, of the same stream.
+      // It has expired, and another stream may have its place: a new request for the same stream.
       this.#lastSignOfLife = Date.now();
       this.#messageId = crypto.randomUUID();
       this.#ask();
@@ -134,8 +134,8 @@ export class Playback extends EventTarget {
     }
   }
 
-  // Timers are late: a device sleeps, a tab in the background is throttled. So a tick compares the
-  // time of day, which goes on meanwhile; should somebody set that clock, one heartbeat is early.
+  // Timers are late on a sleeping device and in a throttled background tab. So a tick compares the
+  // time of day, which goes on meanwhile; if that clock is set, one heartbeat is early.
   #tick() {
     if (this.#silentMs() >= this.#heartbeatEveryMs) this.beat();
   }
@@ -144,7 +144,7 @@ export class Playback extends EventTarget {
     return Math.abs(Date.now() - this.#lastSignOfLife);
   }
 
-  // Everybody comes back when the broker does: not all within the same second.
+  // All players reconnect after an outage of the broker: spread their heartbeats over an interval.
   #connectedAgain() {
     const wait = Math.random() * this.#heartbeatEveryMs;
     const due = Date.now() - this.#heartbeatEveryMs + wait;
@@ -166,7 +166,7 @@ export class Playback extends EventTarget {
         this.#decided(reply);
         break;
       } catch (error) {
-        // What is wrong with it stays wrong. The viewer watches all the same.
+        // A retry would fail too. The viewer watches all the same.
         if (error instanceof Rejected && !error.retryable) {
           this.dispatchEvent(new CustomEvent("rejected", { detail: error }));
           break;
@@ -225,7 +225,7 @@ export class Playback extends EventTarget {
   }
 }
 
-/** From half a second, doubling, to half a minute; half of it chance, so that nobody keeps step. */
+/** From half a second, doubling, to half a minute; half of it jitter, so that clients spread. */
 function backOff(attempt) {
   return Math.min(30_000, 500 * 2 ** attempt) * (0.5 + Math.random() / 2);
 }

@@ -1,5 +1,5 @@
-// What the tests run against: a real broker and real workers, started by
-// `python/test_javascript.py`, which says in STREAMWATCH_SITE where they are.
+// The environment of the tests: a real broker and real workers, which `python/test_javascript.py`
+// starts and describes in STREAMWATCH_SITE.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export const site = JSON.parse(process.env.STREAMWATCH_SITE);
 
-/** An account that no other test knows. */
+/** An account of this test alone. */
 export const newAccount = () => `js-${crypto.randomUUID()}`;
 
 /** Waits until the condition holds, and returns its value. */
@@ -41,7 +41,7 @@ async function privateNode(verb) {
   if (code !== 0) throw new Error(`private-node ${verb} exits with ${code}`);
 }
 
-/** Nobody serves meanwhile: the workers stand still. */
+/** Freezes the workers meanwhile. */
 export async function withoutWorkers(during) {
   for (const pid of site.workers) process.kill(pid, "SIGSTOP");
   try {

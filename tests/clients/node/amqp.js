@@ -41,7 +41,7 @@ export class AmqpLink extends Link {
   }
 
   async #open(connection) {
-    connection.on("error", () => {}); // `disconnect` says it, or the next try to connect
+    connection.on("error", () => {}); // reported by `disconnect` or the next try to connect
     const channel = await connection.createConfirmChannel();
     channel.on("error", (error) => this.disconnected(error.message));
     // RabbitMQ closes a channel over what it refuses: begin anew, with the same pauses.

@@ -3,12 +3,12 @@
 //   const backend = new Backend("amqp://user:password@localhost/%2f", "acme");
 //   const { count, by } = await backend.activity("alice", { groupBy: ["device"] });
 //   const reply = await backend.open("alice", { maxActive: 2 });
-//   if (reply.type === "refused") …            // reply.activity.streams says what plays
+//   if (reply.type === "refused") …            // reply.activity.streams has the active streams
 //   await backend.stop("alice", stream);
 //   await backend.close();
 //
-// Any number of questions may be under way at once, on one connection. Whoever enforces a limit
-// does it here, where no viewer can change the program: `max_active` is decided in one step.
+// Any number of requests may be pending on one connection. Enforce limits in a backend, because
+// viewers cannot change its program: `max_active` is decided in one step.
 //
 // From a shell: AMQP_URL=… node backend.js acme alice
 

@@ -58,7 +58,7 @@ test("a retry with the same ids opens no second stream, and gets the same decisi
   assert.equal((await backend.open(account, afresh)).type, "opened");
 });
 
-test("activity is grouped by metadata, and a stream's state is told", async () => {
+test("activity is grouped by metadata, and a stream's state is returned", async () => {
   const account = newAccount();
   const { stream } = await backend.open(account, { metadata: { device: "tv" } });
   await backend.heartbeat(account, crypto.randomUUID(), { metadata: { device: "phone" } });
@@ -79,7 +79,7 @@ test("from a shell it prints what an account plays", async () => {
   assert.equal(JSON.parse(stdout).streams[0].stream, stream);
 });
 
-test("what is wrong is said, with a code", async () => {
+test("an error is returned with its code", async () => {
   const wrong = backend.open(newAccount(), { stream: "not a UUID" });
   await assert.rejects(wrong, (error) => {
     assert.ok(error instanceof Rejected);
@@ -88,7 +88,7 @@ test("what is wrong is said, with a code", async () => {
   });
 });
 
-test("what permissions forbid is said, and the next try is made all the same", async (t) => {
+test("a missing permission is reported, and the next try is made all the same", async (t) => {
   const stranger = new Backend(site.urls.backend, "other", { namespace: site.namespace });
   t.after(() => stranger.close());
   for (let attempt = 0; attempt < 2; attempt++) {
@@ -101,7 +101,7 @@ test("what permissions forbid is said, and the next try is made all the same", a
   }
 });
 
-test("a question that nobody answers ends after its patience", async (t) => {
+test("a request without a reply ends after its patience", async (t) => {
   const impatient = new Backend(site.urls.backend, site.tenant, {
     namespace: site.namespace,
     patienceMs: 1_000,

@@ -2,7 +2,7 @@
 //
 //   AMQP_URL=… node player.js acme alice --device tv --max-active 2
 //
-// What it does well is in `javascript/playback.js`, which runs in browsers too.
+// The logic is in `javascript/playback.js`, which also runs in browsers.
 
 import { parseArgs } from "node:util";
 
@@ -35,7 +35,7 @@ const over = new Promise((resolve) => {
     if (!playback.plays) resolve();
   });
 });
-// Whoever is told to end says so: the stream stops counting at once.
+// Sends the stop when the program is terminated, so that the stream ends at once.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => playback.stop());
 
 await playback.open();

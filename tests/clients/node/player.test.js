@@ -43,7 +43,7 @@ function player(account, options) {
   return playback;
 }
 
-/** The program `player.js`, and what it says. */
+/** The program `player.js` and its output. */
 function program(account, ...options) {
   const child = spawn(
     process.execPath,
@@ -77,7 +77,7 @@ test("heartbeats keep a stream counted, and a stop ends it at once", async () =>
   assert.equal(playback.state.type, "over");
 });
 
-test("a second player is refused, takes over, and the first is told so", async () => {
+test("a second player is refused, takes over, and the first is notified", async () => {
   const account = newAccount();
   const first = player(account, { maxActive: 1 });
   await first.open();
@@ -90,7 +90,7 @@ test("a second player is refused, takes over, and the first is told so", async (
   assert.deepEqual((await streams(account)).map((it) => it.stream), [second.stream]);
 });
 
-test("a player whose stream a backend has stopped is told so", async () => {
+test("a player whose stream a backend has stopped is notified", async () => {
   const account = newAccount();
   const playback = player(account);
   await playback.open();
@@ -99,7 +99,7 @@ test("a player whose stream a backend has stopped is told so", async () => {
   assert.equal(await count(account), 0);
 });
 
-test("when nobody answers it plays after two seconds, and counts once", async () => {
+test("without a reply it plays after two seconds, and counts once", async () => {
   const account = newAccount();
   const playback = player(account, { maxActive: 1, metadata: { device: "tv" } });
   await withoutWorkers(async () => {
@@ -113,7 +113,7 @@ test("when nobody answers it plays after two seconds, and counts once", async ()
   assert.deepEqual((await streams(account)).map((it) => it.stream), [playback.stream]);
 });
 
-test("a restart of the broker ends nobody; who begins meanwhile counts afterwards", async () => {
+test("a restart of the broker ends no stream; a player that starts meanwhile counts afterwards", async () => {
   const account = newAccount();
   const playing = player(account);
   const { activity } = await playing.open();
@@ -164,7 +164,7 @@ test("a player that slept while another took its place is refused", async () => 
   assert.deepEqual((await streams(account)).map((it) => it.stream), [other.stream]);
 });
 
-test("a player that is told to end sends its stop; one that is killed expires", async () => {
+test("a terminated player sends its stop; a killed one expires", async () => {
   const account = newAccount();
   const [polite, killed] = [program(account), program(account)];
   await Promise.all([polite.says("opened"), killed.says("opened")]);

@@ -28,7 +28,7 @@ _old_log: dict[Path, int] = {}
 
 @pytest.fixture(scope="session", autouse=True)
 def every_reply_is_checked() -> Iterator[None]:
-    """Whatever a client receives, in any test, is looked at before the client sees it."""
+    """Compares each received reply with the contract, in all tests."""
     receive = StreamwatchClient._on_reply
 
     def checked(self: StreamwatchClient, *delivered: Any) -> None:
@@ -87,7 +87,7 @@ def client(site: Site) -> Iterator[StreamwatchClient]:
 
 @pytest.fixture
 def account(request: pytest.FixtureRequest) -> str:
-    """An account that no other test knows."""
+    """An account of this test alone."""
     return _unique(request.node.name)
 
 
@@ -145,7 +145,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     return report
 
 
-# What was compared with the contract, in all of xdist's processes.
+# Numbers of messages compared with the contract, over all processes of xdist.
 _compared: dict[str, Counter[str]] = {"sent": Counter(), "kept": Counter()}
 
 

@@ -1,7 +1,7 @@
-"""The contract, `deploy/asyncapi.yaml`: what it says, and whether a worker's message keeps to it.
+"""The contract, `deploy/asyncapi.yaml`, and the comparison of workers' messages with it.
 
-Clients ignore fields that they do not know. Here such a field is a problem: what workers send and
-the contract does not name would be news to everybody.
+Clients ignore unknown fields. Here such a field is a problem, because the contract must describe
+every field that workers send.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DOCUMENT = yaml.safe_load((ROOT / "deploy" / "asyncapi.yaml").read_text())
 MESSAGES: dict[str, dict[str, Any]] = DOCUMENT["components"]["messages"]
 SCHEMAS: dict[str, dict[str, Any]] = DOCUMENT["components"]["schemas"]
 
-# The messages of each channel by which workers speak, by their `type`.
+# The messages that workers send, by channel and `type`.
 SPOKEN = {
     channel: {
         MESSAGES[name]["bindings"]["amqp"]["messageType"]: name
@@ -35,7 +35,7 @@ SPOKEN = {
 # How many examples were sent, and how many messages of workers were found to keep to the contract.
 sent: Counter[str] = Counter()
 kept: Counter[str] = Counter()
-# What was wrong with those that did not.
+# Their problems.
 broken: list[str] = []
 
 
@@ -51,13 +51,13 @@ def replies_of(kind: str) -> set[str]:
 
 
 def problems(message: str, part: str, value: Any) -> list[str]:
-    """What is wrong with the `payload` or the `headers` of a message."""
+    """Problems of the `payload` or the `headers` of a message."""
     errors = _validator(message, part).iter_errors(value)
     return [f"{error.json_path}: {error.message}" for error in errors]
 
 
 def problems_as_sent(channel: str, properties: pika.BasicProperties, body: bytes) -> list[str]:
-    """What is wrong with a message as a worker has sent it."""
+    """Problems of a message as a worker has sent it."""
     try:
         payload = json.loads(body, object_pairs_hook=_object)
     except ValueError as error:

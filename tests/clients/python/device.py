@@ -1,10 +1,10 @@
-"""A device that speaks MQTT: a set-top box that begins streams, keeps them alive, and ends them.
+"""An MQTT device: a set-top box that starts streams, sends heartbeats, and stops them.
 
     python device.py mqtt://vhost%3Auser:password@localhost:1883 acme alice tv-4711
 
-RabbitMQ's MQTT plugin takes what it publishes, with QoS 1: the broker's PUBACK says that the message
-is safe. With MQTT 3.1.1 that is all a device hears, and all it needs. With MQTT 5, on RabbitMQ 4, it
-is answered: see `ask`.
+It publishes with QoS 1 to RabbitMQ's MQTT plugin: the broker's PUBACK means that the message is
+stored. With MQTT 3.1.1, a device receives nothing else and needs nothing else. With MQTT 5, on
+RabbitMQ 4, it receives replies: see `ask`.
 
 It needs `pip install paho-mqtt`, and RabbitMQ's user is one of those that
 `streamwatch topology roles --mqtt` prints.
@@ -45,7 +45,7 @@ class Device:
         self.answers: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self.settled = threading.Condition()
         self._announced: mqtt.MQTTMessageInfo | None = None
-        # Nobody can guess it, so nobody else listens there.
+        # The topic is secret, so that no other device subscribes to it.
         self.reply_topic = self.topic("replies") + "/" + secrets.token_hex(16)
         self.client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
@@ -65,8 +65,8 @@ class Device:
         return f"{self.tenant}/{kind}/{in_topic(self.account)}"
 
     def play(self) -> bool:
-        """Connects and begins a stream, and another one whenever the connection was lost. Says
-        whether RabbitMQ has the first: the film plays in any case."""
+        """Connects and starts a stream, and a new one after each loss of the connection. Returns
+        whether RabbitMQ has stored the first: the film plays in any case."""
         self.client.loop_start()
         with self.settled:
             if not self.settled.wait_for(lambda: self._announced, SAFE_WITHIN_S):
@@ -91,8 +91,8 @@ class Device:
             self.settled.notify_all()
 
     def heartbeat(self) -> None:
-        """As often as a third of the TTL, from a timer that the device has anyway. One that is lost
-        does no harm, but of three in a row one must arrive."""
+        """To be called every third of the TTL. Single heartbeats may be lost, but one of three in a
+        row must arrive."""
         self.publish("heartbeat")
 
     def stop(self) -> None:
@@ -104,7 +104,7 @@ class Device:
     def ask(self, kind: str, within: float = 5.0, **body: object) -> dict[str, object] | None:
         """MQTT 5: publishes with a response topic, and waits for the answer; `None` if none comes.
 
-        A device plays on when nobody answers, and asks again with the same stream.
+        Without a reply, a device plays on and retries with the same stream.
         """
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = self.reply_topic

@@ -26,7 +26,7 @@ PARTITIONS = [1, 4]
 
 
 class Installation:
-    """A topology in a virtual host of its own, and everybody's address there."""
+    """A topology in a virtual host of its own, with an address for each role."""
 
     def __init__(self, node: Node, partitions: int, folder: Path, permissions: Permissions):
         self.node = node
@@ -51,7 +51,7 @@ class Installation:
         self._connections: dict[str, pika.BlockingConnection] = {}
 
     def connection(self, role: str) -> pika.BlockingConnection:
-        """One that is kept for the next time."""
+        """A cached connection."""
         url = self.url(role)
         kept = self._connections.get(url)
         if kept is None or not kept.is_open:
@@ -92,7 +92,7 @@ class Installation:
 
 
 class Permissions:
-    """What the program says that each role may do, with a password for each user."""
+    """The permissions of each role as the program prints them, with a password for each user."""
 
     def __init__(self, partitions: int):
         self.vhost = f"roles/{partitions}"

@@ -1,4 +1,4 @@
-"""What the tests run against: a real broker, and real workers as processes of their own."""
+"""The environment of the tests: a real broker, and real workers as processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BROKER_START_S = 120
 READY_S = 30
 EXIT_S = 20
 
-# What every worker has written, for whoever reports a failure.
+# The logs of all workers, for reports of failures.
 worker_logs: list[Path] = []
 
 
@@ -70,7 +70,7 @@ class Node:
     url: str
 
     def url_of(self, user: str, password: str, vhost: str) -> str:
-        """The same address for somebody else."""
+        """The address with another user."""
         host = self.url.rpartition("@")[2].partition("/")[0]
         user, password, vhost = (quote(part, safe="") for part in [user, password, vhost])
         return f"amqp://{user}:{password}@{host}/{vhost}"
@@ -242,7 +242,7 @@ class Site:
         self.run("topology", "declare", *options)
 
     def run(self, *arguments: str, url: str | None = None) -> str:
-        """Runs the program here, and returns what it says."""
+        """Runs the program here and returns its output."""
         done = subprocess.run(
             [BINARY, *arguments],
             env=self.environment(url or self.url),
@@ -334,7 +334,7 @@ class Site:
                     return entries
                 entries.append(Entry(method.exchange, properties, body))
         finally:
-            # pika gives back what it has not handed out, and a log does not take anything back.
+            # pika requeues undelivered messages, which a log does not accept.
             with suppress(pika.exceptions.AMQPError):
                 connection.close()
         raise AssertionError("the consumer was cancelled")
@@ -357,7 +357,7 @@ class Site:
             self.run("topology", "delete", "--yes")
 
     def environment(self, url: str) -> dict[str, str]:
-        # Settings that whoever runs the tests has set for other purposes stay out.
+        # Without settings from the environment of the tests.
         kept = {k: v for k, v in os.environ.items() if not k.startswith("STREAMWATCH_")}
         return kept | {"AMQP_URL": url, "STREAMWATCH_NAMESPACE": self.namespace}
 

@@ -51,7 +51,7 @@ class At:
     may: bool
 
     def __getitem__(self, name: str) -> str:
-        """Something of ours, by what follows the dot. Whoever may destroy it gets a spare name."""
+        """A queue or exchange by its suffix; a spare one for roles that may destroy it."""
         return f"{self.exchange}.{name}"
 
     def spare(self, name: str) -> str:
@@ -109,7 +109,7 @@ def outcome(at: At, action: Action) -> int:
 
 
 def publishing(key: str, exchange: str = "", **properties: object) -> Action:
-    """To the exchange of that name behind the dot; to the players' where none is named."""
+    """Publishes to the exchange with that suffix, without one to the players' exchange."""
 
     def publish(at: At) -> None:
         at.publish(f"{at.exchange}.{exchange}" if exchange else at.exchange, key, **properties)
@@ -118,7 +118,7 @@ def publishing(key: str, exchange: str = "", **properties: object) -> Action:
 
 
 def by_mqtt(key: str) -> Action:
-    """What MQTT's plugin does for a device: it publishes to its exchange, as the device's user."""
+    """Publishes to the MQTT plugin's exchange as the device's user, as the plugin does."""
     return Action(
         f"publish {key!r} to {MQTT_EXCHANGE}", lambda at: at.publish(MQTT_EXCHANGE, key)
     )
@@ -305,7 +305,7 @@ TABLE = [
         {WORKER, OPERATOR},
         [to_queue(queue) for queue in OURS + [f"lifecycle.{OTHER_TENANT}.q"]]
         + of_several([to_queue(queue) for queue in INTAKE + ["closed"]])
-        + [Action("publish to somebody's queue", lambda at: at.publish("", "somebody"))],
+        + [Action("publish to another client's queue", lambda at: at.publish("", "somebody"))],
     ),
     Row(
         "publish to a partition directly, around the hash exchange",

@@ -6,16 +6,16 @@ A backend asks what accounts play, and opens and ends streams on viewers' behalf
         activity = (await backend.status("alice", group_by=["device"]))["activity"]
         reply = await backend.open("alice", stream=new_stream_id(), max_active=2)
         if reply["type"] == "refused":
-            ...                             # the policy is yours: reply["activity"] says what plays
+            ...                             # the policy is yours: see reply["activity"]
         await backend.stop("alice", stream)
 
         # Hundreds at once: each task gets its own answer.
         replies = await asyncio.gather(*(backend.status(account) for account in accounts))
 
 What is not answered in time raises `TimeoutError`, and what was under way when the connection
-broke `ConnectionError`: in both cases nobody knows whether it happened. Ask again; an `open` with
-the same `stream` and `message_id`: that never opens a second stream. Whoever enforces a limit does
-it in a backend, with `max_active`: that is decided in one step, so nobody comes in between.
+broke `ConnectionError`: in both cases the outcome is unknown. Retry, an `open` with the same
+`stream` and `message_id`: that never opens a second stream. Enforce limits in a backend, with
+`max_active`: it is decided in one step.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Backend:
         self.timeout = timeout
         # Beyond it a question waits here, inside its timeout, and not in the broker.
         self._under_way = asyncio.Semaphore(most_under_way)
-        # Who waits for which answer, by correlation id.
+        # Pending requests by correlation id.
         self._waiting: dict[str, asyncio.Future[Body]] = {}
 
     async def __aenter__(self) -> Backend:
@@ -87,7 +87,7 @@ class Backend:
     async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
 
-    # What a backend says
+    # Requests
 
     async def status(
         self,
@@ -173,7 +173,7 @@ class Backend:
             answer.set_result(json.loads(message.body))
 
     def _on_lost(self, *_: object) -> None:
-        """Answers were addressed to the connection that is gone: nobody need wait for them."""
+        """Fails the pending requests, because replies to the lost connection cannot arrive."""
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(ConnectionError("the connection broke"))

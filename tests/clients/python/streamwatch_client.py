@@ -1,6 +1,6 @@
 """A streamwatch client in plain pika: read it, copy it, change it.
 
-A player says three things, each one AMQP message to the topic exchange
+A player sends three kinds of AMQP messages to the topic exchange
 `streamwatch`, with the routing key `<tenant>.<kind>`, a JSON body and a header
 `account` that equals the body's:
 
@@ -8,7 +8,7 @@ A player says three things, each one AMQP message to the topic exchange
         stream = new_stream_id()              # made once, before the first try
         answer = client.init("alice", stream, metadata={"device": "tv"}, max_active=2)
         if answer.type == "refused":
-            ...                               # the policy is yours: answer.activity says what plays
+            ...                               # the policy is yours: see answer.activity
         while playing:                        # every answer["heartbeat_every_ms"]
             client.heartbeat("alice", stream)
             if client.bad_news(timeout=0):    # ended from elsewhere: stop playing
@@ -20,8 +20,8 @@ An app or a backend asks:
     client.status("alice", group_by=["device"]).activity["count"]
 
 Answers come by RabbitMQ's direct reply-to: no reply queue is declared. When
-nobody answers (`NoAnswer`), a player plays all the same and sends heartbeats
-with its own stream id; they count. It tries its init again later, with the same
+no reply arrives (`NoAnswer`), a player plays all the same and sends heartbeats
+with its own stream id, which take effect. It tries its init again later, with the same
 stream id and the same message_id, and that never opens a second stream.
 
 One client is one connection and belongs to one thread, as pika wants it.
@@ -44,7 +44,7 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
 
 class NoAnswer(Exception):
-    """Nobody answered in time: the outcome is unknown. Play, and try again."""
+    """No reply in time: the outcome is unknown. Play, and retry."""
 
 
 def new_stream_id() -> str:
@@ -93,7 +93,7 @@ class StreamwatchClient:
         self.tenant = tenant
         self.namespace = namespace
         self.timeout = timeout
-        # Answers that nobody has asked for yet, oldest first.
+        # Replies that were not awaited yet, oldest first.
         self.inbox: list[Reply] = []
         self.connection = pika.BlockingConnection(pika.URLParameters(url))
         self.channel = self.connection.channel()
@@ -115,7 +115,7 @@ class StreamwatchClient:
         if self.connection.is_open:
             self.connection.close()
 
-    # What a player says
+    # Messages of players
 
     def init(
         self,
@@ -149,7 +149,7 @@ class StreamwatchClient:
         heartbeat_every_ms: int | None = None,
         want_bad_news: bool = True,
     ) -> str:
-        """Says that the stream still plays, by a player that was last sent that interval.
+        """Keeps the stream active, from a player that was last sent that interval.
 
         There is an answer only if the stream was ended, or the interval has changed.
         Returns the heartbeat's correlation_id, which that answer would carry.
@@ -174,7 +174,7 @@ class StreamwatchClient:
         """The next `interval` that a heartbeat of ours got, or None."""
         return self._take(lambda reply: reply.type == "interval", timeout)
 
-    # What an app or a backend asks
+    # Requests of apps and backends
 
     def status(
         self,
@@ -209,7 +209,7 @@ class StreamwatchClient:
         """Publishes one message and returns its correlation_id.
 
         `account_in_key` puts the account into the routing key as well; permissions
-        that speak of one viewer want that. `properties` are AMQP properties, and go
+        for one account need that. `properties` are AMQP properties, and go
         before those that would be set here.
         """
         headers = {}

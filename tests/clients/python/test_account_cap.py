@@ -14,7 +14,7 @@ def test_an_account_holds_as_many_streams_as_the_topology_allows(
     refused = client.init(account, max_active=10)
     assert (refused.type, refused["reason"], refused.count) == ("refused", "account_cap", 3)
 
-    # What plays already goes on.
+    # Active streams go on.
     again = client.init(account, opened[0]["stream"])
     assert (again.type, again.count) == ("opened", 3)
 

@@ -1,4 +1,4 @@
-"""Who may begin: `max_active` and `replace`, decided in one step with the opening."""
+"""Admission: `max_active` and `replace`, decided in one step with the opening."""
 
 import time
 
@@ -29,7 +29,7 @@ def test_a_stop_makes_room(client: StreamwatchClient, account: str) -> None:
     assert client.init(account, max_active=1).type == "opened"
 
 
-def test_without_max_active_nobody_is_refused(client: StreamwatchClient, account: str) -> None:
+def test_without_max_active_no_stream_is_refused(client: StreamwatchClient, account: str) -> None:
     assert [client.init(account).count for _ in range(5)] == [1, 2, 3, 4, 5]
 
 
@@ -80,7 +80,7 @@ def test_a_heartbeat_that_comes_before_its_init_does_not_slip_past_max_active(
     refused = client.init(account, sneaking, max_active=1)
     assert (refused.type, refused["reason"]) == ("refused", "max_active")
 
-    # It plays all the same, and the caller can see that nobody admitted it.
+    # It plays all the same, and the reply shows that it was not admitted.
     reply = client.status(account, consistency="strong")
     assert {id_: record["admitted"] for id_, record in reply.streams.items()} == {
         admitted: True,

@@ -16,7 +16,7 @@ from streamwatch_backend import Backend, Rejected, new_stream_id
 QUESTIONS = 500
 DEVICES = 32
 
-# Nobody expires while the broker restarts.
+# No stream expires while the broker restarts.
 SITE = {"ttl": 60.0, "heartbeat_every": 20.0}
 
 
@@ -97,7 +97,7 @@ def test_a_retry_opens_no_second_stream_and_a_stop_ends_it(site: Site, account: 
     with_backend(site, ask)
 
 
-def test_what_is_wrong_is_said_with_a_code(site: Site, account: str) -> None:
+def test_an_error_is_raised_with_its_code(site: Site, account: str) -> None:
     async def ask(backend: Backend) -> None:
         with pytest.raises(Rejected) as rejected:
             await backend.open(account, stream="not a UUID")
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_with_a_code(site: Site, account: str) -> None:
     with_backend(site, ask)
 
 
-def test_a_question_that_nobody_answers_ends_after_its_timeout(site: Site, account: str) -> None:
+def test_a_request_without_a_reply_ends_after_its_timeout(site: Site, account: str) -> None:
     async def ask(backend: Backend) -> None:
         assert (await backend.status(account))["activity"]["count"] == 0
         pids = [worker.process.pid for worker in site.workers]

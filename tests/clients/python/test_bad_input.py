@@ -1,4 +1,4 @@
-"""Bad input: each gets its error where one can be sent, and the next good request is served."""
+"""Bad input gets an error reply if possible, and the next good request is served."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def assert_is_error(reply: Reply, code: str, field: str | None = None) -> None:
         assert error["field"] == field, error
     else:
         assert error.get("field") is None or isinstance(error["field"], str)
-    # What is wrong with a message stays wrong.
+    # A retry of the same message would fail too.
     assert error["retryable"] is False
     assert error.get("retry_after_ms") is None
     assert reply.properties.type == "error"
@@ -53,7 +53,7 @@ def refuse(
     field: str | None = None,
     **options: Any,
 ) -> None:
-    """Sends what is bad, and checks that it is answered so, and harms nobody."""
+    """Sends bad input, and checks its error and that others are still served."""
     if kind in PLAYS:
         # These go straight to the log, and the leader answers.
         site.wait_for_leader()
@@ -102,10 +102,10 @@ def test_json_that_is_no_object_is_bad_json(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_field_that_nobody_knows_may_be_of_any_depth(
+def test_an_unknown_field_may_be_of_any_depth(
     site: Site, client: StreamwatchClient, account: str, kind: str
 ) -> None:
-    """It may be ignored or refused, as long as nobody falls over it."""
+    """It may be ignored or rejected, as long as the workers go on."""
     body = b'{"account":"%s","stream":"%s","x":%s%s}'
     body %= (account.encode(), new_stream_id().encode(), b"[" * 8_000, b"]" * 8_000)
     client.publish(kind, body)
@@ -214,7 +214,7 @@ BAD_FIELDS: list[tuple[str, str, Any]] = [
     BAD_FIELDS,
     ids=[f"{kind} {field} {str(value)[:24]}" for kind, field, value in BAD_FIELDS],
 )
-def test_a_field_must_be_what_the_contract_says(
+def test_a_field_must_have_the_type_and_limits_of_the_contract(
     site: Site, client: StreamwatchClient, account: str, kind: str, field: str, value: Any
 ) -> None:
     body = GOOD | {field: value}
@@ -225,7 +225,7 @@ def test_a_field_must_be_what_the_contract_says(
 @pytest.mark.parametrize(
     "key", ["acme.foo", "acme.foo.alice", "acme.Init", "acme.init2", "acme", ""]
 )
-def test_a_kind_that_nobody_knows_is_unknown(
+def test_an_undefined_kind_is_unknown(
     site: Site, client: StreamwatchClient, account: str, key: str
 ) -> None:
     refuse(site, client, account, "", GOOD, "unknown_kind", routing_key=key)
@@ -292,7 +292,7 @@ def test_no_reply_is_put_into_a_queue_of_ours(
     site.wait_for_leader()
     stopped, unanswered = client.init(account)["stream"], new_stream_id()
     client.stop(account, stopped)
-    # What a log has come to shows with the next tick.
+    # Counters of a log are updated with the next tick.
     client.listen(5 * site.interval)
     before = site.bad_input()
     for queue in OUR_QUEUES:
@@ -317,7 +317,7 @@ def test_no_reply_is_put_into_a_queue_of_ours(
     assert_the_next_good_request_is_served(client, account + "-next")
 
 
-def test_a_reply_to_that_nobody_holds_is_survived(client: StreamwatchClient, account: str) -> None:
+def test_a_reply_to_without_a_consumer_is_survived(client: StreamwatchClient, account: str) -> None:
     for reply_to in ["nobody", "q" * 255, "amq.rabbitmq.reply-to.forged", "amq.gen-gone"]:
         for kind in KINDS:
             client.publish(kind, {"account": account, "stream": STREAM}, reply_to=reply_to)

@@ -11,7 +11,7 @@ import pytest
 from processes import Site
 from streamwatch_client import Reply, StreamwatchClient, new_stream_id
 
-# Nobody expires here, however slow the machine.
+# No stream expires here, however slow the machine.
 SITE = {"ttl": 60.0, "heartbeat_every": 20.0}
 
 ROUNDS = 10
@@ -20,7 +20,7 @@ DEVICES = 32
 
 @pytest.fixture(scope="module")
 def devices(site: Site) -> Iterator[list[StreamwatchClient]]:
-    """So many devices, each with a connection of its own."""
+    """Clients of all devices, each with a connection of its own."""
     with ExitStack() as stack:
         yield [stack.enter_context(site.client()) for _ in range(DEVICES)]
 

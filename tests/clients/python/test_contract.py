@@ -1,4 +1,4 @@
-"""Workers and the contract, `deploy/asyncapi.yaml`, say the same: each of its examples is real."""
+"""Workers behave as each example of the contract, `deploy/asyncapi.yaml`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def named(*messages: str) -> list[Any]:
 
 @pytest.fixture
 def tenant() -> str:
-    """A tenant that no other test knows: examples all speak of one account."""
+    """A tenant of this test alone, as all examples use one account."""
     return f"t{secrets.token_hex(4)}"
 
 
@@ -60,19 +60,19 @@ def spare(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.mark.parametrize(("message", "name"), named(*MESSAGES))
-def test_every_example_is_what_its_schema_says(message: str, name: str) -> None:
+def test_every_example_matches_its_schema(message: str, name: str) -> None:
     example = examples(message)[name]
     assert contract.problems(message, "payload", example["payload"]) == []
     if "headers" in example:
         assert contract.problems(message, "headers", example["headers"]) == []
 
 
-def test_every_error_code_has_an_example_and_says_how_it_comes_about() -> None:
+def test_every_error_code_has_an_example_and_a_message_that_provokes_it() -> None:
     codes = SCHEMAS["ErrorCode"]["enum"]
     assert list(examples("error")) == list(MESSAGES["error"]["x-provoked-by"]) == codes
 
 
-# What clients send
+# Messages of clients
 
 
 @pytest.mark.parametrize("form", ["short key", "account in the key"])
@@ -89,7 +89,7 @@ def test_every_example_of_a_message_is_taken_and_answered(
     options = properties_of(example["headers"])
     if form == "account in the key":
         options["account_in_key"] = account
-    # Only where the example says where to reply does it want one.
+    # A reply is expected only if the example has `reply_to`.
     correlation_id = player.publish(kind, body, want_reply=False, **options)
     contract.sent[kind] += 1
 
@@ -120,7 +120,7 @@ def properties_of(headers: dict[str, Any]) -> dict[str, Any]:
     return properties | {"headers": {k: headers[k] for k in headers.keys() - properties.keys()}}
 
 
-# What workers reply: each example, made to happen
+# Replies of workers: each example is provoked
 
 
 def as_the_example(name: str, message: str, body: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ TELLING = {"type", "reason", "state", "admitted", "count", "max_active", "source
 
 
 def shape(value: Any, name: str = "") -> Any:
-    """What is left of a body without the values of the moment."""
+    """The body without values that differ in each run."""
     if isinstance(value, dict):
         if name in ("metadata", "by"):
             return bool(value)  # what stands there is the player's
@@ -242,7 +242,7 @@ def test_a_full_partition_refuses_as_the_example_shows(spare: Site, account: str
             client.heartbeat(account, new_stream_id(), want_bad_news=False)
 
             def refused() -> Reply | None:
-                # So that the first goes on playing, and the next is somebody new.
+                # Keeps the first stream active, and uses a new account next.
                 client.heartbeat(account, new_stream_id(), want_bad_news=False)
                 reply = client.init(f"{account}-{secrets.token_hex(4)}")
                 return reply if reply.type == "refused" else None
@@ -257,7 +257,7 @@ def test_a_full_partition_refuses_as_the_example_shows(spare: Site, account: str
 
 
 def provoke(client: StreamwatchClient, code: str) -> str:
-    """Sends what the contract says to provoke an error, and returns its correlation id."""
+    """Sends the message of `x-provoked-by`, and returns its correlation id."""
     by = MESSAGES["error"]["x-provoked-by"][code]
     body = by["text"] if "text" in by else json.dumps(by["payload"])
     body = body.ljust(by.get("paddedTo", 0))
@@ -294,7 +294,7 @@ def test_part_of_the_topology_missing_is_unavailable_as_the_example_shows(spare:
 
 
 def test_a_request_that_log_time_overtakes_is_late_as_the_example_shows(spare: Site) -> None:
-    """Whoever may write entries, as these tests may, can hurry log time: no client can."""
+    """Advances log time with written entries, for which clients have no permission."""
     with spare.client(confirms=False) as hurry, spare.client(confirms=False) as client:
 
         def late() -> bool:
@@ -323,11 +323,11 @@ def tick_often(site: Site, client: StreamwatchClient) -> None:
         )
 
 
-# What workers tell followers
+# Lifecycle events
 
 
 def lifecycle(player: StreamwatchClient, what: str) -> None:
-    """Makes one thing happen to a stream; what else happens on the way is told as well."""
+    """Provokes one lifecycle event; others may be published on the way."""
     if what == "streamRefused-max_active":
         a_second(player, max_active=1, metadata={"device": "phone"})
     elif what == "streamRefused-stopped":
@@ -344,19 +344,19 @@ def lifecycle(player: StreamwatchClient, what: str) -> None:
 
 
 @pytest.mark.parametrize(("message", "name"), named(*contract.SPOKEN["lifecycle"].values()))
-def test_a_follower_is_told_as_the_example_shows(
+def test_a_lifecycle_event_matches_the_example(
     site: Site, player: StreamwatchClient, tenant: str, message: str, name: str
 ) -> None:
     example = examples(message)[name]["payload"]
     follower = Follower(site, "lifecycle", f"{tenant}.{example['type']}")
     with closing(follower.connection):
         lifecycle(player, f"{message}-{name}")
-        (fact,) = follower.wait_for("alice", 1)
-        as_the_example(name, message, fact)
+        (event,) = follower.wait_for("alice", 1)
+        as_the_example(name, message, event)
 
 
 @pytest.mark.parametrize("name", examples("rejected"))
-def test_operators_are_told_of_bad_input_as_the_example_shows(
+def test_a_rejected_message_matches_the_example(
     site: Site, player: StreamwatchClient, tenant: str, name: str
 ) -> None:
     example = examples("rejected")[name]["payload"]
@@ -367,11 +367,11 @@ def test_operators_are_told_of_bad_input_as_the_example_shows(
         else:
             user = pika.URLParameters(site.url).credentials.username
             player.request("init", b"{", app_id=example["app_id"], user_id=user)
-        eventually(lambda: follower.take() or follower.heard, "operators are told")
+        eventually(lambda: follower.take() or follower.heard, "the rejection is published")
         as_the_example(name, "rejected", follower.heard[0][2])
 
 
-# And whatever would not be as it says is noticed
+# The comparison finds differences
 
 
 def drifted(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -25,7 +25,7 @@ def foreign_settings(
 
 
 def internal_entries(site: Site) -> list[Entry]:
-    """What the program itself has written to the log: it comes by the default exchange."""
+    """The program's own entries in the log, published to the default exchange."""
     return [entry for entry in site.read_log() if entry.exchange == ""]
 
 
@@ -52,8 +52,8 @@ def test_forged_settings_change_nothing(
     assert (opened["ttl_ms"], opened["heartbeat_every_ms"]) == (2_000, 500)
 
 
-def test_a_forged_open_admits_nobody(site: Site, client: StreamwatchClient, account: str) -> None:
-    # The entry of a stream that was really opened, made to speak of others.
+def test_a_forged_open_admits_no_stream(site: Site, client: StreamwatchClient, account: str) -> None:
+    # The entry of a stream that was really opened, changed to another stream.
     stream = client.init(account, message_id="genuine")["stream"]
     victim, forged = account[:-4] + "evil", new_stream_id()
     genuine = [entry for entry in internal_entries(site) if stream.encode() in entry.body]
@@ -64,7 +64,7 @@ def test_a_forged_open_admits_nobody(site: Site, client: StreamwatchClient, acco
         if "account" in (headers := entry.properties.headers or {}):
             headers["account"] = victim
         replay(client, [replace(entry, body=body)], kinds=["heartbeat"])
-    # At most it is the heartbeat that its routing key says.
+    # At most, it is a heartbeat according to its routing key.
     reply = client.status(victim, stream=forged, consistency="strong")
     assert reply.count == 0 or not reply.streams[forged]["admitted"]
 
@@ -89,7 +89,7 @@ def test_what_a_message_calls_itself_does_not_matter(
         type=type_,
         headers={"account": account, "type": type_, "kind": type_, "x-exchange": ""},
     )
-    # It is what its routing key says: a heartbeat. And time goes on as it did.
+    # It is a heartbeat according to its routing key, and log time goes on.
     reply = client.status(account, consistency="strong")
     if reply.received_at - sent_at < site.ttl:
         assert set(reply.streams) == {stream, body["stream"]}
@@ -119,7 +119,7 @@ def test_forged_ticks_move_no_time(site: Site, client: StreamwatchClient, accoun
 
 
 def all_numbers_plus(more: int, value: Any) -> Any:
-    """Whatever the names are under which an entry carries times: they are all later."""
+    """Moves all times in an entry, under any name, into the future."""
     match value:
         case dict():
             return {name: all_numbers_plus(more, inner) for name, inner in value.items()}

@@ -18,7 +18,7 @@ KEY = "a2V5"
 
 
 def direct(node: bytes, number: int = 1, serial: int = 0, tag: int = 118, key: str = KEY) -> str:
-    """A direct reply-to as RabbitMQ makes it, or as somebody makes it up."""
+    """A direct reply-to as RabbitMQ generates it, or a forged one."""
     short = tag in (115, 119)
     length = bytes([len(node)]) if short else struct.pack(">H", len(node))
     numbers = struct.pack(">III", number, serial, 1)
@@ -56,7 +56,7 @@ def own_process(client: StreamwatchClient) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["status", "init", "heartbeat"])
-def test_a_made_up_reply_address_ends_no_session_and_delays_nobody(
+def test_a_forged_reply_address_ends_no_session_and_delays_no_reply(
     site: Site, client: StreamwatchClient, account: str, kind: str
 ) -> None:
     site.wait_for_leader()

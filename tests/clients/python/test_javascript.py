@@ -40,7 +40,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 @pytest.fixture(scope="module")
 def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
-    """Where the tests find what they need. Everybody has the least permissions of their role."""
+    """The environment of the tests. Each user has the least permissions of its role."""
     permissions = Permissions(1)
     definitions = node.folder / "roles.json"
     definitions.write_text(json.dumps(permissions.with_users()))
@@ -114,7 +114,7 @@ def test_the_tests_in(
         with suppress(subprocess.TimeoutExpired):
             tests.wait(timeout=TESTS_S)
     finally:
-        # Whatever they started ends with them, when they are interrupted too.
+        # Ends their child processes too, also after an interruption.
         with suppress(ProcessLookupError):
             os.killpg(tests.pid, signal.SIGKILL)
         tests.wait()

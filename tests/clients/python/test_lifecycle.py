@@ -38,15 +38,15 @@ class Follower:
             contract.check(self.exchange, properties, body)
             self.heard.append((method.routing_key, properties, json.loads(body)))
 
-    def facts(self, account: str) -> list[dict[str, Any]]:
-        """What has come about an account, without repetitions."""
+    def events(self, account: str) -> list[dict[str, Any]]:
+        """The events of an account, without repetitions."""
         self.take()
         ours = {p.message_id: body for _, p, body in self.heard if body["account"] == account}
         return list(ours.values())
 
     def wait_for(self, account: str, count: int) -> list[dict[str, Any]]:
-        eventually(lambda: len(self.facts(account)) >= count, f"{count} facts", within=30)
-        return self.facts(account)
+        eventually(lambda: len(self.events(account)) >= count, f"{count} events", within=30)
+        return self.events(account)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def follower(site: Site) -> Iterator[Follower]:
     follower.connection.close()
 
 
-def test_opened_replaced_stopped_and_expired_are_told_in_order(
+def test_opened_replaced_stopped_and_expired_are_published_in_order(
     client: StreamwatchClient, follower: Follower, account: str
 ) -> None:
     first, second, silent = (new_stream_id() for _ in range(3))
@@ -65,8 +65,8 @@ def test_opened_replaced_stopped_and_expired_are_told_in_order(
     client.stop(account, second)
     client.heartbeat(account, silent, want_bad_news=False)
 
-    facts = follower.wait_for(account, 6)
-    told = [(fact["type"], fact["stream"], fact["count"]) for fact in facts]
+    events = follower.wait_for(account, 6)
+    told = [(event["type"], event["stream"], event["count"]) for event in events]
     # The second and the third are one step.
     assert told[0] == ("opened", first, 1)
     assert sorted(told[1:3]) == [("opened", second, 1), ("stopped", first, 1)]
@@ -75,20 +75,20 @@ def test_opened_replaced_stopped_and_expired_are_told_in_order(
         ("opened", silent, 1),
         ("expired", silent, 0),
     ]
-    opened = facts[0]
+    opened = events[0]
     assert opened["tenant"] == "acme"
     assert opened["metadata"] == {"device": "tv"}
     assert opened["admitted"] is True
     assert instant(opened["at"]) == instant(opened["started_at"])
-    replaced = next(fact for fact in facts if fact["type"] == "stopped")
+    replaced = next(event for event in events if event["type"] == "stopped")
     assert replaced["reason"] == "replaced"
     assert replaced["metadata"] == {"device": "tv"}
-    expired = facts[-1]
+    expired = events[-1]
     assert instant(expired["started_at"]) <= instant(expired["last_seen"]) < instant(expired["at"])
     assert "metadata" not in expired
 
 
-def test_a_refusal_is_told_once_however_often_it_is_asked_for(
+def test_a_refusal_is_published_once_for_all_retries(
     client: StreamwatchClient, follower: Follower, account: str
 ) -> None:
     client.init(account)
@@ -100,10 +100,10 @@ def test_a_refusal_is_told_once_however_often_it_is_asked_for(
     client.init(account, ended)
     client.stop(account, ended)
 
-    facts = follower.wait_for(account, 4)
-    assert [fact["type"] for fact in facts[:4]] == ["opened", "refused", "opened", "stopped"]
-    assert facts[1]["stream"] == refused
-    assert (facts[1]["reason"], facts[1]["max_active"], facts[1]["count"]) == ("max_active", 1, 1)
+    events = follower.wait_for(account, 4)
+    assert [event["type"] for event in events[:4]] == ["opened", "refused", "opened", "stopped"]
+    assert events[1]["stream"] == refused
+    assert (events[1]["reason"], events[1]["max_active"], events[1]["count"]) == ("max_active", 1, 1)
 
 
 def test_messages_have_the_properties_that_the_contract_names(
@@ -123,17 +123,17 @@ def test_messages_have_the_properties_that_the_contract_names(
     assert properties.reply_to is None
 
 
-def test_another_tenant_s_facts_do_not_come(
+def test_events_of_another_tenant_are_not_delivered(
     site: Site, client: StreamwatchClient, follower: Follower, account: str
 ) -> None:
     with site.client(tenant="other") as other:
         other.init(account)
     own = client.init(account)["stream"]
-    facts = follower.wait_for(account, 1)
-    assert [fact["stream"] for fact in facts] == [own]
+    events = follower.wait_for(account, 1)
+    assert [event["stream"] for event in events] == [own]
 
 
-def test_nobody_is_answered_at_our_exchanges(
+def test_no_reply_is_sent_to_our_exchanges(
     site: Site, client: StreamwatchClient, follower: Follower, account: str
 ) -> None:
     name = f"{site.namespace}streamwatch.lifecycle"
@@ -143,7 +143,7 @@ def test_nobody_is_answered_at_our_exchanges(
     assert all(properties.type != "activity" for _, properties, _ in follower.heard)
 
 
-def test_the_next_worker_tells_a_device_that_was_ended(
+def test_the_next_leader_notifies_a_stopped_device(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     """Last in this file: it ends the leader."""
@@ -154,7 +154,7 @@ def test_the_next_worker_tells_a_device_that_was_ended(
         client.heartbeat(account, stream)
         return client.bad_news(timeout=0.3) is not None
 
-    eventually(told, "the device is told", within=30)
+    eventually(told, "the device is notified", within=30)
     holder = next(
         worker
         for worker in site.workers
@@ -162,4 +162,4 @@ def test_the_next_worker_tells_a_device_that_was_ended(
     )
     holder.end(signal.SIGKILL)
     site.workers.remove(holder)
-    eventually(told, "the device is told by the next", within=30)
+    eventually(told, "the next leader notifies the device", within=30)

@@ -9,7 +9,7 @@ import pytest
 from processes import Site
 from streamwatch_client import Reply, StreamwatchClient, new_stream_id
 
-# What a busy machine may add to an upper bound. Lower bounds are exact.
+# Tolerance of upper bounds on a busy machine. Lower bounds are exact.
 SLACK = 1.0
 
 
@@ -98,7 +98,7 @@ def test_a_heartbeat_without_an_init_counts(client: StreamwatchClient, account: 
     stream = new_stream_id()
     client.heartbeat(account, stream, metadata={"device": "tv"})
     record = client.status(account, consistency="strong").streams[stream]
-    assert record["admitted"] is False, "nobody admitted it, yet it plays"
+    assert record["admitted"] is False, "it was not admitted, yet it plays"
     assert record["metadata"] == {"device": "tv"}
 
 
@@ -126,7 +126,7 @@ def test_a_heartbeat_after_the_stop_does_not_bring_the_stream_back(
         time.sleep(site.heartbeat_every / 2)
 
 
-def test_the_sender_of_a_heartbeat_after_the_stop_is_told_once(
+def test_a_heartbeat_after_the_stop_gets_one_reply(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     site.wait_for_leader()
@@ -141,7 +141,7 @@ def test_the_sender_of_a_heartbeat_after_the_stop_is_told_once(
     assert client.listen(3 * site.interval) == []
 
 
-def test_the_sender_of_a_heartbeat_of_a_replaced_stream_is_told_so(
+def test_a_heartbeat_of_a_replaced_stream_gets_the_reason(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     site.wait_for_leader()
@@ -167,7 +167,7 @@ def test_a_heartbeat_after_the_silence_begins_anew(
     assert record["started_at"] > opened.streams[stream]["started_at"]
 
 
-def test_the_state_of_a_stream_is_told_from_its_first_sign_to_its_last_trace(
+def test_the_state_of_a_stream_is_returned_from_its_start_until_its_record_is_gone(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     silent, stopped = client.init(account)["stream"], client.init(account)["stream"]
@@ -183,7 +183,7 @@ def test_the_state_of_a_stream_is_told_from_its_first_sign_to_its_last_trace(
     stop_confirmed_at = time.monotonic()
     sent_at, confirmed_at = beat(client, account, silent)
 
-    # When each state was first told, by stream: (asked, received, state).
+    # The first reply with each state, by stream: (asked, received, state).
     changes: dict[str, list[tuple[float, float, str]]] = {silent: [], stopped: []}
     # A stop is remembered for the TTL, and as long as its init may still be delivered and decided:
     # 10 s in the queue, and 10 s more, or the TTL where that is less.

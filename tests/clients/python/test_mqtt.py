@@ -1,4 +1,4 @@
-"""Devices that speak MQTT, with a client that is not ours, under the roles that are printed for them.
+"""MQTT devices with a third-party client, under the roles that the program prints for them.
 
 With MQTT 3.1.1 they only publish; with MQTT 5 (RabbitMQ 4 and later) they are answered too.
 """
@@ -31,14 +31,14 @@ NOT_AUTHORIZED = 135
 
 @pytest.fixture(scope="module")
 def versions(node: Node) -> list[int]:
-    """The versions of MQTT that this RabbitMQ speaks, as paho numbers them."""
+    """The versions of MQTT that this RabbitMQ supports, by paho's numbers."""
     return [4, 5] if int(node.ctl("version").split(".")[0]) >= 4 else [4]
 
 
 @pytest.fixture
 def mqtt5(versions: list[int]) -> None:
     if 5 not in versions:
-        pytest.skip("this RabbitMQ does not speak MQTT 5")
+        pytest.skip("this RabbitMQ does not support MQTT 5")
 
 
 def address(here: Installation, role: str) -> str:
@@ -67,7 +67,7 @@ def playing(
 def connected(
     here: Installation, role: str, version: int, client: str = f"{TENANT}.{VIEWER}."
 ) -> Iterator[tuple[mqtt.Client, queue.Queue]]:
-    """A bare client, and what it hears: PUBACKs, SUBACKs, messages, the end of its connection."""
+    """A bare client and its input: PUBACKs, SUBACKs, messages, the end of its connection."""
     heard: queue.Queue = queue.Queue()
     url = urlsplit(address(here, role))
     bare = mqtt.Client(
@@ -96,13 +96,13 @@ def answer(heard: queue.Queue) -> tuple[str, object]:
 
 
 def refused(heard: queue.Queue) -> bool:
-    """RabbitMQ said no: in so many words, or by ending the connection."""
+    """RabbitMQ refused it, by an error code or by closing the connection."""
     what, code = answer(heard)
     return what == "ended" or code.value == NOT_AUTHORIZED or (what == "suback" and code.is_failure)
 
 
 def refusals(here: Installation) -> dict[str, int]:
-    """What workers have refused as bad input. A stop that overtakes its init is none of it."""
+    """Rejections by error code. A stop that overtakes its init is no bad input."""
     counts = here.site.bad_input()
     return {code: n for code, n in counts.items() if "_" in code and n}
 
@@ -130,7 +130,7 @@ def test_a_device_that_can_only_publish_counts(
     here: Installation, versions: list[int], version: int, role: str
 ) -> None:
     if version not in versions:
-        pytest.skip("this RabbitMQ does not speak MQTT 5")
+        pytest.skip("this RabbitMQ does not support MQTT 5")
     with playing(here, VIEWER, version, role) as device, here.client(roles.BACKEND) as backend:
         soon(lambda: device.stream in backend.status(VIEWER).streams, "it counts")
         shown = backend.status(VIEWER).streams[device.stream]
@@ -232,7 +232,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("topic", FORBIDDEN, ids=lambda topic: topic[:24])
-def test_what_a_device_may_not_publish_reaches_nobody(
+def test_a_publish_without_permission_is_not_routed(
     here: Installation, versions: list[int], topic: str
 ) -> None:
     account, before = f"forbidden-{secrets.token_hex(4)}", refusals(here)
@@ -255,14 +255,14 @@ def test_what_a_device_may_not_publish_reaches_nobody(
     assert refusals(here) == before
 
 
-def test_a_viewer_s_device_speaks_for_one_account(here: Installation) -> None:
+def test_a_viewer_s_device_publishes_for_one_account(here: Installation) -> None:
     for topic in [f"{TENANT}/heartbeat/{OTHER_ACCOUNT}", f"{TENANT}/heartbeat"]:
         with connected(here, roles.MQTT_VIEWER, 4) as (client, heard):
             client.publish(topic, "{}", qos=1)
             assert refused(heard)
 
 
-def test_a_device_overhears_nobody(here: Installation, versions: list[int]) -> None:
+def test_a_device_receives_no_messages_of_others(here: Installation, versions: list[int]) -> None:
     topics = ["#", f"{TENANT}/#", f"{TENANT}/+/{VIEWER}", f"{TENANT}/replies/#"]
     topics += [f"{TENANT}/replies/{VIEWER}/+", f"{OTHER_TENANT}/replies/{VIEWER}/tv"]
     for version in versions:
@@ -277,7 +277,7 @@ def test_a_device_overhears_nobody(here: Installation, versions: list[int]) -> N
             assert refused(heard)
 
 
-def test_messages_are_let_in_only_where_that_was_declared(here: Installation) -> None:
+def test_mqtt_messages_are_accepted_only_if_that_was_declared(here: Installation) -> None:
     account = f"let-in-{secrets.token_hex(4)}"
     declare = ["topology", "declare"]
     assert here.cli("operator", *declare)["mqtt"] is True
@@ -342,7 +342,7 @@ def test_a_reply_over_mqtt_5_expires_and_names_the_contract(
         assert trace[:36] in dict(reply.properties.UserProperty)["traceparent"]
         # RabbitMQ shows a device no expiry of what came by AMQP, but keeps to it.
         heard = lambda: channel.basic_get(overheard, True)[1]  # noqa: E731
-        as_amqp = eventually(heard, "it is heard")
+        as_amqp = eventually(heard, "the reply arrives")
         assert (as_amqp.expiration, as_amqp.type) == ("10000", "activity")
         device.stop()
 
@@ -395,7 +395,7 @@ def test_no_worker_publishes_where_a_device_may_not_listen(
         refused_all = before + len(WRONG_TOPICS) + 1
         soon(lambda: here.site.bad_input()["bad_field"] == refused_all, "all are refused")
         assert channel.queue_declare(queue_name, passive=True).method.message_count == 0
-        # None of them was done, as its sender would not have heard of it.
+        # None of them was executed, as its sender could not have received the reply.
         assert device.ask("status", **asked)["state"] == "unknown"
         device.stop()
 
@@ -418,7 +418,7 @@ def test_no_player_has_a_worker_answer_by_mqtt(here: Installation) -> None:
         assert channel.queue_declare(queue_name, passive=True).method.message_count == 0
 
 
-def test_dead_letters_of_a_device_s_queue_count_for_nobody(
+def test_dead_letters_of_a_device_s_queue_are_not_counted(
     here: Installation, mqtt5: None
 ) -> None:
     """By AMQP a device may have RabbitMQ publish a worker's reply again, under any key."""

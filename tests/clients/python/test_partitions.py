@@ -15,7 +15,7 @@ SITE = {"ttl": 60.0, "heartbeat_every": 20.0, "partitions": 4}
 
 KINDS = ["init", "heartbeat", "stop", "status"]
 
-# What a message without the header looks like: none is set for it.
+# Properties of a message without the header.
 WITHOUT: dict[str, Any] = {"headers": {}}
 
 
@@ -28,7 +28,7 @@ def ways() -> list[Any]:
 
 
 def options_of(client: StreamwatchClient, header: bool, reply: str) -> dict[str, Any]:
-    """AMQP properties of a client that speaks in this way."""
+    """AMQP properties of a client with or without the header."""
     options: dict[str, Any] = {} if header else dict(WITHOUT)
     options["reply_to"] = DIRECT_REPLY_TO
     if reply == "queue":
@@ -81,7 +81,7 @@ def test_a_session_goes_the_same_way_whether_the_header_is_there_or_not(
             reply = client.request("status", asked, **options)
             return [record["metadata"].get("device") for record in reply.streams.values()]
 
-        # Through the intake a confirm says that the message is safe, not yet that it counts.
+        # Through the intake, the confirm means "stored", not yet "counted".
         eventually(lambda: devices() == ["tv"], "the heartbeat is applied")
         client.publish("stop", body, **options)
         eventually(lambda: devices() == [], "the stop is applied")
@@ -92,7 +92,7 @@ def test_a_session_goes_the_same_way_whether_the_header_is_there_or_not(
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_a_device_that_was_ended_is_told(
+def test_a_stopped_device_is_notified(
     site: Site, client: StreamwatchClient, account: str, header: bool
 ) -> None:
     site.wait_for_leader()
@@ -158,7 +158,7 @@ def test_a_body_without_a_usable_account_is_refused_by_the_intake(
 
 
 @pytest.mark.parametrize("headers", [{}, {"account": "alice"}])
-def test_a_kind_that_nobody_knows_is_unknown(
+def test_an_undefined_kind_is_unknown(
     client: StreamwatchClient, headers: dict[str, str]
 ) -> None:
     refused = client.request("play", {"account": "alice"}, headers=headers)
@@ -184,7 +184,7 @@ def test_properties_that_must_not_be_repeated_are_survived(
     assert report[0] == 200, report
 
 
-def test_a_reply_to_that_nobody_may_use_is_survived(
+def test_a_forbidden_reply_to_is_survived(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     queues = ["p00.log", "p01.init", "intake.requests", "intake.events", "unrouted"]
@@ -212,7 +212,7 @@ def test_of_simultaneous_inits_through_the_intake_exactly_max_active_are_opened(
         def init(n: int) -> Reply:
             together.wait(timeout=30)
             body = {"account": account, "stream": new_stream_id(), "max_active": 5}
-            # Some know the header, some do not: it is one account all the same.
+            # With and without the header, all for one account.
             options = WITHOUT if n % 4 else {}
             return devices[n].request("init", body, **options)
 

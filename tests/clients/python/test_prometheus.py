@@ -249,7 +249,7 @@ def test_prometheus_counts_what_two_workers_saw_once(
                 "sum(max by (partition, tenant) "
                 '(streamwatch_tenant_active_streams{tenant="counted-once"}))'
             )
-            # Both are scraped, at different moments, and say the same.
+            # Both are scraped, at different moments, with equal values.
             both = 'count(streamwatch_tenant_active_streams{tenant="counted-once"})'
             said = [[s["value"][1] for s in prometheus.query(e)] for e in (expression, both)]
             return said == [["20"], ["2"]]

@@ -1,4 +1,4 @@
-"""What a reply looks like: the fields and properties that clients build on."""
+"""The fields and properties of replies that clients rely on."""
 
 import json
 import re
@@ -16,7 +16,7 @@ SITE = {"ttl": 20.0, "heartbeat_every": 5.0}
 
 
 def instant(text: str) -> datetime:
-    """A time in the one form that the contract knows: RFC 3339, UTC, milliseconds."""
+    """A time in the contract's format: RFC 3339, UTC, milliseconds."""
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text), text
     return datetime.fromisoformat(text)
 
@@ -75,7 +75,7 @@ def test_an_init_without_a_stream_id_is_given_one(client: StreamwatchClient, acc
     assert list(opened.streams) == [opened["stream"]]
 
 
-def test_a_refusal_says_why_and_what_plays(client: StreamwatchClient, account: str) -> None:
+def test_a_refusal_has_the_reason_and_the_activity(client: StreamwatchClient, account: str) -> None:
     playing = client.init(account)["stream"]
     correlation_id = client.publish("init", {"account": account, "max_active": 1})
     refused = client.wait_for(correlation_id)
@@ -178,7 +178,7 @@ def test_a_device_that_cannot_set_headers_is_served(
     assert client.request("status", asked, headers=None).count == 0
 
 
-def test_fields_that_nobody_knows_are_ignored(client: StreamwatchClient, account: str) -> None:
+def test_unknown_fields_are_ignored(client: StreamwatchClient, account: str) -> None:
     body = {"account": account, "colour": {"of": ["the", "sky"]}, "v": 2}
     assert client.request("init", body).type == "opened"
     assert client.request("status", body | {"consistency": "strong"}).count == 1

@@ -1,4 +1,4 @@
-"""Who may do what: every cell of the table in `roles`, tried on a real broker.
+"""Permissions of roles: every cell of the table in `roles`, tried on a real broker.
 
 Users, permissions and topic permissions are those that `streamwatch topology roles` prints. The
 topology is declared by the operator and served by a worker that is one in RabbitMQ's eyes too.
@@ -65,7 +65,7 @@ def test_the_handbook_has_this_table(capsys: pytest.CaptureFixture[str]) -> None
     assert roles.markdown() in (ROOT / "deploy" / "SECURE.md").read_text()
 
 
-def test_the_commands_set_what_the_definitions_say() -> None:
+def test_the_commands_and_the_definitions_set_equal_permissions() -> None:
     permissions = Permissions(1)
     commands = [shlex.split(line, comments=True) for line in permissions.say().splitlines()]
     commands = [words for words in commands if words]
@@ -80,7 +80,7 @@ def test_the_commands_set_what_the_definitions_say() -> None:
         [it["user"], it["exchange"], it["write"], it["read"]]
         for it in permissions.definitions["topic_permissions"]
     ]
-    # Whoever may publish and has no topic permission yet may publish under every key.
+    # A user without topic permissions may publish with every routing key.
     for words in commands:
         if words[1] == "set_topic_permissions":
             user = words[4]
@@ -135,14 +135,14 @@ def test_a_subscriber_watches_its_tenant(
         assert watching.stderr is not None
         assert "watching" in watching.stderr.readline()
         here.cli(roles.PLAYER, "init", TENANT, account)
-        eventually(lambda: account in (tmp_path / "said").read_text(), "it is told")
+        eventually(lambda: account in (tmp_path / "said").read_text(), "the event is printed")
     finally:
         watching.send_signal(signal.SIGTERM)
         watching.communicate(timeout=20)
     assert watching.returncode == 0
 
 
-def test_a_viewer_speaks_for_one_account_whatever_the_body_says(here: Installation) -> None:
+def test_a_viewer_publishes_for_one_account_whatever_the_body(here: Installation) -> None:
     stream = new_stream_id()
     refused_before = here.site.bad_input()["account_mismatch"]
     with here.client(roles.A_VIEWER) as viewer:
@@ -204,7 +204,7 @@ def test_no_worker_replies_into_a_queue_of_ours(here: Installation) -> None:
         channel.queue_delete(subscription)
 
 
-def test_dead_letters_of_a_reply_queue_count_for_nobody(here: Installation) -> None:
+def test_dead_letters_of_a_reply_queue_are_not_counted(here: Installation) -> None:
     account, stream = f"dead-{secrets.token_hex(4)}", new_stream_id()
     with here.client(f"{roles.OTHER_TENANT}.player", roles.OTHER_TENANT) as victim:
         victim.init(account, stream)
@@ -232,7 +232,7 @@ def test_dead_letters_of_a_reply_queue_count_for_nobody(here: Installation) -> N
         victim.stop(account, stream)
 
 
-def test_a_player_that_speaks_stomp_asks_and_is_answered(here: Installation, node: Node) -> None:
+def test_a_stomp_player_gets_replies(here: Installation, node: Node) -> None:
     user, password = here.permissions.user(roles.STOMP)
     account = f"stomp-{secrets.token_hex(4)}"
     with socket.create_connection(("127.0.0.1", node.port("stomp")), timeout=10) as connection:

@@ -52,10 +52,10 @@ def test_streams_run_on_through_a_lower_ttl(
         time.sleep(0.05)
     assert set(counts) == {1}, f"counted in {sum(counts)} of {len(counts)} looks"
     assert every_ms == 300
-    # Told with the old interval, and once more while the shorter TTL begins to act.
+    # Notified at the old interval, and once more until the shorter TTL takes effect.
     assert 1 <= told <= 3
     for name in streams:
-        assert [fact["type"] for fact in follower.facts(name)] == ["opened"]
+        assert [event["type"] for event in follower.events(name)] == ["opened"]
     # It lives by the TTL of 1 s now.
     silent = time.monotonic()
     while client.status(account).count:

@@ -42,8 +42,8 @@ def test_requests_in_flight_are_answered_while_a_worker_ends(
         assert sorted(reply.count for reply in opened) == list(range(1, 91))
         answers = [client.wait_for(correlation_id) for correlation_id in questions]
         assert {reply.type for reply in answers} == {"activity"}
-        # What was answered in the very last moment may be answered again, for the broker may drop
-        # an acknowledgement whose connection closes behind it. Nothing else may come.
+        # The last replies may be repeated, because the broker may drop an acknowledgement on a
+        # closing connection. No other reply may arrive.
         again = {reply.properties.correlation_id for reply in client.inbox}
         assert again <= {*inits, *questions}
 
@@ -53,7 +53,7 @@ def test_requests_in_flight_are_answered_while_a_worker_ends(
         assert client.init(account).count == 91
 
 
-def test_the_next_worker_knows_what_the_last_one_knew(
+def test_the_next_worker_has_the_state_of_the_last_one(
     bare_site: Site, pair: tuple[Worker, Worker], account: str
 ) -> None:
     with bare_site.client() as client:
@@ -62,7 +62,7 @@ def test_the_next_worker_knows_what_the_last_one_knew(
         client.stop(account, goes)
         before = client.status(account, consistency="strong")
         assert [worker.end() for worker in pair] == [0, 0]
-        # Nobody is there to read it now.
+        # No worker is running.
         later = new_stream_id()
         client.heartbeat(account, later, want_bad_news=False)
 

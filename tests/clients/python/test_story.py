@@ -1,4 +1,4 @@
-"""What all of this is for: one account on two devices, and an app that asks."""
+"""One account on two devices, and an app that requests its activity."""
 
 import threading
 import time
@@ -56,7 +56,7 @@ def test_a_third_app_sees_the_television_and_the_phone_come_and_go(
     tv_stream, phone_stream = new_stream_id(), new_stream_id()
     strong, local = Observer(site, account, "strong"), Observer(site, account, "local")
     observers = [strong, local]
-    # (from, to, what anybody who asks and is answered in between must be told)
+    # (from, to, the count in every reply to a request in between)
     phases: list[tuple[float, float, int]] = []
 
     def all_see(count: int) -> None:

@@ -1,4 +1,4 @@
-"""`streamwatch top` on a real terminal: drawn on, resized, and given back."""
+"""`streamwatch top` on a real terminal: drawn, resized, and restored."""
 
 import fcntl
 import os
@@ -121,7 +121,7 @@ def test_an_account_is_chosen_and_opened(
 
 
 @pytest.mark.parametrize("way", ["q", "\x03", signal.SIGTERM], ids=["q", "ctrl-c", "sigterm"])
-def test_the_terminal_is_given_back(terminal: Terminal, way: str | signal.Signals) -> None:
+def test_the_terminal_is_restored(terminal: Terminal, way: str | signal.Signals) -> None:
     assert not terminal.is_as_before(), "it is in raw mode"
     if isinstance(way, str):
         terminal.press(way)

@@ -47,7 +47,7 @@ def publish(
 
 
 def is_counted(client: StreamwatchClient, account: str, stream: str) -> bool:
-    # Somebody shows life all the time: a log that never rests must not keep the workers looking.
+    # A constant flow of heartbeats must not keep the workers searching.
     client.heartbeat(account, stream)
     try:
         client.timeout = 1.0

@@ -21,8 +21,8 @@ pub async fn playing(
 
 /// Opens `stream`; where the account plays on `most` devices already, in place of the oldest.
 ///
-/// Make the id before the first try. Where no answer comes the stream may count all the same: try
-/// again with the same id, and it does not count twice.
+/// Generate the id before the first try. If no reply arrives, the stream may be active all the
+/// same: a retry with the same id does not count twice.
 pub async fn take_over(
     backend: &Backend,
     tenant: &Tenant,
@@ -39,8 +39,8 @@ pub async fn take_over(
     let Opening::Refused { mut activity, .. } = opening else {
         return Ok(opening);
     };
-    // The viewer was asked, and wants to play here. Stopping and opening are one step: nobody comes
-    // in between.
+    // The viewer has confirmed to play here. Stopping and opening are one step, so no other stream
+    // takes the place.
     activity.streams.sort_by_key(|it| it.started_at);
     let too_many = (activity.streams.len() + 1).saturating_sub(most as usize);
     let oldest = activity.streams.iter().take(too_many);

@@ -4,8 +4,8 @@ use std::{error::Error, future::Future};
 
 use streamwatch::client::{Client, Metadata, OpenRequest, PlaybackState, Player};
 
-/// Plays `film` to its end, unless the account plays on two other devices already, or somebody ends
-/// the stream meanwhile. Returns what is known of the stream in the end.
+/// Plays `film` to its end, unless the account already plays on two other devices or another client
+/// ends the stream. Returns the final state of the stream.
 pub async fn play(
     client: Client,
     account: &str,
@@ -17,7 +17,7 @@ pub async fn play(
         max_active: Some(2),
         ..OpenRequest::default()
     };
-    // Takes at most 2 s. Where nobody answers, play: the heartbeats count.
+    // Takes at most 2 s. Without a reply, play: the heartbeats take effect.
     let mut playback = player.open(account.parse()?, request).await;
     if let PlaybackState::Refused { activity, .. } = playback.state() {
         println!("{account} plays on {} devices", activity.streams.len());
