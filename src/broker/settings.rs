@@ -15,8 +15,15 @@ use crate::domain::{Internal, Mark, Settings, WallTime};
 /// No interval at which workers repeat the settings is longer, with some delay.
 const INTERVAL: Duration = Duration::from_millis(1_200);
 
-/// A log of fewer entries is read whole sooner than a worker is waited for.
+/// A log of fewer entries is read whole while the repetition by a worker is awaited.
 const SHORT: u64 = 20_000;
+
+/// Where a log is read from, one after another.
+const FURTHER_AND_FURTHER: [LogFrom; 3] = [
+    LogFrom::Ago(Duration::from_secs(60)),
+    LogFrom::Ago(Duration::from_secs(3_600)),
+    LogFrom::First,
+];
 
 /// What RabbitMQ calls the connections.
 const NAME: &str = "streamwatch settings";
@@ -80,7 +87,8 @@ pub async fn read_all(
 /// Reads the settings in force in a partition's log; `None` where it has none yet.
 ///
 /// Workers repeat them every interval: while one runs, the log's end says them, or will within a
-/// second, however much players write between. Else the log is read from further and further back.
+/// second, however much players write between. Else the log is read from further and further back. A
+/// short log is read whole at once; undeliverable entries can make that take longer than a worker.
 ///
 /// # Errors
 /// `NotFound` where there is no log.
@@ -94,13 +102,26 @@ pub async fn read(
     if last.found.is_some() {
         return Ok(last.found);
     }
-    let further_and_further = [
-        LogFrom::Ago(Duration::from_secs(60)),
-        LogFrom::Ago(Duration::from_secs(3_600)),
-        LogFrom::First,
-    ];
-    let steps = if last.is_of_a_short_log() { 2.. } else { 0.. };
-    read_from(addresses, &queue, &further_and_further[steps]).await
+    if !last.is_of_a_short_log() {
+        return read_from(addresses, &queue, &FURTHER_AND_FURTHER).await;
+    }
+    tokio::select! {
+        whole = Box::pin(read_from(addresses, &queue, &[LogFrom::First])) => whole,
+        Ok(settings) = Box::pin(repeated(addresses, &queue)) => Ok(Some(settings)),
+    }
+}
+
+/// The settings that a worker repeats next.
+async fn repeated(addresses: &Addresses, queue: &str) -> Result<Settings, BrokerError> {
+    let link = Link::open_any(addresses, NAME).await?;
+    let (mut tail, _) = Tail::open(&link, queue, LogFrom::Next).await?;
+    let mut reading = Reading::default();
+    loop {
+        reading.entry(&mut tail).await?;
+        if let Some(settings) = reading.found {
+            return Ok(settings);
+        }
+    }
 }
 
 /// The first settings found behind one of these places, one after another.
