@@ -37,7 +37,7 @@ pub use installation::{
 };
 pub use load::Load;
 pub use process::{Finished, Process, cli, cli_with, exit};
-pub use proxy::{Passage, Proxy};
+pub use proxy::{NOT_UTF8, Passage, Proxy};
 pub use questioner::Questioner;
 pub use races::Races;
 pub use truth::Truth;

@@ -10,6 +10,7 @@ use tokio::sync::MutexGuard as Guard;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::broker::fixture::{Passage, Probe, Worker};
+use super::ledger::Ledger;
 use super::logtime::{Wall, now};
 use super::site::{PARTITIONS, Site, TTLS, WORKERS};
 
@@ -19,6 +20,8 @@ pub const EVERY: Duration = Duration::from_secs(10);
 const READY_WITHIN: Duration = Duration::from_secs(90);
 /// An alarm, or a stall, that nobody would notice by waiting alone.
 const A_WHILE: Duration = Duration::from_secs(6);
+/// The shortest and the longest time for which a node is frozen.
+const FROZEN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
 /// Longer than any TTL that is set.
 const OUTAGE: Duration = Duration::from_secs(TTLS[1].as_secs() + 2);
 
@@ -29,6 +32,7 @@ pub enum Kind {
     RollingRestart,
     KillAllWorkers,
     KillNode,
+    FreezeNode,
     CutWorker,
     CutViewers,
     StallWorker,
@@ -40,12 +44,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::KillWorker,
         Self::PauseWorker,
         Self::RollingRestart,
         Self::KillAllWorkers,
         Self::KillNode,
+        Self::FreezeNode,
         Self::CutWorker,
         Self::CutViewers,
         Self::StallWorker,
@@ -63,6 +68,7 @@ impl Kind {
             Self::RollingRestart => "workers: rolling restart by SIGTERM",
             Self::KillAllWorkers => "all workers: SIGKILL, down longer than the TTL",
             Self::KillNode => "RabbitMQ node: SIGKILL, start",
+            Self::FreezeNode => "RabbitMQ node: SIGSTOP for 5 to 15 s, SIGCONT",
             Self::CutWorker => "worker's connection: cut in mid-frame",
             Self::CutViewers => "viewers' connection: cut in mid-frame",
             Self::StallWorker => "worker's connection: stalled half-open",
@@ -113,15 +119,21 @@ pub struct Fault {
     /// One of a worker's connections, and how it stalls.
     consume: bool,
     stall: Passage,
+    frozen: Duration,
 }
 
-/// All faults of a run, in rounds in which each kind comes once.
+/// All faults of a run, in rounds in which each kind comes once. The first fault is a frozen node,
+/// so that short runs include it.
 pub fn plan(seed: u64, count: usize, nodes: usize) -> Vec<Fault> {
     let mut random = Rng::with_seed(seed);
     let mut faults = Vec::new();
     while faults.len() < count {
         let mut round = Kind::ALL;
         random.shuffle(&mut round);
+        if faults.is_empty() {
+            let first = round.iter().position(|kind| *kind == Kind::FreezeNode);
+            round.swap(0, first.expect("it is one of all"));
+        }
         for kind in round {
             let stalls = [Passage::Stalled, Passage::Deaf, Passage::Mute];
             faults.push(Fault {
@@ -131,6 +143,7 @@ pub fn plan(seed: u64, count: usize, nodes: usize) -> Vec<Fault> {
                 node: random.usize(..nodes),
                 consume: random.bool(),
                 stall: stalls[random.usize(..stalls.len())],
+                frozen: FROZEN[0] + (FROZEN[1] - FROZEN[0]).mul_f64(random.f64()),
             });
         }
     }
@@ -174,7 +187,13 @@ async fn take<'s>(site: &'s Site<'_>, fault: Fault) -> Taken<'s> {
 
 /// Makes one fault after another, each at its time, or as soon as what it needs is undisturbed,
 /// until the time is up. `done` hears of each that is over.
-pub async fn make(site: &Site<'_>, faults: &[Fault], time: Duration, mut done: impl FnMut(Done)) {
+pub async fn make(
+    site: &Site<'_>,
+    ledger: &Ledger,
+    faults: &[Fault],
+    time: Duration,
+    mut done: impl FnMut(Done),
+) {
     let began = Instant::now();
     let mut under_way = FuturesUnordered::new();
     let mut left = faults.iter().zip(0..);
@@ -195,7 +214,7 @@ pub async fn make(site: &Site<'_>, faults: &[Fault], time: Duration, mut done: i
             }
             tokio::select! {
                 (fault, taken) = &mut taking, if !over => {
-                    under_way.push(one(site, fault, taken));
+                    under_way.push(one(site, ledger, fault, taken));
                     break;
                 }
                 Some(over) = under_way.next() => done(over),
@@ -205,12 +224,12 @@ pub async fn make(site: &Site<'_>, faults: &[Fault], time: Duration, mut done: i
     }
 }
 
-async fn one(site: &Site<'_>, fault: Fault, mut taken: Taken<'_>) -> Done {
+async fn one(site: &Site<'_>, ledger: &Ledger, fault: Fault, mut taken: Taken<'_>) -> Done {
     let from = now();
     for (n, _) in &taken.workers {
         site.places[*n].disturbed(true);
     }
-    disturb(site, fault, &mut taken.workers).await;
+    disturb(site, ledger, fault, &mut taken.workers).await;
     for (n, _) in &taken.workers {
         site.places[*n].disturbed(false);
     }
@@ -228,7 +247,12 @@ async fn one(site: &Site<'_>, fault: Fault, mut taken: Taken<'_>) -> Done {
     }
 }
 
-async fn disturb(site: &Site<'_>, fault: Fault, workers: &mut [(usize, Guard<'_, Worker>)]) {
+async fn disturb(
+    site: &Site<'_>,
+    ledger: &Ledger,
+    fault: Fault,
+    workers: &mut [(usize, Guard<'_, Worker>)],
+) {
     let names = site.installation.names();
     let what = if fault.consume { "consume" } else { "publish" };
     let connection = format!("partition {:02}, {what}", fault.partition);
@@ -267,6 +291,14 @@ async fn disturb(site: &Site<'_>, fault: Fault, workers: &mut [(usize, Guard<'_,
             let node = &site.nodes.nodes[fault.node];
             node.kill().await;
             node.start_again().await;
+        }
+        Kind::FreezeNode => {
+            let node = &site.nodes.nodes[fault.node];
+            ledger.freezes();
+            node.freeze();
+            sleep(fault.frozen).await;
+            node.thaw();
+            ledger.thawed();
         }
         Kind::CutWorker => {
             let ways = &site.places[fault.worker].ways;

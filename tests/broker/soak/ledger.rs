@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use fastrand::Rng;
 use streamwatch::client::{AccountStatus, StreamId};
 
 use super::logtime::{LogTime, Wall, counts_for, now};
@@ -11,6 +12,8 @@ use super::logtime::{LogTime, Wall, counts_for, now};
 const QUEUED: i64 = 10_000;
 /// How long it is valid once a worker has it, in log time.
 const VALID: i64 = 10_000;
+/// The time that a request may wait in a socket of a node that is not frozen.
+const UNREAD: i64 = 1_000;
 
 /// One stream's life, as its player knows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,9 +74,26 @@ struct Account {
     lives: HashMap<StreamId, Life>,
 }
 
+/// The last time that a node was frozen. Messages to it wait in sockets meanwhile.
+#[derive(Clone, Copy)]
+struct Frozen {
+    from: Wall,
+    /// [`Wall::MAX`] while it is frozen.
+    until: Wall,
+}
+
+impl Frozen {
+    /// The last moment at which a request to open that was sent at `sent` may leave its queue.
+    fn leaves_queue(self, sent: Wall) -> Wall {
+        let waits = (self.from - UNREAD..self.until).contains(&sent);
+        (if waits { self.until } else { sent }).saturating_add(QUEUED)
+    }
+}
+
 /// How long an interval between two signs of life may be: the shortest TTL of the run.
 pub struct Ledger {
     shortest_ttl: i64,
+    frozen: Mutex<Frozen>,
     accounts: Mutex<HashMap<String, Account>>,
 }
 
@@ -102,6 +122,7 @@ impl Ledger {
     pub fn new(shortest_ttl: i64) -> Self {
         Self {
             shortest_ttl,
+            frozen: Mutex::new(Frozen { from: 0, until: 0 }),
             accounts: Mutex::default(),
         }
     }
@@ -146,11 +167,38 @@ impl Ledger {
 
     /// A request to open that was sent at `sent` was not answered: somebody may have it yet.
     pub fn unanswered(&self, account: &str, stream: StreamId, sent: Wall) {
+        let frozen = *self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
         self.change(account, stream, |life| {
-            life.possible = life.possible.max(sent + QUEUED);
+            life.possible = life.possible.max(frozen.leaves_queue(sent));
             life.valid = VALID;
             life.doubt = false;
         });
+    }
+
+    /// A node is about to be frozen.
+    pub fn freezes(&self) {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        *frozen = Frozen {
+            from: now(),
+            until: Wall::MAX,
+        };
+    }
+
+    /// The node runs again: requests that waited in sockets enter their queues, each with its
+    /// whole time to live.
+    pub fn thawed(&self) {
+        let until = now();
+        self.frozen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .until = until;
+        for account in self.lock().values_mut() {
+            for life in account.lives.values_mut() {
+                if life.possible == Wall::MAX {
+                    life.possible = until + QUEUED;
+                }
+            }
+        }
     }
 
     /// A request to open was refused: it is the player's last.
@@ -194,6 +242,15 @@ impl Ledger {
 
     pub fn accounts(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
+    }
+
+    /// A stream that is being played.
+    pub fn playing(&self, random: &mut Rng) -> Option<(String, StreamId)> {
+        let accounts = self.lock();
+        let (name, account) = accounts.iter().nth(random.usize(..accounts.len().max(1)))?;
+        let mut lives = account.lives.iter();
+        let playing = lives.find(|(_, life)| life.counted() && !life.is_ending())?;
+        Some((name.clone(), *playing.0))
     }
 
     /// All streams there ever were, by account.

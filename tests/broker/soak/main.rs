@@ -1,14 +1,17 @@
-//! The soak: viewers with real timing, one fault after another, and somebody who asks the whole
-//! time and knows which answers the promises allow. `tests/soak` runs it.
+//! The soak: viewers with real timing, a hostile player, one fault after another, and somebody who
+//! asks the whole time and knows which answers the promises allow. `tests/soak` runs it.
 
 #[path = ".."]
 mod broker {
     pub mod fixture;
 }
+mod counted;
 mod faults;
+mod hostile;
 mod ledger;
 mod logs;
 mod logtime;
+mod messages;
 mod questions;
 mod report;
 mod run;
@@ -25,7 +28,8 @@ use broker::fixture::{Broker, Cluster};
 use run::Plan;
 use site::Nodes;
 
-/// Viewers with real timing, one fault every 10 s, and a checker that asks the whole time
+/// Viewers with real timing, a hostile player, one fault every 10 s, and a checker that asks the
+/// whole time
 ///
 /// Exit code 1 where a promise was broken.
 #[derive(Parser)]

@@ -31,6 +31,9 @@ pub struct Found {
     pub asked: u64,
     /// How long each answer took, in milliseconds.
     pub waits: Vec<u64>,
+    /// The longest time without any answer.
+    pub silence: Duration,
+    last_answer: Option<Instant>,
     /// When those were asked, and given up, that were not answered.
     pub unanswered: Vec<(Wall, Wall)>,
     pub last_error: Option<String>,
@@ -43,6 +46,14 @@ pub struct Found {
 }
 
 impl Found {
+    fn answered(&mut self, took: u64) {
+        self.waits.push(took);
+        let now = Instant::now();
+        let silence = self.last_answer.map(|last| now - last);
+        self.silence = self.silence.max(silence.unwrap_or_default());
+        self.last_answer = Some(now);
+    }
+
     fn add(&mut self, mistakes: Mistakes) {
         self.judged += 1;
         self.doubtful += mistakes.doubtful as u64;
@@ -129,7 +140,7 @@ impl Questions {
             }
         };
         let took = u64::try_from(from.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.found().waits.push(took);
+        self.found().answered(took);
         self.judge(&answer).await;
         true
     }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::broker::fixture::Races;
 use super::faults::{self, Done};
+use super::hostile::{self, Hostile};
 use super::ledger::Ledger;
 use super::logs::Logs;
 use super::logtime::{Wall, counts_for, now};
@@ -53,6 +54,7 @@ struct Run<'s> {
     logs: Arc<Logs>,
     viewers: Viewers,
     questions: Questions,
+    hostile: Hostile,
     told: Told,
     watch: Watch,
     done: Mutex<Vec<Done>>,
@@ -89,18 +91,22 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
         logs,
         viewers,
         questions,
+        hostile: Hostile::new(&site, &ledger).await,
         told,
         watch: Watch::default(),
         done: Mutex::default(),
     };
     let (stop, stopped) = signal::channel(false);
     let asking = tokio::spawn(run.questions.clone().ask(plan.seed, stopped));
+    let settled = run.viewers.settled();
+    let hostile = tokio::spawn(run.hostile.clone().publish(plan.seed, settled));
     let ready = tokio::select! {
         () = run.watch.look(&site) => unreachable!("it looks for ever"),
         () = run.progress(began) => unreachable!("it tells for ever"),
         ready = run.play(plan, stop) => ready,
     };
     asking.await.expect("asking panics nowhere");
+    hostile.await.expect("publishing panics nowhere");
     run.report(began, ready, races).await
 }
 
@@ -138,7 +144,8 @@ impl Run<'_> {
         sleep(CALM).await;
         let faults = faults::plan(plan.seed, plan.faults(), self.site.nodes.nodes.len());
         let time = Duration::from_secs_f64(plan.seconds);
-        faults::make(self.site, &faults, time, |one| {
+        let ledger = &self.viewers.ledger;
+        faults::make(self.site, ledger, &faults, time, |one| {
             eprintln!("        {}: ready after {:?}", one.kind, one.ready_after);
             let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(one);
@@ -183,6 +190,7 @@ impl Run<'_> {
         self.question_rows(&mut report);
         races_rows(&mut report, races).await;
         self.log_rows(&mut report);
+        hostile::rows(&mut report, &self.hostile.tally(), self.site, &self.watch).await;
         told_rows(&mut report, &account);
         let questions = self.questions.found();
         report.section("faults");
@@ -261,6 +269,8 @@ impl Run<'_> {
             "answered after more than 2 s",
             waits.iter().filter(|w| **w > late).count(),
         );
+        let silence = (found.silence.as_secs_f64() * 10.0).round() / 10.0;
+        report.row("longest time without any answer, s", silence);
         report.row("unanswered", found.unanswered.len());
         let calm = found.unanswered.iter().filter(|(from, until)| {
             let mut during = faults.iter().filter(|f| !f.kind.is_graceful());

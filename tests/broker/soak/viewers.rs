@@ -113,6 +113,11 @@ impl Viewers {
         self.settle.send_replace(true);
     }
 
+    /// Whether they settle.
+    pub fn settled(&self) -> watch::Receiver<bool> {
+        self.settle.subscribe()
+    }
+
     /// Ends them all; the error of one that broke, if any did.
     pub async fn leave(&mut self) -> Option<String> {
         self.viewers.abort_all();

@@ -1,17 +1,20 @@
-//! What is seen from beside: who is ready, and how much memory everybody takes.
+//! What is seen from beside: who is ready, how much memory everybody takes, and what the workers
+//! count.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::broker::fixture::Broker;
+use super::counted::Counted;
 use super::logs::Logs;
 use super::logtime::{Wall, now};
 use super::site::{Site, WORKERS};
 
 const EVERY: Duration = Duration::from_millis(500);
-/// Memory is looked at once in so many times.
+/// Memory and metrics are looked at once in so many times.
 const MEMORY_EVERY: u32 = 10;
 
 /// Resident memory of one process, in MiB, from the beginning to the end.
@@ -23,6 +26,7 @@ struct Seen {
     ready: Vec<(Wall, Wall)>,
     workers: [Memory; WORKERS],
     broker: Memory,
+    counted: Counted,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +54,9 @@ impl Watch {
                 *ready = place.probe().is_ready().await;
             }
             let at = now();
+            if n % MEMORY_EVERY == 0 {
+                self.count(site).await;
+            }
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if before.1.iter().zip(ready).any(|(was, is)| *was && is) {
                 seen.ready.push((before.0, at));
@@ -64,6 +71,22 @@ impl Watch {
                 seen.broker.extend((nodes > 0).then_some(nodes));
             }
         }
+    }
+
+    /// Scrapes the workers' metrics.
+    pub async fn count(&self, site: &Site<'_>) {
+        for (n, place) in site.places.iter().enumerate() {
+            let probe = place.probe();
+            let series = probe.series().await;
+            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.counted.add(n, probe, series);
+        }
+    }
+
+    /// Sums of the workers' counters, by metric and labels.
+    pub fn counted(&self) -> BTreeMap<String, u64> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.counted.sums()
     }
 
     /// Every worker's memory, and RabbitMQ's.
