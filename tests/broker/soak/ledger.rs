@@ -18,6 +18,8 @@ const UNREAD: i64 = 1_000;
 /// One stream's life, as its player knows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Life {
+    /// When the first request for it was sent. A stream keeps a longer TTL that was in force since.
+    began: Option<Wall>,
     /// From here on no two signs of life were further apart than the TTL.
     counts: Option<Wall>,
     /// The first time.
@@ -145,8 +147,12 @@ impl Ledger {
 
     /// A sign of life is about to be sent. Returns when that was.
     pub fn sending(&self, account: &str, stream: StreamId) -> Wall {
-        self.change(account, stream, |life| life.doubt = true);
-        now()
+        let now = now();
+        self.change(account, stream, |life| {
+            life.began = life.began.or(Some(now));
+            life.doubt = true;
+        });
+        now
     }
 
     /// What was sent at `sent` came to the log: an answer or a confirm says so.
@@ -322,7 +328,8 @@ impl Answer {
         if life.gone.is_some_and(|at| at <= self.asked) {
             return false;
         }
-        let span = time.at_least(life.sent, life.possible, self.asked);
+        let began = life.began.unwrap_or(life.sent);
+        let span = time.at_least(began, life.possible, self.asked);
         span.is_none_or(|span| span.passed - life.valid <= counts_for(span.ttl))
     }
 

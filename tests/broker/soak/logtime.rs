@@ -129,8 +129,8 @@ impl LogTime {
         })
     }
 
-    /// At least so much log time has passed between two moments; entries that were written from
-    /// `from` until `noted` have this TTL at most.
+    /// At least so much log time has passed between `noted` and `until`; entries that were written
+    /// from `from` until `noted` have this TTL at most.
     pub fn at_least(&self, from: Wall, noted: Wall, until: Wall) -> Option<Span> {
         let first = self.steps.get(self.after(noted))?;
         Some(Span {
