@@ -222,12 +222,13 @@ impl Keeper {
     async fn stop(&self) {
         let mut tries = backoff();
         let stopping = async {
-            while self
-                .backend
-                .stop(&self.tenant, &self.account, self.stream)
-                .await
-                .is_err()
-            {
+            loop {
+                // An alarm may end for a shorter time than the back-off takes.
+                self.client.connected().await;
+                let stop = self.backend.stop(&self.tenant, &self.account, self.stream);
+                if stop.await.is_ok() {
+                    return;
+                }
                 tokio::time::sleep(tries.next().unwrap_or(PATIENCE)).await;
             }
         };
