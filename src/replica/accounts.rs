@@ -22,6 +22,10 @@ use table::Table;
 use totals::{Counted, Counts};
 pub use totals::{Levels, Totals};
 
+/// Accounts whose expiries are done with each entry. An entry makes fewer due, so this keeps up with
+/// any log.
+pub(super) const EXPIRIES_PER_ENTRY: usize = 32;
+
 #[derive(Debug)]
 pub(super) struct Accounts {
     table: Table,
@@ -33,6 +37,7 @@ pub(super) struct Accounts {
     steps: VecDeque<Step>,
     /// What expired since it was last taken.
     expired: Vec<Expired>,
+    expiries_per_entry: usize,
 }
 
 /// Log time came from `before` to `now`, by the entry at `offset`.
@@ -78,7 +83,25 @@ impl Accounts {
             to_copy: 0..0,
             steps: VecDeque::new(),
             expired: Vec::new(),
+            expiries_per_entry: EXPIRIES_PER_ENTRY,
         }
+    }
+
+    /// No accounts, with the same number of expiries per entry.
+    pub(super) fn emptied(&self) -> Self {
+        Self {
+            expiries_per_entry: self.expiries_per_entry,
+            ..Self::new()
+        }
+    }
+
+    pub(super) const fn expiries_per_entry(&self) -> usize {
+        self.expiries_per_entry
+    }
+
+    /// For simulations: another number than the default.
+    pub(super) const fn expire_per_entry(&mut self, accounts: usize) {
+        self.expiries_per_entry = accounts;
     }
 
     /// Reads an account.

@@ -1,6 +1,6 @@
 //! Entries of the log: checked to be of the log that was followed, and applied in their order.
 
-use super::{Anchor, Applied, Fault, Now, Phase, Replica};
+use super::{Applied, Fault, Now, Phase, Replica, position::AnotherLog};
 use crate::domain::{
     Account, AccountKey, Announcement, Entry, Fact, Internal, LogTime, Mark, Metadata, Moment,
     RULES_VERSION, Reading, Settings,
@@ -13,12 +13,9 @@ impl<T> Replica<T> {
     /// [`Fault::AnotherLog`] and [`Fault::UnknownRules`]: the state has been thrown away, and the
     /// log must be attached anew.
     pub fn apply(&mut self, offset: u64, entry: &Entry, now: Now) -> Result<Applied, Fault> {
-        self.progress = now.mono;
-        if !self.anchored {
-            self.check_anchor(offset, entry)?;
-        }
-        self.expire_some(self.expiries_per_entry);
-        if !self.takes(offset, Some(entry))? {
+        self.liveness.delivered(now.mono);
+        self.expire_some(self.accounts.expiries_per_entry());
+        if !self.advance_to(offset, Some(entry))? {
             return Ok(Applied::Skipped);
         }
         match entry {
@@ -46,39 +43,14 @@ impl<T> Replica<T> {
                 mark,
                 reading,
                 body,
-            } => {
-                self.anchor = Some(Anchor {
-                    offset,
-                    mark: *mark,
-                });
-                self.apply_internal(offset, *mark, reading.as_ref(), body, now)
-            }
+            } => self.apply_internal(offset, *mark, reading.as_ref(), body, now),
         }
     }
 
-    /// Is the entry at `offset` the next one? `None` does not decode.
-    fn takes(&mut self, offset: u64, entry: Option<&Entry>) -> Result<bool, Fault> {
-        if let Some(applied) = self.applied
-            && offset <= applied
-        {
-            let behind = self.anchor.is_some_and(|a| offset > a.offset);
-            let same = !behind || self.trail.repeats(offset, entry, offset == applied);
-            return if same {
-                Ok(false)
-            } else {
-                Err(self.start_over(Fault::AnotherLog))
-            };
-        }
-        let mut same = self.trail.goes_on(offset, entry);
-        if let Some(reach) = &mut self.reach {
-            same &= reach.meets(offset, entry, self.trail.sum());
-        }
-        if !same {
-            return Err(self.start_over(Fault::AnotherLog));
-        }
-        self.first.get_or_insert(offset);
-        self.applied = Some(offset);
-        Ok(true)
+    /// Returns whether the entry at `offset` is to be applied. `None` cannot be decoded.
+    fn advance_to(&mut self, offset: u64, entry: Option<&Entry>) -> Result<bool, Fault> {
+        let next = self.position.advance(offset, entry);
+        next.map_err(|AnotherLog| self.start_over(Fault::AnotherLog))
     }
 
     /// An entry that does not decode still has its place, and is counted by the number of the
@@ -87,12 +59,9 @@ impl<T> Replica<T> {
     /// # Errors
     /// [`Fault::AnotherLog`], as [`Self::apply`].
     pub fn skip(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
-        if !self.anchored && self.anchor.is_some_and(|a| offset >= a.offset) {
-            return Err(self.start_over(Fault::AnotherLog));
-        }
-        self.progress = now.mono;
-        if self.takes(offset, None)? {
-            self.count_bad(offset, reason);
+        self.liveness.delivered(now.mono);
+        if self.advance_to(offset, None)? {
+            self.tally.count(offset, |tally| tally.bad(reason));
         }
         Ok(())
     }
@@ -103,42 +72,13 @@ impl<T> Replica<T> {
     /// # Errors
     /// [`Fault::AnotherLog`], as [`Self::apply`].
     pub fn pass_over(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
-        if self.anchor.is_none_or(|anchor| offset > anchor.offset) {
-            self.trail.lose();
-        }
+        self.position.lose(offset);
         self.skip(offset, reason, now)
     }
 
-    fn count_bad(&mut self, offset: u64, reason: usize) {
-        if Some(offset) > self.tallied {
-            self.tally.bad(reason);
-        }
-    }
-
-    /// Deliveries begin with the chunk that holds the offset asked for, so earlier ones come too.
-    pub(super) fn check_anchor(&mut self, offset: u64, entry: &Entry) -> Result<(), Fault> {
-        let Some(anchor) = self.anchor else {
-            return Ok(());
-        };
-        if offset < anchor.offset {
-            return Ok(());
-        }
-        self.anchored = offset == anchor.offset
-            && matches!(entry, Entry::Internal { mark, .. } if *mark == anchor.mark);
-        if self.anchored {
-            Ok(())
-        } else {
-            Err(self.start_over(Fault::AnotherLog))
-        }
-    }
-
     pub(super) fn start_over(&mut self, fault: Fault) -> Fault {
-        *self = Self {
-            seq: self.seq,
-            memory: self.memory.take(),
-            expiries_per_entry: self.expiries_per_entry,
-            ..Self::new(self.writer)
-        };
+        self.forget();
+        self.phase = Phase::Detached;
         fault
     }
 
@@ -155,7 +95,7 @@ impl<T> Replica<T> {
         if let Internal::Settings { settings, wall } = body {
             // The time of a log whose beginning is gone goes on where its readings say it was,
             // however often its settings are declared.
-            if self.first == Some(0) {
+            if self.position.has_beginning() {
                 self.clock.begin(*wall);
             }
             self.adopt(settings)?;
@@ -253,14 +193,12 @@ impl<T> Replica<T> {
             }
             applied
         });
-        if Some(offset) > self.tallied {
-            match &applied {
-                Some(Applied::Heartbeat(outcome)) => self.tally.heartbeat(*outcome),
-                Some(Applied::Stop(outcome)) => self.tally.stop(*outcome),
-                Some(Applied::Open(outcome)) => self.tally.open(*outcome),
-                Some(Applied::Skipped | Applied::Internal) | None => {}
-            }
-        }
+        self.tally.count(offset, |tally| match &applied {
+            Some(Applied::Heartbeat(outcome)) => tally.heartbeat(*outcome),
+            Some(Applied::Stop(outcome)) => tally.stop(*outcome),
+            Some(Applied::Open(outcome)) => tally.open(*outcome),
+            Some(Applied::Skipped | Applied::Internal) | None => {}
+        });
         if self.is_expiring() {
             self.note_expired();
         }
@@ -277,17 +215,14 @@ impl<T> Replica<T> {
         };
         let (before, shift) = (before.unwrap_or(now), self.clock.shift());
         self.accounts.advance(offset, before, now, shift);
-        self.expire_some(self.expiries_per_entry);
+        self.expire_some(self.accounts.expiries_per_entry());
     }
 
     /// Keeps what an entry did until it has been announced.
     fn note(&mut self, offset: u64, key: &AccountKey, now: LogTime) {
         let count = self.accounts.read(key, |a| a.count(now)).unwrap_or(0);
-        let counts = Some(offset) > self.tallied;
         for fact in self.facts.drain(..) {
-            if counts {
-                self.tally.fact(&fact);
-            }
+            self.tally.count(offset, |tally| tally.fact(&fact));
             self.announcements.add(Announcement {
                 offset,
                 key: key.clone(),
@@ -317,9 +252,7 @@ impl<T> Replica<T> {
                 self.remind(now);
                 return Ok(());
             }
-            if !self.reaches_the_copys_end() {
-                return Err(self.start_over(Fault::AnotherLog));
-            }
+            self.finish_restoring()?;
             self.phase = Phase::Serving;
             self.leadership.begin(offset, now.mono);
             self.estimate

@@ -3,10 +3,8 @@
 //! come to the same, in the same order for each account.
 
 use super::Replica;
-use crate::domain::Announcement;
+use crate::domain::{Announcement, Tally};
 
-/// Accounts looked at with each entry. An entry makes fewer due, so this catches up with any log.
-pub(super) const PER_ENTRY: usize = 32;
 /// Accounts looked at by one call of [`Replica::expire`]: about a millisecond.
 const PER_CALL: usize = 512;
 
@@ -24,7 +22,7 @@ impl<T> Replica<T> {
 
     /// For simulations: does so many with each entry.
     pub const fn expire_per_entry(&mut self, accounts: usize) {
-        self.expiries_per_entry = accounts;
+        self.accounts.expire_per_entry(accounts);
     }
 
     pub(super) fn expire_some(&mut self, most: usize) {
@@ -37,9 +35,8 @@ impl<T> Replica<T> {
     /// Keeps what expired until it has been announced.
     pub(super) fn note_expired(&mut self) {
         for expired in self.accounts.take_expired() {
-            if Some(expired.offset) > self.tallied {
-                self.tally.fact(&expired.fact);
-            }
+            let count = |tally: &mut Tally| tally.fact(&expired.fact);
+            self.tally.count(expired.offset, count);
             self.announcements.add(Announcement {
                 offset: expired.offset,
                 key: expired.key,

@@ -7,6 +7,8 @@ use super::Mono;
 /// Most own marks remembered that have not come back: a replica that is so far behind is not live
 /// whatever comes back next.
 const MOST_MARKS: usize = 10_000;
+/// How long the broker may confirm entries without delivering any, in milliseconds.
+const SILENCE_MS: u64 = 5_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Written {
@@ -24,6 +26,10 @@ pub(super) struct Liveness {
     written: VecDeque<Written>,
     /// When the last mark that came back had been written.
     back: Option<Mono>,
+    /// When the log last delivered an entry.
+    delivered: Mono,
+    /// When the replica last ticked.
+    ticked: Option<Mono>,
 }
 
 impl Liveness {
@@ -57,7 +63,32 @@ impl Liveness {
 
     /// A new connection: what the old one did not bring back counts no more.
     pub(super) fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            ticked: self.ticked,
+            ..Self::default()
+        };
+    }
+
+    /// The log has delivered an entry, whatever it was.
+    pub(super) const fn delivered(&mut self, now: Mono) {
+        self.delivered = now;
+    }
+
+    /// The replica ticks. Returns true if the worker had stalled: entries delivered meanwhile still
+    /// wait in its buffers, so the log is not silent yet.
+    pub(super) fn ticked_late(&mut self, now: Mono, interval_ms: u64) -> bool {
+        let last = self.ticked.replace(now);
+        let late = last.is_some_and(|last| now.ms_since(last) > 5 * interval_ms);
+        if late {
+            self.delivered = now;
+        }
+        late
+    }
+
+    /// The broker confirms entries and delivers none.
+    pub(super) fn is_silent(&self, now: Mono, interval_ms: u64) -> bool {
+        let still_ms = now.ms_since(self.delivered);
+        self.missing_ms(now).unwrap_or(0).min(still_ms) > SILENCE_MS.max(5 * interval_ms)
     }
 
     /// A mark that was written less than three intervals ago has come back.
@@ -73,7 +104,7 @@ impl Liveness {
 
     /// How long the oldest confirmed mark has been missing, in milliseconds: the broker has it,
     /// and does not deliver it.
-    pub(super) fn missing_ms(&self, now: Mono) -> Option<u64> {
+    fn missing_ms(&self, now: Mono) -> Option<u64> {
         let confirmed = self.written.iter().find_map(|w| w.confirmed)?;
         Some(now.ms_since(confirmed))
     }

@@ -13,18 +13,18 @@ mod accounts;
 mod announcements;
 mod apply;
 mod capacity;
+mod checksum;
 mod effect;
 mod estimate;
 mod expiry;
 mod leader;
 mod liveness;
 mod pool;
+mod position;
 mod requests;
 mod snapshot;
+mod tally;
 mod tick;
-mod trail;
-
-use std::collections::VecDeque;
 
 pub use accounts::{Levels, Totals};
 pub use announcements::MAX_UNANNOUNCED;
@@ -38,12 +38,12 @@ use capacity::Capacity;
 use estimate::Estimate;
 use leader::Leadership;
 use liveness::Liveness;
-use requests::{Held, Opens, Strong};
-use snapshot::Reach;
-use trail::Trail;
+use position::LogPosition;
+use requests::Requests;
+use tally::Tallied;
 
 use crate::domain::{
-    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Mark, Settings, Tally,
+    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Settings, Tally,
 };
 
 /// Where to read the log from.
@@ -53,13 +53,6 @@ pub enum StartAt {
     First,
     /// At this offset, which must hold the very entry that was applied there.
     Offset(u64),
-}
-
-/// The last marked entry that was applied, and where it was.
-#[derive(Clone, Copy, Debug)]
-struct Anchor {
-    offset: u64,
-    mark: Mark,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,41 +71,21 @@ pub struct Replica<T> {
     writer: u64,
     seq: u64,
     phase: Phase,
+    position: LogPosition,
     accounts: Accounts,
-    expiries_per_entry: usize,
     clock: LogClock,
     estimate: Estimate,
     settings: Option<Settings>,
     capacity: Capacity,
-    /// The offset of the first entry that was seen: 0 where the log still has its beginning.
-    first: Option<u64>,
-    /// The offset of the last entry that was applied.
-    applied: Option<u64>,
-    anchor: Option<Anchor>,
-    /// The anchor has come back since the log was attached, or there is none to come.
-    anchored: bool,
-    trail: Trail,
-    /// Where the copy ended that this replica was restored from, until it has caught up.
-    reach: Option<Reach>,
-    /// Settings and log time as the last copy had them, whether it was one of this log or not.
-    memory: Option<(Settings, LogTime)>,
+    /// Settings and log time of the last snapshot, even if it was one of another log.
+    remembered: Option<(Settings, LogTime)>,
     announcements: Announcements,
-    tally: Tally,
-    /// Up to here the tally came with the snapshot.
-    tallied: Option<u64>,
-    /// What the entry being applied does; empty in between.
+    tally: Tallied,
+    /// Lifecycle events of the entry being applied; empty in between.
     facts: Vec<Fact>,
     liveness: Liveness,
-    /// When the log last delivered something.
-    progress: Mono,
-    /// When the last tick was.
-    ticked: Mono,
-    /// Requests are being taken.
-    taking: bool,
     leadership: Leadership,
-    opens: Opens<T>,
-    strong: Strong<T>,
-    held: VecDeque<Held<T>>,
+    requests: Requests<T>,
     effects: Vec<Effect<T>>,
 }
 
@@ -125,31 +98,19 @@ impl<T> Replica<T> {
             writer,
             seq: 0,
             phase: Phase::Detached,
+            position: LogPosition::default(),
             accounts: Accounts::new(),
-            expiries_per_entry: expiry::PER_ENTRY,
             clock: LogClock::default(),
             estimate: Estimate::default(),
             settings: None,
             capacity: Capacity::default(),
-            first: None,
-            applied: None,
-            anchor: None,
-            anchored: true,
-            trail: Trail::default(),
-            reach: None,
-            memory: None,
+            remembered: None,
             announcements: Announcements::default(),
-            tally: Tally::default(),
-            tallied: None,
+            tally: Tallied::default(),
             facts: Vec::new(),
             liveness: Liveness::default(),
-            progress: Mono::default(),
-            ticked: Mono::default(),
-            taking: false,
             leadership: Leadership::default(),
-            opens: Opens::default(),
-            strong: Strong::default(),
-            held: VecDeque::new(),
+            requests: Requests::default(),
             effects: Vec::new(),
         }
     }
@@ -165,33 +126,29 @@ impl<T> Replica<T> {
     pub fn attach(&mut self) -> StartAt {
         self.detach();
         self.phase = Phase::CatchingUp { mark: None };
-        match self.anchor {
-            Some(anchor) => {
-                self.anchored = false;
-                self.trail.reread(self.applied > Some(anchor.offset));
-                StartAt::Offset(anchor.offset)
-            }
-            None => {
-                *self = Self {
-                    phase: self.phase,
-                    seq: self.seq,
-                    memory: self.memory.take(),
-                    expiries_per_entry: self.expiries_per_entry,
-                    ..Self::new(self.writer)
-                };
-                StartAt::First
-            }
+        if let Some(offset) = self.position.attach() {
+            return StartAt::Offset(offset);
         }
+        self.forget();
+        StartAt::First
+    }
+
+    /// Drops the state. A log without settings may still be reminded of them.
+    fn forget(&mut self) {
+        *self = Self {
+            phase: self.phase,
+            seq: self.seq,
+            remembered: self.remembered.take(),
+            accounts: self.accounts.emptied(),
+            ..Self::new(self.writer)
+        };
     }
 
     /// The connection to the log is gone. The state stays.
     pub fn detach(&mut self) {
         self.phase = Phase::Detached;
-        self.taking = false;
         self.leadership = Leadership::default();
-        self.opens.clear();
-        self.strong.clear();
-        self.held.clear();
+        self.requests = Requests::default();
         self.effects.clear();
         self.liveness.reset();
         self.abandon_snapshot();
@@ -199,7 +156,7 @@ impl<T> Replica<T> {
 
     /// The log is being delivered: appends the mark whose return means caught up.
     pub fn attached(&mut self, now: Now) {
-        self.progress = now.mono;
+        self.liveness.delivered(now.mono);
         let mark = self.append(now, Internal::Join { wall: now.wall });
         self.phase = Phase::CatchingUp { mark: Some(mark) };
     }
@@ -262,7 +219,7 @@ impl<T> Replica<T> {
     /// What the entries have come to that were applied, by whichever replica.
     #[must_use]
     pub const fn tally(&self) -> &Tally {
-        &self.tally
+        self.tally.get()
     }
 
     /// The log's time, once known.
@@ -274,7 +231,7 @@ impl<T> Replica<T> {
     /// The offset of the last entry that was applied.
     #[must_use]
     pub const fn applied(&self) -> Option<u64> {
-        self.applied
+        self.position.applied()
     }
 
     /// A copy of an account as of the last applied entry, to look into or to write down. It may be

@@ -1,6 +1,6 @@
 //! Requests: proposed or looked up, held while the replica is not fresh, answered or given back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::{Applied, Effect, Mono, Now, Replica};
 use crate::domain::{
@@ -16,7 +16,7 @@ const QUESTION_MS: u64 = 10_000;
 
 /// A request that waits for the replica to be fresh again.
 #[derive(Debug)]
-pub(super) struct Held<T> {
+struct Held<T> {
     request: T,
     at: Mono,
     /// `None` for a request to open.
@@ -30,22 +30,6 @@ struct PendingOpen<T> {
     at: Mono,
 }
 
-/// Own proposals that have not come back, by number.
-#[derive(Debug)]
-pub(super) struct Opens<T>(HashMap<u64, PendingOpen<T>>);
-
-impl<T> Default for Opens<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<T> Opens<T> {
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
 #[derive(Debug)]
 struct Question<T> {
     request: T,
@@ -56,7 +40,7 @@ struct Question<T> {
 /// Strong questions. One mark is under way at a time; it answers those that had come before it was
 /// written, and the ones since share the next.
 #[derive(Debug)]
-pub(super) struct Strong<T> {
+struct Strong<T> {
     mark: Option<u64>,
     asked: Vec<Question<T>>,
     next: Vec<Question<T>>,
@@ -72,9 +56,25 @@ impl<T> Default for Strong<T> {
     }
 }
 
-impl<T> Strong<T> {
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+/// The requests that a replica has taken and not answered.
+#[derive(Debug)]
+pub(super) struct Requests<T> {
+    /// Requests are consumed.
+    taking: bool,
+    /// Own proposals that have not come back, by the number of their entry.
+    opens: HashMap<u64, PendingOpen<T>>,
+    strong: Strong<T>,
+    held: VecDeque<Held<T>>,
+}
+
+impl<T> Default for Requests<T> {
+    fn default() -> Self {
+        Self {
+            taking: false,
+            opens: HashMap::new(),
+            strong: Strong::default(),
+            held: VecDeque::new(),
+        }
     }
 }
 
@@ -103,7 +103,7 @@ impl<T> Replica<T> {
             group_by: init.group_by,
             at: now.mono,
         };
-        self.opens.0.insert(seq, pending);
+        self.requests.opens.insert(seq, pending);
     }
 
     /// A question about an account.
@@ -117,7 +117,7 @@ impl<T> Replica<T> {
                 self.answer_status(request, question, at);
             }
             Consistency::Strong => {
-                self.strong.next.push(Question {
+                self.requests.strong.next.push(Question {
                     request,
                     question,
                     at: now.mono,
@@ -128,7 +128,7 @@ impl<T> Replica<T> {
     }
 
     fn hold(&mut self, request: T, question: Option<StatusRequest>, now: Now) {
-        self.held.push_back(Held {
+        self.requests.held.push_back(Held {
             request,
             at: now.mono,
             question,
@@ -136,20 +136,20 @@ impl<T> Replica<T> {
     }
 
     fn ask_strong(&mut self, now: Now) {
-        if self.strong.mark.is_none() && !self.strong.next.is_empty() {
-            self.strong.asked = std::mem::take(&mut self.strong.next);
-            self.strong.mark = Some(self.append(now, Internal::Tick(None)));
+        if self.requests.strong.mark.is_none() && !self.requests.strong.next.is_empty() {
+            self.requests.strong.asked = std::mem::take(&mut self.requests.strong.next);
+            self.requests.strong.mark = Some(self.append(now, Internal::Tick(None)));
         }
     }
 
     /// An own mark came back: answers the questions that waited for it, at the log's own time.
     pub(super) fn answer_strong(&mut self, seq: u64, now: Now) {
-        if self.strong.mark.is_none_or(|mark| seq < mark) {
+        if self.requests.strong.mark.is_none_or(|mark| seq < mark) {
             return;
         }
-        self.strong.mark = None;
+        self.requests.strong.mark = None;
         let at = self.clock.now().unwrap_or_default();
-        for asked in std::mem::take(&mut self.strong.asked) {
+        for asked in std::mem::take(&mut self.requests.strong.asked) {
             if now.mono.ms_since(asked.at) < QUESTION_MS {
                 self.answer_status(asked.request, asked.question, at);
             } else {
@@ -174,7 +174,7 @@ impl<T> Replica<T> {
 
     /// An own proposal was applied: answers with the state at that entry.
     pub(super) fn answer_open(&mut self, seq: u64, open: &Open, applied: &Applied, now: Now) {
-        let Some(pending) = self.opens.0.remove(&seq) else {
+        let Some(pending) = self.requests.opens.remove(&seq) else {
             return; // released, or of a connection before
         };
         let (Some(settings), Some(at)) = (&self.settings, self.clock.now()) else {
@@ -208,12 +208,12 @@ impl<T> Replica<T> {
 
     /// The broker did not take an own entry.
     pub(super) fn append_failed(&mut self, seq: u64, now: Now) {
-        if let Some(pending) = self.opens.0.remove(&seq) {
+        if let Some(pending) = self.requests.opens.remove(&seq) {
             self.effects.push(Effect::Unavailable(pending.request));
         }
-        if self.strong.mark == Some(seq) {
-            self.strong.mark = None;
-            let asked = std::mem::take(&mut self.strong.asked);
+        if self.requests.strong.mark == Some(seq) {
+            self.requests.strong.mark = None;
+            let asked = std::mem::take(&mut self.requests.strong.asked);
             let failed = asked.into_iter().map(|a| Effect::Unavailable(a.request));
             self.effects.extend(failed);
             // Those that came since wait for a mark of their own: nobody else would write it.
@@ -223,11 +223,11 @@ impl<T> Replica<T> {
 
     /// The replica is fresh: takes requests, and looks at those that waited.
     pub(super) fn resume(&mut self, now: Now) {
-        if !self.taking {
-            self.taking = true;
+        if !self.requests.taking {
+            self.requests.taking = true;
             self.effects.push(Effect::Resume);
         }
-        for held in std::mem::take(&mut self.held) {
+        for held in std::mem::take(&mut self.requests.held) {
             match held.question {
                 // Nobody here knows how long a request to open lay in a buffer while this worker
                 // was stalled. The broker does: put back, it comes again only if it still counts.
@@ -243,19 +243,26 @@ impl<T> Replica<T> {
     /// Leaves to other replicas what this one cannot answer in time.
     pub(super) fn look_after_requests(&mut self, now: Now) {
         let late = |at: Mono| now.mono.ms_since(at) >= PROPOSAL_MS;
-        let opens = self.opens.0.extract_if(|_, pending| late(pending.at));
+        let opens = self
+            .requests
+            .opens
+            .extract_if(|_, pending| late(pending.at));
         let opens = opens.map(|(_, pending)| Effect::Release(pending.request));
         self.effects.extend(opens);
 
         let lag_ms = self.lag_ms(now.mono).unwrap_or(u64::MAX);
-        if self.taking && lag_ms >= 6 * self.interval_ms() {
-            self.taking = false;
+        if self.requests.taking && lag_ms >= 6 * self.interval_ms() {
+            self.requests.taking = false;
             self.effects.push(Effect::Pause);
         }
-        if !self.taking {
-            let held = self.held.drain(..).map(|h| Effect::Release(h.request));
+        if !self.requests.taking {
+            let held = self
+                .requests
+                .held
+                .drain(..)
+                .map(|h| Effect::Release(h.request));
             self.effects.extend(held);
-            let strong = &mut self.strong;
+            let strong = &mut self.requests.strong;
             let questions = strong.asked.drain(..).chain(strong.next.drain(..));
             let questions = questions.map(|q| Effect::Release(q.request));
             self.effects.extend(questions);
@@ -266,6 +273,9 @@ impl<T> Replica<T> {
     /// How many requests wait for something.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.opens.0.len() + self.held.len() + self.strong.asked.len() + self.strong.next.len()
+        self.requests.opens.len()
+            + self.requests.held.len()
+            + self.requests.strong.asked.len()
+            + self.requests.strong.next.len()
     }
 }

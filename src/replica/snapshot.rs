@@ -9,39 +9,17 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Anchor, Fault, Now, Phase, Replica, accounts::Accounts, announcements::Announcements,
-    capacity::Capacity, trail::agree,
+    Fault, Now, Phase, Replica,
+    accounts::Accounts,
+    announcements::Announcements,
+    capacity::Capacity,
+    position::{AnotherLog, LogPosition},
+    tally::Tallied,
 };
 use crate::domain::{
-    Account, AccountKey, Announcement, Entry, Internal, LogClock, RULES_VERSION, Reading,
-    SnapshotHeader, SnapshotTrailer,
+    Account, AccountKey, Announcement, Internal, LogClock, RULES_VERSION, Reading, SnapshotHeader,
+    SnapshotTrailer,
 };
-
-/// How far the log must reach for a replica that was restored, and what it must hold there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reach {
-    end: u64,
-    last: Anchor,
-    trail: u32,
-    /// It holds the last marked entry, and the one at the copy's end.
-    met: bool,
-    ended: bool,
-}
-
-impl Reach {
-    /// Is an entry one of the log that was copied? `trail` is the sum of those behind the last
-    /// marked one, with it.
-    pub(super) fn meets(&mut self, offset: u64, entry: Option<&Entry>, trail: u32) -> bool {
-        if offset == self.last.offset {
-            let mark = Some(self.last.mark);
-            self.met = matches!(entry, Some(Entry::Internal { mark: m, .. }) if Some(*m) == mark);
-        }
-        if offset == self.end {
-            self.ended = agree(trail, self.trail);
-        }
-        (self.met || offset < self.last.offset) && (self.ended || offset < self.end)
-    }
-}
 
 /// A copy being put together.
 #[derive(Debug)]
@@ -108,7 +86,7 @@ impl<T> Replica<T> {
     /// Nothing is known of the log: a copy can be restored.
     #[must_use]
     pub const fn is_blank(&self) -> bool {
-        self.anchor.is_none()
+        self.position.is_blank()
     }
 
     /// Begins to copy the replica. `None` while it has not caught up, is expiring, or does not know
@@ -121,11 +99,11 @@ impl<T> Replica<T> {
         if self.capacity.is_learning(now) {
             return None;
         }
-        let anchor = self.anchor?;
+        let anchor = self.position.anchor()?;
         let header = SnapshotHeader {
             start: anchor.offset,
             mark: anchor.mark,
-            first: self.first?,
+            first: self.position.first()?,
             now,
             shift: self.clock.shift(),
             settings: self.settings.clone()?,
@@ -153,14 +131,14 @@ impl<T> Replica<T> {
         if self.is_expiring() {
             return None;
         }
-        let last = self.anchor?;
+        let last = self.position.anchor()?;
         let trailer = SnapshotTrailer {
-            end: self.applied?,
+            end: self.position.applied()?,
             last: last.offset,
             last_mark: last.mark,
-            trail: self.trail.sum(),
+            trail: self.position.checksum().sum(),
             announced: self.announcements.cursor(),
-            tally: self.tally,
+            tally: *self.tally.get(),
         };
         Some((trailer, self.announcements.kept().cloned().collect()))
     }
@@ -169,38 +147,23 @@ impl<T> Replica<T> {
     pub fn restore(&mut self, restored: Restored) {
         let Restored { copy, trailer } = restored;
         let header = copy.header;
+        let mut accounts = copy.accounts;
+        accounts.expire_per_entry(self.accounts.expiries_per_entry());
         *self = Self {
             phase: self.phase,
             seq: self.seq,
-            accounts: copy.accounts,
-            expiries_per_entry: self.expiries_per_entry,
+            position: LogPosition::restored(&header, &trailer),
+            accounts,
             clock: LogClock::at(header.now, header.shift),
             settings: Some(header.settings.clone()),
             capacity: Capacity::restored(header.full, header.full_tenants, header.now),
-            first: Some(header.first),
-            applied: Some(header.start),
-            anchor: Some(Anchor {
-                offset: header.start,
-                mark: header.mark,
-            }),
-            memory: Some((header.settings, header.now)),
-            reach: Some(Reach {
-                end: trailer.end,
-                last: Anchor {
-                    offset: trailer.last,
-                    mark: trailer.last_mark,
-                },
-                trail: trailer.trail,
-                met: trailer.last == header.start,
-                ended: trailer.end == header.start,
-            }),
+            remembered: Some((header.settings, header.now)),
             announcements: Announcements::restored(
                 trailer.announced,
                 trailer.end,
                 copy.unannounced,
             ),
-            tally: trailer.tally,
-            tallied: Some(trailer.end),
+            tally: Tallied::restored(trailer.tally, trailer.end),
             ..Self::new(self.writer)
         };
     }
@@ -209,10 +172,10 @@ impl<T> Replica<T> {
     /// in it what the last copy knew. A log that still has its beginning is a new one, whose
     /// operator is about to declare its settings.
     pub(super) fn remind(&mut self, now: Now) {
-        let Some((settings, log)) = self.memory.clone() else {
+        let Some((settings, log)) = self.remembered.clone() else {
             return;
         };
-        if self.first == Some(0) {
+        if self.position.has_beginning() {
             return;
         }
         let reading = Reading {
@@ -226,20 +189,21 @@ impl<T> Replica<T> {
         self.append_at(now, Some(reading), Internal::Settings { settings, wall });
     }
 
-    /// What was being copied is copied no further.
+    /// Gives up the snapshot being copied.
     pub(super) fn abandon_snapshot(&mut self) {
-        if self.reach.is_none() {
+        if !self.position.is_restoring() {
             self.accounts.copied();
         }
     }
 
-    /// Caught up: does the log reach to where the copy ended? Where a broker lost its last entries,
-    /// the copy knows what did not happen.
-    pub(super) fn reaches_the_copys_end(&mut self) -> bool {
-        let reached = self.reach.is_none_or(|reach| reach.met && reach.ended);
-        if reached && self.reach.take().is_some() {
+    /// The replica has caught up. Fails if the log ends before the snapshot that was restored.
+    pub(super) fn finish_restoring(&mut self) -> Result<(), Fault> {
+        let restoring = self.position.is_restoring();
+        let reached = self.position.caught_up();
+        reached.map_err(|AnotherLog| self.start_over(Fault::AnotherLog))?;
+        if restoring {
             self.accounts.copied();
         }
-        reached
+        Ok(())
     }
 }

@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, InitRequest, Metadata,
-    Open, RULES_VERSION, Reading, RefusedReason, RequestId, StatusRequest, StreamId, StreamState,
-    Tenant, WallTime,
+    AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, InitRequest, Mark,
+    Metadata, Open, RULES_VERSION, Reading, RefusedReason, RequestId, StatusRequest, StreamId,
+    StreamState, Tenant, WallTime,
 };
 
 /// A TTL of two seconds: an interval of 100 ms, streams gone after 2.2 s.

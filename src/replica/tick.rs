@@ -3,9 +3,6 @@
 use super::{Effect, Fault, Mono, Now, Phase, Replica};
 use crate::domain::{Entry, Internal, LogTime, Mark, Reading};
 
-/// How long the broker may confirm entries without delivering them, in milliseconds.
-const SILENCE_MS: u64 = 5_000;
-
 impl<T> Replica<T> {
     /// What became of an own entry: `Ok` once the broker has confirmed it.
     pub fn appended(&mut self, seq: u64, outcome: Result<(), ()>, now: Now) {
@@ -26,20 +23,18 @@ impl<T> Replica<T> {
     /// # Errors
     /// [`Fault::AnotherLog`] and [`Fault::Silent`]: the log must be attached anew.
     pub fn tick(&mut self, now: Now) -> Result<(), Fault> {
-        // After a stall of this worker, what came meanwhile still waits in its buffers.
-        let stalled = now.mono.ms_since(self.ticked) > 5 * self.interval_ms();
-        if std::mem::replace(&mut self.ticked, now.mono) != Mono::default() && stalled {
-            self.progress = now.mono;
+        let interval_ms = self.interval_ms();
+        if self.liveness.ticked_late(now.mono, interval_ms) {
             // Another leads by now, and goes on.
             self.step_back(now);
         }
-        let missing_ms = self.liveness.missing_ms(now.mono).unwrap_or(0);
-        let still_ms = now.mono.ms_since(self.progress);
-        let silent = missing_ms.min(still_ms) > SILENCE_MS.max(5 * self.interval_ms());
+        let silent = self.liveness.is_silent(now.mono, interval_ms);
         match self.phase {
             Phase::Detached => return Ok(()),
             // The log ends before the entry that was applied last.
-            _ if silent && !self.anchored => return Err(self.start_over(Fault::AnotherLog)),
+            _ if silent && self.position.awaits_anchor() => {
+                return Err(self.start_over(Fault::AnotherLog));
+            }
             _ if silent => return Err(Fault::Silent),
             Phase::CatchingUp { mark: None } => {
                 self.attached(now);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::replica::expiry::PER_ENTRY;
+use crate::replica::accounts::EXPIRIES_PER_ENTRY;
 
 const MANY: u128 = 2_000;
 
@@ -52,7 +52,7 @@ fn tick(rig: &Rig) -> u64 {
 fn a_tick_by_which_many_expire_does_a_bounded_part_of_it_and_so_does_each_call() {
     let mut rig = expiring();
     assert!(rig.replica.is_expiring());
-    assert!(rig.replica.unannounced() <= PER_ENTRY);
+    assert!(rig.replica.unannounced() <= EXPIRIES_PER_ENTRY);
     let mut calls = 0;
     while rig.replica.is_expiring() {
         let before = rig.replica.unannounced();

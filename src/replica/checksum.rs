@@ -1,0 +1,63 @@
+//! A checksum of consecutive entries, to recognise them when they are read again.
+
+use crc32fast::Hasher;
+
+use crate::domain::{Entry, Metadata};
+
+/// A CRC-32 of entries and their offsets; 0 of none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checksum(u32);
+
+impl Checksum {
+    /// Of entries of which one is not known. It agrees with every other, and stays unknown.
+    pub(super) const UNKNOWN: Self = Self(u32::MAX);
+
+    /// As it was written in a snapshot.
+    pub(super) const fn from_sum(sum: u32) -> Self {
+        Self(sum)
+    }
+
+    /// As it is written in a snapshot.
+    pub(super) const fn sum(self) -> u32 {
+        self.0
+    }
+
+    /// Both may be of the same entries.
+    pub(super) fn agrees(self, other: Self) -> bool {
+        self == other || self == Self::UNKNOWN || other == Self::UNKNOWN
+    }
+
+    /// Adds the player's entry at `offset`; `None` cannot be decoded. Internal entries are
+    /// recognised by their mark instead.
+    pub(super) fn add(&mut self, offset: u64, entry: Option<&Entry>) {
+        if *self == Self::UNKNOWN {
+            return;
+        }
+        let mut hasher = Hasher::new_with_initial(self.0);
+        hasher.update(&offset.to_le_bytes());
+        match entry {
+            Some(Entry::Heartbeat {
+                key,
+                stream,
+                every_ms,
+                metadata,
+            }) => {
+                for (name, value) in metadata.iter().flat_map(Metadata::pairs) {
+                    hasher.update(name.as_bytes());
+                    hasher.update(value.as_bytes());
+                }
+                hasher.update(&[1]);
+                hasher.update(&every_ms.unwrap_or(0).to_le_bytes());
+                hasher.update(stream.0.as_bytes());
+                hasher.update(key.as_str().as_bytes());
+            }
+            Some(Entry::Stop { key, stream }) => {
+                hasher.update(&[2]);
+                hasher.update(stream.0.as_bytes());
+                hasher.update(key.as_str().as_bytes());
+            }
+            Some(Entry::Internal { .. }) | None => {}
+        }
+        self.0 = hasher.finalize();
+    }
+}

@@ -1,0 +1,242 @@
+//! How far a log has been applied, and whether the log being read is still that log.
+//!
+//! A queue can be deleted and declared again, and a broker that lost its disk can lose the end of
+//! a log. Offsets alone do not show it. So a replica attaches again at the last internal entry that
+//! it applied, which carries a unique [`Mark`], and compares a checksum of the entries behind it.
+
+use super::checksum::Checksum;
+use crate::domain::{Entry, Mark, SnapshotHeader, SnapshotTrailer};
+
+/// The log holds other entries than were applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AnotherLog;
+
+/// An internal entry and its offset: what identifies a place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Anchor {
+    pub(super) offset: u64,
+    pub(super) mark: Mark,
+}
+
+impl Anchor {
+    fn is(self, offset: u64, entry: Option<&Entry>) -> bool {
+        offset == self.offset
+            && matches!(entry, Some(Entry::Internal { mark, .. }) if *mark == self.mark)
+    }
+}
+
+/// The position of a replica in its log.
+#[derive(Debug, Default)]
+pub(super) struct LogPosition {
+    /// Offset of the first entry that was read; 0 if the log still has its beginning.
+    first: Option<u64>,
+    /// Offset of the last entry that was applied.
+    applied: Option<u64>,
+    /// The last internal entry that was applied.
+    anchor: Option<Anchor>,
+    /// The anchor has not been delivered since the log was attached.
+    awaits_anchor: bool,
+    /// Checksum of the entries applied behind the anchor.
+    checksum: Checksum,
+    /// Checksum of the entries that are delivered again behind the anchor.
+    repeated: Option<Checksum>,
+    /// The end of the snapshot that was restored, until the replica has caught up.
+    snapshot_end: Option<SnapshotEnd>,
+}
+
+impl LogPosition {
+    /// The position at which a snapshot was begun.
+    pub(super) fn restored(header: &SnapshotHeader, trailer: &SnapshotTrailer) -> Self {
+        Self {
+            first: Some(header.first),
+            applied: Some(header.start),
+            anchor: Some(Anchor {
+                offset: header.start,
+                mark: header.mark,
+            }),
+            snapshot_end: Some(SnapshotEnd::new(header.start, trailer)),
+            ..Self::default()
+        }
+    }
+
+    /// The log is attached anew. Returns the offset to read from; `None` if nothing was applied.
+    pub(super) fn attach(&mut self) -> Option<u64> {
+        let anchor = self.anchor?;
+        self.awaits_anchor = true;
+        self.repeated = (self.applied > Some(anchor.offset)).then(Checksum::default);
+        Some(anchor.offset)
+    }
+
+    /// Judges the entry delivered at `offset`; `None` cannot be decoded. Returns true if it is the
+    /// next one to apply, and false if it was applied before.
+    ///
+    /// # Errors
+    /// [`AnotherLog`] if the log does not hold the entries that were applied.
+    pub(super) fn advance(
+        &mut self,
+        offset: u64,
+        entry: Option<&Entry>,
+    ) -> Result<bool, AnotherLog> {
+        self.check_anchor(offset, entry)?;
+        if self.applied.is_some_and(|applied| offset <= applied) {
+            return self.repeat(offset, entry).map(|()| false);
+        }
+        if self.repeated.is_some() {
+            return Err(AnotherLog);
+        }
+        match entry {
+            Some(Entry::Internal { mark, .. }) => {
+                self.checksum = Checksum::default();
+                self.anchor = Some(Anchor {
+                    offset,
+                    mark: *mark,
+                });
+            }
+            _ => self.checksum.add(offset, entry),
+        }
+        if let Some(end) = &mut self.snapshot_end {
+            end.advance(offset, entry, self.checksum)?;
+        }
+        self.first.get_or_insert(offset);
+        self.applied = Some(offset);
+        Ok(true)
+    }
+
+    /// The entry at `offset` cannot be delivered here, although another replica may get it: no
+    /// checksum that includes it can be compared.
+    pub(super) fn lose(&mut self, offset: u64) {
+        if self.anchor.is_none_or(|anchor| offset > anchor.offset) {
+            self.checksum = Checksum::UNKNOWN;
+        }
+    }
+
+    /// A log is delivered from the start of a chunk, so entries before the anchor may come first.
+    fn check_anchor(&mut self, offset: u64, entry: Option<&Entry>) -> Result<(), AnotherLog> {
+        if let (true, Some(anchor)) = (self.awaits_anchor, self.anchor)
+            && offset >= anchor.offset
+        {
+            if !anchor.is(offset, entry) {
+                return Err(AnotherLog);
+            }
+            self.awaits_anchor = false;
+        }
+        Ok(())
+    }
+
+    /// An entry that was applied is delivered again.
+    fn repeat(&mut self, offset: u64, entry: Option<&Entry>) -> Result<(), AnotherLog> {
+        let behind = self.anchor.is_some_and(|anchor| offset > anchor.offset);
+        let (true, Some(repeated)) = (behind, &mut self.repeated) else {
+            return Ok(());
+        };
+        if matches!(entry, Some(Entry::Internal { .. })) {
+            return Err(AnotherLog);
+        }
+        repeated.add(offset, entry);
+        if self.applied == Some(offset) {
+            let same = repeated.agrees(self.checksum);
+            self.repeated = None;
+            return if same { Ok(()) } else { Err(AnotherLog) };
+        }
+        Ok(())
+    }
+
+    /// Nothing is known of the log.
+    pub(super) const fn is_blank(&self) -> bool {
+        self.anchor.is_none()
+    }
+
+    /// The log still has its first entry.
+    pub(super) fn has_beginning(&self) -> bool {
+        self.first == Some(0)
+    }
+
+    pub(super) const fn first(&self) -> Option<u64> {
+        self.first
+    }
+
+    pub(super) const fn applied(&self) -> Option<u64> {
+        self.applied
+    }
+
+    pub(super) const fn anchor(&self) -> Option<Anchor> {
+        self.anchor
+    }
+
+    pub(super) const fn awaits_anchor(&self) -> bool {
+        self.awaits_anchor
+    }
+
+    /// Checksum of the entries behind the anchor, as it is written in a snapshot.
+    pub(super) const fn checksum(&self) -> Checksum {
+        self.checksum
+    }
+
+    /// A snapshot was restored, and the replica has not caught up since.
+    pub(super) const fn is_restoring(&self) -> bool {
+        self.snapshot_end.is_some()
+    }
+
+    /// The replica has read all of the log.
+    ///
+    /// # Errors
+    /// [`AnotherLog`] if the log ends before the snapshot that was restored: a broker has lost the
+    /// end of the log, and the snapshot holds entries that are gone.
+    pub(super) fn caught_up(&mut self) -> Result<(), AnotherLog> {
+        match self.snapshot_end.take() {
+            Some(end) if !end.is_reached() => Err(AnotherLog),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The end of a restored snapshot, and which of its two last entries the log has been seen to hold.
+#[derive(Clone, Copy, Debug)]
+struct SnapshotEnd {
+    /// Offset of the last entry in the snapshot.
+    end: u64,
+    /// The last internal entry up to there.
+    anchor: Anchor,
+    /// Checksum of the entries behind `anchor`.
+    checksum: Checksum,
+    has_anchor: bool,
+    has_end: bool,
+}
+
+impl SnapshotEnd {
+    fn new(start: u64, trailer: &SnapshotTrailer) -> Self {
+        Self {
+            end: trailer.end,
+            anchor: Anchor {
+                offset: trailer.last,
+                mark: trailer.last_mark,
+            },
+            checksum: Checksum::from_sum(trailer.trail),
+            has_anchor: trailer.last == start,
+            has_end: trailer.end == start,
+        }
+    }
+
+    const fn is_reached(&self) -> bool {
+        self.has_anchor && self.has_end
+    }
+
+    /// An entry is applied; `checksum` is that of the entries behind the last internal one, this
+    /// one included.
+    fn advance(
+        &mut self,
+        offset: u64,
+        entry: Option<&Entry>,
+        checksum: Checksum,
+    ) -> Result<(), AnotherLog> {
+        if offset == self.anchor.offset {
+            self.has_anchor = self.anchor.is(offset, entry);
+        }
+        if offset == self.end {
+            self.has_end = checksum.agrees(self.checksum);
+        }
+        let holds =
+            (self.has_anchor || offset < self.anchor.offset) && (self.has_end || offset < self.end);
+        if holds { Ok(()) } else { Err(AnotherLog) }
+    }
+}
