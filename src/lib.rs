@@ -30,9 +30,9 @@
 //! it answers with the state at that very entry, and acknowledges the request. A worker that dies
 //! on the way leaves the request to another, and repeating any of it changes nothing.
 //!
-//! # The way of a fact
+//! # The way of a lifecycle event
 //!
-//! What an entry did to a stream, or the time that it brought, is a [`domain::Fact`]. Every replica
+//! What an entry did to a stream, or the time that it brought, is a [`domain::LifecycleEvent`]. Every replica
 //! keeps it until the log says that it was announced. The partition's leader, the
 //! replica that has served longest, announces it ([`wire::announcement`]), with confirms and in
 //! order, and then appends up to where it has come. Its successor goes on from there: what it

@@ -4,8 +4,8 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use lapin::Confirmation;
 
 use super::{
-    BrokerError, Link, Outlet,
-    outlet::properties,
+    BrokerError, Link, OptionalPublisher,
+    optional_publisher::properties,
     unconfirmed::{CONFIRM_WITHIN, Publishing, begin, publish_to_any},
 };
 use crate::wire::Notice;
@@ -24,7 +24,7 @@ pub enum Announced {
 
 /// Announces to one exchange.
 pub struct Announcer {
-    outlet: Outlet,
+    outlet: OptionalPublisher,
     unconfirmed: FuturesOrdered<Publishing<(u64, lapin::Result<Option<Confirmation>>)>>,
 }
 
@@ -33,12 +33,12 @@ impl Announcer {
     #[must_use]
     pub fn new(exchange: &str) -> Self {
         Self {
-            outlet: Outlet::confirming(exchange),
+            outlet: OptionalPublisher::confirming(exchange),
             unconfirmed: FuturesOrdered::new(),
         }
     }
 
-    /// Opens the channel where it is not open; see [`Outlet::look_after`].
+    /// Opens the channel where it is not open; see [`OptionalPublisher::look_after`].
     pub fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
         self.outlet.look_after(link)
     }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{
     Addresses, BrokerError, Link, LogFrom, Names,
-    scribe::Scribe,
-    tail::{Marked, Tail},
+    append_once::OneShotAppender,
+    bounded_log::{BoundedLog, Marker},
 };
 use crate::domain::{Internal, Mark, Settings, WallTime};
 
@@ -168,7 +168,7 @@ impl Reading {
         from: LogFrom,
     ) -> Result<(), BrokerError> {
         let link = Link::open_any(addresses, NAME).await?;
-        let (mut tail, end) = Tail::open(&link, queue, from).await?;
+        let (mut tail, end) = BoundedLog::open(&link, queue, from).await?;
         while self.entry(&mut tail).await? != Some(end) {}
         if self.found.is_none() && from == LogFrom::Last && !self.is_of_a_short_log() {
             let waiting = async {
@@ -187,10 +187,10 @@ impl Reading {
     }
 
     /// Takes one entry; its mark, where it is one of ours.
-    async fn entry(&mut self, tail: &mut Tail) -> Result<Option<Mark>, BrokerError> {
+    async fn entry(&mut self, tail: &mut BoundedLog) -> Result<Option<Mark>, BrokerError> {
         let (offset, marked) = tail.entry().await?;
         self.next = self.next.max(Some(offset + 1));
-        let Some(Marked { mark, body, .. }) = marked else {
+        let Some(Marker { mark, body, .. }) = marked else {
             return Ok(None);
         };
         if let Internal::Settings { settings, .. } | Internal::Tick(Some(settings)) = body
@@ -236,7 +236,7 @@ async fn append(
         wall,
     };
     let queue = names.log(partition);
-    let mut scribe = Scribe::new(&link, &queue).await?;
+    let mut scribe = OneShotAppender::new(&link, &queue).await?;
     let began = Instant::now();
     scribe.append(&body).await?;
     link.close().await;

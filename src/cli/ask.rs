@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    checked::{BrokerArgs, Mistakes},
+    arguments::{BrokerArgs, Mistakes},
     output::{Output, duration, table},
 };
 use crate::{

@@ -8,7 +8,7 @@ mod partitions;
 use std::{process::ExitCode, time::Duration};
 
 use super::{
-    checked::{BrokerArgs, Mistakes},
+    arguments::{BrokerArgs, Mistakes},
     output::{Output, duration},
 };
 use crate::{

@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::broker::{Addresses, BrokerError, Heard, Link, Listener, backoff};
+use crate::broker::{Addresses, BrokerError, Link, Subscribed, Subscription, backoff};
 
 /// Interval of checks of the exchange, as its deletion sends no notification.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ pub(super) enum News {
     Listening {
         again: bool,
     },
-    Heard(Heard),
+    Subscribed(Subscribed),
     /// The subscription was lost; another try follows.
     Lost(BrokerError),
 }
@@ -111,18 +111,18 @@ impl Follow {
         &self,
         addresses: &Addresses,
         turn: Option<usize>,
-    ) -> Result<(Link, Listener), BrokerError> {
+    ) -> Result<(Link, Subscription), BrokerError> {
         let link = match turn {
             Some(n) => Link::open(addresses, n, self.name).await?,
             None => Link::open_any(addresses, self.name).await?,
         };
-        let listener = Listener::open(&link, &self.exchange, &self.key, &self.prefix).await?;
+        let listener = Subscription::open(&link, &self.exchange, &self.key, &self.prefix).await?;
         Ok((link, listener))
     }
 }
 
 /// Consumes until the connection is lost. Returns `None` if the subscription was dropped.
-async fn listen(listener: &mut Listener, tell: &Sender<News>) -> Option<BrokerError> {
+async fn listen(listener: &mut Subscription, tell: &Sender<News>) -> Option<BrokerError> {
     let mut check = tokio::time::interval(CHECK_EVERY);
     loop {
         let heard = tokio::select! {
@@ -134,7 +134,7 @@ async fn listen(listener: &mut Listener, tell: &Sender<News>) -> Option<BrokerEr
             () = tell.closed() => return None,
         };
         match heard {
-            Ok(heard) => tell.send(News::Heard(heard)).await.ok()?,
+            Ok(heard) => tell.send(News::Subscribed(heard)).await.ok()?,
             Err(error) => return Some(error),
         }
     }

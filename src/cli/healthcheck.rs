@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{checked::Mistakes, http::Page, output::Output};
+use super::{arguments::Mistakes, http::Endpoint, output::Output};
 
 /// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -36,7 +36,7 @@ impl Args {
         let place = self.place(&mut mistakes);
         let (place, timeout) = mistakes.finish(place.zip(timeout))?;
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let page = Page {
+        let page = Endpoint {
             place,
             path: path.to_owned(),
         };
@@ -79,7 +79,7 @@ impl Args {
 
 /// The host and port of a URL without path.
 fn of_url(url: &str) -> Option<String> {
-    let page = Page::of_url(url)?;
+    let page = Endpoint::of_url(url)?;
     (page.path == "/").then_some(page.place)
 }
 

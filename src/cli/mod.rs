@@ -1,13 +1,13 @@
 //! The `streamwatch` program: one file a subcommand.
 
+mod arguments;
 mod ask;
 mod check;
-mod checked;
+mod completions;
 mod follow;
 mod healthcheck;
 mod http;
 mod output;
-mod papers;
 mod play;
 mod signals;
 mod terminal;
@@ -27,7 +27,7 @@ use crate::{
     client::ClientError,
     worker::WorkerError,
 };
-use checked::{BrokerArgs, Mistakes};
+use arguments::{BrokerArgs, Mistakes};
 use output::Output;
 
 /// Concurrency monitoring for video services, on RabbitMQ: how many streams is each account
@@ -73,8 +73,8 @@ enum Command {
     Top(top::Args),
     Play(play::Args),
     Check(check::Args),
-    Completions(papers::Completions),
-    Man(papers::Man),
+    Completions(completions::Completions),
+    Man(completions::Man),
     Healthcheck(healthcheck::Args),
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    checked::{BrokerArgs, Mistakes},
+    arguments::{BrokerArgs, Mistakes},
     output::{Output, duration},
     terminal,
 };

@@ -4,18 +4,18 @@
 //! this file, [`ask`] and [`screen`] do I/O.
 
 mod accounts;
+mod aggregate;
 mod ask;
 mod format;
 mod lines;
-mod page;
 mod rates;
-mod samples;
+mod scrape;
 mod screen;
 mod state;
 mod summary;
-mod sums;
 mod ui;
 mod view;
+mod worker_metrics;
 
 use std::{
     io::{self, IsTerminal},
@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use super::{
-    checked::{BrokerArgs, Mistakes},
+    arguments::{BrokerArgs, Mistakes},
     follow::{Follow, Following, News},
     http,
     output::{LOOK_EVERY, Output, duration, reader_is_gone},
@@ -103,7 +103,7 @@ pub struct Args {
 
 /// The arguments, checked.
 struct Plan {
-    pages: Vec<http::Page>,
+    pages: Vec<http::Endpoint>,
     account: Option<AccountKey>,
     tenant: Option<Tenant>,
     interval: Duration,
@@ -156,7 +156,7 @@ impl Args {
         let (plan, names) = mistakes.finish(plan.zip(names))?;
         let mut stop = told_to_stop()?;
 
-        let urls = plan.pages.iter().map(http::Page::url).collect();
+        let urls = plan.pages.iter().map(http::Endpoint::url).collect();
         let mut state = State::new(urls, addresses.is_some());
         state.open(plan.account.clone());
         let following = addresses
@@ -183,8 +183,8 @@ impl Args {
 }
 
 /// The URL of metrics, with the default path unless the address has one.
-fn page(url: &str) -> Option<http::Page> {
-    let mut page = http::Page::of_url(url.trim())?;
+fn page(url: &str) -> Option<http::Endpoint> {
+    let mut page = http::Endpoint::of_url(url.trim())?;
     if page.path == "/" {
         "/metrics".clone_into(&mut page.path);
     }
@@ -276,7 +276,7 @@ impl Top {
     fn hear(&mut self, news: Option<News>) -> anyhow::Result<()> {
         match news {
             Some(News::Listening { .. }) => self.state.listening(wall()),
-            Some(News::Heard(heard)) => {
+            Some(News::Subscribed(heard)) => {
                 let id = heard.message_id.as_deref();
                 self.state.hear(&heard.body, id, self.began.elapsed());
             }

@@ -8,14 +8,14 @@ use serde_json::Value;
 use tokio::{sync::watch::Receiver, time::Instant};
 
 use super::{
-    checked::{BrokerArgs, Mistakes},
+    arguments::{BrokerArgs, Mistakes},
     follow::{Follow, News},
     output::{LOOK_EVERY, Output, reader_is_gone},
     signals::{over, told_to_stop},
     terminal,
 };
 use crate::{
-    broker::{Addresses, BrokerError, Heard},
+    broker::{Addresses, BrokerError, Subscribed},
     domain::{AccountId, Tenant},
     wire,
 };
@@ -120,12 +120,12 @@ impl Watch {
                     terminal::note([format!("watching {key} of {exchange}{some}")]);
                     watched = true;
                 }
-                Some(News::Heard(heard)) if self.print(&heard) => {}
+                Some(News::Subscribed(heard)) if self.print(&heard) => {}
                 Some(News::Lost(error)) if !watched => break Err(error),
                 Some(News::Lost(error)) => {
                     terminal::note([format!("{error}; trying again")]);
                 }
-                Some(News::Heard(_)) | None => break Ok(()),
+                Some(News::Subscribed(_)) | None => break Ok(()),
             }
         };
         following.end().await;
@@ -133,7 +133,7 @@ impl Watch {
     }
 
     /// Prints a message if it matches. Returns false after the last one.
-    fn print(&mut self, heard: &Heard) -> bool {
+    fn print(&mut self, heard: &Subscribed) -> bool {
         let Some(line) = self.line(heard) else {
             return true;
         };
@@ -151,7 +151,7 @@ impl Watch {
     }
 
     /// Returns a message as text; `None` if it does not match or cannot be decoded.
-    fn line(&mut self, heard: &Heard) -> Option<String> {
+    fn line(&mut self, heard: &Subscribed) -> Option<String> {
         let read = if self.rejected {
             wire::decode_rejected(&heard.body).map(|it| Some(self.lines.rejected(&it)))
         } else {

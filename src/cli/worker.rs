@@ -1,7 +1,7 @@
 //! `streamwatch worker`
 
 use super::{
-    checked::{BrokerArgs, Mistakes},
+    arguments::{BrokerArgs, Mistakes},
     signals::told_to_stop,
     topology::DeclareArgs,
 };

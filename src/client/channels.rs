@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::room::Taken;
+use super::budget::Reserved;
 use crate::{
     broker::{BrokerError, Link, Names, Outgoing, Published, RpcChannel, RpcEvent},
     wire::Kind,
@@ -46,7 +46,7 @@ impl Channels {
     }
 
     /// Hands a message to the connection; `room` is free again once the message is settled.
-    pub(super) fn publish(&mut self, kind: Kind, message: Outgoing, room: Taken) {
+    pub(super) fn publish(&mut self, kind: Kind, message: Outgoing, room: Reserved) {
         self.unconfirmed.sent(message.number, kind, room);
         self.of(kind).publish(message);
     }
@@ -102,11 +102,11 @@ struct Unconfirmed(BTreeMap<u64, Sent>);
 struct Sent {
     kind: Kind,
     at: Instant,
-    _room: Taken,
+    _room: Reserved,
 }
 
 impl Unconfirmed {
-    fn sent(&mut self, number: u64, kind: Kind, room: Taken) {
+    fn sent(&mut self, number: u64, kind: Kind, room: Reserved) {
         let at = Instant::now();
         let _room = room;
         self.0.insert(number, Sent { kind, at, _room });

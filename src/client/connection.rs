@@ -9,8 +9,8 @@ use tokio::{
 
 use super::{
     ClientError,
+    budget::{Budget, Reserved},
     channels::{Channels, Refusals, is_event},
-    room::{Room, Taken},
     sent::{Sent, Status, Waiting},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(super) struct Send {
 struct Command {
     send: Send,
     waiting: Waiting,
-    room: Taken,
+    room: Reserved,
 }
 
 /// A connection to a streamwatch installation.
@@ -51,7 +51,7 @@ struct Command {
 #[derive(Clone)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
-    room: Room,
+    room: Budget,
     status: watch::Receiver<Status>,
     names: Arc<Names>,
 }
@@ -68,7 +68,7 @@ impl Client {
         tokio::spawn(run(addresses, Arc::clone(&names), received, report));
         Self {
             commands,
-            room: Room::new(),
+            room: Budget::new(),
             status,
             names,
         }
@@ -117,7 +117,7 @@ impl Client {
     }
 
     /// Waits until a message with a body of `bytes` may be handed to the connection.
-    async fn turn(&self, bytes: usize) -> Taken {
+    async fn turn(&self, bytes: usize) -> Reserved {
         loop {
             self.connected().await;
             if let Some(room) = self.room.to_send(bytes).await

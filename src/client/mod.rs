@@ -15,11 +15,11 @@
 //! ```
 
 mod backend;
+mod budget;
 mod channels;
 mod connection;
 mod error;
 mod player;
-mod room;
 mod sent;
 
 pub use backend::{AccountStatus, Backend, OpenRequest, Opening, PATIENCE, StatusQuery};

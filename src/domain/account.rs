@@ -3,17 +3,17 @@
 //! A decision here reads the account, the moment and the settings, and nothing else. What a
 //! record says does not depend on when it was swept: every time is compared, never assumed.
 
-mod passing;
+mod expiry;
 mod records;
-mod room;
+mod tombstones;
 
 use smallvec::SmallVec;
 
 pub use records::{Refusal, StreamRecord, Tombstone};
 
 use super::{
-    AccountKey, ActiveStream, Activity, Fact, LogTime, Metadata, Open, RefusedReason, RequestId,
-    Settings, StoppedReason, StreamId, StreamState, WallShift,
+    AccountKey, ActiveStream, Activity, LifecycleEvent, LogTime, Metadata, Open, RefusedReason,
+    RequestId, Settings, StoppedReason, StreamId, StreamState, WallShift,
 };
 use records::Past;
 
@@ -84,8 +84,13 @@ pub struct Account {
 }
 
 impl Account {
-    /// Decides a proposal to open a stream. What happens by it is added to `facts`.
-    pub fn open(&mut self, moment: &Moment, open: &Open, facts: &mut Vec<Fact>) -> OpenOutcome {
+    /// Decides a proposal to open a stream. What happens by it is added to `lifecycle events`.
+    pub fn open(
+        &mut self,
+        moment: &Moment,
+        open: &Open,
+        events: &mut Vec<LifecycleEvent>,
+    ) -> OpenOutcome {
         if moment.now > open.not_after {
             return OpenOutcome::Late;
         }
@@ -95,12 +100,12 @@ impl Account {
         }
         if let Err(reason) = self.admit(moment, open) {
             self.remember(open.request, reason, moment);
-            facts.push(Fact::of_refused(moment, open, reason));
+            events.push(LifecycleEvent::of_refused(moment, open, reason));
             return OpenOutcome::Refused(reason);
         }
         let reserved = usize::from(self.active(open.stream, moment.now).is_none());
         for &replaced in &open.replace {
-            self.end(moment, replaced, StoppedReason::Replaced, reserved, facts);
+            self.end(moment, replaced, StoppedReason::Replaced, reserved, events);
         }
         match self.active_mut(open.stream, moment.now) {
             Some(stream) => {
@@ -109,10 +114,10 @@ impl Account {
                     stream.metadata = open.metadata.clone();
                 }
                 if !std::mem::replace(&mut stream.admitted, true) {
-                    facts.push(Fact::of_opened(moment, stream));
+                    events.push(LifecycleEvent::of_opened(moment, stream));
                 }
             }
-            None => self.start(moment, open.stream, true, open.metadata.clone(), facts),
+            None => self.start(moment, open.stream, true, open.metadata.clone(), events),
         }
         OpenOutcome::Opened
     }
@@ -155,7 +160,7 @@ impl Account {
         id: StreamId,
         every_ms: Option<u32>,
         metadata: Option<&Metadata>,
-        facts: &mut Vec<Fact>,
+        events: &mut Vec<LifecycleEvent>,
     ) -> HeartbeatOutcome {
         if let Some(tombstone) = self.tombstone_mut(id, moment.now) {
             tombstone.renew(moment);
@@ -179,15 +184,20 @@ impl Account {
             return HeartbeatOutcome::Dropped(RefusedReason::OverCapacity);
         }
         let metadata = metadata.cloned().unwrap_or_default();
-        self.start(moment, id, false, metadata, facts);
+        self.start(moment, id, false, metadata, events);
         let outdated =
             every_ms.is_some_and(|ms| u64::from(ms) != moment.settings.heartbeat_every_ms);
         HeartbeatOutcome::Started { outdated }
     }
 
     /// Applies a stop.
-    pub fn stop(&mut self, moment: &Moment, id: StreamId, facts: &mut Vec<Fact>) -> StopOutcome {
-        self.end(moment, id, StoppedReason::Stopped, 0, facts)
+    pub fn stop(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        events: &mut Vec<LifecycleEvent>,
+    ) -> StopOutcome {
+        self.end(moment, id, StoppedReason::Stopped, 0, events)
     }
 
     /// Ends a stream. `reserved` is the room that a stream about to begin needs.
@@ -197,7 +207,7 @@ impl Account {
         id: StreamId,
         reason: StoppedReason,
         reserved: usize,
-        facts: &mut Vec<Fact>,
+        events: &mut Vec<LifecycleEvent>,
     ) -> StopOutcome {
         let now = moment.now;
         if self.tombstone(id, now).is_some() {
@@ -205,7 +215,7 @@ impl Account {
         }
         let told_ms = match self.active(id, now) {
             Some(stream) => {
-                facts.push(Fact::of_stopped(moment, stream, reason));
+                events.push(LifecycleEvent::of_stopped(moment, stream, reason));
                 Some(stream.ttl_ms)
             }
             // Its init would be refused too.
@@ -227,7 +237,7 @@ impl Account {
         id: StreamId,
         admitted: bool,
         metadata: Metadata,
-        facts: &mut Vec<Fact>,
+        events: &mut Vec<LifecycleEvent>,
     ) {
         self.streams.retain(|s| s.id != id);
         let mut stream = StreamRecord {
@@ -239,7 +249,7 @@ impl Account {
             metadata,
         };
         stream.touch(moment);
-        facts.push(Fact::of_opened(moment, &stream));
+        events.push(LifecycleEvent::of_opened(moment, &stream));
         self.streams.push(stream);
     }
 

@@ -6,14 +6,14 @@
 
 mod account;
 mod activity;
+mod counters;
 mod entry;
-mod fact;
 mod ids;
+mod lifecycle;
 mod metadata;
 mod request;
 mod settings;
 mod snapshot;
-mod tally;
 mod time;
 
 pub use account::{
@@ -21,15 +21,15 @@ pub use account::{
     Tombstone,
 };
 pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
+pub use counters::{Counters, Durations, MAX_BAD_REASONS};
 pub use entry::{CapacityChange, Entry, Internal, MAX_REPLACED, Mark, Open};
-pub use fact::{Announcement, Fact, FactKind};
 pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
     Tenant, check_tenant,
 };
+pub use lifecycle::{Announcement, LifecycleEvent, LifecycleEventKind};
 pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
 pub use settings::{REQUEST_QUEUE_MS, RULES_VERSION, Settings, SettingsError};
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};
-pub use tally::{Durations, MAX_BAD_REASONS, Tally};
 pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

@@ -1,6 +1,6 @@
 //! What frames a copy of a replica.
 
-use super::{LogTime, Mark, Settings, Tally, Tenant, WallShift};
+use super::{Counters, LogTime, Mark, Settings, Tenant, WallShift};
 
 /// What a replica knew when a copy of it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,5 +38,5 @@ pub struct SnapshotTrailer {
     /// Up to here the lifecycle had been announced.
     pub announced: Option<u64>,
     /// What the entries up to E have come to.
-    pub tally: Tally,
+    pub counters: Counters,
 }

@@ -13,7 +13,7 @@ use super::{
     figures::{Active, Held, PartitionFigures},
     health::Report,
 };
-use crate::domain::{Durations, RefusedReason, Tally};
+use crate::domain::{Counters, Durations, RefusedReason};
 
 /// Label of all tenants without a series of their own. No tenant's name has parentheses.
 const OTHERS: &str = "(other)";
@@ -22,9 +22,9 @@ const OTHERS: &str = "(other)";
 const STALE_MS: u64 = 5_000;
 
 /// A page of metric families, each with help and type.
-struct Page(String);
+struct Exposition(String);
 
-impl Page {
+impl Exposition {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -55,7 +55,7 @@ pub(super) fn render(
     reasons: &[&str],
     now_ms: u64,
 ) -> String {
-    let mut page = Page(String::with_capacity(16 * 1024));
+    let mut page = Exposition(String::with_capacity(16 * 1024));
     about_this_worker(&mut page, report);
     let all: Partitions<&PartitionFigures> = figures
         .iter()
@@ -69,15 +69,15 @@ pub(super) fn render(
         .filter_map(|(p, f)| Some((p.clone(), f.held.as_ref()?)))
         .collect();
     holds(&mut page, &held);
-    let tallies: Partitions<&Tally> = all
+    let tallies: Partitions<&Counters> = all
         .iter()
-        .filter_map(|(p, f)| Some((p.clone(), f.tally.as_ref()?)))
+        .filter_map(|(p, f)| Some((p.clone(), f.counters.as_ref()?)))
         .collect();
     counted(&mut page, &tallies, reasons);
     page.0
 }
 
-fn about_this_worker(page: &mut Page, report: &Report) {
+fn about_this_worker(page: &mut Exposition, report: &Report) {
     let name = "streamwatch_build_info";
     let help = "1, with the version of this worker's program.";
     page.family(name, "gauge", help);
@@ -100,7 +100,7 @@ fn about_this_worker(page: &mut Page, report: &Report) {
     }
 }
 
-fn age(page: &mut Page, all: &Partitions<&PartitionFigures>, now_ms: u64) {
+fn age(page: &mut Exposition, all: &Partitions<&PartitionFigures>, now_ms: u64) {
     let name = "streamwatch_log_lag_seconds";
     let help = "Age of this replica's state: time since it appended its last marker that it has \
                 read back. Grows while the log is unavailable. Absent before the first marker.";
@@ -130,7 +130,7 @@ fn age(page: &mut Page, all: &Partitions<&PartitionFigures>, now_ms: u64) {
     }
 }
 
-fn holds(page: &mut Page, held: &Partitions<&Held>) {
+fn holds(page: &mut Exposition, held: &Partitions<&Held>) {
     let same = "Equal on every replica, absent if it is not fresh: max() over workers, then sum() \
                 over partitions.";
     let of: [(_, _, Read); 2] = [
@@ -190,7 +190,7 @@ const OF_THE_LOG: &str = "Counted from the log's first entry on, also before thi
     equal on every replica that has caught up: max() over workers, then sum() over partitions. A \
     restart does not reset it, so rate() counts nothing twice.";
 
-fn counted(page: &mut Page, tallies: &Partitions<&Tally>, reasons: &[&str]) {
+fn counted(page: &mut Exposition, tallies: &Partitions<&Counters>, reasons: &[&str]) {
     let name = "streamwatch_entries_total";
     let help = format!("Log entries by outcome. {OF_THE_LOG}");
     page.family(name, "counter", &help);
@@ -227,7 +227,7 @@ fn counted(page: &mut Page, tallies: &Partitions<&Tally>, reasons: &[&str]) {
     durations(page, tallies);
 }
 
-fn admissions(page: &mut Page, tallies: &Partitions<&Tally>) {
+fn admissions(page: &mut Exposition, tallies: &Partitions<&Counters>) {
     let name = "streamwatch_admissions_total";
     let help = format!(
         "Decisions on init. A repeated request is counted once if it was opened or refused, and \
@@ -251,7 +251,7 @@ fn admissions(page: &mut Page, tallies: &Partitions<&Tally>) {
     }
 }
 
-fn durations(page: &mut Page, tallies: &Partitions<&Tally>) {
+fn durations(page: &mut Exposition, tallies: &Partitions<&Counters>) {
     let name = "streamwatch_stream_duration_seconds";
     let help = format!(
         "Duration of streams that have ended, by cause; of expired streams up to their last \
@@ -319,16 +319,16 @@ mod tests {
     }
 
     fn figures() -> PartitionFigures {
-        let mut tally = Tally::default();
-        tally.stopped.counts = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-        tally.stopped.sum_ms = 1_234_567;
-        tally.bad[1] = 9;
+        let mut counters = Counters::default();
+        counters.stopped.counts = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        counters.stopped.sum_ms = 1_234_567;
+        counters.bad[1] = 9;
         let active = Active {
             streams: 5,
             accounts: 3,
         };
         PartitionFigures {
-            tally: Some(tally),
+            counters: Some(counters),
             held: Some(Held {
                 active,
                 records: 6,

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::domain::Tally;
+use crate::domain::Counters;
 
 /// Most tenants with series of their own, per partition.
 pub const MAX_TENANTS: usize = 50;
@@ -43,7 +43,7 @@ pub struct Held {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionFigures {
     /// Counters of its log. `None` until the replica has caught up.
-    pub tally: Option<Tally>,
+    pub counters: Option<Counters>,
     /// `None` if the replica is not fresh.
     pub held: Option<Held>,
     /// The last entry that was applied.
@@ -72,10 +72,10 @@ impl Figures {
         let known = all.entry(partition).or_default();
         // The age grows on while the log is unavailable.
         let fresh_at_ms = figures.fresh_at_ms.or(known.fresh_at_ms);
-        let tally = figures.tally.or(known.tally);
+        let counters = figures.counters.or(known.counters);
         *known = PartitionFigures {
             fresh_at_ms,
-            tally,
+            counters,
             ..figures
         };
     }

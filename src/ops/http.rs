@@ -41,7 +41,7 @@ pub enum HttpError {
 
 /// The data of the endpoints.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct Endpoints {
     /// Health of this worker.
     pub health: Arc<Health>,
     /// Figures of its replicas.
@@ -60,7 +60,7 @@ pub struct HttpServer {
 
 #[derive(Clone)]
 struct Pages {
-    shown: Shown,
+    shown: Endpoints,
     metrics: PrometheusHandle,
     process: Collector,
 }
@@ -90,7 +90,7 @@ impl HttpServer {
     }
 
     /// Serves until the process ends.
-    pub async fn serve(self, shown: Shown) {
+    pub async fn serve(self, shown: Endpoints) {
         let process = Collector::default();
         process.describe();
         let metrics = self.metrics.clone();

@@ -12,5 +12,5 @@ pub use bad_input::BadInput;
 pub use counters::{Counters, IntakeCounters, ReplyCounters};
 pub use figures::{Active, Figures, Held, MAX_TENANTS, PartitionFigures, Tenants};
 pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
-pub use http::{HttpError, HttpServer, Shown};
+pub use http::{Endpoints, HttpError, HttpServer};
 pub use spans::{ExportError, Exporting, Parent, Span, export};

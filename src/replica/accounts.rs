@@ -14,7 +14,7 @@ use std::{
 use compact_str::CompactString;
 
 use super::pool::Pool;
-use crate::domain::{Account, AccountKey, Fact, LogTime, WallShift};
+use crate::domain::{Account, AccountKey, LifecycleEvent, LogTime, WallShift};
 use due::{Due, NEVER};
 use index::Hash;
 use slots::{Slot, SlotId};
@@ -29,12 +29,12 @@ pub(super) const EXPIRIES_PER_ENTRY: usize = 32;
 #[derive(Debug)]
 pub(super) struct Accounts {
     table: Table,
-    books: Books,
+    books: Indexes,
     metadata: Pool,
     /// The places of those that are left to be copied. None moves meanwhile.
     to_copy: Range<usize>,
     /// Steps of log time whose expiries are not all done.
-    steps: VecDeque<Step>,
+    steps: VecDeque<TimeStep>,
     /// What expired since it was last taken.
     expired: Vec<Expired>,
     expiries_per_entry: usize,
@@ -42,7 +42,7 @@ pub(super) struct Accounts {
 
 /// Log time came from `before` to `now`, by the entry at `offset`.
 #[derive(Clone, Copy, Debug)]
-struct Step {
+struct TimeStep {
     offset: u64,
     before: LogTime,
     now: LogTime,
@@ -55,12 +55,12 @@ pub(super) struct Expired {
     pub(super) offset: u64,
     pub(super) key: AccountKey,
     pub(super) count: u32,
-    pub(super) fact: Fact,
+    pub(super) event: LifecycleEvent,
 }
 
 /// What is known of all accounts together, and brought up to date with each that changes.
 #[derive(Debug)]
-struct Books {
+struct Indexes {
     due: Due,
     counts: Counts,
     /// Accounts that hold nothing any more stay until they have been copied: what they ignored
@@ -73,7 +73,7 @@ impl Accounts {
     pub(super) fn new() -> Self {
         Self {
             table: Table::new(),
-            books: Books {
+            books: Indexes {
                 due: Due::new(),
                 counts: Counts::default(),
                 keep_empty: false,
@@ -151,7 +151,7 @@ impl Accounts {
     pub(super) fn advance(&mut self, offset: u64, before: LogTime, now: LogTime, shift: WallShift) {
         self.books.due.fit_last();
         if !self.steps.is_empty() || self.books.due.is_due(now) {
-            self.steps.push_back(Step {
+            self.steps.push_back(TimeStep {
                 offset,
                 before,
                 now,
@@ -194,20 +194,20 @@ impl Accounts {
         // What expired before that has been looked at, in a step that is not done for all.
         let looked_at = LogTime(slot.due.0.saturating_sub(1));
         slot.due = NEVER;
-        let mut facts = Vec::new();
+        let mut events = Vec::new();
         for step in &self.steps {
             let before = step.before.max(looked_at);
             slot.account
-                .expired(before, step.now, step.shift, &mut facts);
-            if facts.is_empty() {
+                .expired(before, step.now, step.shift, &mut events);
+            if events.is_empty() {
                 continue;
             }
             let count = u32::try_from(slot.account.count(step.now)).unwrap_or(u32::MAX);
-            self.expired.extend(facts.drain(..).map(|fact| Expired {
+            self.expired.extend(events.drain(..).map(|event| Expired {
                 offset: step.offset,
                 key: slot.key.clone(),
                 count,
-                fact,
+                event,
             }));
         }
         slot.account.sweep(last.now);
@@ -320,7 +320,7 @@ impl Accounts {
     }
 }
 
-impl Books {
+impl Indexes {
     /// Takes note of an account that may have changed. Returns false where it is to be freed.
     fn settle(&mut self, id: SlotId, slot: &mut Slot, now: LogTime) -> bool {
         let counted = Counted {

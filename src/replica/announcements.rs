@@ -1,6 +1,6 @@
 //! The lifecycle: what happened, kept until it has been told.
 //!
-//! Every replica keeps every fact until the log says that it has been announced; the leader
+//! Every replica keeps every lifecycle event until the log says that it has been announced; the leader
 //! announces, and its successor goes on from there. So none is missing, and
 //! those that are told twice are the same.
 
@@ -8,19 +8,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::Announcement;
 
-/// Most facts kept that nobody has announced; of more, the oldest are lost.
+/// Most lifecycle events kept that nobody has announced; of more, the oldest are lost.
 pub const MAX_UNANNOUNCED: usize = 100_000;
-/// Facts for which there is room even when there are none.
+/// Lifecycle events for which there is room even when there are none.
 const ROOM: usize = 1_024;
 /// Most announcements under way at once.
 const UNDER_WAY: u64 = 256;
 
-/// Facts that nobody has announced yet, in the order of the log. They are numbered from the first
+/// Lifecycle events that nobody has announced yet, in the order of the log. They are numbered from the first
 /// one this replica kept.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     kept: VecDeque<Announcement>,
-    /// More facts of the entry at this offset are to come, and those of later entries wait for
+    /// More lifecycle events of the entry at this offset are to come, and those of later entries wait for
     /// them.
     open: Option<u64>,
     later: BTreeMap<u64, Vec<Announcement>>,
@@ -29,11 +29,11 @@ pub(super) struct Announcements {
     first: u64,
     /// Up to here the log says that all have been announced.
     announced: Option<u64>,
-    /// Up to here facts came with the snapshot.
+    /// Up to here lifecycle events came with the snapshot.
     known_to: Option<u64>,
     /// The number of the next one to be announced by this replica.
     next: u64,
-    /// What the number of a fact must grow by to be the number of its announcement: no two tries
+    /// What the number of a lifecycle event must grow by to be the number of its announcement: no two tries
     /// have the same, so what becomes of an earlier try says nothing about a later one.
     tries: u64,
     /// Below this number, all that were announced by this replica are confirmed.
@@ -78,15 +78,15 @@ impl Announcements {
         }
     }
 
-    /// More facts of the entry at `open` are to come; or none of any that was applied.
+    /// More lifecycle events of the entry at `open` are to come; or none of any that was applied.
     pub(super) fn more_to_come(&mut self, open: Option<u64>) {
         self.open = open;
         while let Some(first) = self.later.first_entry()
             && open.is_none_or(|open| *first.key() <= open)
         {
-            let facts = first.remove();
-            self.later_count -= facts.len();
-            self.kept.extend(facts);
+            let events = first.remove();
+            self.later_count -= events.len();
+            self.kept.extend(events);
         }
     }
 
@@ -125,7 +125,7 @@ impl Announcements {
         self.next = number;
     }
 
-    /// Which fact an announcement told. One of an earlier try comes out as one that is confirmed:
+    /// Which lifecycle event an announcement told. One of an earlier try comes out as one that is confirmed:
     /// outcomes come in order.
     fn told_by(&self, announcement: u64) -> Option<u64> {
         let number = announcement.checked_sub(self.tries)?;
@@ -200,7 +200,8 @@ impl Announcements {
 mod tests {
     use super::*;
     use crate::domain::{
-        AccountId, AccountKey, Fact, FactKind, Metadata, RefusedReason, StreamId, Tenant, WallTime,
+        AccountId, AccountKey, LifecycleEvent, LifecycleEventKind, Metadata, RefusedReason,
+        StreamId, Tenant, WallTime,
     };
 
     fn at(offset: u64) -> Announcement {
@@ -211,10 +212,10 @@ mod tests {
                 &AccountId::new("alice").unwrap(),
             ),
             count: 0,
-            fact: Fact {
+            event: LifecycleEvent {
                 stream: StreamId::generate(),
                 at: WallTime(0),
-                kind: FactKind::Refused {
+                kind: LifecycleEventKind::Refused {
                     reason: RefusedReason::Stopped,
                     max_active: None,
                 },

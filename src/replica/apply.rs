@@ -2,8 +2,8 @@
 
 use super::{Applied, Fault, Now, Phase, Replica, position::AnotherLog};
 use crate::domain::{
-    Account, AccountKey, Announcement, Entry, Fact, Internal, LogTime, Mark, Metadata, Moment,
-    RULES_VERSION, Reading, Settings,
+    Account, AccountKey, Announcement, Entry, Internal, LifecycleEvent, LogTime, Mark, Metadata,
+    Moment, RULES_VERSION, Reading, Settings,
 };
 
 impl<T> Replica<T> {
@@ -27,16 +27,16 @@ impl<T> Replica<T> {
             } => {
                 let metadata = metadata.as_ref();
                 Ok(
-                    self.change(key, offset, metadata, |account, moment, facts| {
+                    self.change(key, offset, metadata, |account, moment, events| {
                         Applied::Heartbeat(
-                            account.heartbeat(moment, *stream, *every_ms, metadata, facts),
+                            account.heartbeat(moment, *stream, *every_ms, metadata, events),
                         )
                     }),
                 )
             }
             Entry::Stop { key, stream } => {
-                Ok(self.change(key, offset, None, |account, moment, facts| {
-                    Applied::Stop(account.stop(moment, *stream, facts))
+                Ok(self.change(key, offset, None, |account, moment, events| {
+                    Applied::Stop(account.stop(moment, *stream, events))
                 }))
             }
             Entry::Internal {
@@ -61,7 +61,7 @@ impl<T> Replica<T> {
     pub fn skip(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
         self.liveness.delivered(now.mono);
         if self.advance_to(offset, None)? {
-            self.tally.count(offset, |tally| tally.bad(reason));
+            self.counters.count(offset, |counters| counters.bad(reason));
         }
         Ok(())
     }
@@ -123,8 +123,8 @@ impl<T> Replica<T> {
         let applied = match body {
             Internal::Open(open) => {
                 let said = Some(&open.metadata);
-                let applied = self.change(&open.key, offset, said, |account, moment, facts| {
-                    Applied::Open(account.open(moment, open, facts))
+                let applied = self.change(&open.key, offset, said, |account, moment, events| {
+                    Applied::Open(account.open(moment, open, events))
                 });
                 if mark.writer == self.writer {
                     self.answer_open(mark.seq, open, &applied, now);
@@ -173,7 +173,7 @@ impl<T> Replica<T> {
         key: &AccountKey,
         offset: u64,
         said: Option<&Metadata>,
-        change: impl FnOnce(&mut Account, &Moment, &mut Vec<Fact>) -> Applied,
+        change: impl FnOnce(&mut Account, &Moment, &mut Vec<LifecycleEvent>) -> Applied,
     ) -> Applied {
         let (Some(now), Some(settings)) = (self.clock.now(), &self.settings) else {
             return Applied::Skipped;
@@ -184,25 +184,25 @@ impl<T> Replica<T> {
             settings,
             full: self.capacity.is_full(key.tenant(), now),
         };
-        let facts = &mut self.facts;
+        let events = &mut self.events;
         let applied = self.accounts.change(key, offset, now, |account, pool| {
-            let applied = change(account, &moment, facts);
+            let applied = change(account, &moment, events);
             // Most say what the stream has already, and that is shared.
             if let Some(said) = said {
                 account.share_metadata(said, |said| pool.shared(said));
             }
             applied
         });
-        self.tally.count(offset, |tally| match &applied {
-            Some(Applied::Heartbeat(outcome)) => tally.heartbeat(*outcome),
-            Some(Applied::Stop(outcome)) => tally.stop(*outcome),
-            Some(Applied::Open(outcome)) => tally.open(*outcome),
+        self.counters.count(offset, |counters| match &applied {
+            Some(Applied::Heartbeat(outcome)) => counters.heartbeat(*outcome),
+            Some(Applied::Stop(outcome)) => counters.stop(*outcome),
+            Some(Applied::Open(outcome)) => counters.open(*outcome),
             Some(Applied::Skipped | Applied::Internal) | None => {}
         });
         if self.is_expiring() {
             self.note_expired();
         }
-        if !self.facts.is_empty() {
+        if !self.events.is_empty() {
             self.note(offset, key, now);
         }
         applied.unwrap_or(Applied::Skipped)
@@ -221,13 +221,14 @@ impl<T> Replica<T> {
     /// Keeps what an entry did until it has been announced.
     fn note(&mut self, offset: u64, key: &AccountKey, now: LogTime) {
         let count = self.accounts.read(key, |a| a.count(now)).unwrap_or(0);
-        for fact in self.facts.drain(..) {
-            self.tally.count(offset, |tally| tally.fact(&fact));
+        for event in self.events.drain(..) {
+            self.counters
+                .count(offset, |counters| counters.event(&event));
             self.announcements.add(Announcement {
                 offset,
                 key: key.clone(),
                 count: u32::try_from(count).unwrap_or(u32::MAX),
-                fact,
+                event,
             });
         }
         self.announce();

@@ -3,7 +3,7 @@
 //! come to the same, in the same order for each account.
 
 use super::Replica;
-use crate::domain::{Announcement, Tally};
+use crate::domain::{Announcement, Counters};
 
 /// Accounts looked at by one call of [`Replica::expire`]: about a millisecond.
 const PER_CALL: usize = 512;
@@ -35,13 +35,13 @@ impl<T> Replica<T> {
     /// Keeps what expired until it has been announced.
     pub(super) fn note_expired(&mut self) {
         for expired in self.accounts.take_expired() {
-            let count = |tally: &mut Tally| tally.fact(&expired.fact);
-            self.tally.count(expired.offset, count);
+            let count = |counters: &mut Counters| counters.event(&expired.event);
+            self.counters.count(expired.offset, count);
             self.announcements.add(Announcement {
                 offset: expired.offset,
                 key: expired.key,
                 count: expired.count,
-                fact: expired.fact,
+                event: expired.event,
             });
         }
         self.announcements.more_to_come(self.accounts.expiring());

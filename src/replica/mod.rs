@@ -14,6 +14,7 @@ mod announcements;
 mod apply;
 mod capacity;
 mod checksum;
+mod counters;
 mod effect;
 mod estimate;
 mod expiry;
@@ -23,7 +24,6 @@ mod pool;
 mod position;
 mod requests;
 mod snapshot;
-mod tally;
 mod tick;
 
 pub use accounts::{Levels, Totals};
@@ -35,15 +35,15 @@ pub use snapshot::{Restored, Restoring};
 use accounts::Accounts;
 use announcements::Announcements;
 use capacity::Capacity;
+use counters::ReplicaCounters;
 use estimate::Estimate;
 use leader::Leadership;
 use liveness::Liveness;
 use position::LogPosition;
 use requests::Requests;
-use tally::Tallied;
 
 use crate::domain::{
-    Account, AccountKey, Activity, Fact, Internal, LogClock, LogTime, Settings, Tally,
+    Account, AccountKey, Activity, Counters, Internal, LifecycleEvent, LogClock, LogTime, Settings,
 };
 
 /// Where to read the log from.
@@ -80,9 +80,9 @@ pub struct Replica<T> {
     /// Settings and log time of the last snapshot, even if it was one of another log.
     remembered: Option<(Settings, LogTime)>,
     announcements: Announcements,
-    tally: Tallied,
+    counters: ReplicaCounters,
     /// Lifecycle events of the entry being applied; empty in between.
-    facts: Vec<Fact>,
+    events: Vec<LifecycleEvent>,
     liveness: Liveness,
     leadership: Leadership,
     requests: Requests<T>,
@@ -106,8 +106,8 @@ impl<T> Replica<T> {
             capacity: Capacity::default(),
             remembered: None,
             announcements: Announcements::default(),
-            tally: Tallied::default(),
-            facts: Vec::new(),
+            counters: ReplicaCounters::default(),
+            events: Vec::new(),
             liveness: Liveness::default(),
             leadership: Leadership::default(),
             requests: Requests::default(),
@@ -218,8 +218,8 @@ impl<T> Replica<T> {
 
     /// What the entries have come to that were applied, by whichever replica.
     #[must_use]
-    pub const fn tally(&self) -> &Tally {
-        self.tally.get()
+    pub const fn counters(&self) -> &Counters {
+        self.counters.get()
     }
 
     /// The log's time, once known.

@@ -13,8 +13,8 @@ use super::{
     accounts::Accounts,
     announcements::Announcements,
     capacity::Capacity,
+    counters::ReplicaCounters,
     position::{AnotherLog, LogPosition},
-    tally::Tallied,
 };
 use crate::domain::{
     Account, AccountKey, Announcement, Internal, LogClock, RULES_VERSION, Reading, SnapshotHeader,
@@ -59,7 +59,7 @@ impl Restoring {
         self.accounts.restore(key, last, account, self.header.now)
     }
 
-    /// Takes a fact that had not been announced, in their order.
+    /// Takes a lifecycle event that had not been announced, in their order.
     pub fn unannounced(&mut self, announcement: Announcement) {
         self.unannounced.push(announcement);
     }
@@ -138,7 +138,7 @@ impl<T> Replica<T> {
             last_mark: last.mark,
             trail: self.position.checksum().sum(),
             announced: self.announcements.cursor(),
-            tally: *self.tally.get(),
+            counters: *self.counters.get(),
         };
         Some((trailer, self.announcements.kept().cloned().collect()))
     }
@@ -163,7 +163,7 @@ impl<T> Replica<T> {
                 trailer.end,
                 copy.unannounced,
             ),
-            tally: Tallied::restored(trailer.tally, trailer.end),
+            counters: ReplicaCounters::restored(trailer.counters, trailer.end),
             ..Self::new(self.writer)
         };
     }

@@ -64,13 +64,13 @@ impl<T> Replica<T> {
         self.announce();
     }
 
-    /// How many facts were dropped unannounced, because nobody announced any for too long.
+    /// How many lifecycle events were dropped unannounced, because nobody announced any for too long.
     #[must_use]
     pub const fn announcements_lost(&self) -> u64 {
         self.announcements.lost()
     }
 
-    /// How many facts the log does not say were announced.
+    /// How many lifecycle events the log does not say were announced.
     #[must_use]
     pub fn unannounced(&self) -> usize {
         self.announcements.waiting()

@@ -5,12 +5,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BadReply, Notice, Shown, message::DERIVED, refused_reason, stopped_reason};
-use crate::domain::{AccountKey, Announcement, FactKind};
+use super::{BadReply, Notice, Rfc3339, message::DERIVED, refused_reason, stopped_reason};
+use crate::domain::{AccountKey, Announcement, LifecycleEventKind};
 
 /// The body of a message of the lifecycle.
 ///
-/// A fact that is announced again has the same bytes: nothing in here is of the moment or of the
+/// A lifecycle event that is announced again has the same bytes: nothing in here is of the moment or of the
 /// worker that tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told<'a> {
@@ -24,7 +24,7 @@ pub struct Told<'a> {
     /// Which stream.
     pub stream: Uuid,
     /// When it happened.
-    pub at: Shown,
+    pub at: Rfc3339,
     /// The account's active streams behind the entry at which it happened.
     pub count: u32,
     /// `opened`: by a request to open, not by a heartbeat alone.
@@ -38,10 +38,10 @@ pub struct Told<'a> {
     pub max_active: Option<u32>,
     /// All but `refused`: when the stream began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Shown>,
+    pub started_at: Option<Rfc3339>,
     /// `expired`: its last sign of life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_seen: Option<Shown>,
+    pub last_seen: Option<Rfc3339>,
     /// What its player says about the stream.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
@@ -54,16 +54,16 @@ pub fn announcement(announcement: &Announcement) -> Notice {
         offset,
         key,
         count,
-        fact,
+        event,
     } = announcement;
-    let kind = word(&fact.kind);
-    let pairs = fact.metadata.pairs();
+    let kind = word(&event.kind);
+    let pairs = event.metadata.pairs();
     let mut told = Told {
         kind: kind.into(),
         tenant: key.tenant().into(),
         account: key.account().into(),
-        stream: fact.stream.0,
-        at: Shown(fact.at),
+        stream: event.stream.0,
+        at: Rfc3339(event.at),
         count: *count,
         admitted: None,
         reason: None,
@@ -73,29 +73,29 @@ pub fn announcement(announcement: &Announcement) -> Notice {
         metadata: pairs.map(|(k, v)| (k.into(), v.into())).collect(),
     };
     let mut cause = *offset;
-    match &fact.kind {
-        FactKind::Opened {
+    match &event.kind {
+        LifecycleEventKind::Opened {
             admitted,
             started_at,
         } => {
             told.admitted = Some(*admitted);
-            told.started_at = Some(Shown(*started_at));
+            told.started_at = Some(Rfc3339(*started_at));
         }
-        FactKind::Refused { reason, max_active } => {
+        LifecycleEventKind::Refused { reason, max_active } => {
             told.reason = Some(refused_reason(*reason).into());
             told.max_active = *max_active;
         }
-        FactKind::Stopped { reason, started_at } => {
+        LifecycleEventKind::Stopped { reason, started_at } => {
             told.reason = Some(stopped_reason(*reason).into());
-            told.started_at = Some(Shown(*started_at));
+            told.started_at = Some(Rfc3339(*started_at));
         }
-        FactKind::Expired {
+        LifecycleEventKind::Expired {
             started_at,
             last_seen,
             deadline,
         } => {
-            told.started_at = Some(Shown(*started_at));
-            told.last_seen = Some(Shown(*last_seen));
+            told.started_at = Some(Rfc3339(*started_at));
+            told.last_seen = Some(Rfc3339(*last_seen));
             cause = deadline.0;
         }
     }
@@ -103,21 +103,21 @@ pub fn announcement(announcement: &Announcement) -> Notice {
         kind,
         routing_key: format!("{}.{kind}", key.tenant()),
         account: Some(key.account().to_owned()),
-        message_id: Some(message_id(kind, key, fact.stream.0, cause)),
+        message_id: Some(message_id(kind, key, event.stream.0, cause)),
         body: serde_json::to_vec(&told).expect("strings and numbers always encode"),
     }
 }
 
-const fn word(kind: &FactKind) -> &'static str {
+const fn word(kind: &LifecycleEventKind) -> &'static str {
     match kind {
-        FactKind::Opened { .. } => "opened",
-        FactKind::Refused { .. } => "refused",
-        FactKind::Stopped { .. } => "stopped",
-        FactKind::Expired { .. } => "expired",
+        LifecycleEventKind::Opened { .. } => "opened",
+        LifecycleEventKind::Refused { .. } => "refused",
+        LifecycleEventKind::Stopped { .. } => "stopped",
+        LifecycleEventKind::Expired { .. } => "expired",
     }
 }
 
-/// From what tells this fact from all others. The account as well: nothing keeps two accounts from
+/// From what tells this lifecycle event from all others. The account as well: nothing keeps two accounts from
 /// using one stream id, and all deadlines of a tick are one moment.
 fn message_id(kind: &str, key: &AccountKey, stream: Uuid, cause: u64) -> Uuid {
     let name = format!("lifecycle\0{kind}\0{}\0{stream}\0{cause}", key.as_str());
@@ -139,14 +139,14 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        AccountId, Fact, LogTime, Metadata, RefusedReason, StoppedReason, StreamId, Tenant,
-        WallTime,
+        AccountId, LifecycleEvent, LogTime, Metadata, RefusedReason, StoppedReason, StreamId,
+        Tenant, WallTime,
     };
 
     const STREAM: &str = "00000000-0000-0000-0000-000000000007";
     const STARTED: WallTime = WallTime(1_763_805_600_000);
 
-    fn happened(kind: FactKind, pairs: &mut [(&str, &str)]) -> Announcement {
+    fn happened(kind: LifecycleEventKind, pairs: &mut [(&str, &str)]) -> Announcement {
         Announcement {
             offset: 12,
             key: AccountKey::new(
@@ -154,7 +154,7 @@ mod tests {
                 &AccountId::new("al\"ice/é").unwrap(),
             ),
             count: 2,
-            fact: Fact {
+            event: LifecycleEvent {
                 stream: StreamId(Uuid::from_u128(7)),
                 at: WallTime(STARTED.0 + 1_500),
                 kind,
@@ -163,8 +163,8 @@ mod tests {
         }
     }
 
-    fn expired(deadline: u64) -> FactKind {
-        FactKind::Expired {
+    fn expired(deadline: u64) -> LifecycleEventKind {
+        LifecycleEventKind::Expired {
             started_at: STARTED,
             last_seen: WallTime(STARTED.0 + 7),
             deadline: LogTime(deadline),
@@ -187,15 +187,15 @@ mod tests {
     #[test]
     fn every_kind_is_told_in_the_words_of_the_contract() {
         let started = "2025-11-22T10:00:00.000Z";
-        let opened = FactKind::Opened {
+        let opened = LifecycleEventKind::Opened {
             admitted: true,
             started_at: STARTED,
         };
-        let refused = |max_active| FactKind::Refused {
+        let refused = |max_active| LifecycleEventKind::Refused {
             reason: RefusedReason::AccountCap,
             max_active,
         };
-        let stopped = FactKind::Stopped {
+        let stopped = LifecycleEventKind::Stopped {
             reason: StoppedReason::Replaced,
             started_at: STARTED,
         };
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_same_fact_has_the_same_id_and_another_fact_another_one() {
-        let stopped = || FactKind::Stopped {
+        let stopped = || LifecycleEventKind::Stopped {
             reason: StoppedReason::Stopped,
             started_at: STARTED,
         };
@@ -265,7 +265,7 @@ mod tests {
         ];
         for change in [
             |a: &mut Announcement| a.offset = 13,
-            |a: &mut Announcement| a.fact.stream = StreamId(Uuid::from_u128(8)),
+            |a: &mut Announcement| a.event.stream = StreamId(Uuid::from_u128(8)),
             |a: &mut Announcement| {
                 let bob = AccountId::new("bob").unwrap();
                 a.key = AccountKey::new(&Tenant::new("acme").unwrap(), &bob);

@@ -33,5 +33,5 @@ pub use reply::{
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{heartbeat, init as init_body, status as status_body, stop};
 pub use routing_key::{Kind, RoutingKey};
-pub use shown::{Shown, show};
+pub use shown::{Rfc3339, show};
 pub use trace::{MAX_STATE_BYTES, Trace};

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadReply, Code, Message, Notice, Problem, Shown};
+use super::{BadReply, Code, Message, Notice, Problem, Rfc3339};
 use crate::domain::{Tenant, WallTime};
 
 const KIND: &str = "rejected";
@@ -21,7 +21,7 @@ pub struct Rejected<'a> {
     #[serde(rename = "type")]
     pub kind: Cow<'a, str>,
     /// When it was refused, by the worker's clock.
-    pub at: Shown,
+    pub at: Rfc3339,
     /// Where it came from: `log`, `init`, `status`, `unrouted`, `intake`.
     pub source: Cow<'a, str>,
     /// The contract's error code.
@@ -74,7 +74,7 @@ pub fn rejected(
 ) -> Notice {
     let body = Rejected {
         kind: KIND.into(),
-        at: Shown(at),
+        at: Rfc3339(at),
         source: origin.source.into(),
         code: problem.code,
         message: Cow::Borrowed(&problem.message),

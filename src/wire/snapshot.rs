@@ -10,8 +10,8 @@
 mod account;
 mod announcement;
 mod codes;
+mod counters;
 mod part;
-mod tally;
 
 use std::io::{Read, Write};
 

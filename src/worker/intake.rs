@@ -26,7 +26,7 @@ const PREFETCH: u16 = 256;
 
 /// What a message is, as far as losing it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum MessageClass {
     /// Its sender waits for a reply.
     Request,
     /// The broker's confirm was all its sender waited for.
@@ -41,8 +41,8 @@ enum Turn {
 }
 
 /// A message that is being published again.
-struct Taken {
-    kind: Kind,
+struct PendingMessage {
+    kind: MessageClass,
     receipt: Receipt,
     reply_to: Option<ReplyTo>,
 }
@@ -60,7 +60,7 @@ pub(super) async fn run(
     for n in 0.. {
         retry.begin();
         let opened = tokio::select! {
-            opened = Session::open(&config, of, n, replies.clone()) => opened,
+            opened = Intake::open(&config, of, n, replies.clone()) => opened,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
@@ -90,17 +90,17 @@ pub(super) async fn run(
 }
 
 /// One session with the broker. What it has taken and not published again comes back when it ends.
-struct Session {
+struct Intake {
     publish: Link,
     requests: RequestQueue,
     events: RequestQueue,
-    forwarder: Forwarder<Taken>,
+    forwarder: Forwarder<PendingMessage>,
     replies: Replies,
     names: Names,
     rejections: Rejections,
 }
 
-impl Session {
+impl Intake {
     async fn open(
         config: &Config,
         of: u16,
@@ -159,8 +159,8 @@ impl Session {
                 return Ok(());
             }
             let turn = tokio::select! {
-                request = self.requests.next() => self.taken(Kind::Request, request),
-                event = self.events.next() => self.taken(Kind::Event, event),
+                request = self.requests.next() => self.taken(MessageClass::Request, request),
+                event = self.events.next() => self.taken(MessageClass::Event, event),
                 (taken, outcome) = self.forwarder.next() => {
                     self.settle(taken, outcome, counters)?;
                     Turn::Served
@@ -182,7 +182,11 @@ impl Session {
         }
     }
 
-    fn taken(&mut self, kind: Kind, delivery: Result<RequestDelivery, BrokerError>) -> Turn {
+    fn taken(
+        &mut self,
+        kind: MessageClass,
+        delivery: Result<RequestDelivery, BrokerError>,
+    ) -> Turn {
         match delivery {
             Ok(delivery) => {
                 self.take(kind, delivery);
@@ -193,8 +197,8 @@ impl Session {
     }
 
     /// Checks a message as far as its account goes, and publishes it again.
-    fn take(&mut self, kind: Kind, delivery: RequestDelivery) {
-        let mut taken = Taken {
+    fn take(&mut self, kind: MessageClass, delivery: RequestDelivery) {
+        let mut taken = PendingMessage {
             kind,
             receipt: delivery.receipt(),
             reply_to: None,
@@ -212,7 +216,7 @@ impl Session {
                         .reject(origin, &message, &problem, &self.publish);
                     // As everywhere: a heartbeat counts all the same, a request has no other
                     // purpose.
-                    if kind == Kind::Request {
+                    if kind == MessageClass::Request {
                         return taken.receipt.ack();
                     }
                 }
@@ -235,7 +239,7 @@ impl Session {
     /// Done with a message only once a partition has it.
     fn settle(
         &self,
-        taken: Taken,
+        taken: PendingMessage,
         outcome: Forwarded,
         counters: &IntakeCounters,
     ) -> Result<(), BrokerError> {
@@ -244,7 +248,7 @@ impl Session {
                 counters.forwarded.increment(1);
                 taken.receipt.ack();
             }
-            Forwarded::Refused if taken.kind == Kind::Request => {
+            Forwarded::Refused if taken.kind == MessageClass::Request => {
                 counters.unavailable.increment(1);
                 self.refuse(taken, &Problem::unavailable());
             }
@@ -258,7 +262,7 @@ impl Session {
         Ok(())
     }
 
-    fn refuse(&self, taken: Taken, problem: &Problem) {
+    fn refuse(&self, taken: PendingMessage, problem: &Problem) {
         match taken.reply_to {
             None => taken.receipt.ack(),
             Some(to) => {
@@ -272,10 +276,10 @@ impl Session {
 
     async fn stop_taking(&mut self) {
         for delivery in self.requests.drain().await {
-            self.take(Kind::Request, delivery);
+            self.take(MessageClass::Request, delivery);
         }
         for delivery in self.events.drain().await {
-            self.take(Kind::Event, delivery);
+            self.take(MessageClass::Event, delivery);
         }
     }
 }

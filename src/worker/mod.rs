@@ -5,33 +5,33 @@
 //! does a request that cannot be delivered. The replica outlives its connections. All partitions
 //! share the connections for replies. With several partitions, one task more serves the intake.
 
-mod asked;
 pub(crate) mod clock;
 mod declare;
-mod followed;
 mod grace;
 mod intake;
+mod metrics_reporter;
 mod partition;
+mod pending;
 mod rejections;
 mod replies;
 mod retry;
+mod selection;
 mod session;
-mod showing;
 mod snapshots;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 pub use declare::{Declaration, Declared, declare};
-use followed::Followed;
-pub use followed::{PartitionList, PartitionListError};
 pub use grace::Grace;
-use partition::{Partition, Place};
+use partition::{Assignment, Partition};
+use selection::Selection;
+pub use selection::{PartitionList, PartitionListError};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 
 use crate::{
     broker::{Addresses, BrokerError, Names, ReplySender},
     domain::WallTime,
-    ops::{Figures, Health, HttpError, HttpServer, Shown},
+    ops::{Endpoints, Figures, Health, HttpError, HttpServer},
     wire::Code,
 };
 
@@ -93,7 +93,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         if let Some(address) = server.address() {
             tracing::info!(%address, "serving /healthz, /readyz and /metrics");
         }
-        tokio::spawn(server.serve(Shown {
+        tokio::spawn(server.serve(Endpoints {
             health: Arc::clone(&health),
             figures: Arc::clone(&figures),
             reasons: Code::ALL.map(Code::as_str).into(),
@@ -111,7 +111,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     let sending = tokio::spawn(replies::run(sender));
     let mut tasks = JoinSet::new();
     for (n, number) in followed.numbers.into_iter().enumerate() {
-        let place = Place {
+        let place = Assignment {
             number,
             of: followed.of,
             takes_unrouted: n == 0,
@@ -159,11 +159,11 @@ async fn pulse(health: &Health, partition: u16) {
 }
 
 /// Waits until there is something to follow.
-async fn prepare(config: &Config, health: &Health) -> Result<Followed, WorkerError> {
+async fn prepare(config: &Config, health: &Health) -> Result<Selection, WorkerError> {
     if let Some(declaration) = &config.declare {
         declare::until_declared(&config.addresses, &config.names, declaration, health).await;
     }
-    Followed::find(config, health).await
+    Selection::find(config, health).await
 }
 
 /// Reads the wall clock.

@@ -6,12 +6,12 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Config,
-    asked::Asked,
-    clock, needs_operator,
+    Config, clock,
+    metrics_reporter::MetricsReporter,
+    needs_operator,
+    pending::PendingRequest,
     retry::Retry,
     session::{End, Session},
-    showing::Showing,
     snapshots,
 };
 use crate::{
@@ -27,7 +27,7 @@ const MOST_REJECTED: usize = 16;
 
 /// A partition's place among the others, and in its worker.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct Assignment {
     pub(super) number: u16,
     /// How many partitions there are.
     pub(super) of: u16,
@@ -36,13 +36,13 @@ pub(super) struct Place {
 }
 
 pub(super) struct Partition {
-    place: Place,
+    place: Assignment,
     config: Config,
     replies: Replies,
     health: Arc<Health>,
-    showing: Showing,
+    showing: MetricsReporter,
     counters: Counters,
-    replica: Replica<Asked>,
+    replica: Replica<PendingRequest>,
     snapshot: Snapshot,
 }
 
@@ -58,7 +58,7 @@ struct Snapshot {
 
 impl Partition {
     pub(super) fn new(
-        place: Place,
+        place: Assignment,
         config: Config,
         replies: Replies,
         health: Arc<Health>,
@@ -69,7 +69,7 @@ impl Partition {
             config,
             replies,
             health,
-            showing: Showing::new(place.number, figures),
+            showing: MetricsReporter::new(place.number, figures),
             counters: Counters::new(place.number),
             replica: Replica::new(Uuid::new_v4().as_u64_pair().0),
             snapshot: Snapshot::default(),

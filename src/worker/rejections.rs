@@ -2,7 +2,7 @@
 
 use super::clock;
 use crate::{
-    broker::{Link, Names, Outlet},
+    broker::{Link, Names, OptionalPublisher},
     ops::BadInput,
     replica::Mono,
     wire::{self, Code, Message, Origin, Problem},
@@ -13,14 +13,14 @@ const A_SECOND: u32 = 20;
 
 /// Tells what was refused, best effort: unconfirmed, and not everything.
 pub(super) struct Rejections {
-    outlet: Outlet,
+    outlet: OptionalPublisher,
     ration: Ration,
 }
 
 impl Rejections {
     pub(super) fn new(names: &Names) -> Self {
         Self {
-            outlet: Outlet::new(&names.rejected()),
+            outlet: OptionalPublisher::new(&names.rejected()),
             ration: Ration::default(),
         }
     }

@@ -12,13 +12,12 @@ use snapshots::Snapshots;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Config, Grace,
-    asked::{Asked, Desk, Source},
-    clock,
-    partition::Place,
+    Config, Grace, clock,
+    metrics_reporter::MetricsReporter,
+    partition::Assignment,
+    pending::{PendingRequest, RequestQueues, Source},
     rejections::Rejections,
-    showing::Showing,
-    snapshots::Step,
+    snapshots::SnapshotStep,
 };
 use crate::{
     broker::{
@@ -75,7 +74,7 @@ pub(super) struct Session {
     publish: Link,
     log: LogFollower,
     appender: Appender,
-    desk: Desk,
+    desk: RequestQueues,
     /// Which of the addresses this is.
     node: usize,
     snapshots: Snapshots,
@@ -87,7 +86,7 @@ pub(super) struct Session {
     taking: bool,
     /// Requests whose replies the broker does not take now: neither swallowed, nor put back as long
     /// as they would come here again.
-    stuck: Vec<Asked>,
+    stuck: Vec<PendingRequest>,
 }
 
 /// What woke the session.
@@ -99,7 +98,7 @@ enum Event {
     Tick,
     Expire,
     SnapshotDue,
-    Snapshot(Option<Step>),
+    Snapshot(Option<SnapshotStep>),
     Shutdown,
     GraceOver,
 }
@@ -107,10 +106,10 @@ enum Event {
 impl Session {
     /// Connects, and attaches to the log where the replica says.
     pub(super) async fn open(
-        place: Place,
+        place: Assignment,
         config: &Config,
         n: usize,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         replies: Replies,
     ) -> Result<Self, BrokerError> {
         let partition = place.number;
@@ -122,7 +121,7 @@ impl Session {
         let queue = |what, queue, prefetch| {
             RequestQueue::new(&config.addresses, n, name(what), queue, prefetch)
         };
-        let desk = Desk {
+        let desk = RequestQueues {
             inits: queue("init", names.init(partition), INITS),
             statuses: queue("status", names.status(partition), STATUSES),
             unrouted: queue("unrouted", names.unrouted(), UNROUTED),
@@ -163,9 +162,9 @@ impl Session {
     /// Serves until something ends it.
     pub(super) async fn run(
         mut self,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
-        showing: &mut Showing,
+        showing: &mut MetricsReporter,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
     ) -> End {
@@ -192,9 +191,9 @@ impl Session {
 
     async fn serve(
         &mut self,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
-        showing: &mut Showing,
+        showing: &mut MetricsReporter,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<(), End> {
@@ -308,14 +307,14 @@ impl Session {
     }
 
     /// Opens the optional publishers in the background. Nothing depends on them.
-    fn look_after_outlets(&mut self, replica: &Replica<Asked>) {
+    fn look_after_outlets(&mut self, replica: &Replica<PendingRequest>) {
         self.rejections.look_after(&self.publish);
         if replica.leads() {
             self.lifecycle.look_after(&self.publish);
         }
     }
 
-    fn report(&self, replica: &Replica<Asked>, health: &Health) {
+    fn report(&self, replica: &Replica<PendingRequest>, health: &Health) {
         let now = clock::now();
         let lag_ms = replica.lag_ms(now.mono);
         let live = replica.is_live(now.mono);

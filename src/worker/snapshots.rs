@@ -21,8 +21,8 @@ use encoding::{Encoded, Encoding};
 
 /// Snapshots looked at before the log is read from its beginning.
 const MOST_TRIED: usize = 4;
-/// Unannounced facts in one part.
-const PART_FACTS: usize = 1_000;
+/// Unannounced lifecycle events in one part.
+const PART_EVENTS: usize = 1_000;
 /// Decoded parts that wait to be put together.
 const WAITING: usize = 2;
 /// How much longer than a part was encoded the encoding rests: nobody waits for a snapshot, and
@@ -167,7 +167,7 @@ type Decoded = Result<Result<Part, SnapshotError>, BrokerError>;
 pub(super) type AccountCopy = (AccountKey, u64, Account);
 
 /// What the writing of a snapshot asks of the replica's owner, or tells it.
-pub(super) enum Step {
+pub(super) enum SnapshotStep {
     /// A snapshot that began at this log time is there, and may be whole. Should another be
     /// written?
     Found {
@@ -196,19 +196,24 @@ pub(super) struct Written {
 }
 
 /// Writes a snapshot, step by step. Ends early where nobody listens any more.
-pub(super) async fn write(config: Config, partition: u16, n: usize, steps: mpsc::Sender<Step>) {
+pub(super) async fn write(
+    config: Config,
+    partition: u16,
+    n: usize,
+    steps: mpsc::Sender<SnapshotStep>,
+) {
     let step = match write_one(&config, partition, n, &steps).await {
-        Ok(Some(written)) => Step::Written(written),
+        Ok(Some(written)) => SnapshotStep::Written(written),
         Ok(None) => return,
-        Err(error) => Step::Failed(error),
+        Err(error) => SnapshotStep::Failed(error),
     };
     let _ = steps.send(step).await;
 }
 
 /// Asks the replica's owner; `None` where it does not answer.
 async fn ask<T>(
-    steps: &mpsc::Sender<Step>,
-    step: impl FnOnce(oneshot::Sender<T>) -> Step,
+    steps: &mpsc::Sender<SnapshotStep>,
+    step: impl FnOnce(oneshot::Sender<T>) -> SnapshotStep,
 ) -> Option<T> {
     let (answer, answered) = oneshot::channel();
     steps.send(step(answer)).await.ok()?;
@@ -219,11 +224,11 @@ async fn write_one(
     config: &Config,
     partition: u16,
     n: usize,
-    steps: &mpsc::Sender<Step>,
+    steps: &mpsc::Sender<SnapshotStep>,
 ) -> Result<Option<Written>, BrokerError> {
     let log = open(config, partition, n).await?;
     let newest = log.find().await?.into_iter().next();
-    let begin = |begin| Step::Found {
+    let begin = |begin| SnapshotStep::Found {
         newest: newest.map(|place| place.now),
         begin,
     };
@@ -242,7 +247,7 @@ async fn write_one(
     let mut accounts = Vec::new();
     loop {
         let into = accounts;
-        let Some(copied) = ask(steps, |copied| Step::Copy { into, copied }).await else {
+        let Some(copied) = ask(steps, |copied| SnapshotStep::Copy { into, copied }).await else {
             return Ok(None);
         };
         if copied.is_empty() {
@@ -259,12 +264,12 @@ async fn write_one(
             _ => Vec::new(),
         };
     }
-    let Some((trailer, unannounced)) = ask(steps, Step::Copied).await.flatten() else {
+    let Some((trailer, unannounced)) = ask(steps, SnapshotStep::Copied).await.flatten() else {
         return Ok(None);
     };
-    for facts in unannounced.chunks(PART_FACTS) {
+    for events in unannounced.chunks(PART_EVENTS) {
         writing
-            .part(PartContent::Unannounced(facts.to_vec()))
+            .part(PartContent::Unannounced(events.to_vec()))
             .await?;
     }
     writing.part(PartContent::Trailer(trailer)).await?;

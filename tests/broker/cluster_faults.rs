@@ -83,7 +83,7 @@ async fn the_lifecycle_and_snapshots_go_on_while_any_node_is_kept_away() {
         let opened = killed.elapsed();
         eventually(PATIENCE, "its beginning is announced", async || {
             let mut heard = follower.heard().into_iter();
-            let found = heard.find(|fact| fact.text("account") == name);
+            let found = heard.find(|event| event.text("account") == name);
             found.map(drop).ok_or("no lifecycle event")
         })
         .await;
@@ -146,7 +146,7 @@ async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
         open(&backend, signal).await;
         eventually(PATIENCE, "its beginning is announced", async || {
             let mut heard = follower.heard().into_iter();
-            let found = heard.find(|fact| fact.text("account") == signal);
+            let found = heard.find(|event| event.text("account") == signal);
             found.map(drop).ok_or("no lifecycle event")
         })
         .await;

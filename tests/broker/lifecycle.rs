@@ -25,7 +25,7 @@ async fn stop(backend: &Backend, name: &str, stream: StreamId) {
 }
 
 /// What, to which stream, why, and how many play then.
-fn fact(message: &Message) -> (String, String, String, u64) {
+fn event(message: &Message) -> (String, String, String, u64) {
     let count = message.json()["count"].as_u64().expect("a count");
     (
         message.text("type"),
@@ -79,8 +79,8 @@ async fn a_stream_s_life_is_told_in_order_with_the_counts_behind_each_step() {
         .expect("it is confirmed");
     stop(&backend, "alice", second).await;
 
-    let facts = follower.facts(7).await;
-    let told: Vec<_> = facts.iter().map(fact).collect();
+    let events = follower.events(7).await;
+    let told: Vec<_> = events.iter().map(event).collect();
     let expected = [
         ("opened", first, "", 1),
         ("refused", refused, "max_active", 1),
@@ -101,11 +101,11 @@ async fn a_stream_s_life_is_told_in_order_with_the_counts_behind_each_step() {
     // The replaced and the opened stream are of one entry; no order is promised among those.
     assert_eq!(told[..2], expected[..2]);
     let mut pair = told[2..4].to_vec();
-    pair.sort_by_key(|fact| fact.0 == "opened");
+    pair.sort_by_key(|event| event.0 == "opened");
     assert_eq!(pair, expected[2..4]);
     assert_eq!(told[4..], expected[4..]);
 
-    for message in &facts {
+    for message in &events {
         let kind = message.text("type");
         assert_eq!(message.key, format!("acme.{kind}"));
         let properties = &message.properties;
@@ -125,14 +125,14 @@ async fn a_stream_s_life_is_told_in_order_with_the_counts_behind_each_step() {
         let id: Uuid = message.id().parse().expect("a UUID");
         assert_eq!(id.get_version_num(), 5);
     }
-    let opened = facts[0].json();
+    let opened = events[0].json();
     assert_eq!(
         (&opened["tenant"], &opened["account"], &opened["admitted"]),
         (&json!("acme"), &json!("alice"), &json!(true))
     );
     assert_eq!(opened["metadata"], json!({ "device": "tv" }));
     assert_eq!(opened["at"], opened["started_at"]);
-    assert_eq!(facts[4].json()["admitted"], json!(false));
+    assert_eq!(events[4].json()["admitted"], json!(false));
 }
 
 /// Opens and stops one stream after another, and returns them in their order.
@@ -166,15 +166,15 @@ async fn when_the_holder_is_killed_no_fact_is_missing_and_what_is_repeated_is_th
             .map(|name| come_and_go(&backend, name, SESSIONS)),
     );
     let killing = async {
-        follower.facts(ACCOUNTS * SESSIONS / 2).await;
+        follower.events(ACCOUNTS * SESSIONS / 2).await;
         workers[dies].kill().await;
     };
     let (streams, ()) = tokio::join!(crowd, killing);
 
-    let facts = follower.facts(2 * ACCOUNTS * SESSIONS).await;
+    let events = follower.events(2 * ACCOUNTS * SESSIONS).await;
     for (name, streams) in names.iter().zip(streams) {
-        let of_account = facts.iter().filter(|m| m.text("account") == *name);
-        let told: Vec<_> = of_account.map(fact).collect();
+        let of_account = events.iter().filter(|m| m.text("account") == *name);
+        let told: Vec<_> = of_account.map(event).collect();
         let lived = streams.iter().flat_map(|stream| {
             let id = stream.to_string();
             [
@@ -196,7 +196,7 @@ async fn when_the_holder_is_killed_no_fact_is_missing_and_what_is_repeated_is_th
         );
     }
     let repeated = heard.len() - bodies.len();
-    eprintln!("{} facts, {repeated} of them repeated", bodies.len());
+    eprintln!("{} events, {repeated} of them repeated", bodies.len());
     // What had been announced and was not yet recorded in the log.
     assert!(repeated > 0);
 }
@@ -233,7 +233,7 @@ async fn without_its_exchange_the_lifecycle_waits_and_everything_else_goes_on() 
     let mut worker = installation.ready_worker().await;
     let backend = installation.backend();
     let before = open(&backend, "alice", OpenRequest::default()).await;
-    follower.facts(1).await;
+    follower.events(1).await;
 
     follower.delete_exchange().await;
     let meanwhile = open(&backend, "alice", OpenRequest::default()).await;
@@ -252,7 +252,7 @@ async fn without_its_exchange_the_lifecycle_waits_and_everything_else_goes_on() 
     let (refused, opening) = asked.expect("a worker answers");
     assert!(matches!(opening, Opening::Refused { .. }), "{opening:?}");
     assert_eq!(playing(&backend, "alice").await, [meanwhile]);
-    eventually(PATIENCE, "three facts wait", async || {
+    eventually(PATIENCE, "three events wait", async || {
         let waiting = worker.metric("streamwatch_unannounced", "").await;
         (waiting > 2.5).then_some(()).ok_or(waiting)
     })
@@ -263,8 +263,8 @@ async fn without_its_exchange_the_lifecycle_waits_and_everything_else_goes_on() 
     installation.cli(&["topology", "declare"]).await.exits(0);
     follower.bind().await;
     worker.resume();
-    let facts = follower.facts(4).await;
-    let told: Vec<_> = facts
+    let events = follower.events(4).await;
+    let told: Vec<_> = events
         .iter()
         .map(|m| (m.text("type"), m.text("stream")))
         .collect();

@@ -11,7 +11,7 @@ use streamwatch::client::{
     ActiveStream, Backend, Metadata, OpenRequest, Opening, StatusQuery, StreamId, StreamState,
 };
 use streamwatch::domain::{
-    LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, Tally, WallShift,
+    Counters, LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, WallShift,
 };
 use streamwatch::wire::snapshot::{self, PartContent};
 
@@ -187,7 +187,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
             last_mark: mark,
             trail: 0,
             announced: None,
-            tally: Tally::default(),
+            counters: Counters::default(),
         }));
     }
     for content in contents {

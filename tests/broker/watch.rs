@@ -85,8 +85,8 @@ async fn watch_prints_what_happens_for_people_and_for_programs() {
     let bobs = watches_a_little(&backend, "bob").await;
 
     assert_eq!(programs.ended().await.code(), Some(DONE));
-    let facts = follower.facts(4).await;
-    let told = facts.iter().filter(|m| m.text("account") == "bob");
+    let events = follower.events(4).await;
+    let told = events.iter().filter(|m| m.text("account") == "bob");
     let expected = told.map(|message| {
         let mut object = message.json();
         object["message_id"] = message.id().into();

@@ -1,9 +1,9 @@
 //! The naive model: a list of facts that only grows. Every question looks at all of it.
 
 use streamwatch::domain::{
-    Fact as Told, FactKind, HeartbeatOutcome, LogTime, Metadata, Moment, Open, OpenOutcome,
-    RefusedReason, RequestId, StopOutcome, StoppedReason, StreamId, StreamState, WallShift,
-    WallTime,
+    HeartbeatOutcome, LifecycleEvent as Told, LifecycleEventKind, LogTime, Metadata, Moment, Open,
+    OpenOutcome, RefusedReason, RequestId, StopOutcome, StoppedReason, StreamId, StreamState,
+    WallShift, WallTime,
 };
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Facts {
             self.told.push(Told {
                 stream: id,
                 at: moment.shift.show(moment.now),
-                kind: FactKind::Refused {
+                kind: LifecycleEventKind::Refused {
                     reason,
                     max_active: open.max_active,
                 },
@@ -200,7 +200,7 @@ impl Facts {
         let told_ms = told_ms.flatten();
         if let (true, Some(stream)) = (was_active, self.describe(id, now)) {
             let started_at = stream.started_at;
-            let kind = FactKind::Stopped { reason, started_at };
+            let kind = LifecycleEventKind::Stopped { reason, started_at };
             self.tell(moment.shift.show(moment.now), stream, kind);
         }
         self.all.push(Fact::Ended(id, reason, told_ms));
@@ -236,7 +236,7 @@ impl Facts {
                 && deadline <= now
                 && let Some(stream) = self.describe(id, now)
             {
-                let kind = FactKind::Expired {
+                let kind = LifecycleEventKind::Expired {
                     started_at: stream.started_at,
                     last_seen: shift.show(stream.last_seen).max(stream.started_at),
                     deadline: LogTime(deadline),
@@ -248,7 +248,7 @@ impl Facts {
 
     fn tell_opened(&mut self, moment: &Moment, id: StreamId) {
         if let Some(stream) = self.describe(id, moment.now.0) {
-            let kind = FactKind::Opened {
+            let kind = LifecycleEventKind::Opened {
                 admitted: stream.admitted,
                 started_at: stream.started_at,
             };
@@ -256,7 +256,7 @@ impl Facts {
         }
     }
 
-    fn tell(&mut self, at: WallTime, stream: Active, kind: FactKind) {
+    fn tell(&mut self, at: WallTime, stream: Active, kind: LifecycleEventKind) {
         self.told.push(Told {
             stream: stream.stream,
             at,

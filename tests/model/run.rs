@@ -1,8 +1,8 @@
 //! Runs a script against both, and compares every answer after every step.
 
 use streamwatch::domain::{
-    Account, AccountId, AccountKey, Fact, HeartbeatOutcome, LogTime, Metadata, Moment, Open,
-    OpenOutcome, RequestId, Settings, StopOutcome, StreamId, Tenant, WallShift,
+    Account, AccountId, AccountKey, HeartbeatOutcome, LifecycleEvent, LogTime, Metadata, Moment,
+    Open, OpenOutcome, RequestId, Settings, StopOutcome, StreamId, Tenant, WallShift,
 };
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ enum Outcome {
 
 struct Run {
     key: AccountKey,
-    facts: Facts,
+    events: Facts,
     swept: Account,
     unswept: Account,
     entries: Vec<Entry>,
@@ -43,7 +43,7 @@ pub fn run(script: &[Step]) {
             &Tenant::new("acme").unwrap(),
             &AccountId::new("alice").unwrap(),
         ),
-        facts: Facts::default(),
+        events: Facts::default(),
         swept: Account::default(),
         unswept: Account::default(),
         entries: Vec::new(),
@@ -63,7 +63,7 @@ impl Run {
         match step {
             Step::Wait(ms) => self.pass(self.now + ms),
             Step::WaitUntilAnEnd { which, offset } => {
-                let ends = self.facts.ends(self.now);
+                let ends = self.events.ends(self.now);
                 if !ends.is_empty() {
                     let end = ends[which % ends.len()];
                     self.pass(end.saturating_add_signed(*offset).max(self.now));
@@ -96,9 +96,9 @@ impl Run {
 
     /// Time passes, and what expires by it is told, in no order.
     fn pass(&mut self, to: u64) {
-        self.facts.pass(self.now, to, self.shift);
-        let by_stream = |fact: &Fact| fact.stream;
-        let mut expected = std::mem::take(&mut self.facts.told);
+        self.events.pass(self.now, to, self.shift);
+        let by_stream = |event: &LifecycleEvent| event.stream;
+        let mut expected = std::mem::take(&mut self.events.told);
         expected.sort_by_key(by_stream);
         for account in [&self.swept, &self.unswept] {
             let mut told = Vec::new();
@@ -128,15 +128,15 @@ impl Run {
             settings: &self.settings,
             full: self.full,
         };
-        let facts = &mut self.facts;
+        let events = &mut self.events;
         let expected = match &entry {
-            Entry::Open(open) => Outcome::Open(facts.open(&moment, open)),
+            Entry::Open(open) => Outcome::Open(events.open(&moment, open)),
             Entry::Heartbeat(id, every_ms, says) => {
-                Outcome::Heartbeat(facts.heartbeat(&moment, *id, *every_ms, says.as_ref()))
+                Outcome::Heartbeat(events.heartbeat(&moment, *id, *every_ms, says.as_ref()))
             }
-            Entry::Stop(id) => Outcome::Stop(facts.stop(&moment, *id)),
+            Entry::Stop(id) => Outcome::Stop(events.stop(&moment, *id)),
         };
-        let must_tell = std::mem::take(&mut facts.told);
+        let must_tell = std::mem::take(&mut events.told);
         for (account, which) in [(&mut self.swept, "swept"), (&mut self.unswept, "unswept")] {
             let mut told = Vec::new();
             let outcome = match &entry {
@@ -156,8 +156,8 @@ impl Run {
     /// What is freed is exactly what is forgotten.
     fn sweep(&mut self) {
         self.swept.sweep(LogTime(self.now));
-        assert_eq!(self.swept.records(), self.facts.records(self.now));
-        let knows_anything = self.facts.knows_anything(self.now);
+        assert_eq!(self.swept.records(), self.events.records(self.now));
+        let knows_anything = self.events.knows_anything(self.now);
         assert_eq!(self.swept.is_empty(), !knows_anything);
         let next = self.swept.next_change(LogTime(self.now));
         assert_eq!(next.is_some(), knows_anything, "an empty account is freed");
@@ -185,7 +185,7 @@ impl Run {
         // Until the next change every stream stays in its state.
         if let Some(before) = just_before {
             for n in 0..STREAMS {
-                let state = |at| self.facts.state_of(id(n), at);
+                let state = |at| self.events.state_of(id(n), at);
                 assert_eq!(
                     state(before),
                     state(self.now),
@@ -196,7 +196,7 @@ impl Run {
     }
 
     fn compare_at(&self, at: u64) {
-        let expected = self.facts.active(at);
+        let expected = self.events.active(at);
         for (account, which) in [(&self.swept, "swept"), (&self.unswept, "unswept")] {
             let activity = account.activity(&self.key, LogTime(at), self.shift);
             assert_eq!(activity.as_of, self.shift.show(LogTime(at)));
@@ -223,7 +223,7 @@ impl Run {
                 let state = account.state_of(id(n), LogTime(at));
                 assert_eq!(
                     state,
-                    self.facts.state_of(id(n), at),
+                    self.events.state_of(id(n), at),
                     "{n}, {which} at {at}"
                 );
             }

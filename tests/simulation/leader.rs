@@ -159,7 +159,7 @@ impl World {
         worker.complete_from = trailer.end + 1;
     }
 
-    /// Publishes a fact; the broker takes all of one connection in their order.
+    /// Publishes a lifecycle event; the broker takes all of one connection in their order.
     pub fn announce(&mut self, w: usize, number: u64, announcement: Box<Announcement>) {
         let delay = self.rng.u64(..=self.delay_ms());
         let worker = &mut self.workers[w];
@@ -177,7 +177,7 @@ impl World {
         self.after(at - self.now, publish);
     }
 
-    /// A fact reaches the broker, or does not.
+    /// A lifecycle event reaches the broker, or does not.
     pub fn publish(&mut self, sent: Event) {
         let Event::Publish {
             worker: w,
@@ -233,12 +233,12 @@ impl World {
         if history.is_whole() {
             self.lifecycle.told(announcement);
         } else {
-            // Who does not know the log's beginning tells of another past, and passes over facts.
+            // Who does not know the log's beginning tells of another past, and passes over lifecycle events.
             self.lifecycle.doubt();
         }
     }
 
-    /// The leader learns what became of a fact.
+    /// The leader learns what became of a lifecycle event.
     pub fn announced(&mut self, w: usize, number: u64, round: u32, ok: bool) {
         let worker = &mut self.workers[w];
         let cut = !ok && worker.cut == Some((worker.connection, round));

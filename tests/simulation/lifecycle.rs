@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use streamwatch::domain::{
-    Account, AccountKey, Announcement, Entry, FactKind, HeartbeatOutcome, Internal, LogTime,
-    OpenOutcome, StopOutcome, StoppedReason, StreamId, WallTime,
+    Account, AccountKey, Announcement, Entry, HeartbeatOutcome, Internal, LifecycleEventKind,
+    LogTime, OpenOutcome, StopOutcome, StoppedReason, StreamId, WallTime,
 };
 
 use streamwatch::replica::Applied;
@@ -106,9 +106,9 @@ impl Happenings {
 /// What has been told.
 #[derive(Default)]
 pub struct Lifecycle {
-    /// By what tells a fact from others: its kind, stream, and what caused it.
+    /// By what tells a lifecycle event from others: its kind, stream, and what caused it.
     told: HashMap<(What, StreamId, u64), Announcement>,
-    /// The offset of the last fact that was told first, and the time shown there, by account.
+    /// The offset of the last lifecycle event that was told first, and the time shown there, by account.
     last: HashMap<AccountKey, (u64, WallTime)>,
     doubtful: bool,
     repeats: u64,
@@ -120,31 +120,31 @@ impl Lifecycle {
         self.doubtful = true;
     }
 
-    /// How many facts were told more than once.
+    /// How many lifecycle events were told more than once.
     pub fn repeats(&self) -> u64 {
         self.repeats
     }
 
-    /// A fact was told: for the first time in order, else as it was before.
+    /// A lifecycle event was told: for the first time in order, else as it was before.
     pub fn told(&mut self, announcement: &Announcement) {
         if self.doubtful {
             return;
         }
         let what = what(announcement);
-        let cause = match announcement.fact.kind {
-            FactKind::Expired { deadline, .. } => deadline.0,
+        let cause = match announcement.event.kind {
+            LifecycleEventKind::Expired { deadline, .. } => deadline.0,
             _ => announcement.offset,
         };
-        let of = (what, announcement.fact.stream, cause);
+        let of = (what, announcement.event.stream, cause);
         if let Some(first) = self.told.get(&of) {
             assert_eq!(
                 announcement, first,
-                "a fact was told twice, and not the same"
+                "a event was told twice, and not the same"
             );
             self.repeats += 1;
             return;
         }
-        let this = (announcement.offset, announcement.fact.at);
+        let this = (announcement.offset, announcement.event.at);
         let last = self.last.entry(announcement.key.clone()).or_insert(this);
         assert!(
             last.0 <= this.0 && last.1 <= this.1,
@@ -174,26 +174,27 @@ impl Lifecycle {
 }
 
 fn started_at(announcement: &Announcement) -> WallTime {
-    match announcement.fact.kind {
-        FactKind::Opened { started_at, .. } | FactKind::Stopped { started_at, .. } => started_at,
-        FactKind::Expired {
+    match announcement.event.kind {
+        LifecycleEventKind::Opened { started_at, .. }
+        | LifecycleEventKind::Stopped { started_at, .. } => started_at,
+        LifecycleEventKind::Expired {
             started_at,
             last_seen,
             ..
         } => started_at.max(last_seen),
-        FactKind::Refused { .. } => announcement.fact.at,
+        LifecycleEventKind::Refused { .. } => announcement.event.at,
     }
 }
 
 fn what(announcement: &Announcement) -> What {
-    match announcement.fact.kind {
-        FactKind::Opened { admitted: true, .. } => What::Admitted,
-        FactKind::Opened { .. } => What::Counted,
-        FactKind::Refused { .. } => What::Refused,
-        FactKind::Stopped { reason, .. } => match reason {
+    match announcement.event.kind {
+        LifecycleEventKind::Opened { admitted: true, .. } => What::Admitted,
+        LifecycleEventKind::Opened { .. } => What::Counted,
+        LifecycleEventKind::Refused { .. } => What::Refused,
+        LifecycleEventKind::Stopped { reason, .. } => match reason {
             StoppedReason::Stopped => What::Stopped,
             StoppedReason::Replaced => What::Replaced,
         },
-        FactKind::Expired { .. } => What::Expired,
+        LifecycleEventKind::Expired { .. } => What::Expired,
     }
 }

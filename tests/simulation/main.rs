@@ -14,7 +14,7 @@
 //! - a `strong` answer includes everything that the log took before the question came, a `local`
 //!   one everything but the last three intervals;
 //! - log time runs at the speed of time, and never makes up for a pause;
-//! - the lifecycle is told whole: every fact once at least, for the first time in order, and again
+//! - the lifecycle is told whole: every lifecycle event once at least, for the first time in order, and again
 //!   only as it was;
 //! - when nothing goes wrong any more, everybody serves again, one leads, and nobody is
 //!   left waiting; and a leader that shuts down is succeeded at once;

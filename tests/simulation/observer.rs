@@ -8,8 +8,9 @@ use std::{
 
 use streamwatch::{
     domain::{
-        Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, Open, OpenOutcome,
-        RefusedReason, RequestId, Settings, StopOutcome, StreamId, StreamState, Tally, WallShift,
+        Account, AccountKey, Counters, Entry, HeartbeatOutcome, Internal, LogTime, Open,
+        OpenOutcome, RefusedReason, RequestId, Settings, StopOutcome, StreamId, StreamState,
+        WallShift,
     },
     replica::{Applied, Now, Replica},
 };
@@ -27,7 +28,7 @@ pub struct Row {
     pub log_ms: Option<u64>,
     pub applied: Applied,
     /// What the log has come to by then.
-    pub tally: Tally,
+    pub counters: Counters,
     /// The account it was about, and what is held of it then.
     pub account: Option<(AccountKey, Option<Account>)>,
     /// All accounts.
@@ -420,7 +421,7 @@ pub fn row<T>(
         at,
         log_ms: replica.log_time().map(|l| l.0),
         applied,
-        tally: *replica.tally(),
+        counters: *replica.counters(),
         account: key_of(entry).map(|key| (key.clone(), held(replica, key))),
         all: offset
             .is_multiple_of(ALL_EVERY)

@@ -197,7 +197,7 @@ impl World {
                 return Ok(());
             }
             self.counted.expiring += 1;
-            made.tally = taken.tally;
+            made.counters = taken.counters;
         }
         let expected = if worker.history.is_whole() {
             taken

@@ -15,7 +15,7 @@ use super::{
     shape::{opened_entrance, ring},
 };
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, connect::within, scribe::Scribe},
+    broker::{Addresses, BrokerError, Link, Names, append_once::OneShotAppender, connect::within},
     domain::Internal,
 };
 
@@ -95,7 +95,7 @@ async fn takes_entries(
 ) -> Result<(), BrokerError> {
     let queue = names.log(partition);
     loop {
-        let mut scribe = Scribe::new(link, &queue).await?;
+        let mut scribe = OneShotAppender::new(link, &queue).await?;
         let asked = scribe.append(&Internal::Tick(None));
         match tokio::time::timeout_at(deadline, asked).await {
             Ok(Ok(_)) => return Ok(()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{NAME, findings::Findings};
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, SnapshotLog, Survey},
+    broker::{Addresses, BrokerError, Link, LogObserver, Names, SnapshotLog},
     cli::output::duration,
     domain::LogTime,
 };
@@ -30,7 +30,7 @@ pub(super) async fn newest_snapshot(
     Ok(newest)
 }
 
-pub(super) fn one(what: &str, survey: &Survey, newest: &Newest, findings: &mut Findings) {
+pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &mut Findings) {
     let leaders: Vec<_> = survey.workers.iter().filter(|it| it.leads).collect();
     let Some(leader) = leaders.first() else {
         let (said, to_do) = if survey.workers.is_empty() {

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{NAME, findings::Findings, leaders};
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, Survey, survey},
+    broker::{Addresses, BrokerError, Link, LogObserver, Names, survey},
     cli::output::duration,
     worker::wall,
 };
@@ -19,7 +19,7 @@ const SKEW: Duration = Duration::from_secs(2);
 const SLOW: Duration = Duration::from_secs(1);
 
 /// A log as it was watched, and its newest snapshot.
-type Watched = Result<(Survey, leaders::Newest), BrokerError>;
+type Watched = Result<(LogObserver, leaders::Newest), BrokerError>;
 
 /// Watches all of them for a while, and says what is found in their order. Returns how many workers
 /// follow each; `None` where its log could not be watched.
@@ -84,7 +84,7 @@ fn one(what: &str, survey: &Watched, findings: &mut Findings) {
     }
 }
 
-fn settings(seen: &[&Survey], findings: &mut Findings) {
+fn settings(seen: &[&LogObserver], findings: &mut Findings) {
     let mut numbers: Vec<_> = seen.iter().filter_map(|s| s.settings.as_ref()).collect();
     numbers.dedup();
     match numbers.as_slice() {
@@ -106,7 +106,7 @@ fn settings(seen: &[&Survey], findings: &mut Findings) {
     }
 }
 
-fn clocks(seen: &[&Survey], findings: &mut Findings) {
+fn clocks(seen: &[&LogObserver], findings: &mut Findings) {
     let workers = seen.iter().flat_map(|survey| &survey.workers);
     let Some(worst) = workers.max_by_key(|worker| worker.ahead_ms.abs()) else {
         return;

@@ -29,7 +29,7 @@ use super::{Plan, interrupted_twice, terminal};
 use crate::{
     broker::{Addresses, BrokerError, Link, Names, topology},
     cli::{
-        checked::Mistakes,
+        arguments::Mistakes,
         output::{Output, duration},
         signals,
     },

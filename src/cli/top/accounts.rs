@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{AccountKey, WallTime},
-    wire::{Shown, Told},
+    wire::{Rfc3339, Told},
 };
 
 /// Most accounts that are remembered; those of which nothing was heard for longest go first.
@@ -181,8 +181,8 @@ impl Accounts {
     }
 
     /// Since when, for JSON.
-    pub(super) fn since(&self) -> Option<Shown> {
-        self.since.map(Shown)
+    pub(super) fn since(&self) -> Option<Rfc3339> {
+        self.since.map(Rfc3339)
     }
 }
 

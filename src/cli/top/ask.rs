@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{accounts::Question, page, state::Round};
+use super::{accounts::Question, state::Round, worker_metrics};
 use crate::{
     cli::{http, output::duration},
     client::{AccountId, AccountStatus, Backend, StatusQuery, Tenant},
@@ -18,7 +18,7 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 /// Whom to ask.
 #[derive(Clone)]
 pub(super) struct Asked {
-    pub(super) pages: Arc<Vec<http::Page>>,
+    pub(super) pages: Arc<Vec<http::Endpoint>>,
     /// `None` where no address of RabbitMQ was given.
     pub(super) backend: Option<Backend>,
     pub(super) group_by: Arc<Vec<String>>,
@@ -63,7 +63,7 @@ impl Asked {
     }
 }
 
-async fn metrics(page: &http::Page) -> Result<page::Page, String> {
+async fn metrics(page: &http::Endpoint) -> Result<worker_metrics::WorkerMetrics, String> {
     let url = page.url();
     let wrong = |what: &dyn std::fmt::Display| {
         format!("cannot read {url}: {what}; --metrics names the address that `worker --http` has")
@@ -71,9 +71,8 @@ async fn metrics(page: &http::Page) -> Result<page::Page, String> {
     match timeout(PATIENCE, page.get(MOST_BYTES)).await {
         Err(_) => Err(wrong(&format!("no answer in {}", duration(PATIENCE)))),
         Ok(Err(error)) => Err(wrong(&error)),
-        Ok(Ok((200, body))) => {
-            page::Page::read(&body).ok_or_else(|| wrong(&"these are not a worker's metrics"))
-        }
+        Ok(Ok((200, body))) => worker_metrics::WorkerMetrics::read(&body)
+            .ok_or_else(|| wrong(&"these are not a worker's metrics")),
         Ok(Ok((status, _))) => Err(wrong(&format!("it answers with {status}"))),
     }
 }

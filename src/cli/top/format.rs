@@ -1,6 +1,6 @@
 //! Figures as text. What is not known is a dash.
 
-use crate::wire::Shown;
+use crate::wire::Rfc3339;
 
 const UNKNOWN: &str = "-";
 
@@ -49,7 +49,7 @@ pub(super) fn age(ms: u64) -> String {
 }
 
 /// The time of day, in UTC.
-pub(super) fn time(at: Shown) -> String {
+pub(super) fn time(at: Rfc3339) -> String {
     let text = at.to_string();
     let time = text.split_once('T').map_or("", |(_, time)| time);
     format!("{}Z", time.split('.').next().unwrap_or_default())
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(ages, ["59s", "1m00s", "1h00m", "1d01h"]);
         let rates = [0.0, 12.34, 99.94, 99.96, 12_345.6].map(|rate| decimal(Some(rate)));
         assert_eq!(rates, ["0.0", "12.3", "99.9", "100", "12,346"]);
-        assert_eq!(time(Shown(WallTime(1_795_341_604_120))), "10:00:04Z");
+        assert_eq!(time(Rfc3339(WallTime(1_795_341_604_120))), "10:00:04Z");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::page::{OfLog, OfWorker, Page};
+use super::worker_metrics::{OfLog, OfWorker, WorkerMetrics};
 
 /// Over how long a rate is taken: long enough not to jump, short enough to follow.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -14,7 +14,7 @@ const MOST: usize = 64;
 
 /// A page's counters, and when they were read.
 #[derive(Debug)]
-struct Reading {
+struct CounterSample {
     at: Duration,
     of_log: BTreeMap<u16, [u64; OfLog::COUNT]>,
     of_worker: [u64; OfWorker::COUNT],
@@ -22,18 +22,18 @@ struct Reading {
 
 /// One worker's counters of the last moments.
 #[derive(Debug, Default)]
-pub(super) struct Readings(VecDeque<Reading>);
+pub(super) struct Readings(VecDeque<CounterSample>);
 
 /// Per second, each in the place of its counter.
 pub(super) type Rates<const N: usize> = [f64; N];
 
 impl Readings {
     /// Takes a page that was read at `at`.
-    pub(super) fn take(&mut self, at: Duration, page: &Page) {
-        let counted = |(partition, replica): (&u16, &super::page::Replica)| {
+    pub(super) fn take(&mut self, at: Duration, page: &WorkerMetrics) {
+        let counted = |(partition, replica): (&u16, &super::worker_metrics::Replica)| {
             Some((*partition, replica.counted?))
         };
-        self.0.push_back(Reading {
+        self.0.push_back(CounterSample {
             at,
             of_log: page.replicas.iter().filter_map(counted).collect(),
             of_worker: page.counted,
@@ -61,7 +61,7 @@ impl Readings {
 
     fn rates<const N: usize>(
         &self,
-        of: impl Fn(&Reading) -> Option<&[u64; N]>,
+        of: impl Fn(&CounterSample) -> Option<&[u64; N]>,
     ) -> Option<Rates<N>> {
         let mut grown = [0_u64; N];
         let mut time = Duration::ZERO;
@@ -87,22 +87,22 @@ fn float(n: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::Replica;
+    use super::super::worker_metrics::Replica;
     use super::*;
 
-    fn page(heartbeats: Option<u64>, init: u64) -> Page {
+    fn page(heartbeats: Option<u64>, init: u64) -> WorkerMetrics {
         let replica = Replica {
             counted: heartbeats.map(|n| [n, 0, 0, 0, 0, 0, 0]),
             ..Replica::default()
         };
-        Page {
+        WorkerMetrics {
             replicas: BTreeMap::from([(3, replica)]),
             counted: [init, 0, 0],
-            ..Page::default()
+            ..WorkerMetrics::default()
         }
     }
 
-    fn after(pages: &[(u64, Page)]) -> (Option<f64>, Option<f64>) {
+    fn after(pages: &[(u64, WorkerMetrics)]) -> (Option<f64>, Option<f64>) {
         let mut readings = Readings::default();
         for (at, page) in pages {
             readings.take(Duration::from_secs(*at), page);

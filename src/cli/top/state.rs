@@ -4,14 +4,14 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     accounts::{Accounts, Question},
-    page::Page,
     rates::Readings,
+    worker_metrics::WorkerMetrics,
 };
 use crate::{
     broker::BrokerError,
     client::AccountStatus,
     domain::{AccountKey, WallTime},
-    wire::{Shown, Told, decode_lifecycle},
+    wire::{Rfc3339, Told, decode_lifecycle},
 };
 
 /// Facts that are remembered to be shown.
@@ -26,7 +26,7 @@ const MOST_ASKED: usize = 10;
 pub(super) struct Worker {
     pub(super) url: String,
     /// What it said last, or why it says nothing; `None` before it was asked.
-    pub(super) page: Option<Result<Page, String>>,
+    pub(super) page: Option<Result<WorkerMetrics, String>>,
     pub(super) readings: Readings,
 }
 
@@ -51,8 +51,8 @@ pub(super) struct Opened {
 
 /// A fact of the lifecycle, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fact {
-    pub(super) at: Shown,
+pub(super) struct StateFact {
+    pub(super) at: Rfc3339,
     pub(super) kind: String,
     pub(super) key: String,
     pub(super) count: u32,
@@ -62,7 +62,7 @@ pub(super) struct Fact {
 #[derive(Debug)]
 pub(super) struct Round {
     /// In the order of the workers.
-    pub(super) pages: Vec<Result<Page, String>>,
+    pub(super) pages: Vec<Result<WorkerMetrics, String>>,
     pub(super) answers: Vec<(Question, Result<AccountStatus, String>)>,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct State {
     pub(super) lifecycle: Lifecycle,
     pub(super) accounts: Accounts,
     /// The latest last.
-    pub(super) facts: VecDeque<Fact>,
+    pub(super) facts: VecDeque<StateFact>,
     pub(super) opened: Option<Opened>,
     /// Rounds that were completed.
     pub(super) rounds: u64,
@@ -187,7 +187,7 @@ impl State {
             if self.facts.len() == MOST_FACTS {
                 self.facts.pop_front();
             }
-            self.facts.push_back(Fact::new(&told));
+            self.facts.push_back(StateFact::new(&told));
         }
     }
 
@@ -220,7 +220,7 @@ impl State {
     }
 }
 
-impl Fact {
+impl StateFact {
     fn new(told: &Told<'_>) -> Self {
         Self {
             at: told.at,
@@ -279,7 +279,7 @@ pub(super) mod tests {
     }
 
     fn round(
-        page: Result<Page, String>,
+        page: Result<WorkerMetrics, String>,
         answers: Vec<(Question, Result<AccountStatus, String>)>,
     ) -> Round {
         Round {
@@ -305,10 +305,10 @@ pub(super) mod tests {
         state.open(Some(key("alice")));
         let ask = |state: &State| state.questions().remove(0);
         let answers = vec![(ask(&state), Ok(status("alice", 2)))];
-        state.take(round(Ok(Page::default()), answers), Duration::ZERO);
+        state.take(round(Ok(WorkerMetrics::default()), answers), Duration::ZERO);
         assert_eq!(state.accounts.most(1)[0].count, 2);
         let answers = vec![(ask(&state), Err("nobody answers".to_owned()))];
-        state.take(round(Ok(Page::default()), answers), Duration::ZERO);
+        state.take(round(Ok(WorkerMetrics::default()), answers), Duration::ZERO);
         let opened = state.opened.unwrap();
         assert_eq!(opened.status, Some(status("alice", 2)));
         assert_eq!(opened.error.as_deref(), Some("nobody answers"));
@@ -330,7 +330,10 @@ pub(super) mod tests {
             said.contains("answers (cannot ask a): RabbitMQ refuses"),
             "{said}"
         );
-        state.take(round(Ok(Page::default()), Vec::new()), Duration::ZERO);
+        state.take(
+            round(Ok(WorkerMetrics::default()), Vec::new()),
+            Duration::ZERO,
+        );
         assert!(state.failure().is_none(), "the worker answers");
         state.take(round(refused(), Vec::new()), Duration::ZERO);
         assert!(state.failure().is_none(), "it is waited for");

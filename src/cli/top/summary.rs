@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::{
     accounts::Facts,
-    page::{Active, OfLog, Page, Replica},
-    state::{Fact, Lifecycle, MOST_SHOWN, State, Worker},
-    sums::{Replicas, fastest, per_second, tenants, tenths, totals},
+    aggregate::{Replicas, fastest, per_second, tenants, tenths, totals},
+    state::{Lifecycle, MOST_SHOWN, State, StateFact, Worker},
+    worker_metrics::{Active, OfLog, Replica, WorkerMetrics},
 };
 use crate::{
     client::AccountStatus,
     domain::{Answer, WallTime},
-    wire::{self, Shown},
+    wire::{self, Rfc3339},
 };
 
 /// All of it. What is not known is `None`.
@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct Summary {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
-    pub(super) at: Shown,
+    pub(super) at: Rfc3339,
     pub(super) interval_ms: u64,
     pub(super) totals: Totals,
     pub(super) per_second: PerSecond,
@@ -37,7 +37,7 @@ pub(super) struct Summary {
     /// What cannot be shown, and what to do.
     pub(super) problems: Vec<String>,
     #[serde(skip)]
-    pub(super) facts: Vec<Fact>,
+    pub(super) facts: Vec<StateFact>,
 }
 
 /// Sums over partitions.
@@ -111,7 +111,7 @@ pub(super) struct TenantRow {
 #[derive(Debug, Serialize)]
 pub(super) struct LifecycleRow {
     pub(super) listening: bool,
-    pub(super) since: Option<Shown>,
+    pub(super) since: Option<Rfc3339>,
     #[serde(flatten)]
     pub(super) told: Facts,
 }
@@ -119,7 +119,7 @@ pub(super) struct LifecycleRow {
 /// The accounts that were told of.
 #[derive(Debug, Serialize)]
 pub(super) struct AccountRows {
-    pub(super) since: Option<Shown>,
+    pub(super) since: Option<Rfc3339>,
     pub(super) known: usize,
     pub(super) forgotten: u64,
     pub(super) most: Vec<AccountRow>,
@@ -187,7 +187,7 @@ impl Summary {
         let of_workers = pages().filter_map(|(_, worker, _)| worker.readings.of_worker());
         Self {
             kind: "top",
-            at: Shown(now),
+            at: Rfc3339(now),
             interval_ms,
             totals: totals(&by_partition),
             per_second: per_second(&of_log, of_workers),
@@ -266,7 +266,7 @@ fn problems(state: &State) -> Vec<String> {
 
 impl WorkerRow {
     fn new(worker: &Worker) -> Self {
-        let page: Option<&Page> = worker.page.as_ref().and_then(|page| page.as_ref().ok());
+        let page: Option<&WorkerMetrics> = worker.page.as_ref().and_then(|page| page.as_ref().ok());
         Self {
             metrics: worker.url.clone(),
             answers: page.is_some(),

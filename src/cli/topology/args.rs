@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     broker::topology::Retention,
-    cli::{checked::Mistakes, output::duration},
+    cli::{arguments::Mistakes, output::duration},
     domain::Settings,
     worker::Declaration,
 };

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     broker::{Addresses, Link, Names, topology},
     cli::{
-        checked::{BrokerArgs, Mistakes},
+        arguments::{BrokerArgs, Mistakes},
         output::Output,
     },
     client::ClientError,

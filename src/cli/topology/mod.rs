@@ -11,7 +11,7 @@ use definitions::ShowArgs;
 use roles::RolesArgs;
 
 use super::{
-    checked::{BrokerArgs, Mistakes},
+    arguments::{BrokerArgs, Mistakes},
     output::Output,
 };
 use crate::{

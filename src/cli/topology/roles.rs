@@ -8,7 +8,7 @@ use crate::{
         topology::{self, Role, Whose},
     },
     cli::{
-        checked::{BrokerArgs, Mistakes},
+        arguments::{BrokerArgs, Mistakes},
         output::Output,
     },
     domain::AccountId,

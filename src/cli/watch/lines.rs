@@ -16,7 +16,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// One fact: when, whose, which stream, what, how many play now, and the rest.
+    /// One lifecycle event: when, whose, which stream, what, how many play now, and the rest.
     pub(super) fn told(&mut self, told: &Told) -> String {
         let account = format!("{}/{}", told.tenant, told.account);
         let account = escape(&account);
@@ -43,17 +43,19 @@ impl Lines {
             it.code.as_str(),
             it.message
         );
-        let facts = [
+        let events = [
             ("field", it.field.as_deref().map(str::to_owned)),
             ("app_id", it.app_id.as_deref().map(str::to_owned)),
             ("user_id", it.user_id.as_deref().map(str::to_owned)),
             ("offset", it.offset.map(|offset| offset.to_string())),
             ("body_bytes", Some(it.body_bytes.to_string())),
         ];
-        let known = facts
+        let known = events
             .into_iter()
-            .filter_map(|(name, fact)| Some((name, fact?)));
-        let known: Vec<_> = known.map(|(name, fact)| format!("{name}={fact}")).collect();
+            .filter_map(|(name, event)| Some((name, event?)));
+        let known: Vec<_> = known
+            .map(|(name, event)| format!("{name}={event}"))
+            .collect();
         line += &format!(" ({})", known.join(" "));
         if it.left_out > 0 {
             line += &format!(" and {} more before it", it.left_out);

@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{AccountId, Tenant};
-use crate::domain::{FactKind, WallTime};
+use crate::domain::{LifecycleEventKind, WallTime};
 
 const TTL: u64 = 90_000;
 /// After its last sign of life a stream counts until then.
@@ -64,7 +64,7 @@ struct Alice {
     account: Account,
     settings: Settings,
     full: bool,
-    facts: Vec<Fact>,
+    events: Vec<LifecycleEvent>,
 }
 
 impl Alice {
@@ -77,7 +77,7 @@ impl Alice {
     fn judge<R>(
         &mut self,
         at: u64,
-        judge: impl FnOnce(&mut Account, &Moment, &mut Vec<Fact>) -> R,
+        judge: impl FnOnce(&mut Account, &Moment, &mut Vec<LifecycleEvent>) -> R,
     ) -> R {
         let moment = Moment {
             now: LogTime(at),
@@ -85,31 +85,31 @@ impl Alice {
             settings: &self.settings,
             full: self.full,
         };
-        judge(&mut self.account, &moment, &mut self.facts)
+        judge(&mut self.account, &moment, &mut self.events)
     }
 
     fn open(&mut self, at: u64, open: &Open) -> OpenOutcome {
-        self.judge(at, |account, moment, facts| {
-            account.open(moment, open, facts)
+        self.judge(at, |account, moment, events| {
+            account.open(moment, open, events)
         })
     }
 
     fn beat(&mut self, at: u64, n: u128) -> HeartbeatOutcome {
-        self.judge(at, |account, moment, facts| {
-            account.heartbeat(moment, id(n), None, None, facts)
+        self.judge(at, |account, moment, events| {
+            account.heartbeat(moment, id(n), None, None, events)
         })
     }
 
     /// A heartbeat of a player that was last sent this interval.
     fn beat_every(&mut self, at: u64, n: u128, every_ms: u32) -> HeartbeatOutcome {
-        self.judge(at, |account, moment, facts| {
-            account.heartbeat(moment, id(n), Some(every_ms), None, facts)
+        self.judge(at, |account, moment, events| {
+            account.heartbeat(moment, id(n), Some(every_ms), None, events)
         })
     }
 
     fn stop(&mut self, at: u64, n: u128) -> StopOutcome {
-        self.judge(at, |account, moment, facts| {
-            account.stop(moment, id(n), facts)
+        self.judge(at, |account, moment, events| {
+            account.stop(moment, id(n), events)
         })
     }
 
@@ -144,7 +144,7 @@ const ACCOUNT_CAP: OpenOutcome = OpenOutcome::Refused(RefusedReason::AccountCap)
 const OVER_CAPACITY: OpenOutcome = OpenOutcome::Refused(RefusedReason::OverCapacity);
 const STOPPED: OpenOutcome = OpenOutcome::Refused(RefusedReason::Stopped);
 
-mod facts;
+mod events;
 mod limits;
 mod shorter_ttl;
 mod table;

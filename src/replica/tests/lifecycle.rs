@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{FactKind, StoppedReason};
+use crate::domain::{LifecycleEventKind, StoppedReason};
 
 impl Rig {
     /// What is announced: number, offset, account, streams counted, kind.
@@ -13,16 +13,16 @@ impl Rig {
                     number,
                     announcement: a,
                 } => {
-                    let kind = match a.fact.kind {
-                        FactKind::Opened { admitted: true, .. } => "admitted",
-                        FactKind::Opened { .. } => "counted",
-                        FactKind::Refused { .. } => "refused",
-                        FactKind::Stopped {
+                    let kind = match a.event.kind {
+                        LifecycleEventKind::Opened { admitted: true, .. } => "admitted",
+                        LifecycleEventKind::Opened { .. } => "counted",
+                        LifecycleEventKind::Refused { .. } => "refused",
+                        LifecycleEventKind::Stopped {
                             reason: StoppedReason::Stopped,
                             ..
                         } => "stopped",
-                        FactKind::Stopped { .. } => "replaced",
-                        FactKind::Expired { .. } => "expired",
+                        LifecycleEventKind::Stopped { .. } => "replaced",
+                        LifecycleEventKind::Expired { .. } => "expired",
                     };
                     Some((number, a.offset, a.key.account().to_owned(), a.count, kind))
                 }

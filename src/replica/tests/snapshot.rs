@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::domain::{Announcement, REFUSAL_MS, SnapshotHeader, SnapshotTrailer, Tally};
+use crate::domain::{Announcement, Counters, REFUSAL_MS, SnapshotHeader, SnapshotTrailer};
 
 /// What a copy consists of, as it would be written down.
 type Copy = (
@@ -84,7 +84,7 @@ fn assert_same(one: &Rig, other: &Rig) {
     }
     assert_eq!(one.replica.totals(), other.replica.totals());
     assert_eq!(one.replica.levels(), other.replica.levels());
-    assert_eq!(one.replica.tally(), other.replica.tally());
+    assert_eq!(one.replica.counters(), other.replica.counters());
     assert_eq!(one.replica.log_time(), other.replica.log_time());
     assert_eq!(one.replica.settings(), other.replica.settings());
 }
@@ -244,7 +244,7 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_copy() {
             last_mark: header.mark,
             trail: 0,
             announced: None,
-            tally: Tally::default(),
+            counters: Counters::default(),
         };
         replica.restore(Restoring::new(header.clone()).unwrap().whole(trailer));
         replica.attach();

@@ -11,15 +11,15 @@ use crate::{
         AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
         StoppedReason, StreamId, StreamState, Tenant,
     },
-    wire::{Problem, Shown},
+    wire::{Problem, Rfc3339},
 };
 
 #[derive(Deserialize)]
 struct StreamIn {
     stream: Uuid,
     admitted: bool,
-    started_at: Shown,
-    last_seen: Shown,
+    started_at: Rfc3339,
+    last_seen: Rfc3339,
     expires_in_ms: u64,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
@@ -29,7 +29,7 @@ struct StreamIn {
 struct ActivityIn {
     tenant: String,
     account: String,
-    as_of: Shown,
+    as_of: Rfc3339,
     count: usize,
     streams: Vec<StreamIn>,
     #[serde(default)]

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{refused_reason, state_word, stopped_reason};
 use crate::{
     domain::{ActiveStream, Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
-    wire::{Problem, Shown},
+    wire::{Problem, Rfc3339},
 };
 
 /// An encoded reply.
@@ -87,9 +87,9 @@ impl Serialize for Counts<'_> {
 struct StreamOut<'a> {
     stream: Uuid,
     admitted: bool,
-    started_at: Shown,
-    last_seen: Shown,
-    expires_at: Shown,
+    started_at: Rfc3339,
+    last_seen: Rfc3339,
+    expires_at: Rfc3339,
     expires_in_ms: u64,
     metadata: MetadataBody<'a>,
 }
@@ -99,7 +99,7 @@ struct ActivityOut<'a> {
     tenant: &'a str,
     account: &'a str,
     count: usize,
-    as_of: Shown,
+    as_of: Rfc3339,
     streams: Vec<StreamOut<'a>>,
     /// Some streams are left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -124,8 +124,8 @@ impl<'a> ActivityOut<'a> {
         let streams = fitting.map(|s| StreamOut {
             stream: s.stream.0,
             admitted: s.admitted,
-            started_at: Shown(s.started_at),
-            last_seen: Shown(s.last_seen),
+            started_at: Rfc3339(s.started_at),
+            last_seen: Rfc3339(s.last_seen),
             expires_at: expires_at(activity.as_of, s.expires_in_ms),
             expires_in_ms: s.expires_in_ms,
             metadata: MetadataBody(&s.metadata),
@@ -135,7 +135,7 @@ impl<'a> ActivityOut<'a> {
             tenant: activity.key.tenant(),
             account: activity.key.account(),
             count: activity.count(),
-            as_of: Shown(activity.as_of),
+            as_of: Rfc3339(activity.as_of),
             truncated: streams.len() < activity.count(),
             streams,
             by,
@@ -143,8 +143,8 @@ impl<'a> ActivityOut<'a> {
     }
 }
 
-const fn expires_at(as_of: WallTime, in_ms: u64) -> Shown {
-    Shown(WallTime(as_of.0.saturating_add_unsigned(in_ms)))
+const fn expires_at(as_of: WallTime, in_ms: u64) -> Rfc3339 {
+    Rfc3339(WallTime(as_of.0.saturating_add_unsigned(in_ms)))
 }
 
 #[derive(Serialize)]
@@ -155,7 +155,7 @@ enum Out<'a> {
         heartbeat_every_ms: u64,
         ttl_ms: u64,
         expires_in_ms: u64,
-        expires_at: Shown,
+        expires_at: Rfc3339,
         activity: ActivityOut<'a>,
     },
     Refused {

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::codes::{Id, refused, stopped, store_refused, store_stopped, stream};
-use crate::domain::{AccountKey, Announcement, Fact, FactKind, LogTime, Metadata, WallTime};
+use crate::domain::{
+    AccountKey, Announcement, LifecycleEvent, LifecycleEventKind, LogTime, Metadata, WallTime,
+};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredAnnouncement<'a> {
@@ -27,51 +29,51 @@ enum StoredKind {
 }
 
 pub(super) fn store_announcement(announcement: &Announcement) -> StoredAnnouncement<'_> {
-    let fact = &announcement.fact;
+    let event = &announcement.event;
     StoredAnnouncement {
         offset: announcement.offset,
         tenant: announcement.key.tenant(),
         account: announcement.key.account(),
         count: announcement.count,
-        stream: fact.stream.0.into_bytes(),
-        at: fact.at.0,
-        kind: match fact.kind {
-            FactKind::Opened {
+        stream: event.stream.0.into_bytes(),
+        at: event.at.0,
+        kind: match event.kind {
+            LifecycleEventKind::Opened {
                 admitted,
                 started_at,
             } => StoredKind::Opened(admitted, started_at.0),
-            FactKind::Refused { reason, max_active } => {
+            LifecycleEventKind::Refused { reason, max_active } => {
                 StoredKind::Refused(store_refused(reason), max_active)
             }
-            FactKind::Stopped { reason, started_at } => {
+            LifecycleEventKind::Stopped { reason, started_at } => {
                 StoredKind::Stopped(store_stopped(reason), started_at.0)
             }
-            FactKind::Expired {
+            LifecycleEventKind::Expired {
                 started_at,
                 last_seen,
                 deadline,
             } => StoredKind::Expired(started_at.0, last_seen.0, deadline.0),
         },
-        metadata: fact.metadata.pairs().collect(),
+        metadata: event.metadata.pairs().collect(),
     }
 }
 
 impl StoredAnnouncement<'_> {
     pub(super) fn decode(mut self) -> Option<Announcement> {
         let kind = match self.kind {
-            StoredKind::Opened(admitted, at) => FactKind::Opened {
+            StoredKind::Opened(admitted, at) => LifecycleEventKind::Opened {
                 admitted,
                 started_at: WallTime(at),
             },
-            StoredKind::Refused(reason, max_active) => FactKind::Refused {
+            StoredKind::Refused(reason, max_active) => LifecycleEventKind::Refused {
                 reason: refused(reason)?,
                 max_active,
             },
-            StoredKind::Stopped(reason, at) => FactKind::Stopped {
+            StoredKind::Stopped(reason, at) => LifecycleEventKind::Stopped {
                 reason: stopped(reason)?,
                 started_at: WallTime(at),
             },
-            StoredKind::Expired(at, last_seen, deadline) => FactKind::Expired {
+            StoredKind::Expired(at, last_seen, deadline) => LifecycleEventKind::Expired {
                 started_at: WallTime(at),
                 last_seen: WallTime(last_seen),
                 deadline: LogTime(deadline),
@@ -81,7 +83,7 @@ impl StoredAnnouncement<'_> {
             offset: self.offset,
             key: AccountKey::of(self.tenant, self.account).ok()?,
             count: self.count,
-            fact: Fact {
+            event: LifecycleEvent {
                 stream: stream(self.stream),
                 at: WallTime(self.at),
                 kind,

@@ -8,7 +8,7 @@ use super::{
     account::{StoredAccount, store_account},
     announcement::{StoredAnnouncement, store_announcement},
     codes::Id,
-    tally::{StoredTally, store_tally},
+    counters::{StoredTally, store_tally},
 };
 use crate::domain::{LogTime, Mark, SnapshotHeader, SnapshotTrailer, Tenant, WallShift};
 
@@ -60,7 +60,7 @@ struct StoredTrailer {
     last_mark: (u64, u64),
     trail: u32,
     announced: Option<u64>,
-    tally: StoredTally,
+    counters: StoredTally,
 }
 
 /// Appends a part to `plain`.
@@ -82,7 +82,7 @@ pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
             last_mark: (trailer.last_mark.writer, trailer.last_mark.seq),
             trail: trailer.trail,
             announced: trailer.announced,
-            tally: store_tally(&trailer.tally),
+            counters: store_tally(&trailer.counters),
         }),
     };
     let part = StoredPart {
@@ -118,7 +118,7 @@ pub(super) fn decode(plain: &[u8]) -> Option<Part> {
             last_mark: mark(trailer.last_mark),
             trail: trailer.trail,
             announced: trailer.announced,
-            tally: trailer.tally.decode()?,
+            counters: trailer.counters.decode()?,
         }),
     };
     Some(Part {

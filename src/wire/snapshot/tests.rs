@@ -1,7 +1,8 @@
 use super::*;
 use crate::domain::{
-    AccountId, Fact, FactKind, Mark, Metadata, Refusal, RefusedReason, RequestId, Settings,
-    StoppedReason, StreamId, StreamRecord, Tally, Tenant, Tombstone, WallShift, WallTime,
+    AccountId, Counters, LifecycleEvent, LifecycleEventKind, Mark, Metadata, Refusal,
+    RefusedReason, RequestId, Settings, StoppedReason, StreamId, StreamRecord, Tenant, Tombstone,
+    WallShift, WallTime,
 };
 
 fn key(account: &str) -> AccountKey {
@@ -75,18 +76,18 @@ fn account() -> Account {
     )
 }
 
-fn tally() -> Tally {
-    let mut tally = Tally {
+fn counters() -> Counters {
+    let mut counters = Counters {
         refreshed: u64::MAX,
         late: 4,
         admitted: 5,
         refusals: [1, 2, 3, 4],
-        ..Tally::default()
+        ..Counters::default()
     };
-    tally.expired.counts[10] = 6;
-    tally.expired.sum_ms = 7;
-    tally.bad[3] = 8;
-    tally
+    counters.expired.counts[10] = 6;
+    counters.expired.sum_ms = 7;
+    counters.bad[3] = 8;
+    counters
 }
 
 fn parts() -> [Part; 4] {
@@ -96,19 +97,19 @@ fn parts() -> [Part; 4] {
     };
     let started_at = WallTime(4);
     let kinds = [
-        FactKind::Opened {
+        LifecycleEventKind::Opened {
             admitted: true,
             started_at,
         },
-        FactKind::Refused {
+        LifecycleEventKind::Refused {
             reason: RefusedReason::MaxActive,
             max_active: Some(2),
         },
-        FactKind::Stopped {
+        LifecycleEventKind::Stopped {
             reason: StoppedReason::Replaced,
             started_at,
         },
-        FactKind::Expired {
+        LifecycleEventKind::Expired {
             started_at,
             last_seen: WallTime(5),
             deadline: LogTime(6),
@@ -118,7 +119,7 @@ fn parts() -> [Part; 4] {
         offset: 9,
         key: key("alice"),
         count: 2,
-        fact: Fact {
+        event: LifecycleEvent {
             stream: StreamId::generate(),
             at: WallTime(8),
             kind,
@@ -147,7 +148,7 @@ fn parts() -> [Part; 4] {
             last_mark: mark(2),
             trail: 9,
             announced: Some(13),
-            tally: tally(),
+            counters: counters(),
         })),
     ]
 }

@@ -3,12 +3,16 @@
 use super::Session;
 use crate::{
     ops::Counters,
-    worker::asked::{Asked, Desk},
+    worker::pending::{PendingRequest, RequestQueues},
 };
 
 impl Session {
     /// The request, if its reply can be sent now.
-    pub(super) fn replying(&mut self, asked: Asked, counters: &Counters) -> Option<Asked> {
+    pub(super) fn replying(
+        &mut self,
+        asked: PendingRequest,
+        counters: &Counters,
+    ) -> Option<PendingRequest> {
         if !self.publish.is_blocked() {
             return Some(asked);
         }
@@ -24,7 +28,7 @@ impl Session {
     pub(super) fn release_stuck(&mut self, counters: &Counters) {
         for asked in std::mem::take(&mut self.stuck) {
             counters.released.increment(1);
-            Desk::release(asked);
+            RequestQueues::release(asked);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     ops::Counters,
     replica::{Applied, Now, Replica},
     wire::{self, Message, Origin, Problem},
-    worker::{asked::Asked, clock, rejections},
+    worker::{clock, pending::PendingRequest, rejections},
 };
 
 impl Session {
@@ -15,7 +15,7 @@ impl Session {
     pub(super) fn entries(
         &mut self,
         first: LogEntry,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
     ) -> Result<bool, End> {
         let mut entry = Some(first);
@@ -35,7 +35,7 @@ impl Session {
     fn entry(
         &mut self,
         entry: &LogEntry,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
     ) -> Result<(), End> {
         // Read for each: freshness is not judged by a time from before the last one was applied.
@@ -78,7 +78,7 @@ impl Session {
         &mut self,
         offset: u64,
         now: Now,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
     ) -> Result<(), End> {
         let problem = Problem::undeliverable();
         replica.pass_over(offset, problem.code.number(), now)?;
@@ -103,7 +103,7 @@ impl Session {
     fn tell(
         &mut self,
         delivery: &LogDelivery,
-        replica: &Replica<Asked>,
+        replica: &Replica<PendingRequest>,
         counters: &Counters,
         reply: impl FnOnce() -> wire::Encoded,
     ) {

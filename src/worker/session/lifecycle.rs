@@ -6,7 +6,7 @@ use crate::{
     ops::Counters,
     replica::Replica,
     wire,
-    worker::asked::Asked,
+    worker::pending::PendingRequest,
 };
 
 /// Tells the replica's announcements. Whatever becomes of them, requests go on.
@@ -48,7 +48,7 @@ impl Lifecycle {
     pub(super) fn settle(
         &mut self,
         first: (u64, Announced),
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
     ) {
         let mut settled = Some(first);

@@ -8,8 +8,8 @@ use crate::{
     replica::{Effect, Replica},
     wire::{self, Origin, Problem},
     worker::{
-        asked::{Asked, Desk, Source},
         clock,
+        pending::{PendingRequest, RequestQueues, Source},
     },
 };
 
@@ -18,12 +18,13 @@ impl Session {
         &mut self,
         source: Source,
         delivery: &RequestDelivery,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
     ) {
         let now = clock::now();
         let names = &self.desk.names;
-        let (asked, problem) = Asked::new(source, self.partition, delivery, names, now.mono);
+        let (asked, problem) =
+            PendingRequest::new(source, self.partition, delivery, names, now.mono);
         let message = self.seen(delivery.message());
         let origin = Origin {
             source: source.as_str(),
@@ -32,7 +33,7 @@ impl Session {
         if let Some(problem) = problem {
             self.rejections
                 .reject(origin, &message, &problem, &self.publish);
-            return Desk::done(asked);
+            return RequestQueues::done(asked);
         }
         let refused = match source {
             Source::Init => match wire::init(&message) {
@@ -58,7 +59,7 @@ impl Session {
     /// Does what the replica asks for, until it asks for nothing more.
     pub(super) async fn perform(
         &mut self,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
     ) -> Result<(), End> {
         loop {
@@ -74,8 +75,8 @@ impl Session {
 
     async fn perform_one(
         &mut self,
-        effect: Effect<Asked>,
-        replica: &mut Replica<Asked>,
+        effect: Effect<PendingRequest>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
     ) -> Result<(), End> {
         match effect {
@@ -150,7 +151,7 @@ impl Session {
             }
             Effect::Release(request) => {
                 counters.released.increment(1);
-                Desk::release(request);
+                RequestQueues::release(request);
             }
             Effect::Resume if self.draining => {}
             Effect::Resume => {
@@ -188,7 +189,7 @@ impl Session {
     /// Takes no more requests; finishes those that were taken.
     pub(super) async fn drain(
         &mut self,
-        replica: &mut Replica<Asked>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
         health: &Health,
     ) {

@@ -10,10 +10,9 @@ use crate::{
     replica::Replica,
     wire::snapshot::size_of,
     worker::{
-        Config, as_f64,
-        asked::Asked,
-        clock,
-        snapshots::{self, AccountCopy, Step},
+        Config, as_f64, clock,
+        pending::PendingRequest,
+        snapshots::{self, AccountCopy, SnapshotStep},
     },
 };
 
@@ -31,15 +30,15 @@ pub(super) struct Snapshots {
     due: Instant,
     /// How many failed, one after another.
     failed: u32,
-    writing: Option<Writing>,
+    writing: Option<Writer>,
 }
 
-struct Writing {
-    steps: mpsc::Receiver<Step>,
+struct Writer {
+    steps: mpsc::Receiver<SnapshotStep>,
     task: JoinHandle<()>,
 }
 
-impl Drop for Writing {
+impl Drop for Writer {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -64,7 +63,7 @@ impl Snapshots {
     }
 
     /// What the one being written asks for. Pending for ever while there is none.
-    pub(super) async fn next(&mut self) -> Option<Step> {
+    pub(super) async fn next(&mut self) -> Option<SnapshotStep> {
         match &mut self.writing {
             Some(writing) => writing.steps.recv().await,
             None => std::future::pending().await,
@@ -77,19 +76,19 @@ impl Session {
         let (sender, steps) = mpsc::channel(1);
         let config = self.snapshots.config.clone();
         let task = tokio::spawn(snapshots::write(config, self.partition, self.node, sender));
-        self.snapshots.writing = Some(Writing { steps, task });
+        self.snapshots.writing = Some(Writer { steps, task });
     }
 
     pub(super) fn snapshot_step(
         &mut self,
-        step: Option<Step>,
-        replica: &mut Replica<Asked>,
+        step: Option<SnapshotStep>,
+        replica: &mut Replica<PendingRequest>,
         counters: &Counters,
     ) {
         let partition = self.partition;
         let every = replica.settings().map_or(60_000, |s| s.snapshot_every_ms);
         let wait_ms = match step {
-            Some(Step::Found { newest, begin }) => {
+            Some(SnapshotStep::Found { newest, begin }) => {
                 let now = replica.log_time().unwrap_or_default();
                 // One of the future is another log's.
                 let newest = newest.filter(|newest| *newest <= now);
@@ -100,16 +99,16 @@ impl Session {
                 }
                 every - age_ms
             }
-            Some(Step::Copy { mut into, copied }) => {
+            Some(SnapshotStep::Copy { mut into, copied }) => {
                 copy_part(replica, &mut into);
                 let _ = copied.send(into);
                 return;
             }
-            Some(Step::Copied(end)) => {
+            Some(SnapshotStep::Copied(end)) => {
                 let _ = end.send(replica.end_snapshot());
                 return;
             }
-            Some(Step::Written(written)) => {
+            Some(SnapshotStep::Written(written)) => {
                 let (accounts, bytes, took) = (written.accounts, written.bytes, written.took);
                 tracing::info!(partition, accounts, bytes, ?took, "wrote a snapshot");
                 self.snapshots.failed = 0;
@@ -118,7 +117,7 @@ impl Session {
                 counters.snapshot_seconds.set(took.as_secs_f64());
                 every
             }
-            Some(Step::Failed(error)) => {
+            Some(SnapshotStep::Failed(error)) => {
                 tracing::warn!(partition, %error, "cannot write a snapshot");
                 counters.snapshots_failed.increment(1);
                 replica.end_snapshot();
@@ -140,7 +139,7 @@ impl Session {
 }
 
 /// Copies the accounts of one more part.
-fn copy_part(replica: &mut Replica<Asked>, into: &mut Vec<AccountCopy>) {
+fn copy_part(replica: &mut Replica<PendingRequest>, into: &mut Vec<AccountCopy>) {
     let mut size = 0;
     replica.copy_accounts(|key, last, account| {
         size += size_of(account);

@@ -2,7 +2,7 @@
 //!
 //! A worker that ran meanwhile would slow the filling down. Its ticks and marks hardly weigh; but
 //! it would tell what happened, and note in the log that it has: else whoever reads the log keeps
-//! each of a million facts in memory. So that note is written here, after each step.
+//! each of a million lifecycle events in memory. So that note is written here, after each step.
 
 use std::sync::Mutex;
 use std::time::Duration;

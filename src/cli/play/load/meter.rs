@@ -65,7 +65,7 @@ pub(super) struct Probed {
 
 /// So many events were known to be applied by then.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+pub(super) struct MeterReading {
     pub(super) at: Instant,
     pub(super) applied: u64,
 }
@@ -77,13 +77,13 @@ struct State {
     last_lag: Duration,
     /// How much was confirmed when the latest of the answered lag probes began, in order.
     answered: Vec<u64>,
-    mark: Mark,
+    mark: MeterReading,
 }
 
 impl State {
     fn applied(&mut self, applied: u64) {
         if applied >= self.mark.applied {
-            self.mark = Mark {
+            self.mark = MeterReading {
                 at: Instant::now(),
                 applied,
             };
@@ -106,7 +106,7 @@ pub(super) struct Meter {
 impl Meter {
     /// Counts what is known to be applied once `together` lag probes are answered that began later.
     pub(super) fn new(together: usize) -> Self {
-        let mark = Mark {
+        let mark = MeterReading {
             at: Instant::now(),
             applied: 0,
         };
@@ -211,7 +211,7 @@ impl Meter {
         self.state().applied(applied);
     }
 
-    pub(super) fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> MeterReading {
         self.state().mark
     }
 

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     crowd::Crowd,
-    meter::{Counts, Mark, Meter},
+    meter::{Counts, Meter, MeterReading},
     probes::{LAG_PATIENCE, PATIENCE, Prober},
     progress::{Progress, REFRESH},
     publisher::{Order, Publisher},
@@ -52,7 +52,7 @@ pub(super) struct Stage {
 struct Judged {
     at: Instant,
     counts: Counts,
-    mark: Mark,
+    mark: MeterReading,
 }
 
 impl Stage {

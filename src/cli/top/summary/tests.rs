@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use super::{
     super::{
-        page::{Page, tests::PAGE},
         state::{
             Round, State,
             tests::{NOW, key, status, told},
         },
+        worker_metrics::{WorkerMetrics, tests::PAGE},
     },
     *,
 };
@@ -16,7 +16,7 @@ fn after(pages: &[Result<&str, &str>]) -> State {
     let urls = (0..pages.len()).map(|n| format!("http://w{n}:9419/metrics"));
     let mut state = State::new(urls.collect(), true);
     let pages = pages.iter().map(|page| match page {
-        Ok(text) => Ok(Page::read(text).unwrap()),
+        Ok(text) => Ok(WorkerMetrics::read(text).unwrap()),
         Err(error) => Err((*error).to_owned()),
     });
     let round = Round {
@@ -67,7 +67,7 @@ fn rates_of_the_log_are_any_replicas_and_rates_of_workers_are_sums() {
             "kind=\"init\",outcome=\"answered\"} 7",
             "kind=\"init\",outcome=\"answered\"} 11",
         );
-    let page = Page::read(&later).unwrap();
+    let page = WorkerMetrics::read(&later).unwrap();
     let round = Round {
         pages: vec![Ok(page.clone()), Ok(page)],
         answers: Vec::new(),

@@ -18,7 +18,7 @@ use super::{
     },
     Theme,
 };
-use crate::{cli::terminal::escape, client::ActiveStream, wire::Shown};
+use crate::{cli::terminal::escape, client::ActiveStream, wire::Rfc3339};
 
 /// Columns of the partitions' panel before those of the workers: partition, streams, heartbeats.
 const BEFORE_WORKERS: [u16; 3] = [4, 10, 8];
@@ -205,7 +205,7 @@ fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
     let title = format!(
         " {name}: {} active stream{plural} at {} ",
         activity.count(),
-        time(Shown(activity.as_of))
+        time(Rfc3339(activity.as_of))
     );
     let counts = status
         .by

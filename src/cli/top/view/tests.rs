@@ -4,12 +4,12 @@ use ratatui::{Terminal, backend::TestBackend, style::Modifier};
 
 use super::{
     super::{
-        page::{Page, tests::PAGE},
         state::{
             Round, State,
             tests::{NOW, key, status, told},
         },
         ui::Key,
+        worker_metrics::{WorkerMetrics, tests::PAGE},
     },
     *,
 };
@@ -36,7 +36,7 @@ fn state() -> State {
     for (at, page) in [(0, PAGE), (2, later.as_str())] {
         let round = Round {
             pages: [page, &behind]
-                .map(|text| Ok(Page::read(text).unwrap()))
+                .map(|text| Ok(WorkerMetrics::read(text).unwrap()))
                 .into(),
             answers: Vec::new(),
         };
@@ -175,7 +175,7 @@ fn of_many_partitions_the_ones_furthest_behind_are_shown() {
     }
     let mut state = State::new(vec!["http://w:1/metrics".to_owned()], true);
     let round = Round {
-        pages: vec![Ok(Page::read(&all).unwrap())],
+        pages: vec![Ok(WorkerMetrics::read(&all).unwrap())],
         answers: Vec::new(),
     };
     state.take(round, Duration::ZERO);

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Durations, Tally};
+use crate::domain::{Counters, Durations};
 
-/// Lists, in the order of [`Tally`]'s fields: a later version may know more reasons.
+/// Lists, in the order of [`Counters`]'s fields: a later version may know more reasons.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredTally {
     entries: [u64; 9],
@@ -22,25 +22,25 @@ struct StoredDurations {
     sum_ms: u64,
 }
 
-pub(super) fn store_tally(tally: &Tally) -> StoredTally {
+pub(super) fn store_tally(counters: &Counters) -> StoredTally {
     StoredTally {
         entries: [
-            tally.refreshed,
-            tally.started,
-            tally.heartbeat_stopped,
-            tally.dropped,
-            tally.ended,
-            tally.stop_unchanged,
-            tally.opened,
-            tally.refused,
-            tally.late,
+            counters.refreshed,
+            counters.started,
+            counters.heartbeat_stopped,
+            counters.dropped,
+            counters.ended,
+            counters.stop_unchanged,
+            counters.opened,
+            counters.refused,
+            counters.late,
         ],
-        admitted: tally.admitted,
-        refusals: tally.refusals.into(),
-        stopped: store_durations(&tally.stopped),
-        replaced: store_durations(&tally.replaced),
-        expired: store_durations(&tally.expired),
-        bad: tally.bad.into(),
+        admitted: counters.admitted,
+        refusals: counters.refusals.into(),
+        stopped: store_durations(&counters.stopped),
+        replaced: store_durations(&counters.replaced),
+        expired: store_durations(&counters.expired),
+        bad: counters.bad.into(),
     }
 }
 
@@ -52,7 +52,7 @@ fn store_durations(durations: &Durations) -> StoredDurations {
 }
 
 impl StoredTally {
-    pub(super) fn decode(&self) -> Option<Tally> {
+    pub(super) fn decode(&self) -> Option<Counters> {
         let [
             refreshed,
             started,
@@ -64,7 +64,7 @@ impl StoredTally {
             refused,
             late,
         ] = self.entries;
-        Some(Tally {
+        Some(Counters {
             refreshed,
             started,
             heartbeat_stopped,

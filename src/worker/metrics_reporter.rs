@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
-use super::asked::Asked;
+use super::pending::PendingRequest;
 use crate::{
     ops::{Active, Counters, Figures, Held, PartitionFigures, Tenants},
     replica::{Mono, Replica, Totals},
 };
 
 /// One partition's part of the figures.
-pub(super) struct Showing {
+pub(super) struct MetricsReporter {
     partition: u16,
     figures: Arc<Figures>,
     tenants: Tenants,
 }
 
-impl Showing {
+impl MetricsReporter {
     pub(super) fn new(partition: u16, figures: Arc<Figures>) -> Self {
         Self {
             partition,
@@ -26,7 +26,12 @@ impl Showing {
     }
 
     /// Shows what the replica holds now.
-    pub(super) fn show(&mut self, replica: &Replica<Asked>, counters: &Counters, now: Mono) {
+    pub(super) fn show(
+        &mut self,
+        replica: &Replica<PendingRequest>,
+        counters: &Counters,
+        now: Mono,
+    ) {
         counters
             .announcements_lost
             .absolute(replica.announcements_lost());
@@ -35,7 +40,7 @@ impl Showing {
         let now_ms = now.0 / 1_000;
         let figures = PartitionFigures {
             // Until then entries are still being counted that others have counted.
-            tally: replica.has_caught_up().then(|| *replica.tally()),
+            counters: replica.has_caught_up().then(|| *replica.counters()),
             held: replica.is_live(now).then(|| self.held(replica, now_ms)),
             offset: replica.applied(),
             ttl_ms: replica.settings().map(|settings| settings.ttl_ms),
@@ -45,7 +50,7 @@ impl Showing {
         self.figures.say(self.partition, figures);
     }
 
-    fn held(&mut self, replica: &Replica<Asked>, now_ms: u64) -> Held {
+    fn held(&mut self, replica: &Replica<PendingRequest>, now_ms: u64) -> Held {
         let active = active(replica.totals());
         let all = || {
             let tenants = replica.totals_by_tenant();

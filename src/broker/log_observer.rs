@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{BrokerError, Link, LogFrom, Names, tail::Tail};
+use super::{BrokerError, Link, LogFrom, Names, bounded_log::BoundedLog};
 use crate::domain::{Internal, LogTime, Settings, WallTime};
 
 /// Attempts to read the log's end.
@@ -12,7 +12,7 @@ const MAX_ATTEMPTS: u32 = 5;
 
 /// One partition's log, as it was watched.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub struct LogObserver {
     /// How long an entry took to be written and read again.
     pub round_trip: Duration,
     /// The settings that workers repeated meanwhile.
@@ -20,12 +20,12 @@ pub struct Survey {
     /// The log's time at the last tick that came, give or take two intervals.
     pub log_time: Option<LogTime>,
     /// The workers whose ticks came.
-    pub workers: Vec<WorkerSeen>,
+    pub workers: Vec<ObservedWorker>,
 }
 
 /// A worker, seen by its ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkerSeen {
+pub struct ObservedWorker {
     /// The random number that its entries carry, and that its log names.
     pub writer: u64,
     /// How far its wall clock is ahead of this machine's, in milliseconds; what the last of its ticks
@@ -49,7 +49,7 @@ pub async fn survey(
     partition: u16,
     watched: Duration,
     wall: fn() -> WallTime,
-) -> Result<Survey, BrokerError> {
+) -> Result<LogObserver, BrokerError> {
     let mut attempts = 1;
     let (mut tail, round_trip) = loop {
         match round_trip(&link, &names.log(partition)).await {
@@ -67,7 +67,7 @@ pub async fn survey(
         }
         if let Some(reading) = entry.reading {
             log_time = log_time.max(Some(reading.estimate));
-            let seen = WorkerSeen {
+            let seen = ObservedWorker {
                 writer: entry.mark.writer,
                 ahead_ms: reading.wall.0 - wall().0,
                 leads: reading.leads,
@@ -77,7 +77,7 @@ pub async fn survey(
         }
     }
     link.close().await;
-    Ok(Survey {
+    Ok(LogObserver {
         round_trip,
         settings,
         log_time,
@@ -86,9 +86,9 @@ pub async fn survey(
 }
 
 /// Writes an entry and reads it again.
-async fn round_trip(link: &Link, log: &str) -> Result<(Tail, Duration), BrokerError> {
+async fn round_trip(link: &Link, log: &str) -> Result<(BoundedLog, Duration), BrokerError> {
     let asked = Instant::now();
-    let (mut tail, end) = Tail::open(link, log, LogFrom::Next).await?;
+    let (mut tail, end) = BoundedLog::open(link, log, LogFrom::Next).await?;
     while tail.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
     Ok((tail, asked.elapsed()))
 }

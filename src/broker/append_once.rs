@@ -7,12 +7,12 @@ use crate::{
 };
 
 /// One short-lived writer of a log.
-pub(super) struct Scribe {
+pub(super) struct OneShotAppender {
     appender: Appender,
     mark: Mark,
 }
 
-impl Scribe {
+impl OneShotAppender {
     pub(super) async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
         Ok(Self {
             appender: Appender::new(link, queue).await?,

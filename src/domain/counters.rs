@@ -1,8 +1,8 @@
 //! What a log has come to: counted entry by entry, so that every replica counts the same.
 
 use super::{
-    Fact, FactKind, HeartbeatOutcome, OpenOutcome, RefusedReason, StopOutcome, StoppedReason,
-    WallTime,
+    HeartbeatOutcome, LifecycleEvent, LifecycleEventKind, OpenOutcome, RefusedReason, StopOutcome,
+    StoppedReason, WallTime,
 };
 
 /// How many reasons for refusing an entry as bad input there may be. What they are is the
@@ -14,7 +14,7 @@ pub const MAX_BAD_REASONS: usize = 16;
 /// It belongs to the state: a snapshot carries it, and replicas that have applied the same entries
 /// hold the same numbers, whoever of them was there at the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Counters {
     /// Heartbeats that kept a stream counted.
     pub refreshed: u64,
     /// Heartbeats that began to count a stream.
@@ -71,7 +71,7 @@ impl Durations {
     }
 }
 
-impl Tally {
+impl Counters {
     /// Counts a heartbeat.
     pub const fn heartbeat(&mut self, outcome: HeartbeatOutcome) {
         match outcome {
@@ -105,22 +105,22 @@ impl Tally {
     }
 
     /// Counts what happened to a stream.
-    pub fn fact(&mut self, fact: &Fact) {
-        match fact.kind {
-            FactKind::Opened { admitted, .. } => self.admitted += u64::from(admitted),
-            FactKind::Refused { reason, .. } => {
+    pub fn event(&mut self, event: &LifecycleEvent) {
+        match event.kind {
+            LifecycleEventKind::Opened { admitted, .. } => self.admitted += u64::from(admitted),
+            LifecycleEventKind::Refused { reason, .. } => {
                 let same = |r: &RefusedReason| *r == reason;
                 let place = RefusedReason::ALL.iter().position(same);
                 self.refusals[place.unwrap_or_default()] += 1;
             }
-            FactKind::Stopped { reason, started_at } => {
+            LifecycleEventKind::Stopped { reason, started_at } => {
                 let durations = match reason {
                     StoppedReason::Stopped => &mut self.stopped,
                     StoppedReason::Replaced => &mut self.replaced,
                 };
-                durations.add(started_at, fact.at);
+                durations.add(started_at, event.at);
             }
-            FactKind::Expired {
+            LifecycleEventKind::Expired {
                 started_at,
                 last_seen,
                 ..
@@ -134,8 +134,8 @@ mod tests {
     use super::*;
     use crate::domain::{LogTime, Metadata, StreamId};
 
-    fn fact(at_s: i64, kind: FactKind) -> Fact {
-        Fact {
+    fn event(at_s: i64, kind: LifecycleEventKind) -> LifecycleEvent {
+        LifecycleEvent {
             stream: StreamId::generate(),
             at: WallTime(at_s * 1_000),
             kind,
@@ -143,60 +143,69 @@ mod tests {
         }
     }
 
-    fn stopped_after(seconds: i64, reason: StoppedReason) -> Fact {
+    fn stopped_after(seconds: i64, reason: StoppedReason) -> LifecycleEvent {
         let started_at = WallTime(7_000);
-        fact(7 + seconds, FactKind::Stopped { reason, started_at })
+        event(
+            7 + seconds,
+            LifecycleEventKind::Stopped { reason, started_at },
+        )
     }
 
     #[test]
     fn a_duration_belongs_to_the_class_whose_upper_bound_it_does_not_exceed() {
-        let mut tally = Tally::default();
+        let mut counters = Counters::default();
         for seconds in [0, 900, 901, 604_800, 604_801, -5] {
-            tally.fact(&stopped_after(seconds, StoppedReason::Stopped));
+            counters.event(&stopped_after(seconds, StoppedReason::Stopped));
         }
-        let counts = tally.stopped.counts;
+        let counts = counters.stopped.counts;
         assert_eq!(counts, [3, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(
-            tally.stopped.sum_ms,
+            counters.stopped.sum_ms,
             (900 + 901 + 604_800 + 604_801) * 1_000
         );
-        tally.fact(&stopped_after(1, StoppedReason::Replaced));
-        assert_eq!((tally.replaced.counts[0], tally.expired.counts[0]), (1, 0));
+        counters.event(&stopped_after(1, StoppedReason::Replaced));
+        assert_eq!(
+            (counters.replaced.counts[0], counters.expired.counts[0]),
+            (1, 0)
+        );
     }
 
     #[test]
     fn a_stream_that_expired_played_until_its_last_sign_of_life() {
-        let mut tally = Tally::default();
-        let kind = FactKind::Expired {
+        let mut counters = Counters::default();
+        let kind = LifecycleEventKind::Expired {
             started_at: WallTime(1_000),
             last_seen: WallTime(61_000),
             deadline: LogTime(9),
         };
-        tally.fact(&fact(1_000, kind));
-        assert_eq!(tally.expired.sum_ms, 60_000);
+        counters.event(&event(1_000, kind));
+        assert_eq!(counters.expired.sum_ms, 60_000);
     }
 
     #[test]
     fn refusals_are_told_apart_and_only_requests_admit() {
-        let mut tally = Tally::default();
+        let mut counters = Counters::default();
         for reason in [
             RefusedReason::MaxActive,
             RefusedReason::Stopped,
             RefusedReason::Stopped,
         ] {
             let max_active = None;
-            tally.fact(&fact(0, FactKind::Refused { reason, max_active }));
+            counters.event(&event(
+                0,
+                LifecycleEventKind::Refused { reason, max_active },
+            ));
         }
         for admitted in [true, false] {
             let started_at = WallTime(0);
-            tally.fact(&fact(
+            counters.event(&event(
                 0,
-                FactKind::Opened {
+                LifecycleEventKind::Opened {
                     admitted,
                     started_at,
                 },
             ));
         }
-        assert_eq!((tally.refusals, tally.admitted), ([1, 0, 0, 2], 1));
+        assert_eq!((counters.refusals, counters.admitted), ([1, 0, 0, 2], 1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BrokerError, Link, LogEntry, LogFollower, LogFrom, scribe::Scribe};
+use super::{BrokerError, Link, LogEntry, LogFollower, LogFrom, append_once::OneShotAppender};
 use crate::{
     domain::{Entry, Internal, Mark, Reading},
     wire,
@@ -12,25 +12,25 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A log that is read, with its end marked.
-pub(super) struct Tail {
+pub(super) struct BoundedLog {
     follower: LogFollower,
 }
 
 /// An entry that a worker or an operator wrote.
-pub(super) struct Marked {
+pub(super) struct Marker {
     pub(super) mark: Mark,
     pub(super) reading: Option<Reading>,
     pub(super) body: Internal,
 }
 
-impl Tail {
+impl BoundedLog {
     /// Attaches to the log `queue`, and says which mark stands at its end.
     pub(super) async fn open(
         link: &Link,
         queue: &str,
         from: LogFrom,
     ) -> Result<(Self, Mark), BrokerError> {
-        let mut scribe = Scribe::new(link, queue).await?;
+        let mut scribe = OneShotAppender::new(link, queue).await?;
         let follower = LogFollower::attach(link, queue, from).await?;
         // Written once the log is attached: the last chunk may be one that came after it.
         let end = scribe.append(&Internal::Tick(None)).await?;
@@ -39,7 +39,7 @@ impl Tail {
 
     /// Takes one entry, of which there is one until the mark has come: its offset, and what it says
     /// if it is not a player's.
-    pub(super) async fn entry(&mut self) -> Result<(u64, Option<Marked>), BrokerError> {
+    pub(super) async fn entry(&mut self) -> Result<(u64, Option<Marker>), BrokerError> {
         let delivery = tokio::time::timeout(PATIENCE, self.follower.next())
             .await
             .map_err(|_| BrokerError::Timeout {
@@ -57,7 +57,7 @@ impl Tail {
                 mark,
                 reading,
                 body,
-            }) => Some(Marked {
+            }) => Some(Marker {
                 mark,
                 reading,
                 body,

@@ -7,13 +7,13 @@ use super::{
 
 /// One thing that happened to one stream at one entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
+pub struct LifecycleEvent {
     /// To which stream.
     pub stream: StreamId,
     /// When, as shown at that entry.
     pub at: WallTime,
     /// What.
-    pub kind: FactKind,
+    pub kind: LifecycleEventKind,
     /// What its player says about the stream.
     pub metadata: Metadata,
 }
@@ -28,12 +28,12 @@ pub struct Announcement {
     /// The account's active streams behind that entry.
     pub count: u32,
     /// What happened.
-    pub fact: Fact,
+    pub event: LifecycleEvent,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FactKind {
+pub enum LifecycleEventKind {
     /// It counts from now on, or was begun by a heartbeat and is admitted now.
     Opened {
         /// Begun, or confirmed now, by a request to open; not by a heartbeat alone.
@@ -66,9 +66,9 @@ pub enum FactKind {
     },
 }
 
-impl Fact {
+impl LifecycleEvent {
     pub(super) fn of_opened(moment: &Moment, stream: &StreamRecord) -> Self {
-        let kind = FactKind::Opened {
+        let kind = LifecycleEventKind::Opened {
             admitted: stream.admitted,
             started_at: stream.started_at,
         };
@@ -79,7 +79,7 @@ impl Fact {
         Self {
             stream: open.stream,
             at: moment.shift.show(moment.now),
-            kind: FactKind::Refused {
+            kind: LifecycleEventKind::Refused {
                 reason,
                 max_active: open.max_active,
             },
@@ -92,7 +92,7 @@ impl Fact {
         stream: &StreamRecord,
         reason: StoppedReason,
     ) -> Self {
-        let kind = FactKind::Stopped {
+        let kind = LifecycleEventKind::Stopped {
             reason,
             started_at: stream.started_at,
         };
@@ -100,7 +100,7 @@ impl Fact {
     }
 
     pub(super) fn of_expired(now: LogTime, shift: WallShift, stream: &StreamRecord) -> Self {
-        let kind = FactKind::Expired {
+        let kind = LifecycleEventKind::Expired {
             started_at: stream.started_at,
             last_seen: shift.show(stream.last_seen).max(stream.started_at),
             deadline: stream.deadline(),
@@ -108,7 +108,7 @@ impl Fact {
         Self::of(stream, now, shift, kind)
     }
 
-    fn of(stream: &StreamRecord, now: LogTime, shift: WallShift, kind: FactKind) -> Self {
+    fn of(stream: &StreamRecord, now: LogTime, shift: WallShift, kind: LifecycleEventKind) -> Self {
         Self {
             stream: stream.id,
             at: shift.show(now),

@@ -14,18 +14,18 @@ pub(super) const MOST_UNCONFIRMED: usize = 256 * 1024;
 /// What a message counts for beside its body: its properties, and its place in each queue.
 const OVERHEAD: usize = 512;
 
-/// Room for messages, in bytes. Waiters get it in the order of their calls; a waiter that is dropped
+/// Budget for messages, in bytes. Waiters get it in the order of their calls; a waiter that is dropped
 /// gives up its place.
 #[derive(Clone)]
-pub(super) struct Room {
+pub(super) struct Budget {
     waiting: Arc<Semaphore>,
     unconfirmed: Arc<Semaphore>,
 }
 
 /// The room of one message, until it is dropped.
-pub(super) type Taken = OwnedSemaphorePermit;
+pub(super) type Reserved = OwnedSemaphorePermit;
 
-impl Room {
+impl Budget {
     pub(super) fn new() -> Self {
         Self {
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
@@ -33,16 +33,16 @@ impl Room {
         }
     }
 
-    /// Room to wait with a body of `bytes`; `None` while too much waits.
-    pub(super) fn to_wait(&self, bytes: usize) -> Option<Taken> {
+    /// Budget to wait with a body of `bytes`; `None` while too much waits.
+    pub(super) fn to_wait(&self, bytes: usize) -> Option<Reserved> {
         let taken = Arc::clone(&self.waiting).try_acquire_many_owned(size(bytes));
         debug_assert!(!matches!(taken, Err(TryAcquireError::Closed)));
         taken.ok()
     }
 
-    /// Room among the unconfirmed messages for a body of `bytes`, once there is some. `None` never
+    /// Budget among the unconfirmed messages for a body of `bytes`, once there is some. `None` never
     /// comes: the semaphore is not closed.
-    pub(super) async fn to_send(&self, bytes: usize) -> Option<Taken> {
+    pub(super) async fn to_send(&self, bytes: usize) -> Option<Reserved> {
         let room = Arc::clone(&self.unconfirmed);
         room.acquire_many_owned(size(bytes)).await.ok()
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_message_waits_for_room_and_a_waiter_that_is_dropped_takes_none() {
-        let room = Room::new();
+        let room = Budget::new();
         let large = room.to_send(usize::MAX / 2).now_or_never().flatten();
         assert!(large.is_some(), "larger than the room, and alone");
         let mut given_up = Box::pin(room.to_send(100));
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_bound_waits() {
-        let room = Room::new();
+        let room = Budget::new();
         let taken: Vec<_> = std::iter::from_fn(|| room.to_wait(512)).collect();
         assert_eq!(taken.len(), MOST_WAITING / 1_024);
         drop(taken);

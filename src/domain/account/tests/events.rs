@@ -1,28 +1,28 @@
 use super::*;
 
 impl Alice {
-    fn kinds(&mut self) -> Vec<(u128, FactKind)> {
-        let facts = self.facts.drain(..);
-        facts.map(|f| (f.stream.0.as_u128(), f.kind)).collect()
+    fn kinds(&mut self) -> Vec<(u128, LifecycleEventKind)> {
+        let events = self.events.drain(..);
+        events.map(|f| (f.stream.0.as_u128(), f.kind)).collect()
     }
 
     fn time_passes(&mut self, before: u64, now: u64) {
         let (before, now) = (LogTime(before), LogTime(now));
         let shift = WallShift::default();
-        self.account.expired(before, now, shift, &mut self.facts);
+        self.account.expired(before, now, shift, &mut self.events);
         self.account.sweep(now);
     }
 }
 
-const fn opened(at: i64, admitted: bool) -> FactKind {
-    FactKind::Opened {
+const fn opened(at: i64, admitted: bool) -> LifecycleEventKind {
+    LifecycleEventKind::Opened {
         admitted,
         started_at: WallTime(at),
     }
 }
 
-const fn ended(at: i64, reason: StoppedReason) -> FactKind {
-    FactKind::Stopped {
+const fn ended(at: i64, reason: StoppedReason) -> LifecycleEventKind {
+    LifecycleEventKind::Stopped {
         reason,
         started_at: WallTime(at),
     }
@@ -49,7 +49,7 @@ fn a_fact_is_told_when_it_becomes_true_and_not_again() {
 fn a_refusal_is_told_once_and_replaces_nothing() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
-    alice.facts.clear();
+    alice.events.clear();
     let refused = at_most(1, request(2));
     alice.open(1, &refused);
     alice.open(2, &refused);
@@ -57,7 +57,7 @@ fn a_refusal_is_told_once_and_replaces_nothing() {
     let max_active = Some(1);
     assert_eq!(
         alice.kinds(),
-        [(2, FactKind::Refused { reason, max_active })]
+        [(2, LifecycleEventKind::Refused { reason, max_active })]
     );
     alice.open(3, &replacing(&[1, 8], at_most(1, by(7, request(2)))));
     let replaced = ended(0, StoppedReason::Replaced);
@@ -68,11 +68,11 @@ fn a_refusal_is_told_once_and_replaces_nothing() {
 fn an_expiry_is_told_at_the_moment_that_reaches_the_deadline() {
     let mut alice = Alice::default();
     alice.beat(0, 1);
-    alice.facts.clear();
+    alice.events.clear();
     alice.time_passes(DEADLINE - 2, DEADLINE - 1);
     assert_eq!(alice.kinds(), []);
     alice.time_passes(DEADLINE - 1, DEADLINE + 5);
-    let expired = FactKind::Expired {
+    let expired = LifecycleEventKind::Expired {
         started_at: WallTime(0),
         last_seen: WallTime(0),
         deadline: LogTime(DEADLINE),

@@ -28,7 +28,7 @@ impl Source {
 
 /// What is kept of a request while the replica has it: how to reply and how to acknowledge.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct PendingRequest {
     pub(super) source: Source,
     receipt: Receipt,
     reply_to: Option<ReplyTo>,
@@ -37,7 +37,7 @@ pub(super) struct Asked {
     span: Option<Span>,
 }
 
-impl Asked {
+impl PendingRequest {
     /// Keeps what is needed of a request; with what is wrong where its reply may not be sent where
     /// it asks.
     pub(super) fn new(
@@ -84,7 +84,7 @@ impl Asked {
 }
 
 /// The request queues and the way back.
-pub(super) struct Desk {
+pub(super) struct RequestQueues {
     pub(super) names: Names,
     pub(super) inits: RequestQueue,
     pub(super) statuses: RequestQueue,
@@ -92,7 +92,7 @@ pub(super) struct Desk {
     pub(super) replies: Replies,
 }
 
-impl Desk {
+impl RequestQueues {
     /// Why some requests are not consumed, if they should be.
     pub(super) fn trouble(&self) -> Option<&BrokerError> {
         let queues = [&self.inits, &self.statuses, &self.unrouted];
@@ -106,7 +106,7 @@ impl Desk {
         self.unrouted.stop();
     }
 
-    pub(super) fn answer(&self, mut asked: Asked, answer: &Answer, group_by: &[String]) {
+    pub(super) fn answer(&self, mut asked: PendingRequest, answer: &Answer, group_by: &[String]) {
         asked.ended(match answer {
             Answer::Opened { .. } => "opened",
             Answer::Refused { .. } => "refused",
@@ -115,14 +115,14 @@ impl Desk {
         self.reply(asked, || wire::answer(answer, group_by));
     }
 
-    pub(super) fn refuse(&self, mut asked: Asked, problem: &Problem) {
+    pub(super) fn refuse(&self, mut asked: PendingRequest, problem: &Problem) {
         asked.ended(problem.code.as_str());
         self.reply(asked, || wire::error(problem));
     }
 
     /// Acknowledges a request once its reply is confirmed.
-    fn reply(&self, asked: Asked, reply: impl FnOnce() -> Encoded) {
-        let Asked {
+    fn reply(&self, asked: PendingRequest, reply: impl FnOnce() -> Encoded) {
+        let PendingRequest {
             reply_to, receipt, ..
         } = asked;
         match reply_to {
@@ -136,12 +136,12 @@ impl Desk {
     }
 
     /// Acknowledges a request that cannot be answered.
-    pub(super) fn done(mut asked: Asked) {
+    pub(super) fn done(mut asked: PendingRequest) {
         asked.ended("unanswerable");
         asked.receipt.ack();
     }
 
-    pub(super) fn release(mut asked: Asked) {
+    pub(super) fn release(mut asked: PendingRequest) {
         asked.ended("released");
         asked.receipt.release();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::samples::{Sample, samples};
+use super::scrape::{Sample, samples};
 
 /// Longest name of a tenant that is taken from a page, in characters.
 const LONGEST: usize = 64;
@@ -72,13 +72,13 @@ pub(super) struct Replica {
 
 /// One worker.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Page {
+pub(super) struct WorkerMetrics {
     pub(super) version: String,
     pub(super) replicas: BTreeMap<u16, Replica>,
     pub(super) counted: [u64; OfWorker::COUNT],
 }
 
-impl Page {
+impl WorkerMetrics {
     /// Reads a page; `None` where it is not a worker's.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut page = Self::default();
@@ -222,7 +222,7 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
 
     #[test]
     fn a_workers_page_is_read() {
-        let page = Page::read(PAGE).unwrap();
+        let page = WorkerMetrics::read(PAGE).unwrap();
         assert_eq!(page.version, "0.1.0");
         assert_eq!(page.counted, [7, 9, 5]);
         let replica = &page.replicas[&0];
@@ -240,15 +240,15 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
 
     #[test]
     fn a_page_of_another_service_is_none() {
-        assert_eq!(Page::read("go_goroutines 7\n"), None);
-        assert_eq!(Page::read("<html>streamwatch</html>"), None);
+        assert_eq!(WorkerMetrics::read("go_goroutines 7\n"), None);
+        assert_eq!(WorkerMetrics::read("<html>streamwatch</html>"), None);
     }
 
     #[test]
     fn a_replica_that_is_not_fresh_says_nothing_of_what_is_active() {
         let page =
             "streamwatch_build_info{version=\"1\"} 1\nstreamwatch_ready{partition=\"07\"} 0\n";
-        let replica = &Page::read(page).unwrap().replicas[&7];
+        let replica = &WorkerMetrics::read(page).unwrap().replicas[&7];
         assert!(!replica.ready);
         assert_eq!((replica.active, replica.counted), (None, None));
     }

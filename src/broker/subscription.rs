@@ -20,7 +20,7 @@ const MAX_WAITING: i64 = 100_000;
 
 /// A message that was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct Subscribed {
     /// The same whenever the same is told again.
     pub message_id: Option<String>,
     /// The body.
@@ -28,7 +28,7 @@ pub struct Heard {
 }
 
 /// A queue of one's own, bound to an exchange. RabbitMQ deletes it with the connection.
-pub struct Listener {
+pub struct Subscription {
     channel: Channel,
     consumer: Consumer,
     queue: ShortString,
@@ -36,7 +36,7 @@ pub struct Listener {
     key: ShortString,
 }
 
-impl Listener {
+impl Subscription {
     /// Listens for what is published to the topic exchange `exchange` under keys that match `key`,
     /// with a queue whose name begins with `prefix`: a user's permissions speak of names.
     ///
@@ -75,7 +75,7 @@ impl Listener {
     ///
     /// # Errors
     /// Where the connection is lost.
-    pub async fn next(&mut self) -> Result<Heard, BrokerError> {
+    pub async fn next(&mut self) -> Result<Subscribed, BrokerError> {
         let Some(delivery) = self.consumer.next().await else {
             return Err(BrokerError::Cancelled(self.queue.to_string()));
         };
@@ -85,7 +85,7 @@ impl Listener {
         let acked = self.channel.basic_ack(tag, BasicAckOptions::default());
         let _ = acked.now_or_never();
         let message_id = delivery.properties.message_id().as_ref();
-        Ok(Heard {
+        Ok(Subscribed {
             message_id: message_id.map(ToString::to_string),
             body: delivery.data,
         })

@@ -27,7 +27,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 /// A channel to an exchange that may not be there. A message to a missing exchange closes its
 /// channel: this one has nothing else on it, and is opened again later. Nothing asks beforehand
 /// whether the exchange is there: RabbitMQ 4.2.6 and 4.3.0 demand permission to configure for that.
-pub struct Outlet {
+pub struct OptionalPublisher {
     exchange: ShortString,
     confirms: bool,
     channel: Option<Channel>,
@@ -53,7 +53,7 @@ impl Drop for Opening {
     }
 }
 
-impl Outlet {
+impl OptionalPublisher {
     /// A way to `exchange` that is not open yet. Nobody learns what becomes of its messages.
     #[must_use]
     pub fn new(exchange: &str) -> Self {

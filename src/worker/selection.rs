@@ -43,14 +43,14 @@ impl FromStr for PartitionList {
 }
 
 /// What a worker has to follow.
-pub(super) struct Followed {
+pub(super) struct Selection {
     /// How many partitions the topology has.
     pub(super) of: u16,
     /// Those of this worker, in order.
     pub(super) numbers: Vec<u16>,
 }
 
-impl Followed {
+impl Selection {
     /// Waits until there is a topology, and finds out.
     ///
     /// How many partitions there are is told by their logs, which cost nothing to look for: reading

@@ -4,9 +4,9 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
-    page::{Active, OfLog, OfWorker, Replica},
     state::State,
     summary::{PerSecond, TenantRow, Totals},
+    worker_metrics::{Active, OfLog, OfWorker, Replica},
 };
 
 /// Most tenants that are listed.

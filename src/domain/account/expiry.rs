@@ -1,7 +1,7 @@
 //! What time alone does to an account.
 
 use super::{Account, StreamRecord};
-use crate::domain::{Fact, LogTime, WallShift};
+use crate::domain::{LifecycleEvent, LogTime, WallShift};
 
 impl Account {
     /// The next moment at which time alone changes something here.
@@ -22,11 +22,17 @@ impl Account {
         streams.chain(past).min()
     }
 
-    /// Adds to `facts` the streams whose time was up after `before`, at `now` at the latest.
-    pub fn expired(&self, before: LogTime, now: LogTime, shift: WallShift, facts: &mut Vec<Fact>) {
+    /// Adds to `lifecycle events` the streams whose time was up after `before`, at `now` at the latest.
+    pub fn expired(
+        &self,
+        before: LogTime,
+        now: LogTime,
+        shift: WallShift,
+        events: &mut Vec<LifecycleEvent>,
+    ) {
         let over = |s: &&StreamRecord| before < s.deadline() && s.deadline() <= now;
         let expired = self.streams.iter().filter(over);
-        facts.extend(expired.map(|s| Fact::of_expired(now, shift, s)));
+        events.extend(expired.map(|s| LifecycleEvent::of_expired(now, shift, s)));
     }
 
     /// Frees what is forgotten at `now`. No answer changes by it.
