@@ -14,9 +14,8 @@ use metrics_process::Collector;
 use tokio::net::TcpListener;
 
 use super::{
-    Figures, Health,
-    counters::{REQUEST_BOUNDS_S, REQUEST_SECONDS},
-    exposition,
+    Figures, Health, exposition,
+    instruments::{REQUEST_BOUNDS_S, REQUEST_SECONDS},
 };
 
 /// Interval at which samples of histograms are moved into buckets, with or without scrapes. Samples

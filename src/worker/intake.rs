@@ -17,7 +17,7 @@ use crate::{
         BrokerError, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo, RequestDelivery,
         RequestQueue, topology,
     },
-    ops::{Health, IntakeCounters},
+    ops::{Health, IntakeMetrics},
     wire::{self, Origin, Problem},
 };
 
@@ -55,7 +55,7 @@ pub(super) async fn run(
     health: Arc<Health>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let counters = IntakeCounters::new();
+    let metrics = IntakeMetrics::new();
     let mut retry = Retry::new();
     for n in 0.. {
         retry.begin();
@@ -64,11 +64,7 @@ pub(super) async fn run(
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
-            Ok(session) => {
-                session
-                    .run(&config, &counters, &health, &mut shutdown)
-                    .await
-            }
+            Ok(session) => session.run(&config, &metrics, &health, &mut shutdown).await,
             Err(error) => Err(error),
         };
         let error = match ended {
@@ -126,11 +122,11 @@ impl Intake {
     async fn run(
         mut self,
         config: &Config,
-        counters: &IntakeCounters,
+        metrics: &IntakeMetrics,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<(), BrokerError> {
-        let ended = self.serve(config, counters, health, shutdown).await;
+        let ended = self.serve(config, metrics, health, shutdown).await;
         let closing = async {
             self.replies.flush().await;
             self.requests.stop();
@@ -144,7 +140,7 @@ impl Intake {
     async fn serve(
         &mut self,
         config: &Config,
-        counters: &IntakeCounters,
+        metrics: &IntakeMetrics,
         health: &Health,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<(), BrokerError> {
@@ -162,7 +158,7 @@ impl Intake {
                 request = self.requests.next() => self.taken(MessageClass::Request, request),
                 event = self.events.next() => self.taken(MessageClass::Event, event),
                 (taken, outcome) = self.forwarder.next() => {
-                    self.settle(taken, outcome, counters)?;
+                    self.settle(taken, outcome, metrics)?;
                     Turn::Served
                 }
                 _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => Turn::Stop,
@@ -241,15 +237,15 @@ impl Intake {
         &self,
         taken: PendingMessage,
         outcome: Forwarded,
-        counters: &IntakeCounters,
+        metrics: &IntakeMetrics,
     ) -> Result<(), BrokerError> {
         match outcome {
             Forwarded::Confirmed => {
-                counters.forwarded.increment(1);
+                metrics.forwarded.increment(1);
                 taken.receipt.ack();
             }
             Forwarded::Refused if taken.kind == MessageClass::Request => {
-                counters.unavailable.increment(1);
+                metrics.unavailable.increment(1);
                 self.refuse(taken, &Problem::unavailable());
             }
             // It was confirmed to its sender: it stays here until it is taken.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pending::PendingRequest;
 use crate::{
-    ops::{Active, Counters, Figures, Held, PartitionFigures, Tenants},
+    ops::{Active, Figures, Held, PartitionFigures, PartitionMetrics, Tenants},
     replica::{Mono, Replica, Totals},
 };
 
@@ -29,14 +29,14 @@ impl MetricsReporter {
     pub(super) fn show(
         &mut self,
         replica: &Replica<PendingRequest>,
-        counters: &Counters,
+        metrics: &PartitionMetrics,
         now: Mono,
     ) {
-        counters
+        metrics
             .announcements_lost
             .absolute(replica.announcements_lost());
         let unannounced = u64::try_from(replica.unannounced()).unwrap_or(u64::MAX);
-        counters.unannounced.set(super::as_f64(unannounced));
+        metrics.unannounced.set(super::as_f64(unannounced));
         let now_ms = now.0 / 1_000;
         let figures = PartitionFigures {
             // Until then entries are still being counted that others have counted.

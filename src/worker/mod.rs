@@ -23,15 +23,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 pub use declare::{Declaration, Declared, declare};
 pub use grace::Grace;
-use partition::{Assignment, Partition};
+use metrics_reporter::MetricsReporter;
+use partition::{Partition, PartitionTask};
 use selection::Selection;
 pub use selection::{PartitionList, PartitionListError};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
+use uuid::Uuid;
 
 use crate::{
     broker::{Addresses, BrokerError, Names, ReplySender},
     domain::WallTime,
-    ops::{Endpoints, Figures, Health, HttpError, HttpServer},
+    ops::{Endpoints, Figures, Health, HttpError, HttpServer, PartitionMetrics},
+    replica::Replica,
     wire::Code,
 };
 
@@ -100,36 +103,35 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
             clock: clock::ms,
         }));
     }
-    let followed = tokio::select! {
-        followed = prepare(&config, &health) => followed?,
+    let selection = tokio::select! {
+        selection = prepare(&config, &health) => selection?,
         _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
     };
-    let intake = followed.of > 1;
-    health.follows(&followed.numbers, intake);
-    tracing::info!(partitions = ?followed.numbers, of = followed.of, "following");
+    let intake = selection.of > 1;
+    health.follows(&selection.numbers, intake);
+    tracing::info!(partitions = ?selection.numbers, of = selection.of, "following");
     let (replies, sender) = ReplySender::new(&config.addresses, &config.names);
     let sending = tokio::spawn(replies::run(sender));
     let mut tasks = JoinSet::new();
-    for (n, number) in followed.numbers.into_iter().enumerate() {
-        let place = Assignment {
+    for (n, number) in selection.numbers.into_iter().enumerate() {
+        let partition = Partition {
             number,
-            of: followed.of,
+            of: selection.of,
             takes_unrouted: n == 0,
+            config: config.clone(),
+            replica: Replica::new(Uuid::new_v4().as_u64_pair().0),
+            metrics: PartitionMetrics::new(number),
+            reporter: MetricsReporter::new(number, Arc::clone(&figures)),
+            health: Arc::clone(&health),
         };
-        let (health, figures) = (Arc::clone(&health), Arc::clone(&figures));
-        let partition = Partition::new(
-            place,
-            config.clone(),
-            replies.clone(),
-            Arc::clone(&health),
-            figures,
-        );
+        let task = PartitionTask::new(partition, replies.clone());
+        let health = Arc::clone(&health);
         let (runtime, shutdown) = (Handle::current(), shutdown.clone());
         // On a thread of its own: it is woken sooner than a task among others, and keeps none waiting.
         tasks.spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = Box::pin(partition.run(shutdown)) => {}
+                    () = Box::pin(task.run(shutdown)) => {}
                     () = pulse(&health, number) => {}
                 }
             });
@@ -137,7 +139,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     }
     if intake {
         let replies = replies.clone();
-        tasks.spawn(intake::run(config, followed.of, replies, health, shutdown));
+        tasks.spawn(intake::run(config, selection.of, replies, health, shutdown));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, Replies},
-    ops::{Counters, Figures, Health, PartitionHealth},
+    ops::{Health, PartitionHealth, PartitionMetrics},
     replica::{Fault, Replica},
 };
 
@@ -25,24 +25,32 @@ const MOST_FAILED: u32 = 5;
 /// Snapshots remembered to be of another log.
 const MOST_REJECTED: usize = 16;
 
-/// A partition's place among the others, and in its worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Assignment {
+/// A partition of this worker, as it outlives the sessions with the broker.
+pub(super) struct Partition {
     pub(super) number: u16,
-    /// How many partitions there are.
+    /// Number of partitions.
     pub(super) of: u16,
-    /// Messages of unknown kinds belong to no partition: one of a worker's takes them.
+    /// Messages of unknown kinds belong to no partition; one partition of a worker rejects them.
     pub(super) takes_unrouted: bool,
+    pub(super) config: Config,
+    pub(super) replica: Replica<PendingRequest>,
+    pub(super) metrics: PartitionMetrics,
+    pub(super) reporter: MetricsReporter,
+    pub(super) health: Arc<Health>,
 }
 
-pub(super) struct Partition {
-    place: Assignment,
-    config: Config,
+impl Partition {
+    /// Updates the metrics that are computed from the replica.
+    pub(super) fn report_metrics(&mut self) {
+        self.reporter
+            .show(&self.replica, &self.metrics, clock::mono());
+    }
+}
+
+/// Serves one partition, with one session after another.
+pub(super) struct PartitionTask {
+    partition: Partition,
     replies: Replies,
-    health: Arc<Health>,
-    showing: MetricsReporter,
-    counters: Counters,
-    replica: Replica<PendingRequest>,
     snapshot: Snapshot,
 }
 
@@ -56,22 +64,11 @@ struct Snapshot {
     failed: u32,
 }
 
-impl Partition {
-    pub(super) fn new(
-        place: Assignment,
-        config: Config,
-        replies: Replies,
-        health: Arc<Health>,
-        figures: Arc<Figures>,
-    ) -> Self {
+impl PartitionTask {
+    pub(super) fn new(partition: Partition, replies: Replies) -> Self {
         Self {
-            place,
-            config,
+            partition,
             replies,
-            health,
-            showing: MetricsReporter::new(place.number, figures),
-            counters: Counters::new(place.number),
-            replica: Replica::new(Uuid::new_v4().as_u64_pair().0),
             snapshot: Snapshot::default(),
         }
     }
@@ -82,7 +79,7 @@ impl Partition {
             retry.begin();
             let end = self.session(n, &mut shutdown).await;
             self.judge_snapshot(&end);
-            self.replica.detach();
+            self.partition.replica.detach();
             let reason = match &end {
                 End::Shutdown => return,
                 End::Broker(error) => error.to_string(),
@@ -91,14 +88,14 @@ impl Partition {
                     "the log's settings say {settings} partitions, but there are {}: nothing is \
                      served. Run `streamwatch topology declare` and restart the workers; \
                      deploy/UPGRADE.md (Change the number of partitions) describes how",
-                    self.place.of
+                    self.partition.of
                 ),
             };
-            self.counters.reconnects.increment(1);
-            self.showing.detached();
+            self.partition.metrics.reconnects.increment(1);
+            self.partition.reporter.detached();
             if matches!(end, End::Fault(Fault::AnotherLog)) {
-                self.counters.started_over.increment(1);
-                self.showing.forget();
+                self.partition.metrics.started_over.increment(1);
+                self.partition.reporter.forget();
             }
             let wait = retry.wait();
             let operator = matches!(&end, End::Broker(error) if needs_operator(error))
@@ -107,9 +104,9 @@ impl Partition {
                     End::Fault(Fault::UnknownRules(_)) | End::OtherPartitions(_)
                 );
             if operator {
-                tracing::error!(partition = self.place.number, ?wait, "{reason}");
+                tracing::error!(partition = self.partition.number, ?wait, "{reason}");
             } else {
-                tracing::warn!(partition = self.place.number, ?wait, "{reason}");
+                tracing::warn!(partition = self.partition.number, ?wait, "{reason}");
             }
             self.report(reason);
             tokio::select! {
@@ -122,7 +119,7 @@ impl Partition {
     /// The log decides whether the replica's snapshot was one of it.
     fn judge_snapshot(&mut self, end: &End) {
         let another = matches!(end, End::Fault(Fault::AnotherLog));
-        if self.replica.has_caught_up() {
+        if self.partition.replica.has_caught_up() {
             self.snapshot.loaded = None;
         } else if another && let Some(id) = self.snapshot.loaded.take() {
             if self.snapshot.rejected.len() == MOST_REJECTED {
@@ -135,18 +132,18 @@ impl Partition {
     /// Begins with the newest snapshot; without one where there is none, or where the broker does
     /// not give it.
     async fn restore(&mut self, n: usize) -> Result<(), BrokerError> {
-        let partition = self.place.number;
+        let partition = self.partition.number;
         let began = clock::now().mono;
         self.report("reading the newest snapshot".to_owned());
         let rejected = &self.snapshot.rejected;
-        match snapshots::load(&self.config, partition, n, rejected).await {
+        match snapshots::load(&self.partition.config, partition, n, rejected).await {
             Ok(Some(loaded)) => {
                 let took_ms = clock::now().mono.ms_since(began);
                 let (accounts, start) = (loaded.accounts, loaded.restored.header().start);
                 tracing::info!(partition, accounts, start, took_ms, "restored a snapshot");
-                self.counters.snapshots_restored.increment(1);
+                self.partition.metrics.snapshots_restored.increment(1);
                 self.snapshot.loaded = Some(loaded.id);
-                self.replica.restore(loaded.restored);
+                self.partition.replica.restore(loaded.restored);
             }
             Ok(None) => tracing::info!(partition, "no snapshot; reading all of the log"),
             Err(error @ BrokerError::NotFound(_)) => {
@@ -165,12 +162,11 @@ impl Partition {
         Ok(())
     }
 
-    async fn open(&mut self, n: usize) -> Result<Session, BrokerError> {
-        if self.replica.is_blank() {
+    async fn open(&mut self, n: usize) -> Result<Session<'_>, BrokerError> {
+        if self.partition.replica.is_blank() {
             self.restore(n).await?;
         }
-        let replies = self.replies.clone();
-        Session::open(self.place, &self.config, n, &mut self.replica, replies).await
+        Session::open(&mut self.partition, n, self.replies.clone()).await
     }
 
     async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> End {
@@ -180,17 +176,7 @@ impl Partition {
             _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,
         };
         match session {
-            Ok(session) => {
-                session
-                    .run(
-                        &mut self.replica,
-                        &self.counters,
-                        &mut self.showing,
-                        &self.health,
-                        shutdown,
-                    )
-                    .await
-            }
+            Ok(session) => session.run(shutdown).await,
             Err(error) => End::Broker(error),
         }
     }
@@ -201,6 +187,6 @@ impl Partition {
             reported_at_ms: clock::ms(),
             ..PartitionHealth::default()
         };
-        self.health.report(self.place.number, health);
+        self.partition.health.report(self.partition.number, health);
     }
 }

@@ -89,6 +89,11 @@ pub(super) struct RequestQueues {
     pub(super) inits: RequestQueue,
     pub(super) statuses: RequestQueue,
     pub(super) unrouted: RequestQueue,
+    /// Requests are consumed.
+    pub(super) taking: bool,
+    /// Requests whose replies RabbitMQ does not take: held while the connection is blocked, requeued
+    /// once it unblocks or consuming stops.
+    pub(super) held: Vec<PendingRequest>,
     pub(super) replies: Replies,
 }
 

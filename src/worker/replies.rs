@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     broker::{ReplyEvent, ReplySender},
-    ops::ReplyCounters,
+    ops::ReplyMetrics,
 };
 
 /// How often trouble that lasts is logged.
@@ -14,12 +14,12 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Sends replies until all that hand them over are gone.
 pub(super) async fn run(mut sender: ReplySender) {
-    let counters = ReplyCounters::new();
+    let metrics = ReplyMetrics::new();
     let (mut lost, mut dropped) = (Ration::default(), Ration::default());
     while let Some(event) = sender.next().await {
         match event {
             ReplyEvent::Lost(error) => {
-                counters.reconnects.increment(1);
+                metrics.reconnects.increment(1);
                 if let Some(more) = lost.allows() {
                     tracing::warn!(
                         more,
@@ -28,7 +28,7 @@ pub(super) async fn run(mut sender: ReplySender) {
                 }
             }
             ReplyEvent::Dropped(error) => {
-                counters.undeliverable.increment(1);
+                metrics.undeliverable.increment(1);
                 if let Some(more) = dropped.allows() {
                     tracing::warn!(
                         more,
@@ -37,7 +37,7 @@ pub(super) async fn run(mut sender: ReplySender) {
                 }
             }
             ReplyEvent::Expired => {
-                counters.expired.increment(1);
+                metrics.expired.increment(1);
                 if let Some(more) = dropped.allows() {
                     tracing::warn!(
                         more,
@@ -46,7 +46,7 @@ pub(super) async fn run(mut sender: ReplySender) {
                 }
             }
             ReplyEvent::Crowded => {
-                counters.crowded.increment(1);
+                metrics.crowded.increment(1);
                 if let Some(more) = dropped.allows() {
                     tracing::warn!(
                         more,

@@ -12,10 +12,9 @@ use snapshots::Snapshots;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Config, Grace, clock,
-    metrics_reporter::MetricsReporter,
-    partition::Assignment,
-    pending::{PendingRequest, RequestQueues, Source},
+    clock,
+    partition::Partition,
+    pending::{RequestQueues, Source},
     rejections::Rejections,
     snapshots::SnapshotStep,
 };
@@ -24,8 +23,8 @@ use crate::{
         Announced, Appended, Appender, BrokerError, Link, LogEntry, LogFollower, LogFrom, Replies,
         RequestDelivery, RequestQueue,
     },
-    ops::{Counters, Health, PartitionHealth},
-    replica::{Fault, Replica, StartAt},
+    ops::PartitionHealth,
+    replica::{Fault, StartAt},
     wire::{AccountHeader, Message},
 };
 use lifecycle::Lifecycle;
@@ -66,27 +65,20 @@ impl From<Fault> for End {
     }
 }
 
-pub(super) struct Session {
-    partition: u16,
-    of: u16,
-    takes_unrouted: bool,
+pub(super) struct Session<'a> {
+    partition: &'a mut Partition,
+    /// The connection that consumes the log.
     consume: Link,
-    publish: Link,
     log: LogFollower,
+    /// The connection that publishes everything but replies.
+    publish: Link,
     appender: Appender,
-    desk: RequestQueues,
-    /// Which of the addresses this is.
-    node: usize,
+    requests: RequestQueues,
     snapshots: Snapshots,
     lifecycle: Lifecycle,
     rejections: Rejections,
-    grace: Grace,
+    /// Shutting down: no more requests are consumed, those taken are answered.
     draining: bool,
-    /// Requests are being taken.
-    taking: bool,
-    /// Requests whose replies the broker does not take now: neither swallowed, nor put back as long
-    /// as they would come here again.
-    stuck: Vec<PendingRequest>,
 }
 
 /// What woke the session.
@@ -103,136 +95,114 @@ enum Event {
     GraceOver,
 }
 
-impl Session {
+impl<'a> Session<'a> {
     /// Connects, and attaches to the log where the replica says.
     pub(super) async fn open(
-        place: Assignment,
-        config: &Config,
+        partition: &'a mut Partition,
         n: usize,
-        replica: &mut Replica<PendingRequest>,
         replies: Replies,
     ) -> Result<Self, BrokerError> {
-        let partition = place.number;
-        let name = |what| format!("streamwatch worker, partition {partition:02}, {what}");
+        let (number, config) = (partition.number, &partition.config);
+        let names = &config.names;
+        let name = |what| format!("streamwatch worker, partition {number:02}, {what}");
         let consume = Link::open(&config.addresses, n, &name("consume")).await?;
         let publish = Link::open(&config.addresses, n, &name("publish")).await?;
-        let names = &config.names;
-        let appender = Appender::new(&publish, &names.log(partition)).await?;
+        let appender = Appender::new(&publish, &names.log(number)).await?;
         let queue = |what, queue, prefetch| {
             RequestQueue::new(&config.addresses, n, name(what), queue, prefetch)
         };
-        let desk = RequestQueues {
-            inits: queue("init", names.init(partition), INITS),
-            statuses: queue("status", names.status(partition), STATUSES),
+        let requests = RequestQueues {
+            inits: queue("init", names.init(number), INITS),
+            statuses: queue("status", names.status(number), STATUSES),
             unrouted: queue("unrouted", names.unrouted(), UNROUTED),
+            taking: false,
+            held: Vec::new(),
             replies,
             names: names.clone(),
         };
-        let from = match replica.attach() {
+        let from = match partition.replica.attach() {
             StartAt::First => LogFrom::First,
             StartAt::Offset(offset) => LogFrom::Offset(offset),
         };
-        let log = LogFollower::attach(&consume, &names.log(partition), from).await?;
+        let log = LogFollower::attach(&consume, &names.log(number), from).await?;
         tracing::info!(
-            partition,
+            partition = number,
             address = consume.address(),
             ?from,
             "attached to the log"
         );
         Ok(Self {
-            partition,
-            of: place.of,
-            takes_unrouted: place.takes_unrouted,
-            lifecycle: Lifecycle::new(partition, names),
+            snapshots: Snapshots::new(config, n),
+            lifecycle: Lifecycle::new(number, names),
             rejections: Rejections::new(names),
-            grace: config.grace,
+            partition,
             consume,
-            publish,
             log,
+            publish,
             appender,
-            desk,
-            node: n,
-            snapshots: Snapshots::new(config),
+            requests,
             draining: false,
-            taking: false,
-            stuck: Vec::new(),
         })
     }
 
     /// Serves until something ends it.
-    pub(super) async fn run(
-        mut self,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-        showing: &mut MetricsReporter,
-        health: &Health,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> End {
-        let end = self
-            .serve(replica, counters, showing, health, shutdown)
-            .await;
+    pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> End {
+        let end = self.serve(shutdown).await;
         let end = match end {
             Ok(()) => End::Shutdown,
             Err(end) => end,
         };
-        counters.leader.set(0.0);
+        self.partition.metrics.leader.set(0.0);
         let closing = async {
             if matches!(end, End::Shutdown) {
                 // The successor waits for three intervals if the last tick is not written.
                 let _ = tokio::time::timeout(LAST_TICK, self.appender.settle()).await;
             }
-            self.desk.replies.flush().await;
-            self.desk.close();
+            self.requests.replies.flush().await;
+            self.requests.close();
             tokio::join!(self.publish.close(), self.consume.close());
         };
-        let _ = tokio::time::timeout(self.grace.closing(), closing).await;
+        let _ = tokio::time::timeout(self.partition.config.grace.closing(), closing).await;
         end
     }
 
-    async fn serve(
-        &mut self,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-        showing: &mut MetricsReporter,
-        health: &Health,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<(), End> {
-        replica.attached(clock::now());
+    async fn serve(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
+        self.partition.replica.attached(clock::now());
         let mut ticked: Option<Instant> = None;
         let mut grace_over = None;
         let mut shown = false;
         loop {
             // Before anything is done: with another number accounts would be elsewhere.
-            if let Some(settings) = replica.settings()
-                && settings.partitions != self.of
+            if let Some(settings) = self.partition.replica.settings()
+                && settings.partitions != self.partition.of
             {
                 return Err(End::OtherPartitions(settings.partitions));
             }
-            let caught_up = !shown && replica.has_caught_up();
+            let caught_up = !shown && self.partition.replica.has_caught_up();
             if caught_up {
                 shown = true;
-                showing.show(replica, counters, clock::mono());
+                self.partition.report_metrics();
             }
-            self.perform(replica, counters).await?;
+            self.perform().await?;
             if caught_up {
-                self.report(replica, health);
+                self.report();
             }
-            if self.draining && replica.pending() == 0 {
+            if self.draining && self.partition.replica.pending() == 0 {
                 return Ok(());
             }
             // New settings may have another interval, and it holds at once.
-            let interval = Duration::from_millis(replica.interval_ms());
+            let interval = Duration::from_millis(self.partition.replica.interval_ms());
             let tick_at = ticked.map_or_else(Instant::now, |at| at + interval);
-            let snapshots = replica.leads() && !self.draining;
-            let expiring = replica.is_expiring();
+            let snapshots = self.partition.replica.leads() && !self.draining;
+            let expiring = self.partition.replica.is_expiring();
             let snapshot_at = self.snapshots.due().filter(|_| snapshots);
             let event = tokio::select! {
                 entry = self.log.next() => Event::Entry(entry?),
                 (seq, appended) = self.appender.next() => Event::Appended(seq, appended),
                 (number, announced) = self.lifecycle.next() => Event::Announced(number, announced),
-                init = self.desk.inits.next() => Event::Request(Source::Init, init),
-                status = self.desk.statuses.next() => Event::Request(Source::Status, status),
-                other = self.desk.unrouted.next() => Event::Request(Source::Unrouted, other),
+                init = self.requests.inits.next() => Event::Request(Source::Init, init),
+                status = self.requests.statuses.next() => Event::Request(Source::Status, status),
+                other = self.requests.unrouted.next() => Event::Request(Source::Unrouted, other),
                 () = tokio::time::sleep_until(tick_at) => Event::Tick,
                 () = until(snapshot_at), if snapshot_at.is_some() => Event::SnapshotDue,
                 // What has expired is in no snapshot by halves.
@@ -243,8 +213,8 @@ impl Session {
             };
             match event {
                 Event::Entry(first) => {
-                    let drained = self.entries(first, replica, counters)?;
-                    if drained && !replica.has_caught_up() {
+                    let drained = self.entries(first)?;
+                    if drained && !self.partition.replica.has_caught_up() {
                         tokio::time::sleep(REST).await;
                     }
                 }
@@ -254,42 +224,46 @@ impl Session {
                         Appended::Failed => Err(()),
                         Appended::Lost(error) => return Err(error.into()),
                     };
-                    replica.appended(seq, outcome, clock::now());
+                    self.partition.replica.appended(seq, outcome, clock::now());
                 }
                 Event::Announced(number, announced) => {
-                    self.lifecycle
-                        .settle((number, announced), replica, counters);
+                    let partition = &mut *self.partition;
+                    self.lifecycle.settle(
+                        (number, announced),
+                        &mut partition.replica,
+                        &partition.metrics,
+                    );
                 }
                 Event::Request(source, Ok(delivery)) => {
-                    self.request(source, &delivery, replica, counters);
+                    self.request(source, &delivery);
                 }
-                Event::Request(source, Err(error)) => self.interrupted(source, &error, counters),
+                Event::Request(source, Err(error)) => self.interrupted(source, &error),
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
-                    self.look_after_outlets(replica);
+                    self.look_after_outlets();
                     if !self.publish.is_blocked() {
-                        self.release_stuck(counters);
+                        self.release_held();
                     }
-                    replica.tick(clock::now())?;
-                    showing.show(replica, counters, clock::mono());
-                    self.report(replica, health);
+                    self.partition.replica.tick(clock::now())?;
+                    self.partition.report_metrics();
+                    self.report();
                 }
                 Event::Expire => {
-                    replica.expire();
+                    self.partition.replica.expire();
                     tokio::task::yield_now().await;
                 }
                 Event::SnapshotDue => self.begin_snapshot(),
-                Event::Snapshot(step) => self.snapshot_step(step, replica, counters),
+                Event::Snapshot(step) => self.snapshot_step(step),
                 Event::Shutdown => {
-                    let over = Instant::now() + self.grace.draining();
+                    let over = Instant::now() + self.partition.config.grace.draining();
                     grace_over = Some(over);
                     // Deliveries that RabbitMQ does not end in this time come again.
-                    let drained = self.drain(replica, counters, health);
+                    let drained = self.drain();
                     let _ = tokio::time::timeout_at(over, drained).await;
                 }
                 Event::GraceOver => {
-                    let pending = replica.pending();
+                    let pending = self.partition.replica.pending();
                     tracing::warn!(pending, "the grace period is over; requests are put back");
                     return Ok(());
                 }
@@ -299,32 +273,34 @@ impl Session {
 
     /// A message as the contract reads it here. With several partitions each had its header when it
     /// was routed: what has none in a log had one of a kind that logs do not keep, such as a table.
-    const fn seen<'a>(&self, mut message: Message<'a>) -> Message<'a> {
-        if self.of > 1 && matches!(message.account, AccountHeader::Absent) {
+    const fn seen<'m>(&self, mut message: Message<'m>) -> Message<'m> {
+        if self.partition.of > 1 && matches!(message.account, AccountHeader::Absent) {
             message.account = AccountHeader::NotText;
         }
         message
     }
 
     /// Opens the optional publishers in the background. Nothing depends on them.
-    fn look_after_outlets(&mut self, replica: &Replica<PendingRequest>) {
+    fn look_after_outlets(&mut self) {
         self.rejections.look_after(&self.publish);
-        if replica.leads() {
+        if self.partition.replica.leads() {
             self.lifecycle.look_after(&self.publish);
         }
     }
 
-    fn report(&self, replica: &Replica<PendingRequest>, health: &Health) {
+    fn report(&self) {
         let now = clock::now();
-        let lag_ms = replica.lag_ms(now.mono);
-        let live = replica.is_live(now.mono);
+        let lag_ms = self.partition.replica.lag_ms(now.mono);
+        let live = self.partition.replica.is_live(now.mono);
         let reason = if self.draining {
             Some("shutting down")
         } else if self.publish.is_blocked() {
             Some("RabbitMQ takes no messages: it has raised an alarm for memory or disk")
-        } else if replica.settings().is_none() && !replica.has_caught_up() {
+        } else if self.partition.replica.settings().is_none()
+            && !self.partition.replica.has_caught_up()
+        {
             Some("reading the log; if it has no settings, run `streamwatch topology declare`")
-        } else if !replica.has_caught_up() {
+        } else if !self.partition.replica.has_caught_up() {
             Some("catching up with the log")
         } else if !live {
             Some("the log lags")
@@ -332,18 +308,18 @@ impl Session {
             None
         };
         let reason = reason.map(str::to_owned).or_else(|| {
-            let error = self.desk.trouble()?;
+            let error = self.requests.trouble()?;
             Some(format!("requests are not consumed: {error}"))
         });
         let report = PartitionHealth {
             ready: reason.is_none(),
             connected: true,
-            caught_up: replica.has_caught_up(),
+            caught_up: self.partition.replica.has_caught_up(),
             lag_ms,
             reason,
             reported_at_ms: now.mono.0 / 1_000,
         };
-        health.report(self.partition, report);
+        self.partition.health.report(self.partition.number, report);
     }
 }
 

@@ -1,33 +1,26 @@
 //! RabbitMQ takes no messages, so that requests cannot be answered.
 
 use super::Session;
-use crate::{
-    ops::Counters,
-    worker::pending::{PendingRequest, RequestQueues},
-};
+use crate::worker::pending::{PendingRequest, RequestQueues};
 
-impl Session {
+impl Session<'_> {
     /// The request, if its reply can be sent now.
-    pub(super) fn replying(
-        &mut self,
-        asked: PendingRequest,
-        counters: &Counters,
-    ) -> Option<PendingRequest> {
+    pub(super) fn replying(&mut self, asked: PendingRequest) -> Option<PendingRequest> {
         if !self.publish.is_blocked() {
             return Some(asked);
         }
-        counters.replies_blocked.increment(1);
-        self.stuck.push(asked);
-        if !self.taking {
-            self.release_stuck(counters);
+        self.partition.metrics.replies_blocked.increment(1);
+        self.requests.held.push(asked);
+        if !self.requests.taking {
+            self.release_held();
         }
         None
     }
 
     /// Puts back the requests whose replies were not taken.
-    pub(super) fn release_stuck(&mut self, counters: &Counters) {
-        for asked in std::mem::take(&mut self.stuck) {
-            counters.released.increment(1);
+    pub(super) fn release_held(&mut self) {
+        for asked in std::mem::take(&mut self.requests.held) {
+            self.partition.metrics.released.increment(1);
             RequestQueues::release(asked);
         }
     }

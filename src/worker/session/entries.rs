@@ -4,91 +4,79 @@ use super::{BATCH, End, Session};
 use crate::{
     broker::{LogDelivery, LogEntry},
     domain::{Entry, HeartbeatOutcome, Settings, StreamId},
-    ops::Counters,
-    replica::{Applied, Now, Replica},
+    replica::{Applied, Now},
     wire::{self, Message, Origin, Problem},
-    worker::{clock, pending::PendingRequest, rejections},
+    worker::{clock, rejections},
 };
 
-impl Session {
+impl Session<'_> {
     /// Applies an entry and those that have been delivered behind it. Returns whether none is left.
-    pub(super) fn entries(
-        &mut self,
-        first: LogEntry,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-    ) -> Result<bool, End> {
+    pub(super) fn entries(&mut self, first: LogEntry) -> Result<bool, End> {
         let mut entry = Some(first);
         for _ in 0..BATCH {
             let Some(taken) = entry else {
                 return Ok(true);
             };
-            self.entry(&taken, replica, counters)?;
+            self.entry(&taken)?;
             entry = self.log.try_next()?;
         }
         if let Some(last) = entry {
-            self.entry(&last, replica, counters)?;
+            self.entry(&last)?;
         }
         Ok(false)
     }
 
-    fn entry(
-        &mut self,
-        entry: &LogEntry,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-    ) -> Result<(), End> {
+    fn entry(&mut self, entry: &LogEntry) -> Result<(), End> {
         // Read for each: freshness is not judged by a time from before the last one was applied.
         let now = clock::now();
         let delivery = match entry {
             LogEntry::Delivered(delivery) => delivery,
-            LogEntry::Undeliverable(offset) => return self.undeliverable(*offset, now, replica),
+            LogEntry::Undeliverable(offset) => return self.undeliverable(*offset, now),
         };
         let message = self.seen(delivery.message());
         match wire::entry(&message) {
             Ok(entry) => {
-                let applied = replica.apply(delivery.offset, &entry, now)?;
+                let applied = self.partition.replica.apply(delivery.offset, &entry, now)?;
                 if let (Applied::Heartbeat(outcome), Entry::Heartbeat { stream, .. }) =
                     (&applied, &entry)
-                    && let Some(news) = news(*stream, *outcome, replica.settings())
+                    && let Some(news) = news(*stream, *outcome, self.partition.replica.settings())
                 {
-                    self.tell(delivery, replica, counters, || news);
+                    self.tell(delivery, || news);
                 }
             }
             Err(problem) => {
-                replica.skip(delivery.offset, problem.code.number(), now)?;
+                self.partition
+                    .replica
+                    .skip(delivery.offset, problem.code.number(), now)?;
                 let origin = Origin {
                     source: "log",
                     offset: Some(delivery.offset),
                 };
                 rejections::log(problem.code);
                 // Every replica reads it; the leader says so.
-                if replica.leads() {
+                if self.partition.replica.leads() {
                     self.rejections
                         .tell(origin, &message, &problem, &self.publish);
                 }
-                self.tell(delivery, replica, counters, || wire::error(&problem));
+                self.tell(delivery, || wire::error(&problem));
             }
         }
         Ok(())
     }
 
     /// RabbitMQ cannot deliver the entry: it has its place and no effect, on every replica.
-    fn undeliverable(
-        &mut self,
-        offset: u64,
-        now: Now,
-        replica: &mut Replica<PendingRequest>,
-    ) -> Result<(), End> {
+    fn undeliverable(&mut self, offset: u64, now: Now) -> Result<(), End> {
         let problem = Problem::undeliverable();
-        replica.pass_over(offset, problem.code.number(), now)?;
+        self.partition
+            .replica
+            .pass_over(offset, problem.code.number(), now)?;
         tracing::warn!(
-            partition = self.partition,
+            partition = self.partition.number,
             offset,
             "passing over an entry that RabbitMQ cannot deliver"
         );
         // Every replica passes over it; the leader says so.
-        if replica.leads() {
+        if self.partition.replica.leads() {
             let origin = Origin {
                 source: "log",
                 offset: Some(offset),
@@ -100,17 +88,11 @@ impl Session {
     }
 
     /// Answers the sender of an entry, for all replicas.
-    fn tell(
-        &mut self,
-        delivery: &LogDelivery,
-        replica: &Replica<PendingRequest>,
-        counters: &Counters,
-        reply: impl FnOnce() -> wire::Encoded,
-    ) {
-        if !replica.leads() {
+    fn tell(&mut self, delivery: &LogDelivery, reply: impl FnOnce() -> wire::Encoded) {
+        if !self.partition.replica.leads() {
             return;
         }
-        let to = match delivery.reply_to(&self.desk.names) {
+        let to = match delivery.reply_to(&self.requests.names) {
             Ok(to) => to,
             Err(none) => {
                 if let Some(problem) = none.problem() {
@@ -125,8 +107,8 @@ impl Session {
                 return;
             }
         };
-        if self.publish.is_blocked() || !self.desk.replies.reply(to, reply(), None) {
-            counters.replies_blocked.increment(1);
+        if self.publish.is_blocked() || !self.requests.replies.reply(to, reply(), None) {
+            self.partition.metrics.replies_blocked.increment(1);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     broker::{Announced, Announcer, BrokerError, Link, Names},
     domain::Announcement,
-    ops::Counters,
+    ops::PartitionMetrics,
     replica::Replica,
     wire,
     worker::pending::PendingRequest,
@@ -49,17 +49,17 @@ impl Lifecycle {
         &mut self,
         first: (u64, Announced),
         replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
+        metrics: &PartitionMetrics,
     ) {
         let mut settled = Some(first);
         while let Some((number, announced)) = settled {
             let outcome = match announced {
                 Announced::Confirmed => {
-                    counters.announced.increment(1);
+                    metrics.announced.increment(1);
                     Ok(())
                 }
                 Announced::Refused => {
-                    counters.announcements_refused.increment(1);
+                    metrics.announcements_refused.increment(1);
                     Ok(())
                 }
                 Announced::Failed(error) => {
@@ -70,7 +70,7 @@ impl Lifecycle {
                 }
             };
             if outcome.is_err() && !self.interrupted {
-                counters.announcing_interrupted.increment(1);
+                metrics.announcing_interrupted.increment(1);
             }
             self.interrupted = outcome.is_err();
             replica.announced(number, outcome);

@@ -4,8 +4,7 @@ use super::{End, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
     domain::Entry,
-    ops::{Counters, Health},
-    replica::{Effect, Replica},
+    replica::Effect,
     wire::{self, Origin, Problem},
     worker::{
         clock,
@@ -13,18 +12,12 @@ use crate::{
     },
 };
 
-impl Session {
-    pub(super) fn request(
-        &mut self,
-        source: Source,
-        delivery: &RequestDelivery,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-    ) {
+impl Session<'_> {
+    pub(super) fn request(&mut self, source: Source, delivery: &RequestDelivery) {
         let now = clock::now();
-        let names = &self.desk.names;
+        let names = &self.requests.names;
         let (asked, problem) =
-            PendingRequest::new(source, self.partition, delivery, names, now.mono);
+            PendingRequest::new(source, self.partition.number, delivery, names, now.mono);
         let message = self.seen(delivery.message());
         let origin = Origin {
             source: source.as_str(),
@@ -37,11 +30,11 @@ impl Session {
         }
         let refused = match source {
             Source::Init => match wire::init(&message) {
-                Ok(init) => return replica.init(asked, init, now),
+                Ok(init) => return self.partition.replica.init(asked, init, now),
                 Err(problem) => problem,
             },
             Source::Status => match wire::status(&message) {
-                Ok(status) => return replica.status(asked, status, now),
+                Ok(status) => return self.partition.replica.status(asked, status, now),
                 Err(problem) => problem,
             },
             Source::Unrouted => wire::RoutingKey::parse(message.routing_key)
@@ -51,34 +44,25 @@ impl Session {
         };
         self.rejections
             .reject(origin, &message, &refused, &self.publish);
-        if let Some(asked) = self.replying(asked, counters) {
-            self.desk.refuse(asked, &refused);
+        if let Some(asked) = self.replying(asked) {
+            self.requests.refuse(asked, &refused);
         }
     }
 
     /// Does what the replica asks for, until it asks for nothing more.
-    pub(super) async fn perform(
-        &mut self,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-    ) -> Result<(), End> {
+    pub(super) async fn perform(&mut self) -> Result<(), End> {
         loop {
-            let effects = replica.take_effects();
+            let effects = self.partition.replica.take_effects();
             if effects.is_empty() {
                 return Ok(());
             }
             for effect in effects {
-                self.perform_one(effect, replica, counters).await?;
+                self.perform_one(effect).await?;
             }
         }
     }
 
-    async fn perform_one(
-        &mut self,
-        effect: Effect<PendingRequest>,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-    ) -> Result<(), End> {
+    async fn perform_one(&mut self, effect: Effect<PendingRequest>) -> Result<(), End> {
         match effect {
             Effect::Append(Entry::Internal {
                 mark,
@@ -91,7 +75,9 @@ impl Session {
                 let taken =
                     !self.publish.is_blocked() && self.appender.append(mark.seq, kind, bytes);
                 if !taken {
-                    replica.appended(mark.seq, Err(()), clock::now());
+                    self.partition
+                        .replica
+                        .appended(mark.seq, Err(()), clock::now());
                 }
             }
             // Players write these, workers never.
@@ -101,20 +87,20 @@ impl Session {
                 answer,
                 group_by,
             } => {
-                let Some(request) = self.replying(request, counters) else {
+                let Some(request) = self.replying(request) else {
                     return Ok(());
                 };
                 let (source, at) = (request.source, request.at);
-                self.desk.answer(request, &answer, &group_by);
+                self.requests.answer(request, &answer, &group_by);
                 let took = clock::mono().s_since(at);
                 match source {
                     Source::Init => {
-                        counters.init_answered.increment(1);
-                        counters.init_seconds.record(took);
+                        self.partition.metrics.init_answered.increment(1);
+                        self.partition.metrics.init_seconds.record(took);
                     }
                     Source::Status | Source::Unrouted => {
-                        counters.status_answered.increment(1);
-                        counters.status_seconds.record(took);
+                        self.partition.metrics.status_answered.increment(1);
+                        self.partition.metrics.status_seconds.record(took);
                     }
                 }
             }
@@ -126,79 +112,74 @@ impl Session {
                 lifecycle.announce(number, &announcement, &self.publish);
             }
             Effect::Leads(true) => {
-                tracing::info!(partition = self.partition, "leading the partition");
-                counters.leader.set(1.0);
+                tracing::info!(partition = self.partition.number, "leading the partition");
+                self.partition.metrics.leader.set(1.0);
                 self.lifecycle.look_after(&self.publish);
             }
             Effect::Leads(false) => {
                 tracing::info!(
-                    partition = self.partition,
+                    partition = self.partition.number,
                     "no longer leading the partition"
                 );
-                counters.leader.set(0.0);
+                self.partition.metrics.leader.set(0.0);
             }
             Effect::Late(request) => {
-                if let Some(request) = self.replying(request, counters) {
-                    counters.late.increment(1);
-                    self.desk.refuse(request, &Problem::late());
+                if let Some(request) = self.replying(request) {
+                    self.partition.metrics.late.increment(1);
+                    self.requests.refuse(request, &Problem::late());
                 }
             }
             Effect::Unavailable(request) => {
-                if let Some(request) = self.replying(request, counters) {
-                    counters.unavailable.increment(1);
-                    self.desk.refuse(request, &Problem::unavailable());
+                if let Some(request) = self.replying(request) {
+                    self.partition.metrics.unavailable.increment(1);
+                    self.requests.refuse(request, &Problem::unavailable());
                 }
             }
             Effect::Release(request) => {
-                counters.released.increment(1);
+                self.partition.metrics.released.increment(1);
                 RequestQueues::release(request);
             }
             Effect::Resume if self.draining => {}
             Effect::Resume => {
-                tracing::info!(partition = self.partition, "taking requests");
-                self.desk.inits.start();
-                self.desk.statuses.start();
-                if self.takes_unrouted {
-                    self.desk.unrouted.start();
+                tracing::info!(partition = self.partition.number, "taking requests");
+                self.requests.inits.start();
+                self.requests.statuses.start();
+                if self.partition.takes_unrouted {
+                    self.requests.unrouted.start();
                 }
-                self.taking = true;
+                self.requests.taking = true;
             }
             Effect::Pause => {
                 tracing::warn!(
-                    partition = self.partition,
+                    partition = self.partition.number,
                     "the log lags: requests are left to other workers"
                 );
-                self.taking = false;
-                self.desk.close();
-                self.release_stuck(counters);
+                self.requests.taking = false;
+                self.requests.close();
+                self.release_held();
             }
         }
         Ok(())
     }
 
     /// Requests of one queue cannot be consumed now. Everything else goes on.
-    pub(super) fn interrupted(&self, source: Source, error: &BrokerError, counters: &Counters) {
-        counters.requests_interrupted.increment(1);
+    pub(super) fn interrupted(&self, source: Source, error: &BrokerError) {
+        self.partition.metrics.requests_interrupted.increment(1);
         tracing::warn!(
-            partition = self.partition,
+            partition = self.partition.number,
             "consuming {} requests is interrupted, the connection opens again: {error}",
             source.as_str()
         );
     }
 
     /// Takes no more requests; finishes those that were taken.
-    pub(super) async fn drain(
-        &mut self,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-        health: &Health,
-    ) {
-        tracing::info!(partition = self.partition, "shutting down");
+    pub(super) async fn drain(&mut self) {
+        tracing::info!(partition = self.partition.number, "shutting down");
         self.draining = true;
-        replica.leave(clock::now());
-        self.report(replica, health);
-        self.taking = false;
-        let desk = &mut self.desk;
+        self.partition.replica.leave(clock::now());
+        self.report();
+        self.requests.taking = false;
+        let desk = &mut self.requests;
         let (inits, statuses, unrouted) = tokio::join!(
             desk.inits.drain(),
             desk.statuses.drain(),
@@ -210,7 +191,7 @@ impl Session {
             (Source::Unrouted, unrouted),
         ] {
             for delivery in drained {
-                self.request(source, &delivery, replica, counters);
+                self.request(source, &delivery);
             }
         }
     }

@@ -6,7 +6,6 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::Session;
 use crate::{
-    ops::Counters,
     replica::Replica,
     wire::snapshot::size_of,
     worker::{
@@ -27,6 +26,8 @@ const PART_BYTES: usize = 16 * 1024;
 /// The snapshots of a session.
 pub(super) struct Snapshots {
     config: Config,
+    /// The number of the address to connect to.
+    node: usize,
     due: Instant,
     /// How many failed, one after another.
     failed: u32,
@@ -45,9 +46,10 @@ impl Drop for Writer {
 }
 
 impl Snapshots {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, node: usize) -> Self {
         Self {
             config: config.clone(),
+            node,
             due: Instant::now(),
             failed: 0,
             writing: None,
@@ -71,65 +73,72 @@ impl Snapshots {
     }
 }
 
-impl Session {
+impl Session<'_> {
     pub(super) fn begin_snapshot(&mut self) {
         let (sender, steps) = mpsc::channel(1);
         let config = self.snapshots.config.clone();
-        let task = tokio::spawn(snapshots::write(config, self.partition, self.node, sender));
+        let task = tokio::spawn(snapshots::write(
+            config,
+            self.partition.number,
+            self.snapshots.node,
+            sender,
+        ));
         self.snapshots.writing = Some(Writer { steps, task });
     }
 
-    pub(super) fn snapshot_step(
-        &mut self,
-        step: Option<SnapshotStep>,
-        replica: &mut Replica<PendingRequest>,
-        counters: &Counters,
-    ) {
-        let partition = self.partition;
-        let every = replica.settings().map_or(60_000, |s| s.snapshot_every_ms);
+    pub(super) fn snapshot_step(&mut self, step: Option<SnapshotStep>) {
+        let partition = self.partition.number;
+        let every = self
+            .partition
+            .replica
+            .settings()
+            .map_or(60_000, |s| s.snapshot_every_ms);
         let wait_ms = match step {
             Some(SnapshotStep::Found { newest, begin }) => {
-                let now = replica.log_time().unwrap_or_default();
+                let now = self.partition.replica.log_time().unwrap_or_default();
                 // One of the future is another log's.
                 let newest = newest.filter(|newest| *newest <= now);
                 let age_ms = newest.map_or(every, |newest| now.since(newest));
                 if age_ms >= every {
-                    let _ = begin.send(replica.begin_snapshot());
+                    let _ = begin.send(self.partition.replica.begin_snapshot());
                     return;
                 }
                 every - age_ms
             }
             Some(SnapshotStep::Copy { mut into, copied }) => {
-                copy_part(replica, &mut into);
+                copy_part(&mut self.partition.replica, &mut into);
                 let _ = copied.send(into);
                 return;
             }
             Some(SnapshotStep::Copied(end)) => {
-                let _ = end.send(replica.end_snapshot());
+                let _ = end.send(self.partition.replica.end_snapshot());
                 return;
             }
             Some(SnapshotStep::Written(written)) => {
                 let (accounts, bytes, took) = (written.accounts, written.bytes, written.took);
                 tracing::info!(partition, accounts, bytes, ?took, "wrote a snapshot");
                 self.snapshots.failed = 0;
-                counters.snapshots_written.increment(1);
-                counters.snapshot_bytes.set(as_f64(bytes));
-                counters.snapshot_seconds.set(took.as_secs_f64());
+                self.partition.metrics.snapshots_written.increment(1);
+                self.partition.metrics.snapshot_bytes.set(as_f64(bytes));
+                self.partition
+                    .metrics
+                    .snapshot_seconds
+                    .set(took.as_secs_f64());
                 every
             }
             Some(SnapshotStep::Failed(error)) => {
                 tracing::warn!(partition, %error, "cannot write a snapshot");
-                counters.snapshots_failed.increment(1);
-                replica.end_snapshot();
+                self.partition.metrics.snapshots_failed.increment(1);
+                self.partition.replica.end_snapshot();
                 self.snapshots.failed += 1;
                 if self.snapshots.failed.is_multiple_of(STEP_BACK_AFTER) {
-                    replica.step_back(clock::now());
+                    self.partition.replica.step_back(clock::now());
                 }
                 every.min(u64::try_from(RETRY.as_millis()).unwrap_or(u64::MAX))
             }
             // It ended without a word: the replica could not be copied just then.
             None => {
-                replica.end_snapshot();
+                self.partition.replica.end_snapshot();
                 every.min(1_000)
             }
         };

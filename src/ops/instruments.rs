@@ -1,4 +1,4 @@
-//! Counters, gauges and histograms of this worker, each looked up once. Names and units follow
+//! PartitionMetrics, gauges and histograms of this worker, each looked up once. Names and units follow
 //! Prometheus' conventions. No label contains an account.
 
 use metrics::{
@@ -22,7 +22,7 @@ pub(super) const REQUEST_BOUNDS_S: [f64; 14] = [
 ];
 
 /// One partition's counters, looked up once.
-pub struct Counters {
+pub struct PartitionMetrics {
     /// `init` requests that this worker answered.
     pub init_answered: Counter,
     /// Their duration, in seconds.
@@ -69,7 +69,7 @@ pub struct Counters {
     pub leader: Gauge,
 }
 
-impl Counters {
+impl PartitionMetrics {
     /// The counters of `partition`.
     #[must_use]
     pub fn new(partition: u16) -> Self {
@@ -109,8 +109,8 @@ impl Counters {
     }
 }
 
-/// Counters of replies that were not confirmed, looked up once.
-pub struct ReplyCounters {
+/// PartitionMetrics of replies that were not confirmed, looked up once.
+pub struct ReplyMetrics {
     /// Times a connection for replies was lost or did not open.
     pub reconnects: Counter,
     /// Replies dropped because their address closes the connection.
@@ -121,7 +121,7 @@ pub struct ReplyCounters {
     pub crowded: Counter,
 }
 
-impl ReplyCounters {
+impl ReplyMetrics {
     /// The counters of this worker.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it registers global metrics")]
@@ -146,15 +146,15 @@ impl ReplyCounters {
     }
 }
 
-/// Counters of the intake of a worker.
-pub struct IntakeCounters {
+/// PartitionMetrics of the intake of a worker.
+pub struct IntakeMetrics {
     /// Messages routed to a partition and confirmed.
     pub forwarded: Counter,
     /// Requests that the broker did not accept; the reply was `unavailable`.
     pub unavailable: Counter,
 }
 
-impl IntakeCounters {
+impl IntakeMetrics {
     /// The counters of this worker.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it registers global metrics")]
