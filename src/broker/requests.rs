@@ -1,36 +1,43 @@
-//! Requests taken from a queue, on a connection of their own.
+//! Requests taken from a queue, on connections of their own.
 //!
-//! RabbitMQ cannot deliver every message to an AMQP 0.9.1 consumer: it closes the consumer's
+//! RabbitMQ cannot deliver every message to an AMQP 0.9.1 consumer. It closes the consumer's
 //! connection instead (541), at every delivery, until the queue drops the message by its delivery
-//! limit. Everything that was unacknowledged on that connection has then been delivered once more.
-//! So each queue has a connection of its own, which opens again at once, and takes requests one by
-//! one until the queue has been quiet.
+//! limit. RabbitMQ requeues what was unacknowledged on that connection, and counts a delivery of it.
+//!
+//! A queue is consumed on one connection. Once a message has closed it, several connections consume
+//! the queue with prefetch 1 until no message has closed any for some seconds: an undeliverable
+//! message then closes one of them, and requests arrive on the others. If messages close connections
+//! faster than others open, the prefetch grows: one close counts a delivery of each message in a run
+//! of undeliverable ones, and of the requests between them.
 
-use std::{pin::Pin, time::Duration};
+mod lane;
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
-    Channel, Consumer,
+    Channel,
     message::Delivery,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-    },
-    types::{FieldTable, ShortString},
+    options::{BasicAckOptions, BasicNackOptions},
+    types::ShortString,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    Addresses, BrokerError, Link, Names, NoReply, ReplyTo, backoff,
-    connect::within,
+    Addresses, BrokerError, Names, NoReply, ReplyTo, backoff,
     delivery::{message, reply_to, trace},
     mqtt::response_topic,
 };
 use crate::wire::{Message, Trace};
+use lane::{Consuming, Lane};
 
-/// Requests taken at once after a connection was lost to a message that cannot be delivered: that
-/// message alone.
-const CAREFUL: u16 = 1;
-/// How long requests are taken one by one after such a loss.
+/// Connections that consume a queue while messages close them.
+const LANES: usize = 4;
+/// How long no message must have closed a connection before one connection is enough again.
 const CAREFUL_FOR: Duration = Duration::from_secs(5);
 /// How long a connection may be missing before [`RequestQueue::trouble`] reports it.
 const MISSING_FOR: Duration = Duration::from_secs(3);
@@ -127,26 +134,17 @@ pub struct RequestQueue {
     connection: String,
     queue: String,
     prefetch: u16,
-    state: State,
+    /// The prefetch of each connection while messages close them.
+    careful: u16,
+    /// Most of it.
+    most_careful: u16,
+    /// None while the queue is not consumed.
+    lanes: Vec<Lane>,
     careful_until: Option<Instant>,
     missing_since: Option<Instant>,
-    /// Why the connection was lost, or did not open, the last time.
+    /// Why a connection was lost, or did not open, the last time.
     failed: Option<BrokerError>,
     waits: Box<dyn Iterator<Item = Duration> + Send>,
-}
-
-enum State {
-    Stopped,
-    Opening(Opening),
-    Consuming(Box<Consuming>),
-}
-
-type Opening = Pin<Box<dyn Future<Output = Result<Box<Consuming>, BrokerError>> + Send>>;
-
-struct Consuming {
-    link: Link,
-    channel: Channel,
-    consumer: Consumer,
 }
 
 impl RequestQueue {
@@ -166,7 +164,9 @@ impl RequestQueue {
             connection,
             queue,
             prefetch,
-            state: State::Stopped,
+            careful: 1,
+            most_careful: prefetch,
+            lanes: Vec::new(),
             careful_until: None,
             missing_since: None,
             failed: None,
@@ -174,20 +174,32 @@ impl RequestQueue {
         }
     }
 
+    /// Takes no message beside an undeliverable one: the delivery limit never drops one that can be
+    /// delivered, however long a run of undeliverable ones takes.
+    #[must_use]
+    pub fn one_by_one(mut self) -> Self {
+        self.most_careful = 1;
+        self
+    }
+
     /// Consumes the queue from here on; [`Self::next`] opens the connection.
     pub fn start(&mut self) {
-        if matches!(self.state, State::Stopped) {
-            self.open_after(Duration::ZERO);
+        if self.lanes.is_empty() {
+            self.missing_since = Some(Instant::now());
+            let lane = self.open_after(Duration::ZERO);
+            self.lanes.push(lane);
         }
     }
 
-    /// Stops consuming at once. RabbitMQ requeues what is not acknowledged. The connection closes
+    /// Stops consuming at once. RabbitMQ requeues what is not acknowledged. The connections close
     /// in the background: RabbitMQ may not answer now, and a cancelled consumer whose answer is
     /// missing would keep its requests.
     pub fn stop(&mut self) {
         self.missing_since = None;
-        if let State::Consuming(open) = std::mem::replace(&mut self.state, State::Stopped) {
-            tokio::spawn(async move { open.link.close().await });
+        for lane in self.lanes.drain(..) {
+            if let Lane::Consuming(open) = lane {
+                tokio::spawn(async move { open.link.close().await });
+            }
         }
     }
 
@@ -195,21 +207,21 @@ impl RequestQueue {
     /// acknowledged until [`Self::stop`].
     pub async fn drain(&mut self) -> Vec<RequestDelivery> {
         let mut delivered = Vec::new();
-        match &mut self.state {
-            State::Stopped => {}
-            State::Opening(_) => self.stop(),
-            State::Consuming(open) => {
-                let options = BasicCancelOptions::default();
-                let cancel = open.channel.basic_cancel(open.consumer.tag(), options);
-                let cancelled = within("cancelling a consumer", cancel).await;
-                while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
-                    let channel = open.channel.clone();
-                    delivered.push(RequestDelivery { delivery, channel });
-                }
-                if cancelled.is_err() {
-                    self.stop();
-                }
+        self.lanes.retain(Lane::is_consuming);
+        self.careful_until = None;
+        let mut answered = true;
+        for lane in &mut self.lanes {
+            let Lane::Consuming(open) = lane else {
+                continue;
+            };
+            answered &= open.cancel().await.is_ok();
+            while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
+                let channel = open.channel.clone();
+                delivered.push(RequestDelivery { delivery, channel });
             }
+        }
+        if !answered {
+            self.stop();
         }
         delivered
     }
@@ -218,51 +230,20 @@ impl RequestQueue {
     /// loses none.
     ///
     /// # Errors
-    /// The connection is lost or cannot be opened; the next call opens it again.
+    /// A connection is lost or cannot be opened; the next call opens it again.
     pub async fn next(&mut self) -> Result<RequestDelivery, BrokerError> {
-        loop {
-            match &mut self.state {
-                State::Stopped => return std::future::pending().await,
-                State::Opening(opening) => match opening.await {
-                    Ok(open) => {
-                        self.state = State::Consuming(open);
-                        self.missing_since = None;
-                    }
-                    Err(error) => {
-                        if !error.is_by_a_message() {
-                            self.node += 1;
-                        }
-                        self.open_again(&error);
-                        return Err(error);
-                    }
-                },
-                State::Consuming(open) => {
-                    let taken = match self.careful_until {
-                        None => open.consumer.next().await,
-                        Some(until) => match timeout_at(until, open.consumer.next()).await {
-                            Ok(taken) => taken,
-                            Err(_) => {
-                                self.careful_until = None;
-                                self.stop();
-                                self.start();
-                                continue;
-                            }
-                        },
-                    };
-                    let error = match taken {
-                        Some(Ok(delivery)) => {
-                            self.waits = Box::new(backoff());
-                            let channel = open.channel.clone();
-                            return Ok(RequestDelivery { delivery, channel });
-                        }
-                        Some(Err(error)) => BrokerError::from(error),
-                        None => BrokerError::Cancelled(self.queue.clone()),
-                    };
-                    self.open_again(&error);
-                    return Err(error);
+        while let Some(until) = self.careful_until {
+            match timeout_at(until, poll_fn(|context| self.poll(context))).await {
+                Ok(taken) => return taken,
+                Err(_) => {
+                    self.careful_until = None;
+                    self.lanes.retain(Lane::is_consuming);
+                    let lane = self.open_after(Duration::ZERO);
+                    self.lanes.push(lane);
                 }
             }
         }
+        poll_fn(|context| self.poll(context)).await
     }
 
     /// Why the queue has not been consumed for seconds, if it should be.
@@ -273,39 +254,109 @@ impl RequestQueue {
             .and(self.failed.as_ref())
     }
 
-    /// Opens the connection again: at once, and with care, if a single message ended it.
-    fn open_again(&mut self, error: &BrokerError) {
-        self.failed = Some(error.clone());
-        let wait = if error.is_by_a_message() {
-            self.careful_until = Some(Instant::now() + CAREFUL_FOR);
-            Duration::ZERO
-        } else {
-            self.waits.next().unwrap_or(CAREFUL_FOR)
-        };
-        self.open_after(wait);
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<RequestDelivery, BrokerError>> {
+        let mut n = 0;
+        while let Some(lane) = self.lanes.get_mut(n) {
+            let error = match lane {
+                Lane::Opening(opening) => match opening.as_mut().poll(context) {
+                    Poll::Pending => {
+                        n += 1;
+                        continue;
+                    }
+                    Poll::Ready(Ok(open)) => {
+                        *lane = Lane::Consuming(open);
+                        self.missing_since = None;
+                        if self.careful_until.is_none() {
+                            n = self.keep_only(n);
+                        }
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        if !error.is_by_a_message() {
+                            self.node += 1;
+                        }
+                        error
+                    }
+                },
+                Lane::Consuming(open) => match open.consumer.poll_next_unpin(context) {
+                    Poll::Pending => {
+                        n += 1;
+                        continue;
+                    }
+                    Poll::Ready(Some(Ok(delivery))) => {
+                        let channel = open.channel.clone();
+                        self.waits = Box::new(backoff());
+                        return Poll::Ready(Ok(RequestDelivery { delivery, channel }));
+                    }
+                    Poll::Ready(Some(Err(error))) => error.into(),
+                    Poll::Ready(None) => BrokerError::Cancelled(self.queue.clone()),
+                },
+            };
+            self.lost(n, &error);
+            return Poll::Ready(Err(error));
+        }
+        Poll::Pending
     }
 
-    fn open_after(&mut self, wait: Duration) {
-        self.missing_since.get_or_insert_with(Instant::now);
-        let (addresses, node) = (self.addresses.clone(), self.node);
-        let (connection, queue) = (self.connection.clone(), self.queue.clone());
-        let careful = self.careful_until.is_some();
-        let prefetch = if careful { CAREFUL } else { self.prefetch };
-        self.state = State::Opening(Box::pin(async move {
+    /// Retires all connections but this one; returns its new place.
+    fn keep_only(&mut self, n: usize) -> usize {
+        self.lanes.swap(0, n);
+        for lane in self.lanes.drain(1..) {
+            if let Lane::Consuming(open) = lane {
+                tokio::spawn(open.retire());
+            }
+        }
+        0
+    }
+
+    /// Opens a lost connection again: at once, and others beside it, if a single message closed it.
+    fn lost(&mut self, n: usize, error: &BrokerError) {
+        self.failed = Some(error.clone());
+        self.lanes.swap_remove(n);
+        let consuming = self.lanes.iter().filter(|lane| lane.is_consuming()).count();
+        if consuming == 0 {
+            self.missing_since.get_or_insert_with(Instant::now);
+        }
+        if error.is_by_a_message() {
+            let behind_another = self
+                .careful_until
+                .replace(Instant::now() + CAREFUL_FOR)
+                .is_some();
+            self.careful = match consuming {
+                0 if behind_another => self.careful.saturating_mul(2).min(self.most_careful),
+                0 => 1,
+                1 => self.careful,
+                _ => (self.careful / 2).max(1),
+            };
+            while self.lanes.len() < LANES {
+                let lane = self.open_after(Duration::ZERO);
+                self.lanes.push(lane);
+            }
+        } else if self.lanes.is_empty()
+            // The one that was to replace the others.
+            || self.careful_until.is_none() && self.lanes.iter().all(Lane::is_consuming)
+        {
+            let wait = self.waits.next().unwrap_or(CAREFUL_FOR);
+            let lane = self.open_after(wait);
+            self.lanes.push(lane);
+        }
+    }
+
+    fn open_after(&self, wait: Duration) -> Lane {
+        let prefetch = match self.careful_until {
+            None => self.prefetch,
+            Some(_) => self.careful,
+        };
+        let opening = Consuming::open(
+            self.addresses.clone(),
+            self.node,
+            self.connection.clone(),
+            self.queue.clone(),
+            prefetch,
+        );
+        Lane::Opening(Box::pin(async move {
             sleep(wait).await;
-            let link = Link::open(&addresses, node, &connection).await?;
-            let channel = link.channel().await?;
-            let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
-            within("setting the prefetch", qos).await?;
-            let options = BasicConsumeOptions::default();
-            let consume =
-                channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
-            let consumer = within("consuming requests", consume).await?;
-            Ok(Box::new(Consuming {
-                link,
-                channel,
-                consumer,
-            }))
-        }));
+            opening.await
+        }))
     }
 }

@@ -110,7 +110,8 @@ impl Intake {
         let queue = |what, queue| RequestQueue::new(addresses, n, name(what), queue, PREFETCH);
         Ok(Self {
             requests: queue("requests", names.intake_requests()),
-            events: queue("events", names.intake_events()),
+            // Confirmed to their senders: the delivery limit is for undeliverable ones.
+            events: queue("events", names.intake_events()).one_by_one(),
             forwarder: Forwarder::new(&publish, names).await?,
             replies,
             names: names.clone(),

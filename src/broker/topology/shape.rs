@@ -18,9 +18,10 @@ const EVENT_DELIVERIES: i64 = 50;
 /// The header that picks the partition.
 const HEADER: &str = "account";
 /// How often a request is requeued before it is dropped: RabbitMQ closes the connection of every
-/// consumer that it should deliver an undeliverable request to. An honest request is requeued once
-/// by each worker that pauses, loses its connection, or had it beside an undeliverable one.
-const DELIVERY_LIMIT: i64 = 6;
+/// consumer that it should deliver an undeliverable request to, once more than this. A request is
+/// also requeued by each worker that pauses or loses its connection before it has replied, and where
+/// it was delivered behind an undeliverable one.
+const DELIVERY_LIMIT: i64 = 2;
 /// How long RabbitMQ 4.3 leaves requests to a consumer whose node does not answer, in milliseconds:
 /// its default is six times as long as a requester waits. Earlier versions requeue them at once.
 const DISCONNECTED_MS: i64 = 2_000;

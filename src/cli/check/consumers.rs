@@ -25,9 +25,10 @@ pub(super) fn look(
                 findings.wrong_because(
                     "consumers",
                     said,
-                    "requests that dead consumers hold wait until their connections are closed: \
-                     `rabbitmqctl list_consumers` names the processes, deploy/RUNBOOK.md \
-                     (StreamwatchDeadConsumers) says more",
+                    "if streamwatch_requests_interrupted_total grows, RabbitMQ cannot deliver some \
+                     requests; else requests that dead consumers hold wait until their connections \
+                     are closed: `rabbitmqctl list_consumers` names the processes, \
+                     deploy/RUNBOOK.md (StreamwatchDeadConsumers) says more",
                 );
             } else if consumers < *workers {
                 all_well = false;

@@ -1,0 +1,76 @@
+//! One connection that consumes a queue of requests.
+
+use std::{pin::Pin, time::Duration};
+
+use lapin::{
+    Channel, Consumer,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::time::sleep;
+
+use crate::broker::{Addresses, BrokerError, Link, connect::within};
+
+/// How long requests of a cancelled consumer may take to be acknowledged.
+const LAST_ACKS: Duration = Duration::from_secs(1);
+
+/// A connection that consumes the queue, or will.
+pub(super) enum Lane {
+    Opening(Opening),
+    Consuming(Box<Consuming>),
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Box<Consuming>, BrokerError>> + Send>>;
+
+impl Lane {
+    pub(super) const fn is_consuming(&self) -> bool {
+        matches!(self, Self::Consuming(_))
+    }
+}
+
+/// A consumer, its channel and its connection.
+pub(super) struct Consuming {
+    pub(super) link: Link,
+    pub(super) channel: Channel,
+    pub(super) consumer: Consumer,
+}
+
+impl Consuming {
+    /// Opens a connection, and consumes `queue` with at most `prefetch` unacknowledged requests.
+    pub(super) async fn open(
+        addresses: Addresses,
+        node: usize,
+        connection: String,
+        queue: String,
+        prefetch: u16,
+    ) -> Result<Box<Self>, BrokerError> {
+        let link = Link::open(&addresses, node, &connection).await?;
+        let channel = link.channel().await?;
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        within("setting the prefetch", qos).await?;
+        let options = BasicConsumeOptions::default();
+        let consume =
+            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let consumer = within("consuming requests", consume).await?;
+        Ok(Box::new(Self {
+            link,
+            channel,
+            consumer,
+        }))
+    }
+
+    /// Cancels the consumer. Requests that were delivered before can still be acknowledged.
+    pub(super) async fn cancel(&self) -> Result<(), BrokerError> {
+        let options = BasicCancelOptions::default();
+        let cancel = self.channel.basic_cancel(self.consumer.tag(), options);
+        within("cancelling a consumer", cancel).await
+    }
+
+    /// Cancels the consumer, and closes the connection when its requests have been acknowledged.
+    pub(super) async fn retire(self: Box<Self>) {
+        if self.cancel().await.is_ok() {
+            sleep(LAST_ACKS).await;
+        }
+        self.link.close().await;
+    }
+}
