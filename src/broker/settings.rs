@@ -114,10 +114,10 @@ pub async fn read(
 /// The settings that a worker repeats next.
 async fn repeated(addresses: &Addresses, queue: &str) -> Result<Settings, BrokerError> {
     let link = Link::open_any(addresses, NAME).await?;
-    let (mut tail, _) = Tail::open(&link, queue, LogFrom::Next).await?;
+    let (mut log, _) = BoundedLog::open(&link, queue, LogFrom::Next).await?;
     let mut reading = Reading::default();
     loop {
-        reading.entry(&mut tail).await?;
+        reading.entry(&mut log).await?;
         if let Some(settings) = reading.found {
             return Ok(settings);
         }
