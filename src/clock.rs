@@ -1,4 +1,4 @@
-//! A monotonic clock that runs while the machine sleeps, where there is one.
+//! A monotonic clock that runs while the machine sleeps, if the system has one.
 
 use std::time::Duration;
 

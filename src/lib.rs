@@ -32,11 +32,11 @@
 //!
 //! # The way of a lifecycle event
 //!
-//! What an entry did to a stream, or the time that it brought, is a [`domain::LifecycleEvent`]. Every replica
-//! keeps it until the log says that it was announced. The partition's leader, the
-//! replica that has served longest, announces it ([`wire::announcement`]), with confirms and in
-//! order, and then appends up to where it has come. Its successor goes on from there: what it
-//! announces again is the same to the byte.
+//! A change of a stream by an entry or by log time is a [`domain::LifecycleEvent`]. Every replica
+//! buffers it until the log records its publication. The partition's leader, the replica that has
+//! served longest, publishes it ([`wire::announcement`]), with confirms and in order, and then
+//! records its position in the log. Its successor continues from there; repetitions are identical
+//! to the byte.
 //!
 //! # Features
 //!

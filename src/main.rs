@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(streamwatch::cli::Cli::main());
-    // Where one thread has failed, the others are not waited for.
+    // After a failure of one thread, does not wait for the others.
     runtime.shutdown_background();
     code
 }

@@ -1,4 +1,4 @@
-//! Whatever comes from outside, a decoder answers: a checked value or a problem, never a panic.
+//! Each decoder returns a checked value or a problem for any input, and never panics.
 //!
 //! The bodies are those of the fuzz targets in `tests/fuzz`, which need a nightly toolchain; this is
 //! their bounded run on the stable one. `STREAMWATCH_CORPUS=tests/fuzz/corpus` writes down the

@@ -1,15 +1,15 @@
-//! The walls of the house: which folder may name what.
+//! The allowed imports of each folder.
 //!
 //! The rules stay testable without a broker or a clock only as long as they
 //! cannot reach one, and a protocol library stays replaceable only as long as
-//! one folder knows it. Compilers do not check that, so this test reads the
+//! one folder imports it. Compilers do not check that, so this test reads the
 //! sources as text.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What each folder of `src/` may import from its neighbours.
+/// The other folders of `src/` that each folder may import.
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("replica", &["domain"]),
@@ -153,8 +153,8 @@ fn folder_of(path: &str) -> Option<&str> {
     }
 }
 
-/// A line up to its `//`, strings emptied: what is said in prose or in a text
-/// for people is not an import.
+/// A line up to its `//`, with emptied strings, as comments and texts are not
+/// imports.
 fn without_comment(line: &str) -> String {
     let mut code = String::with_capacity(line.len());
     let line = line.replace("'\"'", "' '").replace("'\\\"'", "' '");

@@ -6,7 +6,7 @@ use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 
 use super::Tls;
 
-/// AMQP heartbeats, in seconds, where the URL does not say: a dead peer is noticed in twice that.
+/// Default AMQP heartbeat interval, in seconds. A dead peer is noticed after twice that time.
 const HEARTBEAT_S: u16 = 10;
 
 /// Why a list of addresses was not accepted. It never quotes the list: that has passwords in it.
@@ -26,7 +26,7 @@ pub enum AddressError {
     Invalid(usize),
 }
 
-/// The nodes of a RabbitMQ cluster, tried in turn, and how they are spoken to.
+/// The nodes of a RabbitMQ cluster, tried in turn, with TLS settings.
 #[derive(Clone)]
 pub struct Addresses {
     uris: Vec<AMQPUri>,
@@ -41,7 +41,7 @@ impl Addresses {
         self.uris.len()
     }
 
-    /// The same, spoken to like this where they are `amqps://`.
+    /// Sets the TLS settings for `amqps://` addresses.
     ///
     /// ```
     /// use streamwatch::client::{Addresses, Tls};
@@ -112,7 +112,7 @@ fn shown(uri: &AMQPUri) -> String {
     };
     let at = &uri.authority;
     let user = match uri.query.auth_mechanism {
-        // The certificate says who it is; what the address says is not read.
+        // The certificate names the user; the user of the address is ignored.
         Some(SASLMechanism::External) => String::new(),
         _ => format!("{}@", at.userinfo.username),
     };

@@ -10,15 +10,15 @@ use super::{
 };
 use crate::wire::Notice;
 
-/// What became of an announcement.
+/// The outcome of an announcement.
 #[derive(Clone, Debug)]
 pub enum Announced {
-    /// Every queue that wants it has it; there may be none.
+    /// Every bound queue has stored it; there may be none.
     Confirmed,
-    /// A queue of somebody who follows does not take it, such as a full one that rejects. The
-    /// others have it, and it is not for them to get it again and again.
+    /// A subscriber's queue rejected it, for example because it is full. The others have it and
+    /// must not get repetitions.
     Refused,
-    /// It is not known that anybody has it. The reason is there where it is worth saying.
+    /// It was not confirmed. Contains a reason if it is to be logged.
     Failed(Option<BrokerError>),
 }
 
@@ -38,13 +38,14 @@ impl Announcer {
         }
     }
 
-    /// Opens the channel where it is not open; see [`OptionalPublisher::look_after`].
-    pub fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
-        self.outlet.look_after(link)
+    /// Opens the channel where it is not open; see [`OptionalPublisher::maintain`].
+    pub fn maintain(&mut self, link: &Link) -> Option<BrokerError> {
+        self.outlet.maintain(link)
     }
 
-    /// Announces; [`Self::next`] says under `number` what became of it. Does not wait. Fails at
-    /// once while the exchange is missing, or the broker takes no messages: lapin would keep them.
+    /// Publishes without waiting; [`Self::next`] returns the outcome with `number`. Fails at once
+    /// while the exchange is missing or the broker blocks the connection, because lapin would
+    /// buffer the message.
     pub fn announce(&mut self, number: u64, notice: Notice, link: &Link) {
         let Some(channel) = self.outlet.channel(link).cloned() else {
             let failed = std::future::ready((number, Ok(None)));
@@ -60,8 +61,8 @@ impl Announcer {
         }));
     }
 
-    /// What became of the next announcement, in the order of their calls. Pending for ever while
-    /// there is none. Dropping the future loses nothing.
+    /// Returns the outcome of the next announcement, in the order of the calls. Pending while there
+    /// is none. Cancel safe.
     pub async fn next(&mut self) -> (u64, Announced) {
         match self.unconfirmed.next().await {
             Some((number, told)) => (number, self.judge(told)),

@@ -11,14 +11,14 @@ use super::{
 /// Most entries appended and not confirmed.
 const MOST_UNCONFIRMED: usize = 10_000;
 
-/// What became of an appended entry.
+/// The outcome of an appended entry.
 #[derive(Clone, Debug)]
 pub enum Appended {
     /// It is in the log.
     Confirmed,
-    /// It is not, or nobody knows.
+    /// It is not in the log, or the outcome is unknown.
     Failed,
-    /// The connection is gone, and with it the knowledge.
+    /// The connection was lost, so the outcome is unknown.
     Lost(BrokerError),
 }
 
@@ -53,9 +53,9 @@ impl Appender {
         })
     }
 
-    /// Appends an entry; [`Self::next`] says under `number` what became of it. Does not wait.
-    /// Entries go out in the order of the calls. Returns false, and appends nothing, where too many
-    /// are unconfirmed.
+    /// Appends an entry without waiting; [`Self::next`] returns the outcome with `number`. Entries
+    /// are written in the order of the calls. Returns false, without appending, if too many are
+    /// unconfirmed.
     pub fn append(&mut self, number: u64, kind: &'static str, body: Vec<u8>) -> bool {
         if self.unconfirmed.len() >= MOST_UNCONFIRMED {
             return false;
@@ -82,8 +82,7 @@ impl Appender {
         while self.unconfirmed.len() > 0 && !matches!(self.next().await, (_, Appended::Lost(_))) {}
     }
 
-    /// What became of the next entry. Pending for ever while there is none. Dropping the future
-    /// loses nothing.
+    /// Returns the outcome of the next entry. Pending while there is none. Cancel safe.
     pub async fn next(&mut self) -> (u64, Appended) {
         self.unconfirmed.next().await
     }

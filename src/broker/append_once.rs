@@ -1,4 +1,4 @@
-//! Entries that are not a worker's: settings, and marks that say where a log ends just now.
+//! Appends single entries outside of workers: settings, and markers of a log's current end.
 
 use super::{Appended, Appender, BrokerError, Link};
 use crate::{

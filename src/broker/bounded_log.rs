@@ -24,7 +24,7 @@ pub(super) struct Marker {
 }
 
 impl BoundedLog {
-    /// Attaches to the log `queue`, and says which mark stands at its end.
+    /// Attaches to the log `queue`, and appends a marker at its end.
     pub(super) async fn open(
         link: &Link,
         queue: &str,
@@ -37,8 +37,8 @@ impl BoundedLog {
         Ok((Self { follower }, end))
     }
 
-    /// Takes one entry, of which there is one until the mark has come: its offset, and what it says
-    /// if it is not a player's.
+    /// Reads the next entry, which exists until the marker was read. Returns its offset, and its
+    /// content if it is internal.
     pub(super) async fn entry(&mut self) -> Result<(u64, Option<Marker>), BrokerError> {
         let delivery = tokio::time::timeout(PATIENCE, self.follower.next())
             .await

@@ -39,7 +39,7 @@ impl Link {
     /// Connects to the address whose turn it is at try `n`. RabbitMQ shows `name` in its lists.
     ///
     /// # Errors
-    /// Where no connection comes about within 5 s.
+    /// If no connection is established within 5 s.
     pub async fn open(addresses: &Addresses, n: usize, name: &str) -> Result<Self, BrokerError> {
         let (uri, address) = addresses.at(n);
         let properties =
@@ -80,7 +80,7 @@ impl Link {
     /// Connects to the first address that answers.
     ///
     /// # Errors
-    /// What the last one answered, where none does.
+    /// The error of the last address, if all fail.
     pub async fn open_any(addresses: &Addresses, name: &str) -> Result<Self, BrokerError> {
         let mut n = 0;
         loop {
@@ -135,9 +135,9 @@ impl Link {
 pub(super) enum Failure {
     /// There was no answer.
     Slow,
-    /// What TLS says.
+    /// An error of TLS.
     Tls(TlsProblem),
-    /// What lapin says.
+    /// An error of lapin.
     Lapin(lapin::Error),
 }
 
@@ -154,7 +154,8 @@ impl Failure {
             Self::Tls(problem) => return BrokerError::Tls { address, problem },
             Self::Lapin(error) => match BrokerError::from(error) {
                 refused @ BrokerError::AccessRefused(_) => return refused,
-                // RabbitMQ closes the socket on a wrong password if the client cannot be told.
+                // RabbitMQ closes the socket on a wrong password if the client does not support its
+                // notification.
                 BrokerError::Lost(reason) => reason,
                 other => other.to_string(),
             },

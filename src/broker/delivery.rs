@@ -24,7 +24,7 @@ pub(super) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPV
         .get(name)
 }
 
-/// What the contract reads of `delivery`.
+/// The parts of `delivery` that the contract uses.
 #[must_use]
 pub(super) fn message(delivery: &Delivery) -> Message<'_> {
     let account = match header(delivery, "account") {
@@ -80,11 +80,11 @@ pub(super) fn put_trace(headers: &mut FieldTable, trace: &Trace) {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     pub(super) way: Way,
-    /// What the reply belongs to, where the request says it.
+    /// The trace context of the request, if it has one.
     pub trace: Option<Box<Trace>>,
 }
 
-/// How a reply reaches whoever asked.
+/// The route of a reply to its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// By the default exchange, into a queue.
@@ -110,7 +110,7 @@ pub enum NoReply {
 }
 
 impl NoReply {
-    /// What is wrong, where something is.
+    /// The problem, if there is one.
     #[must_use]
     pub fn problem(self) -> Option<Problem> {
         match self {

@@ -1,4 +1,4 @@
-//! What can go wrong with the broker, in words that say what to do.
+//! Errors of the broker, each with a remedy.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub enum BrokerError {
     /// An exchange or a queue is there with other properties, or has no replica on this node.
     #[error("precondition failed ({0})")]
     Precondition(String),
-    /// A plugin is missing: nobody knows a type of exchange.
+    /// A plugin is missing, so a type of exchange is unknown.
     #[error(
         "RabbitMQ lacks a plugin ({0}): run `rabbitmq-plugins enable \
          rabbitmq_consistent_hash_exchange` on every node, and try again"
@@ -63,9 +63,9 @@ pub enum BrokerError {
     /// RabbitMQ did not answer in time.
     #[error("RabbitMQ did not answer within {waited:?} ({doing})")]
     Timeout {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// For how long it was waited.
+        /// The timeout.
         waited: Duration,
     },
     /// RabbitMQ failed at a message: it cannot be delivered to an AMQP 0.9.1 consumer, or not be
@@ -91,7 +91,7 @@ impl From<lapin::Error> for BrokerError {
                     403 | 530 => Self::AccessRefused(text),
                     404 => Self::NotFound(text),
                     405 => Self::Locked(text),
-                    // What RabbitMQ 4 says, and what it said before.
+                    // The codes of RabbitMQ 4 and of earlier versions.
                     406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
                     406 => Self::Precondition(text),
                     541 => Self::Internal(text),

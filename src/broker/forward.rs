@@ -16,7 +16,7 @@ use super::{
 /// How long a confirm may take. Long: an alarm must not use up the deliveries that a message has.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 
-/// What became of a message that was published again.
+/// The outcome of a routed message.
 #[derive(Clone, Debug)]
 pub enum Forwarded {
     /// A partition has it.
@@ -27,7 +27,7 @@ pub enum Forwarded {
     Lost(BrokerError),
 }
 
-/// Publishes messages again that came without the header `account`; `T` says which.
+/// Publishes messages without the header `account` again, with it. `T` identifies a message.
 pub struct Forwarder<T> {
     channel: Channel,
     exchange: ShortString,
@@ -48,11 +48,11 @@ impl<T: Send + 'static> Forwarder<T> {
         })
     }
 
-    /// Publishes a message again; [`Self::next`] says with `which` what became of it. Does not
-    /// wait. Messages go out in the order of the calls.
+    /// Publishes a message again without waiting; [`Self::next`] returns the outcome with `which`.
+    /// Messages are written in the order of the calls.
     ///
-    /// It is built afresh of what the contract knows: any other property may close the channel
-    /// (`user_id`), or mean something else the second time (`CC`, `expiration`).
+    /// It is rebuilt from the properties of the contract. Other properties could close the channel
+    /// (`user_id`) or act a second time (`CC`, `expiration`).
     pub fn forward(
         &mut self,
         which: T,
@@ -103,8 +103,7 @@ impl<T: Send + 'static> Forwarder<T> {
         self.unconfirmed.len()
     }
 
-    /// What became of the next message. Pending for ever while there is none. Dropping the future
-    /// loses nothing.
+    /// Returns the outcome of the next message. Pending while there is none. Cancel safe.
     pub async fn next(&mut self) -> (T, Forwarded) {
         self.unconfirmed.next().await
     }

@@ -1,6 +1,6 @@
-//! What RabbitMQ says of itself to whoever connects, before anybody has logged in.
+//! RabbitMQ's product and version, which it sends before authentication.
 //!
-//! lapin keeps it to itself, so this goes as far into the handshake as the broker's first frame.
+//! lapin does not expose them, so this file reads the broker's first frame by itself.
 
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 pub struct Greeting {
     /// Where it was reached, without the password.
     pub address: String,
-    /// What it is, such as `RabbitMQ`.
+    /// Its product, such as `RabbitMQ`.
     pub product: String,
     /// Its version, such as `4.0.5`.
     pub version: String,
 }
 
 impl Greeting {
-    /// The first numbers of the version: major, minor, patch. What is missing is 0.
+    /// The version as numbers: major, minor, patch. Missing ones are 0.
     #[must_use]
     pub fn numbers(&self) -> (u32, u32, u32) {
         let leading = |part: &str| {
@@ -52,7 +52,7 @@ impl Greeting {
 /// Asks the broker whose turn it is at try `n`.
 ///
 /// # Errors
-/// Where none answers within 5 s, or what answers is not RabbitMQ.
+/// If there is no response within 5 s, or the peer is not RabbitMQ.
 pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, BrokerError> {
     let (uri, address) = addresses.at(n);
     let said = async {
@@ -70,7 +70,7 @@ pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, Broke
     let Some(AMQPFrame::Method(_, AMQPClass::Connection(AMQPMethod::Start(start)))) = frame else {
         return Err(BrokerError::Unreachable {
             address,
-            reason: "what answers does not speak AMQP 0.9.1".into(),
+            reason: "the peer does not support AMQP 0.9.1".into(),
         });
     };
     let property = |name: &str| match start.server_properties.inner().get(name) {

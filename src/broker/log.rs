@@ -2,8 +2,8 @@
 //!
 //! RabbitMQ closes the connection of an AMQP 0.9.1 consumer with 541 when it cannot encode an entry
 //! for it, at every attempt. So a reader has a connection of its own. When it ends with 541, the
-//! reader attaches again with prefetch 1, where the next entry must be the one that fails. An entry
-//! that fails once more, while the log's end can be consumed, is passed over by its offset. For a
+//! reader attaches again with prefetch 1, so that the next entry must be the one that fails. An
+//! entry that fails once more, while the log's end can be consumed, is skipped by its offset. For a
 //! while from then on, one failure with prefetch 1 is enough.
 
 mod consumer;
@@ -94,7 +94,7 @@ pub struct LogDelivery {
 }
 
 impl LogDelivery {
-    /// What the contract reads of it.
+    /// The parts that the contract uses.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         message(&self.delivery)
@@ -146,7 +146,7 @@ impl LogFollower {
     /// Attaches to the log `queue`, on a further connection to `link`'s address.
     ///
     /// # Errors
-    /// `NotFound` where there is no such log, `Precondition` where this node has no replica of it.
+    /// `NotFound` if there is no such log, `Precondition` if this node has no replica of it.
     pub async fn attach(link: &Link, queue: &str, from: From) -> Result<Self, BrokerError> {
         Self::attach_with(link, queue, from, PREFETCH).await
     }

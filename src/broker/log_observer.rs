@@ -1,4 +1,4 @@
-//! What a log shows of the workers that follow it: for operators who look whether all is well.
+//! Reads the workers that follow a log from its entries, for `streamwatch check`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -33,7 +33,7 @@ pub struct ObservedWorker {
     pub ahead_ms: i64,
     /// It leads.
     pub leads: bool,
-    /// How many lifecycle events it keeps that the log does not say were announced.
+    /// Number of its buffered lifecycle events, whose publication the log does not record.
     pub unannounced: u64,
 }
 
@@ -41,8 +41,8 @@ pub struct ObservedWorker {
 /// reads this machine's wall clock.
 ///
 /// # Errors
-/// `NotFound` where there is no log, `AccessRefused` where the log must not be read, or the default
-/// exchange not be written to.
+/// `NotFound` if there is no log, `AccessRefused` without permission to read the log or to write to
+/// the default exchange.
 pub async fn survey(
     link: Link,
     names: &Names,

@@ -1,5 +1,5 @@
-//! Devices that speak MQTT 5 say in a property of the message, the response topic, where they listen
-//! for its reply. RabbitMQ (4.0 and later) passes that on.
+//! MQTT 5 devices set the reply address in a property of the message, the response topic. RabbitMQ
+//! 4.0 and later passes it on.
 
 use lapin::{
     message::Delivery,
@@ -45,7 +45,7 @@ impl ReplyTopic {
     }
 }
 
-/// The response topic of a message, whoever wrote it.
+/// The response topic of a message, not verified.
 pub(super) fn response_topic(delivery: &Delivery) -> Option<&str> {
     std::str::from_utf8(bytes(delivery, RESPONSE_TOPIC)?).ok()
 }

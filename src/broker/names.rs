@@ -1,4 +1,4 @@
-//! What exchanges and queues are called.
+//! Names of exchanges and queues.
 
 use crate::domain::Tenant;
 
@@ -10,7 +10,7 @@ pub const MAX_NAMESPACE_BYTES: usize = 64;
 #[error("a namespace is at most {MAX_NAMESPACE_BYTES} characters of A-Z a-z 0-9 _ . -")]
 pub struct NamespaceError;
 
-/// The exchange that RabbitMQ's MQTT plugin publishes to, unless its configuration says another.
+/// Default exchange of RabbitMQ's MQTT plugin.
 pub const MQTT_EXCHANGE: &str = "amq.topic";
 
 /// Longest name of MQTT's exchange, in bytes.
@@ -59,7 +59,7 @@ impl Names {
     /// The same with another exchange of MQTT.
     ///
     /// # Errors
-    /// Where no exchange of MQTT's can be called so.
+    /// If the name is invalid for MQTT's exchange.
     pub fn with_mqtt_exchange(self, name: &str) -> Result<Self, MqttExchangeError> {
         let fits = (1..=MAX_MQTT_EXCHANGE_BYTES).contains(&name.len());
         if !fits || !name.bytes().all(is_plain) || name.contains(MARK) || name == self.exchange {
@@ -71,7 +71,7 @@ impl Names {
         })
     }
 
-    /// The topic exchange that RabbitMQ publishes to for devices that speak MQTT.
+    /// The topic exchange of RabbitMQ's MQTT plugin.
     #[must_use]
     pub fn mqtt_exchange(&self) -> &str {
         &self.mqtt
@@ -119,7 +119,7 @@ impl Names {
         format!("{}.status", self.partition(partition))
     }
 
-    /// The headers exchange that tells messages with the header `account` from those without.
+    /// The headers exchange that separates messages with the header `account` from those without.
     #[must_use]
     pub fn by_header(&self) -> String {
         format!("{}.header", self.exchange)
@@ -167,26 +167,26 @@ impl Names {
         format!("{}.events", self.intake())
     }
 
-    /// Exchange and queue of messages of a kind that nobody knows.
+    /// Exchange and queue of messages of unknown kinds.
     #[must_use]
     pub fn unrouted(&self) -> String {
         format!("{}.unrouted", self.exchange)
     }
 
-    /// The topic exchange that tells what happens to streams.
+    /// The topic exchange of lifecycle events.
     #[must_use]
     pub fn lifecycle(&self) -> String {
         format!("{}.lifecycle", self.exchange)
     }
 
-    /// The topic exchange that tells what was refused as bad input.
+    /// The topic exchange of rejected messages.
     #[must_use]
     pub fn rejected(&self) -> String {
         format!("{}.rejected", self.exchange)
     }
 
-    /// What the queues are called, in the beginning, of those who follow a tenant's lifecycle; or any.
-    /// They are ours in that no worker replies there.
+    /// Prefix of the queues of subscribers to a tenant's lifecycle, or to all. Workers send no
+    /// replies to such queues.
     #[must_use]
     pub fn subscriptions(&self, tenant: Option<&Tenant>) -> String {
         match tenant {
@@ -205,7 +205,7 @@ impl Names {
     }
 }
 
-/// What a namespace ends with, and a name of ours begins with.
+/// End of a namespace and start of streamwatch's names.
 const MARK: &str = "streamwatch.";
 /// Queues of a partition, behind its number.
 const PARTITION_QUEUES: [&str; 4] = ["log", "snapshots", "init", "status"];

@@ -1,4 +1,4 @@
-//! Ways out that a worker can do without: telling those who listen, if any do.
+//! Optional publishers: messages for subscribers, without which a worker goes on.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::wire::Notice;
 /// the wait doubles. A channel that stayed open for longer than the latter begins anew.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(40);
-/// How often trouble that lasts is said again.
+/// Interval at which a lasting error is logged again.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// A channel to an exchange that may not be there. A message to a missing exchange closes its
@@ -32,7 +32,7 @@ pub struct OptionalPublisher {
     confirms: bool,
     channel: Option<Channel>,
     opening: Option<Opening>,
-    /// What is still to be said of the last opening.
+    /// Error of the last opening that is not logged yet.
     trouble: Option<BrokerError>,
     tried: Option<Instant>,
     /// How long to wait from then on.
@@ -54,7 +54,7 @@ impl Drop for Opening {
 }
 
 impl OptionalPublisher {
-    /// A way to `exchange` that is not open yet. Nobody learns what becomes of its messages.
+    /// Creates a closed publisher to `exchange`, without confirms.
     #[must_use]
     pub fn new(exchange: &str) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl OptionalPublisher {
 
     /// Opens the channel in the background if it is not open, and the last try is some time ago.
     /// Does not wait. Returns the reason of a failure: once, and once a minute while it lasts.
-    pub fn look_after(&mut self, link: &Link) -> Option<BrokerError> {
+    pub fn maintain(&mut self, link: &Link) -> Option<BrokerError> {
         if self.opening.is_some() || self.trouble.is_some() {
             let trouble = self.take_opened();
             return trouble.or_else(|| self.trouble.take());
@@ -133,7 +133,7 @@ impl OptionalPublisher {
                 );
                 again.then_some(BrokerError::AccessRefused(closed))
             }
-            // Whoever holds the connection says so.
+            // Reported by the owner of the connection.
             Err(BrokerError::Lost(_)) => None,
             Err(error) => Some(error),
         };

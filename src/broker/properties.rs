@@ -15,7 +15,7 @@ pub(super) fn ours(kind: &'static str) -> BasicProperties {
         .with_content_type("application/json".into())
 }
 
-/// The headers of a message that the contract speaks of.
+/// The headers of the contract.
 pub(super) fn contract() -> FieldTable {
     let mut headers = FieldTable::default();
     headers.insert("contract".into(), AMQPValue::LongInt(CONTRACT));

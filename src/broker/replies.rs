@@ -122,7 +122,7 @@ impl Replies {
     }
 }
 
-/// What an operator should know about replies.
+/// Events of replies, for operators.
 #[derive(Debug)]
 pub enum ReplyEvent {
     /// A connection for replies was lost, or cannot be opened; it opens again.
@@ -144,7 +144,7 @@ pub struct ReplySender {
     together: Lane,
     /// For the others.
     trial: Lane,
-    /// For devices that speak MQTT.
+    /// For MQTT devices.
     topics: Lane,
     known: HashSet<Process>,
     /// Processes whose replies wait for their trial.

@@ -50,11 +50,11 @@ pub struct RequestDelivery {
 }
 
 impl RequestDelivery {
-    /// What the contract reads of it.
+    /// The parts that the contract uses.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         let mut message = message(&self.delivery);
-        // Also a part of what tells this request from others.
+        // It is also part of the request's identity.
         message.reply_to = message.reply_to.or_else(|| response_topic(&self.delivery));
         message
     }
@@ -73,7 +73,7 @@ impl RequestDelivery {
         trace(&self.delivery)
     }
 
-    /// What is published again of it: key, body, message id, correlation id.
+    /// The parts that are published again: key, body, message id, correlation id.
     pub(super) fn into_parts(
         self,
     ) -> (

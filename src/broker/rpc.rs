@@ -42,7 +42,7 @@ pub struct Outgoing {
     pub body: Vec<u8>,
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     /// The broker has it.
@@ -53,10 +53,10 @@ pub enum Published {
     Refused,
 }
 
-/// What came back to a client, under the number of its message.
+/// An event of a client's message, by the message's number.
 #[derive(Clone, Debug)]
 pub enum RpcEvent {
-    /// The broker said what became of the message.
+    /// The broker confirmed or rejected the message.
     Published(u64, Published),
     /// The body of a reply.
     Reply(u64, Vec<u8>),
@@ -95,7 +95,7 @@ impl RpcChannel {
         })
     }
 
-    /// Publishes a message. Does not wait: [`Self::next`] says what became of it.
+    /// Publishes a message without waiting; [`Self::next`] returns its outcome.
     pub fn publish(&mut self, message: Outgoing) {
         let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
         let unwritten = Arc::clone(&self.unwritten);

@@ -18,14 +18,14 @@ const INTERVAL: Duration = Duration::from_millis(1_200);
 /// A log of fewer entries is read whole while the repetition by a worker is awaited.
 const SHORT: u64 = 20_000;
 
-/// Where a log is read from, one after another.
+/// Start positions, tried one after another.
 const FURTHER_AND_FURTHER: [LogFrom; 3] = [
     LogFrom::Ago(Duration::from_secs(60)),
     LogFrom::Ago(Duration::from_secs(3_600)),
     LogFrom::First,
 ];
 
-/// What RabbitMQ calls the connections.
+/// Name of the connections in RabbitMQ.
 const NAME: &str = "streamwatch settings";
 
 /// Logs that are read or written at once.
@@ -36,10 +36,10 @@ const AT_ONCE: usize = 8;
 pub struct InForce(Vec<Option<Settings>>);
 
 impl InForce {
-    /// Those with the highest number; `None` where no log has any.
+    /// The settings with the highest number; `None` if no log has any.
     #[must_use]
     pub fn newest(&self) -> Option<&Settings> {
-        // Of two with one number the lower partition's: whoever repairs takes the same.
+        // Of two with one number, the lower partition's, so that all repairs choose alike.
         self.0.iter().flatten().rev().max_by_key(|s| s.number)
     }
 
@@ -62,15 +62,15 @@ pub enum SettingsConflict {
     /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// Somebody else set them at the same moment.
-    #[error("somebody else changed the settings at the same moment; look at them and try again")]
+    /// Another process changed them concurrently.
+    #[error("another process changed the settings at the same time; check them and try again")]
     Overtaken,
 }
 
 /// Reads the settings in force in the logs of so many partitions.
 ///
 /// # Errors
-/// `NotFound` where there is no log.
+/// `NotFound` if there is no log.
 pub async fn read_all(
     addresses: &Addresses,
     names: &Names,
@@ -84,14 +84,14 @@ pub async fn read_all(
         .map(InForce)
 }
 
-/// Reads the settings in force in a partition's log; `None` where it has none yet.
+/// Reads the settings in force in a partition's log; `None` if it has none yet.
 ///
-/// Workers repeat them every interval: while one runs, the log's end says them, or will within a
-/// second, however much players write between. Else the log is read from further and further back. A
-/// short log is read whole at once; undeliverable entries can make that take longer than a worker.
+/// Workers repeat them every interval, so while one runs, they are at the log's end or appear
+/// within a second. Otherwise the log is read from further and further back. A short log is read
+/// whole at once, which undeliverable entries can delay beyond an interval.
 ///
 /// # Errors
-/// `NotFound` where there is no log.
+/// `NotFound` if there is no log.
 pub async fn read(
     addresses: &Addresses,
     names: &Names,
@@ -177,7 +177,7 @@ impl Reading {
                 }
                 Ok(())
             };
-            // A worker that runs says them within an interval; where none does, nothing comes.
+            // A running worker repeats them within an interval.
             tokio::time::timeout(INTERVAL, waiting)
                 .await
                 .unwrap_or(Ok::<_, BrokerError>(()))?;

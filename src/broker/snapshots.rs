@@ -1,8 +1,7 @@
-//! A partition's snapshot log (RabbitMQ: stream): where snapshots are found, read and written.
+//! Finds, reads and writes snapshots in a partition's snapshot log (a RabbitMQ stream).
 //!
-//! Nobody knows the offsets of what was published. So whoever looks for a snapshot appends a mark,
-//! reads the log's end up to it, and goes on from what the messages there say of their own snapshot
-//! and the one before.
+//! Publishers do not learn offsets. So a reader appends a marker, reads the log's end up to it, and
+//! continues from the positions in the messages there, of their own snapshot and the previous one.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ const BACK: [u64; 3] = [64, 4_096, u64::MAX];
 pub struct SnapshotLog {
     link: Link,
     queue: String,
-    /// The mark that says where the log ended.
+    /// The marker of the log's end.
     mark: Uuid,
     end: u64,
 }
@@ -59,7 +58,7 @@ impl SnapshotLog {
     /// Opens the log `queue`, and marks where it ends.
     ///
     /// # Errors
-    /// `NotFound` where there is none.
+    /// `NotFound` if there is none.
     pub async fn open(link: Link, queue: String) -> Result<Self, BrokerError> {
         let mut log = Self {
             link,

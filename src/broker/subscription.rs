@@ -18,10 +18,10 @@ const PREFETCH: u16 = 1_000;
 /// Most messages that wait for a listener that is slow; the oldest go first.
 const MAX_WAITING: i64 = 100_000;
 
-/// A message that was heard.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribed {
-    /// The same whenever the same is told again.
+    /// Equal in all repetitions of a message.
     pub message_id: Option<String>,
     /// The body.
     pub body: Vec<u8>,
@@ -37,11 +37,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Listens for what is published to the topic exchange `exchange` under keys that match `key`,
-    /// with a queue whose name begins with `prefix`: a user's permissions speak of names.
+    /// Subscribes to messages of the topic exchange `exchange` with keys that match `key`. The name
+    /// of its queue starts with `prefix`, because permissions match names.
     ///
     /// # Errors
-    /// `NotFound` where there is no such exchange, `AccessRefused` where the user may not listen.
+    /// `NotFound` if there is no such exchange, `AccessRefused` if the user has no permission.
     pub async fn open(
         link: &Link,
         exchange: &str,
@@ -91,11 +91,11 @@ impl Subscription {
         })
     }
 
-    /// Makes sure that the exchange is still there and leads here: one that is deleted takes its
-    /// bindings with it, and says nothing to those who listen.
+    /// Checks that the exchange still exists and restores the binding, because RabbitMQ deletes
+    /// bindings with their exchange without a notification.
     ///
     /// # Errors
-    /// `NotFound` where the exchange is gone; the listener is gone with it.
+    /// `NotFound` if the exchange was deleted; the listener is closed then.
     pub async fn check(&self) -> Result<(), BrokerError> {
         bind(&self.channel, &self.queue, &self.exchange, &self.key).await
     }

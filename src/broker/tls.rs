@@ -1,7 +1,7 @@
-//! TLS: whom we trust, and who we are.
+//! TLS settings: authorities and the client certificate.
 //!
-//! The files are read for every connection: whoever replaces them, as a secret's rotation does,
-//! need not restart anything. The server's name is checked always; there is no way not to.
+//! The files are read for every connection, so that replaced files take effect without a restart.
+//! The server's name is always verified.
 
 mod connect;
 mod problem;
@@ -13,13 +13,13 @@ use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 pub use problem::TlsProblem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 
-/// What the settings are called, in messages.
+/// Names of the settings in messages.
 const CA: &str = "--tls-ca (AMQP_TLS_CA)";
 const CERT: &str = "--tls-cert (AMQP_TLS_CERT)";
 const KEY: &str = "--tls-key (AMQP_TLS_KEY)";
 
-/// How `amqps://` addresses are spoken to. By default the system's authorities are trusted, and no
-/// certificate is shown.
+/// TLS settings of `amqps://` addresses. By default, the system's authorities are trusted and no
+/// client certificate is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// A PEM file with the certificates of authorities: these are trusted, and no others.
@@ -48,7 +48,7 @@ impl Tls {
     /// Reads the files as a connection will.
     ///
     /// # Errors
-    /// Where one cannot be read or used, or the system has no authorities and none are given.
+    /// If a file cannot be read or used, or if there are no authorities.
     pub fn check(&self) -> Result<(), TlsProblem> {
         self.read().map(drop)
     }

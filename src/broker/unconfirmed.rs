@@ -1,4 +1,4 @@
-//! Messages on their way to the broker, until it says what became of them.
+//! Messages without a confirm, in the order of publication.
 
 use std::{pin::Pin, time::Duration};
 
@@ -39,7 +39,7 @@ pub(super) async fn publish(
     published.await?.await
 }
 
-/// The same for a message that nobody need want.
+/// Publishes a message that may be unroutable.
 pub(super) async fn publish_to_any(
     channel: &Channel,
     exchange: ShortString,

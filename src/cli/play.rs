@@ -310,7 +310,7 @@ impl Report {
 
     fn lines(&self) -> Vec<String> {
         let asked = format!(
-            "asked {} times: {} right, {} changed while asked, {} streams missing, {} ghosts, {} \
+            "{} requests: {} correct, {} changed meanwhile, {} streams missing, {} over-counted, {} \
              without an answer",
             self.asked, self.right, self.moved, self.missing, self.ghosts, self.no_answer
         );

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 /// A channel that becomes true on SIGTERM or Ctrl-C.
-pub(super) fn told_to_stop() -> std::io::Result<watch::Receiver<bool>> {
+pub(super) fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);

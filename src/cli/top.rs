@@ -34,7 +34,7 @@ use super::{
     follow::{Follow, Following, News},
     http,
     output::{LOOK_EVERY, Output, duration, reader_is_gone},
-    signals::{over, told_to_stop},
+    signals::{over, stop_signal},
 };
 use crate::{
     broker::{Addresses, Names},
@@ -154,7 +154,7 @@ impl Args {
         let names = broker.names(&mut mistakes);
         let plan = self.check(&mut mistakes);
         let (plan, names) = mistakes.finish(plan.zip(names))?;
-        let mut stop = told_to_stop()?;
+        let mut stop = stop_signal()?;
 
         let urls = plan.pages.iter().map(http::Endpoint::url).collect();
         let mut state = State::new(urls, addresses.is_some());

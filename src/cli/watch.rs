@@ -11,7 +11,7 @@ use super::{
     arguments::{BrokerArgs, Mistakes},
     follow::{Follow, News},
     output::{LOOK_EVERY, Output, reader_is_gone},
-    signals::{over, told_to_stop},
+    signals::{over, stop_signal},
     terminal,
 };
 use crate::{
@@ -84,7 +84,7 @@ impl Args {
             until: duration.and_then(|d| Instant::now().checked_add(d)),
             output,
             lines: Lines::default(),
-            stop: told_to_stop()?,
+            stop: stop_signal()?,
         };
         Ok(watch.run(follow, addresses).await?)
     }

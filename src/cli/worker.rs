@@ -2,7 +2,7 @@
 
 use super::{
     arguments::{BrokerArgs, Mistakes},
-    signals::told_to_stop,
+    signals::stop_signal,
     topology::DeclareArgs,
 };
 use crate::{
@@ -58,7 +58,7 @@ impl Args {
         });
         let ((addresses, names), grace) = mistakes.finish(connection.zip(grace))?;
 
-        let stopped = told_to_stop()?;
+        let stopped = stop_signal()?;
         let config = Config {
             addresses,
             names,

@@ -1,4 +1,4 @@
-//! What a backend asks.
+//! Requests of a backend.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::{
     wire::{self, CountsBy, Kind, Reply},
 };
 
-/// How long an answer is waited for, unless said otherwise.
+/// Default timeout of a reply.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A question about an account.
+/// A `status` request for an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusQuery {
-    /// Also say in which state this stream is.
+    /// A stream whose state is returned too.
     pub stream: Option<StreamId>,
     /// Metadata keys to count the streams by: at most 16.
     pub group_by: Vec<String>,
@@ -27,7 +27,7 @@ pub struct StatusQuery {
     pub consistency: Consistency,
 }
 
-/// What an account is playing.
+/// The activity of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountStatus {
     /// Its active streams.
@@ -41,11 +41,11 @@ pub struct AccountStatus {
 /// A stream to be opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenRequest {
-    /// Its id, made before the first try; a new one where none is given.
+    /// Its id, generated before the first try; a new one if `None`.
     pub stream: Option<StreamId>,
-    /// What to say about it.
+    /// Its metadata.
     pub metadata: Metadata,
-    /// Open only if, with it, the account has at most so many active streams.
+    /// The most active streams of the account, this one included; otherwise it is refused.
     pub max_active: Option<u32>,
     /// Streams to stop in the same step: at most 16.
     pub replace: Vec<StreamId>,
@@ -53,10 +53,10 @@ pub struct OpenRequest {
     pub group_by: Vec<String>,
 }
 
-/// What became of a request to open.
+/// The decision on an `init`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// The stream counts.
+    /// The stream is active.
     Opened {
         /// How often to send heartbeats.
         heartbeat_every: Duration,
@@ -78,12 +78,12 @@ pub enum Opening {
     },
 }
 
-/// The answer to a heartbeat, where there is one.
+/// The reply to a heartbeat, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// The stream was ended.
+    /// The stream was stopped.
     Stopped(StoppedReason),
-    /// The interval of heartbeats and the TTL are others than the player knows.
+    /// The interval of heartbeats or the TTL has changed.
     Interval { every: Duration, ttl: Duration },
 }
 
@@ -119,7 +119,7 @@ impl Backend {
     /// What is `account` playing?
     ///
     /// # Errors
-    /// Where no answer comes in time, or the question is not accepted.
+    /// If no reply arrives in time, or the request is rejected.
     pub async fn status(
         &self,
         tenant: &Tenant,
@@ -151,7 +151,7 @@ impl Backend {
     /// `stream`, it does not count twice.
     ///
     /// # Errors
-    /// Where no answer comes in time: the stream may count, or come to count. Repeat it.
+    /// If no reply arrives in time. The stream may become active; repeat the request.
     pub async fn open(
         &self,
         tenant: &Tenant,
@@ -252,7 +252,7 @@ impl Backend {
         })
     }
 
-    /// The same, for a player that was last sent the interval `every`, where one was sent.
+    /// Sends a heartbeat of a player that was last sent the interval `every`, if any.
     pub(super) async fn beat(
         &self,
         tenant: &Tenant,

@@ -11,7 +11,7 @@ pub(super) const MOST_WAITING: usize = 16 * 1024 * 1024;
 /// an outage these are published late. About 400 heartbeats; RabbitMQ stops reading a connection
 /// that has some 650 messages unconfirmed by a log without its majority.
 pub(super) const MOST_UNCONFIRMED: usize = 256 * 1024;
-/// What a message counts for beside its body: its properties, and its place in each queue.
+/// Size of a message beside its body: its properties and its slots in queues.
 const OVERHEAD: usize = 512;
 
 /// Budget for messages, in bytes. Waiters get it in the order of their calls; a waiter that is dropped
@@ -48,7 +48,7 @@ impl Budget {
     }
 }
 
-/// What a body of `bytes` counts for. One that is larger than the room is sent alone.
+/// The size of a message with a body of `bytes`, at most the whole room.
 fn size(bytes: usize) -> u32 {
     let size = (bytes + OVERHEAD).min(MOST_UNCONFIRMED);
     u32::try_from(size).unwrap_or(u32::MAX)

@@ -51,8 +51,8 @@ impl Channels {
         self.of(kind).publish(message);
     }
 
-    /// Closes the channel of `kind` and opens another. RabbitMQ then drops what the channel still
-    /// waits to hand to a queue: nobody waits for it any more.
+    /// Closes the channel of `kind` and opens another. RabbitMQ then drops messages of that channel
+    /// that no queue has stored; their senders have timed out.
     pub(super) async fn renew(
         &mut self,
         kind: Kind,
@@ -81,13 +81,12 @@ impl Channels {
         }
     }
 
-    /// The broker has said what became of a message. Returns whether to believe it; see
-    /// [`Unconfirmed`].
+    /// Records a confirm or nack. Returns whether it is valid; see [`Unconfirmed`].
     pub(super) fn settled(&mut self, number: u64) -> bool {
         self.unconfirmed.settled(number)
     }
 
-    /// A kind of messages whose channel has a confirm that is overdue; `waits` says whether the
+    /// Returns a kind of messages whose channel has an overdue confirm. `waits` returns whether the
     /// sender of a message still waits. RabbitMQ has read nothing before `unblocked`.
     pub(super) fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
         self.unconfirmed.overdue(unblocked, waits)

@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// What everything is called.
+    /// The names of exchanges and queues.
     #[must_use]
     pub fn names(&self) -> &Names {
         &self.names
@@ -260,7 +260,7 @@ async fn serve(
     Some(error)
 }
 
-/// Tells the senders whether RabbitMQ takes messages.
+/// Notifies the senders whether RabbitMQ blocks the connection.
 fn show_blocked(report: &watch::Sender<Status>, blocked: bool) {
     report.send_if_modified(|status| {
         let shown = matches!(status, Status::Blocked);
@@ -275,7 +275,7 @@ fn show_blocked(report: &watch::Sender<Status>, blocked: bool) {
     });
 }
 
-/// Tells the senders on the channel of `kind` that their messages have failed.
+/// Fails the pending messages on the channel of `kind`.
 fn fail(waiting: &mut HashMap<u64, (Kind, Waiting)>, kind: Kind, fate: &ClientError) {
     let failed = waiting.extract_if(|_, (other, _)| is_event(*other) == is_event(kind));
     failed.for_each(|(_, (_, one))| one.failed(fate));

@@ -1,4 +1,4 @@
-//! Why a client got no answer, in words that say what to do.
+//! Errors of the client, each with a remedy.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum ClientError {
     /// The exchange is not there, or no queue is bound to it.
     #[error("there is no topology here: run `streamwatch topology declare`")]
     NoTopology,
-    /// The request is in its queue and nobody answered.
+    /// The request is in its queue, but no worker has replied.
     #[error("no worker answered in {0:?}: is one running?")]
     NoAnswer(Duration),
     /// The message was handed to RabbitMQ, which did not confirm it in time. It may take effect.
@@ -41,7 +41,7 @@ pub enum ClientError {
     /// A queue is full. The message was not stored.
     #[error("a queue in RabbitMQ is full: start more workers, or repeat the request later")]
     Busy,
-    /// The worker says what is wrong with the request.
+    /// The worker rejected the request.
     #[error("{0}")]
     Refused(Problem),
     /// The reply is not one to this request.

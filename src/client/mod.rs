@@ -1,7 +1,7 @@
-//! What a Rust player or backend links: `streamwatch` with `default-features = false, features =
-//! ["client"]`.
+//! The client library for Rust players and backends: `streamwatch` with `default-features = false,
+//! features = ["client"]`.
 //!
-//! One [`Client`] is one connection to RabbitMQ, which comes back by itself. A [`Player`] opens
+//! One [`Client`] is one connection to RabbitMQ, which reconnects by itself. A [`Player`] opens
 //! streams and keeps them counted; a [`Backend`] asks what accounts are playing.
 //!
 //! ```no_run

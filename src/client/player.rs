@@ -1,4 +1,4 @@
-//! What a player links: it opens a stream, keeps it counted, and ends it. It never blocks playback.
+//! The player: opens a stream, sends heartbeats, and stops it. It never blocks playback.
 
 mod keeper;
 mod silence;
@@ -12,10 +12,10 @@ use super::{Client, OpenRequest, PATIENCE};
 use crate::domain::{AccountId, Activity, RefusedReason, StoppedReason, StreamId, Tenant};
 use keeper::Keeper;
 
-/// What is known of a playback.
+/// The state of a playback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlaybackState {
-    /// No worker has answered yet. Play: the heartbeats count.
+    /// No worker has replied yet. Play: the heartbeats take effect.
     Unanswered,
     /// It counts.
     Opened(Activity),
@@ -23,10 +23,10 @@ pub enum PlaybackState {
     Refused {
         /// Why.
         reason: RefusedReason,
-        /// What the account is playing instead.
+        /// The account's activity.
         activity: Activity,
     },
-    /// Somebody ended it: by a stop, or by opening another stream in its place.
+    /// Another client stopped or replaced it.
     Stopped(StoppedReason),
 }
 
@@ -48,9 +48,9 @@ impl Player {
         Self { client, tenant }
     }
 
-    /// Opens a stream for `account`, and waits 2 s for the answer. Whatever comes of it, the
-    /// playback is there: where no worker answers, its heartbeats count, and the request is
-    /// repeated, with the same id, until one does.
+    /// Opens a stream for `account`, and waits up to 2 s for the reply. Always returns a playback:
+    /// without a reply, its heartbeats take effect, and the request is repeated with the same id
+    /// until a worker replies.
     pub async fn open(&self, account: AccountId, request: OpenRequest) -> Playback {
         let stream = request.stream.unwrap_or_else(StreamId::generate);
         let (report, state) = watch::channel(PlaybackState::Unanswered);
@@ -70,7 +70,7 @@ impl Player {
 
 /// How a playback ends.
 enum End {
-    /// With a stop; tells when the broker has it.
+    /// With a stop; notifies the sender when the broker has confirmed it.
     Stop(oneshot::Sender<()>),
     /// Without.
     Abandon,
@@ -90,7 +90,7 @@ impl Playback {
         self.stream
     }
 
-    /// What is known of it.
+    /// The state of the playback.
     #[must_use]
     pub fn state(&self) -> PlaybackState {
         self.state.borrow().clone()

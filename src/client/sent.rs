@@ -39,8 +39,8 @@ impl Status {
     }
 }
 
-/// A message on its way: its confirm, and its reply where one was asked for. Before RabbitMQ has it,
-/// dropping this is the end of the message.
+/// A message in transit, with its confirm and, for a request, its reply. Dropping it before
+/// RabbitMQ has the message cancels the message.
 pub(super) struct Sent {
     confirmed: oneshot::Receiver<Result<(), ClientError>>,
     replied: oneshot::Receiver<Result<Reply, ClientError>>,
@@ -102,8 +102,8 @@ impl Sent {
         }
     }
 
-    /// A confirmed request that nobody answers is the workers' silence; one that is not confirmed
-    /// is the broker's.
+    /// The error of a request without a reply: if it was confirmed, no worker has replied, else the
+    /// broker has not confirmed it.
     fn no_reply(&mut self) -> ClientError {
         match self.confirmed.try_recv() {
             Ok(Ok(())) => ClientError::NoAnswer(self.patience),
@@ -128,7 +128,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Nobody waits any more.
+    /// True if the caller has given up.
     pub(super) fn is_over(&self) -> bool {
         let gone = |closed: Option<bool>| closed.unwrap_or(true);
         gone(self.confirmed.as_ref().map(oneshot::Sender::is_closed))

@@ -1,7 +1,7 @@
-//! The rules: one account, judged at one moment of log time.
+//! The rules for one account at one moment of log time.
 //!
-//! A decision here reads the account, the moment and the settings, and nothing else. What a
-//! record says does not depend on when it was swept: every time is compared, never assumed.
+//! A decision depends only on the account, the moment and the settings. It compares deadlines with
+//! the moment, so it does not depend on when expired records are removed.
 
 mod expiry;
 mod records;
@@ -34,7 +34,7 @@ pub struct Moment<'a> {
     pub full: bool,
 }
 
-/// What became of a proposal to open.
+/// The outcome of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenOutcome {
     /// It counts, or counted already.
@@ -45,17 +45,17 @@ pub enum OpenOutcome {
     Late,
 }
 
-/// What became of a heartbeat.
+/// The outcome of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeartbeatOutcome {
     /// The stream goes on.
     Refreshed {
-        /// The player does not know the interval or the TTL in force: send it both.
+        /// The player does not use the interval or the TTL in force: send it both.
         outdated: bool,
     },
     /// The stream counts from now on.
     Started {
-        /// The player does not know the interval in force: send it.
+        /// The player does not use the interval in force: send it.
         outdated: bool,
     },
     /// The stream stays ended.
@@ -64,7 +64,7 @@ pub enum HeartbeatOutcome {
     Dropped(RefusedReason),
 }
 
-/// What became of a stop.
+/// The outcome of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopOutcome {
     /// The stream counted until now.
@@ -84,7 +84,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Decides a proposal to open a stream. What happens by it is added to `lifecycle events`.
+    /// Decides a proposal. Appends the resulting lifecycle events to `events`.
     pub fn open(
         &mut self,
         moment: &Moment,
@@ -143,7 +143,7 @@ impl Account {
         {
             return Err(RefusedReason::AccountCap);
         }
-        // One that counts already, or that takes another's place, needs no room.
+        // An active stream, or one that replaces another, needs no further capacity.
         let grows = own.is_none() && others == self.count(now);
         if moment.full && grows {
             return Err(RefusedReason::OverCapacity);
@@ -269,8 +269,8 @@ impl Account {
         }
         let limit = moment.settings.max_refusals_per_account as usize;
         let refusals = &mut self.past.get_or_insert_default().refusals;
-        // The oldest go first. A repetition of such a request is decided anew, by the limits of
-        // then: it can be told two things, and never counts beyond a limit.
+        // The oldest are evicted first. A repetition of such a request is decided again: its sender
+        // may get two different replies, but no limit is exceeded.
         let too_many = (refusals.len() + 1).saturating_sub(limit);
         refusals.drain(..too_many.min(refusals.len()));
         refusals.push(Refusal {

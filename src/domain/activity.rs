@@ -28,7 +28,7 @@ pub struct ActiveStream {
     pub last_seen: WallTime,
     /// Milliseconds from the answer's moment until its TTL is over.
     pub expires_in_ms: u64,
-    /// What its player says about it.
+    /// Its metadata.
     pub metadata: Metadata,
 }
 

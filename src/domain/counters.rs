@@ -1,18 +1,17 @@
-//! What a log has come to: counted entry by entry, so that every replica counts the same.
+//! Counters of a log, updated at each entry, so that they are equal on every replica.
 
 use super::{
     HeartbeatOutcome, LifecycleEvent, LifecycleEventKind, OpenOutcome, RefusedReason, StopOutcome,
     StoppedReason, WallTime,
 };
 
-/// How many reasons for refusing an entry as bad input there may be. What they are is the
-/// contract's business.
+/// Maximum number of reasons for rejecting an entry. The contract defines them.
 pub const MAX_BAD_REASONS: usize = 16;
 
 /// Counts of everything that a log's entries did, from its first entry on.
 ///
-/// It belongs to the state: a snapshot carries it, and replicas that have applied the same entries
-/// hold the same numbers, whoever of them was there at the time.
+/// It belongs to the state: snapshots contain it, and replicas that have applied the same entries
+/// have equal numbers, independent of when they started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Heartbeats that kept a stream counted.
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_apart_and_only_requests_admit() {
+    fn refusals_are_counted_by_reason_and_only_requests_admit() {
         let mut counters = Counters::default();
         for reason in [
             RefusedReason::MaxActive,

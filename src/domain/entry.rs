@@ -31,11 +31,11 @@ pub enum Entry {
     },
     /// An entry that a worker or an operator appended.
     Internal {
-        /// Who wrote it.
+        /// Its writer and number.
         mark: Mark,
-        /// The writer's clocks. `None` where the writer had not caught up: it carries no time.
+        /// The writer's clocks. `None` if the writer had not caught up; the entry has no time then.
         reading: Option<Reading>,
-        /// What it says.
+        /// Its content.
         body: Internal,
     },
 }
@@ -49,10 +49,10 @@ pub struct Mark {
     pub seq: u64,
 }
 
-/// What internal entries say. Players cannot write them.
+/// The content of internal entries, which players cannot write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Internal {
-    /// Time passes. Repeats the settings, so that a log whose beginning is gone still has them.
+    /// A tick. Repeats the settings, so that a truncated log still has them.
     Tick(Option<Settings>),
     /// A worker has attached to the log and begins to catch up.
     Join {
@@ -70,9 +70,9 @@ pub enum Internal {
     },
     /// A partition, or a tenant in it, is full or free again.
     Capacity(CapacityChange),
-    /// The lifecycle has been told, and the broker has confirmed it.
+    /// Lifecycle events were published and confirmed.
     Announced {
-        /// Of every entry up to this offset.
+        /// The events of all entries up to this offset.
         up_to: u64,
     },
 }
@@ -92,7 +92,7 @@ pub struct Open {
     pub max_active: Option<u32>,
     /// Streams to stop in the same step.
     pub replace: Vec<StreamId>,
-    /// What the player says about it.
+    /// Its metadata.
     pub metadata: Metadata,
 }
 

@@ -34,7 +34,7 @@ pub fn check_tenant(name: &str) -> Result<(), NameError> {
 }
 
 fn check_account(id: &str) -> Result<(), NameError> {
-    // Bytes say it all where there are no others than ASCII's.
+    // For ASCII, checking bytes suffices.
     let has_control = if id.is_ascii() {
         id.bytes().any(|b| b.is_ascii_control())
     } else {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_gives_back_its_parts_even_where_the_account_has_slashes() {
+    fn a_key_returns_its_parts_even_if_the_account_has_slashes() {
         let key = AccountKey::new(
             &Tenant::new("acme").unwrap(),
             &AccountId::new("a/b/c").unwrap(),

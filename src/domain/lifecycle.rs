@@ -1,4 +1,4 @@
-//! What happened to a stream: told to those who follow the lifecycle.
+//! Lifecycle events of streams.
 
 use super::{
     AccountKey, LogTime, Metadata, Moment, Open, RefusedReason, StoppedReason, StreamId,
@@ -14,11 +14,11 @@ pub struct LifecycleEvent {
     pub at: WallTime,
     /// What.
     pub kind: LifecycleEventKind,
-    /// What its player says about the stream.
+    /// The stream's metadata.
     pub metadata: Metadata,
 }
 
-/// Something to be told to those who follow the lifecycle.
+/// A lifecycle event to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     /// The entry at which it happened.
@@ -41,7 +41,7 @@ pub enum LifecycleEventKind {
         /// When it began.
         started_at: WallTime,
     },
-    /// A request to open it was refused. Told once, however often the request is repeated.
+    /// An `init` of it was refused. Emitted once, even if the request is repeated.
     Refused {
         /// Why.
         reason: RefusedReason,
@@ -61,7 +61,7 @@ pub enum LifecycleEventKind {
         started_at: WallTime,
         /// Its last sign of life.
         last_seen: WallTime,
-        /// When its time was up, in log time: tells one expiry of a stream from another.
+        /// Its deadline in log time, which distinguishes expiries of one stream.
         deadline: LogTime,
     },
 }

@@ -1,4 +1,4 @@
-//! What a player says about its stream: a few pairs of strings.
+//! Metadata of a stream: a few pairs of strings.
 
 use std::{fmt, sync::Arc};
 
@@ -110,7 +110,7 @@ impl Metadata {
     }
 }
 
-// Metadata can say who watches what: debug output shows how much there is, not what.
+// Metadata may be personal data, so debug output shows only its size.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Metadata({} bytes)", self.0.len())

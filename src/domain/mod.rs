@@ -1,8 +1,8 @@
 //! The rules, pure: no clock, no I/O, no cache.
 //!
 //! Everything that changes state is an [`Entry`] of one log per partition, judged at the log's own
-//! time ([`LogClock`]) by the rules in [`Account`]. Whoever applies the same entries in the same
-//! order holds the same accounts and gives the same [`Answer`]s.
+//! time ([`LogClock`]) by the rules in [`Account`]. Replicas that apply the same entries in the
+//! same order have equal accounts and give equal [`Answer`]s.
 
 mod account;
 mod activity;

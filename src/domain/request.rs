@@ -1,4 +1,4 @@
-//! What clients ask, once it has been checked.
+//! Validated requests of clients.
 
 use super::{AccountKey, Metadata, RequestId, StreamId};
 
@@ -18,7 +18,7 @@ pub struct InitRequest {
     pub max_active: Option<u32>,
     /// Streams to stop in the same step.
     pub replace: Vec<StreamId>,
-    /// What the player says about the stream.
+    /// The stream's metadata.
     pub metadata: Metadata,
     /// Metadata keys to count the reply's streams by.
     pub group_by: Vec<String>,
@@ -29,7 +29,7 @@ pub struct InitRequest {
 pub struct StatusRequest {
     /// About which account.
     pub key: AccountKey,
-    /// Also say in which state this stream is.
+    /// A stream whose state is returned too.
     pub stream: Option<StreamId>,
     /// Metadata keys to count the streams by.
     pub group_by: Vec<String>,
@@ -40,9 +40,9 @@ pub struct StatusRequest {
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// What a replica knows that has seen its own mark come back within three intervals.
+    /// The state of a replica that has read back its own marker within three intervals.
     #[default]
     Local,
-    /// All that was confirmed before the question was asked.
+    /// Includes all messages confirmed before the request.
     Strong,
 }

@@ -11,9 +11,10 @@ pub const RULES_VERSION: u32 = 1;
 /// repeated, begins later.
 pub const REQUEST_QUEUE_MS: u64 = 10_000;
 
-/// What the rules read. All replicas have the same at the same offset.
+/// Settings of the rules, equal on all replicas at the same offset.
 ///
-/// Logs carry it: what a later version adds is ignored, what an earlier one lacked has its default.
+/// They are stored in the log. Fields of later versions are ignored, missing fields get their
+/// default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -22,9 +23,9 @@ pub struct Settings {
     pub number: u64,
     /// The version of the rules: [`RULES_VERSION`].
     pub rules: u32,
-    /// How long a stream counts after its last sign of life, in milliseconds: 1 s to 24 h.
+    /// Time after its last heartbeat until a stream expires, in milliseconds: 1 s to 24 h.
     pub ttl_ms: u64,
-    /// How often players are told to send heartbeats, in milliseconds: 100 ms to less than the TTL.
+    /// Interval of heartbeats, in milliseconds: 100 ms to less than the TTL.
     pub heartbeat_every_ms: u64,
     /// Most active streams of one account: 1 to 1,000.
     pub max_streams_per_account: u32,

@@ -1,8 +1,8 @@
-//! What frames a copy of a replica.
+//! Header and trailer of a copy of a replica.
 
 use super::{Counters, LogTime, Mark, Settings, Tenant, WallShift};
 
-/// What a replica knew when a copy of it began.
+/// The state of a replica at the start of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotHeader {
     /// S: the log is read on from here.
@@ -23,10 +23,10 @@ pub struct SnapshotHeader {
     pub full_tenants: Vec<Tenant>,
 }
 
-/// What a replica knew when a copy of it was complete.
+/// The state of a replica at the end of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotTrailer {
-    /// E: the copy serves only where the log reaches up to here.
+    /// E: the copy is valid only if the log reaches up to here.
     pub end: u64,
     /// The last marked entry up to E, which the log must still hold: a broker that lost its last
     /// entries may have taken others since.
@@ -37,6 +37,6 @@ pub struct SnapshotTrailer {
     pub trail: u32,
     /// Up to here the lifecycle had been announced.
     pub announced: Option<u64>,
-    /// What the entries up to E have come to.
+    /// Counters of the entries up to E.
     pub counters: Counters,
 }

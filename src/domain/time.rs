@@ -30,7 +30,7 @@ impl fmt::Display for LogTime {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WallTime(pub i64);
 
-/// What must be added to log time to show it as wall time, in milliseconds.
+/// Offset from log time to wall time, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallShift(pub i64);
 
@@ -48,8 +48,7 @@ impl WallShift {
     }
 }
 
-/// What a worker's clocks say about a log at one moment; carried by ticks, and by every other
-/// entry that a worker appends.
+/// A worker's clocks at one moment, in ticks and all other entries that a worker appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The worker's estimate of the log's time, between L and L + 2 intervals of what it had
@@ -62,7 +61,7 @@ pub struct Reading {
     pub stands_from: Option<u64>,
     /// The worker leads: its wall clock is the one shown.
     pub leads: bool,
-    /// How many lifecycle events the worker keeps that the log does not say were announced.
+    /// Number of the worker's buffered lifecycle events, whose publication the log does not record.
     pub unannounced: u64,
 }
 
@@ -107,7 +106,7 @@ impl LogClock {
         let before = self.now;
         let now = match before {
             Some(now) => now.max(reading.estimate.min(now.plus(2 * interval_ms))),
-            // A log whose beginning is gone: its time goes on where its readings say it was.
+            // The time of a truncated log continues from its readings.
             None => reading.estimate,
         };
         self.now = Some(now);
@@ -127,8 +126,8 @@ impl LogClock {
         }
     }
 
-    /// A worker whose clock says `wall` joins. Log time stood still while there was none: what is
-    /// shown is then far behind, and catches up at once.
+    /// Adjusts the shown time when a worker with the clock `wall` joins. Log time stood still
+    /// without workers, so the shown time is far behind.
     pub fn join(&mut self, wall: WallTime, interval_ms: u64) {
         let (Some(now), Some(shift)) = (self.now, self.shift) else {
             return;

@@ -35,7 +35,7 @@ pub(super) struct Accounts {
     to_copy: Range<usize>,
     /// Steps of log time whose expiries are not all done.
     steps: VecDeque<TimeStep>,
-    /// What expired since it was last taken.
+    /// Streams that expired since they were last taken.
     expired: Vec<Expired>,
     expiries_per_entry: usize,
 }
@@ -58,13 +58,13 @@ pub(super) struct Expired {
     pub(super) event: LifecycleEvent,
 }
 
-/// What is known of all accounts together, and brought up to date with each that changes.
+/// Aggregates over all accounts, updated with each change.
 #[derive(Debug)]
 struct Indexes {
     due: Due,
     counts: Counts,
-    /// Accounts that hold nothing any more stay until they have been copied: what they ignored
-    /// must not be applied by whoever restores the copy. Nothing moves meanwhile.
+    /// Keeps empty accounts until they have been copied, because a replica that restores the copy
+    /// must skip the same entries. Slots do not move meanwhile.
     keep_empty: bool,
     emptied: BTreeSet<SlotId>,
 }
@@ -109,8 +109,8 @@ impl Accounts {
         Some(read(&self.table.get(key)?.account))
     }
 
-    /// Changes an account by its entry at `offset`; it comes to be with its first record. Returns
-    /// `None`, and changes nothing, where the account had been copied behind that entry.
+    /// Applies an entry at `offset` to an account, and creates the account for its first record.
+    /// Returns `None`, without a change, if the restored account already includes that entry.
     pub(super) fn change<R>(
         &mut self,
         key: &AccountKey,
@@ -145,9 +145,9 @@ impl Accounts {
         Some(result)
     }
 
-    /// Log time has come from `before` to `now` by the entry at `offset`. What expired by it is done
-    /// by [`Self::expire`], or when its account changes: nothing that is read by deadline differs
-    /// meanwhile.
+    /// Advances log time from `before` to `now` by the entry at `offset`. Expiries are processed by
+    /// [`Self::expire`], or when their account changes. Reads compare deadlines, so they are exact
+    /// before that.
     pub(super) fn advance(&mut self, offset: u64, before: LogTime, now: LogTime, shift: WallShift) {
         self.books.due.fit_last();
         if !self.steps.is_empty() || self.books.due.is_due(now) {
@@ -182,7 +182,8 @@ impl Accounts {
         Some(self.steps.front()?.offset)
     }
 
-    /// What expired since the last call; of one account in the order of the log.
+    /// Returns the streams that expired since the last call, those of one account in the order of
+    /// the log.
     pub(super) fn take_expired(&mut self) -> Vec<Expired> {
         std::mem::take(&mut self.expired)
     }
@@ -191,7 +192,7 @@ impl Accounts {
         let (Some(slot), Some(last)) = (self.table.slot_mut(id), self.steps.back()) else {
             return;
         };
-        // What expired before that has been looked at, in a step that is not done for all.
+        // Earlier expiries were processed in an unfinished step.
         let looked_at = LogTime(slot.due.0.saturating_sub(1));
         slot.due = NEVER;
         let mut events = Vec::new();
@@ -223,8 +224,9 @@ impl Accounts {
         self.to_copy = 0..self.table.len();
     }
 
-    /// Calls `each` with the next accounts, as they are now, until it breaks or all that were there
-    /// when the copying began have been copied. Whoever came since has all entries behind it.
+    /// Calls `each` with the current state of the next accounts, until it breaks or all accounts
+    /// that existed at the start of the copy are copied. Later accounts only have entries after the
+    /// start.
     pub(super) fn copy_next(
         &mut self,
         mut each: impl FnMut(&AccountKey, u64, &Account) -> ControlFlow<()>,
@@ -269,7 +271,7 @@ impl Accounts {
         true
     }
 
-    /// Does what need not be done at once, and gives back the room of accounts that are gone.
+    /// Does deferred work, and frees the memory of removed accounts.
     pub(super) fn housekeep(&mut self) {
         self.metadata.housekeep();
         if !self.books.keep_empty && self.table.is_too_large() {

@@ -1,42 +1,40 @@
-//! The lifecycle: what happened, kept until it has been told.
+//! Lifecycle events, buffered until they are published.
 //!
-//! Every replica keeps every lifecycle event until the log says that it has been announced; the leader
-//! announces, and its successor goes on from there. So none is missing, and
-//! those that are told twice are the same.
+//! Every replica buffers every event until the log records its publication. The leader publishes,
+//! and its successor continues from the recorded position. So no event is missing, and repetitions
+//! are identical.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::Announcement;
 
-/// Most lifecycle events kept that nobody has announced; of more, the oldest are lost.
+/// Most buffered events; beyond that, the oldest are dropped.
 pub const MAX_UNANNOUNCED: usize = 100_000;
-/// Lifecycle events for which there is room even when there are none.
+/// Capacity that is kept even without events.
 const ROOM: usize = 1_024;
-/// Most announcements under way at once.
+/// Most events in flight.
 const UNDER_WAY: u64 = 256;
 
-/// Lifecycle events that nobody has announced yet, in the order of the log. They are numbered from the first
-/// one this replica kept.
+/// Buffered events in the order of the log, numbered from the first one of this replica.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     kept: VecDeque<Announcement>,
-    /// More lifecycle events of the entry at this offset are to come, and those of later entries wait for
-    /// them.
+    /// Further events of the entry at this offset follow, and those of later entries wait for them.
     open: Option<u64>,
     later: BTreeMap<u64, Vec<Announcement>>,
     later_count: usize,
-    /// The number of the first one kept.
+    /// The number of the first buffered event.
     first: u64,
-    /// Up to here the log says that all have been announced.
+    /// Offset up to which the log records the publication of all events.
     announced: Option<u64>,
     /// Up to here lifecycle events came with the snapshot.
     known_to: Option<u64>,
-    /// The number of the next one to be announced by this replica.
+    /// The number of the next event to be published by this replica.
     next: u64,
-    /// What the number of a lifecycle event must grow by to be the number of its announcement: no two tries
-    /// have the same, so what becomes of an earlier try says nothing about a later one.
+    /// Offset added to an event's number per attempt, so that late confirms of an earlier attempt
+    /// are ignored.
     tries: u64,
-    /// Below this number, all that were announced by this replica are confirmed.
+    /// All events below this number that this replica has published are confirmed.
     confirmed: u64,
     /// The broker has refused one: the next try is the next interval's.
     waiting: bool,
@@ -78,7 +76,8 @@ impl Announcements {
         }
     }
 
-    /// More lifecycle events of the entry at `open` are to come; or none of any that was applied.
+    /// Sets the entry at `open` whose further events follow; `None` if all events of applied
+    /// entries have been added.
     pub(super) fn more_to_come(&mut self, open: Option<u64>) {
         self.open = open;
         while let Some(first) = self.later.first_entry()
@@ -90,7 +89,7 @@ impl Announcements {
         }
     }
 
-    /// The log says that all up to this offset have been announced.
+    /// Removes the events up to this offset, whose publication the log records.
     pub(super) fn announced(&mut self, up_to: u64) {
         self.announced = self.announced.max(Some(up_to));
         while self.kept.front().is_some_and(|a| a.offset <= up_to) {
@@ -125,8 +124,8 @@ impl Announcements {
         self.next = number;
     }
 
-    /// Which lifecycle event an announcement told. One of an earlier try comes out as one that is confirmed:
-    /// outcomes come in order.
+    /// Returns the number of the event of an announcement. An announcement of an earlier attempt
+    /// maps to a confirmed event, as outcomes arrive in order.
     fn told_by(&self, announcement: u64) -> Option<u64> {
         let number = announcement.checked_sub(self.tries)?;
         (number < self.next).then_some(number)
@@ -168,7 +167,7 @@ impl Announcements {
         self.waiting = false;
     }
 
-    /// The last offset of which all has been announced, where the log does not say so yet.
+    /// Returns the last offset whose events are all published, if the log does not record it yet.
     pub(super) fn to_record(&self) -> Option<u64> {
         let count = usize::try_from(self.confirmed - self.first).ok()?;
         let beyond = self.kept.get(count).map(|a| a.offset);
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_counts_as_announced_once_all_its_facts_are_confirmed() {
+    fn an_entry_counts_as_announced_once_all_its_events_are_confirmed() {
         let mut kept = keeping(&[1, 3, 3, 4]);
         assert_eq!(taken(&mut kept), [1, 3, 3, 4]);
         assert_eq!(kept.to_record(), None);
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_announces_all_that_the_log_does_not_say_was_announced() {
+    fn a_successor_announces_all_events_without_a_recorded_publication() {
         let mut kept = keeping(&[1, 2, 3]);
         taken(&mut kept);
         kept.confirmed(0);

@@ -93,8 +93,8 @@ impl<T> Replica<T> {
         // The estimate runs up to here under the log time that was known until here.
         self.read_estimate(now.mono);
         if let Internal::Settings { settings, wall } = body {
-            // The time of a log whose beginning is gone goes on where its readings say it was,
-            // however often its settings are declared.
+            // The time of a truncated log continues from its readings, even if its settings are
+            // declared again.
             if self.position.has_beginning() {
                 self.clock.begin(*wall);
             }
@@ -141,7 +141,7 @@ impl<T> Replica<T> {
                 Applied::Internal
             }
             Internal::Announced { up_to } => {
-                // One that does not know yet that the log was declared anew speaks of the old one.
+                // A writer that has not noticed the new log refers to the old one.
                 if *up_to < offset && !foreign {
                     self.announcements.announced(*up_to);
                 }
@@ -187,7 +187,7 @@ impl<T> Replica<T> {
         let events = &mut self.events;
         let applied = self.accounts.change(key, offset, now, |account, pool| {
             let applied = change(account, &moment, events);
-            // Most say what the stream has already, and that is shared.
+            // Most metadata equals that of the stream, which is shared.
             if let Some(said) = said {
                 account.share_metadata(said, |said| pool.shared(said));
             }
@@ -247,8 +247,8 @@ impl<T> Replica<T> {
             })
         {
             if self.settings.is_none() {
-                // Nobody has declared settings yet: there is nothing to serve by. The next tick
-                // marks the log again.
+                // There are no settings yet, so nothing can be served. The next tick appends a
+                // marker again.
                 self.phase = Phase::CatchingUp { mark: None };
                 self.remind(now);
                 return Ok(());
@@ -259,8 +259,8 @@ impl<T> Replica<T> {
             self.estimate
                 .start(now.mono, self.clock.now().unwrap_or_default());
             if !self.is_live(now.mono) {
-                // Reading took longer than a mark stays fresh; nobody need wait for the next tick.
-                // Without a time: only ticks move it.
+                // Replay took longer than a marker stays fresh, so a marker is appended now. It
+                // carries no time, as only ticks advance it.
                 self.append_at(now, None, Internal::Tick(None));
             }
         }

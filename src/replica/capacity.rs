@@ -8,24 +8,24 @@ use compact_str::CompactString;
 use super::{Now, Replica};
 use crate::domain::{CapacityChange, Internal, LogTime, Settings, Tenant};
 
-/// After how many intervals of log time the leader repeats what is full: the log keeps 200 at
-/// least, and the entry that said it first is not kept for ever.
+/// Intervals of log time after which the leader repeats which limits are reached. The log keeps at
+/// least 200 intervals, so the first entry disappears.
 const REPEAT_INTERVALS: u64 = 60;
 /// Most changes of tenants appended in one interval, and most repetitions.
 const MOST_CHANGES: usize = 1_000;
 const MOST_REPEATED: usize = 200;
 
-/// What is full, as of the last applied entry.
+/// The partition's and tenants' reached limits, as of the last applied entry.
 #[derive(Debug, Default)]
 pub(super) struct Capacity {
     full: bool,
-    /// When the log last said so.
+    /// Log time of the latest entry with this state.
     said: LogTime,
     tenants: HashMap<Tenant, LogTime>,
-    /// The same by when the log last said so.
+    /// The full tenants ordered by that time.
     by_time: BTreeSet<(LogTime, Tenant)>,
-    /// Of a log whose beginning is gone, and without a snapshot: until then any stream may be one
-    /// that was there before, so none is turned away.
+    /// For a truncated log without a snapshot: until this time, any stream may be an earlier one,
+    /// so none is refused.
     learns_until: LogTime,
     /// Tenants to compare with their limit at the next tick.
     watched: HashSet<CompactString>,
@@ -34,7 +34,7 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// What a snapshot says was full at `now`.
+    /// Restores the state from a snapshot, as of `now`.
     pub(super) fn restored(full: bool, tenants: Vec<Tenant>, now: LogTime) -> Self {
         Self {
             full,
@@ -85,8 +85,8 @@ impl Capacity {
         }
     }
 
-    /// What changes by the counts; and what is to be said again. Until an entry has come back, it
-    /// is due at each tick.
+    /// Returns changes by the counts, and repetitions. An entry is due at each tick until it has
+    /// been read back.
     pub(super) fn due(
         &mut self,
         settings: &Settings,

@@ -1,4 +1,4 @@
-//! What a replica asks of the world around it.
+//! Effects that a replica requests from its caller.
 
 use crate::domain::{Announcement, Answer, Entry, HeartbeatOutcome, OpenOutcome, StopOutcome};
 
@@ -14,32 +14,32 @@ pub struct Now {
     pub wall: WallTime,
 }
 
-/// Something to be done. `T` is what the caller knows a request by.
+/// An effect. `T` identifies a request of the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect<T> {
-    /// Append this entry to the log, and say with [`super::Replica::appended`] what became of it.
+    /// Append this entry to the log, and report the outcome with [`super::Replica::appended`].
     Append(Entry),
     /// Send the answer, then acknowledge the request.
     Answer {
-        /// Whose.
+        /// The request.
         request: T,
-        /// What to send.
+        /// The answer to send.
         answer: Answer,
         /// The metadata keys to count the streams by.
         group_by: Vec<String>,
     },
-    /// The request came too late: say so, then acknowledge it.
+    /// The request was too late: reply with `late`, then acknowledge it.
     Late(T),
-    /// What became of the request is not known: say so, then acknowledge it.
+    /// The outcome of the request is unknown: reply with `unavailable`, then acknowledge it.
     Unavailable(T),
-    /// Leave the request to another replica: put it back.
+    /// Requeue the request for another replica.
     Release(T),
-    /// Tell those who follow the lifecycle, in order, and say with
-    /// [`super::Replica::announced`] what became of it.
+    /// Publish a lifecycle event, in order, and report the outcome with
+    /// [`super::Replica::announced`].
     Announce {
-        /// By which the replica knows it.
+        /// The replica's number of the event.
         number: u64,
-        /// What to tell.
+        /// The event.
         announcement: Box<Announcement>,
     },
     /// This replica leads its partition from here on, or no longer.
@@ -50,7 +50,7 @@ pub enum Effect<T> {
     Resume,
 }
 
-/// What an entry did.
+/// The result of applying an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// It had been applied before, or came before the log's settings and time were known.
@@ -68,14 +68,15 @@ pub enum Applied {
 /// Why a replica cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// What the replica had applied is not in the log: it has thrown its state away.
+    /// The log does not contain the entries that the replica had applied: it has discarded its
+    /// state.
     #[error("this is not the log that was being followed; starting over")]
     AnotherLog,
     /// The broker has confirmed an entry and does not deliver it.
     #[error("the log delivers nothing although its entries are confirmed; attaching anew")]
     Silent,
-    /// The log's settings name rules that this program does not know. The state is thrown away:
+    /// The log's settings require an unsupported version of the rules. The state is discarded, as
     /// entries were not applied.
-    #[error("the log asks for rules version {0}, which this program does not know; upgrade it")]
+    #[error("the log requires rules version {0}, which this version does not support; upgrade it")]
     UnknownRules(u32),
 }

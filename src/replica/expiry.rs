@@ -1,6 +1,6 @@
-//! What time alone does, a little at a time: a tick by which a million streams expire must not keep
-//! anybody waiting. Answers are by deadline, so they are exact before it is done; events and counters
-//! come to the same, in the same order for each account.
+//! Expiry of streams in small steps, because a tick that expires a million streams must not delay
+//! answers. Answers compare deadlines, so they are exact in between. Events and counters are the
+//! same as in one step, in the same order for each account.
 
 use super::Replica;
 use crate::domain::{Announcement, Counters};

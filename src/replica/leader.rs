@@ -1,11 +1,11 @@
 //! The leader of a partition: the replica that announces, writes snapshots and keeps the time that
 //! is shown. Each replica decides from the log alone whether it leads.
 //!
-//! A reading carries the offset from which on its writer stands for leader: that of an own mark
-//! which came back. Offsets are unique, so replicas agree about their order, whatever their clocks
-//! say. A replica leads while its own marks come back in time, and no writer that stands from a
-//! lower offset has appended anything for three intervals. Two may lead for a moment: nothing but
-//! repetition comes of it.
+//! A reading contains the offset from which on its writer is a candidate: that of an own marker
+//! which it has read back. Offsets are unique, so replicas agree on their order, independent of
+//! clocks. A replica leads while its own markers return in time, and no candidate with a lower
+//! offset has appended anything for three intervals. Two replicas may lead for a moment, which only
+//! causes repetitions.
 
 use super::{Effect, Mono, Now, Phase, Replica};
 use crate::domain::{Internal, Reading};
@@ -34,7 +34,7 @@ struct Elder {
     heard: Mono,
 }
 
-/// What a replica knows about who leads.
+/// A replica's view of the candidates.
 #[derive(Debug, Default)]
 pub(super) struct Leadership {
     stands: Stands,
@@ -57,8 +57,8 @@ impl Leadership {
         }
     }
 
-    /// The replica has caught up by its own mark at `offset`. What the log held before says nothing
-    /// about who is alive.
+    /// Starts the candidacy of a replica that has caught up with its own marker at `offset`.
+    /// Earlier entries do not prove that their writers are alive.
     pub(super) fn begin(&mut self, offset: u64, now: Mono) {
         *self = Self {
             stands: Stands::From(offset),
@@ -123,8 +123,8 @@ impl<T> Replica<T> {
         self.leadership.leads()
     }
 
-    /// The worker shuts down: the log says so, and the successor need not wait. Requests that were
-    /// taken are still answered.
+    /// Announces the shutdown of the worker in the log, so that the successor does not wait.
+    /// Consumed requests are still answered.
     pub fn leave(&mut self, now: Now) {
         if !self.has_caught_up() {
             return;
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaver_is_succeeded_by_the_next_and_by_nobody_else() {
+    fn a_leaving_leader_is_succeeded_by_the_next_candidate_alone() {
         let mut it = standing(7);
         it.heard(1, Some(5), ms(300));
         it.heard(2, Some(6), ms(300));
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(it.stands_from(), Some(95));
         it.heard(2, Some(8), ms(340));
         assert!(!leads(&mut it, 630));
-        assert!(leads(&mut it, 640), "nobody else is left");
+        assert!(leads(&mut it, 640), "no other candidate is left");
     }
 
     #[test]

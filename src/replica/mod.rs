@@ -4,10 +4,10 @@
 //! requests to open as entries, and answers them when they come back; it answers questions from
 //! its state while its own marks come back in time. It has no clock: each input brings [`Now`].
 //!
-//! The life of a replica: [`Replica::attach`] says where to read from, [`Replica::attached`]
-//! writes a mark, [`Replica::apply`] takes every entry; with the mark's return the replica has
-//! caught up and takes requests ([`Effect::Resume`]). First start, restart and crash are this one
-//! path.
+//! The life of a replica: [`Replica::attach`] returns the position to read from,
+//! [`Replica::attached`] appends a marker, [`Replica::apply`] applies every entry. When the marker
+//! is read back, the replica has caught up and accepts requests ([`Effect::Resume`]). First start,
+//! restart and crash all take this path.
 
 mod accounts;
 mod announcements;
@@ -90,8 +90,8 @@ pub struct Replica<T> {
 }
 
 impl<T> Replica<T> {
-    /// A replica that knows nothing yet. `writer` is a random number, another for each replica and
-    /// each start.
+    /// Creates an empty replica. `writer` is a random number, different for each replica and each
+    /// start.
     #[must_use]
     pub fn new(writer: u64) -> Self {
         Self {
@@ -121,8 +121,8 @@ impl<T> Replica<T> {
         std::mem::take(&mut self.effects)
     }
 
-    /// A connection to the log begins: says where to read from. The requests of the connection
-    /// before are forgotten; the broker delivers them anew.
+    /// Starts a connection to the log, and returns the position to read from. Requests of the
+    /// previous connection are dropped, as the broker delivers them again.
     pub fn attach(&mut self) -> StartAt {
         self.detach();
         self.phase = Phase::CatchingUp { mark: None };
@@ -193,7 +193,7 @@ impl<T> Replica<T> {
         self.liveness.lag_ms(now)
     }
 
-    /// What the partition holds as of the last applied entry.
+    /// Totals of the partition as of the last applied entry.
     #[must_use]
     pub const fn totals(&self) -> Totals {
         self.accounts.totals()
@@ -216,7 +216,7 @@ impl<T> Replica<T> {
         self.accounts.levels()
     }
 
-    /// What the entries have come to that were applied, by whichever replica.
+    /// Counters of the log's applied entries, equal on every replica.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         self.counters.get()

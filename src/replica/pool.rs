@@ -9,9 +9,9 @@ const MOST_BYTES: u64 = 8 * 1024 * 1024;
 /// About what a value takes beside its own bytes.
 const OVERHEAD_BYTES: usize = 256;
 
-/// What the streams of a partition say, each value once, as far as there is room: what is said
-/// often stays, and what one stream alone says seldom comes in its way. A value that is not found
-/// here again costs its bytes once more, and nothing else.
+/// Deduplicated metadata of a partition's streams, in a bounded cache: frequent values stay, and
+/// rare ones do not displace them. A value that is missing here is stored once more, without other
+/// effects.
 #[derive(Debug)]
 pub(super) struct Pool(Cache<Metadata, Metadata>);
 
@@ -45,7 +45,7 @@ impl Pool {
         self.0.invalidate_all();
     }
 
-    /// Does what moka leaves until it is told.
+    /// Runs moka's pending tasks.
     pub(super) fn housekeep(&self) {
         self.0.run_pending_tasks();
     }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_often_stays_and_no_more_is_kept_than_there_is_room() {
+    fn frequent_values_stay_and_the_size_is_bounded() {
         let room = 100 * (OVERHEAD_BYTES as u64 + 20);
         let pool = Pool::of(room);
         let mut often = pool.shared(&of(0));
@@ -81,7 +81,7 @@ mod tests {
             pool.housekeep();
             assert!(pool.0.weighted_size() <= room);
             let again = pool.shared(&of(0));
-            // It takes some rounds until it is known to be said often.
+            // It takes some rounds until it counts as frequent.
             assert!(again.is_same(&often) || round < 20, "{round}");
             often = again;
         }

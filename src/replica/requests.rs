@@ -1,4 +1,4 @@
-//! Requests: proposed or looked up, held while the replica is not fresh, answered or given back.
+//! Requests: proposed or looked up, held while the replica is not fresh, answered or requeued.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -181,7 +181,7 @@ impl<T> Replica<T> {
             return;
         };
         let answer = match applied {
-            // Whoever asked so long ago has given up; a repetition of the request says it anew.
+            // The sender has timed out; a repetition of the request is decided again.
             _ if now.mono.ms_since(pending.at) > settings.request_ms() => {
                 return self.effects.push(Effect::Release(pending.request));
             }
@@ -216,7 +216,7 @@ impl<T> Replica<T> {
             let asked = std::mem::take(&mut self.requests.strong.asked);
             let failed = asked.into_iter().map(|a| Effect::Unavailable(a.request));
             self.effects.extend(failed);
-            // Those that came since wait for a mark of their own: nobody else would write it.
+            // Later requests wait for a marker of their own, which is appended here.
             self.ask_strong(now);
         }
     }
@@ -229,8 +229,8 @@ impl<T> Replica<T> {
         }
         for held in std::mem::take(&mut self.requests.held) {
             match held.question {
-                // Nobody here knows how long a request to open lay in a buffer while this worker
-                // was stalled. The broker does: put back, it comes again only if it still counts.
+                // An `init` may have waited in a buffer while this worker was stalled. The broker
+                // has its age: after requeueing, it is delivered again only if it is still valid.
                 None => self.effects.push(Effect::Release(held.request)),
                 Some(_) if now.mono.ms_since(held.at) >= QUESTION_MS => {
                     self.effects.push(Effect::Late(held.request));
@@ -240,8 +240,8 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Leaves to other replicas what this one cannot answer in time.
-    pub(super) fn look_after_requests(&mut self, now: Now) {
+    /// Releases requests that this replica cannot answer in time.
+    pub(super) fn maintain_requests(&mut self, now: Now) {
         let late = |at: Mono| now.mono.ms_since(at) >= PROPOSAL_MS;
         let opens = self
             .requests

@@ -2,9 +2,9 @@
 //!
 //! A copy begins at S, the last marked entry applied, and ends at E, the last entry applied when
 //! the last account had been copied. Each account is copied as it is at some entry in between, with
-//! the offset of its own last entry. Whoever restores it reads the log on from S, and skips for
-//! each account what it has already. Log time, settings and what is full change at marked entries
-//! alone, so they are as of S.
+//! the offset of its own last entry. A replica that restores it reads the log on from S, and skips
+//! entries that an account already includes. Log time, settings and reached limits change only at
+//! marked entries, so they are as of S.
 
 use std::ops::ControlFlow;
 
@@ -40,7 +40,7 @@ impl Restoring {
     /// Begins with the header.
     ///
     /// # Errors
-    /// [`Fault::UnknownRules`] where the copy was made by rules that this program does not know.
+    /// [`Fault::UnknownRules`] if the copy has an unsupported version of the rules.
     pub fn new(header: SnapshotHeader) -> Result<Self, Fault> {
         if header.settings.rules != RULES_VERSION {
             return Err(Fault::UnknownRules(header.settings.rules));
@@ -75,7 +75,7 @@ impl Restoring {
 }
 
 impl Restored {
-    /// What the copy says of its beginning.
+    /// The header of the copy.
     #[must_use]
     pub const fn header(&self) -> &SnapshotHeader {
         &self.copy.header
@@ -89,8 +89,8 @@ impl<T> Replica<T> {
         self.position.is_blank()
     }
 
-    /// Begins to copy the replica. `None` while it has not caught up, is expiring, or does not know
-    /// yet which streams there were before. Until [`Self::end_snapshot`] nothing is freed.
+    /// Starts a copy of the replica. `None` while it has not caught up, is expiring, or may lack
+    /// earlier streams. Until [`Self::end_snapshot`] no account is freed.
     pub fn begin_snapshot(&mut self) -> Option<SnapshotHeader> {
         if !matches!(self.phase, Phase::Serving) || self.is_expiring() {
             return None;
@@ -124,8 +124,8 @@ impl<T> Replica<T> {
         self.accounts.copy_next(each);
     }
 
-    /// All accounts have been copied, or copying was given up: says where the copy ends, and what
-    /// had not been announced by then. `None` while the replica is expiring: the copy is given up.
+    /// Ends a complete or abandoned copy: returns its trailer and the buffered lifecycle events.
+    /// `None` while the replica is expiring, which abandons the copy.
     pub fn end_snapshot(&mut self) -> Option<(SnapshotTrailer, Vec<Announcement>)> {
         self.accounts.copied();
         if self.is_expiring() {
@@ -168,8 +168,8 @@ impl<T> Replica<T> {
         };
     }
 
-    /// A log that nobody ticked for longer than it is kept has lost its settings and its time: says
-    /// in it what the last copy knew. A log that still has its beginning is a new one, whose
+    /// Appends the settings and the time of the last copy to a log that has lost them, because no
+    /// worker ran for longer than its retention. A log that is not truncated is a new one, whose
     /// operator is about to declare its settings.
     pub(super) fn remind(&mut self, now: Now) {
         let Some((settings, log)) = self.remembered.clone() else {

@@ -40,7 +40,7 @@ fn mark(writer: u64, seq: u64) -> Mark {
     Mark { writer, seq }
 }
 
-/// An internal entry of somebody else, which carries no time.
+/// An internal entry of another writer, without a time.
 fn foreign(seq: u64, body: Internal) -> Entry {
     Entry::Internal {
         mark: mark(99, seq),
@@ -128,8 +128,8 @@ fn stream(n: u128, since: u64, now: u64, admitted: bool) -> ActiveStream {
     }
 }
 
-/// A replica over a log of its own. What it appends is in the log at once, and comes back when
-/// [`Rig::read`] is called.
+/// A replica over a log of its own. Its entries are in the log at once, and are delivered by
+/// [`Rig::read`].
 struct Rig {
     replica: Replica<&'static str>,
     log: Vec<Entry>,
@@ -170,7 +170,7 @@ impl Rig {
     fn effects(&mut self) -> Vec<Effect<&'static str>> {
         let mut effects = std::mem::take(&mut self.others);
         effects.extend(self.replica.take_effects());
-        // Who leads has tests of its own.
+        // The leader has tests of its own.
         effects.retain(|effect| !matches!(effect, Effect::Leads(_)));
         effects
     }

@@ -1,10 +1,10 @@
-//! Own entries: ticks that say that time passes, and what else a replica appends.
+//! Entries that a replica appends: ticks and others.
 
 use super::{Effect, Fault, Mono, Now, Phase, Replica};
 use crate::domain::{Entry, Internal, LogTime, Mark, Reading};
 
 impl<T> Replica<T> {
-    /// What became of an own entry: `Ok` once the broker has confirmed it.
+    /// Records the outcome of an own entry: `Ok` once the broker has confirmed it.
     pub fn appended(&mut self, seq: u64, outcome: Result<(), ()>, now: Now) {
         if outcome.is_ok() {
             return self.liveness.confirmed(seq, now.mono);
@@ -50,12 +50,12 @@ impl<T> Replica<T> {
         if self.leads() {
             self.record_announced(now);
         }
-        self.look_after_requests(now);
+        self.maintain_requests(now);
         self.accounts.housekeep();
         Ok(())
     }
 
-    /// What became of an announcement; of several, in their order.
+    /// Records the outcome of an announcement; outcomes arrive in order.
     pub fn announced(&mut self, number: u64, outcome: Result<(), ()>) {
         match outcome {
             Ok(()) => self.announcements.confirmed(number),
@@ -64,13 +64,13 @@ impl<T> Replica<T> {
         self.announce();
     }
 
-    /// How many lifecycle events were dropped unannounced, because nobody announced any for too long.
+    /// Number of lifecycle events that were dropped because too many were buffered.
     #[must_use]
     pub const fn announcements_lost(&self) -> u64 {
         self.announcements.lost()
     }
 
-    /// How many lifecycle events the log does not say were announced.
+    /// Number of buffered lifecycle events, whose publication the log does not record.
     #[must_use]
     pub fn unannounced(&self) -> usize {
         self.announcements.waiting()
@@ -90,7 +90,7 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Says in the log what has been announced, for the successor.
+    /// Records the published events in the log, for the successor.
     pub(super) fn record_announced(&mut self, now: Now) {
         if let Some(up_to) = self.announcements.to_record() {
             self.append(now, Internal::Announced { up_to });

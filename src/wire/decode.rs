@@ -65,10 +65,10 @@ struct AccountBody<'a> {
     account: Option<Text<'a>>,
 }
 
-/// The account that a message of any kind is about: what its header `account` must say.
+/// Returns the account of a message of any kind, which its header `account` must contain.
 ///
 /// # Errors
-/// What the contract says about the routing key, the body as a whole and its account.
+/// Errors of the routing key, the body as a whole and its account.
 pub fn account(message: &Message) -> Result<AccountKey, Problem> {
     let key = message.key(&Kind::ALL)?;
     let body: AccountBody = message.json()?;
@@ -78,8 +78,7 @@ pub fn account(message: &Message) -> Result<AccountKey, Problem> {
 /// Decodes an entry of a log.
 ///
 /// # Errors
-/// What the contract says about heartbeats and stops; `bad_json` for an internal entry that this
-/// version does not know.
+/// Errors of heartbeats and stops; `bad_json` for an internal entry of an unknown kind.
 pub fn entry(message: &Message) -> Result<Entry, Problem> {
     // Only the default exchange reaches the log directly, and players may not publish to it.
     // Headers, types and bodies can be forged; the exchange is the broker's word.
@@ -106,12 +105,12 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
 /// Decodes a request to open a stream.
 ///
 /// # Errors
-/// What the contract says about `init`.
+/// Errors of an `init`.
 pub fn init(message: &Message) -> Result<InitRequest, Problem> {
     let key = message.key(&[Kind::Init])?;
     let body: InitBody = message.json()?;
     let key = message.account_key(&key, body.account.as_ref())?;
-    // Without any id of its own a request cannot be told from its repetition: each counts.
+    // Without any id, a repetition cannot be recognized, so each request counts.
     let stream = body
         .stream
         .or_else(|| message.derived_id("stream", &key))
@@ -142,7 +141,7 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
 /// Decodes a question about an account.
 ///
 /// # Errors
-/// What the contract says about `status`.
+/// Errors of a `status`.
 pub fn status(message: &Message) -> Result<StatusRequest, Problem> {
     let key = message.key(&[Kind::Status])?;
     let body: StatusBody = message.json()?;

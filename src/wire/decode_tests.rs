@@ -47,7 +47,7 @@ fn a_heartbeat_reads_as_it_is_written_and_unknown_fields_are_ignored() {
 }
 
 #[test]
-fn what_is_not_json_is_told_from_what_is_wrong_in_it() {
+fn invalid_json_and_invalid_fields_have_different_codes() {
     let beat = "acme.heartbeat";
     let bad_json = (Code::BadJson, None);
     for body in [

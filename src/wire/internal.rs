@@ -78,7 +78,7 @@ struct OpenBody<'a> {
     metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-/// The kind of an internal entry, as the AMQP property `type` says it for people.
+/// The kind of an internal entry, for the AMQP property `type`, which is informational.
 #[must_use]
 pub const fn kind(internal: &Internal) -> &'static str {
     match internal {
@@ -141,12 +141,12 @@ pub fn encode(mark: Mark, reading: Option<&Reading>, internal: &Internal) -> Vec
 /// Decodes an internal entry.
 ///
 /// # Errors
-/// `bad_json` where it is none that this version knows, `bad_field` where it breaks a limit.
+/// `bad_json` for an unknown entry, `bad_field` for an exceeded limit.
 pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
     let unknown = |_| {
         Problem::new(
             Code::BadJson,
-            "an entry from the default exchange is none that this version knows",
+            "an entry from the default exchange has an unknown format",
         )
     };
     let envelope: Envelope = serde_json::from_slice(body).map_err(unknown)?;

@@ -1,4 +1,4 @@
-//! The lifecycle: what happened to a stream, as those who follow it are told.
+//! Messages of lifecycle events.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -10,16 +10,16 @@ use crate::domain::{AccountKey, Announcement, LifecycleEventKind};
 
 /// The body of a message of the lifecycle.
 ///
-/// A lifecycle event that is announced again has the same bytes: nothing in here is of the moment or of the
-/// worker that tells it.
+/// A repetition of an event has the same bytes, as the body depends neither on the time of
+/// publication nor on the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told<'a> {
-    /// `opened`, `refused`, `stopped` or `expired`; a later version may know more.
+    /// `opened`, `refused`, `stopped` or `expired`; later versions may add types.
     #[serde(rename = "type")]
     pub kind: Cow<'a, str>,
-    /// Who owns the account.
+    /// The owner of the account.
     pub tenant: Cow<'a, str>,
-    /// Whose stream it is.
+    /// The account of the stream.
     pub account: Cow<'a, str>,
     /// Which stream.
     pub stream: Uuid,
@@ -42,7 +42,7 @@ pub struct Told<'a> {
     /// `expired`: its last sign of life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Rfc3339>,
-    /// What its player says about the stream.
+    /// The stream's metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
@@ -117,8 +117,8 @@ const fn word(kind: &LifecycleEventKind) -> &'static str {
     }
 }
 
-/// From what tells this lifecycle event from all others. The account as well: nothing keeps two accounts from
-/// using one stream id, and all deadlines of a tick are one moment.
+/// Derives the id from all that distinguishes the event. This includes the account, as two accounts
+/// may use one stream id and all streams that expire at a tick share its offset.
 fn message_id(kind: &str, key: &AccountKey, stream: Uuid, cause: u64) -> Uuid {
     let name = format!("lifecycle\0{kind}\0{}\0{stream}\0{cause}", key.as_str());
     Uuid::new_v5(&DERIVED, name.as_bytes())
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// What all have in common, and what this kind has beyond it.
+    /// The common fields and those of this kind.
     fn body(kind: &str, more: Value) -> Value {
         let mut body = json!({
             "type": kind, "tenant": "acme", "account": "al\"ice/é", "stream": STREAM,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_told_in_the_words_of_the_contract() {
+    fn every_kind_is_encoded_as_in_the_contract() {
         let started = "2025-11-22T10:00:00.000Z";
         let opened = LifecycleEventKind::Opened {
             admitted: true,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_told_and_what_is_told_can_be_read() {
+    fn metadata_is_encoded_and_can_be_decoded() {
         let notice = announcement(&happened(expired(9), &mut [("title", "é\n"), ("a", "b")]));
         let told = decode(&notice.body).unwrap();
         let pairs: Vec<_> = told.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_fact_has_the_same_id_and_another_fact_another_one() {
+    fn an_event_has_one_id_and_another_event_another_id() {
         let stopped = || LifecycleEventKind::Stopped {
             reason: StoppedReason::Stopped,
             started_at: STARTED,

@@ -23,7 +23,7 @@ pub enum AccountHeader<'a> {
     NotText,
 }
 
-/// What the contract reads of a delivered message.
+/// The parts of a delivered message that the contract uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Message<'a> {
     /// The exchange it was published to; empty for the default exchange.
@@ -34,13 +34,13 @@ pub struct Message<'a> {
     pub account: AccountHeader<'a>,
     /// Where to send the reply.
     pub reply_to: Option<&'a str>,
-    /// What the reply echoes.
+    /// Copied to the reply.
     pub correlation_id: Option<&'a str>,
     /// The publisher's id of this message.
     pub message_id: Option<&'a str>,
-    /// The program that published it, as it says itself.
+    /// The publisher's program, not verified.
     pub app_id: Option<&'a str>,
-    /// Its publisher's RabbitMQ user: the broker's word, where it is there.
+    /// The publisher's RabbitMQ user, verified by the broker if present.
     pub user_id: Option<&'a str>,
     /// Its properties or headers cannot be decoded; those above may be missing.
     pub undecodable: bool,

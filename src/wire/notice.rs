@@ -1,4 +1,4 @@
-//! Messages to whoever listens: nobody asked for them and nobody answers.
+//! Messages for subscribers, which are not replies.
 
 use uuid::Uuid;
 
@@ -9,9 +9,9 @@ pub struct Notice {
     pub kind: &'static str,
     /// Its routing key.
     pub routing_key: String,
-    /// Its header `account`, where it is about one.
+    /// Its header `account`, if it concerns one.
     pub account: Option<String>,
-    /// The same whenever the same is told again; `None` where nothing is told twice.
+    /// Equal in all repetitions; `None` if the message is never repeated.
     pub message_id: Option<Uuid>,
     /// The body.
     pub body: Vec<u8>,

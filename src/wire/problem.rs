@@ -1,4 +1,4 @@
-//! What can be wrong with a message, and how the sender is told.
+//! Problems of a message, as reported to its sender.
 
 use std::{borrow::Cow, fmt};
 
@@ -30,7 +30,7 @@ pub enum Code {
     /// A property or header of the message is not UTF-8, is nested too deep, or all of them are too
     /// large.
     Undecodable,
-    /// An entry that RabbitMQ cannot deliver; nobody gets it as a reply.
+    /// An entry that RabbitMQ cannot deliver; never sent as a reply.
     Undeliverable,
     /// A code of a later version of the contract.
     #[serde(other)]
@@ -97,9 +97,9 @@ impl fmt::Display for Code {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Problem {
-    /// What kind of problem.
+    /// The error code.
     pub code: Code,
-    /// The same in words, with what would be right.
+    /// The problem in words, with the expected form.
     pub message: Cow<'static, str>,
     /// The field it is about.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -187,7 +187,7 @@ impl Problem {
         )
     }
 
-    /// Nobody knows what became of the request.
+    /// The outcome of the request is unknown.
     #[must_use]
     pub fn unavailable() -> Self {
         Self::new(

@@ -1,4 +1,4 @@
-//! What was refused as bad input, as operators are told.
+//! Messages about rejected input, for operators.
 //!
 //! Enough to find the sender and its mistake: never the body, and no account, so the third word of
 //! a routing key is left out too.
@@ -36,15 +36,15 @@ pub struct Rejected<'a> {
     /// Its place in the log, where that is where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// The program that published it, as it says itself.
+    /// The publisher's program, not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<Cow<'a, str>>,
-    /// Its publisher's RabbitMQ user, where the publisher named it.
+    /// The publisher's RabbitMQ user, if the publisher set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<Cow<'a, str>>,
-    /// How long its body was.
+    /// Size of its body, in bytes.
     pub body_bytes: usize,
-    /// How many were refused since the last one that was told, and not told.
+    /// Number of rejections since the last published one that were not published.
     #[serde(default, skip_serializing_if = "is_none")]
     pub left_out: u64,
 }
@@ -63,7 +63,7 @@ pub struct Origin {
     pub offset: Option<u64>,
 }
 
-/// Encodes that `message` was refused at `at`, and `left_out` others before it that were not told.
+/// Encodes the rejection of `message` at `at`, after `left_out` unpublished ones.
 #[must_use]
 pub fn rejected(
     origin: Origin,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_message_is_told_without_its_body_and_its_account() {
+    fn a_rejected_message_is_reported_without_its_body_and_account() {
         let message = Message {
             app_id: Some("player\n1"),
             user_id: Some("acme"),

@@ -27,7 +27,7 @@ pub type CountsBy = BTreeMap<String, BTreeMap<String, u32>>;
 pub enum Reply {
     /// The answer to a request.
     Answer {
-        /// What was answered.
+        /// The answer.
         answer: Answer,
         /// Counts by the keys of `group_by`.
         by: CountsBy,
@@ -39,9 +39,9 @@ pub enum Reply {
         /// How.
         reason: StoppedReason,
     },
-    /// A heartbeat's player does not know the interval or the TTL in force.
+    /// The player of a heartbeat does not use the interval or the TTL in force.
     Interval {
-        /// Of which stream.
+        /// The stream.
         stream: StreamId,
         /// How often to send heartbeats.
         heartbeat_every_ms: u64,

@@ -1,18 +1,18 @@
-//! Where devices that speak MQTT are answered: under the request's own topic, with `replies` for its
-//! kind.
+//! Reply topics of MQTT devices: the request's topic with `replies` in place of its kind.
 
 use crate::domain::check_tenant;
 
-/// The second word of a reply topic, where a request has its kind. It is no kind, so nobody can have
-/// a worker publish an event.
+/// The second word of a reply topic, at the place of a request's kind. It is not a kind, so no
+/// client can make a worker publish an event.
 pub const REPLIES: &str = "replies";
 
 /// Longest reply topic, in bytes: AMQP's routing keys have no more.
 const MAX_BYTES: usize = 255;
 
-/// May a request under `routing_key` be answered under `topic`? Both with dots for the slashes of
-/// MQTT. RabbitMQ's permissions say whose the key is, so with it begins what may be answered to; and
-/// what follows is the device's own: `acme.init.alice` is answered to `acme.replies.alice.…`.
+/// Returns whether `topic` is an allowed reply topic for `routing_key`, both with dots in place of
+/// MQTT's slashes. RabbitMQ's permissions verify the owner of the key, so the topic must start like
+/// the key: replies to `acme.init.alice` go to `acme.replies.alice.…`, with a suffix of the
+/// device's choice.
 ///
 /// Only characters that percent-encoding leaves: permissions are regular expressions over these.
 #[must_use]
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_answered_where_others_listen() {
+    fn no_reply_goes_to_a_topic_of_others() {
         for (topic, key) in [
             ("other.replies.x", "acme.init"),
             ("acme.heartbeat.alice", "acme.init.alice"),

@@ -46,7 +46,7 @@ pub fn init(
     bytes(body)
 }
 
-/// The body of a `heartbeat`, with the interval that the player was last sent, where it knows one.
+/// The body of a `heartbeat`, with the interval that the player was last sent, if any.
 #[must_use]
 pub fn heartbeat(
     account: &str,

@@ -10,7 +10,7 @@ use crate::domain::{AccountId, Tenant, check_tenant};
 /// RFC 3986's unreserved characters but the dot, which would begin another word of the key.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A request to open a stream.
@@ -65,11 +65,11 @@ impl FromStr for Kind {
 /// A routing key, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingKey<'a> {
-    /// Who owns the account; checked.
+    /// The owner of the account; validated.
     pub tenant: &'a str,
-    /// What the message is.
+    /// The kind of the message.
     pub kind: Kind,
-    /// The account, where the key names one.
+    /// The account, if the key contains one.
     pub account: Option<Cow<'a, str>>,
 }
 
@@ -106,8 +106,8 @@ impl<'a> RoutingKey<'a> {
         format!("{tenant}.{kind}")
     }
 
-    /// The key that also names the account, for permissions that speak of one viewer. AMQP allows
-    /// 255 bytes: `None` where the encoded account does not fit.
+    /// The key that also contains the account, for permissions of one viewer. `None` if it exceeds
+    /// AMQP's 255 bytes.
     #[must_use]
     pub fn of_account(tenant: &Tenant, kind: Kind, account: &AccountId) -> Option<String> {
         let account = utf8_percent_encode(account.as_str(), KEPT);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_says_what_is_wrong() {
+    fn a_bad_key_has_the_right_code() {
         let code = |key| RoutingKey::parse(key).unwrap_err().code;
         assert_eq!(code("acme"), Code::UnknownKind);
         assert_eq!(code("acme.play"), Code::UnknownKind);

@@ -1,8 +1,8 @@
 //! Snapshots: a copy of a replica, as messages of the partition's snapshot log.
 //!
-//! A snapshot is a header, parts with accounts, parts with what had not been announced, and a
-//! trailer: messages with the snapshot's id, numbered from 0. Each says where its own snapshot and
-//! the whole one before it can be found, so that any message leads a reader there.
+//! A snapshot is a header, parts with accounts, parts with buffered lifecycle events, and a
+//! trailer: messages with the snapshot's id, numbered from 0. Each contains the offsets of its own
+//! snapshot and of the complete one before it, so that a reader can start at any message.
 //!
 //! A message is `SWS`, one byte for the version of the format, the CRC-32 of the rest in four
 //! bytes, and an LZ4 frame. A reader rejects other versions.
@@ -36,7 +36,7 @@ pub enum SnapshotError {
     #[error("this is no part of a snapshot")]
     Foreign,
     /// It was written by another version of this program.
-    #[error("the snapshot has format {0}, which this program does not know")]
+    #[error("the snapshot has the unknown format {0}")]
     Version(u8),
     /// It is cut off or changed.
     #[error("a part of the snapshot is damaged")]
@@ -66,11 +66,11 @@ pub struct Part {
     pub before: Option<Place>,
     /// Its number among the snapshot's messages; the header is 0.
     pub number: u32,
-    /// What it holds.
+    /// Its content.
     pub content: PartContent,
 }
 
-/// What a message of a snapshot holds.
+/// The content of a message of a snapshot.
 #[allow(
     clippy::large_enum_variant,
     reason = "there are a few at a time, and one trailer in a snapshot"
@@ -81,14 +81,14 @@ pub enum PartContent {
     Header(SnapshotHeader),
     /// Accounts, each with the offset of its last entry.
     Accounts(Vec<(AccountKey, u64, Account)>),
-    /// What had not been announced, in order.
+    /// Buffered lifecycle events, in order.
     Unannounced(Vec<Announcement>),
     /// The last.
     Trailer(SnapshotTrailer),
 }
 
-/// Encodes parts one after another in the same buffers: new ones for each part would be taken from
-/// the system and given back to it every time.
+/// Encodes parts one after another in the same buffers, because new buffers for each part would be
+/// allocated and freed by the system each time.
 pub struct Encoder {
     plain: Vec<u8>,
     frames: FrameEncoder<Vec<u8>>,

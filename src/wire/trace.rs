@@ -1,33 +1,33 @@
-//! The W3C trace context of a request: read from its headers, given back with its reply.
+//! The W3C trace context of a request, decoded from its headers and encoded in its reply.
 
 use std::fmt;
 
-/// Longest `tracestate`, in bytes: what the W3C asks everybody to pass on.
+/// Longest `tracestate`, in bytes, which is the minimum to propagate according to W3C.
 pub const MAX_STATE_BYTES: usize = 512;
 
-/// Which trace a request belongs to, and which span it comes from.
+/// The trace and the parent span of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// The trace's id; not 0.
     pub trace: u128,
     /// The span that the request, or the reply, comes from; not 0.
     pub span: u64,
-    /// The flags; the lowest bit says that the trace is recorded.
+    /// The flags; the lowest bit is set if the trace is sampled.
     pub flags: u8,
-    /// What tracing systems say to each other, or nothing.
+    /// Vendor-specific state, or empty.
     pub state: String,
 }
 
 impl Trace {
-    /// Reads the headers `traceparent` and `tracestate`. `None` where the first is not what the W3C
-    /// says; a second one that is too long or not plain text is left out.
+    /// Decodes the headers `traceparent` and `tracestate`. `None` if the first is invalid; a second
+    /// one that is too long or not plain text is ignored.
     #[must_use]
     pub fn parse(parent: &[u8], state: Option<&[u8]>) -> Option<Self> {
         let parent = std::str::from_utf8(parent).ok()?;
         let (version, rest) = parent.split_once('-')?;
         let (trace, rest) = rest.split_once('-')?;
         let (span, rest) = rest.split_once('-')?;
-        // A later version may say more, behind another dash.
+        // Later versions may add fields after another dash.
         let (flags, more) = match rest.split_once('-') {
             Some((flags, _)) => (flags, true),
             None => (rest, false),
@@ -54,13 +54,13 @@ impl Trace {
     }
 }
 
-/// The header `traceparent`, in the version that is spoken here.
+/// Formats the header `traceparent` in version 00.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             trace, span, flags, ..
         } = self;
-        // What other flags mean is not known.
+        // Other flags are undefined in this version.
         write!(f, "00-{trace:032x}-{span:016x}-{:02x}", flags & 1)
     }
 }

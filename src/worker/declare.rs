@@ -13,20 +13,20 @@ use crate::{
     ops::Health,
 };
 
-/// What a topology is declared with.
+/// Parameters of a declaration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Declaration {
-    /// How many partitions; where none is given those that are there, or one.
+    /// Number of partitions; by default the existing ones, or one.
     pub partitions: Option<u16>,
     /// The first settings; their number of partitions is not read.
     pub first: Settings,
     /// How new logs are kept.
     pub retention: Retention,
-    /// Whether messages are let in by MQTT; where nothing is said it stays as it is.
+    /// Whether MQTT messages are accepted; `None` changes nothing.
     pub by_mqtt: Option<bool>,
 }
 
-/// What became of a declaration.
+/// The outcome of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Declared {
     /// The logs had no settings: these are in force now.
@@ -39,7 +39,7 @@ pub enum Declared {
 /// them, because an earlier declaration broke off, all get them.
 ///
 /// # Errors
-/// Where the broker refuses, or somebody else declares other settings at the same moment.
+/// If the broker refuses, or another process declares other settings concurrently.
 pub async fn declare(
     addresses: &Addresses,
     names: &Names,
@@ -47,7 +47,7 @@ pub async fn declare(
 ) -> Result<Declared, SettingsConflict> {
     let link = Link::open_any(addresses, "streamwatch declare").await?;
     let counted = topology::partitions(&link, names).await?;
-    // A log may be lost: what the settings say holds.
+    // A log may be lost, so the settings take precedence.
     let there = match counted {
         Some(_) => settings::read(addresses, names, 0)
             .await?
@@ -65,7 +65,7 @@ pub async fn declare(
     }
     link.close().await;
     if new_logs < partitions {
-        tracing::info!("logs are there already: their retention stays, unless a policy says more");
+        tracing::info!("existing logs keep their retention, unless a policy extends it");
     }
     let first = Settings {
         partitions,

@@ -25,7 +25,7 @@ impl Grace {
         Duration::from_millis(self.ms() / 10 * 2)
     }
 
-    /// Waits until `shutdown` says true, and this time is over.
+    /// Waits until `shutdown` is true and this time has passed.
     pub async fn over(self, mut shutdown: watch::Receiver<bool>) {
         if shutdown.wait_for(|stop| *stop).await.is_err() {
             return std::future::pending().await;

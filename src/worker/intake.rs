@@ -24,7 +24,7 @@ use crate::{
 /// Messages of each queue that are under way to one worker at once.
 const PREFETCH: u16 = 256;
 
-/// What a message is, as far as losing it goes.
+/// The kind of a message, which determines the handling of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MessageClass {
     /// Its sender waits for a reply.
@@ -33,7 +33,7 @@ enum MessageClass {
     Event,
 }
 
-/// What woke the session.
+/// The next event of the session.
 enum Turn {
     Served,
     Interrupted(BrokerError),
@@ -85,7 +85,8 @@ pub(super) async fn run(
     }
 }
 
-/// One session with the broker. What it has taken and not published again comes back when it ends.
+/// One session with the broker. Messages that it has consumed but not routed are requeued when it
+/// ends.
 struct Intake {
     publish: Link,
     requests: RequestQueue,
@@ -151,7 +152,7 @@ impl Intake {
         health.report_intake(None);
         let mut grace_over = None;
         loop {
-            self.rejections.look_after(&self.publish);
+            self.rejections.maintain(&self.publish);
             if grace_over.is_some() && self.forwarder.pending() == 0 {
                 return Ok(());
             }

@@ -1,5 +1,4 @@
-//! What a partition's replica holds and has counted, shown to operators: each tick, and as soon as
-//! it has caught up.
+//! Reports the figures of a partition's replica: at each tick, and when it has caught up.
 
 use std::sync::Arc;
 

@@ -38,22 +38,22 @@ use crate::{
     wire::Code,
 };
 
-/// How often a partition's thread says that it runs.
+/// Interval at which a partition's thread reports progress.
 const PULSE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the connections for replies may take to close at shutdown.
 const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a worker needs to know.
+/// The configuration of a worker.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where RabbitMQ is.
     pub addresses: Addresses,
-    /// What everything is called there.
+    /// The names of exchanges and queues.
     pub names: Names,
     /// Declare the topology first.
     pub declare: Option<Declaration>,
-    /// The partitions to follow; all where none are given.
+    /// The partitions to follow; all if `None`.
     pub partitions: Option<PartitionList>,
     /// Where to serve `/healthz`, `/readyz` and `/metrics`, if anywhere.
     pub http: Option<SocketAddr>,
@@ -84,10 +84,10 @@ pub enum WorkerError {
     Task(String),
 }
 
-/// Runs a worker until `shutdown` says true. Losing the broker does not end it.
+/// Runs a worker until `shutdown` is true. It survives losses of the broker.
 ///
 /// # Errors
-/// Where the HTTP endpoints cannot be served, or the list of partitions has one too many.
+/// If the HTTP endpoints cannot be served, or the list of partitions contains an unknown one.
 pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<(), WorkerError> {
     let health = Arc::new(Health::default());
     let figures = Arc::new(Figures::default());
@@ -152,7 +152,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     }
 }
 
-/// Says every second that the thread on which this runs is not stuck. Never ends.
+/// Reports every second that its thread makes progress. Never returns.
 async fn pulse(health: &Health, partition: u16) {
     loop {
         health.pulse(partition, clock::ms());

@@ -85,7 +85,7 @@ impl PartitionTask {
                 End::Broker(error) => error.to_string(),
                 End::Fault(fault) => fault.to_string(),
                 End::OtherPartitions(settings) => format!(
-                    "the log's settings say {settings} partitions, but there are {}: nothing is \
+                    "the log's settings have {settings} partitions, but there are {}: nothing is \
                      served. Run `streamwatch topology declare` and restart the workers; \
                      deploy/UPGRADE.md (Change the number of partitions) describes how",
                     self.partition.of
@@ -129,8 +129,8 @@ impl PartitionTask {
         }
     }
 
-    /// Begins with the newest snapshot; without one where there is none, or where the broker does
-    /// not give it.
+    /// Restores the newest snapshot; starts without one if there is none, or if the broker does not
+    /// deliver it.
     async fn restore(&mut self, n: usize) -> Result<(), BrokerError> {
         let partition = self.partition.number;
         let began = clock::now().mono;

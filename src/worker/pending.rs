@@ -26,7 +26,7 @@ impl Source {
     }
 }
 
-/// What is kept of a request while the replica has it: how to reply and how to acknowledge.
+/// Data of a pending request: its reply address and delivery tag.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) source: Source,

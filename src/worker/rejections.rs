@@ -1,4 +1,4 @@
-//! What is refused as bad input: counted, logged, and told to operators who listen.
+//! Rejected messages: counted, logged, and published for operators.
 
 use super::clock;
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
     wire::{self, Code, Message, Origin, Problem},
 };
 
-/// Most refused messages that are told in a second, by each task of a worker.
+/// Most rejections published per second, by each task of a worker.
 const A_SECOND: u32 = 20;
 
-/// Tells what was refused, best effort: unconfirmed, and not everything.
+/// A publisher of rejections, rate-limited and without confirms.
 pub(super) struct Rejections {
     outlet: OptionalPublisher,
     ration: Ration,
@@ -26,13 +26,13 @@ impl Rejections {
     }
 
     /// Opens the way out where it is not open.
-    pub(super) fn look_after(&mut self, link: &Link) {
-        if let Some(error) = self.outlet.look_after(link) {
-            tracing::warn!("nobody is told what is refused as bad input: {error}");
+    pub(super) fn maintain(&mut self, link: &Link) {
+        if let Some(error) = self.outlet.maintain(link) {
+            tracing::warn!("cannot publish rejected messages, which are only counted: {error}");
         }
     }
 
-    /// A message was refused: counts and logs it, and tells those who listen.
+    /// Counts, logs and publishes a rejection.
     pub(super) fn reject(
         &mut self,
         origin: Origin,
@@ -44,7 +44,7 @@ impl Rejections {
         self.tell(origin, message, problem, link);
     }
 
-    /// Tells those who listen.
+    /// Publishes a rejection.
     pub(super) fn tell(
         &mut self,
         origin: Origin,
@@ -74,7 +74,7 @@ pub(super) fn log(code: Code) {
     BadInput { source, code }.log(clock::ms() / 1_000);
 }
 
-/// How much is told.
+/// A rate limit.
 #[derive(Debug, Default)]
 struct Ration {
     second: u64,
@@ -83,7 +83,7 @@ struct Ration {
 }
 
 impl Ration {
-    /// One more may be told; else it is left out.
+    /// Returns whether one more may be published; counts it as left out otherwise.
     fn allows(&mut self, now: Mono) -> bool {
         let second = now.0 / 1_000_000;
         if self.second != second {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_a_second_are_told_and_the_next_one_says_how_many_were_not() {
+    fn rejections_beyond_the_rate_are_left_out_and_the_next_one_has_their_number() {
         let mut ration = Ration::default();
         let at = |ms: u64| Mono(ms * 1_000);
         let told = (0..50).filter(|n| {

@@ -42,9 +42,9 @@ impl FromStr for PartitionList {
     }
 }
 
-/// What a worker has to follow.
+/// The partitions that a worker follows.
 pub(super) struct Selection {
-    /// How many partitions the topology has.
+    /// Number of partitions of the topology.
     pub(super) of: u16,
     /// Those of this worker, in order.
     pub(super) numbers: Vec<u16>,
@@ -53,9 +53,9 @@ pub(super) struct Selection {
 impl Selection {
     /// Waits until there is a topology, and finds out.
     ///
-    /// How many partitions there are is told by their logs, which cost nothing to look for: reading
-    /// the settings would cost as much as what was written since the last worker went. The settings
-    /// are compared with it as soon as a partition's log brings them.
+    /// Counts the logs, which is cheap. Reading the settings would require reading all entries
+    /// since the last worker stopped. The number is compared with the settings once a partition's
+    /// log has delivered them.
     pub(super) async fn find(config: &Config, health: &Health) -> Result<Self, WorkerError> {
         let mut retry = Retry::new();
         let mut n = 0;

@@ -37,8 +37,8 @@ const STATUSES: u16 = 512;
 const UNROUTED: u16 = 16;
 /// Entries applied before anything else gets its turn.
 const BATCH: usize = 256;
-/// How long a worker that catches up lets entries gather, where none is left: to be woken for each
-/// costs more than to apply it. Nobody waits for an answer yet.
+/// Pause of a worker that catches up and has no entry left, so that entries accumulate: a wake-up
+/// costs more than applying an entry. No request is pending yet.
 const REST: Duration = Duration::from_millis(1);
 
 /// How long a worker that shuts down waits for the confirm of its last tick.
@@ -49,7 +49,7 @@ pub(super) enum End {
     Shutdown,
     Broker(BrokerError),
     Fault(Fault),
-    /// The settings say another number of partitions than there is.
+    /// The number of partitions in the settings differs from the topology.
     OtherPartitions(u16),
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Session<'a> {
     draining: bool,
 }
 
-/// What woke the session.
+/// The next event of the session.
 enum Event {
     Entry(LogEntry),
     Appended(u64, Appended),
@@ -96,7 +96,7 @@ enum Event {
 }
 
 impl<'a> Session<'a> {
-    /// Connects, and attaches to the log where the replica says.
+    /// Connects, and attaches to the log at the replica's position.
     pub(super) async fn open(
         partition: &'a mut Partition,
         n: usize,
@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
                 other = self.requests.unrouted.next() => Event::Request(Source::Unrouted, other),
                 () = tokio::time::sleep_until(tick_at) => Event::Tick,
                 () = until(snapshot_at), if snapshot_at.is_some() => Event::SnapshotDue,
-                // What has expired is in no snapshot by halves.
+                // A snapshot never contains a partial expiry.
                 step = self.snapshots.next(), if !expiring => Event::Snapshot(step),
                 () = std::future::ready(()), if expiring => Event::Expire,
                 _ = shutdown.wait_for(|stop| *stop), if !self.draining => Event::Shutdown,
@@ -241,7 +241,7 @@ impl<'a> Session<'a> {
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
-                    self.look_after_outlets();
+                    self.maintain_outlets();
                     if !self.publish.is_blocked() {
                         self.release_held();
                     }
@@ -281,10 +281,10 @@ impl<'a> Session<'a> {
     }
 
     /// Opens the optional publishers in the background. Nothing depends on them.
-    fn look_after_outlets(&mut self) {
-        self.rejections.look_after(&self.publish);
+    fn maintain_outlets(&mut self) {
+        self.rejections.maintain(&self.publish);
         if self.partition.replica.leads() {
-            self.lifecycle.look_after(&self.publish);
+            self.lifecycle.maintain(&self.publish);
         }
     }
 

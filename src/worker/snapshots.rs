@@ -25,8 +25,8 @@ const MOST_TRIED: usize = 4;
 const PART_EVENTS: usize = 1_000;
 /// Decoded parts that wait to be put together.
 const WAITING: usize = 2;
-/// How much longer than a part was encoded the encoding rests: nobody waits for a snapshot, and
-/// somebody may wait for the processor.
+/// Pause after encoding a part, as a multiple of the encoding time. Snapshots are not urgent, but
+/// requests may wait for the processor.
 const RESTS: u32 = 4;
 /// The longest rest.
 const LONGEST_REST: Duration = Duration::from_millis(200);
@@ -85,7 +85,7 @@ async fn open(config: &Config, partition: u16, n: usize) -> Result<SnapshotLog, 
     SnapshotLog::open(link, config.names.snapshots(partition)).await
 }
 
-/// Puts a snapshot together: `None` where it is not whole. Also says which one came before.
+/// Assembles a snapshot: `None` if it is incomplete. Also returns the position of the previous one.
 async fn assemble(
     partition: u16,
     reader: SnapshotReader,
@@ -166,15 +166,15 @@ type Decoded = Result<Result<Part, SnapshotError>, BrokerError>;
 /// An account, with the offset of its last entry.
 pub(super) type AccountCopy = (AccountKey, u64, Account);
 
-/// What the writing of a snapshot asks of the replica's owner, or tells it.
+/// A step of writing a snapshot, handled by the owner of the replica.
 pub(super) enum SnapshotStep {
-    /// A snapshot that began at this log time is there, and may be whole. Should another be
+    /// A snapshot that started at this log time exists and may be complete. Should another be
     /// written?
     Found {
         newest: Option<LogTime>,
         begin: oneshot::Sender<Option<SnapshotHeader>>,
     },
-    /// The accounts of one more part are wanted, in this vector; none where there are no more.
+    /// Requests the accounts of the next part, in this vector; empty after the last.
     Copy {
         into: Vec<AccountCopy>,
         copied: oneshot::Sender<Vec<AccountCopy>>,
@@ -187,7 +187,7 @@ pub(super) enum SnapshotStep {
     Failed(BrokerError),
 }
 
-/// What was written.
+/// Statistics of a written snapshot.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Written {
     pub(super) accounts: u64,
@@ -195,7 +195,7 @@ pub(super) struct Written {
     pub(super) took: Duration,
 }
 
-/// Writes a snapshot, step by step. Ends early where nobody listens any more.
+/// Writes a snapshot, step by step. Ends early if the receiver of steps was dropped.
 pub(super) async fn write(
     config: Config,
     partition: u16,

@@ -1,5 +1,5 @@
-//! What streamwatch costs beside the least that could do its job, in the same run. `tests/bench/run`
-//! runs it.
+//! Measures the cost of streamwatch beside minimal baselines in the same run. Started by
+//! `tests/bench/run`.
 
 /// The worker's, for the baselines too.
 #[path = "../../src/allocator.rs"]
@@ -55,7 +55,7 @@ struct Args {
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
-    /// Cargo says this to every benchmark
+    /// Cargo passes this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
     /// One part of a measurement, as a process of its own

@@ -23,7 +23,7 @@ pub use bare::child;
 /// How much of everything.
 #[derive(Debug)]
 pub struct Plan {
-    /// Active streams where there are many, and where there are few.
+    /// Numbers of active streams of the large and the small measurement.
     pub largest: usize,
     pub smallest: usize,
     /// Heartbeats in a log that is drained, and of how many accounts they are.

@@ -72,7 +72,7 @@ pub async fn in_turns<T>(
     (ours, bare)
 }
 
-/// So many of a hundred are not more than this.
+/// The value that `percent` of the figures do not exceed.
 pub fn percentile(mut figures: Vec<f64>, percent: usize) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     let at = (figures.len() * percent / 100).min(figures.len().saturating_sub(1));

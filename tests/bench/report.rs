@@ -1,4 +1,4 @@
-//! What was measured, as a table for people and as JSON for programs.
+//! The results, as a table and as JSON.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::pairs::{Pairs, median};
 pub enum Target {
     AtLeast(f64),
     AtMost(f64),
-    /// It is shown for what it tells.
+    /// For information only.
     None,
 }
 
@@ -57,7 +57,7 @@ impl Report {
         }
     }
 
-    /// Says what a reader of a line should know; below the table it is said again.
+    /// Prints a note about a line, and again below the table.
     pub fn note(&mut self, note: impl Into<String>) {
         let note = note.into();
         eprintln!("  {note}");
@@ -71,7 +71,7 @@ impl Report {
             .is_none_or(|only| name.contains(only.as_str()))
     }
 
-    /// Adds a line, and says it at once on standard error: the table comes at the end.
+    /// Adds a line, and prints it on standard error at once; the table is printed at the end.
     pub fn add(
         &mut self,
         name: impl Into<String>,

@@ -10,8 +10,7 @@ use crate::fixture::{
     Broker, Crowd, Habits, Installation, PATIENCE, Worker, account, beat, heavy, playing, tenant,
 };
 
-/// What raises an alarm, and what clears it: as RabbitMQ's own monitors do, which cannot measure
-/// where there is no `/proc`.
+/// Commands that raise and clear an alarm, like RabbitMQ's own monitors, which need `/proc`.
 const MEMORY: [&[&str]; 2] = [
     &[
         "eval",
@@ -114,7 +113,7 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
 
 #[tokio::test]
 #[ignore = "an alarm for longer than the TTL: `tests/run --all`"]
-async fn nobody_expires_and_nobody_is_lost_during_a_long_alarm() {
+async fn no_stream_expires_or_is_lost_during_a_long_alarm() {
     let _alone = heavy().await;
     let broker = Broker::start().await;
     let ttl = Duration::from_secs(15);

@@ -14,7 +14,7 @@ use crate::fixture::{
     Broker, Crowd, Habits, Installation, Truth, Worker, account, beat, heavy, tenant,
 };
 
-/// So long that nobody expires: whoever is missing was lost.
+/// Long enough that no stream expires: a missing stream was lost.
 const TTL: &str = "10m";
 const HABITS: Habits = Habits {
     accounts: 25,

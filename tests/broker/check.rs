@@ -1,4 +1,4 @@
-//! `streamwatch check`: what it says of an installation, and what is to be done.
+//! `streamwatch check`: its findings and remedies.
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, UNREACHABLE};
 use crate::fixture::{Broker, Finished, Installation, PATIENCE, cli_with, eventually};
 
-/// What it found, by what it looked at.
+/// Its findings by subject.
 fn outcomes(finished: &Finished) -> Vec<(String, String)> {
     let lines = finished.stdout.lines();
     let findings = lines.map(|line| serde_json::from_str::<Value>(line).expect("an object a line"));
@@ -80,7 +80,7 @@ async fn a_single_worker_is_a_warning_and_no_failure() {
 }
 
 #[tokio::test]
-async fn without_a_worker_it_says_that_time_stands_still_and_nobody_answers() {
+async fn without_a_worker_it_reports_that_time_stands_still_and_no_request_is_answered() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
     let finished = installation
         .cli(&["--json", "check", "--watch", "1s"])
@@ -110,8 +110,8 @@ async fn what_is_missing_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_not_there_and_one_that_is_another_service_are_told_apart() {
-    // Nobody listens on port 1; something that is no broker listens on this one.
+async fn a_missing_broker_and_another_service_are_distinguished() {
+    // No process listens on port 1; a process that is no broker listens on this one.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let serving = tokio::spawn(async move {
@@ -120,8 +120,8 @@ async fn a_broker_that_is_not_there_and_one_that_is_another_service_are_told_apa
                 let hello = b"HTTP/1.1 400 Bad Request\r\n\r\n";
                 let _ = stream.write_all(hello).await;
                 let _ = stream.shutdown().await;
-                // Until the other side hangs up: whoever leaves something unread resets the
-                // connection, and its answer might be lost.
+                // Reads until the peer closes, as unread input would reset the connection and the
+                // response might be lost.
                 let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
             });
         }
@@ -133,7 +133,7 @@ async fn a_broker_that_is_not_there_and_one_that_is_another_service_are_told_apa
         ),
         (
             format!("amqp://u:s3cret@127.0.0.1:{port}/%2f"),
-            "does not speak AMQP 0.9.1",
+            "does not support AMQP 0.9.1",
         ),
     ] {
         let finished = cli_with(&[("AMQP_URL", &url)], &["check"]).await;
@@ -144,7 +144,7 @@ async fn a_broker_that_is_not_there_and_one_that_is_another_service_are_told_apa
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_behind_a_broker_that_is_there() {
+async fn a_wrong_password_is_reported_after_a_reachable_broker() {
     let broker = Broker::shared().await;
     let port = broker.url().rsplit(':').next().unwrap().to_owned();
     let url = format!("amqp://nobody:s3cret@127.0.0.1:{port}");

@@ -8,7 +8,7 @@ use crate::fixture::exit::{DONE, NO_ANSWER, NO_TOPOLOGY, REFUSED};
 use crate::fixture::{Broker, Installation, PATIENCE, eventually};
 
 #[tokio::test]
-async fn without_a_topology_every_command_says_so_and_exits_with_4() {
+async fn without_a_topology_every_command_reports_it_and_exits_with_4() {
     let bare = Installation::bare(Broker::shared().await);
     let stream = StreamId::generate().to_string();
     for command in [
@@ -130,7 +130,7 @@ async fn a_stream_s_life_by_command_has_an_exit_code_and_an_object_for_each_step
         (&json!("stopped"), &json!(0))
     );
     // The leader announces, and leads within some seconds.
-    eventually(PATIENCE, "a heartbeat is told of the stop", async || {
+    eventually(PATIENCE, "a heartbeat gets the stop", async || {
         let beat = run(&["heartbeat", "acme", "alice", &stream]).await;
         match beat.status.code() {
             Some(REFUSED) => {

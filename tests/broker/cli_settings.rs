@@ -133,7 +133,7 @@ async fn a_topology_is_declared_once_changed_while_it_runs_and_deleted() {
     assert_eq!(set.exits(DONE).json()["settings"]["number"], 2);
     assert_eq!(settings().await["ttl_ms"], 3_000);
     // A new stream counts for the new TTL. A running one keeps the longer TTL: its player does not
-    // know the new interval.
+    // use the new interval.
     for stream in [keeps, goes] {
         beat(&backend, "alice", stream)
             .await

@@ -37,7 +37,7 @@ fn opened(state: &PlaybackState) -> bool {
     matches!(state, PlaybackState::Opened(_))
 }
 
-/// How many messages wait in `queue`, by what `topology show` says.
+/// Number of messages in `queue`, by `topology show`.
 fn waiting(shown: &serde_json::Value, queue: &str) -> Option<u64> {
     let mut queues = shown["queues"].as_array()?.iter();
     queues.find(|q| q["name"] == queue)?["messages"].as_u64()
@@ -86,7 +86,7 @@ async fn without_a_worker_playback_begins_and_its_heartbeats_count() {
         asked.elapsed()
     );
 
-    // Its requests are lost, so only the heartbeat can tell.
+    // Its requests are lost, so only the heartbeat can bring the reason.
     let channel = installation.broker.channel().await;
     let log = installation.names().log(0);
     let inits = installation.names().init(0);
@@ -247,7 +247,7 @@ async fn a_player_learns_by_its_heartbeat_that_it_was_stopped_or_replaced() {
 }
 
 #[tokio::test]
-async fn a_stream_above_max_active_is_refused_and_told_what_plays_instead() {
+async fn a_stream_above_max_active_is_refused_and_gets_the_activity() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let _worker = installation.ready_worker().await;
     let (player, backend) = (installation.player(), installation.backend());
@@ -275,7 +275,7 @@ async fn a_stream_above_max_active_is_refused_and_told_what_plays_instead() {
         "{opening:?}"
     );
 
-    // There is nothing to end, and ending it says so at once.
+    // There is nothing to stop, so stopping returns at once.
     second.stop().await;
     assert_eq!(playing(&backend, "alice").await, [first.stream()]);
     first.stop().await;

@@ -71,7 +71,7 @@ async fn what_time_a_publisher_believes_it_is_decides_nothing() {
     .await;
 }
 
-/// A wall clock that is wrong by what a file says.
+/// A wall clock with the offset in a file.
 struct Clock {
     file: PathBuf,
     library: String,
@@ -120,7 +120,7 @@ impl Drop for Clock {
 
 #[tokio::test]
 #[ignore = "it needs faketime: `tests/run --all`"]
-async fn workers_whose_wall_clocks_are_wrong_and_stepped_expire_nobody_early_or_late() {
+async fn workers_with_wrong_and_stepped_wall_clocks_expire_no_stream_early_or_late() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, "3s").await;
     let clocks = ["+1h", "-1h"].map(Clock::wrong_by);
@@ -153,7 +153,7 @@ async fn workers_whose_wall_clocks_are_wrong_and_stepped_expire_nobody_early_or_
     for (clock, offset) in [(0, "-2h"), (1, "+30d"), (0, "+0"), (1, "-1d")] {
         clocks[clock].step(offset);
         crowd.compare().await;
-        // The step is the subject: whoever would expire by it does so meanwhile.
+        // A stream that the step expires does so meanwhile.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let answers = asker.finish().await;

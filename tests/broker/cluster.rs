@@ -122,7 +122,7 @@ async fn nothing_is_lost_when_all_nodes_are_restarted_one_after_another() {
 
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
-async fn a_log_without_a_majority_is_waited_for_and_nobody_expires_meanwhile() {
+async fn a_log_without_a_majority_is_waited_for_and_no_stream_expires_meanwhile() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let mut site = Site::start(&cluster, 1).await;

@@ -1,5 +1,4 @@
-//! What happened is counted once, whichever workers were there: what the help of the metrics says
-//! about summing them up is tried.
+//! Events are counted once, with any workers. Tries the aggregation in the help of the metrics.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +42,7 @@ async fn max_of(workers: &[&Worker]) -> Counts {
     max
 }
 
-/// What was published, in the metrics' words.
+/// The published events, as metrics.
 #[derive(Default)]
 struct Truth(Counts);
 
@@ -200,7 +199,7 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
     truth.is_counted_by(&[&first]).await;
     leads(&first).await;
 
-    // One that comes late has what was before it from a snapshot and the log.
+    // A later worker has earlier events from a snapshot and the log.
     a_snapshot_is_written(&first).await;
     something_of_everything(&installation, "bob", &mut truth).await;
     let mut late = installation.ready_worker().await;
@@ -209,15 +208,15 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
     something_of_everything(&installation, "carol", &mut truth).await;
     truth.is_counted_by(&[&first, &late]).await;
 
-    // Another worker leads, and nothing is counted again by whoever announces it again.
+    // Another worker leads, and repeated events are not counted again.
     let seen = max_of(&[&first, &late]).await;
     first.kill().await;
     something_of_everything(&installation, "dave", &mut truth).await;
     leads(&late).await;
     truth.is_counted_by(&[&late]).await;
 
-    // What came while nobody was there is counted too, and a worker that begins shows nothing
-    // before it has caught up: no series ever goes back, so rate() sees no reset.
+    // Events without a running worker are counted too, and a starting worker shows no series before
+    // it has caught up. No series decreases, so rate() sees no reset.
     late.kill().await;
     let backend = installation.backend();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! A queue is deleted under the workers: they say what to do, and serve once it is there again.
+//! A queue is deleted while workers use it: they log the remedy, and serve once it exists again.
 
 use streamwatch::client::{OpenRequest, Opening, StreamId};
 

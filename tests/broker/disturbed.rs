@@ -12,10 +12,10 @@ use crate::fixture::{
 
 /// The two connections of a worker, as RabbitMQ's lists show them.
 const CONNECTIONS: [&str; 2] = [", consume", ", publish"];
-/// So long that nobody expires.
+/// Long enough that no stream expires.
 const TTL: &str = "10m";
 
-/// What the workers of the session before, and no other, have given up.
+/// Waits until the worker has reconnected with its state.
 async fn came_back_the_same(worker: &mut Worker, reconnects: f64) {
     eventually(PATIENCE, "the worker reconnects", async || {
         let times = worker.metric("streamwatch_reconnects_total", "").await;
@@ -138,12 +138,12 @@ async fn a_playback_that_comes_back_late_is_admitted_again() {
 }
 
 #[tokio::test]
-async fn a_playback_that_comes_back_late_takes_no_place_of_somebody_else() {
+async fn a_playback_that_comes_back_late_takes_no_place_of_another() {
     let state = away_for_longer_than_the_ttl(async |installation| {
         let player = installation.player();
         let other = player.open(account("alice"), only_one()).await;
         assert!(matches!(other.state(), PlaybackState::Opened(_)));
-        // It goes on, whoever looks.
+        // It plays on.
         std::mem::forget(other);
     })
     .await;
@@ -185,7 +185,7 @@ async fn stalls(connection: &str, passage: Passage) {
     worker.says("cannot connect").await;
     proxy.refuse(false);
     came_back_the_same(&mut worker, 1.0).await;
-    // What RabbitMQ hands to the connection that is gone waits there until it notices as well.
+    // Messages that RabbitMQ delivers to the lost connection wait until it notices the loss.
     let answer = eventually(2 * PATIENCE, "it answers", async || {
         playing_if_answered(&backend, "alice").await
     });

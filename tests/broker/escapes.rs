@@ -114,7 +114,7 @@ async fn hostile_text_in_every_field_reaches_no_terminal_unescaped() {
         &["top", "--once", "--account", "acme/alice"],
         &["check"],
         &["topology", "show"],
-        // What it quotes comes from the command line.
+        // It quotes the command line.
         &[HOSTILE],
         &["status", HOSTILE, "alice"],
         &["stop", "acme", "alice", HOSTILE],
@@ -149,7 +149,7 @@ async fn hostile_text_in_every_field_reaches_no_terminal_unescaped() {
 #[tokio::test]
 async fn what_the_broker_quotes_reaches_no_terminal_and_no_log_line_unescaped() {
     let broker = Broker::shared().await;
-    // RabbitMQ says that there is no such virtual host, and quotes it.
+    // RabbitMQ reports an unknown virtual host, and quotes it.
     let encoded: String = HOSTILE.bytes().map(|b| format!("%{b:02x}")).collect();
     let (url, _) = broker.url().rsplit_once('/').expect("a virtual host");
     let environment = [("AMQP_URL", &*format!("{url}/{encoded}"))];

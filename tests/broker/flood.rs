@@ -73,13 +73,13 @@ async fn a_flood_of_bad_input_is_counted_to_the_last_and_logs_a_line_a_second() 
         .filter(|line| line["message"] == "a message was refused")
         .map(|line| line["suppressed"].as_u64().expect("a number") as usize)
         .collect();
-    assert!(!suppressed.is_empty(), "something is said: {log}");
+    assert!(!suppressed.is_empty(), "no line was logged: {log}");
     assert!(
         suppressed.len() <= seconds + 1,
         "{} in {seconds} s",
         suppressed.len()
     );
-    // Each line says how many were not logged before it.
+    // Each line has the number of suppressed lines before it.
     let told = suppressed.len() + suppressed.iter().sum::<usize>();
     assert!(told <= 5 * MESSAGES, "{told}");
     assert!(

@@ -1,4 +1,4 @@
-//! How a worker says that it is while its broker goes away and comes back.
+//! Health reports of a worker while its broker goes away and comes back.
 
 use std::fmt::Write;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, oneshot};
 use crate::fixture::exit::{DONE, FAILED, WRONG_SETTINGS};
 use crate::fixture::{Broker, Installation, PATIENCE, Worker, beat, cli_with, eventually};
 
-/// What a worker said in one second.
+/// The report of a worker in one second.
 #[derive(Clone, Debug, PartialEq)]
 struct Second {
     what: &'static str,
@@ -66,7 +66,7 @@ fn table(seconds: &[Second]) -> String {
 }
 
 #[tokio::test]
-async fn while_the_broker_is_away_a_worker_is_sound_not_ready_and_says_how_old_its_state_is() {
+async fn while_the_broker_is_away_a_worker_is_sound_not_ready_and_reports_the_age_of_its_state() {
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10m").await;
     broker.sync_declarations().await;
@@ -173,7 +173,7 @@ async fn the_healthcheck_exits_as_the_worker_is() {
     let gone = cli_with(&environment, &["healthcheck"]).await;
     assert!(gone.exits(FAILED).stdout.contains("cannot ask"), "{gone:?}");
 
-    // Somebody listens there who never says a word.
+    // A process that listens there and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let silent_at = silent.local_addr().expect("it has an address").to_string();
     let asked = ["healthcheck", "--timeout", "100ms"];

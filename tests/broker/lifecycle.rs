@@ -1,4 +1,4 @@
-//! The lifecycle: what happens to streams is told to whoever follows, in order and at least once.
+//! Lifecycle events are published to subscribers in order and at least once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn stop(backend: &Backend, name: &str, stream: StreamId) {
     stopped.expect("the stop is confirmed");
 }
 
-/// What, to which stream, why, and how many play then.
+/// Type, stream, reason and count of an event.
 fn event(message: &Message) -> (String, String, String, u64) {
     let count = message.json()["count"].as_u64().expect("a count");
     (
@@ -42,13 +42,13 @@ async fn holder(workers: &[Worker]) -> usize {
                 return Ok(n);
             }
         }
-        Err("nobody holds it")
+        Err("no worker leads")
     })
     .await
 }
 
 #[tokio::test]
-async fn a_stream_s_life_is_told_in_order_with_the_counts_behind_each_step() {
+async fn a_stream_s_life_is_published_in_order_with_the_count_after_each_step() {
     let installation = Installation::declared(Broker::shared().await, "2s").await;
     let follower = Follower::start(&installation).await;
     let _worker = installation.ready_worker().await;
@@ -147,7 +147,7 @@ async fn come_and_go(backend: &Backend, name: &str, sessions: usize) -> Vec<Stre
 }
 
 #[tokio::test]
-async fn when_the_holder_is_killed_no_fact_is_missing_and_what_is_repeated_is_the_same() {
+async fn when_the_leader_is_killed_no_event_is_missing_and_repetitions_are_identical() {
     const ACCOUNTS: usize = 20;
     const SESSIONS: usize = 60;
     let _alone = heavy().await;
@@ -197,7 +197,7 @@ async fn when_the_holder_is_killed_no_fact_is_missing_and_what_is_repeated_is_th
     }
     let repeated = heard.len() - bodies.len();
     eprintln!("{} events, {repeated} of them repeated", bodies.len());
-    // What had been announced and was not yet recorded in the log.
+    // Events that were published but not yet recorded in the log.
     assert!(repeated > 0);
 }
 
@@ -212,11 +212,11 @@ async fn the_successor_notifies_ended_devices() {
     let stream = open(&backend, "alice", OpenRequest::default()).await;
     stop(&backend, "alice", stream).await;
     let told = async || {
-        eventually(PATIENCE, "the device is told", async || {
+        eventually(PATIENCE, "the device is notified", async || {
             let wait = Duration::from_millis(500);
             let (tenant, alice) = (tenant(), account("alice"));
             let sent = backend.heartbeat(&tenant, &alice, stream, None, wait).await;
-            sent.expect("it is confirmed").ok_or("nobody tells it")
+            sent.expect("it is confirmed").ok_or("no reply")
         })
         .await
     };
@@ -238,7 +238,7 @@ async fn without_its_exchange_the_lifecycle_waits_and_everything_else_goes_on() 
     follower.delete_exchange().await;
     let meanwhile = open(&backend, "alice", OpenRequest::default()).await;
     stop(&backend, "alice", before).await;
-    eventually(PATIENCE, "the worker says what to do", async || {
+    eventually(PATIENCE, "the worker logs the remedy", async || {
         let log = worker.stderr();
         let says = log.contains("streamwatch topology declare");
         says.then_some(()).ok_or(log)

@@ -1,10 +1,10 @@
-//! Linearizability: whatever many clients are told at the same time, there is one order of what
-//! they did that explains all of it, while workers are killed.
+//! Linearizability: all replies to concurrent clients are explained by one order of their
+//! operations, while workers are killed.
 //!
 //! One thing more is allowed than by the book: an `init` whose worker died while it was under way
 //! may have been decided twice, as repeating a request changes nothing; then its answer is of the
-//! second time. So it may say "opened" beside more streams than its own limit, and two inits may
-//! be told the same count. How many histories needed that is printed.
+//! second time. So it may be "opened" beside more streams than its own limit, and two inits may get
+//! the same count. The number of such histories is printed.
 //!
 //! `STREAMWATCH_SEED` repeats what every client of every account does; when it happens, and to
 //! which requests a death comes, is up to the machine.
@@ -93,7 +93,7 @@ async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
 /// The inits that were under way when a worker died.
 fn mark(history: &mut [Operation], deaths: &[Death]) {
     for operation in history {
-        // Of one without an answer nobody can tell whether it was decided twice.
+        // An operation without an answer may have been decided twice.
         let (Call::Init { .. }, Some((until, _))) = (operation.call, operation.answered) else {
             continue;
         };
@@ -102,7 +102,7 @@ fn mark(history: &mut [Operation], deaths: &[Death]) {
     }
 }
 
-/// What the histories were made of.
+/// Statistics of the histories.
 #[derive(Debug, Default)]
 struct Summary {
     histories: usize,

@@ -20,7 +20,7 @@ fn is_whole(report: &Value) {
 async fn running(installation: &Installation<'_>) -> Process {
     let play = ["play", "--rate", "200", "--duration", "60s", "--json"];
     let play = Process::spawn(installation.broker, &installation.namespace, &play);
-    eventually(PATIENCE, "the load says how it goes", async || {
+    eventually(PATIENCE, "the load reports progress", async || {
         let said = play.stderr();
         said.contains("200/s: published").then_some(()).ok_or(said)
     })
@@ -112,7 +112,7 @@ async fn people_read_the_same_in_words_and_several_partitions_are_all_asked() {
         "everything published was confirmed and applied",
     ] {
         let said = &played.stdout;
-        assert!(said.contains(text), "{text:?} is not in {said}");
+        assert!(said.contains(text), "{text:?} is missing: {said}");
     }
 }
 
@@ -143,7 +143,7 @@ async fn the_search_ends_and_reports_a_rate_that_held() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_before_anything_is_published() {
+async fn missing_requirements_are_reported_before_anything_is_published() {
     let bare = Installation::bare(Broker::shared().await);
     bare.cli(&RATE)
         .await

@@ -1,4 +1,4 @@
-//! No worker runs for longer than the TTL: nobody ages meanwhile.
+//! No worker runs for longer than the TTL: no stream expires meanwhile.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::fixture::{Broker, Installation, PATIENCE, account, beat, eventually, 
 const TTL: &str = "4s";
 
 #[tokio::test]
-async fn after_an_outage_longer_than_the_ttl_whoever_went_on_counts_and_the_silent_go_a_ttl_later()
-{
+async fn after_an_outage_longer_than_the_ttl_active_players_count_and_silent_ones_expire_a_ttl_later()
+ {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut worker = installation.ready_worker().await;

@@ -11,7 +11,7 @@ async fn bash_completes_the_commands() {
     script.exits(DONE);
     let file = std::env::temp_dir().join(format!("streamwatch-{}.bash", fastrand::u64(..)));
     std::fs::write(&file, &script.stdout).expect("a file");
-    // As if somebody typed `streamwatch topology d` and the tabulator.
+    // As if a user typed `streamwatch topology d` and the tabulator.
     let asked = "source \"$0\"; COMP_WORDS=(streamwatch topology d); COMP_CWORD=2; \
                  _streamwatch streamwatch d topology; printf '%s ' \"${COMPREPLY[@]}\"";
     let bash = Command::new("bash").args(["-c", asked]).arg(&file).output();

@@ -57,7 +57,7 @@ async fn workers_that_follow_some_partitions_each_serve_all_together() {
         tokio::spawn(async move { backend.status(&tenant(), &account, &strong()).await })
     });
     let questions: Vec<_> = questions.collect();
-    // Some have their answer, the others wait in the queues of partitions that nobody follows.
+    // Some have their answer, the others wait in the queues of partitions without a worker.
     let answered = || questions.iter().filter(|q| q.is_finished()).count() as u64;
     eventually(PATIENCE, "all are answered or wait", async || {
         let waits = waiting(&installation, &["p01.status", "p03.status"]).await;
@@ -86,7 +86,7 @@ async fn a_worker_killed_with_messages_of_the_intake_in_its_hands_loses_none() {
         anonymous.heartbeat(name, StreamId::generate()).await;
     }
     anonymous.confirmed().await;
-    // It stands still with as many as were sent to it, and never says a word about them.
+    // It is stopped with the messages that were delivered to it, and never acknowledges them.
     dies.kill().await;
 
     let serves = installation.ready_worker().await;

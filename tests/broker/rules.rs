@@ -1,5 +1,4 @@
-//! Settings at work: changed under load for all workers at one entry, and rules that a worker does
-//! not know.
+//! Settings: changed under load for all workers at one entry, and unsupported rules.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -46,7 +45,7 @@ async fn answered(worker: &Worker) -> f64 {
 }
 
 #[tokio::test]
-async fn workers_that_do_not_know_a_log_s_rules_say_so_and_answer_nothing() {
+async fn workers_report_unsupported_rules_of_a_log_and_answer_nothing() {
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let mut workers = [
         installation.ready_worker().await,
@@ -67,7 +66,7 @@ async fn workers_that_do_not_know_a_log_s_rules_say_so_and_answer_nothing() {
         matches!(answer, Err(ClientError::NoAnswer(_))),
         "{answer:?}"
     );
-    // What was written under those rules stays unknown to them, whatever is set after it.
+    // Entries under those rules stay unsupported, regardless of later settings.
     append_settings(&installation, 3, 1).await;
     let started = installation.worker();
     started.says("rules version 2").await;
@@ -101,8 +100,8 @@ async fn a_ttl_that_is_set_under_load_holds_for_all_workers_at_once() {
         };
         ttl
     };
-    // Whoever opened before it was set is told the old TTL, whoever opened after it the new one;
-    // in between nobody who asks after another's answer is told what is older than that answer.
+    // An `init` before the change gets the old TTL, a later one the new TTL. In between, a request
+    // after another's reply never gets an older TTL.
     let (old, new) = (Duration::from_secs(60), Duration::from_secs(20));
     assert_eq!(open("before").await, old);
     let set = async {
@@ -125,7 +124,7 @@ async fn a_ttl_that_is_set_under_load_holds_for_all_workers_at_once() {
     };
     tokio::join!(set, tokio::time::timeout(PATIENCE, opens))
         .1
-        .expect("the new TTL is told");
+        .expect("the new TTL is returned");
     let shared = join_all((0..40).map(|n| open_in(&open, n))).await;
     assert!(shared.iter().all(|ttl| *ttl == new));
     eventually(PATIENCE, "both workers answered", async || {

@@ -6,7 +6,7 @@ use crate::fixture::{
 };
 
 const SECRET: &str = "s3cr3t-pa55word";
-/// What a person may turn on to look for a fault, up to the libraries' own messages.
+/// The most verbose log filter, with the messages of libraries.
 const LOUDEST: &str = "trace,lapin::channel=trace,lapin::io_loop=trace,lapin::connection=trace,\
                        lapin::frames=trace,lapin::protocol=trace,amq_protocol=trace";
 
@@ -42,7 +42,7 @@ async fn a_wrong_password_exits_with_3_and_is_not_shown() {
         assert_eq!(finished.status.code(), Some(UNREACHABLE), "{finished:?}");
         keeps(&finished, SECRET);
     }
-    // A worker says so, and waits: an operator may mend it while it runs.
+    // A worker logs it and waits, as an operator may repair it meanwhile.
     for command in [
         &["worker", "--log", LOUDEST][..],
         &["worker", "--declare", "--log", LOUDEST],
@@ -70,7 +70,7 @@ async fn an_address_that_cannot_be_used_is_not_quoted() {
     );
     keeps(&finished, SECRET);
 
-    // Somebody listens there who never says a word.
+    // A process that listens there and never responds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = silent.local_addr().expect("it has an address").port();
     let silent_url = format!("amqp://user:{SECRET}@127.0.0.1:{port}/%2f");

@@ -37,7 +37,7 @@ async fn a_worker_ends_in_order_with_sigterm_and_with_sigint() {
 }
 
 #[tokio::test]
-async fn a_worker_without_a_broker_ends_at_once_when_it_is_told_to() {
+async fn a_worker_without_a_broker_ends_at_once_on_a_signal() {
     let environment = [("AMQP_URL", "amqp://guest:guest@127.0.0.1:1")];
     for arguments in [&["worker"][..], &["worker", "--log-format", "json"]] {
         let mut worker = Process::spawn_with(&environment, arguments);

@@ -1,5 +1,4 @@
-//! What is older than the log's oldest entry lives on in snapshots; those that are no use are
-//! noticed.
+//! Snapshots keep state that is older than the log's oldest entry; unusable ones are detected.
 
 use std::time::Duration;
 
@@ -111,7 +110,7 @@ async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str,
 }
 
 #[tokio::test]
-async fn a_restarted_worker_knows_what_is_older_than_the_log() {
+async fn a_restarted_worker_has_state_that_is_older_than_the_log() {
     let installation = Installation::bare(Broker::shared().await);
     declare_short_log(&installation).await;
     declare(&installation).await;
@@ -149,7 +148,7 @@ async fn a_restarted_worker_knows_what_is_older_than_the_log() {
     let of = |s: &ActiveStream| (s.stream, s.admitted, s.started_at, s.metadata.clone());
     assert_eq!(of(&still), of(&known));
 
-    // It was the snapshots that knew: the log alone does not.
+    // The state came from the snapshots: the log alone lacks it.
     after.kill().await;
     let snapshots = installation.names().snapshots(0);
     installation.delete_queue(snapshots).await;
@@ -162,7 +161,7 @@ async fn a_restarted_worker_knows_what_is_older_than_the_log() {
     assert_eq!(playing(&backend, "bob").await, [bob]);
 }
 
-/// Writes a snapshot that says it began at an entry which no log has.
+/// Writes a snapshot whose start is an entry that no log has.
 async fn write_foreign(installation: &Installation<'_>, whole: bool) {
     let (link, queue) = (link(installation).await, installation.names().snapshots(0));
     let log = SnapshotLog::open(link, queue).await.expect("it is there");

@@ -1,4 +1,4 @@
-//! TLS against a real listener: whom the program trusts, and what it says where it does not.
+//! TLS with a real listener: trusted certificates, and the errors for others.
 
 use streamwatch::client::{Addresses, Backend, Client, Tls};
 
@@ -71,7 +71,7 @@ async fn each_thing_that_can_be_wrong_with_the_server_is_named_with_its_remedy()
     };
     declare(&url, &[("AMQP_TLS_CA", &ca)]).await.exits(DONE);
 
-    // Nobody has signed it whom the system trusts; or the system trusts nobody.
+    // No authority of the system has signed it, or the system has none.
     refused(&url, None, "--tls-ca").await;
     let stranger = site
         .files
@@ -92,7 +92,7 @@ async fn each_thing_that_can_be_wrong_with_the_server_is_named_with_its_remedy()
 
     let to_plain_port = site.broker.url().replace("amqp://", "amqps://");
     let to_plain_port = to_plain_port.replace("127.0.0.1", "localhost");
-    refused(&to_plain_port, Some(&ca), "does not speak TLS").await;
+    refused(&to_plain_port, Some(&ca), "does not use TLS").await;
     let plainly = url.replace("amqps://", "amqp://");
     refused(&plainly, None, "use amqps://").await;
 
@@ -159,8 +159,8 @@ async fn files_that_cannot_be_used_are_wrong_settings() {
     }
 }
 
-/// A worker connects, serves, loses its connection to a server that shows another certificate, says
-/// what is wrong, and is back when its own file has the new authority: nobody restarts it.
+/// A worker connects, serves, loses its connection to a server with another certificate, logs the
+/// reason, and reconnects without a restart when its own file has the new authority.
 #[tokio::test]
 async fn a_rotated_server_certificate_and_authority_are_picked_up_without_a_restart() {
     let site = Site::start().await;

@@ -1,5 +1,5 @@
-//! `streamwatch top`, where there is no terminal: what it prints for people and for programs, and
-//! that it goes on with whatever can be reached.
+//! `streamwatch top` without a terminal: its output as text and JSON, and its behaviour if parts
+//! are unreachable.
 
 use serde_json::{Value, json};
 use streamwatch::client::{Backend, Metadata, OpenRequest, StreamId};
@@ -9,7 +9,7 @@ use crate::fixture::{
     Broker, Installation, PATIENCE, Process, Worker, account, cli_with, eventually, tenant,
 };
 
-/// A port on which nobody listens.
+/// A port without a listener.
 const NOBODY: &str = "http://127.0.0.1:1/metrics";
 
 fn metrics(workers: &[Worker]) -> String {
@@ -250,7 +250,7 @@ async fn top_survives_a_restart_of_rabbitmq() {
     document(&process, "it counts one again", counts_one).await;
     begins(&installation.backend(), "bob", "tv").await;
     // The metrics may count it before the leader announces it.
-    let seen = document(&process, "it hears of another", |it| {
+    let seen = document(&process, "another event arrives", |it| {
         it["totals"]["streams"] == 2 && most(it).contains(&("bob".to_owned(), 1))
     })
     .await;
@@ -258,7 +258,7 @@ async fn top_survives_a_restart_of_rabbitmq() {
 }
 
 #[tokio::test]
-async fn top_shows_what_it_can_and_says_what_is_missing() {
+async fn top_shows_available_figures_and_reports_missing_ones() {
     let broker = Broker::shared().await;
     let installation = Installation::declared(broker, "10m").await;
     let workers = [installation.ready_worker().await];
@@ -305,7 +305,7 @@ async fn top_shows_what_it_can_and_says_what_is_missing() {
 }
 
 #[tokio::test]
-async fn top_says_what_to_do_where_nothing_can_be_reached() {
+async fn top_reports_the_remedy_if_nothing_is_reachable() {
     let wrong = [("AMQP_URL", "amqp://guest:s3cret@127.0.0.1:1/%2f")];
     let arguments = ["top", "--metrics", NOBODY];
     let finished = cli_with(&wrong, &arguments).await;

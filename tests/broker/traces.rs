@@ -1,4 +1,4 @@
-//! A request's trace goes on in the worker and in the reply, and a collector is told of its span.
+//! A request's trace continues in the worker and in the reply, and its span is exported.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -76,7 +76,7 @@ impl<'i> Caller<'i> {
     }
 }
 
-/// What a collector was told.
+/// The requests to a collector.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<u8>>>);
 
@@ -95,7 +95,7 @@ impl Told {
     }
 }
 
-/// Takes one request, and says that it is welcome.
+/// Reads one request and accepts it.
 async fn take(mut connection: TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
@@ -119,7 +119,10 @@ async fn take(mut connection: TcpStream) -> Vec<u8> {
             }
         }
         let read = connection.read_buf(&mut all).await;
-        assert!(read.expect("it speaks") > 0, "it says all of it");
+        assert!(
+            read.expect("a request arrives") > 0,
+            "the request is complete"
+        );
     }
 }
 
@@ -142,7 +145,7 @@ async fn the_trace_of_a_request_goes_on_to_its_reply() {
 }
 
 #[tokio::test]
-async fn a_collector_is_told_of_the_span_of_a_request_under_its_parent() {
+async fn the_span_of_a_request_is_exported_under_its_parent() {
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
@@ -182,7 +185,7 @@ async fn a_collector_is_told_of_the_span_of_a_request_under_its_parent() {
         span.extend(STATE.as_bytes());
         span.extend([0x22, 8]);
         span.extend(parent.span.to_be_bytes());
-        eventually(PATIENCE, "the collector is told of the span", async || {
+        eventually(PATIENCE, "the span is exported", async || {
             let (span, kind) = (told.has(&span), told.has(kind.as_bytes()));
             if span && kind {
                 Ok(())
@@ -193,7 +196,7 @@ async fn a_collector_is_told_of_the_span_of_a_request_under_its_parent() {
         .await;
     }
     assert!(told.has(b"streamwatch"), "and of the service");
-    // One that is not recorded has no span.
+    // A trace that is not sampled has no span.
     let silent = PARENT.replace("-01", "-00");
     let [reply, _] = caller.ask("status", &silent, STATE).await;
     assert_eq!(reply, Some(silent));

@@ -53,7 +53,7 @@ async fn killing_one_of_two_workers_in_mid_load_loses_nothing_and_brings_nothing
 
     let answers = asker.finish().await;
     assert_eq!(answers.mistakes, Vec::<String>::new());
-    // What the dead one had taken went to the other.
+    // Requests of the killed worker went to the other.
     assert_eq!(answers.unanswered, 0, "{answers:?}");
     crowd.leave().await;
     drop(again);
@@ -67,7 +67,7 @@ async fn both_workers_killed_and_one_restarted_count_as_if_nothing_had_happened(
         installation.ready_worker().await,
         installation.ready_worker().await,
     ];
-    // Without a worker log time stands still, so nobody expires: all end with a stop.
+    // Without a worker log time stands still, so no stream expires: all end with a stop.
     let habits = Habits {
         crash_every: u32::MAX,
         ..HABITS
@@ -77,7 +77,8 @@ async fn both_workers_killed_and_one_restarted_count_as_if_nothing_had_happened(
     for worker in &mut workers {
         worker.kill().await;
     }
-    // Nobody answers and everybody goes on: heartbeats and stops go to the log all the same.
+    // No request is answered and all viewers go on: heartbeats and stops reach the log all the
+    // same.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let mut worker = installation.ready_worker().await;
     crowd.compare().await;
@@ -89,8 +90,7 @@ async fn both_workers_killed_and_one_restarted_count_as_if_nothing_had_happened(
 }
 
 #[tokio::test]
-async fn a_worker_that_stood_still_for_longer_than_the_ttl_answers_nothing_that_it_was_not_saying()
-{
+async fn a_worker_that_was_stopped_for_longer_than_the_ttl_gives_no_outdated_answer() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut halts = installation.ready_worker().await;
@@ -118,7 +118,7 @@ async fn a_worker_that_stood_still_for_longer_than_the_ttl_answers_nothing_that_
     let answers = asker.finish().await;
     // A reply may have been between its last check and the socket when all stood still.
     assert!(answers.mistakes.len() <= 1, "{:?}", answers.mistakes);
-    // What had been delivered to it waits for it: it answers that late, or the asker gives up.
+    // Requests that were delivered to it are answered late, or time out.
     let (answered, late) = (answers.answered, answers.late);
     eprintln!(
         "{answered} answered, {late} of them late, {} not",

@@ -53,7 +53,7 @@ async fn watches_a_little(backend: &Backend, name: &str) -> StreamId {
     stream
 }
 
-/// Publishes to the players' exchange, as somebody who has not read the contract.
+/// Publishes to the players' exchange, like a client that violates the contract.
 async fn publish(installation: &Installation<'_>, messages: &[(&str, &str)]) {
     let connection = installation.broker.connection().await;
     let channel = connection.create_channel().await.expect("a channel opens");
@@ -116,8 +116,8 @@ async fn watch_prints_what_happens_for_people_and_for_programs() {
 }
 
 #[tokio::test]
-async fn watch_ends_when_nobody_reads_when_its_time_is_over_and_by_ctrl_c() {
-    // So long that nothing happens behind the first line.
+async fn watch_ends_on_a_closed_pipe_after_its_time_and_on_ctrl_c() {
+    // Long enough that no event follows the first line.
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
@@ -125,7 +125,7 @@ async fn watch_ends_when_nobody_reads_when_its_time_is_over_and_by_ctrl_c() {
     let mut piped = Process::shell(installation.broker, &installation.namespace, script);
     says(&piped, "watching ").await;
     let stream = begins(&backend, "alice").await;
-    // A second line would tell it; without one it must notice by itself.
+    // A second line would fail; without one it must notice the closed pipe by itself.
     piped.ended().await;
     assert!(piped.stdout().contains(&stream.to_string()));
     assert_eq!(piped.stdout().lines().count(), 1);
@@ -138,7 +138,7 @@ async fn watch_ends_when_nobody_reads_when_its_time_is_over_and_by_ctrl_c() {
 }
 
 #[tokio::test]
-async fn watch_says_what_is_wrong_and_goes_on_when_its_exchange_comes_back() {
+async fn watch_reports_an_error_and_goes_on_when_its_exchange_comes_back() {
     let broker = Broker::shared().await;
     let bare = Installation::bare(broker);
     for command in [&["watch"][..], &["watch", "--rejected"]] {
@@ -259,7 +259,10 @@ async fn watch_rejected_shows_what_was_refused_without_body_and_account() {
     ] {
         assert!(printed.contains(text), "{text:?} is not in\n{printed}");
     }
-    assert!(!printed.contains("bad_tenant"), "it is nobody's\n{printed}");
+    assert!(
+        !printed.contains("bad_tenant"),
+        "it has no tenant\n{printed}"
+    );
     // Both workers read the log; the leader publishes.
     assert_eq!(all.stdout().lines().count(), 4);
 }

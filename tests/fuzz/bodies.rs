@@ -1,5 +1,5 @@
-//! What every decoder must do with bytes from outside: answer, and hold no more than it was given.
-//! Shared by the fuzz targets here and by the bounded run in `tests/decoders.rs`.
+//! Checks of every decoder with bytes from outside: it returns, and its result is bounded by the
+//! input. Shared by the fuzz targets here and by the bounded run in `tests/decoders.rs`.
 #![allow(dead_code, reason = "a fuzz target needs one of them")]
 
 use std::fmt::Debug;
@@ -16,11 +16,11 @@ use streamwatch::{
 };
 use uuid::Uuid;
 
-/// Most bytes that something decoded is shown in, for each byte that it was decoded from.
+/// Most bytes of the debug output per byte of input.
 const GROWTH: usize = 64;
-/// What it may be shown in besides.
+/// Additional bytes of the debug output.
 const FIXED: usize = 4_096;
-/// LZ4 makes so much of a byte at most.
+/// Largest expansion of a byte by LZ4.
 const LZ4_GROWTH: usize = 256;
 
 /// A message as bytes: the routing key, the account header, `reply_to`, and the body, in lines.
@@ -55,7 +55,7 @@ fn bounded(decoded: &impl Debug, data: &[u8]) {
     );
 }
 
-/// What is refused can be said, in the contract's words.
+/// Checks that a problem has a code and a message of the contract.
 fn said<T: Debug>(decoded: Result<T, wire::Problem>, data: &[u8]) {
     match decoded {
         Ok(value) => bounded(&value, data),
@@ -78,7 +78,7 @@ pub fn requests(data: &[u8]) {
     .into_iter()
     .flatten()
     {
-        // It is told to operators, within what AMQP takes.
+        // The message for operators is within AMQP's limits.
         let origin = Origin {
             source: "log",
             offset: None,
@@ -119,7 +119,7 @@ pub fn replies(data: &[u8]) {
     }
 }
 
-/// What is told of the lifecycle.
+/// Decodes a lifecycle event.
 pub fn lifecycle(data: &[u8]) {
     if let Ok(told) = wire::decode_lifecycle(data) {
         bounded(&told, data);
@@ -128,7 +128,7 @@ pub fn lifecycle(data: &[u8]) {
     }
 }
 
-/// What is told of bad input.
+/// Decodes a rejected message.
 pub fn rejected(data: &[u8]) {
     if let Ok(told) = wire::decode_rejected(data) {
         bounded(&told, data);

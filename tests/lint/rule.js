@@ -2,8 +2,8 @@
 
 import { RULES } from "./style.js";
 
-// Not prose: code, targets of links, tags.
-const CODE = /`[^`]*`|\]\([^)]*\)|<[^>\n]*>/g;
+// Not prose: code, targets of links, tags, placeholders.
+const CODE = /`[^`]*`|\]\([^)]*\)|<[^>\n]*>|\{[\w.:?#]*\}/g;
 
 /** Positions of a paragraph's words that break a rule. */
 export function problems(prose) {

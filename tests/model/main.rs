@@ -1,9 +1,9 @@
 //! The rules against a naive list of lifecycle events, in virtual log time.
 //!
 //! Scripts of entries, some of them repeated, late or out of order, are judged by
-//! `domain::Account` and by [`naive::Lifecycle events`], which never forgets, never sweeps and looks at all of
+//! `domain::Account` and by [`naive::Facts`], which never forgets, never sweeps and looks at all of
 //! its past for every question. Two accounts judge each script: one is swept at moments of the
-//! script's choosing, the other never, and no answer may tell them apart.
+//! script's choosing, the other never, and both must give equal answers.
 
 mod naive;
 mod run;

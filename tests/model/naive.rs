@@ -1,4 +1,4 @@
-//! The naive model: a list of facts that only grows. Every question looks at all of it.
+//! The naive model: a list of events that only grows. Every query iterates over the whole list.
 
 use streamwatch::domain::{
     HeartbeatOutcome, LifecycleEvent as Told, LifecycleEventKind, LogTime, Metadata, Moment, Open,
@@ -47,7 +47,7 @@ pub struct Active {
 #[derive(Debug, Default)]
 pub struct Facts {
     all: Vec<Fact>,
-    /// What has to be told of it, until it is taken.
+    /// Expected lifecycle events, until they are taken.
     pub told: Vec<Told>,
 }
 
@@ -212,8 +212,8 @@ impl Facts {
         }
     }
 
-    /// For the TTL in force or the one its player was told, or as long as its open may come: that
-    /// waits 10 s at most, and is valid for 10 s more, or the TTL if that is less.
+    /// For the TTL in force or the one its player was sent, or as long as its `init` may arrive: it
+    /// waits at most 10 s, and is valid for 10 s more, or for the TTL if that is less.
     fn stays_stopped(&mut self, moment: &Moment, id: StreamId, told_ms: Option<u64>) {
         let ttl_ms = moment.settings.ttl_ms;
         let open_ms = 10_000 + ttl_ms.min(10_000);
@@ -225,7 +225,7 @@ impl Facts {
         self.all.push(Fact::StaysStopped(id, until));
     }
 
-    /// Time has come from `before` to `now`: what fell silent is told.
+    /// Advances time from `before` to `now`, and adds the expiries.
     pub fn pass(&mut self, before: u64, now: u64, shift: WallShift) {
         let ids: Vec<StreamId> = self.streams().collect();
         for id in ids {
@@ -316,7 +316,7 @@ impl Facts {
         last.filter(|(_, until)| now < *until)
     }
 
-    /// The last sign of life, where no end came after it.
+    /// The last heartbeat or `init`, if no end came after it.
     fn last_sign(&self, id: StreamId) -> Option<At> {
         self.all.iter().rev().find_map(|fact| match fact {
             Fact::Sign(s, at) if *s == id => Some(Some(*at)),
@@ -329,7 +329,7 @@ impl Facts {
         self.last_sign(id).is_some_and(|at| now < at.deadline())
     }
 
-    /// What was said of it since it began.
+    /// Its events since it started.
     fn since_it_began(&self, id: StreamId) -> &[Fact] {
         let began = |fact: &Fact| matches!(fact, Fact::Began(s, _) if *s == id);
         let first = self.all.iter().rposition(began);

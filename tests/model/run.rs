@@ -94,7 +94,7 @@ impl Run {
         }
     }
 
-    /// Time passes, and what expires by it is told, in no order.
+    /// Advances time and compares the expiries, in any order.
     fn pass(&mut self, to: u64) {
         self.events.pass(self.now, to, self.shift);
         let by_stream = |event: &LifecycleEvent| event.stream;
@@ -153,7 +153,7 @@ impl Run {
         self.entries.push(entry);
     }
 
-    /// What is freed is exactly what is forgotten.
+    /// Exactly the forgotten records are freed.
     fn sweep(&mut self) {
         self.swept.sweep(LogTime(self.now));
         assert_eq!(self.swept.records(), self.events.records(self.now));
@@ -163,7 +163,7 @@ impl Run {
         assert_eq!(next.is_some(), knows_anything, "an empty account is freed");
     }
 
-    /// What a snapshot keeps of an account is all of it.
+    /// A snapshot contains all records of an account.
     fn compare_records(&self) {
         for account in [&self.swept, &self.unswept] {
             let streams = account.streams().to_vec();

@@ -1,4 +1,4 @@
-//! What an answer must say, given what the log has taken.
+//! Checks of answers against the entries of the log.
 
 use streamwatch::{
     domain::{AccountKey, Activity, Answer, Consistency, StreamId, StreamState},
@@ -11,7 +11,7 @@ use crate::{
     worker::History,
 };
 
-/// What bounds the checks of one run.
+/// Tolerances of the checks in one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// The longest interval that any settings of this run had.
@@ -21,7 +21,7 @@ pub struct Bounds {
     pub early_ms: u64,
     /// Streams may be dropped at the account's or the partition's limits.
     pub limited: bool,
-    /// How far behind true time the time shown may be, where that can be said.
+    /// Largest lag of the shown time behind true time, if it is bounded.
     pub shown_behind_ms: Option<i64>,
 }
 
@@ -65,8 +65,8 @@ impl Answered<'_> {
                         fresh
                     }
                 };
-                self.check_nobody_missing(observer, bounds, activity, fresh);
-                self.check_no_ghosts(observer, bounds, activity, fresh);
+                self.check_none_missing(observer, bounds, activity, fresh);
+                self.check_no_overcount(observer, bounds, activity, fresh);
                 self.check_shown(bounds, activity);
                 if let Answer::Status {
                     stream: Some((id, state)),
@@ -96,7 +96,7 @@ impl Answered<'_> {
         }
     }
 
-    /// The time shown is that of the workers' clocks, where none is wrong.
+    /// The shown time equals the workers' clocks, if none is wrong.
     fn check_shown(&self, bounds: &Bounds, activity: &Activity) {
         let Some(behind_ms) = bounds.shown_behind_ms else {
             return;
@@ -144,7 +144,7 @@ impl Answered<'_> {
     }
 
     /// Never early: a stream whose signs of life come in time is in every answer.
-    fn check_nobody_missing(
+    fn check_none_missing(
         &self,
         observer: &Observer,
         bounds: &Bounds,
@@ -177,16 +177,16 @@ impl Answered<'_> {
         }
     }
 
-    /// No ghost past its bound: nothing is reported that fell silent, or ended, too long ago.
-    fn check_no_ghosts(
+    /// No over-counting: a stream that expired or ended too long ago is not reported.
+    fn check_no_overcount(
         &self,
         observer: &Observer,
         bounds: &Bounds,
         activity: &Activity,
         fresh: u64,
     ) {
-        // A replica that knows only the end of its log may be two intervals behind in log time,
-        // and know nothing of a stop that was dropped.
+        // A replica with only the end of its log may be two intervals behind in log time, and may
+        // lack a stop that was dropped.
         let slack = if self.history.is_whole() {
             0
         } else {
@@ -198,7 +198,7 @@ impl Answered<'_> {
         for stream in &activity.streams {
             let id = stream.stream;
             let Some(life) = lives.and_then(|lives| lives.get(&id)) else {
-                // Who knows only the end of a log may have admitted what was refused.
+                // A replica with only the end of a log may have admitted a refused stream.
                 assert!(!self.history.is_whole(), "{id} never was");
                 continue;
             };
@@ -209,7 +209,7 @@ impl Answered<'_> {
             let heard = life.heard.filter(|_| !whole);
             let signs = life.signs.last().into_iter().chain(&heard);
             let last = signs.max_by_key(|sign| sign.log_ms + sign.lasts_ms);
-            // Nor does it know whose time was excused.
+            // It also lacks excused periods.
             let known = self.history.is_whole() || observer.misled.is_none();
             if let (Some(sign), Some(log_ms), true) = (last, log_ms, known) {
                 assert!(

@@ -1,4 +1,4 @@
-//! What happened in a run.
+//! Counts of a run.
 
 /// Counted so that a run in which nothing happened is noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Counted {
     pub started_over: u64,
     pub snapshots: u64,
     pub restored: u64,
-    /// Compared, of replicas that know by a snapshot what the log has no more.
+    /// Comparisons of replicas with a snapshot of entries that the log no longer has.
     pub remembered: u64,
     pub announced: u64,
     pub repeated: u64,
@@ -20,7 +20,7 @@ pub struct Counted {
     pub succeeded: u64,
     /// Compared, of replicas that had not done all that expired.
     pub expiring: u64,
-    /// Times that a leader was held to have said again what is full.
+    /// Times that a leader's repetition of reached limits was checked.
     pub said_full: u64,
 }
 

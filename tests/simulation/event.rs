@@ -1,4 +1,4 @@
-//! What can happen next.
+//! Events of the simulation.
 
 use std::rc::Rc;
 
@@ -50,7 +50,7 @@ pub enum Event {
     Append {
         worker: usize,
         connection: u32,
-        /// The log's epoch that its worker knew.
+        /// The log's epoch as seen by its worker.
         epoch: u32,
         entry: Rc<Entry>,
     },
@@ -75,12 +75,12 @@ pub enum Event {
         worker: usize,
         connection: u32,
     },
-    /// What it tells of the lifecycle reaches the broker.
+    /// A lifecycle event reaches the broker.
     Publish {
         worker: usize,
         connection: u32,
         number: u64,
-        /// Counts the failures that it knew of.
+        /// Number of failures that the worker had noticed.
         round: u32,
         history: History,
         announcement: Box<Announcement>,

@@ -1,4 +1,4 @@
-//! What goes wrong.
+//! Faults.
 
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ pub fn strike(world: &mut World) {
         return;
     }
     let w = world.rng.usize(..world.workers.len());
-    // At the end of the run everybody is back.
+    // All workers are back at the end of the run.
     let left = (RUN_MS + 2_000).saturating_sub(world.now);
     let away = world.rng.u64(1..AWAY_MS).min(left).max(1);
     world.trace(|| format!("{fault:?} {w} for {away}"));
@@ -45,7 +45,7 @@ pub fn strike(world: &mut World) {
             world.workers[w].stalled_until = until;
             world.workers[w].steady = None;
             if away > 3_000 {
-                // The broker has closed the connection of a client that says nothing.
+                // The broker has closed the connection of a silent client.
                 let connection = world.workers[w].connection;
                 let event = Event::Lose {
                     worker: w,
@@ -59,9 +59,9 @@ pub fn strike(world: &mut World) {
             let keep = world.plan.keep_ms(world.widest_ttl_ms);
             world.log.truncate(world.now.saturating_sub(keep));
             let Some(at) = world.log.settings_from() else {
-                // While no worker runs, nothing repeats the settings: once they are gone, somebody
-                // has to declare them again. Whoever reads the log then knows nothing of its time
-                // either: it begins anew, and the observer's says no more about it.
+                // While no worker runs, nothing repeats the settings. Once they are truncated, they
+                // must be declared again. Log time starts over as well, so the observer's is no
+                // longer comparable.
                 world.observer.misled = Some(u64::MAX);
                 return append_settings(world);
             };
@@ -76,7 +76,7 @@ pub fn strike(world: &mut World) {
             world.workers[w].step_wall(ms);
         }
         Fault::MonoStep => {
-            // Rare, or nothing could be said of any time.
+            // Rare, as it widens all tolerances of time.
             if world.mono_steps < 2 {
                 world.mono_steps += 1;
                 world.widen();
@@ -115,7 +115,7 @@ fn declare_anew(world: &mut World) {
     append_settings(world);
 }
 
-/// The broker comes back without what it had last, and everybody connects anew.
+/// The broker restarts without its last entries, and all workers reconnect.
 fn lose_tail(world: &mut World) {
     let most = world.log.end() - world.log.first() - 1;
     if most == 0 {

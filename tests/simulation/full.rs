@@ -1,4 +1,4 @@
-//! What is full: the log does not keep the entry that said so, so the leader repeats it.
+//! Reached limits, which the leader repeats because the log does not keep their first entry.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use streamwatch::domain::{CapacityChange, Settings, Tenant};
 
 use crate::world::World;
 
-/// After so many intervals, everything that is full has been said again: 60, and some to come back.
+/// Intervals after which reached limits have been repeated: 60, and some to be read back.
 const SAID_AGAIN: u64 = 80;
-/// A leader has tried again and again by then, whatever was lost.
+/// Intervals after which a leader has retried often enough.
 const LEADS_LONG: u64 = 20;
 
-/// Which tenants are full, or the whole partition, and when in log time the log last said so.
+/// Full tenants, or the full partition, and the log time of the latest entry about it.
 #[derive(Default)]
 pub struct Full(BTreeMap<Option<Tenant>, u64>);
 
@@ -26,7 +26,7 @@ impl Full {
 }
 
 impl World {
-    /// A leader that has long led, and knows what is full, has repeated it.
+    /// Checks that a long-standing leader with this state has repeated it.
     pub fn check_full(&mut self, w: usize) {
         let intervals = |n| n * Settings::interval_for(self.widest_ttl_ms);
         let worker = &mut self.workers[w];
@@ -48,7 +48,7 @@ impl World {
             self.counted.said_full += 1;
             assert!(
                 said + again > log_ms,
-                "{tenant:?} is full since {said}, and at {log_ms} it was not said again"
+                "{tenant:?} is full since {said}, and at {log_ms} it was not repeated"
             );
         }
     }

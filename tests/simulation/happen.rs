@@ -1,4 +1,4 @@
-//! What happens at an event.
+//! The handling of events.
 
 use streamwatch::domain::{Consistency, Entry, Internal, StatusRequest};
 
@@ -60,11 +60,11 @@ impl World {
                     self.obey(worker);
                     assert!(
                         !ok || self.workers[worker].told_unavailable == told,
-                        "told before the entry came back"
+                        "unavailable before the entry was read back"
                     );
                     assert!(
                         !waits || self.workers[worker].told_unavailable > told,
-                        "those who asked are not told that the mark was lost"
+                        "the requests did not become unavailable after the marker was lost"
                     );
                 }
             }
@@ -109,16 +109,16 @@ impl World {
                 epoch,
                 entry,
             } => {
-                // What was on its way when the connection was lost may have come through, or not.
+                // An entry in transit at the loss of the connection may have arrived or not.
                 if is_current(self, worker, connection) || self.rng.bool() {
-                    // Where the log's beginning is gone, its time is whatever is remembered, or
-                    // whatever its first reading says: that may be of a follower of another log.
+                    // The time of a truncated log comes from a copy or its first reading, which may
+                    // be of a follower of another log.
                     let it = &self.workers[worker];
                     let remembers = it.remembers.is_some_and(|g| g != self.log.generation);
                     let misled = self.observer.misled.is_some() && !it.history.is_whole();
                     let another = remembers || misled;
                     if epoch != self.log.epoch || another && self.log.first() > 0 {
-                        self.hear_of_another(&entry);
+                        self.take_foreign(&entry);
                     }
                     self.take(entry);
                 }
@@ -165,8 +165,8 @@ impl World {
         }
     }
 
-    /// An entry of somebody who follows a log that is gone.
-    fn hear_of_another(&mut self, entry: &Entry) {
+    /// Handles an entry of a replica that follows a deleted log.
+    fn take_foreign(&mut self, entry: &Entry) {
         let Entry::Internal {
             reading: Some(reading),
             body,
@@ -175,7 +175,7 @@ impl World {
         else {
             return;
         };
-        // What it says was told cannot be told from this log's, where this one is as old.
+        // Its record of publications is indistinguishable from this log's, if this one is as old.
         let latest = self.observer.log_ms().unwrap_or(0) + 2 * self.settings.interval_ms();
         if let Internal::Announced { up_to } = body
             && *up_to < self.log.end()

@@ -1,4 +1,4 @@
-//! What the leader does: copies its replica, announces the lifecycle; and what becomes of it.
+//! Actions of the leader, and their outcomes: copies of its replica and lifecycle events.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ pub struct Copying {
 }
 
 impl World {
-    /// A worker shuts down: it says so in the log, and is gone soon after.
+    /// A worker shuts down: it appends its departure and stops soon after.
     pub fn leave(&mut self, w: usize, away: u64) {
         let led = self.workers[w].replica.leads();
         let clocks = self.workers[w].clocks(self.now);
@@ -33,7 +33,7 @@ impl World {
             let heirs: Vec<_> = heirs
                 .map(|heir| (heir, self.workers[heir].connection))
                 .collect();
-            // One that is gone is believed to be there for three intervals.
+            // A stopped worker counts as alive for three intervals.
             if !heirs.is_empty() && heirs.len() + 1 == self.workers.len() {
                 self.after(3 * on_its_way + 2, Event::Succeeded { heirs });
             }
@@ -50,7 +50,7 @@ impl World {
         if self.observer.misled != Some(u64::MAX) && heirs.iter().all(steady) {
             self.counted.succeeded += 1;
             let leads = self.workers.iter().any(|worker| worker.replica.leads());
-            assert!(leads, "nobody succeeds the leader that has left");
+            assert!(leads, "no worker succeeds the leader that has left");
         }
     }
 
@@ -91,7 +91,7 @@ impl World {
         let Some(mut copying) = self.workers[w].copying.take() else {
             return;
         };
-        // What has expired is in no snapshot by halves.
+        // A snapshot never contains a partial expiry.
         if self.workers[w].replica.is_expiring() {
             self.workers[w].copying = Some(copying);
             return self.copy_later(w);
@@ -128,7 +128,7 @@ impl World {
         self.snapshots.push(snapshot);
     }
 
-    /// The writer is gone, or its connection: what was written so far stays, and serves nobody.
+    /// The writer or its connection is lost: the written part remains and is useless.
     pub fn abandon_snapshot(&mut self, w: usize) {
         if let Some(copying) = self.workers[w].copying.take() {
             let _ = self.workers[w].replica.end_snapshot();
@@ -233,7 +233,7 @@ impl World {
         if history.is_whole() {
             self.lifecycle.told(announcement);
         } else {
-            // Who does not know the log's beginning tells of another past, and passes over lifecycle events.
+            // A replica without the log's beginning has a different past, and may omit events.
             self.lifecycle.doubt();
         }
     }
@@ -247,7 +247,7 @@ impl World {
                 .replica
                 .announced(number, if ok { Ok(()) } else { Err(()) });
         } else if round == worker.announce_round {
-            // It learns of all that was under way at once, and of what it sent before it knew.
+            // All events in flight fail at once, and those sent before it noticed.
             for number in number..=worker.last_number {
                 worker.replica.announced(number, Err(()));
             }

@@ -1,4 +1,4 @@
-//! The lifecycle as it is told, against what has happened.
+//! Published lifecycle events against those of the observer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -22,7 +22,7 @@ pub enum What {
 /// One thing that happened, as the observer sees it: to which stream, at which entry.
 pub type Happened = (u64, StreamId, What);
 
-/// What has to be told, by the observer's own bookkeeping.
+/// Expected events, computed by the observer.
 #[derive(Default)]
 pub struct Happenings {
     pub all: Vec<Happened>,
@@ -43,7 +43,8 @@ impl Happenings {
         });
     }
 
-    /// What an entry did to an account that was `before`. A sign of life lasts for `lasts_ms`.
+    /// Adds the events of an entry on an account that was `before`. A heartbeat lasts for
+    /// `lasts_ms`.
     pub fn entry(
         &mut self,
         offset: u64,
@@ -103,29 +104,29 @@ impl Happenings {
     }
 }
 
-/// What has been told.
+/// Published events.
 #[derive(Default)]
 pub struct Lifecycle {
-    /// By what tells a lifecycle event from others: its kind, stream, and what caused it.
+    /// By identity: kind, stream and cause.
     told: HashMap<(What, StreamId, u64), Announcement>,
-    /// The offset of the last lifecycle event that was told first, and the time shown there, by account.
+    /// The offset of the latest event without its repetitions, and its shown time, by account.
     last: HashMap<AccountKey, (u64, WallTime)>,
     doubtful: bool,
     repeats: u64,
 }
 
 impl Lifecycle {
-    /// Entries were lost, or somebody told of them who did not know the log's beginning.
+    /// Entries were lost, or published by a replica without the log's beginning.
     pub fn doubt(&mut self) {
         self.doubtful = true;
     }
 
-    /// How many lifecycle events were told more than once.
+    /// Number of repeated events.
     pub fn repeats(&self) -> u64 {
         self.repeats
     }
 
-    /// A lifecycle event was told: for the first time in order, else as it was before.
+    /// Checks a published event: a new one is in order, a repetition is identical.
     pub fn told(&mut self, announcement: &Announcement) {
         if self.doubtful {
             return;
@@ -137,10 +138,7 @@ impl Lifecycle {
         };
         let of = (what, announcement.event.stream, cause);
         if let Some(first) = self.told.get(&of) {
-            assert_eq!(
-                announcement, first,
-                "a event was told twice, and not the same"
-            );
+            assert_eq!(announcement, first, "a repeated event differs");
             self.repeats += 1;
             return;
         }
@@ -155,7 +153,7 @@ impl Lifecycle {
         self.told.insert(of, announcement.clone());
     }
 
-    /// All that happened has been told, and nothing else.
+    /// Checks that exactly the expected events were published.
     pub fn check(&self, happened: &[Happened], before: u64) {
         if self.doubtful {
             return;
@@ -168,7 +166,7 @@ impl Lifecycle {
         }
         let happened: HashSet<Happened> = happened.iter().copied().collect();
         for one in &told {
-            assert!(happened.contains(one), "told, and never happened: {one:?}");
+            assert!(happened.contains(one), "published without cause: {one:?}");
         }
     }
 }

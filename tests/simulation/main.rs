@@ -10,15 +10,14 @@
 //! - exact admission: `max_active` N never makes more than N, N at once count 1 to N, and nothing
 //!   is decided twice;
 //! - never early: a stream whose signs of life come in time is in every answer;
-//! - no ghosts: what fell silent or was stopped is gone when it has to be;
+//! - no over-counting: an expired or stopped stream is gone in time;
 //! - a `strong` answer includes everything that the log took before the question came, a `local`
 //!   one everything but the last three intervals;
 //! - log time runs at the speed of time, and never makes up for a pause;
-//! - the lifecycle is told whole: every lifecycle event once at least, for the first time in order, and again
-//!   only as it was;
-//! - when nothing goes wrong any more, everybody serves again, one leads, and nobody is
-//!   left waiting; and a leader that shuts down is succeeded at once;
-//! - the leader says again and again what is full.
+//! - the lifecycle is complete: every event at least once, first in order, repetitions identical;
+//! - after the last fault, all workers serve, one leads, and no request is pending; a leader that
+//!   shuts down is succeeded at once;
+//! - the leader repeats which limits are reached.
 //!
 //! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on;
 //! `STREAMWATCH_SEED=123` runs one, and prints what happened if it fails;
@@ -74,7 +73,7 @@ fn run(seed: u64, tracing: bool) -> Option<Counted> {
     run.ok()
 }
 
-/// What happened in all runs, and which of them failed.
+/// Counts of all runs, and the failed seeds.
 #[derive(Default)]
 struct Runs {
     all: Counted,

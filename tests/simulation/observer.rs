@@ -1,5 +1,5 @@
-//! The observer applies every entry at the moment the log takes it, without delay or fault. What
-//! it sees is what every replica must come to; and it holds each entry to the promises.
+//! The observer applies every entry when the log stores it, without delay or fault. Every replica
+//! must reach its state, and it checks each entry against the promises.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,16 +20,16 @@ use crate::{full::Full, lifecycle::Happenings, log::Log};
 /// Of so many entries, one is followed by a comparison of all accounts.
 const ALL_EVERY: u64 = 32;
 
-/// What an entry did.
+/// The result of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The true time at which the log took it.
     pub at: u64,
     pub log_ms: Option<u64>,
     pub applied: Applied,
-    /// What the log has come to by then.
+    /// The log's counters after it.
     pub counters: Counters,
-    /// The account it was about, and what is held of it then.
+    /// The account of the entry, and its records after it.
     pub account: Option<(AccountKey, Option<Account>)>,
     /// All accounts.
     pub all: Option<Vec<Option<Account>>>,
@@ -45,14 +45,14 @@ pub struct Sign {
     pub is_heartbeat: bool,
 }
 
-/// What the log knows of a stream.
+/// The history of a stream in the log.
 #[derive(Debug, Default)]
 pub struct Life {
     /// Its signs of life since it was last ended.
     pub signs: Vec<Sign>,
     /// Its last heartbeat or request to open, counted or not.
     pub heard: Option<Sign>,
-    /// The true time of its last end, where no sign of life came after it.
+    /// The true time of its last end, if no heartbeat came after it.
     pub ended: Option<u64>,
     /// The TTL by which it counts.
     ttl_ms: u64,
@@ -91,7 +91,7 @@ pub struct Observer {
     pub epoch: u32,
     /// All that the log has taken, with the true time.
     taken: Vec<(u64, Rc<Entry>)>,
-    /// What the lifecycle has to tell.
+    /// Expected lifecycle events.
     pub happened: Happenings,
     pub full: Full,
     replica: Replica<()>,
@@ -105,10 +105,10 @@ pub struct Observer {
     least_ahead: Option<i64>,
     /// How far beyond that it may run.
     pub may_gain_ms: u64,
-    /// The true time at which somebody who followed another log last moved this one's time; for
-    /// ever, where all who knew this log's time are gone.
+    /// The true time at which a follower of another log last moved this one's time; for ever, if no
+    /// replica with this log's time is left.
     pub misled: Option<u64>,
-    /// What was said until then nobody can judge who reads the log from its beginning now: the
+    /// A replica that reads the log from its beginning now cannot judge earlier answers, as the
     /// settings come later.
     pub unjudged: Option<u64>,
 }
@@ -153,8 +153,8 @@ impl Observer {
         self.rows.partition_point(|row| row.at <= at) as u64
     }
 
-    /// Somebody who still follows the log that was deleted has moved this one's time, by two
-    /// intervals at most for each of its entries: until it learns, nothing is said of time.
+    /// A follower of the deleted log has moved this one's time, by at most two intervals per entry.
+    /// Checks of time are suspended until it notices.
     pub fn excuse_time(&mut self, at: u64) {
         self.least_ahead = None;
         self.misled = self.misled.max(Some(at));
@@ -401,14 +401,14 @@ fn lasts_ms(ttl_ms: u64) -> u64 {
     ttl_ms + 2 * Settings::interval_for(ttl_ms)
 }
 
-/// What a replica holds of an account, its forgotten records aside.
+/// The records of an account in a replica, without forgotten ones.
 pub fn held<T>(replica: &Replica<T>, key: &AccountKey) -> Option<Account> {
     let mut account = replica.account(key)?;
     account.sweep(replica.log_time()?);
     (!account.is_empty()).then_some(account)
 }
 
-/// What the entry at `offset`, the last that `replica` applied, did there.
+/// The result of the entry at `offset`, the last that `replica` applied.
 pub fn row<T>(
     replica: &Replica<T>,
     at: u64,

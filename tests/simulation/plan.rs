@@ -1,4 +1,4 @@
-//! What a seed decides before its run begins.
+//! The choices of a seed before its run.
 
 use fastrand::Rng;
 use streamwatch::domain::Settings;
@@ -9,8 +9,8 @@ pub const RUN_MS: u64 = 30_000;
 /// finding out that the state and two snapshots are of another log, one after another.
 pub const SETTLE_MS: u64 = 20_000;
 
-/// What may go wrong in a run. Every seed has its own mixture: a bug that needs one fault is not
-/// drowned by the others.
+/// The faults of a run. Every seed has its own mixture, so that frequent faults do not hide a bug
+/// that needs a rare one.
 #[derive(Debug)]
 pub struct Plan {
     pub workers: usize,

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use crate::plan::Plan;
 
-/// What a player does, and how many milliseconds from now.
+/// Actions of a player, each with its delay in milliseconds.
 pub type Script = Vec<(u64, Deed)>;
 
 #[derive(Clone, Debug)]
 pub enum Deed {
-    /// Asks to open; tries again with the same stream where no answer comes.
+    /// Sends an `init`; retries with the same stream without a reply.
     Init(Box<InitRequest>),
     /// A heartbeat or a stop.
     Publish(Rc<Entry>),
@@ -68,7 +68,7 @@ fn one(
         let init = init(rng, key, stream, max_active, replace);
         script.push((rng.u64(..every), Deed::Init(init)));
     }
-    // What the player was told, as far as it names it: nothing, or an interval for a shorter TTL.
+    // The interval in its heartbeats: none, the one it was sent, or one for a shorter TTL.
     let told = u32::try_from(every).ok();
     let every_ms = rng.choice([None, told, Some(500)]).flatten();
     let beat = |metadata| {
@@ -104,7 +104,7 @@ fn one(
         script.push((at, stop()));
         match rng.u8(..6) {
             0 => script.push((at + rng.u64(..ttl), stop())),
-            // Goes on although it said that it had stopped.
+            // Continues after its stop.
             1 => script.extend((1..rng.u64(2..40)).map(|n| (at + n * every, beat(None)))),
             2 => script.push((0, stop())), // overtakes everything
             _ => {}

@@ -1,4 +1,4 @@
-//! The request queues: what nobody has acknowledged is delivered again.
+//! The request queues, which deliver unacknowledged requests again.
 
 use std::collections::BTreeMap;
 

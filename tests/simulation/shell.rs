@@ -1,5 +1,5 @@
-//! What a worker does with its replica: connects, feeds it, does what it asks for. Each step of a
-//! replica is checked here.
+//! The worker around a replica: connects, passes entries and executes effects. Checks each step of
+//! a replica.
 
 use std::rc::Rc;
 
@@ -192,7 +192,7 @@ impl World {
         let keys = &self.observer.keys[..known];
         let mut made = row(&worker.replica, taken.at, offset, entry, applied, keys);
         if worker.replica.is_expiring() {
-            // What it counts by time comes a little later.
+            // Its counters of expiries follow later.
             if !worker.history.is_whole() {
                 return Ok(());
             }
@@ -246,7 +246,7 @@ impl World {
             panic!("a replica appends internal entries only: {entry:?}")
         };
         let seq = mark.seq;
-        // One that has just caught up writes such a mark too, and nobody waits for that.
+        // A replica that has just caught up appends such a marker too, without a pending request.
         if *body == Internal::Tick(None) && self.workers[w].taking {
             self.workers[w].strong_mark = Some(seq);
         }

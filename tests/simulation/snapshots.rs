@@ -8,13 +8,13 @@ use streamwatch::{
 
 use crate::worker::{History, Lost};
 
-/// So many whole ones are kept.
+/// Number of complete snapshots to keep.
 const KEPT: usize = 2;
 
 #[derive(Clone)]
 pub struct Snapshot {
     pub id: u64,
-    /// What the replica was made of that was copied.
+    /// The history of the copied replica.
     pub history: History,
     pub header: SnapshotHeader,
     pub accounts: Vec<(AccountKey, u64, Account)>,
@@ -22,7 +22,7 @@ pub struct Snapshot {
     /// Without it the snapshot is not whole.
     pub trailer: Option<SnapshotTrailer>,
     pub damaged: bool,
-    /// It knows entries that the broker has lost since.
+    /// It contains entries that the broker has lost since.
     pub diverged: Option<Lost>,
 }
 
@@ -65,7 +65,7 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// What a worker makes of it. `None` where it is not whole.
+    /// Restores it. `None` if it is incomplete.
     pub fn read(&self) -> Option<Restored> {
         let mut restoring = Restoring::new(self.header.clone()).ok()?;
         for (key, last, account) in &self.accounts {

@@ -1,4 +1,4 @@
-//! A worker: a replica, its clocks, its connection. What `streamwatch worker` does, in short.
+//! A simulated worker: a replica, its clocks and its connection.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -25,7 +25,7 @@ impl History {
     }
 }
 
-/// What somebody knows of one loss of the log's last entries.
+/// The lost entries in a replica's history.
 #[derive(Clone, Debug)]
 pub struct Lost {
     /// The offset of the first one.
@@ -40,7 +40,7 @@ impl Lost {
         lost.all(|(offset, entry)| offset < log.first() || log.at(offset) == Some(entry))
     }
 
-    /// What is known of it by whoever knows all up to `last`.
+    /// The part in the history of a replica with all entries up to `last`.
     pub fn up_to(&self, last: u64) -> Option<Self> {
         let known = (last + 1).checked_sub(self.from).filter(|n| *n > 0)?;
         let known = self.entries.len().min(known as usize);
@@ -90,9 +90,9 @@ pub struct Worker {
     pub strong_mark: Option<u64>,
     pub told_unavailable: u64,
     pub copying: Option<Copying>,
-    /// Counts the failures to tell that it knows of.
+    /// Number of failed publications that it has noticed.
     pub announce_round: u32,
-    /// What it told from there on was lost, of this connection and round.
+    /// Publications of this connection and round from there on were lost.
     pub cut: Option<(u32, u32)>,
     pub last_announcement: u64,
     pub last_number: u64,

@@ -39,7 +39,7 @@ pub struct World {
     pub settings_changed: bool,
     pub widest_ttl_ms: u64,
     pub mono_steps: u64,
-    /// What replicas whose history is not whole made of each entry.
+    /// Results of each entry in replicas without the full history.
     pub partial: HashMap<(History, u64), Row>,
     pub accounts: Vec<AccountKey>,
     pub streams: Vec<(AccountKey, streamwatch::domain::StreamId)>,
@@ -133,7 +133,7 @@ impl World {
         self.events.insert((self.now + ms, self.scheduled), event);
     }
 
-    /// The log takes an entry, and its followers will hear of it.
+    /// Appends an entry to the log, and schedules its deliveries.
     pub fn take(&mut self, entry: Rc<Entry>) {
         self.observer.take(self.now, Rc::clone(&entry));
         let offset = self.log.append(self.now, Rc::clone(&entry));
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// What may be off by two intervals has become more.
+    /// Widens the tolerances after a change of the interval.
     pub fn widen(&mut self) {
         self.widest_ttl_ms = self.widest_ttl_ms.max(self.settings.ttl_ms);
         let interval_ms = Settings::interval_for(self.widest_ttl_ms);
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// Nothing has gone wrong for a while: everybody serves, and nobody waits.
+    /// Checks that all workers serve and no request is pending, after a time without faults.
     fn check_all_is_well(&self) {
         for (w, worker) in self.workers.iter().enumerate() {
             let clocks = worker.clocks(self.now);
@@ -250,9 +250,9 @@ impl World {
             assert_eq!(worker.history.generation, self.log.generation);
             assert_eq!(worker.replica.settings(), self.observer.settings());
         }
-        assert!(self.requests.is_empty(), "somebody still waits");
+        assert!(self.requests.is_empty(), "a request is pending");
         let leaders = self.workers.iter().filter(|it| it.replica.leads()).count();
-        assert_eq!(leaders, 1, "so many lead");
+        assert_eq!(leaders, 1, "number of leaders");
         let quiet = self.observer.taken_by(self.now - 5_000);
         let happened = &self.observer.happened.all;
         self.lifecycle.check(happened, quiet);

@@ -9,7 +9,7 @@ const ROOM: usize = 64 * 1024;
 const MAX_HELD: usize = 1024 * 1024;
 /// Type, channel, size.
 const PREFIX: usize = 7;
-/// What a frame has besides its payload: the prefix and the end octet.
+/// Size of a frame beside its payload: the prefix and the end octet.
 const OVERHEAD: usize = PREFIX + 1;
 
 const METHOD: u8 = 1;
@@ -28,11 +28,11 @@ pub struct Frames {
     start: usize,
     checked: usize,
     end: usize,
-    /// What is still to come of a frame that is passed on as it arrives.
+    /// Remaining bytes of a frame that is passed on as it arrives.
     passing: usize,
-    /// The largest frame that lapin takes.
+    /// The largest frame that lapin accepts.
     frame_max: usize,
-    /// The other side does not speak AMQP: lapin reports that.
+    /// The peer does not use AMQP, which lapin reports.
     foreign: bool,
 }
 
@@ -73,7 +73,7 @@ impl Frames {
         &mut self.bytes[self.end..]
     }
 
-    /// So many bytes of the room were received.
+    /// Records that `n` bytes were received into the buffer.
     pub fn filled(&mut self, n: usize) {
         self.end = (self.end + n).min(self.bytes.len());
         while self.check() {}

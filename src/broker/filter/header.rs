@@ -29,10 +29,11 @@ const PROPERTIES: [Kind; 14] = {
     ]
 };
 
-/// The payload of a header frame that lapin can take; `None` where it can take `payload` itself.
+/// Returns a payload of a header frame that lapin can decode; `None` if it can decode `payload`
+/// itself.
 ///
-/// What is left out is the property that is no UTF-8, and all headers but the entry's place in its
-/// log; what identifies the publisher and where to reply stay.
+/// Leaves out properties that are not UTF-8, and all headers except the entry's offset. Keeps the
+/// publisher's identity and the reply address.
 pub(super) fn repaired(payload: &[u8], fits: bool) -> Option<Vec<u8>> {
     if fits && is_decodable(payload).is_some() {
         return None;
@@ -91,7 +92,7 @@ fn rebuilt(payload: &[u8]) -> Vec<u8> {
     fixed
 }
 
-/// What is kept of a property.
+/// The treatment of a property.
 enum Keep {
     Nothing,
     Same,

@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use super::*;
 use crate::broker::filter::is_undecodable;
 
-/// What the filter hands on of `bytes`, received in pieces of at most `piece` bytes.
+/// Returns the output of the filter for `bytes`, received in pieces of at most `piece` bytes.
 fn filtered(bytes: &[u8], piece: usize, frame_max: u32) -> Vec<u8> {
     let mut frames = Frames::new(frame_max);
     let mut out = Vec::new();
@@ -139,7 +139,7 @@ fn headers_that_do_not_fit_into_a_frame_are_left_out() {
     let bytes = header(1 << 13, &table(&[&large, &offset_entry()]));
     assert!(!is_undecodable_frame(&filtered(&bytes, 50_000, 0)));
     marked_with_its_offset(&filtered(&bytes, 50_000, 131_072));
-    // The broker says how large a frame may be.
+    // The broker sets the maximum size of frames.
     let mut tuned = frame(METHOD, &[0, 10, 0, 30, 7, 255, 0, 2, 0, 0, 0, 60]);
     let tune = tuned.len();
     tuned.extend_from_slice(&bytes);

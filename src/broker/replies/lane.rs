@@ -22,9 +22,9 @@ use crate::broker::{
 /// How long a reply waits in an ordinary reply queue, in milliseconds. A direct one does not wait.
 const REPLY_TTL_MS: &str = "10000";
 
-/// What became of replies.
+/// Outcomes of replies.
 pub(super) enum LaneEvent {
-    /// The broker has taken it. Its queue may be gone.
+    /// The broker has confirmed it. Its queue may be gone.
     Confirmed(u64, Letter),
     /// It has waited too long.
     Expired(u64, Letter),
@@ -99,8 +99,7 @@ impl Lane {
         }
     }
 
-    /// What becomes of the next reply. Pending for ever while there is none. Dropping the future
-    /// loses nothing.
+    /// Returns the outcome of the next reply. Pending while there is none. Cancel safe.
     pub(super) async fn next(&mut self) -> LaneEvent {
         loop {
             if let Some(event) = self.expire() {
@@ -125,7 +124,7 @@ impl Lane {
                 (id, confirmed) = self.confirms.next() => match confirmed {
                     Ok(_) => {
                         self.waits = Box::new(backoff());
-                        // Nobody else holds it: its publishing is over.
+                        // The only reference, as its publishing has ended.
                         if let Some(letter) = self.sent.remove(&id).and_then(Arc::into_inner) {
                             return LaneEvent::Confirmed(id, letter);
                         }

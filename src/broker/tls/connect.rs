@@ -23,11 +23,11 @@ use tokio::net::TcpStream;
 use super::{Tls, TlsProblem};
 use crate::broker::{connect::Failure, filter};
 
-/// How long a server may think about our certificate, or about what is not TLS.
+/// Timeout of the server's response to our certificate, or to input that is not TLS.
 const VERDICT_WITHIN: Duration = Duration::from_secs(2);
-/// What a TLS server says when it reads something else: an alert.
+/// The record type of an alert, a TLS server's response to other protocols.
 const ALERT: u8 = 21;
-/// AMQP's greeting, as much of it as TLS reads before it knows better.
+/// The part of AMQP's greeting that fills a TLS record header.
 const GREETING: &[u8; 5] = b"AMQP\0";
 
 /// Connects, with the files as they are now.
@@ -64,9 +64,9 @@ pub(in crate::broker) async fn connect(
     Err(problem.map_or(Failure::Lapin(error), Failure::Tls))
 }
 
-/// Why the server hung up right after the handshake. From TLS 1.3 on it judges our certificate only
-/// then, and a client that has written something meanwhile may not get to read what it says: so
-/// here is one that only listens.
+/// Finds the reason why the server closed the connection right after the handshake. Since TLS 1.3,
+/// it verifies our certificate only then, and a client that has written data may not receive the
+/// alert. So this connection only reads.
 async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
     let listening = async {
         let mut stream = secured(uri, connector).await?;
@@ -101,7 +101,7 @@ async fn secured(
     stream.into_rustls(connector, &uri.authority.host).await
 }
 
-/// What a connection without TLS failed of, if what listens there speaks TLS alone.
+/// The reason why a connection without TLS failed, if the port requires TLS.
 pub(in crate::broker) async fn instead_of_amqp(
     uri: &AMQPUri,
     error: &lapin::Error,

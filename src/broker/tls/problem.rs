@@ -1,4 +1,4 @@
-//! What goes wrong with TLS, in words that say what to change.
+//! Errors of TLS, each with a remedy.
 
 use std::{io, path::PathBuf};
 
@@ -43,13 +43,13 @@ pub enum TlsProblem {
     /// The certificate and the key do not belong together.
     #[error("{CERT} and {KEY} do not belong together: the key is another certificate's")]
     OtherKey,
-    /// Nobody is trusted.
+    /// There are no trusted authorities.
     #[error(
         "this system has no trusted authorities (package ca-certificates): give the one that \
          signed RabbitMQ's certificate with --tls-ca (AMQP_TLS_CA)"
     )]
     NoRoots,
-    /// Who signed the server's certificate is not trusted.
+    /// The issuer of the server's certificate is not trusted.
     #[error(
         "no authority that is trusted here has signed RabbitMQ's certificate: give the one that \
          did with --tls-ca (AMQP_TLS_CA)"
@@ -71,28 +71,26 @@ pub enum TlsProblem {
          or have it issued for this one"
     )]
     WrongName(String),
-    /// The server wants to know who we are.
+    /// The server requires a client certificate.
     #[error("RabbitMQ demands a client certificate: give one with {CERT} and {KEY}")]
     NoClientCertificate,
-    /// The server does not like our certificate.
+    /// The server rejects our certificate.
     #[error("RabbitMQ does not accept the certificate in {CERT}: {0}")]
     ClientCertificate(&'static str),
-    /// The server hung up when it knew who we are.
+    /// The server closed the connection after receiving our certificate.
     #[error(
         "RabbitMQ closed the connection right after the TLS handshake: it may demand a client \
-         certificate, or not accept the one in {CERT}; its log says which"
+         certificate, or reject the one in {CERT}; see its log"
     )]
     ClosedAfterHandshake,
-    /// The port does not speak TLS.
+    /// The port does not use TLS.
     #[error(
-        "what listens there does not speak TLS: use RabbitMQ's TLS port, which is 5671 as a rule, \
-         or amqp:// for a connection that anybody can read"
+        "the port does not use TLS: use RabbitMQ's TLS port, which is usually 5671, or amqp:// for \
+         an unencrypted connection"
     )]
     NotTls,
-    /// The port speaks TLS alone.
-    #[error(
-        "what listens there does not speak plain AMQP: if it is RabbitMQ's TLS port, use amqps://"
-    )]
+    /// The port requires TLS.
+    #[error("the port does not use plain AMQP: if it is RabbitMQ's TLS port, use amqps://")]
     OnlyTls,
     /// Something else.
     #[error("TLS failed: {0}")]
@@ -100,7 +98,7 @@ pub enum TlsProblem {
 }
 
 impl TlsProblem {
-    /// What a handshake failed of; `None` where it never began.
+    /// The reason a TLS handshake failed; `None` if it did not start.
     pub(super) fn of_handshake(error: &lapin::Error) -> Option<Self> {
         let ErrorKind::IOError(io) = error.kind() else {
             return None;
@@ -114,7 +112,7 @@ impl TlsProblem {
         matches!(error.kind(), ErrorKind::IOError(_))
     }
 
-    /// What an error of input or output says of TLS.
+    /// The TLS error in an I/O error, if there is one.
     pub(super) fn of_io(error: &io::Error) -> Option<Self> {
         let said = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
         said.map(Self::said)
@@ -148,7 +146,7 @@ impl TlsProblem {
         }
     }
 
-    /// What the server says of our certificate.
+    /// The server's verdict on our certificate.
     fn alerted(alert: AlertDescription) -> Self {
         use AlertDescription as Alert;
         Self::ClientCertificate(match alert {
@@ -157,13 +155,13 @@ impl TlsProblem {
             Alert::UnknownCA => "RabbitMQ does not trust the authority that signed it",
             Alert::CertificateRevoked => "it is revoked",
             Alert::BadCertificate | Alert::UnsupportedCertificate | Alert::CertificateUnknown => {
-                "RabbitMQ's log says why"
+                "see RabbitMQ's log"
             }
             other => return Self::Other(format!("RabbitMQ ended it with the alert {other:?}")),
         })
     }
 
-    /// What is wrong with the files that a connector was built of.
+    /// The error in the files of a connector.
     pub(super) fn unusable(error: &io::Error) -> Self {
         let said = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
         match said {

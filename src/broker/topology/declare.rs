@@ -13,18 +13,18 @@ use super::{
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};
 
-/// What a declaration found and made.
+/// The result of a declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
-    /// How many partitions there are now.
+    /// The number of partitions.
     pub partitions: u16,
     /// How many of their logs are new: one that exists keeps its retention.
     pub new_logs: u16,
 }
 
-/// Declares everything, with so many partitions as `wanted` says: else with those that are `there`
-/// already, or one. What exists with the same properties is left as it is. Doing it again repairs
-/// one that broke off half-way.
+/// Declares everything with `wanted` partitions, by default with those that are `there`, or one.
+/// Keeps existing queues and exchanges with equal properties. A repetition completes an interrupted
+/// declaration.
 ///
 /// # Errors
 /// [`BrokerError::OtherPartitions`] where a topology is there with another number of them,

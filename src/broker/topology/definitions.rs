@@ -2,9 +2,8 @@
 //! reads, or a node when it boots.
 //!
 //! It differs from a declaration in three points. Retention is a policy, which can be changed
-//! later; an argument cannot. What is not durable cannot be imported, nor can the binding that asks
-//! for a header without a value: `streamwatch topology declare` adds these two, and the first
-//! settings.
+//! later; an argument cannot. Transient queues cannot be imported, nor can the binding to a header
+//! without a value: `streamwatch topology declare` adds these two, and the first settings.
 
 use lapin::{ExchangeKind, types::AMQPValue};
 use serde_json::{Map, Value, json};
@@ -134,7 +133,7 @@ fn kind(kind: &ExchangeKind) -> &str {
     }
 }
 
-/// What a queue is declared with, and what its policy says instead.
+/// Splits arguments into those of the queue and those of its policy.
 fn split(holds: Holds, arguments: Arguments) -> (Arguments, Arguments) {
     if holds == Holds::Messages {
         return (arguments, vec![]);

@@ -19,7 +19,7 @@ use crate::{
 /// by the next declaration.
 ///
 /// # Errors
-/// Where the broker refuses. What is not there is no error.
+/// If the broker refuses. Missing queues and exchanges are not an error.
 pub async fn delete(link: &Link, names: &Names) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
     delete_exchange(&channel, names.exchange()).await?;

@@ -1,9 +1,8 @@
-//! The way in for devices that speak MQTT: from the exchange that RabbitMQ's plugin publishes to, to
-//! that of the players.
+//! The route of MQTT messages from the exchange of RabbitMQ's plugin to the exchange of players.
 //!
-//! `acme/heartbeat/alice` arrives there as `acme.heartbeat.alice`. An exchange of ours stands
-//! between: RabbitMQ does not say over AMQP what is bound, but whether an exchange is there; and
-//! taking it away takes its bindings with it.
+//! `acme/heartbeat/alice` arrives there as `acme.heartbeat.alice`. An exchange of streamwatch is in
+//! between, because clients can check over AMQP whether an exchange exists, but not its bindings.
+//! Deleting it deletes its bindings.
 
 use lapin::ExchangeKind;
 
@@ -18,8 +17,8 @@ use crate::{
     wire::Kind,
 };
 
-/// What lets messages in by MQTT, in the order of its declaration. Only kinds of the contract:
-/// replies are published to MQTT's exchange too, and so is what other devices have to say.
+/// The exchange and bindings for MQTT messages, in the order of declaration. They match only kinds
+/// of the contract, because replies and messages of other devices use MQTT's exchange too.
 pub(super) fn mqtt(names: &Names) -> Vec<Part> {
     let entrance = names.mqtt_entrance();
     let mut parts = vec![

@@ -1,5 +1,5 @@
-//! Who may do what: the permissions of each role, in RabbitMQ's terms. This is the only place that
-//! says so: commands, definitions, documents and tests have it from here.
+//! The permissions of each role, in RabbitMQ's terms. The only source for commands, definitions,
+//! documents and tests.
 //!
 //! Of RabbitMQ's three permissions, `configure` declares and deletes, `write` publishes to an
 //! exchange or binds a queue, `read` consumes or binds from an exchange. On a topic exchange, topic
@@ -20,9 +20,9 @@ const NOTHING: &str = "^$";
 /// One role: a user of RabbitMQ, and what that user may do in the installation's virtual host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
-    /// What the user is called.
+    /// The name of the user.
     pub user: String,
-    /// Who it is for.
+    /// The purpose.
     pub purpose: &'static str,
     /// Exchanges and queues that it may declare and delete: a regular expression, as the next two.
     pub configure: String,
@@ -45,14 +45,14 @@ pub struct TopicPermission {
     pub read: String,
 }
 
-/// Whose roles, beside those of whoever runs the installation.
+/// Tenants and accounts whose roles are printed beside the installation's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whose {
     /// Of the players, backends and subscribers of these.
     pub tenants: Vec<Tenant>,
     /// And of this one viewer of each.
     pub account: Option<AccountId>,
-    /// And of devices that speak MQTT; then workers may answer these, and operators let them in.
+    /// Also of MQTT devices. Workers may reply to them then, and operators may bind their exchange.
     pub by_mqtt: bool,
 }
 
@@ -142,18 +142,18 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
     [
         speaks("player", "a tenant's players"),
         Role {
-            // RabbitMQ makes their reply queues, under names that nobody can guess.
+            // RabbitMQ generates the secret names of their reply queues.
             configure: generated.clone(),
             read: generated,
-            ..speaks("stomp-player", "a tenant's players that speak STOMP")
+            ..speaks("stomp-player", "a tenant's STOMP players")
         },
         speaks(
             "backend",
-            "a tenant's backends, which speak for any account",
+            "a tenant's backends, which may publish for any account",
         ),
         Role {
             user: user("subscriber"),
-            purpose: "whoever follows a tenant's lifecycle, into queues of its own",
+            purpose: "subscribers to a tenant's lifecycle, with queues of their own",
             configure: any_of(std::slice::from_ref(&own_queues)),
             write: any_of(std::slice::from_ref(&own_queues)),
             read: any_of(&[own_queues, escaped(&names.lifecycle())]),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_speaks_mqtt_has_bounded_keys_and_subscriptions_of_its_own() {
+    fn an_mqtt_device_has_bounded_keys_and_subscriptions_of_its_own() {
         let device = of("mqtt-player", "alice");
         let queues = "mqtt-subscription-acme\\..+qos[01]";
         assert_eq!(device.configure, format!("^{queues}$"));

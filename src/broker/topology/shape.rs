@@ -1,4 +1,4 @@
-//! What a topology consists of: one list, from which it is declared, shown and deleted.
+//! The parts of a topology: one list, from which it is declared, shown and deleted.
 
 use lapin::{ExchangeKind, types::AMQPValue};
 
@@ -47,10 +47,10 @@ pub(super) struct Queue {
     pub(super) holds: Holds,
 }
 
-/// What a queue holds.
+/// The content of a queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// Messages that somebody takes out.
+    /// Messages that are consumed.
     Messages,
     /// A log's entries. A log keeps the arguments of its first declaration.
     Entries,
@@ -79,9 +79,9 @@ pub(super) enum Part {
     Binding(Binding),
 }
 
-/// Everything, in the order of its declaration. What messages come from is declared behind what
-/// they go to, so that a declaration that breaks off half-way lets none in; and of the logs the
-/// lowest comes last, so that all are there where that one is.
+/// All parts, in the order of declaration. Destinations precede sources, so that an interrupted
+/// declaration routes no messages. The lowest log comes last, so that it exists only if all others
+/// do.
 pub(super) fn shape(names: &Names, partitions: u16, retention: Retention) -> Vec<Part> {
     let mut parts = Vec::new();
     if partitions > 1 {
@@ -155,8 +155,7 @@ fn entrance(names: &Names) -> Vec<Part> {
     ]
 }
 
-/// Where messages without the header wait until a worker adds it, and what tells them from those with
-/// it.
+/// Queues of messages without the header, and the routing to them.
 fn intake(names: &Names) -> Vec<Part> {
     let (intake, requests, events) = (
         names.intake(),
@@ -168,8 +167,8 @@ fn intake(names: &Names) -> Vec<Part> {
     vec![
         Part::Exchange(internal(&intake, ExchangeKind::Topic, unrouted)),
         queue(&requests, waiting()),
-        // Nobody waits for these, but the broker has confirmed them: they stay until a worker
-        // comes, as they would in a log, and log time stands still until then.
+        // The broker has confirmed these, so they stay until a worker runs, as in a log. Log time
+        // stands still until then.
         queue(&events, refusing(bounded(MAX_EVENTS, EVENT_DELIVERIES))),
         way(&requests, "*.init.#"),
         way(&requests, "*.status.#"),
@@ -236,8 +235,8 @@ fn entries(retention: Retention) -> Arguments {
     ]
 }
 
-/// Kept by size alone: however long nobody wrote one, the newest snapshot stays until two newer
-/// ones are whole.
+/// Retention by size alone: the newest snapshot stays until two newer ones are complete, regardless
+/// of its age.
 fn snapshots(retention: Retention) -> Arguments {
     let bytes = |bytes| number(i64::try_from(bytes).unwrap_or(i64::MAX));
     vec![

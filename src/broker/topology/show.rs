@@ -1,4 +1,4 @@
-//! What RabbitMQ says about the queues.
+//! The state of queues in RabbitMQ.
 
 use lapin::{
     ExchangeKind, Queue,
@@ -26,12 +26,11 @@ pub struct QueueState {
     pub consumers: u32,
 }
 
-/// How many partitions there are, for operators: so many logs follow one another. `None` where there is no
-/// topology, or one whose declaration broke off. Reads no log: after an outage that would take as
-/// long as the outage was.
+/// Counts partitions by consecutive logs, for operators. `None` if there is no topology or an
+/// incomplete one. Does not read logs, which would take long after an outage.
 ///
 /// # Errors
-/// Where the broker cannot be asked.
+/// If the broker cannot be reached.
 pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
     let mut there = 0;
     while there < Settings::MAX_PARTITIONS && exists(link, &names.log(there)).await? {
@@ -40,12 +39,12 @@ pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, Broke
     Ok((there > 0).then_some(there))
 }
 
-/// How many partitions a worker can follow: so many logs follow one another. `None` where there is
-/// no topology. Consumes from each log for a moment, which workers may do; to declare passively,
-/// RabbitMQ 4.2.6 and 4.3.0 demand permission to configure. Reads no entry.
+/// Counts partitions by consecutive logs, for workers. `None` if there is no topology. Consumes
+/// from each log for a moment, because RabbitMQ 4.2.6 and 4.3.0 require configure permission for
+/// passive declares. Reads no entry.
 ///
 /// # Errors
-/// Where the broker cannot be asked.
+/// If the broker cannot be reached.
 pub async fn followable(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
     let mut there = 0;
     while there < Settings::MAX_PARTITIONS {
@@ -59,10 +58,10 @@ pub async fn followable(link: &Link, names: &Names) -> Result<Option<u16>, Broke
     Ok((there > 0).then_some(there))
 }
 
-/// What RabbitMQ says about each queue of a topology with so many partitions.
+/// Returns the state of each queue of a topology with this number of partitions.
 ///
 /// # Errors
-/// Where the broker cannot be asked.
+/// If the broker cannot be reached.
 pub async fn show(
     link: &Link,
     names: &Names,
@@ -84,11 +83,11 @@ pub async fn show(
     Ok(states)
 }
 
-/// The exchanges of a topology with so many partitions that are not there. Whether they are bound,
-/// RabbitMQ does not say over AMQP; a message that comes through does.
+/// Returns the missing exchanges of a topology with this number of partitions. Bindings cannot be
+/// checked over AMQP; a routed message proves them.
 ///
 /// # Errors
-/// Where the broker cannot be asked.
+/// If the broker cannot be reached.
 pub async fn missing_exchanges(
     link: &Link,
     names: &Names,

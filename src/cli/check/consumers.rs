@@ -1,10 +1,10 @@
-//! Consumers of the request queues against the workers that follow the logs. A consumer that is no
-//! worker's takes requests that nobody answers.
+//! Compares the consumers of request queues with the workers that follow the logs. Requests
+//! delivered to a consumer without a worker are not answered.
 
 use super::findings::Findings;
 use crate::broker::{Names, topology::QueueState};
 
-/// Compares each partition's queues with `workers`, the workers that were seen in its log.
+/// Compares each partition's queues with `workers`, the workers whose ticks were read in its log.
 pub(super) fn look(
     names: &Names,
     queues: &[QueueState],
@@ -28,14 +28,14 @@ pub(super) fn look(
                     "if streamwatch_requests_interrupted_total grows, RabbitMQ cannot deliver some \
                      requests; else requests that dead consumers hold wait until their connections \
                      are closed: `rabbitmqctl list_consumers` names the processes, \
-                     deploy/RUNBOOK.md (StreamwatchDeadConsumers) says more",
+                     deploy/RUNBOOK.md (StreamwatchDeadConsumers) has details",
                 );
             } else if consumers < *workers {
                 all_well = false;
                 findings.doubt(
                     "consumers",
                     said,
-                    "a worker takes no requests: its /readyz says why",
+                    "a worker consumes no requests: its /readyz has the reason",
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! What a check found: a line each, as soon as it is known.
+//! Findings of a check, each printed on a line at once.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::cli::{FAILED, exit_code, output::Output};
 
-/// How something is.
+/// Severity of a finding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Well,
-    /// It works; it may not for long, or not as it seems.
+    /// It works, but may fail soon.
     Doubtful,
     Wrong,
 }
@@ -25,10 +25,10 @@ impl Outcome {
     }
 }
 
-/// Prints what is found, and remembers how it went.
+/// Prints findings and keeps the exit code.
 pub(super) struct Findings {
     output: Output,
-    /// Of the first thing that is wrong.
+    /// The exit code of the first failure.
     code: Option<u8>,
 }
 
@@ -41,18 +41,18 @@ impl Findings {
         self.say(Outcome::Well, what, &said.into(), None);
     }
 
-    /// It works, but.
+    /// Reports a warning.
     pub(super) fn doubt(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
         self.say(Outcome::Doubtful, what, &said.into(), Some(to_do));
     }
 
-    /// It does not work; this is what to do.
+    /// Reports a failure and its remedy.
     pub(super) fn wrong_because(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
         self.code.get_or_insert(FAILED);
         self.say(Outcome::Wrong, what, &said.into(), Some(to_do));
     }
 
-    /// It does not work, and the error says what to do.
+    /// Reports a failure whose error contains the remedy.
     pub(super) fn wrong(&mut self, what: &str, error: impl Into<anyhow::Error>) {
         let error = error.into();
         self.code.get_or_insert(exit_code(&error));
@@ -68,7 +68,7 @@ impl Findings {
         self.output.say(lines, &object);
     }
 
-    /// The exit code: that of the first thing that is wrong.
+    /// The exit code, which is that of the first failure.
     pub(super) fn finish(self) -> ExitCode {
         self.code.map_or(ExitCode::SUCCESS, ExitCode::from)
     }

@@ -1,4 +1,4 @@
-//! The leader of a partition: who it is, the newest snapshot, and what waits to be announced.
+//! Checks the leader of a partition, the newest snapshot, and the buffered lifecycle events.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::{
     domain::LogTime,
 };
 
-/// More lifecycle events than this do not wait while announcing works.
+/// Most buffered lifecycle events of a leader that publishes them.
 const MANY: u64 = 10_000;
-/// A snapshot should not be older than so many times its interval.
+/// Largest accepted age of a snapshot, in snapshot intervals.
 const OVERDUE: u64 = 3;
 
-/// The log time at which the newest snapshot began, if there is one.
+/// The log time at the start of the newest snapshot, if there is one.
 pub(super) type Newest = Result<Option<LogTime>, BrokerError>;
 
-/// Looks for a partition's newest snapshot.
+/// Finds a partition's newest snapshot.
 pub(super) async fn newest_snapshot(
     addresses: &Addresses,
     names: &Names,
@@ -84,13 +84,13 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
         findings.doubt(
             what,
             said,
-            "the leader cannot announce: its log says why (the lifecycle is not announced)",
+            "the leader cannot publish events: see its log (the lifecycle is not announced)",
         );
     } else if overdue {
         findings.doubt(
             what,
             said,
-            "the leader cannot write snapshots: its log says why (cannot write a snapshot)",
+            "the leader cannot write snapshots: see its log (cannot write a snapshot)",
         );
     } else {
         findings.well(what, said);

@@ -1,4 +1,4 @@
-//! Every partition's log: written to and read, its settings, its workers and their clocks.
+//! Checks every partition's log, its settings, its workers and their clocks.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::{
     worker::wall,
 };
 
-/// Logs that are watched at once.
+/// Logs that are read concurrently.
 const AT_ONCE: usize = 16;
-/// A wall clock that differs by more is worth looking at.
+/// Largest accepted difference of a worker's wall clock.
 const SKEW: Duration = Duration::from_secs(2);
-/// An entry that takes longer to come back says that the broker is busy.
+/// Longest accepted time from appending an entry to reading it.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// A log as it was watched, and its newest snapshot.
 type Watched = Result<(LogObserver, leaders::Newest), BrokerError>;
 
-/// Watches all of them for a while, and says what is found in their order. Returns how many workers
-/// follow each; `None` where its log could not be watched.
+/// Reads all logs for a while, and prints the findings in order. Returns the number of workers that
+/// follow each; `None` if its log could not be read.
 pub(super) async fn look(
     addresses: &Addresses,
     names: &Names,
@@ -78,7 +78,7 @@ fn one(what: &str, survey: &Watched, findings: &mut Findings) {
         1 => findings.doubt(
             what,
             said,
-            "start a second worker on another machine: nobody answers while the only one is gone",
+            "start a second worker on another machine: without one, an outage of this worker stops answers",
         ),
         _ => findings.well(what, said),
     }
@@ -88,7 +88,7 @@ fn settings(seen: &[&LogObserver], findings: &mut Findings) {
     let mut numbers: Vec<_> = seen.iter().filter_map(|s| s.settings.as_ref()).collect();
     numbers.dedup();
     match numbers.as_slice() {
-        // Without a worker nobody says them; that is said above.
+        // Without a worker there are none, which was reported above.
         [] => {}
         [all] => findings.well(
             "settings",
@@ -125,8 +125,8 @@ fn clocks(seen: &[&LogObserver], findings: &mut Findings) {
         findings.doubt(
             "clocks",
             said,
-            "set the clocks of these machines (NTP); they expire nobody, but times that are shown \
-             are by one of them",
+            "set the clocks of these machines (NTP); expiry does not depend on them, but the times \
+             in replies do",
         );
     } else {
         findings.well("clocks", said);

@@ -1,4 +1,4 @@
-//! What the simulated viewers know: the truth that answers are compared with.
+//! State of the simulated viewers, with which replies are compared.
 
 use std::{
     collections::HashMap,
@@ -13,27 +13,28 @@ use crate::{
     domain::Settings,
 };
 
-/// How much later than promised a stream may expire: for messages on their way.
+/// Tolerance of a stream's expiry, for messages in transit.
 const SLACK: Duration = Duration::from_millis(1_500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Its request or its stop is on its way: it may count or not.
+    /// Its `init` or `stop` is in transit: it may be active or not.
     Changing,
-    /// A worker said that it counts, and its heartbeats go out.
+    /// A worker opened it, and its heartbeats are sent.
     Playing,
-    /// It fell silent then.
+    /// Time at which it stopped sending heartbeats.
     Crashed(Instant),
 }
 
 #[derive(Debug, Default)]
 struct Account {
-    /// Counts changes: an answer is compared only where nothing changed while it was asked for.
+    /// Number of changes. A reply is compared only if the account did not change during the
+    /// request.
     version: u64,
     streams: HashMap<StreamId, Fate>,
 }
 
-/// How many of what.
+/// Counts of the comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) opened: u64,
@@ -55,7 +56,7 @@ impl Tally {
 pub(super) struct Ledger {
     accounts: Vec<Mutex<Account>>,
     tally: Mutex<Tally>,
-    /// A silent stream is gone after this.
+    /// Time after which a silent stream has expired.
     gone_after: Duration,
 }
 
@@ -74,7 +75,7 @@ impl Ledger {
         }
     }
 
-    /// What account `number` is called.
+    /// The name of account `number`.
     pub(super) fn name(number: usize) -> AccountId {
         AccountId::new(&format!("viewer-{number:03}")).expect("letters and digits")
     }
@@ -100,8 +101,8 @@ impl Ledger {
         lock(&self.accounts[account]).version
     }
 
-    /// How many streams are missing from `said`, and how many should not be in it. `None` where
-    /// the account changed since `version`.
+    /// Number of streams missing from `said`, and of streams in it that have ended. `None` if the
+    /// account changed since `version`.
     pub(super) fn compare(
         &self,
         account: usize,
@@ -123,13 +124,12 @@ impl Ledger {
         Some((missing.count(), ghosts.count()))
     }
 
-    /// After this everything has settled, unless nobody answers: silent streams are gone, and stops
-    /// were tried for as long as players try them.
+    /// Time after which silent streams have expired and stops are no longer retried.
     pub(super) fn settled_after(&self) -> Duration {
         self.gone_after + Duration::from_secs(35)
     }
 
-    /// Nothing is changing any more, and whoever crashed must be gone.
+    /// True if no change is pending and the streams of crashed viewers must have expired.
     pub(super) fn is_still(&self) -> bool {
         self.accounts.iter().all(|account| {
             let account = lock(account);

@@ -165,7 +165,7 @@ impl Load {
             connections: self.connections,
             seed: plan.seed,
         };
-        let mut interrupted = signals::told_to_stop()?;
+        let mut interrupted = signals::stop_signal()?;
         let ending = format!("the streams expire {} after the end", duration(ttl));
         terminal::note([format!("{}; {ending}", about.text())]);
         let prober = Prober::new(client, Arc::clone(&crowd));

@@ -1,4 +1,4 @@
-//! One simulated viewer: watches, stops or crashes, pauses, watches again.
+//! A simulated viewer, which watches, stops or crashes, pauses, and repeats.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    /// Watches until `stop`; then goes on with what it is doing, and begins nothing new.
+    /// Watches until `stop`. After that, continues the current action and starts no new one.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             let pause = self.session.mul_f64(self.random.f64() / 2.0);
@@ -69,7 +69,7 @@ impl Viewer {
         set(Some(Fate::Playing));
         let session = self.session.mul_f64(0.25 + 1.5 * self.random.f64());
         if wait(session, stop).await {
-            // The end of the run: plays on, so that the counts can be compared.
+            // Plays on at the end of the run, so that the counts can be compared.
             return std::future::pending().await;
         }
         ledger.count(|t| t.playing -= 1);
@@ -86,7 +86,7 @@ impl Viewer {
     }
 }
 
-/// Waits; `true` at the end of the run.
+/// Waits; returns `true` at the end of the run.
 async fn wait(duration: Duration, stop: &mut watch::Receiver<bool>) -> bool {
     tokio::select! {
         () = tokio::time::sleep(duration) => false,

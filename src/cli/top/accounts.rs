@@ -1,4 +1,4 @@
-//! The accounts that the lifecycle has told of: a bounded number, the latest.
+//! The accounts in lifecycle events: the latest ones, up to a limit.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -10,39 +10,39 @@ use crate::{
     wire::{Rfc3339, Told},
 };
 
-/// Most accounts that are remembered; those of which nothing was heard for longest go first.
+/// Most stored accounts. Those without news for the longest time are evicted first.
 pub(super) const MOST_ACCOUNTS: usize = 10_000;
-/// Facts that are recognised when they are told again: more than a worker that takes over repeats.
+/// Number of events for deduplication, more than a new leader repeats.
 const MOST_REPEATED: usize = 10_000;
 
-/// What is known of an account.
+/// The state of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     count: u32,
-    /// Grows with every fact.
+    /// Incremented by every event.
     facts: u64,
-    /// Nothing can have been missed since this was known.
+    /// True if no event can have been missed since.
     sure: bool,
     checked_at: Duration,
 }
 
-/// An account and how many streams it plays.
+/// An account and its number of streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Playing {
     pub(super) key: AccountKey,
     pub(super) count: u32,
-    /// Nothing can have been missed since this was known.
+    /// True if no event can have been missed since.
     pub(super) sure: bool,
 }
 
-/// A question about an account, and what was known when it was asked.
+/// A request for an account, and the account's version at that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) key: AccountKey,
     facts: u64,
 }
 
-/// How many facts of each kind were told.
+/// Number of events of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Facts {
     pub(super) opened: u64,
@@ -51,16 +51,16 @@ pub(super) struct Facts {
     pub(super) expired: u64,
 }
 
-/// The accounts that play, as far as they were told of.
+/// The accounts with active streams, by lifecycle events.
 #[derive(Debug)]
 pub(super) struct Accounts {
     seen: LruCache<AccountKey, Seen>,
     repeated: LruCache<Uuid, ()>,
     pub(super) told: Facts,
-    /// Accounts that were forgotten, although they played, because there were too many.
+    /// Active accounts that were evicted because there were too many.
     pub(super) forgotten: u64,
     facts: u64,
-    /// Since when; `None` before it has begun.
+    /// Start of the subscription; `None` before it.
     pub(super) since: Option<WallTime>,
 }
 
@@ -83,7 +83,7 @@ impl Accounts {
         }
     }
 
-    /// Listening begins, or begins again: some facts may have been missed meanwhile.
+    /// Starts the subscription, or resumes it after a gap in which events may have been missed.
     pub(super) fn listening(&mut self, now: WallTime) {
         self.since.get_or_insert(now);
         for (_, seen) in self.seen.iter_mut() {
@@ -91,7 +91,7 @@ impl Accounts {
         }
     }
 
-    /// A fact. Returns false where it was told before, or is none of ours.
+    /// Applies an event. Returns false if it is a repetition or invalid.
     pub(super) fn hear(&mut self, told: &Told<'_>, id: Option<&str>, at: Duration) -> bool {
         let id = id.and_then(|id| id.parse::<Uuid>().ok());
         if id.is_some_and(|id| self.repeated.put(id, ()).is_some()) {
@@ -112,7 +112,7 @@ impl Accounts {
         true
     }
 
-    /// The answer to a question. What was told since it was asked is later.
+    /// Applies the reply to a request, unless a later event has arrived.
     pub(super) fn check(&mut self, question: Question, count: u32, at: Duration) {
         let now = self.seen.peek(&question.key).map_or(0, |seen| seen.facts);
         if now == question.facts {
@@ -138,7 +138,7 @@ impl Accounts {
         }
     }
 
-    /// A question about an account.
+    /// Creates a request for an account.
     pub(super) fn question(&self, key: &AccountKey) -> Question {
         Question {
             facts: self.seen.peek(key).map_or(0, |seen| seen.facts),
@@ -146,8 +146,8 @@ impl Accounts {
         }
     }
 
-    /// What to ask next about the `shown` with the most streams: the `most` that were not looked at
-    /// for longest.
+    /// The next requests: of the `shown` accounts with the most streams, the `most` that were
+    /// refreshed longest ago.
     pub(super) fn questions(&self, shown: usize, most: usize) -> Vec<Question> {
         let mut top = self.ranked(shown);
         top.sort_by_key(|(_, seen)| (seen.sure, seen.checked_at));
@@ -155,7 +155,7 @@ impl Accounts {
         asked.map(|(key, _)| self.question(key)).collect()
     }
 
-    /// Those with the most streams, by name where they have as many.
+    /// The accounts with the most streams, ties in order of names.
     pub(super) fn most(&self, n: usize) -> Vec<Playing> {
         let top = self.ranked(n).into_iter();
         top.map(|(key, seen)| Playing {
@@ -175,7 +175,7 @@ impl Accounts {
         all
     }
 
-    /// How many are known to play.
+    /// Number of active accounts.
     pub(super) fn len(&self) -> usize {
         self.seen.len()
     }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_that_is_told_again_changes_nothing() {
+    fn a_repeated_event_changes_nothing() {
         let mut accounts = Accounts::default();
         assert!(hear(&mut accounts, "opened", "alice", 1, 1));
         assert!(hear(&mut accounts, "opened", "alice", 2, 2));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_holds_unless_something_was_told_since_it_was_asked_for() {
+    fn a_reply_is_applied_unless_a_later_event_has_arrived() {
         let mut accounts = Accounts::default();
         hear(&mut accounts, "opened", "alice", 1, 1);
         let early = accounts.question(&key("alice"));
@@ -274,7 +274,7 @@ mod tests {
         let late = accounts.question(&key("alice"));
         accounts.check(late, 5, AT);
         assert_eq!(most(&accounts), [is("alice", 5, true)]);
-        // Somebody of whom nothing was told yet, and who has begun meanwhile.
+        // An account without an event so far, which has started meanwhile.
         let unknown = accounts.question(&key("bob"));
         hear(&mut accounts, "opened", "bob", 1, 3);
         accounts.check(unknown, 0, AT);
@@ -298,7 +298,7 @@ mod tests {
             is("carol", 7, false),
         ];
         assert_eq!(most(&accounts), expected);
-        // Those that are shown, the unsure ones first.
+        // The listed accounts, uncertain ones first.
         let asked = accounts.questions(2, 1);
         assert_eq!(asked[0].key, key("bob"));
         accounts.check(asked[0].clone(), 0, AT);

@@ -1,5 +1,5 @@
-//! One figure of several workers: replicas of a partition hold and count the same, so they are never
-//! added up; partitions are.
+//! Aggregation of several workers' figures. Replicas of a partition have equal figures, which are
+//! not added up; those of partitions are.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -9,13 +9,13 @@ use super::{
     worker_metrics::{Active, OfLog, OfWorker, Replica},
 };
 
-/// Most tenants that are listed.
+/// Most listed tenants.
 const MOST_TENANTS: usize = 20;
 
-/// The replicas of one partition, each with the place of its worker.
+/// The replicas of one partition, each with the index of its worker.
 pub(super) type Replicas<'a> = Vec<(usize, &'a Replica)>;
 
-/// All replicas count the same: the rate of the one that saw most of it.
+/// The rate of a log, which is the highest of its replicas, as all count the same entries.
 pub(super) fn fastest(
     state: &State,
     partition: u16,
@@ -30,7 +30,7 @@ pub(super) fn fastest(
     })
 }
 
-/// Sums over partitions of what any replica holds.
+/// Sums over partitions of gauges.
 pub(super) fn totals(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Totals {
     let mut totals = Totals::default();
     for replicas in by_partition.values() {
@@ -62,7 +62,7 @@ pub(super) fn totals(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Totals {
     totals
 }
 
-/// Sums over partitions of what the log counts, and over workers of what they count.
+/// Sums over partitions of the log's counters, and over workers of their own.
 pub(super) fn per_second(
     of_log: &BTreeMap<u16, [f64; OfLog::COUNT]>,
     of_workers: impl Iterator<Item = [f64; OfWorker::COUNT]>,

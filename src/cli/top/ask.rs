@@ -1,4 +1,4 @@
-//! A round of asking: every worker for its metrics, and any worker about some accounts.
+//! A round of requests: the metrics of every worker, and the status of some accounts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,22 +10,22 @@ use crate::{
     client::{AccountId, AccountStatus, Backend, StatusQuery, Tenant},
 };
 
-/// How long a worker may take to show its metrics.
+/// Timeout of a worker's metrics.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Most bytes of that: 64 partitions with 50 tenants each need less than one of them.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Whom to ask.
+/// The sources of a round.
 #[derive(Clone)]
 pub(super) struct Asked {
     pub(super) pages: Arc<Vec<http::Endpoint>>,
-    /// `None` where no address of RabbitMQ was given.
+    /// `None` without an address of RabbitMQ.
     pub(super) backend: Option<Backend>,
     pub(super) group_by: Arc<Vec<String>>,
 }
 
 impl Asked {
-    /// Asks all at once. Takes as long as the slowest, which is bounded.
+    /// Sends all requests concurrently. Takes as long as the slowest, which is bounded.
     pub(super) async fn round(self, questions: Vec<Question>) -> Round {
         let mut pages = JoinSet::new();
         for (n, page) in self.pages.iter().cloned().enumerate() {
@@ -49,7 +49,7 @@ impl Asked {
 
     async fn status(&self, question: &Question) -> Result<AccountStatus, String> {
         let Some(backend) = &self.backend else {
-            return Err("AMQP_URL is not set: nobody can be asked".to_owned());
+            return Err("AMQP_URL is not set".to_owned());
         };
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let tenant = Tenant::new(question.key.tenant()).map_err(|e| text(&e))?;

@@ -1,10 +1,10 @@
-//! Figures as text. What is not known is a dash.
+//! Figures as text, a dash if absent.
 
 use crate::wire::Rfc3339;
 
 const UNKNOWN: &str = "-";
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(super) fn number(n: Option<u64>) -> String {
     let Some(n) = n else {
         return UNKNOWN.to_owned();
@@ -20,7 +20,7 @@ pub(super) fn number(n: Option<u64>) -> String {
     text
 }
 
-/// A rate: with one decimal where that says anything.
+/// A rate, with one decimal if it is small.
 pub(super) fn decimal(rate: Option<f64>) -> String {
     match rate {
         None => UNKNOWN.to_owned(),

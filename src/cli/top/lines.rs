@@ -1,4 +1,4 @@
-//! Plain lines, where there is no terminal.
+//! Plain lines, without a terminal.
 
 use super::{
     format::{decimal, lag, number, time},
@@ -8,7 +8,7 @@ use super::{
 /// Names of a list in one line.
 const NAMES: usize = 5;
 
-/// The rates by name, in the order in which they are shown.
+/// The rates by name, in display order.
 pub(super) const fn rates(of: &PerSecond) -> [(&'static str, Option<f64>); 9] {
     [
         ("heartbeats", of.heartbeats),
@@ -23,7 +23,7 @@ pub(super) const fn rates(of: &PerSecond) -> [(&'static str, Option<f64>); 9] {
     ]
 }
 
-/// A line of totals, and below it, indented, what there is to add.
+/// A line of totals, with indented details below.
 pub(super) fn lines(summary: &Summary) -> Vec<String> {
     let totals = &summary.totals;
     let mut lines = vec![format!(
@@ -50,7 +50,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
         let most = summary.accounts.most.iter();
         let most = most.map(|it| (format!("{}/{}", it.tenant, it.account), it.streams.into()));
         let what = format!(
-            "most streams, of {} accounts told of since {}",
+            "most streams, of {} accounts seen since {}",
             summary.accounts.known,
             time(since)
         );

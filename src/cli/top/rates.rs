@@ -1,4 +1,4 @@
-//! How fast counters grow.
+//! Rates of counters.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,12 +7,12 @@ use std::{
 
 use super::worker_metrics::{OfLog, OfWorker, WorkerMetrics};
 
-/// Over how long a rate is taken: long enough not to jump, short enough to follow.
+/// Time window of rates: long enough to be smooth, short enough to follow changes.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Most pages that are remembered.
+/// Most stored pages.
 const MOST: usize = 64;
 
-/// A page's counters, and when they were read.
+/// A page's counters and the time of reading.
 #[derive(Debug)]
 struct CounterSample {
     at: Duration,
@@ -20,11 +20,11 @@ struct CounterSample {
     of_worker: [u64; OfWorker::COUNT],
 }
 
-/// One worker's counters of the last moments.
+/// One worker's recent counters.
 #[derive(Debug, Default)]
 pub(super) struct Readings(VecDeque<CounterSample>);
 
-/// Per second, each in the place of its counter.
+/// Rates per second, each at the index of its counter.
 pub(super) type Rates<const N: usize> = [f64; N];
 
 impl Readings {
@@ -38,23 +38,23 @@ impl Readings {
             of_log: page.replicas.iter().filter_map(counted).collect(),
             of_worker: page.counted,
         });
-        // Two at least, however long the interval.
+        // At least two pages, for any interval.
         while self.0.len() > MOST || (self.0.len() > 2 && self.0[1].at + WINDOW <= at) {
             self.0.pop_front();
         }
     }
 
-    /// The worker does not answer: what it counts next has another beginning.
+    /// Discards the pages of a worker that does not respond, as it may restart.
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
 
-    /// What it does itself.
+    /// Rates of the worker's own counters.
     pub(super) fn of_worker(&self) -> Option<Rates<{ OfWorker::COUNT }>> {
         self.rates(|reading| Some(&reading.of_worker))
     }
 
-    /// What its replica of a partition has seen in the log.
+    /// Rates of the log's counters in its replica of a partition.
     pub(super) fn of_log(&self, partition: u16) -> Option<Rates<{ OfLog::COUNT }>> {
         self.rates(|reading| reading.of_log.get(&partition))
     }
@@ -71,7 +71,7 @@ impl Readings {
             };
             time += after.at.saturating_sub(before.at);
             for (grown, (old, new)) in grown.iter_mut().zip(old.iter().zip(new)) {
-                // One that is less has begun anew, at 0.
+                // A smaller value means a restart at 0.
                 *grown += new.checked_sub(*old).unwrap_or(*new);
             }
         }
@@ -80,7 +80,7 @@ impl Readings {
     }
 }
 
-/// Exact as far as anything counts in ten seconds.
+/// Exact for the counts of ten seconds.
 fn float(n: u64) -> f64 {
     f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }
@@ -150,7 +150,7 @@ mod tests {
         let mut pages: Vec<_> = (0..=60).map(|s| (s, page(Some(s * 100), 0))).collect();
         pages.extend((61..=75).map(|s| (s, page(Some(6_000), 0))));
         assert_eq!(after(&pages).0, Some(0.0));
-        // Two readings are enough, whatever lies between them.
+        // Two readings suffice, at any distance.
         let rare = [
             (0, page(Some(0), 0)),
             (60, page(Some(60), 0)),

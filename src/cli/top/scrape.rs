@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// One value of a page, not yet read as a number.
+/// One value of a page, as text.
 #[derive(Debug, PartialEq)]
 pub(super) struct Sample<'a> {
     pub(super) name: &'a str,
@@ -12,7 +12,7 @@ pub(super) struct Sample<'a> {
 
 type Labels<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
-/// The values of a page. Comments, and what cannot be read, are passed over.
+/// Iterates over the values of a page. Skips comments and invalid lines.
 pub(super) fn samples(page: &str) -> impl Iterator<Item = Sample<'_>> {
     page.lines().filter_map(Sample::of)
 }
@@ -38,18 +38,18 @@ impl<'a> Sample<'a> {
         })
     }
 
-    /// What a label says; nothing where it is not there.
+    /// The value of a label; empty if it is missing.
     pub(super) fn label(&self, name: &str) -> &str {
         let found = self.labels.iter().find(|(label, _)| *label == name);
         found.map_or("", |(_, value)| value)
     }
 
-    /// The value, where it is a whole number.
+    /// The value, if it is a whole number.
     pub(super) fn whole(&self) -> Option<u64> {
         self.value.parse().ok()
     }
 
-    /// The value as seconds, in milliseconds.
+    /// The value in seconds, as milliseconds.
     pub(super) fn seconds_as_ms(&self) -> Option<u64> {
         let (whole, part) = self.value.split_once('.').unwrap_or((self.value, ""));
         let digits = format!("{:0<3.3}", part);
@@ -58,7 +58,7 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// The labels behind an opening brace, and what stands behind the closing one.
+/// Parses the labels after an opening brace. Returns them and the rest after the closing one.
 fn labels(mut rest: &str) -> Option<(Labels<'_>, &str)> {
     let mut found = Vec::new();
     loop {
@@ -73,7 +73,7 @@ fn labels(mut rest: &str) -> Option<(Labels<'_>, &str)> {
     }
 }
 
-/// A text up to its closing quote, and what stands behind that.
+/// Parses a text up to its closing quote. Returns it and the rest.
 fn quoted_text(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let mut escaped = false;
     let end = text.find(|c: char| {

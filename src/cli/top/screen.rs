@@ -1,4 +1,4 @@
-//! The terminal: taken over, and given back whatever happens.
+//! The terminal in raw mode, restored in all cases.
 
 use std::io;
 
@@ -8,21 +8,22 @@ use ratatui::{DefaultTerminal, Frame};
 
 use super::ui::Key;
 
-/// A terminal in raw mode that shows nothing but ours. Dropping it gives it back; so does a panic.
+/// A terminal in raw mode with an alternate screen. Dropping it restores the terminal, and so does
+/// a panic.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
     events: EventStream,
 }
 
-/// What somebody did at the terminal.
+/// An input at the terminal.
 pub(super) enum Input {
     Pressed(Key),
-    /// It has another size, or a key means nothing.
+    /// A new size, or a key without function.
     Other,
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Enters raw mode and the alternate screen.
     pub(super) fn open() -> io::Result<Self> {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self {
@@ -30,7 +31,7 @@ impl Screen {
                 events: EventStream::new(),
             }),
             Err(error) => {
-                // Perhaps half of it is done.
+                // Undoes a partial change.
                 let _ = ratatui::try_restore();
                 Err(error)
             }
@@ -42,7 +43,7 @@ impl Screen {
         self.terminal.draw(frame).map(drop)
     }
 
-    /// The next input. Dropping the future loses none. A terminal that is gone is as good as `q`.
+    /// Returns the next input. Cancel safe. A closed terminal counts as `q`.
     pub(super) async fn next(&mut self) -> Input {
         match self.events.next().await {
             Some(Ok(Event::Key(event))) if event.kind != KeyEventKind::Release => {
@@ -63,7 +64,7 @@ impl Drop for Screen {
 
 fn key(event: KeyEvent) -> Option<Key> {
     if event.modifiers.contains(KeyModifiers::CONTROL) {
-        // In raw mode Ctrl-C is no signal.
+        // In raw mode, Ctrl-C is a key.
         return (event.code == KeyCode::Char('c')).then_some(Key::Quit);
     }
     match event.code {

@@ -1,4 +1,4 @@
-//! Everything that `top` knows, and how what happens changes it. No I/O and no clock.
+//! The state of `top` and its transitions. No I/O and no clock.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,23 +14,23 @@ use crate::{
     wire::{Rfc3339, Told, decode_lifecycle},
 };
 
-/// Facts that are remembered to be shown.
+/// Most listed lifecycle events.
 const MOST_FACTS: usize = 50;
-/// Accounts that are shown at most, and so kept right by asking about them.
+/// Most listed accounts, which are refreshed by requests.
 pub(super) const MOST_SHOWN: usize = 20;
-/// Questions of one round about accounts that are listed.
+/// Requests per round for listed accounts.
 const MOST_ASKED: usize = 10;
 
-/// One worker, as far as its metrics say.
+/// A worker and its latest metrics.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) url: String,
-    /// What it said last, or why it says nothing; `None` before it was asked.
+    /// Its latest metrics, or the error; `None` before the first request.
     pub(super) page: Option<Result<WorkerMetrics, String>>,
     pub(super) readings: Readings,
 }
 
-/// How the lifecycle is listened to.
+/// State of the subscription to the lifecycle.
 #[derive(Debug)]
 pub(super) enum Lifecycle {
     /// No address of RabbitMQ was given.
@@ -45,11 +45,11 @@ pub(super) enum Lifecycle {
 pub(super) struct Opened {
     pub(super) key: AccountKey,
     pub(super) status: Option<AccountStatus>,
-    /// Why the last question has no answer.
+    /// The error of the last request.
     pub(super) error: Option<String>,
 }
 
-/// A fact of the lifecycle, as it is listed.
+/// A listed lifecycle event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StateFact {
     pub(super) at: Rfc3339,
@@ -58,7 +58,7 @@ pub(super) struct StateFact {
     pub(super) count: u32,
 }
 
-/// What became of one round of asking.
+/// The results of one round of requests.
 #[derive(Debug)]
 pub(super) struct Round {
     /// In the order of the workers.
@@ -66,7 +66,7 @@ pub(super) struct Round {
     pub(super) answers: Vec<(Question, Result<AccountStatus, String>)>,
 }
 
-/// All of it.
+/// The state.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) workers: Vec<Worker>,
@@ -75,9 +75,9 @@ pub(super) struct State {
     /// The latest last.
     pub(super) facts: VecDeque<StateFact>,
     pub(super) opened: Option<Opened>,
-    /// Rounds that were completed.
+    /// Number of completed rounds.
     pub(super) rounds: u64,
-    /// A worker or RabbitMQ has answered once: from then on they are waited for.
+    /// A worker or RabbitMQ has replied once, so later failures are not fatal.
     answered: bool,
 }
 
@@ -112,7 +112,7 @@ impl State {
         });
     }
 
-    /// What the next round is to ask: about the account that is opened, and those that are listed.
+    /// The requests of the next round, for the opened account and listed ones.
     pub(super) fn questions(&self) -> Vec<Question> {
         let opened = self.opened.iter().map(|it| self.accounts.question(&it.key));
         let listed = match self.lifecycle {
@@ -124,7 +124,7 @@ impl State {
         opened.chain(listed).collect()
     }
 
-    /// A round is complete.
+    /// Applies a completed round.
     pub(super) fn take(&mut self, round: Round, at: Duration) {
         for (worker, page) in self.workers.iter_mut().zip(round.pages) {
             match &page {
@@ -166,19 +166,19 @@ impl State {
         }
     }
 
-    /// The lifecycle is listened to from now on.
+    /// The subscription has started.
     pub(super) fn listening(&mut self, now: WallTime) {
         self.lifecycle = Lifecycle::Listening;
         self.answered = true;
         self.accounts.listening(now);
     }
 
-    /// The lifecycle is not listened to.
+    /// The subscription was lost.
     pub(super) fn lost(&mut self, error: BrokerError) {
         self.lifecycle = Lifecycle::Lost(error);
     }
 
-    /// A message of the lifecycle.
+    /// Applies a lifecycle event.
     pub(super) fn hear(&mut self, body: &[u8], id: Option<&str>, at: Duration) {
         let Ok(told) = decode_lifecycle(body) else {
             return;
@@ -191,12 +191,12 @@ impl State {
         }
     }
 
-    /// RabbitMQ has answered or failed to, if it was asked.
+    /// True if RabbitMQ has replied or failed, or is not used.
     pub(super) const fn is_settled(&self) -> bool {
         !matches!(self.lifecycle, Lifecycle::Connecting)
     }
 
-    /// Why there is nothing to show: nobody has answered anything, and who might has been asked.
+    /// The reason to give up: all requests have failed and none has ever succeeded.
     pub(super) fn failure(&self) -> Option<anyhow::Error> {
         if self.answered {
             return None;
@@ -300,7 +300,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_answer_that_fails_to_come_leaves_the_last_one_and_says_so() {
+    fn a_missing_reply_keeps_the_last_one_and_shows_the_error() {
         let mut state = state();
         state.open(Some(key("alice")));
         let ask = |state: &State| state.questions().remove(0);
@@ -315,11 +315,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn it_fails_only_where_neither_workers_nor_rabbitmq_answer() {
+    fn it_fails_only_if_neither_workers_nor_rabbitmq_answer() {
         let refused = || Err("cannot ask a".to_owned());
         let lost = || BrokerError::AccessRefused("u".to_owned());
         let mut state = state();
-        assert!(state.failure().is_none(), "nobody was asked yet");
+        assert!(state.failure().is_none(), "no request was sent yet");
         state.take(round(refused(), Vec::new()), Duration::ZERO);
         assert!(state.failure().is_none(), "RabbitMQ may still answer");
         state.lost(lost());
@@ -340,7 +340,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_list_of_facts_is_bounded_and_what_is_no_fact_is_passed_over() {
+    fn the_list_of_events_is_bounded_and_invalid_messages_are_ignored() {
         let mut state = state();
         state.hear(b"{}", None, Duration::ZERO);
         assert!(state.facts.is_empty());

@@ -1,4 +1,4 @@
-//! What is shown at one moment: for the screen, for plain lines, and, as it stands, for programs.
+//! The figures at one moment, for the screen, for plain lines, and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
     wire::{self, Rfc3339},
 };
 
-/// All of it. What is not known is `None`.
+/// All figures; `None` if absent.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     #[serde(rename = "type")]
@@ -28,13 +28,13 @@ pub(super) struct Summary {
     pub(super) per_second: PerSecond,
     pub(super) workers: Vec<WorkerRow>,
     pub(super) partitions: Vec<PartitionRow>,
-    /// Those with the most streams.
+    /// The tenants with the most streams.
     pub(super) tenants: Vec<TenantRow>,
     pub(super) lifecycle: LifecycleRow,
     pub(super) accounts: AccountRows,
-    /// The one that is opened.
+    /// The opened account.
     pub(super) account: Option<OpenedRow>,
-    /// What cannot be shown, and what to do.
+    /// Missing figures, each with a remedy.
     pub(super) problems: Vec<String>,
     #[serde(skip)]
     pub(super) facts: Vec<StateFact>,
@@ -46,7 +46,7 @@ pub(super) struct Totals {
     pub(super) streams: Option<u64>,
     pub(super) accounts: Option<u64>,
     pub(super) records: Option<u64>,
-    /// Partitions of which no worker that was asked has fresh figures; the sums are without them.
+    /// Partitions without fresh figures, which the sums exclude.
     pub(super) partitions_missing: usize,
     pub(super) ttl_ms: Option<u64>,
     pub(super) accounts_by_streams: BTreeMap<String, u64>,
@@ -81,7 +81,7 @@ pub(super) struct PartitionRow {
     pub(super) streams: Option<u64>,
     pub(super) accounts: Option<u64>,
     pub(super) heartbeats_per_second: Option<f64>,
-    /// The freshest replica's.
+    /// The lag of the freshest replica.
     pub(super) lag_ms: Option<u64>,
     pub(super) ready: usize,
     pub(super) leaders: usize,
@@ -91,7 +91,7 @@ pub(super) struct PartitionRow {
 /// One worker's replica of a partition.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ReplicaRow {
-    /// The place of its worker among the workers.
+    /// The index of its worker.
     pub(super) worker: usize,
     pub(super) ready: bool,
     pub(super) lag_ms: Option<u64>,
@@ -107,7 +107,7 @@ pub(super) struct TenantRow {
     pub(super) accounts: u64,
 }
 
-/// The lifecycle, as far as it was listened to.
+/// Lifecycle events since the subscription.
 #[derive(Debug, Serialize)]
 pub(super) struct LifecycleRow {
     pub(super) listening: bool,
@@ -116,7 +116,7 @@ pub(super) struct LifecycleRow {
     pub(super) told: Facts,
 }
 
-/// The accounts that were told of.
+/// The accounts in lifecycle events.
 #[derive(Debug, Serialize)]
 pub(super) struct AccountRows {
     pub(super) since: Option<Rfc3339>,
@@ -131,11 +131,11 @@ pub(super) struct AccountRow {
     pub(super) tenant: String,
     pub(super) account: String,
     pub(super) streams: u32,
-    /// Nothing can have been missed since this was known.
+    /// True if no event can have been missed since.
     pub(super) sure: bool,
 }
 
-/// The account that is opened.
+/// The opened account.
 #[derive(Debug, Serialize)]
 pub(super) struct OpenedRow {
     pub(super) tenant: String,
@@ -145,7 +145,7 @@ pub(super) struct OpenedRow {
     pub(super) status: Option<AccountStatus>,
 }
 
-/// The activity, as replies have it.
+/// The activity, as in replies.
 fn as_the_contract_has_it<S: Serializer>(
     status: &Option<AccountStatus>,
     to: S,
@@ -164,7 +164,7 @@ fn as_the_contract_has_it<S: Serializer>(
 }
 
 impl Summary {
-    /// What `state` shows at `now`.
+    /// Computes the figures of `state` at `now`.
     pub(super) fn new(state: &State, now: WallTime, interval_ms: u64) -> Self {
         let pages = || {
             let workers = state.workers.iter().enumerate();
@@ -217,12 +217,12 @@ impl Summary {
         }
     }
 
-    /// How many workers answer.
+    /// Number of workers that respond.
     pub(super) fn answering(&self) -> usize {
         self.workers.iter().filter(|worker| worker.answers).count()
     }
 
-    /// The lag of the partition that is furthest behind.
+    /// The largest lag of a partition.
     pub(super) fn worst_lag_ms(&self) -> Option<u64> {
         self.partitions.iter().filter_map(|it| it.lag_ms).max()
     }

@@ -1,21 +1,21 @@
-//! What is chosen on the screen, and what keys do. No terminal here.
+//! Selection on the screen and actions of keys. No terminal here.
 
 use super::summary::AccountRow;
 use crate::domain::AccountKey;
 
-/// What a key means.
+/// The meaning of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Up,
     Down,
     Enter,
-    /// Out of what is open.
+    /// Close the open view.
     Back,
     Help,
     Quit,
 }
 
-/// What is to be done about it.
+/// The action to take.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Nothing,
@@ -24,16 +24,16 @@ pub(super) enum Wish {
     Quit,
 }
 
-/// What is chosen.
+/// The selection.
 #[derive(Debug, Default)]
 pub(super) struct Ui {
-    /// By name: it stays chosen where the order changes.
+    /// By name, so that it stays selected if the order changes.
     chosen: Option<AccountKey>,
     pub(super) help: bool,
 }
 
 impl Ui {
-    /// A key was pressed while `most` were listed and an account was `opened` or none.
+    /// Applies a key, given the listed accounts `most` and the `opened` one.
     pub(super) fn press(&mut self, key: Key, most: &[AccountRow], opened: bool) -> Wish {
         match key {
             Key::Quit => return Wish::Quit,
@@ -62,7 +62,7 @@ impl Ui {
         self.chosen = most.get(place).and_then(key_of);
     }
 
-    /// Where in the list the chosen one is.
+    /// The index of the selection in the list.
     pub(super) fn place(&self, most: &[AccountRow]) -> Option<usize> {
         let chosen = self.chosen.as_ref()?;
         let is_chosen =

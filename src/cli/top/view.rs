@@ -1,4 +1,4 @@
-//! The screen. It draws what it is given, on whatever it is given.
+//! Drawing of the screen, for any backend.
 
 mod panels;
 
@@ -19,34 +19,34 @@ use super::{
 };
 use crate::cli::terminal::{escape, is_unsafe};
 
-/// The smallest screen on which everything has a place.
+/// The smallest screen that fits everything.
 const SMALLEST: (u16, u16) = (60, 16);
 /// Lines above the panels.
 const HEAD: u16 = 5;
-/// Problems that are shown at once.
+/// Most problems shown at once.
 const MOST_PROBLEMS: usize = 3;
-/// Rates in the first of two lines.
+/// Number of rates in the first of two lines.
 const FIRST_RATES: usize = 4;
 
-/// What the help says, above the list of workers.
+/// The help, above the list of workers.
 const HELP: &str = "\
-streams, accounts  active now; of each partition the largest figure that a
-                   worker shows, since replicas hold the same
-per second         over the last ten seconds; init and status are those that
-                   workers answered
-lag                the age of a replica's state; * leads, ! is not ready,
-                   ? its worker does not answer, - it does not follow
-most streams       accounts that the lifecycle has told of since top began:
-                   who only sent heartbeats since then is not among them;
-                   the latest 10,000 are kept; ? some facts may have been
-                   missed, and the account is asked about
--                  not known
+streams, accounts  active now; the largest figure of each partition's
+                   replicas, as all have the same state
+per second         over the last ten seconds; init and status that workers
+                   answered
+lag                age of a replica's state; * leader, ! not ready, ? worker
+                   does not respond, - worker does not follow the partition
+most streams       accounts with lifecycle events since top started, without
+                   accounts that only sent heartbeats since then; the latest
+                   10,000 are kept; ? events may have been missed, and the
+                   account is refreshed by a request
+-                  unknown
 ";
 
-/// How things stand out. Nothing is said by colour alone.
+/// Styles. No information is shown by colour alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Theme {
-    /// Colours are wanted.
+    /// Use colours.
     pub(super) colour: bool,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, summary: &Summary, ui: &Ui, theme: The
     make_safe(frame.buffer_mut());
 }
 
-/// Removes characters that control or reorder: ratatui passes those on that have no width.
+/// Removes control and bidirectional characters, as ratatui passes zero-width ones on.
 fn make_safe(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if cell.symbol().contains(is_unsafe) {

@@ -1,13 +1,13 @@
-//! What one worker's `/metrics` says.
+//! The `/metrics` page of one worker.
 
 use std::collections::BTreeMap;
 
 use super::scrape::{Sample, samples};
 
-/// Longest name of a tenant that is taken from a page, in characters.
+/// Longest accepted name of a tenant, in characters.
 const LONGEST: usize = 64;
 
-/// Counters of the log: the same on every replica that has caught up.
+/// Counters of the log, equal on every replica that has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OfLog {
     Heartbeats,
@@ -23,7 +23,7 @@ impl OfLog {
     pub(super) const COUNT: usize = 7;
 }
 
-/// Counters of a worker: what it did itself.
+/// Counters of a worker's own actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OfWorker {
     InitAnswered,
@@ -43,7 +43,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// The same facts from two replicas: they are not added up.
+    /// Merges the figures of two replicas, which are not added up.
     pub(super) fn max(self, other: Self) -> Self {
         Self {
             streams: self.streams.max(other.streams),
@@ -60,13 +60,13 @@ pub(super) struct Replica {
     pub(super) lag_ms: Option<u64>,
     pub(super) offset: Option<u64>,
     pub(super) ttl_ms: Option<u64>,
-    /// Absent while it is not fresh.
+    /// Absent if the replica is not fresh.
     pub(super) active: Option<Active>,
     pub(super) records: u64,
-    /// How many accounts play so many streams: 1, 2, … and `more`, in order.
+    /// Number of accounts by number of streams: 1, 2, … and `more`, in order.
     pub(super) levels: Vec<(String, u64)>,
     pub(super) tenants: BTreeMap<String, Active>,
-    /// Absent until it has caught up.
+    /// Absent until the replica has caught up.
     pub(super) counted: Option<[u64; OfLog::COUNT]>,
 }
 
@@ -175,7 +175,7 @@ impl Replica {
     }
 }
 
-/// A name from a page: of a length that can be shown.
+/// Shortens a name to a length that can be shown.
 fn name(text: &str) -> String {
     text.chars().take(LONGEST).collect()
 }
@@ -184,7 +184,7 @@ fn name(text: &str) -> String {
 pub(super) mod tests {
     use super::*;
 
-    /// A page as a worker writes it, of partition 0.
+    /// A worker's page of partition 0.
     pub(in crate::cli::top) const PAGE: &str = r#"
 # HELP streamwatch_requests_total Requests.
 # TYPE streamwatch_requests_total counter
@@ -245,7 +245,7 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
     }
 
     #[test]
-    fn a_replica_that_is_not_fresh_says_nothing_of_what_is_active() {
+    fn a_replica_that_is_not_fresh_has_no_active_streams() {
         let page =
             "streamwatch_build_info{version=\"1\"} 1\nstreamwatch_ready{partition=\"07\"} 0\n";
         let replica = &WorkerMetrics::read(page).unwrap().replicas[&7];

@@ -71,7 +71,7 @@ impl ShowArgs {
         let asked = self.roles.check(addresses.as_ref(), &mut mistakes);
         let permissions = names
             .as_ref()
-            .filter(|_| !asked.is_of_nobody())
+            .filter(|_| !asked.has_no_tenant())
             .and_then(|names| asked.permissions(names, &mut mistakes));
         let partitions = partitions.map(Ok).or(addresses.map(Err));
         let (names, partitions) = mistakes.finish(names.zip(partitions))?;

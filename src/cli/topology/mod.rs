@@ -78,17 +78,17 @@ impl Command {
                 };
                 args.check(any_ttl, &mut mistakes);
                 if args.is_empty() {
-                    mistakes.note("say what to set, such as --ttl 60s; see --help");
+                    mistakes.note("name a setting, such as --ttl 60s; see --help");
                 }
                 None
             }
             Self::Delete { yes: false } => {
-                mistakes.note("this deletes the log and all requests: say --yes if you mean it");
+                mistakes.note("this deletes the log and all requests: confirm with --yes");
                 None
             }
             Self::Show(args) => {
                 if args.is_too_much() {
-                    mistakes.note("say --definitions: what else is given is for them alone");
+                    mistakes.note("add --definitions: the other arguments need it");
                 }
                 None
             }
@@ -162,7 +162,7 @@ impl Installation {
             .context("the logs have no settings yet: run `streamwatch topology declare`")?;
         if newest.partitions != partitions {
             bail!(
-                "the settings say {} partitions, but there are the logs of {partitions}: run \
+                "the settings have {} partitions, but there are the logs of {partitions}: run \
                  `streamwatch topology delete --yes` and declare it anew",
                 newest.partitions
             );

@@ -91,7 +91,7 @@ impl RolesArgs {
 
 impl Asked {
     /// True if no role of a tenant is requested.
-    pub(super) const fn is_of_nobody(&self) -> bool {
+    pub(super) const fn has_no_tenant(&self) -> bool {
         self.whose.tenants.is_empty()
     }
 

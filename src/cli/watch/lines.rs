@@ -1,14 +1,14 @@
-//! What is printed for people: a line each, in columns.
+//! Text output: one line per message, in columns.
 
 use crate::{
     cli::terminal::escape,
     wire::{Rejected, Told},
 };
 
-/// A column of strangers' texts grows up to this; what is longer moves the rest of its line.
+/// Largest width of a column with text from outside; longer text moves the rest of its line.
 const WIDEST: usize = 40;
 
-/// Lines whose columns begin where those before did.
+/// Lines with aligned columns.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     account: usize,
@@ -32,7 +32,7 @@ impl Lines {
         line.trim_end().to_owned()
     }
 
-    /// One refused message: when, where, its key, what is wrong, and whose it was.
+    /// Formats a rejected message: time, source, routing key, error, and sender.
     pub(super) fn rejected(&mut self, it: &Rejected) -> String {
         let key = escape(&it.routing_key);
         let width = grow(&mut self.key, &key);
@@ -83,7 +83,7 @@ fn details(told: &Told) -> String {
     said.join(" ")
 }
 
-/// The column's width with this text in it.
+/// Returns the column's width with this text.
 fn grow(column: &mut usize, text: &str) -> usize {
     *column = (*column).max(text.chars().count().min(WIDEST));
     *column
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_stand_in_columns() {
+    fn events_are_aligned_in_columns() {
         let mut lines = Lines::default();
         let mut line = |account, kind, more| {
             let body = told(account, kind, more);

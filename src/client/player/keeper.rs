@@ -15,9 +15,9 @@ use crate::{
     domain::{AccountId, Metadata, StoppedReason, StreamId, Tenant},
 };
 
-/// How often heartbeats go out while no worker has said how often.
+/// Interval of heartbeats until the first reply.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
-/// How long a stop is tried: silence ends the stream as well, only later.
+/// Time for which a stop is retried. Without it, the stream expires later.
 const STOP_FOR: Duration = Duration::from_secs(30);
 
 /// Keeps one stream counted.
@@ -30,9 +30,9 @@ pub(super) struct Keeper {
     request: OpenRequest,
     id: Uuid,
     every: Duration,
-    /// As the last answer said it.
+    /// The TTL of the last reply.
     ttl: Option<Duration>,
-    /// Since the last sign of life that the broker has.
+    /// Time since the last heartbeat that the broker confirmed.
     silence: Option<Silence>,
     report: watch::Sender<PlaybackState>,
 }
@@ -77,7 +77,7 @@ impl Keeper {
         }
     }
 
-    /// Plays until somebody says that the stream does not count.
+    /// Plays until the stream is refused or stopped.
     async fn play(&mut self) -> PlaybackState {
         let mut tries = backoff();
         match self.open().await {
@@ -139,7 +139,7 @@ impl Keeper {
             tokio::time::sleep(tries.next().unwrap_or(PATIENCE)).await;
             match self.open().await {
                 Ok(over) => return over,
-                // What is wrong with it stays wrong: the heartbeats have to do.
+                // A retry would fail too, so only heartbeats are sent.
                 Err(error) if !error.is_retryable() => return None,
                 Err(_) => {}
             }
@@ -154,17 +154,18 @@ impl Keeper {
             last = Silence::begins();
             if !self.client.is_connected() {
                 self.client.connected().await;
-                // Whoever lost the broker at one moment comes back over one interval.
+                // Spreads the heartbeats of all players over an interval after an outage of the
+                // broker.
                 let spread = self.every.mul_f64(fraction());
                 tokio::time::sleep(spread).await;
             }
             if self.has_expired() {
-                // Its place may be somebody else's by now: that is not for a heartbeat to take.
+                // Another stream may have its place by now, so a heartbeat must not take it.
                 self.id = Uuid::new_v4();
                 match self.open().await {
                     Ok(Some(refused)) => return refused,
                     Ok(None) => continue,
-                    // It counts again, as a stream that nobody has admitted.
+                    // Its heartbeats start it again, not admitted.
                     Err(_) => {}
                 }
             }

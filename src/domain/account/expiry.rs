@@ -1,4 +1,4 @@
-//! What time alone does to an account.
+//! Expiry of an account's streams.
 
 use super::{Account, StreamRecord};
 use crate::domain::{LifecycleEvent, LogTime, WallShift};

@@ -1,4 +1,4 @@
-//! What an account holds.
+//! The records of an account.
 
 use super::{Account, Moment};
 use crate::domain::{
@@ -14,12 +14,12 @@ pub struct StreamRecord {
     pub started_at: WallTime,
     /// Its last sign of life.
     pub last_seen: LogTime,
-    /// The TTL by which it counts, in milliseconds: the longer of the one that its player was told
-    /// and the one in force at its last sign of life.
+    /// Its TTL, in milliseconds: the longer of the one that its player was sent and the one in
+    /// force at its last heartbeat.
     pub ttl_ms: u32,
     /// Begun, or confirmed later, by a request to open.
     pub admitted: bool,
-    /// What its player says about it.
+    /// Its metadata.
     pub metadata: Metadata,
 }
 
@@ -43,11 +43,11 @@ impl StreamRecord {
         self.ttl_ms = in_force(moment);
     }
 
-    /// A heartbeat of a player that was last sent the interval `every_ms`, where it names one.
-    /// Returns true where the player does not know the interval or the TTL in force.
+    /// Applies a heartbeat of a player that was last sent the interval `every_ms`, if any. Returns
+    /// true if the player does not use the interval or the TTL in force.
     ///
     /// A longer TTL acts at once. A shorter one acts from the first heartbeat whose player is known
-    /// to send them often enough for it. Whether a reply arrived is known to the player alone.
+    /// to send them often enough for it. Only the player can confirm that a reply arrived.
     pub(super) fn refresh(&mut self, moment: &Moment, every_ms: Option<u32>) -> bool {
         let (told, now) = (self.ttl_ms, in_force(moment));
         let every_now = moment.settings.heartbeat_every_ms;
@@ -71,10 +71,10 @@ pub struct Tombstone {
     pub id: StreamId,
     /// It stands until then.
     pub until: LogTime,
-    /// How long it stands from the last heartbeat on, in milliseconds, unless the settings in force
-    /// say longer: the TTL by which the stream counted.
+    /// Its minimum duration from the last heartbeat on, in milliseconds: the stream's TTL. The
+    /// settings in force may extend it.
     pub lasts_ms: u32,
-    /// By what.
+    /// The reason.
     pub reason: StoppedReason,
 }
 
@@ -114,7 +114,7 @@ pub struct Refusal {
     pub until: LogTime,
 }
 
-/// What most accounts have none of.
+/// Records that most accounts do not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Past {
     /// By id: an account at its cap is looked up as fast as any other.
@@ -155,8 +155,7 @@ impl Account {
         &self.streams
     }
 
-    /// Replaces all that its players say by what `shared` makes of it: the same, kept once for
-    /// many.
+    /// Replaces all metadata by the results of `shared`, which are equal but deduplicated.
     pub fn share_all_metadata(&mut self, mut shared: impl FnMut(&Metadata) -> Metadata) {
         for stream in &mut self.streams {
             stream.metadata = shared(&stream.metadata);

@@ -9,7 +9,7 @@
 //!   nothing;
 //! - time lets streams and tombstones lapse: T + A falls.
 //!
-//! So T + A never exceeds the highest cap there was since those records came to be, and no
+//! So T + A never exceeds the highest cap there was since those records were created, and no
 //! tombstone is ever evicted. Where the cap was lowered below T + A, nothing begins until enough
 //! has lapsed. Refusals have a bound of their own, and take no room here.
 

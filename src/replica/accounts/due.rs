@@ -8,9 +8,9 @@ use crate::domain::LogTime;
 /// Accounts that are not due at all are due then.
 pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 
-/// Each account counts here once, at or before its next change; a heartbeat that moves the change
-/// back leaves it where it is, to be looked at again when that moment comes. What is here besides
-/// is passed over then: its slot names another moment or none, or did so after the first look.
+/// Each account has one valid entry, at or before its next change. A heartbeat that postpones the
+/// change leaves the entry, which is checked again at that moment. Other entries are ignored then,
+/// because the slot has a different moment or none.
 #[derive(Debug)]
 pub(super) struct Due {
     moments: BTreeMap<LogTime, Vec<SlotId>>,

@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 use super::slots::SlotId;
 
-/// A table that grows moves all it holds, and whoever asks waits: of many small ones each moves
-/// little, and others are served between two.
+/// Number of tables. A growing table moves all its entries while requests wait; of several small
+/// tables, each moves few.
 const PARTS: usize = 16;
 /// A table with room for fewer is not worth making smaller.
 pub(super) const LARGE: usize = 16_384;
@@ -35,7 +35,7 @@ impl Hash {
         self.0.to_le_bytes()[0] as usize % PARTS
     }
 
-    /// What an entry keeps: the half that does not pick the part.
+    /// The stored half of the hash; the other half selects the table.
     const fn kept(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -94,7 +94,7 @@ impl Index {
         room >= LARGE && self.len() < room / 16
     }
 
-    /// Gives back the room that the most accounts needed.
+    /// Frees memory after a peak of accounts.
     pub(super) fn shrink(&mut self) {
         for part in &mut self.parts {
             part.shrink_to_fit(|entry| spread(entry.hash));

@@ -3,10 +3,10 @@
 use super::{due::NEVER, totals::Counted};
 use crate::domain::{Account, AccountKey, LogTime};
 
-/// Slots in one piece of memory: more are added, and given back, without moving the others.
+/// Slots per allocation. Chunks are added and freed without moving other slots.
 const CHUNK: usize = 1_024;
 
-/// What is kept of an account.
+/// The data of an account.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) key: AccountKey,

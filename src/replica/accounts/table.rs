@@ -81,12 +81,12 @@ impl Table {
         self.index.is_too_large()
     }
 
-    /// Gives back the room that the most accounts needed.
+    /// Frees memory after a peak of accounts.
     pub(super) fn shrink(&mut self) {
         self.index.shrink();
     }
 
-    /// How many the index knows.
+    /// Number of accounts in the index.
     #[cfg(test)]
     pub(super) fn indexed(&self) -> usize {
         self.index.len()

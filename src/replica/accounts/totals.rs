@@ -54,14 +54,14 @@ impl Levels {
     }
 }
 
-/// What is counted of one account.
+/// Counts of one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) active: u32,
     pub(super) records: u32,
 }
 
-/// What all accounts come to.
+/// Sums over all accounts.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) totals: Totals,

@@ -35,7 +35,7 @@ fn acme(full: bool) -> CapacityChange {
 }
 
 #[test]
-fn only_the_leading_replica_says_full_and_repeats_it_until_it_has_come_back() {
+fn only_the_leader_appends_full_and_repeats_it_until_it_is_read_back() {
     let mut rig = Rig::serving_by(small(2, 100));
     rig.log.extend([beat("alice", 1), beat("bob", 2)]);
     rig.read(0);
@@ -196,7 +196,7 @@ fn ten_thousand_full_tenants_are_repeated_a_few_at_a_time() {
 }
 
 #[test]
-fn without_the_logs_beginning_nobody_is_turned_away_before_all_streams_can_be_known() {
+fn in_a_truncated_log_no_stream_is_refused_before_all_streams_have_sent_heartbeats() {
     let mut replica: Replica<()> = Replica::new(1);
     replica.attach();
     let mut offset = 100;

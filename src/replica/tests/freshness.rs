@@ -32,7 +32,7 @@ fn a_request_to_open_that_came_while_not_fresh_goes_back_to_the_broker() {
 }
 
 #[test]
-fn requests_are_paused_and_given_back_when_marks_come_back_late_and_taken_again_later() {
+fn requests_are_paused_and_requeued_when_marks_come_back_late_and_resumed_later() {
     let mut rig = Rig::serving();
     rig.replica
         .status("s", question("alice", Consistency::Strong), at(100));
@@ -95,7 +95,7 @@ fn a_replica_that_stalled_answers_nothing_before_a_mark_written_since_is_back() 
     assert_eq!(
         rig.effects(),
         [Effect::Late("strong"), Effect::Release("i")],
-        "whoever asked has given up"
+        "the sender has timed out"
     );
     assert!(!rig.replica.is_live(at(HOUR).mono));
     rig.tick(HOUR);

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::{LifecycleEventKind, StoppedReason};
 
 impl Rig {
-    /// What is announced: number, offset, account, streams counted, kind.
+    /// The announced events: number, offset, account, count, kind.
     fn announced(&mut self) -> Vec<(u64, u64, String, u32, &'static str)> {
         self.append();
         let effects = std::mem::take(&mut self.others);
@@ -78,7 +78,7 @@ fn a_retry_is_not_announced_again_and_a_late_admission_is() {
 }
 
 #[test]
-fn others_keep_the_lifecycle_until_the_log_says_it_was_announced() {
+fn other_replicas_keep_events_until_the_log_records_their_publication() {
     let mut rig = Rig::serving();
     rig.log.extend([beat("alice", 1), beat("bob", 2)]);
     rig.read(0);

@@ -30,7 +30,7 @@ fn it_goes_on_at_its_last_marked_entry_and_applies_nothing_twice() {
     assert_eq!(rig.replica.totals().streams, 2);
     rig.replica
         .status("q", question("alice", Consistency::Local), at(210));
-    // Log time stood still while nobody was attached.
+    // Log time stood still while no replica was attached.
     let alice = activity("alice", 100, &[stream(1, 0, 100, false)]);
     assert_eq!(rig.effects(), [answer("q", alice)]);
 }

@@ -243,7 +243,7 @@ fn strong_questions_whose_mark_was_not_taken_are_unavailable_and_the_next_ones_g
     let mut effects = rig.effects();
     assert_eq!(effects.remove(0), Effect::Unavailable("a"));
     let [Effect::Append(next)] = &effects[..] else {
-        panic!("nobody asks the log for the second question: {effects:?}")
+        panic!("no marker is appended for the second request: {effects:?}")
     };
     rig.log.push(next.clone());
     rig.read(40);

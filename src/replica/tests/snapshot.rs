@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::domain::{Announcement, Counters, REFUSAL_MS, SnapshotHeader, SnapshotTrailer};
 
-/// What a copy consists of, as it would be written down.
+/// The parts of a copy.
 type Copy = (
     SnapshotHeader,
     Vec<(AccountKey, u64, Account)>,
@@ -123,7 +123,7 @@ fn a_copy_outlives_the_entries_that_made_it() {
     let mut rig = serving();
     let copy = rig.copy(1_000, &[], &[]);
     let first = copy.0.start as usize;
-    // The log's beginning is gone: nothing else knows of alice.
+    // The log is truncated: only the copy has alice.
     let keep = rig.log[first].clone();
     rig.log[..first].fill(keep);
     let other = rig.restored(copy).unwrap();
@@ -185,7 +185,7 @@ fn a_copy_of_another_log_is_thrown_away() {
 }
 
 #[test]
-fn a_copy_that_knows_more_than_the_log_is_thrown_away() {
+fn a_copy_with_more_entries_than_the_log_is_discarded() {
     let mut rig = serving();
     let (header, ..) = rig.copy(1_000, &[], &[]);
     let copy = rig.copy(1_000, &[beat("alice", 1)], &[stop("bob", 3)]);
@@ -196,7 +196,7 @@ fn a_copy_that_knows_more_than_the_log_is_thrown_away() {
 }
 
 #[test]
-fn a_copy_that_knows_other_entries_than_the_log_is_thrown_away() {
+fn a_copy_with_other_entries_than_the_log_is_discarded() {
     let mut rig = serving();
     let header = rig.replica.begin_snapshot().unwrap();
     rig.round(1_100);

@@ -176,7 +176,7 @@ fn known<T: Copy, const N: usize>(
 ) -> Result<T, BadReply> {
     all.into_iter()
         .find(|&t| word_of(t) == word)
-        .ok_or_else(|| BadReply::new("it has a word that this version does not know"))
+        .ok_or_else(|| BadReply::new("it has an unknown word"))
 }
 
 impl ActivityIn {

@@ -250,7 +250,7 @@ pub fn stopped(stream: StreamId, reason: StoppedReason) -> Encoded {
     encoded("stopped", &out)
 }
 
-/// Encodes the news that a heartbeat's player does not know the interval or the TTL in force.
+/// Encodes an `interval` reply with the interval and the TTL in force.
 #[must_use]
 pub fn interval(stream: StreamId, heartbeat_every_ms: u64, ttl_ms: u64) -> Encoded {
     let out = Out::Interval {

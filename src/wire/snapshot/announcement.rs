@@ -1,4 +1,4 @@
-//! A lifecycle event that the log does not say was announced.
+//! A buffered lifecycle event, whose publication the log does not record.
 
 use serde::{Deserialize, Serialize};
 

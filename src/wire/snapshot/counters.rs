@@ -1,10 +1,10 @@
-//! What the replica has counted since the log began.
+//! Counters of the log since its first entry.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Counters, Durations};
 
-/// Lists, in the order of [`Counters`]'s fields: a later version may know more reasons.
+/// Lists in the order of [`Counters`]'s fields, as later versions may add reasons.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredTally {
     entries: [u64; 9],

@@ -53,7 +53,7 @@ impl Session<'_> {
                     offset: Some(delivery.offset),
                 };
                 rejections::log(problem.code);
-                // Every replica reads it; the leader says so.
+                // Every replica reads it; only the leader publishes it.
                 if self.partition.replica.leads() {
                     self.rejections
                         .tell(origin, &message, &problem, &self.publish);
@@ -75,7 +75,7 @@ impl Session<'_> {
             offset,
             "passing over an entry that RabbitMQ cannot deliver"
         );
-        // Every replica passes over it; the leader says so.
+        // Every replica skips it; only the leader publishes it.
         if self.partition.replica.leads() {
             let origin = Origin {
                 source: "log",
@@ -113,7 +113,7 @@ impl Session<'_> {
     }
 }
 
-/// What the sender of a heartbeat must know.
+/// Returns the reply to a heartbeat, if one is needed.
 fn news(
     stream: StreamId,
     outcome: HeartbeatOutcome,

@@ -9,7 +9,7 @@ use crate::{
     worker::pending::PendingRequest,
 };
 
-/// Tells the replica's announcements. Whatever becomes of them, requests go on.
+/// Publishes the replica's lifecycle events. Failures do not affect requests.
 pub(super) struct Lifecycle {
     partition: u16,
     announcer: Announcer,
@@ -27,8 +27,8 @@ impl Lifecycle {
     }
 
     /// Opens the way out where it is not open.
-    pub(super) fn look_after(&mut self, link: &Link) {
-        if let Some(error) = self.announcer.look_after(link) {
+    pub(super) fn maintain(&mut self, link: &Link) {
+        if let Some(error) = self.announcer.maintain(link) {
             self.say(&error);
         }
     }
@@ -39,12 +39,12 @@ impl Lifecycle {
         self.announcer.announce(number, notice, link);
     }
 
-    /// What became of the next announcement. Pending for ever while none is under way.
+    /// Returns the outcome of the next event. Pending while none is in flight.
     pub(super) async fn next(&mut self) -> (u64, Announced) {
         self.announcer.next().await
     }
 
-    /// Says what became of an announcement, and of those behind it that are known by now.
+    /// Records the outcome of an event, and of later ones that are available.
     pub(super) fn settle(
         &mut self,
         first: (u64, Announced),

@@ -71,7 +71,7 @@ impl Session<'_> {
             }) => {
                 let bytes = wire::encode_internal(mark, reading.as_ref(), &body);
                 let kind = wire::internal_kind(&body);
-                // What the broker does not take now would wait here, and be stale when it does.
+                // While the broker blocks, entries would wait here and be stale afterwards.
                 let taken =
                     !self.publish.is_blocked() && self.appender.append(mark.seq, kind, bytes);
                 if !taken {
@@ -114,7 +114,7 @@ impl Session<'_> {
             Effect::Leads(true) => {
                 tracing::info!(partition = self.partition.number, "leading the partition");
                 self.partition.metrics.leader.set(1.0);
-                self.lifecycle.look_after(&self.publish);
+                self.lifecycle.maintain(&self.publish);
             }
             Effect::Leads(false) => {
                 tracing::info!(

@@ -19,8 +19,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(30);
 /// After so many in a row that failed, another worker leads, if there is one.
 const STEP_BACK_AFTER: u32 = 3;
-/// About how large a part becomes before it is compressed, in bytes. Where processors are few,
-/// somebody may have to wait as long as one is made.
+/// Approximate size of a part before compression, in bytes. With few processors, a request may wait
+/// while one is encoded.
 const PART_BYTES: usize = 16 * 1024;
 
 /// The snapshots of a session.
@@ -64,7 +64,7 @@ impl Snapshots {
         }
     }
 
-    /// What the one being written asks for. Pending for ever while there is none.
+    /// Returns the next step of the snapshot in progress. Pending while there is none.
     pub(super) async fn next(&mut self) -> Option<SnapshotStep> {
         match &mut self.writing {
             Some(writing) => writing.steps.recv().await,

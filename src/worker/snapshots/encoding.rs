@@ -24,7 +24,7 @@ pub(super) struct Encoded {
     pub(super) part: Vec<u8>,
     /// How long it took to encode it.
     pub(super) took: Duration,
-    /// What it says: its memory can be used again.
+    /// Its content, whose memory can be reused.
     pub(super) content: PartContent,
 }
 

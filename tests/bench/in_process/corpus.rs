@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub const TENANT: &str = "acme";
 const ROUTING_KEY: &str = "acme.heartbeat";
 
-/// What stream `n` is called, whose it is and what its player says about it.
+/// The account of stream `n`.
 pub fn account(n: usize) -> String {
     format!("viewer-{n:07}")
 }
@@ -25,7 +25,7 @@ pub fn metadata(n: usize, channels: usize) -> [(&'static str, String); 3] {
     ]
 }
 
-/// So many channels are watched, where nothing else is said.
+/// Default number of watched channels.
 pub const CHANNELS: usize = 50;
 
 /// The body of its first heartbeat, with metadata.
@@ -107,8 +107,8 @@ impl Bodies {
     }
 }
 
-/// In which order streams begin, and in which they are heard of later: another one, or what is
-/// looked up would lie beside what was looked up before.
+/// Seeds of the order in which streams start and of later heartbeats. They differ, because equal
+/// orders would favour the processor's cache.
 pub const FIRST: u64 = 1;
 pub const LATER: u64 = 2;
 

@@ -1,5 +1,5 @@
-//! What a process has in memory, before, with so many streams, and after all of them expired. Each
-//! is a process of its own: what one freed would be there for the other.
+//! Memory of a process before its streams, with them, and after all of them expired. Each
+//! measurement is a process of its own, as memory freed by one could be reused by another.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::report::{Report, Target};
 const FORGOTTEN_S: usize = 200;
 /// Streams that play before the others begin, and after they have ended.
 const FEW: usize = 1_000;
-/// Rounds of their heartbeats, 10 ms apart, until what was freed is given back.
+/// Rounds of their heartbeats, 10 ms apart, until freed memory is returned.
 const RESTS: usize = 300;
 /// Messages made at once.
 const STEP: usize = 10_000;
@@ -149,7 +149,7 @@ fn child_bare(streams: usize, channels: usize) -> (u64, u64, u64) {
     (before, full, resident())
 }
 
-/// Some seconds with few viewers: what was freed is given back by and by.
+/// Some seconds with few viewers, in which freed memory is returned gradually.
 #[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
 fn rest(mut viewers: impl FnMut()) {
     for _ in 0..RESTS {

@@ -80,7 +80,7 @@ impl Ours {
         }
     }
 
-    /// So many tenants are full, none of which the corpus has.
+    /// Marks this number of tenants as full, none of them in the corpus.
     pub fn full_tenants(&mut self, tenants: usize) {
         for n in 0..tenants {
             self.said += 1;
@@ -100,7 +100,7 @@ impl Ours {
         }
     }
 
-    /// Lets all streams expire, with nobody to announce it. Returns how long each call took, in
+    /// Lets all streams expire, without publishing events. Returns the duration of each call, in
     /// seconds.
     #[allow(clippy::disallowed_methods, reason = "there is no runtime here")]
     pub fn expire(&mut self) -> Vec<f64> {

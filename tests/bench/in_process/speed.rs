@@ -25,7 +25,7 @@ pub fn run(streams: usize, report: &mut Report) {
     let [decode, apply, both, activity] = names;
     let bodies = Bodies::later(streams);
     let count = bodies.len();
-    // Where there are few, they come round several times.
+    // A small number is repeated for several rounds.
     let rounds = (1_000_000 / streams).clamp(1, 20);
     let each =
         |work: &mut dyn FnMut()| ns_each(count * rounds, || (0..rounds).for_each(|_| work()));

@@ -1,5 +1,5 @@
-//! The bare programs. Each is this program in a process of its own, on the same kind of runtime as
-//! the worker's, and says in lines like the worker's what it has reached.
+//! The baselines. Each is this program in a process of its own, with the worker's kind of runtime,
+//! and logs its progress like the worker.
 
 mod echo;
 mod init;
@@ -46,7 +46,7 @@ pub fn child(what: &[String]) {
     });
 }
 
-/// Says what it has reached.
+/// Logs progress.
 fn say(message: &str, entries: u64) {
     let line = json!({ "timestamp": stamp().to_string(), "message": message, "entries": entries });
     eprintln!("{line}");
@@ -88,7 +88,7 @@ fn reply(replies: &Channel, requests: &Channel, request: &Request, kind: &str, b
         .now_or_never();
 }
 
-/// What of a request a reply needs.
+/// The properties of a request that its reply needs.
 struct Request {
     reply_to: String,
     correlation_id: Option<String>,

@@ -1,6 +1,6 @@
 //! Draining a log that has been filled: from attaching to it until its end has been read.
 //!
-//! The worker says that it is attached when RabbitMQ has confirmed its consumer; everything else is
+//! The worker logs that it is attached when RabbitMQ has confirmed its consumer; everything else is
 //! connected by then. It then appends a mark, and takes requests as soon as it reads that mark
 //! behind everything else: this one round trip, its ticks once a second and its other connection
 //! are in its figures. The bare consumer attaches with the same prefetch and acknowledges as often,

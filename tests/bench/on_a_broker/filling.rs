@@ -1,8 +1,8 @@
 //! Filling logs as players do: heartbeats through the exchange, each confirmed. Not measured.
 //!
-//! A worker that ran meanwhile would slow the filling down. Its ticks and marks hardly weigh; but
-//! it would tell what happened, and note in the log that it has: else whoever reads the log keeps
-//! each of a million lifecycle events in memory. So that note is written here, after each step.
+//! No worker runs meanwhile, as it would slow down the filling. But a worker would also publish
+//! lifecycle events and record that in the log; without these records, a replica buffers each of a
+//! million events. So this file appends the records after each step.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use crate::in_process::corpus;
 const CONNECTIONS: usize = 4;
 /// Published on one connection and not confirmed.
 const UNDER_WAY: usize = 1_000;
-/// Heartbeats between two notes of what was told: some seconds of as many players.
+/// Heartbeats between two records of publication: some seconds of as many players.
 const STEP: usize = 50_000;
-/// How often it is said how far it is.
+/// Interval of progress messages.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Publishes heartbeats with these bodies, each of a stream's number, while no worker runs.
@@ -107,7 +107,7 @@ pub async fn heartbeat(channel: &Channel, exchange: &str, n: usize, body: String
     assert!(confirmed.expect("it is answered").is_ack());
 }
 
-/// Notes in a log that all before is told. Returns where this note is.
+/// Records in a log that all earlier events were published. Returns the offset of the record.
 pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
     let log = at.names().log(number);
     let url = at.broker.url().parse().expect("an address");
@@ -123,7 +123,7 @@ pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
         assert!(matches!(appended, Appended::Confirmed), "{appended:?}");
         bytes
     };
-    // Nobody knows the offsets of what was published: the first one finds the place.
+    // Publishers do not learn offsets, so the first entry is used to find the position.
     let channel = at.broker.channel().await;
     let mut consumer = from(&channel, &log, AMQPValue::LongString("last".into())).await;
     let first = append(1, 0).await;

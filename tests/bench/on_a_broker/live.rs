@@ -45,7 +45,7 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
         return;
     }
     let [p99, kept, left] = names(plan);
-    // Its ticks say the settings at the log's end, where they are found at once.
+    // Its ticks repeat the settings at the log's end, where they are found at once.
     let worker = ready(&saved.at, 1).await;
     if report.wants(&p99) {
         // As long between two as one takes, and longer.
@@ -146,8 +146,7 @@ fn seconds(text: &str) -> f64 {
     }
 }
 
-/// What a worker has in memory, in bytes, after so few viewers that what was theirs does not count:
-/// buffers have been used, as any traffic uses them.
+/// Memory of a worker in bytes, after a few viewers: buffers have been used as by any traffic.
 async fn little(broker: &Broker) -> f64 {
     let at = Installation::declared(broker, "2s").await;
     let worker = ready(&at, 1).await;
@@ -164,9 +163,9 @@ async fn little(broker: &Broker) -> f64 {
     bytes
 }
 
-/// What it has in memory when nothing is known of any stream any more.
+/// Memory of a worker after all records have expired.
 async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
-    // A TTL holds for the signs of life that come after it.
+    // A TTL applies to later heartbeats.
     let ttl = Duration::from_secs((saved.streams as u64 / 100_000).max(2));
     set(&saved.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
     let order = corpus::shuffled(0..saved.streams, corpus::LATER).into_iter();
@@ -178,9 +177,9 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
 
 async fn forgotten(worker: &Worker) {
     eprintln!("  waiting until they have expired and are forgotten");
-    eventually(PATIENCE, "all are forgotten and told of", async || {
+    eventually(PATIENCE, "all have expired and are published", async || {
         let series = worker.series().await;
-        // Where it is not ready it does not say.
+        // Absent while the worker is not ready.
         let known = |name| {
             let mut known = series.iter().filter(|(series, _)| series.starts_with(name));
             known.next().map(|(_, value)| *value)
@@ -191,10 +190,10 @@ async fn forgotten(worker: &Worker) {
     .await;
 }
 
-/// What it has in memory when it gives nothing more back, in bytes.
+/// Memory of a worker when it no longer shrinks, in bytes.
 async fn given_back(worker: &Worker) -> f64 {
     let (mut least, mut looks) = (f64::MAX, 0);
-    eventually(PATIENCE, "it gives nothing more back", async || {
+    eventually(PATIENCE, "its memory no longer shrinks", async || {
         let bytes = resident(worker.pid());
         looks = if bytes < least { 0 } else { looks + 1 };
         least = least.min(bytes);

@@ -1,8 +1,8 @@
-//! Whoever is measured: a process that logs what it has reached, and when.
+//! A measured process, which logs its progress with times.
 //!
-//! Both sides say "attached to the log" and "taking requests" in lines with a time of their own, in
-//! microseconds. What they have used of the processor by then is read from outside as soon as the
-//! line is there: the same way for both, and late by some milliseconds at most.
+//! Both sides log "attached to the log" and "taking requests" with a time in microseconds. Their
+//! processor time is read from outside when the line appears: in the same way for both, at most
+//! some milliseconds late.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::broker::fixture::{Broker, Process, Worker};
 
-/// How often somebody looks for a line.
+/// Interval of checks for a line.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -23,7 +23,7 @@ pub const TAKING: &str = "taking requests";
 /// A process under measurement.
 pub trait Party {
     fn pid(&self) -> u32;
-    /// What it has logged.
+    /// Its log.
     fn log(&self) -> String;
 }
 
@@ -54,7 +54,7 @@ pub struct Moment {
     pub at: f64,
     /// Seconds of processor time.
     pub cpu: f64,
-    /// The line that said so.
+    /// The line of the log.
     pub line: Value,
 }
 
@@ -75,7 +75,7 @@ pub fn bare(broker: &Broker, arguments: &[&str]) -> Process {
     )
 }
 
-/// Awaits that it says `message` for the `n`th time.
+/// Waits until it logs `message` for the `n`th time.
 pub async fn moment(party: &impl Party, message: &str, n: usize) -> Moment {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -89,7 +89,7 @@ pub async fn moment(party: &impl Party, message: &str, n: usize) -> Moment {
         }
         assert!(
             is_running(party.pid()) && Instant::now() < end,
-            "it never said {message:?}: {}",
+            "it never logged {message:?}: {}",
             party.log()
         );
         tokio::time::sleep(LOOK_EVERY).await;
@@ -150,7 +150,7 @@ fn is_running(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields[0] != "Z")
 }
 
-/// What the kernel says of a process, from its state on.
+/// The kernel's status of a process, from its state on.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields = stat.rsplit_once(") ")?.1;

@@ -1,8 +1,8 @@
 //! A worker that was killed, from the start of its process until it takes requests: it reads the
 //! newest snapshot, then the log behind it. The bare process reads the same messages with the same
-//! prefetch and acknowledges as often; it decodes nothing, and knows where everything is.
+//! prefetch and acknowledges as often; it decodes nothing, and gets all offsets.
 //!
-//! The same runs tell how many entries a second are applied with so many active streams: those of
+//! The same runs measure the rate of applied entries with this number of active streams: those of
 //! the tail, from attaching to the log until its end. The entries that began the streams come out
 //! of the snapshot and are not among them. For few streams there is a second installation with a
 //! tail as long.
@@ -112,7 +112,7 @@ async fn by_worker(saved: &Saved<'_>) -> Restart {
     assert_eq!(restored.len(), 1, "it began with the snapshot");
     assert_eq!(restored[0]["accounts"], saved.streams, "{restored:?}");
     assert_eq!(restored[0]["start"], saved.snapshot.start, "the same one");
-    // The snapshot says how many there were before it.
+    // The snapshot contains the number of earlier entries.
     let players = (saved.streams + saved.beats) as f64;
     assert!(applied >= players, "it applied {applied} of {players}");
     Restart {

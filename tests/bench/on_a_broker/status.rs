@@ -1,10 +1,10 @@
-//! Questions: one in flight, in blocks, against the worker and against a service that answers with
-//! as many bytes and knows nothing.
+//! Questions: one in flight, in blocks, against the worker and against a service that replies with
+//! as many bytes and has no state.
 //!
 //! Both consume a quorum queue with the same arguments behind the same kinds of exchanges, and
-//! reply on a second connection. Players in the background, where there are some, publish to the
-//! worker's installation during both kinds of blocks, and the worker applies what they say during
-//! both: only who answers differs.
+//! reply on a second connection. Players in the background, if any, publish to the worker's
+//! installation during both kinds of blocks, and the worker applies their events during both: only
+//! the replying service differs.
 
 use serde_json::Value;
 

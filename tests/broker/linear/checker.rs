@@ -147,7 +147,7 @@ impl<'h> Search<'h> {
             let all = history.iter().enumerate();
             all.filter(|(n, _)| !place.taken.has(*n))
         };
-        // Whatever was invoked after this comes after the operation that was answered then.
+        // Later invocations follow the operation that was answered at this time.
         let Some(end) = left().filter_map(|(_, o)| Some(o.answered?.0)).min() else {
             return true;
         };
@@ -158,7 +158,7 @@ impl<'h> Search<'h> {
             let (answered, answer) = place.answers(n, operation);
             let fits = match operation.answered {
                 Some((_, said)) => said == answer,
-                // One that changes nothing may as well never have happened.
+                // An unanswered operation without effect is ignored.
                 None => answered.state != place.state,
             };
             if fits && self.takes(n, answered) {

@@ -222,13 +222,14 @@ fn a_refusal_that_replaces_and_a_refusal_without_a_reason_are_rejected() {
 
 #[test]
 fn an_init_whose_worker_died_may_be_decided_twice_and_is_answered_once() {
-    // Both say two: the first was decided, seen by the second, and answered after a repetition.
+    // Both have count two: the first was decided, seen by the second, and answered after a
+    // repetition.
     let twice = [
         repeated(done(0, 9, init(0), opened([0, 1]))),
         done(1, 5, init(1), opened([0, 1])),
     ];
     assert_eq!(check(&twice).unwrap(), Explained::Repeated);
-    // Refused while there was no room, and told so when there was.
+    // Refused at the limit, and answered when there was room.
     let refused = [
         done(0, 1, init(0), opened([0])),
         repeated(done(

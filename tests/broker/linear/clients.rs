@@ -1,4 +1,4 @@
-//! Clients that do what a seed says to one account, and write down what came of it.
+//! Clients with operations from a seed on one account, and the record of the results.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -68,7 +68,7 @@ pub enum Call {
     Status,
 }
 
-/// What came of it; a confirm is the answer to a stop.
+/// The answer to an operation; a confirm in case of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Opened(Streams),
@@ -91,7 +91,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Whatever it came upon, it changed nothing.
+    /// True if it changed nothing.
     pub const fn is_a_read(&self) -> bool {
         let refused = matches!(self.answered, Some((_, Answer::Refused(..))));
         refused || matches!(self.call, Call::Status)
@@ -106,7 +106,7 @@ pub struct State {
 }
 
 impl State {
-    /// What `call` makes of it, and the answer to it.
+    /// Returns the state after `call`, and the answer.
     pub fn after(self, call: Call) -> (Self, Answer) {
         match call {
             Call::Status => (self, Answer::Active(self.active)),

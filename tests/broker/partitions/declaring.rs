@@ -36,7 +36,7 @@ async fn the_number_of_partitions_is_declared_once() {
         let refused = declare(&installation, other).await;
         refused.exits(FAILED).says("deploy/UPGRADE.md");
     }
-    // Who does not say has what is there.
+    // The default is the existing number.
     installation.cli(&["topology", "declare"]).await.exits(DONE);
     let shown = show(&installation).await;
     assert_eq!(shown["settings"]["partitions"], 3);
@@ -67,7 +67,7 @@ async fn the_number_of_partitions_is_declared_once() {
 }
 
 #[tokio::test]
-async fn a_worker_declares_as_many_partitions_as_it_is_told_and_the_next_takes_what_is_there() {
+async fn a_worker_declares_the_given_number_of_partitions_and_the_next_uses_them() {
     let installation = Installation::bare(Broker::shared().await);
     let start = |arguments: &[&str]| {
         crate::fixture::Worker::start(installation.broker, &installation.namespace, arguments)
@@ -93,7 +93,7 @@ async fn new_settings_take_effect_in_all_partitions() {
     let set = set.exits(DONE).json();
     assert_eq!(set["settings_numbers"], json!([2, 2, 2, 2]));
     let backend = installation.backend();
-    // So many that no partition has none of them.
+    // Enough for each partition to have some.
     let names: Vec<_> = (0..40).map(|n| format!("viewer-{n}")).collect();
     for name in &names {
         let confirmed = beat(&backend, name, StreamId::generate()).await;
@@ -183,7 +183,7 @@ async fn a_lost_log_is_declared_again_with_the_settings_of_the_others() {
 }
 
 #[tokio::test]
-async fn without_the_plugin_a_declaration_says_what_to_do_and_leaves_nothing() {
+async fn without_the_plugin_a_declaration_reports_the_remedy_and_leaves_nothing() {
     let broker = Broker::start().await;
     let unregister = "rabbit_registry:unregister(exchange, <<\"x-consistent-hash\">>).";
     broker.ctl(&["eval", unregister]).await;

@@ -1,4 +1,4 @@
-//! What goes wrong: which faults in which order, and how each is made.
+//! Faults: their order and execution.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::site::{PARTITIONS, Site, TTLS, WORKERS};
 pub const EVERY: Duration = Duration::from_secs(10);
 /// Within this time all workers must be ready again.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-/// An alarm, or a stall, that nobody would notice by waiting alone.
+/// Duration of an alarm or a stall that is shorter than all timeouts.
 const A_WHILE: Duration = Duration::from_secs(6);
 /// The shortest and the longest time for which a node is frozen.
 const FROZEN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
@@ -80,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// It takes the workers away one by one, in order: nobody may notice.
+    /// It stops the workers gracefully one by one, without effect on clients.
     pub const fn is_graceful(self) -> bool {
         matches!(self, Self::RollingRestart)
     }
@@ -151,7 +151,7 @@ pub fn plan(seed: u64, count: usize, nodes: usize) -> Vec<Fault> {
     faults
 }
 
-/// What became of a fault.
+/// The result of a fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
     pub kind: Kind,
@@ -161,7 +161,7 @@ pub struct Done {
     pub ready_after: Option<Duration>,
 }
 
-/// What a fault needs for itself.
+/// The resources of a fault.
 struct Taken<'s> {
     workers: Vec<(usize, Guard<'s, Worker>)>,
     _broker: Option<Guard<'s, ()>>,
@@ -185,8 +185,8 @@ async fn take<'s>(site: &'s Site<'_>, fault: Fault) -> Taken<'s> {
     }
 }
 
-/// Makes one fault after another, each at its time, or as soon as what it needs is undisturbed,
-/// until the time is up. `done` hears of each that is over.
+/// Executes one fault after another, each at its time or as soon as its resources are undisturbed,
+/// until the time is up. Calls `done` after each.
 pub async fn make(
     site: &Site<'_>,
     ledger: &Ledger,
@@ -273,7 +273,7 @@ async fn disturb(
         Kind::RollingRestart => {
             for (n, worker) in workers {
                 let ended = worker.stop().await;
-                assert!(ended.success(), "a worker that was told to stop: {ended}");
+                assert!(ended.success(), "a worker stopped by a signal: {ended}");
                 site.start_again(*n, worker);
                 until_ready(site.places[*n].probe()).await;
             }

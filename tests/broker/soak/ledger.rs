@@ -1,4 +1,4 @@
-//! What the viewers know of their streams, and what must be true because of that.
+//! The viewers' view of their streams, and the resulting expectations.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ const VALID: i64 = 10_000;
 /// The time that a request may wait in a socket of a node that is not frozen.
 const UNREAD: i64 = 1_000;
 
-/// One stream's life, as its player knows it.
+/// A stream's life, as seen by its player.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Life {
     /// When the first request for it was sent. A stream keeps a longer TTL that was in force since.
@@ -31,7 +31,7 @@ pub struct Life {
     /// The same, when nothing but an unanswered request to open is meant: it may be decided on
     /// so much later, in log time.
     valid: i64,
-    /// What became of the last sign of life is not known.
+    /// The outcome of the last heartbeat is unknown.
     doubt: bool,
     /// Its end is under way: from here on it may count or not.
     ending: Option<Wall>,
@@ -44,7 +44,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// It began to count, as its player was told.
+    /// True if its player got the reply that it is active.
     pub const fn counted(&self) -> bool {
         self.counts.is_some()
     }
@@ -99,7 +99,7 @@ pub struct Ledger {
     accounts: Mutex<HashMap<String, Account>>,
 }
 
-/// What is to be proved of an answer, and what was known when it came.
+/// An answer to be judged, with the expectations at its arrival.
 #[derive(Debug)]
 pub struct Answer {
     pub account: String,
@@ -110,13 +110,13 @@ pub struct Answer {
     above: usize,
 }
 
-/// What is wrong with an answer.
+/// The mistakes in an answer.
 #[derive(Debug, Default)]
 pub struct Mistakes {
     pub missing: Vec<String>,
     pub ghosts: Vec<String>,
     pub above: Vec<String>,
-    /// Streams that may count or not, because their players do not know.
+    /// Streams that may be active or not, because their players had no reply.
     pub doubtful: usize,
 }
 
@@ -155,7 +155,7 @@ impl Ledger {
         now
     }
 
-    /// What was sent at `sent` came to the log: an answer or a confirm says so.
+    /// A message sent at `sent` reached the log, as an answer or a confirm proves.
     pub fn alive(&self, account: &str, stream: StreamId, sent: Wall, event: bool) {
         let (now, ttl) = (now(), self.shortest_ttl);
         self.change(account, stream, |life| {
@@ -171,7 +171,7 @@ impl Ledger {
         });
     }
 
-    /// A request to open that was sent at `sent` was not answered: somebody may have it yet.
+    /// An `init` sent at `sent` was not answered: it may still be pending.
     pub fn unanswered(&self, account: &str, stream: StreamId, sent: Wall) {
         let frozen = *self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
         self.change(account, stream, |life| {
@@ -213,7 +213,7 @@ impl Ledger {
         self.change(account, stream, |life| {
             life.doubt = false;
             life.ending = Some(now);
-            // One that was not answered before may still be decided otherwise.
+            // An unanswered `init` may still open it.
             if life.possible == 0 {
                 life.gone = Some(now);
             }
@@ -269,7 +269,7 @@ impl Ledger {
         all.collect()
     }
 
-    /// What an answer that has just come is to be judged by.
+    /// Records an answer with the expectations at its arrival.
     pub fn answer(&self, account: &str, asked: Wall, status: &AccountStatus) -> Answer {
         let accounts = self.lock();
         let known = accounts.get(account).expect("its account was named");
@@ -289,7 +289,7 @@ impl Ledger {
 }
 
 impl Answer {
-    /// What is wrong with it, now that the log's time is known until it came.
+    /// Returns its mistakes, once the log's time at its arrival is available.
     pub fn judge(&self, time: &LogTime) -> Mistakes {
         let mut mistakes = Mistakes::default();
         for (stream, life) in &self.known {
@@ -303,7 +303,9 @@ impl Answer {
             if life.is_some_and(|life| life.doubt) {
                 mistakes.doubtful += 1;
             } else if !life.is_some_and(|life| self.may_count(life, time)) {
-                mistakes.ghosts.push(self.text("is a ghost", *stream, life));
+                mistakes
+                    .ghosts
+                    .push(self.text("is over-counted", *stream, life));
             }
         }
         if self.above > 0 {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::logtime::{LogTime, Said, Wall};
 
-/// What one log holds.
+/// The entries of one log.
 #[derive(Default)]
 pub struct Log {
     pub time: LogTime,

@@ -32,14 +32,14 @@ pub struct LogTime {
     behind: Option<i64>,
 }
 
-/// What a worker's clocks say in an entry of its own.
+/// A worker's clocks in an entry of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Said {
     pub estimate: i64,
     pub wall: Wall,
 }
 
-/// Since when, as far as anybody can tell.
+/// A span of time, with its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Log time that has passed, in milliseconds.
@@ -139,7 +139,7 @@ impl LogTime {
         })
     }
 
-    /// How much log time passed from one moment to another, as nearly as can be told.
+    /// Log time between two moments, as precisely as it was observed.
     pub fn between(&self, from: Wall, until: Wall) -> i64 {
         let at = |moment| self.steps.get(self.after(moment)).map_or(0, |s| s.now);
         at(until) - at(from)

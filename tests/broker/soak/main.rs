@@ -1,5 +1,5 @@
-//! The soak: viewers with real timing, a hostile player, one fault after another, and somebody who
-//! asks the whole time and knows which answers the promises allow. `tests/soak` runs it.
+//! The soak: viewers with real timing, a hostile player, one fault after another, and a client that
+//! checks all answers against the promises. Started by `tests/soak`.
 
 #[path = ".."]
 mod broker {

@@ -1,4 +1,4 @@
-//! Somebody who asks `strong` status the whole time, and judges every answer.
+//! A client that requests `strong` status all the time, and judges every answer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,12 +20,12 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer that took longer is late.
 pub const LATE: Duration = Duration::from_secs(2);
 const EVERY: Duration = Duration::from_millis(20);
-/// Questions in flight at once, when everybody is asked about.
+/// Requests in flight when all accounts are checked.
 const MANY: usize = 64;
 /// Mistakes of one kind that are printed.
 const SHOWN: usize = 5;
 
-/// What has come of the questions.
+/// The results of the requests.
 #[derive(Debug, Default)]
 pub struct Found {
     pub asked: u64,
@@ -94,7 +94,7 @@ impl Questions {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks about one account after another until told to stop; returns when all are judged.
+    /// Requests one account after another until `stop`; returns when all answers are judged.
     pub async fn ask(self, seed: u64, stop: watch::Receiver<bool>) {
         let mut random = Rng::with_seed(seed);
         let mut accounts = self.ledger.accounts();
@@ -134,7 +134,7 @@ impl Questions {
             Ok(status) => self.ledger.answer(name, asked, &status),
             Err(error) => {
                 self.unanswered(asked, error.to_string());
-                // It fails at once where there is no connection.
+                // It fails at once without a connection.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 return false;
             }
@@ -153,7 +153,7 @@ impl Questions {
 
     /// Judges an answer as soon as its log is known until it came.
     async fn judge(&self, answer: &Answer) {
-        // Nobody has written of it: there is nothing that must be in the answer.
+        // It has no entry, so nothing is expected in the answer.
         let Some(partition) = self.logs.partition(&answer.account) else {
             return;
         };

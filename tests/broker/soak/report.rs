@@ -31,7 +31,7 @@ impl Report {
         self.must(count == 0, || format!("{name}: {count}"));
     }
 
-    /// A promise; `what` says how it was broken.
+    /// Records a promise; `what` describes how it was broken.
     pub fn must(&mut self, kept: bool, what: impl FnOnce() -> String) {
         if !kept {
             self.broken.push(what());
@@ -42,7 +42,7 @@ impl Report {
         self.broken.is_empty()
     }
 
-    /// How long it took until everybody was ready, and who went without an answer, by kind.
+    /// Times until all workers were ready, and unanswered requests, by kind.
     pub fn faults(&mut self, done: &[Done], unanswered: impl Fn(&Done) -> usize) {
         let mut kinds: BTreeMap<_, Vec<&Done>> = BTreeMap::new();
         for one in done {

@@ -22,13 +22,13 @@ use super::told::{Account, Told};
 use super::viewers::Viewers;
 use super::watch::{Memory, Watch};
 
-/// Before the first fault: everybody has come by then.
+/// Time before the first fault, in which all viewers start.
 const CALM: Duration = Duration::from_secs(15);
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// Within this time after the last fault everything that happened is told.
+/// Time after the last fault within which all events are published.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
-/// Log time keeps up with time while a worker is ready. One that has just lost its broker says so
-/// only after three intervals.
+/// Log time keeps up with time while a worker is ready. A worker that has just lost its broker
+/// reports it only after three intervals.
 const LEAST_SPEED: f64 = 0.9;
 
 pub struct Plan {
@@ -48,7 +48,7 @@ const fn ms(duration: Duration) -> i64 {
     duration.as_millis() as i64
 }
 
-/// What is made and seen during the run.
+/// Actors and observers of a run.
 struct Run<'s> {
     site: &'s Site<'s>,
     logs: Arc<Logs>,
@@ -102,7 +102,7 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
     let hostile = tokio::spawn(run.hostile.clone().publish(plan.seed, settled));
     let ready = tokio::select! {
         () = run.watch.look(&site) => unreachable!("it looks for ever"),
-        () = run.progress(began) => unreachable!("it tells for ever"),
+        () = run.progress(began) => unreachable!("it reports for ever"),
         ready = run.play(plan, stop) => ready,
     };
     asking.await.expect("asking panics nowhere");
@@ -127,7 +127,7 @@ impl Run<'_> {
             let found = self.questions.found();
             eprintln!(
                 "{:>4} s  {faults} faults, {published} events, {confirmed} confirmed; asked {}, \
-                 answered {}, judged {}: {} missing, {} ghosts, {} above max_active",
+                 answered {}, judged {}: {} missing, {} over-counted, {} above max_active",
                 began.elapsed().as_secs(),
                 found.asked,
                 found.waits.len(),
@@ -151,7 +151,7 @@ impl Run<'_> {
             done.push(one);
         })
         .await;
-        // Everybody stays as they are, until all that is to expire has.
+        // Freezes the viewers until all pending expiries have happened.
         self.viewers.settle();
         let quiet = ms(Duration::from_secs(5));
         let from = now() + quiet;
@@ -229,7 +229,7 @@ impl Run<'_> {
         }
         let wrong = tally.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         show(wrong.iter());
-        report.none("told what cannot be", wrong.len() as u64);
+        report.none("impossible replies", wrong.len() as u64);
         let lost = self.lost();
         report.none("confirmed events that are not in the log", lost);
     }
@@ -279,12 +279,12 @@ impl Run<'_> {
         report.none("unanswered while nothing was wrong", calm.count() as u64);
         report.row("answers judged", found.judged);
         report.none("streams missing", found.missing);
-        report.none("ghosts", found.ghosts);
+        report.none("over-counted", found.ghosts);
         report.none("admitted above max_active", found.above);
-        report.row("counted, and their viewers do not know", found.doubtful);
+        report.row("counted, without a reply to their viewers", found.doubtful);
     }
 
-    /// What was told of everything that has happened.
+    /// Compares the published events with the expected ones.
     async fn account(&self) -> Account {
         let lives = self.viewers.ledger.lives();
         let until = Instant::now() + TOLD_WITHIN;
@@ -332,7 +332,7 @@ async fn races_rows(report: &mut Report, races: Races) {
     let races = races.results().await;
     report.must(races.is_ok(), || "a race was never decided".to_owned());
     let races = races.unwrap_or_default();
-    // Who first won may have expired.
+    // The first winner may have expired.
     let judged: Vec<_> = races
         .iter()
         .filter(|race| ms(race.took) < ms(TTLS[0]))
@@ -348,12 +348,15 @@ async fn races_rows(report: &mut Report, races: Races) {
 
 fn told_rows(report: &mut Report, account: &Account) {
     report.section("lifecycle");
-    report.row("facts told", account.facts);
-    report.row("told again, the same", account.again);
-    report.none("told again, and not the same", account.changed);
+    report.row("events published", account.facts);
+    report.row("repeated, identical", account.again);
+    report.none("repeated, not identical", account.changed);
     for (name, wrong) in [
-        ("facts that were not told", &account.missing),
-        ("ends that were told and were none", &account.false_ends),
+        ("events that were not published", &account.missing),
+        (
+            "ends that were published without cause",
+            &account.false_ends,
+        ),
     ] {
         show(wrong.iter());
         report.none(name, wrong.len() as u64);

@@ -1,4 +1,4 @@
-//! What is disturbed: RabbitMQ, workers, and the ways between them.
+//! Targets of faults: RabbitMQ, workers, and the connections between them.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,7 @@ pub const TTLS: [Duration; 2] = [Duration::from_secs(24), Duration::from_secs(30
 /// One or three nodes of RabbitMQ.
 pub struct Nodes<'b> {
     pub nodes: &'b [Broker],
-    /// All of them, as clients know them.
+    /// The addresses of all nodes, for clients.
     pub all: &'b Broker,
 }
 
@@ -53,7 +53,7 @@ impl Ways {
 
 /// A worker's place: it is filled anew when the worker was killed.
 pub struct Place {
-    /// Held by whoever disturbs it.
+    /// Held by the fault that disturbs it.
     pub worker: Held<Worker>,
     pub ways: Ways,
     probe: Mutex<Probe>,
@@ -73,7 +73,7 @@ impl Place {
 
 pub struct Site<'b> {
     pub nodes: Nodes<'b>,
-    /// Held by whoever disturbs RabbitMQ, or needs it undisturbed.
+    /// Held by a fault that disturbs RabbitMQ, or needs it undisturbed.
     pub broker: Held<()>,
     /// By the nodes' own addresses.
     pub installation: Installation<'b>,
@@ -131,7 +131,7 @@ impl<'b> Site<'b> {
         *probe = gone.probe();
     }
 
-    /// All workers are ready that nobody disturbs.
+    /// True if all undisturbed workers are ready.
     pub async fn is_ready(&self) -> bool {
         for place in &self.places {
             if !place.disturbed.load(Relaxed) && !place.probe().is_ready().await {
@@ -181,8 +181,8 @@ async fn declare(installation: &Installation<'_>) {
     .await;
 }
 
-/// Runs a command of `streamwatch`, as long as it takes on a busy machine. What it says where it
-/// fails.
+/// Runs a command of `streamwatch`, for as long as it takes on a busy machine. Returns its output
+/// if it fails.
 async fn operate(installation: &Installation<'_>, arguments: &[&str]) -> Option<String> {
     let (broker, namespace) = (installation.broker, &installation.namespace);
     let mut command = Process::spawn(broker, namespace, arguments);

@@ -1,4 +1,4 @@
-//! Somebody who follows the lifecycle with a queue that outlives every connection.
+//! A subscriber to the lifecycle with a queue that survives every connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 
 use super::ledger::Life;
 
-/// Facts under way at once.
+/// Events in flight.
 const PREFETCH: u16 = 1_000;
 
-/// One fact as it was told first, and how often it was told again.
+/// The first publication of an event, and its number of repetitions.
 struct Fact {
     stream: String,
     kind: String,
@@ -27,11 +27,11 @@ struct Fact {
     again: u64,
 }
 
-/// What has been told so far.
+/// Events published so far.
 #[derive(Default)]
 struct Heard {
     facts: HashMap<String, Fact>,
-    /// Told again under the same id, and not the same.
+    /// Repetitions with the same id and a different body.
     changed: u64,
 }
 
@@ -41,19 +41,19 @@ pub struct Told {
     _task: JoinSet<()>,
 }
 
-/// What is wrong with what was told.
+/// Mistakes in the published events.
 #[derive(Debug, Default)]
 pub struct Account {
     pub facts: u64,
     pub again: u64,
     pub changed: u64,
     pub missing: Vec<String>,
-    /// Ends of streams that nobody ended, and that did not fall silent.
+    /// Ends of streams that were neither stopped nor silent.
     pub false_ends: Vec<String>,
 }
 
 impl Told {
-    /// Declares its queue; from then on it hears everything.
+    /// Declares its queue, which receives all events from then on.
     pub async fn follow(urls: &str, names: &Names) -> Self {
         let urls: Vec<_> = urls.split(',').map(str::to_owned).collect();
         let queue = format!("{}-soak", names.lifecycle());
@@ -73,7 +73,7 @@ impl Told {
         Self { heard, _task: task }
     }
 
-    /// What must have been told of these lives by now.
+    /// Compares the published events with these lives.
     pub fn account(&self, lives: &[(String, StreamId, Life)]) -> Account {
         let heard = lock(&self.heard);
         let mut kinds: HashMap<&str, Vec<&str>> = HashMap::new();
@@ -94,7 +94,7 @@ impl Told {
             let ended = count("stopped") + count("expired");
             let missing = [
                 (life.counted(), "opened", count("opened")),
-                // One that fell silent long enough before its stop has expired instead.
+                // A stream that was silent long enough before its stop has expired instead.
                 (life.counted() && life.stopped(), "an end", ended),
                 (
                     life.counted() && life.crashed(),
@@ -104,7 +104,8 @@ impl Told {
             ];
             for (must, kind, told_of) in missing {
                 if must && told_of == 0 {
-                    let text = format!("{name}: {stream}: {kind} was not told: {told:?}, {life:?}");
+                    let text =
+                        format!("{name}: {stream}: {kind} was not published: {told:?}, {life:?}");
                     account.missing.push(text);
                 }
             }

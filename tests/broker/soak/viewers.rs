@@ -1,4 +1,4 @@
-//! Viewers with real timing: each knows what of its events was confirmed, and when.
+//! Viewers with real timing, which record the confirms of their events.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +42,7 @@ pub struct Tally {
     pub refused: AtomicU64,
     pub stopped: AtomicU64,
     pub crashed: AtomicU64,
-    /// What a viewer was told that cannot be.
+    /// Impossible replies to viewers.
     pub wrong: Mutex<Vec<String>>,
 }
 
@@ -108,7 +108,7 @@ impl Viewers {
         }
     }
 
-    /// Nobody begins or ends anything more; who plays goes on.
+    /// Freezes the viewers; active ones play on.
     pub fn settle(&self) {
         self.settle.send_replace(true);
     }
@@ -184,7 +184,7 @@ impl Viewer {
                 continue;
             }
             while !self.beat(stream).await {
-                // Whoever lost the broker at one moment comes back over some time.
+                // Spreads the heartbeats of all viewers over some time.
                 let spread = self.every.mul_f64(0.3 * self.random.f64());
                 tokio::time::sleep(spread).await;
             }
@@ -256,7 +256,7 @@ impl Viewer {
                 beat_at = Instant::now() + self.every;
             }
             if Instant::now() >= until {
-                // Who may not play without an answer gives up, and says so.
+                // A viewer that needs an answer gives up and sends a stop.
                 self.stop(stream).await;
                 return false;
             }
@@ -276,10 +276,8 @@ impl Viewer {
         match beat.await {
             Ok(None) => {}
             Ok(Some(reason)) => {
-                self.tally.wrong(format!(
-                    "{}: {stream} plays and is told {reason:?}",
-                    self.name
-                ));
+                self.tally
+                    .wrong(format!("{}: {stream} plays and got {reason:?}", self.name));
             }
             Err(error) if error.is_retryable() => return false,
             Err(error) => {

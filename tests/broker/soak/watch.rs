@@ -1,5 +1,4 @@
-//! What is seen from beside: who is ready, how much memory everybody takes, and what the workers
-//! count.
+//! Observations: readiness of workers, memory of all processes, and counters of the workers.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +21,7 @@ pub type Memory = Vec<u64>;
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Moments between which one worker said twice that it is ready, and was undisturbed.
+    /// Intervals between two reports of readiness of an undisturbed worker.
     ready: Vec<(Wall, Wall)>,
     workers: [Memory; WORKERS],
     broker: Memory,
@@ -111,7 +110,7 @@ impl Watch {
     }
 }
 
-/// `None` where there is no such process.
+/// `None` if there is no such process.
 fn resident_mib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;

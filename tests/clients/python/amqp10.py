@@ -54,7 +54,7 @@ def mapped(items: list[tuple[Value, Value]]) -> Value:
 
 
 class NotSpoken(Exception):
-    """RabbitMQ does not speak AMQP 1.0: before 4.0 only with a plugin."""
+    """RabbitMQ does not support AMQP 1.0: before 4.0 only with a plugin."""
 
 
 class Publisher:

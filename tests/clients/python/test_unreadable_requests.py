@@ -22,7 +22,7 @@ def hostile(request: pytest.FixtureRequest, site: Site) -> Iterator[amqp10.Publi
     try:
         publisher = amqp10.Publisher(site.url, exchange, f"acme.{request.param}")
     except amqp10.NotSpoken:
-        pytest.skip("this RabbitMQ does not speak AMQP 1.0")
+        pytest.skip("this RabbitMQ does not support AMQP 1.0")
     with publisher:
         yield publisher
 

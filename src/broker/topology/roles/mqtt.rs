@@ -1,12 +1,12 @@
-//! Roles of devices that speak MQTT, and what others may do for them.
+//! Roles of MQTT devices, and permissions of other roles for MQTT.
 //!
-//! All of them publish to one exchange, so topic permissions tell tenants and kinds apart. They also
-//! bound the length: a topic of more than 255 bytes is no routing key of AMQP, and RabbitMQ closes
-//! the connection of every worker that it should be delivered to (seen on 3.10.8 and 4.0.5).
+//! All of them publish to one exchange, so topic permissions separate tenants and kinds. They also
+//! limit the length, because a topic of more than 255 bytes is no AMQP routing key, and RabbitMQ
+//! closes the connection of every worker to which it would deliver it (seen on 3.10.8 and 4.0.5).
 //!
 //! For each client RabbitMQ declares queues called `mqtt-subscription-<client id>qos0` and `…qos1`,
-//! under the client's own permissions. It wants more for a will that is delayed: to publish to the
-//! default exchange, which nobody may have who could forge entries by it.
+//! under the client's own permissions. A delayed will requires permission to publish to the default
+//! exchange, which would allow to forge entries, so it is not granted.
 
 use super::{Role, TopicPermission, any_of, escaped, kinds};
 use crate::{
@@ -27,7 +27,7 @@ pub(super) fn player(names: &Names, tenant: &Tenant) -> Role {
     let room = MAX_KEY_BYTES - tenant.as_str().len() - longest - 2;
     Role {
         user: format!("{}.{tenant}.mqtt-player", names.exchange()),
-        purpose: "a tenant's players that speak MQTT; their client ids begin with the tenant and a dot",
+        purpose: "a tenant's MQTT players; their client ids begin with the tenant and a dot",
         ..device(
             names,
             &tenant.to_string(),
@@ -41,7 +41,7 @@ pub(super) fn player(names: &Names, tenant: &Tenant) -> Role {
 pub(super) fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
     Role {
         user: format!("{}.{tenant}.mqtt-viewer.{encoded}", names.exchange()),
-        purpose: "one viewer that speaks MQTT; its client ids begin with the tenant, a dot, the account \
+        purpose: "one MQTT viewer; its client ids begin with the tenant, a dot, the account \
                   and a dot",
         ..device(
             names,
@@ -52,7 +52,7 @@ pub(super) fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
     }
 }
 
-/// What workers may publish to MQTT's exchange: replies.
+/// The permission of workers to publish replies to MQTT's exchange.
 pub(super) fn replies(names: &Names) -> TopicPermission {
     TopicPermission {
         exchange: names.mqtt_exchange().to_owned(),
@@ -63,8 +63,8 @@ pub(super) fn replies(names: &Names) -> TopicPermission {
     }
 }
 
-/// A device whose client ids begin with `clients`, and which may publish under `keys` and subscribe
-/// under `replies`, without wildcards: a topic that nobody can guess is its own.
+/// The role of a device whose client ids start with `clients`. It may publish under `keys` and
+/// subscribe under `replies` without wildcards, so that secret topics are private.
 fn device(names: &Names, clients: &str, keys: &str, replies: &str) -> Role {
     let queues = format!("mqtt-subscription-{clients}\\..+qos[01]");
     let exchange = escaped(names.mqtt_exchange());

@@ -1,4 +1,4 @@
-//! Who plays: the same streams for the same seed.
+//! The accounts and streams of a load, reproducible by seed.
 
 use fastrand::Rng;
 use uuid::Builder;
@@ -8,9 +8,9 @@ use crate::{
     client::{AccountId, StreamId, Tenant},
 };
 
-/// Accounts for each partition that a question to some of them asks: 19 of 20 partitions are met.
+/// Accounts per partition in a sample of all accounts, which covers 19 of 20 partitions.
 const SOME: usize = 3;
-/// To miss a partition with so many is less likely than one in a million.
+/// Accounts per partition in a sample that misses a partition less often than once in a million.
 const ALL: usize = 18;
 
 #[derive(Debug)]
@@ -19,12 +19,12 @@ pub(super) struct Crowd {
     pub(super) accounts: usize,
     pub(super) devices: usize,
     pub(super) seed: u64,
-    /// Of the installation: how many logs the accounts are spread over.
+    /// Number of partitions of the installation.
     pub(super) partitions: usize,
 }
 
 impl Crowd {
-    /// Somebody of the crowd.
+    /// One stream of the load.
     pub(super) fn anyone(&self, random: &mut Rng) -> (AccountId, StreamId) {
         let account = random.usize(..self.accounts);
         let device = random.usize(..self.devices);
@@ -35,16 +35,16 @@ impl Crowd {
     }
 
     fn stream(&self, number: usize) -> StreamId {
-        // Odd, so that no two numbers share a seed; large, so that two runs' seeds that follow one
-        // another share no streams.
+        // Odd, so that no two numbers share a seed; large, so that runs with consecutive seeds
+        // share no streams.
         const APART: u64 = 0x9e37_79b9_7f4a_7c15;
         let seed = self.seed.wrapping_add((number as u64).wrapping_mul(APART));
         let bytes = Rng::with_seed(seed).u128(..).to_le_bytes();
         StreamId(Builder::from_random_bytes(bytes).into_uuid())
     }
 
-    /// Accounts of several partitions. A client cannot know which partition an account is in, so it
-    /// is a matter of their number.
+    /// A sample of accounts. A client cannot determine an account's partition, so a number of
+    /// accounts covers most partitions.
     pub(super) fn some(&self, random: &mut Rng) -> Vec<AccountId> {
         match self.partitions {
             1 => vec![Ledger::name(random.usize(..self.accounts))],
@@ -52,7 +52,7 @@ impl Crowd {
         }
     }
 
-    /// Accounts of every partition that has any: all of them, or enough.
+    /// A sample that almost certainly covers all partitions, or all accounts.
     pub(super) fn everywhere(&self, random: &mut Rng) -> Vec<AccountId> {
         match self.partitions {
             1 => self.some(random),
@@ -60,8 +60,7 @@ impl Crowd {
         }
     }
 
-    /// After how many answers to [`Self::some`] as many accounts were asked as [`Self::everywhere`]
-    /// asks.
+    /// Number of replies to [`Self::some`] that cover as many accounts as [`Self::everywhere`].
     pub(super) const fn together(&self) -> usize {
         if self.partitions == 1 || self.accounts <= SOME * self.partitions {
             1

@@ -1,4 +1,4 @@
-//! What is counted and measured while a load runs.
+//! Counts and measurements of a running load.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +17,21 @@ use super::{
 };
 use crate::{broker::Published, client::ClientError};
 
-/// What became of the events so far.
+/// Outcomes of the events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) published: u64,
     pub(super) confirmed: u64,
-    /// The broker refused them: a queue is full, or a log has no leader.
+    /// Nacked by the broker: a queue is full, or a log has no leader.
     pub(super) refused: u64,
-    /// No queue takes them.
+    /// Returned as unroutable.
     pub(super) unroutable: u64,
-    /// Their connection was lost before their confirm came: they may count or not.
+    /// Their connection was lost before the confirm: they may be applied or not.
     pub(super) lost: u64,
 }
 
 impl Counts {
-    /// Nothing is on its way any more.
+    /// True if no event is pending.
     pub(super) const fn is_settled(self) -> bool {
         self.published == self.confirmed + self.refused + self.unroutable + self.lost
     }
@@ -54,7 +54,7 @@ impl Probe {
     }
 }
 
-/// All that the probes found.
+/// Results of the probes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probed {
     pub(super) init: Waits,
@@ -63,7 +63,7 @@ pub(super) struct Probed {
     pub(super) last_error: Option<ClientError>,
 }
 
-/// So many events were known to be applied by then.
+/// Number of events applied by that time, at least.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MeterReading {
     pub(super) at: Instant,
@@ -72,10 +72,10 @@ pub(super) struct MeterReading {
 
 struct State {
     probed: Probed,
-    /// When the lag probes began that have no answer yet.
+    /// Start times of the pending lag probes.
     open: BTreeMap<u64, Instant>,
     last_lag: Duration,
-    /// How much was confirmed when the latest of the answered lag probes began, in order.
+    /// Number of confirmed events at the start of the latest answered lag probes, in order.
     answered: Vec<u64>,
     mark: MeterReading,
 }
@@ -91,20 +91,21 @@ impl State {
     }
 }
 
-/// The counts of one step: publishers and probes write, everybody reads.
+/// The counts of one step, which publishers and probes write.
 pub(super) struct Meter {
     published: AtomicU64,
     confirmed: AtomicU64,
     refused: AtomicU64,
     unroutable: AtomicU64,
     lost: AtomicU64,
-    /// So many lag probes together ask every partition.
+    /// Number of lag probes that together cover every partition.
     together: usize,
     state: Mutex<State>,
 }
 
 impl Meter {
-    /// Counts what is known to be applied once `together` lag probes are answered that began later.
+    /// Creates a meter that counts events as applied after `together` later lag probes were
+    /// answered.
     pub(super) fn new(together: usize) -> Self {
         let mark = MeterReading {
             at: Instant::now(),
@@ -132,7 +133,7 @@ impl Meter {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        // What is settled was published before: read in this order, nothing is settled too early.
+        // Reads outcomes before publications, so that outcomes never exceed them.
         let (confirmed, refused) = (self.confirmed.load(Relaxed), self.refused.load(Relaxed));
         let (unroutable, lost) = (self.unroutable.load(Relaxed), self.lost.load(Relaxed));
         Counts {
@@ -177,15 +178,15 @@ impl Meter {
         }
     }
 
-    /// A lag probe begins. What is confirmed now is applied, in the partitions that it asks, once it
-    /// is answered.
+    /// Records the start of a lag probe. Its reply proves that its partitions have applied all
+    /// events confirmed now.
     pub(super) fn lag_begins(&self, number: u64) -> u64 {
         self.state().open.insert(number, Instant::now());
         self.counts().confirmed
     }
 
-    /// It ended. One alone may have missed a partition: what was confirmed before so many of them
-    /// began as ask every partition together is applied.
+    /// Records its end. One probe may miss a partition, so events count as applied after enough
+    /// probes to cover every partition.
     pub(super) fn lag_ends(&self, number: u64, confirmed: u64, lag: Result<Duration, ClientError>) {
         let mut state = self.state();
         if let Some(began) = state.open.remove(&number) {
@@ -206,7 +207,7 @@ impl Meter {
         self.answered(Probe::Lag, lag);
     }
 
-    /// Every partition was asked, and has applied so much.
+    /// Records that every partition has applied this number of events.
     pub(super) fn applied(&self, applied: u64) {
         self.state().applied(applied);
     }
@@ -215,14 +216,14 @@ impl Meter {
         self.state().mark
     }
 
-    /// The last lag, or for how long the oldest question has waited.
+    /// The latest lag, or the wait of the oldest pending probe.
     pub(super) fn lag_now(&self) -> Duration {
         let state = self.state();
         let oldest = state.open.values().next().map(Instant::elapsed);
         oldest.unwrap_or_default().max(state.last_lag)
     }
 
-    /// What was probed since the last call.
+    /// Results of the probes since the last call.
     pub(super) fn take_probed(&self) -> Probed {
         std::mem::take(&mut self.state().probed)
     }
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_that_may_miss_a_partition_tell_together_what_is_applied() {
+    fn probes_that_may_miss_a_partition_prove_only_together_that_events_are_applied() {
         let meter = Meter::new(3);
         let answer = |number, confirmed, lag| {
             meter.lag_begins(number);
@@ -262,7 +263,7 @@ mod tests {
         };
         let answered = || Ok(Duration::from_millis(2));
         assert_eq!(answer(1, 100, answered()), 0);
-        // They are answered in any order.
+        // Replies arrive in any order.
         assert_eq!(answer(3, 300, answered()), 0);
         let unanswered = Err(ClientError::NoAnswer(LAG_PATIENCE));
         assert_eq!(answer(4, 400, unanswered), 0);

@@ -1,21 +1,21 @@
-//! How many events are due: by the clock alone, so that a late timer is made up for by the next.
+//! Number of due events, computed from the clock, so that the next timer makes up for a late one.
 
 use std::time::Duration;
 
-/// How many of the events that are due `elapsed` after the start fall to publisher `index` of
-/// `publishers`. Over all of them it is the rate to the event, however low the rate is.
+/// Number of events due `elapsed` after the start for publisher `index` of `publishers`. The sum
+/// over all publishers is exact, even at low rates.
 pub(super) fn due(rate_per_s: u32, elapsed: Duration, index: usize, publishers: usize) -> u64 {
     let others = publishers - 1 - index;
     (all_due(rate_per_s, elapsed) + others as u64) / publishers as u64
 }
 
-/// How many are due of all publishers together.
+/// Number of due events of all publishers.
 pub(super) fn all_due(rate_per_s: u32, elapsed: Duration) -> u64 {
     let due = u128::from(rate_per_s) * elapsed.as_nanos() / 1_000_000_000;
     u64::try_from(due).unwrap_or(u64::MAX)
 }
 
-/// How much of a step is not judged: connections, caches and the workers' batches settle first.
+/// Duration of the warm-up, in which connections, caches and batches settle.
 pub(super) fn warm_up(step: Duration) -> Duration {
     (step / 5).min(Duration::from_secs(2))
 }

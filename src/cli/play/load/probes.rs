@@ -1,4 +1,4 @@
-//! Questions beside the load: how long answers take, and how far the workers are behind.
+//! Requests beside the load, which measure reply times and the lag of the workers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::client::{
     AccountId, Backend, Client, ClientError, Consistency, OpenRequest, StatusQuery, StreamId,
 };
 
-/// 20 a second: enough for a percentile, too few to be a load.
+/// 20 per second: enough for percentiles, too few to add load.
 const INIT_EVERY: Duration = Duration::from_millis(50);
-/// 50 a second.
+/// 50 per second.
 const STATUS_EVERY: Duration = Duration::from_millis(20);
-/// A question to each of the accounts of [`Crowd::some`]: six a second for each partition, two where
-/// there is one. A stall must not fall between two of them, however many partitions there are.
+/// Interval of requests to the accounts of [`Crowd::some`]: six per second and partition, or two
+/// with one partition. Short enough to notice a stall of any partition.
 const LAG_EVERY: Duration = Duration::from_millis(500);
-/// An answer that takes longer counts as none.
+/// Timeout of a reply.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// So long a request waits for a worker that is behind; see [`crate::broker::topology::REQUEST_TTL`].
+/// Time that a request waits for a lagging worker; see [`crate::broker::topology::REQUEST_TTL`].
 pub(super) const LAG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whom to ask about, and over which connection.
+/// Accounts and connection of the probes.
 #[derive(Clone)]
 pub(super) struct Prober {
     backend: Backend,
@@ -47,14 +47,14 @@ impl Prober {
         }
     }
 
-    /// What this one's answers are counted with.
+    /// Creates the meter for these probes.
     pub(super) fn meter(&self) -> Meter {
         Meter::new(self.crowd.together())
     }
 
-    /// Asks until `stop` is dropped; returns when every question has an answer, or had its time. A
-    /// question begins when its time has come, not when the one before is answered: a stall of the
-    /// workers is seen in full.
+    /// Sends requests until `stop` is dropped; returns when each has a reply or has timed out.
+    /// Requests start on schedule, not after the previous reply, so that a stall of the workers is
+    /// measured in full.
     pub(super) async fn run(self, meter: Arc<Meter>, mut stop: oneshot::Receiver<()>) {
         let mut random = Rng::with_seed(!self.crowd.seed);
         let mut under_way = JoinSet::new();
@@ -94,8 +94,7 @@ impl Prober {
         while under_way.join_next().await.is_some() {}
     }
 
-    /// A stream of the load says that it opens: it counts already, or does from now on, and no
-    /// stream is added.
+    /// Opens a stream of the load, so that no stream is added.
     async fn init(&self, account: &AccountId, stream: StreamId) -> Result<Duration, ClientError> {
         let request = OpenRequest {
             stream: Some(stream),
@@ -112,7 +111,8 @@ impl Prober {
         status.await.map(|_| from.elapsed())
     }
 
-    /// Asks every partition once: then it has applied all that was confirmed before.
+    /// Sends a strong `status` to every partition, which then has applied all events confirmed
+    /// before.
     pub(super) async fn everywhere(
         &self,
         random: &mut Rng,
@@ -123,7 +123,7 @@ impl Prober {
     }
 }
 
-/// How long the slowest answer takes that includes all that was confirmed before.
+/// Sends strong `status` requests and returns the time of the slowest reply.
 async fn strong(
     backend: &Backend,
     crowd: &Crowd,

@@ -1,4 +1,4 @@
-//! What is shown while a load runs: a line that changes on a terminal, else a line now and then.
+//! Progress of a load: an updated line on a terminal, else a line at intervals.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::meter::Meter;
 use crate::cli::terminal;
 
-/// How often the line changes.
+/// Interval of updates on a terminal.
 pub(super) const REFRESH: Duration = Duration::from_millis(500);
-/// How often there is one where it cannot change.
+/// Interval of lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Progress {
@@ -53,13 +53,13 @@ impl Progress {
         }
     }
 
-    /// Another step: its counts begin at nothing.
+    /// Starts a step with new counts.
     pub(super) fn restart(&mut self) {
         self.last = Seen::nothing();
     }
 
     pub(super) fn show(&mut self, meter: &Meter, doing: &str) {
-        // Rates over less time are noise. A timer may be a little early.
+        // Rates over a shorter time are noise. Timers may be slightly early.
         let every = if self.plain { PLAIN_EVERY } else { REFRESH / 2 };
         if self.shown.elapsed() < every {
             return;
@@ -88,7 +88,7 @@ impl Progress {
         self.last = now;
     }
 
-    /// A line that stays.
+    /// Prints a permanent line.
     pub(super) fn say(&self, line: &str) {
         self.bar.suspend(|| terminal::note([line]));
     }

@@ -1,4 +1,4 @@
-//! One connection that publishes heartbeats: many in flight, paced in batches.
+//! A connection that publishes heartbeats in paced batches, many of them unconfirmed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,15 +15,15 @@ use crate::{
     wire::{self, Kind, RoutingKey},
 };
 
-/// Most events of one connection that have no confirm yet.
+/// Most unconfirmed events of one connection.
 const WINDOW: u64 = 1_000;
-/// How often the events that are due are published. Timers and wake-ups cost more than events.
+/// Interval at which due events are published, as timers and wake-ups cost more than events.
 const EVERY: Duration = Duration::from_millis(5);
-/// A broker that confirms nothing for so long does not come to it.
+/// Time without a confirm after which a publisher gives up.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
-/// What to publish now. What a stall held back is made up for until the end. Whoever follows it
-/// holds it.
+/// An order to publish. Events held back by a stall are published later, until its end. Publishers
+/// that execute it keep a reference.
 pub(super) struct Order {
     pub(super) rate_per_s: u32,
     pub(super) from: Instant,
@@ -31,7 +31,7 @@ pub(super) struct Order {
     pub(super) meter: Arc<Meter>,
 }
 
-/// The present order; `None` to rest. The publishers end with its sender.
+/// The current order; `None` for a pause. Publishers stop when its sender is dropped.
 pub(super) type Orders = watch::Receiver<Option<Arc<Order>>>;
 
 pub(super) struct Publisher {
@@ -42,7 +42,7 @@ pub(super) struct Publisher {
     key: String,
     index: usize,
     publishers: usize,
-    /// The number of the next event: of all, and of this order.
+    /// The number of the next event, in total and in this order.
     number: u64,
     sent: u64,
     unconfirmed: u64,
@@ -72,10 +72,10 @@ impl Publisher {
         })
     }
 
-    /// Publishes as it is told.
+    /// Executes orders.
     ///
     /// # Errors
-    /// Where the connection is lost, or confirms do not come: it publishes nothing more.
+    /// If the connection is lost or confirms time out. It publishes no more events then.
     pub(super) async fn run(mut self, mut orders: Orders) -> Result<(), ClientError> {
         let mut order: Option<Arc<Order>> = None;
         let mut meter: Option<Arc<Meter>> = None;
@@ -96,7 +96,7 @@ impl Publisher {
         if let Some(meter) = meter {
             meter.lost(self.unconfirmed);
         }
-        // Only now: an order that nobody holds any more has all its events published.
+        // Dropped only now, as an order without references has published all its events.
         drop(order);
         if ended.is_ok() {
             self.link.close().await;
@@ -104,8 +104,8 @@ impl Publisher {
         ended
     }
 
-    /// Follows one order until there is another; `false` where there is no other. The confirms of
-    /// what was published for an order that is over still belong to its meter.
+    /// Executes one order until the next; returns `false` if there is none. Later confirms still
+    /// count for the order of their event.
     async fn follow(
         &mut self,
         order: Option<&Order>,
@@ -128,7 +128,7 @@ impl Publisher {
                     }
                 }
                 _ = timer.tick() => {
-                    // Once a batch: it need not be known to the event.
+                    // Once per batch, which is precise enough.
                     if std::mem::take(&mut news) || self.unconfirmed == 0 {
                         heard = Instant::now();
                     } else if heard.elapsed() > CONFIRM_WITHIN {
@@ -139,7 +139,7 @@ impl Publisher {
                     }
                 }
                 changed = orders.changed() => {
-                    // What has become due since the last batch.
+                    // Events due since the last batch.
                     if let Some(order) = order {
                         self.publish_due(order);
                     }
@@ -154,7 +154,7 @@ impl Publisher {
         let due = pace::due(order.rate_per_s, elapsed, self.index, self.publishers);
         let room = WINDOW - self.unconfirmed;
         let batch = due.saturating_sub(self.sent).min(room);
-        // Before they are handed over: their confirms must not be counted first.
+        // Counted before publishing, so that no confirm is counted first.
         order.meter.published(batch);
         self.sent += batch;
         self.unconfirmed += batch;
@@ -166,7 +166,7 @@ impl Publisher {
                 routing_key: self.key.clone(),
                 account: account.as_str().to_owned(),
                 message_id: None,
-                // Only bad news would come, and nobody ends these streams.
+                // Without `reply_to`, as no reply is needed.
                 reply: false,
                 body: wire::heartbeat(account.as_str(), stream, None, None),
             });
@@ -174,8 +174,8 @@ impl Publisher {
     }
 }
 
-/// Connects publisher `index`: each begins with another address, so that all nodes of a cluster take
-/// their share, and goes on to the others where there is no connection.
+/// Connects publisher `index`. Each starts with another address, so that the nodes of a cluster
+/// share the connections, and tries the other addresses after a failure.
 async fn connect(addresses: &Addresses, index: usize) -> Result<Link, BrokerError> {
     let mut tried = 0;
     loop {

@@ -1,4 +1,4 @@
-//! What a load comes to, for people and for programs.
+//! The report of a load, as text and as JSON.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{meter::Probed, search::Search, step::Step, waits::Waits};
 use crate::cli::output::table;
 
-/// Of what the report is.
+/// The subject of the report.
 pub(super) struct About {
     pub(super) accounts: usize,
     pub(super) devices: usize,
@@ -31,7 +31,7 @@ impl About {
     }
 }
 
-/// What one step comes to, line by line.
+/// The report of one step, line by line.
 pub(super) fn lines(step: &Step) -> Vec<String> {
     let counts = step.counts;
     let row = |what: &str, events: u64, per_s: f64| {
@@ -60,7 +60,7 @@ pub(super) fn lines(step: &Step) -> Vec<String> {
     lines
 }
 
-/// `>5000` says that no answer came in that time, not how long it would have taken.
+/// `>5000` means that no reply arrived in that time.
 fn cells(what: &str, waits: &Waits) -> [String; 7] {
     let at = |percent| match waits.percentile(percent) {
         None => "-".to_owned(),
@@ -78,14 +78,14 @@ fn cells(what: &str, waits: &Waits) -> [String; 7] {
     ]
 }
 
-/// What is not as it was asked for, each with what it means, and whether all is well.
+/// Deviations from the requested load, each with its meaning, and whether there are none.
 fn remarks(step: &Step) -> Vec<String> {
     let (counts, mut said) = (step.counts, Vec::new());
     if step.interrupted {
         said.push("interrupted: this is what was seen until then".to_owned());
     }
     let asked = step.asked();
-    // Less is what falls due between two batches.
+    // Smaller deviations are normal between two batches.
     if counts.published < asked - asked / 100 {
         said.push(format!(
             "the rate was not reached: {} of {asked} events were published, because the broker \
@@ -135,7 +135,7 @@ fn remarks(step: &Step) -> Vec<String> {
     said
 }
 
-/// The same as [`text`], for programs.
+/// The report as JSON, see [`text`].
 pub(super) fn json(about: &About, step: &Step) -> Value {
     let (counts, probed) = (step.counts, &step.probed);
     json!({
@@ -155,8 +155,8 @@ pub(super) fn json(about: &About, step: &Step) -> Value {
     })
 }
 
-/// Of all probes, also of those without an answer. Where `…_at_least` is true, `…_ms` is how long
-/// an answer was waited for in vain: a lower bound.
+/// Percentiles of all probes, including those without a reply. If `…_at_least` is true, `…_ms` is
+/// the timeout and so a lower bound.
 fn waits(waits: &Waits) -> Value {
     let mut object = json!({
         "answered": waits.answered(), "unanswered": waits.unanswered(),
@@ -169,7 +169,7 @@ fn waits(waits: &Waits) -> Value {
     object
 }
 
-/// One step of a search, for people.
+/// One step of a search, as text.
 pub(super) fn line(step: &Step) -> String {
     let verdict = if step.holds() {
         "holds"
@@ -192,7 +192,7 @@ fn applied_after(lag: Duration) -> String {
     format!("all applied {} after the last event", ms(lag))
 }
 
-/// The same, for programs.
+/// One step of a search, as JSON.
 pub(super) fn line_json(step: &Step) -> Value {
     json!({
         "rate_per_s": step.rate_per_s, "holds": step.holds(),
@@ -203,8 +203,8 @@ pub(super) fn line_json(step: &Step) -> Value {
     })
 }
 
-/// What a search found, before the report about its best step. An end that came early is told by
-/// the step, which may not be the one that the report is about.
+/// The result of a search, which precedes the report of its best step. Contains the reason of an
+/// early end, as the last step may not be the best one.
 pub(super) fn found(search: Search, steps: &[Step], about: &Step) -> Vec<String> {
     let mut lines = vec![match search.held() {
         Some(held) if search.next().is_none() => format!("the highest rate that holds: {held}/s"),
@@ -221,7 +221,7 @@ pub(super) fn found(search: Search, steps: &[Step], about: &Step) -> Vec<String>
     lines
 }
 
-/// Three digits behind the point are more than a run repeats.
+/// Three decimals are more precise than a run is repeatable.
 fn number(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
 }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_step_says_so_and_nothing_more() {
+    fn a_step_without_problems_has_one_line_of_success() {
         let said = lines(&step()).join("\n");
         let last: Vec<_> = said.lines().skip(9).collect();
         assert_eq!(
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_well_is_said() {
+    fn every_problem_is_reported() {
         let mut step = step();
         step.counts = Counts {
             published: 900,
@@ -300,7 +300,7 @@ mod tests {
             "it ended with: no worker answered in 5s",
             "NOT everything",
         ] {
-            assert!(said.contains(part), "{part:?} is not in {said}");
+            assert!(said.contains(part), "{part:?} is missing: {said}");
         }
         assert!(!step.is_whole());
     }

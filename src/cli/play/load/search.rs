@@ -1,13 +1,13 @@
 //! The search for the highest rate that holds: doubling, then halving the gap.
 
-/// The first rate that is tried.
+/// The first rate to try.
 const START: u32 = 1_000;
-/// What does not hold so few has nothing to be measured.
+/// The lowest rate to try.
 const LEAST: u32 = 10;
-/// More than any broker takes.
+/// The highest rate to try, above the capacity of any broker.
 pub(super) const MOST: u32 = 1_000_000;
 
-/// What is known so far.
+/// State of the search.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Search {
     held: Option<u32>,
@@ -20,7 +20,7 @@ impl Search {
         self.held
     }
 
-    /// The rate to try next; `None` once the highest is known to within five percent.
+    /// The rate to try next; `None` once the highest is found to within five percent.
     pub(super) fn next(self) -> Option<u32> {
         match (self.held, self.failed) {
             (None, None) => Some(START),
@@ -33,7 +33,7 @@ impl Search {
         }
     }
 
-    /// A rate was tried.
+    /// Records the result of a rate.
     pub(super) fn note(&mut self, rate: u32, holds: bool) {
         *(if holds {
             &mut self.held
@@ -47,7 +47,7 @@ impl Search {
 mod tests {
     use super::*;
 
-    /// What a search finds where everything up to `limit` holds, and what it tried.
+    /// The result of a search if all rates up to `limit` hold, and the tried rates.
     fn find(limit: u32) -> (Option<u32>, Vec<u32>) {
         let (mut search, mut tried) = (Search::default(), Vec::new());
         while let Some(rate) = search.next() {

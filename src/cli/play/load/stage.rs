@@ -1,4 +1,4 @@
-//! The connections and the probes, and one step on them: a rate for a while, and what came of it.
+//! Connections and probes of a load, and the execution of one step.
 
 use std::{
     sync::{Arc, Weak},
@@ -25,17 +25,17 @@ use crate::{
     client::ClientError,
 };
 
-/// How long the workers may need to apply what is behind them, at least.
+/// Minimum time for the workers to apply pending events.
 const CATCH_UP: Duration = Duration::from_secs(30);
-/// How often it is looked whether everything has its confirm.
+/// Interval of checks for pending confirms.
 const SETTLED_EVERY: Duration = Duration::from_millis(2);
 
-/// A rate for a while.
+/// A rate and its duration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
     pub(super) rate_per_s: u32,
     pub(super) duration: Duration,
-    /// So much of it is not judged.
+    /// Duration of the warm-up, which is not measured.
     pub(super) warm_up: Duration,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Stage {
     pub(super) progress: Progress,
 }
 
-/// What is known at one moment.
+/// Counts at one moment.
 struct Judged {
     at: Instant,
     counts: Counts,
@@ -56,7 +56,7 @@ struct Judged {
 }
 
 impl Stage {
-    /// Makes sure that all partitions are served, and connects the publishers.
+    /// Checks that all partitions are served, and connects the publishers.
     pub(super) async fn open(
         addresses: &Addresses,
         names: &Names,
@@ -84,14 +84,14 @@ impl Stage {
         })
     }
 
-    /// Ends the publishers in order.
+    /// Stops the publishers gracefully.
     pub(super) async fn close(mut self) {
         self.progress.clear();
         drop(self.orders);
         while self.publishers.join_next().await.is_some() {}
     }
 
-    /// One step, and the wait until nothing of it is under way.
+    /// Runs one step, and waits until none of its events is pending.
     pub(super) async fn step(&mut self, task: Task) -> Step {
         let meter = Arc::new(self.prober.meter());
         let from = Instant::now();
@@ -118,11 +118,11 @@ impl Stage {
         let settled = self.settle(&meter, &held, &mut error).await;
         let patience = match error {
             None if !interrupted => CATCH_UP.max(task.duration),
-            // One question tells: nobody wants to wait, or nothing better is to be expected.
+            // After an interruption or an error, one try suffices.
             _ => Duration::ZERO,
         };
         let applied = self.await_applied(&meter, patience).await;
-        // Bounded by the patience of the probes.
+        // Bounded by the timeout of the probes.
         let _ = probing.await;
         let (counts, mark) = (meter.counts(), meter.mark());
         let waited = mark.at.saturating_duration_since(ended);
@@ -150,7 +150,8 @@ impl Stage {
         }
     }
 
-    /// Lets the step run. Gives what was known when the warm-up was over, and why it ended early.
+    /// Runs the step. Returns the counts at the end of the warm-up, and the reason if it ended
+    /// early.
     async fn watch(
         &mut self,
         task: &Task,
@@ -188,8 +189,8 @@ impl Stage {
         }
     }
 
-    /// Waits until something became of every event. When that was. A publisher that gets no
-    /// confirms gives up, which bounds this.
+    /// Waits until every event has an outcome, and returns that time. Bounded, as publishers give
+    /// up without confirms.
     async fn settle(
         &mut self,
         meter: &Meter,
@@ -206,8 +207,8 @@ impl Stage {
         Instant::now()
     }
 
-    /// Asks until every partition answers: then it has applied all that was confirmed. One that is
-    /// behind answers nothing until it has caught up.
+    /// Retries until every partition has replied, and so has applied all confirmed events. A
+    /// lagging partition does not reply until it has caught up.
     async fn await_applied(
         &mut self,
         meter: &Meter,

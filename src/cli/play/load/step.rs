@@ -1,4 +1,4 @@
-//! What came of one step, and whether its rate holds.
+//! The result of one step, and whether its rate holds.
 
 use std::time::Duration;
 
@@ -9,35 +9,35 @@ use super::{
 };
 use crate::client::ClientError;
 
-/// What came of a rate that was published for a while.
+/// The result of publishing at a rate for some time.
 pub(super) struct Step {
     pub(super) rate_per_s: u32,
-    /// How long events were published.
+    /// Duration of publishing.
     pub(super) published_for: Duration,
-    /// Of the whole step.
+    /// Counts of the whole step.
     pub(super) counts: Counts,
     pub(super) applied: u64,
-    /// Of what was judged.
+    /// Counts after the warm-up.
     pub(super) published_per_s: f64,
     pub(super) confirmed_per_s: f64,
     pub(super) applied_per_s: f64,
     pub(super) probed: Probed,
-    /// When the last event was published.
+    /// Time of the last event.
     pub(super) lag_at_end: Duration,
-    /// How long after the last event all of them were applied; `None` where that was not seen.
+    /// Time from the last event until all were applied; `None` if that was not observed.
     pub(super) applied_after: Option<Duration>,
-    /// Why it ended early, or could not be seen to its end.
+    /// The error that ended the step early.
     pub(super) error: Option<ClientError>,
     pub(super) interrupted: bool,
 }
 
 impl Step {
-    /// So many events should have been published.
+    /// Number of events that should have been published.
     pub(super) fn asked(&self) -> u64 {
         pace::all_due(self.rate_per_s, self.published_for)
     }
 
-    /// Everything published was confirmed and applied.
+    /// True if every published event was confirmed and applied.
     pub(super) fn is_whole(&self) -> bool {
         let Counts {
             published,
@@ -47,7 +47,7 @@ impl Step {
         self.error.is_none() && published == confirmed && confirmed == self.applied
     }
 
-    /// The longest lag: of the probes, if there was time for any, and of the end.
+    /// The longest lag of the probes and at the end.
     pub(super) fn most_lag(&self) -> Wait {
         let at_end = Wait {
             time: self.lag_at_end,
@@ -57,13 +57,13 @@ impl Step {
         probed.map_or(at_end, |probed| probed.max(at_end))
     }
 
-    /// The rate holds: nearly all that was asked is confirmed, and the workers keep up all the time.
-    /// Who stands still and makes up for it before the end does not, nor who applies it once
-    /// nothing more is published. What ended early says nothing about its rate.
+    /// True if the rate holds: almost all requested events were confirmed, and the workers kept up
+    /// all the time. A worker that stalls and catches up later does not keep up. `false` if the
+    /// step ended early.
     pub(super) fn holds(&self) -> bool {
         let reached = self.confirmed_per_s >= 0.95 * f64::from(self.rate_per_s);
         let in_time = |lag| lag < Duration::from_secs(1);
-        // A probe without an answer waited longer than that.
+        // A probe without a reply waited longer.
         let keeps_up = in_time(self.most_lag().time) && self.applied_after.is_some_and(in_time);
         reached && keeps_up && self.error.is_none() && !self.interrupted
     }
@@ -77,7 +77,7 @@ pub(super) mod tests {
         probes::LAG_PATIENCE,
     };
 
-    /// What the probes found, where those of the lag found this.
+    /// Results with these lags.
     fn probed(lags: Vec<Result<Duration, ClientError>>) -> Probed {
         let meter = Meter::new(1);
         for probe in [Probe::Init, Probe::Status] {
@@ -89,7 +89,7 @@ pub(super) mod tests {
         meter.take_probed()
     }
 
-    /// A thousand events in two seconds, all well.
+    /// A thousand events in two seconds without problems.
     pub(in super::super) fn step() -> Step {
         Step {
             rate_per_s: 500,
@@ -111,7 +111,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The same, but of three lag probes one got no answer.
+    /// The step, but with one of three lag probes unanswered.
     pub(in super::super) fn unanswered() -> Step {
         let answered = || Ok(Duration::from_millis(3));
         let none = Err(ClientError::NoAnswer(LAG_PATIENCE));

@@ -1,31 +1,31 @@
-//! How long answers took, and what is known of those that did not come.
+//! Reply times, with lower bounds for missing replies.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// A time that somebody waited.
+/// The time of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Wait {
     pub(super) time: Duration,
-    /// No answer came in this time: it is a lower bound.
+    /// No reply arrived in this time, so it is a lower bound.
     pub(super) at_least: bool,
 }
 
-/// The waits of one kind of probe. One without an answer is among them, as a wait longer than all
-/// others: without it, the fewer are answered the better the percentiles would look.
+/// The waits of one kind of probe. Probes without a reply count as the longest waits, as missing
+/// replies would otherwise improve the percentiles.
 #[derive(Clone, Debug)]
 pub(super) struct Waits {
     us: Histogram<u64>,
     unanswered: u64,
-    /// How long an answer was waited for.
+    /// The timeout of replies.
     patience: Duration,
 }
 
 impl Default for Waits {
     fn default() -> Self {
         Self {
-            // It grows as it needs to. Three digits are more than a run repeats.
+            // It grows automatically. Three digits are more precise than a run is repeatable.
             us: Histogram::new(3).expect("three digits are allowed"),
             unanswered: 0,
             patience: Duration::ZERO,
@@ -36,11 +36,11 @@ impl Default for Waits {
 impl Waits {
     pub(super) fn note(&mut self, wait: Duration) {
         let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
-        // It cannot fail: it grows.
+        // Cannot fail, as it grows.
         let _ = self.us.record(us.max(1));
     }
 
-    /// No answer came within `patience`, or none can come any more.
+    /// Records a probe without a reply.
     pub(super) fn note_unanswered(&mut self, patience: Duration) {
         self.unanswered += 1;
         self.patience = patience;
@@ -54,7 +54,7 @@ impl Waits {
         self.unanswered
     }
 
-    /// The wait that so many percent of the probes did not exceed; `None` where nothing was asked.
+    /// The given percentile of the waits; `None` without probes.
     pub(super) fn percentile(&self, percent: u64) -> Option<Wait> {
         let asked = self.answered() + self.unanswered;
         let rank = (asked * percent).div_ceil(100).max(1);

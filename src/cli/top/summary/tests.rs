@@ -11,7 +11,7 @@ use super::{
     *,
 };
 
-/// The state after one round in which the workers said this.
+/// The state after one round with these pages of the workers.
 fn after(pages: &[Result<&str, &str>]) -> State {
     let urls = (0..pages.len()).map(|n| format!("http://w{n}:9419/metrics"));
     let mut state = State::new(urls.collect(), true);
@@ -103,7 +103,7 @@ fn a_partition_shows_each_of_its_replicas() {
 }
 
 #[test]
-fn what_no_worker_knows_is_not_shown_as_nothing() {
+fn missing_figures_are_not_shown_as_zero() {
     let stale: String = PAGE
         .lines()
         .filter(|line| !line.contains("active_"))
@@ -152,7 +152,7 @@ fn programs_get_the_account_as_replies_have_it() {
 }
 
 #[test]
-fn it_says_what_cannot_be_shown() {
+fn missing_figures_are_reported_with_a_remedy() {
     let alone = State::new(vec!["http://w0:9419/metrics".to_owned()], false);
     let problems = summary(&alone).problems;
     assert_eq!(problems.len(), 1);

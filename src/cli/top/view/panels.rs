@@ -65,7 +65,7 @@ fn partitions(frame: &mut Frame<'_>, area: Rect, summary: &Summary, theme: Theme
     let all = rows.len();
     let mut title = " Partitions: lag by worker".to_owned();
     if all > room {
-        // Those that want looking at.
+        // Partitions with problems.
         rows.sort_by_key(|row| Reverse((row.lag_ms.is_none(), row.lag_ms)));
         rows.truncate(room);
         title = format!(" Partitions: the {room} of {all} furthest behind");
@@ -165,7 +165,7 @@ fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
         if gap > 0 {
             Line::from(format!("{name}{}{count}", " ".repeat(gap)))
         } else {
-            // Too long: what counts stays visible.
+            // Shortened so that the count stays visible.
             Line::from(format!("{count} {name}"))
         }
     });

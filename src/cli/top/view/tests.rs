@@ -49,7 +49,7 @@ fn summary(state: &State) -> Summary {
     Summary::new(state, NOW, 2_000)
 }
 
-/// What stands on a screen of this size, without the blanks at the ends of lines.
+/// The text on a screen of this size, without trailing blanks.
 fn screen(size: (u16, u16), summary: &Summary, ui: &Ui) -> String {
     let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
     terminal
@@ -94,7 +94,7 @@ fn a_larger_screen_shows_the_opened_account_and_more_of_the_rest() {
 }
 
 #[test]
-fn what_is_wrong_is_said_above_the_panels() {
+fn problems_are_shown_above_the_panels() {
     let mut state = state();
     state.lost(BrokerError::AccessRefused("user x".to_owned()));
     let round = Round {
@@ -114,12 +114,12 @@ fn what_is_wrong_is_said_above_the_panels() {
         seen.contains("workers 0/2") && seen.contains("streams -"),
         "{seen}"
     );
-    // What was told before is still there.
+    // Earlier events are still there.
     assert!(seen.contains("acme/alice"), "{seen}");
 }
 
 #[test]
-fn nothing_is_said_by_colour_alone() {
+fn no_information_is_shown_by_colour_alone() {
     let summary = summary(&state());
     let coloured = |colour| {
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
@@ -155,7 +155,7 @@ fn the_chosen_account_stands_out() {
 }
 
 #[test]
-fn the_help_says_which_worker_is_which() {
+fn the_help_lists_the_workers() {
     let mut ui = Ui::default();
     ui.press(Key::Help, &[], false);
     let seen = screen((80, 24), &summary(&state()), &ui);

@@ -29,7 +29,7 @@ const fn ended(at: i64, reason: StoppedReason) -> LifecycleEventKind {
 }
 
 #[test]
-fn a_fact_is_told_when_it_becomes_true_and_not_again() {
+fn an_event_is_emitted_when_it_happens_and_not_again() {
     let mut alice = Alice::default();
     alice.beat(1, 1);
     alice.beat(2, 1);
@@ -46,7 +46,7 @@ fn a_fact_is_told_when_it_becomes_true_and_not_again() {
 }
 
 #[test]
-fn a_refusal_is_told_once_and_replaces_nothing() {
+fn a_refusal_is_emitted_once_and_replaces_no_stream() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     alice.events.clear();
@@ -65,7 +65,7 @@ fn a_refusal_is_told_once_and_replaces_nothing() {
 }
 
 #[test]
-fn an_expiry_is_told_at_the_moment_that_reaches_the_deadline() {
+fn an_expiry_is_emitted_at_the_moment_that_reaches_the_deadline() {
     let mut alice = Alice::default();
     alice.beat(0, 1);
     alice.events.clear();

@@ -6,7 +6,7 @@ const SHORT: u64 = 10_000;
 /// The deadline by the shorter TTL: ten seconds and twice their interval of half a second.
 const SHORT_DEADLINE: u64 = 11_000;
 
-/// Two streams are told 90 s and 30 s; then 10 s and 3 s are set.
+/// Two streams are sent 90 s and 30 s; then 10 s and 3 s are set.
 fn shortened() -> Alice {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
@@ -47,7 +47,7 @@ fn a_repeated_request_to_open_is_answered_with_the_new_ttl_so_it_acts() {
 }
 
 #[test]
-fn a_longer_ttl_acts_at_once_and_its_player_is_told() {
+fn a_longer_ttl_acts_at_once_and_its_player_is_notified() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     alice.settings.ttl_ms = 2 * TTL;
@@ -58,7 +58,7 @@ fn a_longer_ttl_acts_at_once_and_its_player_is_told() {
     assert_eq!(
         alice.beat_every(3_000, 1, 30_000),
         OUTDATED,
-        "until it knows"
+        "until it uses the new interval"
     );
     assert_eq!(alice.beat_every(4_000, 1, 30_000), OUTDATED);
     assert_eq!(alice.beat_every(5_000, 1, 60_000), REFRESHED);
@@ -85,7 +85,7 @@ fn a_longer_ttl_does_not_bring_back_what_had_expired() {
 }
 
 #[test]
-fn a_stopped_stream_stays_stopped_for_the_ttl_that_its_player_was_told() {
+fn a_stopped_stream_stays_stopped_for_the_ttl_that_its_player_was_sent() {
     let mut alice = shortened();
     alice.stop(0, 1);
     alice.stop(0, 9);
@@ -94,7 +94,7 @@ fn a_stopped_stream_stays_stopped_for_the_ttl_that_its_player_was_told() {
         assert_eq!(alice.beat(at, 1), stopped, "at {at}");
     }
     assert_eq!(alice.state(189_999 + TTL - 1, 1), StreamState::Stopped);
-    // One that never counted has been told nothing: 20 s, while its init may be under way.
+    // An inactive stream was sent no TTL: 20 s, while its `init` may be in transit.
     assert_eq!(alice.state(19_999, 9), StreamState::Stopped);
     assert_eq!(alice.state(20_000, 9), StreamState::Unknown);
 }

@@ -15,7 +15,7 @@ const BATCHES_PER_SECOND: u64 = 200;
 /// Published and not confirmed: beyond it the broker sets the pace.
 const IN_FLIGHT: usize = 500;
 
-/// What it says once a second, with how many are confirmed.
+/// The message that it logs once a second, with the number of confirms.
 pub const SAYS: &str = "published";
 
 pub async fn run(exchange: &str, accounts: usize, rate: u64) {
@@ -38,7 +38,7 @@ pub async fn run(exchange: &str, accounts: usize, rate: u64) {
                 confirmed += 1;
             }
         }
-        // What is pushed is sent when it is looked at.
+        // Publications are written when they are polled.
         while let Some(Some(())) = unconfirmed.next().now_or_never() {
             confirmed += 1;
         }

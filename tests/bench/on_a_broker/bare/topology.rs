@@ -6,7 +6,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
-/// What the bare services use.
+/// The queues and exchanges of the baselines.
 pub struct Topology {
     /// Requests are published to it.
     pub exchange: String,
