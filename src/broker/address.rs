@@ -1,4 +1,4 @@
-//! Where RabbitMQ is: one URL, or several separated by commas.
+//! Addresses of RabbitMQ: one URL, or several separated by commas.
 
 use std::{fmt, str::FromStr};
 
@@ -6,19 +6,19 @@ use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 
 use super::Tls;
 
-/// Default AMQP heartbeat interval, in seconds. A dead peer is noticed after twice that time.
+/// AMQP heartbeats, in seconds, if the URL sets none: a dead peer is detected within twice that.
 const HEARTBEAT_S: u16 = 10;
 
-/// Why a list of addresses was not accepted. It never quotes the list: that has passwords in it.
+/// The reason a list of addresses is invalid. The list is not quoted, as it contains passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Nothing was given.
+    /// The list is empty.
     #[error(
         "give at least one address, such as amqp://user:password@host:5672/%2f (a virtual host's \
          slash is %2f)"
     )]
     Empty,
-    /// One is not a URL of the schemes `amqp` or `amqps`.
+    /// The address with this number, from 1, is not a URL of the scheme `amqp` or `amqps`.
     #[error(
         "address {0} of the list is not an amqp:// or amqps:// URL; a password's special \
          characters, commas among them, must be percent-encoded"
@@ -26,7 +26,7 @@ pub enum AddressError {
     Invalid(usize),
 }
 
-/// The nodes of a RabbitMQ cluster, tried in turn, with TLS settings.
+/// The addresses of a RabbitMQ cluster's nodes, tried in turn, and their TLS settings.
 #[derive(Clone)]
 pub struct Addresses {
     uris: Vec<AMQPUri>,
@@ -34,14 +34,14 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// How many there are; at least one.
+    /// The number of addresses, at least 1.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub const fn len(&self) -> usize {
         self.uris.len()
     }
 
-    /// Sets the TLS settings for `amqps://` addresses.
+    /// Sets the TLS settings of the `amqps://` addresses.
     ///
     /// ```
     /// use streamwatch::client::{Addresses, Tls};
@@ -57,13 +57,13 @@ impl Addresses {
         self
     }
 
-    /// One of them at least is `amqps://`.
+    /// Returns whether at least one address is `amqps://`.
     #[must_use]
     pub fn are_secure(&self) -> bool {
         self.uris.iter().any(is_secure)
     }
 
-    /// The virtual host of the first.
+    /// The virtual host of the first address.
     #[must_use]
     pub fn vhost(&self) -> &str {
         self.uris.first().map_or("/", |uri| &uri.vhost)
@@ -73,10 +73,10 @@ impl Addresses {
         &self.tls
     }
 
-    /// The one whose turn it is at try `n`, and how to call it without its password.
+    /// The address for attempt `n`, and its text without the password.
     pub(super) fn at(&self, n: usize) -> (AMQPUri, String) {
         let uri = &self.uris[n % self.uris.len()];
-        (uri.clone(), shown(uri))
+        (uri.clone(), redacted(uri))
     }
 }
 
@@ -105,14 +105,14 @@ pub(super) fn is_secure(uri: &AMQPUri) -> bool {
     uri.scheme == AMQPScheme::AMQPS
 }
 
-fn shown(uri: &AMQPUri) -> String {
+fn redacted(uri: &AMQPUri) -> String {
     let scheme = match uri.scheme {
         AMQPScheme::AMQP => "amqp",
         AMQPScheme::AMQPS => "amqps",
     };
     let at = &uri.authority;
     let user = match uri.query.auth_mechanism {
-        // The certificate names the user; the user of the address is ignored.
+        // The user is the certificate's; the user in the address is ignored.
         Some(SASLMechanism::External) => String::new(),
         _ => format!("{}@", at.userinfo.username),
     };
@@ -121,8 +121,8 @@ fn shown(uri: &AMQPUri) -> String {
 
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<_> = self.uris.iter().map(shown).collect();
-        f.write_str(&shown.join(", "))
+        let redacted: Vec<_> = self.uris.iter().map(redacted).collect();
+        f.write_str(&redacted.join(", "))
     }
 }
 

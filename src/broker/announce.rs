@@ -1,4 +1,4 @@
-//! Announcing the lifecycle, with confirms.
+//! Publishing lifecycle events, with confirms.
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use lapin::Confirmation;
@@ -10,21 +10,21 @@ use super::{
 };
 use crate::wire::Notice;
 
-/// The outcome of an announcement.
+/// The outcome of a published lifecycle event.
 #[derive(Clone, Debug)]
 pub enum Announced {
-    /// Every bound queue has stored it; there may be none.
+    /// Every bound queue has the event; there may be no such queue.
     Confirmed,
-    /// A subscriber's queue rejected it, for example because it is full. The others have it and
-    /// must not get repetitions.
+    /// A subscriber's queue rejects the event, for instance because it is full. The event is not
+    /// published again, since all other queues have it.
     Refused,
-    /// It was not confirmed. Contains a reason if it is to be logged.
+    /// The event may be lost. The error is `None` if it was reported less than a minute ago.
     Failed(Option<BrokerError>),
 }
 
-/// Announces to one exchange.
+/// Publishes lifecycle events to one exchange.
 pub struct Announcer {
-    outlet: OptionalPublisher,
+    publisher: OptionalPublisher,
     unconfirmed: FuturesOrdered<Publishing<(u64, lapin::Result<Option<Confirmation>>)>>,
 }
 
@@ -33,56 +33,56 @@ impl Announcer {
     #[must_use]
     pub fn new(exchange: &str) -> Self {
         Self {
-            outlet: OptionalPublisher::confirming(exchange),
+            publisher: OptionalPublisher::confirming(exchange),
             unconfirmed: FuturesOrdered::new(),
         }
     }
 
-    /// Opens the channel where it is not open; see [`OptionalPublisher::maintain`].
+    /// Opens the channel if it is not open; see [`OptionalPublisher::maintain`].
     pub fn maintain(&mut self, link: &Link) -> Option<BrokerError> {
-        self.outlet.maintain(link)
+        self.publisher.maintain(link)
     }
 
-    /// Publishes without waiting; [`Self::next`] returns the outcome with `number`. Fails at once
-    /// while the exchange is missing or the broker blocks the connection, because lapin would
-    /// buffer the message.
+    /// Publishes an event without waiting; [`Self::next`] returns its outcome under `number`. Fails
+    /// at once if the exchange is missing, or if the connection is blocked and lapin would buffer
+    /// it.
     pub fn announce(&mut self, number: u64, notice: Notice, link: &Link) {
-        let Some(channel) = self.outlet.channel(link).cloned() else {
+        let Some(channel) = self.publisher.channel(link).cloned() else {
             let failed = std::future::ready((number, Ok(None)));
             return self.unconfirmed.push_back(Box::pin(failed));
         };
-        let exchange = self.outlet.exchange().clone();
+        let exchange = self.publisher.exchange().clone();
         self.unconfirmed.push_back(begin(async move {
             let properties = properties(&notice).with_delivery_mode(2);
             let key = notice.routing_key.into();
-            let told = publish_to_any(&channel, exchange, key, &notice.body, properties);
-            let told = tokio::time::timeout(CONFIRM_WITHIN, told).await;
-            (number, told.ok().transpose())
+            let confirmed = publish_to_any(&channel, exchange, key, &notice.body, properties);
+            let confirmed = tokio::time::timeout(CONFIRM_WITHIN, confirmed).await;
+            (number, confirmed.ok().transpose())
         }));
     }
 
-    /// Returns the outcome of the next announcement, in the order of the calls. Pending while there
-    /// is none. Cancel safe.
+    /// The outcome of the next event, in the order of publishing. Pending while no event is
+    /// unconfirmed. Cancel safe.
     pub async fn next(&mut self) -> (u64, Announced) {
         match self.unconfirmed.next().await {
-            Some((number, told)) => (number, self.judge(told)),
+            Some((number, confirmed)) => (number, self.outcome(confirmed)),
             None => std::future::pending().await,
         }
     }
 
-    /// The same, where it is known by now.
+    /// The outcome of the next event, if it has arrived.
     pub fn try_next(&mut self) -> Option<(u64, Announced)> {
         self.next().now_or_never()
     }
 
-    fn judge(&mut self, told: lapin::Result<Option<Confirmation>>) -> Announced {
-        match told {
+    fn outcome(&mut self, confirmed: lapin::Result<Option<Confirmation>>) -> Announced {
+        match confirmed {
             Ok(Some(Confirmation::Ack(_))) => Announced::Confirmed,
             Ok(Some(Confirmation::Nack(_))) => Announced::Refused,
             Ok(Some(Confirmation::NotRequested) | None) => Announced::Failed(None),
             Err(error) => {
-                let worth = self.outlet.worth_saying();
-                Announced::Failed(worth.then(|| error.into()))
+                let report = self.publisher.may_report();
+                Announced::Failed(report.then(|| error.into()))
             }
         }
     }

@@ -8,21 +8,21 @@ use super::{
     unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
 };
 
-/// Most entries appended and not confirmed.
+/// Most unconfirmed entries of one appender.
 const MOST_UNCONFIRMED: usize = 10_000;
 
 /// The outcome of an appended entry.
 #[derive(Clone, Debug)]
 pub enum Appended {
-    /// It is in the log.
+    /// The entry is in the log.
     Confirmed,
-    /// It is not in the log, or the outcome is unknown.
+    /// The entry is not in the log, or was not confirmed in time.
     Failed,
-    /// The connection was lost, so the outcome is unknown.
+    /// The connection is lost; the entry may be in the log.
     Lost(BrokerError),
 }
 
-/// Appends to one log through the default exchange, which players may not publish to.
+/// Appends entries to one log through the default exchange, which players may not publish to.
 pub struct Appender {
     channel: Channel,
     queue: ShortString,
@@ -31,15 +31,15 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// An appender of JSON to the log `queue`.
+    /// Opens an appender of JSON entries to the log `queue`.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is lost.
     pub async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
         Self::of(link, queue, "application/json").await
     }
 
-    /// The same for other content.
+    /// Opens an appender of entries of another content type.
     pub(super) async fn of(
         link: &Link,
         queue: &str,
@@ -53,9 +53,9 @@ impl Appender {
         })
     }
 
-    /// Appends an entry without waiting; [`Self::next`] returns the outcome with `number`. Entries
-    /// are written in the order of the calls. Returns false, without appending, if too many are
-    /// unconfirmed.
+    /// Appends an entry without waiting; [`Self::next`] returns its outcome under `number`. Entries
+    /// are published in the order of calls. Returns false, and appends nothing, if too many entries
+    /// are unconfirmed.
     pub fn append(&mut self, number: u64, kind: &'static str, body: Vec<u8>) -> bool {
         if self.unconfirmed.len() >= MOST_UNCONFIRMED {
             return false;
@@ -77,12 +77,12 @@ impl Appender {
         true
     }
 
-    /// Waits until no entry is unconfirmed, or the connection is gone.
+    /// Waits until every entry is confirmed or has failed, or the connection is lost.
     pub async fn settle(&mut self) {
         while self.unconfirmed.len() > 0 && !matches!(self.next().await, (_, Appended::Lost(_))) {}
     }
 
-    /// Returns the outcome of the next entry. Pending while there is none. Cancel safe.
+    /// The outcome of the next entry. Pending while no entry is unconfirmed. Cancel safe.
     pub async fn next(&mut self) -> (u64, Appended) {
         self.unconfirmed.next().await
     }

@@ -1,4 +1,4 @@
-//! Appends single entries outside of workers: settings, and markers of a log's current end.
+//! Appending single entries to a log: an operator's settings, and markers of a log's end.
 
 use super::{Appended, Appender, BrokerError, Link};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     wire,
 };
 
-/// One short-lived writer of a log.
+/// A short-lived appender that waits for each confirm.
 pub(super) struct OneShotAppender {
     appender: Appender,
     mark: Mark,
@@ -23,7 +23,7 @@ impl OneShotAppender {
         })
     }
 
-    /// Appends an entry and waits for its confirm.
+    /// Appends an entry, and waits for its confirm. Returns the entry's id.
     pub(super) async fn append(&mut self, body: &Internal) -> Result<Mark, BrokerError> {
         self.mark.seq += 1;
         let bytes = wire::encode_internal(self.mark, None, body);
@@ -33,7 +33,7 @@ impl OneShotAppender {
             Appended::Confirmed => Ok(self.mark),
             Appended::Lost(error) => Err(error),
             Appended::Failed => Err(BrokerError::NotFound(
-                "the log takes no entry: it is not there, or has lost its majority of nodes"
+                "the log does not confirm: it does not exist, or has no majority of its nodes"
                     .to_owned(),
             )),
         }

@@ -1,4 +1,4 @@
-//! Reading a log from somewhere up to where it ends just now, and beyond.
+//! Reading a log up to its present end, which a marker entry shows, and beyond.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use crate::{
     wire,
 };
 
-/// How long the log may deliver nothing before its end is reached.
+/// Longest wait for an entry: the marker, at least, is still to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A log that is read, with its end marked.
+/// A reader of a log at whose end a marker was appended.
 pub(super) struct BoundedLog {
     follower: LogFollower,
 }
 
-/// An entry that a worker or an operator wrote.
+/// An entry that a worker or an operator appended.
 pub(super) struct Marker {
     pub(super) mark: Mark,
     pub(super) reading: Option<Reading>,
@@ -24,21 +24,21 @@ pub(super) struct Marker {
 }
 
 impl BoundedLog {
-    /// Attaches to the log `queue`, and appends a marker at its end.
+    /// Attaches to the log `queue`, and appends a marker at its end. Returns the marker's id.
     pub(super) async fn open(
         link: &Link,
         queue: &str,
         from: LogFrom,
     ) -> Result<(Self, Mark), BrokerError> {
-        let mut scribe = OneShotAppender::new(link, queue).await?;
+        let mut appender = OneShotAppender::new(link, queue).await?;
         let follower = LogFollower::attach(link, queue, from).await?;
-        // Written once the log is attached: the last chunk may be one that came after it.
-        let end = scribe.append(&Internal::Tick(None)).await?;
+        // Appended after attaching: the last chunk could otherwise come after the marker.
+        let end = appender.append(&Internal::Tick(None)).await?;
         Ok((Self { follower }, end))
     }
 
-    /// Reads the next entry, which exists until the marker was read. Returns its offset, and its
-    /// content if it is internal.
+    /// Reads the next entry: its offset, and its content unless it is a player's. Times out after
+    /// 20 s without an entry.
     pub(super) async fn entry(&mut self) -> Result<(u64, Option<Marker>), BrokerError> {
         let delivery = tokio::time::timeout(PATIENCE, self.follower.next())
             .await
@@ -51,7 +51,7 @@ impl BoundedLog {
             LogEntry::Undeliverable(offset) => return Ok((offset, None)),
         };
         self.follower.ack();
-        // A player's bad event is not an operator's concern.
+        // A player's invalid event does not concern an operator.
         let marked = match wire::entry(&delivery.message()) {
             Ok(Entry::Internal {
                 mark,

@@ -1,4 +1,4 @@
-//! Connections: opened within a bound, named, closed in order.
+//! Connections to RabbitMQ.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use lapin::{
 
 use super::{Addresses, BrokerError, TlsProblem, address::is_secure, filter, tls};
 
-/// How long connecting, or opening a channel, may take.
+/// Longest wait for a connection, a channel, or the reply to a method.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One connection to RabbitMQ.
@@ -20,7 +20,7 @@ pub struct Link {
     origin: Origin,
 }
 
-/// Where a connection goes, and its name.
+/// The address and the name of a connection.
 #[derive(Clone)]
 pub(super) struct Origin {
     addresses: Addresses,
@@ -36,7 +36,7 @@ impl Origin {
 }
 
 impl Link {
-    /// Connects to the address whose turn it is at try `n`. RabbitMQ shows `name` in its lists.
+    /// Connects to the address for attempt `n`. RabbitMQ lists the connection as `name`.
     ///
     /// # Errors
     /// If no connection is established within 5 s.
@@ -77,10 +77,10 @@ impl Link {
         })
     }
 
-    /// Connects to the first address that answers.
+    /// Connects to the first reachable address.
     ///
     /// # Errors
-    /// The error of the last address, if all fail.
+    /// The last address's error, if no address is reachable.
     pub async fn open_any(addresses: &Addresses, name: &str) -> Result<Self, BrokerError> {
         let mut n = 0;
         loop {
@@ -95,12 +95,12 @@ impl Link {
     /// Opens a channel.
     ///
     /// # Errors
-    /// Where the connection is gone, or no channel comes about within 5 s.
+    /// If the connection is lost, or no channel opens within 5 s.
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
         self.channel_later().await
     }
 
-    /// Opens a channel, by a future that can run in the background.
+    /// Opens a channel, in a future that can run in the background.
     pub(super) fn channel_later(
         &self,
     ) -> impl Future<Output = Result<Channel, BrokerError>> + Send + use<> {
@@ -108,34 +108,34 @@ impl Link {
         async move { within("opening a channel", connection.create_channel()).await }
     }
 
-    /// How to open another connection to the same address.
+    /// The origin of this connection, to open another to the same address.
     pub(super) fn origin(&self) -> Origin {
         self.origin.clone()
     }
 
-    /// Which node this is, without the password.
+    /// The node's address, without the password.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// RabbitMQ takes no messages on this connection: an alarm for memory or disk is raised.
+    /// Returns whether RabbitMQ blocks publishing here: it has raised a memory or disk alarm.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// Closes in order: what was written before is delivered. Bounded; errors no longer matter.
+    /// Closes the connection after the frames written before. Bounded by 5 s; ignores errors.
     pub async fn close(&self) {
         let _ = tokio::time::timeout(PATIENCE, self.connection.close(200, "OK".into())).await;
     }
 }
 
-/// Why there is no connection.
+/// The reason that a connection failed.
 pub(super) enum Failure {
-    /// There was no answer.
+    /// The broker did not answer in time.
     Slow,
-    /// An error of TLS.
+    /// A TLS error.
     Tls(TlsProblem),
     /// An error of lapin.
     Lapin(lapin::Error),
@@ -154,8 +154,7 @@ impl Failure {
             Self::Tls(problem) => return BrokerError::Tls { address, problem },
             Self::Lapin(error) => match BrokerError::from(error) {
                 refused @ BrokerError::AccessRefused(_) => return refused,
-                // RabbitMQ closes the socket on a wrong password if the client does not support its
-                // notification.
+                // RabbitMQ closes the socket on a wrong password if the client lacks a capability.
                 BrokerError::Lost(reason) => reason,
                 other => other.to_string(),
             },
@@ -164,19 +163,19 @@ impl Failure {
     }
 }
 
-/// How long to wait before each further try, 5 s at most. Jitter spreads those that lost their
-/// broker at one moment.
+/// Delays before further attempts, at most 5 s each. Jitter spreads clients that lost their broker
+/// at the same moment.
 pub fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        // Jitter adds as much again.
+        // Jitter adds up to as much again.
         .with_max_delay(Duration::from_millis(2_500))
         .with_jitter()
         .without_max_times()
         .build()
 }
 
-/// Bounds an answer of RabbitMQ's.
+/// Limits the wait for a reply of RabbitMQ to 5 s. `doing` names the operation in the error.
 pub(super) async fn within<T>(
     doing: &'static str,
     answer: impl Future<Output = lapin::Result<T>>,

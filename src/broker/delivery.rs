@@ -1,4 +1,4 @@
-//! A delivered message as the contract sees it.
+//! Delivered messages as the wire format reads them: headers, properties, reply address, trace.
 
 use lapin::{
     message::Delivery,
@@ -24,7 +24,7 @@ pub(super) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPV
         .get(name)
 }
 
-/// The parts of `delivery` that the contract uses.
+/// The parts of `delivery` that the wire format reads.
 #[must_use]
 pub(super) fn message(delivery: &Delivery) -> Message<'_> {
     let account = match header(delivery, "account") {
@@ -50,7 +50,7 @@ pub(super) fn message(delivery: &Delivery) -> Message<'_> {
     }
 }
 
-/// The place of an entry in its log.
+/// The offset of an entry in its log.
 pub(super) fn offset(delivery: &Delivery) -> Option<u64> {
     match header(delivery, "x-stream-offset")? {
         AMQPValue::LongLongInt(offset) => u64::try_from(*offset).ok(),
@@ -58,7 +58,7 @@ pub(super) fn offset(delivery: &Delivery) -> Option<u64> {
     }
 }
 
-/// The trace that a message belongs to, where its headers name one.
+/// The trace of a message, if its headers contain one.
 pub(super) fn trace(delivery: &Delivery) -> Option<Trace> {
     let text = |name| match header(delivery, name)? {
         AMQPValue::LongString(text) => Some(text.as_bytes()),
@@ -76,41 +76,41 @@ pub(super) fn put_trace(headers: &mut FieldTable, trace: &Trace) {
     }
 }
 
-/// Where a reply goes, and what it echoes.
+/// The address of a reply, and the trace to return with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
-    pub(super) way: Way,
-    /// The trace context of the request, if it has one.
+    pub(super) route: ReplyRoute,
+    /// The trace of the request, if it has one.
     pub trace: Option<Box<Trace>>,
 }
 
-/// The route of a reply to its client.
+/// The route of a reply to its requester.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// By the default exchange, into a queue.
+pub(super) enum ReplyRoute {
+    /// Through the default exchange, into a queue.
     Queue {
         name: ShortString,
         correlation_id: Option<ShortString>,
     },
-    /// By MQTT's exchange, under a topic.
+    /// Through the MQTT exchange, under a topic.
     Topic(ReplyTopic),
 }
 
-/// Why a message cannot be answered.
+/// The reason a message gets no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoReply {
-    /// It asks for no reply.
+    /// The message requests no reply.
     NotAsked,
-    /// Its `reply_to` names a queue of ours, where a reply would be taken for an entry or request;
-    /// or it is a direct reply-to that RabbitMQ did not make.
+    /// `reply_to` names one of streamwatch's own queues, where the reply would be read as an entry
+    /// or a request; or it is a direct reply-to that RabbitMQ did not generate.
     Refused,
-    /// Its response topic is not under its own topic: others may listen there, or take the reply for
-    /// an event.
+    /// The response topic is not under the message's own topic: other devices may subscribe to it,
+    /// or the reply may be read as an event.
     RefusedTopic,
 }
 
 impl NoReply {
-    /// The problem, if there is one.
+    /// The problem to report, if the reply address is invalid.
     #[must_use]
     pub fn problem(self) -> Option<Problem> {
         match self {
@@ -121,14 +121,14 @@ impl NoReply {
     }
 }
 
-/// Where to answer `delivery`.
+/// The reply address of `delivery`.
 pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, NoReply> {
-    // Nearly all come by our own exchange: for them it is not worth a look.
+    // Skipped for the exchange that nearly all messages come from: it never carries a topic.
     if delivery.exchange.as_str() != names.exchange()
         && let Some(topic) = mqtt::reply_topic(delivery, names)
     {
-        let way = Way::Topic(topic?);
-        return Ok(ReplyTo { way, trace: None });
+        let route = ReplyRoute::Topic(topic?);
+        return Ok(ReplyTo { route, trace: None });
     }
     match delivery.properties.reply_to() {
         None => Err(NoReply::NotAsked),
@@ -136,7 +136,7 @@ pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, No
         Some(queue) if Names::is_ours(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) if !direct::is_sound(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) => Ok(ReplyTo {
-            way: Way::Queue {
+            route: ReplyRoute::Queue {
                 name: queue.clone(),
                 correlation_id: delivery.properties.correlation_id().clone(),
             },

@@ -1,4 +1,4 @@
-//! Errors of the broker, each with a remedy.
+//! Errors of the broker, with the remedy in their text.
 
 use std::time::Duration;
 
@@ -6,38 +6,38 @@ use lapin::ErrorKind;
 
 use super::TlsProblem;
 
-/// A failure of RabbitMQ, of the way there, or of what we asked of it.
+/// An error of RabbitMQ, of the network, or of an operation on RabbitMQ.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// No connection came about.
+    /// The connection could not be established.
     #[error("cannot connect to RabbitMQ at {address}: {reason}")]
     Unreachable {
-        /// Where, without the password.
+        /// The address, without the password.
         address: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// No secure connection came about.
+    /// The TLS connection could not be established.
     #[error("cannot connect securely to RabbitMQ at {address}: {problem}")]
     Tls {
-        /// Where, without the password.
+        /// The address, without the password.
         address: String,
-        /// Why.
+        /// The cause.
         problem: TlsProblem,
     },
     /// RabbitMQ refuses the user, the virtual host, or the operation.
     #[error("RabbitMQ refuses access ({0}): check the user, its password and its permissions")]
     AccessRefused(String),
-    /// An exchange or a queue is not there.
+    /// An exchange or a queue does not exist.
     #[error("not found ({0}): declare it with `streamwatch topology declare`")]
     NotFound(String),
     /// Another connection owns the queue.
     #[error("owned by another connection ({0})")]
     Locked(String),
-    /// An exchange or a queue is there with other properties, or has no replica on this node.
+    /// An exchange or a queue exists with other properties, or has no replica on this node.
     #[error("precondition failed ({0})")]
     Precondition(String),
-    /// A plugin is missing, so a type of exchange is unknown.
+    /// A plugin is missing: RabbitMQ does not support a type of exchange.
     #[error(
         "RabbitMQ lacks a plugin ({0}): run `rabbitmq-plugins enable \
          rabbitmq_consistent_hash_exchange` on every node, and try again"
@@ -49,15 +49,15 @@ pub enum BrokerError {
          (Change the number of partitions) describes the move to another topology"
     )]
     OtherPartitions {
-        /// How many there are.
+        /// The number of partitions in the topology.
         there: u16,
-        /// How many were asked for.
+        /// The number of partitions requested.
         wanted: u16,
     },
-    /// The connection or the channel is gone.
+    /// The connection or the channel is closed.
     #[error("the connection to RabbitMQ is lost: {0}")]
     Lost(String),
-    /// A consumer was cancelled: its queue was deleted, or its node went away.
+    /// A consumer was cancelled: its queue was deleted, or the queue's node stopped.
     #[error("the consumer of {0} was cancelled")]
     Cancelled(String),
     /// RabbitMQ did not answer in time.
@@ -65,17 +65,17 @@ pub enum BrokerError {
     Timeout {
         /// The operation.
         doing: &'static str,
-        /// The timeout.
+        /// The time waited.
         waited: Duration,
     },
-    /// RabbitMQ failed at a message: it cannot be delivered to an AMQP 0.9.1 consumer, or not be
-    /// sent where it is addressed to.
+    /// RabbitMQ closed the connection with an internal error over one message: it cannot deliver
+    /// the message to an AMQP 0.9.1 consumer, or cannot route it to its address.
     #[error("RabbitMQ closed the connection over a message: {0}")]
     Internal(String),
 }
 
 impl BrokerError {
-    /// A single message ended the connection: another one need not.
+    /// Returns whether a single message closed the connection; others may succeed.
     #[must_use]
     pub const fn is_by_a_message(&self) -> bool {
         matches!(self, Self::Internal(_))
@@ -91,7 +91,7 @@ impl From<lapin::Error> for BrokerError {
                     403 | 530 => Self::AccessRefused(text),
                     404 => Self::NotFound(text),
                     405 => Self::Locked(text),
-                    // The codes of RabbitMQ 4 and of earlier versions.
+                    // The wording of RabbitMQ 4, and of earlier versions.
                     406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
                     406 => Self::Precondition(text),
                     541 => Self::Internal(text),

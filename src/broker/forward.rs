@@ -1,4 +1,4 @@
-//! Publishing a message again, under the header that it lacked.
+//! Forwarding messages to their partition, with the header `account` that they lacked.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use lapin::{
 
 use super::{
     BrokerError, Link, Names, ReplyTo, RequestDelivery,
-    delivery::{Way, put_trace},
+    delivery::{ReplyRoute, put_trace},
     unconfirmed::{Unconfirmed, confirming, publish},
 };
 
-/// How long a confirm may take. Long: an alarm must not use up the deliveries that a message has.
+/// Longest wait for a confirm. Long, so that an alarm does not use up a message's delivery limit.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 
-/// The outcome of a routed message.
+/// The outcome of a forwarded message.
 #[derive(Clone, Debug)]
 pub enum Forwarded {
-    /// A partition has it.
+    /// A partition has the message.
     Confirmed,
-    /// The broker does not take it: a queue is full, or part of the topology is missing.
+    /// The broker rejected the message: a queue is full, or part of the topology is missing.
     Refused,
-    /// Nobody knows.
+    /// The connection was lost, or the confirm timed out; the message may have arrived.
     Lost(BrokerError),
 }
 
-/// Publishes messages without the header `account` again, with it. `T` identifies a message.
+/// Publishes messages again that lacked the header `account`. `T` identifies a message.
 pub struct Forwarder<T> {
     channel: Channel,
     exchange: ShortString,
@@ -35,24 +35,24 @@ pub struct Forwarder<T> {
 }
 
 impl<T: Send + 'static> Forwarder<T> {
-    /// A forwarder on a connection for publishing.
+    /// Opens a forwarder on a connection for publishing.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is lost.
     pub async fn new(link: &Link, names: &Names) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: confirming(link).await?,
-            // Past the header exchange: what finds no partition must not come back to the intake.
+            // Not the header exchange: a message without a partition would return to the intake.
             exchange: names.hash().into(),
             unconfirmed: Unconfirmed::new(),
         })
     }
 
-    /// Publishes a message again without waiting; [`Self::next`] returns the outcome with `which`.
-    /// Messages are written in the order of the calls.
+    /// Publishes a message without waiting; [`Self::next`] returns its outcome with `which`.
+    /// Messages are published in the order of calls.
     ///
-    /// It is rebuilt from the properties of the contract. Other properties could close the channel
-    /// (`user_id`) or act a second time (`CC`, `expiration`).
+    /// Only the properties of the contract are copied: others can close the channel (`user_id`) or
+    /// apply a second time (`CC`, `expiration`).
     pub fn forward(
         &mut self,
         which: T,
@@ -75,9 +75,11 @@ impl<T: Send + 'static> Forwarder<T> {
         if let Some(id) = correlation_id {
             properties = properties.with_correlation_id(id);
         }
-        match reply_to.map(|to| &to.way) {
-            Some(Way::Queue { name, .. }) => properties = properties.with_reply_to(name.clone()),
-            Some(Way::Topic(topic)) => topic.put(&mut headers),
+        match reply_to.map(|to| &to.route) {
+            Some(ReplyRoute::Queue { name, .. }) => {
+                properties = properties.with_reply_to(name.clone());
+            }
+            Some(ReplyRoute::Topic(topic)) => topic.put(&mut headers),
             None => {}
         }
         let properties = properties.with_headers(headers);
@@ -97,13 +99,13 @@ impl<T: Send + 'static> Forwarder<T> {
         });
     }
 
-    /// How many are not confirmed yet.
+    /// The number of unconfirmed messages.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.unconfirmed.len()
     }
 
-    /// Returns the outcome of the next message. Pending while there is none. Cancel safe.
+    /// The outcome of the next message. Pending while no message is unconfirmed. Cancel safe.
     pub async fn next(&mut self) -> (T, Forwarded) {
         self.unconfirmed.next().await
     }

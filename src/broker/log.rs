@@ -1,10 +1,11 @@
-//! Reading a log (RabbitMQ: stream), entries included that RabbitMQ cannot deliver.
+//! Reading a log (RabbitMQ: stream), including entries that RabbitMQ cannot deliver.
 //!
-//! RabbitMQ closes the connection of an AMQP 0.9.1 consumer with 541 when it cannot encode an entry
-//! for it, at every attempt. So a reader has a connection of its own. When it ends with 541, the
-//! reader attaches again with prefetch 1, so that the next entry must be the one that fails. An
-//! entry that fails once more, while the log's end can be consumed, is skipped by its offset. For a
-//! while from then on, one failure with prefetch 1 is enough.
+//! RabbitMQ closes the connection of an AMQP 0.9.1 consumer with error 541 if it cannot encode an
+//! entry for AMQP 0.9.1, and does so at every attempt. Each reader therefore has its own
+//! connection. After a 541 the reader attaches again with prefetch 1, so that the next entry must
+//! be the cause. If that entry fails once more while the log's end can be consumed, the reader
+//! skips its offset. For a minute from then on, a single failure with prefetch 1 is enough to skip
+//! an entry.
 
 mod consumer;
 mod standby;
@@ -25,9 +26,9 @@ use consumer::LogConsumer;
 use standby::Standby;
 use start::Start;
 
-/// Entries under way to us at once.
+/// Most unacknowledged entries of a reader.
 const PREFETCH: u16 = 2_000;
-/// Entries read with prefetch 1 behind one that could not be delivered, before more are under way.
+/// Entries read with prefetch 1 after an undeliverable one, before the prefetch is raised again.
 const CAREFUL: u32 = 32;
 /// How long behind an entry that is known to be undeliverable one failure proves another.
 const CERTAIN_FOR: Duration = Duration::from_secs(60);
@@ -61,21 +62,21 @@ impl From {
     }
 }
 
-/// An entry's place, and what was delivered.
+/// The next entry of a log.
 #[allow(
     clippy::large_enum_variant,
     reason = "nearly every entry is the large variant, and a box costs an allocation for each"
 )]
 #[derive(Debug)]
 pub enum LogEntry {
-    /// The entry as it was delivered.
+    /// The entry, as it was delivered.
     Delivered(LogDelivery),
     /// RabbitMQ cannot deliver the entry at this offset.
     Undeliverable(u64),
 }
 
 impl LogEntry {
-    /// The entry's place.
+    /// The entry's offset.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         match self {
@@ -85,25 +86,25 @@ impl LogEntry {
     }
 }
 
-/// One entry as it was delivered.
+/// A delivered entry.
 #[derive(Debug)]
 pub struct LogDelivery {
-    /// Its place.
+    /// The entry's offset in its log.
     pub offset: u64,
     delivery: Delivery,
 }
 
 impl LogDelivery {
-    /// The parts that the contract uses.
+    /// The parts of the entry that the wire format reads.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         message(&self.delivery)
     }
 
-    /// Where to answer it.
+    /// The reply address of the entry.
     ///
     /// # Errors
-    /// Where it cannot be answered.
+    /// If the entry requests no reply, or its reply address is invalid.
     pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
         reply_to(&self.delivery, names)
     }
@@ -128,25 +129,25 @@ pub struct LogFollower {
     queue: String,
     prefetch: u16,
     state: State,
-    /// Where the next entry is read from.
+    /// The position of the next entry.
     from: From,
-    /// Entries still to be read with prefetch 1; `None` while more are under way.
+    /// Entries still to be read with prefetch 1; `None` if the full prefetch applies.
     careful: Option<u32>,
-    /// The offset at which the connection has ended once.
+    /// The offset at which the connection has failed once with prefetch 1.
     suspect: Option<u64>,
-    /// Until then one failure with prefetch 1 proves an entry undeliverable.
+    /// Until this time, one failure with prefetch 1 proves an entry undeliverable.
     certain_until: Option<Instant>,
     /// Connections for the next attempts, while entries are read with prefetch 1.
     standby: Option<Standby>,
-    /// Undeliverable entries at the log's beginning, not yet returned: the next, and the end.
+    /// Undeliverable entries at the log's beginning that are still to be returned.
     beginning: std::ops::Range<u64>,
 }
 
 impl LogFollower {
-    /// Attaches to the log `queue`, on a further connection to `link`'s address.
+    /// Attaches to the log `queue`, on another connection to `link`'s address.
     ///
     /// # Errors
-    /// `NotFound` if there is no such log, `Precondition` if this node has no replica of it.
+    /// `NotFound` if the log does not exist, `Precondition` if this node has no replica of it.
     pub async fn attach(link: &Link, queue: &str, from: From) -> Result<Self, BrokerError> {
         Self::attach_with(link, queue, from, PREFETCH).await
     }
@@ -179,10 +180,10 @@ impl LogFollower {
         Ok(follower)
     }
 
-    /// The next entry. Dropping the future loses none.
+    /// The next entry. Cancel safe.
     ///
     /// # Errors
-    /// Where the connection is lost, or the log deleted.
+    /// If the connection is lost, or the log deleted.
     pub async fn next(&mut self) -> Result<LogEntry, BrokerError> {
         loop {
             if let Some(offset) = self.beginning.next() {
@@ -214,7 +215,7 @@ impl LogFollower {
         }
     }
 
-    /// The next entry, if it has been delivered.
+    /// The next entry, if it has already been delivered.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -229,8 +230,8 @@ impl LogFollower {
         }
     }
 
-    /// Acknowledges all that was taken. Call it on a timer too: RabbitMQ closes the channel of a
-    /// consumer that leaves a delivery unacknowledged for half an hour.
+    /// Acknowledges every entry returned so far. Call it on a timer too: RabbitMQ closes the
+    /// channel of a consumer that leaves a delivery unacknowledged for half an hour.
     pub fn ack(&mut self) {
         if let State::Reading(consumer) = &mut self.state {
             consumer.ack();
@@ -261,7 +262,7 @@ impl LogFollower {
         }
     }
 
-    /// The connection has ended with 541: attaches again. Returns the entry that is passed over.
+    /// Attaches again after error 541. Returns the entry if it is skipped as undeliverable.
     fn internal(&mut self, text: String) -> Result<Option<LogEntry>, BrokerError> {
         let from = mem::replace(&mut self.state, State::Ended);
         let starting = matches!(from, State::Starting(_));
@@ -272,7 +273,7 @@ impl LogFollower {
                 self.state = State::Starting(Box::pin(start));
                 return Ok(None);
             }
-            // No offset is known: the caller starts elsewhere, or again.
+            // The offset is unknown: the caller attaches at another position, or again.
             _ => return Err(BrokerError::Internal(text)),
         };
         let alone = self.careful.replace(CAREFUL).is_some();
@@ -315,8 +316,8 @@ impl LogFollower {
             .clone()
     }
 
-    /// Attaches again, if the log's end can be consumed: where that fails too, it is not the entry
-    /// that RabbitMQ fails of.
+    /// Attaches again, if the log's end can be consumed. If that fails too, the entry is not the
+    /// cause of the failure.
     fn attach_after_control(&mut self) {
         let (origin, queue, from) = (self.origin.clone(), self.queue.clone(), self.from);
         let standby = self.standby();

@@ -1,4 +1,4 @@
-//! Reads the workers that follow a log from its entries, for `streamwatch check`.
+//! The state of a partition's workers as its log shows it, for operators' checks.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,39 +10,39 @@ use crate::domain::{Internal, LogTime, Settings, WallTime};
 /// Attempts to read the log's end.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// One partition's log, as it was watched.
+/// An observation of one partition's log.
 #[derive(Clone, Debug)]
 pub struct LogObserver {
-    /// How long an entry took to be written and read again.
+    /// The time between publishing an entry and reading it back.
     pub round_trip: Duration,
     /// The settings that workers repeated meanwhile.
     pub settings: Option<Settings>,
-    /// The log's time at the last tick that came, give or take two intervals.
+    /// The log time of the latest tick, accurate to two tick intervals.
     pub log_time: Option<LogTime>,
-    /// The workers whose ticks came.
+    /// The workers whose ticks were read.
     pub workers: Vec<ObservedWorker>,
 }
 
-/// A worker, seen by its ticks.
+/// A worker, as its ticks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservedWorker {
-    /// The random number that its entries carry, and that its log names.
+    /// The worker's random id, which its entries and its log lines contain.
     pub writer: u64,
-    /// How far its wall clock is ahead of this machine's, in milliseconds; what the last of its ticks
-    /// took on the way is missing from it.
+    /// The lead of its wall clock over this machine's, in milliseconds, less the delay of its last
+    /// tick.
     pub ahead_ms: i64,
-    /// It leads.
+    /// Whether the worker is the leader.
     pub leads: bool,
-    /// Number of its buffered lifecycle events, whose publication the log does not record.
+    /// Lifecycle events that the worker holds and the log does not record as announced.
     pub unannounced: u64,
 }
 
-/// Writes an entry into a partition's log, reads it again, and goes on watching for a while. `wall`
-/// reads this machine's wall clock.
+/// Appends an entry to a partition's log, reads it back, and reads on for the time `watched`.
+/// `wall` is this machine's wall clock.
 ///
 /// # Errors
-/// `NotFound` if there is no log, `AccessRefused` without permission to read the log or to write to
-/// the default exchange.
+/// `NotFound` if there is no log, `AccessRefused` if the user may not read the log or not publish
+/// to the default exchange.
 pub async fn survey(
     link: Link,
     names: &Names,
@@ -51,16 +51,16 @@ pub async fn survey(
     wall: fn() -> WallTime,
 ) -> Result<LogObserver, BrokerError> {
     let mut attempts = 1;
-    let (mut tail, round_trip) = loop {
+    let (mut log, round_trip) = loop {
         match round_trip(&link, &names.log(partition)).await {
-            // The first entry behind the log's end cannot be delivered: its offset is not known.
+            // The first entry after the log's end is undeliverable, and its offset unknown.
             Err(BrokerError::Internal(_)) if attempts < MAX_ATTEMPTS => attempts += 1,
             measured => break measured?,
         }
     };
     let until = Instant::now() + watched;
     let (mut settings, mut log_time, mut workers) = (None, None, HashMap::new());
-    while let Ok(entry) = timeout_at(until, tail.entry()).await {
+    while let Ok(entry) = timeout_at(until, log.entry()).await {
         let Some(entry) = entry?.1 else { continue };
         if let Internal::Tick(Some(repeated)) = entry.body {
             settings = Some(repeated);
@@ -85,10 +85,10 @@ pub async fn survey(
     })
 }
 
-/// Writes an entry and reads it again.
-async fn round_trip(link: &Link, log: &str) -> Result<(BoundedLog, Duration), BrokerError> {
-    let asked = Instant::now();
-    let (mut tail, end) = BoundedLog::open(link, log, LogFrom::Next).await?;
-    while tail.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
-    Ok((tail, asked.elapsed()))
+/// Appends a marker to a log, and reads up to it.
+async fn round_trip(link: &Link, queue: &str) -> Result<(BoundedLog, Duration), BrokerError> {
+    let began = Instant::now();
+    let (mut log, end) = BoundedLog::open(link, queue, LogFrom::Next).await?;
+    while log.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
+    Ok((log, began.elapsed()))
 }

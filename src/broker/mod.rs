@@ -1,8 +1,7 @@
 //! RabbitMQ: the only folder that names lapin.
 //!
-//! Connections ([`Link`]), what is declared on them ([`topology`]), and the few things the rest of
-//! the program does with them: follow a log, append to it, take requests, reply,
-//! announce, ask, listen.
+//! It opens connections ([`Link`]), declares exchanges and queues ([`topology`]), reads and appends
+//! to logs, consumes requests, and publishes replies and lifecycle events.
 
 mod address;
 mod announce;

@@ -1,5 +1,5 @@
-//! MQTT 5 devices set the reply address in a property of the message, the response topic. RabbitMQ
-//! 4.0 and later passes it on.
+//! Replies to MQTT 5 devices. A device sets the message's response topic, to which it subscribes;
+//! RabbitMQ 4.0 and later pass it on in a header.
 
 use lapin::{
     message::Delivery,
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::wire::is_reply_topic;
 
-/// The response topic as RabbitMQ writes it into a message, with dots for slashes.
+/// The response topic as RabbitMQ writes it into a header, with dots for slashes.
 const RESPONSE_TOPIC: &str = "x-reply-to-topic";
-/// The correlation data that is no AMQP short string; in a reply, any.
+/// Correlation data that is no AMQP short string; in replies, any correlation data.
 const CORRELATION: &str = "x-correlation-id";
-/// Longest correlation data, in bytes: as in AMQP.
+/// Longest correlation data, in bytes, as in AMQP.
 const MAX_CORRELATION_BYTES: usize = 255;
 
-/// Where a device listens, and what its reply echoes.
+/// The topic of a reply, and the correlation data to return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReplyTopic {
     pub(super) key: ShortString,
@@ -28,15 +28,16 @@ pub(super) struct ReplyTopic {
 }
 
 impl ReplyTopic {
-    /// Writes it into a message that is published again.
+    /// Adds the headers to a forwarded request.
     pub(super) fn put(&self, headers: &mut FieldTable) {
         let topic = AMQPValue::LongString(self.key.as_str().into());
         headers.insert(RESPONSE_TOPIC.into(), topic);
         self.put_correlation(headers);
     }
 
-    /// Writes what a reply echoes. Not as AMQP's correlation id, which cannot hold all of MQTT's;
-    /// and as a string, for RabbitMQ 4.0 closes the device's connection over anything else.
+    /// Adds the correlation data to a reply. The AMQP correlation id cannot hold every value that
+    /// MQTT allows. The header is a string: RabbitMQ 4.0 closes a device's connection over any
+    /// other type.
     pub(super) fn put_correlation(&self, headers: &mut FieldTable) {
         if let Some(correlation) = &self.correlation {
             let correlation = AMQPValue::LongString(correlation.clone());
@@ -45,15 +46,16 @@ impl ReplyTopic {
     }
 }
 
-/// The response topic of a message, not verified.
+/// The response topic of a message, without a check of its sender.
 pub(super) fn response_topic(delivery: &Delivery) -> Option<&str> {
     std::str::from_utf8(bytes(delivery, RESPONSE_TOPIC)?).ok()
 }
 
-/// Where to answer a message that came by MQTT; `None` where it did not, or asks for no reply.
+/// The reply address of an MQTT message; `None` if the message is not from MQTT, or requests no
+/// reply.
 ///
-/// Believed only of MQTT's exchange, and of the one that workers publish to what they take from the
-/// intake: players may publish to neither.
+/// The header is accepted only from the MQTT exchange, and from the exchange through which workers
+/// forward messages of the intake: players may publish to neither.
 pub(super) fn reply_topic(
     delivery: &Delivery,
     names: &Names,
@@ -65,7 +67,7 @@ pub(super) fn reply_topic(
     }
     let wanted = match response_topic(delivery) {
         Some(topic) => topic.to_owned(),
-        // A log keeps it as an address of AMQP 1.0.
+        // A stream queue stores it as an AMQP 1.0 address.
         None if by_mqtt => in_log(delivery.properties.reply_to().as_ref()?.as_str(), names)?,
         None => return None,
     };
@@ -83,7 +85,7 @@ pub(super) fn reply_topic(
     }))
 }
 
-/// `/exchanges/<MQTT's exchange>/<topic, percent-encoded>`
+/// Parses `/exchanges/<MQTT exchange>/<topic, percent-encoded>`.
 fn in_log(address: &str, names: &Names) -> Option<String> {
     let rest = address.strip_prefix("/exchanges/")?;
     let quoted = rest

@@ -2,7 +2,7 @@
 
 use crate::domain::Tenant;
 
-/// Longest namespace, in bytes: the longest name of ours must fit into AMQP's 255.
+/// Longest namespace, in bytes: names with it must fit into AMQP's 255 bytes.
 pub const MAX_NAMESPACE_BYTES: usize = 64;
 
 /// A namespace that is not `[A-Za-z0-9_.-]{0,64}`.
@@ -10,22 +10,22 @@ pub const MAX_NAMESPACE_BYTES: usize = 64;
 #[error("a namespace is at most {MAX_NAMESPACE_BYTES} characters of A-Z a-z 0-9 _ . -")]
 pub struct NamespaceError;
 
-/// Default exchange of RabbitMQ's MQTT plugin.
+/// The default exchange of RabbitMQ's MQTT plugin.
 pub const MQTT_EXCHANGE: &str = "amq.topic";
 
-/// Longest name of MQTT's exchange, in bytes.
+/// Longest name of the MQTT exchange, in bytes.
 const MAX_MQTT_EXCHANGE_BYTES: usize = 127;
 
-/// A name that MQTT's exchange cannot have.
+/// An invalid name of the MQTT exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "MQTT's exchange is 1 to {MAX_MQTT_EXCHANGE_BYTES} characters of A-Z a-z 0-9 _ . -, and none of \
-     streamwatch's"
+    "the MQTT exchange is 1 to {MAX_MQTT_EXCHANGE_BYTES} characters of A-Z a-z 0-9 _ . -, and not \
+     one of streamwatch's"
 )]
 pub struct MqttExchangeError;
 
-/// The names of one installation's exchanges and queues, all prefixed by its namespace; and that of
-/// MQTT's exchange, which is RabbitMQ's own.
+/// The names of one installation's exchanges and queues, with its namespace in front, and of
+/// RabbitMQ's MQTT exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     exchange: String,
@@ -45,7 +45,7 @@ impl Names {
     /// The names under a namespace, such as `staging-`; empty for none.
     ///
     /// # Errors
-    /// Where the namespace is not `[A-Za-z0-9_.-]{0,64}`.
+    /// If the namespace is not `[A-Za-z0-9_.-]{0,64}`.
     pub fn new(namespace: &str) -> Result<Self, NamespaceError> {
         if !is_namespace(namespace) {
             return Err(NamespaceError);
@@ -56,13 +56,14 @@ impl Names {
         })
     }
 
-    /// The same with another exchange of MQTT.
+    /// Replaces the name of the MQTT exchange.
     ///
     /// # Errors
-    /// If the name is invalid for MQTT's exchange.
+    /// If the name is not 1 to 127 characters of `A-Z a-z 0-9 _ . -`, or is one of streamwatch's.
     pub fn with_mqtt_exchange(self, name: &str) -> Result<Self, MqttExchangeError> {
         let fits = (1..=MAX_MQTT_EXCHANGE_BYTES).contains(&name.len());
-        if !fits || !name.bytes().all(is_plain) || name.contains(MARK) || name == self.exchange {
+        let plain = name.bytes().all(is_plain);
+        if !fits || !plain || name.contains(PREFIX) || name == self.exchange {
             return Err(MqttExchangeError);
         }
         Ok(Self {
@@ -71,19 +72,19 @@ impl Names {
         })
     }
 
-    /// The topic exchange of RabbitMQ's MQTT plugin.
+    /// The topic exchange to which RabbitMQ publishes the messages of MQTT devices.
     #[must_use]
     pub fn mqtt_exchange(&self) -> &str {
         &self.mqtt
     }
 
-    /// The exchange that messages from MQTT's exchange come in by, where they are let in.
+    /// The exchange that receives messages from the MQTT exchange, if MQTT is enabled.
     #[must_use]
     pub fn mqtt_entrance(&self) -> String {
         format!("{}.mqtt", self.exchange)
     }
 
-    /// The topic exchange that players and backends publish to.
+    /// The topic exchange to which players and backends publish.
     #[must_use]
     pub fn exchange(&self) -> &str {
         &self.exchange
@@ -107,13 +108,13 @@ impl Names {
         format!("{}.snapshots", self.partition(partition))
     }
 
-    /// The queue of one partition's requests to open.
+    /// The queue of one partition's `init` requests.
     #[must_use]
     pub fn init(&self, partition: u16) -> String {
         format!("{}.init", self.partition(partition))
     }
 
-    /// The queue of one partition's questions.
+    /// The queue of one partition's `status` requests.
     #[must_use]
     pub fn status(&self, partition: u16) -> String {
         format!("{}.status", self.partition(partition))
@@ -125,25 +126,25 @@ impl Names {
         format!("{}.header", self.exchange)
     }
 
-    /// The exchange that messages with the header `account` come to.
+    /// The exchange of messages with the header `account`.
     #[must_use]
     pub fn entrance(&self) -> String {
         format!("{}.entrance", self.exchange)
     }
 
-    /// Exchange and queue that refuse what comes while the entrance leads nowhere.
+    /// The exchange and queue that reject messages while the entrance has no other binding.
     #[must_use]
     pub fn closed(&self) -> String {
         format!("{}.closed", self.exchange)
     }
 
-    /// The consistent-hash exchange that picks the partition.
+    /// The consistent-hash exchange that selects the partition.
     #[must_use]
     pub fn hash(&self) -> String {
         format!("{}.hash", self.exchange)
     }
 
-    /// The exclusive queue whose owner may bind the consistent-hash exchange.
+    /// The exclusive queue that serves as a lock on the bindings of the consistent-hash exchange.
     #[must_use]
     pub fn ring_lock(&self) -> String {
         format!("{}.lock", self.hash())
@@ -167,7 +168,7 @@ impl Names {
         format!("{}.events", self.intake())
     }
 
-    /// Exchange and queue of messages of unknown kinds.
+    /// The exchange and queue of messages of an unknown kind.
     #[must_use]
     pub fn unrouted(&self) -> String {
         format!("{}.unrouted", self.exchange)
@@ -185,8 +186,8 @@ impl Names {
         format!("{}.rejected", self.exchange)
     }
 
-    /// Prefix of the queues of subscribers to a tenant's lifecycle, or to all. Workers send no
-    /// replies to such queues.
+    /// The prefix of the queue names of a tenant's lifecycle subscribers, or of all subscribers.
+    /// Workers send no replies to such queues.
     #[must_use]
     pub fn subscriptions(&self, tenant: Option<&Tenant>) -> String {
         match tenant {
@@ -195,21 +196,21 @@ impl Names {
         }
     }
 
-    /// Returns whether `queue` is a queue of an installation, this one or another on the same
-    /// virtual host. No reply goes there: it would arrive as an entry, a request or a lifecycle
-    /// event. Any other name is a requester's own, such as `streamwatch.replies`.
+    /// Returns whether `queue` belongs to streamwatch, in this or another installation on the
+    /// virtual host. Workers send no reply there, since it would be read as an entry, a request or
+    /// a lifecycle event. Any other name, such as `streamwatch.replies`, belongs to a requester.
     #[must_use]
     pub fn is_ours(queue: &str) -> bool {
-        let mut marks = queue.match_indices(MARK);
-        marks.any(|(at, _)| is_namespace(&queue[..at]) && is_a_queue(&queue[at + MARK.len()..]))
+        let mut found = queue.match_indices(PREFIX);
+        found.any(|(at, _)| is_namespace(&queue[..at]) && is_a_queue(&queue[at + PREFIX.len()..]))
     }
 }
 
-/// End of a namespace and start of streamwatch's names.
-const MARK: &str = "streamwatch.";
-/// Queues of a partition, behind its number.
+/// The text between the namespace and the rest of a queue's name.
+const PREFIX: &str = "streamwatch.";
+/// Queues of a partition, after its number.
 const PARTITION_QUEUES: [&str; 4] = ["log", "snapshots", "init", "status"];
-/// Queues of an installation.
+/// Queues of an installation, after its namespace.
 const QUEUES: [&str; 5] = [
     "unrouted",
     "closed",
@@ -217,10 +218,10 @@ const QUEUES: [&str; 5] = [
     "intake.requests",
     "intake.events",
 ];
-/// How the names of subscribers' queues begin.
+/// Prefixes of subscribers' queue names, after the namespace.
 const SUBSCRIPTIONS: [&str; 2] = ["lifecycle.", "rejected."];
 
-/// Returns whether a queue of an installation is called so, behind the namespace.
+/// Returns whether a queue of an installation has this name after the namespace.
 fn is_a_queue(name: &str) -> bool {
     let of_a_partition = name.strip_prefix('p').and_then(|rest| rest.split_once('.'));
     match of_a_partition {
@@ -235,7 +236,7 @@ fn is_namespace(text: &str) -> bool {
     text.len() <= MAX_NAMESPACE_BYTES && text.bytes().all(is_plain)
 }
 
-/// May stand in a name that an operator chooses.
+/// Returns whether an operator may use this byte in a name.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
 }
@@ -245,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exchange_of_mqtt_is_none_of_ours() {
+    fn the_mqtt_exchange_is_not_named_like_a_streamwatch_exchange() {
         let names = |mqtt| Names::new("a-").unwrap().with_mqtt_exchange(mqtt);
         assert_eq!(names("devices").unwrap().mqtt_exchange(), "devices");
         for bad in [

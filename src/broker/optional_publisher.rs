@@ -1,4 +1,4 @@
-//! Optional publishers: messages for subscribers, without which a worker goes on.
+//! Publishing to exchanges that a worker can do without, such as those of subscribers.
 
 use std::time::Duration;
 
@@ -17,33 +17,35 @@ use super::{
 };
 use crate::wire::Notice;
 
-/// How soon a channel that is closed is opened again, for the first time and at most; in between
-/// the wait doubles. A channel that stayed open for longer than the latter begins anew.
+/// Delay before a closed channel is opened again, at first and at most; it doubles in between. A
+/// channel that was open for longer than the maximum starts again at the minimum.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(40);
-/// Interval at which a lasting error is logged again.
-const SAY_EVERY: Duration = Duration::from_secs(60);
+/// Interval at which a lasting error is reported again.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// A channel to an exchange that may not be there. A message to a missing exchange closes its
-/// channel: this one has nothing else on it, and is opened again later. Nothing asks beforehand
-/// whether the exchange is there: RabbitMQ 4.2.6 and 4.3.0 demand permission to configure for that.
+/// A publisher to an exchange that may be missing. A message to a missing exchange closes the
+/// channel, so the channel serves this exchange alone, and is opened again later. The exchange is
+/// not checked beforehand: RabbitMQ 4.2.6 and 4.3.0 demand permission to configure for that.
 pub struct OptionalPublisher {
     exchange: ShortString,
     confirms: bool,
     channel: Option<Channel>,
     opening: Option<Opening>,
-    /// Error of the last opening that is not logged yet.
-    trouble: Option<BrokerError>,
+    /// The error of the last opening, still to be reported.
+    unreported: Option<BrokerError>,
+    /// The time of the last attempt to open the channel.
     tried: Option<Instant>,
-    /// How long to wait from then on.
+    /// The delay after that attempt.
     wait: Duration,
-    said: Option<Instant>,
+    /// The time of the last report.
+    reported: Option<Instant>,
 }
 
-/// A channel that is being opened in the background. Dropping it ends that.
+/// A channel that is being opened in the background. Dropping it aborts the opening.
 struct Opening {
     task: JoinHandle<Result<Channel, BrokerError>>,
-    /// RabbitMQ had closed the one before.
+    /// Whether RabbitMQ closed the previous channel.
     again: bool,
 }
 
@@ -54,7 +56,7 @@ impl Drop for Opening {
 }
 
 impl OptionalPublisher {
-    /// Creates a closed publisher to `exchange`, without confirms.
+    /// Creates a publisher to `exchange`, without confirms. Its channel is not open yet.
     #[must_use]
     pub fn new(exchange: &str) -> Self {
         Self {
@@ -62,14 +64,14 @@ impl OptionalPublisher {
             confirms: false,
             channel: None,
             opening: None,
-            trouble: None,
+            unreported: None,
             tried: None,
             wait: FIRST_WAIT,
-            said: None,
+            reported: None,
         }
     }
 
-    /// The same with confirms.
+    /// Creates a publisher with confirms.
     pub(super) fn confirming(exchange: &str) -> Self {
         Self {
             confirms: true,
@@ -77,15 +79,15 @@ impl OptionalPublisher {
         }
     }
 
-    /// The channel, where it is open and the broker takes messages.
+    /// The channel, if it is open and the connection is not blocked.
     pub(super) fn channel(&mut self, link: &Link) -> Option<&Channel> {
-        if let Some(trouble) = self.take_opened() {
-            self.trouble = Some(trouble);
+        if let Some(error) = self.take_opened() {
+            self.unreported = Some(error);
         }
         self.open_channel().filter(|_| !link.is_blocked())
     }
 
-    /// The channel, where it is open.
+    /// The channel, if it is open.
     pub(super) fn open_channel(&self) -> Option<&Channel> {
         self.channel.as_ref().filter(|c| c.status().connected())
     }
@@ -94,12 +96,12 @@ impl OptionalPublisher {
         &self.exchange
     }
 
-    /// Opens the channel in the background if it is not open, and the last try is some time ago.
-    /// Does not wait. Returns the reason of a failure: once, and once a minute while it lasts.
+    /// Opens the channel in the background if it is closed and the delay has passed. Does not wait.
+    /// Returns the error of an earlier opening: once, then once a minute while the error lasts.
     pub fn maintain(&mut self, link: &Link) -> Option<BrokerError> {
-        if self.opening.is_some() || self.trouble.is_some() {
-            let trouble = self.take_opened();
-            return trouble.or_else(|| self.trouble.take());
+        if self.opening.is_some() || self.unreported.is_some() {
+            let error = self.take_opened();
+            return error.or_else(|| self.unreported.take());
         }
         let is_open = self.open_channel().is_some();
         let tried = self.tried.map(|at| at.elapsed());
@@ -117,13 +119,13 @@ impl OptionalPublisher {
         None
     }
 
-    /// Takes the channel that has been opened in the background, if it has.
+    /// Takes the channel opened in the background, or the error to report.
     fn take_opened(&mut self) -> Option<BrokerError> {
         let opening = self.opening.as_mut()?;
         let opened = (&mut opening.task).now_or_never()?;
         let again = opening.again;
         self.opening = None;
-        let trouble = match opened.ok()? {
+        let error = match opened.ok()? {
             Ok(channel) => {
                 self.channel = Some(channel);
                 let closed = format!(
@@ -133,24 +135,27 @@ impl OptionalPublisher {
                 );
                 again.then_some(BrokerError::AccessRefused(closed))
             }
-            // Reported by the owner of the connection.
+            // The owner of the connection reports it.
             Err(BrokerError::Lost(_)) => None,
             Err(error) => Some(error),
         };
-        trouble.filter(|_| self.worth_saying())
+        error.filter(|_| self.may_report())
     }
 
-    pub(super) fn worth_saying(&mut self) -> bool {
-        let lately = self.said.is_some_and(|at| at.elapsed() < SAY_EVERY);
+    /// Returns whether an error may be reported now, at most once a minute. A true answer counts as
+    /// the report.
+    pub(super) fn may_report(&mut self) -> bool {
+        let lately = self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY);
         if !lately {
-            self.said = Some(Instant::now());
+            self.reported = Some(Instant::now());
         }
         !lately
     }
 
-    /// Hands a message to the connection, and forgets it. Returns false where it cannot.
+    /// Publishes a message without a confirm. Returns false if the channel is closed, or the
+    /// connection blocked.
     #[must_use]
-    pub fn tell(&mut self, notice: &Notice, link: &Link) -> bool {
+    pub fn publish(&mut self, notice: &Notice, link: &Link) -> bool {
         let Some(channel) = self.channel(link).cloned() else {
             return false;
         };
@@ -167,7 +172,7 @@ impl OptionalPublisher {
     }
 }
 
-/// Opens a channel.
+/// Opens a channel, with confirms if `confirms` is set.
 async fn open(
     channel: impl Future<Output = Result<Channel, BrokerError>> + Send,
     confirms: bool,
@@ -180,7 +185,7 @@ async fn open(
     Ok(channel)
 }
 
-/// A notice's properties.
+/// The AMQP properties of a notice.
 pub(super) fn properties(notice: &Notice) -> BasicProperties {
     let mut headers = contract();
     if let Some(account) = &notice.account {

@@ -1,4 +1,4 @@
-//! The properties that all messages of a worker have.
+//! The properties of every message that a worker publishes.
 
 use lapin::{
     BasicProperties,
@@ -7,7 +7,7 @@ use lapin::{
 
 use crate::wire::{APP_ID, CONTRACT};
 
-/// Of a message of this type.
+/// The properties of a message of the type `kind`.
 pub(super) fn ours(kind: &'static str) -> BasicProperties {
     BasicProperties::default()
         .with_type(kind.into())
@@ -15,7 +15,7 @@ pub(super) fn ours(kind: &'static str) -> BasicProperties {
         .with_content_type("application/json".into())
 }
 
-/// The headers of the contract.
+/// The headers of a message: the version of the contract.
 pub(super) fn contract() -> FieldTable {
     let mut headers = FieldTable::default();
     headers.insert("contract".into(), AMQPValue::LongInt(CONTRACT));

@@ -1,12 +1,12 @@
-//! Replies, on connections of their own: whatever a reply's address does to the connection that
-//! publishes to it, nothing else is on that connection.
+//! Publishing replies, with confirms, on connections that carry nothing else.
 //!
-//! RabbitMQ before 4.1 closes the connection that publishes to some direct reply-tos, for instance
-//! to one of a node that is not running. So replies to processes that have been tried go out
-//! together; others go out one by one on a second connection, and so do those that were not
-//! confirmed when a connection was lost. The reply that closes that one is dropped.
+//! RabbitMQ before 4.1 closes a connection that publishes to certain direct reply-tos, for instance
+//! to one of a stopped node. A process is therefore probed before it shares a connection: its first
+//! reply is published on a second connection, one reply at a time. Replies that were unconfirmed
+//! when the shared connection closed are probed in the same way. A reply that closes the second
+//! connection is dropped.
 
-mod lane;
+mod connection;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -22,34 +22,37 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Addresses, BrokerError, Names, Receipt, ReplyTo, delivery::Way, direct::Process};
+use super::{
+    Addresses, BrokerError, Names, Receipt, ReplyTo, delivery::ReplyRoute, direct::Process,
+};
 use crate::wire::Encoded;
-use lane::{Lane, LaneEvent};
+use connection::{ConnectionEvent, ReplyConnection};
 
-/// Most bytes of replies that wait for their confirms.
+/// Most bytes of unconfirmed replies.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Memory of a reply beside its body, in bytes.
+/// Memory of a reply in addition to its body, in bytes.
 const REPLY_BYTES: usize = 512;
-/// Most processes whose replies wait to be tried one by one. Requests stay unacknowledged until
-/// their reply is tried, and must leave room for others among those that a worker takes at once.
-const MAX_TRIALS: usize = 32;
-/// How long replies to a process are dropped after one has closed the connection.
+/// Most processes waiting to be probed. Their requests stay unacknowledged, so the number leaves
+/// room within a worker's prefetch for other requests.
+const MAX_PROBED: usize = 32;
+/// Time for which replies to a process are dropped after one has closed the connection.
 const UNSOUND_FOR: Duration = Duration::from_secs(1);
-/// Most processes remembered for that.
+/// Most processes recorded as unsound.
 const MAX_UNSOUND: usize = 1_024;
-/// Replies that are not confirmed at once.
-const TOGETHER: usize = 4_096;
-const ONE: usize = 1;
-/// Most processes remembered to be sound.
-const MAX_KNOWN: usize = 16_384;
-/// How long a reply may wait: no requester waits longer.
+/// Most processes recorded as sound.
+const MAX_SOUND: usize = 16_384;
+/// Most unconfirmed replies of a shared connection.
+const SHARED_WINDOW: usize = 4_096;
+/// Most unconfirmed replies of the probing connection.
+const PROBING_WINDOW: usize = 1;
+/// Longest wait of a reply: its requester has timed out by then.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A reply is dropped if it was on its connection so often when that was lost.
+/// A reply is dropped after its connection was lost this many times.
 const MAX_LOSSES: u8 = 2;
-/// How long shutting down waits for confirms.
+/// Longest wait for confirms at shutdown.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
-/// Hands replies to a [`ReplySender`].
+/// A handle that passes replies to a [`ReplySender`].
 #[derive(Clone)]
 pub struct Replies {
     jobs: mpsc::UnboundedSender<Job>,
@@ -57,12 +60,12 @@ pub struct Replies {
 }
 
 enum Job {
-    Reply(Box<Letter>),
+    Reply(Box<PendingReply>),
     Flush(oneshot::Sender<()>),
 }
 
-/// A reply until it is confirmed.
-struct Letter {
+/// A reply that is not confirmed yet.
+struct PendingReply {
     to: ReplyTo,
     reply: Encoded,
     receipt: Option<Receipt>,
@@ -70,11 +73,11 @@ struct Letter {
     losses: u8,
 }
 
-impl Letter {
+impl PendingReply {
     fn process(&self) -> Option<Process> {
-        match &self.to.way {
-            Way::Queue { name, .. } => Process::of(name.as_str()),
-            Way::Topic(_) => None,
+        match &self.to.route {
+            ReplyRoute::Queue { name, .. } => Process::of(name.as_str()),
+            ReplyRoute::Topic(_) => None,
         }
     }
 
@@ -84,36 +87,36 @@ impl Letter {
 }
 
 impl Replies {
-    /// Sends a reply, and acknowledges its request once the broker has confirmed it. Does not
-    /// wait. Requeues the request and returns false if too many replies wait.
+    /// Sends a reply without waiting, and acknowledges its request once the broker confirms the
+    /// reply. If too many replies are unconfirmed, requeues the request and returns false.
     #[must_use]
     pub fn reply(&self, to: ReplyTo, reply: Encoded, receipt: Option<Receipt>) -> bool {
-        let letter = Box::new(Letter {
+        let pending = Box::new(PendingReply {
             to,
             reply,
             receipt,
             at: Instant::now(),
             losses: 0,
         });
-        let bytes = letter.bytes();
+        let bytes = pending.bytes();
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let refused = if before + bytes > MAX_BYTES {
-            Some(letter)
+            Some(pending)
         } else {
-            match self.jobs.send(Job::Reply(letter)) {
-                Err(mpsc::error::SendError(Job::Reply(letter))) => Some(letter),
+            match self.jobs.send(Job::Reply(pending)) {
+                Err(mpsc::error::SendError(Job::Reply(pending))) => Some(pending),
                 _ => None,
             }
         };
-        let Some(letter) = refused else { return true };
+        let Some(pending) = refused else { return true };
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if let Some(receipt) = &letter.receipt {
+        if let Some(receipt) = &pending.receipt {
             receipt.release();
         }
         false
     }
 
-    /// Waits until the replies handed over before are confirmed or dropped, at most 5 s.
+    /// Waits until every reply sent so far is confirmed or dropped, at most 5 s.
     pub async fn flush(&self) {
         let (flushed, done) = oneshot::channel();
         if self.jobs.send(Job::Flush(flushed)).is_ok() {
@@ -122,16 +125,16 @@ impl Replies {
     }
 }
 
-/// Events of replies, for operators.
+/// An event to report to operators.
 #[derive(Debug)]
 pub enum ReplyEvent {
-    /// A connection for replies was lost, or cannot be opened; it opens again.
+    /// A connection for replies was lost, or could not be opened. It is opened again.
     Lost(BrokerError),
     /// A reply was dropped because its address closes the connection that publishes to it.
     Dropped(BrokerError),
-    /// A reply was dropped because its requester no longer waits.
+    /// A reply was dropped because its requester has timed out.
     Expired,
-    /// A reply was dropped because too many processes wait to be tried one by one, or a reply to
+    /// A reply was dropped because too many processes wait to be probed, or a reply to
     /// its process has just closed a connection.
     Crowded,
 }
@@ -140,17 +143,19 @@ pub enum ReplyEvent {
 pub struct ReplySender {
     jobs: mpsc::UnboundedReceiver<Job>,
     bytes: Arc<AtomicUsize>,
-    /// For queues, and direct reply-tos of processes that are known to be sound.
-    together: Lane,
-    /// For the others.
-    trial: Lane,
-    /// For MQTT devices.
-    topics: Lane,
-    known: HashSet<Process>,
-    /// Processes whose replies wait for their trial.
-    tried: HashSet<Process>,
-    /// Processes whose reply has closed the connection, and when.
+    /// Replies to queues and to sound processes.
+    shared: ReplyConnection,
+    /// Replies to other processes.
+    probing: ReplyConnection,
+    /// Replies to MQTT devices.
+    topics: ReplyConnection,
+    /// Processes with a confirmed reply.
+    sound: HashSet<Process>,
+    /// Processes waiting to be probed.
+    probed: HashSet<Process>,
+    /// Processes whose reply closed the connection, with the time.
     unsound: HashMap<Process, Instant>,
+    /// The number of the next reply.
     next: u64,
     waiting: BTreeSet<u64>,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
@@ -158,12 +163,12 @@ pub struct ReplySender {
 }
 
 impl ReplySender {
-    /// A sender, and what hands it replies. It runs inside [`Self::next`].
+    /// Creates a sender and its handle. The sender runs inside [`Self::next`].
     #[must_use]
     pub fn new(addresses: &Addresses, names: &Names) -> (Replies, Self) {
         let (sender, jobs) = mpsc::unbounded_channel();
         let bytes = Arc::new(AtomicUsize::new(0));
-        let lane = |what, window| Lane::new(addresses, names, what, window);
+        let connection = |what, window| ReplyConnection::new(addresses, names, what, window);
         let replies = Replies {
             jobs: sender,
             bytes: Arc::clone(&bytes),
@@ -171,11 +176,11 @@ impl ReplySender {
         let sender = Self {
             jobs,
             bytes,
-            together: lane("replies", TOGETHER),
-            trial: lane("replies, one by one", ONE),
-            topics: lane("replies by MQTT", TOGETHER),
-            known: HashSet::new(),
-            tried: HashSet::new(),
+            shared: connection("replies", SHARED_WINDOW),
+            probing: connection("replies, one by one", PROBING_WINDOW),
+            topics: connection("replies by MQTT", SHARED_WINDOW),
+            sound: HashSet::new(),
+            probed: HashSet::new(),
             unsound: HashMap::new(),
             next: 0,
             waiting: BTreeSet::new(),
@@ -185,20 +190,20 @@ impl ReplySender {
         (replies, sender)
     }
 
-    /// Sends replies until there is something to report. `None` if all [`Replies`] are dropped and
-    /// no reply waits.
+    /// Sends replies until there is an event to report. `None` once every [`Replies`] is dropped
+    /// and no reply is left.
     pub async fn next(&mut self) -> Option<ReplyEvent> {
         loop {
             self.answer_flushes();
             if self.is_closed && self.waiting.is_empty() {
-                let (together, trial) = (self.together.close(), self.trial.close());
-                tokio::join!(together, trial, self.topics.close());
+                let (shared, probing) = (self.shared.close(), self.probing.close());
+                tokio::join!(shared, probing, self.topics.close());
                 return None;
             }
             let event = tokio::select! {
                 job = self.jobs.recv(), if !self.is_closed => self.take(job),
-                event = self.together.next() => self.on_together(event),
-                event = self.trial.next() => self.on_trial(event),
+                event = self.shared.next() => self.on_shared(event),
+                event = self.probing.next() => self.on_probing(event),
                 event = self.topics.next() => self.on_topics(event),
             };
             if event.is_some() {
@@ -211,41 +216,41 @@ impl ReplySender {
         match job {
             None => self.is_closed = true,
             Some(Job::Flush(flushed)) => self.flushes.push((self.next, flushed)),
-            Some(Job::Reply(letter)) => {
-                let letter = *letter;
+            Some(Job::Reply(pending)) => {
+                let pending = *pending;
                 let id = self.next;
                 self.next += 1;
                 self.waiting.insert(id);
-                if matches!(letter.to.way, Way::Topic(_)) {
-                    self.topics.push(id, letter);
+                if matches!(pending.to.route, ReplyRoute::Topic(_)) {
+                    self.topics.push(id, pending);
                     return None;
                 }
-                match letter.process() {
-                    Some(process) if !self.known.contains(&process) => {
-                        if !self.may_try(process) {
-                            self.done(id, &letter);
+                match pending.process() {
+                    Some(process) if !self.sound.contains(&process) => {
+                        if !self.may_probe(process) {
+                            self.done(id, &pending);
                             return Some(ReplyEvent::Crowded);
                         }
-                        self.trial.push(id, letter);
+                        self.probing.push(id, pending);
                     }
-                    _ => self.together.push(id, letter),
+                    _ => self.shared.push(id, pending),
                 }
             }
         }
         None
     }
 
-    fn on_together(&mut self, event: LaneEvent) -> Option<ReplyEvent> {
+    fn on_shared(&mut self, event: ConnectionEvent) -> Option<ReplyEvent> {
         match event {
-            LaneEvent::Confirmed(id, letter) => self.done(id, &letter),
-            LaneEvent::Expired(id, letter) => return self.expired(id, &letter),
-            LaneEvent::Lost(error, letters) => {
-                // One of them may have closed it. Those in front are tried first.
-                for (id, letter) in letters.into_iter().rev() {
-                    if let Some(process) = letter.process() {
-                        self.known.remove(&process);
+            ConnectionEvent::Confirmed(id, pending) => self.done(id, &pending),
+            ConnectionEvent::Expired(id, pending) => return self.expired(id, &pending),
+            ConnectionEvent::Lost(error, unconfirmed) => {
+                // Any of these may have closed the connection. They are probed in their order.
+                for (id, pending) in unconfirmed.into_iter().rev() {
+                    if let Some(process) = pending.process() {
+                        self.sound.remove(&process);
                     }
-                    self.trial.push_front(id, letter);
+                    self.probing.push_front(id, pending);
                 }
                 return Some(ReplyEvent::Lost(error));
             }
@@ -253,25 +258,25 @@ impl ReplySender {
         None
     }
 
-    fn on_trial(&mut self, event: LaneEvent) -> Option<ReplyEvent> {
+    fn on_probing(&mut self, event: ConnectionEvent) -> Option<ReplyEvent> {
         match event {
-            LaneEvent::Confirmed(id, letter) => {
-                if let Some(process) = letter.process() {
-                    self.learn(process);
+            ConnectionEvent::Confirmed(id, pending) => {
+                if let Some(process) = pending.process() {
+                    self.mark_sound(process);
                 }
-                self.done(id, &letter);
+                self.done(id, &pending);
                 None
             }
-            LaneEvent::Expired(id, letter) => self.expired(id, &letter),
-            LaneEvent::Lost(error, letters) => {
-                for (id, mut letter) in letters {
-                    letter.losses += 1;
-                    if letter.losses < MAX_LOSSES && !error.is_by_a_message() {
-                        self.trial.push_front(id, letter);
+            ConnectionEvent::Expired(id, pending) => self.expired(id, &pending),
+            ConnectionEvent::Lost(error, unconfirmed) => {
+                for (id, mut pending) in unconfirmed {
+                    pending.losses += 1;
+                    if pending.losses < MAX_LOSSES && !error.is_by_a_message() {
+                        self.probing.push_front(id, pending);
                     } else {
-                        self.done(id, &letter);
-                        if let Some(process) = letter.process() {
-                            self.give_up(process);
+                        self.done(id, &pending);
+                        if let Some(process) = pending.process() {
+                            self.mark_unsound(process);
                         }
                         return Some(ReplyEvent::Dropped(error));
                     }
@@ -281,14 +286,14 @@ impl ReplySender {
         }
     }
 
-    fn on_topics(&mut self, event: LaneEvent) -> Option<ReplyEvent> {
+    fn on_topics(&mut self, event: ConnectionEvent) -> Option<ReplyEvent> {
         match event {
-            LaneEvent::Confirmed(id, letter) => self.done(id, &letter),
-            LaneEvent::Expired(id, letter) => return self.expired(id, &letter),
-            LaneEvent::Lost(error, letters) => {
-                let any = !letters.is_empty();
-                for (id, letter) in &letters {
-                    self.done(*id, letter);
+            ConnectionEvent::Confirmed(id, pending) => self.done(id, &pending),
+            ConnectionEvent::Expired(id, pending) => return self.expired(id, &pending),
+            ConnectionEvent::Lost(error, unconfirmed) => {
+                let any = !unconfirmed.is_empty();
+                for (id, pending) in &unconfirmed {
+                    self.done(*id, pending);
                 }
                 return Some(if any {
                     ReplyEvent::Dropped(error)
@@ -300,61 +305,62 @@ impl ReplySender {
         None
     }
 
-    /// Returns whether a reply to this process may wait for its trial.
-    fn may_try(&mut self, process: Process) -> bool {
+    /// Returns whether a reply to `process` may wait to be probed.
+    fn may_probe(&mut self, process: Process) -> bool {
         let is_unsound = |at: &Instant| at.elapsed() < UNSOUND_FOR;
         if self.unsound.get(&process).is_some_and(is_unsound) {
             return false;
         }
-        if self.trial.is_idle() {
-            self.tried.clear();
+        if self.probing.is_idle() {
+            self.probed.clear();
         }
-        if self.tried.contains(&process) {
+        if self.probed.contains(&process) {
             return true;
         }
-        self.tried.len() < MAX_TRIALS && self.tried.insert(process)
+        self.probed.len() < MAX_PROBED && self.probed.insert(process)
     }
 
-    /// Drops the replies to this process: one of them has closed the connection.
-    fn give_up(&mut self, process: Process) {
-        self.tried.remove(&process);
+    /// Records that a reply to `process` closed the connection, and drops the waiting ones.
+    fn mark_unsound(&mut self, process: Process) {
+        self.probed.remove(&process);
         if self.unsound.len() >= MAX_UNSOUND {
             self.unsound.clear();
         }
         self.unsound.insert(process, Instant::now());
         let dropped = self
-            .trial
-            .take_if(|letter| letter.process() == Some(process));
-        for (id, letter) in dropped {
-            self.done(id, &letter);
+            .probing
+            .take_if(|pending| pending.process() == Some(process));
+        for (id, pending) in dropped {
+            self.done(id, &pending);
         }
     }
 
-    /// Replies to this process need no trial any more.
-    fn learn(&mut self, process: Process) {
-        if self.known.len() >= MAX_KNOWN {
-            self.known.clear();
+    /// Records that a reply to `process` was confirmed, and moves the waiting ones to the shared
+    /// connection.
+    fn mark_sound(&mut self, process: Process) {
+        if self.sound.len() >= MAX_SOUND {
+            self.sound.clear();
         }
-        self.tried.remove(&process);
-        if self.known.insert(process) {
-            let tried = self
-                .trial
-                .take_if(|letter| letter.process() == Some(process));
-            for (id, letter) in tried {
-                self.together.push(id, letter);
+        self.probed.remove(&process);
+        if self.sound.insert(process) {
+            let probed = self
+                .probing
+                .take_if(|pending| pending.process() == Some(process));
+            for (id, pending) in probed {
+                self.shared.push(id, pending);
             }
         }
     }
 
-    fn expired(&mut self, id: u64, letter: &Letter) -> Option<ReplyEvent> {
-        self.done(id, letter);
+    fn expired(&mut self, id: u64, pending: &PendingReply) -> Option<ReplyEvent> {
+        self.done(id, pending);
         Some(ReplyEvent::Expired)
     }
 
-    fn done(&mut self, id: u64, letter: &Letter) {
+    fn done(&mut self, id: u64, pending: &PendingReply) {
         self.waiting.remove(&id);
-        self.bytes.fetch_sub(letter.bytes(), Ordering::Relaxed);
-        if let Some(receipt) = &letter.receipt {
+        self.bytes.fetch_sub(pending.bytes(), Ordering::Relaxed);
+        if let Some(receipt) = &pending.receipt {
             receipt.ack();
         }
     }

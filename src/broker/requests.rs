@@ -2,13 +2,14 @@
 //!
 //! RabbitMQ cannot deliver every message to an AMQP 0.9.1 consumer. It closes the consumer's
 //! connection instead (541), at every delivery, until the queue drops the message by its delivery
-//! limit. RabbitMQ requeues what was unacknowledged on that connection, and counts a delivery of it.
+//! limit. RabbitMQ requeues what was unacknowledged on that connection, and counts a delivery of
+//! it.
 //!
 //! A queue is consumed on one connection. Once a message has closed it, several connections consume
 //! the queue with prefetch 1 until no message has closed any for some seconds: an undeliverable
-//! message then closes one of them, and requests arrive on the others. If messages close connections
-//! faster than others open, the prefetch grows: one close counts a delivery of each message in a run
-//! of undeliverable ones, and of the requests between them.
+//! message then closes one of them, and requests arrive on the others. If messages close
+//! connections faster than others open, the prefetch grows: one close counts a delivery of each
+//! message in a run of undeliverable ones, and of the requests between them.
 
 mod lane;
 

@@ -1,4 +1,4 @@
-//! A client's channel: publishes requests and events, and receives replies by direct reply-to.
+//! A client's channel: it publishes requests and events, and consumes replies by direct reply-to.
 
 use std::{
     sync::{
@@ -22,21 +22,21 @@ use super::{
 };
 
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// How long RabbitMQ may take to close a channel: others wait meanwhile.
+/// Longest wait for RabbitMQ to close a channel; the client's other messages wait meanwhile.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A message from a client.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// The client's number for it, which every [`RpcEvent`] about it carries.
+    /// The client's number for the message, which its [`RpcEvent`]s contain.
     pub number: u64,
     /// Its routing key.
     pub routing_key: String,
     /// The header `account`.
     pub account: String,
-    /// The same for every repetition of one request.
+    /// The message id; the same for every repetition of one request.
     pub message_id: Option<String>,
-    /// A reply is wanted.
+    /// Whether a reply is requested.
     pub reply: bool,
     /// The body.
     pub body: Vec<u8>,
@@ -45,38 +45,38 @@ pub struct Outgoing {
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// The broker has it.
+    /// The broker confirmed the message.
     Confirmed,
-    /// No queue takes it: there is no topology.
+    /// No queue is bound for the message: there is no topology.
     Unroutable,
-    /// The broker refused it: a queue is full.
+    /// The broker rejected the message: a queue is full.
     Refused,
 }
 
-/// An event of a client's message, by the message's number.
+/// An event for a client, with the number of its message.
 #[derive(Clone, Debug)]
 pub enum RpcEvent {
-    /// The broker confirmed or rejected the message.
+    /// The outcome of the message.
     Published(u64, Published),
     /// The body of a reply.
     Reply(u64, Vec<u8>),
 }
 
-/// One channel of a client: many requests in flight, each answered under its number.
+/// A channel of a client, with many requests in flight.
 pub struct RpcChannel {
     channel: Channel,
     replies: Consumer,
     exchange: ShortString,
     unconfirmed: Unconfirmed<(u64, lapin::Result<Published>)>,
-    /// Messages that lapin holds and has not written.
+    /// Messages that lapin has not written to the socket yet.
     unwritten: Arc<AtomicUsize>,
 }
 
 impl RpcChannel {
-    /// Opens the channel.
+    /// Opens a channel.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is lost.
     pub async fn open(link: &Link, names: &Names) -> Result<Self, BrokerError> {
         let channel = confirming(link).await?;
         let options = BasicConsumeOptions {
@@ -105,12 +105,13 @@ impl RpcChannel {
         });
     }
 
-    /// Closes the channel: RabbitMQ drops the messages of it that no queue has taken yet.
+    /// Closes the channel. RabbitMQ drops its messages that no queue has accepted yet.
     ///
     /// # Errors
-    /// If RabbitMQ does not read or does not answer. Only a new connection helps then.
+    /// If RabbitMQ does not read from the connection, or does not answer. The connection must be
+    /// replaced then.
     pub async fn close(&mut self) -> Result<(), BrokerError> {
-        // lapin would write them behind the close, where they end the connection.
+        // lapin would write them after the close, and RabbitMQ would close the connection.
         if self.unwritten.load(Relaxed) > 0 {
             return Err(BrokerError::Lost("RabbitMQ reads nothing".to_owned()));
         }
@@ -124,10 +125,10 @@ impl RpcChannel {
         }
     }
 
-    /// The next confirm or reply. Dropping the future loses none.
+    /// The next confirm or reply. Cancel safe.
     ///
     /// # Errors
-    /// Where the channel is gone.
+    /// If the channel is closed.
     pub async fn next(&mut self) -> Result<RpcEvent, BrokerError> {
         loop {
             tokio::select! {
@@ -140,7 +141,7 @@ impl RpcChannel {
                     };
                     let delivery = delivery?;
                     let id = delivery.properties.correlation_id().as_ref();
-                    // Replies to nothing of ours are passed over.
+                    // Other replies are not for this client's messages.
                     if let Some(number) = id.and_then(|id| id.as_str().parse().ok()) {
                         return Ok(RpcEvent::Reply(number, delivery.data));
                     }
@@ -171,7 +172,7 @@ async fn send(
         properties = properties.with_message_id(id.into());
     }
     let key = message.routing_key.into();
-    // A message that no queue takes comes back within its confirm.
+    // The broker returns an unroutable message within its confirm.
     let options = BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()

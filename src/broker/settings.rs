@@ -1,4 +1,4 @@
-//! The settings that a log carries: read by operators, appended by them.
+//! Pass and appending the settings in the logs, for operators.
 
 use std::time::Duration;
 
@@ -12,38 +12,38 @@ use super::{
 };
 use crate::domain::{Internal, Mark, Settings, WallTime};
 
-/// No interval at which workers repeat the settings is longer, with some delay.
+/// The longest interval at which workers repeat the settings, with some delay.
 const INTERVAL: Duration = Duration::from_millis(1_200);
 
-/// A log of fewer entries is read whole while the repetition by a worker is awaited.
+/// A log with fewer entries is read completely, while a worker's repetition is awaited.
 const SHORT: u64 = 20_000;
 
-/// Start positions, tried one after another.
-const FURTHER_AND_FURTHER: [LogFrom; 3] = [
+/// Positions to read a log from, in turn.
+const POSITIONS: [LogFrom; 3] = [
     LogFrom::Ago(Duration::from_secs(60)),
     LogFrom::Ago(Duration::from_secs(3_600)),
     LogFrom::First,
 ];
 
-/// Name of the connections in RabbitMQ.
+/// The name of the connections, as RabbitMQ lists it.
 const NAME: &str = "streamwatch settings";
 
-/// Logs that are read or written at once.
+/// Logs read or appended to concurrently.
 const AT_ONCE: usize = 8;
 
-/// The settings in force in every partition's log, by its number.
+/// The settings in force, by partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InForce(Vec<Option<Settings>>);
 
 impl InForce {
-    /// The settings with the highest number; `None` if no log has any.
+    /// The settings with the highest number; `None` if no log contains settings.
     #[must_use]
     pub fn newest(&self) -> Option<&Settings> {
-        // Of two with one number, the lower partition's, so that all repairs choose alike.
+        // If two have the same number, the lower partition's: a repair selects the same.
         self.0.iter().flatten().rev().max_by_key(|s| s.number)
     }
 
-    /// All logs have the same: else setting them broke off half-way.
+    /// Returns whether all logs have the same settings. If not, a change of them was interrupted.
     #[must_use]
     pub fn agree(&self) -> bool {
         self.0.windows(2).all(|pair| pair[0] == pair[1])
@@ -56,21 +56,21 @@ impl InForce {
     }
 }
 
-/// Why settings were not appended.
+/// The reason settings are not in force.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsConflict {
-    /// The broker failed.
+    /// An error of the broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// Another process changed them concurrently.
-    #[error("another process changed the settings at the same time; check them and try again")]
+    /// Other settings with the same number came first.
+    #[error("another command changed the settings at the same time; read them and try again")]
     Overtaken,
 }
 
-/// Reads the settings in force in the logs of so many partitions.
+/// Reads the settings in force in the logs of the first `partitions` partitions.
 ///
 /// # Errors
-/// `NotFound` if there is no log.
+/// `NotFound` if a log does not exist.
 pub async fn read_all(
     addresses: &Addresses,
     names: &Names,
@@ -84,26 +84,27 @@ pub async fn read_all(
         .map(InForce)
 }
 
-/// Reads the settings in force in a partition's log; `None` if it has none yet.
+/// Reads the settings in force in a partition's log; `None` if it contains none yet.
 ///
-/// Workers repeat them every interval, so while one runs, they are at the log's end or appear
-/// within a second. Otherwise the log is read from further and further back. A short log is read
-/// whole at once, which undeliverable entries can delay beyond an interval.
+/// Workers repeat the settings at every interval: while a worker runs, they are at the log's end,
+/// or appear there within a second. If not, the log is read from positions further and further
+/// back. A short log is read completely; since undeliverable entries can make that slow, a worker's
+/// repetition is awaited at the same time.
 ///
 /// # Errors
-/// `NotFound` if there is no log.
+/// `NotFound` if the log does not exist.
 pub async fn read(
     addresses: &Addresses,
     names: &Names,
     partition: u16,
 ) -> Result<Option<Settings>, BrokerError> {
     let queue = names.log(partition);
-    let last = Reading::whole(addresses, &queue, LogFrom::Last).await?;
+    let last = Pass::whole(addresses, &queue, LogFrom::Last).await?;
     if last.found.is_some() {
         return Ok(last.found);
     }
     if !last.is_of_a_short_log() {
-        return read_from(addresses, &queue, &FURTHER_AND_FURTHER).await;
+        return read_from(addresses, &queue, &POSITIONS).await;
     }
     tokio::select! {
         whole = Box::pin(read_from(addresses, &queue, &[LogFrom::First])) => whole,
@@ -111,49 +112,49 @@ pub async fn read(
     }
 }
 
-/// The settings that a worker repeats next.
+/// Waits for a worker to repeat the settings.
 async fn repeated(addresses: &Addresses, queue: &str) -> Result<Settings, BrokerError> {
     let link = Link::open_any(addresses, NAME).await?;
     let (mut log, _) = BoundedLog::open(&link, queue, LogFrom::Next).await?;
-    let mut reading = Reading::default();
+    let mut pass = Pass::default();
     loop {
-        reading.entry(&mut log).await?;
-        if let Some(settings) = reading.found {
+        pass.entry(&mut log).await?;
+        if let Some(settings) = pass.found {
             return Ok(settings);
         }
     }
 }
 
-/// The first settings found behind one of these places, one after another.
+/// Reads the log from each of these positions in turn, until one pass finds settings.
 async fn read_from(
     addresses: &Addresses,
     queue: &str,
-    places: &[LogFrom],
+    positions: &[LogFrom],
 ) -> Result<Option<Settings>, BrokerError> {
-    for &from in places {
-        let reading = Reading::whole(addresses, queue, from).await?;
-        if reading.found.is_some() {
-            return Ok(reading.found);
+    for &from in positions {
+        let pass = Pass::whole(addresses, queue, from).await?;
+        if pass.found.is_some() {
+            return Ok(pass.found);
         }
     }
     Ok(None)
 }
 
-/// One pass over a log, up to where it ended when the pass began.
+/// One pass over a log, up to its end at the start of the pass.
 #[derive(Default)]
-struct Reading {
-    /// The offset behind the last entry that was read.
+struct Pass {
+    /// The offset after the last entry read.
     next: Option<u64>,
     found: Option<Settings>,
 }
 
-impl Reading {
+impl Pass {
     async fn whole(addresses: &Addresses, queue: &str, from: LogFrom) -> Result<Self, BrokerError> {
-        let mut reading = Self::default();
-        match reading.read(addresses, queue, from).await {
-            // The first entry there cannot be delivered, nor passed over: its offset is not known.
-            Err(BrokerError::Internal(_)) if from != LogFrom::First => Ok(reading),
-            read => read.map(|()| reading),
+        let mut pass = Self::default();
+        match pass.read(addresses, queue, from).await {
+            // The first entry is undeliverable and cannot be skipped, since its offset is unknown.
+            Err(BrokerError::Internal(_)) if from != LogFrom::First => Ok(pass),
+            read => read.map(|()| pass),
         }
     }
 
@@ -168,16 +169,16 @@ impl Reading {
         from: LogFrom,
     ) -> Result<(), BrokerError> {
         let link = Link::open_any(addresses, NAME).await?;
-        let (mut tail, end) = BoundedLog::open(&link, queue, from).await?;
-        while self.entry(&mut tail).await? != Some(end) {}
+        let (mut log, end) = BoundedLog::open(&link, queue, from).await?;
+        while self.entry(&mut log).await? != Some(end) {}
         if self.found.is_none() && from == LogFrom::Last && !self.is_of_a_short_log() {
             let waiting = async {
                 while self.found.is_none() {
-                    self.entry(&mut tail).await?;
+                    self.entry(&mut log).await?;
                 }
                 Ok(())
             };
-            // A running worker repeats them within an interval.
+            // A running worker repeats the settings within the interval.
             tokio::time::timeout(INTERVAL, waiting)
                 .await
                 .unwrap_or(Ok::<_, BrokerError>(()))?;
@@ -186,9 +187,9 @@ impl Reading {
         Ok(())
     }
 
-    /// Takes one entry; its mark, where it is one of ours.
-    async fn entry(&mut self, tail: &mut BoundedLog) -> Result<Option<Mark>, BrokerError> {
-        let (offset, marked) = tail.entry().await?;
+    /// Reads one entry. Returns its id if a worker or an operator appended it.
+    async fn entry(&mut self, log: &mut BoundedLog) -> Result<Option<Mark>, BrokerError> {
+        let (offset, marked) = log.entry().await?;
         self.next = self.next.max(Some(offset + 1));
         let Some(Marker { mark, body, .. }) = marked else {
             return Ok(None);
@@ -205,11 +206,10 @@ impl Reading {
     }
 }
 
-/// Appends settings to the logs of all partitions that they name, and makes sure that they are the
-/// ones in force.
+/// Appends settings to the logs of all their partitions, and verifies that they are in force.
 ///
 /// # Errors
-/// [`SettingsConflict::Overtaken`] where others with the same number came first in some log.
+/// [`SettingsConflict::Overtaken`] if other settings with the same number came first in a log.
 pub async fn append_all(
     addresses: &Addresses,
     names: &Names,
@@ -236,11 +236,11 @@ async fn append(
         wall,
     };
     let queue = names.log(partition);
-    let mut scribe = OneShotAppender::new(&link, &queue).await?;
+    let mut appender = OneShotAppender::new(&link, &queue).await?;
     let began = Instant::now();
-    scribe.append(&body).await?;
+    appender.append(&body).await?;
     link.close().await;
-    // A worker that had not read them yet may have repeated the old ones at the log's very end.
+    // A worker that has not read the new settings yet may have repeated the old ones at the end.
     let since = LogFrom::Ago(began.elapsed() + Duration::from_secs(3));
     match read_from(addresses, &queue, &[since, LogFrom::First]).await? {
         Some(in_force) if in_force == *settings => Ok(()),

@@ -1,7 +1,8 @@
-//! Finds, reads and writes snapshots in a partition's snapshot log (a RabbitMQ stream).
+//! A partition's snapshot log (RabbitMQ: stream): finding, reading and writing snapshots.
 //!
-//! Publishers do not learn offsets. So a reader appends a marker, reads the log's end up to it, and
-//! continues from the positions in the messages there, of their own snapshot and the previous one.
+//! RabbitMQ does not report the offsets of published messages. A reader therefore appends a marker
+//! and reads the log's end up to it. Each part there contains the position of its own snapshot and
+//! of the previous complete one.
 
 use std::time::Duration;
 
@@ -13,22 +14,23 @@ use crate::{
     wire::snapshot::{self, Part, PartContent, Place, SnapshotError},
 };
 
-/// How long the log may deliver nothing while it is read.
+/// Longest wait for an entry while reading.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Messages under way to us at once; most have some kilobytes, and none more than 15 MiB.
+/// Most unacknowledged parts. Most have a few KiB, and none more than 15 MiB.
 const PREFETCH: u16 = 64;
 const CONTENT: &str = "application/octet-stream";
-/// Messages written and not confirmed.
-const UNCONFIRMED: usize = 16;
-/// How far back from the log's end snapshots are looked for, one after another, in messages.
+/// Most unconfirmed parts.
+const MAX_UNCONFIRMED: usize = 16;
+/// Distances from the log's end to search for snapshots, in turn, in entries.
 const BACK: [u64; 3] = [64, 4_096, u64::MAX];
 
-/// A partition's snapshot log, read up to where it ended when it was opened.
+/// A partition's snapshot log, up to its end at the time of opening.
 pub struct SnapshotLog {
     link: Link,
     queue: String,
-    /// The marker of the log's end.
-    mark: Uuid,
+    /// The body of the marker at the log's end.
+    marker: Uuid,
+    /// The marker's offset.
     end: u64,
 }
 
@@ -46,7 +48,7 @@ pub struct SnapshotWriter {
     unconfirmed: usize,
 }
 
-/// Numbers the parts of one snapshot.
+/// A source of numbered parts of one snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotParts {
     place: Place,
@@ -55,43 +57,43 @@ pub struct SnapshotParts {
 }
 
 impl SnapshotLog {
-    /// Opens the log `queue`, and marks where it ends.
+    /// Opens the log `queue`, and appends a marker at its end.
     ///
     /// # Errors
-    /// `NotFound` if there is none.
+    /// `NotFound` if the log does not exist.
     pub async fn open(link: Link, queue: String) -> Result<Self, BrokerError> {
         let mut log = Self {
             link,
             queue,
-            mark: Uuid::new_v4(),
+            marker: Uuid::new_v4(),
             end: u64::MAX,
         };
-        // Attached before the mark is written: others write theirs, and the log's last chunk may
-        // be one that lies behind it.
+        // Attached before the marker is appended: other workers append too, so the log's last chunk
+        // could come after this marker.
         let mut follower = log.follow(LogFrom::Last).await?;
         let mut appender = Appender::of(&log.link, &log.queue, CONTENT).await?;
-        appender.append(0, "mark", log.mark.as_bytes().to_vec());
+        appender.append(0, "mark", log.marker.as_bytes().to_vec());
         confirmed(&mut appender).await?;
         loop {
             let delivery = next(&mut follower).await?;
-            if log.is_mark(&delivery) {
+            if log.is_marker(&delivery) {
                 log.end = delivery.offset;
                 return Ok(log);
             }
         }
     }
 
-    /// Where the snapshots before the log's end lie that may be whole, the newest first.
+    /// The positions of snapshots that may be complete, newest first.
     ///
     /// # Errors
-    /// Where the log cannot be read.
+    /// If the log cannot be read.
     pub async fn find(&self) -> Result<Vec<Place>, BrokerError> {
         for back in BACK {
             let from = self.end.saturating_sub(back);
             let mut follower = self.follow(LogFrom::Offset(from)).await?;
             let mut found: Vec<(u64, Place)> = Vec::new();
             while let Some((offset, part)) = self.next_part(&mut follower).await? {
-                // One without its trailer may still be being written, or never will be.
+                // A snapshot without a trailer is still being written, or was abandoned.
                 if let PartContent::Trailer(_) = part.content {
                     found.push((offset, part.place));
                 }
@@ -112,10 +114,10 @@ impl SnapshotLog {
         Ok(Vec::new())
     }
 
-    /// Reads the snapshot at `place`.
+    /// Starts to read the snapshot at `place`.
     ///
     /// # Errors
-    /// Where the log cannot be read.
+    /// If the log cannot be read.
     pub async fn read(&self, place: Place) -> Result<SnapshotReader, BrokerError> {
         let from = place.after.map_or(LogFrom::First, LogFrom::Offset);
         Ok(SnapshotReader {
@@ -125,11 +127,10 @@ impl SnapshotLog {
         })
     }
 
-    /// Writes a snapshot that begins at the log time `now`; `before` is the newest one that is
-    /// whole.
+    /// Starts to write a snapshot of the log time `now`; `before` is the newest complete snapshot.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// If the connection is lost.
     pub async fn write(
         self,
         now: LogTime,
@@ -153,7 +154,7 @@ impl SnapshotLog {
         Ok((writer, parts))
     }
 
-    /// Closes in order.
+    /// Closes the connection.
     pub async fn close(self) {
         self.link.close().await;
     }
@@ -162,8 +163,8 @@ impl SnapshotLog {
         LogFollower::attach_with(&self.link, &self.queue, from, PREFETCH).await
     }
 
-    fn is_mark(&self, delivery: &LogDelivery) -> bool {
-        delivery.message().body == self.mark.as_bytes()
+    fn is_marker(&self, delivery: &LogDelivery) -> bool {
+        delivery.message().body == self.marker.as_bytes()
     }
 
     /// The next part of any snapshot; `None` at the log's end.
@@ -184,12 +185,11 @@ impl SnapshotLog {
 }
 
 impl SnapshotReader {
-    /// The snapshot's next part; `None` where the log ends. Whether parts are missing is not looked
-    /// at here.
+    /// The snapshot's next part; `None` at the log's end. Missing parts are not detected here.
     ///
     /// # Errors
-    /// Where the log cannot be read. A part that cannot be decoded is an `Ok(Some(Err))`; it may
-    /// be another snapshot's.
+    /// If the log cannot be read. A part that cannot be decoded is `Ok(Some(Err))`; it may belong
+    /// to another snapshot.
     pub async fn next(&mut self) -> Result<Option<Result<Part, SnapshotError>>, BrokerError> {
         loop {
             let delivery = next(&mut self.follower).await?;
@@ -198,7 +198,7 @@ impl SnapshotReader {
             }
             match snapshot::decode(delivery.message().body) {
                 Ok(part) if part.place.id == self.place.id => return Ok(Some(Ok(part))),
-                // Another's, or a mark.
+                // A part of another snapshot, or a marker.
                 Ok(_) | Err(SnapshotError::Foreign) => {}
                 Err(error) => return Ok(Some(Err(error))),
             }
@@ -207,7 +207,7 @@ impl SnapshotReader {
 }
 
 impl SnapshotParts {
-    /// The part that comes next, with this content.
+    /// The next part, with this content.
     pub const fn next(&mut self, content: PartContent) -> Part {
         let number = self.number;
         self.number += 1;
@@ -221,12 +221,12 @@ impl SnapshotParts {
 }
 
 impl SnapshotWriter {
-    /// Writes an encoded part. Waits while too many are not confirmed.
+    /// Appends an encoded part. Waits while too many parts are unconfirmed.
     ///
     /// # Errors
-    /// Where the broker does not take it.
+    /// If the broker does not confirm a part.
     pub async fn write(&mut self, part: Vec<u8>) -> Result<(), BrokerError> {
-        while self.unconfirmed >= UNCONFIRMED {
+        while self.unconfirmed >= MAX_UNCONFIRMED {
             self.one_confirmed().await?;
         }
         self.appender.append(0, "snapshot", part);
@@ -234,10 +234,10 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Waits until the broker has taken all of it, and closes.
+    /// Waits until all parts are confirmed, and closes the connection.
     ///
     /// # Errors
-    /// Where it has not: the snapshot is not whole.
+    /// If the broker does not confirm a part: the snapshot is incomplete.
     pub async fn finish(mut self) -> Result<(), BrokerError> {
         while self.unconfirmed > 0 {
             self.one_confirmed().await?;
@@ -258,7 +258,7 @@ async fn confirmed(appender: &mut Appender) -> Result<(), BrokerError> {
         Appended::Confirmed => Ok(()),
         Appended::Lost(error) => Err(error),
         Appended::Failed => Err(BrokerError::NotFound(
-            "the snapshot log takes nothing: it is not there, or has lost its majority of nodes"
+            "the snapshot log does not confirm: it does not exist, or has no majority of its nodes"
                 .to_owned(),
         )),
     }
@@ -269,7 +269,7 @@ async fn next(follower: &mut LogFollower) -> Result<LogDelivery, BrokerError> {
         loop {
             match follower.next().await? {
                 LogEntry::Delivered(delivery) => return Ok(delivery),
-                // Not a part of any snapshot: those are ours.
+                // Not a part of a snapshot: workers publish only deliverable entries.
                 LogEntry::Undeliverable(_) => {}
             }
         }

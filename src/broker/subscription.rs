@@ -1,4 +1,4 @@
-//! Listening at an exchange, for as long as the connection lasts.
+//! Subscribing to an exchange, for as long as the connection lasts.
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
@@ -13,21 +13,21 @@ use uuid::Uuid;
 
 use super::{BrokerError, Link, connect::within};
 
-/// Messages under way to us at once.
+/// Most unacknowledged messages.
 const PREFETCH: u16 = 1_000;
-/// Most messages that wait for a listener that is slow; the oldest go first.
+/// Most messages queued for a slow subscriber; the broker then drops the oldest.
 const MAX_WAITING: i64 = 100_000;
 
-/// A received message.
+/// A message to a subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribed {
-    /// Equal in all repetitions of a message.
+    /// The message id; the same for every repetition of one message.
     pub message_id: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// A queue of one's own, bound to an exchange. RabbitMQ deletes it with the connection.
+/// An exclusive queue bound to an exchange. RabbitMQ deletes it with the connection.
 pub struct Subscription {
     channel: Channel,
     consumer: Consumer,
@@ -37,11 +37,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Subscribes to messages of the topic exchange `exchange` with keys that match `key`. The name
-    /// of its queue starts with `prefix`, because permissions match names.
+    /// Subscribes to messages of the topic exchange `exchange` whose routing key matches `key`. The
+    /// queue's name starts with `prefix`, since a user's permissions are patterns of names.
     ///
     /// # Errors
-    /// `NotFound` if there is no such exchange, `AccessRefused` if the user has no permission.
+    /// `NotFound` if the exchange does not exist, `AccessRefused` if the user may not subscribe.
     pub async fn open(
         link: &Link,
         exchange: &str,
@@ -63,7 +63,7 @@ impl Subscription {
         let consume =
             channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default());
         Ok(Self {
-            consumer: within("listening", consume).await?,
+            consumer: within("consuming", consume).await?,
             channel,
             queue,
             exchange,
@@ -71,17 +71,17 @@ impl Subscription {
         })
     }
 
-    /// The next message. Dropping the future loses none.
+    /// The next message. Cancel safe.
     ///
     /// # Errors
-    /// Where the connection is lost.
+    /// If the connection is lost.
     pub async fn next(&mut self) -> Result<Subscribed, BrokerError> {
         let Some(delivery) = self.consumer.next().await else {
             return Err(BrokerError::Cancelled(self.queue.to_string()));
         };
         let delivery = delivery?;
         let tag = delivery.delivery_tag;
-        // Room for the next one; the first poll hands it to the connection.
+        // The first poll hands the ack to the connection; there is nothing to wait for.
         let acked = self.channel.basic_ack(tag, BasicAckOptions::default());
         let _ = acked.now_or_never();
         let message_id = delivery.properties.message_id().as_ref();
@@ -91,11 +91,11 @@ impl Subscription {
         })
     }
 
-    /// Checks that the exchange still exists and restores the binding, because RabbitMQ deletes
-    /// bindings with their exchange without a notification.
+    /// Binds the queue again: a deleted exchange takes its bindings with it, and RabbitMQ does not
+    /// notify consumers.
     ///
     /// # Errors
-    /// `NotFound` if the exchange was deleted; the listener is closed then.
+    /// `NotFound` if the exchange does not exist; the channel is closed then.
     pub async fn check(&self) -> Result<(), BrokerError> {
         bind(&self.channel, &self.queue, &self.exchange, &self.key).await
     }
@@ -110,5 +110,5 @@ async fn bind(
     let (queue, exchange, key) = (queue.clone(), exchange.clone(), key.clone());
     let options = QueueBindOptions::default();
     let bound = channel.queue_bind(queue, exchange, key, options, FieldTable::default());
-    within("listening at an exchange", bound).await
+    within("binding a queue", bound).await
 }

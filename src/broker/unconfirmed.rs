@@ -1,4 +1,4 @@
-//! Messages without a confirm, in the order of publication.
+//! Published messages, until the broker confirms them.
 
 use std::{pin::Pin, time::Duration};
 
@@ -11,10 +11,10 @@ use lapin::{
 
 use super::{BrokerError, Link, connect::within};
 
-/// How long a confirm may take. A log that has lost its majority gives none at all.
+/// Longest wait for a confirm. A log without a majority of its nodes never confirms.
 pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
-/// A channel on which every publishing is confirmed.
+/// Opens a channel with publisher confirms.
 pub(super) async fn confirming(link: &Link) -> Result<Channel, BrokerError> {
     let channel = link.channel().await?;
     let confirms = channel.confirm_select(ConfirmSelectOptions::default());
@@ -22,8 +22,8 @@ pub(super) async fn confirming(link: &Link) -> Result<Channel, BrokerError> {
     Ok(channel)
 }
 
-/// Publishes a message, and waits for the broker's word. Mandatory: one that no queue takes comes
-/// back within its confirm, and must not look like one that was taken.
+/// Publishes a message, and waits for the confirm. The message is mandatory: if no queue takes it,
+/// the broker returns it within the confirm.
 pub(super) async fn publish(
     channel: &Channel,
     exchange: ShortString,
@@ -39,7 +39,7 @@ pub(super) async fn publish(
     published.await?.await
 }
 
-/// Publishes a message that may be unroutable.
+/// Publishes a message that need not reach any queue, and waits for the confirm.
 pub(super) async fn publish_to_any(
     channel: &Channel,
     exchange: ShortString,
@@ -52,11 +52,11 @@ pub(super) async fn publish_to_any(
     published.await?.await
 }
 
-/// A publishing that has begun.
+/// The outcome of a publishing, as a future.
 pub(super) type Publishing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Begins a publishing. The first poll hands the message to the connection: in the order of these
-/// calls.
+/// Starts a publishing. The first poll hands the message to the connection, so messages are
+/// published in the order of calls.
 pub(super) fn begin<T: Send + 'static>(
     publishing: impl Future<Output = T> + Send + 'static,
 ) -> Publishing<T> {
@@ -67,7 +67,7 @@ pub(super) fn begin<T: Send + 'static>(
     }
 }
 
-/// The outcomes that are not known yet, each a `T` one day.
+/// Publishings without an outcome yet; each resolves to a `T`.
 pub(super) struct Unconfirmed<T>(FuturesUnordered<Publishing<T>>);
 
 impl<T: Send + 'static> Unconfirmed<T> {
@@ -79,12 +79,12 @@ impl<T: Send + 'static> Unconfirmed<T> {
         self.0.len()
     }
 
-    /// Begins a publishing, in the order of these calls.
+    /// Starts a publishing. Messages are published in the order of calls.
     pub(super) fn begin(&mut self, publishing: impl Future<Output = T> + Send + 'static) {
         self.0.push(begin(publishing));
     }
 
-    /// The next outcome. Pending for ever while there is none. Dropping the future loses nothing.
+    /// The next outcome. Pending while there is none. Cancel safe.
     pub(super) async fn next(&mut self) -> T {
         match self.0.next().await {
             Some(outcome) => outcome,

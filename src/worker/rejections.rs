@@ -58,7 +58,7 @@ impl Rejections {
         }
         let left_out = self.ration.left_out;
         let notice = wire::rejected(origin, message, problem, now.wall, left_out);
-        self.ration.told(self.outlet.tell(&notice, link));
+        self.ration.told(self.outlet.publish(&notice, link));
     }
 }
 

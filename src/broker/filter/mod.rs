@@ -1,8 +1,9 @@
 //! The filter between the socket (plain or TLS) and lapin.
 //!
-//! lapin closes a connection that delivers a frame it cannot take: a short string that is not UTF-8,
-//! or a frame above the agreed size. Any publisher can cause both. The filter repairs such frames
-//! before lapin reads them, and marks the message ([`is_undecodable`]), so that it is rejected alone.
+//! lapin closes a connection that delivers a frame it cannot take: a short string that is not
+//! UTF-8, or a frame above the agreed size. Any publisher can cause both. The filter repairs such
+//! frames before lapin reads them, and marks the message ([`is_undecodable`]), so that it is
+//! rejected alone.
 
 mod frames;
 mod header;

@@ -15,12 +15,12 @@ use crate::broker::{
     delivery::offset,
 };
 
-/// A consumer, its channel and its connection. A quarter of the prefetch is acknowledged together:
-/// acks only give the broker credit to send more.
+/// A consumer, its channel and its connection. It acknowledges a quarter of the prefetch at once:
+/// acks of a stream only grant the broker credit.
 pub(super) struct LogConsumer {
     consumer: Consumer,
     channel: Channel,
-    /// Closed when it is dropped.
+    /// Closes the connection when dropped.
     _link: Link,
     queue: String,
     last_tag: u64,
@@ -28,7 +28,8 @@ pub(super) struct LogConsumer {
     ack_every: u16,
 }
 
-/// Consumes the log's end, and ends. Returns an error where RabbitMQ cannot serve that either.
+/// Consumes from the log's end, to test whether RabbitMQ can serve the log at all. Error 541 here
+/// is returned as a lost connection.
 pub(super) async fn control(origin: Origin, queue: String) -> Result<(), BrokerError> {
     let ended = LogConsumer::open(origin, queue, From::Next, 1).await;
     match ended {
@@ -38,7 +39,7 @@ pub(super) async fn control(origin: Origin, queue: String) -> Result<(), BrokerE
     }
 }
 
-/// A connection with a channel that consumes nothing yet.
+/// A connection whose channel does not consume yet.
 pub(super) struct Prepared {
     link: Link,
     channel: Channel,
@@ -47,7 +48,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) async fn open(origin: Origin, prefetch: u16) -> Result<Self, BrokerError> {
-        // 541 before anything is consumed is no entry's fault.
+        // Error 541 before consuming is not caused by an entry.
         let lost = |error| match error {
             BrokerError::Internal(text) => BrokerError::Lost(text),
             error => error,
@@ -104,13 +105,13 @@ impl LogConsumer {
         })
     }
 
-    /// The next entry. Dropping the future loses none.
+    /// The next entry. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<LogDelivery, BrokerError> {
         let delivered = self.consumer.next().await;
         self.take(delivered)
     }
 
-    /// The next entry, if it has been delivered.
+    /// The next entry, if it has already been delivered.
     pub(super) fn try_next(&mut self) -> Result<Option<LogDelivery>, BrokerError> {
         match self.consumer.next().now_or_never() {
             None => Ok(None),
@@ -140,7 +141,7 @@ impl LogConsumer {
         Ok(LogDelivery { offset, delivery })
     }
 
-    /// Acknowledges all that was taken.
+    /// Acknowledges every entry returned so far.
     pub(super) fn ack(&mut self) {
         if self.unacked > 0 {
             self.unacked = 0;

@@ -1,4 +1,4 @@
-//! Connections opened ahead: each undeliverable entry ends one.
+//! Connections opened in advance, since each undeliverable entry closes one.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use tokio::{sync::Mutex, task::JoinSet};
 use super::consumer::Prepared;
 use crate::broker::{BrokerError, connect::Origin};
 
-/// Connections that are open, or are being opened, at once.
+/// Standby connections that are open or opening.
 const AHEAD: usize = 4;
 
-/// Connections with prefetch 1. They close when the last clone is dropped.
+/// Standby connections with prefetch 1. They close when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Standby {
     origin: Origin,
@@ -25,7 +25,7 @@ impl Standby {
         }
     }
 
-    /// Takes the connection that is open first, and begins to open others.
+    /// Takes the first connection that is open, and starts to open others.
     pub(super) async fn take(&self) -> Result<Prepared, BrokerError> {
         let mut opening = self.opening.lock().await;
         while opening.len() < AHEAD {

@@ -1,4 +1,4 @@
-//! The first entry of a log that can be delivered, where its oldest cannot.
+//! The first deliverable entry of a log whose oldest entry is undeliverable.
 
 use std::{ops::Range, time::Duration};
 
@@ -8,24 +8,27 @@ use super::{
 };
 use crate::broker::{BrokerError, connect::Origin};
 
-/// Offsets that are tried one by one. A log without its beginning has lost far more entries.
+/// Offsets probed one by one. A log whose beginning has expired has lost far more entries.
 const ONE_BY_ONE: u64 = 64;
-/// How long an entry may take to be delivered; none comes at the log's end.
+/// Longest wait for an entry; none arrives at the log's end.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where reading begins.
+/// The position at which reading starts.
 pub(super) struct Start {
-    /// The first entry that can be delivered.
+    /// The first deliverable entry.
     pub(super) offset: u64,
-    /// The entries before it, where their offsets are known.
+    /// The entries before it, if their offsets are known.
     pub(super) undeliverable: Range<u64>,
 }
 
-/// Finds the start. An offset before the log's oldest entry stands for that entry, so the log's own
-/// beginning is not known unless it is at 0.
+/// Finds the first deliverable entry. RabbitMQ delivers the log's oldest entry for any offset
+/// before it, so the offset of the oldest entry is known only if it is 0.
 ///
-/// Behind the first 64 offsets the search halves intervals. It may then leave out entries between
-/// undeliverable ones, all of them near the end of their retention.
+/// After the first 64 offsets, the search halves intervals. It can then skip deliverable entries
+/// between undeliverable ones, all of them close to expiry.
+///
+/// # Errors
+/// If the connection is lost, or the log's end cannot be consumed either.
 pub(super) async fn find(origin: Origin, queue: String) -> Result<Start, BrokerError> {
     control(origin.clone(), queue.clone()).await?;
     let is_good = async |offset| is_deliverable(&origin, &queue, offset).await;

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::broker::Names;
 
-/// The definitions of a topology in the virtual host `vhost`, which messages are let into by MQTT or
-/// not; without users and permissions.
+/// The definitions of a topology in the virtual host `vhost`, which messages are let into by MQTT
+/// or not; without users and permissions.
 #[must_use]
 pub fn definitions(
     names: &Names,

@@ -27,7 +27,8 @@ use crate::domain::REQUEST_QUEUE_MS;
 /// How long a request waits in its queue: no redelivery comes later.
 pub const REQUEST_TTL: Duration = Duration::from_millis(REQUEST_QUEUE_MS);
 
-/// How a log and its snapshots are kept on disk. RabbitMQ frees whole segments, when a new one begins.
+/// How a log and its snapshots are kept on disk. RabbitMQ frees whole segments, when a new one
+/// begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Entries older than this may go.

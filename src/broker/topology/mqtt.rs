@@ -1,4 +1,5 @@
-//! The route of MQTT messages from the exchange of RabbitMQ's plugin to the exchange of players.
+//! The way in for devices that speak MQTT: from the exchange that RabbitMQ's plugin publishes to,
+//! to that of the players.
 //!
 //! `acme/heartbeat/alice` arrives there as `acme.heartbeat.alice`. An exchange of streamwatch is in
 //! between, because clients can check over AMQP whether an exchange exists, but not its bindings.

@@ -11,16 +11,16 @@ const MAX_REQUESTS: i64 = 100_000;
 const MAX_UNROUTED: i64 = 10_000;
 /// Most heartbeats and stops that wait in the intake; publishers of more get a negative confirm.
 const MAX_EVENTS: i64 = 1_000_000;
-/// How often a heartbeat or a stop is taken from the intake in vain before it is dropped: they do not
-/// expire, and one that the AMQP library cannot read would keep the workers busy for ever. A worker
-/// that cannot pass its messages on takes them again every half a minute or so.
+/// How often a heartbeat or a stop is taken from the intake in vain before it is dropped: they do
+/// not expire, and one that the AMQP library cannot read would keep the workers busy for ever. A
+/// worker that cannot pass its messages on takes them again every half a minute or so.
 const EVENT_DELIVERIES: i64 = 50;
 /// The header that picks the partition.
 const HEADER: &str = "account";
 /// How often a request is requeued before it is dropped: RabbitMQ closes the connection of every
 /// consumer that it should deliver an undeliverable request to, once more than this. A request is
-/// also requeued by each worker that pauses or loses its connection before it has replied, and where
-/// it was delivered behind an undeliverable one.
+/// also requeued by each worker that pauses or loses its connection before it has replied, and
+/// where it was delivered behind an undeliverable one.
 const DELIVERY_LIMIT: i64 = 2;
 /// How long RabbitMQ 4.3 leaves requests to a consumer whose node does not answer, in milliseconds:
 /// its default is six times as long as a requester waits. Earlier versions requeue them at once.
@@ -155,7 +155,8 @@ fn entrance(names: &Names) -> Vec<Part> {
     ]
 }
 
-/// Queues of messages without the header, and the routing to them.
+/// Where messages without the header wait until a worker adds it, and what tells them from those
+/// with it.
 fn intake(names: &Names) -> Vec<Part> {
     let (intake, requests, events) = (
         names.intake(),

@@ -26,8 +26,9 @@ pub struct QueueState {
     pub consumers: u32,
 }
 
-/// Counts partitions by consecutive logs, for operators. `None` if there is no topology or an
-/// incomplete one. Does not read logs, which would take long after an outage.
+/// How many partitions there are, for operators: so many logs follow one another. `None` where
+/// there is no topology, or one whose declaration broke off. Reads no log: after an outage that
+/// would take as long as the outage was.
 ///
 /// # Errors
 /// If the broker cannot be reached.

@@ -1,8 +1,8 @@
 //! Roles of MQTT devices, and permissions of other roles for MQTT.
 //!
-//! All of them publish to one exchange, so topic permissions separate tenants and kinds. They also
-//! limit the length, because a topic of more than 255 bytes is no AMQP routing key, and RabbitMQ
-//! closes the connection of every worker to which it would deliver it (seen on 3.10.8 and 4.0.5).
+//! All of them publish to one exchange, so topic permissions tell tenants and kinds apart. They
+//! also bound the length: a topic of more than 255 bytes is no routing key of AMQP, and RabbitMQ
+//! closes the connection of every worker that it should be delivered to (seen on 3.10.8 and 4.0.5).
 //!
 //! For each client RabbitMQ declares queues called `mqtt-subscription-<client id>qos0` and `…qos1`,
 //! under the client's own permissions. A delayed will requires permission to publish to the default

@@ -1,4 +1,4 @@
-//! One connection for replies, and the replies that are on it.
+//! One connection for replies, and the replies published on it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,38 +10,39 @@ use std::{
 use lapin::{BasicProperties, Channel, Confirmation, types::ShortString};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Letter, PATIENCE};
+use super::{PATIENCE, PendingReply};
 use crate::broker::{
     Addresses, BrokerError, Link, Names, backoff,
-    delivery::{Way, put_trace},
+    delivery::{ReplyRoute, put_trace},
     direct,
     properties::{contract, ours},
     unconfirmed::{Unconfirmed, confirming, publish_to_any},
 };
 
-/// How long a reply waits in an ordinary reply queue, in milliseconds. A direct one does not wait.
+/// TTL of a reply in an ordinary reply queue, in milliseconds. Direct replies are not queued.
 const REPLY_TTL_MS: &str = "10000";
 
-/// Outcomes of replies.
-pub(super) enum LaneEvent {
-    /// The broker has confirmed it. Its queue may be gone.
-    Confirmed(u64, Letter),
-    /// It has waited too long.
-    Expired(u64, Letter),
-    /// The connection is lost, or does not open. These were on it and were not confirmed.
-    Lost(BrokerError, Vec<(u64, Letter)>),
+/// An outcome of replies.
+pub(super) enum ConnectionEvent {
+    /// The broker confirmed the reply. Its queue may not exist.
+    Confirmed(u64, PendingReply),
+    /// The reply timed out before it was published.
+    Expired(u64, PendingReply),
+    /// The connection was lost, or could not be opened. These replies were unconfirmed.
+    Lost(BrokerError, Vec<(u64, PendingReply)>),
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Box<(Link, Channel)>, BrokerError>> + Send>>;
 
 enum State {
+    /// Closed; to be opened after this delay.
     Closed(Duration),
     Opening(Opening),
     Open(Box<(Link, Channel)>),
 }
 
-/// A connection that opens when it is needed.
-pub(super) struct Lane {
+/// A connection that opens when a reply is to be published.
+pub(super) struct ReplyConnection {
     addresses: Addresses,
     node: usize,
     name: String,
@@ -49,13 +50,13 @@ pub(super) struct Lane {
     window: usize,
     state: State,
     waits: Box<dyn Iterator<Item = Duration> + Send>,
-    backlog: VecDeque<(u64, Letter)>,
-    sent: BTreeMap<u64, Arc<Letter>>,
+    backlog: VecDeque<(u64, PendingReply)>,
+    sent: BTreeMap<u64, Arc<PendingReply>>,
     confirms: Unconfirmed<(u64, lapin::Result<Confirmation>)>,
 }
 
-impl Lane {
-    /// A lane with at most `window` replies that are not confirmed.
+impl ReplyConnection {
+    /// Creates a closed connection for at most `window` unconfirmed replies.
     pub(super) fn new(addresses: &Addresses, names: &Names, what: &str, window: usize) -> Self {
         Self {
             addresses: addresses.clone(),
@@ -71,23 +72,26 @@ impl Lane {
         }
     }
 
-    pub(super) fn push(&mut self, id: u64, letter: Letter) {
-        self.backlog.push_back((id, letter));
+    pub(super) fn push(&mut self, id: u64, pending: PendingReply) {
+        self.backlog.push_back((id, pending));
     }
 
-    pub(super) fn push_front(&mut self, id: u64, letter: Letter) {
-        self.backlog.push_front((id, letter));
+    pub(super) fn push_front(&mut self, id: u64, pending: PendingReply) {
+        self.backlog.push_front((id, pending));
     }
 
-    /// Returns whether no reply waits here.
+    /// Returns whether the connection has no replies.
     pub(super) fn is_idle(&self) -> bool {
         self.backlog.is_empty() && self.sent.is_empty()
     }
 
-    /// Takes those that are not sent and are as `wanted`.
-    pub(super) fn take_if(&mut self, wanted: impl Fn(&Letter) -> bool) -> Vec<(u64, Letter)> {
+    /// Takes the replies that are not published yet and match `wanted`.
+    pub(super) fn take_if(
+        &mut self,
+        wanted: impl Fn(&PendingReply) -> bool,
+    ) -> Vec<(u64, PendingReply)> {
         let backlog = std::mem::take(&mut self.backlog).into_iter();
-        let (taken, left): (Vec<_>, Vec<_>) = backlog.partition(|(_, letter)| wanted(letter));
+        let (taken, left): (Vec<_>, Vec<_>) = backlog.partition(|(_, pending)| wanted(pending));
         self.backlog = left.into();
         taken
     }
@@ -99,8 +103,8 @@ impl Lane {
         }
     }
 
-    /// Returns the outcome of the next reply. Pending while there is none. Cancel safe.
-    pub(super) async fn next(&mut self) -> LaneEvent {
+    /// The next outcome. Pending while the connection has no replies. Cancel safe.
+    pub(super) async fn next(&mut self) -> ConnectionEvent {
         loop {
             if let Some(event) = self.expire() {
                 return event;
@@ -124,9 +128,9 @@ impl Lane {
                 (id, confirmed) = self.confirms.next() => match confirmed {
                     Ok(_) => {
                         self.waits = Box::new(backoff());
-                        // The only reference, as its publishing has ended.
-                        if let Some(letter) = self.sent.remove(&id).and_then(Arc::into_inner) {
-                            return LaneEvent::Confirmed(id, letter);
+                        // The only reference: the publishing has ended.
+                        if let Some(pending) = self.sent.remove(&id).and_then(Arc::into_inner) {
+                            return ConnectionEvent::Confirmed(id, pending);
                         }
                     }
                     Err(error) => return self.lost(error.into()),
@@ -136,30 +140,30 @@ impl Lane {
         }
     }
 
-    /// When the reply that waits for the longest time began to.
+    /// The time of the oldest reply.
     fn oldest(&self) -> Option<Instant> {
-        let sent = self.sent.values().next().map(|letter| letter.at);
-        let unsent = self.backlog.front().map(|(_, letter)| letter.at);
+        let sent = self.sent.values().next().map(|pending| pending.at);
+        let unsent = self.backlog.front().map(|(_, pending)| pending.at);
         sent.into_iter().chain(unsent).min()
     }
 
-    fn expire(&mut self) -> Option<LaneEvent> {
+    fn expire(&mut self) -> Option<ConnectionEvent> {
         let late = |at: Instant| at.elapsed() >= PATIENCE;
         if self
             .backlog
             .front()
-            .is_some_and(|(_, letter)| late(letter.at))
+            .is_some_and(|(_, pending)| late(pending.at))
         {
-            let (id, letter) = self.backlog.pop_front()?;
-            return Some(LaneEvent::Expired(id, letter));
+            let (id, pending) = self.backlog.pop_front()?;
+            return Some(ConnectionEvent::Expired(id, pending));
         }
         if self
             .sent
             .values()
             .next()
-            .is_some_and(|letter| late(letter.at))
+            .is_some_and(|pending| late(pending.at))
         {
-            // Nothing is confirmed: this connection is of no use.
+            // No confirm arrives: the connection is replaced.
             return Some(self.lost(BrokerError::Timeout {
                 doing: "confirming a reply",
                 waited: PATIENCE,
@@ -168,8 +172,8 @@ impl Lane {
         None
     }
 
-    /// The connection is of no use any more.
-    fn lost(&mut self, error: BrokerError) -> LaneEvent {
+    /// Closes the connection after `error`, and returns its unconfirmed replies.
+    fn lost(&mut self, error: BrokerError) -> ConnectionEvent {
         let wait = if error.is_by_a_message() {
             Duration::ZERO
         } else {
@@ -178,8 +182,8 @@ impl Lane {
         self.leave(wait);
         self.confirms = Unconfirmed::new();
         let sent = std::mem::take(&mut self.sent).into_iter();
-        let letters = sent.filter_map(|(id, letter)| Some((id, Arc::into_inner(letter)?)));
-        LaneEvent::Lost(error, letters.collect())
+        let unconfirmed = sent.filter_map(|(id, pending)| Some((id, Arc::into_inner(pending)?)));
+        ConnectionEvent::Lost(error, unconfirmed.collect())
     }
 
     fn leave(&mut self, wait: Duration) {
@@ -189,7 +193,7 @@ impl Lane {
         }
     }
 
-    /// Opens the connection if it is needed, and publishes what it takes now.
+    /// Opens the connection if there are replies, and publishes as many as the window allows.
     fn advance(&mut self) {
         if let State::Open(open) = &self.state
             && !open.1.status().connected()
@@ -214,14 +218,14 @@ impl Lane {
         let (link, channel) = &**open;
         while self.sent.len() < self.window
             && !link.is_blocked()
-            && let Some((id, letter)) = self.backlog.pop_front()
+            && let Some((id, pending)) = self.backlog.pop_front()
         {
-            let letter = Arc::new(letter);
-            self.sent.insert(id, Arc::clone(&letter));
+            let pending = Arc::new(pending);
+            self.sent.insert(id, Arc::clone(&pending));
             let (channel, topics) = (channel.clone(), self.topics.clone());
             self.confirms.begin(async move {
-                let (exchange, key, properties) = addressed(&letter, topics);
-                let body = &letter.reply.body;
+                let (exchange, key, properties) = addressed(&pending, topics);
+                let body = &pending.reply.body;
                 (
                     id,
                     publish_to_any(&channel, exchange, key, body, properties).await,
@@ -231,15 +235,18 @@ impl Lane {
     }
 }
 
-/// Exchange, routing key and properties of a reply.
-fn addressed(letter: &Letter, topics: ShortString) -> (ShortString, ShortString, BasicProperties) {
+/// The exchange, routing key and properties of a reply.
+fn addressed(
+    pending: &PendingReply,
+    topics: ShortString,
+) -> (ShortString, ShortString, BasicProperties) {
     let mut headers = contract();
-    if let Some(trace) = &letter.to.trace {
+    if let Some(trace) = &pending.to.trace {
         put_trace(&mut headers, trace);
     }
-    let properties = ours(letter.reply.kind);
-    match &letter.to.way {
-        Way::Queue {
+    let properties = ours(pending.reply.kind);
+    match &pending.to.route {
+        ReplyRoute::Queue {
             name,
             correlation_id,
         } => {
@@ -252,7 +259,7 @@ fn addressed(letter: &Letter, topics: ShortString) -> (ShortString, ShortString,
             }
             ("".into(), name.clone(), properties)
         }
-        Way::Topic(topic) => {
+        ReplyRoute::Topic(topic) => {
             topic.put_correlation(&mut headers);
             let properties = properties
                 .with_headers(headers)
