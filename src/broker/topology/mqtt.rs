@@ -1,4 +1,4 @@
-//! The way in for devices that speak MQTT: from the exchange that RabbitMQ's plugin publishes to,
+//! The way in for MQTT devices: from the exchange that RabbitMQ's plugin publishes to,
 //! to that of the players.
 //!
 //! `acme/heartbeat/alice` arrives there as `acme.heartbeat.alice`. An exchange of streamwatch is in

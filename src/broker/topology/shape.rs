@@ -155,8 +155,7 @@ fn entrance(names: &Names) -> Vec<Part> {
     ]
 }
 
-/// Where messages without the header wait until a worker adds it, and what tells them from those
-/// with it.
+/// Queues of messages without the header, which wait until a worker adds it, and the routing to them.
 fn intake(names: &Names) -> Vec<Part> {
     let (intake, requests, events) = (
         names.intake(),

@@ -1,6 +1,6 @@
 //! Roles of MQTT devices, and permissions of other roles for MQTT.
 //!
-//! All of them publish to one exchange, so topic permissions tell tenants and kinds apart. They
+//! All of them publish to one exchange, so topic permissions separate tenants and kinds. They
 //! also bound the length: a topic of more than 255 bytes is no routing key of AMQP, and RabbitMQ
 //! closes the connection of every worker that it should be delivered to (seen on 3.10.8 and 4.0.5).
 //!
