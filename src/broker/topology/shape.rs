@@ -155,7 +155,7 @@ fn entrance(names: &Names) -> Vec<Part> {
     ]
 }
 
-/// Queues of messages without the header, which wait until a worker adds it, and the routing to them.
+/// Queues of messages without the header, which wait until a worker adds it, and their routing.
 fn intake(names: &Names) -> Vec<Part> {
     let (intake, requests, events) = (
         names.intake(),
