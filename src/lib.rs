@@ -63,10 +63,12 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "client")]
 mod clock;
+#[forbid(clippy::disallowed_methods)]
 pub mod domain;
 #[cfg(feature = "worker")]
 pub mod ops;
 #[cfg(feature = "worker")]
+#[forbid(clippy::disallowed_methods)]
 pub mod replica;
 pub mod wire;
 #[cfg(feature = "worker")]

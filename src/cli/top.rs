@@ -40,7 +40,7 @@ use crate::{
     broker::{Addresses, Names},
     client::{Backend, Client},
     domain::{AccountKey, Tenant},
-    worker::clock::wall,
+    worker::wall,
 };
 use ask::Asked;
 use screen::{Input, Screen};

@@ -6,10 +6,8 @@ mod slots;
 mod table;
 mod totals;
 
-use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
-    ops::{ControlFlow, Range},
-};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::ops::{ControlFlow, Range};
 
 use compact_str::CompactString;
 

@@ -30,6 +30,6 @@ pub(super) fn ms() -> u64 {
     clippy::disallowed_methods,
     reason = "this is the edge at which time enters"
 )]
-pub(crate) fn wall() -> WallTime {
+pub(super) fn wall() -> WallTime {
     WallTime(jiff::Timestamp::now().as_millisecond())
 }

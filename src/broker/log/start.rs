@@ -1,6 +1,7 @@
 //! The first deliverable entry of a log whose oldest entry is undeliverable.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
+use std::time::Duration;
 
 use super::{
     From,
