@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::{
     Channel, Connection, ConnectionProperties, runtime::default_runtime, tcp::AMQPUriTcpExt,
     types::LongString, uri::AMQPUri,
@@ -161,18 +160,6 @@ impl Failure {
         };
         BrokerError::Unreachable { address, reason }
     }
-}
-
-/// Delays before further attempts, at most 5 s each. Jitter spreads clients that lost their broker
-/// at the same moment.
-pub fn backoff() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        // Jitter adds up to as much again.
-        .with_max_delay(Duration::from_millis(2_500))
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 /// Limits the wait for a reply of RabbitMQ to 5 s. `doing` names the operation in the error.

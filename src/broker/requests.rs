@@ -29,7 +29,7 @@ use lapin::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    Addresses, BrokerError, Names, NoReply, ReplyTo, backoff,
+    Addresses, Backoff, BrokerError, Names, NoReply, ReplyTo,
     delivery::{message, reply_to, trace},
     mqtt::response_topic,
 };
@@ -145,7 +145,7 @@ pub struct RequestQueue {
     missing_since: Option<Instant>,
     /// Why a connection was lost, or did not open, the last time.
     failed: Option<BrokerError>,
-    waits: Box<dyn Iterator<Item = Duration> + Send>,
+    backoff: Backoff,
 }
 
 impl RequestQueue {
@@ -171,7 +171,7 @@ impl RequestQueue {
             careful_until: None,
             missing_since: None,
             failed: None,
-            waits: Box::new(backoff()),
+            backoff: Backoff::default(),
         }
     }
 
@@ -286,7 +286,7 @@ impl RequestQueue {
                     }
                     Poll::Ready(Some(Ok(delivery))) => {
                         let channel = open.channel.clone();
-                        self.waits = Box::new(backoff());
+                        self.backoff = Backoff::default();
                         return Poll::Ready(Ok(RequestDelivery { delivery, channel }));
                     }
                     Poll::Ready(Some(Err(error))) => error.into(),
@@ -337,7 +337,7 @@ impl RequestQueue {
             // The one that was to replace the others.
             || self.careful_until.is_none() && self.lanes.iter().all(Lane::is_consuming)
         {
-            let wait = self.waits.next().unwrap_or(CAREFUL_FOR);
+            let wait = self.backoff.wait();
             let lane = self.open_after(wait);
             self.lanes.push(lane);
         }

@@ -5,15 +5,12 @@ use std::time::Duration;
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
     task::JoinHandle,
-    time::Instant,
 };
 
-use crate::broker::{Addresses, BrokerError, Link, Subscribed, Subscription, backoff};
+use crate::broker::{Addresses, Backoff, BrokerError, Link, Subscribed, Subscription};
 
 /// Interval of checks of the exchange, as its deletion sends no notification.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
-/// A connection of this age resets the back-off.
-const STEADY: Duration = Duration::from_secs(10);
 /// Most buffered messages. Others wait in the queue, which is bounded too.
 const MOST_WAITING: usize = 1_000;
 
@@ -70,14 +67,13 @@ impl Follow {
     }
 
     async fn run(&self, addresses: &Addresses, tell: &Sender<News>) {
-        let mut waits = backoff();
+        let mut backoff = Backoff::default();
         let mut again = false;
         for n in 0.. {
             let opened = tokio::select! {
                 opened = self.open(addresses, again.then_some(n)) => opened,
                 () = tell.closed() => return,
             };
-            let began = Instant::now();
             let lost = match opened {
                 Ok((link, mut listener)) => {
                     let listening = tell.send(News::Listening { again }).await;
@@ -95,12 +91,8 @@ impl Follow {
             if tell.send(News::Lost(error)).await.is_err() {
                 return;
             }
-            if began.elapsed() > STEADY {
-                waits = backoff();
-            }
-            let wait = waits.next().unwrap_or(Duration::from_secs(5));
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(backoff.wait()) => {}
                 () = tell.closed() => return,
             }
         }

@@ -14,16 +14,13 @@ use super::{
     sent::{Sent, Status, Waiting},
 };
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, Outgoing, RpcEvent, backoff},
+    broker::{Addresses, Backoff, BrokerError, Link, Names, Outgoing, RpcEvent},
     domain::{AccountId, Tenant},
     wire::{Kind, RoutingKey},
 };
 
 /// Most replies that are waited for.
 const MOST_WAITING: usize = 10_000;
-
-/// A connection that lasted so long ends the back-off.
-const STEADY: Duration = Duration::from_secs(10);
 /// How often the connection is checked for an alarm, and its messages for confirms that are overdue
 /// and senders that have given up.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
@@ -136,10 +133,9 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<Command>,
     report: watch::Sender<Status>,
 ) {
-    let mut waits = backoff();
+    let mut backoff = Backoff::default();
     let mut number = 0;
     for n in 0.. {
-        let began = Instant::now();
         let lost = match Link::open(&addresses, n, "streamwatch client").await {
             Ok(link) => {
                 let lost = serve(&link, &names, &mut commands, &report, &mut number).await;
@@ -156,12 +152,8 @@ async fn run(
             tracing::debug!(%error, "the client's connection is lost");
             let _ = report.send(Status::Down(error));
         }
-        if began.elapsed() > STEADY {
-            waits = backoff();
-        }
-        let wait = waits.next().unwrap_or(Duration::from_secs(5));
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(backoff.wait()) => {}
             () = report.closed() => return,
         }
     }

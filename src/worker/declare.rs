@@ -1,11 +1,9 @@
 //! Declaring a topology and its first settings.
 
-use std::time::Duration;
-
-use super::clock;
+use super::{clock, retry::Retry};
 use crate::{
     broker::{
-        Addresses, Link, Names, backoff,
+        Addresses, Link, Names,
         settings::{self, SettingsConflict},
         topology::{self, Retention, Topology},
     },
@@ -115,7 +113,7 @@ pub(super) async fn until_declared(
     declaration: &Declaration,
     health: &Health,
 ) {
-    let mut waits = backoff();
+    let mut retry = Retry::new("cannot declare the topology", None);
     loop {
         match declare(addresses, names, declaration).await {
             Ok(Declared::New) => return tracing::info!("declared the topology"),
@@ -129,12 +127,7 @@ pub(super) async fn until_declared(
                      topology set`"
                 );
             }
-            Err(error) => {
-                let wait = waits.next().unwrap_or(Duration::from_secs(5));
-                tracing::error!(%error, ?wait, "cannot declare the topology");
-                health.waits(format!("cannot declare the topology: {error}"));
-                tokio::time::sleep(wait).await;
-            }
+            Err(error) => retry.after(&error, |reason| health.waits(reason)).await,
         }
     }
 }

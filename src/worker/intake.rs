@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Config, needs_operator, rejections::Rejections, retry::Retry, session::until};
+use super::{Config, rejections::Rejections, retry::Retry, session::until};
 use crate::{
     broker::{
         BrokerError, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo, RequestDelivery,
@@ -56,30 +56,19 @@ pub(super) async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let metrics = IntakeMetrics::new();
-    let mut retry = Retry::new();
-    for n in 0.. {
-        retry.begin();
+    let mut retry = Retry::new("the intake is interrupted", None);
+    loop {
         let opened = tokio::select! {
-            opened = Intake::open(&config, of, n, replies.clone()) => opened,
+            opened = Intake::open(&config, of, retry.failures, replies.clone()) => opened,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
             Ok(session) => session.run(&config, &metrics, &health, &mut shutdown).await,
             Err(error) => Err(error),
         };
-        let error = match ended {
-            Ok(()) => return,
-            Err(error) => error,
-        };
-        let wait = retry.wait();
-        if needs_operator(&error) {
-            tracing::error!(?wait, "intake: {error}");
-        } else {
-            tracing::warn!(?wait, "intake: {error}");
-        }
-        health.report_intake(Some(error.to_string()));
+        let Err(error) = ended else { return };
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = retry.after(&error, |reason| health.report_intake(Some(reason))) => {}
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
     }

@@ -5,7 +5,7 @@
 //! does a request that cannot be delivered. The replica outlives its connections. All partitions
 //! share the connections for replies. With several partitions, one task more serves the intake.
 
-pub(crate) mod clock;
+mod clock;
 mod declare;
 mod grace;
 mod intake;
@@ -31,7 +31,7 @@ use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use crate::{
-    broker::{Addresses, BrokerError, Names, ReplySender},
+    broker::{Addresses, Names, ReplySender},
     domain::WallTime,
     ops::{Endpoints, Figures, Health, HttpError, HttpServer, PartitionMetrics},
     replica::Replica,
@@ -172,19 +172,6 @@ async fn prepare(config: &Config, health: &Health) -> Result<Selection, WorkerEr
 #[must_use]
 pub fn wall() -> WallTime {
     clock::wall()
-}
-
-/// A broker error that waiting does not mend by itself.
-fn needs_operator(error: &BrokerError) -> bool {
-    matches!(
-        error,
-        BrokerError::AccessRefused(_)
-            | BrokerError::Tls { .. }
-            | BrokerError::NotFound(_)
-            | BrokerError::Precondition(_)
-            | BrokerError::NoPlugin(_)
-            | BrokerError::OtherPartitions { .. }
-    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::{
     Config, clock,
     metrics_reporter::MetricsReporter,
-    needs_operator,
     pending::PendingRequest,
     retry::Retry,
     session::{End, Session},
@@ -74,43 +73,19 @@ impl PartitionTask {
     }
 
     pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
-        let mut retry = Retry::new();
-        for n in 0.. {
-            retry.begin();
-            let end = self.session(n, &mut shutdown).await;
+        let number = self.partition.number;
+        let mut retry = Retry::new("the partition is interrupted", Some(number));
+        while let Err(end) = self.session(retry.failures, &mut shutdown).await {
             self.judge_snapshot(&end);
             self.partition.replica.detach();
-            let reason = match &end {
-                End::Shutdown => return,
-                End::Broker(error) => error.to_string(),
-                End::Fault(fault) => fault.to_string(),
-                End::OtherPartitions(settings) => format!(
-                    "the log's settings have {settings} partitions, but there are {}: nothing is \
-                     served. Run `streamwatch topology declare` and restart the workers; \
-                     deploy/UPGRADE.md (Change the number of partitions) describes how",
-                    self.partition.of
-                ),
-            };
             self.partition.metrics.reconnects.increment(1);
             self.partition.reporter.detached();
             if matches!(end, End::Fault(Fault::AnotherLog)) {
                 self.partition.metrics.started_over.increment(1);
                 self.partition.reporter.forget();
             }
-            let wait = retry.wait();
-            let operator = matches!(&end, End::Broker(error) if needs_operator(error))
-                || matches!(
-                    end,
-                    End::Fault(Fault::UnknownRules(_)) | End::OtherPartitions(_)
-                );
-            if operator {
-                tracing::error!(partition = self.partition.number, ?wait, "{reason}");
-            } else {
-                tracing::warn!(partition = self.partition.number, ?wait, "{reason}");
-            }
-            self.report(reason);
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = retry.after(&end, |reason| self.report(reason)) => {}
                 _ = shutdown.wait_for(|stop| *stop) => return,
             }
         }
@@ -169,16 +144,14 @@ impl PartitionTask {
         Session::open(&mut self.partition, n, self.replies.clone()).await
     }
 
-    async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> End {
+    /// Runs one session, until shutdown or an error.
+    async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
         let opening = self.open(n);
         let session = tokio::select! {
-            opened = opening => opened,
-            _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,
+            opened = opening => opened?,
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
         };
-        match session {
-            Ok(session) => session.run(shutdown).await,
-            Err(error) => End::Broker(error),
-        }
+        session.run(shutdown).await
     }
 
     fn report(&self, reason: String) {

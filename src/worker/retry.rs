@@ -1,37 +1,67 @@
-//! When to try again what has failed.
+//! Retries of everything that depends on the broker.
 
-use std::time::Duration;
+use std::fmt::Display;
 
-use super::clock;
-use crate::{broker::backoff, replica::Mono};
+use tokio::time::sleep;
 
-/// A session that lasted so long ends the back-off, in milliseconds.
-const STEADY_MS: u64 = 10_000;
+use crate::broker::{Backoff, BrokerError, settings::SettingsConflict};
 
-/// The waits between sessions that end.
+/// The reason why an attempt or a session failed.
+pub(super) trait Failure: Display {
+    /// Returns whether it lasts until an operator changes something.
+    fn needs_operator(&self) -> bool;
+}
+
+impl Failure for BrokerError {
+    fn needs_operator(&self) -> bool {
+        matches!(
+            self,
+            Self::AccessRefused(_)
+                | Self::Tls { .. }
+                | Self::NotFound(_)
+                | Self::Precondition(_)
+                | Self::NoPlugin(_)
+                | Self::OtherPartitions { .. }
+        )
+    }
+}
+
+impl Failure for SettingsConflict {
+    fn needs_operator(&self) -> bool {
+        matches!(self, Self::Broker(error) if error.needs_operator())
+    }
+}
+
+/// Attempts at the same thing, or sessions one after another.
 pub(super) struct Retry {
-    waits: Box<dyn Iterator<Item = Duration> + Send>,
-    began: Mono,
+    failed: &'static str,
+    partition: Option<u16>,
+    backoff: Backoff,
+    /// Number of failures so far. Selects the address to connect to.
+    pub(super) failures: usize,
 }
 
 impl Retry {
-    pub(super) fn new() -> Self {
+    /// `failed` begins the log line of each failure.
+    pub(super) fn new(failed: &'static str, partition: Option<u16>) -> Self {
         Self {
-            waits: Box::new(backoff()),
-            began: clock::now().mono,
+            failed,
+            partition,
+            backoff: Backoff::default(),
+            failures: 0,
         }
     }
 
-    /// A session begins.
-    pub(super) fn begin(&mut self) {
-        self.began = clock::now().mono;
-    }
-
-    /// It has ended: how long to wait before the next.
-    pub(super) fn wait(&mut self) -> Duration {
-        if clock::now().mono.ms_since(self.began) > STEADY_MS {
-            self.waits = Box::new(backoff());
+    /// Logs a failure, reports its reason, and waits until the next attempt is due.
+    pub(super) async fn after(&mut self, failure: &impl Failure, report: impl FnOnce(String)) {
+        let (failed, partition, wait) = (self.failed, self.partition, self.backoff.wait());
+        if failure.needs_operator() {
+            tracing::error!(partition, ?wait, "{failed}: {failure}");
+        } else {
+            tracing::warn!(partition, ?wait, "{failed}: {failure}");
         }
-        self.waits.next().unwrap_or(Duration::from_secs(5))
+        self.failures += 1;
+        report(failure.to_string());
+        sleep(wait).await;
     }
 }

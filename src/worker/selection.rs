@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use super::{Config, WorkerError, needs_operator, retry::Retry};
+use super::{Config, WorkerError, retry::Retry};
 use crate::{
     broker::{BrokerError, Link, topology},
     domain::Settings,
@@ -57,23 +57,11 @@ impl Selection {
     /// since the last worker stopped. The number is compared with the settings once a partition's
     /// log has delivered them.
     pub(super) async fn find(config: &Config, health: &Health) -> Result<Self, WorkerError> {
-        let mut retry = Retry::new();
-        let mut n = 0;
+        let mut retry = Retry::new("cannot find the partitions", None);
         let of = loop {
-            retry.begin();
-            match count(config, n).await {
+            match count(config, retry.failures).await {
                 Ok(of) => break of,
-                Err(error) => {
-                    let wait = retry.wait();
-                    if needs_operator(&error) {
-                        tracing::error!(%error, ?wait, "cannot find the partitions");
-                    } else {
-                        tracing::warn!(%error, ?wait, "cannot find the partitions");
-                    }
-                    health.waits(error.to_string());
-                    tokio::time::sleep(wait).await;
-                    n += 1;
-                }
+                Err(error) => retry.after(&error, |reason| health.waits(reason)).await,
             }
         };
         let numbers = chosen(config.partitions.as_ref(), of)?;

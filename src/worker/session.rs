@@ -16,6 +16,7 @@ use super::{
     partition::Partition,
     pending::{RequestQueues, Source},
     rejections::Rejections,
+    retry::Failure,
     snapshots::SnapshotStep,
 };
 use crate::{
@@ -44,24 +45,28 @@ const REST: Duration = Duration::from_millis(1);
 /// How long a worker that shuts down waits for the confirm of its last tick.
 const LAST_TICK: Duration = Duration::from_secs(1);
 
-/// Why a session ended.
+/// The error that ended a session.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum End {
-    Shutdown,
-    Broker(BrokerError),
-    Fault(Fault),
-    /// The number of partitions in the settings differs from the topology.
-    OtherPartitions(u16),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error(
+        "the log's settings have {settings} partitions, but there are {there}: nothing is served. \
+         Run `streamwatch topology declare` and restart the workers; deploy/UPGRADE.md (Change the \
+         number of partitions) describes how"
+    )]
+    OtherPartitions { settings: u16, there: u16 },
 }
 
-impl From<BrokerError> for End {
-    fn from(error: BrokerError) -> Self {
-        Self::Broker(error)
-    }
-}
-
-impl From<Fault> for End {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl Failure for End {
+    fn needs_operator(&self) -> bool {
+        match self {
+            Self::Broker(error) => error.needs_operator(),
+            Self::Fault(fault) => matches!(fault, Fault::UnknownRules(_)),
+            Self::OtherPartitions { .. } => true,
+        }
     }
 }
 
@@ -146,15 +151,11 @@ impl<'a> Session<'a> {
     }
 
     /// Serves until something ends it.
-    pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> End {
+    pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
         let end = self.serve(shutdown).await;
-        let end = match end {
-            Ok(()) => End::Shutdown,
-            Err(end) => end,
-        };
         self.partition.metrics.leader.set(0.0);
         let closing = async {
-            if matches!(end, End::Shutdown) {
+            if end.is_ok() {
                 // The successor waits for three intervals if the last tick is not written.
                 let _ = tokio::time::timeout(LAST_TICK, self.appender.settle()).await;
             }
@@ -176,7 +177,10 @@ impl<'a> Session<'a> {
             if let Some(settings) = self.partition.replica.settings()
                 && settings.partitions != self.partition.of
             {
-                return Err(End::OtherPartitions(settings.partitions));
+                return Err(End::OtherPartitions {
+                    settings: settings.partitions,
+                    there: self.partition.of,
+                });
             }
             let caught_up = !shown && self.partition.replica.has_caught_up();
             if caught_up {

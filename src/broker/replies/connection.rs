@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{PATIENCE, PendingReply};
 use crate::broker::{
-    Addresses, BrokerError, Link, Names, backoff,
+    Addresses, Backoff, BrokerError, Link, Names,
     delivery::{ReplyRoute, put_trace},
     direct,
     properties::{contract, ours},
@@ -49,7 +49,7 @@ pub(super) struct ReplyConnection {
     topics: ShortString,
     window: usize,
     state: State,
-    waits: Box<dyn Iterator<Item = Duration> + Send>,
+    backoff: Backoff,
     backlog: VecDeque<(u64, PendingReply)>,
     sent: BTreeMap<u64, Arc<PendingReply>>,
     confirms: Unconfirmed<(u64, lapin::Result<Confirmation>)>,
@@ -65,7 +65,7 @@ impl ReplyConnection {
             topics: names.mqtt_exchange().into(),
             window,
             state: State::Closed(Duration::ZERO),
-            waits: Box::new(backoff()),
+            backoff: Backoff::default(),
             backlog: VecDeque::new(),
             sent: BTreeMap::new(),
             confirms: Unconfirmed::new(),
@@ -127,7 +127,7 @@ impl ReplyConnection {
                 },
                 (id, confirmed) = self.confirms.next() => match confirmed {
                     Ok(_) => {
-                        self.waits = Box::new(backoff());
+                        self.backoff = Backoff::default();
                         // The only reference: the publishing has ended.
                         if let Some(pending) = self.sent.remove(&id).and_then(Arc::into_inner) {
                             return ConnectionEvent::Confirmed(id, pending);
@@ -177,7 +177,7 @@ impl ReplyConnection {
         let wait = if error.is_by_a_message() {
             Duration::ZERO
         } else {
-            self.waits.next().unwrap_or(PATIENCE)
+            self.backoff.wait()
         };
         self.leave(wait);
         self.confirms = Unconfirmed::new();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{End, PlaybackState, silence::Silence};
 use crate::{
-    broker::backoff,
+    broker::Backoff,
     client::{Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, backend::News},
     domain::{AccountId, Metadata, StoppedReason, StreamId, Tenant},
 };
@@ -79,13 +79,12 @@ impl Keeper {
 
     /// Plays until the stream is refused or stopped.
     async fn play(&mut self) -> PlaybackState {
-        let mut tries = backoff();
         match self.open().await {
             Ok(Some(refused)) => return refused,
             Ok(None) => {}
             Err(_) => {
                 // Play first, count anyway: a heartbeat counts where the request was lost.
-                if let Some(over) = self.unanswered(&mut tries).await {
+                if let Some(over) = self.unanswered().await {
                     return over;
                 }
             }
@@ -123,10 +122,8 @@ impl Keeper {
     }
 
     /// Sends heartbeats, and repeats the request until it is answered.
-    async fn unanswered(
-        &mut self,
-        tries: &mut (impl Iterator<Item = Duration> + Send),
-    ) -> Option<PlaybackState> {
+    async fn unanswered(&mut self) -> Option<PlaybackState> {
+        let mut backoff = Backoff::default();
         let mut sent: Option<Silence> = None;
         loop {
             if sent.is_none_or(|last| last.lasts() >= self.every) {
@@ -136,7 +133,7 @@ impl Keeper {
                     return Some(PlaybackState::Stopped(reason));
                 }
             }
-            tokio::time::sleep(tries.next().unwrap_or(PATIENCE)).await;
+            tokio::time::sleep(backoff.wait()).await;
             match self.open().await {
                 Ok(over) => return over,
                 // A retry would fail too, so only heartbeats are sent.
@@ -221,7 +218,7 @@ impl Keeper {
 
     /// Returns once the broker has the stop, or after 30 s.
     async fn stop(&self) {
-        let mut tries = backoff();
+        let mut backoff = Backoff::default();
         let stopping = async {
             loop {
                 // An alarm may end for a shorter time than the back-off takes.
@@ -230,7 +227,7 @@ impl Keeper {
                 if stop.await.is_ok() {
                     return;
                 }
-                tokio::time::sleep(tries.next().unwrap_or(PATIENCE)).await;
+                tokio::time::sleep(backoff.wait()).await;
             }
         };
         let _ = timeout(STOP_FOR, stopping).await;
