@@ -1,20 +1,17 @@
 //! Messages from players and backends, decoded and checked.
 
-use std::{fmt, num::NonZeroU32};
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Code, Kind, Message, Problem, internal,
-    message::{Text, missing},
+    Code, Kind, Message, Problem,
+    fields::{Array, Id, MetadataField, Text, WholeNumber},
+    internal,
+    message::missing,
 };
 use crate::domain::{
-    AccountKey, Consistency, Entry, InitRequest, MAX_GROUP_BY, MAX_KEY_BYTES, MAX_PAIRS,
-    MAX_REPLACED, Metadata, RequestId, StatusRequest, StreamId,
+    AccountKey, Consistency, Entry, InitRequest, MAX_GROUP_BY, MAX_KEY_BYTES, MAX_REPLACED,
+    RequestId, StatusRequest, StreamId,
 };
 
 /// The body of a heartbeat.
@@ -22,8 +19,8 @@ use crate::domain::{
 struct HeartbeatBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
-    stream: Option<Uuid>,
-    heartbeat_every_ms: Option<NonZeroU32>,
+    stream: Option<Id>,
+    heartbeat_every_ms: Option<WholeNumber>,
     metadata: Option<MetadataField>,
 }
 
@@ -32,7 +29,7 @@ struct HeartbeatBody<'a> {
 struct StopBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
-    stream: Option<Uuid>,
+    stream: Option<Id>,
 }
 
 /// The body of an init.
@@ -40,11 +37,12 @@ struct StopBody<'a> {
 struct InitBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
-    stream: Option<Uuid>,
+    stream: Option<Id>,
     metadata: Option<MetadataField>,
-    max_active: Option<NonZeroU32>,
-    replace: Option<Vec<Uuid>>,
-    group_by: Option<Vec<String>>,
+    max_active: Option<WholeNumber>,
+    replace: Option<Array<Id>>,
+    #[serde(borrow)]
+    group_by: Option<Array<Text<'a>>>,
 }
 
 /// The body of a status.
@@ -52,8 +50,9 @@ struct InitBody<'a> {
 struct StatusBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
-    stream: Option<Uuid>,
-    group_by: Option<Vec<String>>,
+    stream: Option<Id>,
+    #[serde(borrow)]
+    group_by: Option<Array<Text<'a>>>,
     #[serde(borrow)]
     consistency: Option<Text<'a>>,
 }
@@ -90,14 +89,14 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
         let body: StopBody = message.json()?;
         return Ok(Entry::Stop {
             key: message.account_key(&key, body.account.as_ref())?,
-            stream: StreamId(body.stream.ok_or_else(|| missing("stream"))?),
+            stream: stream_id(body.stream)?,
         });
     }
     let body: HeartbeatBody = message.json()?;
     Ok(Entry::Heartbeat {
         key: message.account_key(&key, body.account.as_ref())?,
-        stream: StreamId(body.stream.ok_or_else(|| missing("stream"))?),
-        every_ms: body.heartbeat_every_ms.map(NonZeroU32::get),
+        stream: stream_id(body.stream)?,
+        every_ms: body.heartbeat_every_ms.map(|n| n.0.get()),
         metadata: body.metadata.map(|m| m.0),
     })
 }
@@ -113,25 +112,31 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
     // Without any id, a repetition cannot be recognized, so each request counts.
     let stream = body
         .stream
+        .map(|id| id.0)
         .or_else(|| message.derived_id("stream", &key))
         .unwrap_or_else(Uuid::now_v7);
-    let replace = body.replace.unwrap_or_default();
-    // Clients that number their requests begin again at 1: another question is another request.
-    let asked = format!("request {stream} {:?} {replace:?}", body.max_active);
+    let max_active = body.max_active.map(|n| n.0.get());
+    let replace = body.replace.map_or_else(Vec::new, |Array(ids)| {
+        ids.into_iter().map(|id| id.0).collect()
+    });
+    // Clients that number their requests restart at 1: a request with other limits is another one.
+    let content = format!("request {stream} {max_active:?} {replace:?}");
     let request = message
-        .derived_id(&asked, &key)
+        .derived_id(&content, &key)
         .unwrap_or_else(Uuid::new_v4);
     if replace.len() > MAX_REPLACED {
-        return Err(bad("replace", "at most 16 streams can be replaced at once"));
+        let message = "must be an array of at most 16 UUIDs, not a longer one";
+        return Err(bad("replace", message));
     }
     if replace.contains(&stream) {
-        return Err(bad("replace", "a stream cannot replace itself"));
+        let message = "must be the UUIDs of other streams, not of the request's own stream";
+        return Err(bad("replace", message));
     }
     Ok(InitRequest {
         key,
         stream: StreamId(stream),
         request: RequestId(request),
-        max_active: body.max_active.map(NonZeroU32::get),
+        max_active,
         replace: replace.into_iter().map(StreamId).collect(),
         metadata: body.metadata.map(|m| m.0).unwrap_or_default(),
         group_by: group_by(body.group_by)?,
@@ -147,73 +152,48 @@ pub fn status(message: &Message) -> Result<StatusRequest, Problem> {
     let body: StatusBody = message.json()?;
     Ok(StatusRequest {
         key: message.account_key(&key, body.account.as_ref())?,
-        stream: body.stream.map(StreamId),
+        stream: body.stream.map(|id| StreamId(id.0)),
         group_by: group_by(body.group_by)?,
         consistency: match body.consistency.as_ref().map(AsRef::as_ref) {
             Some("local") | None => Consistency::Local,
             Some("strong") => Consistency::Strong,
-            Some(_) => return Err(bad("consistency", "local or strong")),
+            Some(_) => {
+                let message = "must be local or strong, not another string";
+                return Err(bad("consistency", message));
+            }
         },
     })
 }
 
-fn group_by(keys: Option<Vec<String>>) -> Result<Vec<String>, Problem> {
-    let keys = keys.unwrap_or_default();
-    let fits = |key: &String| (1..=MAX_KEY_BYTES).contains(&key.len());
-    if keys.len() > MAX_GROUP_BY || !keys.iter().all(fits) {
-        return Err(bad("group_by", "at most 16 metadata keys of 1 to 64 bytes"));
+fn stream_id(field: Option<Id>) -> Result<StreamId, Problem> {
+    field
+        .map(|id| StreamId(id.0))
+        .ok_or_else(|| missing("stream"))
+}
+
+/// Checks the keys, and leaves out repeated ones: the reply is an object with these keys.
+fn group_by(keys: Option<Array<Text>>) -> Result<Vec<String>, Problem> {
+    let keys = keys.map(|array| array.0).unwrap_or_default();
+    if keys.len() > MAX_GROUP_BY {
+        let message = "must be an array of at most 16 metadata keys, not a longer one";
+        return Err(bad("group_by", message));
     }
-    // The reply names each once: JSON leaves open what a repeated name means.
-    let mut once = Vec::with_capacity(keys.len());
-    for key in keys {
-        if !once.contains(&key) {
-            once.push(key);
+    let mut different: Vec<String> = Vec::with_capacity(keys.len());
+    for Text(key) in keys {
+        if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+            let message = "each element must be a metadata key of 1 to 64 bytes, not an empty or \
+                           a longer one";
+            return Err(bad("group_by", message));
+        }
+        if !different.iter().any(|other| *other == key) {
+            different.push(key.into_owned());
         }
     }
-    Ok(once)
+    Ok(different)
 }
 
 fn bad(field: &'static str, message: &'static str) -> Problem {
     Problem::field(Code::BadField, field, message)
-}
-
-/// Metadata, refused at the first pair too many.
-struct MetadataField(Metadata);
-
-impl<'de> Deserialize<'de> for MetadataField {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Pairs;
-
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Metadata;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str(
-                    "an object of at most 16 strings, keys of 1 to 64 bytes, values of at most 256",
-                )
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-                let mut pairs: Vec<(Text<'de>, Text<'de>)> = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                    if pairs.len() > MAX_PAIRS {
-                        break;
-                    }
-                }
-                Metadata::new(&mut pairs)
-                    .map_err(|_| serde::de::Error::invalid_value(serde::de::Unexpected::Map, &self))
-            }
-        }
-
-        json.deserialize_map(Pairs).map(Self)
-    }
-}
-
-impl AsRef<str> for Text<'_> {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
 }
 
 #[cfg(test)]

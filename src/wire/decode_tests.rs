@@ -227,3 +227,17 @@ fn another_question_is_another_request_even_under_the_same_ids() {
     assert_ne!(ask(1, 2), ask(2, 2));
     assert_ne!(ask(1, 2), ask(1, 3));
 }
+
+#[test]
+fn a_whole_number_may_be_written_with_a_point_and_an_exponent() {
+    let read = |number: &str| {
+        let body = format!(r#"{{"account":"alice","max_active":{number}}}"#);
+        init(&message("acme.init", body.as_bytes()))
+            .unwrap()
+            .max_active
+    };
+    assert_eq!(read("2.0"), Some(2));
+    assert_eq!(read("2e0"), Some(2));
+    assert_eq!(read("4294967295.0"), Some(u32::MAX));
+    assert_eq!(read("null"), None);
+}

@@ -1,11 +1,9 @@
 //! A message as the broker delivered it, and what every decoder checks first.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Code, Kind, Problem, RoutingKey};
+use super::{Code, Kind, Problem, RoutingKey, diagnosis::diagnose, fields::Text};
 use crate::domain::AccountKey;
 
 /// Largest body, in bytes.
@@ -78,10 +76,8 @@ impl<'a> Message<'a> {
         }
         let first = self.body.iter().find(|b| !b.is_ascii_whitespace());
         if first != Some(&b'{') {
-            return Err(Problem::new(
-                Code::BadJson,
-                "the body is not a JSON object in UTF-8",
-            ));
+            // serde would also take the fields from an array, in their order.
+            return Err(diagnose::<B>(self.body));
         }
         serde_json::from_slice(self.body).map_err(|_| diagnose::<B>(self.body))
     }
@@ -133,52 +129,10 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A string that is borrowed from the body where it has no escapes.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
 pub(super) fn missing(field: &'static str) -> Problem {
     Problem::field(
         Code::MissingField,
         field,
         format!("the field {field} is missing"),
     )
-}
-
-/// Finds out what is wrong with a body: slower than decoding, so done only for bad ones.
-fn diagnose<'a, B: Deserialize<'a>>(body: &'a [u8]) -> Problem {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let Err(error) = serde_path_to_error::deserialize::<_, B>(&mut json) else {
-        return Problem::new(
-            Code::BadJson,
-            "there is something after the body's JSON object",
-        );
-    };
-    let path = error.path().to_string();
-    let field = path.split(['.', '[']).next().unwrap_or_default();
-    let reason = error.inner();
-    if reason.classify() != serde_json::error::Category::Data || field.is_empty() {
-        return Problem::new(
-            Code::BadJson,
-            format!(
-                "the body is not a JSON object in UTF-8 (line {}, column {})",
-                reason.line(),
-                reason.column()
-            ),
-        );
-    }
-    Problem::field(Code::BadField, field.to_owned(), expected(reason))
-}
-
-/// serde's messages may quote values: only what was expected is passed on.
-fn expected(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.split_once("expected ") {
-        Some((_, wanted)) => {
-            let wanted = wanted.split(" at line ").next().unwrap_or(wanted);
-            format!("expected {wanted}")
-        }
-        None => "the value is not acceptable".to_owned(),
-    }
 }

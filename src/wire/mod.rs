@@ -4,6 +4,8 @@
 //! they refuse.
 
 mod decode;
+mod diagnosis;
+mod fields;
 mod internal;
 mod lifecycle;
 mod message;
