@@ -1,6 +1,6 @@
-//! RabbitMQ's product and version, which it sends before authentication.
+//! The broker's product and version, which it sends before authentication.
 //!
-//! lapin does not expose them, so this file reads the broker's first frame by itself.
+//! lapin does not expose them, so this module reads the broker's first frame itself.
 
 use std::time::Duration;
 
@@ -17,26 +17,26 @@ use tokio::time::timeout;
 
 use super::{Addresses, BrokerError, address::is_secure, connect::Failure, tls};
 
-/// How long it may take.
+/// Longest wait for the first frame.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Most bytes of a first frame.
+/// Largest first frame, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
-/// AMQP 0.9.1.
+/// The protocol header of AMQP 0.9.1.
 const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 
-/// A broker, in its own words.
+/// A broker's address, product and version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Greeting {
-    /// Where it was reached, without the password.
+    /// The address, without the password.
     pub address: String,
-    /// Its product, such as `RabbitMQ`.
+    /// The product, such as `RabbitMQ`.
     pub product: String,
-    /// Its version, such as `4.0.5`.
+    /// The version, such as `4.0.5`.
     pub version: String,
 }
 
 impl Greeting {
-    /// The version as numbers: major, minor, patch. Missing ones are 0.
+    /// The version as numbers: major, minor, patch. Missing numbers are 0.
     #[must_use]
     pub fn numbers(&self) -> (u32, u32, u32) {
         let leading = |part: &str| {
@@ -49,13 +49,13 @@ impl Greeting {
     }
 }
 
-/// Asks the broker whose turn it is at try `n`.
+/// Reads the greeting of the broker at the address for attempt `n`.
 ///
 /// # Errors
-/// If there is no response within 5 s, or the peer is not RabbitMQ.
+/// If no frame arrives within 5 s, or the peer does not use AMQP 0.9.1.
 pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, BrokerError> {
     let (uri, address) = addresses.at(n);
-    let said = async {
+    let greeting = async {
         if is_secure(&uri) {
             return first_frame(tls::stream(&uri, addresses.tls()).await?).await;
         }
@@ -63,7 +63,7 @@ pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, Broke
         let stream = uri.connect_async(&runtime).await;
         first_frame(stream.map_err(|error| Failure::Lapin(error.into()))?).await
     };
-    let frame = timeout(PATIENCE, said)
+    let frame = timeout(PATIENCE, greeting)
         .await
         .unwrap_or_else(|_| Err(Failure::Slow))
         .map_err(|failure| failure.at(address.clone()))?;
@@ -84,11 +84,11 @@ pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, Broke
     })
 }
 
-/// The first that comes; `None` where it is none of AMQP's.
+/// Reads the first frame; `None` if the peer does not send an AMQP frame.
 async fn first_frame(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
 ) -> Result<Option<AMQPFrame>, Failure> {
-    let asking = async {
+    let exchange = async {
         stream.write_all(HEADER).await?;
         stream.flush().await?;
         let mut bytes = Vec::new();
@@ -104,8 +104,8 @@ async fn first_frame(
             }
         }
     };
-    let asked: std::io::Result<_> = asking.await;
-    asked.map_err(|error| Failure::Lapin(error.into()))
+    let exchanged: std::io::Result<_> = exchange.await;
+    exchanged.map_err(|error| Failure::Lapin(error.into()))
 }
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_has_three_numbers_however_it_is_written() {
+    fn a_version_is_parsed_into_three_numbers() {
         let numbers = |version: &str| {
             let greeting = Greeting {
                 address: String::new(),

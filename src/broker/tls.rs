@@ -22,30 +22,31 @@ const KEY: &str = "--tls-key (AMQP_TLS_KEY)";
 /// client certificate is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// A PEM file with the certificates of authorities: these are trusted, and no others.
+    /// A PEM file with the certificates of the only trusted authorities. The system's are trusted
+    /// if it is `None`.
     pub ca: Option<PathBuf>,
-    /// The certificate to show to a server that asks for one.
+    /// The certificate for servers that request one.
     pub identity: Option<Identity>,
 }
 
-/// A client's certificate and its key. With `?auth_mechanism=external` in the address, it stands
-/// for a user and its password as well.
+/// A client certificate and its key. With `?auth_mechanism=external` in the address, it replaces
+/// the user and the password too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// A PEM file with the certificate, and those between it and its authority.
+    /// A PEM file with the certificate, and the intermediate certificates up to its authority.
     pub certificate: PathBuf,
-    /// A PEM file with its key, not encrypted.
+    /// A PEM file with the unencrypted key.
     pub key: PathBuf,
 }
 
 impl Tls {
-    /// Nothing is set.
+    /// Returns whether no setting is set.
     #[must_use]
     pub const fn is_default(&self) -> bool {
         self.ca.is_none() && self.identity.is_none()
     }
 
-    /// Reads the files as a connection will.
+    /// Reads the files, as each connection does.
     ///
     /// # Errors
     /// If a file cannot be read or used, or if there are no authorities.
@@ -53,7 +54,7 @@ impl Tls {
         self.read().map(drop)
     }
 
-    /// Reads the files, on a thread that may wait for them.
+    /// Reads the files, on a blocking thread.
     async fn connector(&self) -> Result<RustlsConnector, TlsProblem> {
         let tls = self.clone();
         tokio::task::spawn_blocking(move || tls.read())

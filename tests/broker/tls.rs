@@ -79,7 +79,7 @@ async fn each_thing_that_can_be_wrong_with_the_server_is_named_with_its_remedy()
     refused(
         &url,
         Some(&stranger),
-        "no authority that is trusted here has signed",
+        "is not signed by a trusted authority",
     )
     .await;
     let by_number = site.url("127.0.0.1").await;
@@ -140,12 +140,12 @@ async fn files_that_cannot_be_used_are_wrong_settings() {
         (
             secure,
             &[ca, cert, ("AMQP_TLS_KEY", &locked)],
-            "take its passphrase away",
+            "remove its passphrase",
         ),
         (
             secure,
             &[ca, cert, ("AMQP_TLS_KEY", &other_key)],
-            "do not belong together",
+            "do not match",
         ),
         (
             "amqp://user:s3cret@localhost/%2f",
@@ -177,7 +177,7 @@ async fn a_rotated_server_certificate_and_authority_are_picked_up_without_a_rest
     worker.says("has expired").await;
     let next = Authority::new("tests, next year");
     site.serve(&next, &["localhost"], Valid::Now).await;
-    worker.says("no authority that is trusted here").await;
+    worker.says("is not signed by a trusted authority").await;
     site.files.write("ca.pem", next.pem());
     worker.ready().await;
 

@@ -1,15 +1,15 @@
-//! AMQP frames, cut out of what the socket delivers and repaired where lapin cannot take them.
+//! Splitting received bytes into AMQP frames, and repairing the frames that lapin cannot decode.
 
 use super::header;
 
 /// Bytes read from the socket at once.
-const ROOM: usize = 64 * 1024;
-/// Largest method or header frame that is held until it is whole. RabbitMQ's own limit is 128 KiB
-/// and what it adds to headers; a larger frame is passed on as it is.
-const MAX_HELD: usize = 1024 * 1024;
-/// Type, channel, size.
+const CHUNK: usize = 64 * 1024;
+/// Largest method or header frame that is buffered until it is complete, in bytes. RabbitMQ's own
+/// limit is 128 KiB plus the headers that it adds; larger frames pass unchanged.
+const MAX_BUFFERED: usize = 1024 * 1024;
+/// Size of a frame's type, channel and size fields.
 const PREFIX: usize = 7;
-/// Size of a frame beside its payload: the prefix and the end octet.
+/// Size of a frame without its payload: the prefix and the end octet.
 const OVERHEAD: usize = PREFIX + 1;
 
 const METHOD: u8 = 1;
@@ -17,32 +17,32 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
 
-/// Bytes received and not yet handed to lapin.
+/// A buffer of received bytes that lapin has not read yet.
 ///
-/// Method and header frames are held until they are whole; all else is passed on as it arrives. The
-/// memory is bounded by the largest frame that is held.
+/// Method and header frames are buffered until they are complete; other bytes pass as they arrive.
+/// The memory is bounded by the largest buffered frame.
 #[derive(Debug)]
 pub struct Frames {
     bytes: Vec<u8>,
-    /// `bytes[start..checked]` can be handed on, `bytes[checked..end]` is not yet whole.
+    /// `bytes[start..checked]` may be read by lapin; `bytes[checked..end]` is an incomplete frame.
     start: usize,
     checked: usize,
     end: usize,
-    /// Remaining bytes of a frame that is passed on as it arrives.
+    /// Remaining bytes of a frame that passes as it arrives.
     passing: usize,
-    /// The largest frame that lapin accepts.
+    /// The largest frame that lapin accepts, in bytes.
     frame_max: usize,
-    /// The peer does not use AMQP, which lapin reports.
+    /// Whether the peer does not use AMQP, which lapin then reports.
     foreign: bool,
 }
 
 impl Frames {
-    /// No frame yet. `frame_max` is the largest frame that the client asks for; 0 is no limit. The
-    /// broker's own limit is read from its `connection.tune`.
+    /// Creates an empty buffer. `frame_max` is the frame size that the client requests, in bytes; 0
+    /// is no limit. The broker's own limit is read from its `connection.tune`.
     #[must_use]
     pub fn new(frame_max: u32) -> Self {
         Self {
-            bytes: vec![0; ROOM],
+            bytes: vec![0; CHUNK],
             start: 0,
             checked: 0,
             end: 0,
@@ -52,7 +52,7 @@ impl Frames {
         }
     }
 
-    /// Moves bytes that can be handed on into `into`, and returns how many.
+    /// Moves checked bytes into `into`. Returns the number of bytes moved.
     pub fn take(&mut self, into: &mut [u8]) -> usize {
         let ready = &self.bytes[self.start..self.checked];
         let n = ready.len().min(into.len());
@@ -61,14 +61,14 @@ impl Frames {
         n
     }
 
-    /// The room for what is received next; never empty.
+    /// The free part of the buffer for the next read; never empty.
     pub fn room(&mut self) -> &mut [u8] {
         self.bytes.copy_within(self.start..self.end, 0);
         self.checked -= self.start;
         self.end -= self.start;
         self.start = 0;
-        if self.bytes.len() - self.end < ROOM / 2 {
-            self.bytes.resize(self.end + ROOM, 0);
+        if self.bytes.len() - self.end < CHUNK / 2 {
+            self.bytes.resize(self.end + CHUNK, 0);
         }
         &mut self.bytes[self.end..]
     }
@@ -79,13 +79,14 @@ impl Frames {
         while self.check() {}
     }
 
-    /// The other side has closed: hands on the beginning of a frame. Returns whether there is one.
+    /// Releases an incomplete frame, after the peer has closed the connection. Returns whether
+    /// bytes are left to read.
     pub fn end(&mut self) -> bool {
         self.checked = self.end;
         self.start < self.end
     }
 
-    /// Checks one frame. Returns whether another may follow.
+    /// Checks one frame. Returns whether to check for another.
     fn check(&mut self) -> bool {
         let held = self.end - self.checked;
         if self.foreign || self.passing > 0 {
@@ -110,7 +111,7 @@ impl Frames {
             return false;
         };
         let whole = OVERHEAD + size;
-        if !matches!(kind, METHOD | HEADER) || whole > MAX_HELD {
+        if !matches!(kind, METHOD | HEADER) || whole > MAX_BUFFERED {
             self.passing = whole;
             return true;
         }
@@ -141,7 +142,8 @@ impl Frames {
         OVERHEAD + with.len()
     }
 
-    /// Repairs a method's short strings that publishers choose, and reads the agreed frame size.
+    /// Repairs the short strings of a method that publishers choose. Reads the negotiated frame
+    /// size.
     fn method(&mut self, payload: std::ops::Range<usize>) {
         let method = &mut self.bytes[payload];
         let Some(id) = method.get(..4).and_then(u32_of) else {
@@ -171,8 +173,8 @@ impl Frames {
     }
 }
 
-/// Replaces each byte that is not ASCII in the short string at `at` by `?`, unless it is UTF-8: no
-/// tenant or kind has one. Returns where the string ends.
+/// Replaces each non-ASCII byte of the short string at `at` by `?` if the string is not UTF-8. No
+/// tenant or kind contains `?`. Returns the end of the string.
 fn repair_text(method: &mut [u8], at: usize) -> usize {
     let Some(&length) = method.get(at) else {
         return method.len();

@@ -1,18 +1,18 @@
-//! Content headers: a message's properties as bytes.
+//! Content headers: the encoded properties of a message.
 
-/// The property `cluster_id` of a message that was repaired. AMQP 0.9.1 deprecates that property,
+/// The value of the property `cluster_id` in repaired messages. AMQP 0.9.1 deprecates the property,
 /// and RabbitMQ neither reads nor sets it.
 pub(super) const MARK: &[u8] = b"streamwatch.undecodable";
-/// Tables and arrays inside each other. lapin decodes them recursively, on the stack of a thread.
+/// Deepest nesting of tables and arrays. lapin decodes them recursively, on a thread's stack.
 const MAX_DEPTH: u32 = 16;
-/// The header that holds an entry's place in its log.
+/// The header with an entry's offset in its log.
 const OFFSET: &[u8] = b"x-stream-offset";
-/// Class, weight, and the body's size, in front of the properties' flags.
+/// Size of the class, the weight and the body size, which precede the property flags.
 const FIXED: usize = 12;
-/// Where `cluster_id` is among the properties.
+/// The index of `cluster_id` among the properties.
 const CLUSTER_ID: usize = 13;
 
-/// How a property is encoded.
+/// The encoding of a property.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
@@ -21,7 +21,7 @@ enum Kind {
     Timestamp,
 }
 
-/// The properties in their order.
+/// The encodings of the properties, in order.
 const PROPERTIES: [Kind; 14] = {
     use Kind::{Octet, Table, Text, Timestamp};
     [
@@ -41,7 +41,8 @@ pub(super) fn repaired(payload: &[u8], fits: bool) -> Option<Vec<u8>> {
     Some(rebuilt(payload))
 }
 
-/// lapin can decode the payload. Allocates nothing: it is asked of every message.
+/// Returns `Some` if lapin can decode the payload. Called for every message, so it does not
+/// allocate.
 fn is_decodable(payload: &[u8]) -> Option<()> {
     let (flags, mut rest) = properties(payload)?;
     for (place, kind) in PROPERTIES.into_iter().enumerate() {
@@ -105,7 +106,7 @@ fn properties(payload: &[u8]) -> Option<(u16, Bytes<'_>)> {
     Some((flags, Bytes(payload.get(FIXED + 2..)?)))
 }
 
-/// Bytes that are read from the front.
+/// A reader of bytes.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -115,13 +116,13 @@ impl<'a> Bytes<'a> {
         Some(taken)
     }
 
-    /// A short string.
+    /// Reads a short string.
     fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.take(1)?[0];
         self.take(usize::from(length))
     }
 
-    /// A long string, table or array.
+    /// Reads a long string, a table or an array.
     fn long(&mut self) -> Option<Self> {
         let size = u32::from_be_bytes(self.take(4)?.try_into().ok()?);
         self.take(usize::try_from(size).ok()?).map(Bytes)
@@ -142,7 +143,8 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// A value of a table or an array: its type, and its content where it has values inside.
+    /// Reads a value of a table or an array: its type, and its content if it is a table or an
+    /// array.
     fn value(&mut self) -> Option<(u8, Option<Self>)> {
         let kind = self.take(1)?[0];
         let size = match kind {
@@ -159,7 +161,8 @@ impl<'a> Bytes<'a> {
         self.take(size).map(|_| (kind, None))
     }
 
-    /// `None` if lapin cannot decode an entry, or if entries are nested deeper than `depth`.
+    /// Reads all entries. `None` if lapin cannot decode one, or if they are nested deeper than
+    /// `depth`.
     fn entries(mut self, of: u8, depth: u32) -> Option<()> {
         let inside = depth.checked_sub(1)?;
         while !self.0.is_empty() {
@@ -173,7 +176,7 @@ impl<'a> Bytes<'a> {
         Some(())
     }
 
-    /// The table's entries that hold an entry's place in its log, as they are.
+    /// The encoded `x-stream-offset` headers of the table.
     fn offsets(mut self) -> Vec<u8> {
         let mut found = Vec::new();
         while !self.0.is_empty() {

@@ -1,9 +1,9 @@
 //! The filter between the socket (plain or TLS) and lapin.
 //!
-//! lapin closes a connection that delivers a frame it cannot take: a short string that is not
+//! lapin closes a connection that delivers a frame it cannot decode: a short string that is not
 //! UTF-8, or a frame above the agreed size. Any publisher can cause both. The filter repairs such
-//! frames before lapin reads them, and marks the message ([`is_undecodable`]), so that it is
-//! rejected alone.
+//! frames before lapin reads them, and marks the message ([`is_undecodable`]), so that only
+//! this message is rejected.
 
 mod frames;
 mod header;
@@ -26,18 +26,18 @@ use lapin::{
 
 pub use frames::Frames;
 
-/// A connection's stream, in clear text.
+/// A connection's stream of decrypted bytes.
 pub(super) type ClearStream = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// The message is one that lapin could not have decoded.
+/// Returns whether lapin could not have decoded the message without the filter.
 ///
-/// A publisher that sets the mark itself has its own message rejected, and no other.
+/// A publisher that sets the mark itself only has its own message rejected.
 pub(super) fn is_undecodable(properties: &BasicProperties) -> bool {
     let mark = properties.cluster_id().as_ref();
     mark.is_some_and(|id: &ShortString| id.as_str().as_bytes() == header::MARK)
 }
 
-/// Opens a connection whose stream, opened by `open`, is filtered.
+/// Opens a connection over the stream that `open` returns, with the filter in between.
 pub(super) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
@@ -109,7 +109,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Filter<S> {
     }
 }
 
-/// Tokio's reactor, with [`Filter`] as the type of its streams: lapin takes no other way.
+/// Tokio's reactor, with [`Filter`] as the type of its streams, as lapin requires.
 #[derive(Clone, Debug)]
 struct Filtered(Tokio);
 
@@ -117,7 +117,7 @@ impl Reactor for Filtered {
     type TcpStream = Filter<ClearStream>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
-    /// lapin registers no handle.
+    /// Not supported: lapin does not call it.
     fn register<H: io::Read + io::Write + Send + 'static>(
         &self,
         _: H,

@@ -49,7 +49,7 @@ fn encoded(frame: &AMQPFrame) -> Vec<u8> {
     buffer
 }
 
-/// A header frame whose properties have these bytes behind the fixed part.
+/// A header frame with these bytes after the property flags.
 fn header(flags: u16, properties: &[u8]) -> Vec<u8> {
     let mut payload = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
     payload.extend_from_slice(&flags.to_be_bytes());
@@ -101,7 +101,7 @@ fn is_undecodable_frame(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_property_that_is_no_utf8_is_left_out_and_the_message_marked_however_it_arrives() {
+fn a_property_that_is_not_utf8_is_left_out_and_the_message_is_marked() {
     let properties = [
         table(&[&offset_entry()]),
         text(b"\xff\xfe"),
@@ -120,7 +120,7 @@ fn a_property_that_is_no_utf8_is_left_out_and_the_message_marked_however_it_arri
 }
 
 #[test]
-fn a_header_whose_name_is_no_utf8_is_left_out() {
+fn a_header_with_a_name_that_is_not_utf8_is_left_out() {
     let mut bad = text(b"\xff");
     bad.extend_from_slice(b"t\x01");
     for entries in [[bad.clone(), offset_entry()], [offset_entry(), bad]] {
@@ -149,7 +149,7 @@ fn headers_that_do_not_fit_into_a_frame_are_left_out() {
 }
 
 #[test]
-fn tables_deep_inside_each_other_are_left_out_before_they_fill_a_stack() {
+fn deeply_nested_tables_are_left_out_before_the_stack_overflows() {
     let mut deep = Vec::new();
     for _ in 0..20_000 {
         let size = u32::try_from(deep.len()).unwrap();
@@ -165,7 +165,7 @@ fn tables_deep_inside_each_other_are_left_out_before_they_fill_a_stack() {
 }
 
 #[test]
-fn a_routing_key_that_is_no_utf8_names_no_tenant_afterwards() {
+fn a_routing_key_that_is_not_utf8_contains_no_tenant_after_the_repair() {
     let deliver = |key: &[u8]| {
         let mut payload = vec![0, 60, 0, 60];
         payload.extend_from_slice(&text(b"tag"));
@@ -190,7 +190,7 @@ fn a_routing_key_that_is_no_utf8_names_no_tenant_afterwards() {
 }
 
 #[test]
-fn what_is_not_amqp_passes_as_it_is() {
+fn bytes_that_are_not_amqp_pass_unchanged() {
     for bytes in [
         &b"AMQP\0\0\x09\x01"[..],
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -251,13 +251,13 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn frames_that_lapin_takes_pass_as_they_are(all in vec(frames(), 1..6), piece in 1_usize..200) {
+    fn frames_that_lapin_can_decode_pass_unchanged(all in vec(frames(), 1..6), piece in 1_usize..200) {
         let bytes = all.concat();
         prop_assert_eq!(filtered(&bytes, piece, 0), bytes);
     }
 
     #[test]
-    fn every_header_frame_can_be_decoded_afterwards(
+    fn every_header_frame_can_be_decoded_after_the_repair(
         all in vec(frames(), 1..4),
         damage in vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4),
         piece in select(vec![1_usize, 2, 7, 100, 5_000]),

@@ -1,4 +1,4 @@
-//! A connection over TLS.
+//! Connecting over TLS.
 
 use std::{
     future::poll_fn,
@@ -23,16 +23,16 @@ use tokio::net::TcpStream;
 use super::{Tls, TlsProblem};
 use crate::broker::{connect::Failure, filter};
 
-/// Timeout of the server's response to our certificate, or to input that is not TLS.
+/// Longest wait for the server's response to the client certificate, or to input that is not TLS.
 const VERDICT_WITHIN: Duration = Duration::from_secs(2);
 /// The record type of an alert, a TLS server's response to other protocols.
 const ALERT: u8 = 21;
-/// The part of AMQP's greeting that fills a TLS record header.
+/// The part of the AMQP protocol header that fills the header of a TLS record.
 const GREETING: &[u8; 5] = b"AMQP\0";
 
-/// Connects, with the files as they are now.
+/// Connects over TLS. Reads the certificate files.
 ///
-/// lapin's own way would trust the system's authorities besides ours, and fail without them.
+/// lapin's own TLS support trusts the system's authorities in addition, and fails without them.
 pub(in crate::broker) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
@@ -56,7 +56,7 @@ pub(in crate::broker) async fn connect(
     };
     let problem = if !handshake_is_over.load(Ordering::Relaxed) {
         TlsProblem::of_handshake(&error)
-    } else if TlsProblem::is_hanging_up(&error) {
+    } else if TlsProblem::is_closed_by_server(&error) {
         Some(verdict(&uri, &connector).await)
     } else {
         None
@@ -65,21 +65,22 @@ pub(in crate::broker) async fn connect(
 }
 
 /// Finds the reason why the server closed the connection right after the handshake. Since TLS 1.3,
-/// it verifies our certificate only then, and a client that has written data may not receive the
-/// alert. So this connection only reads.
+/// it verifies the client certificate only then, and a client that has written data may not receive
+/// the alert. So this connection only reads.
 async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
-    let listening = async {
+    let reading = async {
         let mut stream = secured(uri, connector).await?;
         let mut nothing = [0];
         poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut nothing)).await
     };
-    let said = tokio::time::timeout(VERDICT_WITHIN, listening).await;
-    let said = said.ok().and_then(Result::err);
-    said.and_then(|error| TlsProblem::of_io(&error))
+    let read = tokio::time::timeout(VERDICT_WITHIN, reading).await;
+    let error = read.ok().and_then(Result::err);
+    error
+        .and_then(|error| TlsProblem::of_io(&error))
         .unwrap_or(TlsProblem::ClosedAfterHandshake)
 }
 
-/// No more than the handshake: bytes to AMQP's own.
+/// Opens a TLS stream, without AMQP.
 pub(in crate::broker) async fn stream(
     uri: &AMQPUri,
     tls: &Tls,
@@ -107,21 +108,22 @@ pub(in crate::broker) async fn instead_of_amqp(
     error: &lapin::Error,
 ) -> Option<TlsProblem> {
     let only_tls = match error.kind() {
-        // It answered with something else than AMQP.
+        // The server responded with bytes that are not AMQP.
         ErrorKind::ParsingError(_) => true,
-        // Or it hung up before its answer was read: ask for it again.
+        // The server closed the connection before its response was read: request it again.
         ErrorKind::IOError(io) if io.kind() != io::ErrorKind::ConnectionRefused => {
-            let asked = tokio::time::timeout(VERDICT_WITHIN, is_alarmed(uri));
-            matches!(asked.await, Ok(Ok(true)))
+            let alert = tokio::time::timeout(VERDICT_WITHIN, responds_with_alert(uri));
+            matches!(alert.await, Ok(Ok(true)))
         }
         _ => false,
     };
     only_tls.then_some(TlsProblem::OnlyTls)
 }
 
-/// Greets as AMQP does, but with so little that a TLS server has read all when it hangs up: else
-/// its answer may be lost. An AMQP server waits for the rest.
-async fn is_alarmed(uri: &AMQPUri) -> io::Result<bool> {
+/// Returns whether the server responds to AMQP with a TLS alert. Sends only as many bytes as a TLS
+/// server reads before it closes the connection, since unread bytes can discard its response. An
+/// AMQP server waits for more bytes.
+async fn responds_with_alert(uri: &AMQPUri) -> io::Result<bool> {
     let at = &uri.authority;
     let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
     stream.writable().await?;

@@ -7,77 +7,73 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use super::{CERT, KEY};
 
-/// Why there is no secure connection.
+/// The reason that a TLS connection could not be established.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsProblem {
     /// A file cannot be read.
     #[error("{setting}: cannot read {}: {reason}", file.display())]
     Unreadable {
-        /// The setting that names it.
+        /// The setting with the file's path.
         setting: &'static str,
-        /// Which file.
+        /// The path.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         reason: io::ErrorKind,
     },
-    /// A file has no certificate in it.
+    /// A file contains no certificate.
     #[error("{setting}: {} has no certificate in PEM form", file.display())]
     NoCertificate {
-        /// The setting that names it.
+        /// The setting with the file's path.
         setting: &'static str,
-        /// Which file.
+        /// The path.
         file: PathBuf,
     },
-    /// A file has no key in it that can be used.
+    /// A file contains no usable key.
     #[error(
         "{KEY}: {} has no key in PEM form{}",
         file.display(),
-        if *encrypted { " that is not encrypted: take its passphrase away" } else { "" }
+        if *encrypted { " that is not encrypted: remove its passphrase" } else { "" }
     )]
     NoKey {
-        /// Which file.
+        /// The path.
         file: PathBuf,
-        /// It has one with a passphrase.
+        /// Whether the file contains an encrypted key.
         encrypted: bool,
     },
-    /// The certificate and the key do not belong together.
-    #[error("{CERT} and {KEY} do not belong together: the key is another certificate's")]
+    /// The certificate and the key do not match.
+    #[error("{CERT} and {KEY} do not match: the key belongs to another certificate")]
     OtherKey,
     /// There are no trusted authorities.
     #[error(
-        "this system has no trusted authorities (package ca-certificates): give the one that \
-         signed RabbitMQ's certificate with --tls-ca (AMQP_TLS_CA)"
+        "this system has no trusted authorities (package ca-certificates): set --tls-ca \
+         (AMQP_TLS_CA) to the authority that signed RabbitMQ's certificate"
     )]
     NoRoots,
     /// The issuer of the server's certificate is not trusted.
     #[error(
-        "no authority that is trusted here has signed RabbitMQ's certificate: give the one that \
-         did with --tls-ca (AMQP_TLS_CA)"
+        "RabbitMQ's certificate is not signed by a trusted authority: set --tls-ca (AMQP_TLS_CA) \
+         to the authority that signed it"
     )]
     UnknownIssuer,
-    /// The server's certificate is too old.
-    #[error(
-        "RabbitMQ's certificate has expired: renew it there (or is this machine's clock wrong?)"
-    )]
+    /// The server's certificate has expired.
+    #[error("RabbitMQ's certificate has expired: renew it, or correct this machine's clock")]
     Expired,
-    /// The server's certificate is too new.
-    #[error(
-        "RabbitMQ's certificate is not valid yet: is this machine's clock wrong, or that one's?"
-    )]
+    /// The server's certificate is not valid yet.
+    #[error("RabbitMQ's certificate is not valid yet: check the clocks of both machines")]
     NotYetValid,
     /// The server's certificate is for other hosts.
     #[error(
-        "RabbitMQ's certificate is not for the host in the address{0}: use a name that it is for, \
-         or have it issued for this one"
+        "RabbitMQ's certificate is not for the host in the address{0}: use a host name of the \
+         certificate, or issue one for this host"
     )]
     WrongName(String),
     /// The server requires a client certificate.
-    #[error("RabbitMQ demands a client certificate: give one with {CERT} and {KEY}")]
+    #[error("RabbitMQ demands a client certificate: set {CERT} and {KEY}")]
     NoClientCertificate,
-    /// The server rejects our certificate.
+    /// The server rejects the client certificate.
     #[error("RabbitMQ does not accept the certificate in {CERT}: {0}")]
     ClientCertificate(&'static str),
-    /// The server closed the connection after receiving our certificate.
+    /// The server closed the connection after the handshake, without a reason.
     #[error(
         "RabbitMQ closed the connection right after the TLS handshake: it may demand a client \
          certificate, or reject the one in {CERT}; see its log"
@@ -92,7 +88,7 @@ pub enum TlsProblem {
     /// The port requires TLS.
     #[error("the port does not use plain AMQP: if it is RabbitMQ's TLS port, use amqps://")]
     OnlyTls,
-    /// Something else.
+    /// Another TLS error.
     #[error("TLS failed: {0}")]
     Other(String),
 }
@@ -107,21 +103,21 @@ impl TlsProblem {
         Self::of_io(io).or(ended.then_some(Self::NotTls))
     }
 
-    /// The server closed the connection without a word of AMQP, or with an alert.
-    pub(super) fn is_hanging_up(error: &lapin::Error) -> bool {
+    /// Returns whether the server closed the connection, with an alert or before any AMQP frame.
+    pub(super) fn is_closed_by_server(error: &lapin::Error) -> bool {
         matches!(error.kind(), ErrorKind::IOError(_))
     }
 
     /// The TLS error in an I/O error, if there is one.
     pub(super) fn of_io(error: &io::Error) -> Option<Self> {
-        let said = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
-        said.map(Self::said)
+        let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
+        tls.map(Self::of_tls)
     }
 
-    fn said(error: &Error) -> Self {
+    fn of_tls(error: &Error) -> Self {
         match error {
             Error::InvalidCertificate(error) => Self::of_server(error),
-            Error::AlertReceived(alert) => Self::alerted(*alert),
+            Error::AlertReceived(alert) => Self::of_alert(*alert),
             Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => Self::NotTls,
             other => Self::Other(other.to_string()),
         }
@@ -146,8 +142,8 @@ impl TlsProblem {
         }
     }
 
-    /// The server's verdict on our certificate.
-    fn alerted(alert: AlertDescription) -> Self {
+    /// The server's verdict on the client certificate.
+    fn of_alert(alert: AlertDescription) -> Self {
         use AlertDescription as Alert;
         Self::ClientCertificate(match alert {
             Alert::CertificateRequired | Alert::NoCertificate => return Self::NoClientCertificate,
@@ -163,8 +159,8 @@ impl TlsProblem {
 
     /// The error in the files of a connector.
     pub(super) fn unusable(error: &io::Error) -> Self {
-        let said = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
-        match said {
+        let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
+        match tls {
             Some(Error::InconsistentKeys(_)) => Self::OtherKey,
             Some(error) => Self::Other(error.to_string()),
             None => Self::Other(error.to_string()),
