@@ -34,7 +34,7 @@ impl BadInput {
             SUPPRESSED.fetch_add(1, Ordering::Relaxed);
         } else {
             let suppressed = SUPPRESSED.swap(0, Ordering::Relaxed);
-            tracing::warn!(source, code, suppressed, "a message was refused");
+            tracing::warn!(source, code, suppressed, "rejected a message");
         }
     }
 }

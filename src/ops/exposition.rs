@@ -62,18 +62,18 @@ pub(super) fn render(
         .map(|(partition, figures)| (format!("{partition:02}"), figures))
         .collect();
     age(&mut page, &all, now_ms);
-    let fresh = |f: &PartitionFigures| now_ms.saturating_sub(f.said_at_ms) <= STALE_MS;
+    let fresh = |f: &PartitionFigures| now_ms.saturating_sub(f.reported_at_ms) <= STALE_MS;
     let held: Partitions<&Held> = all
         .iter()
         .filter(|(_, f)| fresh(f))
         .filter_map(|(p, f)| Some((p.clone(), f.held.as_ref()?)))
         .collect();
     holds(&mut page, &held);
-    let tallies: Partitions<&Counters> = all
+    let counters: Partitions<&Counters> = all
         .iter()
         .filter_map(|(p, f)| Some((p.clone(), f.counters.as_ref()?)))
         .collect();
-    counted(&mut page, &tallies, reasons);
+    counted(&mut page, &counters, reasons);
     page.0
 }
 
@@ -190,11 +190,11 @@ const OF_THE_LOG: &str = "Counted from the log's first entry on, also before thi
     equal on every replica that has caught up: max() over workers, then sum() over partitions. A \
     restart does not reset it, so rate() counts nothing twice.";
 
-fn counted(page: &mut Exposition, tallies: &Partitions<&Counters>, reasons: &[&str]) {
+fn counted(page: &mut Exposition, counters: &Partitions<&Counters>, reasons: &[&str]) {
     let name = "streamwatch_entries_total";
     let help = format!("Log entries by outcome. {OF_THE_LOG}");
     page.family(name, "counter", &help);
-    for (partition, t) in tallies {
+    for (partition, t) in counters {
         for (kind, outcome, count) in [
             ("heartbeat", "refreshed", t.refreshed),
             ("heartbeat", "started", t.started),
@@ -217,24 +217,24 @@ fn counted(page: &mut Exposition, tallies: &Partitions<&Counters>, reasons: &[&s
     let name = "streamwatch_bad_entries_total";
     let help = format!("Log entries rejected as bad input, by error code. {OF_THE_LOG}");
     page.family(name, "counter", &help);
-    for (partition, t) in tallies {
+    for (partition, t) in counters {
         for (reason, count) in reasons.iter().zip(t.bad) {
             let labels = [("partition", partition.as_str()), ("reason", reason)];
             page.value(name, &labels, count);
         }
     }
-    admissions(page, tallies);
-    durations(page, tallies);
+    admissions(page, counters);
+    durations(page, counters);
 }
 
-fn admissions(page: &mut Exposition, tallies: &Partitions<&Counters>) {
+fn admissions(page: &mut Exposition, counters: &Partitions<&Counters>) {
     let name = "streamwatch_admissions_total";
     let help = format!(
         "Decisions on init. A repeated request is counted once if it was opened or refused, and \
          each time if it was late. {OF_THE_LOG}"
     );
     page.family(name, "counter", &help);
-    for (partition, t) in tallies {
+    for (partition, t) in counters {
         let mut value = |outcome, reason, count| {
             let labels = [
                 ("partition", partition.as_str()),
@@ -246,19 +246,19 @@ fn admissions(page: &mut Exposition, tallies: &Partitions<&Counters>) {
         value("opened", "", t.admitted);
         value("late", "", t.late);
         for (reason, count) in RefusedReason::ALL.into_iter().zip(t.refusals) {
-            value("refused", word(reason), count);
+            value("refused", reason_label(reason), count);
         }
     }
 }
 
-fn durations(page: &mut Exposition, tallies: &Partitions<&Counters>) {
+fn durations(page: &mut Exposition, counters: &Partitions<&Counters>) {
     let name = "streamwatch_stream_duration_seconds";
     let help = format!(
         "Duration of streams that have ended, by cause; of expired streams up to their last \
          heartbeat. {OF_THE_LOG}"
     );
     page.family(name, "histogram", &help);
-    for (partition, t) in tallies {
+    for (partition, t) in counters {
         for (cause, durations) in [
             ("stopped", &t.stopped),
             ("replaced", &t.replaced),
@@ -279,7 +279,7 @@ fn durations(page: &mut Exposition, tallies: &Partitions<&Counters>) {
     }
 }
 
-const fn word(reason: RefusedReason) -> &'static str {
+const fn reason_label(reason: RefusedReason) -> &'static str {
     match reason {
         RefusedReason::MaxActive => "max_active",
         RefusedReason::AccountCap => "account_cap",
@@ -339,7 +339,7 @@ mod tests {
             offset: Some(77),
             ttl_ms: Some(90_000),
             fresh_at_ms: Some(8_500),
-            said_at_ms: 9_000,
+            reported_at_ms: 9_000,
         }
     }
 

@@ -54,7 +54,7 @@ pub struct PartitionFigures {
     /// monotonic clock.
     pub fresh_at_ms: Option<u64>,
     /// Time of this report, by the same clock.
-    pub said_at_ms: u64,
+    pub reported_at_ms: u64,
 }
 
 /// The partitions of a worker.
@@ -67,7 +67,7 @@ impl Figures {
     }
 
     /// Sets the figures of a partition's replica.
-    pub fn say(&self, partition: u16, figures: PartitionFigures) {
+    pub fn set(&self, partition: u16, figures: PartitionFigures) {
         let mut all = self.all();
         let known = all.entry(partition).or_default();
         // The age grows on while the log is unavailable.
@@ -228,10 +228,10 @@ mod tests {
             held: Some(Held::default()),
             ..PartitionFigures::default()
         };
-        figures.say(0, said(Some(7)));
+        figures.set(0, said(Some(7)));
         figures.detached(0);
         assert_eq!(figures.read()[&0].held, None);
-        figures.say(0, said(None));
+        figures.set(0, said(None));
         assert_eq!(figures.read()[&0].fresh_at_ms, Some(7));
         figures.forget(0);
         assert!(figures.read().is_empty());

@@ -1,4 +1,4 @@
-//! PartitionMetrics, gauges and histograms of this worker, each looked up once. Names and units follow
+//! Counters, gauges and histograms of this worker, each looked up once. Names and units follow
 //! Prometheus' conventions. No label contains an account.
 
 use metrics::{
@@ -21,7 +21,7 @@ pub(super) const REQUEST_BOUNDS_S: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// One partition's counters, looked up once.
+/// The metrics of one partition.
 pub struct PartitionMetrics {
     /// `init` requests that this worker answered.
     pub init_answered: Counter,
@@ -70,7 +70,7 @@ pub struct PartitionMetrics {
 }
 
 impl PartitionMetrics {
-    /// The counters of `partition`.
+    /// Registers the metrics of `partition`.
     #[must_use]
     pub fn new(partition: u16) -> Self {
         describe();
@@ -109,7 +109,7 @@ impl PartitionMetrics {
     }
 }
 
-/// PartitionMetrics of replies that were not confirmed, looked up once.
+/// Counters of replies that were not confirmed.
 pub struct ReplyMetrics {
     /// Times a connection for replies was lost or did not open.
     pub reconnects: Counter,
@@ -122,7 +122,7 @@ pub struct ReplyMetrics {
 }
 
 impl ReplyMetrics {
-    /// The counters of this worker.
+    /// Registers the counters.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it registers global metrics")]
     pub fn new() -> Self {
@@ -146,7 +146,7 @@ impl ReplyMetrics {
     }
 }
 
-/// PartitionMetrics of the intake of a worker.
+/// Counters of the intake.
 pub struct IntakeMetrics {
     /// Messages routed to a partition and confirmed.
     pub forwarded: Counter,
@@ -155,7 +155,7 @@ pub struct IntakeMetrics {
 }
 
 impl IntakeMetrics {
-    /// The counters of this worker.
+    /// Registers the counters.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it registers global metrics")]
     pub fn new() -> Self {

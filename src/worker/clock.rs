@@ -1,4 +1,4 @@
-//! The machine's clocks: the only place of the worker where time comes in.
+//! The machine's clocks. No other file of the worker reads them.
 
 use crate::{
     clock::uptime,
@@ -20,7 +20,7 @@ pub(super) fn mono() -> Mono {
     Mono(uptime.as_secs() * 1_000_000 + u64::from(uptime.subsec_micros()))
 }
 
-/// The same in milliseconds: what reports are made by.
+/// Reads the monotonic clock, in milliseconds.
 pub(super) fn ms() -> u64 {
     mono().0 / 1_000
 }
@@ -28,7 +28,7 @@ pub(super) fn ms() -> u64 {
 /// Reads the wall clock.
 #[allow(
     clippy::disallowed_methods,
-    reason = "this is the edge at which time enters"
+    reason = "the worker passes the time on from here"
 )]
 pub(super) fn wall() -> WallTime {
     WallTime(jiff::Timestamp::now().as_millisecond())

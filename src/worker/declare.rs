@@ -18,7 +18,7 @@ pub struct Declaration {
     pub partitions: Option<u16>,
     /// The first settings; their number of partitions is not read.
     pub first: Settings,
-    /// How new logs are kept.
+    /// Retention of new logs.
     pub retention: Retention,
     /// Whether MQTT messages are accepted; `None` changes nothing.
     pub by_mqtt: Option<bool>,
@@ -27,14 +27,14 @@ pub struct Declaration {
 /// The outcome of a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Declared {
-    /// The logs had no settings: these are in force now.
+    /// The logs had no settings; the declared ones are in force.
     New,
-    /// The logs have settings already: these, which were left as they are.
+    /// The logs already had these settings, which stay in force.
     Kept(Settings),
 }
 
-/// Declares the topology, and its first settings where the logs have none. Where only some have
-/// them, because an earlier declaration broke off, all get them.
+/// Declares the topology, and its first settings if the logs have none. If only some logs have
+/// settings, because an earlier declaration was interrupted, those are appended to all.
 ///
 /// # Errors
 /// If the broker refuses, or another process declares other settings concurrently.
@@ -77,7 +77,7 @@ pub async fn declare(
     Ok(declared)
 }
 
-/// Appends the first settings to the logs where those have none.
+/// Appends the first settings if the logs have none.
 async fn first_settings(
     addresses: &Addresses,
     names: &Names,
@@ -106,7 +106,7 @@ async fn first_settings(
     Ok(Declared::Kept(kept))
 }
 
-/// The same, again and again until it succeeds: a worker may start before its broker.
+/// Declares the topology, with retries until it succeeds: a worker may start before its broker.
 pub(super) async fn until_declared(
     addresses: &Addresses,
     names: &Names,
@@ -123,7 +123,7 @@ pub(super) async fn until_declared(
                     number,
                     ttl_ms,
                     given_ms,
-                    "the topology is declared; its settings stay, change them with `streamwatch \
+                    "the topology exists and keeps its settings; change them with `streamwatch \
                      topology set`"
                 );
             }

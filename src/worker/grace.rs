@@ -1,4 +1,4 @@
-//! The time of a shutdown.
+//! The time limit of a shutdown.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long a shutdown may take as a whole, from the signal to the end of the process. All waits of
-/// a shutdown are shares of it.
+/// The time limit of a shutdown, from the signal to the end of the process. All waits of a shutdown
+/// are shares of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grace(pub Duration);
 
 impl Grace {
-    /// How long requests that were taken may take: 70 %.
+    /// The share for pending requests: 70 %.
     #[must_use]
     pub const fn draining(self) -> Duration {
         Duration::from_millis(self.ms() / 10 * 7)
     }
 
-    /// How long the last replies and the ends of the connections may take: 20 %.
+    /// The share for the last replies and for closing connections: 20 %.
     #[must_use]
     pub const fn closing(self) -> Duration {
         Duration::from_millis(self.ms() / 10 * 2)
@@ -33,7 +33,7 @@ impl Grace {
         sleep_until(Instant::now() + Duration::from_millis(self.ms())).await;
     }
 
-    /// A day at most: a moment that far ahead can be reckoned with.
+    /// In milliseconds, at most a day: adding it to the current time cannot overflow.
     const fn ms(self) -> u64 {
         const DAY_MS: u128 = 86_400_000;
         let ms = self.0.as_millis();

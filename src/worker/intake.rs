@@ -1,8 +1,8 @@
-//! The intake: messages that came without the header `account` get it, and are published again.
+//! The intake: publishes messages without the header `account` again, with the header.
 //!
-//! With several partitions that header decides which one a message belongs to, and some devices
-//! cannot set it. Any worker does this, whichever partitions it follows. Before it begins, it opens
-//! the partitions to messages with the header, which RabbitMQ refuses after a restart until then.
+//! With several partitions, that header selects a message's partition, and some devices cannot set
+//! it. Every worker serves the intake. Before it starts, it restores the bindings of the partitions,
+//! which RabbitMQ loses when the last node of a cluster stops.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     wire::{self, Origin, Problem},
 };
 
-/// Messages of each queue that are under way to one worker at once.
+/// Prefetch of each queue.
 const PREFETCH: u16 = 256;
 
 /// The kind of a message, which determines the handling of failures.
@@ -29,7 +29,7 @@ const PREFETCH: u16 = 256;
 enum MessageClass {
     /// Its sender waits for a reply.
     Request,
-    /// The broker's confirm was all its sender waited for.
+    /// Its sender waited for the broker's confirm only.
     Event,
 }
 
@@ -47,7 +47,7 @@ struct PendingMessage {
     reply_to: Option<ReplyTo>,
 }
 
-/// Serves the intake until shutdown. Losing the broker does not end it.
+/// Serves the intake until shutdown. Survives losses of the broker.
 pub(super) async fn run(
     config: Config,
     of: u16,
@@ -100,7 +100,7 @@ impl Intake {
         let queue = |what, queue| RequestQueue::new(addresses, n, name(what), queue, PREFETCH);
         Ok(Self {
             requests: queue("requests", names.intake_requests()),
-            // Confirmed to their senders: the delivery limit is for undeliverable ones.
+            // Confirmed to their senders: only undeliverable ones may reach the delivery limit.
             events: queue("events", names.intake_events()).one_by_one(),
             forwarder: Forwarder::new(&publish, names).await?,
             replies,
@@ -137,7 +137,7 @@ impl Intake {
     ) -> Result<(), BrokerError> {
         self.requests.start();
         self.events.start();
-        tracing::info!("taking messages from the intake");
+        tracing::info!("consuming the intake");
         health.report_intake(None);
         let mut grace_over = None;
         loop {
@@ -146,10 +146,10 @@ impl Intake {
                 return Ok(());
             }
             let turn = tokio::select! {
-                request = self.requests.next() => self.taken(MessageClass::Request, request),
-                event = self.events.next() => self.taken(MessageClass::Event, event),
-                (taken, outcome) = self.forwarder.next() => {
-                    self.settle(taken, outcome, metrics)?;
+                request = self.requests.next() => self.delivered(MessageClass::Request, request),
+                event = self.events.next() => self.delivered(MessageClass::Event, event),
+                (pending, outcome) = self.forwarder.next() => {
+                    self.settle(pending, outcome, metrics)?;
                     Turn::Served
                 }
                 _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => Turn::Stop,
@@ -158,34 +158,34 @@ impl Intake {
             match turn {
                 Turn::Served => {}
                 Turn::Interrupted(error) => {
-                    tracing::warn!("intake: consuming is interrupted, it goes on: {error}");
+                    tracing::warn!("consuming the intake is interrupted; reconnecting: {error}");
                 }
                 Turn::Stop => {
                     grace_over = Some(Instant::now() + config.grace.draining());
                     health.report_intake(Some("shutting down".to_owned()));
-                    self.stop_taking().await;
+                    self.drain().await;
                 }
             }
         }
     }
 
-    fn taken(
+    fn delivered(
         &mut self,
         kind: MessageClass,
         delivery: Result<RequestDelivery, BrokerError>,
     ) -> Turn {
         match delivery {
             Ok(delivery) => {
-                self.take(kind, delivery);
+                self.forward(kind, delivery);
                 Turn::Served
             }
             Err(error) => Turn::Interrupted(error),
         }
     }
 
-    /// Checks a message as far as its account goes, and publishes it again.
-    fn take(&mut self, kind: MessageClass, delivery: RequestDelivery) {
-        let mut taken = PendingMessage {
+    /// Checks a message's account, and publishes the message again.
+    fn forward(&mut self, kind: MessageClass, delivery: RequestDelivery) {
+        let mut pending = PendingMessage {
             kind,
             receipt: delivery.receipt(),
             reply_to: None,
@@ -196,77 +196,79 @@ impl Intake {
         };
         let message = delivery.message();
         match delivery.reply_to(&self.names) {
-            Ok(to) => taken.reply_to = Some(to),
+            Ok(to) => pending.reply_to = Some(to),
             Err(none) => {
                 if let Some(problem) = none.problem() {
                     self.rejections
                         .reject(origin, &message, &problem, &self.publish);
-                    // As everywhere: a heartbeat counts all the same, a request has no other
-                    // purpose.
+                    // An event counts without a reply. A request has no other purpose.
                     if kind == MessageClass::Request {
-                        return taken.receipt.ack();
+                        return pending.receipt.ack();
                     }
                 }
             }
         }
         match wire::account(&message) {
             Ok(key) => {
-                let to = taken.reply_to.clone();
+                let to = pending.reply_to.clone();
                 self.forwarder
-                    .forward(taken, delivery, key.account(), to.as_ref());
+                    .forward(pending, delivery, key.account(), to.as_ref());
             }
             Err(problem) => {
                 self.rejections
                     .reject(origin, &message, &problem, &self.publish);
-                self.refuse(taken, &problem);
+                self.refuse(pending, &problem);
             }
         }
     }
 
-    /// Done with a message only once a partition has it.
+    /// Acknowledges a message once a partition's queue or log has confirmed it.
     fn settle(
         &self,
-        taken: PendingMessage,
+        pending: PendingMessage,
         outcome: Forwarded,
         metrics: &IntakeMetrics,
     ) -> Result<(), BrokerError> {
         match outcome {
             Forwarded::Confirmed => {
                 metrics.forwarded.increment(1);
-                taken.receipt.ack();
+                pending.receipt.ack();
             }
-            Forwarded::Refused if taken.kind == MessageClass::Request => {
+            Forwarded::Refused if pending.kind == MessageClass::Request => {
                 metrics.unavailable.increment(1);
-                self.refuse(taken, &Problem::unavailable());
+                self.refuse(pending, &Problem::unavailable());
             }
-            // It was confirmed to its sender: it stays here until it is taken.
+            // Confirmed to its sender: it stays in the intake until a partition accepts it.
             Forwarded::Refused => {
-                let nobody = "the partitions take no messages from the intake";
-                return Err(BrokerError::NotFound(nobody.to_owned()));
+                let missing = "no queue or log accepts messages from the intake";
+                return Err(BrokerError::NotFound(missing.to_owned()));
             }
             Forwarded::Lost(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn refuse(&self, taken: PendingMessage, problem: &Problem) {
-        match taken.reply_to {
-            None => taken.receipt.ack(),
+    fn refuse(&self, pending: PendingMessage, problem: &Problem) {
+        match pending.reply_to {
+            None => pending.receipt.ack(),
             Some(to) => {
                 let reply = wire::error(problem);
-                if !self.replies.reply(to, reply, Some(taken.receipt)) {
-                    tracing::warn!("too many replies wait: a request of the intake is requeued");
+                if !self.replies.reply(to, reply, Some(pending.receipt)) {
+                    tracing::warn!(
+                        "too many replies are pending; requeueing a request of the intake"
+                    );
                 }
             }
         }
     }
 
-    async fn stop_taking(&mut self) {
+    /// Stops consuming. Messages that were delivered are still published again.
+    async fn drain(&mut self) {
         for delivery in self.requests.drain().await {
-            self.take(MessageClass::Request, delivery);
+            self.forward(MessageClass::Request, delivery);
         }
         for delivery in self.events.drain().await {
-            self.take(MessageClass::Event, delivery);
+            self.forward(MessageClass::Event, delivery);
         }
     }
 }

@@ -24,8 +24,8 @@ impl MetricsReporter {
         }
     }
 
-    /// Shows what the replica holds now.
-    pub(super) fn show(
+    /// Reports the replica's current state.
+    pub(super) fn report(
         &mut self,
         replica: &Replica<PendingRequest>,
         metrics: &PartitionMetrics,
@@ -38,15 +38,15 @@ impl MetricsReporter {
         metrics.unannounced.set(super::as_f64(unannounced));
         let now_ms = now.0 / 1_000;
         let figures = PartitionFigures {
-            // Until then entries are still being counted that others have counted.
+            // Absent before: they are equal on every replica only after the same entries.
             counters: replica.has_caught_up().then(|| *replica.counters()),
             held: replica.is_live(now).then(|| self.held(replica, now_ms)),
             offset: replica.applied(),
             ttl_ms: replica.settings().map(|settings| settings.ttl_ms),
             fresh_at_ms: replica.lag_ms(now).map(|ms| now_ms.saturating_sub(ms)),
-            said_at_ms: now_ms,
+            reported_at_ms: now_ms,
         };
-        self.figures.say(self.partition, figures);
+        self.figures.set(self.partition, figures);
     }
 
     fn held(&mut self, replica: &Replica<PendingRequest>, now_ms: u64) -> Held {
@@ -66,12 +66,12 @@ impl MetricsReporter {
         }
     }
 
-    /// The log is away.
+    /// Reports that the log is unavailable.
     pub(super) fn detached(&self) {
         self.figures.detached(self.partition);
     }
 
-    /// The replica has thrown its state away.
+    /// Reports that the replica has discarded its state.
     pub(super) fn forget(&self) {
         self.figures.forget(self.partition);
     }

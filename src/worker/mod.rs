@@ -1,9 +1,9 @@
-//! The worker: wires replicas to the broker.
+//! The worker: connects replicas to the broker.
 //!
-//! One thread for each partition, with connections of its own: for the log, for what it publishes,
-//! and for each queue of requests. A partition whose node goes away does not stop the others, nor
-//! does a request that cannot be delivered. The replica outlives its connections. All partitions
-//! share the connections for replies. With several partitions, one task more serves the intake.
+//! Each partition has a thread and its own connections: to consume the log, to publish, and for each
+//! request queue. A lost node or an undeliverable request therefore affects one partition only. The
+//! replica outlives its connections. All partitions share the connections for replies. If the
+//! topology has several partitions, another task serves the intake.
 
 mod clock;
 mod declare;
@@ -41,45 +41,45 @@ use crate::{
 /// Interval at which a partition's thread reports progress.
 const PULSE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the connections for replies may take to close at shutdown.
+/// Time limit for closing the reply connections at shutdown.
 const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(1);
 
 /// The configuration of a worker.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where RabbitMQ is.
+    /// The addresses of RabbitMQ.
     pub addresses: Addresses,
     /// The names of exchanges and queues.
     pub names: Names,
-    /// Declare the topology first.
+    /// The topology to declare first, if any.
     pub declare: Option<Declaration>,
     /// The partitions to follow; all if `None`.
     pub partitions: Option<PartitionList>,
-    /// Where to serve `/healthz`, `/readyz` and `/metrics`, if anywhere.
+    /// The address that serves `/healthz`, `/readyz` and `/metrics`; none if `None`.
     pub http: Option<SocketAddr>,
-    /// How long a shutdown may take.
+    /// Time limit of a shutdown.
     pub grace: Grace,
 }
 
-/// Why a worker could not start.
+/// An error that ends a worker.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The HTTP endpoints could not be served.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The list of partitions has one that the topology lacks.
+    /// The list of partitions contains a number that the topology does not have.
     #[error(
         "there is no partition {partition}: the topology has {of}, numbered from 0 to {}; change \
          --partitions (STREAMWATCH_PARTITIONS), or leave it out to follow all",
         of - 1
     )]
     NoSuchPartition {
-        /// The highest on the list.
+        /// The highest number of the list.
         partition: u16,
-        /// How many there are; at least one.
+        /// Number of partitions, at least 1.
         of: u16,
     },
-    /// A partition's task is gone: a bug.
+    /// A task panicked, which is a bug.
     #[error("the task of a partition ended unexpectedly: {0}")]
     Task(String),
 }
@@ -127,7 +127,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         let task = PartitionTask::new(partition, replies.clone());
         let health = Arc::clone(&health);
         let (runtime, shutdown) = (Handle::current(), shutdown.clone());
-        // On a thread of its own: it is woken sooner than a task among others, and keeps none waiting.
+        // A thread wakes up sooner than one task of many, and delays no other task.
         tasks.spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -145,7 +145,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;
     }
     drop(replies);
-    // The partitions have waited for their last replies.
+    // The partitions have flushed their replies.
     match tokio::time::timeout(LAST_REPLIES_WITHIN, sending).await {
         Ok(ended) => ended.map_err(|e| WorkerError::Task(e.to_string())),
         Err(_) => Ok(()),
@@ -160,7 +160,7 @@ async fn pulse(health: &Health, partition: u16) {
     }
 }
 
-/// Waits until there is something to follow.
+/// Declares the topology if requested, and waits until it exists.
 async fn prepare(config: &Config, health: &Health) -> Result<Selection, WorkerError> {
     if let Some(declaration) = &config.declare {
         declare::until_declared(&config.addresses, &config.names, declaration, health).await;

@@ -1,4 +1,4 @@
-//! One partition's task: sessions with the broker, one after another, until shutdown.
+//! One partition: its sessions with the broker, one after another, until shutdown.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::{
     replica::{Fault, Replica},
 };
 
-/// Tries to read the snapshots before the log is read without.
+/// Failed attempts to read the snapshots after which the log is read without one.
 const MOST_FAILED: u32 = 5;
-/// Snapshots remembered to be of another log.
+/// Most snapshots remembered as belonging to another log.
 const MOST_REJECTED: usize = 16;
 
-/// A partition of this worker, as it outlives the sessions with the broker.
+/// The part of a partition's state that outlives the sessions.
 pub(super) struct Partition {
     pub(super) number: u16,
     /// Number of partitions.
     pub(super) of: u16,
-    /// Messages of unknown kinds belong to no partition; one partition of a worker rejects them.
+    /// Consumes messages of unknown kinds, which belong to no partition.
     pub(super) takes_unrouted: bool,
     pub(super) config: Config,
     pub(super) replica: Replica<PendingRequest>,
@@ -42,24 +42,24 @@ impl Partition {
     /// Updates the metrics that are computed from the replica.
     pub(super) fn report_metrics(&mut self) {
         self.reporter
-            .show(&self.replica, &self.metrics, clock::mono());
+            .report(&self.replica, &self.metrics, clock::mono());
     }
 }
 
-/// Serves one partition, with one session after another.
+/// Serves one partition until shutdown.
 pub(super) struct PartitionTask {
     partition: Partition,
     replies: Replies,
     snapshot: Snapshot,
 }
 
-/// The snapshot that the replica began with, and those that turned out to be of another log.
+/// The snapshot that the replica was restored from, and those of another log.
 #[derive(Debug, Default)]
 struct Snapshot {
-    /// Until the replica has caught up.
+    /// `None` once the replica has caught up.
     loaded: Option<Uuid>,
     rejected: Vec<Uuid>,
-    /// Tries in a row that the broker ended.
+    /// Failed attempts in a row to read a snapshot.
     failed: u32,
 }
 
@@ -91,7 +91,7 @@ impl PartitionTask {
         }
     }
 
-    /// The log decides whether the replica's snapshot was one of it.
+    /// Rejects the replica's snapshot if it belongs to another log.
     fn judge_snapshot(&mut self, end: &End) {
         let another = matches!(end, End::Fault(Fault::AnotherLog));
         if self.partition.replica.has_caught_up() {
@@ -128,7 +128,7 @@ impl PartitionTask {
                 self.snapshot.failed += 1;
                 return Err(error);
             }
-            // Better to serve with what the log still has than not at all.
+            // Serving what the log still has is better than not serving.
             Err(error) => {
                 tracing::error!(partition, %error, "cannot read the snapshots; reading all of the log");
             }
@@ -154,6 +154,7 @@ impl PartitionTask {
         session.run(shutdown).await
     }
 
+    /// Reports that the partition is not ready.
     fn report(&self, reason: String) {
         let health = PartitionHealth {
             reason: Some(reason),

@@ -1,4 +1,4 @@
-//! Requests on their way from a queue through the replica to their reply.
+//! Pending requests: from their queue through the replica to their reply.
 
 use crate::{
     broker::{BrokerError, Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue},
@@ -8,7 +8,7 @@ use crate::{
     wire::{self, Encoded, Problem},
 };
 
-/// Which queue a request came from.
+/// The queue of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Init,
@@ -32,14 +32,14 @@ pub(super) struct PendingRequest {
     pub(super) source: Source,
     receipt: Receipt,
     reply_to: Option<ReplyTo>,
-    /// When it was taken up.
+    /// Time of its delivery.
     pub(super) at: Mono,
     span: Option<Span>,
 }
 
 impl PendingRequest {
-    /// Keeps what is needed of a request; with what is wrong where its reply may not be sent where
-    /// it asks.
+    /// Keeps the parts of a delivery that its reply needs. Also returns the problem of its reply
+    /// address, if it has one.
     pub(super) fn new(
         source: Source,
         partition: u16,
@@ -65,17 +65,17 @@ impl PendingRequest {
                 to.trace = Some(Box::new(trace));
             }
         }
-        let asked = Self {
+        let request = Self {
             source,
             receipt: delivery.receipt(),
             reply_to,
             at,
             span,
         };
-        (asked, problem)
+        (request, problem)
     }
 
-    /// It is done with.
+    /// Ends its span.
     fn ended(&mut self, outcome: &'static str) {
         if let Some(span) = self.span.take() {
             span.end(outcome);
@@ -83,71 +83,74 @@ impl PendingRequest {
     }
 }
 
-/// The request queues and the way back.
+/// The request queues of a partition, and their replies.
 pub(super) struct RequestQueues {
     pub(super) names: Names,
     pub(super) inits: RequestQueue,
     pub(super) statuses: RequestQueue,
     pub(super) unrouted: RequestQueue,
-    /// Requests are consumed.
-    pub(super) taking: bool,
-    /// Requests whose replies RabbitMQ does not take: held while the connection is blocked, requeued
-    /// once it unblocks or consuming stops.
+    /// The queues are consumed.
+    pub(super) consuming: bool,
+    /// Requests that are held while the connection is blocked. They are requeued once it unblocks or
+    /// consuming stops.
     pub(super) held: Vec<PendingRequest>,
     pub(super) replies: Replies,
 }
 
 impl RequestQueues {
-    /// Why some requests are not consumed, if they should be.
+    /// Returns the error of a queue that cannot be consumed although it should be.
     pub(super) fn trouble(&self) -> Option<&BrokerError> {
         let queues = [&self.inits, &self.statuses, &self.unrouted];
         queues.into_iter().find_map(RequestQueue::trouble)
     }
 
-    /// Stops consuming at once. RabbitMQ requeues what is not acknowledged.
+    /// Stops consuming at once. RabbitMQ requeues unacknowledged requests.
     pub(super) fn close(&mut self) {
         self.inits.stop();
         self.statuses.stop();
         self.unrouted.stop();
     }
 
-    pub(super) fn answer(&self, mut asked: PendingRequest, answer: &Answer, group_by: &[String]) {
-        asked.ended(match answer {
+    /// Replies with the replica's answer.
+    pub(super) fn answer(&self, mut request: PendingRequest, answer: &Answer, group_by: &[String]) {
+        request.ended(match answer {
             Answer::Opened { .. } => "opened",
             Answer::Refused { .. } => "refused",
             Answer::Status { .. } => "activity",
         });
-        self.reply(asked, || wire::answer(answer, group_by));
+        self.reply(request, || wire::answer(answer, group_by));
     }
 
-    pub(super) fn refuse(&self, mut asked: PendingRequest, problem: &Problem) {
-        asked.ended(problem.code.as_str());
-        self.reply(asked, || wire::error(problem));
+    /// Replies with an error.
+    pub(super) fn refuse(&self, mut request: PendingRequest, problem: &Problem) {
+        request.ended(problem.code.as_str());
+        self.reply(request, || wire::error(problem));
     }
 
     /// Acknowledges a request once its reply is confirmed.
-    fn reply(&self, asked: PendingRequest, reply: impl FnOnce() -> Encoded) {
+    fn reply(&self, request: PendingRequest, reply: impl FnOnce() -> Encoded) {
         let PendingRequest {
             reply_to, receipt, ..
-        } = asked;
+        } = request;
         match reply_to {
             None => receipt.ack(),
             Some(to) => {
                 if !self.replies.reply(to, reply(), Some(receipt)) {
-                    tracing::warn!("too many replies wait: a request is requeued");
+                    tracing::warn!("too many replies are pending; requeueing a request");
                 }
             }
         }
     }
 
     /// Acknowledges a request that cannot be answered.
-    pub(super) fn done(mut asked: PendingRequest) {
-        asked.ended("unanswerable");
-        asked.receipt.ack();
+    pub(super) fn discard(mut request: PendingRequest) {
+        request.ended("unanswerable");
+        request.receipt.ack();
     }
 
-    pub(super) fn release(mut asked: PendingRequest) {
-        asked.ended("released");
-        asked.receipt.release();
+    /// Requeues a request for another worker.
+    pub(super) fn requeue(mut request: PendingRequest) {
+        request.ended("released");
+        request.receipt.release();
     }
 }

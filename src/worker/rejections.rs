@@ -9,26 +9,26 @@ use crate::{
 };
 
 /// Most rejections published per second, by each task of a worker.
-const A_SECOND: u32 = 20;
+const MOST_PER_SECOND: u32 = 20;
 
 /// A publisher of rejections, rate-limited and without confirms.
 pub(super) struct Rejections {
-    outlet: OptionalPublisher,
-    ration: Ration,
+    publisher: OptionalPublisher,
+    limit: RateLimit,
 }
 
 impl Rejections {
     pub(super) fn new(names: &Names) -> Self {
         Self {
-            outlet: OptionalPublisher::new(&names.rejected()),
-            ration: Ration::default(),
+            publisher: OptionalPublisher::new(&names.rejected()),
+            limit: RateLimit::default(),
         }
     }
 
-    /// Opens the way out where it is not open.
+    /// Reopens the publisher if it is closed.
     pub(super) fn maintain(&mut self, link: &Link) {
-        if let Some(error) = self.outlet.maintain(link) {
-            tracing::warn!("cannot publish rejected messages, which are only counted: {error}");
+        if let Some(error) = self.publisher.maintain(link) {
+            tracing::warn!("cannot publish rejected messages; they are only counted: {error}");
         }
     }
 
@@ -41,11 +41,11 @@ impl Rejections {
         link: &Link,
     ) {
         count(origin.source, problem.code);
-        self.tell(origin, message, problem, link);
+        self.publish(origin, message, problem, link);
     }
 
     /// Publishes a rejection.
-    pub(super) fn tell(
+    pub(super) fn publish(
         &mut self,
         origin: Origin,
         message: &Message,
@@ -53,22 +53,22 @@ impl Rejections {
         link: &Link,
     ) {
         let now = clock::now();
-        if !self.ration.allows(now.mono) {
+        if !self.limit.allows(now.mono) {
             return;
         }
-        let left_out = self.ration.left_out;
+        let left_out = self.limit.left_out;
         let notice = wire::rejected(origin, message, problem, now.wall, left_out);
-        self.ration.told(self.outlet.publish(&notice, link));
+        self.limit.published(self.publisher.publish(&notice, link));
     }
 }
 
-/// Counts and logs a message of a queue that was refused.
+/// Counts and logs a rejected message of a queue.
 pub(super) fn count(source: &'static str, code: Code) {
     let code = code.as_str();
     BadInput { source, code }.emit(clock::ms() / 1_000);
 }
 
-/// Logs an entry of a log that was refused; the replica has counted it.
+/// Logs a rejected log entry. The replica counts it.
 pub(super) fn log(code: Code) {
     let (source, code) = ("log", code.as_str());
     BadInput { source, code }.log(clock::ms() / 1_000);
@@ -76,32 +76,32 @@ pub(super) fn log(code: Code) {
 
 /// A rate limit.
 #[derive(Debug, Default)]
-struct Ration {
+struct RateLimit {
     second: u64,
-    told: u32,
+    allowed: u32,
     left_out: u64,
 }
 
-impl Ration {
+impl RateLimit {
     /// Returns whether one more may be published; counts it as left out otherwise.
     fn allows(&mut self, now: Mono) -> bool {
         let second = now.0 / 1_000_000;
         if self.second != second {
             self.second = second;
-            self.told = 0;
+            self.allowed = 0;
         }
-        let allowed = self.told < A_SECOND;
+        let allowed = self.allowed < MOST_PER_SECOND;
         if allowed {
-            self.told += 1;
+            self.allowed += 1;
         } else {
             self.left_out += 1;
         }
         allowed
     }
 
-    /// It went out, and with it how many did not; or it did not go out itself.
-    const fn told(&mut self, went_out: bool) {
-        if went_out {
+    /// Records whether a rejection was published, with the number of those left out before.
+    const fn published(&mut self, published: bool) {
+        if published {
             self.left_out = 0;
         } else {
             self.left_out += 1;
@@ -115,22 +115,22 @@ mod tests {
 
     #[test]
     fn rejections_beyond_the_rate_are_left_out_and_the_next_one_has_their_number() {
-        let mut ration = Ration::default();
+        let mut limit = RateLimit::default();
         let at = |ms: u64| Mono(ms * 1_000);
-        let told = (0..50).filter(|n| {
-            let allowed = ration.allows(at(5_000 + n));
+        let published = (0..50).filter(|n| {
+            let allowed = limit.allows(at(5_000 + n));
             if allowed {
-                ration.told(true);
+                limit.published(true);
             }
             allowed
         });
-        assert_eq!(told.count(), 20);
-        assert!(ration.allows(at(6_000)));
-        assert_eq!(ration.left_out, 30);
-        ration.told(false); // the exchange is missing
-        assert!(ration.allows(at(6_001)));
-        assert_eq!(ration.left_out, 31);
-        ration.told(true);
-        assert_eq!(ration.left_out, 0);
+        assert_eq!(published.count(), 20);
+        assert!(limit.allows(at(6_000)));
+        assert_eq!(limit.left_out, 30);
+        limit.published(false); // the exchange is missing
+        assert!(limit.allows(at(6_001)));
+        assert_eq!(limit.left_out, 31);
+        limit.published(true);
+        assert_eq!(limit.left_out, 0);
     }
 }

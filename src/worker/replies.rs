@@ -1,4 +1,4 @@
-//! The worker's replies: sent, and what goes wrong counted and logged.
+//! The task that sends a worker's replies, and counts and logs failures.
 
 use std::time::Duration;
 
@@ -9,22 +9,19 @@ use crate::{
     ops::ReplyMetrics,
 };
 
-/// How often trouble that lasts is logged.
+/// Interval of log lines about a persistent failure.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Sends replies until all that hand them over are gone.
+/// Sends replies until all senders are dropped.
 pub(super) async fn run(mut sender: ReplySender) {
     let metrics = ReplyMetrics::new();
-    let (mut lost, mut dropped) = (Ration::default(), Ration::default());
+    let (mut lost, mut dropped) = (LogLimit::default(), LogLimit::default());
     while let Some(event) = sender.next().await {
         match event {
             ReplyEvent::Lost(error) => {
                 metrics.reconnects.increment(1);
                 if let Some(more) = lost.allows() {
-                    tracing::warn!(
-                        more,
-                        "a connection for replies is lost, it opens again: {error}"
-                    );
+                    tracing::warn!(more, "lost a connection for replies; reconnecting: {error}");
                 }
             }
             ReplyEvent::Dropped(error) => {
@@ -32,17 +29,14 @@ pub(super) async fn run(mut sender: ReplySender) {
                 if let Some(more) = dropped.allows() {
                     tracing::warn!(
                         more,
-                        "dropped a reply whose address RabbitMQ fails at: {error}"
+                        "dropped a reply: RabbitMQ closes the connection because of its address: {error}"
                     );
                 }
             }
             ReplyEvent::Expired => {
                 metrics.expired.increment(1);
                 if let Some(more) = dropped.allows() {
-                    tracing::warn!(
-                        more,
-                        "dropped a reply that RabbitMQ did not confirm in time"
-                    );
+                    tracing::warn!(more, "dropped a reply: RabbitMQ did not confirm it in time");
                 }
             }
             ReplyEvent::Crowded => {
@@ -50,7 +44,7 @@ pub(super) async fn run(mut sender: ReplySender) {
                 if let Some(more) = dropped.allows() {
                     tracing::warn!(
                         more,
-                        "dropped a reply: too many unknown addresses wait to be tried"
+                        "dropped a reply: too many replies had to be retried one by one"
                     );
                 }
             }
@@ -58,15 +52,15 @@ pub(super) async fn run(mut sender: ReplySender) {
     }
 }
 
-/// One log line a second.
+/// A limit of one log line per second.
 #[derive(Default)]
-struct Ration {
+struct LogLimit {
     logged: Option<Instant>,
     left_out: u64,
 }
 
-impl Ration {
-    /// How many lines were left out before this one; `None` if it is left out too.
+impl LogLimit {
+    /// Returns the number of lines left out before this one; `None` if this one is left out too.
     fn allows(&mut self) -> Option<u64> {
         if self.logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
             self.left_out += 1;

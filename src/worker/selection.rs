@@ -1,4 +1,4 @@
-//! Which partitions a worker follows: all, or a list.
+//! The partitions that a worker follows: all, or a list.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -9,11 +9,11 @@ use crate::{
     ops::Health,
 };
 
-/// Some partitions, such as `0,2,4-7`.
+/// A list of partitions, such as `0,2,4-7`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionList(BTreeSet<u16>);
 
-/// A list of partitions that cannot be read.
+/// The error of an invalid list of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "numbers and ranges from 0 to {last}, separated by commas, such as 0,2,4-7",
@@ -51,7 +51,7 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Waits until there is a topology, and finds out.
+    /// Waits until the topology exists, and selects its partitions.
     ///
     /// Counts the logs, which is cheap. Reading the settings would require reading all entries
     /// since the last worker stopped. The number is compared with the settings once a partition's
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_name_only_what_is_there() {
+    fn a_list_with_a_missing_partition_is_an_error() {
         let list: PartitionList = "1,3".parse().unwrap();
         assert_eq!(chosen(Some(&list), 4).unwrap(), [1, 3]);
         assert_eq!(chosen(None, 2).unwrap(), [0, 1]);

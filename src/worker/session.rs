@@ -1,4 +1,4 @@
-//! One session with the broker: from connecting until the connection is lost or the worker stops.
+//! A session with the broker: from connecting until the connection is lost or the worker stops.
 
 mod blocked;
 mod entries;
@@ -30,19 +30,19 @@ use crate::{
 };
 use lifecycle::Lifecycle;
 
-/// Requests to open that are under way to one worker at once.
+/// Prefetch of the queue of `init` requests.
 const INITS: u16 = 256;
-/// Questions that are under way to one worker at once.
+/// Prefetch of the queue of `status` requests.
 const STATUSES: u16 = 512;
-/// Messages of unknown kinds that are under way to one worker at once.
+/// Prefetch of the queue of messages of unknown kinds.
 const UNROUTED: u16 = 16;
-/// Entries applied before anything else gets its turn.
+/// Most entries applied before other events are handled.
 const BATCH: usize = 256;
 /// Pause of a worker that catches up and has no entry left, so that entries accumulate: a wake-up
 /// costs more than applying an entry. No request is pending yet.
 const REST: Duration = Duration::from_millis(1);
 
-/// How long a worker that shuts down waits for the confirm of its last tick.
+/// Time limit for the confirm of the last tick at shutdown.
 const LAST_TICK: Duration = Duration::from_secs(1);
 
 /// The error that ended a session.
@@ -70,6 +70,7 @@ impl Failure for End {
     }
 }
 
+/// The connections of one partition, and the state that ends with them.
 pub(super) struct Session<'a> {
     partition: &'a mut Partition,
     /// The connection that consumes the log.
@@ -82,7 +83,7 @@ pub(super) struct Session<'a> {
     snapshots: Snapshots,
     lifecycle: Lifecycle,
     rejections: Rejections,
-    /// Shutting down: no more requests are consumed, those taken are answered.
+    /// The worker shuts down: it consumes no more requests and answers the pending ones.
     draining: bool,
 }
 
@@ -120,7 +121,7 @@ impl<'a> Session<'a> {
             inits: queue("init", names.init(number), INITS),
             statuses: queue("status", names.status(number), STATUSES),
             unrouted: queue("unrouted", names.unrouted(), UNROUTED),
-            taking: false,
+            consuming: false,
             held: Vec::new(),
             replies,
             names: names.clone(),
@@ -150,13 +151,13 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Serves until something ends it.
+    /// Handles events until shutdown or an error, and closes the connections.
     pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
         let end = self.serve(shutdown).await;
         self.partition.metrics.leader.set(0.0);
         let closing = async {
             if end.is_ok() {
-                // The successor waits for three intervals if the last tick is not written.
+                // Without the last tick, the next leader waits for three intervals.
                 let _ = tokio::time::timeout(LAST_TICK, self.appender.settle()).await;
             }
             self.requests.replies.flush().await;
@@ -173,7 +174,7 @@ impl<'a> Session<'a> {
         let mut grace_over = None;
         let mut shown = false;
         loop {
-            // Before anything is done: with another number accounts would be elsewhere.
+            // Checked first: with another number, accounts belong to other partitions.
             if let Some(settings) = self.partition.replica.settings()
                 && settings.partitions != self.partition.of
             {
@@ -194,7 +195,7 @@ impl<'a> Session<'a> {
             if self.draining && self.partition.replica.pending() == 0 {
                 return Ok(());
             }
-            // New settings may have another interval, and it holds at once.
+            // New settings may change the interval.
             let interval = Duration::from_millis(self.partition.replica.interval_ms());
             let tick_at = ticked.map_or_else(Instant::now, |at| at + interval);
             let snapshots = self.partition.replica.leads() && !self.draining;
@@ -245,9 +246,9 @@ impl<'a> Session<'a> {
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
-                    self.maintain_outlets();
+                    self.maintain_publishers();
                     if !self.publish.is_blocked() {
-                        self.release_held();
+                        self.requeue_held();
                     }
                     self.partition.replica.tick(clock::now())?;
                     self.partition.report_metrics();
@@ -262,36 +263,41 @@ impl<'a> Session<'a> {
                 Event::Shutdown => {
                     let over = Instant::now() + self.partition.config.grace.draining();
                     grace_over = Some(over);
-                    // Deliveries that RabbitMQ does not end in this time come again.
+                    // RabbitMQ requeues deliveries that are not drained in time.
                     let drained = self.drain();
                     let _ = tokio::time::timeout_at(over, drained).await;
                 }
                 Event::GraceOver => {
                     let pending = self.partition.replica.pending();
-                    tracing::warn!(pending, "the grace period is over; requests are put back");
+                    tracing::warn!(
+                        pending,
+                        "the grace period is over; pending requests are requeued"
+                    );
                     return Ok(());
                 }
             }
         }
     }
 
-    /// A message as the contract reads it here. With several partitions each had its header when it
-    /// was routed: what has none in a log had one of a kind that logs do not keep, such as a table.
-    const fn seen<'m>(&self, mut message: Message<'m>) -> Message<'m> {
+    /// Corrects the header `account` of a message. With several partitions, a message needs the
+    /// header to be routed. If it is absent here, it had a type that a log does not keep, such as a
+    /// table.
+    const fn routed<'m>(&self, mut message: Message<'m>) -> Message<'m> {
         if self.partition.of > 1 && matches!(message.account, AccountHeader::Absent) {
             message.account = AccountHeader::NotText;
         }
         message
     }
 
-    /// Opens the optional publishers in the background. Nothing depends on them.
-    fn maintain_outlets(&mut self) {
+    /// Reopens closed publishers of rejections and lifecycle events in the background.
+    fn maintain_publishers(&mut self) {
         self.rejections.maintain(&self.publish);
         if self.partition.replica.leads() {
             self.lifecycle.maintain(&self.publish);
         }
     }
 
+    /// Reports the health of the partition.
     fn report(&self) {
         let now = clock::now();
         let lag_ms = self.partition.replica.lag_ms(now.mono);
@@ -299,7 +305,7 @@ impl<'a> Session<'a> {
         let reason = if self.draining {
             Some("shutting down")
         } else if self.publish.is_blocked() {
-            Some("RabbitMQ takes no messages: it has raised an alarm for memory or disk")
+            Some("RabbitMQ blocks publishers: it has raised an alarm for memory or disk")
         } else if self.partition.replica.settings().is_none()
             && !self.partition.replica.has_caught_up()
         {
@@ -327,6 +333,7 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Sleeps until `deadline`. Pending for `None`.
 pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,

@@ -1,4 +1,4 @@
-//! Snapshots of a partition: read at its start, written by its leader.
+//! Snapshots of a partition: read at startup, written by the leader.
 
 mod encoding;
 
@@ -19,26 +19,26 @@ use crate::{
 };
 use encoding::{Encoded, Encoding};
 
-/// Snapshots looked at before the log is read from its beginning.
+/// Most snapshots tried before the log is read from its first entry.
 const MOST_TRIED: usize = 4;
 /// Unannounced lifecycle events in one part.
 const PART_EVENTS: usize = 1_000;
-/// Decoded parts that wait to be put together.
+/// Most decoded parts that wait to be assembled.
 const WAITING: usize = 2;
 /// Pause after encoding a part, as a multiple of the encoding time. Snapshots are not urgent, but
 /// requests may wait for the processor.
 const RESTS: u32 = 4;
-/// The longest rest.
+/// The longest pause.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 
-/// The newest snapshot that is whole and not known to be of another log.
+/// A restored snapshot.
 pub(super) struct Loaded {
     pub(super) id: Uuid,
     pub(super) restored: Restored,
     pub(super) accounts: u64,
 }
 
-/// Reads the newest snapshot of a partition that is whole and not among the `rejected`.
+/// Reads the newest complete snapshot of a partition that is not `rejected`.
 pub(super) async fn load(
     config: &Config,
     partition: u16,
@@ -72,7 +72,7 @@ pub(super) async fn load(
                 accounts,
             }));
         }
-        // Found by its successor alone.
+        // An older snapshot is found only through the next newer one.
         places.splice(0..0, before);
     }
     log.close().await;
@@ -99,8 +99,8 @@ async fn assemble(
         let part = match part? {
             Ok(part) => part,
             Err(error) => {
-                // Another's, or this one's: then a number is missing.
-                tracing::warn!(partition, %error, "passing over a part of a snapshot");
+                // If the part belongs to this snapshot, its number will be missing.
+                tracing::warn!(partition, %error, "skipping an unreadable part of a snapshot");
                 continue;
             }
         };
@@ -116,7 +116,7 @@ async fn assemble(
                     true
                 }
                 Err(fault) => {
-                    tracing::warn!(partition, %fault, "not using a snapshot");
+                    tracing::warn!(partition, %fault, "cannot use a snapshot; trying the previous one");
                     false
                 }
             },
@@ -141,12 +141,12 @@ async fn assemble(
     }
     tracing::warn!(
         partition,
-        "a snapshot is not whole; looking for the one before it"
+        "a snapshot is incomplete; trying the previous one"
     );
     Ok((before, None))
 }
 
-/// Reads and decodes a snapshot's parts, while those before are put together.
+/// Reads and decodes a snapshot's parts in a task of its own.
 fn decoded(mut reader: SnapshotReader) -> mpsc::Receiver<Decoded> {
     let (sender, parts) = mpsc::channel(WAITING);
     tokio::spawn(async move {
@@ -160,7 +160,7 @@ fn decoded(mut reader: SnapshotReader) -> mpsc::Receiver<Decoded> {
     parts
 }
 
-/// A part, one that cannot be read, or why there are no more.
+/// A part, the error of an unreadable part, or the error that ended the reading.
 type Decoded = Result<Result<Part, SnapshotError>, BrokerError>;
 
 /// An account, with the offset of its last entry.
@@ -181,9 +181,9 @@ pub(super) enum SnapshotStep {
     },
     /// All accounts have been copied.
     Copied(oneshot::Sender<Option<(SnapshotTrailer, Vec<Announcement>)>>),
-    /// The broker has all of it.
+    /// The broker has confirmed all parts.
     Written(Written),
-    /// It is not whole, and never will be.
+    /// The snapshot remains incomplete.
     Failed(BrokerError),
 }
 
@@ -210,7 +210,7 @@ pub(super) async fn write(
     let _ = steps.send(step).await;
 }
 
-/// Asks the replica's owner; `None` where it does not answer.
+/// Sends a step to the owner of the replica; returns `None` if it does not answer.
 async fn ask<T>(
     steps: &mpsc::Sender<SnapshotStep>,
     step: impl FnOnce(oneshot::Sender<T>) -> SnapshotStep,
@@ -280,7 +280,7 @@ async fn write_one(
     }))
 }
 
-/// A snapshot on its way to the broker.
+/// A snapshot being written.
 struct Writing {
     writer: SnapshotWriter,
     encoding: Encoding,

@@ -104,7 +104,7 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
     }
     // Each worker may put a request back once: with none to be taken they stay in the queue.
     let released = released(&workers).await;
-    eprintln!("{released} requests were put back");
+    eprintln!("{released} requests were requeued");
     assert!((1.0..=2.0 * REQUESTS as f64).contains(&released));
     for worker in &mut workers {
         assert!(worker.stop().await.success());
@@ -141,7 +141,7 @@ async fn no_stream_expires_or_is_lost_during_a_long_alarm() {
         clear(&broker, alarm, &mut workers).await;
         assert_eq!(playing(&crowd.backend, name).await, [silent]);
         crowd.compare().await;
-        eprintln!("{during} requests were put back during the alarm");
+        eprintln!("{during} requests were requeued during the alarm");
         assert!(during < 200.0, "requests are passed around");
     }
     crowd.settle().await;

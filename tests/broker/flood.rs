@@ -70,7 +70,7 @@ async fn a_flood_of_bad_input_is_counted_to_the_last_and_logs_a_line_a_second() 
         .collect();
     let suppressed: Vec<usize> = warnings
         .iter()
-        .filter(|line| line["message"] == "a message was refused")
+        .filter(|line| line["message"] == "rejected a message")
         .map(|line| line["suppressed"].as_u64().expect("a number") as usize)
         .collect();
     assert!(!suppressed.is_empty(), "no line was logged: {log}");

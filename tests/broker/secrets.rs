@@ -137,7 +137,7 @@ async fn the_loudest_log_of_a_working_installation_does_not_show_the_password() 
     let mut worker = Process::spawn(broker, &installation.namespace, &arguments);
     eventually(PATIENCE, "it takes requests", async || {
         let log = worker.stderr();
-        log.contains("taking requests")
+        log.contains("consuming requests")
             .then_some(())
             .ok_or(log.len())
     })

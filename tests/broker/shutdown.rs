@@ -18,7 +18,7 @@ async fn a_worker_ends_in_order_with_sigterm_and_with_sigint() {
         let mut ends = Process::spawn(broker, namespace, &["worker"]);
         eventually(PATIENCE, "it takes requests", async || {
             let log = ends.stderr();
-            log.contains("taking requests").then_some(()).ok_or(log)
+            log.contains("consuming requests").then_some(()).ok_or(log)
         })
         .await;
         let backend = installation.backend().with_patience(PATIENCE);

@@ -1,27 +1,27 @@
-//! RabbitMQ takes no messages, so that requests cannot be answered.
+//! Requests that are held while RabbitMQ blocks the connection.
 
 use super::Session;
 use crate::worker::pending::{PendingRequest, RequestQueues};
 
 impl Session<'_> {
-    /// The request, if its reply can be sent now.
-    pub(super) fn replying(&mut self, asked: PendingRequest) -> Option<PendingRequest> {
+    /// Returns `request` if its reply can be sent now. Otherwise holds it.
+    pub(super) fn unless_blocked(&mut self, request: PendingRequest) -> Option<PendingRequest> {
         if !self.publish.is_blocked() {
-            return Some(asked);
+            return Some(request);
         }
         self.partition.metrics.replies_blocked.increment(1);
-        self.requests.held.push(asked);
-        if !self.requests.taking {
-            self.release_held();
+        self.requests.held.push(request);
+        if !self.requests.consuming {
+            self.requeue_held();
         }
         None
     }
 
-    /// Puts back the requests whose replies were not taken.
-    pub(super) fn release_held(&mut self) {
-        for asked in std::mem::take(&mut self.requests.held) {
+    /// Requeues the held requests.
+    pub(super) fn requeue_held(&mut self) {
+        for request in std::mem::take(&mut self.requests.held) {
             self.partition.metrics.released.increment(1);
-            RequestQueues::release(asked);
+            RequestQueues::requeue(request);
         }
     }
 }

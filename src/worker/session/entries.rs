@@ -1,4 +1,4 @@
-//! Entries of the log, on their way from the broker into the replica.
+//! Log entries from the broker to the replica.
 
 use super::{BATCH, End, Session};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Session<'_> {
-    /// Applies an entry and those that have been delivered behind it. Returns whether none is left.
+    /// Applies an entry and those delivered after it. Returns whether none is left.
     pub(super) fn entries(&mut self, first: LogEntry) -> Result<bool, End> {
         let mut entry = Some(first);
         for _ in 0..BATCH {
@@ -27,21 +27,22 @@ impl Session<'_> {
     }
 
     fn entry(&mut self, entry: &LogEntry) -> Result<(), End> {
-        // Read for each: freshness is not judged by a time from before the last one was applied.
+        // Read for each entry: freshness must not be judged by a time before the last apply.
         let now = clock::now();
         let delivery = match entry {
             LogEntry::Delivered(delivery) => delivery,
             LogEntry::Undeliverable(offset) => return self.undeliverable(*offset, now),
         };
-        let message = self.seen(delivery.message());
+        let message = self.routed(delivery.message());
         match wire::entry(&message) {
             Ok(entry) => {
                 let applied = self.partition.replica.apply(delivery.offset, &entry, now)?;
                 if let (Applied::Heartbeat(outcome), Entry::Heartbeat { stream, .. }) =
                     (&applied, &entry)
-                    && let Some(news) = news(*stream, *outcome, self.partition.replica.settings())
+                    && let Some(reply) =
+                        heartbeat_reply(*stream, *outcome, self.partition.replica.settings())
                 {
-                    self.tell(delivery, || news);
+                    self.reply(delivery, || reply);
                 }
             }
             Err(problem) => {
@@ -56,15 +57,15 @@ impl Session<'_> {
                 // Every replica reads it; only the leader publishes it.
                 if self.partition.replica.leads() {
                     self.rejections
-                        .tell(origin, &message, &problem, &self.publish);
+                        .publish(origin, &message, &problem, &self.publish);
                 }
-                self.tell(delivery, || wire::error(&problem));
+                self.reply(delivery, || wire::error(&problem));
             }
         }
         Ok(())
     }
 
-    /// RabbitMQ cannot deliver the entry: it has its place and no effect, on every replica.
+    /// Skips an entry that RabbitMQ cannot deliver, as every replica does.
     fn undeliverable(&mut self, offset: u64, now: Now) -> Result<(), End> {
         let problem = Problem::undeliverable();
         self.partition
@@ -73,7 +74,7 @@ impl Session<'_> {
         tracing::warn!(
             partition = self.partition.number,
             offset,
-            "passing over an entry that RabbitMQ cannot deliver"
+            "skipping an entry that RabbitMQ cannot deliver"
         );
         // Every replica skips it; only the leader publishes it.
         if self.partition.replica.leads() {
@@ -82,13 +83,13 @@ impl Session<'_> {
                 offset: Some(offset),
             };
             self.rejections
-                .tell(origin, &Message::default(), &problem, &self.publish);
+                .publish(origin, &Message::default(), &problem, &self.publish);
         }
         Ok(())
     }
 
-    /// Answers the sender of an entry, for all replicas.
-    fn tell(&mut self, delivery: &LogDelivery, reply: impl FnOnce() -> wire::Encoded) {
+    /// Replies to the sender of an entry, if this replica leads.
+    fn reply(&mut self, delivery: &LogDelivery, reply: impl FnOnce() -> wire::Encoded) {
         if !self.partition.replica.leads() {
             return;
         }
@@ -114,7 +115,7 @@ impl Session<'_> {
 }
 
 /// Returns the reply to a heartbeat, if one is needed.
-fn news(
+fn heartbeat_reply(
     stream: StreamId,
     outcome: HeartbeatOutcome,
     settings: Option<&Settings>,

@@ -1,4 +1,4 @@
-//! The lifecycle on its way from the replica to the broker, by the leader.
+//! Publishing of lifecycle events by the leader.
 
 use crate::{
     broker::{Announced, Announcer, BrokerError, Link, Names},
@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Lifecycle {
     partition: u16,
     announcer: Announcer,
-    /// The last one failed.
+    /// The last publication failed.
     interrupted: bool,
 }
 
@@ -26,14 +26,14 @@ impl Lifecycle {
         }
     }
 
-    /// Opens the way out where it is not open.
+    /// Reopens the publisher if it is closed.
     pub(super) fn maintain(&mut self, link: &Link) {
         if let Some(error) = self.announcer.maintain(link) {
-            self.say(&error);
+            self.warn(&error);
         }
     }
 
-    /// Hands an announcement to the broker.
+    /// Publishes a lifecycle event.
     pub(super) fn announce(&mut self, number: u64, announcement: &Announcement, link: &Link) {
         let notice = wire::announcement(announcement);
         self.announcer.announce(number, notice, link);
@@ -64,7 +64,7 @@ impl Lifecycle {
                 }
                 Announced::Failed(error) => {
                     if let Some(error) = error {
-                        self.say(&error);
+                        self.warn(&error);
                     }
                     Err(())
                 }
@@ -78,10 +78,10 @@ impl Lifecycle {
         }
     }
 
-    fn say(&self, error: &BrokerError) {
+    fn warn(&self, error: &BrokerError) {
         tracing::warn!(
             partition = self.partition,
-            "the lifecycle is not announced, and kept for later: {error}"
+            "cannot publish lifecycle events; they are buffered: {error}"
         );
     }
 }

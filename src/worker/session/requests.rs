@@ -1,4 +1,4 @@
-//! Requests on their way in, and what the replica asks to be done about them.
+//! Requests from their queues to the replica, and the effects that the replica returns.
 
 use super::{End, Session};
 use crate::{
@@ -13,12 +13,13 @@ use crate::{
 };
 
 impl Session<'_> {
+    /// Decodes a request and passes it to the replica, or rejects it.
     pub(super) fn request(&mut self, source: Source, delivery: &RequestDelivery) {
         let now = clock::now();
         let names = &self.requests.names;
-        let (asked, problem) =
+        let (request, problem) =
             PendingRequest::new(source, self.partition.number, delivery, names, now.mono);
-        let message = self.seen(delivery.message());
+        let message = self.routed(delivery.message());
         let origin = Origin {
             source: source.as_str(),
             offset: None,
@@ -26,30 +27,30 @@ impl Session<'_> {
         if let Some(problem) = problem {
             self.rejections
                 .reject(origin, &message, &problem, &self.publish);
-            return RequestQueues::done(asked);
+            return RequestQueues::discard(request);
         }
         let refused = match source {
             Source::Init => match wire::init(&message) {
-                Ok(init) => return self.partition.replica.init(asked, init, now),
+                Ok(init) => return self.partition.replica.init(request, init, now),
                 Err(problem) => problem,
             },
             Source::Status => match wire::status(&message) {
-                Ok(status) => return self.partition.replica.status(asked, status, now),
+                Ok(status) => return self.partition.replica.status(request, status, now),
                 Err(problem) => problem,
             },
             Source::Unrouted => wire::RoutingKey::parse(message.routing_key)
                 .err()
-                // A known kind: its queue is missing, and declared again one day.
+                // The kind is known, but its queue is missing.
                 .unwrap_or_else(Problem::unavailable),
         };
         self.rejections
             .reject(origin, &message, &refused, &self.publish);
-        if let Some(asked) = self.replying(asked) {
-            self.requests.refuse(asked, &refused);
+        if let Some(request) = self.unless_blocked(request) {
+            self.requests.refuse(request, &refused);
         }
     }
 
-    /// Does what the replica asks for, until it asks for nothing more.
+    /// Performs the replica's effects, and those that result, until none is left.
     pub(super) async fn perform(&mut self) -> Result<(), End> {
         loop {
             let effects = self.partition.replica.take_effects();
@@ -80,14 +81,14 @@ impl Session<'_> {
                         .appended(mark.seq, Err(()), clock::now());
                 }
             }
-            // Players write these, workers never.
+            // Only players append these.
             Effect::Append(Entry::Heartbeat { .. } | Entry::Stop { .. }) => {}
             Effect::Answer {
                 request,
                 answer,
                 group_by,
             } => {
-                let Some(request) = self.replying(request) else {
+                let Some(request) = self.unless_blocked(request) else {
                     return Ok(());
                 };
                 let (source, at) = (request.source, request.at);
@@ -124,66 +125,66 @@ impl Session<'_> {
                 self.partition.metrics.leader.set(0.0);
             }
             Effect::Late(request) => {
-                if let Some(request) = self.replying(request) {
+                if let Some(request) = self.unless_blocked(request) {
                     self.partition.metrics.late.increment(1);
                     self.requests.refuse(request, &Problem::late());
                 }
             }
             Effect::Unavailable(request) => {
-                if let Some(request) = self.replying(request) {
+                if let Some(request) = self.unless_blocked(request) {
                     self.partition.metrics.unavailable.increment(1);
                     self.requests.refuse(request, &Problem::unavailable());
                 }
             }
             Effect::Release(request) => {
                 self.partition.metrics.released.increment(1);
-                RequestQueues::release(request);
+                RequestQueues::requeue(request);
             }
             Effect::Resume if self.draining => {}
             Effect::Resume => {
-                tracing::info!(partition = self.partition.number, "taking requests");
+                tracing::info!(partition = self.partition.number, "consuming requests");
                 self.requests.inits.start();
                 self.requests.statuses.start();
                 if self.partition.takes_unrouted {
                     self.requests.unrouted.start();
                 }
-                self.requests.taking = true;
+                self.requests.consuming = true;
             }
             Effect::Pause => {
                 tracing::warn!(
                     partition = self.partition.number,
-                    "the log lags: requests are left to other workers"
+                    "the log lags; leaving requests to other workers"
                 );
-                self.requests.taking = false;
+                self.requests.consuming = false;
                 self.requests.close();
-                self.release_held();
+                self.requeue_held();
             }
         }
         Ok(())
     }
 
-    /// Requests of one queue cannot be consumed now. Everything else goes on.
+    /// Logs that the connection of one request queue was lost. The queue reopens it.
     pub(super) fn interrupted(&self, source: Source, error: &BrokerError) {
         self.partition.metrics.requests_interrupted.increment(1);
         tracing::warn!(
             partition = self.partition.number,
-            "consuming {} requests is interrupted, the connection opens again: {error}",
+            "consuming {} requests is interrupted; reconnecting: {error}",
             source.as_str()
         );
     }
 
-    /// Takes no more requests; finishes those that were taken.
+    /// Stops consuming requests. Those that were delivered are still answered.
     pub(super) async fn drain(&mut self) {
         tracing::info!(partition = self.partition.number, "shutting down");
         self.draining = true;
         self.partition.replica.leave(clock::now());
         self.report();
-        self.requests.taking = false;
-        let desk = &mut self.requests;
+        self.requests.consuming = false;
+        let queues = &mut self.requests;
         let (inits, statuses, unrouted) = tokio::join!(
-            desk.inits.drain(),
-            desk.statuses.drain(),
-            desk.unrouted.drain()
+            queues.inits.drain(),
+            queues.statuses.drain(),
+            queues.unrouted.drain()
         );
         for (source, drained) in [
             (Source::Init, inits),

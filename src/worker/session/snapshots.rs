@@ -1,4 +1,4 @@
-//! When snapshots are written, and what the replica gives for them.
+//! The schedule of snapshots, and the copies of the replica's state for them.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -15,9 +15,9 @@ use crate::{
     },
 };
 
-/// How long to wait after one that failed, at most.
+/// Longest delay after a failed snapshot.
 const RETRY: Duration = Duration::from_secs(30);
-/// After so many in a row that failed, another worker leads, if there is one.
+/// Failed snapshots in a row after which another worker takes the lead, if there is one.
 const STEP_BACK_AFTER: u32 = 3;
 /// Approximate size of a part before compression, in bytes. With few processors, a request may wait
 /// while one is encoded.
@@ -26,14 +26,15 @@ const PART_BYTES: usize = 16 * 1024;
 /// The snapshots of a session.
 pub(super) struct Snapshots {
     config: Config,
-    /// The number of the address to connect to.
+    /// Index of the address to connect to.
     node: usize,
     due: Instant,
-    /// How many failed, one after another.
+    /// Failed snapshots in a row.
     failed: u32,
     writing: Option<Writer>,
 }
 
+/// The task that writes a snapshot. Dropping it aborts the task.
 struct Writer {
     steps: mpsc::Receiver<SnapshotStep>,
     task: JoinHandle<()>,
@@ -56,7 +57,7 @@ impl Snapshots {
         }
     }
 
-    /// When to look whether one should be written. `None` while one is.
+    /// Returns the time of the next check for a due snapshot; `None` while one is being written.
     pub(super) const fn due(&self) -> Option<Instant> {
         match self.writing {
             None => Some(self.due),
@@ -74,6 +75,7 @@ impl Snapshots {
 }
 
 impl Session<'_> {
+    /// Starts a task that writes a snapshot if one is due.
     pub(super) fn begin_snapshot(&mut self) {
         let (sender, steps) = mpsc::channel(1);
         let config = self.snapshots.config.clone();
@@ -86,6 +88,7 @@ impl Session<'_> {
         self.snapshots.writing = Some(Writer { steps, task });
     }
 
+    /// Handles a step of the snapshot being written.
     pub(super) fn snapshot_step(&mut self, step: Option<SnapshotStep>) {
         let partition = self.partition.number;
         let every = self
@@ -96,7 +99,7 @@ impl Session<'_> {
         let wait_ms = match step {
             Some(SnapshotStep::Found { newest, begin }) => {
                 let now = self.partition.replica.log_time().unwrap_or_default();
-                // One of the future is another log's.
+                // A snapshot of the future belongs to another log.
                 let newest = newest.filter(|newest| *newest <= now);
                 let age_ms = newest.map_or(every, |newest| now.since(newest));
                 if age_ms >= every {
@@ -136,7 +139,7 @@ impl Session<'_> {
                 }
                 every.min(u64::try_from(RETRY.as_millis()).unwrap_or(u64::MAX))
             }
-            // It ended without a word: the replica could not be copied just then.
+            // No outcome: the replica could not be copied at that moment.
             None => {
                 self.partition.replica.end_snapshot();
                 every.min(1_000)
@@ -147,7 +150,7 @@ impl Session<'_> {
     }
 }
 
-/// Copies the accounts of one more part.
+/// Copies the accounts of the next part.
 fn copy_part(replica: &mut Replica<PendingRequest>, into: &mut Vec<AccountCopy>) {
     let mut size = 0;
     replica.copy_accounts(|key, last, account| {

@@ -1,4 +1,4 @@
-//! The parts of a snapshot encoded, on a thread of its own: the replica goes on meanwhile.
+//! Encoding of a snapshot's parts on a thread of its own, in parallel with the replica.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::{
     wire::snapshot::{Encoder, PartContent, SnapshotError},
 };
 
-/// The niceness of the thread, the greatest there is.
+/// Niceness of the thread, the maximum.
 const NICE: i32 = 19;
 
-/// Encodes the parts of one snapshot in their order.
+/// The thread that encodes the parts of one snapshot in order.
 pub(super) struct Encoding {
     contents: mpsc::Sender<PartContent>,
     encoded: mpsc::Receiver<Result<Encoded, SnapshotError>>,
 }
 
-/// A part to be written.
+/// An encoded part.
 pub(super) struct Encoded {
     pub(super) part: Vec<u8>,
-    /// How long it took to encode it.
+    /// Duration of the encoding.
     pub(super) took: Duration,
     /// Its content, whose memory can be reused.
     pub(super) content: PartContent,
@@ -32,11 +32,11 @@ impl Encoding {
     pub(super) fn begin(mut parts: SnapshotParts) -> Result<Self, BrokerError> {
         let (contents, mut to_encode) = mpsc::channel(1);
         let (done, encoded) = mpsc::channel(1);
-        // Not one of the runtime's: it is nicer than these, and stays so.
+        // The runtime's threads must keep their priority.
         std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || {
-                // Where it may not be nicer it is not; it rests all the same.
+                // If this is not permitted, the pauses between parts must do.
                 let _ = setpriority_process(Some(gettid()), NICE);
                 let mut encoder = Encoder::default();
                 while let Some(content) = to_encode.blocking_recv() {
@@ -48,7 +48,7 @@ impl Encoding {
                         content: part.content,
                     });
                     if done.blocking_send(encoded).is_err() {
-                        return; // given up
+                        return;
                     }
                 }
             })
@@ -56,9 +56,9 @@ impl Encoding {
         Ok(Self { contents, encoded })
     }
 
-    /// The next part, with this content.
+    /// Encodes the next part.
     pub(super) async fn encode(&mut self, content: PartContent) -> Result<Encoded, BrokerError> {
-        let gone = || BrokerError::Lost("the thread that encodes snapshots is gone".to_owned());
+        let gone = || BrokerError::Lost("the thread that encodes snapshots has ended".to_owned());
         let sent = self.contents.send(content).await;
         sent.map_err(|_| gone())?;
         let encoded = self.encoded.recv().await.ok_or_else(gone)?;

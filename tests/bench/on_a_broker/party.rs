@@ -1,6 +1,6 @@
 //! A measured process, which logs its progress with times.
 //!
-//! Both sides log "attached to the log" and "taking requests" with a time in microseconds. Their
+//! Both sides log "attached to the log" and "consuming requests" with a time in microseconds. Their
 //! processor time is read from outside when the line appears: in the same way for both, at most
 //! some milliseconds late.
 
@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(600);
 
 pub const ATTACHED: &str = "attached to the log";
-pub const TAKING: &str = "taking requests";
+pub const TAKING: &str = "consuming requests";
 
 /// A process under measurement.
 pub trait Party {
