@@ -176,7 +176,7 @@ impl Place {
                     Duration::from_millis(asked.elapsed().as_millis().try_into().unwrap_or(0));
                 findings.well(
                     "answers",
-                    format!("a question was answered in {}", duration(took)),
+                    format!("a status request was answered in {}", duration(took)),
                 );
             }
             Err(error @ ClientError::NoAnswer(_)) => findings.wrong_because(

@@ -147,7 +147,7 @@ impl Cli {
         };
         let (filter, json) = mistakes.finish(filter.zip(json))?;
         if self.draws() && std::io::stderr().is_terminal() {
-            return Ok(()); // a line of log would stand in the picture
+            return Ok(()); // log lines would corrupt the screen
         }
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)

@@ -281,7 +281,7 @@ impl Top {
                 self.state.hear(&heard.body, id, self.began.elapsed());
             }
             Some(News::Lost(error)) => self.state.lost(error),
-            None => anyhow::bail!("the lifecycle is not followed any more"),
+            None => anyhow::bail!("the subscription to lifecycle events has ended"),
         }
         Ok(())
     }

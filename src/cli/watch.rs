@@ -62,8 +62,7 @@ impl Args {
         let duration = mistakes.duration_if("--for", self.duration.as_deref());
         let count = mistakes.check_if::<NonZeroU64>("--count", self.count.as_deref());
         if self.rejected && self.account.is_some() {
-            mistakes
-                .note("ACCOUNT: what is refused names no account; leave it out with --rejected");
+            mistakes.note("ACCOUNT: rejected messages contain no account; omit it with --rejected");
         }
         let (addresses, names) = mistakes.finish(connection)?;
         let exchange = if self.rejected {
@@ -162,7 +161,7 @@ impl Watch {
             })
         };
         read.unwrap_or_else(|error| {
-            tracing::warn!("passed over: {error}");
+            tracing::warn!("skipping a message that cannot be decoded: {error}");
             None
         })
     }

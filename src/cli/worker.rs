@@ -79,8 +79,7 @@ impl Args {
             ended = run => ended,
             () = over => {
                 tracing::warn!(
-                    "the shutdown ends unfinished after --grace: RabbitMQ delivers the requests \
-                     that were taken to other workers"
+                    "the shutdown has exceeded --grace; RabbitMQ requeues the pending requests"
                 );
                 Ok(())
             }

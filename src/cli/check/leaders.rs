@@ -30,6 +30,7 @@ pub(super) async fn newest_snapshot(
     Ok(newest)
 }
 
+/// Reports the leader of one partition.
 pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &mut Findings) {
     let leaders: Vec<_> = survey.workers.iter().filter(|it| it.leads).collect();
     let Some(leader) = leaders.first() else {
@@ -40,9 +41,9 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
             )
         } else {
             (
-                "no worker leads: no lifecycle event is announced, and no snapshot is written",
-                "run `streamwatch check` again after some seconds: a leader is succeeded within \
-                 three ticks; if there is none then, look at /readyz and the logs of the workers",
+                "no worker leads: no lifecycle event is published, and no snapshot is written",
+                "run `streamwatch check` again after some seconds, as a new leader takes over within \
+                 three ticks; if there is none then, see /readyz and the logs of the workers",
             )
         };
         return findings.wrong_because(what, said, to_do);
@@ -66,9 +67,9 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
             )
         },
     );
-    let waiting = leader.unannounced;
+    let buffered = leader.unannounced;
     let said = format!(
-        "worker {:016x} leads, {snapshot}, {waiting} lifecycle event(s) wait",
+        "worker {:016x} leads, {snapshot}, {buffered} lifecycle event(s) buffered",
         leader.writer
     );
     let overdue = age_ms
@@ -78,13 +79,14 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
         findings.doubt(
             what,
             format!("{} workers lead; {said}", leaders.len()),
-            "events are announced twice meanwhile; run `streamwatch check` again after some seconds",
+            "events are published twice until one remains; run `streamwatch check` again after some \
+             seconds",
         );
-    } else if waiting > MANY {
+    } else if buffered > MANY {
         findings.doubt(
             what,
             said,
-            "the leader cannot publish events: see its log (the lifecycle is not announced)",
+            "the leader cannot publish events: see its log (cannot publish lifecycle events)",
         );
     } else if overdue {
         findings.doubt(

@@ -67,13 +67,13 @@ fn one(what: &str, survey: &Watched, findings: &mut Findings) {
         0 => findings.wrong_because(
             what,
             said,
-            "start a worker that follows this partition, or look at its /readyz: time stands still, \
-             and nothing is answered",
+            "start a worker that follows this partition, or see its /readyz: no stream expires, and \
+             no request is answered",
         ),
         _ if round_trip > SLOW => findings.doubt(
             what,
             said,
-            "the broker is slow: look at its disks, its alarms, and who else uses it",
+            "the broker is slow: check its disks, its alarms, and its other users",
         ),
         1 => findings.doubt(
             what,
@@ -100,7 +100,7 @@ fn settings(seen: &[&LogObserver], findings: &mut Findings) {
         ),
         _ => findings.wrong_because(
             "settings",
-            "the partitions differ: setting them broke off",
+            "the partitions have different settings, because a change was interrupted",
             "run `streamwatch topology set` again",
         ),
     }

@@ -224,7 +224,7 @@ async fn partitions(addresses: &Addresses, names: &Names) -> anyhow::Result<usiz
         Ok(partitions) => Ok(usize::from(partitions.ok_or(ClientError::NoTopology)?)),
         Err(BrokerError::AccessRefused(_)) => {
             let assumed =
-                "this user may not look at queues: assuming 1 partition, see --partitions";
+                "this user has no permission on queues: assuming 1 partition, see --partitions";
             terminal::note([assumed]);
             Ok(1)
         }

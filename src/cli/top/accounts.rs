@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn those_with_the_most_streams_come_first_and_those_with_none_not_at_all() {
+    fn accounts_are_listed_by_number_of_streams() {
         let mut accounts = Accounts::default();
         hear(&mut accounts, "opened", "bob", 1, 1);
         hear(&mut accounts, "opened", "alice", 1, 2);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_accounts_the_least_recent_is_forgotten() {
+    fn the_least_recent_of_too_many_accounts_is_evicted() {
         let mut accounts = Accounts::new(2, 9);
         hear(&mut accounts, "opened", "alice", 1, 1);
         hear(&mut accounts, "opened", "bob", 1, 2);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_gap_nothing_is_sure_until_it_is_asked_about() {
+    fn after_a_gap_an_account_is_uncertain_until_its_status_arrives() {
         let mut accounts = Accounts::default();
         accounts.listening(WallTime(7));
         for (n, account) in ["alice", "bob", "carol"].into_iter().enumerate() {

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_a_dash() {
+    fn a_missing_figure_is_a_dash() {
         assert_eq!([number(None), decimal(None), lag(None)], ["-", "-", "-"]);
     }
 }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_begins_anew_counts_from_nothing() {
+    fn a_counter_that_was_reset_counts_from_zero() {
         let restarted = [
             (0, page(Some(1_000), 500)),
             (2, page(Some(1_010), 510)),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_catches_up_brings_no_burst() {
+    fn a_replica_that_catches_up_causes_no_burst() {
         let caught_up = [
             (0, page(Some(1_000), 0)),
             (2, page(None, 0)),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_of_the_last_moments() {
+    fn a_rate_covers_the_last_seconds() {
         let mut pages: Vec<_> = (0..=60).map(|s| (s, page(Some(s * 100), 0))).collect();
         pages.extend((61..=75).map(|s| (s, page(Some(6_000), 0))));
         assert_eq!(after(&pages).0, Some(0.0));

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_passed_over() {
+    fn invalid_lines_are_skipped() {
         for bad in [
             "a",
             "a{",

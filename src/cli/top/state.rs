@@ -289,7 +289,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_opened_account_is_asked_about_first_and_once() {
+    fn the_status_of_the_opened_account_is_requested_first_and_once() {
         let mut state = state();
         state.listening(NOW);
         state.hear(&told("opened", "alice", 2), None, Duration::ZERO);

@@ -141,12 +141,12 @@ pub(super) struct OpenedRow {
     pub(super) tenant: String,
     pub(super) account: String,
     pub(super) error: Option<String>,
-    #[serde(rename = "activity", serialize_with = "as_the_contract_has_it")]
+    #[serde(rename = "activity", serialize_with = "in_the_contracts_format")]
     pub(super) status: Option<AccountStatus>,
 }
 
 /// The activity, as in replies.
-fn as_the_contract_has_it<S: Serializer>(
+fn in_the_contracts_format<S: Serializer>(
     status: &Option<AccountStatus>,
     to: S,
 ) -> Result<S::Ok, S::Error> {

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_arrows_choose_and_enter_opens() {
+    fn arrows_select_and_enter_opens() {
         let (mut ui, most) = (Ui::default(), rows(&["alice", "bob"]));
         assert_eq!(ui.press(Key::Enter, &most, false), Wish::Nothing);
         for (arrow, place) in [
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_chosen_stays_so_where_the_order_changes() {
+    fn a_selection_stays_if_the_order_changes() {
         let mut ui = Ui::default();
         ui.press(Key::Down, &rows(&["alice", "bob"]), false);
         assert_eq!(ui.place(&rows(&["carol", "bob", "alice"])), Some(2));

@@ -59,7 +59,7 @@ impl RolesArgs {
                 .ok()
         });
         if account.is_some() && self.tenant.is_empty() {
-            mistakes.note("--account: an account of which --tenant?");
+            mistakes.note("--account: needs one --tenant");
         }
         let given = self.vhost.as_deref().or(addresses.map(Addresses::vhost));
         Asked {

@@ -58,7 +58,7 @@ pub(super) fn print(
     if !in_force.agree() {
         text.push(String::new());
         text.push(
-            "The partitions differ in their settings, because setting them broke off: run \
+            "The partitions have different settings, because a change was interrupted: run \
              `streamwatch topology set` again."
                 .to_owned(),
         );

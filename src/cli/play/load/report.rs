@@ -100,7 +100,7 @@ fn remarks(step: &Step) -> Vec<String> {
         ),
         (
             counts.unroutable,
-            "taken by no queue: run `streamwatch topology declare`",
+            "routed to no queue: run `streamwatch topology declare`",
         ),
         (counts.lost, "without a confirm: they may count or not"),
     ] {
@@ -294,7 +294,7 @@ mod tests {
         for part in [
             "not reached: 900 of 1000 events",
             "50 events refused",
-            "1 event taken by no queue",
+            "1 event routed to no queue",
             "49 events without a confirm",
             "1 confirmed event was not seen",
             "it ended with: no worker answered in 5s",

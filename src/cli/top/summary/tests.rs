@@ -59,7 +59,7 @@ fn two_replicas_of_a_partition_are_not_added_up_and_two_partitions_are() {
 }
 
 #[test]
-fn rates_of_the_log_are_any_replicas_and_rates_of_workers_are_sums() {
+fn rates_of_workers_are_added_up_and_rates_of_the_log_are_not() {
     let mut state = after(&[Ok(PAGE), Ok(PAGE)]);
     let later = PAGE
         .replace("outcome=\"refreshed\"} 100", "outcome=\"refreshed\"} 140")
@@ -127,7 +127,7 @@ fn missing_figures_are_not_shown_as_zero() {
 }
 
 #[test]
-fn programs_get_the_account_as_replies_have_it() {
+fn json_has_the_account_in_the_format_of_replies() {
     let mut state = after(&[Ok(PAGE)]);
     state.listening(NOW);
     state.hear(&told("opened", "alice", 1), None, Duration::ZERO);

@@ -72,7 +72,7 @@ fn is(seen: &str, expected: &str) {
 }
 
 #[test]
-fn all_of_it_has_a_place_on_80_by_24() {
+fn everything_fits_on_80_by_24() {
     let mut ui = Ui::default();
     let summary = summary(&state());
     ui.press(Key::Down, &summary.accounts.most, false);
@@ -136,7 +136,7 @@ fn no_information_is_shown_by_colour_alone() {
 }
 
 #[test]
-fn the_chosen_account_stands_out() {
+fn the_selected_account_is_highlighted() {
     let summary = summary(&state());
     let mut ui = Ui::default();
     ui.press(Key::Down, &summary.accounts.most, false);
@@ -166,7 +166,7 @@ fn the_help_lists_the_workers() {
 }
 
 #[test]
-fn of_many_partitions_the_ones_furthest_behind_are_shown() {
+fn partitions_with_the_largest_lag_are_shown() {
     let mut all = String::new();
     for n in 0..64 {
         let lag = format!("seconds{{partition=\"00\"}} {n}.000");
