@@ -11,18 +11,18 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::broker::fixture::{Passage, Probe, Worker};
 use super::ledger::Ledger;
-use super::logtime::{Wall, now};
+use super::log_time::{Wall, now};
 use super::site::{PARTITIONS, Site, TTLS, WORKERS};
 
-/// One fault begins every so often.
+/// Interval between the starts of faults.
 pub const EVERY: Duration = Duration::from_secs(10);
-/// Within this time all workers must be ready again.
+/// Time within which all workers must be ready again.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 /// Duration of an alarm or a stall that is shorter than all timeouts.
 const A_WHILE: Duration = Duration::from_secs(6);
 /// The shortest and the longest time for which a node is frozen.
 const FROZEN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
-/// Longer than any TTL that is set.
+/// Longer than any TTL.
 const OUTAGE: Duration = Duration::from_secs(TTLS[1].as_secs() + 2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// It stops the workers gracefully one by one, without effect on clients.
+    /// True if it stops the workers gracefully, one by one, without effect on clients.
     pub const fn is_graceful(self) -> bool {
         matches!(self, Self::RollingRestart)
     }
@@ -109,21 +109,21 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A fault and everything that is chosen about it.
+/// A fault, with its random choices.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub kind: Kind,
     worker: usize,
     partition: u16,
     node: usize,
-    /// One of a worker's connections, and how it stalls.
+    /// The disturbed connection: that which consumes, else that which publishes.
     consume: bool,
     stall: Passage,
     frozen: Duration,
 }
 
-/// All faults of a run, in rounds in which each kind comes once. The first fault is a frozen node,
-/// so that short runs include it.
+/// The faults of a run, in rounds of all kinds in random order. The first fault is a frozen node, so
+/// that short runs include it.
 pub fn plan(seed: u64, count: usize, nodes: usize) -> Vec<Fault> {
     let mut random = Rng::with_seed(seed);
     let mut faults = Vec::new();
@@ -157,7 +157,7 @@ pub struct Done {
     pub kind: Kind,
     pub from: Wall,
     pub until: Wall,
-    /// From when the disturbance was over until all workers were ready.
+    /// Time from the end of the disturbance until all workers were ready.
     pub ready_after: Option<Duration>,
 }
 
@@ -168,7 +168,7 @@ struct Taken<'s> {
 }
 
 async fn take<'s>(site: &'s Site<'_>, fault: Fault) -> Taken<'s> {
-    // Always in the same order.
+    // Always in the same order, so that no two faults block each other.
     let mut workers = Vec::new();
     for (n, place) in site.places.iter().enumerate() {
         if fault.kind.takes_worker(n, fault.worker) {
@@ -260,7 +260,7 @@ async fn disturb(
         Kind::KillWorker => {
             for (n, worker) in workers {
                 worker.kill().await;
-                site.start_again(*n, worker);
+                site.restart(*n, worker);
             }
         }
         Kind::PauseWorker => {
@@ -274,7 +274,7 @@ async fn disturb(
             for (n, worker) in workers {
                 let ended = worker.stop().await;
                 assert!(ended.success(), "a worker stopped by a signal: {ended}");
-                site.start_again(*n, worker);
+                site.restart(*n, worker);
                 until_ready(site.places[*n].probe()).await;
             }
         }
@@ -284,7 +284,7 @@ async fn disturb(
             }
             sleep(OUTAGE).await;
             for (n, worker) in workers {
-                site.start_again(*n, worker);
+                site.restart(*n, worker);
             }
         }
         Kind::KillNode => {
@@ -301,19 +301,19 @@ async fn disturb(
             ledger.thawed();
         }
         Kind::CutWorker => {
-            let ways = &site.places[fault.worker].ways;
-            ways.set(&connection, Passage::Cut).await;
+            let proxies = &site.places[fault.worker].proxies;
+            proxies.set(&connection, Passage::Cut).await;
         }
         Kind::CutViewers => site.viewers.set("client", Passage::Cut).await,
         Kind::StallWorker => {
-            let ways = &site.places[fault.worker].ways;
-            ways.set(&connection, fault.stall).await;
+            let proxies = &site.places[fault.worker].proxies;
+            proxies.set(&connection, fault.stall).await;
             sleep(A_WHILE).await;
-            ways.set(&connection, Passage::Open).await;
+            proxies.set(&connection, Passage::Open).await;
         }
         Kind::MemoryAlarm => {
             let node = &site.nodes.nodes[fault.node];
-            // As the memory's own monitor does it, which does not run in every environment.
+            // Like RabbitMQ's memory monitor, which does not run in every environment.
             let alarm = "{resource_limit, memory, node()}";
             let raise = format!("rabbit_alarm:set_alarm({{{alarm}, []}}).");
             node.ctl(&["eval", &raise]).await;
@@ -328,7 +328,7 @@ async fn disturb(
     }
 }
 
-/// Gives up after a while: that all become ready in the end is looked at by who calls.
+/// Waits until a worker is ready, for a limited time. The caller checks readiness later.
 async fn until_ready(probe: Probe) {
     let over = Instant::now();
     while !probe.is_ready().await && over.elapsed() < READY_WITHIN {

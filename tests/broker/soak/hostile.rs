@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::broker::fixture::{Installation, tenant};
-use super::counted::{self, Series};
+use super::counters::{self, Series};
 use super::ledger::Ledger;
 use super::messages::{Kind, Message};
 use super::report::Report;
-use super::site::{Site, Ways};
+use super::site::{Proxies, Site};
 use super::watch::Watch;
 
 /// The pause between messages, on average.
@@ -24,14 +24,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The share of bursts, and the number of messages in each. All are of one kind and about one account.
 const BURSTS: f64 = 1.0 / 60.0;
 const BURST: std::ops::RangeInclusive<usize> = 24..=48;
-/// The player connects again after it has waited so long for a confirm.
+/// Timeout of a confirm, after which the player reconnects.
 const PATIENCE: Duration = Duration::from_secs(10);
 const RECONNECT: Duration = Duration::from_millis(500);
 /// The time within which all replicas count the last message.
 const COUNTED_WITHIN: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "of-a-player";
 
-/// Numbers of messages.
+/// Number of messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sent {
     pub published: u64,
@@ -59,7 +59,7 @@ impl Tally {
 pub struct Hostile {
     tally: Arc<Mutex<Tally>>,
     ledger: Arc<Ledger>,
-    ways: Arc<Ways>,
+    proxies: Arc<Proxies>,
     exchange: String,
     user: String,
 }
@@ -68,13 +68,13 @@ impl Hostile {
     /// Adds a user with the permissions that `topology roles` prints for players.
     pub async fn new(site: &Site<'_>, ledger: &Arc<Ledger>) -> Self {
         let user = player(&site.installation, site).await;
-        let ways = Ways::open(site.nodes.nodes).await;
+        let proxies = Proxies::open(site.nodes.nodes).await;
         Self {
             tally: Arc::default(),
             ledger: Arc::clone(ledger),
             exchange: site.installation.names().exchange().to_owned(),
             user,
-            ways: Arc::new(ways),
+            proxies: Arc::new(proxies),
         }
     }
 
@@ -86,7 +86,7 @@ impl Hostile {
     /// Publishes until `stop` is true.
     pub async fn publish(self, seed: u64, stop: watch::Receiver<bool>) {
         let mut random = Rng::with_seed(!seed);
-        for url in self.ways.broker.url().split(',').cycle() {
+        for url in self.proxies.broker.url().split(',').cycle() {
             if let Ok(Ok(channel)) = timeout(PATIENCE, self.connect(url)).await {
                 while !*stop.borrow() && self.some(&channel, &mut random).await {
                     sleep(PAUSE.mul_f64(0.5 + random.f64())).await;
@@ -247,7 +247,7 @@ async fn counted(site: &Site<'_>) -> Option<BTreeMap<String, u64>> {
         for place in &site.places {
             workers.push(place.probe().series().await);
         }
-        let counted = counted::entries(&workers);
+        let counted = counters::entries(&workers);
         if counted.is_some() || Instant::now() > until {
             return counted;
         }

@@ -1,4 +1,4 @@
-//! The viewers' view of their streams, and the resulting expectations.
+//! The state of the viewers' streams, and the resulting expectations of replies.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,38 +6,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fastrand::Rng;
 use streamwatch::client::{AccountStatus, StreamId};
 
-use super::logtime::{LogTime, Wall, counts_for, now};
+use super::log_time::{LogTime, Wall, counts_for, now};
 
-/// How long a request to open may wait in its queue.
+/// Longest wait of an `init` in its queue, in milliseconds.
 const QUEUED: i64 = 10_000;
-/// How long it is valid once a worker has it, in log time.
+/// Time until a worker rejects an `init` as late, in milliseconds of log time.
 const VALID: i64 = 10_000;
-/// The time that a request may wait in a socket of a node that is not frozen.
+/// Longest wait of a request in a socket of a running node, in milliseconds.
 const UNREAD: i64 = 1_000;
 
 /// A stream's life, as seen by its player.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Life {
-    /// When the first request for it was sent. A stream keeps a longer TTL that was in force since.
+    /// Time of its first request. A stream keeps a longer TTL that was in force since.
     began: Option<Wall>,
-    /// From here on no two signs of life were further apart than the TTL.
+    /// Since then, no two signs of life were further apart than the TTL.
     counts: Option<Wall>,
-    /// The first time.
+    /// The first value of `counts`.
     first: Option<Wall>,
-    /// When the last sign of life that was confirmed had been sent.
+    /// Time of sending of the last confirmed sign of life.
     sent: Wall,
-    /// The last moment at which a sign of life may have come to the log.
+    /// The latest time at which a sign of life may have reached the log.
     possible: Wall,
-    /// The same, when nothing but an unanswered request to open is meant: it may be decided on
-    /// so much later, in log time.
+    /// Log time by which an unanswered `init` may be decided later than `possible`.
     valid: i64,
     /// The outcome of the last heartbeat is unknown.
     doubt: bool,
-    /// Its end is under way: from here on it may count or not.
+    /// Its end is in transit: it may count or not.
     ending: Option<Wall>,
-    /// Its end is confirmed: from here on it does not count.
+    /// Its end is confirmed: it does not count.
     gone: Option<Wall>,
-    /// By a stop.
+    /// It ended by a stop.
     stopped: bool,
     /// Confirmed heartbeats.
     pub beats: u32,
@@ -49,22 +48,22 @@ impl Life {
         self.counts.is_some()
     }
 
-    /// Its player ended it, and the broker has the stop.
+    /// True if the broker has confirmed its stop.
     pub const fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// Its player has ended it, or no longer plays.
+    /// True if its player has ended it, or no longer plays.
     pub const fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
-    /// It fell silent, and everything it sent is known to be in the log or not.
+    /// True if it ended without a stop, and the outcome of each of its messages is known.
     pub const fn crashed(&self) -> bool {
         self.ending.is_some() && self.gone.is_none() && !self.doubt
     }
 
-    /// It is being played, and no two signs of life were ever further apart than the TTL.
+    /// True if it plays, and no two signs of life were ever further apart than the TTL.
     pub fn steady(&self) -> bool {
         self.ending.is_none() && self.counts.is_some() && self.counts == self.first
     }
@@ -85,36 +84,37 @@ struct Frozen {
 }
 
 impl Frozen {
-    /// The last moment at which a request to open that was sent at `sent` may leave its queue.
+    /// The latest time at which an `init` that was sent at `sent` may leave its queue.
     fn leaves_queue(self, sent: Wall) -> Wall {
         let waits = (self.from - UNREAD..self.until).contains(&sent);
         (if waits { self.until } else { sent }).saturating_add(QUEUED)
     }
 }
 
-/// How long an interval between two signs of life may be: the shortest TTL of the run.
+/// The viewers' streams by account.
 pub struct Ledger {
+    /// Longest interval between two signs of life: the shortest TTL of the run.
     shortest_ttl: i64,
     frozen: Mutex<Frozen>,
     accounts: Mutex<HashMap<String, Account>>,
 }
 
-/// An answer to be judged, with the expectations at its arrival.
+/// A reply, with the expectations at its arrival.
 #[derive(Debug)]
 pub struct Answer {
     pub account: String,
     pub asked: Wall,
     pub answered: Wall,
-    said: Vec<StreamId>,
+    listed: Vec<StreamId>,
     known: HashMap<StreamId, Life>,
     above: usize,
 }
 
-/// The mistakes in an answer.
+/// The violations in a reply.
 #[derive(Debug, Default)]
 pub struct Mistakes {
     pub missing: Vec<String>,
-    pub ghosts: Vec<String>,
+    pub over_counted: Vec<String>,
     pub above: Vec<String>,
     /// Streams that may be active or not, because their players had no reply.
     pub doubtful: usize,
@@ -133,7 +133,7 @@ impl Ledger {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of this account no more streams are admitted than these, if any limit is given.
+    /// Adds an account, with its limit of admitted streams.
     pub fn account(&self, name: &str, max_active: Option<u32>) {
         let max_active = max_active.map(|max| usize::try_from(max).expect("a small number"));
         self.lock().entry(name.to_owned()).or_default().max_active = max_active;
@@ -145,7 +145,7 @@ impl Ledger {
         change(account.lives.entry(stream).or_default());
     }
 
-    /// A sign of life is about to be sent. Returns when that was.
+    /// Records that a sign of life is about to be sent. Returns the time.
     pub fn sending(&self, account: &str, stream: StreamId) -> Wall {
         let now = now();
         self.change(account, stream, |life| {
@@ -155,7 +155,7 @@ impl Ledger {
         now
     }
 
-    /// A message sent at `sent` reached the log, as an answer or a confirm proves.
+    /// Records that a message sent at `sent` reached the log, as a reply or a confirm proves.
     pub fn alive(&self, account: &str, stream: StreamId, sent: Wall, event: bool) {
         let (now, ttl) = (now(), self.shortest_ttl);
         self.change(account, stream, |life| {
@@ -171,7 +171,7 @@ impl Ledger {
         });
     }
 
-    /// An `init` sent at `sent` was not answered: it may still be pending.
+    /// Records that an `init` sent at `sent` was not answered: it may still be pending.
     pub fn unanswered(&self, account: &str, stream: StreamId, sent: Wall) {
         let frozen = *self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
         self.change(account, stream, |life| {
@@ -181,7 +181,7 @@ impl Ledger {
         });
     }
 
-    /// A node is about to be frozen.
+    /// Records that a node is about to be frozen.
     pub fn freezes(&self) {
         let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
         *frozen = Frozen {
@@ -190,8 +190,8 @@ impl Ledger {
         };
     }
 
-    /// The node runs again: requests that waited in sockets enter their queues, each with its
-    /// whole time to live.
+    /// Records that the node runs again. Requests that waited in sockets enter their queues with
+    /// their full TTL.
     pub fn thawed(&self) {
         let until = now();
         self.frozen
@@ -207,7 +207,7 @@ impl Ledger {
         }
     }
 
-    /// A request to open was refused: it is the player's last.
+    /// Records that an `init` was refused, which is the player's last.
     pub fn refused(&self, account: &str, stream: StreamId) {
         let now = now();
         self.change(account, stream, |life| {
@@ -220,13 +220,13 @@ impl Ledger {
         });
     }
 
-    /// Its stop is about to be sent, or its heartbeats have ended.
+    /// Records that its stop is about to be sent, or that its heartbeats have ended.
     pub fn ending(&self, account: &str, stream: StreamId) {
         let now = now();
         self.change(account, stream, |life| life.ending = Some(now));
     }
 
-    /// The broker has its stop.
+    /// Records that the broker has confirmed its stop.
     pub fn stopped(&self, account: &str, stream: StreamId) {
         let now = now();
         self.change(account, stream, |life| {
@@ -235,7 +235,7 @@ impl Ledger {
         });
     }
 
-    /// Everything that was ever sent has come to the log by now, or never will.
+    /// Records that no message is in transit any more.
     pub fn no_more_doubt(&self) {
         let now = now();
         for account in self.lock().values_mut() {
@@ -250,7 +250,7 @@ impl Ledger {
         self.lock().keys().cloned().collect()
     }
 
-    /// A stream that is being played.
+    /// A random playing stream.
     pub fn playing(&self, random: &mut Rng) -> Option<(String, StreamId)> {
         let accounts = self.lock();
         let (name, account) = accounts.iter().nth(random.usize(..accounts.len().max(1)))?;
@@ -259,7 +259,7 @@ impl Ledger {
         Some((name.clone(), *playing.0))
     }
 
-    /// All streams there ever were, by account.
+    /// All streams, past ones included, by account.
     pub fn lives(&self) -> Vec<(String, StreamId, Life)> {
         let accounts = self.lock();
         let all = accounts.iter().flat_map(|(name, account)| {
@@ -269,7 +269,7 @@ impl Ledger {
         all.collect()
     }
 
-    /// Records an answer with the expectations at its arrival.
+    /// Combines a reply with the expectations at its arrival.
     pub fn answer(&self, account: &str, asked: Wall, status: &AccountStatus) -> Answer {
         let accounts = self.lock();
         let known = accounts.get(account).expect("its account was named");
@@ -279,7 +279,7 @@ impl Ledger {
             account: account.to_owned(),
             asked,
             answered: now(),
-            said: streams.iter().map(|stream| stream.stream).collect(),
+            listed: streams.iter().map(|stream| stream.stream).collect(),
             known: known.lives.clone(),
             above: known
                 .max_active
@@ -289,22 +289,22 @@ impl Ledger {
 }
 
 impl Answer {
-    /// Returns its mistakes, once the log's time at its arrival is available.
+    /// Returns its violations. `time` must cover its arrival.
     pub fn judge(&self, time: &LogTime) -> Mistakes {
         let mut mistakes = Mistakes::default();
         for (stream, life) in &self.known {
-            if !self.said.contains(stream) && self.must_count(life, time) {
+            if !self.listed.contains(stream) && self.must_count(life, time) {
                 let text = self.text("is missing", *stream, Some(life));
                 mistakes.missing.push(text);
             }
         }
-        for stream in &self.said {
+        for stream in &self.listed {
             let life = self.known.get(stream);
             if life.is_some_and(|life| life.doubt) {
                 mistakes.doubtful += 1;
             } else if !life.is_some_and(|life| self.may_count(life, time)) {
                 mistakes
-                    .ghosts
+                    .over_counted
                     .push(self.text("is over-counted", *stream, life));
             }
         }
@@ -322,7 +322,7 @@ impl Answer {
             return false;
         }
         let span = time.at_most(life.sent, life.possible, self.answered);
-        // Log time is no excuse where it ran ahead of time.
+        // Log time that runs ahead of time is no excuse.
         span.is_some_and(|span| span.passed.min(self.answered - life.sent) < span.ttl)
     }
 
@@ -337,7 +337,7 @@ impl Answer {
 
     fn text(&self, what: &str, stream: StreamId, life: Option<&Life>) -> String {
         format!(
-            "{}: {stream} {what}, asked {}, answered {}: {life:?}",
+            "{}: {stream} {what}, requested {}, answered {}: {life:?}",
             self.account, self.asked, self.answered
         )
     }

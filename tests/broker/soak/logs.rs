@@ -1,4 +1,4 @@
-//! Reads every log beside the workers: what time it was there, and what was written.
+//! A reader of every log, independent of the workers: its entries and its time.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use streamwatch::domain::{Entry, Internal};
 use streamwatch::wire;
 use tokio::task::JoinSet;
 
-use super::logtime::{LogTime, Said, Wall};
+use super::log_time::{LogTime, Reading, Wall};
 
 /// The entries of one log.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub struct Log {
     pub entries: u64,
     /// Heartbeats of each stream.
     pub beats: HashMap<StreamId, u32>,
-    /// Streams of which there is a stop.
+    /// Streams with a stop.
     pub stops: HashSet<StreamId>,
     accounts: HashSet<String>,
     next: Option<u64>,
@@ -27,7 +27,7 @@ pub struct Log {
 
 pub struct Logs {
     logs: Vec<Arc<Mutex<Log>>>,
-    /// Ends with this.
+    /// Aborted when this is dropped.
     _tasks: JoinSet<()>,
 }
 
@@ -54,14 +54,14 @@ impl Logs {
         self.logs.iter().map(|log| lock(log))
     }
 
-    /// The partition in which `account` has been written of.
+    /// The partition whose log has an entry of `account`.
     pub fn partition(&self, account: &str) -> Option<usize> {
         let mut logs = self.logs.iter();
         logs.position(|log| lock(log).accounts.contains(account))
     }
 
-    /// How many accounts have been written of in more than one log.
-    pub fn in_two(&self) -> usize {
+    /// Number of accounts with entries in more than one log.
+    pub fn in_two_logs(&self) -> usize {
         let mut seen = HashSet::new();
         let all = self.logs.iter().flat_map(|log| {
             let accounts = lock(log).accounts.clone();
@@ -74,14 +74,14 @@ impl Logs {
         lock(&self.logs[partition])
     }
 
-    /// Awaits that the log of a partition is known up to `until`.
+    /// Waits until the log of a partition has been read up to `until`.
     pub async fn known(&self, partition: usize, until: Wall) {
         while self.log(partition).time.known_until() < until {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Awaits that all logs are known up to `until`.
+    /// Waits until all logs have been read up to `until`.
     pub async fn all_known(&self, until: Wall) {
         for partition in 0..self.logs.len() {
             self.known(partition, until).await;
@@ -92,7 +92,7 @@ impl Logs {
 async fn follow(addresses: Addresses, queue: String, log: Arc<Mutex<Log>>) {
     for n in 0.. {
         let Err(error) = read(&addresses, n, &queue, &log).await;
-        tracing::debug!(%error, "the log is followed again");
+        tracing::debug!(%error, "reattaching to the log");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -110,7 +110,7 @@ async fn read(
     loop {
         let entry = follower.next().await?;
         let offset = entry.offset();
-        // Logs are read from a chunk's beginning: what came before was read already.
+        // RabbitMQ delivers from the start of a chunk, which may contain entries read before.
         if next.is_some_and(|next| offset < next) {
             continue;
         }
@@ -146,7 +146,7 @@ impl Log {
                     _ => {}
                 }
                 if let Some(reading) = reading {
-                    self.time.apply(Said {
+                    self.time.apply(Reading {
                         estimate: signed(reading.estimate.0),
                         wall: reading.wall.0,
                     });

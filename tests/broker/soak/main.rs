@@ -1,22 +1,22 @@
 //! The soak: viewers with real timing, a hostile player, one fault after another, and a client that
-//! checks all answers against the promises. Started by `tests/soak`.
+//! compares all replies with the viewers' streams. Started by `tests/soak`.
 
 #[path = ".."]
 mod broker {
     pub mod fixture;
 }
-mod counted;
+mod checker;
+mod counters;
 mod faults;
 mod hostile;
 mod ledger;
+mod lifecycle;
+mod log_time;
 mod logs;
-mod logtime;
 mod messages;
-mod questions;
 mod report;
 mod run;
 mod site;
-mod told;
 mod viewers;
 mod watch;
 
@@ -28,23 +28,22 @@ use broker::fixture::{Broker, Cluster};
 use run::Plan;
 use site::Nodes;
 
-/// Viewers with real timing, a hostile player, one fault every 10 s, and a checker that asks the
-/// whole time
+/// Run viewers with real timing, a hostile player and one fault every 10 s, and check all replies
 ///
-/// Exit code 1 where a promise was broken.
+/// Exits with 1 if a promise was broken.
 #[derive(Parser)]
 #[command(name = "tests/soak")]
 struct Args {
-    /// How long faults are made; some minutes more are needed to begin and to end
+    /// Duration of the faults; the run takes some minutes more
     #[arg(long, value_name = "N")]
     minutes: f64,
-    /// Repeats the choices of faults and viewers; timing differs [default: a random one]
+    /// Seed that repeats the choices of faults and viewers [default: a random one]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many viewers, three to an account [default: 2000, with --cluster 300]
+    /// Number of viewers, three per account [default: 2000, with --cluster 300]
     #[arg(long, value_name = "N")]
     viewers: Option<usize>,
-    /// A cluster of three nodes instead of one
+    /// Use a cluster of three nodes instead of one
     #[arg(long)]
     cluster: bool,
     /// Print one JSON object instead of the table
@@ -53,9 +52,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    // Among all other tests there is nothing to do: it takes minutes.
+    // `cargo test` also runs this program, which would take minutes.
     if !std::env::args().any(|argument| argument.starts_with("--minutes") || argument == "--help") {
-        println!("the soak is run by tests/soak");
+        println!("run it with tests/soak");
         return ExitCode::SUCCESS;
     }
     let args = Args::parse();

@@ -1,4 +1,4 @@
-//! The table that is printed at the end, the same for programs, and the promises that were broken.
+//! The report, as text and as JSON, with the broken promises.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::faults::Done;
 
-/// Numbers under a heading each, and what is wrong with them.
+/// Rows in sections, and the broken promises.
 #[derive(Default)]
 pub struct Report {
     sections: Vec<(&'static str, Vec<(String, Value)>)>,
@@ -98,7 +98,7 @@ fn seconds(duration: Option<&Duration>) -> Option<f64> {
     duration.map(|d| (d.as_secs_f64() * 10.0).round() / 10.0)
 }
 
-/// A value without the signs that only programs need.
+/// A value as text.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! One soak from its beginning to its report.
+//! A soak, from its start to its report.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +10,15 @@ use tokio::sync::watch::{self as signal};
 use tokio::time::{Instant, sleep};
 
 use super::broker::fixture::Races;
+use super::checker::{Checker, LATE};
 use super::faults::{self, Done};
 use super::hostile::{self, Hostile};
 use super::ledger::Ledger;
+use super::lifecycle::{Comparison, Lifecycle};
+use super::log_time::{Wall, counts_for, now};
 use super::logs::Logs;
-use super::logtime::{Wall, counts_for, now};
-use super::questions::{LATE, Questions};
 use super::report::Report;
 use super::site::{Nodes, PARTITIONS, Site, TTLS, WORKERS};
-use super::told::{Account, Told};
 use super::viewers::Viewers;
 use super::watch::{Memory, Watch};
 
@@ -26,7 +26,7 @@ use super::watch::{Memory, Watch};
 const CALM: Duration = Duration::from_secs(15);
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Time after the last fault within which all events are published.
-const TOLD_WITHIN: Duration = Duration::from_secs(30);
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(30);
 /// Log time keeps up with time while a worker is ready. A worker that has just lost its broker
 /// reports it only after three intervals.
 const LEAST_SPEED: f64 = 0.9;
@@ -53,9 +53,9 @@ struct Run<'s> {
     site: &'s Site<'s>,
     logs: Arc<Logs>,
     viewers: Viewers,
-    questions: Questions,
+    checker: Checker,
     hostile: Hostile,
-    told: Told,
+    lifecycle: Lifecycle,
     watch: Watch,
     done: Mutex<Vec<Done>>,
 }
@@ -72,10 +72,10 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
     let site = Site::start(nodes).await;
     let names = site.installation.names();
     let logs = Arc::new(Logs::follow(&site.addresses(), &names, PARTITIONS));
-    let told = Told::follow(site.nodes.all.url(), &names).await;
+    let lifecycle = Lifecycle::follow(site.nodes.all.url(), &names).await;
     let ledger = Arc::new(Ledger::new(ms(TTLS[0])));
     let viewers = Viewers::start(plan.viewers, plan.seed, &ledger, |n| {
-        // One of the connections takes a way that can be disturbed.
+        // One of the connections uses a proxy, which faults disturb.
         let broker = if n == 0 {
             &site.viewers.broker
         } else {
@@ -85,28 +85,28 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
         Client::connect(url, names.clone())
     });
     let races = Races::start(site.installation.backend());
-    let questions = Questions::new(site.installation.backend(), &ledger, &logs);
+    let checker = Checker::new(site.installation.backend(), &ledger, &logs);
     let run = Run {
         site: &site,
         logs,
         viewers,
-        questions,
+        checker,
         hostile: Hostile::new(&site, &ledger).await,
-        told,
+        lifecycle,
         watch: Watch::default(),
         done: Mutex::default(),
     };
     let (stop, stopped) = signal::channel(false);
-    let asking = tokio::spawn(run.questions.clone().ask(plan.seed, stopped));
+    let asking = tokio::spawn(run.checker.clone().ask(plan.seed, stopped));
     let settled = run.viewers.settled();
     let hostile = tokio::spawn(run.hostile.clone().publish(plan.seed, settled));
     let ready = tokio::select! {
-        () = run.watch.look(&site) => unreachable!("it looks for ever"),
-        () = run.progress(began) => unreachable!("it reports for ever"),
+        () = run.watch.look(&site) => unreachable!("it never returns"),
+        () = run.progress(began) => unreachable!("it never returns"),
         ready = run.play(plan, stop) => ready,
     };
-    asking.await.expect("asking panics nowhere");
-    hostile.await.expect("publishing panics nowhere");
+    asking.await.expect("the checker does not panic");
+    hostile.await.expect("the hostile player does not panic");
     run.report(began, ready, races).await
 }
 
@@ -124,22 +124,22 @@ impl Run<'_> {
                 (tally.published.load(Relaxed), tally.confirmed.load(Relaxed))
             };
             let faults = self.done().len();
-            let found = self.questions.found();
+            let found = self.checker.found();
             eprintln!(
-                "{:>4} s  {faults} faults, {published} events, {confirmed} confirmed; asked {}, \
-                 answered {}, judged {}: {} missing, {} over-counted, {} above max_active",
+                "{:>4} s  {faults} faults, {published} events, {confirmed} confirmed; {} requests, \
+                 {} replies, {} compared: {} missing, {} over-counted, {} above max_active",
                 began.elapsed().as_secs(),
                 found.asked,
                 found.waits.len(),
                 found.judged,
                 found.missing,
-                found.ghosts,
+                found.over_counted,
                 found.above
             );
         }
     }
 
-    /// The faults, and the calm before and after them. Returns whether all workers became ready.
+    /// Executes the faults, with a calm before and after. Returns whether all workers are ready.
     async fn play(&self, plan: &Plan, stop: signal::Sender<bool>) -> bool {
         sleep(CALM).await;
         let faults = faults::plan(plan.seed, plan.faults(), self.site.nodes.nodes.len());
@@ -159,11 +159,11 @@ impl Run<'_> {
         self.viewers.ledger.no_more_doubt();
         self.passed(from, counts_for(ms(TTLS[1]))).await;
         stop.send_replace(true);
-        self.questions.everybody().await;
+        self.checker.everybody().await;
         self.site.is_ready().await
     }
 
-    /// Awaits that so much log time has passed everywhere.
+    /// Waits until this log time has passed in every log.
     async fn passed(&self, from: Wall, log_time: i64) {
         self.logs.all_known(from).await;
         loop {
@@ -181,26 +181,26 @@ impl Run<'_> {
     async fn report(mut self, began: Instant, ready: bool, races: Races) -> Report {
         let mut report = Report::default();
         report.must(ready, || "the workers are not ready at the end".to_owned());
-        // Before those leave who play: they would expire, and rightly.
-        let account = self.account().await;
+        // Before the viewers leave, whose streams would then rightly expire.
+        let comparison = self.compare().await;
         let broke = self.viewers.leave().await;
-        report.must(broke.is_none(), || format!("a viewer broke: {broke:?}"));
+        report.must(broke.is_none(), || format!("a viewer panicked: {broke:?}"));
         self.logs.all_known(now()).await;
         self.viewers_rows(&mut report);
-        self.question_rows(&mut report);
+        self.checker_rows(&mut report);
         races_rows(&mut report, races).await;
         self.log_rows(&mut report);
         hostile::rows(&mut report, &self.hostile.tally(), self.site, &self.watch).await;
-        told_rows(&mut report, &account);
-        let questions = self.questions.found();
+        lifecycle_rows(&mut report, &comparison);
+        let checker = self.checker.found();
         report.section("faults");
         report.faults(&self.done(), |one| {
-            let during = questions.unanswered.iter();
+            let during = checker.unanswered.iter();
             during
                 .filter(|(from, until)| *from <= one.until && *until >= one.from)
                 .count()
         });
-        drop(questions);
+        drop(checker);
         report.section("resident memory, MiB");
         let (workers, broker) = self.watch.memory();
         for (n, memory) in workers.iter().enumerate() {
@@ -217,13 +217,13 @@ impl Run<'_> {
         report.section("viewers");
         for (name, counter) in [
             ("requests to open, retries included", &tally.requests),
-            ("of these retries", &tally.retries),
+            ("of which retries", &tally.retries),
             ("opened", &tally.opened),
             ("refused", &tally.refused),
             ("heartbeats and stops published", &tally.published),
             ("confirmed", &tally.confirmed),
             ("ended by a stop", &tally.stopped),
-            ("ended without", &tally.crashed),
+            ("ended without a stop", &tally.crashed),
         ] {
             report.row(name, counter.load(Relaxed));
         }
@@ -234,7 +234,7 @@ impl Run<'_> {
         report.none("confirmed events that are not in the log", lost);
     }
 
-    /// Confirmed heartbeats and stops that the logs do not have.
+    /// Number of confirmed heartbeats and stops that are not in the logs.
     fn lost(&self) -> u64 {
         let lives = self.viewers.ledger.lives();
         let missing = lives.iter().map(|(_, stream, life)| {
@@ -250,15 +250,15 @@ impl Run<'_> {
         missing.sum()
     }
 
-    fn question_rows(&self, report: &mut Report) {
-        let mut found = self.questions.found();
+    fn checker_rows(&self, report: &mut Report) {
+        let mut found = self.checker.found();
         let faults = self.done();
         found.waits.sort_unstable();
         let waits = &found.waits;
         let percentile =
             |p: usize| waits.get((waits.len() * p / 100).min(waits.len().saturating_sub(1)));
-        report.section("questions (strong status)");
-        report.row("asked", found.asked);
+        report.section("strong status requests");
+        report.row("sent", found.asked);
         report.row("answered", waits.len());
         report.row(
             "waited, ms",
@@ -276,22 +276,22 @@ impl Run<'_> {
             let mut during = faults.iter().filter(|f| !f.kind.is_graceful());
             !during.any(|fault| *from <= fault.until && *until >= fault.from)
         });
-        report.none("unanswered while nothing was wrong", calm.count() as u64);
-        report.row("answers judged", found.judged);
+        report.none("unanswered without a fault", calm.count() as u64);
+        report.row("replies compared", found.judged);
         report.none("streams missing", found.missing);
-        report.none("over-counted", found.ghosts);
+        report.none("over-counted", found.over_counted);
         report.none("admitted above max_active", found.above);
-        report.row("counted, without a reply to their viewers", found.doubtful);
+        report.row("counted without a reply to their viewers", found.doubtful);
     }
 
     /// Compares the published events with the expected ones.
-    async fn account(&self) -> Account {
+    async fn compare(&self) -> Comparison {
         let lives = self.viewers.ledger.lives();
-        let until = Instant::now() + TOLD_WITHIN;
+        let until = Instant::now() + PUBLISHED_WITHIN;
         loop {
-            let account = self.told.account(&lives);
-            if account.missing.is_empty() || Instant::now() > until {
-                return account;
+            let comparison = self.lifecycle.compare(&lives);
+            if comparison.missing.is_empty() || Instant::now() > until {
+                return comparison;
             }
             sleep(Duration::from_millis(500)).await;
         }
@@ -303,7 +303,7 @@ impl Run<'_> {
             "entries",
             self.logs.all().map(|log| log.entries).sum::<u64>(),
         );
-        report.none("accounts in two partitions", self.logs.in_two() as u64);
+        report.none("accounts in two partitions", self.logs.in_two_logs() as u64);
         let speed = self.watch.speed(&self.logs);
         let share = speed.passed as f64 / speed.ready.max(1) as f64;
         report.row(
@@ -328,9 +328,11 @@ impl Run<'_> {
 }
 
 async fn races_rows(report: &mut Report, races: Races) {
-    report.section("races for max_active, all at once");
+    report.section("concurrent requests for max_active");
     let races = races.results().await;
-    report.must(races.is_ok(), || "a race was never decided".to_owned());
+    report.must(races.is_ok(), || {
+        "concurrent requests were not answered".to_owned()
+    });
     let races = races.unwrap_or_default();
     // The first winner may have expired.
     let judged: Vec<_> = races
@@ -343,19 +345,22 @@ async fn races_rows(report: &mut Report, races: Races) {
         .filter_map(|race| race.mistake.as_ref())
         .collect();
     show(wrong.iter().copied());
-    report.none("not won by exactly as many as may play", wrong.len() as u64);
+    report.none(
+        "opened more or fewer streams than max_active",
+        wrong.len() as u64,
+    );
 }
 
-fn told_rows(report: &mut Report, account: &Account) {
+fn lifecycle_rows(report: &mut Report, comparison: &Comparison) {
     report.section("lifecycle");
-    report.row("events published", account.facts);
-    report.row("repeated, identical", account.again);
-    report.none("repeated, not identical", account.changed);
+    report.row("events published", comparison.events);
+    report.row("repeated, identical", comparison.again);
+    report.none("repeated, not identical", comparison.changed);
     for (name, wrong) in [
-        ("events that were not published", &account.missing),
+        ("events that were not published", &comparison.missing),
         (
             "ends that were published without cause",
-            &account.false_ends,
+            &comparison.false_ends,
         ),
     ] {
         show(wrong.iter());
@@ -363,14 +368,14 @@ fn told_rows(report: &mut Report, account: &Account) {
     }
 }
 
-/// Some examples of what is wrong.
+/// Prints some of the violations.
 fn show<'t>(texts: impl Iterator<Item = &'t String>) {
     for text in texts.take(5) {
         eprintln!("WRONG: {text}");
     }
 }
 
-/// Flat: the last quarter needs little more than the second did.
+/// Reports a process's memory. The last quarter may need little more than the second.
 fn memory_row(report: &mut Report, name: String, memory: &Memory, slack: u64) {
     let quarter = memory.len() / 4;
     let most = |part: &[u64]| part.iter().max().copied().unwrap_or_default();

@@ -13,7 +13,7 @@ use super::broker::fixture::{
 
 pub const WORKERS: usize = 3;
 pub const PARTITIONS: u16 = 4;
-/// The TTLs that are set in turn. None is below 20 s: then nothing is decided on twice.
+/// The TTLs that are set in turn, at least 20 s: below that, a repeated request may be decided twice.
 pub const TTLS: [Duration; 2] = [Duration::from_secs(24), Duration::from_secs(30)];
 
 /// One or three nodes of RabbitMQ.
@@ -23,13 +23,13 @@ pub struct Nodes<'b> {
     pub all: &'b Broker,
 }
 
-/// Ways to all nodes that can be disturbed.
-pub struct Ways {
+/// Proxies in front of all nodes, which faults disturb.
+pub struct Proxies {
     proxies: Vec<Proxy>,
     pub broker: Broker,
 }
 
-impl Ways {
+impl Proxies {
     pub async fn open(nodes: &[Broker]) -> Self {
         let mut proxies = Vec::new();
         for node in nodes {
@@ -40,22 +40,22 @@ impl Ways {
         Self { proxies, broker }
     }
 
-    /// Changes the passage of the connections called `name`; awaits that there is one.
+    /// Disturbs or restores the connections called `name`. Waits until there is one.
     pub async fn set(&self, name: &str, passage: Passage) {
         let each = self
             .proxies
             .iter()
             .map(|proxy| Box::pin(proxy.set(name, passage)));
-        // They are all on one node.
+        // They are all connected to one node.
         futures_util::future::select_all(each).await;
     }
 }
 
-/// A worker's place: it is filled anew when the worker was killed.
+/// One of the workers, which is replaced after it was killed.
 pub struct Place {
-    /// Held by the fault that disturbs it.
+    /// Locked by the fault that disturbs it.
     pub worker: Held<Worker>,
-    pub ways: Ways,
+    pub proxies: Proxies,
     probe: Mutex<Probe>,
     disturbed: AtomicBool,
 }
@@ -65,7 +65,7 @@ impl Place {
         *self.probe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on it cannot be ready, or can again.
+    /// Sets whether it is disturbed, and so need not be ready.
     pub fn disturbed(&self, disturbed: bool) {
         self.disturbed.store(disturbed, Relaxed);
     }
@@ -73,13 +73,13 @@ impl Place {
 
 pub struct Site<'b> {
     pub nodes: Nodes<'b>,
-    /// Held by a fault that disturbs RabbitMQ, or needs it undisturbed.
+    /// Locked by a fault that disturbs RabbitMQ, or needs it undisturbed.
     pub broker: Held<()>,
-    /// By the nodes' own addresses.
+    /// Connected without proxies.
     pub installation: Installation<'b>,
     pub places: Vec<Place>,
-    /// The way of some of the viewers.
-    pub viewers: Ways,
+    /// The proxies of some of the viewers.
+    pub viewers: Proxies,
     ttl: Mutex<Duration>,
 }
 
@@ -93,17 +93,17 @@ impl<'b> Site<'b> {
         }
         let mut places = Vec::new();
         for _ in 0..WORKERS {
-            let ways = Ways::open(nodes.nodes).await;
-            let worker = Worker::start(&ways.broker, &installation.namespace, &[]);
+            let proxies = Proxies::open(nodes.nodes).await;
+            let worker = Worker::start(&proxies.broker, &installation.namespace, &[]);
             places.push(Place {
                 probe: Mutex::new(worker.probe()),
                 worker: Held::new(worker),
-                ways,
+                proxies,
                 disturbed: AtomicBool::new(false),
             });
         }
         let site = Self {
-            viewers: Ways::open(nodes.nodes).await,
+            viewers: Proxies::open(nodes.nodes).await,
             nodes,
             broker: Held::default(),
             installation,
@@ -122,11 +122,11 @@ impl<'b> Site<'b> {
         url.parse().expect("the nodes' addresses")
     }
 
-    /// Starts another worker in the place of one that is gone.
-    pub fn start_again(&self, place: usize, gone: &mut Guard<'_, Worker>) {
+    /// Starts a worker in place of one that has ended.
+    pub fn restart(&self, place: usize, gone: &mut Guard<'_, Worker>) {
         let place = &self.places[place];
         let namespace = &self.installation.namespace;
-        **gone = Worker::start(&place.ways.broker, namespace, &[]);
+        **gone = Worker::start(&place.proxies.broker, namespace, &[]);
         let mut probe = place.probe.lock().unwrap_or_else(PoisonError::into_inner);
         *probe = gone.probe();
     }
@@ -141,7 +141,7 @@ impl<'b> Site<'b> {
         true
     }
 
-    /// Declares again what has been deleted.
+    /// Declares deleted queues again.
     pub async fn declare_again(&self) {
         declare(&self.installation).await;
         for node in self.nodes.nodes {
@@ -153,7 +153,7 @@ impl<'b> Site<'b> {
     pub async fn change_ttl(&self) {
         let before = *self.ttl.lock().unwrap_or_else(PoisonError::into_inner);
         let other = TTLS.into_iter().find(|ttl| *ttl != before);
-        let other = other.expect("there are two");
+        let other = other.expect("two TTLs");
         let text = format!("{}s", other.as_secs());
         let set = ["topology", "set", "--ttl", &text];
         eventually(4 * PATIENCE, "the TTL is set", async || {
@@ -167,10 +167,10 @@ impl<'b> Site<'b> {
 async fn declare(installation: &Installation<'_>) {
     let partitions = PARTITIONS.to_string();
     let declare = ["topology", "declare", "--partitions", &partitions];
-    // Only the first time: what is in force stays.
+    // Effective the first time only: settings in force stay.
     let ttl = format!("{}s", TTLS[0].as_secs());
     let settings = ["--ttl", &ttl, "--snapshot-every", "20s"];
-    // Just after RabbitMQ's start it may fail: operators try again.
+    // It may fail just after RabbitMQ's start.
     eventually(4 * PATIENCE, "the topology is declared", async || {
         match operate(installation, &[&declare[..], &settings].concat()).await {
             // Another TTL may be in force by now.

@@ -13,25 +13,25 @@ use tokio::time::Instant;
 use super::broker::fixture::{account, tenant};
 use super::ledger::Ledger;
 
-/// Viewers that one connection carries.
+/// Viewers per connection.
 const PER_CONNECTION: usize = 500;
 /// Devices of one account.
 pub const DEVICES: usize = 3;
-/// Of every fourth account so many devices may play; they play only what was opened.
+/// Every fourth account has this limit. Its devices play only after an `init` was opened.
 const LIMITED_EVERY: usize = 4;
 const MAX_ACTIVE: u32 = 2;
-/// How long a device watches, on average.
+/// Average duration of a session.
 const SESSION: Duration = Duration::from_secs(45);
-/// How many of the sessions end without a stop.
+/// Share of sessions that end without a stop.
 const CRASHES: f64 = 0.2;
-/// How many of the stops are overtaken by a heartbeat.
+/// Share of stops that are followed by a late heartbeat.
 const STRAYS: f64 = 0.2;
-/// How long bad news is waited for after a heartbeat.
+/// Wait for a reply to a heartbeat.
 const BAD_NEWS: Duration = Duration::from_millis(100);
-/// Waits between the tries of one request: from the first to the last of these, with jitter.
+/// First and last wait between attempts of a request, without jitter.
 const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(4)];
 
-/// How many of what.
+/// Counts of messages and outcomes.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub published: AtomicU64,
@@ -53,7 +53,7 @@ impl Tally {
     }
 }
 
-fn one_more(counter: &AtomicU64) {
+fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
@@ -70,7 +70,7 @@ pub fn name(n: usize) -> String {
 }
 
 impl Viewers {
-    /// They come one after another, within the time of one heartbeat. `connect` gives the n-th
+    /// Starts viewers one after another, within one heartbeat interval. `connect` opens the n-th
     /// connection.
     pub fn start(
         number: usize,
@@ -113,12 +113,12 @@ impl Viewers {
         self.settle.send_replace(true);
     }
 
-    /// Whether they settle.
+    /// A receiver that is true once they are frozen.
     pub fn settled(&self) -> watch::Receiver<bool> {
         self.settle.subscribe()
     }
 
-    /// Ends them all; the error of one that broke, if any did.
+    /// Aborts all viewers; returns the panic of one, if any.
     pub async fn leave(&mut self) -> Option<String> {
         self.viewers.abort_all();
         let mut broke = None;
@@ -158,7 +158,7 @@ impl Viewer {
         std::future::pending::<()>().await;
     }
 
-    /// Waits, or less where the viewers settle meanwhile.
+    /// Waits, or until the viewers are frozen. Returns false in the latter case.
     async fn pause(&mut self, length: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(length) => true,
@@ -176,7 +176,7 @@ impl Viewer {
             return;
         }
         while Instant::now() < until || *self.settled.borrow() {
-            // Late by what became of the last one, never earlier.
+            // The previous heartbeat may delay it; it is never early.
             let next = self.every.min(until - Instant::now().min(until));
             if *self.settled.borrow() {
                 tokio::time::sleep(self.every).await;
@@ -191,14 +191,14 @@ impl Viewer {
         }
         if crashes {
             self.ledger.ending(&self.name, stream);
-            one_more(&self.tally.crashed);
+            increment(&self.tally.crashed);
         } else {
             self.stop(stream).await;
         }
     }
 
-    /// Repeats the request, with one stream id, until it is decided on. Plays meanwhile, unless
-    /// it may not. Returns whether it plays.
+    /// Repeats the `init`, with one stream id, until it is answered. Plays meanwhile if the account
+    /// has no limit. Returns whether it plays.
     async fn open(&mut self, stream: StreamId, until: Instant) -> bool {
         let request = OpenRequest {
             stream: Some(stream),
@@ -209,7 +209,7 @@ impl Viewer {
         let mut beat_at = Instant::now();
         loop {
             let sent = self.ledger.sending(&self.name, stream);
-            one_more(&self.tally.requests);
+            increment(&self.tally.requests);
             match self
                 .backend
                 .open(&tenant(), &self.account(), &request)
@@ -224,7 +224,7 @@ impl Viewer {
                     },
                 )) => {
                     self.ledger.alive(&self.name, stream, sent, false);
-                    one_more(&self.tally.opened);
+                    increment(&self.tally.opened);
                     self.every = heartbeat_every;
                     let admitted = activity.streams.iter().filter(|s| s.admitted).count();
                     if self.limit.is_some_and(|max| admitted > max as usize) {
@@ -235,7 +235,7 @@ impl Viewer {
                 }
                 Ok((_, Opening::Refused { reason, .. })) => {
                     self.ledger.refused(&self.name, stream);
-                    one_more(&self.tally.refused);
+                    increment(&self.tally.refused);
                     if self.limit.is_none() {
                         self.tally
                             .wrong(format!("{}: refused, {reason:?}", self.name));
@@ -251,7 +251,7 @@ impl Viewer {
                 }
                 Err(_) => self.ledger.unanswered(&self.name, stream, sent),
             }
-            one_more(&self.tally.retries);
+            increment(&self.tally.retries);
             if self.limit.is_none() && Instant::now() >= beat_at && self.beat(stream).await {
                 beat_at = Instant::now() + self.every;
             }
@@ -268,7 +268,7 @@ impl Viewer {
     /// Sends one heartbeat; returns whether it was confirmed.
     async fn beat(&self, stream: StreamId) -> bool {
         let sent = self.ledger.sending(&self.name, stream);
-        one_more(&self.tally.published);
+        increment(&self.tally.published);
         let (tenant, account) = (tenant(), self.account());
         let beat = self
             .backend
@@ -277,7 +277,7 @@ impl Viewer {
             Ok(None) => {}
             Ok(Some(reason)) => {
                 self.tally
-                    .wrong(format!("{}: {stream} plays and got {reason:?}", self.name));
+                    .wrong(format!("{}: {stream} plays, but got {reason:?}", self.name));
             }
             Err(error) if error.is_retryable() => return false,
             Err(error) => {
@@ -286,27 +286,27 @@ impl Viewer {
                 return false;
             }
         }
-        one_more(&self.tally.confirmed);
+        increment(&self.tally.confirmed);
         self.ledger.alive(&self.name, stream, sent, true);
         true
     }
 
-    /// Repeats the stop until the broker has it.
+    /// Repeats the stop until it is confirmed.
     async fn stop(&mut self, stream: StreamId) {
         self.ledger.ending(&self.name, stream);
         let (tenant, account) = (tenant(), self.account());
         loop {
-            one_more(&self.tally.published);
+            increment(&self.tally.published);
             if self.backend.stop(&tenant, &account, stream).await.is_ok() {
-                one_more(&self.tally.confirmed);
-                one_more(&self.tally.stopped);
+                increment(&self.tally.confirmed);
+                increment(&self.tally.stopped);
                 self.ledger.stopped(&self.name, stream);
                 break;
             }
             tokio::time::sleep(WAITS[0].mul_f64(0.5 + self.random.f64())).await;
         }
         if self.random.f64() < STRAYS {
-            // It was under way on another connection: it revives nothing.
+            // As if it had been in transit on another connection: it must not restart the stream.
             let beat = self
                 .backend
                 .heartbeat(&tenant, &account, stream, None, Duration::ZERO);

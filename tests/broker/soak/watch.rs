@@ -7,16 +7,16 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::broker::fixture::Broker;
-use super::counted::Counted;
+use super::counters::Counted;
+use super::log_time::{Wall, now};
 use super::logs::Logs;
-use super::logtime::{Wall, now};
 use super::site::{Site, WORKERS};
 
 const EVERY: Duration = Duration::from_millis(500);
-/// Memory and metrics are looked at once in so many times.
+/// Memory and metrics are read in every tenth round.
 const MEMORY_EVERY: u32 = 10;
 
-/// Resident memory of one process, in MiB, from the beginning to the end.
+/// Resident memory of one process over time, in MiB.
 pub type Memory = Vec<u64>;
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ struct Seen {
 #[derive(Debug, Default)]
 pub struct Watch(Mutex<Seen>);
 
-/// How much log time passed while a worker was ready, by the log that fared worst.
+/// Log time that passed while a worker was ready, in the slowest log.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed {
     /// Time in which a worker was ready, in milliseconds.
@@ -41,7 +41,7 @@ pub struct Speed {
 }
 
 impl Watch {
-    /// Looks for ever.
+    /// Observes the site. Never returns.
     pub async fn look(&self, site: &Site<'_>) {
         let mut timer = interval(EVERY);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,7 +88,7 @@ impl Watch {
         seen.counted.sums()
     }
 
-    /// Every worker's memory, and RabbitMQ's.
+    /// The memory of every worker, and of RabbitMQ.
     pub fn memory(&self) -> ([Memory; WORKERS], Memory) {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (seen.workers.clone(), seen.broker.clone())

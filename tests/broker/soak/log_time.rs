@@ -1,40 +1,39 @@
-//! A log's time as the soak reads it for itself: by the rule of the design, not by the code that
-//! it checks.
+//! A second implementation of log time, independent of the code under test.
 
-/// A moment by the machine's clock, which the workers share: milliseconds since 1970.
+/// A time by the machine's clock, which the workers share, in milliseconds since 1970.
 pub type Wall = i64;
 
 pub fn now() -> Wall {
     streamwatch::worker::wall().0
 }
 
-/// How a log's time was moved once.
+/// One step of a log's time.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// When the entry was written that moved it; never earlier than those before.
+    /// Time of appending of its entry, not before that of earlier steps.
     written: Wall,
-    /// When it was read: it was in the log before that.
+    /// Time of reading of its entry.
     seen: Wall,
-    /// Log time behind it, in milliseconds.
+    /// Log time after it, in milliseconds.
     now: i64,
     ttl: i64,
 }
 
-/// The whole past of one log's time.
+/// The history of one log's time.
 #[derive(Debug, Default)]
 pub struct LogTime {
     steps: Vec<Step>,
     settings: u64,
     ttl: i64,
-    /// How much further log time was, at most, than time itself, since the log began.
+    /// Largest lead of log time over time since the log began, in milliseconds.
     ahead: i64,
-    /// The most that log time has been behind time.
+    /// Largest delay of log time behind time, in milliseconds.
     behind: Option<i64>,
 }
 
-/// A worker's clocks in an entry of its own.
+/// A worker's clocks in one of its entries.
 #[derive(Clone, Copy, Debug)]
-pub struct Said {
+pub struct Reading {
     pub estimate: i64,
     pub wall: Wall,
 }
@@ -58,7 +57,7 @@ pub const fn counts_for(ttl: i64) -> i64 {
 }
 
 impl LogTime {
-    /// New settings, or those in force repeated.
+    /// Applies new or repeated settings.
     pub fn settings(&mut self, number: u64, ttl: i64, written: Wall) {
         if number > self.settings {
             (self.settings, self.ttl) = (number, ttl);
@@ -66,8 +65,8 @@ impl LogTime {
         }
     }
 
-    /// An entry that carries time.
-    pub fn apply(&mut self, said: Said) {
+    /// Applies an entry that contains a reading of clocks.
+    pub fn apply(&mut self, said: Reading) {
         let now = self.now();
         let most = now + 2 * interval(self.ttl);
         self.step(now.max(said.estimate.min(most)), said.wall);
@@ -77,18 +76,18 @@ impl LogTime {
         self.steps.last().map_or(0, |step| step.now)
     }
 
-    /// Everything that was written before this has been read.
+    /// All entries appended before this time have been read.
     pub fn known_until(&self) -> Wall {
         self.steps.last().map_or(Wall::MIN, |step| step.written)
     }
 
-    /// How far log time was ahead of time, at most, in milliseconds.
+    /// Largest lead of log time over time, in milliseconds.
     pub const fn ahead(&self) -> i64 {
         self.ahead
     }
 
     fn step(&mut self, to: i64, written: Wall) {
-        // An entry may come later than others that were written after it.
+        // Entries may be in another order than their times of appending.
         let written = written.max(self.known_until());
         let lag = written - to;
         let behind = self.behind.map_or(lag, |most| most.max(lag));
@@ -102,13 +101,13 @@ impl LogTime {
         });
     }
 
-    /// The last step that surely was in the log at `at`.
+    /// The last step that was certainly in the log at `at`.
     fn before(&self, at: Wall) -> usize {
         let after = self.steps.partition_point(|step| step.seen <= at);
         after.saturating_sub(1)
     }
 
-    /// The first step that surely was not in the log at `at`.
+    /// The first step that was certainly not in the log at `at`.
     fn after(&self, at: Wall) -> usize {
         let first = self.steps.partition_point(|step| step.written < at);
         first.min(self.steps.len().saturating_sub(1))
@@ -119,8 +118,8 @@ impl LogTime {
         steps.iter().map(|step| step.ttl)
     }
 
-    /// At most so much log time has passed between two moments; entries of the time between
-    /// `from` and `noted` have this TTL at least.
+    /// Upper bound of the log time between `from` and `until`, and lower bound of the TTL of entries
+    /// between `from` and `noted`.
     pub fn at_most(&self, from: Wall, noted: Wall, until: Wall) -> Option<Span> {
         let last = self.steps.get(self.after(until))?;
         Some(Span {
@@ -129,8 +128,8 @@ impl LogTime {
         })
     }
 
-    /// At least so much log time has passed between `noted` and `until`; entries that were written
-    /// from `from` until `noted` have this TTL at most.
+    /// Lower bound of the log time between `noted` and `until`, and upper bound of the TTL of entries
+    /// between `from` and `noted`.
     pub fn at_least(&self, from: Wall, noted: Wall, until: Wall) -> Option<Span> {
         let first = self.steps.get(self.after(noted))?;
         Some(Span {
@@ -139,7 +138,7 @@ impl LogTime {
         })
     }
 
-    /// Log time between two moments, as precisely as it was observed.
+    /// Log time between two times, as precisely as it was observed.
     pub fn between(&self, from: Wall, until: Wall) -> i64 {
         let at = |moment| self.steps.get(self.after(moment)).map_or(0, |s| s.now);
         at(until) - at(from)

@@ -1,4 +1,4 @@
-//! Metrics of hostile messages.
+//! Metrics of rejected messages.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::site::WORKERS;
 /// A worker's metrics by name and labels.
 pub type Series = BTreeMap<String, f64>;
 
-/// Rejected log entries since the beginning of each log. All replicas have the same value.
+/// Rejected log entries since the start of each log, equal on all replicas.
 const ENTRIES: &str = "streamwatch_bad_entries_total";
 /// Counters of each worker by itself, which begin at 0 when it starts.
 const OF_WORKERS: [&str; 4] = [

@@ -1,4 +1,4 @@
-//! A client that requests `strong` status all the time, and judges every answer.
+//! A client that sends `strong` status requests all the time, and compares every reply.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,40 +12,40 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::broker::fixture::{account, strong, tenant};
 use super::ledger::{Answer, Ledger, Mistakes};
+use super::log_time::{Wall, now};
 use super::logs::Logs;
-use super::logtime::{Wall, now};
 
-/// How long an answer is waited for.
+/// Time limit of a reply.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// An answer that took longer is late.
+/// A reply that took longer is late.
 pub const LATE: Duration = Duration::from_secs(2);
 const EVERY: Duration = Duration::from_millis(20);
 /// Requests in flight when all accounts are checked.
 const MANY: usize = 64;
-/// Mistakes of one kind that are printed.
+/// Most violations of one kind that are printed.
 const SHOWN: usize = 5;
 
 /// The results of the requests.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Results {
     pub asked: u64,
-    /// How long each answer took, in milliseconds.
+    /// Duration of each answered request, in milliseconds.
     pub waits: Vec<u64>,
-    /// The longest time without any answer.
+    /// The longest time without any reply.
     pub silence: Duration,
     last_answer: Option<Instant>,
-    /// When those were asked, and given up, that were not answered.
+    /// Start and end of each unanswered request.
     pub unanswered: Vec<(Wall, Wall)>,
     pub last_error: Option<String>,
     pub judged: u64,
     pub missing: u64,
-    pub ghosts: u64,
+    pub over_counted: u64,
     pub above: u64,
     pub doubtful: u64,
     pub examples: Vec<String>,
 }
 
-impl Found {
+impl Results {
     fn answered(&mut self, took: u64) {
         self.waits.push(took);
         let now = Instant::now();
@@ -59,7 +59,7 @@ impl Found {
         self.doubtful += mistakes.doubtful as u64;
         for (count, texts) in [
             (&mut self.missing, mistakes.missing),
-            (&mut self.ghosts, mistakes.ghosts),
+            (&mut self.over_counted, mistakes.over_counted),
             (&mut self.above, mistakes.above),
         ] {
             let shown = SHOWN.saturating_sub(usize::try_from(*count).unwrap_or(SHOWN));
@@ -73,14 +73,14 @@ impl Found {
 }
 
 #[derive(Clone)]
-pub struct Questions {
+pub struct Checker {
     backend: Backend,
     ledger: Arc<Ledger>,
     logs: Arc<Logs>,
-    found: Arc<Mutex<Found>>,
+    found: Arc<Mutex<Results>>,
 }
 
-impl Questions {
+impl Checker {
     pub fn new(backend: Backend, ledger: &Arc<Ledger>, logs: &Arc<Logs>) -> Self {
         Self {
             backend: backend.with_patience(PATIENCE),
@@ -90,11 +90,11 @@ impl Questions {
         }
     }
 
-    pub fn found(&self) -> MutexGuard<'_, Found> {
+    pub fn found(&self) -> MutexGuard<'_, Results> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests one account after another until `stop`; returns when all answers are judged.
+    /// Requests one account after another until `stop`; returns when all replies are compared.
     pub async fn ask(self, seed: u64, stop: watch::Receiver<bool>) {
         let mut random = Rng::with_seed(seed);
         let mut accounts = self.ledger.accounts();
@@ -114,7 +114,7 @@ impl Questions {
         asked.join_all().await;
     }
 
-    /// Asks about every account until it is answered; returns when all are judged.
+    /// Requests every account until it is answered; returns when all replies are compared.
     pub async fn everybody(&self) {
         let questions = self
             .ledger
@@ -125,7 +125,7 @@ impl Questions {
         while answered.next().await.is_some() {}
     }
 
-    /// Asks about one account and judges the answer; returns whether there was one.
+    /// Requests one account and compares the reply; returns whether one arrived.
     async fn one(&self, name: &str) -> bool {
         self.found().asked += 1;
         let (asked, from) = (now(), Instant::now());
@@ -134,7 +134,7 @@ impl Questions {
             Ok(status) => self.ledger.answer(name, asked, &status),
             Err(error) => {
                 self.unanswered(asked, error.to_string());
-                // It fails at once without a connection.
+                // Without a connection, requests fail at once.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 return false;
             }
@@ -151,9 +151,9 @@ impl Questions {
         found.last_error = Some(error);
     }
 
-    /// Judges an answer as soon as its log is known until it came.
+    /// Compares a reply once the log has been read up to its arrival.
     async fn judge(&self, answer: &Answer) {
-        // It has no entry, so nothing is expected in the answer.
+        // The account has no entry, so nothing is expected in the reply.
         let Some(partition) = self.logs.partition(&answer.account) else {
             return;
         };

@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 
 use super::ledger::Life;
 
-/// Events in flight.
+/// Most unacknowledged events.
 const PREFETCH: u16 = 1_000;
 
 /// The first publication of an event, and its number of repetitions.
-struct Fact {
+struct Event {
     stream: String,
     kind: String,
     body: Vec<u8>,
@@ -29,22 +29,22 @@ struct Fact {
 
 /// Events published so far.
 #[derive(Default)]
-struct Heard {
-    facts: HashMap<String, Fact>,
+struct Received {
+    events: HashMap<String, Event>,
     /// Repetitions with the same id and a different body.
     changed: u64,
 }
 
-pub struct Told {
-    heard: Arc<Mutex<Heard>>,
-    /// Ends with this.
+pub struct Lifecycle {
+    received: Arc<Mutex<Received>>,
+    /// Aborted when this is dropped.
     _task: JoinSet<()>,
 }
 
 /// Mistakes in the published events.
 #[derive(Debug, Default)]
-pub struct Account {
-    pub facts: u64,
+pub struct Comparison {
+    pub events: u64,
     pub again: u64,
     pub changed: u64,
     pub missing: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Account {
     pub false_ends: Vec<String>,
 }
 
-impl Told {
+impl Lifecycle {
     /// Declares its queue, which receives all events from then on.
     pub async fn follow(urls: &str, names: &Names) -> Self {
         let urls: Vec<_> = urls.split(',').map(str::to_owned).collect();
@@ -61,36 +61,44 @@ impl Told {
         declare(&channel, &queue, &names.lifecycle())
             .await
             .expect("the exchange is there");
-        let heard = Arc::default();
+        let received = Arc::default();
         let mut task = JoinSet::new();
-        let into = Arc::clone(&heard);
+        let into = Arc::clone(&received);
         task.spawn(async move {
             for url in urls.iter().cycle() {
-                let _ = listen(url, &queue, &into).await;
+                let _ = consume(url, &queue, &into).await;
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
         });
-        Self { heard, _task: task }
+        Self {
+            received,
+            _task: task,
+        }
     }
 
     /// Compares the published events with these lives.
-    pub fn account(&self, lives: &[(String, StreamId, Life)]) -> Account {
-        let heard = lock(&self.heard);
+    pub fn compare(&self, lives: &[(String, StreamId, Life)]) -> Comparison {
+        let received = lock(&self.received);
         let mut kinds: HashMap<&str, Vec<&str>> = HashMap::new();
-        for fact in heard.facts.values() {
-            let kinds = kinds.entry(&fact.stream).or_default();
-            kinds.push(&fact.kind);
+        for event in received.events.values() {
+            let kinds = kinds.entry(&event.stream).or_default();
+            kinds.push(&event.kind);
         }
-        let mut account = Account {
-            facts: heard.facts.len() as u64,
-            again: heard.facts.values().map(|fact| fact.again).sum(),
-            changed: heard.changed,
-            ..Account::default()
+        let mut comparison = Comparison {
+            events: received.events.len() as u64,
+            again: received.events.values().map(|event| event.again).sum(),
+            changed: received.changed,
+            ..Comparison::default()
         };
         for (name, stream, life) in lives {
             let id = stream.to_string();
-            let told = kinds.get(id.as_str()).map_or(&[][..], Vec::as_slice);
-            let count = |kind: &str| told.iter().filter(|told| **told == kind).count();
+            let kinds_of = kinds.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+            let count = |kind: &str| {
+                kinds_of
+                    .iter()
+                    .filter(|kinds_of| **kinds_of == kind)
+                    .count()
+            };
             let ended = count("stopped") + count("expired");
             let missing = [
                 (life.counted(), "opened", count("opened")),
@@ -102,24 +110,25 @@ impl Told {
                     count("expired"),
                 ),
             ];
-            for (must, kind, told_of) in missing {
-                if must && told_of == 0 {
-                    let text =
-                        format!("{name}: {stream}: {kind} was not published: {told:?}, {life:?}");
-                    account.missing.push(text);
+            for (must, kind, published) in missing {
+                if must && published == 0 {
+                    let text = format!(
+                        "{name}: {stream}: {kind} was not published: {kinds_of:?}, {life:?}"
+                    );
+                    comparison.missing.push(text);
                 }
             }
             if (life.steady() && ended > 0) || (!life.is_ending() && count("stopped") > 0) {
-                let text = format!("{name}: {stream} has not ended: {told:?}, {life:?}");
-                account.false_ends.push(text);
+                let text = format!("{name}: {stream} has not ended: {kinds_of:?}, {life:?}");
+                comparison.false_ends.push(text);
             }
         }
-        account
+        comparison
     }
 }
 
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {
+    received.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn connect(url: &str) -> lapin::Result<Channel> {
@@ -145,7 +154,7 @@ async fn declare(channel: &Channel, queue: &str, exchange: &str) -> lapin::Resul
     bound.await
 }
 
-async fn listen(url: &str, queue: &str, heard: &Mutex<Heard>) -> lapin::Result<()> {
+async fn consume(url: &str, queue: &str, received: &Mutex<Received>) -> lapin::Result<()> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel
@@ -162,28 +171,28 @@ async fn listen(url: &str, queue: &str, heard: &Mutex<Heard>) -> lapin::Result<(
         let delivery = delivery?;
         let id = delivery.properties.message_id().as_ref();
         let id = id.map(ToString::to_string).unwrap_or_default();
-        lock(heard).note(id, &delivery.data);
+        lock(received).note(id, &delivery.data);
         let tag = delivery.delivery_tag;
         channel.basic_ack(tag, BasicAckOptions::default()).await?;
     }
     Ok(())
 }
 
-impl Heard {
+impl Received {
     fn note(&mut self, id: String, body: &[u8]) {
-        if let Some(known) = self.facts.get_mut(&id) {
+        if let Some(known) = self.events.get_mut(&id) {
             known.again += 1;
             self.changed += u64::from(known.body != body);
             return;
         }
         let said: Value = serde_json::from_slice(body).expect("JSON");
         let text = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
-        let fact = Fact {
+        let event = Event {
             stream: text("stream"),
             kind: text("type"),
             body: body.to_vec(),
             again: 0,
         };
-        self.facts.insert(id, fact);
+        self.events.insert(id, event);
     }
 }
