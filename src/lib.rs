@@ -1,48 +1,94 @@
-//! Concurrency monitoring for video services, on RabbitMQ: how many streams is each account
-//! playing right now?
+//! Concurrency monitoring for video services, on RabbitMQ: the number of streams that each account
+//! plays now.
 //!
-//! Players publish `init`, `heartbeat` and `stop`; workers count the active streams and answer;
-//! backends ask for an account's activity. Everything that changes state is an entry of one log
-//! per partition, the log's own ticks are its clock, every replica applies the log by the same
-//! rules, and starting is replaying.
+//! Players publish `init`, `heartbeat` and `stop`. Workers count the active streams and reply.
+//! Backends request an account's activity with `status`. Every change is an entry of a log, one log
+//! per partition, and a log is a RabbitMQ stream queue. Every replica applies the entries by the
+//! same rules, at the log time that ticks in the log carry. A worker starts by replaying the log.
 //!
 //! # The map
 //!
-//! | module | what it is |
+//! | module | content |
 //! | --- | --- |
-//! | [`domain`] | the rules, pure: entries, log time, accounts, admission, answers |
+//! | [`domain`] | the rules, without I/O: entries, log time, accounts, admission, answers |
 //! | [`replica`] | one partition as a state machine without I/O |
 //! | [`wire`] | the contract: JSON and headers to and from the domain, limits, error codes |
 //! | [`broker`] | RabbitMQ; the only module that names lapin |
-//! | [`worker`] | wires replicas to the broker: sessions, readiness, shutdown |
-//! | [`client`] | what a Rust player or backend links |
-//! | [`ops`] | what operators see: health and metrics |
+//! | [`worker`] | connects replicas to the broker: sessions, readiness, shutdown |
+//! | [`client`] | the library for players and backends in Rust |
+//! | [`ops`] | health and metrics for operators |
 //! | [`cli`] | the `streamwatch` program, one file a subcommand |
 //!
-//! Arrows point one way: `domain ← replica ← worker`, `domain ← wire ← broker ← {worker, client} ←
-//! cli`. A test holds these walls.
+//! Dependencies point one way: `domain ← replica ← worker`, `domain ← wire ← broker ←
+//! {worker, client} ← cli`. A test checks them.
 //!
-//! # The way of a request
+//! # Three walks from the socket to the reply
 //!
-//! An `init` arrives in its queue. One worker decodes it ([`wire::init`]) and its replica proposes
-//! it ([`replica::Replica::init`]): an entry is appended to the log. When that entry comes back,
-//! every replica decides it by [`domain::Account::open`], at the log's time; the one that proposed
-//! it answers with the state at that very entry, and acknowledges the request. A worker that dies
-//! on the way leaves the request to another, and repeating any of it changes nothing.
+//! [`worker::session::Session::serve`] is the loop that awaits every event of a partition. Messages
+//! enter it from [`broker::LogFollower::next`] and [`broker::RequestQueue::next`], and replies
+//! leave through [`broker::Replies::reply`].
 //!
-//! # The way of a lifecycle event
+//! ## One heartbeat
 //!
-//! A change of a stream by an entry or by log time is a [`domain::LifecycleEvent`]. Every replica
-//! buffers it until the log records its publication. The partition's leader, the replica that has
-//! served longest, publishes it ([`wire::announcement`]), with confirms and in order, and then
-//! records its position in the log. Its successor continues from there; repetitions are identical
-//! to the byte.
+//! The player's message is routed into the log, so every replica gets it.
+//!
+//! 1. [`worker::session::Session::entries`] takes the entry. (`worker/session/entries.rs`)
+//! 2. [`wire::entry`] decodes it, or returns a [`wire::Problem`]. (`wire/decode.rs`)
+//! 3. [`replica::Replica::apply`] checks its offset, and finds the account. (`replica/apply.rs`)
+//! 4. [`domain::Account::heartbeat`] decides the outcome. (`domain/account.rs`)
+//! 5. [`wire::interval`] or [`wire::stopped`] encodes a reply if the stream has been stopped or the
+//!    player's interval is outdated. Most heartbeats get none. (`wire/reply/encode.rs`)
+//! 6. [`worker::session::Session::reply`] sends it if this replica leads the partition.
+//!
+//! ## One `init`
+//!
+//! One worker consumes the request from its queue.
+//!
+//! 1. [`worker::session::Session::request`] takes it. (`worker/session/requests.rs`)
+//! 2. [`wire::init`] decodes it. (`wire/decode.rs`)
+//! 3. [`replica::Replica::init`] proposes it: [`replica::Effect::Append`]. (`replica/requests.rs`)
+//! 4. [`worker::session::Session::perform`] appends the proposal with [`broker::Appender::append`].
+//! 5. [`worker::session::Session::entries`] takes the proposal from the log, on every replica.
+//!    (`worker/session/entries.rs`)
+//! 6. [`replica::Replica::apply`] applies it at its log time. (`replica/apply.rs`)
+//! 7. [`domain::Account::open`] decides the admission. (`domain/account.rs`)
+//! 8. [`replica::Replica::answer_open`] answers on the replica that proposed it, with the account's
+//!    activity at that entry: [`replica::Effect::Answer`].
+//! 9. [`worker::pending::RequestQueues::answer`] sends the reply, and acknowledges the request once
+//!    the broker has confirmed the reply. (`worker/pending.rs`)
+//!
+//! If the worker is lost on the way, RabbitMQ requeues the request. Its repetition changes nothing.
+//!
+//! ## One `status`
+//!
+//! One worker consumes the request from its queue.
+//!
+//! 1. [`worker::session::Session::request`] takes it. (`worker/session/requests.rs`)
+//! 2. [`wire::status`] decodes it. (`wire/decode.rs`)
+//! 3. [`replica::Replica::status`] answers a `local` one at once. A `strong` one waits until a
+//!    marker, an entry that this replica appends, has come back. (`replica/requests.rs`)
+//! 4. [`domain::Account::activity`] lists the active streams. (`domain/account.rs`)
+//! 5. [`worker::session::Session::perform`] gets the [`replica::Effect::Answer`].
+//! 6. [`worker::pending::RequestQueues::answer`] sends the reply, and acknowledges the request once
+//!    the broker has confirmed the reply. (`worker/pending.rs`)
+//!
+//! # Lifecycle events
+//!
+//! An entry can produce [`domain::LifecycleEvent`]s. Every replica stores them until the log
+//! contains that they were announced. The partition's leader, the replica that has served longest,
+//! publishes them in order ([`wire::announcement`]), and appends the offset up to which RabbitMQ
+//! has confirmed them. The next leader continues there. A repeated announcement is byte for byte
+//! the same.
 //!
 //! # Features
 //!
-//! `client` alone has no cache, HTTP server or argument parser in it; `worker` and `cli` are on by
+//! `client` alone includes no cache, HTTP server or argument parser. `worker` and `cli` are on by
 //! default.
 #![forbid(unsafe_code)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the walks name private functions: rustdoc checks the names and omits the links"
+)]
 // `cli::terminal` escapes what is printed.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(

@@ -11,12 +11,12 @@ mod grace;
 mod intake;
 mod metrics_reporter;
 mod partition;
-mod pending;
+pub(crate) mod pending;
 mod rejections;
 mod replies;
 mod retry;
 mod selection;
-mod session;
+pub(crate) mod session;
 mod snapshots;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

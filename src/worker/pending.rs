@@ -84,7 +84,7 @@ impl PendingRequest {
 }
 
 /// The request queues of a partition, and their replies.
-pub(super) struct RequestQueues {
+pub(crate) struct RequestQueues {
     pub(super) names: Names,
     pub(super) inits: RequestQueue,
     pub(super) statuses: RequestQueue,

@@ -71,7 +71,7 @@ impl Failure for End {
 }
 
 /// The connections of one partition, and the state that ends with them.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     partition: &'a mut Partition,
     /// The connection that consumes the log.
     consume: Link,
