@@ -59,7 +59,7 @@ pub async fn declare(
         new_logs,
     } = topology::declare(&link, names, there, wanted, retention).await?;
     if let Some(let_in) = declaration.by_mqtt {
-        topology::let_in_by_mqtt(&link, names, let_in).await?;
+        topology::enable_mqtt(&link, names, let_in).await?;
     }
     link.close().await;
     if new_logs < partitions {

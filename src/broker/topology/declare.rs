@@ -1,4 +1,4 @@
-//! Declaring what the shape lists.
+//! Declaring the components of a topology.
 
 use lapin::{
     Channel,
@@ -8,8 +8,8 @@ use lapin::{
 
 use super::{
     Retention,
-    shape::{Arguments, Binding, Exchange, Holds, Part, Queue, To, shape},
-    show::exists,
+    components::{Arguments, Binding, Component, Exchange, Holds, Queue, To, components},
+    show::queue_exists,
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};
 
@@ -18,18 +18,19 @@ use crate::broker::{BrokerError, Link, Names, connect::within};
 pub struct Topology {
     /// The number of partitions.
     pub partitions: u16,
-    /// How many of their logs are new: one that exists keeps its retention.
+    /// The number of new logs. An existing log keeps its retention.
     pub new_logs: u16,
 }
 
-/// Declares everything with `wanted` partitions, by default with those that are `there`, or one.
+/// Declares a topology of `wanted` partitions; by default of as many as are `there`, else of one.
 /// Keeps existing queues and exchanges with equal properties. A repetition completes an interrupted
 /// declaration.
 ///
 /// # Errors
-/// [`BrokerError::OtherPartitions`] where a topology is there with another number of them,
-/// `NoPlugin` where the exchange is missing that several need, `Precondition` where something
-/// exists with other properties, `AccessRefused` where the user may not configure it.
+/// [`BrokerError::OtherPartitions`] if the topology exists with another number of partitions,
+/// `NoPlugin` if RabbitMQ does not support the exchange that several partitions need,
+/// `Precondition` if an exchange or a queue exists with other properties, `AccessRefused` if the
+/// user may not configure it.
 pub async fn declare(
     link: &Link,
     names: &Names,
@@ -43,22 +44,22 @@ pub async fn declare(
         return Err(BrokerError::OtherPartitions { there, wanted });
     }
     let beyond = names.log(partitions);
-    if exists(link, &beyond).await? {
+    if queue_exists(link, &beyond).await? {
         return Err(BrokerError::Precondition(format!(
-            "{beyond} is left of a topology with more partitions: run `streamwatch topology \
+            "{beyond} remains of a topology with more partitions: run `streamwatch topology \
              delete --yes` first"
         )));
     }
     let channel = link.channel().await?;
     let mut new_logs = partitions;
-    for part in shape(names, partitions, retention) {
-        if let Part::Queue(it) = &part
+    for component in components(names, partitions, retention) {
+        if let Component::Queue(it) = &component
             && it.holds != Holds::Messages
-            && exists(link, &it.name).await?
+            && queue_exists(link, &it.name).await?
         {
             new_logs -= u16::from(it.holds == Holds::Entries);
         } else {
-            one(&channel, part).await?;
+            declare_component(&channel, component).await?;
         }
     }
     Ok(Topology {
@@ -67,12 +68,15 @@ pub async fn declare(
     })
 }
 
-/// Declares one part.
-pub(super) async fn one(channel: &Channel, part: Part) -> Result<(), BrokerError> {
-    match part {
-        Part::Exchange(it) => exchange(channel, it).await,
-        Part::Queue(it) => queue(channel, it).await,
-        Part::Binding(it) => bind(channel, it).await,
+/// Declares one component.
+pub(super) async fn declare_component(
+    channel: &Channel,
+    component: Component,
+) -> Result<(), BrokerError> {
+    match component {
+        Component::Exchange(it) => exchange(channel, it).await,
+        Component::Queue(it) => queue(channel, it).await,
+        Component::Binding(it) => bind(channel, it).await,
     }
 }
 

@@ -1,23 +1,24 @@
-//! A topology and its roles as RabbitMQ's definitions: JSON that `rabbitmqctl import_definitions`
-//! reads, or a node when it boots.
+//! A topology and its roles as RabbitMQ definitions: JSON for `rabbitmqctl import_definitions`, or
+//! for a node to load at boot.
 //!
-//! It differs from a declaration in three points. Retention is a policy, which can be changed
-//! later; an argument cannot. Transient queues cannot be imported, nor can the binding to a header
-//! without a value: `streamwatch topology declare` adds these two, and the first settings.
+//! Definitions differ from a declaration in three points. Retention is a policy, since the
+//! arguments of a queue cannot be changed later. Transient exchanges cannot be imported, and
+//! neither can a binding to a header without a value. `streamwatch topology declare` adds these,
+//! and the first settings.
 
 use lapin::{ExchangeKind, types::AMQPValue};
 use serde_json::{Map, Value, json};
 
 use super::{
     Retention,
+    components::{Arguments, Component, Exchange, Holds, To, components},
     mqtt::mqtt,
     roles::{Role, any_of, escaped},
-    shape::{Arguments, Exchange, Holds, Part, To, shape},
 };
 use crate::broker::Names;
 
-/// The definitions of a topology in the virtual host `vhost`, which messages are let into by MQTT
-/// or not; without users and permissions.
+/// The definitions of a topology in the virtual host `vhost`, without users and permissions. MQTT
+/// messages are routed to it if `by_mqtt` is set.
 #[must_use]
 pub fn definitions(
     names: &Names,
@@ -28,15 +29,15 @@ pub fn definitions(
 ) -> Value {
     let (mut exchanges, mut queues, mut bindings) = (vec![], vec![], vec![]);
     let mut kept: [Option<Arguments>; 2] = [None, None];
-    let mut parts = shape(names, partitions, retention);
+    let mut components = components(names, partitions, retention);
     if by_mqtt {
-        parts.extend(mqtt(names));
+        components.extend(mqtt(names));
     }
-    for part in parts {
-        match part {
-            Part::Exchange(it) if it.durable => exchanges.push(exchange(&it, vhost)),
-            Part::Exchange(_) => {}
-            Part::Queue(it) => {
+    for component in components {
+        match component {
+            Component::Exchange(it) if it.durable => exchanges.push(exchange(&it, vhost)),
+            Component::Exchange(_) => {}
+            Component::Queue(it) => {
                 let (stays, retention) = split(it.holds, it.arguments);
                 match it.holds {
                     Holds::Entries => kept[0] = Some(retention),
@@ -48,7 +49,7 @@ pub fn definitions(
                     "arguments": object(&stays).unwrap_or_default(),
                 }));
             }
-            Part::Binding(it) => {
+            Component::Binding(it) => {
                 let Some(arguments) = object(&it.arguments) else {
                     continue;
                 };
@@ -79,9 +80,9 @@ pub fn definitions(
     })
 }
 
-/// The permissions of these roles in the virtual host `vhost`, as definitions. Users are left out:
-/// importing them would reset their passwords. The exchanges that topic permissions name are
-/// included: RabbitMQ 4.3 rejects topic permissions for an exchange that does not exist.
+/// The permissions of `roles` in the virtual host `vhost`, as definitions. Users are not included,
+/// because an import would reset their passwords. Exchanges with topic permissions are included,
+/// because RabbitMQ 4.3 rejects topic permissions for a missing exchange.
 #[must_use]
 pub fn permissions(names: &Names, roles: &[Role], vhost: &str) -> Value {
     let permissions = roles.iter().map(|it| {
@@ -102,10 +103,10 @@ pub fn permissions(names: &Names, roles: &[Role], vhost: &str) -> Value {
         let mut topics = roles.iter().flat_map(|role| &role.topics);
         topics.any(|topic| topic.exchange == name)
     };
-    let exchanges = shape(names, 1, Retention::default())
+    let exchanges = components(names, 1, Retention::default())
         .into_iter()
-        .filter_map(|part| match part {
-            Part::Exchange(it) if named(&it.name) => Some(exchange(&it, vhost)),
+        .filter_map(|component| match component {
+            Component::Exchange(it) if named(&it.name) => Some(exchange(&it, vhost)),
             _ => None,
         });
     json!({
@@ -143,14 +144,14 @@ fn split(holds: Holds, arguments: Arguments) -> (Arguments, Arguments) {
         .partition(|(name, _)| *name == "x-queue-type")
 }
 
-/// Arguments under the names that they have in a policy.
+/// Arguments as keys of a policy.
 fn policy(arguments: &Arguments) -> Map<String, Value> {
     let all = object(arguments).unwrap_or_default().into_iter();
     all.map(|(name, value)| (name.trim_start_matches("x-").to_owned(), value))
         .collect()
 }
 
-/// Arguments as JSON; `None` where RabbitMQ would not read them from there.
+/// Arguments as JSON; `None` if RabbitMQ cannot import one of them.
 fn object(arguments: &Arguments) -> Option<Map<String, Value>> {
     let values = arguments.iter().map(|(name, value)| {
         let value = match value {
@@ -165,7 +166,7 @@ fn object(arguments: &Arguments) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Whose, *};
+    use super::{super::RoleScope, *};
 
     fn of(partitions: u16) -> Value {
         definitions(
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn retention_is_a_policy_and_no_argument() {
+    fn retention_is_a_policy_not_an_argument() {
         let all = of(2);
         let log = named(&all["queues"], "streamwatch.p01.log");
         assert_eq!(log["arguments"], json!({ "x-queue-type": "stream" }));
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_imported_is_left_out() {
+    fn components_that_cannot_be_imported_are_left_out() {
         let all = of(2);
         let text = all.to_string();
         assert!(!text.contains("streamwatch.hash") && !text.contains("null"));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_by_mqtt_is_let_in_where_that_is_asked_for() {
+    fn mqtt_messages_are_routed_only_if_requested() {
         let names = Names::default();
         let all = definitions(&names, "tv", 1, Retention::default(), true);
         let from = |it: &&Value| it["source"] == "amq.topic";
@@ -223,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn permissions_name_users_and_no_passwords() {
+    fn permissions_contain_users_but_no_passwords() {
         let tenant = crate::domain::Tenant::new("acme").unwrap();
-        let whose = Whose {
+        let scope = RoleScope {
             tenants: vec![tenant],
-            ..Whose::default()
+            ..RoleScope::default()
         };
         let names = Names::default();
-        let roles = super::super::roles(&names, &whose).unwrap();
+        let roles = super::super::roles(&names, &scope).unwrap();
         let all = permissions(&names, &roles, "tv");
         assert_eq!(all["permissions"].as_array().unwrap().len(), roles.len());
         assert_eq!(all["topic_permissions"].as_array().unwrap().len(), 4);

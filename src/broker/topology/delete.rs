@@ -1,4 +1,4 @@
-//! Deleting what the shape lists.
+//! Deleting the components of a topology.
 
 use lapin::{
     Channel,
@@ -7,16 +7,16 @@ use lapin::{
 
 use super::{
     Retention,
-    shape::{Part, shape},
+    components::{Component, components},
 };
 use crate::{
     broker::{BrokerError, Link, Names, connect::within},
     domain::Settings,
 };
 
-/// Deletes everything, with all that is in it and whatever the number of partitions: first what
-/// messages come in by, last the lowest partition. So what is left by one that breaks off is seen
-/// by the next declaration.
+/// Deletes a topology of any number of partitions, with its messages. Deletes the exchanges of
+/// players first, so that no message is published meanwhile, and the lowest partition last, so that
+/// a later declaration detects an interrupted deletion.
 ///
 /// # Errors
 /// If the broker refuses. Missing queues and exchanges are not an error.
@@ -24,22 +24,22 @@ pub async fn delete(link: &Link, names: &Names) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
     delete_exchange(&channel, names.exchange()).await?;
     delete_exchange(&channel, &names.mqtt_entrance()).await?;
-    for part in shape(names, Settings::MAX_PARTITIONS, Retention::default()) {
-        match part {
-            Part::Exchange(it) => delete_exchange(&channel, &it.name).await?,
-            Part::Queue(it) => {
+    for component in components(names, Settings::MAX_PARTITIONS, Retention::default()) {
+        match component {
+            Component::Exchange(it) => delete_exchange(&channel, &it.name).await?,
+            Component::Queue(it) => {
                 let options = QueueDeleteOptions::default();
                 let deleted = channel.queue_delete(it.name.into(), options);
                 within("deleting a queue", deleted).await?;
             }
-            // They go with their exchanges.
-            Part::Binding(_) => {}
+            // RabbitMQ deletes them with their exchanges.
+            Component::Binding(_) => {}
         }
     }
     Ok(())
 }
 
-/// Deletes an exchange and its bindings, if it is there.
+/// Deletes an exchange and its bindings, if it exists.
 pub(super) async fn delete_exchange(channel: &Channel, name: &str) -> Result<(), BrokerError> {
     let deleted = channel.exchange_delete(name.into(), ExchangeDeleteOptions::default());
     within("deleting an exchange", deleted).await

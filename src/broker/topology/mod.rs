@@ -1,15 +1,15 @@
-//! The exchanges and queues of an installation: declared, looked at, deleted, written down as
-//! definitions; and who may do what with them.
+//! The exchanges, queues and permissions of an installation.
 //!
-//! `shape` is the list of them, `roles` that of the permissions; the rest works from these.
+//! `components` lists the exchanges, queues and bindings, and `roles` the permissions. The other
+//! modules declare, inspect, delete and export these lists.
 
+mod components;
 mod declare;
 mod definitions;
 mod delete;
 mod mqtt;
 mod ring;
 mod roles;
-mod shape;
 mod show;
 
 use std::time::Duration;
@@ -17,25 +17,25 @@ use std::time::Duration;
 pub use declare::{Topology, declare};
 pub use definitions::{definitions, permissions};
 pub use delete::delete;
-pub use mqtt::{is_let_in_by_mqtt, let_in_by_mqtt};
+pub use mqtt::{enable_mqtt, is_mqtt_enabled};
 pub use ring::open_partitions;
-pub use roles::{Role, TopicPermission, Whose, roles};
+pub use roles::{Role, RoleScope, TopicPermission, roles};
 pub use show::{QueueState, followable, missing_exchanges, partitions, show};
 
 use crate::domain::REQUEST_QUEUE_MS;
 
-/// How long a request waits in its queue: no redelivery comes later.
+/// Longest time that a request is queued or redelivered.
 pub const REQUEST_TTL: Duration = Duration::from_millis(REQUEST_QUEUE_MS);
 
-/// How a log and its snapshots are kept on disk. RabbitMQ frees whole segments, when a new one
-/// begins.
+/// The retention of a partition's log and snapshots. RabbitMQ deletes whole segments, whenever it
+/// starts a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Entries older than this may go.
+    /// The age from which entries may be deleted.
     pub max_age: Duration,
-    /// Bytes of one segment.
+    /// Size of a segment, in bytes.
     pub segment_bytes: u64,
-    /// Bytes of the newest snapshots that are kept. Two whole ones and one being written must fit.
+    /// Size of the kept snapshots, in bytes. Two complete snapshots and an unfinished one must fit.
     pub snapshot_bytes: u64,
 }
 

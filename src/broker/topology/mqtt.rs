@@ -1,17 +1,18 @@
-//! The way in for MQTT devices: from the exchange that RabbitMQ's plugin publishes to,
-//! to that of the players.
+//! Routing of MQTT messages: from the exchange of RabbitMQ's MQTT plugin to the exchange of
+//! players.
 //!
-//! `acme/heartbeat/alice` arrives there as `acme.heartbeat.alice`. An exchange of streamwatch is in
-//! between, because clients can check over AMQP whether an exchange exists, but not its bindings.
-//! Deleting it deletes its bindings.
+//! A message to the topic `acme/heartbeat/alice` arrives with the routing key
+//! `acme.heartbeat.alice`. It passes through an exchange of streamwatch, since clients can check
+//! over AMQP whether an exchange exists, but not its bindings. Deleting this exchange deletes its
+//! bindings too.
 
 use lapin::ExchangeKind;
 
 use super::{
-    declare::one,
+    components::{Component, To, bind, internal},
+    declare::declare_component,
     delete::delete_exchange,
-    shape::{Part, To, bind, internal},
-    show::has_exchange,
+    show::exchange_exists,
 };
 use crate::{
     broker::{BrokerError, Link, Names},
@@ -19,14 +20,14 @@ use crate::{
 };
 
 /// The exchange and bindings for MQTT messages, in the order of declaration. They match only kinds
-/// of the contract, because replies and messages of other devices use MQTT's exchange too.
-pub(super) fn mqtt(names: &Names) -> Vec<Part> {
+/// of the contract, because replies and messages of other devices use the MQTT exchange too.
+pub(super) fn mqtt(names: &Names) -> Vec<Component> {
     let entrance = names.mqtt_entrance();
-    let mut parts = vec![
-        Part::Exchange(internal(&entrance, ExchangeKind::Fanout, vec![])),
+    let mut components = vec![
+        Component::Exchange(internal(&entrance, ExchangeKind::Fanout, vec![])),
         bind(&entrance, To::Exchange(names.exchange().to_owned()), "#"),
     ];
-    parts.extend(Kind::ALL.map(|kind| {
+    components.extend(Kind::ALL.map(|kind| {
         let key = match kind {
             Kind::Init => "*.init.#",
             Kind::Heartbeat => "*.heartbeat.#",
@@ -35,28 +36,28 @@ pub(super) fn mqtt(names: &Names) -> Vec<Part> {
         };
         bind(names.mqtt_exchange(), To::Exchange(entrance.clone()), key)
     }));
-    parts
+    components
 }
 
-/// Lets messages in by MQTT, or no more.
+/// Starts or stops routing MQTT messages to the players' exchange.
 ///
 /// # Errors
-/// `NotFound` where MQTT's exchange is missing, `AccessRefused` where the user may not bind it.
-pub async fn let_in_by_mqtt(link: &Link, names: &Names, let_in: bool) -> Result<(), BrokerError> {
+/// `NotFound` if the MQTT exchange is missing, `AccessRefused` if the user may not bind it.
+pub async fn enable_mqtt(link: &Link, names: &Names, enabled: bool) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
-    if !let_in {
+    if !enabled {
         return delete_exchange(&channel, &names.mqtt_entrance()).await;
     }
-    for part in mqtt(names) {
-        one(&channel, part).await?;
+    for component in mqtt(names) {
+        declare_component(&channel, component).await?;
     }
     Ok(())
 }
 
-/// Are messages let in by MQTT?
+/// Returns whether MQTT messages are routed to the players' exchange.
 ///
 /// # Errors
-/// Where the broker cannot be asked.
-pub async fn is_let_in_by_mqtt(link: &Link, names: &Names) -> Result<bool, BrokerError> {
-    has_exchange(link, &names.mqtt_entrance()).await
+/// If the broker cannot be reached.
+pub async fn is_mqtt_enabled(link: &Link, names: &Names) -> Result<bool, BrokerError> {
+    exchange_exists(link, &names.mqtt_entrance()).await
 }

@@ -1,8 +1,9 @@
-//! The ring: which partition a hash of the account leads to, and the entrance to it.
+//! The ring: the bindings from the hash of an account to its partition, and the binding from the
+//! entrance to the ring.
 //!
-//! RabbitMQ forgets both when the last node of a cluster stops, see `shape`. Until they are opened
-//! again, it refuses what has the header `account`: none of it goes astray, and none is confirmed
-//! that is not in its log.
+//! RabbitMQ drops both when the last node of a cluster stops; see [`super::components::ring`].
+//! Until a worker binds them again, RabbitMQ rejects messages with the header `account`. So no
+//! message goes to another partition, and none is confirmed that is not in its log.
 
 use std::time::Duration;
 
@@ -11,63 +12,64 @@ use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
 use super::{
-    declare::one,
-    shape::{opened_entrance, ring},
+    components::{entrance_binding, ring},
+    declare::declare_component,
 };
 use crate::{
     broker::{Addresses, BrokerError, Link, Names, append_once::OneShotAppender, connect::within},
     domain::Internal,
 };
 
-/// How often to ask for the lock while another worker binds.
-const WAIT: Duration = Duration::from_millis(100);
-/// How long to wait for the lock at most. Binding takes less than a second; where RabbitMQ has
-/// Khepri, a lock whose node has died stays locked until that node is back.
-const LOCKED_AT_MOST: Duration = Duration::from_secs(5);
-/// How long to wait for logs that take no entry: one that has lost its majority must not keep the
-/// others closed.
-const OPEN_AFTER: Duration = Duration::from_secs(30);
-/// How soon to ask a log again.
-const AGAIN: Duration = Duration::from_millis(250);
-/// Logs that are asked at once.
+/// Interval of attempts to take the lock.
+const LOCK_EVERY: Duration = Duration::from_millis(100);
+/// Longest wait for the lock. Binding takes less than a second. With Khepri, a lock on a node that
+/// failed stays locked until the node is back.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for logs that do not confirm entries. A log without a majority of its nodes must
+/// not keep other partitions closed.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+/// Delay before another entry is appended to a log.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// Logs checked concurrently.
 const AT_ONCE: usize = 8;
 
-/// Opens the partitions to messages with the header `account`, where they are not open: for workers
-/// that begin, and for operators who declare.
+/// Opens the partitions to messages with the header `account`. Called when a worker starts, and
+/// after a declaration.
 ///
-/// Waits for the logs: what a channel publishes to several logs that have no leader yet, RabbitMQ
-/// before 4.0 may confirm and drop.
+/// First waits until every log confirms an entry, at most 30 s: RabbitMQ before 4.0 can confirm and
+/// drop messages of a channel that publishes to several logs without a leader.
 ///
 /// # Errors
-/// [`BrokerError::NoPlugin`] where RabbitMQ lacks it, `NotFound` where a partition is missing.
+/// [`BrokerError::NoPlugin`] if RabbitMQ does not support the consistent-hash exchange, `NotFound`
+/// if a partition is missing.
 pub async fn open_partitions(
     addresses: &Addresses,
     names: &Names,
     partitions: u16,
 ) -> Result<(), BrokerError> {
     let link = Link::open_any(addresses, "streamwatch, opening the partitions").await?;
-    let deadline = Instant::now() + OPEN_AFTER;
+    let deadline = Instant::now() + CONFIRM_WITHIN;
     stream::iter((0..partitions).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |partition| {
-            takes_entries(&link, names, partition, deadline)
+            wait_for_confirm(&link, names, partition, deadline)
         })
         .await?;
     lock(&link, names).await?;
     let channel = link.channel().await?;
-    for part in ring(names, partitions) {
-        one(&channel, part).await?;
+    for component in ring(names, partitions) {
+        declare_component(&channel, component).await?;
     }
-    one(&channel, opened_entrance(names)).await?;
+    declare_component(&channel, entrance_binding(names)).await?;
     link.close().await;
     Ok(())
 }
 
-/// Declares an exclusive queue, so that one worker binds at a time: partitions must be bound in
-/// their order, and of two that bind at once RabbitMQ may answer one before the other's binding is
-/// in the ring. The lock ends with the connection.
+/// Takes the lock, an exclusive queue, so that one worker binds at a time. Partitions must be bound
+/// in order, and RabbitMQ may confirm a repeated binding before the first one is in the ring. The
+/// lock ends with the connection.
 async fn lock(link: &Link, names: &Names) -> Result<(), BrokerError> {
     let name = names.ring_lock();
-    let deadline = Instant::now() + LOCKED_AT_MOST;
+    let deadline = Instant::now() + LOCK_WITHIN;
     loop {
         let channel = link.channel().await?;
         let options = QueueDeclareOptions::exclusive();
@@ -75,10 +77,12 @@ async fn lock(link: &Link, names: &Names) -> Result<(), BrokerError> {
         match within("locking the ring", declared).await {
             Ok(_) => return Ok(()),
             Err(BrokerError::Locked(_)) if Instant::now() < deadline => {
-                tokio::time::sleep(WAIT).await;
+                tokio::time::sleep(LOCK_EVERY).await;
             }
             Err(BrokerError::Locked(_)) => {
-                tracing::warn!("{name} stays locked; binding the partitions without it");
+                tracing::warn!(
+                    "the queue {name} is still locked; binding the partitions without the lock"
+                );
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -87,7 +91,7 @@ async fn lock(link: &Link, names: &Names) -> Result<(), BrokerError> {
 }
 
 /// Waits until a log confirms an entry, or until the deadline.
-async fn takes_entries(
+async fn wait_for_confirm(
     link: &Link,
     names: &Names,
     partition: u16,
@@ -95,15 +99,18 @@ async fn takes_entries(
 ) -> Result<(), BrokerError> {
     let queue = names.log(partition);
     loop {
-        let mut scribe = OneShotAppender::new(link, &queue).await?;
-        let asked = scribe.append(&Internal::Tick(None));
-        match tokio::time::timeout_at(deadline, asked).await {
+        let mut appender = OneShotAppender::new(link, &queue).await?;
+        let appended = appender.append(&Internal::Tick(None));
+        match tokio::time::timeout_at(deadline, appended).await {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(BrokerError::NotFound(_))) if Instant::now() + AGAIN < deadline => {
-                tokio::time::sleep(AGAIN).await;
+            Ok(Err(BrokerError::NotFound(_))) if Instant::now() + RETRY_AFTER < deadline => {
+                tokio::time::sleep(RETRY_AFTER).await;
             }
             Ok(Err(BrokerError::NotFound(_))) | Err(_) => {
-                tracing::error!(partition, "its log takes no entries; the others are opened");
+                tracing::error!(
+                    partition,
+                    "the log does not confirm entries; opening the other partitions"
+                );
                 return Ok(());
             }
             Ok(Err(error)) => return Err(error),

@@ -1,10 +1,11 @@
-//! The permissions of each role, in RabbitMQ's terms. The only source for commands, definitions,
-//! documents and tests.
+//! The permissions of each role, in RabbitMQ's terms. Commands, definitions, documents and tests
+//! take them from here.
 //!
-//! Of RabbitMQ's three permissions, `configure` declares and deletes, `write` publishes to an
-//! exchange or binds a queue, `read` consumes or binds from an exchange. On a topic exchange, topic
-//! permissions narrow publishing and binding down to routing keys; *without* one everything is
-//! allowed, so each role that needs one has it wherever it may publish or bind.
+//! The permission `configure` covers declaring and deleting, `write` publishing to an exchange and
+//! binding a queue, `read` consuming and binding from an exchange. On a topic exchange, topic
+//! permissions restrict publishing and binding to routing keys. A user *without* a topic permission
+//! for an exchange may use all keys, so each restricted role has one for every exchange that it may
+//! publish to or bind.
 
 use crate::{
     broker::Names,
@@ -14,67 +15,68 @@ use crate::{
 
 mod mqtt;
 
-/// Matches no name: no exchange and no queue is called nothing.
+/// A pattern that matches no exchange and no queue, since their names are not empty.
 const NOTHING: &str = "^$";
 
-/// One role: a user of RabbitMQ, and what that user may do in the installation's virtual host.
+/// A user of RabbitMQ, and its permissions in the installation's virtual host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     /// The name of the user.
     pub user: String,
-    /// The purpose.
+    /// A description of the user, for documents.
     pub purpose: &'static str,
-    /// Exchanges and queues that it may declare and delete: a regular expression, as the next two.
+    /// A regular expression of the exchanges and queues that it may declare and delete.
     pub configure: String,
-    /// Exchanges that it may publish to, and queues and exchanges that it may bind.
+    /// A regular expression of the exchanges it may publish to, and of the exchanges and queues
+    /// that it may bind.
     pub write: String,
-    /// Queues that it may consume, and exchanges that it may bind from.
+    /// A regular expression of the queues it may consume, and of the exchanges it may bind from.
     pub read: String,
-    /// Which routing keys of topic exchanges.
+    /// The permitted routing keys of topic exchanges.
     pub topics: Vec<TopicPermission>,
 }
 
 /// The routing keys of one topic exchange that a role may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPermission {
-    /// The exchange.
+    /// The name of the exchange.
     pub exchange: String,
-    /// Keys that it may publish under: a regular expression, as the next one.
+    /// A regular expression of the keys that it may publish with.
     pub write: String,
-    /// Keys that it may bind with.
+    /// A regular expression of the keys that it may bind with.
     pub read: String,
 }
 
-/// Tenants and accounts whose roles are printed beside the installation's.
+/// Roles to include in addition to those of the workers and operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Whose {
-    /// Of the players, backends and subscribers of these.
+pub struct RoleScope {
+    /// Tenants to include, with their players, backends and subscribers.
     pub tenants: Vec<Tenant>,
-    /// And of this one viewer of each.
+    /// An account of each tenant scope viewer to include.
     pub account: Option<AccountId>,
-    /// Also of MQTT devices. Workers may reply to them then, and operators may bind their exchange.
+    /// Whether to include MQTT devices. Workers may then reply to them, and operators may bind the
+    /// MQTT exchange.
     pub by_mqtt: bool,
 }
 
-/// The roles of an installation.
-///
-/// An account whose name does not fit into a routing key has no role of its own: `None`.
+/// The roles of an installation. `None` if the account does not fit into a routing key and cannot
+/// have a role of its own.
 #[must_use]
-pub fn roles(names: &Names, whose: &Whose) -> Option<Vec<Role>> {
-    let mut roles = vec![worker(names, whose.by_mqtt), operator(names, whose.by_mqtt)];
-    for tenant in &whose.tenants {
+pub fn roles(names: &Names, scope: &RoleScope) -> Option<Vec<Role>> {
+    let mut roles = vec![worker(names, scope.by_mqtt), operator(names, scope.by_mqtt)];
+    for tenant in &scope.tenants {
         roles.extend(of_tenant(names, tenant));
-        roles.extend(whose.by_mqtt.then(|| mqtt::player(names, tenant)));
-        if let Some(account) = &whose.account {
+        roles.extend(scope.by_mqtt.then(|| mqtt::player(names, tenant)));
+        if let Some(account) = &scope.account {
             let encoded = encoded(tenant, account)?;
             roles.push(viewer(names, tenant, &encoded));
-            roles.extend(whose.by_mqtt.then(|| mqtt::viewer(names, tenant, &encoded)));
+            roles.extend(scope.by_mqtt.then(|| mqtt::viewer(names, tenant, &encoded)));
         }
     }
     Some(roles)
 }
 
-/// Follows the logs, takes requests, replies, announces. Declares nothing that lasts.
+/// The role of workers. It may declare only transient exchanges and queues.
 fn worker(names: &Names, by_mqtt: bool) -> Role {
     let each = |name: fn(&Names, u16) -> String| of_any_partition(names, name);
     let mut write = vec![
@@ -89,7 +91,7 @@ fn worker(names: &Names, by_mqtt: bool) -> Role {
     Role {
         user: format!("{}.worker", names.exchange()),
         purpose: "workers",
-        // The ring: it does not outlive RabbitMQ before Khepri, so workers bind it.
+        // The ring is lost when RabbitMQ restarts, so workers bind it.
         configure: any_of(&[escaped(&names.hash()), escaped(&names.ring_lock())]),
         write: any_of(&write),
         read: any_of(&[
@@ -107,7 +109,7 @@ fn worker(names: &Names, by_mqtt: bool) -> Role {
     }
 }
 
-/// Declares, sets, shows and deletes, and may do on the way whatever players and workers may.
+/// The role of operators. It includes the permissions of players and workers.
 fn operator(names: &Names, by_mqtt: bool) -> Role {
     let ours = format!("{}(\\..+)?", escaped(names.exchange()));
     let mut read = vec![ours.clone()];
@@ -124,7 +126,7 @@ fn operator(names: &Names, by_mqtt: bool) -> Role {
 
 fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
     let user = |role| format!("{}.{tenant}.{role}", names.exchange());
-    let speaks = |role, purpose| Role {
+    let publisher = |role, purpose| Role {
         user: user(role),
         purpose,
         configure: NOTHING.to_owned(),
@@ -140,14 +142,14 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
     let generated = any_of(&["amq\\.gen-.+".to_owned()]);
     let own_queues = format!("{}.+", escaped(&names.subscriptions(Some(tenant))));
     [
-        speaks("player", "a tenant's players"),
+        publisher("player", "a tenant's players"),
         Role {
             // RabbitMQ generates the secret names of their reply queues.
             configure: generated.clone(),
             read: generated,
-            ..speaks("stomp-player", "a tenant's STOMP players")
+            ..publisher("stomp-player", "a tenant's STOMP players")
         },
-        speaks(
+        publisher(
             "backend",
             "a tenant's backends, which may publish for any account",
         ),
@@ -160,21 +162,21 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
             topics: vec![TopicPermission {
                 exchange: names.lifecycle(),
                 write: NOTHING.to_owned(),
-                // One word behind the tenant, such as `opened`, `*` or `#`.
+                // One word after the tenant, such as `opened`, `*` or `#`.
                 read: any_of(&[format!("{tenant}\\.[^.]+")]),
             }],
         },
     ]
 }
 
-/// The account as it stands in routing keys: it has nothing in it that means something to a regular
-/// expression.
+/// The account as encoded in routing keys, without special characters of regular expressions.
 fn encoded(tenant: &Tenant, account: &AccountId) -> Option<String> {
     let key = RoutingKey::of_account(tenant, Kind::Heartbeat, account)?;
     Some(key.rsplit('.').next()?.to_owned())
 }
 
-/// One account: the routing key must name it, and the workers see to it that the body does too.
+/// The role of one account's viewer. RabbitMQ checks the account in the routing key, and workers
+/// the account in the body.
 fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
     let [player, ..] = of_tenant(names, tenant);
     Role {
@@ -193,22 +195,22 @@ fn kinds() -> String {
     format!("({})", Kind::ALL.map(Kind::as_str).join("|"))
 }
 
-/// The names of any partition's exchange or queue.
+/// A pattern of the names of one exchange or queue in any partition.
 fn of_any_partition(names: &Names, name: fn(&Names, u16) -> String) -> String {
     let mut pattern = escaped(&name(names, 0));
-    // The last one: a namespace may have any letters.
+    // The last occurrence: the namespace may contain `p00` too.
     if let Some(at) = pattern.rfind("p00") {
         pattern.replace_range(at..at + 3, "p[0-9]{2}");
     }
     pattern
 }
 
-/// A name, as a regular expression.
+/// A regular expression that matches exactly `name`.
 pub(super) fn escaped(name: &str) -> String {
     name.replace('.', "\\.")
 }
 
-/// Exactly one of these regular expressions.
+/// A regular expression that matches any of `expressions` completely.
 pub(super) fn any_of(expressions: &[String]) -> String {
     match expressions {
         [one] => format!("^{one}$"),
@@ -226,17 +228,17 @@ mod tests {
             AccountId::new(account).unwrap(),
         );
         let names = Names::new("p00.").unwrap();
-        let whose = Whose {
+        let scope = RoleScope {
             tenants: vec![tenant],
             account: Some(account),
             by_mqtt: true,
         };
-        let mut all = roles(&names, &whose).unwrap().into_iter();
+        let mut all = roles(&names, &scope).unwrap().into_iter();
         all.find(|it| it.user.ends_with(role)).unwrap()
     }
 
     #[test]
-    fn names_are_taken_literally_and_partitions_are_any() {
+    fn patterns_match_names_literally_and_any_partition() {
         let worker = of("worker", "alice");
         assert_eq!(worker.user, "p00.streamwatch.worker");
         assert!(worker.read.contains("p00\\.streamwatch\\.p[0-9]{2}\\.log|"));
@@ -268,17 +270,17 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_has_the_account_as_it_stands_in_the_routing_key() {
+    fn a_viewer_has_the_account_as_encoded_in_the_routing_key() {
         let viewer = of("viewer.a%2Eb%2A", "a.b*");
         let keys = "^acme\\.(init|heartbeat|stop|status)\\.a%2Eb%2A$";
         assert_eq!(viewer.topics[0].write, keys);
         let long = AccountId::new(&"é".repeat(64)).unwrap();
         let tenant = Tenant::new("acme").unwrap();
-        let whose = Whose {
+        let scope = RoleScope {
             tenants: vec![tenant],
             account: Some(long),
             by_mqtt: false,
         };
-        assert_eq!(roles(&Names::default(), &whose), None);
+        assert_eq!(roles(&Names::default(), &scope), None);
     }
 }

@@ -8,7 +8,7 @@ use lapin::{
 
 use super::{
     Retention,
-    shape::{Part, shape},
+    components::{Component, components},
 };
 use crate::{
     broker::{BrokerError, Link, LogFollower, LogFrom, Names, connect::within},
@@ -18,26 +18,26 @@ use crate::{
 /// A queue as RabbitMQ reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueState {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Messages in it; `None` where it does not exist.
+    /// The number of messages; `None` if the queue does not exist.
     pub messages: Option<u32>,
-    /// Its consumers.
+    /// The number of consumers.
     pub consumers: u32,
 }
 
-/// How many partitions there are, for operators: so many logs follow one another. `None` where
-/// there is no topology, or one whose declaration broke off. Reads no log: after an outage that
-/// would take as long as the outage was.
+/// Counts partitions by consecutive logs, for operators. `None` if there is no topology, or if its
+/// declaration was interrupted. Reads no log: after an outage, that would take as long as the
+/// outage.
 ///
 /// # Errors
 /// If the broker cannot be reached.
 pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
-    let mut there = 0;
-    while there < Settings::MAX_PARTITIONS && exists(link, &names.log(there)).await? {
-        there += 1;
+    let mut count = 0;
+    while count < Settings::MAX_PARTITIONS && queue_exists(link, &names.log(count)).await? {
+        count += 1;
     }
-    Ok((there > 0).then_some(there))
+    Ok((count > 0).then_some(count))
 }
 
 /// Counts partitions by consecutive logs, for workers. `None` if there is no topology. Consumes
@@ -47,16 +47,16 @@ pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, Broke
 /// # Errors
 /// If the broker cannot be reached.
 pub async fn followable(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
-    let mut there = 0;
-    while there < Settings::MAX_PARTITIONS {
-        match LogFollower::attach_with(link, &names.log(there), LogFrom::Next, 1).await {
-            // The log is there, with replicas on other nodes.
-            Ok(_) | Err(BrokerError::Precondition(_)) => there += 1,
+    let mut count = 0;
+    while count < Settings::MAX_PARTITIONS {
+        match LogFollower::attach_with(link, &names.log(count), LogFrom::Next, 1).await {
+            // The log exists, with replicas on other nodes.
+            Ok(_) | Err(BrokerError::Precondition(_)) => count += 1,
             Err(BrokerError::NotFound(_)) => break,
             Err(error) => return Err(error),
         }
     }
-    Ok((there > 0).then_some(there))
+    Ok((count > 0).then_some(count))
 }
 
 /// Returns the state of each queue of a topology with this number of partitions.
@@ -69,11 +69,11 @@ pub async fn show(
     partitions: u16,
 ) -> Result<Vec<QueueState>, BrokerError> {
     let mut states = Vec::new();
-    for part in shape(names, partitions, Retention::default()) {
-        let Part::Queue(queue) = part else {
+    for component in components(names, partitions, Retention::default()) {
+        let Component::Queue(queue) = component else {
             continue;
         };
-        let found = look(link, &queue.name).await?;
+        let found = inspect(link, &queue.name).await?;
         states.push(QueueState {
             name: queue.name,
             messages: found.as_ref().map(Queue::message_count),
@@ -95,23 +95,23 @@ pub async fn missing_exchanges(
     partitions: u16,
 ) -> Result<Vec<String>, BrokerError> {
     let mut missing = Vec::new();
-    for part in shape(names, partitions, Retention::default()) {
-        let Part::Exchange(exchange) = part else {
+    for component in components(names, partitions, Retention::default()) {
+        let Component::Exchange(exchange) = component else {
             continue;
         };
-        if !has_exchange(link, &exchange.name).await? {
+        if !exchange_exists(link, &exchange.name).await? {
             missing.push(exchange.name);
         }
     }
     Ok(missing)
 }
 
-/// The exchange is there.
-pub(super) async fn has_exchange(link: &Link, exchange: &str) -> Result<bool, BrokerError> {
+/// Returns whether an exchange exists.
+pub(super) async fn exchange_exists(link: &Link, exchange: &str) -> Result<bool, BrokerError> {
     let channel = link.channel().await?;
-    let asked = channel.exchange_declare(
+    let declared = channel.exchange_declare(
         exchange.into(),
-        // Not compared with what is there.
+        // Ignored in a passive declaration.
         ExchangeKind::Topic,
         ExchangeDeclareOptions {
             passive: true,
@@ -119,24 +119,24 @@ pub(super) async fn has_exchange(link: &Link, exchange: &str) -> Result<bool, Br
         },
         FieldTable::default(),
     );
-    match within("looking at an exchange", asked).await {
+    match within("inspecting an exchange", declared).await {
         Ok(()) => Ok(true),
         Err(BrokerError::NotFound(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// The queue is there.
-pub(super) async fn exists(link: &Link, queue: &str) -> Result<bool, BrokerError> {
-    Ok(look(link, queue).await?.is_some())
+/// Returns whether a queue exists.
+pub(super) async fn queue_exists(link: &Link, queue: &str) -> Result<bool, BrokerError> {
+    Ok(inspect(link, queue).await?.is_some())
 }
 
-pub(super) async fn look(link: &Link, queue: &str) -> Result<Option<Queue>, BrokerError> {
-    // A passive declaration that fails takes its channel with it.
+pub(super) async fn inspect(link: &Link, queue: &str) -> Result<Option<Queue>, BrokerError> {
+    // RabbitMQ closes the channel of a failed passive declaration.
     let channel = link.channel().await?;
     let options = QueueDeclareOptions::default().passive();
-    let asked = channel.queue_declare(queue.into(), options, FieldTable::default());
-    match within("looking at a queue", asked).await {
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    match within("inspecting a queue", declared).await {
         Ok(queue) => Ok(Some(queue)),
         Err(BrokerError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),

@@ -102,7 +102,7 @@ impl Definitions {
             Err(addresses) => {
                 let link = Link::open_any(&addresses, "streamwatch topology").await?;
                 let there = topology::partitions(&link, &self.names).await?;
-                by_mqtt |= topology::is_let_in_by_mqtt(&link, &self.names).await?;
+                by_mqtt |= topology::is_mqtt_enabled(&link, &self.names).await?;
                 link.close().await;
                 there.ok_or(ClientError::NoTopology)?
             }

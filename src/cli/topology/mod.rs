@@ -174,7 +174,7 @@ impl Installation {
         let partitions = self.partitions().await?;
         let link = self.link().await?;
         let queues = topology::show(&link, &self.names, partitions).await?;
-        let by_mqtt = topology::is_let_in_by_mqtt(&link, &self.names).await?;
+        let by_mqtt = topology::is_mqtt_enabled(&link, &self.names).await?;
         link.close().await;
         if queues.iter().any(|q| q.messages.is_none()) {
             return Err(ClientError::NoTopology.into());

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     broker::{
         Addresses, Names,
-        topology::{self, Role, Whose},
+        topology::{self, Role, RoleScope},
     },
     cli::{
         arguments::{BrokerArgs, Mistakes},
@@ -37,7 +37,7 @@ pub struct RolesArgs {
 /// The checked arguments.
 pub(super) struct Asked {
     pub(super) vhost: String,
-    pub(super) whose: Whose,
+    pub(super) whose: RoleScope,
 }
 
 impl RolesArgs {
@@ -64,7 +64,7 @@ impl RolesArgs {
         let given = self.vhost.as_deref().or(addresses.map(Addresses::vhost));
         Asked {
             vhost: given.unwrap_or(VHOST).to_owned(),
-            whose: Whose {
+            whose: RoleScope {
                 tenants,
                 account,
                 by_mqtt: self.mqtt,
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn commands_are_words_of_a_shell_and_topics_come_first() {
         let tenant = Tenant::new("acme").unwrap();
-        let whose = Whose {
+        let whose = RoleScope {
             tenants: vec![tenant],
-            ..Whose::default()
+            ..RoleScope::default()
         };
         let roles = topology::roles(&Names::default(), &whose).unwrap();
         let lines = commands(&roles, "it's tv");

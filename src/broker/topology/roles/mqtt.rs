@@ -1,8 +1,9 @@
 //! Roles of MQTT devices, and permissions of other roles for MQTT.
 //!
-//! All of them publish to one exchange, so topic permissions separate tenants and kinds. They
-//! also bound the length: a topic of more than 255 bytes is no routing key of AMQP, and RabbitMQ
-//! closes the connection of every worker that it should be delivered to (seen on 3.10.8 and 4.0.5).
+//! All of them publish to one exchange, so topic permissions separate tenants and kinds. They also
+//! bound the length: a topic of more than 255 bytes is not a valid routing key of AMQP, and
+//! RabbitMQ closes the connection of every worker to which it would be delivered (seen on 3.10.8
+//! and 4.0.5).
 //!
 //! For each client RabbitMQ declares queues called `mqtt-subscription-<client id>qos0` and `…qos1`,
 //! under the client's own permissions. A delayed will requires permission to publish to the default
@@ -15,13 +16,13 @@ use crate::{
     wire::{Kind, REPLIES},
 };
 
-/// One character of a word of a topic: those that percent-encoding leaves.
+/// A pattern of one character of a percent-encoded word of a topic.
 const CHARACTER: &str = "[A-Za-z0-9_~%-]";
 
 /// Longest routing key of AMQP, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-/// A tenant's devices, of any account.
+/// The role of a tenant's devices, for any account.
 pub(super) fn player(names: &Names, tenant: &Tenant) -> Role {
     let longest = Kind::Heartbeat.as_str().len();
     let room = MAX_KEY_BYTES - tenant.as_str().len() - longest - 2;
@@ -37,7 +38,7 @@ pub(super) fn player(names: &Names, tenant: &Tenant) -> Role {
     }
 }
 
-/// The devices of one account.
+/// The role of one account's devices.
 pub(super) fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
     Role {
         user: format!("{}.{tenant}.mqtt-viewer.{encoded}", names.exchange()),
@@ -52,7 +53,7 @@ pub(super) fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
     }
 }
 
-/// The permission of workers to publish replies to MQTT's exchange.
+/// The permission of workers to publish replies to the MQTT exchange.
 pub(super) fn replies(names: &Names) -> TopicPermission {
     TopicPermission {
         exchange: names.mqtt_exchange().to_owned(),
