@@ -17,68 +17,68 @@ use super::{
 };
 use records::Past;
 
-/// How long a refusal is remembered, in milliseconds of log time: no repetition of the same
-/// request comes later.
+/// Time for which a refusal is stored, in milliseconds of log time. A repetition of the request
+/// cannot arrive later.
 pub const REFUSAL_MS: u64 = 30_000;
 
-/// The moment at which an entry is judged.
+/// The moment at which an entry is applied.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// Log time.
     pub now: LogTime,
-    /// How it is shown.
+    /// Offset from log time to wall time.
     pub shift: WallShift,
     /// The settings in force.
     pub settings: &'a Settings,
-    /// The partition, or the account's tenant in it, takes no new stream.
+    /// The partition, or the account's tenant in it, accepts no new stream.
     pub full: bool,
 }
 
 /// The outcome of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenOutcome {
-    /// It counts, or counted already.
+    /// The stream is active now, or was already.
     Opened,
-    /// It does not; nothing else changed.
+    /// The stream was refused. No other stream changed.
     Refused(RefusedReason),
-    /// The proposal came too late; nothing changed.
+    /// The proposal had expired. Nothing changed.
     Late,
 }
 
 /// The outcome of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeartbeatOutcome {
-    /// The stream goes on.
+    /// The stream stays active.
     Refreshed {
         /// The player does not use the interval or the TTL in force: send it both.
         outdated: bool,
     },
-    /// The stream counts from now on.
+    /// The stream was not known, and is active now.
     Started {
         /// The player does not use the interval in force: send it.
         outdated: bool,
     },
-    /// The stream stays ended.
+    /// The stream stays stopped.
     Stopped(StoppedReason),
-    /// There is no room for a new stream: a limit of the account or of the partition.
+    /// The heartbeat would start a stream beyond a limit of the account or of the partition.
     Dropped(RefusedReason),
 }
 
 /// The outcome of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopOutcome {
-    /// The stream counted until now.
+    /// The stream was active.
     Ended,
-    /// The stream did not count; should its init still come, it is refused.
+    /// The stream was not active. A later `init` of it is refused.
     Noted,
-    /// It was ended already, or there is no room to note it.
+    /// The stream was stopped before, or its tombstone would exceed a limit.
     Unchanged,
 }
 
-/// One account's record.
+/// The streams, tombstones and refusals of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    // Most accounts have one: it needs no allocation of its own.
+    // Most accounts have one stream, which is stored without an allocation.
     streams: SmallVec<[StreamRecord; 1]>,
     past: Option<Box<Past>>,
 }
@@ -95,11 +95,11 @@ impl Account {
             return OpenOutcome::Late;
         }
         self.sweep(moment.now);
-        if let Some(reason) = self.remembered(open.request, moment.now) {
+        if let Some(reason) = self.stored_refusal(open.request, moment.now) {
             return OpenOutcome::Refused(reason);
         }
         if let Err(reason) = self.admit(moment, open) {
-            self.remember(open.request, reason, moment);
+            self.store_refusal(open.request, reason, moment);
             events.push(LifecycleEvent::of_refused(moment, open, reason));
             return OpenOutcome::Refused(reason);
         }
@@ -122,7 +122,7 @@ impl Account {
         OpenOutcome::Opened
     }
 
-    /// May this stream count as admitted?
+    /// Checks the limits for a stream.
     fn admit(&self, moment: &Moment, open: &Open) -> Result<(), RefusedReason> {
         let now = moment.now;
         if self.tombstone(open.stream, now).is_some() {
@@ -151,9 +151,9 @@ impl Account {
         Ok(())
     }
 
-    /// Applies a heartbeat of a player that was last sent the interval `every_ms`, where it names
-    /// one. It never resurrects a stopped stream, but a stream that is not known *is* playing, so
-    /// it counts.
+    /// Applies a heartbeat. `every_ms` is the interval that the player was last sent, if it states
+    /// one. A heartbeat never resurrects a stopped stream. It starts an unknown stream, because the
+    /// stream is playing.
     pub fn heartbeat(
         &mut self,
         moment: &Moment,
@@ -200,7 +200,7 @@ impl Account {
         self.end(moment, id, StoppedReason::Stopped, 0, events)
     }
 
-    /// Ends a stream. `reserved` is the room that a stream about to begin needs.
+    /// Stops a stream. `reserved` tombstones are kept free for a stream that is about to start.
     fn end(
         &mut self,
         moment: &Moment,
@@ -213,19 +213,19 @@ impl Account {
         if self.tombstone(id, now).is_some() {
             return StopOutcome::Unchanged;
         }
-        let told_ms = match self.active(id, now) {
+        let sent_ms = match self.active(id, now) {
             Some(stream) => {
                 events.push(LifecycleEvent::of_stopped(moment, stream, reason));
                 Some(stream.ttl_ms)
             }
-            // Its init would be refused too.
+            // An `init` of the stream would be refused too.
             None if moment.full || self.room(moment) <= reserved => return StopOutcome::Unchanged,
             None => None,
         };
         self.sweep(now);
         self.streams.retain(|s| s.id != id);
-        self.bury(Tombstone::new(moment, id, reason, told_ms));
-        match told_ms {
+        self.insert_tombstone(Tombstone::new(moment, id, reason, sent_ms));
+        match sent_ms {
             Some(_) => StopOutcome::Ended,
             None => StopOutcome::Noted,
         }
@@ -253,7 +253,7 @@ impl Account {
         self.streams.push(stream);
     }
 
-    fn remembered(&self, request: RequestId, now: LogTime) -> Option<RefusedReason> {
+    fn stored_refusal(&self, request: RequestId, now: LogTime) -> Option<RefusedReason> {
         let past = self.past.as_deref()?;
         past.refusals
             .iter()
@@ -261,9 +261,9 @@ impl Account {
             .map(|r| r.reason)
     }
 
-    fn remember(&mut self, request: RequestId, reason: RefusedReason, moment: &Moment) {
-        // A full partition takes no new account, not even to remember that it was refused: it
-        // stays full for longer than a request stays valid, or the request is opened after all.
+    fn store_refusal(&mut self, request: RequestId, reason: RefusedReason, moment: &Moment) {
+        // A full partition stores no new account, not even for a refusal. A repetition of the
+        // request is refused again, or opened if the partition is no longer full.
         if moment.full && self.is_empty() {
             return;
         }
@@ -316,19 +316,19 @@ impl Account {
         }
     }
 
-    /// How many streams are active at `now`.
+    /// Number of streams that are active at `now`.
     #[must_use]
     pub fn count(&self, now: LogTime) -> usize {
         self.all_active(now).count()
     }
 
-    /// How many records it holds: streams and tombstones, their time up or not.
+    /// Number of streams and tombstones, those that have expired but are not yet removed included.
     #[must_use]
     pub fn records(&self) -> usize {
         self.streams.len() + self.tombstones().len()
     }
 
-    /// Nothing is held.
+    /// Whether the account has no streams, tombstones or refusals.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty() && self.past.is_none()

@@ -1,46 +1,46 @@
-//! The answers: what is active, and what became of a request.
+//! Answers to requests: an account's activity, and the outcome.
 
 use super::{AccountKey, Metadata, StreamId, WallTime};
 
 /// An account's active streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activity {
-    /// Whose.
+    /// The account.
     pub key: AccountKey,
-    /// At which moment.
+    /// The moment of the answer.
     pub as_of: WallTime,
     /// The streams, the oldest first.
     pub streams: Vec<ActiveStream>,
-    /// How many more there are: a reply has a bound.
+    /// Number of further streams, omitted because a reply has a bound.
     pub left_out: usize,
 }
 
 /// One active stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveStream {
-    /// Which.
+    /// Its id.
     pub stream: StreamId,
-    /// Begun, or confirmed later, by a request to open; not by a heartbeat alone.
+    /// Whether an `init` was admitted for it; false if there were only heartbeats.
     pub admitted: bool,
-    /// When it began.
+    /// Its start.
     pub started_at: WallTime,
-    /// Its last sign of life.
+    /// Its last `init` or heartbeat.
     pub last_seen: WallTime,
-    /// Milliseconds from the answer's moment until its TTL is over.
+    /// Milliseconds from the moment of the answer to the end of its TTL.
     pub expires_in_ms: u64,
     /// Its metadata.
     pub metadata: Metadata,
 }
 
 impl Activity {
-    /// How many streams are active.
+    /// Number of active streams.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.streams.len() + self.left_out
     }
 
-    /// How many streams have each value of `key` in their metadata, in order of the values.
-    /// Streams without it are not counted.
+    /// Number of streams for each value of the metadata key `key`, in the order of the values.
+    /// Streams without the key are not counted.
     #[must_use]
     pub fn count_by<'a>(&'a self, key: &str) -> Vec<(&'a str, u32)> {
         let mut values: Vec<&str> = self
@@ -56,23 +56,23 @@ impl Activity {
     }
 }
 
-/// In which state a stream is.
+/// The state of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamState {
-    /// It counts.
+    /// It is active.
     Active,
-    /// It was stopped or replaced, less than a TTL ago or since its last heartbeat.
+    /// It was stopped or replaced, and its tombstone has not expired.
     Stopped,
-    /// It fell silent, less than a TTL ago.
+    /// It expired less than a TTL ago.
     Expired,
-    /// Nothing is known of it, or no longer.
+    /// There is no record of it.
     Unknown,
 }
 
-/// Why a stream was not opened.
+/// The reason why a stream was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {
-    /// With it the account would have more than the request's `max_active`.
+    /// The account would have more active streams than the request's `max_active`.
     MaxActive,
     /// The account has as many streams as the settings allow.
     AccountCap,
@@ -83,7 +83,7 @@ pub enum RefusedReason {
 }
 
 impl RefusedReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 4] = [
         Self::MaxActive,
         Self::AccountCap,
@@ -92,7 +92,7 @@ impl RefusedReason {
     ];
 }
 
-/// Why a stream was ended.
+/// The reason why a stream was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoppedReason {
     /// By a `stop`.
@@ -104,39 +104,39 @@ pub enum StoppedReason {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The stream counts.
+    /// The stream is active.
     Opened {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// How often to send heartbeats.
+        /// The interval of heartbeats.
         heartbeat_every_ms: u64,
-        /// How long it counts without one.
+        /// The time after the last heartbeat until the stream expires.
         ttl_ms: u64,
-        /// The account's streams, this one among them.
+        /// The account's streams, this one included.
         activity: Activity,
     },
-    /// It does not.
+    /// The stream was refused.
     Refused {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// Why.
+        /// The reason.
         reason: RefusedReason,
-        /// The limit the request named.
+        /// The limit in the request.
         max_active: Option<u32>,
         /// The account's streams.
         activity: Activity,
     },
-    /// The answer to a question.
+    /// The answer to a `status`.
     Status {
         /// The account's streams.
         activity: Activity,
-        /// The stream that was asked about, and its state.
+        /// The stream in the request, and its state.
         stream: Option<(StreamId, StreamState)>,
     },
 }
 
 impl Answer {
-    /// The activity in it.
+    /// The activity in the answer.
     #[must_use]
     pub const fn activity(&self) -> &Activity {
         match self {

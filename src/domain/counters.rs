@@ -5,59 +5,59 @@ use super::{
     StoppedReason, WallTime,
 };
 
-/// Maximum number of reasons for rejecting an entry. The contract defines them.
+/// Maximum number of reasons for rejecting an entry. [`crate::wire::Code`] defines the reasons.
 pub const MAX_BAD_REASONS: usize = 16;
 
-/// Counts of everything that a log's entries did, from its first entry on.
+/// Counts of the outcomes of a log's entries, from the first entry on.
 ///
-/// It belongs to the state: snapshots contain it, and replicas that have applied the same entries
-/// have equal numbers, independent of when they started.
+/// The counters are a part of the state: snapshots contain them, and replicas that have applied
+/// the same entries have equal counters, independent of when they started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Heartbeats that kept a stream counted.
+    /// Heartbeats of active streams.
     pub refreshed: u64,
-    /// Heartbeats that began to count a stream.
+    /// Heartbeats that started a stream.
     pub started: u64,
-    /// Heartbeats of a stream that was ended.
+    /// Heartbeats of stopped streams.
     pub heartbeat_stopped: u64,
-    /// Heartbeats of new streams for which there is no room.
+    /// Heartbeats of new streams that were dropped because of a limit.
     pub dropped: u64,
-    /// Stops that ended a stream.
+    /// Stops of active streams.
     pub ended: u64,
-    /// Stops that ended nothing.
+    /// Stops of other streams.
     pub stop_unchanged: u64,
-    /// Proposals that opened a stream, or found it open.
+    /// Proposals that opened a stream, repetitions included.
     pub opened: u64,
-    /// Proposals that were refused, or had been.
+    /// Proposals that were refused, repetitions included.
     pub refused: u64,
-    /// Proposals that came too late.
+    /// Proposals that had expired.
     pub late: u64,
-    /// Streams that a request to open began, or confirmed later: each once.
+    /// Admitted streams.
     pub admitted: u64,
-    /// Requests to open that were refused, each once, in the order of [`RefusedReason::ALL`].
+    /// Refused requests without repetitions, in the order of [`RefusedReason::ALL`].
     pub refusals: [u64; RefusedReason::ALL.len()],
-    /// How long the streams had played that a stop ended.
+    /// Durations of the streams that a stop ended.
     pub stopped: Durations,
-    /// The same of those that another stream replaced.
+    /// Durations of the streams that another stream replaced.
     pub replaced: Durations,
-    /// The same of those that fell silent: up to their last sign of life.
+    /// Durations of the streams that expired, up to the last heartbeat.
     pub expired: Durations,
-    /// Entries refused as bad input, by the number of the reason.
+    /// Rejected entries, by the number of the reason.
     pub bad: [u64; MAX_BAD_REASONS],
 }
 
-/// How long streams had played when they ended.
+/// A histogram of how long streams had played when they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Durations {
-    /// How many, in the classes that [`Self::BOUNDS_S`] ends, and beyond the last.
+    /// Number of streams in each class, the class above the last of [`Self::BOUNDS_S`] included.
     pub counts: [u64; Self::BOUNDS_S.len() + 1],
-    /// All of them together, in milliseconds.
+    /// Sum of all durations, in milliseconds.
     pub sum_ms: u64,
 }
 
 impl Durations {
-    /// The upper bounds of all classes but the last, in seconds, the bound included: 15, 30 and 60
-    /// minutes, 2, 4, 8 and 16 hours, 1, 3 and 7 days.
+    /// The inclusive upper bounds of all classes but the last, in seconds: 15, 30 and 60 minutes,
+    /// 2, 4, 8 and 16 hours, 1, 3 and 7 days.
     pub const BOUNDS_S: [u64; 10] = [
         900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400, 259_200, 604_800,
     ];
@@ -89,7 +89,7 @@ impl Counters {
         }
     }
 
-    /// Counts a proposal to open.
+    /// Counts a proposal.
     pub const fn open(&mut self, outcome: OpenOutcome) {
         match outcome {
             OpenOutcome::Opened => self.opened += 1,
@@ -98,12 +98,12 @@ impl Counters {
         }
     }
 
-    /// Counts an entry that was refused as bad input. A reason beyond the last counts as the last.
+    /// Counts a rejected entry. A `reason` beyond the last counts as the last.
     pub fn bad(&mut self, reason: usize) {
         self.bad[reason.min(MAX_BAD_REASONS - 1)] += 1;
     }
 
-    /// Counts what happened to a stream.
+    /// Counts a lifecycle event.
     pub fn event(&mut self, event: &LifecycleEvent) {
         match event.kind {
             LifecycleEventKind::Opened { admitted, .. } => self.admitted += u64::from(admitted),

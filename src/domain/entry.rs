@@ -1,51 +1,51 @@
-//! Entries of a log: everything that changes state.
+//! Entries of a log, the only inputs that change the state.
 
 use super::{
     AccountKey, LogTime, Metadata, Reading, RequestId, Settings, StreamId, Tenant, WallTime,
 };
 
-/// Most streams that one request to open may replace.
+/// Maximum number of streams that one `init` may replace.
 pub const MAX_REPLACED: usize = 16;
 
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A player's sign of life; straight from the player.
+    /// A heartbeat, published by a player.
     Heartbeat {
-        /// Whose stream.
+        /// The account.
         key: AccountKey,
-        /// Which stream.
+        /// The stream.
         stream: StreamId,
-        /// The interval of heartbeats that the player was last sent, in milliseconds, where it
-        /// names one.
+        /// The interval of heartbeats that the player was last sent, in milliseconds, if it states
+        /// one.
         every_ms: Option<u32>,
-        /// Replaces the old, where given.
+        /// The new metadata; `None` keeps the old.
         metadata: Option<Metadata>,
     },
-    /// The end of a stream; straight from the player.
+    /// A stop, published by a player.
     Stop {
-        /// Whose stream.
+        /// The account.
         key: AccountKey,
-        /// Which stream.
+        /// The stream.
         stream: StreamId,
     },
     /// An entry that a worker or an operator appended.
     Internal {
         /// Its writer and number.
         mark: Mark,
-        /// The writer's clocks. `None` if the writer had not caught up; the entry has no time then.
+        /// The writer's clocks. `None` if the writer had not caught up.
         reading: Option<Reading>,
         /// Its content.
         body: Internal,
     },
 }
 
-/// Marks one entry of one writer: no two entries of a log have the same.
+/// The identity of an internal entry, unique in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
-    /// A random number for each life of a writer.
+    /// A random number that a writer chooses at its start.
     pub writer: u64,
-    /// Counts the writer's entries.
+    /// The number of the entry among the writer's entries.
     pub seq: u64,
 }
 
@@ -54,41 +54,41 @@ pub struct Mark {
 pub enum Internal {
     /// A tick. Repeats the settings, so that a truncated log still has them.
     Tick(Option<Settings>),
-    /// A worker has attached to the log and begins to catch up.
+    /// A worker has attached to the log and is catching up.
     Join {
         /// The worker's wall clock.
         wall: WallTime,
     },
-    /// A proposal to open a stream, decided at this entry.
+    /// A proposal, decided at this entry.
     Open(Box<Open>),
-    /// New settings. They take effect here, if their number is the highest so far.
+    /// New settings, which take effect here if their number is the highest so far.
     Settings {
-        /// All of them, changed or not.
+        /// All settings, unchanged ones included.
         settings: Settings,
-        /// The writer's wall clock: the first settings begin the log's time.
+        /// The writer's wall clock, as the first settings start the log's time.
         wall: WallTime,
     },
-    /// A partition, or a tenant in it, is full or free again.
+    /// The partition, or a tenant in it, is full or no longer full.
     Capacity(CapacityChange),
     /// Lifecycle events were published and confirmed.
     Announced {
-        /// The events of all entries up to this offset.
+        /// The offset up to which the events of all entries were published.
         up_to: u64,
     },
 }
 
-/// A proposal to open a stream.
+/// A proposal: an `init` in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// For which account.
+    /// The account.
     pub key: AccountKey,
-    /// Which stream.
+    /// The stream.
     pub stream: StreamId,
-    /// The request behind it: the same for every proposal of one request.
+    /// The request, the same in every proposal of one request.
     pub request: RequestId,
-    /// Past this the proposal is void.
+    /// The log time after which the proposal has expired.
     pub not_after: LogTime,
-    /// Open only if, with it, the account has at most so many active streams.
+    /// Maximum number of the account's active streams, the new one included.
     pub max_active: Option<u32>,
     /// Streams to stop in the same step.
     pub replace: Vec<StreamId>,
@@ -96,12 +96,12 @@ pub struct Open {
     pub metadata: Metadata,
 }
 
-/// A soft limit was reached, or is no longer. The partition's leader appends these from its
-/// counts; the rules read only the entries, so all replicas refuse alike.
+/// A soft limit was reached, or is no longer reached. The partition's leader appends these
+/// entries by its counts. Replicas decide by the entries alone, so all decide alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapacityChange {
-    /// One tenant of the partition, or all of it.
+    /// The tenant; `None` for the whole partition.
     pub tenant: Option<Tenant>,
-    /// No new stream is taken from here on; or again.
+    /// Whether new streams are refused from here on.
     pub full: bool,
 }

@@ -1,16 +1,16 @@
-//! Names of things: tenants, accounts, streams.
+//! Identifiers of tenants, accounts, streams and requests.
 
 use std::{borrow::Borrow, fmt};
 
 use compact_str::CompactString;
 use uuid::Uuid;
 
-/// Longest tenant, in bytes.
+/// Maximum length of a tenant, in bytes.
 pub const MAX_TENANT_BYTES: usize = 64;
-/// Longest account, in bytes of UTF-8.
+/// Maximum length of an account, in bytes of UTF-8.
 pub const MAX_ACCOUNT_BYTES: usize = 128;
 
-/// Why a name was not accepted.
+/// The reason why a tenant or an account is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not `[A-Za-z0-9_-]{1,64}`.
@@ -21,10 +21,10 @@ pub enum NameError {
     Account,
 }
 
-/// Is it a tenant's name?
+/// Checks a tenant's name.
 ///
 /// # Errors
-/// [`NameError::Tenant`] where it is not `[A-Za-z0-9_-]{1,64}`.
+/// [`NameError::Tenant`] if it is not `[A-Za-z0-9_-]{1,64}`.
 pub fn check_tenant(name: &str) -> Result<(), NameError> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if name.is_empty() || name.len() > MAX_TENANT_BYTES || !name.bytes().all(allowed) {
@@ -48,8 +48,7 @@ fn check_account(id: &str) -> Result<(), NameError> {
 
 /// The application or programmer that owns a set of accounts: `[A-Za-z0-9_-]{1,64}`.
 ///
-/// It is taken from the routing key alone, so that RabbitMQ's topic permissions keep tenants
-/// apart.
+/// Only the routing key contains it, so that RabbitMQ's topic permissions separate tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(CompactString);
 
@@ -57,7 +56,7 @@ impl Tenant {
     /// Checks a tenant's name.
     ///
     /// # Errors
-    /// [`NameError::Tenant`] where it is not `[A-Za-z0-9_-]{1,64}`.
+    /// [`NameError::Tenant`] if it is not `[A-Za-z0-9_-]{1,64}`.
     pub fn new(name: &str) -> Result<Self, NameError> {
         check_tenant(name)?;
         Ok(Self(name.into()))
@@ -98,7 +97,7 @@ impl AccountId {
     /// Checks an account's id.
     ///
     /// # Errors
-    /// [`NameError::Account`] where it is empty, too long, or holds a control character.
+    /// [`NameError::Account`] if it is empty, too long, or contains a control character.
     pub fn new(id: &str) -> Result<Self, NameError> {
         check_account(id)?;
         Ok(Self(id.into()))
@@ -125,10 +124,10 @@ impl std::str::FromStr for AccountId {
     }
 }
 
-/// An account of a tenant: what state is kept by.
+/// An account of a tenant, the key of the state.
 ///
-/// One string, `tenant/account`: a tenant has no slash, so the first one ends it. Most keys are
-/// short enough to need no heap.
+/// One string, `tenant/account`: a tenant has no slash, so the first slash ends it. Most keys
+/// are short enough to be stored without an allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey(CompactString);
 
@@ -139,7 +138,7 @@ impl AccountKey {
         Self::join(tenant.as_str(), account.as_str())
     }
 
-    /// The same of names that have not been checked yet.
+    /// Checks `tenant` and `account`, and creates their key.
     ///
     /// # Errors
     /// [`NameError::Tenant`] and [`NameError::Account`].
@@ -180,7 +179,7 @@ impl AccountKey {
     }
 }
 
-// A string hashes and compares as the key does: maps can be asked with a `&str`.
+// A key hashes and compares like its string, so that maps can be searched with a `&str`.
 impl Borrow<str> for AccountKey {
     fn borrow(&self) -> &str {
         &self.0
@@ -192,7 +191,7 @@ impl Borrow<str> for AccountKey {
 pub struct StreamId(pub Uuid);
 
 impl StreamId {
-    /// A new id, in order of time: what a player makes before its first try.
+    /// Generates a UUID version 7, for a player that is about to start a stream.
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
@@ -213,7 +212,7 @@ impl std::str::FromStr for StreamId {
     }
 }
 
-/// One request to open, however often it is delivered or proposed.
+/// The id of an `init`, the same for every delivery and proposal of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub Uuid);
 

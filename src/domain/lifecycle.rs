@@ -5,14 +5,14 @@ use super::{
     StreamRecord, WallShift, WallTime,
 };
 
-/// One thing that happened to one stream at one entry of the log.
+/// A change of one stream, caused by one entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleEvent {
-    /// To which stream.
+    /// The stream.
     pub stream: StreamId,
-    /// When, as shown at that entry.
+    /// The wall time at that entry.
     pub at: WallTime,
-    /// What.
+    /// The change.
     pub kind: LifecycleEventKind,
     /// The stream's metadata.
     pub metadata: Metadata,
@@ -21,47 +21,47 @@ pub struct LifecycleEvent {
 /// A lifecycle event to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// The entry at which it happened.
+    /// The offset of the entry that caused it.
     pub offset: u64,
-    /// To whose stream.
+    /// The account.
     pub key: AccountKey,
-    /// The account's active streams behind that entry.
+    /// Number of the account's active streams after that entry.
     pub count: u32,
-    /// What happened.
+    /// The event.
     pub event: LifecycleEvent,
 }
 
-/// What happened.
+/// The kind of a lifecycle event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifecycleEventKind {
-    /// It counts from now on, or was begun by a heartbeat and is admitted now.
+    /// The stream started, or had started by a heartbeat and is admitted now.
     Opened {
-        /// Begun, or confirmed now, by a request to open; not by a heartbeat alone.
+        /// Whether an `init` was admitted; false if there were only heartbeats.
         admitted: bool,
-        /// When it began.
+        /// Its start.
         started_at: WallTime,
     },
-    /// An `init` of it was refused. Emitted once, even if the request is repeated.
+    /// The stream's `init` was refused. Emitted once, even if the request is repeated.
     Refused {
-        /// Why.
+        /// The reason.
         reason: RefusedReason,
-        /// The limit that the request named.
+        /// The limit in the request.
         max_active: Option<u32>,
     },
-    /// It was ended while it counted.
+    /// The stream was stopped while it was active.
     Stopped {
-        /// By what.
+        /// The reason.
         reason: StoppedReason,
-        /// When it began.
+        /// Its start.
         started_at: WallTime,
     },
-    /// It fell silent, and its time is up.
+    /// The stream expired.
     Expired {
-        /// When it began.
+        /// Its start.
         started_at: WallTime,
-        /// Its last sign of life.
+        /// Its last `init` or heartbeat.
         last_seen: WallTime,
-        /// Its deadline in log time, which distinguishes expiries of one stream.
+        /// Its deadline in log time, which distinguishes repeated expiries of one stream.
         deadline: LogTime,
     },
 }

@@ -2,14 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
-/// Most pairs a stream's metadata may have.
+/// Maximum number of pairs in a stream's metadata.
 pub const MAX_PAIRS: usize = 16;
-/// Longest key, in bytes.
+/// Maximum length of a key, in bytes.
 pub const MAX_KEY_BYTES: usize = 64;
-/// Longest value, in bytes.
+/// Maximum length of a value, in bytes.
 pub const MAX_VALUE_BYTES: usize = 256;
 
-/// Why metadata was not accepted.
+/// The reason why metadata is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// More than 16 pairs.
@@ -21,23 +21,23 @@ pub enum MetadataError {
     /// A value longer than 256 bytes.
     #[error("a metadata value is at most {MAX_VALUE_BYTES} bytes")]
     Value,
-    /// A key given twice.
-    #[error("a metadata key is given twice")]
+    /// A duplicate key.
+    #[error("metadata has a duplicate key")]
     Twice,
 }
 
-/// At most 16 string pairs, in order of their keys.
+/// At most 16 pairs of strings, sorted by their keys.
 ///
-/// One allocation for all of it, none where it is empty, and a clone shares it: a million streams
-/// carry this. Each pair is the key's length in one byte, the value's in two, then both.
+/// A million streams have metadata, so it is one allocation, none if it is empty, and clones
+/// share it. Each pair is the key's length in one byte, the value's length in two, then both.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Arc<[u8]>);
 
 impl Metadata {
-    /// Packs pairs, whatever their order.
+    /// Packs pairs of any order.
     ///
     /// # Errors
-    /// Where a limit is exceeded or a key comes twice.
+    /// [`MetadataError`] if a limit is exceeded, or a key is a duplicate.
     pub fn new<K: AsRef<str>, V: AsRef<str>>(pairs: &mut [(K, V)]) -> Result<Self, MetadataError> {
         if pairs.len() > MAX_PAIRS {
             return Err(MetadataError::TooManyPairs);
@@ -69,7 +69,7 @@ impl Metadata {
         Ok(Self(packed.into()))
     }
 
-    /// The pairs, in order of their keys.
+    /// The pairs, sorted by their keys.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = &*self.0;
         std::iter::from_fn(move || {
@@ -91,19 +91,19 @@ impl Metadata {
         self.pairs().find(|(k, _)| *k == key).map(|(_, v)| v)
     }
 
-    /// There are no pairs.
+    /// Whether there are no pairs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many bytes it takes.
+    /// Its size in memory, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.len()
     }
 
-    /// Both are clones of one.
+    /// Whether both share one allocation.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,8 +1,8 @@
-//! The rules, pure: no clock, no I/O, no cache.
+//! The rules, without a clock, I/O or a cache.
 //!
-//! Everything that changes state is an [`Entry`] of one log per partition, judged at the log's own
-//! time ([`LogClock`]) by the rules in [`Account`]. Replicas that apply the same entries in the
-//! same order have equal accounts and give equal [`Answer`]s.
+//! Every change of the state is an [`Entry`] of a partition's log. [`Account`] applies it at the
+//! log's time ([`LogClock`]). Replicas that apply the same entries in the same order have equal
+//! accounts and equal [`Answer`]s.
 
 mod account;
 mod activity;

@@ -2,42 +2,42 @@
 
 use super::{AccountKey, Metadata, RequestId, StreamId};
 
-/// Most metadata keys that one question may group by.
+/// Maximum number of metadata keys that one request may group by.
 pub const MAX_GROUP_BY: usize = 16;
 
-/// A request to open a stream.
+/// An `init`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitRequest {
-    /// For which account.
+    /// The account.
     pub key: AccountKey,
-    /// Which stream; derived from the request where the player named none.
+    /// The stream; derived from the request if the player sent none.
     pub stream: StreamId,
-    /// The same for every delivery of this request.
+    /// The request's id, the same for every delivery.
     pub request: RequestId,
-    /// Open only if, with it, the account has at most so many active streams.
+    /// Maximum number of the account's active streams, the new one included.
     pub max_active: Option<u32>,
     /// Streams to stop in the same step.
     pub replace: Vec<StreamId>,
     /// The stream's metadata.
     pub metadata: Metadata,
-    /// Metadata keys to count the reply's streams by.
+    /// Metadata keys by which the reply counts the streams.
     pub group_by: Vec<String>,
 }
 
-/// A question about an account.
+/// A `status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusRequest {
-    /// About which account.
+    /// The account.
     pub key: AccountKey,
-    /// A stream whose state is returned too.
+    /// A stream whose state the reply includes.
     pub stream: Option<StreamId>,
-    /// Metadata keys to count the streams by.
+    /// Metadata keys by which the reply counts the streams.
     pub group_by: Vec<String>,
-    /// How fresh the answer must be.
+    /// The required freshness.
     pub consistency: Consistency,
 }
 
-/// How fresh an answer must be.
+/// The required freshness of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
     /// The state of a replica that has read back its own marker within three intervals.

@@ -1,14 +1,13 @@
-//! The settings of an installation. They belong to the topology: the log carries them, numbered,
-//! and they take effect at their offset.
+//! The settings of an installation. Each partition's log contains them, numbered, and they take
+//! effect at their offset.
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the rules in [`crate::domain`]. A worker serves no log that was set to another
-/// one: replicas that judge differently would give different answers.
+/// The version of the rules in [`crate::domain`]. A worker does not serve a log whose settings
+/// have another version, because replicas with different rules would give different answers.
 pub const RULES_VERSION: u32 = 1;
 
-/// How long a request waits in its queue at most, in milliseconds: no delivery of it, first or
-/// repeated, begins later.
+/// Maximum time of a request in its queue, in milliseconds, redeliveries included.
 pub const REQUEST_QUEUE_MS: u64 = 10_000;
 
 /// Settings of the rules, equal on all replicas at the same offset.
@@ -18,8 +17,8 @@ pub const REQUEST_QUEUE_MS: u64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Counts up with every change; the first is 1. Of two with one number the first in the log
-    /// holds.
+    /// The number of the change, from 1 on. Of two entries with the same number, the first one in
+    /// the log takes effect.
     pub number: u64,
     /// The version of the rules: [`RULES_VERSION`].
     pub rules: u32,
@@ -27,22 +26,22 @@ pub struct Settings {
     pub ttl_ms: u64,
     /// Interval of heartbeats, in milliseconds: 100 ms to less than the TTL.
     pub heartbeat_every_ms: u64,
-    /// Most active streams of one account: 1 to 1,000.
+    /// Maximum number of an account's active streams: 1 to 1,000.
     pub max_streams_per_account: u32,
-    /// Most tombstones and active streams of one account together: 1 to 1,000. Beyond it no
-    /// stream begins until tombstones lapse.
+    /// Maximum number of an account's tombstones and active streams together: 1 to 1,000. At the
+    /// maximum, no stream starts until tombstones expire.
     pub max_tombstones_per_account: u32,
-    /// Most refusals remembered of one account: 1 to 1,000.
+    /// Maximum number of an account's stored refusals: 1 to 1,000.
     pub max_refusals_per_account: u32,
-    /// Streams and tombstones of one partition beyond which no new stream is taken. Soft: see
-    /// [`crate::domain::CapacityChange`].
+    /// Number of streams and tombstones of one partition from which on new streams are refused. A
+    /// soft limit, see [`crate::domain::CapacityChange`].
     pub max_streams_per_partition: u64,
-    /// The same for one tenant in one partition.
+    /// The soft limit for one tenant in one partition.
     pub max_streams_per_tenant: u64,
-    /// How often each partition's state is written down, in milliseconds: 1 s to 24 h. The log must
-    /// be kept for three times as long.
+    /// Interval of each partition's snapshots, in milliseconds: 1 s to 24 h. The log's retention
+    /// must be at least three times as long.
     pub snapshot_every_ms: u64,
-    /// How many partitions the topology has: 1 to 64. It never changes.
+    /// Number of partitions of the topology: 1 to 64. It never changes.
     pub partitions: u16,
 }
 
@@ -64,7 +63,7 @@ impl Default for Settings {
     }
 }
 
-/// A setting out of its range. The message names the setting and the range.
+/// A setting that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} must be {must_be}")]
 pub struct SettingsError {
@@ -78,10 +77,10 @@ impl Settings {
     /// The longest TTL: 24 h.
     pub const MAX_TTL_MS: u64 = 86_400_000;
 
-    /// Most partitions.
+    /// The maximum number of partitions.
     pub const MAX_PARTITIONS: u16 = 64;
 
-    /// The interval of ticks for a TTL: a twentieth of it, 1 s at most.
+    /// The interval of ticks for a TTL: a twentieth of the TTL, at most 1 s.
     #[must_use]
     pub const fn interval_for(ttl_ms: u64) -> u64 {
         let twentieth = ttl_ms / 20;
@@ -94,8 +93,7 @@ impl Settings {
         Self::interval_for(self.ttl_ms)
     }
 
-    /// How long a request to open stays valid, in milliseconds of log time: 10 s, or the TTL
-    /// where that is less.
+    /// The validity of a proposal, in milliseconds of log time: 10 s, or the TTL if it is shorter.
     #[must_use]
     pub const fn request_ms(&self) -> u64 {
         if self.ttl_ms < 10_000 {
@@ -105,9 +103,9 @@ impl Settings {
         }
     }
 
-    /// How long an ended stream is remembered, in milliseconds of log time: the TTL, or as long as
-    /// a request to open it may still come where that is longer. With several partitions it may
-    /// have waited in the intake before.
+    /// The validity of a tombstone, in milliseconds of log time: the TTL, or the time for which an
+    /// `init` of the stream may still arrive, if it is longer. With several partitions, an `init`
+    /// may also have waited in the intake.
     #[must_use]
     pub const fn tombstone_ms(&self) -> u64 {
         let queues = if self.partitions > 1 { 2 } else { 1 };
@@ -119,8 +117,8 @@ impl Settings {
         }
     }
 
-    /// For how long the log must be kept, in milliseconds: ten times the TTL, or three times as
-    /// long as snapshots are apart.
+    /// The minimum retention of the log, in milliseconds: ten times the TTL, or three times the
+    /// interval of snapshots if that is longer.
     #[must_use]
     pub const fn least_retention_ms(&self) -> u64 {
         let (by_ttl, by_snapshots) = (
@@ -134,10 +132,10 @@ impl Settings {
         }
     }
 
-    /// Every setting that is out of its range, all at once.
+    /// Checks the ranges of all settings.
     ///
     /// # Errors
-    /// One [`SettingsError`] for each.
+    /// One [`SettingsError`] for each setting that is out of its range.
     pub fn check(&self) -> Result<(), Vec<SettingsError>> {
         let mut errors = Vec::new();
         let mut must = |holds: bool, setting, must_be| {

@@ -1,42 +1,43 @@
-//! Header and trailer of a copy of a replica.
+//! Header and trailer of a snapshot.
 
 use super::{Counters, LogTime, Mark, Settings, Tenant, WallShift};
 
-/// The state of a replica at the start of a copy.
+/// The state of a replica at the start of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotHeader {
-    /// S: the log is read on from here.
+    /// Offset of the last internal entry that was applied. A restored replica reads the log from
+    /// here.
     pub start: u64,
-    /// The mark of the entry at S: the log is the same one if it holds that very entry there.
+    /// The mark of the entry at `start`, which identifies the log.
     pub mark: Mark,
-    /// The oldest entry of the log that the replica had seen, or the one it was restored from.
+    /// Offset of the oldest entry that the replica, or an earlier snapshot's replica, had read.
     pub first: u64,
     /// Log time.
     pub now: LogTime,
-    /// How it is shown.
+    /// Offset from log time to wall time.
     pub shift: WallShift,
     /// The settings in force.
     pub settings: Settings,
-    /// The partition takes no new stream.
+    /// Whether the partition accepts no new stream.
     pub full: bool,
-    /// Tenants that may begin no new stream.
+    /// Tenants whose new streams are refused.
     pub full_tenants: Vec<Tenant>,
 }
 
-/// The state of a replica at the end of a copy.
+/// The state of a replica at the end of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotTrailer {
-    /// E: the copy is valid only if the log reaches up to here.
+    /// Offset of the last entry in the snapshot, which the log must contain.
     pub end: u64,
-    /// The last marked entry up to E, which the log must still hold: a broker that lost its last
-    /// entries may have taken others since.
+    /// Offset of the last internal entry up to `end`, which the log must contain: a broker that
+    /// lost its last entries may have stored others since.
     pub last: u64,
-    /// Its mark.
+    /// The mark of the entry at `last`.
     pub last_mark: Mark,
-    /// A checksum of the entries behind that one, up to E.
+    /// Checksum of the entries after `last`, up to `end`.
     pub trail: u32,
-    /// Up to here the lifecycle had been announced.
+    /// Offset up to which the log records the publication of all lifecycle events.
     pub announced: Option<u64>,
-    /// Counters of the entries up to E.
+    /// Counters of the entries up to `end`.
     pub counters: Counters,
 }

@@ -1,8 +1,8 @@
-//! Log time: the only clock that decides anything.
+//! Log time, the only clock that decisions use.
 
 use std::fmt;
 
-/// A moment of a log, in milliseconds since the log began. Only entries of the log move it.
+/// A moment in milliseconds since the log's start. Only entries of the log advance log time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogTime(pub u64);
 
@@ -13,7 +13,7 @@ impl LogTime {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` until this moment; 0 where `earlier` is later.
+    /// Milliseconds from `earlier` to this moment; 0 if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -26,7 +26,7 @@ impl fmt::Display for LogTime {
     }
 }
 
-/// A moment as people read it: milliseconds since 1970-01-01 UTC. It is shown, never decided by.
+/// A moment in milliseconds since 1970-01-01 UTC. It is shown to people; no decision uses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WallTime(pub i64);
 
@@ -35,13 +35,13 @@ pub struct WallTime(pub i64);
 pub struct WallShift(pub i64);
 
 impl WallShift {
-    /// The shift at which `log` shows as `wall`.
+    /// The offset from `log` to `wall`.
     #[must_use]
     pub const fn between(log: LogTime, wall: WallTime) -> Self {
         Self(wall.0.saturating_sub_unsigned(log.0))
     }
 
-    /// How `log` is shown.
+    /// Converts log time to wall time.
     #[must_use]
     pub const fn show(self, log: LogTime) -> WallTime {
         WallTime(self.0.saturating_add_unsigned(log.0))
@@ -51,30 +51,30 @@ impl WallShift {
 /// A worker's clocks at one moment, in ticks and all other entries that a worker appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The worker's estimate of the log's time, between L and L + 2 intervals of what it had
-    /// applied.
+    /// The worker's estimate of log time: at most two intervals after the log time that the worker
+    /// had applied.
     pub estimate: LogTime,
     /// The worker's wall clock at that moment.
     pub wall: WallTime,
-    /// From which offset on the worker stands for leader; the lowest leads. `None` where it does
-    /// not stand: it shuts down, or has stepped back.
+    /// The offset from which on the worker is a candidate for leader; the lowest offset leads.
+    /// `None` if the worker is no candidate.
     pub stands_from: Option<u64>,
-    /// The worker leads: its wall clock is the one shown.
+    /// Whether the worker leads. The leader's wall clock sets the offset to wall time.
     pub leads: bool,
     /// Number of the worker's buffered lifecycle events, whose publication the log does not record.
     pub unannounced: u64,
 }
 
-/// The time of a log, as its entries have moved it. Neither log time nor shown time goes back.
+/// The time of a log. Neither log time nor the wall time computed from it goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogClock {
-    /// L: no entry is judged at any other time. `None` until the first entry that carries one.
+    /// Log time; `None` until the first entry with a reading.
     now: Option<LogTime>,
     shift: Option<WallShift>,
 }
 
 impl LogClock {
-    /// A clock that goes on where another was.
+    /// Creates a clock that continues from `now` and `shift`.
     #[must_use]
     pub const fn at(now: LogTime, shift: WallShift) -> Self {
         Self {
@@ -83,25 +83,25 @@ impl LogClock {
         }
     }
 
-    /// L, once known.
+    /// Log time, once known.
     #[must_use]
     pub const fn now(&self) -> Option<LogTime> {
         self.now
     }
 
-    /// How log time is shown.
+    /// The offset from log time to wall time.
     #[must_use]
     pub fn shift(&self) -> WallShift {
         self.shift.unwrap_or_default()
     }
 
-    /// The first entry of a new log: its time begins.
+    /// Starts the time of a new log at its first entry.
     pub fn begin(&mut self, wall: WallTime) {
         let now = *self.now.get_or_insert_default();
         self.shift.get_or_insert(WallShift::between(now, wall));
     }
 
-    /// Applies a reading: L := max(L, min(estimate, L + 2 intervals)).
+    /// Applies a reading: advances log time to the estimate, by at most two intervals.
     pub fn apply(&mut self, reading: &Reading, interval_ms: u64) {
         let before = self.now;
         let now = match before {
@@ -115,19 +115,19 @@ impl LogClock {
             self.shift.get_or_insert(shown);
             return;
         };
-        // A worker that stood still pairs its clock with a log time that is long over.
+        // The estimate of a worker that stalled is older than its wall clock.
         let fresh = reading.estimate.plus(2 * interval_ms) >= now;
         if reading.leads && fresh {
-            // Shown time never goes back: where it is ahead, it goes at half the speed until it
-            // is right.
+            // Wall time never goes back: if it is ahead, it advances at half the speed until it is
+            // correct.
             let sinks_by = i64::try_from(now.since(before) / 2).unwrap_or(i64::MAX);
             let least = WallShift(shift.0.saturating_sub(sinks_by));
             self.shift = Some(shown.max(least));
         }
     }
 
-    /// Adjusts the shown time when a worker with the clock `wall` joins. Log time stood still
-    /// without workers, so the shown time is far behind.
+    /// Advances wall time if a worker with the clock `wall` joins after an outage. Without workers,
+    /// log time does not advance.
     pub fn join(&mut self, wall: WallTime, interval_ms: u64) {
         let (Some(now), Some(shift)) = (self.now, self.shift) else {
             return;

@@ -4,7 +4,7 @@ use super::{Account, StreamRecord};
 use crate::domain::{LifecycleEvent, LogTime, WallShift};
 
 impl Account {
-    /// The next moment at which time alone changes something here.
+    /// The next moment at which a record of the account expires or can be removed.
     #[must_use]
     pub fn next_change(&self, now: LogTime) -> Option<LogTime> {
         let streams = self.streams.iter().map(|s| {
@@ -22,7 +22,8 @@ impl Account {
         streams.chain(past).min()
     }
 
-    /// Adds to `lifecycle events` the streams whose time was up after `before`, at `now` at the latest.
+    /// Appends an event to `events` for each stream whose deadline is after `before` and at most
+    /// `now`.
     pub fn expired(
         &self,
         before: LogTime,
@@ -35,7 +36,7 @@ impl Account {
         events.extend(expired.map(|s| LifecycleEvent::of_expired(now, shift, s)));
     }
 
-    /// Frees what is forgotten at `now`. No answer changes by it.
+    /// Removes the records that no longer affect any answer at `now`.
     pub fn sweep(&mut self, now: LogTime) {
         self.streams.retain(|s| s.forgotten_at() > now);
         if self.streams.spilled() && self.streams.len() <= 1 {

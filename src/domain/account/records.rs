@@ -5,39 +5,39 @@ use crate::domain::{
     LogTime, Metadata, RefusedReason, RequestId, Settings, StoppedReason, StreamId, WallTime,
 };
 
-/// A stream that counts, or has counted and is not yet forgotten.
+/// A stream that is active, or has expired less than a TTL ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
-    /// Which.
+    /// Its id.
     pub id: StreamId,
-    /// When it began, as shown then: the shift may move later.
+    /// Its start, in the wall time of that moment: the shift may change later.
     pub started_at: WallTime,
-    /// Its last sign of life.
+    /// Log time of its last `init` or heartbeat.
     pub last_seen: LogTime,
-    /// Its TTL, in milliseconds: the longer of the one that its player was sent and the one in
+    /// Its TTL, in milliseconds: the longer of the TTL that its player was sent and the one in
     /// force at its last heartbeat.
     pub ttl_ms: u32,
-    /// Begun, or confirmed later, by a request to open.
+    /// Whether an `init` was admitted for it, at its start or later.
     pub admitted: bool,
     /// Its metadata.
     pub metadata: Metadata,
 }
 
 impl StreamRecord {
-    /// From here on it does not count. Two intervals beyond the TTL: log time may lag the true
-    /// time by so much at the sign of life, and no stream may expire early.
+    /// The moment at which it expires: two intervals after the TTL. Log time may lag real time by
+    /// two intervals at the heartbeat, and no stream may expire early.
     pub(crate) fn deadline(&self) -> LogTime {
         let ttl_ms = u64::from(self.ttl_ms);
         self.last_seen
             .plus(ttl_ms + 2 * Settings::interval_for(ttl_ms))
     }
 
-    /// From here on nothing is known of it.
+    /// The moment at which its record can be removed.
     pub(super) fn forgotten_at(&self) -> LogTime {
         self.deadline().plus(u64::from(self.ttl_ms))
     }
 
-    /// A sign of life that is answered with the interval and the TTL in force.
+    /// Records an `init`, whose reply contains the interval and the TTL in force.
     pub(super) fn touch(&mut self, moment: &Moment) {
         self.last_seen = moment.now;
         self.ttl_ms = in_force(moment);
@@ -46,17 +46,17 @@ impl StreamRecord {
     /// Applies a heartbeat of a player that was last sent the interval `every_ms`, if any. Returns
     /// true if the player does not use the interval or the TTL in force.
     ///
-    /// A longer TTL acts at once. A shorter one acts from the first heartbeat whose player is known
-    /// to send them often enough for it. Only the player can confirm that a reply arrived.
+    /// A longer TTL takes effect at once. A shorter one takes effect at the first heartbeat that
+    /// states a short enough interval: only the player can confirm that it received the new one.
     pub(super) fn refresh(&mut self, moment: &Moment, every_ms: Option<u32>) -> bool {
-        let (told, now) = (self.ttl_ms, in_force(moment));
+        let (sent, now) = (self.ttl_ms, in_force(moment));
         let every_now = moment.settings.heartbeat_every_ms;
         let keeps_up = every_ms.is_some_and(|ms| u64::from(ms) <= every_now);
         self.last_seen = moment.now;
-        if now > told || keeps_up {
+        if now > sent || keeps_up {
             self.ttl_ms = now;
         }
-        now != told || every_ms.is_some_and(|ms| u64::from(ms) != every_now)
+        now != sent || every_ms.is_some_and(|ms| u64::from(ms) != every_now)
     }
 }
 
@@ -64,62 +64,63 @@ fn in_force(moment: &Moment) -> u32 {
     u32::try_from(moment.settings.ttl_ms).unwrap_or(u32::MAX)
 }
 
-/// A stream that was ended: an open or a heartbeat that comes late does not bring it back.
+/// The record of a stopped stream: a late `init` or heartbeat does not resurrect the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// Which.
+    /// Its id.
     pub id: StreamId,
-    /// It stands until then.
+    /// The moment at which it can be removed.
     pub until: LogTime,
     /// Its minimum duration from the last heartbeat on, in milliseconds: the stream's TTL. The
     /// settings in force may extend it.
     pub lasts_ms: u32,
-    /// The reason.
+    /// The reason of the stop.
     pub reason: StoppedReason,
 }
 
 impl Tombstone {
-    /// Of a stream that counted by a TTL of `told_ms`, or was not active.
+    /// Creates the tombstone of a stream whose player was sent the TTL `sent_ms`. `None` if the
+    /// stream was not active.
     pub(super) fn new(
         moment: &Moment,
         id: StreamId,
         reason: StoppedReason,
-        told_ms: Option<u32>,
+        sent_ms: Option<u32>,
     ) -> Self {
         let mut tombstone = Self {
             id,
             until: moment.now,
-            lasts_ms: told_ms.unwrap_or(0),
+            lasts_ms: sent_ms.unwrap_or(0),
             reason,
         };
         tombstone.renew(moment);
         tombstone
     }
 
-    /// The stopped stream's player still sends heartbeats.
+    /// Extends the tombstone, because the player still sends heartbeats.
     pub(super) fn renew(&mut self, moment: &Moment) {
         let lasts_ms = moment.settings.tombstone_ms().max(self.lasts_ms.into());
         self.until = self.until.max(moment.now.plus(lasts_ms));
     }
 }
 
-/// A refusal, remembered for repetitions of its request.
+/// A refusal, stored for repetitions of its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Whose.
+    /// The refused request.
     pub request: RequestId,
-    /// Why.
+    /// The reason.
     pub reason: RefusedReason,
-    /// It is remembered until then.
+    /// The moment at which it can be removed.
     pub until: LogTime,
 }
 
 /// Records that most accounts do not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Past {
-    /// By id: an account at its cap is looked up as fast as any other.
+    /// Sorted by id, for binary search.
     pub(super) tombstones: Vec<Tombstone>,
-    /// In the order in which they were made, which is also that of their ends.
+    /// In the order of their creation, which is also the order in which they can be removed.
     pub(super) refusals: Vec<Refusal>,
 }
 
@@ -130,8 +131,8 @@ impl Past {
 }
 
 impl Account {
-    /// An account of these records, as [`Self::streams`], [`Self::tombstones`] and
-    /// [`Self::refusals`] gave them.
+    /// Creates an account from the results of [`Self::streams`], [`Self::tombstones`] and
+    /// [`Self::refusals`].
     #[must_use]
     pub fn from_records(
         streams: Vec<StreamRecord>,
@@ -149,7 +150,7 @@ impl Account {
         }
     }
 
-    /// Its streams, active or not yet forgotten, in the order in which they were first seen.
+    /// Its streams, expired ones that are not yet removed included, in the order of their starts.
     #[must_use]
     pub fn streams(&self) -> &[StreamRecord] {
         &self.streams
@@ -162,11 +163,11 @@ impl Account {
         }
     }
 
-    /// The same for the stream that has just taken over what was `said`, if one has.
-    pub fn share_metadata(&mut self, said: &Metadata, shared: impl FnOnce(&Metadata) -> Metadata) {
+    /// Replaces the metadata of the stream that shares `metadata`, if there is one.
+    pub fn share_metadata(&mut self, metadata: &Metadata, shared: impl FnOnce(&Metadata) -> Metadata) {
         let mut streams = self.streams.iter_mut();
-        if let Some(stream) = streams.find(|s| s.metadata.is_same(said)) {
-            stream.metadata = shared(said);
+        if let Some(stream) = streams.find(|s| s.metadata.is_same(metadata)) {
+            stream.metadata = shared(metadata);
         }
     }
 
@@ -176,7 +177,7 @@ impl Account {
         self.past.as_deref().map_or(&[], |p| &p.tombstones)
     }
 
-    /// Its remembered refusals, in their order.
+    /// Its stored refusals, in the order of their creation.
     #[must_use]
     pub fn refusals(&self) -> &[Refusal] {
         self.past.as_deref().map_or(&[], |p| &p.refusals)
