@@ -1,19 +1,21 @@
 //! The memory allocator.
 
-/// Returns freed memory to the operating system after a peak, of which the system's allocator keeps
-/// most pages.
+/// mimalloc, which returns freed memory to the operating system after a peak. The system's
+/// allocator keeps most pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// mimalloc's `purge_delay`, milliseconds: the place after `eager_commit_delay` in its list.
+/// The number of mimalloc's option `purge_delay` in milliseconds, which follows
+/// `eager_commit_delay`.
 const PURGE_DELAY: std::ffi::c_int = libmimalloc_sys::mi_option_eager_commit_delay + 1;
 
-/// Has no more resident than is used. Called first: it holds for what is allocated after it.
-pub fn keep_little() {
+/// Keeps the resident memory close to the memory in use. Must be called first, since it applies to
+/// later allocations.
+pub fn limit_resident_memory() {
     purge_at_once();
-    // mimalloc asks for them, and then a byte holds 2 MiB: buffers that are hardly used, and what is
-    // left of a wave of viewers. A million streams are found as fast without them. Where it is not
-    // allowed, the program works all the same.
+    // mimalloc requests huge pages, where a single byte keeps 2 MiB resident in little-used buffers
+    // and after a peak of streams. Lookups among a million streams are as fast without them. A
+    // failure only costs memory.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 

@@ -9,7 +9,7 @@ const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-/// Since some moment before this program began.
+/// The time since a fixed moment before the start of this program.
 pub(crate) fn uptime() -> Duration {
     let time = clock_gettime(CLOCK);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();

@@ -5,7 +5,7 @@ mod allocator;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    allocator::keep_little();
+    allocator::limit_resident_memory();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -14,20 +14,20 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(streamwatch::cli::Cli::main());
-    // After a failure of one thread, does not wait for the others.
+    // After a failure, threads that still run are not awaited.
     runtime.shutdown_background();
     code
 }
 
 #[cfg(test)]
 mod tests {
-    use super::allocator::keep_little;
+    use super::allocator::limit_resident_memory;
 
     #[test]
-    fn an_idle_program_has_little_more_in_memory_than_it_uses() {
-        keep_little();
+    fn freed_and_unused_memory_is_not_resident() {
+        limit_resident_memory();
         let before = resident_mb();
-        // As many megabytes, of each of which one byte is written.
+        // 64 buffers of 1 MiB, with one byte written in each.
         let mut buffers: Vec<_> = (0..64).map(|_| Vec::with_capacity(1 << 20)).collect();
         for buffer in &mut buffers {
             buffer.push(1_u8);

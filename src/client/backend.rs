@@ -1,4 +1,4 @@
-//! Requests of a backend.
+//! Requests of backends, and the wire calls of players.
 
 use std::time::Duration;
 
@@ -19,35 +19,35 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// A `status` request for an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusQuery {
-    /// A stream whose state is returned too.
+    /// A stream whose state to return too.
     pub stream: Option<StreamId>,
-    /// Metadata keys to count the streams by: at most 16.
+    /// Metadata keys to count the streams by, at most 16.
     pub group_by: Vec<String>,
-    /// How fresh the answer must be.
+    /// The required freshness of the reply.
     pub consistency: Consistency,
 }
 
 /// The activity of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountStatus {
-    /// Its active streams.
+    /// The account's active streams.
     pub activity: Activity,
     /// Counts by the keys of `group_by`.
     pub by: CountsBy,
-    /// The state of the stream that was asked about.
+    /// The state of the requested stream.
     pub state: Option<StreamState>,
 }
 
-/// A stream to be opened.
+/// A request to open a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenRequest {
-    /// Its id, generated before the first try; a new one if `None`.
+    /// The stream's id, generated before the first attempt; a new one if `None`.
     pub stream: Option<StreamId>,
-    /// Its metadata.
+    /// The stream's metadata.
     pub metadata: Metadata,
-    /// The most active streams of the account, this one included; otherwise it is refused.
+    /// Most active streams of the account, including this one; if exceeded, the stream is refused.
     pub max_active: Option<u32>,
-    /// Streams to stop in the same step: at most 16.
+    /// Streams to stop in the same step, at most 16.
     pub replace: Vec<StreamId>,
     /// Metadata keys to count the account's streams by.
     pub group_by: Vec<String>,
@@ -58,37 +58,37 @@ pub struct OpenRequest {
 pub enum Opening {
     /// The stream is active.
     Opened {
-        /// How often to send heartbeats.
+        /// The interval of heartbeats.
         heartbeat_every: Duration,
-        /// How long it counts without one.
+        /// The time after which the stream expires without a heartbeat.
         ttl: Duration,
-        /// The account's streams, this one among them.
+        /// The account's active streams, including this one.
         activity: Activity,
         /// Counts by the keys of `group_by`.
         by: CountsBy,
     },
-    /// It does not.
+    /// The stream is not active.
     Refused {
-        /// Why.
+        /// The reason.
         reason: RefusedReason,
-        /// The limit that was asked for.
+        /// The requested limit.
         max_active: Option<u32>,
-        /// The account's streams.
+        /// The account's active streams.
         activity: Activity,
     },
 }
 
 /// The reply to a heartbeat, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum HeartbeatReply {
     /// The stream was stopped.
     Stopped(StoppedReason),
     /// The interval of heartbeats or the TTL has changed.
     Interval { every: Duration, ttl: Duration },
 }
 
-/// Asks about any account of any tenant that its user may ask about, and opens and ends streams on
-/// a viewer's behalf. Many requests can be in flight at once.
+/// A backend: it requests the activity of accounts, and opens and stops streams for them, as far as
+/// the permissions of its user allow. Any number of requests can be in flight.
 ///
 /// ```no_run
 #[doc = include_str!("../../tests/clients/rust/backend.rs")]
@@ -100,7 +100,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// A backend that waits 2 s for an answer.
+    /// Creates a backend that waits up to 2 s for a reply.
     #[must_use]
     pub const fn new(client: Client) -> Self {
         Self {
@@ -109,14 +109,14 @@ impl Backend {
         }
     }
 
-    /// The same, waiting `patience` for an answer.
+    /// Sets the longest wait for a reply or a confirm.
     #[must_use]
     pub const fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// What is `account` playing?
+    /// Returns the activity of `account`.
     ///
     /// # Errors
     /// If no reply arrives in time, or the request is rejected.
@@ -147,8 +147,8 @@ impl Backend {
         }
     }
 
-    /// Opens a stream; a worker decides at one moment of the account's log. Repeated with the same
-    /// `stream`, it does not count twice.
+    /// Opens a stream. A worker decides atomically, at one entry of the account's log. A repetition
+    /// with the same `stream` does not count twice.
     ///
     /// # Errors
     /// If no reply arrives in time. The stream may become active; repeat the request.
@@ -164,7 +164,7 @@ impl Backend {
         Ok((stream, opening))
     }
 
-    /// One try. `id` is the same for every try of one request.
+    /// Sends the request once. `id` is the same for all attempts of one request.
     pub(super) async fn open_once(
         &self,
         tenant: &Tenant,
@@ -217,10 +217,10 @@ impl Backend {
         }
     }
 
-    /// Ends a stream. Returns once the broker has the stop: it is not lost any more.
+    /// Stops a stream. Returns once the broker has stored the stop.
     ///
     /// # Errors
-    /// Where the broker does not confirm it in time.
+    /// If the broker does not confirm the stop in time.
     pub async fn stop(
         &self,
         tenant: &Tenant,
@@ -233,22 +233,23 @@ impl Backend {
         sent.confirm().await
     }
 
-    /// Sends one heartbeat, and waits `bad_news` for the news that the stream was ended.
+    /// Sends one heartbeat, and waits `wait` for a reply, which a worker sends only if the stream
+    /// was stopped.
     ///
     /// # Errors
-    /// Where the broker does not confirm it in time, or it is not accepted.
+    /// If the broker does not confirm the heartbeat in time, or a worker rejects it.
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
         account: &AccountId,
         stream: StreamId,
         metadata: Option<&Metadata>,
-        bad_news: Duration,
+        wait: Duration,
     ) -> Result<Option<StoppedReason>, ClientError> {
-        let sent = self.beat(tenant, account, stream, None, metadata, bad_news);
+        let sent = self.beat(tenant, account, stream, None, metadata, wait);
         Ok(match sent.await? {
-            Some(News::Stopped(reason)) => Some(reason),
-            Some(News::Interval { .. }) | None => None,
+            Some(HeartbeatReply::Stopped(reason)) => Some(reason),
+            Some(HeartbeatReply::Interval { .. }) | None => None,
         })
     }
 
@@ -260,26 +261,27 @@ impl Backend {
         stream: StreamId,
         every: Option<Duration>,
         metadata: Option<&Metadata>,
-        news: Duration,
-    ) -> Result<Option<News>, ClientError> {
+        wait: Duration,
+    ) -> Result<Option<HeartbeatReply>, ClientError> {
         let every_ms = every.and_then(|every| u64::try_from(every.as_millis()).ok());
         let body = wire::heartbeat(account.as_str(), stream, every_ms, metadata);
         let send = message(tenant, Kind::Heartbeat, account, None, body);
         let mut sent = self.client.send(send, true, self.patience).await?;
         sent.confirm().await?;
-        match sent.reply_within(news).await {
-            Ok(Reply::Stopped { reason, .. }) => Ok(Some(News::Stopped(reason))),
+        match sent.reply_within(wait).await {
+            Ok(Reply::Stopped { reason, .. }) => Ok(Some(HeartbeatReply::Stopped(reason))),
             Ok(Reply::Interval {
                 heartbeat_every_ms,
                 ttl_ms,
                 ..
-            }) => Ok(Some(News::Interval {
+            }) => Ok(Some(HeartbeatReply::Interval {
                 every: Duration::from_millis(heartbeat_every_ms),
                 ttl: Duration::from_millis(ttl_ms),
             })),
             Ok(_) => Err(other_reply()),
             Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
-            Err(_) => Ok(None), // no news is good news
+            // Workers do not reply to the heartbeat of an active stream.
+            Err(_) => Ok(None),
         }
     }
 }
@@ -301,5 +303,5 @@ fn message(
 }
 
 fn other_reply() -> ClientError {
-    ClientError::BadReply("it answers something else; is the worker of a later version?".to_owned())
+    ClientError::BadReply("it is of another kind; the worker may have a later version".to_owned())
 }

@@ -1,4 +1,4 @@
-//! A client's channels, and what RabbitMQ does to them when a queue's leader is lost.
+//! A client's channels, and their replacement after a queue has lost its leader.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,23 +13,25 @@ use crate::{
     wire::Kind,
 };
 
-/// How long the broker may refuse every message of a kind on a new channel. Where the leader of a
-/// quorum queue dies just before a channel's first message to it, RabbitMQ 3.10 refuses all of
-/// that channel's for ever, and takes those of the next channel.
+/// Time for which the broker may reject every message of a kind before the channel is replaced. If
+/// the leader of a quorum queue fails just before a channel's first message to the queue, RabbitMQ
+/// 3.10 rejects all messages of that channel, but accepts those of another one.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
 
-/// An event that has no confirm after so long may wait for a log's new leader.
+/// Age from which an unconfirmed event may wait for a log's new leader.
 const LEADERLESS: Duration = Duration::from_secs(1);
 
-/// How long the confirm of a message may take whose sender has given up.
-const GIVEN_UP_FOR: Duration = Duration::from_secs(2);
-/// How long any confirm may take. A log or a queue without its majority gives none.
+/// Longest wait for the confirm of a message whose sender has timed out.
+const ABANDONED_CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for any confirm. A log or a queue without a majority never confirms.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
-/// Events go to the logs and requests to other queues, on a channel each. RabbitMQ before 4.0
-/// numbers what a channel has published to all queues alike, and when a log's leader changes it
-/// takes what the channel appends next for a repetition: confirmed, and not in the log. Where there
-/// is one log, its events have the same numbers either way; see [`Unconfirmed`] for several.
+/// A channel for events, which are appended to logs, and a channel for requests.
+///
+/// RabbitMQ before 4.0 numbers the messages of a channel across all queues. After a log's leader
+/// has changed, it takes the channel's next entries for duplicates, and confirms them without
+/// appending. With a channel for events alone, this does not happen if there is only one log; for
+/// several logs, see [`Unconfirmed`].
 pub(super) struct Channels {
     events: RpcChannel,
     requests: RpcChannel,
@@ -45,9 +47,9 @@ impl Channels {
         })
     }
 
-    /// Hands a message to the connection; `room` is free again once the message is settled.
-    pub(super) fn publish(&mut self, kind: Kind, message: Outgoing, room: Reserved) {
-        self.unconfirmed.sent(message.number, kind, room);
+    /// Publishes a message. `reserved` is released once the message has an outcome.
+    pub(super) fn publish(&mut self, kind: Kind, message: Outgoing, reserved: Reserved) {
+        self.unconfirmed.sent(message.number, kind, reserved);
         self.of(kind).publish(message);
     }
 
@@ -73,7 +75,7 @@ impl Channels {
         }
     }
 
-    /// The next confirm or reply. Dropping the future loses none.
+    /// The next confirm or reply. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<RpcEvent, BrokerError> {
         tokio::select! {
             event = self.events.next() => event,
@@ -87,28 +89,36 @@ impl Channels {
     }
 
     /// Returns a kind of messages whose channel has an overdue confirm. `waits` returns whether the
-    /// sender of a message still waits. RabbitMQ has read nothing before `unblocked`.
+    /// sender of a message still waits. RabbitMQ has not read from the connection before
+    /// `unblocked`.
     pub(super) fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
         self.unconfirmed.overdue(unblocked, waits)
     }
 }
 
-/// Messages without a confirm. Behind an event that waited for a log's new leader, confirms of its
-/// channel prove nothing: the channel has to be left, and what is under way on it to be repeated.
+/// Unconfirmed messages. After an event that waited for a log's new leader, the confirms of its
+/// channel are not reliable: the channel must be replaced, and its unconfirmed messages repeated.
 #[derive(Default)]
 struct Unconfirmed(BTreeMap<u64, Sent>);
 
 struct Sent {
     kind: Kind,
     at: Instant,
-    _room: Reserved,
+    _reserved: Reserved,
 }
 
 impl Unconfirmed {
-    fn sent(&mut self, number: u64, kind: Kind, room: Reserved) {
+    fn sent(&mut self, number: u64, kind: Kind, reserved: Reserved) {
         let at = Instant::now();
-        let _room = room;
-        self.0.insert(number, Sent { kind, at, _room });
+        let _reserved = reserved;
+        self.0.insert(
+            number,
+            Sent {
+                kind,
+                at,
+                _reserved,
+            },
+        );
     }
 
     fn settled(&mut self, number: u64) -> bool {
@@ -121,7 +131,7 @@ impl Unconfirmed {
     fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
         let waited = |sent: &Sent| sent.at.max(unblocked).elapsed();
         let sent = self.0.iter();
-        let mut late = sent.take_while(|(_, sent)| waited(sent) >= GIVEN_UP_FOR);
+        let mut late = sent.take_while(|(_, sent)| waited(sent) >= ABANDONED_CONFIRM_WITHIN);
         let overdue =
             late.find(|(number, sent)| waited(sent) >= CONFIRM_WITHIN || !waits(**number));
         overdue.map(|(_, sent)| sent.kind)
@@ -133,18 +143,19 @@ impl Unconfirmed {
     }
 }
 
-/// It goes to a log.
+/// Returns whether messages of this kind are appended to a log.
 pub(super) const fn is_event(kind: Kind) -> bool {
     matches!(kind, Kind::Heartbeat | Kind::Stop)
 }
 
-/// Since when the broker has refused every message of a kind; `None` once it has taken one.
+/// The time of the first rejection, by kind; `None` once the broker has accepted a message of the
+/// kind.
 #[derive(Default)]
 pub(super) struct Refusals(HashMap<Kind, Option<Instant>>);
 
 impl Refusals {
-    /// Another channel would be better off.
-    pub(super) fn are_for_ever(&mut self, kind: Kind, published: Published) -> bool {
+    /// Records an outcome. Returns whether the channel must be replaced.
+    pub(super) fn are_permanent(&mut self, kind: Kind, published: Published) -> bool {
         if published != Published::Refused {
             self.0.insert(kind, None);
             return false;

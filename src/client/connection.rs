@@ -1,4 +1,4 @@
-//! One connection for any number of players and backends. It comes back by itself.
+//! One connection for any number of players and backends. It reconnects by itself.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,13 +19,12 @@ use crate::{
     wire::{Kind, RoutingKey},
 };
 
-/// Most replies that are waited for.
+/// Most messages in transit.
 const MOST_WAITING: usize = 10_000;
-/// How often the connection is checked for an alarm, and its messages for confirms that are overdue
-/// and senders that have given up.
+/// Interval of checks for an alarm, for overdue confirms, and for senders that have timed out.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// How a message is published and what is to come of it.
+/// A message to publish.
 #[derive(Clone, Debug)]
 pub(super) struct Send {
     pub(super) tenant: Tenant,
@@ -38,34 +37,36 @@ pub(super) struct Send {
 struct Command {
     send: Send,
     waiting: Waiting,
-    room: Reserved,
+    reserved: Reserved,
 }
 
 /// A connection to a streamwatch installation.
 ///
-/// Cloning it is cheap, and shares it. It connects in the background, comes back after a loss with
-/// back-off and jitter, and closes when the last clone is gone.
+/// It connects in the background, reconnects with back-off and jitter, and closes when the last
+/// clone is dropped. Clones are cheap, and share one connection.
 #[derive(Clone)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
-    room: Budget,
+    budget: Budget,
     status: watch::Receiver<Status>,
     names: Arc<Names>,
 }
 
 impl Client {
-    /// A client of the installation `names` on the RabbitMQ at `addresses`. Returns at once;
-    /// must be called within a tokio runtime.
+    /// Creates a client of the installation `names` on the broker at `addresses`. Returns at once.
+    ///
+    /// # Panics
+    /// If called outside a tokio runtime.
     #[must_use]
     pub fn connect(addresses: Addresses, names: Names) -> Self {
-        // Bounded by the room that each of them has taken.
+        // Bounded by the budget: each command holds a part of it.
         let (commands, received) = mpsc::unbounded_channel();
         let (report, status) = watch::channel(Status::Connecting(addresses.to_string()));
         let names = Arc::new(names);
         tokio::spawn(run(addresses, Arc::clone(&names), received, report));
         Self {
             commands,
-            room: Budget::new(),
+            budget: Budget::new(),
             status,
             names,
         }
@@ -77,20 +78,21 @@ impl Client {
         &self.names
     }
 
-    /// The broker can be reached, and takes messages.
+    /// Returns whether the connection is open and not blocked.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(*self.status.borrow(), Status::Connected)
     }
 
-    /// Waits until the broker can be reached, and takes messages.
+    /// Waits until the connection is open and not blocked.
     pub async fn connected(&self) {
         let mut status = self.status.clone();
         let _ = status.wait_for(|s| matches!(s, Status::Connected)).await;
     }
 
-    /// Hands a message over as soon as RabbitMQ takes messages and few enough are unconfirmed. A
-    /// message that has waited for `patience`, or whose sender is dropped, is not sent.
+    /// Sends a message as soon as the connection is not blocked and the budget for unconfirmed
+    /// messages allows. A message that has waited for `patience`, or whose future is dropped, is
+    /// not sent.
     pub(super) async fn send(
         &self,
         send: Send,
@@ -99,34 +101,34 @@ impl Client {
     ) -> Result<Sent, ClientError> {
         let began = Instant::now();
         let bytes = send.body.len();
-        let waits = self.room.to_wait(bytes).ok_or(ClientError::Backlog)?;
-        let room = timeout(patience, self.turn(bytes)).await;
-        let room = room.map_err(|_| self.status.borrow().not_sent(patience))?;
+        let waits = self.budget.to_wait(bytes).ok_or(ClientError::Backlog)?;
+        let reserved = timeout(patience, self.reserve(bytes)).await;
+        let reserved = reserved.map_err(|_| self.status.borrow().not_sent(patience))?;
         drop(waits);
         let (waiting, sent) = Sent::new(reply, self.status.clone(), began, patience);
-        // Its receiver lives as long as this handle.
+        // The receiver exists as long as this handle.
         let _ = self.commands.send(Command {
             send,
             waiting,
-            room,
+            reserved,
         });
         Ok(sent)
     }
 
-    /// Waits until a message with a body of `bytes` may be handed to the connection.
-    async fn turn(&self, bytes: usize) -> Reserved {
+    /// Waits until a message with a body of `bytes` may be published.
+    async fn reserve(&self, bytes: usize) -> Reserved {
         loop {
             self.connected().await;
-            if let Some(room) = self.room.to_send(bytes).await
+            if let Some(reserved) = self.budget.to_send(bytes).await
                 && self.is_connected()
             {
-                return room;
+                return reserved;
             }
         }
     }
 }
 
-/// Connects, serves, and starts again, until every handle is gone.
+/// Connects, and serves commands, until every handle is dropped.
 async fn run(
     addresses: Addresses,
     names: Arc<Names>,
@@ -147,7 +149,7 @@ async fn run(
             Err(error) => Some(error),
         };
         let Some(error) = lost else { return };
-        // A missing exchange takes the channel with it, not the way to the broker.
+        // A missing exchange closes the channel, but the broker is reachable.
         if !matches!(error, BrokerError::NotFound(_)) {
             tracing::debug!(%error, "the client's connection is lost");
             let _ = report.send(Status::Down(error));
@@ -159,7 +161,7 @@ async fn run(
     }
 }
 
-/// Serves commands on one connection. `None` where every handle is gone.
+/// Serves commands on one connection. Returns its error, or `None` once every handle is dropped.
 async fn serve(
     link: &Link,
     names: &Names,
@@ -177,34 +179,34 @@ async fn serve(
     let mut check = interval(CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unblocked = Instant::now();
-    // The message whose turn it is. lapin would keep it while the connection is blocked.
+    // Held back while the connection is blocked, since lapin would buffer it.
     let mut next: Option<Command> = None;
     let error = loop {
         let blocked = link.is_blocked();
-        if let Some(command) = next.take_if(|next| !blocked || next.waiting.is_over())
-            && !command.waiting.is_over()
+        if let Some(command) = next.take_if(|next| !blocked || next.waiting.is_abandoned())
+            && !command.waiting.is_abandoned()
         {
             *number += 1;
             let kind = command.send.kind;
             let reply = command.waiting.replied.is_some();
             let message = outgoing(*number, command.send, reply);
-            channels.publish(kind, message, command.room);
+            channels.publish(kind, message, command.reserved);
             waiting.insert(*number, (kind, command.waiting));
         }
         let takes = next.is_none() && waiting.len() < MOST_WAITING;
         tokio::select! {
             _ = check.tick() => {
                 if waiting.len() >= MOST_WAITING {
-                    waiting.retain(|_, (_, w)| !w.is_over());
+                    waiting.retain(|_, (_, w)| !w.is_abandoned());
                 }
-                show_blocked(report, blocked);
+                report_blocked(report, blocked);
                 if blocked {
                     unblocked = Instant::now();
                     continue;
                 }
-                let waits = |number| waiting.get(&number).is_some_and(|(_, w)| !w.is_over());
+                let waits = |number| waiting.get(&number).is_some_and(|(_, w)| !w.is_abandoned());
                 if let Some(kind) = channels.overdue(unblocked, waits) {
-                    let late = "a confirm was overdue, and the channel closed".to_owned();
+                    let late = "a confirm was overdue; the channel was closed".to_owned();
                     fail(&mut waiting, kind, &ClientError::Broker(BrokerError::Lost(late)));
                     if let Err(error) = channels.renew(kind, link, names).await {
                         break error;
@@ -214,9 +216,9 @@ async fn serve(
             command = commands.recv(), if takes => next = Some(command?),
             event = channels.next() => match event {
                 Ok(RpcEvent::Published(number, _)) if !channels.settled(number) => {
-                    let lost = "a log was without its leader".to_owned();
-                    let fate = ClientError::Broker(BrokerError::Lost(lost));
-                    fail(&mut waiting, Kind::Heartbeat, &fate);
+                    let lost = "a log had no leader".to_owned();
+                    let error = ClientError::Broker(BrokerError::Lost(lost));
+                    fail(&mut waiting, Kind::Heartbeat, &error);
                     if let Err(error) = channels.renew(Kind::Heartbeat, link, names).await {
                         break error;
                     }
@@ -228,8 +230,8 @@ async fn serve(
                     if one.published(published) {
                         waiting.insert(number, (kind, one));
                     }
-                    if refusals.are_for_ever(kind, published) {
-                        let refused = "the broker refuses everything on this channel".to_owned();
+                    if refusals.are_permanent(kind, published) {
+                        let refused = "the broker rejects every message of this channel".to_owned();
                         break BrokerError::Lost(refused);
                     }
                 }
@@ -242,35 +244,35 @@ async fn serve(
             },
         }
     };
-    let fate = match &error {
+    let error = match &error {
         BrokerError::NotFound(_) => ClientError::NoTopology,
         other => ClientError::Broker(other.clone()),
     };
     for (_, one) in waiting.into_values() {
-        one.failed(&fate);
+        one.failed(&error);
     }
     Some(error)
 }
 
-/// Notifies the senders whether RabbitMQ blocks the connection.
-fn show_blocked(report: &watch::Sender<Status>, blocked: bool) {
+/// Reports to the senders whether RabbitMQ blocks the connection.
+fn report_blocked(report: &watch::Sender<Status>, blocked: bool) {
     report.send_if_modified(|status| {
-        let shown = matches!(status, Status::Blocked);
-        if shown != blocked {
+        let reported = matches!(status, Status::Blocked);
+        if reported != blocked {
             *status = if blocked {
                 Status::Blocked
             } else {
                 Status::Connected
             };
         }
-        shown != blocked
+        reported != blocked
     });
 }
 
 /// Fails the pending messages on the channel of `kind`.
-fn fail(waiting: &mut HashMap<u64, (Kind, Waiting)>, kind: Kind, fate: &ClientError) {
+fn fail(waiting: &mut HashMap<u64, (Kind, Waiting)>, kind: Kind, error: &ClientError) {
     let failed = waiting.extract_if(|_, (other, _)| is_event(*other) == is_event(kind));
-    failed.for_each(|(_, (_, one))| one.failed(fate));
+    failed.for_each(|(_, (_, one))| one.failed(error));
 }
 
 fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {

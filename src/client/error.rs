@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::{broker::BrokerError, wire::Problem};
 
-/// Why there is no answer.
+/// The reason a message was not confirmed, or a request got no reply.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// RabbitMQ cannot be reached, or refuses the user.
     #[error("{0}")]
     Broker(BrokerError),
-    /// The exchange is not there, or no queue is bound to it.
+    /// The exchange does not exist, or no queue is bound to it.
     #[error("there is no topology here: run `streamwatch topology declare`")]
     NoTopology,
     /// The request is in its queue, but no worker has replied.
@@ -35,7 +35,7 @@ pub enum ClientError {
          of its nodes runs, then repeat the request"
     )]
     NotSent(Duration),
-    /// As many messages of this client wait as may. The message was not sent.
+    /// Too many messages of this client wait to be sent. The message was not sent.
     #[error("this client has 16 MiB of messages waiting for RabbitMQ: send less, or repeat later")]
     Backlog,
     /// A queue is full. The message was not stored.
@@ -44,13 +44,13 @@ pub enum ClientError {
     /// The worker rejected the request.
     #[error("{0}")]
     Refused(Problem),
-    /// The reply is not one to this request.
-    #[error("the reply cannot be read: {0}")]
+    /// The reply does not match the request.
+    #[error("cannot decode the reply: {0}")]
     BadReply(String),
 }
 
 impl ClientError {
-    /// Repeating the same request, with the same stream id, may help.
+    /// Returns whether a repetition of the request, with the same stream id, can succeed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 //! features = ["client"]`.
 //!
 //! One [`Client`] is one connection to RabbitMQ, which reconnects by itself. A [`Player`] opens
-//! streams and keeps them counted; a [`Backend`] asks what accounts are playing.
+//! streams and sends their heartbeats; a [`Backend`] requests the activity of accounts.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

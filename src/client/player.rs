@@ -1,7 +1,7 @@
 //! The player: opens a stream, sends heartbeats, and stops it. It never blocks playback.
 
 mod keeper;
-mod silence;
+mod stopwatch;
 
 use tokio::{
     sync::{oneshot, watch},
@@ -17,20 +17,20 @@ use keeper::Keeper;
 pub enum PlaybackState {
     /// No worker has replied yet. Play: the heartbeats take effect.
     Unanswered,
-    /// It counts.
+    /// The stream is active.
     Opened(Activity),
-    /// It does not count, because of a limit. Whether to play is for the application to decide.
+    /// The stream is not active, because of a limit. The application decides whether to play.
     Refused {
-        /// Why.
+        /// The reason.
         reason: RefusedReason,
         /// The account's activity.
         activity: Activity,
     },
-    /// Another client stopped or replaced it.
+    /// Another client stopped or replaced the stream.
     Stopped(StoppedReason),
 }
 
-/// Plays streams of one tenant. One [`Client`] carries any number of players.
+/// A player of one tenant's streams. Any number of players can share a [`Client`].
 ///
 /// ```no_run
 #[doc = include_str!("../../tests/clients/rust/player.rs")]
@@ -42,7 +42,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// A player of `tenant`.
+    /// Creates a player of `tenant`.
     #[must_use]
     pub const fn new(client: Client, tenant: Tenant) -> Self {
         Self { client, tenant }
@@ -68,11 +68,11 @@ impl Player {
     }
 }
 
-/// How a playback ends.
+/// The end of a playback.
 enum End {
-    /// With a stop; notifies the sender when the broker has confirmed it.
+    /// With a stop; the sender is notified once the broker has confirmed it.
     Stop(oneshot::Sender<()>),
-    /// Without.
+    /// Without a stop.
     Abandon,
 }
 
@@ -84,7 +84,7 @@ pub struct Playback {
 }
 
 impl Playback {
-    /// Its id.
+    /// The stream's id.
     #[must_use]
     pub const fn stream(&self) -> StreamId {
         self.stream
@@ -96,12 +96,13 @@ impl Playback {
         self.state.borrow().clone()
     }
 
-    /// Waits until something else is known of it: `false` where nothing more will be.
+    /// Waits for the next state; `false` if the state is final.
     pub async fn changed(&mut self) -> bool {
         self.state.changed().await.is_ok()
     }
 
-    /// Stops it, and returns once the broker has the stop, or after 30 s: then silence ends it.
+    /// Stops the stream. Returns once the broker has confirmed the stop, or after 30 s; the stream
+    /// then expires after its TTL.
     pub async fn stop(mut self) {
         if let Some(end) = self.end.take() {
             let (done, is_done) = oneshot::channel();
@@ -111,8 +112,8 @@ impl Playback {
         }
     }
 
-    /// Ends its heartbeats without a stop, as a device does that loses its power. It counts until
-    /// its TTL is over.
+    /// Ends the heartbeats without a stop, like a device that loses power. The stream expires after
+    /// its TTL.
     pub fn abandon(mut self) {
         if let Some(end) = self.end.take() {
             let _ = end.send(End::Abandon);

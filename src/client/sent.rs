@@ -1,4 +1,4 @@
-//! A message on its way to RabbitMQ, as its sender and the connection see it.
+//! A message in transit: the sender's half and the connection's half.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::{
     wire::{self, Reply},
 };
 
-/// How the connection is.
+/// The state of the connection.
 #[derive(Clone, Debug)]
 pub(super) enum Status {
-    /// For the first time, to these addresses.
+    /// Connecting for the first time, to these addresses.
     Connecting(String),
     Connected,
-    /// An alarm is raised: RabbitMQ takes no messages.
+    /// RabbitMQ has raised an alarm and blocks publishing.
     Blocked,
     Down(BrokerError),
 }
 
 impl Status {
-    /// Why a message that has waited for so long is not sent.
+    /// The error of a message that was not sent within `waited`.
     pub(super) fn not_sent(&self, waited: Duration) -> ClientError {
         match self {
             Self::Connected => ClientError::NotSent(waited),
@@ -39,8 +39,8 @@ impl Status {
     }
 }
 
-/// A message in transit, with its confirm and, for a request, its reply. Dropping it before
-/// RabbitMQ has the message cancels the message.
+/// The sender's half: it receives the confirm and, for a request, the reply. Dropping it before the
+/// message is published cancels the message.
 pub(super) struct Sent {
     confirmed: oneshot::Receiver<Result<(), ClientError>>,
     replied: oneshot::Receiver<Result<Reply, ClientError>>,
@@ -50,7 +50,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Both ends of a message.
+    /// Creates both halves.
     pub(super) fn new(
         reply: bool,
         status: watch::Receiver<Status>,
@@ -90,7 +90,7 @@ impl Sent {
         self.reply_within(self.left()).await
     }
 
-    /// Waits for the reply for so long, whatever the message has waited before.
+    /// Waits for the reply for `patience` from now on, regardless of the time waited before.
     pub(super) async fn reply_within(&mut self, patience: Duration) -> Result<Reply, ClientError> {
         let reply = match timeout(patience, &mut self.replied).await {
             Ok(Ok(outcome)) => outcome?,
@@ -120,39 +120,40 @@ impl Sent {
     }
 }
 
-/// The connection's end of a message on its way. A reply may come before the confirm, and settles
-/// both.
+/// The connection's half: it passes on the confirm and the reply. A reply can arrive before the
+/// confirm, and implies it.
 pub(super) struct Waiting {
     confirmed: Option<oneshot::Sender<Result<(), ClientError>>>,
     pub(super) replied: Option<oneshot::Sender<Result<Reply, ClientError>>>,
 }
 
 impl Waiting {
-    /// True if the caller has given up.
-    pub(super) fn is_over(&self) -> bool {
+    /// Returns whether the sender has timed out or was dropped.
+    pub(super) fn is_abandoned(&self) -> bool {
         let gone = |closed: Option<bool>| closed.unwrap_or(true);
         gone(self.confirmed.as_ref().map(oneshot::Sender::is_closed))
             && gone(self.replied.as_ref().map(oneshot::Sender::is_closed))
     }
 
-    /// Returns whether a reply is still to come.
+    /// Passes on a confirm or an error. Returns whether a reply is still expected.
     pub(super) fn published(&mut self, published: Published) -> bool {
-        let fate = match published {
+        let outcome = match published {
             Published::Confirmed => Ok(()),
             Published::Unroutable => Err(ClientError::NoTopology),
             Published::Refused => Err(ClientError::Busy),
         };
-        if let Err(error) = &fate
+        if let Err(error) = &outcome
             && let Some(replied) = self.replied.take()
         {
             let _ = replied.send(Err(error.clone()));
         }
         if let Some(confirmed) = self.confirmed.take() {
-            let _ = confirmed.send(fate);
+            let _ = confirmed.send(outcome);
         }
         self.replied.is_some()
     }
 
+    /// Passes on a reply.
     pub(super) fn answered(self, body: &[u8]) {
         if let Some(confirmed) = self.confirmed {
             let _ = confirmed.send(Ok(()));
@@ -163,12 +164,13 @@ impl Waiting {
         }
     }
 
-    pub(super) fn failed(self, fate: &ClientError) {
+    /// Passes on the error of a lost connection or channel.
+    pub(super) fn failed(self, error: &ClientError) {
         if let Some(confirmed) = self.confirmed {
-            let _ = confirmed.send(Err(fate.clone()));
+            let _ = confirmed.send(Err(error.clone()));
         }
         if let Some(replied) = self.replied {
-            let _ = replied.send(Err(fate.clone()));
+            let _ = replied.send(Err(error.clone()));
         }
     }
 }

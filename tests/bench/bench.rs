@@ -64,7 +64,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    allocator::keep_little();
+    allocator::limit_resident_memory();
     let args = Args::parse();
     if let Some(what) = args.child.first() {
         if what.starts_with("bare-") {

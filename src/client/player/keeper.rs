@@ -1,4 +1,4 @@
-//! Keeps one stream counted, from its first request to its stop.
+//! The background task of one playback: its request, its heartbeats and its stop.
 
 use std::time::Duration;
 
@@ -8,19 +8,21 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{End, PlaybackState, silence::Silence};
+use super::{End, PlaybackState, stopwatch::Stopwatch};
 use crate::{
     broker::Backoff,
-    client::{Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, backend::News},
+    client::{
+        Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, backend::HeartbeatReply,
+    },
     domain::{AccountId, Metadata, StoppedReason, StreamId, Tenant},
 };
 
 /// Interval of heartbeats until the first reply.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
-/// Time for which a stop is retried. Without it, the stream expires later.
+/// Time for which a stop is retried; the stream then expires after its TTL.
 const STOP_FOR: Duration = Duration::from_secs(30);
 
-/// Keeps one stream counted.
+/// The background task of one playback.
 pub(super) struct Keeper {
     backend: Backend,
     client: Client,
@@ -28,12 +30,14 @@ pub(super) struct Keeper {
     account: AccountId,
     stream: StreamId,
     request: OpenRequest,
+    /// The message id of the request.
     id: Uuid,
+    /// The interval of heartbeats.
     every: Duration,
     /// The TTL of the last reply.
     ttl: Option<Duration>,
-    /// Time since the last heartbeat that the broker confirmed.
-    silence: Option<Silence>,
+    /// The time of the last heartbeat that the broker confirmed.
+    confirmed: Option<Stopwatch>,
     report: watch::Sender<PlaybackState>,
 }
 
@@ -56,7 +60,7 @@ impl Keeper {
             id: Uuid::new_v4(),
             every: HEARTBEAT_EVERY,
             ttl: None,
-            silence: None,
+            confirmed: None,
             report,
         }
     }
@@ -66,10 +70,10 @@ impl Keeper {
             over = self.play() => over,
             end = &mut ended => return self.end(end).await,
         };
-        // Refused after its heartbeats have counted: what does not play does not count either.
-        let counts = self.silence.is_some() && matches!(over, PlaybackState::Refused { .. });
+        // Refused after heartbeats took effect: the stream is stopped, as it is not played.
+        let active = self.confirmed.is_some() && matches!(over, PlaybackState::Refused { .. });
         let _ = self.report.send(over);
-        if counts {
+        if active {
             self.stop().await;
         }
         if let Ok(End::Stop(done)) = ended.await {
@@ -83,7 +87,7 @@ impl Keeper {
             Ok(Some(refused)) => return refused,
             Ok(None) => {}
             Err(_) => {
-                // Play first, count anyway: a heartbeat counts where the request was lost.
+                // Playback does not wait: a heartbeat takes effect if the request was lost.
                 if let Some(over) = self.unanswered().await {
                     return over;
                 }
@@ -92,9 +96,9 @@ impl Keeper {
         self.beat().await
     }
 
-    /// One try to open: `Some` where it is refused.
+    /// Sends the request once. `Some` if the stream is refused.
     async fn open(&mut self) -> Result<Option<PlaybackState>, ClientError> {
-        let asked = Silence::begins();
+        let requested = Stopwatch::start();
         let opening = self.backend.open_once(
             &self.tenant,
             &self.account,
@@ -111,7 +115,7 @@ impl Keeper {
             } => {
                 self.every = heartbeat_every;
                 self.ttl = Some(ttl);
-                self.silence = Some(asked);
+                self.confirmed = Some(requested);
                 let _ = self.report.send(PlaybackState::Opened(activity));
                 Ok(None)
             }
@@ -121,13 +125,13 @@ impl Keeper {
         }
     }
 
-    /// Sends heartbeats, and repeats the request until it is answered.
+    /// Sends heartbeats, and repeats the request until a worker replies.
     async fn unanswered(&mut self) -> Option<PlaybackState> {
         let mut backoff = Backoff::default();
-        let mut sent: Option<Silence> = None;
+        let mut sent: Option<Stopwatch> = None;
         loop {
-            if sent.is_none_or(|last| last.lasts() >= self.every) {
-                sent = Some(Silence::begins());
+            if sent.is_none_or(|last| last.elapsed() >= self.every) {
+                sent = Some(Stopwatch::start());
                 let metadata = self.request.metadata.clone();
                 if let Some(reason) = self.heartbeat(Some(&metadata)).await {
                     return Some(PlaybackState::Stopped(reason));
@@ -143,12 +147,13 @@ impl Keeper {
         }
     }
 
-    /// Heartbeats by a clock that goes on while the device sleeps.
+    /// Sends heartbeats until the stream is refused or stopped. The interval includes the time that
+    /// the device sleeps.
     async fn beat(&mut self) -> PlaybackState {
-        let mut last = Silence::begins();
+        let mut last = Stopwatch::start();
         loop {
-            last.until(self.every).await;
-            last = Silence::begins();
+            last.wait(self.every).await;
+            last = Stopwatch::start();
             if !self.client.is_connected() {
                 self.client.connected().await;
                 // Spreads the heartbeats of all players over an interval after an outage of the
@@ -162,7 +167,7 @@ impl Keeper {
                 match self.open().await {
                     Ok(Some(refused)) => return refused,
                     Ok(None) => continue,
-                    // Its heartbeats start it again, not admitted.
+                    // Without a reply, the heartbeat starts the stream again, without admission.
                     Err(_) => {}
                 }
             }
@@ -172,32 +177,33 @@ impl Keeper {
         }
     }
 
+    /// Returns whether no heartbeat was confirmed for longer than the TTL.
     fn has_expired(&self) -> bool {
-        let (Some(ttl), Some(silence)) = (self.ttl, self.silence) else {
+        let (Some(ttl), Some(confirmed)) = (self.ttl, self.confirmed) else {
             return false;
         };
-        silence.lasts() > ttl
+        confirmed.elapsed() > ttl
     }
 
-    /// One heartbeat; `Some` where the stream was ended. The answer is waited for until the next.
-    /// Another interval holds from here on.
+    /// Sends one heartbeat. `Some` if the stream was stopped. Waits for a reply for half the
+    /// interval, at most 2 s, and adopts a changed interval.
     async fn heartbeat(&mut self, metadata: Option<&Metadata>) -> Option<StoppedReason> {
-        let bad_news = (self.every / 2).min(PATIENCE);
+        let wait = (self.every / 2).min(PATIENCE);
         let metadata = metadata.filter(|m| !m.is_empty());
-        let sent = Silence::begins();
-        // An interval that no worker has sent is none that a worker could rely on.
+        let sent = Stopwatch::start();
+        // The default interval is not reported: no worker has sent it.
         let every = self.ttl.map(|_| self.every);
         let (tenant, account) = (&self.tenant, &self.account);
         let beat = self
             .backend
-            .beat(tenant, account, self.stream, every, metadata, bad_news);
-        let told = beat.await;
-        if told.is_ok() {
-            self.silence = Some(sent);
+            .beat(tenant, account, self.stream, every, metadata, wait);
+        let reply = beat.await;
+        if reply.is_ok() {
+            self.confirmed = Some(sent);
         }
-        match told.unwrap_or_default()? {
-            News::Stopped(reason) => Some(reason),
-            News::Interval { every, ttl } => {
+        match reply.unwrap_or_default()? {
+            HeartbeatReply::Stopped(reason) => Some(reason),
+            HeartbeatReply::Interval { every, ttl } => {
                 (self.every, self.ttl) = (every, Some(ttl));
                 None
             }
@@ -216,12 +222,12 @@ impl Keeper {
         }
     }
 
-    /// Returns once the broker has the stop, or after 30 s.
+    /// Stops the stream. Returns once the broker has confirmed the stop, or after 30 s.
     async fn stop(&self) {
         let mut backoff = Backoff::default();
         let stopping = async {
             loop {
-                // An alarm may end for a shorter time than the back-off takes.
+                // An alarm may end for less time than the back-off waits.
                 self.client.connected().await;
                 let stop = self.backend.stop(&self.tenant, &self.account, self.stream);
                 if stop.await.is_ok() {
