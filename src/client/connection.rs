@@ -244,12 +244,12 @@ async fn serve(
             },
         }
     };
-    let error = match &error {
+    let reported = match &error {
         BrokerError::NotFound(_) => ClientError::NoTopology,
         other => ClientError::Broker(other.clone()),
     };
     for (_, one) in waiting.into_values() {
-        one.failed(&error);
+        one.failed(&reported);
     }
     Some(error)
 }
