@@ -1,17 +1,17 @@
-//! Requests taken from a queue, on connections of their own.
+//! Consuming a queue of requests, on connections that carry nothing else.
 //!
-//! RabbitMQ cannot deliver every message to an AMQP 0.9.1 consumer. It closes the consumer's
-//! connection instead (541), at every delivery, until the queue drops the message by its delivery
-//! limit. RabbitMQ requeues what was unacknowledged on that connection, and counts a delivery of
-//! it.
+//! RabbitMQ cannot deliver every message to an AMQP 0.9.1 consumer. At each delivery of such a
+//! message it closes the consumer's connection with error 541, until the queue drops the message by
+//! its delivery limit. RabbitMQ requeues the unacknowledged requests of the connection, and counts
+//! a delivery of each.
 //!
-//! A queue is consumed on one connection. Once a message has closed it, several connections consume
-//! the queue with prefetch 1 until no message has closed any for some seconds: an undeliverable
-//! message then closes one of them, and requests arrive on the others. If messages close
-//! connections faster than others open, the prefetch grows: one close counts a delivery of each
-//! message in a run of undeliverable ones, and of the requests between them.
+//! A queue is consumed on one connection. After a message has closed it, several connections
+//! consume the queue with prefetch 1, until no message has closed a connection for 5 s: an
+//! undeliverable message then closes one of them, and requests arrive on the others. If messages
+//! close connections faster than new ones open, the prefetch grows: a single close then counts a
+//! delivery of each message in a run of undeliverable ones, and of the requests between them.
 
-mod lane;
+mod connection;
 
 use std::{
     future::poll_fn,
@@ -34,16 +34,16 @@ use super::{
     mqtt::response_topic,
 };
 use crate::wire::{Message, Trace};
-use lane::{Consuming, Lane};
+use connection::{Consuming, RequestConnection};
 
-/// Connections that consume a queue while messages close them.
-const LANES: usize = 4;
-/// How long no message must have closed a connection before one connection is enough again.
-const CAREFUL_FOR: Duration = Duration::from_secs(5);
-/// How long a connection may be missing before [`RequestQueue::trouble`] reports it.
-const MISSING_FOR: Duration = Duration::from_secs(3);
+/// Connections of a queue while messages close them.
+const MAX_CONNECTIONS: usize = 4;
+/// Time without a close by a message after which one connection is enough again.
+const SEVERAL_FOR: Duration = Duration::from_secs(5);
+/// Time without a connection after which [`RequestQueue::failure`] reports it.
+const DOWN_FOR: Duration = Duration::from_secs(3);
 
-/// A request as it was delivered.
+/// A delivered request.
 #[derive(Debug)]
 pub struct RequestDelivery {
     delivery: Delivery,
@@ -51,24 +51,24 @@ pub struct RequestDelivery {
 }
 
 impl RequestDelivery {
-    /// The parts that the contract uses.
+    /// The parts of the request that the wire format reads.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         let mut message = message(&self.delivery);
-        // It is also part of the request's identity.
+        // The MQTT response topic is deduplicated like a `reply_to`.
         message.reply_to = message.reply_to.or_else(|| response_topic(&self.delivery));
         message
     }
 
-    /// Where to answer it.
+    /// The reply address of the request.
     ///
     /// # Errors
-    /// Where it cannot be answered.
+    /// If the request wants no reply, or its reply address is invalid.
     pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
         reply_to(&self.delivery, names)
     }
 
-    /// The trace that it belongs to, where its headers name one.
+    /// The trace of the request, if its headers contain one.
     #[must_use]
     pub fn trace(&self) -> Option<Trace> {
         trace(&self.delivery)
@@ -92,7 +92,7 @@ impl RequestDelivery {
         )
     }
 
-    /// How to acknowledge or requeue it.
+    /// The receipt, to acknowledge or requeue the request.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
         Receipt {
@@ -102,8 +102,8 @@ impl RequestDelivery {
     }
 }
 
-/// Acknowledges or requeues a request on the channel that delivered it. Has no effect if that
-/// channel is closed: RabbitMQ has requeued the request then.
+/// The receipt of a request, to acknowledge or requeue it on the channel that delivered it. Without
+/// effect if that channel is closed, since RabbitMQ has requeued the request then.
 #[derive(Debug)]
 pub struct Receipt {
     channel: Channel,
@@ -113,12 +113,13 @@ pub struct Receipt {
 impl Receipt {
     /// Acknowledges the request.
     pub fn ack(&self) {
-        // The first poll hands it to the connection; if that is lost, the request comes again.
+        // The first poll hands the ack to the connection. If it is lost, the request is
+        // redelivered.
         let options = BasicAckOptions::default();
         let _ = self.channel.basic_ack(self.tag, options).now_or_never();
     }
 
-    /// Requeues the request, for another worker or a better moment.
+    /// Requeues the request.
     pub fn release(&self) {
         let options = BasicNackOptions {
             requeue: true,
@@ -132,87 +133,88 @@ impl Receipt {
 pub struct RequestQueue {
     addresses: Addresses,
     node: usize,
-    connection: String,
+    name: String,
     queue: String,
     prefetch: u16,
-    /// The prefetch of each connection while messages close them.
-    careful: u16,
-    /// Most of it.
-    most_careful: u16,
-    /// None while the queue is not consumed.
-    lanes: Vec<Lane>,
-    careful_until: Option<Instant>,
-    missing_since: Option<Instant>,
-    /// Why a connection was lost, or did not open, the last time.
+    /// The prefetch of each connection while messages close connections.
+    small_prefetch: u16,
+    /// Upper bound of `small_prefetch`.
+    max_small_prefetch: u16,
+    /// Empty while the queue is not consumed.
+    connections: Vec<RequestConnection>,
+    /// The time until which several connections are used.
+    several_until: Option<Instant>,
+    down_since: Option<Instant>,
+    /// The last error of a connection.
     failed: Option<BrokerError>,
     backoff: Backoff,
 }
 
 impl RequestQueue {
-    /// A queue that is not consumed yet. At most `prefetch` requests are unacknowledged at once.
-    /// RabbitMQ lists its connection as `connection`; `node` is the first address to try.
+    /// Creates a queue that is not consumed yet. At most `prefetch` requests are unacknowledged at
+    /// once. RabbitMQ lists its connection as `name`; `node` is the first address to try.
     #[must_use]
     pub fn new(
         addresses: &Addresses,
         node: usize,
-        connection: String,
+        name: String,
         queue: String,
         prefetch: u16,
     ) -> Self {
         Self {
             addresses: addresses.clone(),
             node,
-            connection,
+            name,
             queue,
             prefetch,
-            careful: 1,
-            most_careful: prefetch,
-            lanes: Vec::new(),
-            careful_until: None,
-            missing_since: None,
+            small_prefetch: 1,
+            max_small_prefetch: prefetch,
+            connections: Vec::new(),
+            several_until: None,
+            down_since: None,
             failed: None,
             backoff: Backoff::default(),
         }
     }
 
-    /// Takes no message beside an undeliverable one: the delivery limit never drops one that can be
-    /// delivered, however long a run of undeliverable ones takes.
+    /// Keeps the prefetch at 1 while messages close connections. So the delivery limit never drops
+    /// a deliverable message, but a run of undeliverable ones takes longer.
     #[must_use]
     pub fn one_by_one(mut self) -> Self {
-        self.most_careful = 1;
+        self.max_small_prefetch = 1;
         self
     }
 
-    /// Consumes the queue from here on; [`Self::next`] opens the connection.
+    /// Starts consuming; [`Self::next`] opens the connection.
     pub fn start(&mut self) {
-        if self.lanes.is_empty() {
-            self.missing_since = Some(Instant::now());
-            let lane = self.open_after(Duration::ZERO);
-            self.lanes.push(lane);
+        if self.connections.is_empty() {
+            self.down_since = Some(Instant::now());
+            let connection = self.open_after(Duration::ZERO);
+            self.connections.push(connection);
         }
     }
 
-    /// Stops consuming at once. RabbitMQ requeues what is not acknowledged. The connections close
-    /// in the background: RabbitMQ may not answer now, and a cancelled consumer whose answer is
-    /// missing would keep its requests.
+    /// Stops consuming at once. RabbitMQ requeues unacknowledged requests. The connections close in
+    /// the background, since RabbitMQ may not respond now. Consumers are not cancelled, since a
+    /// consumer whose cancellation is not confirmed would keep its requests.
     pub fn stop(&mut self) {
-        self.missing_since = None;
-        for lane in self.lanes.drain(..) {
-            if let Lane::Consuming(open) = lane {
+        self.down_since = None;
+        for connection in self.connections.drain(..) {
+            if let RequestConnection::Consuming(open) = connection {
                 tokio::spawn(async move { open.link.close().await });
             }
         }
     }
 
-    /// Stops consuming, and returns the requests that were delivered before. They can be
-    /// acknowledged until [`Self::stop`].
+    /// Stops consuming, and returns the requests already delivered. They can be acknowledged until
+    /// [`Self::stop`].
     pub async fn drain(&mut self) -> Vec<RequestDelivery> {
         let mut delivered = Vec::new();
-        self.lanes.retain(Lane::is_consuming);
-        self.careful_until = None;
+        self.connections.retain(RequestConnection::is_consuming);
+        self.several_until = None;
         let mut answered = true;
-        for lane in &mut self.lanes {
-            let Lane::Consuming(open) = lane else {
+        for connection in &mut self.connections {
+            let RequestConnection::Consuming(open) = connection else {
                 continue;
             };
             answered &= open.cancel().await.is_ok();
@@ -227,47 +229,46 @@ impl RequestQueue {
         delivered
     }
 
-    /// The next request. Pending for ever while the queue is not consumed. Dropping the future
-    /// loses none.
+    /// The next request. Pending while the queue is not consumed. Cancel safe.
     ///
     /// # Errors
-    /// A connection is lost or cannot be opened; the next call opens it again.
+    /// If a connection is lost or cannot be opened; the next call opens it again.
     pub async fn next(&mut self) -> Result<RequestDelivery, BrokerError> {
-        while let Some(until) = self.careful_until {
+        while let Some(until) = self.several_until {
             match timeout_at(until, poll_fn(|context| self.poll(context))).await {
-                Ok(taken) => return taken,
+                Ok(delivered) => return delivered,
                 Err(_) => {
-                    self.careful_until = None;
-                    self.lanes.retain(Lane::is_consuming);
-                    let lane = self.open_after(Duration::ZERO);
-                    self.lanes.push(lane);
+                    self.several_until = None;
+                    self.connections.retain(RequestConnection::is_consuming);
+                    let connection = self.open_after(Duration::ZERO);
+                    self.connections.push(connection);
                 }
             }
         }
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// Why the queue has not been consumed for seconds, if it should be.
+    /// The error for which the queue has not been consumed for 3 s, although it was started.
     #[must_use]
-    pub fn trouble(&self) -> Option<&BrokerError> {
-        self.missing_since
-            .filter(|since| since.elapsed() >= MISSING_FOR)
+    pub fn failure(&self) -> Option<&BrokerError> {
+        self.down_since
+            .filter(|since| since.elapsed() >= DOWN_FOR)
             .and(self.failed.as_ref())
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<RequestDelivery, BrokerError>> {
         let mut n = 0;
-        while let Some(lane) = self.lanes.get_mut(n) {
-            let error = match lane {
-                Lane::Opening(opening) => match opening.as_mut().poll(context) {
+        while let Some(connection) = self.connections.get_mut(n) {
+            let error = match connection {
+                RequestConnection::Opening(opening) => match opening.as_mut().poll(context) {
                     Poll::Pending => {
                         n += 1;
                         continue;
                     }
                     Poll::Ready(Ok(open)) => {
-                        *lane = Lane::Consuming(open);
-                        self.missing_since = None;
-                        if self.careful_until.is_none() {
+                        *connection = RequestConnection::Consuming(open);
+                        self.down_since = None;
+                        if self.several_until.is_none() {
                             n = self.keep_only(n);
                         }
                         continue;
@@ -279,19 +280,21 @@ impl RequestQueue {
                         error
                     }
                 },
-                Lane::Consuming(open) => match open.consumer.poll_next_unpin(context) {
-                    Poll::Pending => {
-                        n += 1;
-                        continue;
+                RequestConnection::Consuming(open) => {
+                    match open.consumer.poll_next_unpin(context) {
+                        Poll::Pending => {
+                            n += 1;
+                            continue;
+                        }
+                        Poll::Ready(Some(Ok(delivery))) => {
+                            let channel = open.channel.clone();
+                            self.backoff = Backoff::default();
+                            return Poll::Ready(Ok(RequestDelivery { delivery, channel }));
+                        }
+                        Poll::Ready(Some(Err(error))) => error.into(),
+                        Poll::Ready(None) => BrokerError::Cancelled(self.queue.clone()),
                     }
-                    Poll::Ready(Some(Ok(delivery))) => {
-                        let channel = open.channel.clone();
-                        self.backoff = Backoff::default();
-                        return Poll::Ready(Ok(RequestDelivery { delivery, channel }));
-                    }
-                    Poll::Ready(Some(Err(error))) => error.into(),
-                    Poll::Ready(None) => BrokerError::Cancelled(self.queue.clone()),
-                },
+                }
             };
             self.lost(n, &error);
             return Poll::Ready(Err(error));
@@ -299,63 +302,70 @@ impl RequestQueue {
         Poll::Pending
     }
 
-    /// Retires all connections but this one; returns its new place.
+    /// Retires all connections except `n`. Returns its new index.
     fn keep_only(&mut self, n: usize) -> usize {
-        self.lanes.swap(0, n);
-        for lane in self.lanes.drain(1..) {
-            if let Lane::Consuming(open) = lane {
+        self.connections.swap(0, n);
+        for connection in self.connections.drain(1..) {
+            if let RequestConnection::Consuming(open) = connection {
                 tokio::spawn(open.retire());
             }
         }
         0
     }
 
-    /// Opens a lost connection again: at once, and others beside it, if a single message closed it.
+    /// Opens a lost connection again. If a message closed it, opens it at once, and further ones.
     fn lost(&mut self, n: usize, error: &BrokerError) {
         self.failed = Some(error.clone());
-        self.lanes.swap_remove(n);
-        let consuming = self.lanes.iter().filter(|lane| lane.is_consuming()).count();
+        self.connections.swap_remove(n);
+        let consuming = self
+            .connections
+            .iter()
+            .filter(|connection| connection.is_consuming())
+            .count();
         if consuming == 0 {
-            self.missing_since.get_or_insert_with(Instant::now);
+            self.down_since.get_or_insert_with(Instant::now);
         }
         if error.is_by_a_message() {
             let behind_another = self
-                .careful_until
-                .replace(Instant::now() + CAREFUL_FOR)
+                .several_until
+                .replace(Instant::now() + SEVERAL_FOR)
                 .is_some();
-            self.careful = match consuming {
-                0 if behind_another => self.careful.saturating_mul(2).min(self.most_careful),
+            self.small_prefetch = match consuming {
+                0 if behind_another => self
+                    .small_prefetch
+                    .saturating_mul(2)
+                    .min(self.max_small_prefetch),
                 0 => 1,
-                1 => self.careful,
-                _ => (self.careful / 2).max(1),
+                1 => self.small_prefetch,
+                _ => (self.small_prefetch / 2).max(1),
             };
-            while self.lanes.len() < LANES {
-                let lane = self.open_after(Duration::ZERO);
-                self.lanes.push(lane);
+            while self.connections.len() < MAX_CONNECTIONS {
+                let connection = self.open_after(Duration::ZERO);
+                self.connections.push(connection);
             }
-        } else if self.lanes.is_empty()
-            // The one that was to replace the others.
-            || self.careful_until.is_none() && self.lanes.iter().all(Lane::is_consuming)
+        } else if self.connections.is_empty()
+            // The connection that was to replace the others.
+            || self.several_until.is_none() && self.connections.iter().all(RequestConnection::is_consuming)
         {
             let wait = self.backoff.wait();
-            let lane = self.open_after(wait);
-            self.lanes.push(lane);
+            let connection = self.open_after(wait);
+            self.connections.push(connection);
         }
     }
 
-    fn open_after(&self, wait: Duration) -> Lane {
-        let prefetch = match self.careful_until {
+    fn open_after(&self, wait: Duration) -> RequestConnection {
+        let prefetch = match self.several_until {
             None => self.prefetch,
-            Some(_) => self.careful,
+            Some(_) => self.small_prefetch,
         };
         let opening = Consuming::open(
             self.addresses.clone(),
             self.node,
-            self.connection.clone(),
+            self.name.clone(),
             self.queue.clone(),
             prefetch,
         );
-        Lane::Opening(Box::pin(async move {
+        RequestConnection::Opening(Box::pin(async move {
             sleep(wait).await;
             opening.await
         }))

@@ -99,9 +99,9 @@ pub(crate) struct RequestQueues {
 
 impl RequestQueues {
     /// Returns the error of a queue that cannot be consumed although it should be.
-    pub(super) fn trouble(&self) -> Option<&BrokerError> {
+    pub(super) fn failure(&self) -> Option<&BrokerError> {
         let queues = [&self.inits, &self.statuses, &self.unrouted];
-        queues.into_iter().find_map(RequestQueue::trouble)
+        queues.into_iter().find_map(RequestQueue::failure)
     }
 
     /// Stops consuming at once. RabbitMQ requeues unacknowledged requests.

@@ -318,7 +318,7 @@ impl<'a> Session<'a> {
             None
         };
         let reason = reason.map(str::to_owned).or_else(|| {
-            let error = self.requests.trouble()?;
+            let error = self.requests.failure()?;
             Some(format!("requests are not consumed: {error}"))
         });
         let report = PartitionHealth {

@@ -164,7 +164,11 @@ impl Account {
     }
 
     /// Replaces the metadata of the stream that shares `metadata`, if there is one.
-    pub fn share_metadata(&mut self, metadata: &Metadata, shared: impl FnOnce(&Metadata) -> Metadata) {
+    pub fn share_metadata(
+        &mut self,
+        metadata: &Metadata,
+        shared: impl FnOnce(&Metadata) -> Metadata,
+    ) {
         let mut streams = self.streams.iter_mut();
         if let Some(stream) = streams.find(|s| s.metadata.is_same(metadata)) {
             stream.metadata = shared(metadata);

@@ -11,18 +11,18 @@ use tokio::time::sleep;
 
 use crate::broker::{Addresses, BrokerError, Link, connect::within};
 
-/// How long requests of a cancelled consumer may take to be acknowledged.
+/// Time for a worker to acknowledge the requests of a cancelled consumer.
 const LAST_ACKS: Duration = Duration::from_secs(1);
 
-/// A connection that consumes the queue, or will.
-pub(super) enum Lane {
+/// A connection that consumes the queue, or is being opened.
+pub(super) enum RequestConnection {
     Opening(Opening),
     Consuming(Box<Consuming>),
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Box<Consuming>, BrokerError>> + Send>>;
 
-impl Lane {
+impl RequestConnection {
     pub(super) const fn is_consuming(&self) -> bool {
         matches!(self, Self::Consuming(_))
     }
