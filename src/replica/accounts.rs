@@ -1,4 +1,4 @@
-//! The accounts of one partition: found by key, freed by log time.
+//! The accounts of one partition, found by key and removed by log time.
 
 mod due;
 mod index;
@@ -20,25 +20,25 @@ use table::Table;
 use totals::{Counted, Counts};
 pub use totals::{Levels, Totals};
 
-/// Accounts whose expiries are done with each entry. An entry makes fewer due, so this keeps up with
-/// any log.
+/// Number of accounts whose expiries are processed with each entry. An entry makes fewer accounts
+/// due, so the expiries keep up with any log.
 pub(super) const EXPIRIES_PER_ENTRY: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Accounts {
     table: Table,
-    books: Indexes,
+    indexes: Indexes,
     metadata: Pool,
-    /// The places of those that are left to be copied. None moves meanwhile.
+    /// The slots that are left to be copied. Slots do not move meanwhile.
     to_copy: Range<usize>,
-    /// Steps of log time whose expiries are not all done.
+    /// Steps of log time with unprocessed expiries.
     steps: VecDeque<TimeStep>,
     /// Streams that expired since they were last taken.
     expired: Vec<Expired>,
     expiries_per_entry: usize,
 }
 
-/// Log time came from `before` to `now`, by the entry at `offset`.
+/// An advance of log time from `before` to `now`, caused by the entry at `offset`.
 #[derive(Clone, Copy, Debug)]
 struct TimeStep {
     offset: u64,
@@ -47,7 +47,8 @@ struct TimeStep {
     shift: WallShift,
 }
 
-/// A stream that expired by the entry at `offset`, and how many the account has left then.
+/// A stream that expired by the entry at `offset`. `count` is the number of the account's
+/// remaining active streams.
 #[derive(Debug)]
 pub(super) struct Expired {
     pub(super) offset: u64,
@@ -71,7 +72,7 @@ impl Accounts {
     pub(super) fn new() -> Self {
         Self {
             table: Table::new(),
-            books: Indexes {
+            indexes: Indexes {
                 due: Due::new(),
                 counts: Counts::default(),
                 keep_empty: false,
@@ -85,7 +86,7 @@ impl Accounts {
         }
     }
 
-    /// No accounts, with the same number of expiries per entry.
+    /// Creates an empty table with the same number of expiries per entry.
     pub(super) fn emptied(&self) -> Self {
         Self {
             expiries_per_entry: self.expiries_per_entry,
@@ -97,7 +98,7 @@ impl Accounts {
         self.expiries_per_entry
     }
 
-    /// For simulations: another number than the default.
+    /// Sets the number of expiries per entry, for simulations.
     pub(super) const fn expire_per_entry(&mut self, accounts: usize) {
         self.expiries_per_entry = accounts;
     }
@@ -137,7 +138,7 @@ impl Accounts {
         }
         slot.last = offset;
         let result = change(&mut slot.account, &self.metadata);
-        if !self.books.settle(id, slot, now) {
+        if !self.indexes.update(id, slot, now) {
             self.free(id);
         }
         Some(result)
@@ -147,8 +148,8 @@ impl Accounts {
     /// [`Self::expire`], or when their account changes. Reads compare deadlines, so they are exact
     /// before that.
     pub(super) fn advance(&mut self, offset: u64, before: LogTime, now: LogTime, shift: WallShift) {
-        self.books.due.fit_last();
-        if !self.steps.is_empty() || self.books.due.is_due(now) {
+        self.indexes.due.fit_last();
+        if !self.steps.is_empty() || self.indexes.due.is_due(now) {
             self.steps.push_back(TimeStep {
                 offset,
                 before,
@@ -158,14 +159,14 @@ impl Accounts {
         }
     }
 
-    /// Looks at `most` accounts that are due: counts no longer what expired, and frees what is
-    /// forgotten.
+    /// Processes the expiries of at most `most` accounts that are due, and removes their old
+    /// records.
     pub(super) fn expire(&mut self, most: usize) {
         for _ in 0..most {
             let Some(step) = self.steps.front() else {
                 return;
             };
-            match self.books.due.pop(step.now) {
+            match self.indexes.due.pop(step.now) {
                 Some((at, id)) if self.table.slot(id).is_some_and(|slot| slot.due == at) => {
                     self.expire_one(id);
                 }
@@ -175,7 +176,7 @@ impl Accounts {
         }
     }
 
-    /// The offset of the first entry whose expiries are not all done.
+    /// The offset of the first entry with unprocessed expiries.
     pub(super) fn expiring(&self) -> Option<u64> {
         Some(self.steps.front()?.offset)
     }
@@ -210,15 +211,15 @@ impl Accounts {
             }));
         }
         slot.account.sweep(last.now);
-        if !self.books.settle(id, slot, last.now) {
+        if !self.indexes.update(id, slot, last.now) {
             self.free(id);
         }
     }
 
-    /// Begins to copy the accounts, while they go on changing. Until [`Self::copied`] none is
-    /// freed.
+    /// Starts a copy of the accounts, which may change meanwhile. No account is removed until
+    /// [`Self::copied`].
     pub(super) fn copy(&mut self) {
-        self.books.keep_empty = true;
+        self.indexes.keep_empty = true;
         self.to_copy = 0..self.table.len();
     }
 
@@ -238,20 +239,20 @@ impl Accounts {
         }
     }
 
-    /// The copying is over.
+    /// Ends the copy.
     pub(super) fn copied(&mut self) {
-        self.books.keep_empty = false;
-        // From the last one on: none of those to come is moved into another's place.
-        for id in std::mem::take(&mut self.books.emptied).into_iter().rev() {
+        self.indexes.keep_empty = false;
+        // In descending order: a removal moves the last slot, which is not in the list any more.
+        for id in std::mem::take(&mut self.indexes.emptied).into_iter().rev() {
             if self.table.slot(id).is_some_and(|s| s.account.is_empty()) {
                 self.free(id);
             }
         }
-        self.books.due.fit();
+        self.indexes.due.fit();
     }
 
-    /// Takes an account as it was copied behind its entry at `last`. Returns false where it is
-    /// there already.
+    /// Inserts an account from a copy, with the offset of its last entry. Returns false if it
+    /// exists.
     pub(super) fn restore(
         &mut self,
         key: AccountKey,
@@ -264,7 +265,7 @@ impl Accounts {
             return false;
         }
         account.share_all_metadata(|m| self.metadata.shared(m));
-        self.books.keep_empty = true;
+        self.indexes.keep_empty = true;
         self.begin(hash, Slot::new(key, last, account), now);
         true
     }
@@ -272,57 +273,58 @@ impl Accounts {
     /// Does deferred work, and frees the memory of removed accounts.
     pub(super) fn housekeep(&mut self) {
         self.metadata.housekeep();
-        if !self.books.keep_empty && self.table.is_too_large() {
+        if !self.indexes.keep_empty && self.table.is_too_large() {
             self.table.shrink();
             let table = &self.table;
-            self.books.due.forget(|id| Some(table.slot(id)?.due));
-            self.books.counts.by_tenant.shrink_to_fit();
+            self.indexes.due.forget(|id| Some(table.slot(id)?.due));
+            self.indexes.counts.by_tenant.shrink_to_fit();
             self.metadata.clear();
         }
     }
 
     fn begin(&mut self, hash: Hash, mut slot: Slot, now: LogTime) {
-        if self.books.settle(self.table.next_id(), &mut slot, now) {
+        if self.indexes.update(self.table.next_id(), &mut slot, now) {
             self.table.insert(hash, slot);
         }
     }
 
     fn free(&mut self, id: SlotId) {
-        // Another may have its place now, and is due as before.
+        // The account that moved into this slot stays due at the same moment.
         if let Some(moved) = self.table.remove(id)
             && moved.due != NEVER
         {
-            self.books.due.put(id, moved.due);
+            self.indexes.due.put(id, moved.due);
         }
     }
 
     pub(super) const fn totals(&self) -> Totals {
-        self.books.counts.totals
+        self.indexes.counts.totals
     }
 
     pub(super) fn of_tenant(&self, tenant: &str) -> Totals {
-        let by_tenant = &self.books.counts.by_tenant;
+        let by_tenant = &self.indexes.counts.by_tenant;
         by_tenant.get(tenant).copied().unwrap_or_default()
     }
 
     pub(super) const fn levels(&self) -> Levels {
-        self.books.counts.levels
+        self.indexes.counts.levels
     }
 
     /// The tenants whose records changed since the last call.
     pub(super) fn take_changed(&mut self) -> HashSet<CompactString> {
-        std::mem::take(&mut self.books.counts.changed)
+        std::mem::take(&mut self.indexes.counts.changed)
     }
 
     pub(super) fn by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
-        let by_tenant = &self.books.counts.by_tenant;
+        let by_tenant = &self.indexes.counts.by_tenant;
         by_tenant.iter().map(|(name, t)| (name.as_str(), *t))
     }
 }
 
 impl Indexes {
-    /// Takes note of an account that may have changed. Returns false where it is to be freed.
-    fn settle(&mut self, id: SlotId, slot: &mut Slot, now: LogTime) -> bool {
+    /// Updates the aggregates for an account. Returns false if the account is empty and must be
+    /// removed.
+    fn update(&mut self, id: SlotId, slot: &mut Slot, now: LogTime) -> bool {
         let counted = Counted {
             active: u32::try_from(slot.account.count(now)).unwrap_or(u32::MAX),
             records: u32::try_from(slot.account.records()).unwrap_or(u32::MAX),
@@ -339,7 +341,7 @@ impl Indexes {
             }
             Some(_) => {}
             None => {
-                // Another may have its place before that moment comes.
+                // Another account may use the slot before that moment.
                 slot.due = NEVER;
                 if !self.keep_empty {
                     return false;

@@ -8,17 +8,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::Announcement;
 
-/// Most buffered events; beyond that, the oldest are dropped.
+/// Maximum number of buffered events. Beyond it, the oldest are dropped.
 pub const MAX_UNANNOUNCED: usize = 100_000;
-/// Capacity that is kept even without events.
-const ROOM: usize = 1_024;
-/// Most events in flight.
-const UNDER_WAY: u64 = 256;
+/// Capacity that is buffered even without events.
+const MIN_CAPACITY: usize = 1_024;
+/// Maximum number of unconfirmed events.
+const MAX_UNCONFIRMED: u64 = 256;
 
 /// Buffered events in the order of the log, numbered from the first one of this replica.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
-    kept: VecDeque<Announcement>,
+    buffered: VecDeque<Announcement>,
     /// Further events of the entry at this offset follow, and those of later entries wait for them.
     open: Option<u64>,
     later: BTreeMap<u64, Vec<Announcement>>,
@@ -27,29 +27,29 @@ pub(super) struct Announcements {
     first: u64,
     /// Offset up to which the log records the publication of all events.
     announced: Option<u64>,
-    /// Up to here lifecycle events came with the snapshot.
+    /// Offset of the last entry whose events the snapshot includes.
     known_to: Option<u64>,
     /// The number of the next event to be published by this replica.
     next: u64,
     /// Offset added to an event's number per attempt, so that late confirms of an earlier attempt
     /// are ignored.
-    tries: u64,
+    attempt_offset: u64,
     /// All events below this number that this replica has published are confirmed.
     confirmed: u64,
-    /// The broker has refused one: the next try is the next interval's.
+    /// The broker has not accepted an event. Publishing continues at the next tick.
     waiting: bool,
     lost: u64,
 }
 
 impl Announcements {
-    /// Goes on from a snapshot that ended at `end`.
+    /// Restores the events of a snapshot that ended at `end`.
     pub(super) fn restored(
         announced: Option<u64>,
         end: u64,
-        kept: impl IntoIterator<Item = Announcement>,
+        buffered: impl IntoIterator<Item = Announcement>,
     ) -> Self {
         Self {
-            kept: kept.into_iter().collect(),
+            buffered: buffered.into_iter().collect(),
             announced,
             known_to: Some(end),
             ..Self::default()
@@ -61,12 +61,12 @@ impl Announcements {
         if offset <= self.known_to || offset <= self.announced {
             return;
         }
-        if self.waiting() >= MAX_UNANNOUNCED && !self.kept.is_empty() {
+        if self.waiting() >= MAX_UNANNOUNCED && !self.buffered.is_empty() {
             self.drop_first();
             self.lost += 1;
         }
         if self.open.is_none_or(|open| announcement.offset <= open) {
-            self.kept.push_back(announcement);
+            self.buffered.push_back(announcement);
         } else if self.waiting() < MAX_UNANNOUNCED {
             self.later_count += 1;
             let later = self.later.entry(announcement.offset).or_default();
@@ -85,14 +85,14 @@ impl Announcements {
         {
             let events = first.remove();
             self.later_count -= events.len();
-            self.kept.extend(events);
+            self.buffered.extend(events);
         }
     }
 
     /// Removes the events up to this offset, whose publication the log records.
     pub(super) fn announced(&mut self, up_to: u64) {
         self.announced = self.announced.max(Some(up_to));
-        while self.kept.front().is_some_and(|a| a.offset <= up_to) {
+        while self.buffered.front().is_some_and(|a| a.offset <= up_to) {
             self.drop_first();
         }
         while let Some(first) = self.later.first_entry()
@@ -100,19 +100,19 @@ impl Announcements {
         {
             self.later_count -= first.remove().len();
         }
-        if self.kept.len() < self.kept.capacity() / 8 {
-            self.kept.shrink_to(ROOM);
+        if self.buffered.len() < self.buffered.capacity() / 8 {
+            self.buffered.shrink_to(MIN_CAPACITY);
         }
     }
 
     fn drop_first(&mut self) {
-        self.kept.pop_front();
+        self.buffered.pop_front();
         self.first += 1;
         self.next = self.next.max(self.first);
         self.confirmed = self.confirmed.max(self.first);
     }
 
-    /// Announces anew whatever is kept.
+    /// Starts over with the first buffered event.
     pub(super) const fn begin(&mut self) {
         self.again_from(self.first);
         self.confirmed = self.first;
@@ -120,41 +120,41 @@ impl Announcements {
     }
 
     const fn again_from(&mut self, number: u64) {
-        self.tries += self.next - number;
+        self.attempt_offset += self.next - number;
         self.next = number;
     }
 
     /// Returns the number of the event of an announcement. An announcement of an earlier attempt
     /// maps to a confirmed event, as outcomes arrive in order.
-    fn told_by(&self, announcement: u64) -> Option<u64> {
-        let number = announcement.checked_sub(self.tries)?;
+    fn event_of(&self, announcement: u64) -> Option<u64> {
+        let number = announcement.checked_sub(self.attempt_offset)?;
         (number < self.next).then_some(number)
     }
 
-    /// The next one to announce, with the number of that announcement.
+    /// The next event to publish, with the number of the announcement.
     pub(super) fn next(&mut self) -> Option<(u64, Announcement)> {
-        if self.waiting || self.next - self.confirmed >= UNDER_WAY {
+        if self.waiting || self.next - self.confirmed >= MAX_UNCONFIRMED {
             return None;
         }
         let next = self
-            .kept
+            .buffered
             .get(usize::try_from(self.next - self.first).ok()?)?;
         let number = self.next;
         self.next += 1;
-        Some((number + self.tries, next.clone()))
+        Some((number + self.attempt_offset, next.clone()))
     }
 
-    /// The broker has taken one; outcomes come in order.
+    /// Records that the broker has confirmed an announcement. Outcomes arrive in order.
     pub(super) fn confirmed(&mut self, announcement: u64) {
-        if self.told_by(announcement) == Some(self.confirmed) {
+        if self.event_of(announcement) == Some(self.confirmed) {
             self.confirmed += 1;
         }
     }
 
-    /// The broker has not taken one: after a while they are announced again from there on, to keep
-    /// the order.
+    /// Records that the broker has not accepted an announcement. To keep the order, publishing
+    /// continues with the same event, after [`Self::try_again`].
     pub(super) fn failed(&mut self, announcement: u64) {
-        if let Some(number) = self.told_by(announcement)
+        if let Some(number) = self.event_of(announcement)
             && number >= self.confirmed
         {
             self.again_from(number);
@@ -162,7 +162,7 @@ impl Announcements {
         }
     }
 
-    /// The while is over.
+    /// Continues publishing after a failure.
     pub(super) const fn try_again(&mut self) {
         self.waiting = false;
     }
@@ -170,8 +170,8 @@ impl Announcements {
     /// Returns the last offset whose events are all published, if the log does not record it yet.
     pub(super) fn to_record(&self) -> Option<u64> {
         let count = usize::try_from(self.confirmed - self.first).ok()?;
-        let beyond = self.kept.get(count).map(|a| a.offset);
-        let confirmed = self.kept.range(..count).rev();
+        let beyond = self.buffered.get(count).map(|a| a.offset);
+        let confirmed = self.buffered.range(..count).rev();
         let mut whole = confirmed
             .map(|a| a.offset)
             .filter(|&o| Some(o) != beyond && Some(o) != self.open);
@@ -182,12 +182,12 @@ impl Announcements {
         self.announced
     }
 
-    pub(super) fn kept(&self) -> impl Iterator<Item = &Announcement> {
-        self.kept.iter()
+    pub(super) fn buffered(&self) -> impl Iterator<Item = &Announcement> {
+        self.buffered.iter()
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.kept.len() + self.later_count
+        self.buffered.len() + self.later_count
     }
 
     pub(super) const fn lost(&self) -> u64 {
@@ -224,75 +224,81 @@ mod tests {
     }
 
     fn keeping(offsets: &[u64]) -> Announcements {
-        let mut kept = Announcements::default();
+        let mut buffered = Announcements::default();
         for &offset in offsets {
-            kept.add(at(offset));
+            buffered.add(at(offset));
         }
-        kept
+        buffered
     }
 
-    fn taken(kept: &mut Announcements) -> Vec<u64> {
-        std::iter::from_fn(|| kept.next().map(|(_, a)| a.offset)).collect()
+    fn taken(buffered: &mut Announcements) -> Vec<u64> {
+        std::iter::from_fn(|| buffered.next().map(|(_, a)| a.offset)).collect()
     }
 
     #[test]
     fn an_entry_counts_as_announced_once_all_its_events_are_confirmed() {
-        let mut kept = keeping(&[1, 3, 3, 4]);
-        assert_eq!(taken(&mut kept), [1, 3, 3, 4]);
-        assert_eq!(kept.to_record(), None);
+        let mut buffered = keeping(&[1, 3, 3, 4]);
+        assert_eq!(taken(&mut buffered), [1, 3, 3, 4]);
+        assert_eq!(buffered.to_record(), None);
         for (number, up_to) in [(0, 1), (1, 1), (2, 3), (3, 4)] {
-            kept.confirmed(number);
-            assert_eq!(kept.to_record(), Some(up_to));
+            buffered.confirmed(number);
+            assert_eq!(buffered.to_record(), Some(up_to));
         }
-        kept.announced(3);
-        assert_eq!(kept.to_record(), Some(4));
-        kept.announced(4);
-        assert_eq!((kept.to_record(), kept.kept().count()), (None, 0));
+        buffered.announced(3);
+        assert_eq!(buffered.to_record(), Some(4));
+        buffered.announced(4);
+        assert_eq!(
+            (buffered.to_record(), buffered.buffered().count()),
+            (None, 0)
+        );
     }
 
     #[test]
     fn what_the_broker_does_not_take_is_announced_again_with_all_behind_it() {
-        let mut kept = keeping(&[1, 2, 3]);
-        taken(&mut kept);
-        kept.confirmed(0);
-        kept.failed(1);
-        assert!(taken(&mut kept).is_empty());
-        kept.try_again();
-        assert_eq!(taken(&mut kept), [2, 3]);
-        kept.failed(2); // of the first try
-        kept.confirmed(2);
-        assert_eq!((kept.to_record(), taken(&mut kept).len()), (Some(1), 0));
-        kept.confirmed(3);
-        kept.confirmed(4);
-        assert_eq!(kept.to_record(), Some(3));
+        let mut buffered = keeping(&[1, 2, 3]);
+        taken(&mut buffered);
+        buffered.confirmed(0);
+        buffered.failed(1);
+        assert!(taken(&mut buffered).is_empty());
+        buffered.try_again();
+        assert_eq!(taken(&mut buffered), [2, 3]);
+        buffered.failed(2); // of the first try
+        buffered.confirmed(2);
+        assert_eq!(
+            (buffered.to_record(), taken(&mut buffered).len()),
+            (Some(1), 0)
+        );
+        buffered.confirmed(3);
+        buffered.confirmed(4);
+        assert_eq!(buffered.to_record(), Some(3));
     }
 
     #[test]
     fn a_successor_announces_all_events_without_a_recorded_publication() {
-        let mut kept = keeping(&[1, 2, 3]);
-        taken(&mut kept);
-        kept.confirmed(0);
-        kept.confirmed(1);
-        kept.announced(1);
-        kept.begin();
-        assert_eq!(taken(&mut kept), [2, 3]);
+        let mut buffered = keeping(&[1, 2, 3]);
+        taken(&mut buffered);
+        buffered.confirmed(0);
+        buffered.confirmed(1);
+        buffered.announced(1);
+        buffered.begin();
+        assert_eq!(taken(&mut buffered), [2, 3]);
     }
 
     #[test]
     fn a_restored_replica_takes_from_the_log_only_what_is_behind_the_snapshot() {
-        let mut kept = Announcements::restored(Some(1), 5, [at(4)]);
-        kept.add(at(5));
-        kept.add(at(6));
-        assert_eq!(taken(&mut kept), [4, 6]);
+        let mut buffered = Announcements::restored(Some(1), 5, [at(4)]);
+        buffered.add(at(5));
+        buffered.add(at(6));
+        assert_eq!(taken(&mut buffered), [4, 6]);
     }
 
     #[test]
     fn so_much_is_under_way_at_once_and_so_much_is_kept() {
         let offsets: Vec<u64> = (0..MAX_UNANNOUNCED as u64 + 10).collect();
-        let mut kept = keeping(&offsets);
-        assert_eq!(kept.lost(), 10);
-        assert_eq!(taken(&mut kept).len() as u64, UNDER_WAY);
-        kept.confirmed(10);
-        assert_eq!(taken(&mut kept).len(), 1);
+        let mut buffered = keeping(&offsets);
+        assert_eq!(buffered.lost(), 10);
+        assert_eq!(taken(&mut buffered).len() as u64, MAX_UNCONFIRMED);
+        buffered.confirmed(10);
+        assert_eq!(taken(&mut buffered).len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Entries of the log: checked to be of the log that was followed, and applied in their order.
+//! Application of the log's entries, in order.
 
 use super::{Applied, Fault, Now, Phase, Replica, position::AnotherLog};
 use crate::domain::{
@@ -10,8 +10,8 @@ impl<T> Replica<T> {
     /// Applies the entry at `offset`.
     ///
     /// # Errors
-    /// [`Fault::AnotherLog`] and [`Fault::UnknownRules`]: the state has been thrown away, and the
-    /// log must be attached anew.
+    /// [`Fault::AnotherLog`] and [`Fault::UnknownRules`]: the state has been dropped, and the log
+    /// must be attached again.
     pub fn apply(&mut self, offset: u64, entry: &Entry, now: Now) -> Result<Applied, Fault> {
         self.liveness.delivered(now.mono);
         self.expire_some(self.accounts.expiries_per_entry());
@@ -47,13 +47,14 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Returns whether the entry at `offset` is to be applied. `None` cannot be decoded.
+    /// Returns whether the entry at `offset` must be applied. `entry` is `None` if it cannot be
+    /// decoded.
     fn advance_to(&mut self, offset: u64, entry: Option<&Entry>) -> Result<bool, Fault> {
         let next = self.position.advance(offset, entry);
         next.map_err(|AnotherLog| self.start_over(Fault::AnotherLog))
     }
 
-    /// An entry that does not decode still has its place, and is counted by the number of the
+    /// Skips the entry at `offset`, which cannot be decoded. It is counted by the number of the
     /// reason.
     ///
     /// # Errors
@@ -66,8 +67,8 @@ impl<T> Replica<T> {
         Ok(())
     }
 
-    /// The entry at `offset` cannot be delivered to this replica; another may get it. It is counted
-    /// by the number of the reason.
+    /// Skips the entry at `offset`, which RabbitMQ cannot deliver to this replica. Another replica
+    /// may read it. It is counted by the number of the reason.
     ///
     /// # Errors
     /// [`Fault::AnotherLog`], as [`Self::apply`].
@@ -90,7 +91,7 @@ impl<T> Replica<T> {
         body: &Internal,
         now: Now,
     ) -> Result<Applied, Fault> {
-        // The estimate runs up to here under the log time that was known until here.
+        // Up to this entry, the estimate is bounded by the log time before it.
         self.read_estimate(now.mono);
         if let Internal::Settings { settings, wall } = body {
             // The time of a truncated log continues from its readings, even if its settings are
@@ -103,13 +104,13 @@ impl<T> Replica<T> {
             self.adopt(settings)?;
         }
         let Some(interval_ms) = self.settings.as_ref().map(Settings::interval_ms) else {
-            self.came_back(mark, offset, now)?;
+            self.read_back(mark, offset, now)?;
             return Ok(Applied::Skipped);
         };
         let mut foreign = false;
         if let Some(reading) = reading {
             let before = self.clock.now();
-            // No follower of this log is so far ahead of it.
+            // A replica of this log is never so far ahead.
             foreign = before.is_some_and(|l| reading.estimate > l.plus(2 * interval_ms));
             self.clock.apply(reading, interval_ms);
             if before.is_none()
@@ -118,14 +119,15 @@ impl<T> Replica<T> {
                 self.capacity.learn_from(now, settings);
             }
             self.advance(offset, before);
-            self.hear_of(mark.writer, reading, now);
+            self.observe_writer(mark.writer, reading, now);
         }
         let applied = match body {
             Internal::Open(open) => {
-                let said = Some(&open.metadata);
-                let applied = self.change(&open.key, offset, said, |account, moment, events| {
-                    Applied::Open(account.open(moment, open, events))
-                });
+                let metadata = Some(&open.metadata);
+                let applied =
+                    self.change(&open.key, offset, metadata, |account, moment, events| {
+                        Applied::Open(account.open(moment, open, events))
+                    });
                 if mark.writer == self.writer {
                     self.answer_open(mark.seq, open, &applied, now);
                 }
@@ -149,7 +151,7 @@ impl<T> Replica<T> {
             }
             Internal::Tick(_) | Internal::Settings { .. } => Applied::Internal,
         };
-        self.came_back(mark, offset, now)?;
+        self.read_back(mark, offset, now)?;
         Ok(applied)
     }
 
@@ -167,12 +169,13 @@ impl<T> Replica<T> {
         Ok(())
     }
 
-    /// Changes an account at L, once L and the settings are known, by an entry that `said` this.
+    /// Applies an entry to an account at log time. Skips it while the log's settings and time are
+    /// not known. `metadata` is that of the entry.
     pub(super) fn change(
         &mut self,
         key: &AccountKey,
         offset: u64,
-        said: Option<&Metadata>,
+        metadata: Option<&Metadata>,
         change: impl FnOnce(&mut Account, &Moment, &mut Vec<LifecycleEvent>) -> Applied,
     ) -> Applied {
         let (Some(now), Some(settings)) = (self.clock.now(), &self.settings) else {
@@ -188,8 +191,8 @@ impl<T> Replica<T> {
         let applied = self.accounts.change(key, offset, now, |account, pool| {
             let applied = change(account, &moment, events);
             // Most metadata equals that of the stream, which is shared.
-            if let Some(said) = said {
-                account.share_metadata(said, |said| pool.shared(said));
+            if let Some(metadata) = metadata {
+                account.share_metadata(metadata, |metadata| pool.shared(metadata));
             }
             applied
         });
@@ -208,7 +211,7 @@ impl<T> Replica<T> {
         applied.unwrap_or(Applied::Skipped)
     }
 
-    /// Log time has come from `before` to L.
+    /// Processes an advance of log time from `before`.
     fn advance(&mut self, offset: u64, before: Option<LogTime>) {
         let Some(now) = self.clock.now() else {
             return;
@@ -218,7 +221,7 @@ impl<T> Replica<T> {
         self.expire_some(self.accounts.expiries_per_entry());
     }
 
-    /// Keeps what an entry did until it has been announced.
+    /// Counts and buffers the lifecycle events of an entry.
     fn note(&mut self, offset: u64, key: &AccountKey, now: LogTime) {
         let count = self.accounts.read(key, |a| a.count(now)).unwrap_or(0);
         for event in self.events.drain(..) {
@@ -234,13 +237,14 @@ impl<T> Replica<T> {
         self.announce();
     }
 
-    /// A marked entry was applied. With an own one come caught up, liveness, and answers.
-    pub(super) fn came_back(&mut self, mark: Mark, offset: u64, now: Now) -> Result<(), Fault> {
+    /// Processes an internal entry that was read back, if this replica appended it: updates the
+    /// liveness, and answers requests.
+    pub(super) fn read_back(&mut self, mark: Mark, offset: u64, now: Now) -> Result<(), Fault> {
         if mark.writer != self.writer {
             return Ok(());
         }
-        self.liveness.came_back(mark.seq);
-        self.leadership.came_back(mark.seq, offset, now.mono);
+        self.liveness.read_back(mark.seq);
+        self.leadership.read_back(mark.seq, offset, now.mono);
         if self.phase
             == (Phase::CatchingUp {
                 mark: Some(mark.seq),
@@ -250,7 +254,7 @@ impl<T> Replica<T> {
                 // There are no settings yet, so nothing can be served. The next tick appends a
                 // marker again.
                 self.phase = Phase::CatchingUp { mark: None };
-                self.remind(now);
+                self.append_lost_settings(now);
                 return Ok(());
             }
             self.finish_restoring()?;
@@ -265,7 +269,7 @@ impl<T> Replica<T> {
             }
         }
         if self.phase == Phase::Serving {
-            self.judge_leader(now);
+            self.decide_leader(now);
             self.answer_strong(mark.seq, now);
             if self.is_live(now.mono) {
                 self.resume(now);

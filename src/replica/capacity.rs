@@ -1,5 +1,5 @@
-//! Soft limits: which tenants are full, or the whole partition. The leader appends changes by its
-//! counts; replicas judge by the entries alone.
+//! Soft limits of the partition and its tenants. The leader appends changes by its counts. Replicas
+//! decide by these entries alone.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,16 +11,17 @@ use crate::domain::{CapacityChange, Internal, LogTime, Settings, Tenant};
 /// Intervals of log time after which the leader repeats which limits are reached. The log keeps at
 /// least 200 intervals, so the first entry disappears.
 const REPEAT_INTERVALS: u64 = 60;
-/// Most changes of tenants appended in one interval, and most repetitions.
-const MOST_CHANGES: usize = 1_000;
-const MOST_REPEATED: usize = 200;
+/// Maximum number of changes of tenants appended in one interval.
+const MAX_CHANGES: usize = 1_000;
+/// Maximum number of repetitions appended in one interval.
+const MAX_REPEATED: usize = 200;
 
 /// The partition's and tenants' reached limits, as of the last applied entry.
 #[derive(Debug, Default)]
 pub(super) struct Capacity {
     full: bool,
     /// Log time of the latest entry with this state.
-    said: LogTime,
+    recorded_at: LogTime,
     tenants: HashMap<Tenant, LogTime>,
     /// The full tenants ordered by that time.
     by_time: BTreeSet<(LogTime, Tenant)>,
@@ -38,25 +39,25 @@ impl Capacity {
     pub(super) fn restored(full: bool, tenants: Vec<Tenant>, now: LogTime) -> Self {
         Self {
             full,
-            said: now,
+            recorded_at: now,
             by_time: tenants.iter().map(|t| (now, t.clone())).collect(),
             tenants: tenants.into_iter().map(|t| (t, now)).collect(),
             ..Self::default()
         }
     }
 
-    /// Takes the tenant no new stream at `now`?
+    /// Whether new streams of the tenant are refused at `now`.
     pub(super) fn is_full(&self, tenant: &str, now: LogTime) -> bool {
         let full = self.full || (!self.tenants.is_empty() && self.tenants.contains_key(tenant));
         full && now >= self.learns_until
     }
 
-    /// The log is read from `now` on, and what came before is not known.
+    /// Starts at `now` with a truncated log, whose earlier entries are not known.
     pub(super) const fn learn_from(&mut self, now: LogTime, settings: &Settings) {
         self.learns_until = now.plus(settings.ttl_ms + 2 * settings.interval_ms());
     }
 
-    /// The streams that were there before may not all be known.
+    /// Whether earlier streams may be missing.
     pub(super) fn is_learning(&self, now: LogTime) -> bool {
         now < self.learns_until
     }
@@ -73,11 +74,11 @@ impl Capacity {
     pub(super) fn set(&mut self, change: &CapacityChange, now: LogTime) {
         let Some(tenant) = &change.tenant else {
             self.full = change.full;
-            self.said = now;
+            self.recorded_at = now;
             return;
         };
-        if let Some(said) = self.tenants.remove(tenant) {
-            self.by_time.remove(&(said, tenant.clone()));
+        if let Some(recorded_at) = self.tenants.remove(tenant) {
+            self.by_time.remove(&(recorded_at, tenant.clone()));
         }
         if change.full {
             self.tenants.insert(tenant.clone(), now);
@@ -95,17 +96,17 @@ impl Capacity {
         of_tenant: impl Fn(&str) -> u64,
     ) -> Vec<CapacityChange> {
         let repeat_ms = REPEAT_INTERVALS * settings.interval_ms();
-        let again = self.full && now.since(self.said) >= repeat_ms;
-        let turned = turn(records, settings.max_streams_per_partition, self.full);
-        let mut changes: Vec<_> = turned
+        let again = self.full && now.since(self.recorded_at) >= repeat_ms;
+        let crossed = crossing(records, settings.max_streams_per_partition, self.full);
+        let mut changes: Vec<_> = crossed
             .or(again.then_some(true))
             .map(|full| CapacityChange { tenant: None, full })
             .into_iter()
             .collect();
         let (limit, tenants) = (settings.max_streams_per_tenant, &self.tenants);
-        let mut left = MOST_CHANGES;
+        let mut left = MAX_CHANGES;
         self.watched.retain(|name| {
-            let Some(full) = turn(of_tenant(name), limit, tenants.contains_key(name.as_str()))
+            let Some(full) = crossing(of_tenant(name), limit, tenants.contains_key(name.as_str()))
             else {
                 return false;
             };
@@ -118,8 +119,8 @@ impl Capacity {
             }
             true
         });
-        let old = |(said, _): &&(LogTime, Tenant)| now.since(*said) >= repeat_ms;
-        let repeated = self.by_time.iter().take_while(old).take(MOST_REPEATED);
+        let old = |(recorded_at, _): &&(LogTime, Tenant)| now.since(*recorded_at) >= repeat_ms;
+        let repeated = self.by_time.iter().take_while(old).take(MAX_REPEATED);
         let watched = &self.watched;
         changes.extend(
             repeated
@@ -133,9 +134,9 @@ impl Capacity {
     }
 }
 
-/// Full at the limit, and free again a twentieth below it: an account that comes and goes does not
-/// write.
-const fn turn(records: u64, limit: u64, full: bool) -> Option<bool> {
+/// Returns the new state if it changes: full at the limit, and no longer full a twentieth below it,
+/// so that a single account does not cause many entries.
+const fn crossing(records: u64, limit: u64, full: bool) -> Option<bool> {
     match full {
         false if records >= limit => Some(true),
         true if records < limit - limit / 20 => Some(false),
@@ -144,7 +145,7 @@ const fn turn(records: u64, limit: u64, full: bool) -> Option<bool> {
 }
 
 impl<T> Replica<T> {
-    /// Appends what the soft limits ask for, if this replica leads.
+    /// Appends the changes of the soft limits, if this replica leads.
     pub(super) fn watch_capacity(&mut self, now: Now) {
         let changed = self.accounts.take_changed();
         let (true, Some(settings), Some(log)) = (self.leads(), &self.settings, self.clock.now())

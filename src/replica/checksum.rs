@@ -4,25 +4,25 @@ use crc32fast::Hasher;
 
 use crate::domain::{Entry, Metadata};
 
-/// A CRC-32 of entries and their offsets; 0 of none.
+/// A CRC-32 of entries and their offsets; 0 without entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Checksum(u32);
 
 impl Checksum {
-    /// Of entries of which one is not known. It agrees with every other, and stays unknown.
+    /// The checksum of entries of which one is not known. It agrees with every other.
     pub(super) const UNKNOWN: Self = Self(u32::MAX);
 
-    /// As it was written in a snapshot.
+    /// Converts from the number in a snapshot.
     pub(super) const fn from_sum(sum: u32) -> Self {
         Self(sum)
     }
 
-    /// As it is written in a snapshot.
+    /// Converts to the number in a snapshot.
     pub(super) const fn sum(self) -> u32 {
         self.0
     }
 
-    /// Both may be of the same entries.
+    /// Whether both can belong to the same entries.
     pub(super) fn agrees(self, other: Self) -> bool {
         self == other || self == Self::UNKNOWN || other == Self::UNKNOWN
     }

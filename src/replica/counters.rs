@@ -1,4 +1,4 @@
-//! The counters of a replica, which go on from those of its snapshot.
+//! The counters of a replica, which continue those of its snapshot.
 
 use crate::domain::Counters;
 
@@ -11,7 +11,7 @@ pub(super) struct ReplicaCounters {
 }
 
 impl ReplicaCounters {
-    /// Goes on from a snapshot that ended at the offset `end`.
+    /// Restores the counters of a snapshot that ended at the offset `end`.
     pub(super) const fn restored(counters: Counters, end: u64) -> Self {
         Self {
             counters,
@@ -19,7 +19,7 @@ impl ReplicaCounters {
         }
     }
 
-    /// Counts something that the entry at `offset` did.
+    /// Updates the counters for the entry at `offset`, unless the snapshot includes it.
     pub(super) fn count(&mut self, offset: u64, count: impl FnOnce(&mut Counters)) {
         if Some(offset) > self.counted {
             count(&mut self.counters);

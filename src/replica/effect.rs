@@ -8,9 +8,9 @@ use crate::domain::WallTime;
 /// The clocks of the machine, read once for each input.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
-    /// Decides how far this replica's estimate has run.
+    /// The monotonic clock, for the estimate of log time and for timeouts.
     pub mono: Mono,
-    /// Only shown.
+    /// The wall clock, which is only shown.
     pub wall: WallTime,
 }
 
@@ -42,11 +42,11 @@ pub enum Effect<T> {
         /// The event.
         announcement: Box<Announcement>,
     },
-    /// This replica leads its partition from here on, or no longer.
+    /// Whether this replica leads its partition has changed.
     Leads(bool),
-    /// Take no more requests: this replica is not fresh enough to answer.
+    /// Stop consuming requests: this replica is not fresh enough to answer.
     Pause,
-    /// Take requests.
+    /// Consume requests.
     Resume,
 }
 
@@ -65,7 +65,7 @@ pub enum Applied {
     Internal,
 }
 
-/// Why a replica cannot go on.
+/// The reason why a replica must attach to its log again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The log does not contain the entries that the replica had applied: it has discarded its

@@ -1,4 +1,4 @@
-//! C: a worker's own estimate of a log's time between the log's entries.
+//! An estimate of log time between the log's entries.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::domain::LogTime;
 pub struct Mono(pub u64);
 
 impl Mono {
-    /// Milliseconds from `earlier` until this reading; 0 where `earlier` is later.
+    /// Milliseconds from `earlier` to this reading; 0 if `earlier` is later.
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0) / 1_000
     }
 
-    /// The same in seconds, exact to the microsecond.
+    /// Seconds from `earlier` to this reading, exact to the microsecond; 0 if `earlier` is later.
     #[must_use]
     pub const fn s_since(self, earlier: Self) -> f64 {
         Duration::from_micros(self.0.saturating_sub(earlier.0)).as_secs_f64()
     }
 }
 
-/// Runs with the monotonic clock and is held within [L, L + 2 intervals] of the log time L that
-/// has been applied: a replica that the log has left behind cannot run ahead of it.
+/// An estimate that advances with the monotonic clock. It is between the applied log time and two
+/// intervals more, so that a lagging replica cannot run ahead of its log.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Estimate {
     base: LogTime,
@@ -32,7 +32,7 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    /// C at `now`, given L and the interval.
+    /// The estimate at `now`, for the applied log time `log`.
     pub(super) fn read(&mut self, now: Mono, log: LogTime, interval_ms: u64) -> LogTime {
         let free = self.base.plus(now.ms_since(self.at));
         let held = free.clamp(log, log.plus(2 * interval_ms));
@@ -45,7 +45,7 @@ impl Estimate {
         held
     }
 
-    /// C goes on from `log`.
+    /// Restarts the estimate at `log`.
     pub(super) fn start(&mut self, now: Mono, log: LogTime) {
         *self = Self { base: log, at: now };
     }
@@ -62,7 +62,7 @@ mod tests {
         let ms = |n: u64| Mono(n * 1_000);
         assert_eq!(c.read(ms(40), LogTime(1_000), 100), LogTime(1_040));
         assert_eq!(c.read(ms(5_000), LogTime(1_000), 100), LogTime(1_200));
-        // Held at the edge, it goes on from there, not from where it would have been.
+        // From the bound, the estimate continues at the bound.
         assert_eq!(c.read(ms(5_010), LogTime(1_100), 100), LogTime(1_210));
         assert_eq!(c.read(ms(5_011), LogTime(9_000), 100), LogTime(9_000));
     }

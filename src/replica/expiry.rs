@@ -5,22 +5,22 @@
 use super::Replica;
 use crate::domain::{Announcement, Counters};
 
-/// Accounts looked at by one call of [`Replica::expire`]: about a millisecond.
+/// Number of accounts processed by one call of [`Replica::expire`], in about a millisecond.
 const PER_CALL: usize = 512;
 
 impl<T> Replica<T> {
-    /// Expiries of an applied entry are left to be done.
+    /// Whether an applied entry has unprocessed expiries.
     #[must_use]
     pub fn is_expiring(&self) -> bool {
         self.accounts.expiring().is_some()
     }
 
-    /// Does some more of them. Call it again while [`Self::is_expiring`].
+    /// Processes some expiries. Call it again while [`Self::is_expiring`].
     pub fn expire(&mut self) {
         self.expire_some(PER_CALL);
     }
 
-    /// For simulations: does so many with each entry.
+    /// Sets the number of expiries per entry, for simulations.
     pub const fn expire_per_entry(&mut self, accounts: usize) {
         self.accounts.expire_per_entry(accounts);
     }
@@ -32,7 +32,7 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Keeps what expired until it has been announced.
+    /// Counts and buffers the lifecycle events of expired streams.
     pub(super) fn note_expired(&mut self) {
         for expired in self.accounts.take_expired() {
             let count = |counters: &mut Counters| counters.event(&expired.event);

@@ -1,5 +1,5 @@
-//! The leader of a partition: the replica that announces, writes snapshots and keeps the time that
-//! is shown. Each replica decides from the log alone whether it leads.
+//! The leader of a partition: the replica that announces, writes snapshots and sets the wall time.
+//! Each replica decides from the log alone whether it leads.
 //!
 //! A reading contains the offset from which on its writer is a candidate: that of an own marker
 //! which it has read back. Offsets are unique, so replicas agree on their order, independent of
@@ -10,37 +10,37 @@
 use super::{Effect, Mono, Now, Phase, Replica};
 use crate::domain::{Internal, Reading};
 
-/// A leader that is silent for this many intervals is succeeded.
+/// Number of intervals without an entry of the leader until the next candidate leads.
 const SILENT_INTERVALS: u64 = 3;
-/// Most writers remembered that stand from lower offsets; more workers than follow one partition.
-const MOST_ELDERS: usize = 64;
+/// Maximum number of candidates with lower offsets, above the number of workers of a partition.
+const MAX_PRECEDING: usize = 64;
 
-/// Whether this replica stands for leader.
+/// Whether this replica is a candidate for leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stands {
-    /// Not caught up, or leaving.
+enum Candidacy {
+    /// No candidate: the replica has not caught up, or shuts down.
     #[default]
     No,
-    /// From the next own mark on that was written behind this one.
-    Behind(u64),
-    /// From this offset on.
+    /// A candidate as soon as a marker after this one is read back.
+    After(u64),
+    /// A candidate from this offset on.
     From(u64),
 }
 
-/// Another writer that stands from a lower offset.
+/// Another candidate, with a lower offset.
 #[derive(Clone, Copy, Debug)]
-struct Elder {
+struct Preceding {
     writer: u64,
-    heard: Mono,
+    seen: Mono,
 }
 
 /// A replica's view of the candidates.
 #[derive(Debug, Default)]
 pub(super) struct Leadership {
-    stands: Stands,
-    elders: Vec<Elder>,
-    /// When the replica began to listen for others.
-    listens_since: Option<Mono>,
+    candidacy: Candidacy,
+    preceding: Vec<Preceding>,
+    /// When the replica began to observe other candidates.
+    observes_since: Option<Mono>,
     leads: bool,
 }
 
@@ -49,11 +49,11 @@ impl Leadership {
         self.leads
     }
 
-    /// The offset to carry in readings.
+    /// The offset of the candidacy, for readings.
     pub(super) const fn stands_from(&self) -> Option<u64> {
-        match self.stands {
-            Stands::From(offset) => Some(offset),
-            Stands::No | Stands::Behind(_) => None,
+        match self.candidacy {
+            Candidacy::From(offset) => Some(offset),
+            Candidacy::No | Candidacy::After(_) => None,
         }
     }
 
@@ -61,63 +61,63 @@ impl Leadership {
     /// Earlier entries do not prove that their writers are alive.
     pub(super) fn begin(&mut self, offset: u64, now: Mono) {
         *self = Self {
-            stands: Stands::From(offset),
-            listens_since: Some(now),
+            candidacy: Candidacy::From(offset),
+            observes_since: Some(now),
             ..Self::default()
         };
     }
 
-    /// The own mark `seq` came back at `offset`.
-    pub(super) const fn came_back(&mut self, seq: u64, offset: u64, now: Mono) {
-        if let Stands::Behind(last) = self.stands
+    /// Records that the marker `seq` was read back at `offset`.
+    pub(super) const fn read_back(&mut self, seq: u64, offset: u64, now: Mono) {
+        if let Candidacy::After(last) = self.candidacy
             && seq > last
         {
-            self.stands = Stands::From(offset);
-            self.listens_since = Some(now);
+            self.candidacy = Candidacy::From(offset);
+            self.observes_since = Some(now);
         }
     }
 
-    /// Another writer's entry was applied.
-    pub(super) fn heard(&mut self, writer: u64, stands_from: Option<u64>, now: Mono) {
-        let elder = match (stands_from, self.stands) {
-            (Some(other), Stands::From(own)) => other < own,
-            (Some(_), Stands::No | Stands::Behind(_)) => true,
+    /// Records that an entry of another writer was applied.
+    pub(super) fn seen(&mut self, writer: u64, stands_from: Option<u64>, now: Mono) {
+        let precedes = match (stands_from, self.candidacy) {
+            (Some(other), Candidacy::From(own)) => other < own,
+            (Some(_), Candidacy::No | Candidacy::After(_)) => true,
             (None, _) => false,
         };
-        let known = self.elders.iter().position(|e| e.writer == writer);
-        match (known, elder) {
-            (Some(at), true) => self.elders[at].heard = now,
-            (Some(at), false) => drop(self.elders.swap_remove(at)),
-            (None, true) if self.elders.len() < MOST_ELDERS => {
-                self.elders.push(Elder { writer, heard: now });
+        let known = self.preceding.iter().position(|e| e.writer == writer);
+        match (known, precedes) {
+            (Some(at), true) => self.preceding[at].seen = now,
+            (Some(at), false) => drop(self.preceding.swap_remove(at)),
+            (None, true) if self.preceding.len() < MAX_PRECEDING => {
+                self.preceding.push(Preceding { writer, seen: now });
             }
             (None, _) => {}
         }
     }
 
-    /// Decides anew. Returns whether it changed.
-    fn judge(&mut self, live: bool, now: Mono, interval_ms: u64) -> bool {
+    /// Decides whether this replica leads. Returns whether the decision changed.
+    fn decide(&mut self, live: bool, now: Mono, interval_ms: u64) -> bool {
         let patience_ms = SILENT_INTERVALS * interval_ms;
-        self.elders
-            .retain(|elder| now.ms_since(elder.heard) < patience_ms);
+        self.preceding
+            .retain(|precedes| now.ms_since(precedes.seen) < patience_ms);
         let leads = live
             && self.stands_from().is_some()
-            && self.elders.is_empty()
+            && self.preceding.is_empty()
             && self
-                .listens_since
+                .observes_since
                 .is_none_or(|since| now.ms_since(since) >= patience_ms);
         std::mem::replace(&mut self.leads, leads) != leads
     }
 
-    /// Has listened for long enough.
+    /// Ends the observation of other candidates.
     #[cfg(test)]
-    pub(super) const fn has_listened(&mut self) {
-        self.listens_since = None;
+    pub(super) const fn stop_observing(&mut self) {
+        self.observes_since = None;
     }
 }
 
 impl<T> Replica<T> {
-    /// This replica leads its partition.
+    /// Whether this replica leads its partition.
     #[must_use]
     pub const fn leads(&self) -> bool {
         self.leadership.leads()
@@ -132,24 +132,24 @@ impl<T> Replica<T> {
         if self.leads() {
             self.record_announced(now);
         }
-        self.leadership.stands = Stands::No;
-        self.judge_leader(now);
+        self.leadership.candidacy = Candidacy::No;
+        self.decide_leader(now);
         self.append(now, Internal::Tick(self.settings.clone()));
     }
 
-    /// Lets others lead that follow the log, if there are any: this replica stood still, or cannot
-    /// do what leaders do.
+    /// Lets another candidate lead, if there is one: this replica stalled, or cannot perform a
+    /// leader's tasks.
     pub fn step_back(&mut self, now: Now) {
-        if let Stands::From(_) = self.leadership.stands {
-            self.leadership.stands = Stands::Behind(self.seq);
-            self.judge_leader(now);
+        if let Candidacy::From(_) = self.leadership.candidacy {
+            self.leadership.candidacy = Candidacy::After(self.seq);
+            self.decide_leader(now);
         }
     }
 
-    /// Decides whether this replica leads, after whatever may have changed it.
-    pub(super) fn judge_leader(&mut self, now: Now) {
+    /// Decides whether this replica leads, after any change that can affect the decision.
+    pub(super) fn decide_leader(&mut self, now: Now) {
         let (live, interval_ms) = (self.is_live(now.mono), self.interval_ms());
-        if !self.leadership.judge(live, now.mono, interval_ms) {
+        if !self.leadership.decide(live, now.mono, interval_ms) {
             return;
         }
         let leads = self.leads();
@@ -160,11 +160,11 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Another writer's entry was applied, while this replica serves.
-    pub(super) fn hear_of(&mut self, writer: u64, reading: &Reading, now: Now) {
+    /// Records that an entry of another writer was applied, if this replica has caught up.
+    pub(super) fn observe_writer(&mut self, writer: u64, reading: &Reading, now: Now) {
         if writer != self.writer && matches!(self.phase, Phase::Serving) {
-            self.leadership.heard(writer, reading.stands_from, now.mono);
-            self.judge_leader(now);
+            self.leadership.seen(writer, reading.stands_from, now.mono);
+            self.decide_leader(now);
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn leads(it: &mut Leadership, now: u64) -> bool {
-        it.judge(true, ms(now), INTERVAL);
+        it.decide(true, ms(now), INTERVAL);
         it.leads()
     }
 
@@ -195,29 +195,29 @@ mod tests {
         let mut it = standing(7);
         assert!(!leads(&mut it, 299));
         assert!(leads(&mut it, 300));
-        it.judge(false, ms(301), INTERVAL);
+        it.decide(false, ms(301), INTERVAL);
         assert!(!it.leads(), "its own marks do not come back");
     }
 
     #[test]
     fn a_lower_offset_leads_until_it_is_silent_or_leaves() {
         let mut it = standing(7);
-        it.heard(1, Some(6), ms(200));
-        it.heard(2, Some(8), ms(490));
+        it.seen(1, Some(6), ms(200));
+        it.seen(2, Some(8), ms(490));
         assert!(!leads(&mut it, 499));
         assert!(leads(&mut it, 500));
-        it.heard(1, Some(6), ms(510));
+        it.seen(1, Some(6), ms(510));
         assert!(!leads(&mut it, 510), "it had only been paused");
-        it.heard(1, None, ms(520));
+        it.seen(1, None, ms(520));
         assert!(leads(&mut it, 520));
     }
 
     #[test]
     fn a_leaving_leader_is_succeeded_by_the_next_candidate_alone() {
         let mut it = standing(7);
-        it.heard(1, Some(5), ms(300));
-        it.heard(2, Some(6), ms(300));
-        it.heard(1, None, ms(310));
+        it.seen(1, Some(5), ms(300));
+        it.seen(2, Some(6), ms(300));
+        it.seen(1, None, ms(310));
         assert!(!leads(&mut it, 310));
     }
 
@@ -225,14 +225,14 @@ mod tests {
     fn a_replica_that_steps_back_stands_from_a_later_offset() {
         let mut it = standing(7);
         assert!(leads(&mut it, 300));
-        it.stands = Stands::Behind(20);
+        it.candidacy = Candidacy::After(20);
         assert!(!leads(&mut it, 310));
         assert_eq!(it.stands_from(), None);
-        it.came_back(20, 90, ms(320));
+        it.read_back(20, 90, ms(320));
         assert_eq!(it.stands_from(), None);
-        it.came_back(21, 95, ms(330));
+        it.read_back(21, 95, ms(330));
         assert_eq!(it.stands_from(), Some(95));
-        it.heard(2, Some(8), ms(340));
+        it.seen(2, Some(8), ms(340));
         assert!(!leads(&mut it, 630));
         assert!(leads(&mut it, 640), "no other candidate is left");
     }
@@ -240,8 +240,8 @@ mod tests {
     #[test]
     fn no_more_elders_are_remembered_than_workers_can_be() {
         let mut it = standing(7_000);
-        (0..1_000).for_each(|writer| it.heard(writer, Some(writer), ms(1)));
-        assert_eq!(it.elders.len(), MOST_ELDERS);
+        (0..1_000).for_each(|writer| it.seen(writer, Some(writer), ms(1)));
+        assert_eq!(it.preceding.len(), MAX_PRECEDING);
         assert!(leads(&mut it, 301));
     }
 }

@@ -1,31 +1,32 @@
-//! Is this replica's copy fresh? It is as fresh as its own last mark that came back.
+//! The freshness of a replica: the age of the last marker that was read last_read_back.
 
 use std::collections::VecDeque;
 
 use super::Mono;
 
-/// Most own marks remembered that have not come back: a replica that is so far behind is not live
-/// whatever comes back next.
-const MOST_MARKS: usize = 10_000;
-/// How long the broker may confirm entries without delivering any, in milliseconds.
+/// Maximum number of stored markers. A replica with more pending markers is not live, whichever is
+/// read last_read_back next.
+const MAX_PENDING: usize = 10_000;
+/// Time for which the broker may confirm entries without delivering any, in milliseconds.
 const SILENCE_MS: u64 = 5_000;
 
 #[derive(Clone, Copy, Debug)]
-struct Written {
+struct PendingMarker {
     seq: u64,
     at: Mono,
     confirmed: Option<Mono>,
 }
 
-/// Follows a replica's own marks through the log: written, confirmed, read back.
+/// The markers of a replica, and when they were appended, confirmed and read last_read_back.
 ///
-/// A mark that comes back proves that everything which was in the log when it was written has been
-/// applied. Entries that merely arrive prove nothing: they may be old ones from a socket's buffer.
+/// A marker that is read last_read_back proves that the replica has applied every entry that was in
+/// the log when it appended the marker. Other entries prove nothing: they may come from a socket's
+/// buffer.
 #[derive(Debug, Default)]
 pub(super) struct Liveness {
-    written: VecDeque<Written>,
-    /// When the last mark that came back had been written.
-    back: Option<Mono>,
+    pending: VecDeque<PendingMarker>,
+    /// When the last marker that was read last_read_back was appended.
+    last_read_back: Option<Mono>,
     /// When the log last delivered an entry.
     delivered: Mono,
     /// When the replica last ticked.
@@ -33,11 +34,11 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    pub(super) fn wrote(&mut self, seq: u64, at: Mono) {
-        if self.written.len() == MOST_MARKS {
-            self.written.pop_front();
+    pub(super) fn appended(&mut self, seq: u64, at: Mono) {
+        if self.pending.len() == MAX_PENDING {
+            self.pending.pop_front();
         }
-        self.written.push_back(Written {
+        self.pending.push_back(PendingMarker {
             seq,
             at,
             confirmed: None,
@@ -45,23 +46,23 @@ impl Liveness {
     }
 
     pub(super) fn confirmed(&mut self, seq: u64, at: Mono) {
-        if let Ok(i) = self.written.binary_search_by_key(&seq, |w| w.seq) {
-            self.written[i].confirmed = Some(at);
+        if let Ok(i) = self.pending.binary_search_by_key(&seq, |w| w.seq) {
+            self.pending[i].confirmed = Some(at);
         }
     }
 
-    pub(super) fn came_back(&mut self, seq: u64) {
-        while let Some(first) = self.written.front()
+    pub(super) fn read_back(&mut self, seq: u64) {
+        while let Some(first) = self.pending.front()
             && first.seq <= seq
         {
             if first.seq == seq {
-                self.back = Some(first.at);
+                self.last_read_back = Some(first.at);
             }
-            self.written.pop_front();
+            self.pending.pop_front();
         }
     }
 
-    /// A new connection: what the old one did not bring back counts no more.
+    /// Drops the pending markers of a lost connection.
     pub(super) fn reset(&mut self) {
         *self = Self {
             ticked: self.ticked,
@@ -69,13 +70,13 @@ impl Liveness {
         };
     }
 
-    /// The log has delivered an entry, whatever it was.
+    /// Records that the log has delivered an entry of any kind.
     pub(super) const fn delivered(&mut self, now: Mono) {
         self.delivered = now;
     }
 
-    /// The replica ticks. Returns true if the worker had stalled: entries delivered meanwhile still
-    /// wait in its buffers, so the log is not silent yet.
+    /// Records a tick. Returns true if the worker had stalled. Entries may then wait in its
+    /// buffers, so the log does not count as silent.
     pub(super) fn ticked_late(&mut self, now: Mono, interval_ms: u64) -> bool {
         let last = self.ticked.replace(now);
         let late = last.is_some_and(|last| now.ms_since(last) > 5 * interval_ms);
@@ -85,27 +86,26 @@ impl Liveness {
         late
     }
 
-    /// The broker confirms entries and delivers none.
+    /// Whether the broker confirms entries and delivers none.
     pub(super) fn is_silent(&self, now: Mono, interval_ms: u64) -> bool {
         let still_ms = now.ms_since(self.delivered);
         self.missing_ms(now).unwrap_or(0).min(still_ms) > SILENCE_MS.max(5 * interval_ms)
     }
 
-    /// A mark that was written less than three intervals ago has come back.
+    /// Whether a marker was read last_read_back that was appended less than three intervals ago.
     pub(super) fn is_live(&self, now: Mono, interval_ms: u64) -> bool {
-        self.back
+        self.last_read_back
             .is_some_and(|at| now.ms_since(at) < 3 * interval_ms)
     }
 
-    /// How long ago the last mark that came back was written, in milliseconds.
+    /// Milliseconds since the last marker that was read last_read_back was appended.
     pub(super) fn lag_ms(&self, now: Mono) -> Option<u64> {
-        self.back.map(|at| now.ms_since(at))
+        self.last_read_back.map(|at| now.ms_since(at))
     }
 
-    /// How long the oldest confirmed mark has been missing, in milliseconds: the broker has it,
-    /// and does not deliver it.
+    /// Milliseconds since the broker confirmed the oldest marker that it has not delivered.
     fn missing_ms(&self, now: Mono) -> Option<u64> {
-        let confirmed = self.written.iter().find_map(|w| w.confirmed)?;
+        let confirmed = self.pending.iter().find_map(|w| w.confirmed)?;
         Some(now.ms_since(confirmed))
     }
 }
@@ -122,12 +122,12 @@ mod tests {
     fn a_replica_is_live_by_when_its_mark_was_written_not_by_when_it_came_back() {
         let mut liveness = Liveness::default();
         assert!(!liveness.is_live(ms(0), 100));
-        liveness.wrote(1, ms(0));
-        liveness.wrote(2, ms(50));
-        liveness.came_back(1);
+        liveness.appended(1, ms(0));
+        liveness.appended(2, ms(50));
+        liveness.read_back(1);
         assert!(liveness.is_live(ms(299), 100));
         assert!(!liveness.is_live(ms(300), 100));
-        liveness.came_back(2);
+        liveness.read_back(2);
         assert!(liveness.is_live(ms(300), 100));
         assert_eq!(liveness.lag_ms(ms(300)), Some(250));
     }
@@ -135,11 +135,11 @@ mod tests {
     #[test]
     fn a_confirmed_mark_that_does_not_come_back_is_noticed() {
         let mut liveness = Liveness::default();
-        liveness.wrote(1, ms(0));
+        liveness.appended(1, ms(0));
         assert_eq!(liveness.missing_ms(ms(9_000)), None);
         liveness.confirmed(1, ms(1_000));
         assert_eq!(liveness.missing_ms(ms(9_000)), Some(8_000));
-        liveness.came_back(1);
+        liveness.read_back(1);
         assert_eq!(liveness.missing_ms(ms(9_000)), None);
     }
 }

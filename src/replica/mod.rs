@@ -1,8 +1,8 @@
 //! One partition as a state machine without I/O: inputs in, [`Effect`]s out.
 //!
-//! A replica follows its log entry by entry and holds the accounts that result. It proposes
-//! requests to open as entries, and answers them when they come back; it answers questions from
-//! its state while its own marks come back in time. It has no clock: each input brings [`Now`].
+//! A replica applies its log entry by entry, and stores the resulting accounts. It appends an
+//! `init` as a proposal, and answers when the proposal is read back. It answers a `status` from its
+//! state while its markers are read back in time. It has no clock: each input contains [`Now`].
 //!
 //! The life of a replica: [`Replica::attach`] returns the position to read from,
 //! [`Replica::attached`] appends a marker, [`Replica::apply`] applies every entry. When the marker
@@ -46,12 +46,12 @@ use crate::domain::{
     Account, AccountKey, Activity, Counters, Internal, LifecycleEvent, LogClock, LogTime, Settings,
 };
 
-/// Where to read the log from.
+/// The position from which to read the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartAt {
-    /// At its oldest entry.
+    /// The oldest entry.
     First,
-    /// At this offset, which must hold the very entry that was applied there.
+    /// This offset, which must contain the entry that was applied there.
     Offset(u64),
 }
 
@@ -59,13 +59,13 @@ pub enum StartAt {
 enum Phase {
     /// No log is attached.
     Detached,
-    /// The log is being read; `mark` is the own entry whose return means caught up.
+    /// The log is being read. The replica has caught up when this marker is read back.
     CatchingUp { mark: Option<u64> },
-    /// Caught up.
+    /// The replica has caught up.
     Serving,
 }
 
-/// One worker's copy of one partition's state.
+/// A worker's copy of one partition. `T` identifies a request of the caller.
 #[derive(Debug)]
 pub struct Replica<T> {
     writer: u64,
@@ -78,7 +78,7 @@ pub struct Replica<T> {
     settings: Option<Settings>,
     capacity: Capacity,
     /// Settings and log time of the last snapshot, even if it was one of another log.
-    remembered: Option<(Settings, LogTime)>,
+    last_settings: Option<(Settings, LogTime)>,
     announcements: Announcements,
     counters: ReplicaCounters,
     /// Lifecycle events of the entry being applied; empty in between.
@@ -104,7 +104,7 @@ impl<T> Replica<T> {
             estimate: Estimate::default(),
             settings: None,
             capacity: Capacity::default(),
-            remembered: None,
+            last_settings: None,
             announcements: Announcements::default(),
             counters: ReplicaCounters::default(),
             events: Vec::new(),
@@ -115,7 +115,7 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Takes what is to be done, in order.
+    /// Removes and returns the effects, in order.
     #[must_use]
     pub fn take_effects(&mut self) -> Vec<Effect<T>> {
         std::mem::take(&mut self.effects)
@@ -133,18 +133,18 @@ impl<T> Replica<T> {
         StartAt::First
     }
 
-    /// Drops the state. A log without settings may still be reminded of them.
+    /// Drops the state, but keeps the last settings for a log that has lost them.
     fn forget(&mut self) {
         *self = Self {
             phase: self.phase,
             seq: self.seq,
-            remembered: self.remembered.take(),
+            last_settings: self.last_settings.take(),
             accounts: self.accounts.emptied(),
             ..Self::new(self.writer)
         };
     }
 
-    /// The connection to the log is gone. The state stays.
+    /// Records that the connection to the log is lost. The state stays.
     pub fn detach(&mut self) {
         self.phase = Phase::Detached;
         self.leadership = Leadership::default();
@@ -154,14 +154,15 @@ impl<T> Replica<T> {
         self.abandon_snapshot();
     }
 
-    /// The log is being delivered: appends the mark whose return means caught up.
+    /// Records that the log is being delivered, and appends the marker that shows when the replica
+    /// has caught up.
     pub fn attached(&mut self, now: Now) {
         self.liveness.delivered(now.mono);
         let mark = self.append(now, Internal::Join { wall: now.wall });
         self.phase = Phase::CatchingUp { mark: Some(mark) };
     }
 
-    /// The interval of ticks; the longest there is while the settings are not known.
+    /// The interval of ticks, in milliseconds; the longest one while the settings are not known.
     #[must_use]
     pub fn interval_ms(&self) -> u64 {
         self.settings.as_ref().map_or(1_000, Settings::interval_ms)
@@ -173,7 +174,7 @@ impl<T> Replica<T> {
         self.settings.as_ref()
     }
 
-    /// Caught up, and fresh enough to answer.
+    /// Whether the replica has caught up and is fresh enough to answer.
     #[must_use]
     pub fn is_live(&self, now: Mono) -> bool {
         matches!(self.phase, Phase::Serving)
@@ -181,13 +182,13 @@ impl<T> Replica<T> {
             && self.liveness.is_live(now, self.interval_ms())
     }
 
-    /// Caught up since it was attached.
+    /// Whether the replica has caught up since it was attached.
     #[must_use]
     pub const fn has_caught_up(&self) -> bool {
         matches!(self.phase, Phase::Serving)
     }
 
-    /// How old the state may be, in milliseconds.
+    /// The maximum age of the state, in milliseconds.
     #[must_use]
     pub fn lag_ms(&self, now: Mono) -> Option<u64> {
         self.liveness.lag_ms(now)
@@ -199,18 +200,18 @@ impl<T> Replica<T> {
         self.accounts.totals()
     }
 
-    /// The same of one tenant; nothing where it is not known.
+    /// Totals of one tenant; zero if the tenant is not known.
     #[must_use]
     pub fn totals_of(&self, tenant: &str) -> Totals {
         self.accounts.of_tenant(tenant)
     }
 
-    /// The same by tenant, in no order.
+    /// Totals by tenant, in any order.
     pub fn totals_by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
         self.accounts.by_tenant()
     }
 
-    /// How many accounts have how many active streams.
+    /// Number of accounts by their number of active streams.
     #[must_use]
     pub const fn levels(&self) -> Levels {
         self.accounts.levels()
@@ -234,8 +235,8 @@ impl<T> Replica<T> {
         self.position.applied()
     }
 
-    /// A copy of an account as of the last applied entry, to look into or to write down. It may be
-    /// old: answers come from requests alone.
+    /// Clones an account as of the last applied entry, for inspection. It may be outdated, unlike
+    /// the answers to requests.
     #[must_use]
     pub fn account(&self, key: &AccountKey) -> Option<Account> {
         self.accounts.read(key, Account::clone)

@@ -1,12 +1,12 @@
-//! Metadata that many streams have in common, kept once.
+//! Deduplication of metadata.
 
 use moka::sync::Cache;
 
 use crate::domain::Metadata;
 
-/// Most bytes that are kept to be found again, with what keeping them takes.
-const MOST_BYTES: u64 = 8 * 1024 * 1024;
-/// About what a value takes beside its own bytes.
+/// Maximum size of the cache, in bytes, its overhead included.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
+/// Approximate overhead per value, in bytes.
 const OVERHEAD_BYTES: usize = 256;
 
 /// Deduplicated metadata of a partition's streams, in a bounded cache: frequent values stay, and
@@ -17,7 +17,7 @@ pub(super) struct Pool(Cache<Metadata, Metadata>);
 
 impl Pool {
     pub(super) fn new() -> Self {
-        Self::of(MOST_BYTES)
+        Self::of(MAX_BYTES)
     }
 
     fn of(most_bytes: u64) -> Self {
@@ -28,7 +28,7 @@ impl Pool {
         Self(cache.build())
     }
 
-    /// The same metadata, in memory once for all that have it.
+    /// Returns equal metadata that shares its memory with other streams.
     pub(super) fn shared(&self, metadata: &Metadata) -> Metadata {
         if metadata.is_empty() {
             return Metadata::default();
@@ -40,7 +40,7 @@ impl Pool {
         metadata.clone()
     }
 
-    /// Forgets them: streams keep what they have.
+    /// Empties the cache. Streams keep their metadata.
     pub(super) fn clear(&self) {
         self.0.invalidate_all();
     }
@@ -74,14 +74,14 @@ mod tests {
         let pool = Pool::of(room);
         let mut often = pool.shared(&of(0));
         for round in 1..100 {
-            // More between two times than there is room for.
+            // More values between two uses than fit into the cache.
             for value in 1..=150 {
                 pool.shared(&of(1_000 * round + value));
             }
             pool.housekeep();
             assert!(pool.0.weighted_size() <= room);
             let again = pool.shared(&of(0));
-            // It takes some rounds until it counts as frequent.
+            // A value counts as frequent after some rounds.
             assert!(again.is_same(&often) || round < 20, "{round}");
             often = again;
         }

@@ -1,4 +1,5 @@
-//! Requests: proposed or looked up, held while the replica is not fresh, answered or requeued.
+//! Pending requests: proposed, answered from the state, held while the replica is not fresh, or
+//! requeued.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,18 +9,17 @@ use crate::domain::{
     StatusRequest, StreamState,
 };
 
-/// How long an own proposal may take to come back before its request is left to another replica,
-/// in milliseconds.
+/// Time after which a request is requeued if its proposal has not been read back, in milliseconds.
 const PROPOSAL_MS: u64 = 5_000;
-/// How long a question may wait for its answer, in milliseconds.
-const QUESTION_MS: u64 = 10_000;
+/// Maximum time from a `status` to its answer, in milliseconds.
+const STATUS_MS: u64 = 10_000;
 
-/// A request that waits for the replica to be fresh again.
+/// A request that waits until the replica is fresh.
 #[derive(Debug)]
 struct Held<T> {
     request: T,
     at: Mono,
-    /// `None` for a request to open.
+    /// `None` for an `init`.
     question: Option<StatusRequest>,
 }
 
@@ -31,37 +31,37 @@ struct PendingOpen<T> {
 }
 
 #[derive(Debug)]
-struct Question<T> {
+struct StrongRequest<T> {
     request: T,
     question: StatusRequest,
     at: Mono,
 }
 
-/// Strong questions. One mark is under way at a time; it answers those that had come before it was
-/// written, and the ones since share the next.
+/// Strong `status` requests. One marker is in flight at a time. When it is read back, the requests
+/// from before it are answered; later ones share the next marker.
 #[derive(Debug)]
 struct Strong<T> {
-    mark: Option<u64>,
-    asked: Vec<Question<T>>,
-    next: Vec<Question<T>>,
+    marker: Option<u64>,
+    waiting: Vec<StrongRequest<T>>,
+    next: Vec<StrongRequest<T>>,
 }
 
 impl<T> Default for Strong<T> {
     fn default() -> Self {
         Self {
-            mark: None,
-            asked: Vec::new(),
+            marker: None,
+            waiting: Vec::new(),
             next: Vec::new(),
         }
     }
 }
 
-/// The requests that a replica has taken and not answered.
+/// Unanswered requests.
 #[derive(Debug)]
 pub(super) struct Requests<T> {
     /// Requests are consumed.
     taking: bool,
-    /// Own proposals that have not come back, by the number of their entry.
+    /// Proposals that have not been read back, by the number of their entry.
     opens: HashMap<u64, PendingOpen<T>>,
     strong: Strong<T>,
     held: VecDeque<Held<T>>,
@@ -79,7 +79,7 @@ impl<T> Default for Requests<T> {
 }
 
 impl<T> Replica<T> {
-    /// A request to open a stream: proposed to the log, answered when the proposal comes back.
+    /// Proposes an `init` in the log. It is answered when the proposal is read back.
     pub fn init(&mut self, request: T, init: InitRequest, now: Now) {
         if !self.is_live(now.mono) {
             return self.hold(request, None, now);
@@ -106,7 +106,7 @@ impl<T> Replica<T> {
         self.requests.opens.insert(seq, pending);
     }
 
-    /// A question about an account.
+    /// Answers a `status`; a strong one when a marker is read back.
     pub fn status(&mut self, request: T, question: StatusRequest, now: Now) {
         if !self.is_live(now.mono) {
             return self.hold(request, Some(question), now);
@@ -117,12 +117,12 @@ impl<T> Replica<T> {
                 self.answer_status(request, question, at);
             }
             Consistency::Strong => {
-                self.requests.strong.next.push(Question {
+                self.requests.strong.next.push(StrongRequest {
                     request,
                     question,
                     at: now.mono,
                 });
-                self.ask_strong(now);
+                self.append_marker(now);
             }
         }
     }
@@ -135,28 +135,33 @@ impl<T> Replica<T> {
         });
     }
 
-    fn ask_strong(&mut self, now: Now) {
-        if self.requests.strong.mark.is_none() && !self.requests.strong.next.is_empty() {
-            self.requests.strong.asked = std::mem::take(&mut self.requests.strong.next);
-            self.requests.strong.mark = Some(self.append(now, Internal::Tick(None)));
+    fn append_marker(&mut self, now: Now) {
+        if self.requests.strong.marker.is_none() && !self.requests.strong.next.is_empty() {
+            self.requests.strong.waiting = std::mem::take(&mut self.requests.strong.next);
+            self.requests.strong.marker = Some(self.append(now, Internal::Tick(None)));
         }
     }
 
-    /// An own mark came back: answers the questions that waited for it, at the log's own time.
+    /// Answers the strong requests that waited for the marker `seq`, at log time.
     pub(super) fn answer_strong(&mut self, seq: u64, now: Now) {
-        if self.requests.strong.mark.is_none_or(|mark| seq < mark) {
+        if self
+            .requests
+            .strong
+            .marker
+            .is_none_or(|marker| seq < marker)
+        {
             return;
         }
-        self.requests.strong.mark = None;
+        self.requests.strong.marker = None;
         let at = self.clock.now().unwrap_or_default();
-        for asked in std::mem::take(&mut self.requests.strong.asked) {
-            if now.mono.ms_since(asked.at) < QUESTION_MS {
-                self.answer_status(asked.request, asked.question, at);
+        for waiting in std::mem::take(&mut self.requests.strong.waiting) {
+            if now.mono.ms_since(waiting.at) < STATUS_MS {
+                self.answer_status(waiting.request, waiting.question, at);
             } else {
-                self.effects.push(Effect::Late(asked.request));
+                self.effects.push(Effect::Late(waiting.request));
             }
         }
-        self.ask_strong(now);
+        self.append_marker(now);
     }
 
     fn answer_status(&mut self, request: T, question: StatusRequest, at: LogTime) {
@@ -172,10 +177,10 @@ impl<T> Replica<T> {
         });
     }
 
-    /// An own proposal was applied: answers with the state at that entry.
+    /// Answers the `init` of an applied proposal, with the state at that entry.
     pub(super) fn answer_open(&mut self, seq: u64, open: &Open, applied: &Applied, now: Now) {
         let Some(pending) = self.requests.opens.remove(&seq) else {
-            return; // released, or of a connection before
+            return; // requeued, or of an earlier connection
         };
         let (Some(settings), Some(at)) = (&self.settings, self.clock.now()) else {
             return;
@@ -206,22 +211,22 @@ impl<T> Replica<T> {
         });
     }
 
-    /// The broker did not take an own entry.
+    /// Answers the requests of an entry that the broker has not accepted.
     pub(super) fn append_failed(&mut self, seq: u64, now: Now) {
         if let Some(pending) = self.requests.opens.remove(&seq) {
             self.effects.push(Effect::Unavailable(pending.request));
         }
-        if self.requests.strong.mark == Some(seq) {
-            self.requests.strong.mark = None;
-            let asked = std::mem::take(&mut self.requests.strong.asked);
-            let failed = asked.into_iter().map(|a| Effect::Unavailable(a.request));
+        if self.requests.strong.marker == Some(seq) {
+            self.requests.strong.marker = None;
+            let waiting = std::mem::take(&mut self.requests.strong.waiting);
+            let failed = waiting.into_iter().map(|a| Effect::Unavailable(a.request));
             self.effects.extend(failed);
             // Later requests wait for a marker of their own, which is appended here.
-            self.ask_strong(now);
+            self.append_marker(now);
         }
     }
 
-    /// The replica is fresh: takes requests, and looks at those that waited.
+    /// Consumes requests again, and processes the held ones, as the replica is fresh.
     pub(super) fn resume(&mut self, now: Now) {
         if !self.requests.taking {
             self.requests.taking = true;
@@ -232,7 +237,7 @@ impl<T> Replica<T> {
                 // An `init` may have waited in a buffer while this worker was stalled. The broker
                 // has its age: after requeueing, it is delivered again only if it is still valid.
                 None => self.effects.push(Effect::Release(held.request)),
-                Some(_) if now.mono.ms_since(held.at) >= QUESTION_MS => {
+                Some(_) if now.mono.ms_since(held.at) >= STATUS_MS => {
                     self.effects.push(Effect::Late(held.request));
                 }
                 Some(question) => self.status(held.request, question, now),
@@ -240,7 +245,7 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Releases requests that this replica cannot answer in time.
+    /// Requeues requests that this replica cannot answer in time.
     pub(super) fn maintain_requests(&mut self, now: Now) {
         let late = |at: Mono| now.mono.ms_since(at) >= PROPOSAL_MS;
         let opens = self
@@ -263,19 +268,19 @@ impl<T> Replica<T> {
                 .map(|h| Effect::Release(h.request));
             self.effects.extend(held);
             let strong = &mut self.requests.strong;
-            let questions = strong.asked.drain(..).chain(strong.next.drain(..));
+            let questions = strong.waiting.drain(..).chain(strong.next.drain(..));
             let questions = questions.map(|q| Effect::Release(q.request));
             self.effects.extend(questions);
-            strong.mark = None;
+            strong.marker = None;
         }
     }
 
-    /// How many requests wait for something.
+    /// Number of unanswered requests.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.requests.opens.len()
             + self.requests.held.len()
-            + self.requests.strong.asked.len()
+            + self.requests.strong.waiting.len()
             + self.requests.strong.next.len()
     }
 }

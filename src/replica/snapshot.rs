@@ -1,10 +1,10 @@
-//! Copies of a whole replica, taken while it goes on, and replicas that go on from one.
+//! Snapshots of a replica, taken while it applies entries, and their restoration.
 //!
-//! A copy begins at S, the last marked entry applied, and ends at E, the last entry applied when
-//! the last account had been copied. Each account is copied as it is at some entry in between, with
-//! the offset of its own last entry. A replica that restores it reads the log on from S, and skips
-//! entries that an account already includes. Log time, settings and reached limits change only at
-//! marked entries, so they are as of S.
+//! A snapshot starts at the last internal entry that was applied, and ends at the last entry that
+//! was applied when the last account had been copied. Each account is copied at some entry in
+//! between, with the offset of its last entry. A replica that restores the snapshot reads the log
+//! from the start on, and skips entries that an account already includes. Log time, settings and
+//! reached limits change only at internal entries, so they are as of the start.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +21,7 @@ use crate::domain::{
     SnapshotTrailer,
 };
 
-/// A copy being put together.
+/// A snapshot that is being read.
 #[derive(Debug)]
 pub struct Restoring {
     header: SnapshotHeader,
@@ -29,7 +29,7 @@ pub struct Restoring {
     unannounced: Vec<Announcement>,
 }
 
-/// A copy, whole, that a replica can go on from.
+/// A complete snapshot, for [`Replica::restore`].
 #[derive(Debug)]
 pub struct Restored {
     copy: Restoring,
@@ -37,10 +37,10 @@ pub struct Restored {
 }
 
 impl Restoring {
-    /// Begins with the header.
+    /// Starts with the header.
     ///
     /// # Errors
-    /// [`Fault::UnknownRules`] if the copy has an unsupported version of the rules.
+    /// [`Fault::UnknownRules`] if the snapshot has an unsupported version of the rules.
     pub fn new(header: SnapshotHeader) -> Result<Self, Fault> {
         if header.settings.rules != RULES_VERSION {
             return Err(Fault::UnknownRules(header.settings.rules));
@@ -52,14 +52,14 @@ impl Restoring {
         })
     }
 
-    /// Takes an account, with the offset of its last entry. Returns false where it came before:
-    /// the copy is none that a replica made.
+    /// Adds an account, with the offset of its last entry. Returns false if the account is a
+    /// duplicate, which no replica writes.
     #[must_use]
     pub fn account(&mut self, key: AccountKey, last: u64, account: Account) -> bool {
         self.accounts.restore(key, last, account, self.header.now)
     }
 
-    /// Takes a lifecycle event that had not been announced, in their order.
+    /// Adds the next buffered lifecycle event.
     pub fn unannounced(&mut self, announcement: Announcement) {
         self.unannounced.push(announcement);
     }
@@ -75,7 +75,7 @@ impl Restoring {
 }
 
 impl Restored {
-    /// The header of the copy.
+    /// The header of the snapshot.
     #[must_use]
     pub const fn header(&self) -> &SnapshotHeader {
         &self.copy.header
@@ -83,14 +83,14 @@ impl Restored {
 }
 
 impl<T> Replica<T> {
-    /// Nothing is known of the log: a copy can be restored.
+    /// Whether the replica has no state, so that a snapshot can be restored.
     #[must_use]
     pub const fn is_blank(&self) -> bool {
         self.position.is_blank()
     }
 
-    /// Starts a copy of the replica. `None` while it has not caught up, is expiring, or may lack
-    /// earlier streams. Until [`Self::end_snapshot`] no account is freed.
+    /// Starts a snapshot of the replica. `None` while the replica has not caught up, is expiring,
+    /// or may lack earlier streams. No account is removed until [`Self::end_snapshot`].
     pub fn begin_snapshot(&mut self) -> Option<SnapshotHeader> {
         if !matches!(self.phase, Phase::Serving) || self.is_expiring() {
             return None;
@@ -114,9 +114,9 @@ impl<T> Replica<T> {
         Some(header)
     }
 
-    /// Calls `each` with accounts that were there when the copying began and have not been copied:
-    /// as they are now, with the offset of their last entry. Ends where `each` breaks, to be called
-    /// again when some entries have been applied; where it does not break, all have been copied.
+    /// Calls `each` with the accounts that existed at the start and have not been copied, in their
+    /// current state, with the offset of their last entry. If `each` breaks, call it again after
+    /// some entries have been applied; else all have been copied.
     pub fn copy_accounts(
         &mut self,
         each: impl FnMut(&AccountKey, u64, &Account) -> ControlFlow<()>,
@@ -124,8 +124,8 @@ impl<T> Replica<T> {
         self.accounts.copy_next(each);
     }
 
-    /// Ends a complete or abandoned copy: returns its trailer and the buffered lifecycle events.
-    /// `None` while the replica is expiring, which abandons the copy.
+    /// Ends a complete or abandoned snapshot. Returns its trailer and the buffered lifecycle
+    /// events, or `None` while the replica is expiring, which abandons the snapshot.
     pub fn end_snapshot(&mut self) -> Option<(SnapshotTrailer, Vec<Announcement>)> {
         self.accounts.copied();
         if self.is_expiring() {
@@ -140,10 +140,11 @@ impl<T> Replica<T> {
             announced: self.announcements.cursor(),
             counters: *self.counters.get(),
         };
-        Some((trailer, self.announcements.kept().cloned().collect()))
+        Some((trailer, self.announcements.buffered().cloned().collect()))
     }
 
-    /// Goes on from a copy. The log decides, once it is attached, whether it is a copy of that log.
+    /// Restores a snapshot. When the log is attached, its entries show whether the snapshot is one
+    /// of that log.
     pub fn restore(&mut self, restored: Restored) {
         let Restored { copy, trailer } = restored;
         let header = copy.header;
@@ -157,7 +158,7 @@ impl<T> Replica<T> {
             clock: LogClock::at(header.now, header.shift),
             settings: Some(header.settings.clone()),
             capacity: Capacity::restored(header.full, header.full_tenants, header.now),
-            remembered: Some((header.settings, header.now)),
+            last_settings: Some((header.settings, header.now)),
             announcements: Announcements::restored(
                 trailer.announced,
                 trailer.end,
@@ -168,11 +169,11 @@ impl<T> Replica<T> {
         };
     }
 
-    /// Appends the settings and the time of the last copy to a log that has lost them, because no
-    /// worker ran for longer than its retention. A log that is not truncated is a new one, whose
-    /// operator is about to declare its settings.
-    pub(super) fn remind(&mut self, now: Now) {
-        let Some((settings, log)) = self.remembered.clone() else {
+    /// Appends the settings and log time of the last snapshot to a truncated log that has lost
+    /// them, because no worker ran for longer than its retention. A log with its beginning is a new
+    /// one, and gets its settings from an operator.
+    pub(super) fn append_lost_settings(&mut self, now: Now) {
+        let Some((settings, log)) = self.last_settings.clone() else {
             return;
         };
         if self.position.has_beginning() {
@@ -189,14 +190,15 @@ impl<T> Replica<T> {
         self.append_at(now, Some(reading), Internal::Settings { settings, wall });
     }
 
-    /// Gives up the snapshot being copied.
+    /// Abandons the snapshot that is being taken.
     pub(super) fn abandon_snapshot(&mut self) {
         if !self.position.is_restoring() {
             self.accounts.copied();
         }
     }
 
-    /// The replica has caught up. Fails if the log ends before the snapshot that was restored.
+    /// Ends the restoration when the replica has caught up. Fails if the log ends before the
+    /// restored snapshot.
     pub(super) fn finish_restoring(&mut self) -> Result<(), Fault> {
         let restoring = self.position.is_restoring();
         let reached = self.position.caught_up();

@@ -199,8 +199,8 @@ impl Rig {
 
     /// Leads from here on: it has listened for others long enough.
     fn lead(&mut self, now: u64) {
-        self.replica.leadership.has_listened();
-        self.replica.judge_leader(at(now));
+        self.replica.leadership.stop_observing();
+        self.replica.decide_leader(at(now));
         let effects = self.replica.take_effects();
         assert_eq!(effects.first(), Some(&Effect::Leads(true)));
         self.others.extend(effects.into_iter().skip(1));

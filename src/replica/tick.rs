@@ -1,4 +1,4 @@
-//! Entries that a replica appends: ticks and others.
+//! Ticks, and the other entries that a replica appends.
 
 use super::{Effect, Fault, Mono, Now, Phase, Replica};
 use crate::domain::{Entry, Internal, LogTime, Mark, Reading};
@@ -10,7 +10,7 @@ impl<T> Replica<T> {
             return self.liveness.confirmed(seq, now.mono);
         }
         match self.phase {
-            // The next tick writes another.
+            // The next tick appends another marker.
             Phase::CatchingUp { mark } if mark == Some(seq) => {
                 self.phase = Phase::CatchingUp { mark: None };
             }
@@ -18,20 +18,20 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Time passes: call this every interval.
+    /// Appends a tick, and does periodic work. Call it every interval.
     ///
     /// # Errors
-    /// [`Fault::AnotherLog`] and [`Fault::Silent`]: the log must be attached anew.
+    /// [`Fault::AnotherLog`] and [`Fault::Silent`]: the log must be attached again.
     pub fn tick(&mut self, now: Now) -> Result<(), Fault> {
         let interval_ms = self.interval_ms();
         if self.liveness.ticked_late(now.mono, interval_ms) {
-            // Another leads by now, and goes on.
+            // Another replica has become the leader meanwhile.
             self.step_back(now);
         }
         let silent = self.liveness.is_silent(now.mono, interval_ms);
         match self.phase {
             Phase::Detached => return Ok(()),
-            // The log ends before the entry that was applied last.
+            // The log ends before the last applied entry.
             _ if silent && self.position.awaits_anchor() => {
                 return Err(self.start_over(Fault::AnotherLog));
             }
@@ -43,7 +43,7 @@ impl<T> Replica<T> {
             Phase::CatchingUp { .. } => return Ok(()),
             Phase::Serving => {}
         }
-        self.judge_leader(now);
+        self.decide_leader(now);
         let settings = self.settings.clone();
         self.append(now, Internal::Tick(settings));
         self.watch_capacity(now);
@@ -76,7 +76,7 @@ impl<T> Replica<T> {
         self.announcements.waiting()
     }
 
-    /// Announces what is to be announced and not under way.
+    /// Publishes the next lifecycle events, up to the maximum of unconfirmed ones.
     pub(super) fn announce(&mut self) {
         if !self.leads() || !self.has_caught_up() {
             return;
@@ -114,10 +114,10 @@ impl<T> Replica<T> {
         self.append_at(now, reading, body)
     }
 
-    /// The same, with this reading.
+    /// Appends an own entry with this reading.
     pub(super) fn append_at(&mut self, now: Now, reading: Option<Reading>, body: Internal) -> u64 {
         self.seq += 1;
-        self.liveness.wrote(self.seq, now.mono);
+        self.liveness.appended(self.seq, now.mono);
         self.effects.push(Effect::Append(Entry::Internal {
             mark: Mark {
                 writer: self.writer,
@@ -129,7 +129,7 @@ impl<T> Replica<T> {
         self.seq
     }
 
-    /// C.
+    /// The estimate of log time.
     pub(super) fn read_estimate(&mut self, now: Mono) -> LogTime {
         let interval_ms = self.interval_ms();
         self.clock.now().map_or_else(LogTime::default, |log| {

@@ -1,11 +1,11 @@
-//! When accounts change by time alone: the log's time, which no clock of a cache follows.
+//! Accounts ordered by the log time of their next change.
 
 use std::collections::BTreeMap;
 
 use super::slots::SlotId;
 use crate::domain::LogTime;
 
-/// Accounts that are not due at all are due then.
+/// The moment of accounts that are never due.
 pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 
 /// Each account has one valid entry, at or before its next change. A heartbeat that postpones the
@@ -14,7 +14,7 @@ pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 #[derive(Debug)]
 pub(super) struct Due {
     moments: BTreeMap<LogTime, Vec<SlotId>>,
-    /// The moment under which accounts were last put in.
+    /// The moment of the latest insertion.
     last: LogTime,
 }
 
@@ -26,19 +26,19 @@ impl Due {
         }
     }
 
-    /// The account in this slot is due at a moment.
+    /// Makes the account in this slot due at a moment.
     pub(super) fn put(&mut self, id: SlotId, at: LogTime) {
         self.last = at;
         self.moments.entry(at).or_default().push(id);
     }
 
-    /// Is anything due until `now`?
+    /// Whether any account is due at `now`.
     pub(super) fn is_due(&self, now: LogTime) -> bool {
         self.moments.keys().next().is_some_and(|at| *at <= now)
     }
 
-    /// Takes out one that is due until `now`, of the first moment. Of one moment the last comes
-    /// first: few of those to come are then moved into another's place.
+    /// Removes and returns an account of the earliest moment up to `now`. The last one inserted is
+    /// returned first, so that its removal moves few slots of the others.
     pub(super) fn pop(&mut self, now: LogTime) -> Option<(LogTime, SlotId)> {
         loop {
             let mut first = self.moments.first_entry()?;
@@ -53,8 +53,8 @@ impl Due {
         }
     }
 
-    /// Most of what is due at one moment comes at one moment, and that is over: what is put here
-    /// later, for accounts that moved, is little.
+    /// Frees unused memory of the latest moment. Later, few accounts are inserted there, those that
+    /// moved to another slot.
     pub(super) fn fit_last(&mut self) {
         if let Some(ids) = self.moments.get_mut(&self.last) {
             ids.shrink_to_fit();
@@ -65,8 +65,8 @@ impl Due {
         self.moments.values_mut().for_each(Vec::shrink_to_fit);
     }
 
-    /// Forgets the moments under which an account is not due any more. Once the TTL has become
-    /// shorter that can be all of them, until the longer one would have been over.
+    /// Removes outdated entries. After the TTL was shortened, all entries can be outdated until the
+    /// longer TTL is over.
     pub(super) fn forget(&mut self, due_at: impl Fn(SlotId) -> Option<LogTime>) {
         self.moments.retain(|at, ids| {
             ids.retain(|id| due_at(*id) == Some(*at));

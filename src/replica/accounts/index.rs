@@ -1,4 +1,4 @@
-//! The way from a key to its account.
+//! Hash tables that map keys to slots.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,14 +9,15 @@ use super::slots::SlotId;
 /// Number of tables. A growing table moves all its entries while requests wait; of several small
 /// tables, each moves few.
 const PARTS: usize = 16;
-/// A table with room for fewer is not worth making smaller.
+/// Minimum capacity of a table that is shrunk.
 pub(super) const LARGE: usize = 16_384;
 
 /// A key's hash.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hash(u64);
 
-/// One account, with so much of its hash that a table finds its way without looking at keys.
+/// The slot of one account, and a part of the key's hash, so that a table grows without reading
+/// keys.
 #[derive(Debug)]
 struct Entry {
     hash: u32,
@@ -26,7 +27,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Index {
     parts: Vec<HashTable<Entry>>,
-    // Players choose what accounts are called: it must be hard to make many of them collide.
+    // Players choose the keys, so the hash must resist collisions.
     hasher: RandomState,
 }
 
@@ -41,7 +42,7 @@ impl Hash {
     }
 }
 
-/// Tables use the lowest bits of a hash for places, and the highest for tags.
+/// Tables use the lowest bits of a hash for positions, and the highest for tags.
 const fn spread(kept: u32) -> u64 {
     (kept as u64) << 32 | kept as u64
 }
@@ -58,7 +59,7 @@ impl Index {
         Hash(self.hasher.hash_one(key))
     }
 
-    /// The account of a key with this hash that `is` the one.
+    /// Finds the account with this hash for which `is` returns true.
     pub(super) fn find(&self, hash: Hash, is: impl Fn(SlotId) -> bool) -> Option<SlotId> {
         let kept = hash.kept();
         let found = |entry: &Entry| entry.hash == kept && is(entry.id);
@@ -66,7 +67,7 @@ impl Index {
         Some(entry.id)
     }
 
-    /// The account must not be there yet.
+    /// Inserts an account that is not in the table yet.
     pub(super) fn insert(&mut self, hash: Hash, id: SlotId) {
         let kept = hash.kept();
         let entry = Entry { hash: kept, id };
@@ -80,7 +81,7 @@ impl Index {
         }
     }
 
-    /// The account is somewhere else now.
+    /// Updates the slot of an account.
     pub(super) fn moved(&mut self, hash: Hash, from: SlotId, to: SlotId) {
         let found = self.parts[hash.part()].find_mut(spread(hash.kept()), |e| e.id == from);
         if let Some(entry) = found {
@@ -88,7 +89,7 @@ impl Index {
         }
     }
 
-    /// Was it made for many more than are left?
+    /// Whether the capacity is much larger than the number of accounts.
     pub(super) fn is_too_large(&self) -> bool {
         let room: usize = self.parts.iter().map(HashTable::capacity).sum();
         room >= LARGE && self.len() < room / 16

@@ -1,4 +1,4 @@
-//! The accounts themselves, side by side in memory.
+//! Chunked storage of the accounts.
 
 use super::{due::NEVER, totals::Counted};
 use crate::domain::{Account, AccountKey, LogTime};
@@ -14,7 +14,7 @@ pub(super) struct Slot {
     pub(super) counted: Counted,
     /// The offset of the account's last entry, one that changed nothing included.
     pub(super) last: u64,
-    /// The moment under which the account is due.
+    /// The moment of the account's valid entry in [`super::due::Due`].
     pub(super) due: LogTime,
 }
 
@@ -30,7 +30,7 @@ impl Slot {
     }
 }
 
-/// Where an account is, until one that goes leaves its place to the last one.
+/// The position of an account. It changes if the account is the last one when another is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SlotId(u32);
 
@@ -44,7 +44,7 @@ impl SlotId {
     }
 }
 
-/// Slots without gaps: the last one takes the place of one that goes.
+/// Slots without gaps: a removal moves the last one into the gap.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     chunks: Vec<Vec<Slot>>,
@@ -65,7 +65,7 @@ impl Slots {
         chunk.get_mut(id.place() % CHUNK)
     }
 
-    /// Those from a place on, in their order.
+    /// The slots from a position on.
     pub(super) fn from(&self, place: usize) -> impl Iterator<Item = &Slot> {
         let chunks = self.chunks.iter().skip(place / CHUNK);
         chunks.flatten().skip(place % CHUNK)
@@ -81,7 +81,7 @@ impl Slots {
         id
     }
 
-    /// Frees a slot, which must be there. The last one has its id from then on.
+    /// Removes an existing slot, and moves the last slot to its id.
     pub(super) fn swap_remove(&mut self, id: SlotId) -> Slot {
         self.len -= 1;
         let last = &mut self.chunks[self.len / CHUNK];
@@ -90,7 +90,7 @@ impl Slots {
             let slot = self.get_mut(id).expect("a slot before the last");
             std::mem::swap(slot, &mut freed);
         }
-        // Half a chunk late: what comes and goes at a chunk's edge does not take it up each time.
+        // Half a chunk later, so that insertions and removals at a chunk's edge do not allocate.
         let needed = (self.len + CHUNK / 2).div_ceil(CHUNK);
         self.chunks.truncate(needed.max(1));
         freed

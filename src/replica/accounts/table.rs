@@ -1,4 +1,4 @@
-//! The accounts by their keys.
+//! Accounts, stored in slots and found by key.
 
 use super::{
     index::{Hash, Index},
@@ -24,7 +24,7 @@ impl Table {
         self.index.hash(key.as_str())
     }
 
-    /// The account of a key with this hash.
+    /// Finds the account of `key`.
     pub(super) fn find(&self, hash: Hash, key: &AccountKey) -> Option<SlotId> {
         let slots = &self.slots;
         self.index.find(hash, |id| {
@@ -44,7 +44,7 @@ impl Table {
         self.slots.get_mut(id)
     }
 
-    /// Those from a place on, in the order of their places.
+    /// The slots from a position on.
     pub(super) fn from(&self, place: usize) -> impl Iterator<Item = &Slot> {
         self.slots.from(place)
     }
@@ -53,19 +53,18 @@ impl Table {
         self.slots.len()
     }
 
-    /// Where the next one is going to be.
+    /// The id of the next insertion.
     pub(super) fn next_id(&self) -> SlotId {
         SlotId::new(self.len())
     }
 
-    /// Takes an account whose key has this hash, and is not here yet.
+    /// Inserts an account that is not in the table yet.
     pub(super) fn insert(&mut self, hash: Hash, slot: Slot) {
         let id = self.slots.push(slot);
         self.index.insert(hash, id);
     }
 
-    /// Frees an account, which must be there. Returns the one that has its place now, if another
-    /// has.
+    /// Removes an existing account. Returns the account that moved to its id, if any.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<&Slot> {
         let freed = self.slots.swap_remove(id);
         self.index.remove(self.hash(&freed.key), id);
@@ -76,7 +75,7 @@ impl Table {
         Some(moved)
     }
 
-    /// Was it made for many more than are left?
+    /// Whether the capacity is much larger than the number of accounts.
     pub(super) fn is_too_large(&self) -> bool {
         self.index.is_too_large()
     }

@@ -58,7 +58,7 @@ fn totals_follow_time_without_being_asked() {
     assert_eq!(accounts.totals(), of(0, 0, 0));
     assert_eq!(accounts.by_tenant().count(), 0);
     assert_eq!((accounts.table.len(), accounts.table.indexed()), (0, 0));
-    assert_eq!(accounts.books.due.len(), 0);
+    assert_eq!(accounts.indexes.due.len(), 0);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_busy_account_is_in_the_index_once() {
     for at in 0..1_000 {
         beat(&mut accounts, &settings, "alice", id, at * 10);
     }
-    assert_eq!(accounts.books.due.len(), 1);
+    assert_eq!(accounts.indexes.due.len(), 1);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn the_moments_of_a_longer_ttl_go_with_the_accounts() {
     };
     let (long, short) = (ttl(3_600_000), ttl(2_000));
     let mut accounts = Accounts::new();
-    let kept = |accounts: &Accounts| accounts.books.due.len();
+    let kept = |accounts: &Accounts| accounts.indexes.due.len();
     let id = StreamId::generate();
     let many = MANY;
     for n in 0..many {
@@ -242,5 +242,5 @@ fn the_moments_of_a_longer_ttl_go_with_the_accounts() {
     assert_eq!(accounts.totals().accounts, 1);
     advance(&mut accounts, 8_000_000);
     assert_eq!(accounts.totals(), Totals::default());
-    assert_eq!(accounts.books.due.len(), 0);
+    assert_eq!(accounts.indexes.due.len(), 0);
 }

@@ -1,18 +1,18 @@
-//! How much there is, counted as it changes.
+//! Counts of accounts, streams and records, updated with each change.
 
 use std::collections::{HashMap, HashSet};
 
 use compact_str::CompactString;
 
-/// How much a partition, or one tenant in it, holds as of the last applied entry.
+/// Counts of a partition, or of one tenant in it, as of the last applied entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Accounts with at least one active stream.
     pub accounts: u64,
     /// Active streams.
     pub streams: u64,
-    /// Records: streams and tombstones, those whose time is up but not yet forgotten included.
-    /// This is what the soft limits bound.
+    /// Streams and tombstones, those that have expired but are not yet removed included. The soft
+    /// limits bound this number.
     pub records: u64,
 }
 
@@ -33,13 +33,13 @@ impl Totals {
     }
 }
 
-/// How many accounts have how many active streams: one, two and so on up to [`Levels::HIGHEST`],
-/// and more.
+/// Number of accounts by their number of active streams: one, two and so on up to
+/// [`Levels::HIGHEST`], and more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels(pub [u64; Levels::HIGHEST + 1]);
 
 impl Levels {
-    /// The highest number of active streams that is counted on its own.
+    /// The highest number of active streams with a count of its own.
     pub const HIGHEST: usize = 10;
 
     fn change(&mut self, old: u32, new: u32) {
@@ -72,7 +72,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// An account of `tenant` was counted as `old`, and is `new`.
+    /// Replaces the counts `old` of an account of `tenant` by `new`.
     pub(super) fn change(&mut self, tenant: &str, old: Counted, new: Counted) {
         self.totals.change(old, new);
         self.levels.change(old.active, new.active);
