@@ -1,5 +1,5 @@
-//! RabbitMQ raises an alarm and takes no messages: requests are neither swallowed nor passed
-//! around, and log time stands still.
+//! A RabbitMQ alarm blocks publishing: requests are neither lost nor redelivered in a loop, and log
+//! time stands still.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const DISK: [&[&str]; 2] = [
         "rabbit_alarm:clear_alarm({resource_limit, disk, node()}).",
     ],
 ];
-/// More than two workers take at once.
+/// More requests than the prefetch of two workers.
 const REQUESTS: usize = 2_000;
 
 async fn raise(broker: &Broker, alarm: [&[&str]; 2], workers: &[Worker]) {
@@ -70,7 +70,7 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
     let backend = installation.backend().with_patience(PATIENCE);
     assert_eq!(playing(&backend, "alice").await, []);
 
-    // Workers that stand still find the alarm raised, and more requests than they take at once.
+    // The workers are frozen until the alarm is raised and more requests wait than their prefetch.
     for worker in &mut workers {
         worker.pause();
     }
@@ -102,7 +102,7 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
     for worker in &mut workers {
         worker.ready().await;
     }
-    // Each worker may put a request back once: with none to be taken they stay in the queue.
+    // Each worker may requeue a request once. Since consuming has stopped, they stay in the queue.
     let released = released(&workers).await;
     eprintln!("{released} requests were requeued");
     assert!((1.0..=2.0 * REQUESTS as f64).contains(&released));
@@ -142,7 +142,7 @@ async fn no_stream_expires_or_is_lost_during_a_long_alarm() {
         assert_eq!(playing(&crowd.backend, name).await, [silent]);
         crowd.compare().await;
         eprintln!("{during} requests were requeued during the alarm");
-        assert!(during < 200.0, "requests are passed around");
+        assert!(during < 200.0, "requests are redelivered in a loop");
     }
     crowd.settle().await;
     crowd.compare().await;

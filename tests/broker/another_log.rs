@@ -1,4 +1,4 @@
-//! The log is deleted and declared anew under a running worker: it notices, and starts over.
+//! The log is deleted and declared again under a running worker, which detects it and starts over.
 
 use futures_util::future::join_all;
 use lapin::options::QueueDeleteOptions;
@@ -29,7 +29,7 @@ async fn starts_over(worker: &mut Worker) {
 }
 
 #[tokio::test]
-async fn a_log_that_is_shorter_than_the_one_before_is_noticed() {
+async fn a_shorter_log_than_the_previous_one_is_detected() {
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut worker = installation.ready_worker().await;
     let backend = installation.backend();
@@ -56,7 +56,7 @@ async fn a_log_that_is_shorter_than_the_one_before_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_longer_than_the_one_before_is_noticed() {
+async fn a_longer_log_than_the_previous_one_is_detected() {
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut worker = installation.ready_worker().await;
     let backend = installation.backend();
@@ -67,7 +67,7 @@ async fn a_log_that_is_longer_than_the_one_before_is_noticed() {
     worker.pause();
     delete_log(&installation).await;
     installation.declare(TTL).await;
-    // The offset at which the worker stands is there again, with something else in it.
+    // The worker's offset exists in the new log, with another entry.
     let beats = join_all((0..1_000).map(|_| beat(&backend, "new", new))).await;
     assert!(beats.iter().all(Result::is_ok));
     worker.resume();
@@ -79,7 +79,7 @@ async fn a_log_that_is_longer_than_the_one_before_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_topology_that_is_deleted_and_declared_anew_is_served_with_its_new_settings() {
+async fn a_topology_that_is_deleted_and_declared_again_is_served_with_its_new_settings() {
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut worker = installation.ready_worker().await;
     let deleted = installation.cli(&["topology", "delete", "--yes"]).await;

@@ -1,5 +1,5 @@
-//! The broker dies under load, and comes back: workers recover by themselves, and what was
-//! confirmed counts.
+//! The broker is killed under load and restarted: workers recover by themselves, and confirmed
+//! events count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ async fn started_over(worker: &Worker) -> f64 {
     worker.metric("streamwatch_started_over_total", "").await
 }
 
-/// Backends that write events of all kinds and note which the broker has confirmed.
+/// Backends that publish events of all kinds and record the confirmed ones.
 struct Writers {
     written: watch::Receiver<usize>,
     stop: watch::Sender<bool>,
@@ -115,7 +115,7 @@ impl Writers {
         }
     }
 
-    /// Awaits so many more confirmed events.
+    /// Waits for `more` further confirmed events.
     async fn have_written(&self, more: usize) {
         let mut written = self.written.clone();
         let before = *written.borrow();
@@ -154,8 +154,8 @@ impl Writer {
         }
     }
 
-    /// A stream's begin, and every other one's end. Returns whether all of it was confirmed: what
-    /// was not may count or not.
+    /// Starts a stream, and stops every second one. Returns whether all events were confirmed;
+    /// others may count or not.
     async fn write(&self, name: &str, n: usize) -> bool {
         let stream = StreamId::generate();
         self.truth.opening(name, stream);

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, UNREACHABLE};
 use crate::fixture::{Broker, Finished, Installation, PATIENCE, cli_with, eventually};
 
-/// Its findings by subject.
+/// The findings by subject.
 fn outcomes(finished: &Finished) -> Vec<(String, String)> {
     let lines = finished.stdout.lines();
     let findings = lines.map(|line| serde_json::from_str::<Value>(line).expect("an object a line"));
@@ -26,7 +26,7 @@ fn outcome(finished: &Finished, check: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_sound_installation_has_nothing_but_ok() {
+async fn a_sound_installation_has_only_ok_findings() {
     let installation = Installation::partitions(Broker::shared().await, "20s", 2).await;
     let (mut one, mut another) = (installation.worker(), installation.worker());
     one.ready().await;
@@ -65,7 +65,7 @@ async fn a_sound_installation_has_nothing_but_ok() {
 }
 
 #[tokio::test]
-async fn a_single_worker_is_a_warning_and_no_failure() {
+async fn a_single_worker_is_a_warning_not_a_failure() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
     let worker = installation.ready_worker().await;
     eventually(PATIENCE, "the partition is led", async || {
@@ -93,7 +93,7 @@ async fn without_a_worker_it_reports_that_time_stands_still_and_no_request_is_an
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_with_what_to_do() {
+async fn missing_components_are_reported_with_the_remedy() {
     let bare = Installation::bare(Broker::shared().await);
     let finished = bare.cli(&["check"]).await;
     finished
@@ -111,7 +111,7 @@ async fn what_is_missing_is_named_with_what_to_do() {
 
 #[tokio::test]
 async fn a_missing_broker_and_another_service_are_distinguished() {
-    // No process listens on port 1; a process that is no broker listens on this one.
+    // No process listens on port 1; a process other than a broker listens on this one.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let serving = tokio::spawn(async move {
@@ -155,7 +155,7 @@ async fn a_wrong_password_is_reported_after_a_reachable_broker() {
 }
 
 #[tokio::test]
-async fn a_consumer_of_requests_that_is_no_workers_is_wrong() {
+async fn a_consumer_of_requests_that_is_not_a_worker_is_wrong() {
     let installation = Installation::declared(Broker::shared().await, "2s").await;
     let worker = installation.ready_worker().await;
     eventually(PATIENCE, "the partition is led", async || {

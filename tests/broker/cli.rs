@@ -30,7 +30,7 @@ async fn without_a_topology_every_command_reports_it_and_exits_with_4() {
 }
 
 #[tokio::test]
-async fn without_a_worker_questions_exit_with_5_and_events_are_taken() {
+async fn without_a_worker_requests_exit_with_5_and_events_are_confirmed() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let stream = StreamId::generate().to_string();
     let commands = [
@@ -51,7 +51,7 @@ async fn without_a_worker_questions_exit_with_5_and_events_are_taken() {
 }
 
 #[tokio::test]
-async fn a_stream_s_life_by_command_has_an_exit_code_and_an_object_for_each_step() {
+async fn each_command_in_a_stream_s_life_has_an_exit_code_and_an_object() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
     let _worker = installation.ready_worker().await;
     let run = async |arguments: &[&str]| {
@@ -129,7 +129,7 @@ async fn a_stream_s_life_by_command_has_an_exit_code_and_an_object_for_each_step
         (&object["state"], &object["activity"]["count"]),
         (&json!("stopped"), &json!(0))
     );
-    // The leader announces, and leads within some seconds.
+    // A worker becomes the leader within some seconds, and announces.
     eventually(PATIENCE, "a heartbeat gets the stop", async || {
         let beat = run(&["heartbeat", "acme", "alice", &stream]).await;
         match beat.status.code() {

@@ -1,4 +1,5 @@
-//! Settings on the command line: checked together, declared once, changed while workers run.
+//! Settings on the command line: they are validated together, declared once, and changed while
+//! workers run.
 
 use serde_json::json;
 use streamwatch::client::StreamId;
@@ -94,7 +95,7 @@ async fn all_mistakes_are_reported_together_before_anything_starts() {
 }
 
 #[tokio::test]
-async fn a_topology_is_declared_once_changed_while_it_runs_and_deleted() {
+async fn a_topology_is_declared_once_changed_under_running_workers_and_deleted() {
     let installation = Installation::bare(Broker::shared().await);
     let settings = async || {
         let shown = installation.cli(&["--json", "topology", "show"]).await;

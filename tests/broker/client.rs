@@ -1,4 +1,4 @@
-//! The client library: what players and backends may rely on.
+//! The client library's guarantees for players and backends.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ async fn a_retry_never_opens_a_second_stream() {
 }
 
 #[tokio::test]
-async fn without_a_worker_playback_begins_and_its_heartbeats_count() {
+async fn without_a_worker_playback_starts_and_its_heartbeats_count() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let player = installation.player();
     let asked = Instant::now();
@@ -86,7 +86,7 @@ async fn without_a_worker_playback_begins_and_its_heartbeats_count() {
         asked.elapsed()
     );
 
-    // Its requests are lost, so only the heartbeat can bring the reason.
+    // The requests are lost, so the reason can only be in the reply to a heartbeat.
     let channel = installation.broker.channel().await;
     let log = installation.names().log(0);
     let inits = installation.names().init(0);
@@ -108,7 +108,7 @@ async fn without_a_worker_playback_begins_and_its_heartbeats_count() {
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
     assert_eq!(playing(&backend, "alice").await, [playback.stream()]);
-    // And its request is repeated until it is answered, with the same id.
+    // The request is repeated with the same id until a worker replies.
     becomes(&mut playback, opened).await;
     assert_eq!(playing(&backend, "alice").await, [playback.stream()]);
     playback.stop().await;
@@ -116,7 +116,7 @@ async fn without_a_worker_playback_begins_and_its_heartbeats_count() {
 }
 
 #[tokio::test]
-async fn two_hundred_players_share_one_connection_and_come_back_with_the_broker() {
+async fn two_hundred_players_share_one_connection_and_resume_after_a_restart_of_the_broker() {
     let _alone = heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "60s").await;
@@ -152,7 +152,7 @@ async fn two_hundred_players_share_one_connection_and_come_back_with_the_broker(
     broker.start_again().await;
     worker.ready().await;
     becomes(&mut late, opened).await;
-    // The backend's connection comes back in its own time.
+    // The backend reconnects independently.
     eventually(PATIENCE, "the backend is answered", async || {
         playing_if_answered(&backend, "late").await
     })
@@ -170,7 +170,7 @@ async fn two_hundred_players_share_one_connection_and_come_back_with_the_broker(
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_a_stop_with_its_playback_and_with_silence() {
+async fn a_stream_ends_by_a_stop_by_dropping_its_playback_and_by_expiry() {
     let installation = Installation::declared(Broker::shared().await, "2s").await;
     let _worker = installation.ready_worker().await;
     let (player, backend) = (installation.player(), installation.backend());
@@ -192,7 +192,7 @@ async fn a_stream_ends_with_a_stop_with_its_playback_and_with_silence() {
     let fell_silent = Instant::now();
     playback.abandon();
     nobody_plays(&backend, "alice").await;
-    // Its last heartbeat was up to a third of the TTL before.
+    // The last heartbeat was up to a third of the TTL earlier.
     let counted = fell_silent.elapsed();
     assert!(counted > Duration::from_millis(1_300), "{counted:?}");
     assert!(
@@ -222,7 +222,7 @@ async fn heartbeats_keep_a_stream_for_several_ttls() {
 }
 
 #[tokio::test]
-async fn a_player_learns_by_its_heartbeat_that_it_was_stopped_or_replaced() {
+async fn a_player_is_notified_that_it_was_stopped_or_replaced_by_the_reply_to_a_heartbeat() {
     let installation = Installation::declared(Broker::shared().await, "2s").await;
     let _worker = installation.ready_worker().await;
     let (player, backend) = (installation.player(), installation.backend());
@@ -284,7 +284,7 @@ async fn a_stream_above_max_active_is_refused_and_gets_the_activity() {
 }
 
 #[tokio::test]
-async fn two_hundred_questions_are_in_flight_at_once() {
+async fn two_hundred_requests_are_in_flight_at_once() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let mut worker = installation.ready_worker().await;
     let backend = installation.backend().with_patience(PATIENCE);
@@ -295,7 +295,7 @@ async fn two_hundred_questions_are_in_flight_at_once() {
         opening.expect("a worker answers").0
     });
     let streams = join_all(openings).await;
-    // Without a worker all are under way before the first is answered.
+    // Without a worker, all requests are in flight before the first reply.
     assert!(worker.stop().await.success());
     let questions = join_all(names.iter().map(|name| playing(&backend, name)));
     let answered = async {
@@ -315,7 +315,7 @@ async fn two_hundred_questions_are_in_flight_at_once() {
 }
 
 #[tokio::test]
-async fn no_topology_and_no_worker_are_two_different_errors() {
+async fn a_missing_topology_and_a_missing_worker_are_different_errors() {
     let installation = Installation::bare(Broker::shared().await);
     let backend = installation.backend();
     let status = async || {

@@ -1,4 +1,4 @@
-//! Wrong clocks: those of publishers decide nothing, and those of workers are only shown.
+//! Wrong clocks: publishers' clocks are ignored, and workers' clocks only appear in output.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,7 +29,7 @@ fn seconds() -> i64 {
 }
 
 #[tokio::test]
-async fn what_time_a_publisher_believes_it_is_decides_nothing() {
+async fn a_publisher_s_clock_has_no_effect() {
     let installation = Installation::declared(Broker::shared().await, "3s").await;
     let _worker = installation.ready_worker().await;
     let channel = installation.broker.confirming_channel().await;
@@ -136,7 +136,7 @@ async fn workers_with_wrong_and_stepped_wall_clocks_expire_no_stream_early_or_la
         gone_after: Duration::from_millis(3_000 + 4 * 150 + 1_500),
     };
     let crowd = Crowd::start(&installation, habits).await;
-    // Times shown are a worker's, and that worker's clock is wrong.
+    // Times in replies are from the clock of a worker, which is wrong.
     let alice = account("alice");
     let shown = crowd.backend.status(&tenant(), &alice, &strong()).await;
     let shown_s = shown.expect("it is answered").activity.as_of.0 / 1_000;
@@ -153,7 +153,7 @@ async fn workers_with_wrong_and_stepped_wall_clocks_expire_no_stream_early_or_la
     for (clock, offset) in [(0, "-2h"), (1, "+30d"), (0, "+0"), (1, "-1d")] {
         clocks[clock].step(offset);
         crowd.compare().await;
-        // A stream that the step expires does so meanwhile.
+        // A stream that the clock step could expire would expire meanwhile.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let answers = asker.finish().await;

@@ -1,12 +1,12 @@
-//! Three clustered nodes, of which one is lost: what a majority has confirmed stays, and the
-//! workers go on.
+//! The loss of one node of a cluster of three: events confirmed by a majority stay, and the workers
+//! continue.
 
 use std::time::Duration;
 
 use crate::fixture::{Cluster, Crowd, Habits, Installation, Races, Worker, heavy};
 
 const TTL: Duration = Duration::from_secs(20);
-/// How long log time may stand still while a log has no leader: streams count that much longer.
+/// Longest time without a leader of a log. Log time stands still, so streams count longer by it.
 const WITHOUT_A_LEADER: Duration = Duration::from_secs(10);
 const HABITS: Habits = Habits {
     accounts: 20,
@@ -79,7 +79,7 @@ impl<'c> Site<'c> {
 
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
-async fn nothing_is_lost_when_the_node_dies_that_leads_the_log() {
+async fn nothing_is_lost_when_the_node_of_the_log_s_leader_dies() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let mut site = Site::start(&cluster, 1).await;
@@ -91,7 +91,7 @@ async fn nothing_is_lost_when_the_node_dies_that_leads_the_log() {
 
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
-async fn nothing_is_lost_when_the_node_dies_that_the_workers_are_connected_to() {
+async fn nothing_is_lost_when_the_workers_node_dies() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let mut site = Site::start(&cluster, 1).await;
@@ -122,11 +122,11 @@ async fn nothing_is_lost_when_all_nodes_are_restarted_one_after_another() {
 
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
-async fn a_log_without_a_majority_is_waited_for_and_no_stream_expires_meanwhile() {
+async fn workers_wait_for_a_log_without_a_majority_and_no_stream_expires_meanwhile() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let mut site = Site::start(&cluster, 1).await;
-    // The workers' own node stays, and confirms nothing.
+    // The workers' node keeps running, but cannot confirm.
     tokio::join!(cluster.nodes[1].kill(), cluster.nodes[2].kill());
     for worker in &site.workers {
         worker.not_ready().await;

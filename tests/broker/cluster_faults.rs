@@ -1,5 +1,5 @@
-//! Faults of a cluster's nodes: kept away, frozen, restarted one after another. How long does a
-//! client wait?
+//! The waiting time of clients while a cluster's nodes are isolated, frozen or restarted one after
+//! another.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::fixture::{
     heavy, tenant,
 };
 
-/// How long a node is frozen.
+/// Time for which a node is frozen.
 const FROZEN: Duration = Duration::from_secs(15);
-/// The bound on lifecycle events and answers after a fault: a client gives an `init` up then.
+/// Limit for lifecycle events and replies after a fault: the timeout of an `init`.
 const SOON: Duration = Duration::from_secs(10);
-/// The bound on a question during a rolling restart: a [`Backend`] repeats a lost one after 2 s, and
-/// the tests may share the machine.
+/// Limit for a request during a rolling restart. A [`Backend`] repeats a lost request after 2 s,
+/// and other tests may load the machine.
 const RESTARTED: Duration = Duration::from_secs(4);
 
 /// Three workers of a topology whose queues have their leaders on node `leader`.
@@ -48,7 +48,7 @@ async fn sum(workers: &[Worker], metric: &str, labels: &str) -> f64 {
     sum
 }
 
-/// Opens a stream, and repeats the request until it is answered.
+/// Opens a stream, and repeats the request until a worker replies.
 async fn open(backend: &Backend, name: &str) -> StreamId {
     let stream = StreamId::generate();
     let request = OpenRequest {
@@ -64,7 +64,7 @@ async fn open(backend: &Backend, name: &str) -> StreamId {
 
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
-async fn the_lifecycle_and_snapshots_go_on_while_any_node_is_kept_away() {
+async fn lifecycle_events_and_snapshots_continue_while_any_node_is_isolated() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let (installation, workers) = site(&cluster, 0).await;
@@ -111,7 +111,7 @@ async fn the_lifecycle_and_snapshots_go_on_while_any_node_is_kept_away() {
     }
 }
 
-/// The worker that leads.
+/// The index of the leader.
 async fn leading(workers: &[Worker]) -> usize {
     eventually(PATIENCE, "one worker leads", async || {
         for (n, worker) in workers.iter().enumerate() {
@@ -162,7 +162,7 @@ async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
 
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
-async fn a_rolling_restart_of_the_cluster_answers_throughout() {
+async fn requests_are_answered_throughout_a_rolling_restart_of_the_cluster() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let (installation, mut workers) = site(&cluster, 1).await;
@@ -200,7 +200,7 @@ async fn a_rolling_restart_of_the_cluster_answers_throughout() {
 
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
-async fn inits_are_answered_after_the_node_that_leads_their_queue_was_frozen() {
+async fn inits_are_answered_after_the_node_of_their_queue_s_leader_was_frozen() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let (installation, mut workers) = site(&cluster, 1).await;
@@ -213,7 +213,7 @@ async fn inits_are_answered_after_the_node_that_leads_their_queue_was_frozen() {
     let thawed = frozen + FROZEN;
     let (during, just_after, after, ()) = tokio::join!(
         ask_for(&backend, "during", frozen, FROZEN),
-        // As long as a client waits before it gives an init up.
+        // The timeout of an `init`.
         ask_for(&backend, "just-after", thawed, SOON),
         ask_for(&backend, "after", thawed + SOON, 2 * SOON),
         async {

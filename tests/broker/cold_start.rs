@@ -1,4 +1,4 @@
-//! How long a worker takes to be ready, with many active streams. Printed, never asserted; run it
+//! The time until a worker is ready, with many active streams. It is printed, not asserted. Run
 //! with `STREAMWATCH_STREAMS=1000000 cargo test --release --features broker-tests --test broker --
 //! --ignored --nocapture cold_start`.
 
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::fixture::{Broker, Installation, PATIENCE, Worker, eventually, playing};
 
-/// Confirms that are waited for at once.
+/// Most unconfirmed messages.
 const UNDER_WAY: usize = 1_000;
 
-/// One stream an account, three pairs of metadata.
+/// Publishes heartbeats of one stream per account, with three pairs of metadata.
 async fn fill(installation: &Installation<'_>, accounts: u64) {
     let channel = installation.broker.confirming_channel().await;
     let names = installation.names();

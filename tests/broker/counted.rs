@@ -1,4 +1,5 @@
-//! Events are counted once, with any workers. Tries the aggregation in the help of the metrics.
+//! Each event is counted once, with any number of workers. Applies the aggregation that the
+//! metrics' help recommends.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,10 @@ use streamwatch::client::{Backend, OpenRequest, Opening, StreamId};
 use crate::fixture::exit::DONE;
 use crate::fixture::{Broker, Installation, PATIENCE, Worker, account, beat, eventually, tenant};
 
-/// By name and labels, without the partition.
+/// Values by name and labels, without the partition.
 type Counts = BTreeMap<String, f64>;
 
-/// Metrics that belong to the log: the same on every worker.
+/// Metrics derived from the log, which are equal on all workers.
 const OF_THE_LOG: &[&str] = &[
     "streamwatch_entries_total",
     "streamwatch_bad_entries_total",
@@ -51,7 +52,7 @@ impl Truth {
         *self.0.entry(series.to_owned()).or_default() += f64::from(times);
     }
 
-    /// Awaits that these workers have counted it: each of them, and so their max().
+    /// Waits until each of these workers has counted the events, and so their max().
     async fn is_counted_by(&self, workers: &[&Worker]) {
         for worker in workers {
             let what = format!("all is counted by {}", worker.http());
@@ -91,7 +92,7 @@ const BY_STOP: &str = "streamwatch_stream_duration_seconds_count{cause=\"stopped
 const BY_REPLACE: &str = "streamwatch_stream_duration_seconds_count{cause=\"replaced\"}";
 const BY_EXPIRY: &str = "streamwatch_stream_duration_seconds_count{cause=\"expired\"}";
 
-/// One of everything that counts, on accounts of its own.
+/// Publishes one event of each counted kind, on accounts of its own.
 async fn something_of_everything(installation: &Installation<'_>, name: &str, truth: &mut Truth) {
     let backend = installation.backend().with_patience(PATIENCE);
     let stream = StreamId::generate();
@@ -182,7 +183,7 @@ async fn a_snapshot_is_written(worker: &Worker) {
 }
 
 #[tokio::test]
-async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over() {
+async fn every_event_is_counted_once_while_workers_start_stop_and_take_over() {
     let installation = Installation::bare(Broker::shared().await);
     let declare = [
         "topology",
@@ -199,7 +200,7 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
     truth.is_counted_by(&[&first]).await;
     leads(&first).await;
 
-    // A later worker has earlier events from a snapshot and the log.
+    // A worker that starts later restores earlier events from a snapshot and the log.
     a_snapshot_is_written(&first).await;
     something_of_everything(&installation, "bob", &mut truth).await;
     let mut late = installation.ready_worker().await;
@@ -250,7 +251,7 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
     let both = [&again[0], &again[1]];
     truth.is_counted_by(&both).await;
 
-    // And what time alone does.
+    // And expiry.
     installation
         .cli(&["topology", "set", "--ttl", "2s"])
         .await
@@ -271,7 +272,7 @@ async fn every_event_is_counted_once_whichever_workers_came_went_and_took_over()
 }
 
 #[tokio::test]
-async fn what_is_active_is_the_same_by_tenant_by_level_and_in_all() {
+async fn active_streams_are_equal_by_tenant_by_level_and_in_total() {
     let installation = Installation::partitions(Broker::shared().await, "10m", 2).await;
     let (one, two) = (
         installation.ready_worker().await,

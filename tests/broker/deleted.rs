@@ -7,7 +7,7 @@ use crate::fixture::{Broker, Installation, account, beat, playing, tenant};
 const TTL: &str = "10m";
 
 #[tokio::test]
-async fn a_queue_of_requests_that_is_deleted_costs_no_stream() {
+async fn deleting_a_queue_of_requests_loses_no_stream() {
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut workers = [
         installation.ready_worker().await,
@@ -49,7 +49,7 @@ async fn a_queue_of_requests_that_is_deleted_costs_no_stream() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_deleted_is_asked_for_and_the_workers_begin_anew_with_the_next() {
+async fn workers_report_a_deleted_log_and_start_over_with_the_next_one() {
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut workers = [
         installation.ready_worker().await,

@@ -1,5 +1,5 @@
-//! The files in `deploy/rabbitmq`, read by what reads them in real life: a node boots with its
-//! configuration, plugins, definitions and TLS; users are certificates; a worker counts.
+//! The files in `deploy/rabbitmq`, as in production: a node boots with its configuration, plugins,
+//! definitions and TLS, users authenticate by certificate, and a worker counts.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn deployed(file: &str) -> String {
     format!("{CONFIGURATION}/{file}")
 }
 
-/// A node as an operator would run it, all connections by TLS and by certificate.
+/// A node as an operator would run it, with TLS and client certificates on all connections.
 struct Site {
     files: Folder,
     clients: Authority,
@@ -28,7 +28,7 @@ impl Site {
     async fn boot() -> Self {
         let files = Folder::new();
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
-        // To the node, `ca.pem` is who signs clients; to clients, who signs the node.
+        // The node's `ca.pem` is the authority of client certificates, a client's that of the node.
         files.write("ca.pem", clients.pem());
         files.write("servers.pem", servers.pem());
         files.write_pair("", &servers.server(&["localhost"], Valid::Now));
@@ -54,7 +54,7 @@ impl Site {
         }
     }
 
-    /// Users without passwords, and the permissions that the program prints.
+    /// Creates users without passwords, with the permissions that the program prints.
     async fn make_users(&self) {
         let arguments = [
             "--json", "topology", "roles", "--vhost", VHOST, "--tenant", "acme",
@@ -103,7 +103,7 @@ async fn run(environment: &[(&'static str, String)], arguments: &[&str]) -> Fini
 }
 
 #[tokio::test]
-async fn a_node_boots_with_what_is_deployed_and_a_worker_counts_by_certificates_alone() {
+async fn a_node_boots_with_the_deployed_files_and_a_worker_authenticates_by_certificate() {
     let site = Site::boot().await;
     site.make_users().await;
     let (operator, player) = (
@@ -111,7 +111,7 @@ async fn a_node_boots_with_what_is_deployed_and_a_worker_counts_by_certificates_
         site.user("streamwatch.acme.player"),
     );
 
-    // Everything is there but the first settings; declaring finds nothing to object to.
+    // Only the first settings are missing; a declaration accepts all components.
     let log = "{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"streamwatch\">>, queue, \
                <<\"streamwatch.p00.log\">>)), \
                {rabbit_policy:name(Q), maps:get(retention, amqqueue:get_type_state(Q))}.";
@@ -155,7 +155,7 @@ async fn a_node_boots_with_what_is_deployed_and_a_worker_counts_by_certificates_
     .await;
     refused(&site.user("nobody"), "RabbitMQ refuses access").await;
 
-    // The worker's files are read again whenever it connects.
+    // The worker reads its files again at each connection.
     site.show_as("streamwatch.worker", &expired);
     drop_connections(&site.broker).await;
     worker.says("it has expired; renew it").await;
@@ -166,7 +166,7 @@ async fn a_node_boots_with_what_is_deployed_and_a_worker_counts_by_certificates_
 }
 
 #[tokio::test]
-async fn several_partitions_are_imported_too_and_what_cannot_be_is_declared() {
+async fn several_partitions_are_imported_and_the_other_components_declared() {
     let broker = Broker::start().await;
     let bare = Installation::bare(&broker);
     let print = [
@@ -183,7 +183,7 @@ async fn several_partitions_are_imported_too_and_what_cannot_be_is_declared() {
     std::fs::write(&file, &printed.exits(DONE).stdout).expect("it can be written");
     broker.ctl(&["import_definitions", &file]).await;
 
-    // As many partitions as there are logs, and the settings.
+    // The number of partitions is that of the logs; the settings are added.
     let declared = bare
         .cli(&["--json", "topology", "declare", "--ttl", "30s"])
         .await;
@@ -200,9 +200,13 @@ async fn several_partitions_are_imported_too_and_what_cannot_be_is_declared() {
 }
 
 #[tokio::test]
-async fn the_example_s_definitions_are_those_that_the_program_prints() {
+async fn the_example_definitions_equal_those_that_the_program_prints() {
     let arguments = ["topology", "show", "--definitions", "--partitions", "1"];
     let printed = cli_with(&[], &arguments).await;
     let committed = std::fs::read_to_string(deployed("definitions.json")).expect("a file");
-    assert_eq!(printed.exits(DONE).stdout, committed, "write it anew");
+    assert_eq!(
+        printed.exits(DONE).stdout,
+        committed,
+        "write the file again"
+    );
 }

@@ -1,5 +1,4 @@
-//! Connections that are cut in the middle of a frame, or stalled half-open: a way to the broker
-//! through a proxy of the tests' own.
+//! Connections through a proxy that are cut in the middle of a frame, or stalled half-open.
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::fixture::{
     eventually, heavy, playing, playing_if_answered, strong, tenant,
 };
 
-/// The two connections of a worker, as RabbitMQ's lists show them.
+/// The names of a worker's two connections, as RabbitMQ lists them.
 const CONNECTIONS: [&str; 2] = [", consume", ", publish"];
 /// Long enough that no stream expires.
 const TTL: &str = "10m";
@@ -28,7 +27,7 @@ async fn came_back_the_same(worker: &mut Worker, reconnects: f64) {
 }
 
 #[tokio::test]
-async fn a_worker_whose_connection_is_cut_in_mid_frame_comes_back_with_its_state() {
+async fn a_worker_whose_connection_is_cut_in_mid_frame_reconnects_with_its_state() {
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
     let installation = Installation::declared(broker, TTL).await;
@@ -51,7 +50,7 @@ async fn a_worker_whose_connection_is_cut_in_mid_frame_comes_back_with_its_state
 }
 
 #[tokio::test]
-async fn a_worker_that_is_refused_by_the_broker_for_a_while_comes_back_by_itself() {
+async fn a_worker_that_cannot_connect_for_a_while_reconnects_by_itself() {
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
     let installation = Installation::declared(broker, TTL).await;
@@ -64,7 +63,7 @@ async fn a_worker_that_is_refused_by_the_broker_for_a_while_comes_back_by_itself
 }
 
 #[tokio::test]
-async fn a_playback_goes_on_after_its_connection_was_cut_in_mid_frame() {
+async fn a_playback_continues_after_its_connection_was_cut_in_mid_frame() {
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
     let installation = Installation::declared(broker, "3s").await;
@@ -76,7 +75,7 @@ async fn a_playback_goes_on_after_its_connection_was_cut_in_mid_frame() {
     }
     proxy.set("client", Passage::Cut).await;
     proxy.closed("client").await;
-    // Its heartbeats arrive again: it counts for longer than its TTL.
+    // Heartbeats arrive again, so the stream is active for longer than its TTL.
     let backend = installation.backend();
     let mut sessions = Vec::new();
     eventually(PATIENCE, "the playback's heartbeats count", async || {
@@ -95,8 +94,8 @@ async fn a_playback_goes_on_after_its_connection_was_cut_in_mid_frame() {
     .await;
 }
 
-/// A playback with `max_active` of one whose device loses its network until its stream has expired;
-/// what happens then, before the network is back; and what is known of it afterwards.
+/// A playback with a `max_active` of 1 whose device loses its network until the stream has expired.
+/// Runs `meanwhile` before the network is back. Returns the final state.
 async fn away_for_longer_than_the_ttl(meanwhile: impl AsyncFn(&Installation<'_>)) -> PlaybackState {
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
@@ -129,7 +128,7 @@ fn only_one() -> OpenRequest {
 }
 
 #[tokio::test]
-async fn a_playback_that_comes_back_late_is_admitted_again() {
+async fn a_playback_that_reconnects_late_is_admitted_again() {
     let state = away_for_longer_than_the_ttl(async |_| ()).await;
     let PlaybackState::Opened(activity) = &state else {
         panic!("{state:?}");
@@ -138,26 +137,26 @@ async fn a_playback_that_comes_back_late_is_admitted_again() {
 }
 
 #[tokio::test]
-async fn a_playback_that_comes_back_late_takes_no_place_of_another() {
+async fn a_playback_that_reconnects_late_does_not_displace_another() {
     let state = away_for_longer_than_the_ttl(async |installation| {
         let player = installation.player();
         let other = player.open(account("alice"), only_one()).await;
         assert!(matches!(other.state(), PlaybackState::Opened(_)));
-        // It plays on.
+        // It continues to play.
         std::mem::forget(other);
     })
     .await;
     assert!(matches!(state, PlaybackState::Refused { .. }), "{state:?}");
 }
 
-/// What `worker` has answered.
+/// The number of replies of `worker`.
 async fn answered(worker: &Worker) -> f64 {
     worker
         .metric("streamwatch_requests_total", "outcome=\"answered\"")
         .await
 }
 
-/// A worker alone, of whose connections one passes nothing any more.
+/// Stalls one connection of a single worker.
 async fn stalls(connection: &str, passage: Passage) {
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
@@ -181,7 +180,7 @@ async fn stalls(connection: &str, passage: Passage) {
     );
     assert_eq!(answered(&worker).await, before);
 
-    // It gives the connection up by itself: RabbitMQ's heartbeats are missing, or an answer is.
+    // The worker closes the connection by itself: RabbitMQ's heartbeats or a response are missing.
     worker.says("cannot connect").await;
     proxy.refuse(false);
     came_back_the_same(&mut worker, 1.0).await;
@@ -199,7 +198,7 @@ async fn stalls(connection: &str, passage: Passage) {
 
 #[tokio::test]
 #[ignore = "heartbeats are missed for 20 s: `tests/run --all`"]
-async fn a_worker_whose_consuming_connection_stalls_answers_nothing_and_gives_it_up() {
+async fn a_worker_whose_consuming_connection_stalls_does_not_reply_and_reconnects() {
     stalls(", consume", Passage::Stalled).await;
     stalls(", consume", Passage::Deaf).await;
     stalls(", consume", Passage::Mute).await;
@@ -207,14 +206,14 @@ async fn a_worker_whose_consuming_connection_stalls_answers_nothing_and_gives_it
 
 #[tokio::test]
 #[ignore = "heartbeats are missed for 20 s: `tests/run --all`"]
-async fn a_worker_whose_publishing_connection_stalls_answers_nothing_and_gives_it_up() {
+async fn a_worker_whose_publishing_connection_stalls_does_not_reply_and_reconnects() {
     stalls(", publish", Passage::Stalled).await;
     stalls(", publish", Passage::Deaf).await;
     stalls(", publish", Passage::Mute).await;
 }
 
 #[tokio::test]
-async fn a_worker_whose_connections_stall_for_a_while_takes_part_again_and_never_answers_wrongly() {
+async fn a_worker_whose_connections_stall_for_a_while_resumes_and_never_replies_wrongly() {
     let _alone = heavy().await;
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
@@ -260,7 +259,7 @@ async fn a_worker_whose_connections_stall_for_a_while_takes_part_again_and_never
 
 #[tokio::test]
 #[ignore = "heartbeats are missed for 20 s: `tests/run --all`"]
-async fn a_client_whose_connection_stalls_notices_and_connects_anew() {
+async fn a_client_whose_connection_stalls_reconnects() {
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
     let installation = Installation::declared(broker, TTL).await;

@@ -1,4 +1,4 @@
-//! The examples of the client library's documentation: the text that stands there runs here.
+//! The examples of the client library's documentation, run against a broker.
 
 #[path = "../clients/rust/backend.rs"]
 mod backend;
@@ -19,7 +19,7 @@ async fn take_over(backend: &Backend, stream: StreamId, most: u32) -> Result<Ope
 }
 
 #[tokio::test]
-async fn the_documented_player_counts_while_its_film_plays_and_two_at_most() {
+async fn the_documented_player_counts_while_its_film_plays_on_at_most_two_devices() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
@@ -56,7 +56,7 @@ async fn the_documented_player_counts_while_its_film_plays_and_two_at_most() {
 }
 
 #[tokio::test]
-async fn the_documented_backend_asks_many_at_once_and_takes_over_from_the_oldest() {
+async fn the_documented_backend_sends_concurrent_requests_and_replaces_the_oldest_stream() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();

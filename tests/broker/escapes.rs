@@ -24,7 +24,7 @@ fn is_unsafe(c: char) -> bool {
         || ['\u{200e}', '\u{200f}', '\u{61c}', '\u{2028}', '\u{2029}'].contains(&c)
 }
 
-/// Nothing of the hostile text controls a terminal or begins a line.
+/// Asserts that the hostile text does not control a terminal or start a line.
 fn assert_safe(what: &str, text: &str) {
     let found: String = text.chars().filter(|c| is_unsafe(*c)).collect();
     assert!(found.is_empty(), "{what} prints {found:?}: {text:?}");
@@ -72,7 +72,7 @@ async fn hostile_text_in_every_field_reaches_no_terminal_unescaped() {
     let name = account("alice");
     let opened = backend.open(&tenant(), &name, &request).await;
     let (stream, _) = opened.expect("a worker answers");
-    // As a publisher that chooses every field.
+    // Sent by a publisher that chooses every field.
     let connection = broker.connection().await;
     let channel = connection.create_channel().await.expect("a channel opens");
     for key in [format!("acme.{HOSTILE}"), "acme.heartbeat".to_owned()] {
@@ -114,7 +114,7 @@ async fn hostile_text_in_every_field_reaches_no_terminal_unescaped() {
         &["top", "--once", "--account", "acme/alice"],
         &["check"],
         &["topology", "show"],
-        // It quotes the command line.
+        // The error quotes the command line.
         &[HOSTILE],
         &["status", HOSTILE, "alice"],
         &["stop", "acme", "alice", HOSTILE],
@@ -147,7 +147,7 @@ async fn hostile_text_in_every_field_reaches_no_terminal_unescaped() {
 }
 
 #[tokio::test]
-async fn what_the_broker_quotes_reaches_no_terminal_and_no_log_line_unescaped() {
+async fn text_quoted_by_the_broker_reaches_no_terminal_and_no_log_line_unescaped() {
     let broker = Broker::shared().await;
     // RabbitMQ reports an unknown virtual host, and quotes it.
     let encoded: String = HOSTILE.bytes().map(|b| format!("%{b:02x}")).collect();

@@ -43,14 +43,12 @@ pub use races::Races;
 pub use truth::Truth;
 pub use worker::{Probe, Worker};
 
-/// Where a test may wait for a program to start, stop or catch up: far beyond
-/// what a loaded machine needs, so that only a real failure runs into it.
+/// Longest wait for a program to start, stop or catch up. It is far longer than a loaded machine
+/// needs, so that only a real failure reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Awaits a condition: calls `attempt` until it gives `Ok`, and panics with the
-/// last error once `timeout` has passed.
-///
-/// This is the only place in the tests that pauses.
+/// Awaits a condition: calls `attempt` until it returns `Ok`, and panics with the last error after
+/// `timeout`. No other code in the tests polls.
 pub async fn eventually<T, E: Debug>(
     timeout: Duration,
     what: &str,
@@ -73,7 +71,7 @@ pub fn namespace() -> String {
     format!("t{}-", random())
 }
 
-/// Held by a test that puts much load on the machine, so that there is one at a time.
+/// A lock of tests with a high load, so that one runs at a time.
 pub async fn heavy() -> SemaphorePermit<'static> {
     static HEAVY: Semaphore = Semaphore::const_new(1);
     HEAVY.acquire().await.expect("it is never closed")

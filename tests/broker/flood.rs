@@ -1,4 +1,4 @@
-//! Floods of bad input: all of it is counted, a line a second is logged, and none of it is quoted.
+//! Floods of invalid messages: each is counted, one line per second is logged, and none is quoted.
 
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::fixture::{Broker, Installation, PATIENCE, Worker, eventually, heavy};
 
-/// Of each kind.
+/// Number of messages of each kind.
 const MESSAGES: usize = 2_000;
 const SECRET: &str = "s3cr3t-payload";
 
@@ -38,7 +38,7 @@ async fn publish(channel: &Channel, installation: &Installation<'_>, kind: &str)
 }
 
 #[tokio::test]
-async fn a_flood_of_bad_input_is_counted_to_the_last_and_logs_a_line_a_second() {
+async fn a_flood_of_invalid_messages_is_counted_completely_and_logs_a_line_a_second() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let json = [("STREAMWATCH_LOG_FORMAT", "json")];
@@ -92,5 +92,8 @@ async fn a_flood_of_bad_input_is_counted_to_the_last_and_logs_a_line_a_second() 
         "no other line came of it: {log}"
     );
     let (_, page) = worker.get("/metrics").await.expect("it has metrics");
-    assert!(!page.contains(SECRET), "the metrics quote what was refused");
+    assert!(
+        !page.contains(SECRET),
+        "the metrics quote rejected messages"
+    );
 }

@@ -1,11 +1,11 @@
-//! Workers are restarted or die one after another, under load: how long does anybody wait?
+//! The waiting time of clients while workers are restarted or killed one after another, under load.
 
 use tokio::time::Instant;
 
 use crate::fixture::{Broker, Installation, Load, heavy};
 
 #[tokio::test]
-async fn a_rolling_restart_of_three_workers_costs_no_request() {
+async fn a_rolling_restart_of_three_workers_loses_no_request() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
@@ -27,7 +27,7 @@ async fn a_rolling_restart_of_three_workers_costs_no_request() {
 }
 
 #[tokio::test]
-async fn after_a_worker_was_killed_the_others_go_on_answering() {
+async fn after_a_worker_was_killed_the_others_continue_to_reply() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let (mut dies, _stays) = (

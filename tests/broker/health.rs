@@ -1,4 +1,4 @@
-//! Health reports of a worker while its broker goes away and comes back.
+//! Health reports of a worker while its broker is unavailable and after it is back.
 
 use std::fmt::Write;
 use std::net::TcpListener;
@@ -66,7 +66,7 @@ fn table(seconds: &[Second]) -> String {
 }
 
 #[tokio::test]
-async fn while_the_broker_is_away_a_worker_is_sound_not_ready_and_reports_the_age_of_its_state() {
+async fn without_a_broker_a_worker_is_live_but_not_ready_and_reports_the_age_of_its_state() {
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10m").await;
     broker.sync_declarations().await;
@@ -80,7 +80,7 @@ async fn while_the_broker_is_away_a_worker_is_sound_not_ready_and_reports_the_ag
     };
     eventually(PATIENCE, "it counts the stream", counts_one).await;
 
-    // Asks every second, whatever happens to the broker meanwhile.
+    // Sends requests every second, independently of the broker's state.
     let what = Arc::new(Mutex::new("up"));
     let (stop, mut stopped) = oneshot::channel();
     let watching = {
@@ -123,10 +123,10 @@ async fn while_the_broker_is_away_a_worker_is_sound_not_ready_and_reports_the_ag
         seconds.iter().all(|s| s.healthz == 200),
         "it was sound all the time"
     );
-    // The three were not asked at the very same moment.
+    // The three requests were not sent at the same moment.
     let agrees = |s: &&Second| (s.readyz == 200) == (s.ready == Some(1.0));
     assert!(seconds.iter().filter(agrees).count() + 2 >= seconds.len());
-    // Fresh again, it shows what it holds, and in the same moment that it is ready.
+    // Once its state is fresh, its metrics are back, and it reports that it is ready.
     let away = |s: &&Second| s.ready == Some(0.0) && s.lag > Some(1.5);
     let away: Vec<_> = seconds.iter().filter(away).collect();
     assert!(away.len() >= 5, "it was not ready meanwhile");
@@ -148,14 +148,14 @@ async fn while_the_broker_is_away_a_worker_is_sound_not_ready_and_reports_the_ag
 }
 
 #[tokio::test]
-async fn the_healthcheck_exits_as_the_worker_is() {
+async fn the_healthcheck_exits_with_the_worker_s_health() {
     let bare = Installation::bare(Broker::shared().await);
     let worker = bare.worker();
     let http = worker.http().to_string();
     let environment = [("STREAMWATCH_HTTP", http.as_str())];
     let url = format!("http://{http}");
     worker.says("topology declare").await;
-    // Sound, and not ready.
+    // Live, but not ready.
     let sound = cli_with(&environment, &["healthcheck"]).await;
     assert_eq!((sound.exits(DONE).stdout.as_str()), "ok\n");
     let ready = cli_with(&environment, &["healthcheck", "--ready"]).await;

@@ -48,7 +48,7 @@ async fn holder(workers: &[Worker]) -> usize {
 }
 
 #[tokio::test]
-async fn a_stream_s_life_is_published_in_order_with_the_count_after_each_step() {
+async fn lifecycle_events_of_a_stream_are_published_in_order_with_the_count_after_each_step() {
     let installation = Installation::declared(Broker::shared().await, "2s").await;
     let follower = Follower::start(&installation).await;
     let _worker = installation.ready_worker().await;
@@ -98,7 +98,8 @@ async fn a_stream_s_life_is_published_in_order_with_the_count_after_each_step() 
             count,
         )
     });
-    // The replaced and the opened stream are of one entry; no order is promised among those.
+    // The events of the replaced and the opened stream are of one entry, and their order is
+    // undefined.
     assert_eq!(told[..2], expected[..2]);
     let mut pair = told[2..4].to_vec();
     pair.sort_by_key(|event| event.0 == "opened");
@@ -135,7 +136,7 @@ async fn a_stream_s_life_is_published_in_order_with_the_count_after_each_step() 
     assert_eq!(events[4].json()["admitted"], json!(false));
 }
 
-/// Opens and stops one stream after another, and returns them in their order.
+/// Opens and stops one stream after another. Returns them in order.
 async fn come_and_go(backend: &Backend, name: &str, sessions: usize) -> Vec<StreamId> {
     let mut streams = Vec::new();
     for _ in 0..sessions {
@@ -227,7 +228,7 @@ async fn the_successor_notifies_ended_devices() {
 }
 
 #[tokio::test]
-async fn without_its_exchange_the_lifecycle_waits_and_everything_else_goes_on() {
+async fn without_their_exchange_lifecycle_events_are_buffered_and_requests_are_answered() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
     let follower = Follower::start(&installation).await;
     let mut worker = installation.ready_worker().await;

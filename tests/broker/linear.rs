@@ -1,13 +1,13 @@
 //! Linearizability: all replies to concurrent clients are explained by one order of their
 //! operations, while workers are killed.
 //!
-//! One thing more is allowed than by the book: an `init` whose worker died while it was under way
-//! may have been decided twice, as repeating a request changes nothing; then its answer is of the
-//! second time. So it may be "opened" beside more streams than its own limit, and two inits may get
-//! the same count. The number of such histories is printed.
+//! One relaxation applies: an `init` in flight when its worker died may have been decided twice,
+//! since a repeated request has no effect. The reply is then that of the second decision. So the
+//! `init` may be `opened` beside more streams than its limit, and two inits may get the same count.
+//! The number of such histories is printed.
 //!
-//! `STREAMWATCH_SEED` repeats what every client of every account does; when it happens, and to
-//! which requests a death comes, is up to the machine.
+//! `STREAMWATCH_SEED` repeats the operations of every client of every account. Their times, and the
+//! requests in flight at a worker's death, depend on the machine.
 
 mod checker;
 mod checker_tests;
@@ -25,15 +25,15 @@ use checker::{Explained, check};
 use clients::Account;
 use model::{Answer, Call, Operation};
 
-/// Nothing expires and no tombstone falls while an account's clients are at work.
+/// Long enough that no stream and no tombstone expires during an account's operations.
 const TTL: &str = "60s";
 const WORKERS: usize = 3;
 const KILLS: usize = 4;
 const KILL_EVERY: Duration = Duration::from_secs(3);
-/// How many accounts are busy at a time, each with its own clients.
+/// Accounts with concurrent clients.
 const ACCOUNTS: u64 = 6;
 
-/// From before a worker was killed until it was gone.
+/// The period from before a worker was killed until its process ended.
 type Death = (Duration, Duration);
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
     }));
     let deaths = async {
         let mut deaths: Vec<Death> = Vec::new();
-        // The pace is the test's own: there is no condition to wait for.
+        // The test sets the pace: there is no condition to wait for.
         let mut pace = interval_at(began + KILL_EVERY / 2, KILL_EVERY);
         for n in 0..KILLS {
             pace.tick().await;
@@ -90,7 +90,7 @@ async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
     summary.must_have_seen_enough();
 }
 
-/// The inits that were under way when a worker died.
+/// Marks the inits in flight when a worker died.
 fn mark(history: &mut [Operation], deaths: &[Death]) {
     for operation in history {
         // An operation without an answer may have been decided twice.
@@ -112,7 +112,7 @@ struct Summary {
     stops: usize,
     questions: usize,
     unanswered: usize,
-    /// Inits under way when a worker was killed, and answered.
+    /// Answered inits that were in flight when a worker was killed.
     at_a_kill: usize,
     /// Histories in which an `init` was decided twice.
     repeated: usize,
@@ -120,7 +120,7 @@ struct Summary {
 }
 
 impl Summary {
-    /// Checks them all. The error is the first that cannot be explained.
+    /// Checks all histories. The error is the first history that cannot be explained.
     fn of(histories: &[(u64, Vec<Operation>)], seed: u64) -> Result<Self, String> {
         let mut summary = Self::default();
         let began = Instant::now();
@@ -152,7 +152,7 @@ impl Summary {
         *kind += 1;
     }
 
-    /// A run in which nothing happened proves nothing.
+    /// Asserts that the run contained enough operations and deaths.
     fn must_have_seen_enough(&self) {
         let most = [self.opened, self.refused, self.stops, self.questions];
         assert!(most.iter().all(|&count| count >= 100), "{self:?}");

@@ -1,4 +1,4 @@
-//! `play --rate` and `--find-max`: what they report is what happened. No rate and no time is judged.
+//! `play --rate` and `--find-max`: their reports are correct. No rate and no time is asserted.
 
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -8,7 +8,7 @@ use crate::fixture::{Broker, Installation, PATIENCE, Process, eventually, heavy}
 
 const RATE: [&str; 5] = ["play", "--rate", "300", "--duration", "2s"];
 
-/// Everything published was confirmed and applied.
+/// Asserts that every published event was confirmed and applied.
 fn is_whole(report: &Value) {
     assert_eq!(report["complete"], true, "{report}");
     assert!(report["published"].as_u64() > Some(0), "{report}");
@@ -16,7 +16,7 @@ fn is_whole(report: &Value) {
     assert_eq!(report["confirmed"], report["applied"], "{report}");
 }
 
-/// A load that runs for a minute and has shown how it goes.
+/// Starts a load of one minute, and waits for its first progress line.
 async fn running(installation: &Installation<'_>) -> Process {
     let play = ["play", "--rate", "200", "--duration", "60s", "--json"];
     let play = Process::spawn(installation.broker, &installation.namespace, &play);
@@ -33,7 +33,7 @@ fn report(play: &Process) -> Value {
 }
 
 #[tokio::test]
-async fn a_rate_is_published_confirmed_and_applied_and_all_of_it_is_reported() {
+async fn all_events_of_a_rate_are_published_confirmed_applied_and_reported() {
     let _heavy = heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let _worker = installation.ready_worker().await;
@@ -91,7 +91,7 @@ async fn a_rate_is_published_confirmed_and_applied_and_all_of_it_is_reported() {
 }
 
 #[tokio::test]
-async fn people_read_the_same_in_words_and_several_partitions_are_all_asked() {
+async fn the_text_report_has_the_same_figures_and_covers_several_partitions() {
     let _heavy = heavy().await;
     let installation = Installation::partitions(Broker::shared().await, "10s", 3).await;
     let _worker = installation.ready_worker().await;
@@ -171,7 +171,7 @@ async fn missing_requirements_are_reported_before_anything_is_published() {
 }
 
 #[tokio::test]
-async fn interrupted_it_reports_what_was_seen_and_a_dead_worker_is_named() {
+async fn an_interrupted_load_reports_its_results_and_a_dead_worker() {
     let _heavy = heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let mut worker = installation.ready_worker().await;
@@ -194,10 +194,10 @@ async fn interrupted_it_reports_what_was_seen_and_a_dead_worker_is_named() {
 }
 
 #[tokio::test]
-async fn connections_begin_at_each_address_and_an_interruption_does_not_wait_for_them() {
+async fn connections_start_at_each_address_and_an_interruption_does_not_wait_for_them() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let _worker = installation.ready_worker().await;
-    // It takes connections and never answers.
+    // It accepts connections and never responds.
     let deaf = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let at = deaf.local_addr().expect("its address");
     let addresses = format!("{},amqp://{at}", installation.broker.url());
@@ -207,7 +207,7 @@ async fn connections_begin_at_each_address_and_an_interruption_does_not_wait_for
     ];
     let load = ["play", "--rate", "200", "--connections", "1000"];
     let mut play = Process::spawn_with(&environment, &load);
-    // The first address answers, so only a connection that begins with the second comes here.
+    // The first address responds, so only a connection that starts with the second arrives here.
     let accepted = tokio::time::timeout(PATIENCE, deaf.accept()).await;
     let _silent = accepted.expect("a connection").expect("a socket");
     play.signal("INT");
@@ -218,7 +218,7 @@ async fn connections_begin_at_each_address_and_an_interruption_does_not_wait_for
 }
 
 #[tokio::test]
-async fn a_broker_that_dies_ends_the_load_with_what_became_of_the_events() {
+async fn a_load_whose_broker_dies_ends_and_reports_the_outcome_of_its_events() {
     let _heavy = heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10s").await;

@@ -9,8 +9,7 @@ use crate::fixture::{Broker, Installation, PATIENCE, account, beat, eventually, 
 const TTL: &str = "4s";
 
 #[tokio::test]
-async fn after_an_outage_longer_than_the_ttl_active_players_count_and_silent_ones_expire_a_ttl_later()
- {
+async fn after_an_outage_playing_streams_count_and_silent_ones_expire_a_ttl_later() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut worker = installation.ready_worker().await;
@@ -39,7 +38,7 @@ async fn after_an_outage_longer_than_the_ttl_active_players_count_and_silent_one
     assert_eq!(both, wanted);
     eventually(PATIENCE, "the silent one is gone", async || {
         let playing = playing(&backend, "alice").await;
-        assert!(playing.contains(&goes_on.stream()), "it went on");
+        assert!(playing.contains(&goes_on.stream()), "it continued to play");
         (playing == [goes_on.stream()]).then_some(()).ok_or(playing)
     })
     .await;

@@ -1,5 +1,5 @@
-//! RabbitMQ takes no messages, or confirms none: what a client holds then, and what it sends
-//! afterwards.
+//! RabbitMQ blocks publishing, or confirms nothing: the memory of a client, and the messages that
+//! it sends afterwards.
 
 use std::time::Duration;
 
@@ -13,15 +13,14 @@ use streamwatch::client::{Backend, ClientError, StreamId};
 
 use crate::fixture::{Broker, Cluster, Installation, PATIENCE, beat, eventually, heavy};
 
-/// As many heartbeats as 3,400 a second make in half a minute.
+/// The heartbeats of 30 s at 3,400 per second.
 const HEARTBEATS: usize = 102_000;
-/// Senders at once. Each gives up after a moment, and the next takes its place.
+/// Concurrent senders. Each times out soon, and the next one follows.
 const SENDERS: usize = 200;
 const GIVES_UP_AFTER: Duration = Duration::from_millis(20);
-/// The client's bound on what is handed to the connection and not confirmed: 256 KiB, of which each
-/// message takes more than 512 bytes.
+/// Upper bound of a client's unconfirmed messages: 256 KiB, with more than 512 bytes for each.
 const HANDED_OVER: u32 = 512;
-/// Memory that the client may take for all of it, in MB. Neighbouring tests take some meanwhile.
+/// Most additional memory of the client, in MB. Concurrent tests use some of it.
 const FLAT_MB: f64 = 48.0;
 
 fn resident_mb() -> f64 {
@@ -30,7 +29,7 @@ fn resident_mb() -> f64 {
     pages.expect("pages") * 4_096.0 / 1e6
 }
 
-/// How many entries the log has: reads it up to an entry of its own. RabbitMQ's count lags.
+/// The number of entries in the log, read up to a marker, since RabbitMQ's own count lags.
 async fn entries(installation: &Installation<'_>) -> u32 {
     let end = StreamId::generate().to_string();
     let log = installation.names().log(0);
@@ -69,8 +68,8 @@ async fn entries(installation: &Installation<'_>) -> u32 {
     }
 }
 
-/// Sends heartbeats whose senders all give up. Returns how many were refused at once as too many,
-/// blocked, and not sent for want of confirms.
+/// Sends heartbeats whose senders all time out. Returns the number of those rejected by a full
+/// backlog, those blocked, and those not sent for lack of confirms.
 async fn send_in_vain(backend: &Backend) -> [usize; 3] {
     let hasty = backend.clone().with_patience(GIVES_UP_AFTER);
     let beats = (0..HEARTBEATS).map(|_| beat(&hasty, "alice", StreamId::generate()));
@@ -89,7 +88,7 @@ async fn send_in_vain(backend: &Backend) -> [usize; 3] {
 }
 
 #[tokio::test]
-async fn a_client_holds_little_during_an_alarm_and_sends_nothing_stale_after_it() {
+async fn a_client_s_memory_is_bounded_during_an_alarm_and_it_sends_nothing_stale_after_it() {
     let _alone = heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10m").await;
@@ -108,7 +107,7 @@ async fn a_client_holds_little_during_an_alarm_and_sends_nothing_stale_after_it(
     broker.ctl(&["eval", &clear]).await;
 
     beat(&backend, "alice", stream).await.expect("confirmed");
-    // Less the end of the first count, and the last heartbeat.
+    // Without the marker of the first count, and the last heartbeat.
     let stale = entries(&installation).await - before - 2;
     eprintln!("{blocked} were blocked, {stale} were sent late; {grown:.1} MB more");
     assert!(blocked > HEARTBEATS * 9 / 10, "{blocked}");
@@ -118,7 +117,7 @@ async fn a_client_holds_little_during_an_alarm_and_sends_nothing_stale_after_it(
 
 #[tokio::test]
 #[ignore = "a cluster of three: `tests/run --all`"]
-async fn a_client_holds_little_while_a_log_has_no_majority_and_goes_on_after_it() {
+async fn a_client_s_memory_is_bounded_while_a_log_has_no_majority_and_it_resumes_after_it() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
     let installation = Installation::declared(&cluster.nodes[0], "10m").await;

@@ -26,7 +26,7 @@ async fn forwarded(worker: &Worker) -> f64 {
     worker.metric("streamwatch_intake_total", "forwarded").await
 }
 
-/// Messages in the queues whose names end so.
+/// The number of messages in the queues with these suffixes.
 async fn waiting(installation: &Installation<'_>, ends: &[&str]) -> u64 {
     let shown = installation.cli(&["--json", "topology", "show"]).await;
     let shown = shown.exits(0).json();
@@ -40,7 +40,7 @@ async fn waiting(installation: &Installation<'_>, ends: &[&str]) -> u64 {
 }
 
 #[tokio::test]
-async fn workers_that_follow_some_partitions_each_serve_all_together() {
+async fn workers_that_each_follow_some_partitions_serve_all_of_them() {
     let installation = Installation::partitions(Broker::shared().await, "60s", 4).await;
     let mut even = installation.worker_of("0,2");
     even.ready().await;
@@ -57,7 +57,7 @@ async fn workers_that_follow_some_partitions_each_serve_all_together() {
         tokio::spawn(async move { backend.status(&tenant(), &account, &strong()).await })
     });
     let questions: Vec<_> = questions.collect();
-    // Some have their answer, the others wait in the queues of partitions without a worker.
+    // Some requests are answered, others wait in the queues of partitions without a worker.
     let answered = || questions.iter().filter(|q| q.is_finished()).count() as u64;
     eventually(PATIENCE, "all are answered or wait", async || {
         let waits = waiting(&installation, &["p01.status", "p03.status"]).await;
@@ -76,7 +76,7 @@ async fn workers_that_follow_some_partitions_each_serve_all_together() {
 }
 
 #[tokio::test]
-async fn a_worker_killed_with_messages_of_the_intake_in_its_hands_loses_none() {
+async fn a_worker_killed_with_unacknowledged_messages_of_the_intake_loses_none() {
     let installation = Installation::partitions(Broker::shared().await, "60s", 4).await;
     let mut dies = installation.ready_worker().await;
     dies.pause();
@@ -86,7 +86,7 @@ async fn a_worker_killed_with_messages_of_the_intake_in_its_hands_loses_none() {
         anonymous.heartbeat(name, StreamId::generate()).await;
     }
     anonymous.confirmed().await;
-    // It is stopped with the messages that were delivered to it, and never acknowledges them.
+    // The worker is frozen with delivered messages, and never acknowledges them.
     dies.kill().await;
 
     let serves = installation.ready_worker().await;
@@ -181,7 +181,7 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
         if round == 0 {
             worker = installation.worker();
         } else {
-            // An operator can do it as well.
+            // An operator can do this as well.
             installation.cli(&["topology", "declare"]).await.exits(DONE);
         }
         let gone = 16 * (round + 1);
@@ -199,7 +199,8 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
             worker = installation.worker();
         }
         worker.ready().await;
-        // In another partition a heartbeat would have begun a second stream, and a stop ended none.
+        // In another partition, a heartbeat would have started a second stream, and a stop ended
+        // none.
         let left = 64 - gone;
         eventually(PATIENCE, "all of it is counted, exactly", async || {
             let seen = (forwarded(&worker).await, active(&worker).await);
@@ -217,7 +218,7 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
 }
 
 #[tokio::test]
-async fn stops_that_are_confirmed_while_the_broker_comes_back_count_at_once_in_every_partition() {
+async fn stops_confirmed_while_the_broker_restarts_take_effect_at_once_in_every_partition() {
     const CONNECTIONS: usize = 4;
     const ACCOUNTS: usize = 400;
     let _alone = heavy().await;
@@ -225,7 +226,7 @@ async fn stops_that_are_confirmed_while_the_broker_comes_back_count_at_once_in_e
     let installation = Installation::partitions(&broker, "10m", 4).await;
     broker.sync_declarations().await;
     let mut worker = installation.ready_worker().await;
-    // The events of each connection go to four logs.
+    // The events of each connection are appended to four logs.
     let backends: Vec<_> = (0..CONNECTIONS).map(|_| installation.backend()).collect();
     let streams: Vec<_> = (0..ACCOUNTS)
         .map(|n| {
@@ -251,6 +252,6 @@ async fn stops_that_are_confirmed_while_the_broker_comes_back_count_at_once_in_e
     });
     let (left, ()) = tokio::join!(join_all(stops), broker.start_again());
     let left: Vec<_> = left.into_iter().flatten().collect();
-    assert_eq!(left, Vec::<&String>::new(), "seen after their stop");
+    assert_eq!(left, Vec::<&String>::new(), "active after their stop");
     worker.ready().await;
 }

@@ -1,4 +1,4 @@
-//! The fixture's own promise: a node that dies comes back as itself.
+//! The fixture itself: a node that is killed restarts with its data.
 
 use lapin::options::QueueDeclareOptions;
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
@@ -15,7 +15,7 @@ async fn channel(broker: &Broker) -> Result<Channel, lapin::Error> {
 }
 
 #[tokio::test]
-async fn a_private_broker_starts_dies_and_comes_back() {
+async fn a_private_broker_starts_is_killed_and_restarts() {
     let broker = Broker::start().await;
     let before = channel(&broker).await.expect("the broker answers");
     before
@@ -55,7 +55,7 @@ async fn a_private_broker_starts_dies_and_comes_back() {
     assert!(channel(&broker).await.is_err(), "a dead broker answered");
 
     broker.start_again().await;
-    // A queue that is not up yet closes the channel that asks for it.
+    // A passive declaration of a queue that has not recovered yet closes the channel.
     let kept = eventually(PATIENCE, "the message is there", async || {
         let after = channel(&broker).await.map_err(|e| e.to_string())?;
         let options = BasicGetOptions { no_ack: true };
@@ -68,7 +68,7 @@ async fn a_private_broker_starts_dies_and_comes_back() {
 }
 
 #[tokio::test]
-async fn the_shared_broker_is_the_same_for_everyone() {
+async fn all_tests_share_one_broker() {
     let (one, other) = tokio::join!(Broker::shared(), Broker::shared());
     assert_eq!(one.url(), other.url());
     channel(one).await.expect("the shared broker answers");

@@ -45,7 +45,7 @@ async fn answered(worker: &Worker) -> f64 {
 }
 
 #[tokio::test]
-async fn workers_report_unsupported_rules_of_a_log_and_answer_nothing() {
+async fn workers_report_unsupported_rules_of_a_log_and_do_not_reply() {
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let mut workers = [
         installation.ready_worker().await,
@@ -84,7 +84,7 @@ async fn workers_report_unsupported_rules_of_a_log_and_answer_nothing() {
 }
 
 #[tokio::test]
-async fn a_ttl_that_is_set_under_load_holds_for_all_workers_at_once() {
+async fn a_ttl_changed_under_load_applies_to_all_workers_at_the_same_entry() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let workers = [
         installation.ready_worker().await,

@@ -1,4 +1,4 @@
-//! Passwords appear nowhere: not in output, not in errors, not in logs.
+//! Passwords do not appear in output, errors or logs.
 
 use crate::fixture::exit::{DONE, NO_TOPOLOGY, UNREACHABLE, WRONG_SETTINGS};
 use crate::fixture::{
@@ -130,7 +130,7 @@ async fn the_address_may_be_in_a_file() {
 }
 
 #[tokio::test]
-async fn the_loudest_log_of_a_working_installation_does_not_show_the_password() {
+async fn the_most_verbose_log_of_a_working_installation_does_not_contain_the_password() {
     let broker = Broker::shared().await;
     let installation = Installation::declared(broker, "2s").await;
     let arguments = ["worker", "--log", LOUDEST];

@@ -1,4 +1,4 @@
-//! Two workers side by side: they share the requests, and one leads.
+//! Two workers: they share the requests, and one of them is the leader.
 
 use futures_util::future::join_all;
 
@@ -15,7 +15,7 @@ async fn leads(worker: &Worker) -> bool {
 }
 
 #[tokio::test]
-async fn two_workers_share_the_questions() {
+async fn two_workers_share_the_requests() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let workers = [
         installation.ready_worker().await,
@@ -34,7 +34,7 @@ async fn two_workers_share_the_questions() {
 }
 
 #[tokio::test]
-async fn exactly_one_worker_leads_and_is_succeeded() {
+async fn exactly_one_worker_is_the_leader_and_is_succeeded() {
     let installation = Installation::declared(Broker::shared().await, "2s").await;
     let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
     for worker in &mut workers {
@@ -52,7 +52,7 @@ async fn exactly_one_worker_leads_and_is_succeeded() {
             leaders.first().copied().ok_or("no worker leads")
         })
         .await;
-        // Once by a crash, once in order.
+        // Once after a crash, once after a shutdown.
         let mut leader = workers.remove(leader);
         if workers.len() == 2 {
             leader.kill().await;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: a worker finishes what it has taken and exits with 0.
+//! SIGTERM and SIGINT: a worker replies to delivered requests and exits with 0.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::fixture::{
 };
 
 #[tokio::test]
-async fn a_worker_ends_in_order_with_sigterm_and_with_sigint() {
+async fn a_worker_shuts_down_gracefully_on_sigterm_and_sigint() {
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let stays = installation.ready_worker().await;
     for signal in ["TERM", "INT"] {
@@ -22,7 +22,7 @@ async fn a_worker_ends_in_order_with_sigterm_and_with_sigint() {
         })
         .await;
         let backend = installation.backend().with_patience(PATIENCE);
-        // Questions are under way to both while it ends: none is lost.
+        // Requests are in flight to both workers during the shutdown; none is lost.
         let questions = (0..500).map(|_| playing(&backend, "alice"));
         let questions = join_all(questions);
         let ended = async {
@@ -57,11 +57,11 @@ async fn a_shutdown_while_the_broker_hangs_ends_within_its_grace() {
     let installation = Installation::declared(&proxy.broker, "10s").await;
     let mut worker = Worker::start(&proxy.broker, &installation.namespace, &["--grace", "4s"]);
     worker.ready().await;
-    // Nothing is answered: neither the end of the consumers nor that of the connections.
+    // The broker responds neither to cancelled consumers nor to closed connections.
     proxy.set("streamwatch worker", Passage::Stalled).await;
     let told = Instant::now();
     assert!(worker.stop().await.success());
     let took = told.elapsed();
-    // The promise is 4 s; a loaded machine needs some time to end a process.
+    // The limit is 4 s; a loaded machine needs more time to end a process.
     assert!(took < Duration::from_secs(8), "{took:?}");
 }

@@ -22,7 +22,7 @@ use crate::fixture::{
 
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
 
-/// A log that forgets what is older than some tens of kilobytes.
+/// Declares a log whose retention is some tens of kilobytes.
 async fn declare_short_log(installation: &Installation<'_>) {
     let mut arguments = FieldTable::default();
     for (key, value) in [
@@ -60,10 +60,10 @@ async fn oldest_offset(installation: &Installation<'_>) -> u64 {
     entry.expect("it has entries").offset()
 }
 
-/// Awaits snapshots that began after this call.
+/// Waits for a snapshot that was started after this call.
 async fn written_anew(worker: &Worker) {
     let written = async || worker.metric(SNAPSHOTS, "outcome=\"written\"").await;
-    // One may be under way already.
+    // One may be in progress.
     let two_more = written().await + 2.0;
     eventually(PATIENCE, "snapshots are written", async || {
         let so_far = written().await;
@@ -92,7 +92,7 @@ async fn state(backend: &Backend, name: &str, stream: StreamId) -> Option<Stream
     status.expect("a worker answers").state
 }
 
-/// Writes heartbeats of two streams, and others, until the log has forgotten its first entries.
+/// Publishes heartbeats of these and other streams until the log's first entries are deleted.
 async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str, StreamId); 2]) {
     let backend = installation.backend();
     let said = Metadata::new(&mut [("device", "x".repeat(250))]).expect("within the limits");
@@ -110,7 +110,7 @@ async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str,
 }
 
 #[tokio::test]
-async fn a_restarted_worker_has_state_that_is_older_than_the_log() {
+async fn a_restarted_worker_restores_state_older_than_the_log() {
     let installation = Installation::bare(Broker::shared().await);
     declare_short_log(&installation).await;
     declare(&installation).await;
@@ -137,7 +137,7 @@ async fn a_restarted_worker_has_state_that_is_older_than_the_log() {
     let mut after = installation.ready_worker().await;
     assert_eq!(restored(&after).await, 1.0);
 
-    // The stopped one's player never noticed, and goes on.
+    // The player of the stopped stream was not notified, and sends heartbeats.
     beat(&backend, "bob", bob).await.expect("it is confirmed");
     assert_eq!(playing(&backend, "bob").await, []);
     assert_eq!(
@@ -148,7 +148,7 @@ async fn a_restarted_worker_has_state_that_is_older_than_the_log() {
     let of = |s: &ActiveStream| (s.stream, s.admitted, s.started_at, s.metadata.clone());
     assert_eq!(of(&still), of(&known));
 
-    // The state came from the snapshots: the log alone lacks it.
+    // The state is from the snapshot; it is no longer in the log.
     after.kill().await;
     let snapshots = installation.names().snapshots(0);
     installation.delete_queue(snapshots).await;
@@ -161,7 +161,7 @@ async fn a_restarted_worker_has_state_that_is_older_than_the_log() {
     assert_eq!(playing(&backend, "bob").await, [bob]);
 }
 
-/// Writes a snapshot whose start is an entry that no log has.
+/// Writes a snapshot that starts at an entry of no existing log.
 async fn write_foreign(installation: &Installation<'_>, whole: bool) {
     let (link, queue) = (link(installation).await, installation.names().snapshots(0));
     let log = SnapshotLog::open(link, queue).await.expect("it is there");
@@ -213,7 +213,7 @@ async fn publish_garbage(installation: &Installation<'_>) {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_is_damaged_half_written_or_of_another_log_is_passed_over() {
+async fn a_snapshot_that_is_damaged_incomplete_or_of_another_log_is_skipped() {
     let installation = Installation::bare(Broker::shared().await);
     declare(&installation).await;
     let mut before = installation.ready_worker().await;
@@ -243,7 +243,7 @@ async fn a_snapshot_that_is_damaged_half_written_or_of_another_log_is_passed_ove
         1.0
     );
     assert_eq!(only_stream(&backend, "alice").await.stream, alice);
-    // The next one leads on from the last that was good.
+    // The next snapshot refers to the last valid one.
     written_anew(&after).await;
     assert!(after.stop().await.success());
     let last = installation.ready_worker().await;
@@ -252,7 +252,7 @@ async fn a_snapshot_that_is_damaged_half_written_or_of_another_log_is_passed_ove
 }
 
 #[tokio::test]
-async fn any_number_of_workers_find_the_end_of_the_snapshot_log_at_once() {
+async fn many_workers_find_the_end_of_the_snapshot_log_concurrently() {
     let installation = Installation::bare(Broker::shared().await);
     declare(&installation).await;
     let queue = installation.names().snapshots(0);

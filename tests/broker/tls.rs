@@ -10,7 +10,7 @@ use crate::fixture::{
 
 const SHOW: [&str; 2] = ["topology", "declare"];
 
-/// A node with a TLS listener that asks no client for a certificate, and beside it a plain one.
+/// A node with a plain listener, and a TLS listener that requests no client certificate.
 struct Site {
     files: Folder,
     authority: Authority,
@@ -35,7 +35,7 @@ impl Site {
         format!("amqps://{}@{host}:{port}/%2f", self.broker.user())
     }
 
-    /// The server's certificate, from the next connection on; those that are there end.
+    /// Replaces the server's certificate, and closes existing connections.
     async fn serve(&self, authority: &Authority, names: &[&str], valid: Valid) {
         let pair = authority.server(names, valid);
         let folder = format!("{}/config/tls", self.broker.folder());
@@ -46,7 +46,7 @@ impl Site {
     }
 }
 
-/// Has the server read its files again, and ends every connection.
+/// Makes the server read its files again, and closes every connection.
 pub async fn drop_connections(broker: &Broker) {
     let end = "ssl:clear_pem_cache(), [rabbit_networking:close_connection(Pid, \"rotated\") || \
                Pid <- rabbit_networking:connections()], ok.";
@@ -59,7 +59,7 @@ async fn declare(url: &str, environment: &[(&str, &str)]) -> Finished {
 }
 
 #[tokio::test]
-async fn each_thing_that_can_be_wrong_with_the_server_is_named_with_its_remedy() {
+async fn each_problem_of_a_server_s_tls_is_reported_with_its_remedy() {
     let site = Site::start().await;
     let ca = site.files.path("ca.pem");
     let url = site.url("localhost").await;
@@ -71,7 +71,7 @@ async fn each_thing_that_can_be_wrong_with_the_server_is_named_with_its_remedy()
     };
     declare(&url, &[("AMQP_TLS_CA", &ca)]).await.exits(DONE);
 
-    // No authority of the system has signed it, or the system has none.
+    // The certificate is not signed by an authority of the system, or the system has none.
     refused(&url, None, "--tls-ca").await;
     let stranger = site
         .files
@@ -105,7 +105,7 @@ async fn each_thing_that_can_be_wrong_with_the_server_is_named_with_its_remedy()
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_wrong_settings() {
+async fn unusable_files_are_wrong_settings() {
     let files = Folder::new();
     let authority = Authority::new("tests");
     let ca = files.write("ca.pem", authority.pem());
@@ -181,7 +181,7 @@ async fn a_rotated_server_certificate_and_authority_are_picked_up_without_a_rest
     site.files.write("ca.pem", next.pem());
     worker.ready().await;
 
-    // And the library, which an application links.
+    // The client library does the same.
     let tls = Tls {
         ca: Some(ca.into()),
         ..Tls::default()

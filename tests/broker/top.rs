@@ -40,11 +40,11 @@ fn top(installation: &Installation<'_>, arguments: &[&str]) -> Process {
     Process::spawn(installation.broker, &installation.namespace, &all)
 }
 
-/// Awaits that a document is printed of which this holds, and gives it.
+/// Waits for a printed document that satisfies `holds`, and returns it.
 async fn document(process: &Process, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     eventually(2 * PATIENCE, what, async || {
         let printed = process.stdout();
-        // The last line may be half a one.
+        // The last line may be incomplete.
         let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
         let last = whole.lines().last().unwrap_or("null");
         let last: Value = serde_json::from_str(last).expect("a document a line");
@@ -57,7 +57,7 @@ async fn document(process: &Process, what: &str, holds: impl Fn(&Value) -> bool)
     .await
 }
 
-/// The accounts with the most streams, and how many.
+/// The accounts with the most streams, with their counts.
 fn most(document: &Value) -> Vec<(String, u64)> {
     let rows = document["accounts"]["most"]
         .as_array()
@@ -141,7 +141,7 @@ async fn top_once_counts_replicas_once_and_shows_an_account_in_detail() {
 }
 
 #[tokio::test]
-async fn top_follows_accounts_as_their_streams_begin_and_end() {
+async fn top_follows_accounts_as_their_streams_start_and_end() {
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let workers = [installation.ready_worker().await];
     let metrics = metrics(&workers);
@@ -188,7 +188,7 @@ async fn top_follows_accounts_as_their_streams_begin_and_end() {
 }
 
 #[tokio::test]
-async fn top_goes_on_when_a_worker_is_killed_and_sees_the_next_one() {
+async fn top_continues_when_a_worker_is_killed_and_finds_the_next_one() {
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let mut workers = [
         installation.ready_worker().await,
@@ -249,7 +249,7 @@ async fn top_survives_a_restart_of_rabbitmq() {
     broker.start_again().await;
     document(&process, "it counts one again", counts_one).await;
     begins(&installation.backend(), "bob", "tv").await;
-    // The metrics may count it before the leader announces it.
+    // The metrics may include the stream before the leader announces it.
     let seen = document(&process, "another event arrives", |it| {
         it["totals"]["streams"] == 2 && most(it).contains(&("bob".to_owned(), 1))
     })

@@ -16,7 +16,7 @@ use crate::fixture::{Broker, Installation, PATIENCE, Worker, cli_with, eventuall
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const STATE: &str = "vendor=1";
 
-/// A client that is not ours.
+/// A client without the library.
 struct Caller<'i> {
     installation: &'i Installation<'i>,
     channel: Channel,
@@ -44,7 +44,7 @@ impl<'i> Caller<'i> {
         }
     }
 
-    /// Asks, and returns the reply's headers `traceparent` and `tracestate`.
+    /// Sends a request. Returns the reply's headers `traceparent` and `tracestate`.
     async fn ask(&mut self, kind: &str, parent: &str, state: &str) -> [Option<String>; 2] {
         let mut headers = FieldTable::default();
         for (name, value) in [
@@ -76,7 +76,7 @@ impl<'i> Caller<'i> {
     }
 }
 
-/// The requests to a collector.
+/// The requests received by a collector.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<u8>>>);
 
@@ -127,7 +127,7 @@ async fn take(mut connection: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_trace_of_a_request_goes_on_to_its_reply() {
+async fn the_trace_of_a_request_continues_in_its_reply() {
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let _worker = installation.ready_worker().await;
     let mut caller = Caller::new(&installation).await;
@@ -176,7 +176,7 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
             reply.span, parent.span,
             "the reply comes from the worker's span"
         );
-        // As OTLP writes a span: its trace, its own id, the state, its parent, and its name.
+        // A span in OTLP: trace id, span id, state, parent id and name.
         let mut span = vec![0x0a, 16];
         span.extend(parent.trace.to_be_bytes());
         span.extend([0x12, 8]);
@@ -195,7 +195,7 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
         })
         .await;
     }
-    assert!(told.has(b"streamwatch"), "and of the service");
+    assert!(told.has(b"streamwatch"), "the service name");
     // A trace that is not sampled has no span.
     let silent = PARENT.replace("-01", "-00");
     let [reply, _] = caller.ask("status", &silent, STATE).await;

@@ -1,4 +1,4 @@
-//! Two workers, of which one dies, both die, or one stands still: the count stays right.
+//! Two workers, of which one or both are killed, or one is frozen: the counts stay correct.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use streamwatch::client::{Backend, Consistency};
 use crate::fixture::{Asker, Broker, Crowd, Habits, Installation, heavy};
 
 const TTL: &str = "3s";
-/// The TTL, the two intervals that a stream may count longer, and the two for which it is
-/// counted beyond them because log time may lag; and what a busy machine adds.
+/// The TTL, two intervals for expiry, two intervals by which log time may lag, and a margin for a
+/// busy machine.
 const GONE_AFTER: Duration = Duration::from_millis(3_000 + 4 * 150 + 1_500);
-/// A `local` answer is less than three intervals old.
+/// Largest age of a `local` reply: three intervals.
 const LOCAL: Duration = Duration::from_millis(3 * 150);
 /// Two hundred viewers on fifty accounts.
 const HABITS: Habits = Habits {
@@ -21,14 +21,14 @@ const HABITS: Habits = Habits {
     gone_after: GONE_AFTER,
 };
 
-/// Asks on a connection of its own, and takes answers however late they come.
+/// A backend on a connection of its own, with a long timeout.
 fn patient(installation: &Installation) -> Backend {
     let patience = Duration::from_secs(12);
     installation.backend().with_patience(patience)
 }
 
 #[tokio::test]
-async fn killing_one_of_two_workers_in_mid_load_loses_nothing_and_brings_nothing_back() {
+async fn killing_one_of_two_workers_under_load_loses_and_resurrects_nothing() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let (mut stays, mut dies) = (
@@ -53,14 +53,14 @@ async fn killing_one_of_two_workers_in_mid_load_loses_nothing_and_brings_nothing
 
     let answers = asker.finish().await;
     assert_eq!(answers.mistakes, Vec::<String>::new());
-    // Requests of the killed worker went to the other.
+    // Requests of the killed worker were redelivered to the other.
     assert_eq!(answers.unanswered, 0, "{answers:?}");
     crowd.leave().await;
     drop(again);
 }
 
 #[tokio::test]
-async fn both_workers_killed_and_one_restarted_count_as_if_nothing_had_happened() {
+async fn after_both_workers_were_killed_a_restarted_one_counts_correctly() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut workers = [
@@ -77,8 +77,7 @@ async fn both_workers_killed_and_one_restarted_count_as_if_nothing_had_happened(
     for worker in &mut workers {
         worker.kill().await;
     }
-    // No request is answered and all viewers go on: heartbeats and stops reach the log all the
-    // same.
+    // No request is answered, but heartbeats and stops still reach the log.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let mut worker = installation.ready_worker().await;
     crowd.compare().await;
@@ -90,7 +89,7 @@ async fn both_workers_killed_and_one_restarted_count_as_if_nothing_had_happened(
 }
 
 #[tokio::test]
-async fn a_worker_that_was_stopped_for_longer_than_the_ttl_gives_no_outdated_answer() {
+async fn a_worker_that_was_frozen_for_longer_than_the_ttl_sends_no_outdated_reply() {
     let _alone = heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut halts = installation.ready_worker().await;
@@ -112,13 +111,13 @@ async fn a_worker_that_was_stopped_for_longer_than_the_ttl_gives_no_outdated_ans
     halts.resume();
     halts.ready().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(requests(&halts).await > before, "it takes part again");
+    assert!(requests(&halts).await > before, "it resumes");
     assert!(requests(&runs).await > 0.0);
 
     let answers = asker.finish().await;
-    // A reply may have been between its last check and the socket when all stood still.
+    // One reply may have been between its last check and the socket when the worker froze.
     assert!(answers.mistakes.len() <= 1, "{:?}", answers.mistakes);
-    // Requests that were delivered to it are answered late, or time out.
+    // Requests delivered to the frozen worker are answered late, or time out.
     let (answered, late) = (answers.answered, answers.late);
     eprintln!(
         "{answered} answered, {late} of them late, {} not",

@@ -1,4 +1,4 @@
-//! `streamwatch watch`: what happens to streams, and what is refused, on the command line.
+//! `streamwatch watch`: lifecycle events and rejected messages on the command line.
 
 use serde_json::{Value, json};
 use streamwatch::client::{Backend, OpenRequest, StreamId};
@@ -11,7 +11,7 @@ use crate::fixture::{
     Broker, Follower, Installation, PATIENCE, Process, account, eventually, tenant,
 };
 
-/// Starts `streamwatch watch` with more arguments; returns once it is listening.
+/// Starts `streamwatch watch` with more arguments, and waits until it has subscribed.
 async fn watching(installation: &Installation<'_>, arguments: &[&str]) -> Process {
     let mut all = vec!["watch"];
     all.extend(arguments);
@@ -29,7 +29,7 @@ async fn says(process: &Process, text: &str) {
     .await;
 }
 
-/// Awaits so many lines of output.
+/// Waits for `count` lines of output.
 async fn lines(process: &Process, count: usize) -> Vec<String> {
     let what = format!("{count} lines are printed");
     eventually(PATIENCE, &what, async || {
@@ -72,7 +72,7 @@ async fn publish(installation: &Installation<'_>, messages: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn watch_prints_what_happens_for_people_and_for_programs() {
+async fn watch_prints_lifecycle_events_as_text_and_as_json() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
@@ -112,12 +112,12 @@ async fn watch_prints_what_happens_for_people_and_for_programs() {
     }
     people.signal("TERM");
     assert_eq!(people.ended().await.code(), Some(DONE));
-    assert_eq!(other.stdout(), "", "it watches another tenant");
+    assert_eq!(other.stdout(), "", "it shows another tenant");
 }
 
 #[tokio::test]
 async fn watch_ends_on_a_closed_pipe_after_its_time_and_on_ctrl_c() {
-    // Long enough that no event follows the first line.
+    // Long enough that no event follows the first one.
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
@@ -125,7 +125,7 @@ async fn watch_ends_on_a_closed_pipe_after_its_time_and_on_ctrl_c() {
     let mut piped = Process::shell(installation.broker, &installation.namespace, script);
     says(&piped, "watching ").await;
     let stream = begins(&backend, "alice").await;
-    // A second line would fail; without one it must notice the closed pipe by itself.
+    // Without a second line, whose write would fail, the closed pipe must be detected.
     piped.ended().await;
     assert!(piped.stdout().contains(&stream.to_string()));
     assert_eq!(piped.stdout().lines().count(), 1);
@@ -138,7 +138,7 @@ async fn watch_ends_on_a_closed_pipe_after_its_time_and_on_ctrl_c() {
 }
 
 #[tokio::test]
-async fn watch_reports_an_error_and_goes_on_when_its_exchange_comes_back() {
+async fn watch_reports_an_error_and_resumes_when_its_exchange_is_back() {
     let broker = Broker::shared().await;
     let bare = Installation::bare(broker);
     for command in [&["watch"][..], &["watch", "--rejected"]] {
@@ -174,7 +174,7 @@ async fn watch_reports_an_error_and_goes_on_when_its_exchange_comes_back() {
 }
 
 #[tokio::test]
-async fn watch_rejected_shows_what_was_refused_without_body_and_account() {
+async fn watch_rejected_shows_rejected_messages_without_body_and_account() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
     let workers = [
         installation.ready_worker().await,
@@ -208,7 +208,7 @@ async fn watch_rejected_shows_what_was_refused_without_body_and_account() {
         .iter()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    // Three ways lead to the workers.
+    // Messages reach the workers by three routes.
     told.sort_by_key(|it| it["code"].to_string());
     let known: Vec<_> = told
         .iter()

@@ -1,9 +1,9 @@
-//! Is there an order of a history's operations, each at one moment between its invocation and its
-//! answer, in which the model gives every one of those answers?
+//! A linearizability checker: it searches for an order of a history's operations, each at a moment
+//! between its invocation and its answer, in which the model returns every recorded answer.
 //!
-//! The search of Wing and Gong, with Lowe's memory of what was tried: the operations taken so far
-//! and the state they led to. An operation without an answer may be taken at any time after its
-//! invocation, or left out.
+//! The search is that of Wing and Gong, with Lowe's cache of visited configurations: the set of
+//! operations taken, and the resulting state. An operation without an answer may be taken at any
+//! time after its invocation, or left out.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::model::{Answer, Call, MOST_OPERATIONS, Operation, State};
 use streamwatch::client::RefusedReason;
 
-/// How the operations of a history can be explained.
+/// The explanation of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Explained {
-    /// By one moment each.
+    /// By one moment for each operation.
     Atomic,
     /// Only if an `init` whose worker died was decided twice.
     Repeated,
@@ -25,12 +25,12 @@ pub enum Explained {
 #[derive(Debug)]
 pub struct Violation {
     operations: Vec<Operation>,
-    /// The longest attempt.
+    /// The longest partial order found.
     order: Vec<Call>,
     state: State,
 }
 
-/// Looks for that order.
+/// Searches for an order.
 pub fn check(history: &[Operation]) -> Result<Explained, Violation> {
     let atomic: Vec<Operation> = history.iter().map(without_repetition).collect();
     if Search::new(&atomic).finds() {
@@ -41,7 +41,7 @@ pub fn check(history: &[Operation]) -> Result<Explained, Violation> {
     }
     let operations = fewest(history);
     let mut search = Search::new(&operations);
-    assert!(!search.finds(), "what was left out explained nothing");
+    assert!(!search.finds(), "the shorter history can be explained");
     let (order, state) = (search.longest.0, search.longest.1);
     Err(Violation {
         order: order.iter().map(|&n| operations[n].call).collect(),
@@ -57,8 +57,8 @@ fn without_repetition(operation: &Operation) -> Operation {
     }
 }
 
-/// As few operations as show the same: up to the first answer that does not fit, without those
-/// reads on which nothing hangs. A history that can be explained can be without these, too.
+/// A shorter history with the same violation: up to the first unexplained answer, and without reads
+/// that do not affect the violation.
 fn fewest(history: &[Operation]) -> Vec<Operation> {
     let mut ends: Vec<Duration> = history.iter().filter_map(|o| Some(o.answered?.0)).collect();
     ends.sort_unstable();
@@ -76,7 +76,7 @@ fn fewest(history: &[Operation]) -> Vec<Operation> {
     left
 }
 
-/// The history as it was at `end`.
+/// The history up to `end`.
 fn until(history: &[Operation], end: Duration) -> Vec<Operation> {
     let begun = history.iter().filter(|o| o.invoked <= end);
     let as_it_was = begun.map(|o| Operation {
@@ -104,14 +104,14 @@ impl Taken {
     }
 }
 
-/// Where a search is.
+/// A configuration of the search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Place {
     taken: Taken,
-    /// Decided by a worker that died: they are yet to be decided once more, and answered.
+    /// Operations decided by a worker that died, still to be decided again and answered.
     decided: Taken,
-    /// Those of them that were refused for the account's limit. The same request is refused
-    /// again, for that reason.
+    /// Operations of these that were refused for the account's limit. A repetition is refused for
+    /// the same reason.
     refused: Taken,
     state: State,
 }
@@ -183,7 +183,7 @@ impl<'h> Search<'h> {
 }
 
 impl Place {
-    /// The operation happens and is answered.
+    /// Applies an operation with its answer.
     fn answers(mut self, n: usize, operation: &Operation) -> (Self, Answer) {
         let (state, mut answer) = self.state.after(operation.call);
         if self.refused.has(n) {
@@ -197,7 +197,7 @@ impl Place {
         (self, answer)
     }
 
-    /// It happens, and its worker dies before it can answer.
+    /// Applies an operation whose worker dies before it replies.
     fn decides(mut self, n: usize, operation: &Operation) -> Self {
         let (state, answer) = self.state.after(operation.call);
         let changes = state != self.state;

@@ -1,4 +1,4 @@
-//! The checker itself: what it accepts, and that it can fail.
+//! Tests of the checker: histories that it accepts and rejects.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn active<const N: usize>(numbers: [usize; N]) -> Answer {
     Answer::Active(set(numbers))
 }
 
-/// From one millisecond to another.
+/// An operation between two times in milliseconds.
 fn done(from: u64, until: u64, call: Call, answer: Answer) -> Operation {
     Operation {
         answered: Some((Duration::from_millis(until), answer)),
@@ -61,7 +61,7 @@ fn pending(from: u64, call: Call) -> Operation {
     }
 }
 
-/// A worker died while it was under way.
+/// An operation in flight when a worker died.
 fn repeated(operation: Operation) -> Operation {
     Operation {
         repeated: true,
@@ -84,7 +84,7 @@ fn rejected(history: &[Operation]) -> Violation {
 }
 
 #[test]
-fn one_operation_after_the_other_is_accepted_with_the_answers_of_the_rules() {
+fn sequential_operations_are_accepted_with_the_answers_of_the_model() {
     accepted(&[
         done(0, 1, Call::Status, active([])),
         done(2, 3, at_most(2, 0), opened([0])),
@@ -100,7 +100,7 @@ fn one_operation_after_the_other_is_accepted_with_the_answers_of_the_rules() {
 }
 
 #[test]
-fn concurrent_operations_are_accepted_in_whichever_order_explains_them() {
+fn concurrent_operations_are_accepted_in_any_order_that_explains_them() {
     accepted(&[
         done(0, 10, init(0), opened([0, 1])),
         done(0, 10, init(1), opened([1])),
@@ -120,7 +120,7 @@ fn a_stop_takes_effect_before_its_confirm_and_may_be_seen_before_it() {
 }
 
 #[test]
-fn an_operation_without_an_answer_may_happen_late_or_never() {
+fn an_operation_without_an_answer_may_take_effect_late_or_never() {
     accepted(&[pending(0, init(0)), done(1, 2, Call::Status, active([]))]);
     accepted(&[
         pending(0, init(0)),
@@ -133,7 +133,7 @@ fn an_operation_without_an_answer_may_happen_late_or_never() {
 }
 
 #[test]
-fn an_operation_without_an_answer_happens_once_and_not_before_it_was_invoked() {
+fn an_operation_without_an_answer_takes_effect_once_and_not_before_its_invocation() {
     rejected(&[
         done(0, 1, Call::Status, active([0])),
         pending(2, init(0)),
@@ -189,7 +189,7 @@ fn two_inits_with_the_same_count_are_rejected() {
 
 #[test]
 fn a_reordering_against_real_time_is_rejected() {
-    // The same answers, concurrent, are right.
+    // The same answers to concurrent operations are accepted.
     accepted(&[
         done(0, 4, init(0), opened([0, 1])),
         done(2, 5, init(1), opened([1])),
@@ -229,7 +229,7 @@ fn an_init_whose_worker_died_may_be_decided_twice_and_is_answered_once() {
         done(1, 5, init(1), opened([0, 1])),
     ];
     assert_eq!(check(&twice).unwrap(), Explained::Repeated);
-    // Refused at the limit, and answered when there was room.
+    // Refused at the limit, and opened by the repetition, below the limit.
     let refused = [
         done(0, 1, init(0), opened([0])),
         repeated(done(
@@ -241,7 +241,7 @@ fn an_init_whose_worker_died_may_be_decided_twice_and_is_answered_once() {
         done(6, 7, Call::Stop(0), Answer::Confirmed),
     ];
     assert_eq!(check(&refused).unwrap(), Explained::Repeated);
-    // Stopped between the two.
+    // Stopped between the two decisions.
     let stopped = [
         repeated(done(0, 9, init(0), Answer::Refused(Stopped, set([])))),
         done(1, 2, Call::Status, active([0])),
@@ -270,7 +270,7 @@ fn an_init_that_is_decided_twice_counts_once_and_is_never_unseen() {
     ]);
 }
 
-/// Eight clients, as they are recorded: each asks after each of its changes.
+/// A recorded history of eight clients, each of which reads after each of its changes.
 fn recorded() -> Vec<Operation> {
     let mut history = Vec::new();
     let all = |until: usize| Streams::of(0..until);
@@ -300,14 +300,14 @@ fn recorded() -> Vec<Operation> {
 }
 
 #[test]
-fn one_stale_read_in_a_recorded_history_is_found_and_shown_with_what_contradicts_it() {
+fn one_stale_read_in_a_recorded_history_is_reported_with_its_contradiction() {
     let mut history = recorded();
     accepted(&history);
     let read = history
         .iter()
         .position(|o| o.client == 5 && o.call == Call::Status);
     let read = &mut history[read.expect("client 5 asks")];
-    // s5 was opened at 19 ms, and this was asked at 20 ms.
+    // s5 was opened at 19 ms, and the read invoked at 20 ms.
     read.answered = read
         .answered
         .map(|(at, _)| (at, Answer::Active(Streams::of(0..5))));

@@ -18,9 +18,9 @@ use crate::fixture::{account, tenant};
 pub const CLIENTS: usize = 8;
 /// With 8 clients, 56 operations on an account.
 const CALLS: usize = 7;
-/// Each operation without an answer doubles what must be searched.
+/// Most operations without an answer, since each doubles the search space.
 const MOST_UNANSWERED: usize = 10;
-/// One in so many callers does not wait for the answer.
+/// One caller in this number does not wait for the answer.
 const IMPATIENT: usize = 20;
 
 /// One account and its clients.
@@ -41,7 +41,7 @@ impl Account {
         }
     }
 
-    /// Everything that all its clients did, at the same time.
+    /// The concurrent operations of all clients.
     pub async fn history(&self, backends: &[Backend], seed: u64) -> Vec<Operation> {
         let clients = (0..CLIENTS).map(|client| {
             let choices = Rng::with_seed(mix(mix(seed, self.number), client as u64));
@@ -137,14 +137,14 @@ impl Account {
     }
 }
 
-/// The `n`th operation of a client: all clients are busy with much the same streams at a time,
-/// and as the dead stay dead, with later ones later.
+/// The `n`th operation of a client. At any time, all clients use similar streams; later operations
+/// use later streams, since ended streams stay ended.
 fn choose(choices: &mut Rng, n: usize) -> Call {
     let near = |choices: &mut Rng| 2 * n + choices.usize(..6);
     match choices.u32(..100) {
         0..30 => Call::Status,
         30..45 => Call::Stop(near(choices)),
-        // Anything that may still be active, so that there is room again.
+        // Any stream that may still be active, to get below the limit again.
         45..55 => Call::Stop(choices.usize(..2 * n + 4)),
         _ => {
             let stream = near(choices);

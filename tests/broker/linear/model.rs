@@ -1,4 +1,4 @@
-//! One account as its clients see it, and what they did to it, one operation at a time.
+//! A sequential model of one account, and its operations.
 
 use std::fmt;
 use std::time::Duration;
@@ -83,22 +83,22 @@ pub struct Operation {
     pub client: usize,
     pub call: Call,
     pub invoked: Duration,
-    /// Without one it may have happened at any time since, or never.
+    /// Without an answer, the operation may take effect at any later time, or never.
     pub answered: Option<(Duration, Answer)>,
-    /// A worker died meanwhile: an `init` may have been decided by that one and then, as the same
-    /// request, once more by the one that answered.
+    /// Whether a worker died meanwhile: an `init` may have been decided by it, and again by the
+    /// worker that replied.
     pub repeated: bool,
 }
 
 impl Operation {
-    /// True if it changed nothing.
+    /// Returns whether the operation has no effect.
     pub const fn is_a_read(&self) -> bool {
         let refused = matches!(self.answered, Some((_, Answer::Refused(..))));
         refused || matches!(self.call, Call::Status)
     }
 }
 
-/// An account at one moment. Nothing expires, so the dead stay dead.
+/// The state of an account. Streams do not expire, and ended streams stay ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
     pub active: Streams,

@@ -50,7 +50,7 @@ impl Anonymous {
         self.unconfirmed.lock().expect("no panic").push(confirm);
     }
 
-    /// Waits until the broker has all of it.
+    /// Waits until the broker has confirmed all messages.
     pub async fn confirmed(&self) {
         let unconfirmed = std::mem::take(&mut *self.unconfirmed.lock().expect("no panic"));
         for confirm in unconfirmed {

@@ -93,7 +93,7 @@ async fn new_settings_take_effect_in_all_partitions() {
     let set = set.exits(DONE).json();
     assert_eq!(set["settings_numbers"], json!([2, 2, 2, 2]));
     let backend = installation.backend();
-    // Enough for each partition to have some.
+    // Enough accounts for each partition.
     let names: Vec<_> = (0..40).map(|n| format!("viewer-{n}")).collect();
     for name in &names {
         let confirmed = beat(&backend, name, StreamId::generate()).await;
@@ -114,9 +114,9 @@ async fn new_settings_take_effect_in_all_partitions() {
 }
 
 #[tokio::test]
-async fn a_change_that_broke_off_half_way_is_repaired_by_the_next() {
+async fn an_interrupted_change_is_completed_by_the_next_one() {
     let installation = Installation::partitions(Broker::shared().await, "60s", 3).await;
-    // As `topology set` leaves it that gets no further than the last partition.
+    // The state after a `topology set` that was interrupted before the last partition.
     let wanted = Settings {
         number: 2,
         ttl_ms: 30_000,
@@ -177,7 +177,7 @@ async fn a_lost_log_is_declared_again_with_the_settings_of_the_others() {
     assert_eq!(shown["settings"]["ttl_ms"], 33_000);
     let numbers = shown["settings_numbers"].as_array().expect("a list");
     assert!(numbers.iter().all(|n| *n == numbers[0]), "{numbers:?}");
-    // It had counted the logs before there were all of them.
+    // The worker had counted the logs before all existed.
     worker.kill().await;
     installation.ready_worker().await;
 }
@@ -194,6 +194,6 @@ async fn without_the_plugin_a_declaration_reports_the_remedy_and_leaves_nothing(
         .says("rabbitmq-plugins enable rabbitmq_consistent_hash_exchange");
     let queues = broker.ctl(&["list_queues", "--silent", "name"]).await;
     assert!(!queues.contains("streamwatch"), "{queues}");
-    // One partition needs none.
+    // A single partition needs no plugin.
     declare(&installation, "1").await.exits(DONE);
 }
