@@ -1,4 +1,4 @@
-//! Messages from players and backends, decoded and checked.
+//! Decoding and validation of messages from players and backends.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -57,7 +57,7 @@ struct StatusBody<'a> {
     consistency: Option<Text<'a>>,
 }
 
-/// The body of any message, as far as its partition goes.
+/// The field of a body that selects the partition.
 #[derive(Deserialize)]
 struct AccountBody<'a> {
     #[serde(borrow)]
@@ -79,8 +79,8 @@ pub fn account(message: &Message) -> Result<AccountKey, Problem> {
 /// # Errors
 /// Errors of heartbeats and stops; `bad_json` for an internal entry of an unknown kind.
 pub fn entry(message: &Message) -> Result<Entry, Problem> {
-    // Only the default exchange reaches the log directly, and players may not publish to it.
-    // Headers, types and bodies can be forged; the exchange is the broker's word.
+    // Internal entries are published to the default exchange, which players may not use. The
+    // broker sets the exchange, while headers, types and bodies can be forged.
     if message.exchange.is_empty() && !message.undecodable {
         return internal::decode(message.body);
     }
@@ -101,7 +101,7 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
     })
 }
 
-/// Decodes a request to open a stream.
+/// Decodes an `init`.
 ///
 /// # Errors
 /// Errors of an `init`.
@@ -143,7 +143,7 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
     })
 }
 
-/// Decodes a question about an account.
+/// Decodes a `status`.
 ///
 /// # Errors
 /// Errors of a `status`.
@@ -171,7 +171,7 @@ fn stream_id(field: Option<Id>) -> Result<StreamId, Problem> {
         .ok_or_else(|| missing("stream"))
 }
 
-/// Checks the keys, and leaves out repeated ones: the reply is an object with these keys.
+/// Checks the keys, and omits duplicates: they are keys of an object in the reply.
 fn group_by(keys: Option<Array<Text>>) -> Result<Vec<String>, Problem> {
     let keys = keys.map(|array| array.0).unwrap_or_default();
     if keys.len() > MAX_GROUP_BY {

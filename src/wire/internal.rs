@@ -1,4 +1,4 @@
-//! Internal entries of a log: JSON, so that an operator can read a log with any AMQP client.
+//! Internal entries of a log, as JSON, so that an operator can read a log with any AMQP client.
 
 use std::borrow::Cow;
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{BadReply, Notice, Rfc3339, message::DERIVED, refused_reason, stopped_reason};
 use crate::domain::{AccountKey, Announcement, LifecycleEventKind};
 
-/// The body of a message of the lifecycle.
+/// The body of a message about a lifecycle event.
 ///
 /// A repetition of an event has the same bytes, as the body depends neither on the time of
 /// publication nor on the worker.
@@ -21,25 +21,25 @@ pub struct Told<'a> {
     pub tenant: Cow<'a, str>,
     /// The account of the stream.
     pub account: Cow<'a, str>,
-    /// Which stream.
+    /// The stream.
     pub stream: Uuid,
-    /// When it happened.
+    /// The time of the event.
     pub at: Rfc3339,
-    /// The account's active streams behind the entry at which it happened.
+    /// Number of the account's active streams after the event.
     pub count: u32,
-    /// `opened`: by a request to open, not by a heartbeat alone.
+    /// `opened`: whether an `init` was admitted; false if there were only heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<bool>,
-    /// `refused`, `stopped`: why.
+    /// `refused`, `stopped`: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
-    /// `refused`: the limit that the request named.
+    /// `refused`: the limit in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active: Option<u32>,
-    /// All but `refused`: when the stream began.
+    /// All but `refused`: the start of the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Rfc3339>,
-    /// `expired`: its last sign of life.
+    /// `expired`: the last `init` or heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Rfc3339>,
     /// The stream's metadata.
@@ -47,7 +47,7 @@ pub struct Told<'a> {
     pub metadata: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
 
-/// Encodes what happened to a stream.
+/// Encodes a lifecycle event.
 #[must_use]
 pub fn announcement(announcement: &Announcement) -> Notice {
     let Announcement {
@@ -124,11 +124,11 @@ fn message_id(kind: &str, key: &AccountKey, stream: Uuid, cause: u64) -> Uuid {
     Uuid::new_v5(&DERIVED, name.as_bytes())
 }
 
-/// Decodes the body of a message of the lifecycle. Unknown fields are ignored, and types of a later
-/// version read.
+/// Decodes the body of a message about a lifecycle event. Unknown fields are ignored, and unknown
+/// types are accepted.
 ///
 /// # Errors
-/// Where it is none.
+/// [`BadReply`] if the body has another format.
 pub fn decode(body: &[u8]) -> Result<Told<'_>, BadReply> {
     serde_json::from_slice(body).map_err(BadReply::new)
 }
@@ -281,7 +281,7 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), others.len() + 1);
 
-        // One expiry, seen by a replica whose log began elsewhere: what caused it is the deadline.
+        // The same expiry on a replica with another start of the log: the deadline is equal.
         let mut expiry = happened(expired(12), &mut []);
         expiry.offset = 99;
         assert_eq!(id(&expiry), id(&others[0]));

@@ -1,4 +1,4 @@
-//! A message as the broker delivered it, and what every decoder checks first.
+//! A delivered message, and the checks that all decoders share.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -6,25 +6,25 @@ use uuid::Uuid;
 use super::{Code, Kind, Problem, RoutingKey, diagnosis::diagnose, fields::Text};
 use crate::domain::AccountKey;
 
-/// Largest body, in bytes.
+/// Maximum size of a body, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// The header `account`, by which partitions are picked.
+/// The header `account`, which selects the partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccountHeader<'a> {
-    /// There is none.
+    /// The message has no such header.
     #[default]
     Absent,
-    /// A string; UTF-8 or not.
+    /// A string, UTF-8 or not.
     Text(&'a [u8]),
-    /// A number, a table, anything else.
+    /// A value of another type.
     NotText,
 }
 
 /// The parts of a delivered message that the contract uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Message<'a> {
-    /// The exchange it was published to; empty for the default exchange.
+    /// The exchange to which it was published; empty for the default exchange.
     pub exchange: &'a str,
     /// Its routing key.
     pub routing_key: &'a str,
@@ -40,17 +40,17 @@ pub struct Message<'a> {
     pub app_id: Option<&'a str>,
     /// The publisher's RabbitMQ user, verified by the broker if present.
     pub user_id: Option<&'a str>,
-    /// Its properties or headers cannot be decoded; those above may be missing.
+    /// Whether its properties or headers cannot be decoded. Those above may be missing then.
     pub undecodable: bool,
     /// The body.
     pub body: &'a [u8],
 }
 
-/// Derived ids are version 5 UUIDs in this namespace.
+/// The namespace of derived ids, which are UUIDs version 5.
 pub(super) const DERIVED: Uuid = Uuid::from_u128(0x6d1f_f2c6_0a0e_4e3f_9a55_2f0b_6a6d_2e57);
 
 impl<'a> Message<'a> {
-    /// The routing key, where its kind is one of `kinds`.
+    /// Parses the routing key, whose kind must be one of `kinds`.
     pub(super) fn key(&self, kinds: &[Kind]) -> Result<RoutingKey<'a>, Problem> {
         if self.undecodable {
             return Err(Problem::undecodable());
@@ -76,13 +76,13 @@ impl<'a> Message<'a> {
         }
         let first = self.body.iter().find(|b| !b.is_ascii_whitespace());
         if first != Some(&b'{') {
-            // serde would also take the fields from an array, in their order.
+            // serde would also accept an array of the fields' values.
             return Err(diagnose::<B>(self.body));
         }
         serde_json::from_slice(self.body).map_err(|_| diagnose::<B>(self.body))
     }
 
-    /// The account's key, checked against the routing key and the header.
+    /// Returns the account's key, after comparing it with the routing key and the header.
     pub(super) fn account_key(
         &self,
         key: &RoutingKey,
@@ -115,8 +115,8 @@ impl<'a> Message<'a> {
         Ok(found)
     }
 
-    /// An id that is the same for every delivery of this request: from what it is for, and its
-    /// `message_id`, else its `reply_to` and `correlation_id`. `None` where it has neither.
+    /// Derives an id that is the same for every delivery of this request, from `what`, the account,
+    /// and the `message_id`, else the `reply_to` and `correlation_id`. `None` if all are missing.
     pub(super) fn derived_id(&self, what: &str, key: &AccountKey) -> Option<Uuid> {
         let source = match (self.message_id, self.reply_to, self.correlation_id) {
             (Some(id), _, _) => format!("{what}\0{}\0m\0{id}", key.as_str()),

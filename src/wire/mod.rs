@@ -1,7 +1,7 @@
 //! The contract: JSON and headers to and from the domain, with every limit and error code.
 //!
-//! Decoders take a [`Message`] and give a checked value or a [`Problem`]; they never quote what
-//! they refuse.
+//! Decoders take a [`Message`] and return a validated value or a [`Problem`], which never quotes
+//! the message.
 
 mod decode;
 mod diagnosis;

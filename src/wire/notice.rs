@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// A message of a worker's to one of the exchanges that others listen at.
+/// A message of a worker for one of the exchanges of subscribers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Also the AMQP property `type`.

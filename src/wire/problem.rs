@@ -13,22 +13,21 @@ pub enum Code {
     BadJson,
     /// The body is larger than 16 KiB.
     TooLarge,
-    /// A field has a wrong type or is out of its limits.
+    /// A field has a wrong type or exceeds its limits.
     BadField,
-    /// A field that must be there is not.
+    /// A required field is missing.
     MissingField,
-    /// The routing key names no kind of the contract.
+    /// The routing key contains no kind of the contract.
     UnknownKind,
     /// The routing key's tenant is not `[A-Za-z0-9_-]{1,64}`.
     BadTenant,
-    /// The account in the routing key or in the header `account` is not the body's.
+    /// The account in the routing key or in the header `account` differs from the body's.
     AccountMismatch,
-    /// The request was older than it may be when it was decided; nothing happened.
+    /// The request had expired when it was decided. Nothing changed.
     Late,
-    /// The outcome is unknown: retry with the same stream id.
+    /// The outcome is unknown. Retry with the same stream id.
     Unavailable,
-    /// A property or header of the message is not UTF-8, is nested too deep, or all of them are too
-    /// large.
+    /// A property or header is not UTF-8, is nested too deep, or all of them are too large.
     Undecodable,
     /// An entry that RabbitMQ cannot deliver; never sent as a reply.
     Undeliverable,
@@ -38,7 +37,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// The code as it stands in replies, in metrics and in logs.
+    /// The code in replies, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +56,8 @@ impl Code {
         }
     }
 
-    /// All codes, each in the place of its number: they keep it for ever, as snapshots count by it.
+    /// All codes, in the order of their numbers. Snapshots contain counts by number, so a code never
+    /// changes its number.
     pub const ALL: [Self; 12] = [
         Self::BadJson,
         Self::TooLarge,
@@ -73,14 +73,14 @@ impl Code {
         Self::Other,
     ];
 
-    /// Its number.
+    /// The number of the code.
     #[must_use]
     pub fn number(self) -> usize {
         let place = Self::ALL.iter().position(|code| *code == self);
         place.unwrap_or(Self::ALL.len() - 1)
     }
 
-    /// Repeating the same message may help.
+    /// Whether a retry of the same message may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(self, Self::Late | Self::Unavailable)
@@ -93,7 +93,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// A message that was not accepted. It never quotes the message.
+/// The reason why a message was not accepted. It never quotes the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Problem {
@@ -101,12 +101,12 @@ pub struct Problem {
     pub code: Code,
     /// The problem in words, with the expected form.
     pub message: Cow<'static, str>,
-    /// The field it is about.
+    /// The field that causes the problem.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub field: Option<Cow<'static, str>>,
-    /// Repeating the same message may help.
+    /// Whether a retry of the same message may succeed.
     pub retryable: bool,
-    /// How long to wait before that, in milliseconds.
+    /// The time to wait before a retry, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u64>,
 }
@@ -135,7 +135,7 @@ impl Problem {
         }
     }
 
-    /// No reply may be sent where a message asks for it.
+    /// The message's `reply_to` is not allowed.
     #[must_use]
     pub fn reply_to() -> Self {
         Self::field(
@@ -146,7 +146,7 @@ impl Problem {
         )
     }
 
-    /// No reply may be sent to the response topic that a message asks for.
+    /// The message's response topic is not allowed.
     #[must_use]
     pub fn response_topic() -> Self {
         Self::field(
@@ -158,7 +158,7 @@ impl Problem {
         )
     }
 
-    /// The request was decided too late.
+    /// The request had expired when it was decided.
     #[must_use]
     pub fn late() -> Self {
         Self::new(

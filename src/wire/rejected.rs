@@ -1,7 +1,7 @@
 //! Messages about rejected input, for operators.
 //!
-//! Enough to find the sender and its mistake: never the body, and no account, so the third word of
-//! a routing key is left out too.
+//! They contain enough to find the sender and its mistake, but never the body or an account. So
+//! they omit the third word of the routing key.
 
 use std::borrow::Cow;
 
@@ -11,29 +11,29 @@ use super::{BadReply, Code, Message, Notice, Problem, Rfc3339};
 use crate::domain::{Tenant, WallTime};
 
 const KIND: &str = "rejected";
-/// Longest text of a stranger's that is shown, in characters.
+/// Maximum length of a text from the message, in characters.
 const SHOWN: usize = 80;
 
-/// The body of a message about bad input.
+/// The body of a message about rejected input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected<'a> {
     /// `rejected`.
     #[serde(rename = "type")]
     pub kind: Cow<'a, str>,
-    /// When it was refused, by the worker's clock.
+    /// The time of the rejection, by the worker's clock.
     pub at: Rfc3339,
-    /// Where it came from: `log`, `init`, `status`, `unrouted`, `intake`.
+    /// The source of the rejected message: `log`, `init`, `status`, `unrouted`, `intake`.
     pub source: Cow<'a, str>,
     /// The contract's error code.
     pub code: Code,
-    /// The same in words.
+    /// The error in words.
     pub message: Cow<'a, str>,
-    /// The field it is about.
+    /// The field that causes the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<Cow<'a, str>>,
-    /// The routing key up to its second word: the third would name an account.
+    /// The first two words of the routing key. The third one is an account.
     pub routing_key: Cow<'a, str>,
-    /// Its place in the log, where that is where it came from.
+    /// Its offset, if the source is the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// The publisher's program, not verified.
@@ -54,12 +54,12 @@ const fn is_none(n: &u64) -> bool {
     *n == 0
 }
 
-/// Where a refused message came from.
+/// The source of a rejected message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// `log`, `init`, `status`, `unrouted`, `intake`.
     pub source: &'static str,
-    /// Its place in the log, where that is the source.
+    /// Its offset, if the source is the log.
     pub offset: Option<u64>,
 }
 
@@ -95,7 +95,7 @@ pub fn rejected(
     }
 }
 
-/// The key's first two words; all of it where it is a queue's name.
+/// The first two words of the routing key; the whole key if it is the name of a queue.
 fn without_account<'a>(message: &Message<'a>) -> &'a str {
     let key = message.routing_key;
     let mut dots = key.match_indices('.');
@@ -105,7 +105,7 @@ fn without_account<'a>(message: &Message<'a>) -> &'a str {
     }
 }
 
-/// The tenant, where the key has a valid one; else nothing.
+/// The tenant in the routing key; empty if it is invalid.
 fn tenant<'a>(message: &Message<'a>) -> &'a str {
     let first = message.routing_key.split('.').next().unwrap_or_default();
     if message.exchange.is_empty() || Tenant::new(first).is_err() {
@@ -114,7 +114,7 @@ fn tenant<'a>(message: &Message<'a>) -> &'a str {
     first
 }
 
-/// A stranger's text, cut to a bounded length; what would not print is escaped.
+/// Shortens a text from the message, and escapes characters that are not printable.
 fn plain(text: &str) -> Cow<'_, str> {
     let prints = |c: char| c == ' ' || c.is_ascii_graphic();
     if text.len() <= SHOWN && text.chars().all(prints) {
@@ -128,10 +128,10 @@ fn plain(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// Decodes the body of a message about bad input.
+/// Decodes the body of a message about rejected input.
 ///
 /// # Errors
-/// Where it is none.
+/// [`BadReply`] if the body has another format.
 pub fn decode(body: &[u8]) -> Result<Rejected<'_>, BadReply> {
     serde_json::from_slice(body).map_err(BadReply::new)
 }
@@ -202,7 +202,7 @@ mod tests {
             shown.ends_with('…') && shown.chars().count() == 81,
             "{shown}"
         );
-        // A queue's name, not a player's key.
+        // The name of a queue, not the key of a player.
         let internal = Message {
             exchange: "",
             ..keyed("streamwatch.p00.log")

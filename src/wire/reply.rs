@@ -1,4 +1,4 @@
-//! Replies: answers and errors as JSON, both ways.
+//! Replies as JSON: answers and errors, encoded by workers and decoded by clients.
 
 mod decode;
 mod encode;
@@ -18,10 +18,10 @@ pub const CONTRACT: i32 = 1;
 /// The `app_id` of every reply.
 pub const APP_ID: &str = "streamwatch";
 
-/// Counts by metadata: for each key asked for, how many streams have each value.
+/// The number of streams for each value of each requested metadata key.
 pub type CountsBy = BTreeMap<String, BTreeMap<String, u32>>;
 
-/// A reply as a client reads it.
+/// A decoded reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
@@ -32,29 +32,29 @@ pub enum Reply {
         /// Counts by the keys of `group_by`.
         by: CountsBy,
     },
-    /// A heartbeat's stream was ended.
+    /// The stream of a heartbeat has been stopped.
     Stopped {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// How.
+        /// The reason.
         reason: StoppedReason,
     },
     /// The player of a heartbeat does not use the interval or the TTL in force.
     Interval {
         /// The stream.
         stream: StreamId,
-        /// How often to send heartbeats.
+        /// The interval of heartbeats.
         heartbeat_every_ms: u64,
-        /// How long the stream counts without one.
+        /// The time after the last heartbeat until the stream expires.
         ttl_ms: u64,
     },
-    /// The message was not accepted, or its outcome is not known.
+    /// The message was not accepted, or its outcome is unknown.
     Error(Problem),
     /// A type of a later version of the contract.
     Unknown,
 }
 
-/// The word for a refusal's reason.
+/// The contract's word for the reason of a refusal.
 #[must_use]
 pub const fn refused_reason(reason: RefusedReason) -> &'static str {
     match reason {
@@ -65,7 +65,7 @@ pub const fn refused_reason(reason: RefusedReason) -> &'static str {
     }
 }
 
-/// The word for an ended stream's reason.
+/// The contract's word for the reason of a stop.
 #[must_use]
 pub const fn stopped_reason(reason: StoppedReason) -> &'static str {
     match reason {
@@ -74,7 +74,7 @@ pub const fn stopped_reason(reason: StoppedReason) -> &'static str {
     }
 }
 
-/// The word for a stream's state.
+/// The contract's word for a stream's state.
 #[must_use]
 pub const fn state_word(state: StreamState) -> &'static str {
     match state {

@@ -6,7 +6,7 @@ use crate::domain::check_tenant;
 /// client can make a worker publish an event.
 pub const REPLIES: &str = "replies";
 
-/// Longest reply topic, in bytes: AMQP's routing keys have no more.
+/// Maximum length of a reply topic, in bytes, as of AMQP's routing keys.
 const MAX_BYTES: usize = 255;
 
 /// Returns whether `topic` is an allowed reply topic for `routing_key`, both with dots in place of
@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 255;
 /// the key: replies to `acme.init.alice` go to `acme.replies.alice.…`, with a suffix of the
 /// device's choice.
 ///
-/// Only characters that percent-encoding leaves: permissions are regular expressions over these.
+/// Allows only characters of percent-encoded text, for which permissions are regular expressions.
 #[must_use]
 pub fn is_reply_topic(topic: &str, routing_key: &str) -> bool {
     let mut asked = routing_key.splitn(3, '.');

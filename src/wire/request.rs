@@ -1,4 +1,4 @@
-//! Requests and events as a client writes them.
+//! Encoding of messages, for clients.
 
 use serde_json::{Map, Value, json};
 

@@ -7,24 +7,24 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use super::{Code, Problem};
 use crate::domain::{AccountId, Tenant, check_tenant};
 
-/// RFC 3986's unreserved characters but the dot, which would begin another word of the key.
+/// RFC 3986's unreserved characters without the dot, which separates the words of the key.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A request to open a stream.
+    /// Starts a stream.
     Init,
-    /// A sign of life.
+    /// Keeps a stream active.
     Heartbeat,
-    /// The end of a stream.
+    /// Ends a stream.
     Stop,
-    /// A question about an account.
+    /// Requests an account's activity.
     Status,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Init, Self::Heartbeat, Self::Stop, Self::Status];
 
     /// The word in the routing key.
@@ -62,7 +62,7 @@ impl FromStr for Kind {
     }
 }
 
-/// A routing key, taken apart.
+/// A parsed routing key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingKey<'a> {
     /// The owner of the account; validated.
@@ -74,11 +74,11 @@ pub struct RoutingKey<'a> {
 }
 
 impl<'a> RoutingKey<'a> {
-    /// Takes a key apart.
+    /// Parses a routing key.
     ///
     /// # Errors
-    /// `unknown_kind`, `bad_tenant`, or `account_mismatch` where the account is not the
-    /// percent-encoding of UTF-8.
+    /// `unknown_kind`, `bad_tenant`, or `account_mismatch` if the account is not percent-encoded
+    /// UTF-8.
     pub fn parse(key: &'a str) -> Result<Self, Problem> {
         let mut words = key.splitn(3, '.');
         let tenant = words.next().unwrap_or_default();
@@ -100,14 +100,14 @@ impl<'a> RoutingKey<'a> {
         })
     }
 
-    /// The key of a message of `kind` from or about any account of `tenant`.
+    /// The routing key of a message of `kind`, without an account.
     #[must_use]
     pub fn of_tenant(tenant: &Tenant, kind: Kind) -> String {
         format!("{tenant}.{kind}")
     }
 
-    /// The key that also contains the account, for permissions of one viewer. `None` if it exceeds
-    /// AMQP's 255 bytes.
+    /// The routing key with the account, for permissions of one viewer. `None` if it exceeds AMQP's
+    /// 255 bytes.
     #[must_use]
     pub fn of_account(tenant: &Tenant, kind: Kind, account: &AccountId) -> Option<String> {
         let account = utf8_percent_encode(account.as_str(), KEPT);

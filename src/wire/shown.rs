@@ -1,4 +1,4 @@
-//! Moments as they stand in bodies.
+//! Times in bodies.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::WallTime;
 
-/// A moment in RFC 3339, in UTC, with milliseconds.
+/// A time in RFC 3339, in UTC, with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rfc3339(pub WallTime);
 
@@ -32,7 +32,7 @@ impl<'de> Deserialize<'de> for Rfc3339 {
     }
 }
 
-/// Shows a moment as replies do.
+/// Formats a time as in replies.
 #[must_use]
 pub fn show(at: WallTime) -> String {
     Rfc3339(at).to_string()

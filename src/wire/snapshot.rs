@@ -1,4 +1,4 @@
-//! Snapshots: a copy of a replica, as messages of the partition's snapshot log.
+//! Snapshots of a replica, as messages of the partition's snapshot log.
 //!
 //! A snapshot is a header, parts with accounts, parts with buffered lifecycle events, and a
 //! trailer: messages with the snapshot's id, numbered from 0. Each contains the offsets of its own
@@ -20,51 +20,51 @@ use uuid::Uuid;
 
 use crate::domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, SnapshotTrailer};
 
-/// Most bytes of a part before it is compressed: the largest account there may be fits, and the
-/// message fits into the 16 MiB that RabbitMQ takes.
+/// Maximum size of a part before compression, in bytes. The largest possible account fits into a
+/// part, and the message fits into RabbitMQ's maximum of 16 MiB.
 pub const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
 
 const MAGIC: [u8; 3] = *b"SWS";
 const VERSION: u8 = 1;
-/// The frame begins here.
+/// The position of the LZ4 frame.
 const BEGIN: usize = 8;
 
-/// Why a message is no part of a snapshot.
+/// The reason why a part cannot be encoded or decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
-    /// It does not begin as one.
-    #[error("this is no part of a snapshot")]
+    /// The message has another format.
+    #[error("the message is not a part of a snapshot")]
     Foreign,
-    /// It was written by another version of this program.
+    /// The part has another version of the format.
     #[error("the snapshot has the unknown format {0}")]
     Version(u8),
-    /// It is cut off or changed.
+    /// The part is truncated or changed.
     #[error("a part of the snapshot is damaged")]
     Damaged,
-    /// It is longer than 15 MiB.
+    /// The part is larger than 15 MiB.
     #[error("a part of the snapshot is too large")]
     TooLarge,
 }
 
-/// Where a snapshot lies in the snapshot log, and what it is.
+/// The id of a snapshot, and its position in the snapshot log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Which snapshot.
+    /// The id of the snapshot.
     pub id: Uuid,
-    /// It begins behind this offset of the snapshot log; `None`: anywhere.
+    /// An offset of the snapshot log before its first message; `None` if it is not known.
     pub after: Option<u64>,
-    /// Log time when it began.
+    /// Log time at its start.
     pub now: LogTime,
 }
 
 /// One message of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its snapshot.
+    /// The snapshot.
     pub place: Place,
-    /// The whole snapshot before it, if there was one.
+    /// The last complete snapshot before it.
     pub before: Option<Place>,
-    /// Its number among the snapshot's messages; the header is 0.
+    /// The number of the message in the snapshot; the header has 0.
     pub number: u32,
     /// Its content.
     pub content: PartContent,
@@ -77,13 +77,13 @@ pub struct Part {
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PartContent {
-    /// The first.
+    /// The first part.
     Header(SnapshotHeader),
     /// Accounts, each with the offset of its last entry.
     Accounts(Vec<(AccountKey, u64, Account)>),
     /// Buffered lifecycle events, in order.
     Unannounced(Vec<Announcement>),
-    /// The last.
+    /// The last part.
     Trailer(SnapshotTrailer),
 }
 
@@ -96,7 +96,7 @@ pub struct Encoder {
 
 impl Default for Encoder {
     fn default() -> Self {
-        // Parts are seldom larger; else the first one's size would be every one's.
+        // Parts are rarely larger. By default, the first part determines the size of all blocks.
         let frames = FrameInfo::new().block_size(BlockSize::Max64KB);
         Self {
             plain: Vec::new(),
@@ -131,7 +131,7 @@ impl Encoder {
     }
 }
 
-/// Encodes a part on its own.
+/// Encodes a single part.
 ///
 /// # Errors
 /// [`SnapshotError::TooLarge`].
@@ -142,7 +142,7 @@ pub fn encode(part: &Part) -> Result<Vec<u8>, SnapshotError> {
 /// Decodes a part.
 ///
 /// # Errors
-/// Where it is none, is damaged, or of a version that is not known.
+/// [`SnapshotError`] if the message has another format or version, or is damaged.
 pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
     let Some((&[a, b, c, version, ref checksum @ ..], frame)) =
         message.split_first_chunk::<BEGIN>()
@@ -169,7 +169,7 @@ pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
     part::decode(&plain).ok_or(SnapshotError::Damaged)
 }
 
-/// About how many bytes an account takes up in a part, before it is compressed.
+/// The approximate size of an account in a part before compression, in bytes.
 #[must_use]
 pub fn size_of(account: &Account) -> usize {
     let said = account.streams().iter().flat_map(|s| s.metadata.pairs());

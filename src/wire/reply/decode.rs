@@ -1,4 +1,4 @@
-//! Replies as a client reads them.
+//! Decoding of replies, for clients.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -72,7 +72,7 @@ enum In {
     Unknown,
 }
 
-/// A message from a worker that is not of the contract.
+/// The reason why a message from a worker does not match the contract.
 #[derive(Debug, thiserror::Error)]
 #[error("the message is not of the contract: {0}")]
 pub struct BadReply(String);
@@ -86,7 +86,7 @@ impl BadReply {
 /// Decodes a reply. Unknown fields are ignored.
 ///
 /// # Errors
-/// Where the body is not a reply of the contract.
+/// [`BadReply`] if the body is not a reply of the contract.
 pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
     let reply: In = serde_json::from_slice(body).map_err(BadReply::new)?;
     Ok(match reply {

@@ -1,4 +1,4 @@
-//! Replies as a worker writes them.
+//! Encoding of replies, for workers.
 
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -18,18 +18,18 @@ pub struct Encoded {
     pub body: Vec<u8>,
 }
 
-/// Most bytes of a reply. Streams beyond are left out.
+/// Maximum size of a reply, in bytes. Further streams are omitted.
 pub(super) const MAX_REPLY_BYTES: usize = 256 * 1024;
-/// Most bytes of the counts by `group_by`.
+/// Maximum size of the counts by `group_by`, in bytes.
 const MAX_COUNTS_BYTES: usize = 64 * 1024;
-/// Stands for the values beyond that.
+/// The key for the sum of the values beyond that size.
 const OTHER: &str = "(other)";
-/// Most bytes of a reply beside its streams and counts.
+/// Maximum size of a reply without its streams and counts, in bytes.
 const BESIDE_STREAMS_BYTES: usize = 2 * 1024;
-/// Most bytes of a stream beside its metadata.
+/// Maximum size of a stream without its metadata, in bytes.
 const STREAM_BYTES: usize = 256;
 
-/// Most bytes of a stream in a reply.
+/// Maximum size of a stream in a reply, in bytes.
 fn stream_bytes(stream: &ActiveStream) -> usize {
     let json = serde_json::to_vec(&MetadataBody(&stream.metadata));
     STREAM_BYTES + json.map_or(0, |json| json.len())
@@ -101,7 +101,7 @@ struct ActivityOut<'a> {
     count: usize,
     as_of: Rfc3339,
     streams: Vec<StreamOut<'a>>,
-    /// Some streams are left out.
+    /// Whether some streams are omitted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -240,7 +240,7 @@ pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
     }
 }
 
-/// Encodes the news that a heartbeat's stream was ended.
+/// Encodes a `stopped` reply to the heartbeat of a stopped stream.
 #[must_use]
 pub fn stopped(stream: StreamId, reason: StoppedReason) -> Encoded {
     let out = Out::Stopped {
