@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Appended, Appender, BrokerError, Link, LogDelivery, LogEntry, LogFollower, LogFrom};
 use crate::{
     domain::LogTime,
-    wire::snapshot::{self, Part, PartContent, Place, SnapshotError},
+    wire::snapshot::{self, Part, PartContent, SnapshotError, SnapshotRef},
 };
 
 /// Longest wait for an entry while reading.
@@ -37,7 +37,7 @@ pub struct SnapshotLog {
 /// Reads one snapshot.
 pub struct SnapshotReader {
     follower: LogFollower,
-    place: Place,
+    place: SnapshotRef,
     end: u64,
 }
 
@@ -51,8 +51,8 @@ pub struct SnapshotWriter {
 /// A source of numbered parts of one snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotParts {
-    place: Place,
-    before: Option<Place>,
+    place: SnapshotRef,
+    before: Option<SnapshotRef>,
     number: u32,
 }
 
@@ -87,11 +87,11 @@ impl SnapshotLog {
     ///
     /// # Errors
     /// If the log cannot be read.
-    pub async fn find(&self) -> Result<Vec<Place>, BrokerError> {
+    pub async fn find(&self) -> Result<Vec<SnapshotRef>, BrokerError> {
         for back in BACK {
             let from = self.end.saturating_sub(back);
             let mut follower = self.follow(LogFrom::Offset(from)).await?;
-            let mut found: Vec<(u64, Place)> = Vec::new();
+            let mut found: Vec<(u64, SnapshotRef)> = Vec::new();
             while let Some((offset, part)) = self.next_part(&mut follower).await? {
                 // A snapshot without a trailer is still being written, or was abandoned.
                 if let PartContent::Trailer(_) = part.content {
@@ -118,7 +118,7 @@ impl SnapshotLog {
     ///
     /// # Errors
     /// If the log cannot be read.
-    pub async fn read(&self, place: Place) -> Result<SnapshotReader, BrokerError> {
+    pub async fn read(&self, place: SnapshotRef) -> Result<SnapshotReader, BrokerError> {
         let from = place.after.map_or(LogFrom::First, LogFrom::Offset);
         Ok(SnapshotReader {
             follower: self.follow(from).await?,
@@ -134,9 +134,9 @@ impl SnapshotLog {
     pub async fn write(
         self,
         now: LogTime,
-        before: Option<Place>,
+        before: Option<SnapshotRef>,
     ) -> Result<(SnapshotWriter, SnapshotParts), BrokerError> {
-        let place = Place {
+        let place = SnapshotRef {
             id: Uuid::new_v4(),
             after: Some(self.end),
             now,

@@ -13,7 +13,7 @@ use crate::domain::{AccountKey, Announcement, LifecycleEventKind};
 /// A repetition of an event has the same bytes, as the body depends neither on the time of
 /// publication nor on the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told<'a> {
+pub struct LifecycleMessage<'a> {
     /// `opened`, `refused`, `stopped` or `expired`; later versions may add types.
     #[serde(rename = "type")]
     pub kind: Cow<'a, str>,
@@ -58,7 +58,7 @@ pub fn announcement(announcement: &Announcement) -> Notice {
     } = announcement;
     let kind = word(&event.kind);
     let pairs = event.metadata.pairs();
-    let mut told = Told {
+    let mut message = LifecycleMessage {
         kind: kind.into(),
         tenant: key.tenant().into(),
         account: key.account().into(),
@@ -78,24 +78,24 @@ pub fn announcement(announcement: &Announcement) -> Notice {
             admitted,
             started_at,
         } => {
-            told.admitted = Some(*admitted);
-            told.started_at = Some(Rfc3339(*started_at));
+            message.admitted = Some(*admitted);
+            message.started_at = Some(Rfc3339(*started_at));
         }
         LifecycleEventKind::Refused { reason, max_active } => {
-            told.reason = Some(refused_reason(*reason).into());
-            told.max_active = *max_active;
+            message.reason = Some(refused_reason(*reason).into());
+            message.max_active = *max_active;
         }
         LifecycleEventKind::Stopped { reason, started_at } => {
-            told.reason = Some(stopped_reason(*reason).into());
-            told.started_at = Some(Rfc3339(*started_at));
+            message.reason = Some(stopped_reason(*reason).into());
+            message.started_at = Some(Rfc3339(*started_at));
         }
         LifecycleEventKind::Expired {
             started_at,
             last_seen,
             deadline,
         } => {
-            told.started_at = Some(Rfc3339(*started_at));
-            told.last_seen = Some(Rfc3339(*last_seen));
+            message.started_at = Some(Rfc3339(*started_at));
+            message.last_seen = Some(Rfc3339(*last_seen));
             cause = deadline.0;
         }
     }
@@ -104,7 +104,7 @@ pub fn announcement(announcement: &Announcement) -> Notice {
         routing_key: format!("{}.{kind}", key.tenant()),
         account: Some(key.account().to_owned()),
         message_id: Some(message_id(kind, key, event.stream.0, cause)),
-        body: serde_json::to_vec(&told).expect("strings and numbers always encode"),
+        body: serde_json::to_vec(&message).expect("strings and numbers always encode"),
     }
 }
 
@@ -129,7 +129,7 @@ fn message_id(kind: &str, key: &AccountKey, stream: Uuid, cause: u64) -> Uuid {
 ///
 /// # Errors
 /// [`BadReply`] if the body has another format.
-pub fn decode(body: &[u8]) -> Result<Told<'_>, BadReply> {
+pub fn decode(body: &[u8]) -> Result<LifecycleMessage<'_>, BadReply> {
     serde_json::from_slice(body).map_err(BadReply::new)
 }
 
@@ -223,8 +223,8 @@ mod tests {
             ),
         ] {
             let notice = announcement(&happened(kind, &mut []));
-            let told: Value = serde_json::from_slice(&notice.body).unwrap();
-            assert_eq!(told, body(word, more));
+            let message: Value = serde_json::from_slice(&notice.body).unwrap();
+            assert_eq!(message, body(word, more));
             assert_eq!(notice.kind, word);
             assert_eq!(notice.routing_key, format!("acme.{word}"));
             assert_eq!(notice.account.as_deref(), Some("al\"ice/é"));
@@ -234,10 +234,10 @@ mod tests {
     #[test]
     fn metadata_is_encoded_and_can_be_decoded() {
         let notice = announcement(&happened(expired(9), &mut [("title", "é\n"), ("a", "b")]));
-        let told = decode(&notice.body).unwrap();
-        let pairs: Vec<_> = told.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
+        let message = decode(&notice.body).unwrap();
+        let pairs: Vec<_> = message.metadata.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(pairs, [("a", "b"), ("title", "é\n")]);
-        assert_eq!(serde_json::to_vec(&told).unwrap(), notice.body);
+        assert_eq!(serde_json::to_vec(&message).unwrap(), notice.body);
     }
 
     #[test]

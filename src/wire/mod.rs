@@ -16,14 +16,14 @@ mod reply;
 mod reply_topic;
 mod request;
 mod routing_key;
-mod shown;
 #[cfg(feature = "worker")]
 pub mod snapshot;
+mod timestamp;
 mod trace;
 
 pub use decode::{account, entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
-pub use lifecycle::{Told, announcement, decode as decode_lifecycle};
+pub use lifecycle::{LifecycleMessage, announcement, decode as decode_lifecycle};
 pub use message::{AccountHeader, MAX_BODY_BYTES, Message};
 pub use notice::Notice;
 pub use problem::{Code, Problem};
@@ -35,5 +35,5 @@ pub use reply::{
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{heartbeat, init as init_body, status as status_body, stop};
 pub use routing_key::{Kind, RoutingKey};
-pub use shown::{Rfc3339, show};
+pub use timestamp::{Rfc3339, show};
 pub use trace::{MAX_STATE_BYTES, Trace};

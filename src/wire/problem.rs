@@ -56,8 +56,8 @@ impl Code {
         }
     }
 
-    /// All codes, in the order of their numbers. Snapshots contain counts by number, so a code never
-    /// changes its number.
+    /// All codes, in the order of their numbers. Snapshots contain counts by number, so a code
+    /// never changes its number.
     pub const ALL: [Self; 12] = [
         Self::BadJson,
         Self::TooLarge,

@@ -12,7 +12,7 @@ use crate::domain::{Tenant, WallTime};
 
 const KIND: &str = "rejected";
 /// Maximum length of a text from the message, in characters.
-const SHOWN: usize = 80;
+const MAX_CHARS: usize = 80;
 
 /// The body of a message about rejected input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,12 +45,12 @@ pub struct Rejected<'a> {
     /// Size of its body, in bytes.
     pub body_bytes: usize,
     /// Number of rejections since the last published one that were not published.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-const fn is_none(n: &u64) -> bool {
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
@@ -117,11 +117,11 @@ fn tenant<'a>(message: &Message<'a>) -> &'a str {
 /// Shortens a text from the message, and escapes characters that are not printable.
 fn plain(text: &str) -> Cow<'_, str> {
     let prints = |c: char| c == ' ' || c.is_ascii_graphic();
-    if text.len() <= SHOWN && text.chars().all(prints) {
+    if text.len() <= MAX_CHARS && text.chars().all(prints) {
         return text.into();
     }
     let mut escaped = text.chars().flat_map(char::escape_debug);
-    let mut shown: String = escaped.by_ref().take(SHOWN).collect();
+    let mut shown: String = escaped.by_ref().take(MAX_CHARS).collect();
     if escaped.next().is_some() {
         shown.push('…');
     }

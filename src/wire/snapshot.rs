@@ -48,7 +48,7 @@ pub enum SnapshotError {
 
 /// The id of a snapshot, and its position in the snapshot log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SnapshotRef {
     /// The id of the snapshot.
     pub id: Uuid,
     /// An offset of the snapshot log before its first message; `None` if it is not known.
@@ -61,9 +61,9 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// The snapshot.
-    pub place: Place,
+    pub place: SnapshotRef,
     /// The last complete snapshot before it.
-    pub before: Option<Place>,
+    pub before: Option<SnapshotRef>,
     /// The number of the message in the snapshot; the header has 0.
     pub number: u32,
     /// Its content.

@@ -10,7 +10,7 @@ pub const MAX_STATE_BYTES: usize = 512;
 pub struct Trace {
     /// The trace's id; not 0.
     pub trace: u128,
-    /// The span that the request, or the reply, comes from; not 0.
+    /// The id of the span that sent the request or the reply; not 0.
     pub span: u64,
     /// The flags; the lowest bit is set if the trace is sampled.
     pub flags: u8,
@@ -65,7 +65,7 @@ impl fmt::Display for Trace {
     }
 }
 
-/// A number of so many lower-case digits.
+/// Parses `digits` lower-case hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     let all = text.len() == digits && text.bytes().all(digit);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_is_none() {
+    fn an_invalid_trace_is_none() {
         for bad in [
             "",
             "00",

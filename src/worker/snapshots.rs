@@ -15,7 +15,7 @@ use crate::{
     broker::{BrokerError, Link, SnapshotLog, SnapshotReader, SnapshotWriter},
     domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, SnapshotTrailer},
     replica::{Restored, Restoring},
-    wire::snapshot::{Part, PartContent, Place, SnapshotError},
+    wire::snapshot::{Part, PartContent, SnapshotError, SnapshotRef},
 };
 use encoding::{Encoded, Encoding};
 
@@ -89,7 +89,7 @@ async fn open(config: &Config, partition: u16, n: usize) -> Result<SnapshotLog, 
 async fn assemble(
     partition: u16,
     reader: SnapshotReader,
-) -> Result<(Option<Place>, Option<(Restored, u64)>), BrokerError> {
+) -> Result<(Option<SnapshotRef>, Option<(Restored, u64)>), BrokerError> {
     let mut before = None;
     let mut restoring: Option<Restoring> = None;
     let mut accounts = 0;

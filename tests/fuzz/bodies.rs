@@ -11,7 +11,7 @@ use streamwatch::{
     },
     wire::{
         self, AccountHeader, Message, Origin, RoutingKey,
-        snapshot::{self, MAX_PART_BYTES, Part, PartContent, Place},
+        snapshot::{self, MAX_PART_BYTES, Part, PartContent, SnapshotRef},
     },
 };
 use uuid::Uuid;
@@ -268,7 +268,7 @@ fn a_part() -> Vec<u8> {
     };
     let account = Account::from_records(Vec::new(), vec![tombstone], Vec::new());
     let part = Part {
-        place: Place {
+        place: SnapshotRef {
             id: Uuid::from_u128(2),
             after: None,
             now: LogTime(7),

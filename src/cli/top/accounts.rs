@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{AccountKey, WallTime},
-    wire::{Rfc3339, Told},
+    wire::{LifecycleMessage, Rfc3339},
 };
 
 /// Most stored accounts. Those without news for the longest time are evicted first.
@@ -92,7 +92,12 @@ impl Accounts {
     }
 
     /// Applies an event. Returns false if it is a repetition or invalid.
-    pub(super) fn hear(&mut self, told: &Told<'_>, id: Option<&str>, at: Duration) -> bool {
+    pub(super) fn hear(
+        &mut self,
+        told: &LifecycleMessage<'_>,
+        id: Option<&str>,
+        at: Duration,
+    ) -> bool {
         let id = id.and_then(|id| id.parse::<Uuid>().ok());
         if id.is_some_and(|id| self.repeated.put(id, ()).is_some()) {
             return false;

@@ -11,7 +11,7 @@ use crate::{
     broker::BrokerError,
     client::AccountStatus,
     domain::{AccountKey, WallTime},
-    wire::{Rfc3339, Told, decode_lifecycle},
+    wire::{LifecycleMessage, Rfc3339, decode_lifecycle},
 };
 
 /// Most listed lifecycle events.
@@ -221,7 +221,7 @@ impl State {
 }
 
 impl StateFact {
-    fn new(told: &Told<'_>) -> Self {
+    fn new(told: &LifecycleMessage<'_>) -> Self {
         Self {
             at: told.at,
             kind: told.kind.chars().take(16).collect(),

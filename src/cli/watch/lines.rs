@@ -2,7 +2,7 @@
 
 use crate::{
     cli::terminal::escape,
-    wire::{Rejected, Told},
+    wire::{LifecycleMessage, Rejected},
 };
 
 /// Largest width of a column with text from outside; longer text moves the rest of its line.
@@ -17,7 +17,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// One lifecycle event: when, whose, which stream, what, how many play now, and the rest.
-    pub(super) fn told(&mut self, told: &Told) -> String {
+    pub(super) fn told(&mut self, told: &LifecycleMessage) -> String {
         let account = format!("{}/{}", told.tenant, told.account);
         let account = escape(&account);
         let width = grow(&mut self.account, &account);
@@ -64,7 +64,7 @@ impl Lines {
     }
 }
 
-fn details(told: &Told) -> String {
+fn details(told: &LifecycleMessage) -> String {
     let mut said = Vec::new();
     if told.admitted == Some(false) {
         said.push("(heartbeats only)".to_owned());

@@ -6,7 +6,7 @@ use crate::domain::{Counters, Durations};
 
 /// Lists in the order of [`Counters`]'s fields, as later versions may add reasons.
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredTally {
+pub(super) struct StoredCounters {
     entries: [u64; 9],
     admitted: u64,
     refusals: Vec<u64>,
@@ -22,8 +22,8 @@ struct StoredDurations {
     sum_ms: u64,
 }
 
-pub(super) fn store_tally(counters: &Counters) -> StoredTally {
-    StoredTally {
+pub(super) fn store_counters(counters: &Counters) -> StoredCounters {
+    StoredCounters {
         entries: [
             counters.refreshed,
             counters.started,
@@ -51,7 +51,7 @@ fn store_durations(durations: &Durations) -> StoredDurations {
     }
 }
 
-impl StoredTally {
+impl StoredCounters {
     pub(super) fn decode(&self) -> Option<Counters> {
         let [
             refreshed,
@@ -93,7 +93,7 @@ impl StoredDurations {
     }
 }
 
-/// A list that may be shorter than those of today. `None` where it is longer.
+/// Converts a list, which may be shorter than `N`. `None` if it is longer.
 fn counts<const N: usize>(list: &[u64]) -> Option<[u64; N]> {
     let mut counts = [0; N];
     counts.get_mut(..list.len())?.copy_from_slice(list);

@@ -1,28 +1,28 @@
-//! A message's content as postcard encodes it, field by field: the order of fields is the format.
+//! The content of a message, encoded by postcard: the order of the fields is the format.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Part, PartContent, Place,
+    Part, PartContent, SnapshotRef,
     account::{StoredAccount, store_account},
     announcement::{StoredAnnouncement, store_announcement},
     codes::Id,
-    counters::{StoredTally, store_tally},
+    counters::{StoredCounters, store_counters},
 };
 use crate::domain::{LogTime, Mark, SnapshotHeader, SnapshotTrailer, Tenant, WallShift};
 
 #[derive(Serialize, Deserialize)]
 struct StoredPart<'a> {
-    place: StoredPlace,
-    before: Option<StoredPlace>,
+    place: StoredRef,
+    before: Option<StoredRef>,
     number: u32,
     #[serde(borrow)]
     content: StoredContent<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredPlace {
+struct StoredRef {
     id: Id,
     after: Option<u64>,
     now: u64,
@@ -46,7 +46,7 @@ struct StoredHeader<'a> {
     first: u64,
     now: u64,
     shift: i64,
-    /// JSON, as the log has them: they grow with every version.
+    /// JSON as in the log, so that later versions can add settings.
     settings: String,
     full: bool,
     #[serde(borrow)]
@@ -60,7 +60,7 @@ struct StoredTrailer {
     last_mark: (u64, u64),
     trail: u32,
     announced: Option<u64>,
-    counters: StoredTally,
+    counters: StoredCounters,
 }
 
 /// Appends a part to `plain`.
@@ -82,12 +82,12 @@ pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
             last_mark: (trailer.last_mark.writer, trailer.last_mark.seq),
             trail: trailer.trail,
             announced: trailer.announced,
-            counters: store_tally(&trailer.counters),
+            counters: store_counters(&trailer.counters),
         }),
     };
     let part = StoredPart {
-        place: store_place(&part.place),
-        before: part.before.as_ref().map(store_place),
+        place: store_ref(&part.place),
+        before: part.before.as_ref().map(store_ref),
         number: part.number,
         content,
     };
@@ -123,23 +123,23 @@ pub(super) fn decode(plain: &[u8]) -> Option<Part> {
     };
     Some(Part {
         place: part.place.decode(),
-        before: part.before.map(StoredPlace::decode),
+        before: part.before.map(StoredRef::decode),
         number: part.number,
         content,
     })
 }
 
-const fn store_place(place: &Place) -> StoredPlace {
-    StoredPlace {
+const fn store_ref(place: &SnapshotRef) -> StoredRef {
+    StoredRef {
         id: place.id.into_bytes(),
         after: place.after,
         now: place.now.0,
     }
 }
 
-impl StoredPlace {
-    const fn decode(self) -> Place {
-        Place {
+impl StoredRef {
+    const fn decode(self) -> SnapshotRef {
+        SnapshotRef {
             id: Uuid::from_bytes(self.id),
             after: self.after,
             now: LogTime(self.now),

@@ -24,14 +24,14 @@ fn mark(seq: u64) -> Mark {
 }
 
 fn part(content: PartContent) -> Part {
-    let place = Place {
+    let place = SnapshotRef {
         id: Uuid::new_v4(),
         after: Some(7),
         now: LogTime(1_000),
     };
     Part {
         place,
-        before: Some(Place {
+        before: Some(SnapshotRef {
             after: None,
             ..place
         }),

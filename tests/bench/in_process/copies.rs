@@ -8,7 +8,7 @@ use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 use moka::sync::Cache;
 use streamwatch::domain::{LogTime, SnapshotHeader};
 use streamwatch::replica::Restoring;
-use streamwatch::wire::snapshot::{self, Part, PartContent, Place};
+use streamwatch::wire::snapshot::{self, Part, PartContent, SnapshotRef};
 use uuid::Uuid;
 
 use super::bare::{self, Bare, Value};
@@ -46,7 +46,7 @@ pub fn run(streams: usize, report: &mut Report) {
 
 fn copy_ours(ours: &mut Ours) -> (Option<SnapshotHeader>, Vec<Vec<u8>>) {
     let header = ours.replica.begin_snapshot().expect("it has caught up");
-    let place = Place {
+    let place = SnapshotRef {
         id: Uuid::nil(),
         after: None,
         now: LogTime(0),
