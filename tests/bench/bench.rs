@@ -1,7 +1,7 @@
-//! Measures the cost of streamwatch beside minimal baselines in the same run. Started by
+//! Measures the cost of streamwatch, compared with minimal baselines in the same run. Started by
 //! `tests/bench/run`.
 
-/// The worker's, for the baselines too.
+/// The worker's allocator, for the baselines too.
 #[path = "../../src/allocator.rs"]
 mod allocator;
 #[path = "../broker"]
@@ -20,19 +20,19 @@ use clap::Parser;
 use on_a_broker::Plan;
 use report::Report;
 
-/// Measures streamwatch beside bare baselines, in pairs, and prints ratios
+/// Measures streamwatch and minimal baselines in pairs, and prints ratios
 ///
-/// Nothing is asserted: machines differ, and so do their moods.
+/// Nothing is asserted, since machines and their load differ.
 #[derive(Parser)]
 #[command(name = "tests/bench/run")]
 struct Args {
-    /// Only what needs no broker
+    /// Only measurements without a broker
     #[arg(long, conflicts_with = "on_a_broker")]
     in_process: bool,
-    /// Only what needs one
+    /// Only measurements with a broker
     #[arg(long)]
     on_a_broker: bool,
-    /// Numbers of active streams to measure at; on a broker the largest and the smallest
+    /// Numbers of active streams; with a broker, only the largest and the smallest
     #[arg(
         long,
         value_name = "N",
@@ -40,25 +40,25 @@ struct Args {
         default_value = "10000,100000,1000000"
     )]
     streams: Vec<usize>,
-    /// Heartbeats in a log that is drained
+    /// Heartbeats in a drained log
     #[arg(long, value_name = "N", default_value_t = 300_000)]
     events: usize,
-    /// Heartbeats behind the snapshot that a restart begins with
+    /// Heartbeats after the snapshot of a restart
     #[arg(long, value_name = "N", default_value_t = 500_000)]
     tail: usize,
-    /// Pairs of measurements: medians are taken of so many
+    /// Pairs of each measurement, of which medians are taken
     #[arg(long, value_name = "N", default_value_t = 5)]
     pairs: usize,
-    /// Only measures whose name contains this
+    /// Only measurements side name contains this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
-    /// Cargo passes this to every benchmark
+    /// Ignored; cargo passes it to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
-    /// One part of a measurement, as a process of its own
+    /// Run one part of a measurement in its own process
     #[arg(long, hide = true, value_name = "WHAT", num_args = 1..)]
     child: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! One core, no broker: decoding, applying, answering, copying, restoring; and memory.
+//! Measurements on one core without a broker: decoding, applying, replies, snapshots and memory.
 
 mod bare;
 mod copies;
@@ -10,7 +10,7 @@ mod speed;
 
 use super::report::Report;
 
-/// Runs all of it at each number of streams.
+/// Runs all measurements at each number of streams.
 pub fn run(streams: &[usize], report: &mut Report) {
     for &streams in streams {
         speed::run(streams, report);
@@ -22,12 +22,12 @@ pub fn run(streams: &[usize], report: &mut Report) {
     }
 }
 
-/// One part of a measurement, as a process of its own.
+/// Runs one part of a measurement in its own process.
 pub fn child(what: &[String]) {
     match what {
-        [whose, streams, channels] => {
+        [side, streams, channels] => {
             let [streams, channels] = [streams, channels].map(|n| n.parse().expect("a number"));
-            memory::child(whose, streams, channels);
+            memory::child(side, streams, channels);
         }
         _ => panic!("unknown: {what:?}"),
     }

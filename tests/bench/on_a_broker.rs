@@ -1,6 +1,6 @@
-//! The real worker on a real RabbitMQ, beside bare programs that do only what its job cannot do
-//! without. Each party is a process of its own, so that its CPU and memory can be counted; the
-//! broker and the client that asks are the same for both.
+//! Measurements of the worker on RabbitMQ, compared with baselines that do only the necessary work.
+//! Each side is a process of its own, so that its CPU time and memory can be measured. The broker
+//! and the requesting client are the same for both.
 
 mod bare;
 mod caller;
@@ -20,16 +20,16 @@ use site::Site;
 
 pub use bare::child;
 
-/// How much of everything.
+/// The sizes of all measurements.
 #[derive(Debug)]
 pub struct Plan {
-    /// Numbers of active streams of the large and the small measurement.
+    /// Active streams of the large and the small measurement.
     pub largest: usize,
     pub smallest: usize,
-    /// Heartbeats in a log that is drained, and of how many accounts they are.
+    /// Heartbeats in a drained log, and the number of their accounts.
     pub events: usize,
     pub accounts: usize,
-    /// Heartbeats behind a snapshot.
+    /// Heartbeats after a snapshot.
     pub tail: usize,
 }
 
@@ -47,7 +47,7 @@ impl Plan {
     }
 }
 
-/// Runs all of it against a broker of its own.
+/// Runs all measurements on a private broker.
 pub fn run(plan: &Plan, report: &mut Report) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
     runtime.block_on(async {

@@ -1,8 +1,9 @@
-//! Medians of pairs: what is compared is measured in turns, so that a machine's moods hit both.
+//! Medians of pairs. Both sides are measured alternately, so that changes of the machine's speed
+//! affect both.
 
 use std::time::{Duration, Instant};
 
-/// Ours and the baseline's figures, one pair after another.
+/// Figures of streamwatch and of the baseline, in pairs.
 #[derive(Debug, Default)]
 pub struct Pairs {
     pub ours: Vec<f64>,
@@ -10,23 +11,23 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Measures `ours` and `bare` in turns.
+    /// Measures `ours` and `bare` alternately.
     pub fn measure(
         pairs: usize,
         mut ours: impl FnMut() -> f64,
         mut bare: impl FnMut() -> f64,
     ) -> Self {
         let mut all = Self::default();
-        for whose in turns(pairs) {
-            match whose {
-                Whose::Ours => all.ours.push(ours()),
-                Whose::Bare => all.bare.push(bare()),
+        for side in turns(pairs) {
+            match side {
+                Side::Ours => all.ours.push(ours()),
+                Side::Bare => all.bare.push(bare()),
             }
         }
         all
     }
 
-    /// The same from other figures, which belong together one by one.
+    /// Pairs derived from other figures, pair by pair.
     pub fn of(ours: impl IntoIterator<Item = f64>, bare: impl IntoIterator<Item = f64>) -> Self {
         Self {
             ours: ours.into_iter().collect(),
@@ -41,45 +42,45 @@ impl Pairs {
     }
 }
 
-/// Whose turn it is.
+/// The side to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum Side {
     Ours,
     Bare,
 }
 
-/// Whose turn it is, one after another; each second pair begins with the other.
-pub fn turns(pairs: usize) -> impl Iterator<Item = Whose> {
+/// The sides to measure, in order. Every second pair starts with the baseline.
+pub fn turns(pairs: usize) -> impl Iterator<Item = Side> {
     (0..pairs).flat_map(|n| match n % 2 {
-        0 => [Whose::Ours, Whose::Bare],
-        _ => [Whose::Bare, Whose::Ours],
+        0 => [Side::Ours, Side::Bare],
+        _ => [Side::Bare, Side::Ours],
     })
 }
 
-/// Measures ours and the baseline in turns.
+/// Measures streamwatch and the baseline alternately.
 pub async fn in_turns<T>(
     pairs: usize,
-    mut measure: impl AsyncFnMut(Whose) -> T,
+    mut measure: impl AsyncFnMut(Side) -> T,
 ) -> (Vec<T>, Vec<T>) {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for whose in turns(pairs) {
-        let measured = measure(whose).await;
-        match whose {
-            Whose::Ours => ours.push(measured),
-            Whose::Bare => bare.push(measured),
+    for side in turns(pairs) {
+        let measured = measure(side).await;
+        match side {
+            Side::Ours => ours.push(measured),
+            Side::Bare => bare.push(measured),
         }
     }
     (ours, bare)
 }
 
-/// The value that `percent` of the figures do not exceed.
+/// The percentile: `percent` of the figures do not exceed it.
 pub fn percentile(mut figures: Vec<f64>, percent: usize) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     let at = (figures.len() * percent / 100).min(figures.len().saturating_sub(1));
     figures.get(at).copied().unwrap_or(f64::NAN)
 }
 
-/// The median; of an even number the mean of the two in the middle.
+/// The median; for an even number of figures, the mean of the middle two.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     let middle = figures.len() / 2;
@@ -90,7 +91,7 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-/// How long `work` takes, for each of its `count` things, in nanoseconds.
+/// The duration of `work` divided by `count`, in nanoseconds.
 #[allow(clippy::disallowed_methods, reason = "what it takes is measured")]
 pub fn ns_each(count: usize, work: impl FnOnce()) -> f64 {
     let began = Instant::now();

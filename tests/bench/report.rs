@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::pairs::{Pairs, median};
 
-/// Which ratio would be good enough.
+/// The target of a ratio.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
     AtLeast(f64),
@@ -39,7 +39,7 @@ struct Line {
     target: Target,
 }
 
-/// All lines so far.
+/// The lines so far.
 pub struct Report {
     only: Option<String>,
     pub pairs: usize,
@@ -64,7 +64,7 @@ impl Report {
         self.notes.push(note);
     }
 
-    /// Was it asked for?
+    /// Returns whether the measurement was selected.
     pub fn wants(&self, name: &str) -> bool {
         self.only
             .as_ref()
@@ -83,7 +83,7 @@ impl Report {
         self.add_ratio(name, unit, pairs, ratio, target);
     }
 
-    /// The same where the ratio is not that of ours to bare.
+    /// Adds a line side ratio is not that of `ours` to `bare`.
     pub fn add_ratio(
         &mut self,
         name: impl Into<String>,
@@ -116,7 +116,7 @@ impl Report {
         for line in &self.lines {
             println!("{}", line.text());
         }
-        println!("- ratio: the median of the pairs' ratios, not that of the medians");
+        println!("- ratio: the median of the pairs' ratios, not the ratio of the medians");
         for note in &self.notes {
             println!("- {note}");
         }
@@ -168,7 +168,7 @@ fn ratio(value: f64) -> String {
     }
 }
 
-/// Three digits that matter.
+/// Formats a number with three significant digits.
 fn figure(value: f64) -> String {
     match value.abs() {
         v if v.is_nan() => "-".to_owned(),

@@ -1,5 +1,5 @@
-//! The floor: serde reads the body into a plain struct, and a bare moka holds one boxed value an
-//! account, as moka's own documentation shows it.
+//! The baseline: serde decodes the body into a plain struct, and a moka cache holds one boxed value
+//! per account, as in moka's documentation.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ pub struct Body<'a> {
     pub stream: Uuid,
 }
 
-/// The bytes that are kept of a stream, and nothing else. An `Arc` is moka's box: what it holds must be
-/// cheap to clone.
+/// The bytes that are kept of a stream, and nothing else. An `Arc` is moka's box: what it holds
+/// must be cheap to clone.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Value {
     pub stream: Uuid,
@@ -29,7 +29,7 @@ pub struct Value {
 }
 
 impl Value {
-    /// All of it in as few bytes as it takes in memory.
+    /// The value in as few bytes as possible.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.stream.as_bytes().to_vec();
         bytes.extend_from_slice(&self.started_at.to_le_bytes());
@@ -47,8 +47,8 @@ pub fn decode(body: &[u8]) -> Body<'_> {
     serde_json::from_slice(body).expect("a heartbeat")
 }
 
-/// The keys as streamwatch has them, looked up as they are in the body: nothing is put together.
-/// They come in the order in which streams begin.
+/// The keys of streamwatch, looked up as they are in the body, without concatenation. They are in
+/// the order in which streams start.
 pub fn filled(streams: usize) -> Bare {
     let bare = Cache::builder().build();
     for n in corpus::shuffled(0..streams, corpus::FIRST) {
@@ -76,7 +76,7 @@ pub fn value(n: usize, channels: usize) -> Value {
     }
 }
 
-/// Looks each account up, and at its value.
+/// Looks up each account, and reads its value.
 pub fn get(bare: &Bare, account: &str) {
     let value = bare.get(account).expect("it is there");
     std::hint::black_box(value.last_seen);

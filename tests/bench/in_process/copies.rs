@@ -1,4 +1,4 @@
-//! A snapshot's parts, made and put together again.
+//! Encoding and restoring a snapshot.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use super::ours::Ours;
 use crate::pairs::{Pairs, ns_each};
 use crate::report::{Report, Target};
 
-/// Accounts in one part: about as many as the worker's parts hold.
+/// Accounts in one part, about as many as in a worker's parts.
 const PART: usize = 150;
 
 pub fn run(streams: usize, report: &mut Report) {
@@ -35,7 +35,7 @@ pub fn run(streams: usize, report: &mut Report) {
     );
     report.add(snapshot, "ns", measured, Target::None);
     drop((ours, floor));
-    let header = header.expect("a copy was begun");
+    let header = header.expect("a snapshot was begun");
     let measured = Pairs::measure(
         report.pairs,
         || ns_each(streams, || restore_ours(&header, &ours_parts)),

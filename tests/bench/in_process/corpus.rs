@@ -1,4 +1,4 @@
-//! The messages: heartbeats of so many streams, one an account, in random order.
+//! The messages: heartbeats in random order, of one stream per account.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ pub fn metadata(n: usize, channels: usize) -> [(&'static str, String); 3] {
 /// Default number of watched channels.
 pub const CHANNELS: usize = 50;
 
-/// The body of its first heartbeat, with metadata.
+/// The body of a stream's first heartbeat, with metadata.
 pub fn first(n: usize, channels: usize) -> String {
     let pairs = metadata(n, channels)
         .map(|(k, v)| format!(r#""{k}":"{v}""#))
@@ -40,13 +40,12 @@ pub fn first(n: usize, channels: usize) -> String {
     )
 }
 
-/// The body of a later one.
+/// The body of a later heartbeat.
 pub fn later(n: usize) -> String {
     format!(r#"{{"account":"{}","stream":"{}"}}"#, account(n), stream(n))
 }
 
-/// Bodies one after another in memory, in the order in which they are read: as a socket's buffer
-/// has them.
+/// Bodies in contiguous memory, in the order in which they are read, as in a socket's buffer.
 pub struct Bodies {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -59,12 +58,12 @@ impl Bodies {
         Self::first_of(0..streams, CHANNELS)
     }
 
-    /// The same of some of them, that watch so many channels.
+    /// The first heartbeats of some streams, with this number of channels.
     pub fn first_of(streams: Range<usize>, channels: usize) -> Self {
         Self::of(shuffled(streams, FIRST), |n| first(n, channels))
     }
 
-    /// Later heartbeats: every stream's comes once.
+    /// Later heartbeats, one of every stream.
     pub fn later(streams: usize) -> Self {
         Self::of(shuffled(0..streams, LATER), later)
     }
@@ -95,7 +94,7 @@ impl Bodies {
             .map(move |&end| &self.bytes[std::mem::replace(&mut begin, end)..end])
     }
 
-    /// The same as they come from a broker, with the header that partitions are picked by.
+    /// The messages as delivered by a broker, with the header that selects the partition.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         self.iter().map(|body| Message {
             exchange: "streamwatch",
@@ -112,7 +111,7 @@ impl Bodies {
 pub const FIRST: u64 = 1;
 pub const LATER: u64 = 2;
 
-/// In an order of chance, for each `seed` the same each time.
+/// Shuffles deterministically by `seed`.
 pub fn shuffled(streams: Range<usize>, seed: u64) -> Vec<usize> {
     let mut order: Vec<_> = streams.collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut order);

@@ -1,4 +1,4 @@
-//! Full tenants, and all streams that expire at one tick.
+//! Full tenants, and the expiry of all streams at one tick.
 
 use super::{corpus::Bodies, ours::Ours};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     report::{Report, Target},
 };
 
-/// Tenants that are full, beside none.
+/// The number of full tenants, compared with none.
 const FULL: usize = 10_000;
 
 pub fn run(streams: usize, report: &mut Report) {

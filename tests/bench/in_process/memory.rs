@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use super::bare;
 use super::corpus::{self, Bodies};
 use super::ours::Ours;
-use crate::pairs::{Pairs, Whose, turns};
+use crate::pairs::{Pairs, Side, turns};
 use crate::report::{Report, Target};
 
-/// Twice the TTL, and some: from then on nothing is known of a stream.
+/// More than twice the TTL, after which no record of a stream is left.
 const FORGOTTEN_S: usize = 200;
-/// Streams that play before the others begin, and after they have ended.
+/// Streams that play before the others start, and after they have ended.
 const FEW: usize = 1_000;
 /// Rounds of their heartbeats, 10 ms apart, until freed memory is returned.
 const RESTS: usize = 300;
-/// Messages made at once.
+/// Messages generated at once.
 const STEP: usize = 10_000;
 
 pub fn run(streams: usize, report: &mut Report) {
@@ -48,16 +48,16 @@ pub fn run(streams: usize, report: &mut Report) {
     }
 }
 
-/// Bytes per stream, and what is left of them over what there was before.
+/// Bytes per stream while streams are active, and after they expired.
 fn pairs(count: usize, streams: usize, channels: usize) -> (Pairs, Pairs) {
     let (mut kept, mut left) = (Pairs::default(), Pairs::default());
-    for whose in turns(count) {
-        let memory = measured(whose, streams, channels);
+    for side in turns(count) {
+        let memory = measured(side, streams, channels);
         let each = per_stream(&memory, streams);
         let after = memory.after / memory.before;
-        match whose {
-            Whose::Ours => (kept.ours.push(each), left.ours.push(after)),
-            Whose::Bare => (kept.bare.push(each), left.bare.push(after)),
+        match side {
+            Side::Ours => (kept.ours.push(each), left.ours.push(after)),
+            Side::Bare => (kept.bare.push(each), left.bare.push(after)),
         };
     }
     (kept, left)
@@ -77,15 +77,15 @@ fn per_stream(memory: &Memory, streams: usize) -> f64 {
     (memory.full - memory.before) / (streams - few_of(streams)) as f64
 }
 
-fn measured(whose: Whose, streams: usize, channels: usize) -> Memory {
+fn measured(side: Side, streams: usize, channels: usize) -> Memory {
     let program = std::env::current_exe().expect("this program");
-    let whose = match whose {
-        Whose::Ours => "ours",
-        Whose::Bare => "bare",
+    let side = match side {
+        Side::Ours => "ours",
+        Side::Bare => "bare",
     };
     let numbers = [streams, channels].map(|number| number.to_string());
     let output = Command::new(program)
-        .args(["--child", whose, &numbers[0], &numbers[1]])
+        .args(["--child", side, &numbers[0], &numbers[1]])
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{output:?}");
@@ -98,9 +98,9 @@ fn measured(whose: Whose, streams: usize, channels: usize) -> Memory {
     }
 }
 
-/// Prints what this process had in memory at three moments, in bytes.
-pub fn child(whose: &str, streams: usize, channels: usize) {
-    let (before, full, after) = match whose {
+/// Prints the memory of this process at three moments, in bytes.
+pub fn child(side: &str, streams: usize, channels: usize) {
+    let (before, full, after) = match side {
         "ours" => child_ours(streams, channels),
         _ => child_bare(streams, channels),
     };
@@ -115,7 +115,7 @@ fn child_ours(streams: usize, channels: usize) -> (u64, u64, u64) {
     let few = Bodies::first(few_of(streams));
     rest(|| ours.run(&few));
     let before = resident();
-    // In steps: the messages themselves would be in the way.
+    // In steps, to keep the memory of messages small.
     for n in 0..streams.div_ceil(STEP) {
         let some = n * STEP..((n + 1) * STEP).min(streams);
         ours.take(&Bodies::first_of(some, channels));
@@ -132,7 +132,7 @@ fn child_ours(streams: usize, channels: usize) -> (u64, u64, u64) {
 }
 
 fn child_bare(streams: usize, channels: usize) -> (u64, u64, u64) {
-    // All bytes in one box: none has less to keep.
+    // All bytes in one box, the least memory possible.
     let bare: Cache<CompactString, Arc<[u8]>> = Cache::builder().build();
     let insert = |some: std::ops::Range<usize>| {
         for n in some {
@@ -158,7 +158,7 @@ fn rest(mut viewers: impl FnMut()) {
     }
 }
 
-/// Bytes of this process in memory, as the kernel counts them.
+/// The resident memory of this process, in bytes.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: u64 = statm

@@ -1,4 +1,4 @@
-//! A replica that is fed by hand: its own entries come straight back.
+//! A replica without a broker: its own entries are applied at once.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use streamwatch::wire;
 
 use super::corpus::Bodies;
 
-/// How often the log's time moves, and how often a player's heartbeats come, in seconds.
+/// The intervals of ticks and of a player's heartbeats, in seconds.
 const INTERVAL_MS: u64 = 1_000;
 const HEARTBEAT_S: usize = 30;
 
@@ -21,7 +21,7 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Caught up, empty.
+    /// Creates an empty replica that has caught up.
     pub fn empty() -> Self {
         let mut ours = Self {
             replica: Replica::new(1),
@@ -45,7 +45,7 @@ impl Ours {
         ours
     }
 
-    /// The same with so many streams, one an account.
+    /// Creates a replica with this number of streams, one per account.
     pub fn filled(streams: usize) -> Self {
         let mut ours = Self::empty();
         ours.run(&Bodies::first(streams));
@@ -53,7 +53,7 @@ impl Ours {
         ours
     }
 
-    /// Decodes and applies all, while time goes on as if the bodies were one round of heartbeats.
+    /// Decodes and applies all bodies, while log time advances as in one round of heartbeats.
     pub fn run(&mut self, bodies: &Bodies) {
         let mut moves = Moves::of(bodies.len());
         for message in bodies.messages() {
@@ -63,7 +63,7 @@ impl Ours {
         }
     }
 
-    /// Decodes and applies all at one moment.
+    /// Decodes and applies all bodies at one log time.
     pub fn take(&mut self, bodies: &Bodies) {
         for message in bodies.messages() {
             self.apply(&wire::entry(&message).expect("a heartbeat"));
@@ -71,7 +71,7 @@ impl Ours {
         self.tell();
     }
 
-    /// [`Self::run`] of what is decoded already.
+    /// [`Self::run`] for decoded entries.
     pub fn run_decoded(&mut self, entries: &[Entry]) {
         let mut moves = Moves::of(entries.len());
         for entry in entries {
@@ -135,7 +135,7 @@ impl Ours {
         self.offset += 1;
     }
 
-    /// Another interval has passed.
+    /// Advances the time by an interval.
     pub fn tick(&mut self) {
         self.now_ms += INTERVAL_MS;
         self.replica.tick(self.now()).expect("one log");
@@ -143,7 +143,7 @@ impl Ours {
         self.tell();
     }
 
-    /// Some worker leads, and has announced the lifecycle.
+    /// Records a leader that has announced all lifecycle events.
     fn tell(&mut self) {
         self.said += 1;
         let announced = Entry::Internal {
@@ -171,7 +171,7 @@ impl Ours {
     }
 }
 
-/// A round of heartbeats takes as long as players take between two of theirs.
+/// The time between two of a round's heartbeats: a round takes one interval of players.
 struct Moves {
     every: usize,
     left: usize,

@@ -1,4 +1,4 @@
-//! Decoding, applying, both, and answering.
+//! Speed of decoding, of applying, of both, and of replies.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ use super::ours::Ours;
 use crate::pairs::{Pairs, ns_each};
 use crate::report::{Report, Target};
 
-/// Questions in one measurement.
+/// Requests in one measurement.
 const QUESTIONS: usize = 100_000;
 
 pub fn run(streams: usize, report: &mut Report) {
@@ -72,7 +72,7 @@ pub fn run(streams: usize, report: &mut Report) {
             || each(&mut || ours.run(&bodies)),
             || each(&mut || serde_and_get(&bodies, &floor)),
         );
-        // How much of the floor's speed is left.
+        // The ratio to the baseline's speed.
         let rates = |ns: Vec<f64>| ns.into_iter().map(|ns| 1e9 / ns);
         let measured = Pairs::of(rates(measured.ours), rates(measured.bare));
         let target = if streams >= 100_000 {
@@ -95,7 +95,7 @@ fn serde_and_get(bodies: &Bodies, floor: &Bare) {
     }
 }
 
-/// The least that answers a question: the value, as JSON.
+/// The minimal reply: the value as JSON.
 #[derive(Serialize)]
 struct Plain<'a> {
     account: &'a str,

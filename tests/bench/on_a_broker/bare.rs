@@ -1,4 +1,4 @@
-//! The baselines. Each is this program in a process of its own, with the worker's kind of runtime,
+//! The baselines. Each runs this program in its own process, with the same runtime as the worker,
 //! and logs its progress like the worker.
 
 mod echo;
@@ -17,7 +17,7 @@ use serde_json::json;
 use super::party::stamp;
 pub use publish::SAYS;
 
-/// One of them, by its name and its arguments.
+/// Runs a baseline by its name and arguments.
 pub fn child(what: &[String]) {
     let number = |text: &str| text.parse::<u64>().expect("a number");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
@@ -63,8 +63,8 @@ async fn channel() -> Channel {
     channel.expect("a channel opens")
 }
 
-/// Replies with a body, and with the properties that a worker's reply has; then acknowledges. Like
-/// a worker it waits for neither.
+/// Sends a reply with the properties of a worker's reply, then acknowledges the request. Like a
+/// worker, waits for neither.
 fn reply(replies: &Channel, requests: &Channel, request: &Request, kind: &str, body: &[u8]) {
     let mut headers = FieldTable::default();
     headers.insert("contract".into(), AMQPValue::LongInt(1));

@@ -1,4 +1,4 @@
-//! A bare client: one request in flight, its reply by direct reply-to. The same for both sides.
+//! A minimal client for both sides, with one request in flight and replies by direct reply-to.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::broker::fixture::Broker;
 use crate::in_process::corpus;
 
 const DIRECT: &str = "amq.rabbitmq.reply-to";
-/// Requests wait no longer in their queue.
+/// The TTL of requests in their queue.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Caller {
@@ -38,7 +38,8 @@ impl Caller {
         }
     }
 
-    /// Asks about, or for, an account: how long the reply took, in milliseconds, and its body.
+    /// Sends a request for an account. Returns the waiting time in milliseconds, and the reply's
+    /// body.
     pub async fn ask(&mut self, exchange: &str, kind: &str, account: &str) -> (f64, Vec<u8>) {
         self.asked += 1;
         let id = self.asked.to_string();

@@ -1,11 +1,10 @@
-//! Draining a log that has been filled: from attaching to it until its end has been read.
+//! Draining a filled log, from attaching to it until its end has been read.
 //!
-//! The worker logs that it is attached when RabbitMQ has confirmed its consumer; everything else is
-//! connected by then. It then appends a mark, and takes requests as soon as it reads that mark
-//! behind everything else: this one round trip, its ticks once a second and its other connection
-//! are in its figures. The bare consumer attaches with the same prefetch and acknowledges as often,
-//! looks at each entry's offset alone, and has reached the end at the last entry that was in the
-//! log when it began.
+//! The worker logs that it is attached once RabbitMQ has confirmed its consumer; its other
+//! connections are open by then. It then appends a marker, and consumes requests as soon as it
+//! reads the marker. Its figures include this round trip, a tick per second and the other
+//! connection. The baseline attaches with the same prefetch and ack interval, and reads only each
+//! entry's offset. It ends at the last entry that was in the log at its start.
 
 use super::Plan;
 use super::filling::told;
@@ -45,7 +44,7 @@ impl Drained {
     }
 }
 
-/// Whose turn it is.
+/// The side to measure.
 #[derive(Clone, Copy)]
 enum Turn {
     Ours,
@@ -100,7 +99,7 @@ pub async fn run(one: &Site<'_>, plan: &Plan, report: &mut Report) {
             let pairs = Pairs::of(four_rates, of(&ours, Drained::rate));
             let cpu = |all: &[Drained]| median(of(all, Drained::cpu_us));
             let room = Pairs::of(bare_rates, of(&bare, Drained::rate)).ratio();
-            // Where the broker gives less to four that do nothing, no worker gets more out of it.
+            // If the broker delivers less to four baselines, it also limits four workers.
             let target = match room >= 1.0 {
                 true => Target::AtLeast(0.95),
                 false => Target::None,
@@ -117,7 +116,7 @@ pub async fn run(one: &Site<'_>, plan: &Plan, report: &mut Report) {
     }
 }
 
-/// Where each of its logs ends, once that is noted.
+/// The end of each log, once recorded.
 async fn ends(site: &Site<'_>) -> Vec<(String, u64)> {
     let mut ends = Vec::new();
     for number in 0..site.partitions {

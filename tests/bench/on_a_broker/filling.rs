@@ -1,4 +1,4 @@
-//! Filling logs as players do: heartbeats through the exchange, each confirmed. Not measured.
+//! Filling logs with heartbeats through the players' exchange, each confirmed. Not measured.
 //!
 //! No worker runs meanwhile, as it would slow down the filling. But a worker would also publish
 //! lifecycle events and record that in the log; without these records, a replica buffers each of a
@@ -22,9 +22,9 @@ use crate::broker::fixture::Installation;
 use crate::in_process::corpus;
 
 const CONNECTIONS: usize = 4;
-/// Published on one connection and not confirmed.
+/// Most unconfirmed messages of a connection.
 const UNDER_WAY: usize = 1_000;
-/// Heartbeats between two records of publication: some seconds of as many players.
+/// Heartbeats between two records of publication, as in some seconds of many players.
 const STEP: usize = 50_000;
 /// Interval of progress messages.
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub async fn fill(
     .await;
 }
 
-/// The same where a worker runs.
+/// Publishes heartbeats while a worker runs.
 pub async fn beat(
     at: &Installation<'_>,
     what: &str,
@@ -88,7 +88,7 @@ async fn publish(
     eprintln!("  {what}: {sent}, {rate:.0}/s");
 }
 
-/// Publishes a heartbeat of stream `n`. Returns when it is confirmed.
+/// Publishes a heartbeat of stream `n`. Returns once it is confirmed.
 pub async fn heartbeat(channel: &Channel, exchange: &str, n: usize, body: String) {
     let mut headers = FieldTable::default();
     let account = AMQPValue::LongString(corpus::account(n).into());
@@ -123,7 +123,8 @@ pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
         assert!(matches!(appended, Appended::Confirmed), "{appended:?}");
         bytes
     };
-    // Publishers do not learn offsets, so the first entry is used to find the position.
+    // RabbitMQ does not report offsets to publishers, so the first entry is read to find its
+    // position.
     let channel = at.broker.channel().await;
     let mut consumer = from(&channel, &log, AMQPValue::LongString("last".into())).await;
     let first = append(1, 0).await;
@@ -144,7 +145,7 @@ pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
     place + 1
 }
 
-/// Reads a log from a place on; each entry is acknowledged.
+/// Reads a log from a position, and acknowledges each entry.
 pub async fn from(channel: &Channel, log: &str, place: AMQPValue) -> lapin::Consumer {
     let qos = channel.basic_qos(100, BasicQosOptions::default());
     qos.await.expect("it is set");
@@ -155,7 +156,7 @@ pub async fn from(channel: &Channel, log: &str, place: AMQPValue) -> lapin::Cons
     consume.await.expect("there is a log")
 }
 
-/// The place of an entry in its log.
+/// The offset of an entry in its log.
 pub fn offset(delivery: &Delivery) -> u64 {
     let headers = delivery.properties.headers().as_ref();
     match headers.and_then(|headers| headers.inner().get("x-stream-offset")) {

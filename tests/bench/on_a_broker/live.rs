@@ -1,5 +1,5 @@
-//! A worker with many active streams: its answers while it writes a snapshot, beside its answers
-//! while it does not; and what it has in memory, before and after all of them have expired.
+//! A worker with many active streams: its waiting times while it writes a snapshot, compared with
+//! those between snapshots, and its memory before and after all streams have expired.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::in_process::corpus;
 use crate::pairs::{Pairs, median, percentile};
 use crate::report::{Report, Target};
 
-/// Nothing here takes longer.
+/// Longest wait for any condition.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// So often in a row it is looked at memory that does not become less: some seconds.
+/// Consecutive samples without a decrease after which memory counts as stable, some seconds.
 const ENOUGH: u32 = 250;
-/// Viewers, and the heartbeats of each, of whom little is kept.
+/// Viewers before the measurement, and the heartbeats of each.
 const FEW: usize = 1_000;
 const ROUNDS: usize = 20;
-/// Questions between two looks at the worker's log.
+/// Requests between two reads of the worker's log.
 const BLOCK: usize = 100;
 
 fn names(plan: &Plan) -> [String; 3] {
@@ -45,10 +45,10 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
         return;
     }
     let [p99, kept, left] = names(plan);
-    // Its ticks repeat the settings at the log's end, where they are found at once.
+    // Ticks repeat the settings at the log's end, where a command finds them at once.
     let worker = ready(&saved.at, 1).await;
     if report.wants(&p99) {
-        // As long between two as one takes, and longer.
+        // The pause between two snapshots is longer than a snapshot.
         let every = (plan.largest / 33_000).clamp(2, 30);
         set(&saved.at, &["--snapshot-every", &format!("{every}s")]).await;
         let answers = asked(saved, &worker, report.pairs).await;
@@ -82,10 +82,10 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
     }
 }
 
-/// When an answer came, and how many milliseconds it took.
+/// The time of a reply, and its waiting time in milliseconds.
 type Answer = (f64, f64);
 
-/// Asks without a pause, until so many snapshots were written meanwhile.
+/// Sends requests without a pause, until this number of snapshots were written.
 async fn asked(saved: &Saved<'_>, worker: &Worker, snapshots: usize) -> Vec<Answer> {
     let mut caller = Caller::connect(saved.at.broker).await;
     let exchange = saved.at.names().exchange().to_owned();
@@ -107,8 +107,8 @@ async fn asked(saved: &Saved<'_>, worker: &Worker, snapshots: usize) -> Vec<Answ
     }
 }
 
-/// A percentile of each snapshot's time, and of the time between it and the one before, which is
-/// its pair. The first one is left out: it began before anybody asked.
+/// A percentile of the waiting times during each snapshot, paired with that before it. The first
+/// snapshot is left out, since it started before the requests.
 fn classified(answers: &[Answer], wrote: &[Value], percent: usize) -> Pairs {
     let mut pairs = Pairs::default();
     let within = |from: f64, to: f64| {
@@ -128,12 +128,12 @@ fn classified(answers: &[Answer], wrote: &[Value], percent: usize) -> Pairs {
     pairs
 }
 
-/// How long it took to write a snapshot, in seconds.
+/// The duration of writing a snapshot, in seconds.
 fn took(wrote: &Value) -> f64 {
     seconds(wrote["took"].as_str().expect("a time"))
 }
 
-/// A time as the worker logs it: `1.5s`, `12.3ms`.
+/// Parses a duration from the worker's log, such as `1.5s` or `12.3ms`.
 fn seconds(text: &str) -> f64 {
     let unit = text.find(char::is_alphabetic).or(text.find('µ'));
     let (number, unit) = text.split_at(unit.expect("a unit"));
@@ -146,7 +146,7 @@ fn seconds(text: &str) -> f64 {
     }
 }
 
-/// Memory of a worker in bytes, after a few viewers: buffers have been used as by any traffic.
+/// Memory of a worker after a few viewers, in bytes: its buffers have been used.
 async fn little(broker: &Broker) -> f64 {
     let at = Installation::declared(broker, "2s").await;
     let worker = ready(&at, 1).await;
@@ -154,7 +154,7 @@ async fn little(broker: &Broker) -> f64 {
     let heartbeats = heartbeats.map(|n| (n, corpus::later(n)));
     beat(&at, "heartbeats of few", heartbeats).await;
     forgotten(&worker).await;
-    // With all it does once.
+    // Each operation once.
     moment(&worker, WROTE, 1).await;
     let bytes = given_back(&worker).await;
     drop(worker);
@@ -176,7 +176,7 @@ async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
 }
 
 async fn forgotten(worker: &Worker) {
-    eprintln!("  waiting until they have expired and are forgotten");
+    eprintln!("  waiting until all records have expired");
     eventually(PATIENCE, "all have expired and are published", async || {
         let series = worker.series().await;
         // Absent while the worker is not ready.
@@ -190,7 +190,7 @@ async fn forgotten(worker: &Worker) {
     .await;
 }
 
-/// Memory of a worker when it no longer shrinks, in bytes.
+/// Memory of a worker once it no longer shrinks, in bytes.
 async fn given_back(worker: &Worker) -> f64 {
     let (mut least, mut looks) = (f64::MAX, 0);
     eventually(PATIENCE, "its memory no longer shrinks", async || {

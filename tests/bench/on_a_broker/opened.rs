@@ -1,6 +1,6 @@
-//! Opening streams, one after another, against the worker and against the floor of its hops: a
-//! service that takes a request, appends it to a log with confirms, reads it back, and replies with
-//! as many bytes. Queues and exchanges are of the same kinds, and so are the connections.
+//! Opening streams one after another, compared with a service of the same hops. It consumes a
+//! request, appends it to a log with confirms, reads it back, and replies with as many bytes.
+//! Queues, exchanges and connections are of the same kinds.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::bare::topology::Topology;
 use super::caller::Caller;
 use super::party::{TAKING, bare, moment};
 use super::site::Site;
-use crate::pairs::{Pairs, Whose, in_turns, percentile};
+use crate::pairs::{Pairs, Side, in_turns, percentile};
 use crate::report::{Report, Target};
 
 const NAME: &str = "init p50";
@@ -37,25 +37,25 @@ pub async fn run(site: &Site<'_>, report: &mut Report) {
     let arguments = ["bare-init", &topology.init, &topology.log, &length];
     let service = bare(broker, &arguments);
     moment(&service, TAKING, 1).await;
-    let mut block = async |whose, requests| {
+    let mut block = async |side, requests| {
         let mut took = Vec::new();
         for _ in 0..requests {
             let account = account();
-            let exchange = match whose {
-                Whose::Ours => &players,
-                Whose::Bare => &topology.exchange,
+            let exchange = match side {
+                Side::Ours => &players,
+                Side::Bare => &topology.exchange,
             };
             let (ms, reply) = caller.ask(exchange, "init", &account).await;
-            match whose {
-                Whose::Ours => is_right(&reply),
-                Whose::Bare => assert_eq!(reply.len(), opened.len()),
+            match side {
+                Side::Ours => is_right(&reply),
+                Side::Bare => assert_eq!(reply.len(), opened.len()),
             }
             took.push(ms);
         }
         percentile(took, 50)
     };
-    in_turns(1, async |whose| block(whose, 100).await).await;
-    let (ours, bare) = in_turns(report.pairs, async |whose| block(whose, BLOCK).await).await;
+    in_turns(1, async |side| block(side, 100).await).await;
+    let (ours, bare) = in_turns(report.pairs, async |side| block(side, BLOCK).await).await;
     report.add(NAME, "ms", Pairs::of(ours, bare), Target::AtMost(1.2));
 }
 

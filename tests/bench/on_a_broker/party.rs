@@ -1,8 +1,7 @@
 //! A measured process, which logs its progress with times.
 //!
 //! Both sides log "attached to the log" and "consuming requests" with a time in microseconds. Their
-//! processor time is read from outside when the line appears: in the same way for both, at most
-//! some milliseconds late.
+//! CPU time is read from outside when the line appears, at most some milliseconds late.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::broker::fixture::{Broker, Process, Worker};
 
 /// Interval of checks for a line.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Longer than anything here takes.
+/// Longest wait for a line.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 pub const ATTACHED: &str = "attached to the log";
@@ -23,7 +22,7 @@ pub const TAKING: &str = "consuming requests";
 /// A process under measurement.
 pub trait Party {
     fn pid(&self) -> u32;
-    /// Its log.
+    /// The log of the process.
     fn log(&self) -> String;
 }
 
@@ -47,24 +46,24 @@ impl Party for Process {
     }
 }
 
-/// When something was reached, and what it had cost by then.
+/// The time and the CPU time at a line of the log.
 #[derive(Clone, Debug)]
 pub struct Moment {
-    /// By the wall clock, in seconds.
+    /// The wall clock, in seconds.
     pub at: f64,
-    /// Seconds of processor time.
+    /// CPU time, in seconds.
     pub cpu: f64,
     /// The line of the log.
     pub line: Value,
 }
 
-/// A worker whose log is for programs.
+/// Starts a worker with a JSON log.
 pub fn worker(broker: &Broker, namespace: &str) -> Worker {
     let environment = [("STREAMWATCH_LOG_FORMAT", "json")];
     Worker::start_with(broker, namespace, &[], &environment)
 }
 
-/// A part of this program as a process of its own.
+/// Starts a part of this program in its own process.
 pub fn bare(broker: &Broker, arguments: &[&str]) -> Process {
     let program = std::env::current_exe().expect("this program");
     let arguments = [&["--child"], arguments].concat();
@@ -75,7 +74,7 @@ pub fn bare(broker: &Broker, arguments: &[&str]) -> Process {
     )
 }
 
-/// Waits until it logs `message` for the `n`th time.
+/// Waits until the process logs `message` for the `n`th time.
 pub async fn moment(party: &impl Party, message: &str, n: usize) -> Moment {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -98,21 +97,21 @@ pub async fn moment(party: &impl Party, message: &str, n: usize) -> Moment {
 
 /// All lines with this message.
 pub fn lines(log: &str, message: &str) -> Vec<Value> {
-    // The last one may be half written.
+    // The last line may be incomplete.
     let whole = log.rfind('\n').map_or("", |end| &log[..end]);
     let lines = whole.lines().filter(|line| line.contains(message));
     let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["message"] == message).collect()
 }
 
-/// When a line was written, by the wall clock, in seconds.
+/// The wall clock of a line, in seconds.
 pub fn at(line: &Value) -> f64 {
     let stamp = line["timestamp"].as_str().expect("a line has its time");
     let stamp: jiff::Timestamp = stamp.parse().expect("a time");
     stamp.as_microsecond() as f64 / 1e6
 }
 
-/// The wall clock, as lines have it, in seconds.
+/// The present wall clock, in seconds.
 pub fn now() -> f64 {
     stamp().as_microsecond() as f64 / 1e6
 }
@@ -125,7 +124,7 @@ pub fn stamp() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Seconds of processor time that all threads of a process have used.
+/// CPU time of all threads of a process, in seconds.
 fn cpu(pid: u32) -> f64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
     let ns: u64 = threads
@@ -137,7 +136,7 @@ fn cpu(pid: u32) -> f64 {
     if ns > 0 {
         return ns as f64 / 1e9;
     }
-    // A kernel without it counts ticks of 10 ms.
+    // Without it, the kernel counts ticks of 10 ms.
     let fields = stat(pid).expect("it runs");
     let ticks: u64 = fields[11..13]
         .iter()
@@ -150,14 +149,14 @@ fn is_running(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields[0] != "Z")
 }
 
-/// The kernel's status of a process, from its state on.
+/// The fields of `/proc/PID/stat`, from the state on.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields = stat.rsplit_once(") ")?.1;
     Some(fields.split(' ').map(str::to_owned).collect())
 }
 
-/// Bytes of a process in memory, as the kernel counts them.
+/// The resident memory of a process, in bytes.
 pub fn resident(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,14 +1,14 @@
-//! A worker that was killed, from the start of its process until it takes requests: it reads the
-//! newest snapshot, then the log behind it. The bare process reads the same messages with the same
-//! prefetch and acknowledges as often; it decodes nothing, and gets all offsets.
+//! The restart of a killed worker, from the start of its process until it consumes requests: it
+//! reads the newest snapshot, then the log after it. The baseline reads the same messages with the
+//! same prefetch and ack interval. It decodes nothing, and is given all offsets.
 //!
-//! The same runs measure the rate of applied entries with this number of active streams: those of
-//! the tail, from attaching to the log until its end. The entries that began the streams come out
-//! of the snapshot and are not among them. For few streams there is a second installation with a
-//! tail as long.
+//! The same runs measure the rate of applied entries after the snapshot, from attaching to the log
+//! until its end, with this number of active streams. The first entries of the streams are in the
+//! snapshot and are not counted. For few streams, there is a second installation with as many
+//! entries after its snapshot.
 //!
-//! No restart changes what the next one reads, except for a handful of the worker's own entries:
-//! the next snapshot is an hour of log time away, and the worker is killed as soon as it is ready.
+//! A restart does not change the input of the next one, except for a few entries of the worker: the
+//! next snapshot is due after an hour of log time, and the worker is killed as soon as it is ready.
 
 use super::Plan;
 use super::party::{ATTACHED, Party, TAKING, bare, lines, moment, now, worker};
@@ -37,11 +37,11 @@ pub fn wants(plan: &Plan, report: &Report) -> bool {
 /// One restart.
 struct Restart {
     seconds: f64,
-    /// Of which until it had attached to the log.
+    /// The part until the process had attached to the log.
     attached: f64,
 }
 
-/// Whose turn it is.
+/// The side to measure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Large,

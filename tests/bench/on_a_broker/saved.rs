@@ -1,4 +1,4 @@
-//! An installation with active streams, a whole snapshot of them, and entries behind it.
+//! An installation with active streams, a complete snapshot of them, and later entries.
 
 use futures_util::StreamExt;
 use lapin::BasicProperties;
@@ -18,28 +18,29 @@ pub const WROTE: &str = "wrote a snapshot";
 pub struct Saved<'b> {
     pub at: Installation<'b>,
     pub streams: usize,
-    /// Heartbeats behind the snapshot.
+    /// Heartbeats after the snapshot.
     pub beats: usize,
     pub snapshot: Snapshot,
     /// The last offset of the log.
     pub end: u64,
 }
 
-/// The newest whole snapshot.
+/// The newest complete snapshot.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Where it is in the snapshot log.
+    /// The offsets of the snapshot in the snapshot log.
     pub first: u64,
     pub last: u64,
     pub bytes: usize,
-    /// Where the log is read on from.
+    /// The offset from which the log is read after the snapshot.
     pub start: u64,
 }
 
 impl<'b> Saved<'b> {
     pub async fn with(broker: &'b Broker, streams: usize, tail: usize) -> Self {
         let at = Installation::bare(broker);
-        // A worker that has caught up writes the first one at once, and the next one much later.
+        // A worker that has caught up writes the first snapshot at once, and the next one much
+        // later.
         let declare = ["topology", "declare", "--ttl", "1h", "--retention", "12h"];
         let declare = [declare.as_slice(), &["--snapshot-every", "1h"]].concat();
         at.cli(&declare).await.exits(exit::DONE);
@@ -88,11 +89,11 @@ pub async fn set(at: &Installation<'_>, settings: &[&str]) {
     at.cli(&set).await.exits(exit::DONE);
 }
 
-/// Looks for the newest snapshot that has its last message.
+/// Finds the newest snapshot with its trailer.
 async fn newest(at: &Installation<'_>) -> Snapshot {
     let queue = at.names().snapshots(0);
     let channel = at.broker.confirming_channel().await;
-    // Readers pass over what is no part: this one ends here.
+    // Readers skip messages that are not parts; this marks the end.
     let end = Uuid::new_v4();
     let append = channel.basic_publish(
         "".into(),
@@ -137,5 +138,5 @@ async fn newest(at: &Installation<'_>) -> Snapshot {
             whole = begun.take();
         }
     }
-    whole.expect("there is a whole snapshot")
+    whole.expect("there is a complete snapshot")
 }

@@ -1,4 +1,4 @@
-//! An installation whose log is there to be drained.
+//! An installation side log is to be drained.
 
 use super::Plan;
 use super::filling::fill;
@@ -12,8 +12,8 @@ pub struct Site<'b> {
 }
 
 impl<'b> Site<'b> {
-    /// One with so many logs, which have the plan's events in them altogether. There is nowhere to
-    /// write a snapshot: who starts reads the logs from their beginning.
+    /// Creates an installation side logs contain the plan's events. It has no snapshot logs, so
+    /// workers read the logs from their beginning.
     pub async fn filled(broker: &'b Broker, partitions: u16, plan: &Plan) -> Self {
         let at = Installation::bare(broker);
         let number = partitions.to_string();
@@ -27,7 +27,7 @@ impl<'b> Site<'b> {
         ];
         at.cli(&declare).await.exits(exit::DONE);
         if partitions > 1 {
-            // The way into the partitions is opened by a worker.
+            // A worker binds the ring.
             drop(ready(&at, partitions).await);
         }
         for number in 0..partitions {
@@ -41,7 +41,7 @@ impl<'b> Site<'b> {
         Self { at, partitions }
     }
 
-    /// A worker that has read all.
+    /// A worker that has read all entries.
     pub async fn caught_up(&self) -> Worker {
         ready(&self.at, self.partitions).await
     }
@@ -52,7 +52,7 @@ impl<'b> Site<'b> {
     }
 }
 
-/// A worker that takes requests of every partition.
+/// A worker that consumes the requests of every partition.
 pub async fn ready(at: &Installation<'_>, partitions: u16) -> Worker {
     let worker = worker(at.broker, &at.namespace);
     moment(&worker, TAKING, usize::from(partitions)).await;

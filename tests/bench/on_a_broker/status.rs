@@ -1,5 +1,5 @@
-//! Questions: one in flight, in blocks, against the worker and against a service that replies with
-//! as many bytes and has no state.
+//! `status` requests, one in flight, in blocks for the worker and for a stateless service that
+//! replies with as many bytes.
 //!
 //! Both consume a quorum queue with the same arguments behind the same kinds of exchanges, and
 //! reply on a second connection. Players in the background, if any, publish to the worker's
@@ -15,14 +15,14 @@ use super::caller::Caller;
 use super::party::{Party, TAKING, at, bare, lines, moment};
 use super::site::Site;
 use crate::in_process::corpus;
-use crate::pairs::{Pairs, Whose, in_turns, percentile};
+use crate::pairs::{Pairs, Side, in_turns, percentile};
 use crate::report::{Report, Target};
 
-/// Questions in one block.
+/// Requests in one block.
 const FEW: usize = 300;
 const MANY: usize = 1_000;
 
-/// Heartbeats a second: as if those in the log were half a minute's.
+/// Heartbeats per second: those in the log within 30 s.
 const fn rate(plan: &Plan) -> usize {
     plan.events / 30
 }
@@ -53,28 +53,28 @@ pub async fn run(site: &Site<'_>, plan: &Plan, report: &mut Report) {
     let echo = bare(broker, &["bare-echo", &topology.status, &length]);
     moment(&echo, TAKING, 1).await;
     let mut random = fastrand::Rng::with_seed(1);
-    let mut block = async |whose, questions| {
+    let mut block = async |side, questions| {
         let mut took = Vec::new();
         for _ in 0..questions {
             let account = corpus::account(random.usize(..plan.accounts));
-            let exchange = match whose {
-                Whose::Ours => &players,
-                Whose::Bare => &topology.exchange,
+            let exchange = match side {
+                Side::Ours => &players,
+                Side::Bare => &topology.exchange,
             };
             let (ms, reply) = caller.ask(exchange, "status", &account).await;
-            match whose {
-                Whose::Ours => is_right(&reply, &account),
-                Whose::Bare => assert_eq!(reply.len(), answer.len()),
+            match side {
+                Side::Ours => is_right(&reply, &account),
+                Side::Bare => assert_eq!(reply.len(), answer.len()),
             }
             took.push(ms);
         }
         took
     };
-    // The first ones are slower on either side.
-    in_turns(1, async |whose| block(whose, 100).await).await;
+    // The first requests are slower on both sides.
+    in_turns(1, async |side| block(side, 100).await).await;
     if report.wants(&p50) {
-        let (ours, bare) = in_turns(report.pairs, async |whose| {
-            percentile(block(whose, FEW).await, 50)
+        let (ours, bare) = in_turns(report.pairs, async |side| {
+            percentile(block(side, FEW).await, 50)
         })
         .await;
         report.add(p50, "ms", Pairs::of(ours, bare), Target::AtMost(1.15));
@@ -83,7 +83,7 @@ pub async fn run(site: &Site<'_>, plan: &Plan, report: &mut Report) {
         let (accounts, wanted) = (plan.accounts.to_string(), rate(plan).max(1).to_string());
         let background = bare(broker, &["bare-publish", &players, &accounts, &wanted]);
         moment(&background, SAYS, 1).await;
-        let (ours, bare) = in_turns(report.pairs, async |whose| block(whose, MANY).await).await;
+        let (ours, bare) = in_turns(report.pairs, async |side| block(side, MANY).await).await;
         moment(&background, SAYS, 2).await;
         let said = lines(&background.log(), SAYS);
         let (first, last) = (&said[0], &said[said.len() - 1]);
@@ -98,7 +98,7 @@ pub async fn run(site: &Site<'_>, plan: &Plan, report: &mut Report) {
     }
 }
 
-/// It is the activity of an account with one stream.
+/// Asserts that the reply is the activity of an account with one stream.
 pub fn is_right(reply: &[u8], account: &str) {
     let reply: Value = serde_json::from_slice(reply).expect("JSON");
     let right = reply["type"] == "activity"

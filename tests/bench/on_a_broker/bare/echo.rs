@@ -1,4 +1,4 @@
-//! Answers each request with as many bytes as a worker would: the floor of `status`.
+//! The baseline of `status`: it replies to each request with as many bytes as a worker.
 
 use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
@@ -7,7 +7,7 @@ use lapin::types::FieldTable;
 use super::super::party::TAKING;
 use super::{Request, channel, reply, say};
 
-/// As many requests as a worker lets come.
+/// The prefetch of a worker.
 const PREFETCH: u16 = 512;
 
 pub async fn run(queue: &str, length: usize) {

@@ -1,4 +1,4 @@
-//! Appends each request to a log, and answers when it has read it back: the floor of `init`.
+//! The baseline of `init`: it appends each request to a log, and replies after reading it back.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use lapin::{BasicProperties, Channel, Consumer};
 use super::super::party::TAKING;
 use super::{Request, connect, reply, say};
 
-/// As many requests as a worker lets come.
+/// The prefetch of a worker.
 const PREFETCH: u16 = 256;
 
 pub async fn run(queue: &str, log: &str, length: usize) {
-    // One to consume and one to publish, as a worker has.
+    // One connection to consume and one to publish, like a worker.
     let (consume, publish) = (connect().await, connect().await);
     let replies = publish.create_channel().await.expect("a channel");
     let appends = publish.create_channel().await.expect("a channel");
@@ -39,7 +39,7 @@ pub async fn run(queue: &str, log: &str, length: usize) {
                 if let Some(request) = pending.remove(id.as_str()) {
                     reply(&replies, &requests, &request, "opened", &body);
                 }
-                // They only give credit, and few come here.
+                // Acks of a stream only grant credit, and there are few entries.
                 let options = BasicAckOptions { multiple: true };
                 if entry.delivery_tag % 500 == 0 {
                     let _ = entries.basic_ack(entry.delivery_tag, options).now_or_never();

@@ -1,4 +1,4 @@
-//! Players in the background: heartbeats of accounts that exist, so many a second.
+//! Players in the background: heartbeats of existing accounts at a constant rate.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::{channel, say};
 use crate::in_process::corpus;
 
 const BATCHES_PER_SECOND: u64 = 200;
-/// Published and not confirmed: beyond it the broker sets the pace.
+/// Most unconfirmed messages, after which the broker limits the rate.
 const IN_FLIGHT: usize = 500;
 
-/// The message that it logs once a second, with the number of confirms.
+/// The message logged once a second, with the number of confirms.
 pub const SAYS: &str = "published";
 
 pub async fn run(exchange: &str, accounts: usize, rate: u64) {
@@ -38,7 +38,7 @@ pub async fn run(exchange: &str, accounts: usize, rate: u64) {
                 confirmed += 1;
             }
         }
-        // Publications are written when they are polled.
+        // A message is published when its future is polled.
         while let Some(Some(())) = unconfirmed.next().now_or_never() {
             confirmed += 1;
         }

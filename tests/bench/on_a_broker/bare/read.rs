@@ -1,4 +1,4 @@
-//! Reading logs, and doing nothing with what they hold.
+//! The baseline of reading logs, without use of the entries.
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
@@ -9,18 +9,18 @@ use super::super::filling::offset;
 use super::super::party::{ATTACHED, TAKING};
 use super::{channel, connect, say};
 
-/// How a worker reads its log, and how it reads a snapshot.
+/// The prefetch of a worker's log, and of its snapshots.
 const LOG: (u16, u32) = (2_000, 500);
 const SNAPSHOT: (u16, u32) = (64, 16);
 
-/// Reads logs from their beginnings, each to an offset, at once. Each is read over a connection of
-/// its own, as a worker reads them.
+/// Reads logs concurrently from their beginnings, each up to an offset and on its own connection,
+/// like a worker.
 pub async fn drain(logs: Vec<(String, u64)>) {
     let each = logs.into_iter().map(|(log, end)| async move {
         let channel = channel().await;
         let first = AMQPValue::LongString("first".into());
         let read = follow(&channel, &log, first, LOG, end, || say(ATTACHED, 0)).await;
-        // Open to the end: what its thread has used is counted while there is that thread.
+        // Kept open until the end, since the CPU time of a thread is lost when the thread ends.
         (read, channel)
     });
     let done = each.collect::<tokio::task::JoinSet<_>>().join_all().await;
@@ -28,7 +28,7 @@ pub async fn drain(logs: Vec<(String, u64)>) {
     std::future::pending::<()>().await;
 }
 
-/// Reads a snapshot's messages, then the log behind it.
+/// Reads a snapshot's messages, then the log after it.
 pub async fn restart(snapshot: (&str, u64, u64), log: (&str, u64, u64)) {
     let connection = connect().await;
     let channel = connection.create_channel().await.expect("a channel");
@@ -45,7 +45,7 @@ fn at(offset: u64) -> AMQPValue {
     AMQPValue::LongLongInt(offset.cast_signed())
 }
 
-/// Reads up to the offset `to`; gives how many of them came from players.
+/// Reads up to the offset `to`. Returns the number of players' entries.
 async fn follow(
     channel: &Channel,
     queue: &str,
@@ -69,7 +69,7 @@ async fn follow(
             .await
             .expect("it goes on")
             .expect("an entry");
-        // Those of players: the rest is appended through the default exchange.
+        // Workers' entries are appended through the default exchange.
         read += u64::from(!delivery.exchange.as_str().is_empty());
         unacked += 1;
         if unacked == ack_every {

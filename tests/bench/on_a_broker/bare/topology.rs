@@ -1,4 +1,4 @@
-//! Exchanges and queues for the bare services, of the same kinds as a single partition's.
+//! Exchanges and queues of the baselines, of the same kinds as those of a single partition.
 
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
@@ -8,7 +8,7 @@ use lapin::{Channel, ExchangeKind};
 
 /// The queues and exchanges of the baselines.
 pub struct Topology {
-    /// Requests are published to it.
+    /// The exchange for requests.
     pub exchange: String,
     pub status: String,
     pub init: String,
@@ -16,7 +16,8 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// A topic exchange, behind it another one, behind that the queues, with a worker's arguments.
+    /// Declares a topic exchange bound to another one, and the queues bound to that one, with the
+    /// arguments of a worker's queues.
     pub async fn declare(channel: &Channel, namespace: &str) -> Self {
         let exchange = format!("{namespace}bare");
         let all = Self {
