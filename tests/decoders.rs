@@ -1,8 +1,7 @@
-//! Each decoder returns a checked value or a problem for any input, and never panics.
+//! Checks that each decoder returns a value or a problem for any input, and never panics.
 //!
-//! The bodies are those of the fuzz targets in `tests/fuzz`, which need a nightly toolchain; this is
-//! their bounded run on the stable one. `STREAMWATCH_CORPUS=tests/fuzz/corpus` writes down the
-//! examples to begin with.
+//! This is a bounded run of the fuzz targets in `tests/fuzz` on the stable toolchain. Fuzzing needs
+//! a nightly one. `STREAMWATCH_CORPUS=tests/fuzz/corpus` writes the initial examples.
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;
@@ -14,7 +13,7 @@ use proptest::{
     test_runner::{Config, FileFailurePersistence, TestRunner},
 };
 
-/// Bytes as they may come: anything, JSON's own characters, or a valid example with some damage.
+/// Random bytes, characters of JSON, or a valid example with some damage.
 fn bytes(examples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let json: Vec<u8> = b"{}[]\":,\\u0a1e-.tfn \n%".to_vec();
     let damage = vec((any::<Index>(), any::<u8>()), 0..6);
@@ -33,7 +32,7 @@ fn bytes(examples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn every_decoder_answers_whatever_the_bytes() {
+fn every_decoder_returns_for_any_bytes() {
     for (name, decode, examples) in bodies::targets() {
         for example in &examples {
             decode(example);
@@ -41,7 +40,7 @@ fn every_decoder_answers_whatever_the_bytes() {
         let config = Config {
             cases: 2_000,
             failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
-            ..Config::default() // PROPTEST_CASES asks for more
+            ..Config::default() // PROPTEST_CASES overrides it
         };
         let outcome = TestRunner::new(config).run(&bytes(examples), |bytes| {
             decode(&bytes);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_belongs_to_the_class_whose_upper_bound_it_does_not_exceed() {
+    fn a_duration_is_counted_in_the_class_with_the_next_upper_bound() {
         let mut counters = Counters::default();
         for seconds in [0, 900, 901, 604_800, 604_801, -5] {
             counters.event(&stopped_after(seconds, StoppedReason::Stopped));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_expired_played_until_its_last_sign_of_life() {
+    fn an_expired_stream_played_until_its_last_heartbeat() {
         let mut counters = Counters::default();
         let kind = LifecycleEventKind::Expired {
             started_at: WallTime(1_000),

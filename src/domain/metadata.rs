@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_come_back_in_order_of_their_keys() {
+    fn pairs_are_sorted_by_key() {
         let metadata = Metadata::new(&mut [("device", "tv"), ("channel", "é"), ("x", "")]).unwrap();
         let pairs: Vec<_> = metadata.pairs().collect();
         assert_eq!(pairs, [("channel", "é"), ("device", "tv"), ("x", "")]);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_is_held() {
+    fn metadata_beyond_a_limit_is_rejected() {
         let long = "x".repeat(257);
         let of = |k: &str, v: &str| Metadata::new(&mut [(k, v)]).err();
         assert_eq!(of("", "v"), Some(MetadataError::Key));

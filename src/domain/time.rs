@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_moves_time_by_at_most_two_intervals_and_never_back() {
+    fn a_reading_advances_log_time_by_at_most_two_intervals() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
         clock.apply(&reading(50, 50, false), 100);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_its_beginning_goes_on_at_its_first_reading() {
+    fn the_time_of_a_truncated_log_continues_from_its_first_reading() {
         let mut clock = LogClock::default();
         clock.apply(&reading(7_000_000, 1_000, false), 100);
         assert_eq!(clock.now(), Some(LogTime(7_000_000)));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn shown_time_is_the_leaders() {
+    fn the_leader_sets_the_wall_time() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
         clock.apply(&reading(100, 3_600_100, true), 100);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn shown_time_never_goes_back_and_comes_right_at_half_the_speed() {
+    fn wall_time_that_is_ahead_advances_at_half_the_speed() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
         clock.apply(&reading(100, 7_100, true), 100);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_stood_still_does_not_set_the_shown_time() {
+    fn a_worker_that_stalled_does_not_set_the_wall_time() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
         for log in (100..=15_000).step_by(100) {
@@ -218,7 +218,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_readings_make_log_time_or_shown_time_go_back(
+        fn log_time_and_wall_time_never_go_back(
             steps in proptest::collection::vec(
                 (0..5_000_u64, -10_000_000..10_000_000_i64, 0..4_u8), 1..60,
             ),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn shown_time_catches_up_when_the_first_worker_joins_after_an_outage() {
+    fn wall_time_catches_up_when_the_first_worker_joins_after_an_outage() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(1_000));
         clock.join(WallTime(1_400), 100);

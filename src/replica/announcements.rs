@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_broker_does_not_take_is_announced_again_with_all_behind_it() {
+    fn a_rejected_event_and_all_later_ones_are_announced_again() {
         let mut buffered = keeping(&[1, 2, 3]);
         taken(&mut buffered);
         buffered.confirmed(0);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_replica_takes_from_the_log_only_what_is_behind_the_snapshot() {
+    fn a_restored_replica_adds_only_events_after_the_snapshot() {
         let mut buffered = Announcements::restored(Some(1), 5, [at(4)]);
         buffered.add(at(5));
         buffered.add(at(6));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn so_much_is_under_way_at_once_and_so_much_is_kept() {
+    fn unconfirmed_and_buffered_events_are_bounded() {
         let offsets: Vec<u64> = (0..MAX_UNANNOUNCED as u64 + 10).collect();
         let mut buffered = keeping(&offsets);
         assert_eq!(buffered.lost(), 10);

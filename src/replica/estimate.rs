@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_estimate_runs_with_the_clock_and_stays_near_the_log() {
+    fn the_estimate_follows_the_clock_within_bounds_of_the_log() {
         let mut c = Estimate::default();
         c.start(Mono(0), LogTime(1_000));
         let ms = |n: u64| Mono(n * 1_000);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_often_loses_no_time() {
+    fn frequent_reading_does_not_slow_the_estimate() {
         let mut c = Estimate::default();
         c.start(Mono(0), LogTime(0));
         let mut last = LogTime(0);

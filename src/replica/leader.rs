@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaving_leader_is_succeeded_by_the_next_candidate_alone() {
+    fn only_the_next_candidate_succeeds_a_leader_that_shuts_down() {
         let mut it = standing(7);
         it.seen(1, Some(5), ms(300));
         it.seen(2, Some(6), ms(300));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_steps_back_stands_from_a_later_offset() {
+    fn a_replica_that_steps_back_is_a_candidate_from_a_later_offset() {
         let mut it = standing(7);
         assert!(leads(&mut it, 300));
         it.candidacy = Candidacy::After(20);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_elders_are_remembered_than_workers_can_be() {
+    fn the_number_of_stored_candidates_is_bounded() {
         let mut it = standing(7_000);
         (0..1_000).for_each(|writer| it.seen(writer, Some(writer), ms(1)));
         assert_eq!(it.preceding.len(), MAX_PRECEDING);

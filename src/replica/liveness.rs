@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_is_live_by_when_its_mark_was_written_not_by_when_it_came_back() {
+    fn liveness_depends_on_when_a_marker_was_appended() {
         let mut liveness = Liveness::default();
         assert!(!liveness.is_live(ms(0), 100));
         liveness.appended(1, ms(0));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmed_mark_that_does_not_come_back_is_noticed() {
+    fn a_confirmed_marker_that_is_not_delivered_is_noticed() {
         let mut liveness = Liveness::default();
         liveness.appended(1, ms(0));
         assert_eq!(liveness.missing_ms(ms(9_000)), None);

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_kept_once() {
+    fn equal_metadata_is_stored_once() {
         let pool = Pool::new();
         let first = pool.shared(&of(1));
         assert!(pool.shared(&of(1)).is_same(&first));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_stays_with_its_streams() {
+    fn evicted_metadata_stays_with_its_streams() {
         let pool = Pool::new();
         let first = pool.shared(&of(1));
         pool.clear();

@@ -27,7 +27,7 @@ fn field(code: Code, name: &str) -> (Code, Option<String>) {
 }
 
 #[test]
-fn a_heartbeat_reads_as_it_is_written_and_unknown_fields_are_ignored() {
+fn a_heartbeat_is_decoded_and_unknown_fields_are_ignored() {
     let body = format!(
         r#"{{"later":[[{{}}]],"account":"al\u0069ce","stream":"{ID}","heartbeat_every_ms":30000,"metadata":{{"device":"tv"}}}}"#
     );
@@ -111,7 +111,7 @@ fn a_bad_field_is_named() {
 }
 
 #[test]
-fn an_inits_limits_are_held() {
+fn an_init_beyond_a_limit_is_rejected() {
     let with = |extra: &str| format!(r#"{{"account":"alice","stream":"{ID}",{extra}}}"#);
     let many = |n: usize| vec![format!("\"{}\"", Uuid::new_v4()); n].join(",");
     for (extra, name) in [
@@ -157,7 +157,7 @@ fn key_and_header_must_agree_with_the_body() {
 }
 
 #[test]
-fn only_the_default_exchange_is_believed_about_internal_entries() {
+fn only_the_default_exchange_can_publish_internal_entries() {
     let tick = br#"{"writer":1,"seq":1,"entry":{"tick":{}}}"#;
     assert_eq!(
         refused_entry("acme.heartbeat", std::str::from_utf8(tick).unwrap()),
@@ -171,7 +171,7 @@ fn only_the_default_exchange_is_believed_about_internal_entries() {
 }
 
 #[test]
-fn a_stream_without_an_id_gets_the_same_one_however_often_it_is_delivered() {
+fn every_delivery_of_a_request_without_an_id_gets_the_same_id() {
     let ask = |account: &str, message_id, reply_to, correlation_id| {
         let body = format!(r#"{{"account":"{account}"}}"#);
         init(&Message {
@@ -211,7 +211,7 @@ fn a_status_is_local_unless_it_asks_for_more() {
 }
 
 #[test]
-fn another_question_is_another_request_even_under_the_same_ids() {
+fn a_request_with_other_limits_is_another_request_even_with_the_same_ids() {
     let ask = |stream: u128, max_active: u32| {
         let stream = Uuid::from_u128(stream);
         let body =

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_reads_back_as_it_was_written() {
+    fn every_entry_survives_encoding_and_decoding() {
         let reading = Reading {
             estimate: LogTime(12),
             wall: WallTime(-5),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_an_unknown_kind_is_refused_whole() {
+    fn an_entry_of_an_unknown_kind_is_rejected() {
         let body = br#"{"writer":1,"seq":1,"entry":{"merge":{}}}"#;
         assert_eq!(decode(body).unwrap_err().code, Code::BadJson);
         assert_eq!(decode(b"").unwrap_err().code, Code::BadJson);

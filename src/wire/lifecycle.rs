@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_of_a_later_version_is_read_and_what_is_no_message_of_ours_is_not() {
+    fn an_unknown_type_is_decoded_and_another_format_is_rejected() {
         let later = body("paused", json!({ "since": [1] })).to_string();
         assert_eq!(decode(later.as_bytes()).unwrap().kind, "paused");
         for bad in ["", "[]", "{}", r#"{"type":"opened"}"#] {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn message_ids_stay_what_they_are_from_version_to_version() {
+    fn message_ids_are_equal_in_all_versions() {
         let id = announcement(&happened(expired(9), &mut [])).message_id;
         assert_eq!(
             id.unwrap().to_string(),

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_read_the_same_in_json_and_in_text() {
+    fn codes_are_equal_in_json_and_in_text() {
         for code in Code::ALL.into_iter().filter(|code| *code != Code::Other) {
             let json = serde_json::to_string(&code).unwrap();
             assert_eq!(json, format!("\"{code}\""));

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_is_none_is_not_in_the_key_and_a_strange_key_is_bounded_and_escaped() {
+    fn an_invalid_tenant_is_omitted_and_an_invalid_key_is_shortened_and_escaped() {
         let problem = Problem::new(Code::BadTenant, "no");
         let strange = format!("a\u{1b}[31m\u{202e}{}.init", "x".repeat(240));
         let (key, body) = told(&keyed(&strange), &problem);

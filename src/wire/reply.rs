@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opened_reply_is_what_the_contract_shows() {
+    fn an_opened_reply_equals_the_example_of_the_contract() {
         let opened = Answer::Opened {
             stream: StreamId(Uuid::from_u128(7)),
             heartbeat_every_ms: 30_000,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_reads_what_a_worker_writes() {
+    fn a_client_decodes_the_replies_of_a_worker() {
         let stream = StreamId(Uuid::from_u128(7));
         let refused = Answer::Refused {
             stream,

@@ -79,7 +79,7 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_trace_reads_back_as_it_was_written() {
+    fn a_trace_survives_decoding_and_encoding() {
         let trace = Trace::parse(GOOD.as_bytes(), Some(b"a=1,b=2")).unwrap();
         assert_eq!(trace.trace, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
         assert_eq!((trace.span, trace.flags), (0x00f0_67aa_0ba9_02b7, 1));

@@ -1,5 +1,5 @@
-//! Checks of every decoder with bytes from outside: it returns, and its result is bounded by the
-//! input. Shared by the fuzz targets here and by the bounded run in `tests/decoders.rs`.
+//! Checks that every decoder returns for any bytes, and that its result is bounded by the input.
+//! The fuzz targets here and the bounded run in `tests/decoders.rs` share them.
 #![allow(dead_code, reason = "a fuzz target needs one of them")]
 
 use std::fmt::Debug;
@@ -16,11 +16,11 @@ use streamwatch::{
 };
 use uuid::Uuid;
 
-/// Most bytes of the debug output per byte of input.
+/// Maximum number of bytes of debug output per byte of input.
 const GROWTH: usize = 64;
 /// Additional bytes of the debug output.
 const FIXED: usize = 4_096;
-/// Largest expansion of a byte by LZ4.
+/// Maximum number of bytes to which LZ4 expands a byte.
 const LZ4_GROWTH: usize = 256;
 
 /// A message as bytes: the routing key, the account header, `reply_to`, and the body, in lines.
@@ -97,7 +97,7 @@ pub fn routing_key(data: &[u8]) {
     said(RoutingKey::parse(&String::from_utf8_lossy(data)), data);
 }
 
-/// Entries that workers wrote: what is taken for one is written and read back as the same.
+/// Internal entries: a decoded entry is encoded and decoded to an equal one.
 pub fn entries(data: &[u8]) {
     let decoded = wire::decode_internal(data);
     if let Ok(Entry::Internal {
@@ -112,7 +112,7 @@ pub fn entries(data: &[u8]) {
     said(decoded, data);
 }
 
-/// Replies, as clients read them.
+/// Replies, decoded by clients.
 pub fn replies(data: &[u8]) {
     if let Ok(reply) = wire::decode_reply(data) {
         bounded(&reply, data);
@@ -135,7 +135,7 @@ pub fn rejected(data: &[u8]) {
     }
 }
 
-/// Parts of snapshots: what is taken for one is written and read back as the same.
+/// Parts of snapshots: a decoded part is encoded and decoded to an equal one.
 pub fn snapshots(data: &[u8]) {
     let Ok(part) = snapshot::decode(data) else {
         return;
@@ -148,7 +148,7 @@ pub fn snapshots(data: &[u8]) {
     assert_eq!(snapshot::decode(&written), Ok(part));
 }
 
-/// Addresses to reply to; and response topics, with the routing key of who asks in the next line.
+/// Reply addresses; and response topics, followed by a line with the request's routing key.
 pub fn reply_to(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _ = broker::is_sound_reply_to(&text);
@@ -160,11 +160,11 @@ pub fn reply_to(data: &[u8]) {
     }
 }
 
-/// A target, and what it is given.
+/// A target and its examples.
 type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
 
-/// Frames as the broker sends them, behind the size of the pieces that they arrive in: what the
-/// filter hands on does not depend on it.
+/// Frames of the broker, after a byte with the size of the pieces in which they arrive. The output
+/// of the filter does not depend on that size.
 pub fn frames(data: &[u8]) {
     let Some((piece, bytes)) = data.split_first() else {
         return;
@@ -188,11 +188,11 @@ pub fn frames(data: &[u8]) {
     };
     let at_once = filtered(bytes.len().clamp(1, 16_384));
     assert_eq!(filtered(piece), at_once);
-    // The mark, for each frame that was repaired.
+    // The marker of each repaired frame.
     assert!(at_once.len() <= 40 * bytes.len() + 40);
 }
 
-/// Every target with a few valid examples, for a fuzzer to begin with.
+/// Every target with a few valid examples.
 pub fn targets() -> Vec<Target> {
     let header = b"\x03\x02\0\x01\0\0\0\x1a\0\x3c\0\0\0\0\0\0\0\0\0\x09\x24\0\0\0\0\x07\x01at\x01\x01\xff\xce\x08\0\0\0\0\0\0\xce";
     let text = |examples: &[&str]| examples.iter().map(|e| e.as_bytes().to_vec()).collect();

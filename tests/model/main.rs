@@ -1,9 +1,9 @@
-//! The rules against a naive list of lifecycle events, in virtual log time.
+//! A comparison of the rules with a naive model, in virtual log time.
 //!
-//! Scripts of entries, some of them repeated, late or out of order, are judged by
-//! `domain::Account` and by [`naive::Facts`], which never forgets, never sweeps and looks at all of
-//! its past for every question. Two accounts judge each script: one is swept at moments of the
-//! script's choosing, the other never, and both must give equal answers.
+//! Scripts of entries, some of them repeated, late or out of order, are applied to two
+//! `domain::Account`s and to a [`naive::History`], which keeps every event and reads all of them
+//! for every query. Records are removed from one account at moments in the script, and never from
+//! the other. All three must give equal answers.
 
 mod naive;
 mod run;
@@ -12,14 +12,14 @@ mod script;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 #[test]
-fn an_account_answers_as_a_list_of_everything_that_happened() {
+fn an_account_gives_the_same_answers_as_a_list_of_all_events() {
     let given = std::env::var("STREAMWATCH_SEED").ok();
     let seed: u64 = given.map_or_else(random, |s| s.parse().expect("STREAMWATCH_SEED: a number"));
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
         failure_persistence: None,
-        ..Config::default() // PROPTEST_CASES asks for more
+        ..Config::default() // PROPTEST_CASES overrides it
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let outcome = TestRunner::new_with_rng(config, rng).run(&script::scripts(), |script| {

@@ -1,26 +1,26 @@
 //! The naive model: a list of events that only grows. Every query iterates over the whole list.
 
 use streamwatch::domain::{
-    HeartbeatOutcome, LifecycleEvent as Told, LifecycleEventKind, LogTime, Metadata, Moment, Open,
+    HeartbeatOutcome, LifecycleEvent, LifecycleEventKind, LogTime, Metadata, Moment, Open,
     OpenOutcome, RefusedReason, RequestId, StopOutcome, StoppedReason, StreamId, StreamState,
     WallShift, WallTime,
 };
 
 #[derive(Clone, Debug)]
-enum Fact {
-    Began(StreamId, WallTime),
+enum Event {
+    Started(StreamId, WallTime),
     Sign(StreamId, At),
     Admitted(StreamId),
-    Says(StreamId, Metadata),
-    /// With the TTL by which it counted, if it did.
+    Metadata(StreamId, Metadata),
+    /// With its TTL, if it was active.
     Ended(StreamId, StoppedReason, Option<u64>),
-    /// Until when a stopped stream is known to be stopped at least.
+    /// The minimum time up to which a stopped stream stays stopped.
     StaysStopped(StreamId, u64),
     Refused(RequestId, RefusedReason, u64),
-    RefusalForgotten(RequestId),
+    RefusalExpired(RequestId),
 }
 
-/// A moment of log time, and the TTL by which a stream counts from then on.
+/// A moment of log time, and the TTL of a stream from then on.
 #[derive(Clone, Copy, Debug)]
 struct At {
     ms: u64,
@@ -33,7 +33,7 @@ impl At {
     }
 }
 
-/// An active stream, as far as it can be compared.
+/// The comparable properties of an active stream.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Active {
     pub stream: StreamId,
@@ -45,13 +45,13 @@ pub struct Active {
 }
 
 #[derive(Debug, Default)]
-pub struct Facts {
-    all: Vec<Fact>,
+pub struct History {
+    all: Vec<Event>,
     /// Expected lifecycle events, until they are taken.
-    pub told: Vec<Told>,
+    pub emitted: Vec<LifecycleEvent>,
 }
 
-impl Facts {
+impl History {
     pub fn open(&mut self, moment: &Moment, open: &Open) -> OpenOutcome {
         let (now, id) = (moment.now.0, open.stream);
         if now > open.not_after.0 {
@@ -61,11 +61,11 @@ impl Facts {
             return OpenOutcome::Refused(reason);
         }
         if let Some(reason) = self.refuse(moment, open) {
-            let keep = !moment.full || self.knows_anything(now);
+            let keep = !moment.full || self.has_records(now);
             if keep {
                 self.note_refusal(moment, open.request, reason);
             }
-            self.told.push(Told {
+            self.emitted.push(LifecycleEvent {
                 stream: id,
                 at: moment.shift.show(moment.now),
                 kind: LifecycleEventKind::Refused {
@@ -76,7 +76,7 @@ impl Facts {
             });
             return OpenOutcome::Refused(reason);
         }
-        // The stream itself needs room before those that it would replace if they came later.
+        // The stream's own tombstone is reserved before those of inactive streams to replace.
         let reserved = usize::from(!self.is_active(id, now));
         for &replaced in &open.replace {
             self.end(moment, replaced, StoppedReason::Replaced, reserved);
@@ -84,12 +84,12 @@ impl Facts {
         let counted = self.is_active(id, now);
         let admitted = counted && self.is_admitted(id);
         self.sign(moment, id, moment.settings.ttl_ms);
-        self.all.push(Fact::Admitted(id));
+        self.all.push(Event::Admitted(id));
         if !counted || !open.metadata.is_empty() {
-            self.all.push(Fact::Says(id, open.metadata.clone()));
+            self.all.push(Event::Metadata(id, open.metadata.clone()));
         }
         if !admitted {
-            self.tell_opened(moment, id);
+            self.emit_opened(moment, id);
         }
         OpenOutcome::Opened
     }
@@ -132,8 +132,8 @@ impl Facts {
     ) -> HeartbeatOutcome {
         let now = moment.now.0;
         if let Some((reason, _)) = self.stopped(id, now) {
-            let ended_by = self.all.iter().rev().find_map(|fact| match fact {
-                Fact::Ended(s, _, told_ms) if *s == id => Some(*told_ms),
+            let ended_by = self.all.iter().rev().find_map(|event| match event {
+                Event::Ended(s, _, sent_ms) if *s == id => Some(*sent_ms),
                 _ => None,
             });
             self.stays_stopped(moment, id, ended_by.flatten());
@@ -161,12 +161,12 @@ impl Facts {
         }
         self.sign(moment, id, ttl_ms);
         if let Some(metadata) = metadata {
-            self.all.push(Fact::Says(id, metadata.clone()));
+            self.all.push(Event::Metadata(id, metadata.clone()));
         }
         if counted {
             HeartbeatOutcome::Refreshed { outdated }
         } else {
-            self.tell_opened(moment, id);
+            self.emit_opened(moment, id);
             HeartbeatOutcome::Started { outdated }
         }
     }
@@ -175,7 +175,7 @@ impl Facts {
         self.end(moment, id, StoppedReason::Stopped, 0)
     }
 
-    /// May one more stream begin, or be noted as stopped, beside so many about to begin?
+    /// Whether one more stream may start, or be stopped before its start, beside `reserved` others.
     fn has_room(&self, moment: &Moment, reserved: usize) -> bool {
         let now = moment.now.0;
         let stopped = self.streams().filter(|s| self.stopped(*s, now).is_some());
@@ -196,15 +196,15 @@ impl Facts {
         if self.stopped(id, now).is_some() || (!was_active && no_room()) {
             return StopOutcome::Unchanged;
         }
-        let told_ms = was_active.then(|| self.last_sign(id).map(|at| at.ttl_ms));
-        let told_ms = told_ms.flatten();
+        let sent_ms = was_active.then(|| self.last_sign(id).map(|at| at.ttl_ms));
+        let sent_ms = sent_ms.flatten();
         if let (true, Some(stream)) = (was_active, self.describe(id, now)) {
             let started_at = stream.started_at;
             let kind = LifecycleEventKind::Stopped { reason, started_at };
-            self.tell(moment.shift.show(moment.now), stream, kind);
+            self.emit(moment.shift.show(moment.now), stream, kind);
         }
-        self.all.push(Fact::Ended(id, reason, told_ms));
-        self.stays_stopped(moment, id, told_ms);
+        self.all.push(Event::Ended(id, reason, sent_ms));
+        self.stays_stopped(moment, id, sent_ms);
         if was_active {
             StopOutcome::Ended
         } else {
@@ -212,17 +212,18 @@ impl Facts {
         }
     }
 
-    /// For the TTL in force or the one its player was sent, or as long as its `init` may arrive: it
-    /// waits at most 10 s, and is valid for 10 s more, or for the TTL if that is less.
-    fn stays_stopped(&mut self, moment: &Moment, id: StreamId, told_ms: Option<u64>) {
+    /// Keeps a stream stopped for the longest of the TTL in force, the one its player was sent, and
+    /// the time for which its `init` may arrive: it waits at most 10 s, and is valid for 10 s more,
+    /// or for the TTL if that is less.
+    fn stays_stopped(&mut self, moment: &Moment, id: StreamId, sent_ms: Option<u64>) {
         let ttl_ms = moment.settings.ttl_ms;
         let open_ms = 10_000 + ttl_ms.min(10_000);
-        let lasts_ms = ttl_ms.max(open_ms).max(told_ms.unwrap_or(0));
+        let lasts_ms = ttl_ms.max(open_ms).max(sent_ms.unwrap_or(0));
         let until = moment.now.0 + lasts_ms;
         let until = self
             .stopped(id, moment.now.0)
             .map_or(until, |(_, u)| u.max(until));
-        self.all.push(Fact::StaysStopped(id, until));
+        self.all.push(Event::StaysStopped(id, until));
     }
 
     /// Advances time from `before` to `now`, and adds the expiries.
@@ -241,23 +242,23 @@ impl Facts {
                     last_seen: shift.show(stream.last_seen).max(stream.started_at),
                     deadline: LogTime(deadline),
                 };
-                self.tell(shift.show(LogTime(now)), stream, kind);
+                self.emit(shift.show(LogTime(now)), stream, kind);
             }
         }
     }
 
-    fn tell_opened(&mut self, moment: &Moment, id: StreamId) {
+    fn emit_opened(&mut self, moment: &Moment, id: StreamId) {
         if let Some(stream) = self.describe(id, moment.now.0) {
             let kind = LifecycleEventKind::Opened {
                 admitted: stream.admitted,
                 started_at: stream.started_at,
             };
-            self.tell(moment.shift.show(moment.now), stream, kind);
+            self.emit(moment.shift.show(moment.now), stream, kind);
         }
     }
 
-    fn tell(&mut self, at: WallTime, stream: Active, kind: LifecycleEventKind) {
-        self.told.push(Told {
+    fn emit(&mut self, at: WallTime, stream: Active, kind: LifecycleEventKind) {
+        self.emitted.push(LifecycleEvent {
             stream: stream.stream,
             at,
             kind,
@@ -268,17 +269,17 @@ impl Facts {
     fn sign(&mut self, moment: &Moment, id: StreamId, ttl_ms: u64) {
         if !self.is_active(id, moment.now.0) {
             let shown = moment.shift.show(moment.now);
-            self.all.push(Fact::Began(id, shown));
+            self.all.push(Event::Started(id, shown));
         }
         let ms = moment.now.0;
-        self.all.push(Fact::Sign(id, At { ms, ttl_ms }));
+        self.all.push(Event::Sign(id, At { ms, ttl_ms }));
     }
 
     fn note_refusal(&mut self, moment: &Moment, request: RequestId, reason: RefusedReason) {
         let now = moment.now.0;
         let most = moment.settings.max_refusals_per_account as usize;
         let made = |r: RequestId| {
-            let of_r = |fact: &Fact| matches!(fact, Fact::Refused(s, ..) if *s == r);
+            let of_r = |event: &Event| matches!(event, Event::Refused(s, ..) if *s == r);
             self.all.iter().rposition(of_r)
         };
         let mut remembered: Vec<(Option<usize>, RequestId)> = self
@@ -289,28 +290,28 @@ impl Facts {
         remembered.sort();
         let too_many = (remembered.len() + 1).saturating_sub(most);
         for (_, forgotten) in remembered.into_iter().take(too_many) {
-            self.all.push(Fact::RefusalForgotten(forgotten));
+            self.all.push(Event::RefusalExpired(forgotten));
         }
-        self.all.push(Fact::Refused(request, reason, now));
+        self.all.push(Event::Refused(request, reason, now));
     }
 
-    /// The reason, and until when it is known.
+    /// The reason of a stop, and the moment up to which the stream stays stopped.
     fn stopped(&self, id: StreamId, now: u64) -> Option<(StoppedReason, u64)> {
-        let until = self.all.iter().rev().find_map(|fact| match fact {
-            Fact::StaysStopped(s, until) if *s == id => Some(*until),
+        let until = self.all.iter().rev().find_map(|event| match event {
+            Event::StaysStopped(s, until) if *s == id => Some(*until),
             _ => None,
         })?;
-        let reason = self.all.iter().rev().find_map(|fact| match fact {
-            Fact::Ended(s, reason, _) if *s == id => Some(*reason),
+        let reason = self.all.iter().rev().find_map(|event| match event {
+            Event::Ended(s, reason, _) if *s == id => Some(*reason),
             _ => None,
         })?;
         (now < until).then_some((reason, until))
     }
 
     fn refusal(&self, request: RequestId, now: u64) -> Option<(RefusedReason, u64)> {
-        let last = self.all.iter().rev().find_map(|fact| match fact {
-            Fact::Refused(r, reason, at) if *r == request => Some(Some((*reason, at + 30_000))),
-            Fact::RefusalForgotten(r) if *r == request => Some(None),
+        let last = self.all.iter().rev().find_map(|event| match event {
+            Event::Refused(r, reason, at) if *r == request => Some(Some((*reason, at + 30_000))),
+            Event::RefusalExpired(r) if *r == request => Some(None),
             _ => None,
         })?;
         last.filter(|(_, until)| now < *until)
@@ -318,9 +319,9 @@ impl Facts {
 
     /// The last heartbeat or `init`, if no end came after it.
     fn last_sign(&self, id: StreamId) -> Option<At> {
-        self.all.iter().rev().find_map(|fact| match fact {
-            Fact::Sign(s, at) if *s == id => Some(Some(*at)),
-            Fact::Ended(s, ..) if *s == id => Some(None),
+        self.all.iter().rev().find_map(|event| match event {
+            Event::Sign(s, at) if *s == id => Some(Some(*at)),
+            Event::Ended(s, ..) if *s == id => Some(None),
             _ => None,
         })?
     }
@@ -330,15 +331,15 @@ impl Facts {
     }
 
     /// Its events since it started.
-    fn since_it_began(&self, id: StreamId) -> &[Fact] {
-        let began = |fact: &Fact| matches!(fact, Fact::Began(s, _) if *s == id);
-        let first = self.all.iter().rposition(began);
+    fn since_start(&self, id: StreamId) -> &[Event] {
+        let started = |event: &Event| matches!(event, Event::Started(s, _) if *s == id);
+        let first = self.all.iter().rposition(started);
         &self.all[first.unwrap_or(self.all.len())..]
     }
 
     fn is_admitted(&self, id: StreamId) -> bool {
-        let mut since = self.since_it_began(id).iter();
-        since.any(|fact| matches!(fact, Fact::Admitted(s) if *s == id))
+        let mut since = self.since_start(id).iter();
+        since.any(|event| matches!(event, Event::Admitted(s) if *s == id))
     }
 
     pub fn state_of(&self, id: StreamId, now: u64) -> StreamState {
@@ -360,13 +361,13 @@ impl Facts {
     }
 
     fn describe(&self, id: StreamId, now: u64) -> Option<Active> {
-        let since = self.since_it_began(id);
+        let since = self.since_start(id);
         let last = self.last_sign(id)?;
-        let Some(Fact::Began(_, started_at)) = since.first() else {
+        let Some(Event::Started(_, started_at)) = since.first() else {
             return None;
         };
-        let said = since.iter().rev().find_map(|fact| match fact {
-            Fact::Says(s, metadata) if *s == id => Some(metadata.clone()),
+        let said = since.iter().rev().find_map(|event| match event {
+            Event::Metadata(s, metadata) if *s == id => Some(metadata.clone()),
             _ => None,
         });
         Some(Active {
@@ -379,26 +380,26 @@ impl Facts {
         })
     }
 
-    /// How many streams and tombstones are not yet forgotten.
+    /// Number of streams and tombstones that cannot be removed yet.
     pub fn records(&self, now: u64) -> usize {
         let known = |id: &StreamId| self.state_of(*id, now) != StreamState::Unknown;
         self.streams().filter(known).count()
     }
 
-    pub fn knows_anything(&self, now: u64) -> bool {
+    pub fn has_records(&self, now: u64) -> bool {
         self.records(now) > 0 || self.requests().any(|r| self.refusal(r, now).is_some())
     }
 
-    /// Every moment after `now` at which something that was once true ends.
+    /// Every moment after `now` at which a record expires or can be removed.
     pub fn ends(&self, now: u64) -> Vec<u64> {
         let mut ends = Vec::new();
-        for fact in &self.all {
-            match fact {
-                Fact::Sign(_, at) => {
+        for event in &self.all {
+            match event {
+                Event::Sign(_, at) => {
                     ends.extend([at.ms + at.ttl_ms, at.deadline(), at.deadline() + at.ttl_ms]);
                 }
-                Fact::StaysStopped(_, until) => ends.push(*until),
-                Fact::Refused(_, _, at) => ends.push(at + 30_000),
+                Event::StaysStopped(_, until) => ends.push(*until),
+                Event::Refused(_, _, at) => ends.push(at + 30_000),
                 _ => {}
             }
         }
@@ -409,16 +410,16 @@ impl Facts {
     }
 
     fn streams(&self) -> impl Iterator<Item = StreamId> {
-        let ids = self.all.iter().filter_map(|fact| match fact {
-            Fact::Began(id, _) | Fact::Ended(id, ..) => Some(*id),
+        let ids = self.all.iter().filter_map(|event| match event {
+            Event::Started(id, _) | Event::Ended(id, ..) => Some(*id),
             _ => None,
         });
         ids.collect::<std::collections::BTreeSet<_>>().into_iter()
     }
 
     fn requests(&self) -> impl Iterator<Item = RequestId> {
-        let ids = self.all.iter().filter_map(|fact| match fact {
-            Fact::Refused(id, ..) => Some(*id),
+        let ids = self.all.iter().filter_map(|event| match event {
+            Event::Refused(id, ..) => Some(*id),
             _ => None,
         });
         ids.collect::<std::collections::BTreeSet<_>>().into_iter()

@@ -1,4 +1,4 @@
-//! Runs a script against both, and compares every answer after every step.
+//! Applies a script to the accounts and the model, and compares every answer after every step.
 
 use streamwatch::domain::{
     Account, AccountId, AccountKey, HeartbeatOutcome, LifecycleEvent, LogTime, Metadata, Moment,
@@ -7,7 +7,7 @@ use streamwatch::domain::{
 use uuid::Uuid;
 
 use crate::{
-    naive::{Active, Facts},
+    naive::{Active, History},
     script::{self, STREAMS, Step},
 };
 
@@ -27,7 +27,7 @@ enum Outcome {
 
 struct Run {
     key: AccountKey,
-    events: Facts,
+    model: History,
     swept: Account,
     unswept: Account,
     entries: Vec<Entry>,
@@ -43,7 +43,7 @@ pub fn run(script: &[Step]) {
             &Tenant::new("acme").unwrap(),
             &AccountId::new("alice").unwrap(),
         ),
-        events: Facts::default(),
+        model: History::default(),
         swept: Account::default(),
         unswept: Account::default(),
         entries: Vec::new(),
@@ -63,7 +63,7 @@ impl Run {
         match step {
             Step::Wait(ms) => self.pass(self.now + ms),
             Step::WaitUntilAnEnd { which, offset } => {
-                let ends = self.events.ends(self.now);
+                let ends = self.model.ends(self.now);
                 if !ends.is_empty() {
                     let end = ends[which % ends.len()];
                     self.pass(end.saturating_add_signed(*offset).max(self.now));
@@ -75,7 +75,11 @@ impl Run {
                 every_ms,
                 metadata,
             } => {
-                self.entry(Entry::Heartbeat(id(*stream), *every_ms, metadata.map(said)));
+                self.entry(Entry::Heartbeat(
+                    id(*stream),
+                    *every_ms,
+                    metadata.map(self::metadata),
+                ));
             }
             Step::Stop(stream) => self.entry(Entry::Stop(id(*stream))),
             Step::Again(which) => {
@@ -96,15 +100,15 @@ impl Run {
 
     /// Advances time and compares the expiries, in any order.
     fn pass(&mut self, to: u64) {
-        self.events.pass(self.now, to, self.shift);
+        self.model.pass(self.now, to, self.shift);
         let by_stream = |event: &LifecycleEvent| event.stream;
-        let mut expected = std::mem::take(&mut self.events.told);
+        let mut expected = std::mem::take(&mut self.model.emitted);
         expected.sort_by_key(by_stream);
         for account in [&self.swept, &self.unswept] {
-            let mut told = Vec::new();
-            account.expired(LogTime(self.now), LogTime(to), self.shift, &mut told);
-            told.sort_by_key(by_stream);
-            assert_eq!(told, expected, "at {to}");
+            let mut expired = Vec::new();
+            account.expired(LogTime(self.now), LogTime(to), self.shift, &mut expired);
+            expired.sort_by_key(by_stream);
+            assert_eq!(expired, expected, "at {to}");
         }
         self.now = to;
     }
@@ -117,7 +121,7 @@ impl Run {
             not_after: LogTime(self.now + open.valid_ms),
             max_active: open.max_active,
             replace: open.replace.iter().map(|n| id(*n)).collect(),
-            metadata: said(open.metadata),
+            metadata: metadata(open.metadata),
         }
     }
 
@@ -128,42 +132,52 @@ impl Run {
             settings: &self.settings,
             full: self.full,
         };
-        let events = &mut self.events;
+        let model = &mut self.model;
         let expected = match &entry {
-            Entry::Open(open) => Outcome::Open(events.open(&moment, open)),
-            Entry::Heartbeat(id, every_ms, says) => {
-                Outcome::Heartbeat(events.heartbeat(&moment, *id, *every_ms, says.as_ref()))
+            Entry::Open(open) => Outcome::Open(model.open(&moment, open)),
+            Entry::Heartbeat(id, every_ms, sent) => {
+                Outcome::Heartbeat(model.heartbeat(&moment, *id, *every_ms, sent.as_ref()))
             }
-            Entry::Stop(id) => Outcome::Stop(events.stop(&moment, *id)),
+            Entry::Stop(id) => Outcome::Stop(model.stop(&moment, *id)),
         };
-        let must_tell = std::mem::take(&mut events.told);
+        let expected_events = std::mem::take(&mut model.emitted);
         for (account, which) in [(&mut self.swept, "swept"), (&mut self.unswept, "unswept")] {
-            let mut told = Vec::new();
+            let mut events = Vec::new();
             let outcome = match &entry {
-                Entry::Open(open) => Outcome::Open(account.open(&moment, open, &mut told)),
-                Entry::Heartbeat(id, every_ms, says) => {
-                    let says = says.as_ref();
-                    Outcome::Heartbeat(account.heartbeat(&moment, *id, *every_ms, says, &mut told))
+                Entry::Open(open) => Outcome::Open(account.open(&moment, open, &mut events)),
+                Entry::Heartbeat(id, every_ms, sent) => {
+                    let sent = sent.as_ref();
+                    Outcome::Heartbeat(account.heartbeat(
+                        &moment,
+                        *id,
+                        *every_ms,
+                        sent,
+                        &mut events,
+                    ))
                 }
-                Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id, &mut told)),
+                Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id, &mut events)),
             };
             assert_eq!(outcome, expected, "{which}, {entry:?} at {}", self.now);
-            assert_eq!(told, must_tell, "{which}, {entry:?} at {}", self.now);
+            assert_eq!(
+                events, expected_events,
+                "{which}, {entry:?} at {}",
+                self.now
+            );
         }
         self.entries.push(entry);
     }
 
-    /// Exactly the forgotten records are freed.
+    /// Removes old records, and checks that exactly those are removed.
     fn sweep(&mut self) {
         self.swept.sweep(LogTime(self.now));
-        assert_eq!(self.swept.records(), self.events.records(self.now));
-        let knows_anything = self.events.knows_anything(self.now);
-        assert_eq!(self.swept.is_empty(), !knows_anything);
+        assert_eq!(self.swept.records(), self.model.records(self.now));
+        let has_records = self.model.has_records(self.now);
+        assert_eq!(self.swept.is_empty(), !has_records);
         let next = self.swept.next_change(LogTime(self.now));
-        assert_eq!(next.is_some(), knows_anything, "an empty account is freed");
+        assert_eq!(next.is_some(), has_records, "an empty account is freed");
     }
 
-    /// A snapshot contains all records of an account.
+    /// Checks that a snapshot contains all records of an account.
     fn compare_records(&self) {
         for account in [&self.swept, &self.unswept] {
             let streams = account.streams().to_vec();
@@ -182,10 +196,10 @@ impl Run {
         for at in ahead.into_iter().chain(just_before) {
             self.compare_at(at);
         }
-        // Until the next change every stream stays in its state.
+        // No stream changes its state before the next change.
         if let Some(before) = just_before {
             for n in 0..STREAMS {
-                let state = |at| self.events.state_of(id(n), at);
+                let state = |at| self.model.state_of(id(n), at);
                 assert_eq!(
                     state(before),
                     state(self.now),
@@ -196,13 +210,14 @@ impl Run {
     }
 
     fn compare_at(&self, at: u64) {
-        let expected = self.events.active(at);
+        let expected = self.model.active(at);
         for (account, which) in [(&self.swept, "swept"), (&self.unswept, "unswept")] {
             let activity = account.activity(&self.key, LogTime(at), self.shift);
             assert_eq!(activity.as_of, self.shift.show(LogTime(at)));
             assert_eq!(account.count(LogTime(at)), activity.streams.len());
             for (stream, naive) in activity.streams.iter().zip(&expected) {
-                // A stream is never shown as last seen before it began, however the shift moved.
+                // A stream's last heartbeat is never shown before its start, even if the shift
+                // changes.
                 let shown = self.shift.show(naive.last_seen).max(naive.started_at);
                 assert_eq!(stream.last_seen, shown, "{which} at {at}");
             }
@@ -223,7 +238,7 @@ impl Run {
                 let state = account.state_of(id(n), LogTime(at));
                 assert_eq!(
                     state,
-                    self.events.state_of(id(n), at),
+                    self.model.state_of(id(n), at),
                     "{n}, {which} at {at}"
                 );
             }
@@ -235,7 +250,7 @@ fn id(n: u8) -> StreamId {
     StreamId(Uuid::from_u128(n.into()))
 }
 
-fn said(n: u8) -> Metadata {
+fn metadata(n: u8) -> Metadata {
     match n {
         0 => Metadata::default(),
         n => Metadata::new(&mut [("device", n.to_string())]).unwrap(),

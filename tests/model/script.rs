@@ -1,13 +1,13 @@
-//! Scripts: what may happen to one account, in any order.
+//! Random scripts of steps for one account.
 
 use proptest::{collection::vec, option, prelude::*};
 
-/// One step. Streams, requests and metadata go by small numbers, so that they meet often.
+/// One step. Streams, requests and metadata are small numbers, so that they often coincide.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Log time passes.
+    /// Advances log time.
     Wait(u64),
-    /// Log time goes to just before, at, or just after a moment at which something ends.
+    /// Advances log time to just before, at, or just after the end of a record.
     WaitUntilAnEnd {
         which: usize,
         offset: i64,
@@ -19,10 +19,10 @@ pub enum Step {
         metadata: Option<u8>,
     },
     Stop(u8),
-    /// An entry of before comes once more: a duplicate, or one that was overtaken.
+    /// Applies an earlier entry again, as a duplicate or a late entry.
     Again(usize),
-    /// Frees memory in the account that is swept. `None`: as of now; else at its next change, as
-    /// the index of due moments does it.
+    /// Removes old records from the swept account: now for `None`, else at its next change, like
+    /// the index of due accounts.
     Sweep,
     Ttl(u64),
     Every(u64),
@@ -30,7 +30,7 @@ pub enum Step {
     TombstonesPerAccount(u32),
     RefusalsPerAccount(u32),
     Full(bool),
-    /// Shown time moves against log time.
+    /// Changes the offset from log time to wall time.
     Shift(i64),
 }
 

@@ -14,10 +14,10 @@ use crate::{
 /// Tolerances of the checks in one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The longest interval that any settings of this run had.
+    /// The longest interval of any settings of this run.
     pub interval_ms: u64,
-    /// How much earlier than its TTL a stream may end, where a clock was made to jump or the TTL
-    /// was changed.
+    /// How much earlier than its TTL a stream may end after a clock jumped or the TTL was
+    /// changed.
     pub early_ms: u64,
     /// Streams may be dropped at the account's or the partition's limits.
     pub limited: bool,
@@ -44,19 +44,19 @@ impl Answered<'_> {
             assert_eq!(counts.count(), 1, "an opened stream counts");
         }
         if self.history.generation != observer.generation {
-            return; // of a log that is gone; its replica has yet to learn it
+            return; // of a deleted log, which its replica has not noticed yet
         }
         let applied = self.replica.applied().map_or(0, |offset| offset + 1);
         match &self.request.body {
             Body::Init(_) => self.check_at_entry(observer, activity),
             Body::Status(question) => {
-                // Up to when the answer must have seen everything.
+                // The time up to which the answer must include all entries.
                 let fresh = match (question.consistency, self.request.received) {
                     (Consistency::Strong, Some((received, epoch, end))) => {
                         let of_this_log = epoch == observer.epoch;
                         assert!(applied >= end || !of_this_log, "strong: {applied} of {end}");
                         self.check_at_entry(observer, activity);
-                        received.saturating_sub(1) // what came in that millisecond may be later
+                        received.saturating_sub(1) // entries of the same millisecond may be later
                     }
                     _ => {
                         let fresh = self.now.saturating_sub(3 * bounds.interval_ms);
@@ -79,7 +79,7 @@ impl Answered<'_> {
         }
     }
 
-    /// The state at the last entry applied; that state is compared elsewhere.
+    /// Checks that an answer contains the state at the last applied entry.
     fn check_at_entry(&self, observer: &Observer, activity: &Activity) {
         let at = self.replica.log_time().unwrap_or_default();
         let account = held(self.replica, &activity.key).unwrap_or_default();
@@ -108,7 +108,7 @@ impl Answered<'_> {
         );
     }
 
-    /// Active, then expired for one TTL; stopped for one TTL at least.
+    /// Checks a stream's state: active, then expired for one TTL; stopped for one TTL at least.
     fn check_state(
         &self,
         observer: &Observer,
@@ -135,7 +135,7 @@ impl Answered<'_> {
                     assert_eq!(state, StreamState::Expired, "{sign:?} at {log}");
                 }
             }
-            // Log time runs at the speed of time at most.
+            // Log time is not faster than true time.
             (None, Some(ended)) if !recently(ended) && self.now - ended < 1_000 => {
                 assert_eq!(state, StreamState::Stopped, "ended at {ended}");
             }
@@ -143,7 +143,7 @@ impl Answered<'_> {
         }
     }
 
-    /// Never early: a stream whose signs of life come in time is in every answer.
+    /// Checks that a stream with timely heartbeats is in every answer.
     fn check_none_missing(
         &self,
         observer: &Observer,
@@ -152,7 +152,7 @@ impl Answered<'_> {
         fresh: u64,
     ) {
         if bounds.limited && !self.history.is_whole() {
-            return; // it may have dropped others
+            return; // the account may have dropped others
         }
         for (id, life) in observer.lives.get(&activity.key).into_iter().flatten() {
             if life.named && !self.history.is_whole() {
@@ -177,7 +177,7 @@ impl Answered<'_> {
         }
     }
 
-    /// No over-counting: a stream that expired or ended too long ago is not reported.
+    /// Checks that no answer contains a stream that expired or ended too long ago.
     fn check_no_overcount(
         &self,
         observer: &Observer,
@@ -205,7 +205,7 @@ impl Answered<'_> {
             let whole = self.history.is_whole();
             let ever = life.ended.is_some() || !life.signs.is_empty();
             assert!(ever || !whole, "{id} never was");
-            // Without the stop, or the others, a heartbeat counts that did not.
+            // Without the stop or the other streams, a dropped heartbeat starts a stream.
             let heard = life.heard.filter(|_| !whole);
             let signs = life.signs.last().into_iter().chain(&heard);
             let last = signs.max_by_key(|sign| sign.log_ms + sign.lasts_ms);

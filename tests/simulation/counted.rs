@@ -1,6 +1,6 @@
 //! Counts of a run.
 
-/// Counted so that a run in which nothing happened is noticed.
+/// Counts of checks, so that a run without any fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     pub entries: u64,
@@ -16,16 +16,16 @@ pub struct Counted {
     pub remembered: u64,
     pub announced: u64,
     pub repeated: u64,
-    /// Leaders that left and were succeeded at once.
+    /// Shutdowns of leaders with an immediate successor.
     pub succeeded: u64,
-    /// Compared, of replicas that had not done all that expired.
+    /// Comparisons of replicas with unprocessed expiries.
     pub expiring: u64,
-    /// Times that a leader's repetition of reached limits was checked.
+    /// Checks of a leader's repetition of reached limits.
     pub said_full: u64,
 }
 
 impl Counted {
-    /// All of it, in no order.
+    /// All counts, in any order.
     pub const fn all(&self) -> [u64; 15] {
         [
             self.entries,

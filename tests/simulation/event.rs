@@ -13,40 +13,40 @@ pub enum Event {
         worker: usize,
         life: u32,
     },
-    /// It connects, for the first time or again.
+    /// The worker connects, for the first time or again.
     Connect {
         worker: usize,
         life: u32,
     },
-    /// The broker closes its connection, or cancels its consumer.
+    /// The broker closes the worker's connection, or cancels its consumer.
     Lose {
         worker: usize,
         connection: u32,
     },
-    /// Its timer fires.
+    /// The worker's timer fires.
     Tick {
         worker: usize,
         life: u32,
     },
-    /// The log's entries reach it.
+    /// Entries of the log reach the worker.
     Deliver {
         worker: usize,
         connection: u32,
     },
-    /// It learns what became of its entry.
+    /// The outcome of an append reaches the worker.
     Confirm {
         worker: usize,
         connection: u32,
         seq: u64,
         ok: bool,
     },
-    /// A request reaches it.
+    /// A request reaches the worker.
     Hand {
         worker: usize,
         connection: u32,
         request: u64,
     },
-    /// Its entry reaches the log.
+    /// An entry of the worker reaches the log.
     Append {
         worker: usize,
         connection: u32,
@@ -54,23 +54,23 @@ pub enum Event {
         epoch: u32,
         entry: Rc<Entry>,
     },
-    /// A worker that has left is gone.
+    /// A worker that shuts down stops.
     Leave {
         worker: usize,
         life: u32,
         away: u64,
     },
-    /// By now a leader that left has been succeeded by one of these, if one still serves.
+    /// The latest time at which one of these workers succeeds a leader that shut down.
     Succeeded {
-        /// With their connections.
+        /// The workers with their connections.
         heirs: Vec<(usize, u32)>,
     },
-    /// It writes a snapshot, if it leads.
+    /// The worker writes a snapshot, if it leads.
     Snapshot {
         worker: usize,
         life: u32,
     },
-    /// It copies an account.
+    /// The worker copies accounts into its snapshot.
     Copy {
         worker: usize,
         connection: u32,
@@ -85,7 +85,7 @@ pub enum Event {
         history: History,
         announcement: Box<Announcement>,
     },
-    /// It learns what became of that.
+    /// The outcome of an announcement reaches the worker.
     Announced {
         worker: usize,
         connection: u32,
@@ -93,11 +93,11 @@ pub enum Event {
         round: u32,
         ok: bool,
     },
-    /// The broker looks for workers for waiting requests.
+    /// The broker delivers waiting requests.
     Serve,
-    /// A player does something.
+    /// A player performs an action.
     Do(Deed),
-    /// A player has waited for an answer.
+    /// A player's request times out.
     Retry {
         request: u64,
         deed: Deed,

@@ -13,9 +13,10 @@ use crate::{
     world::World,
 };
 
-/// Longest that a worker stays away or stands still.
+/// Maximum duration of a worker's outage or stall.
 const AWAY_MS: u64 = 10_000;
-/// Two snapshots of a log that is gone are tried, and it takes five seconds to notice each.
+/// Maximum outage after which two snapshots of a deleted log are tried, each of which is noticed
+/// after five seconds.
 const NOTICED_MS: u64 = 12_000;
 
 pub fn strike(world: &mut World) {
@@ -82,7 +83,7 @@ pub fn strike(world: &mut World) {
                 world.widen();
                 let ms = world.rng.u64(..3_600_000);
                 world.workers[w].step_mono(ms);
-                // To the replica it is a stall.
+                // The replica cannot distinguish it from a stall.
                 world.workers[w].steady = None;
             }
         }
@@ -159,7 +160,7 @@ fn change_settings(world: &mut World) {
     append_settings(world);
 }
 
-/// What `topology declare` and `topology set` do.
+/// Appends settings, as `topology declare` and `topology set` do.
 pub fn append_settings(world: &mut World) {
     let mark = Mark {
         writer: world.rng.u64(..),

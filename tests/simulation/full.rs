@@ -6,7 +6,8 @@ use streamwatch::domain::{CapacityChange, Settings, Tenant};
 
 use crate::world::World;
 
-/// Intervals after which reached limits have been repeated: 60, and some to be read back.
+/// Intervals after which reached limits have been repeated: 60, and some until the repetition is
+/// read back.
 const SAID_AGAIN: u64 = 80;
 /// Intervals after which a leader has retried often enough.
 const LEADS_LONG: u64 = 20;
@@ -39,7 +40,7 @@ impl World {
         else {
             return;
         };
-        // One restored from a snapshot takes the snapshot's time for that of the entry.
+        // A replica restored from a snapshot uses the snapshot's time as that of the entry.
         let again = intervals(SAID_AGAIN);
         if steady + again > log_ms {
             return;

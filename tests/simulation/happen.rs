@@ -5,7 +5,7 @@ use streamwatch::domain::{Consistency, Entry, Internal, StatusRequest};
 use crate::{event::Event, faults, plan::RUN_MS, players, requests::Body, world::World};
 
 impl World {
-    /// A process that stands still learns of everything later.
+    /// Defers an event of a stalled process.
     pub fn stalled(&self, event: &Event) -> Option<u64> {
         let worker = match event {
             Event::Connect { worker, .. }
@@ -111,8 +111,8 @@ impl World {
             } => {
                 // An entry in transit at the loss of the connection may have arrived or not.
                 if is_current(self, worker, connection) || self.rng.bool() {
-                    // The time of a truncated log comes from a copy or its first reading, which may
-                    // be of a follower of another log.
+                    // The time of a truncated log comes from a snapshot or its first reading, whose
+                    // writer may still follow another log.
                     let it = &self.workers[worker];
                     let remembers = it.remembers.is_some_and(|g| g != self.log.generation);
                     let misled = self.observer.misled.is_some() && !it.history.is_whole();

@@ -1,4 +1,4 @@
-//! Actions of the leader, and their outcomes: copies of its replica and lifecycle events.
+//! Actions of the leader, and their outcomes: snapshots and lifecycle events.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use crate::{event::Event, plan::RUN_MS, snapshots::Snapshot, worker::History, wo
 /// A snapshot being written.
 pub struct Copying {
     snapshot: Snapshot,
-    /// There were no more accounts to copy.
+    /// Whether all accounts have been copied.
     all: bool,
 }
 
@@ -19,7 +19,7 @@ impl World {
         let led = self.workers[w].replica.leads();
         let clocks = self.workers[w].clocks(self.now);
         self.workers[w].replica.leave(clocks);
-        // A successor that leaves as well is no longer expected to lead.
+        // A successor that shuts down as well is no longer expected to lead.
         self.workers[w].steady = None;
         self.obey(w);
         let life = self.workers[w].life;
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// A leader that leaves is succeeded as soon as the others have read so.
+    /// Checks that a leader that shuts down has a successor as soon as the others have read it.
     pub fn check_succeeded(&mut self, heirs: &[(usize, u32)]) {
         let interval_ms = Settings::interval_for(self.widest_ttl_ms);
         let steady = |(heir, connection): &(usize, u32)| {
@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    /// It is time for a snapshot.
+    /// Starts a snapshot.
     pub fn begin_snapshot(&mut self, w: usize) {
         let worker = &mut self.workers[w];
         if !worker.replica.leads() || worker.copying.is_some() {
@@ -86,7 +86,7 @@ impl World {
         self.after(after, Event::Copy { worker, connection });
     }
 
-    /// Copies the next accounts; behind the last one, the snapshot is whole.
+    /// Copies the next accounts. After the last one, the snapshot is complete.
     pub fn copy(&mut self, w: usize) {
         let Some(mut copying) = self.workers[w].copying.take() else {
             return;
@@ -111,7 +111,7 @@ impl World {
             });
             copying.all = accounts.len() == before;
         }
-        // Others may come before it is whole.
+        // Other entries may be applied before the snapshot is complete.
         if !copying.all || self.rng.bool() {
             self.workers[w].copying = Some(copying);
             return self.copy_later(w);
@@ -128,7 +128,7 @@ impl World {
         self.snapshots.push(snapshot);
     }
 
-    /// The writer or its connection is lost: the written part remains and is useless.
+    /// Abandons a snapshot, because the writer or its connection is lost. Its parts remain.
     pub fn abandon_snapshot(&mut self, w: usize) {
         if let Some(copying) = self.workers[w].copying.take() {
             let _ = self.workers[w].replica.end_snapshot();
@@ -136,7 +136,7 @@ impl World {
         }
     }
 
-    /// A blank replica goes on from the newest snapshot that was not found to be of another log.
+    /// Restores the newest snapshot that was not rejected, if the replica is blank.
     pub fn restore(&mut self, w: usize) {
         let worker = &mut self.workers[w];
         if !worker.replica.is_blank() {
@@ -159,7 +159,7 @@ impl World {
         worker.complete_from = trailer.end + 1;
     }
 
-    /// Publishes a lifecycle event; the broker takes all of one connection in their order.
+    /// Publishes a lifecycle event. Events of one connection reach the broker in order.
     pub fn announce(&mut self, w: usize, number: u64, announcement: Box<Announcement>) {
         let delay = self.rng.u64(..=self.delay_ms());
         let worker = &mut self.workers[w];
@@ -177,7 +177,7 @@ impl World {
         self.after(at - self.now, publish);
     }
 
-    /// A lifecycle event reaches the broker, or does not.
+    /// Handles a lifecycle event that reaches the broker, or is lost.
     pub fn publish(&mut self, sent: Event) {
         let Event::Publish {
             worker: w,
@@ -194,7 +194,7 @@ impl World {
         let one_in = self.plan.announce_fails_one_in;
         let worker = &mut self.workers[w];
         if worker.connection != connection {
-            // A lost connection brings what it had up to somewhere, and nothing behind.
+            // Of a lost connection, a prefix of the events reaches the broker.
             if worker.cut != Some(of) && self.rng.bool() {
                 self.told(history, &announcement);
             } else {
@@ -227,7 +227,7 @@ impl World {
 
     fn told(&mut self, history: History, announcement: &Announcement) {
         if history.generation != self.log.generation {
-            return; // of a log that is gone
+            return; // of a deleted log
         }
         self.counted.announced += 1;
         if history.is_whole() {
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// The leader learns what became of a lifecycle event.
+    /// Handles the outcome of a lifecycle event at the leader.
     pub fn announced(&mut self, w: usize, number: u64, round: u32, ok: bool) {
         let worker = &mut self.workers[w];
         let cut = !ok && worker.cut == Some((worker.connection, round));

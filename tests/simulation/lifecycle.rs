@@ -19,19 +19,19 @@ pub enum What {
     Expired,
 }
 
-/// One thing that happened, as the observer sees it: to which stream, at which entry.
+/// An expected event: its kind, stream and entry.
 pub type Happened = (u64, StreamId, What);
 
 /// Expected events, computed by the observer.
 #[derive(Default)]
 pub struct Happenings {
     pub all: Vec<Happened>,
-    /// When the time of each stream that counts is up.
+    /// The deadline of each active stream.
     deadlines: BTreeMap<StreamId, u64>,
 }
 
 impl Happenings {
-    /// The log's time has come to `log_ms` by the entry at `offset`.
+    /// Advances log time to `log_ms` by the entry at `offset`.
     pub fn time(&mut self, offset: u64, log_ms: u64) {
         let all = &mut self.all;
         self.deadlines.retain(|stream, deadline| {
@@ -43,8 +43,8 @@ impl Happenings {
         });
     }
 
-    /// Adds the events of an entry on an account that was `before`. A heartbeat lasts for
-    /// `lasts_ms`.
+    /// Adds the events of an entry of an account whose records were `before`. A heartbeat keeps a
+    /// stream active for `lasts_ms`.
     pub fn entry(
         &mut self,
         offset: u64,
@@ -107,16 +107,16 @@ impl Happenings {
 /// Published events.
 #[derive(Default)]
 pub struct Lifecycle {
-    /// By identity: kind, stream and cause.
+    /// Published events by identity: kind, stream and cause.
     told: HashMap<(What, StreamId, u64), Announcement>,
-    /// The offset of the latest event without its repetitions, and its shown time, by account.
+    /// The offset and wall time of each account's latest event, repetitions apart.
     last: HashMap<AccountKey, (u64, WallTime)>,
     doubtful: bool,
     repeats: u64,
 }
 
 impl Lifecycle {
-    /// Entries were lost, or published by a replica without the log's beginning.
+    /// Whether entries were lost, or published by a replica without the log's beginning.
     pub fn doubt(&mut self) {
         self.doubtful = true;
     }

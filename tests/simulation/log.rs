@@ -1,4 +1,4 @@
-//! An in-memory log: entries in one order, the oldest of which may be gone.
+//! An in-memory log, which may be truncated.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -6,9 +6,9 @@ use streamwatch::domain::{Entry, Internal};
 
 #[derive(Default)]
 pub struct Log {
-    /// Counts how often the log was deleted and declared anew.
+    /// Number of times that the log was deleted and declared again.
     pub generation: u32,
-    /// Counts that, and how often the broker lost its last entries.
+    /// Number of these times, and of losses of the last entries.
     pub epoch: u32,
     first: u64,
     entries: VecDeque<(u64, Rc<Entry>)>,
@@ -31,8 +31,8 @@ impl Log {
         self.first + self.entries.len() as u64
     }
 
-    /// The entries at and after `offset`. Those that are gone are skipped silently, and there are
-    /// none after the end, as on a real broker.
+    /// The entries from `offset` on. As on a real broker, truncated ones are skipped silently, and
+    /// an offset after the end returns none.
     pub fn from(&self, offset: u64) -> impl Iterator<Item = (u64, &Rc<Entry>)> {
         let skip = offset.saturating_sub(self.first) as usize;
         let offsets = self.first..;
@@ -40,13 +40,13 @@ impl Log {
         offsets.zip(entries).skip(skip)
     }
 
-    /// The entry at `offset`, if it is there.
+    /// The entry at `offset`, if it exists.
     pub fn at(&self, offset: u64) -> Option<&Entry> {
         let there = self.from(offset).next();
         there.and_then(|(first, entry)| (first == offset).then_some(&**entry))
     }
 
-    /// Retention: drops what was appended before `before`.
+    /// Drops the entries that were appended before `before`.
     pub fn truncate(&mut self, before: u64) {
         while self.entries.front().is_some_and(|(at, _)| *at < before) {
             self.entries.pop_front();
@@ -54,13 +54,13 @@ impl Log {
         }
     }
 
-    /// The broker loses what it had from `end` on, and takes others in their place.
+    /// Drops the entries from `end` on; others get their offsets.
     pub fn lose_tail(&mut self, end: u64) {
         self.epoch += 1;
         self.entries.truncate((end - self.first) as usize);
     }
 
-    /// From when on the settings and the time can be read from it.
+    /// The offset from which on the log contains the settings and a time.
     pub fn settings_from(&self) -> Option<u64> {
         let named = self.entries.iter().find(|(_, entry)| match &**entry {
             Entry::Internal {
@@ -77,7 +77,7 @@ impl Log {
         named.map(|(at, _)| *at)
     }
 
-    /// The log is deleted and declared anew.
+    /// Deletes the log and declares it again.
     pub fn declare_anew(&mut self) {
         *self = Self {
             generation: self.generation + 1,

@@ -1,28 +1,30 @@
-//! Several replicas of one partition over an in-memory log, in virtual time, by a seed.
+//! A simulation of several replicas of one partition over an in-memory log, in virtual time. A
+//! seed determines the run.
 //!
-//! Workers crash, stall, lose connections; the log loses its beginning or its end, or is declared
-//! anew; snapshots are given up half-way, or damaged; clocks are wrong and jump; appends,
-//! announcements and confirms are lost; requests come twice; leaders shut down. At every step:
+//! Workers crash, stall, and lose connections. The log loses its beginning or its end, or is
+//! declared again. Snapshots are abandoned or damaged. Clocks are wrong and jump. Appends,
+//! announcements and confirms are lost. Requests are delivered twice. Leaders shut down. Checks at
+//! every step:
 //!
-//! - equal state at equal offsets, of all replicas whose history is comparable: those restored from
-//!   a snapshot have the history of the replica that was copied;
-//! - no state is thrown away that is one of the log;
-//! - exact admission: `max_active` N never makes more than N, N at once count 1 to N, and nothing
-//!   is decided twice;
-//! - never early: a stream whose signs of life come in time is in every answer;
-//! - no over-counting: an expired or stopped stream is gone in time;
-//! - a `strong` answer includes everything that the log took before the question came, a `local`
-//!   one everything but the last three intervals;
-//! - log time runs at the speed of time, and never makes up for a pause;
-//! - the lifecycle is complete: every event at least once, first in order, repetitions identical;
+//! - replicas with comparable histories have equal states at equal offsets; a restored replica has
+//!   the history of the replica that wrote the snapshot;
+//! - no replica drops a state of its log;
+//! - admission is exact: `max_active` N never admits more than N, N simultaneous requests count 1
+//!   to N, and no request is decided twice;
+//! - no stream expires early: a stream with timely heartbeats is in every answer;
+//! - no stream is counted too long: an expired or stopped stream disappears in time;
+//! - a `strong` answer includes all entries that the log stored before the request, a `local` one
+//!   all but those of the last three intervals;
+//! - log time is not faster than true time, and never makes up for a pause;
+//! - lifecycle events are complete: each at least once, in order, with identical repetitions;
 //! - after the last fault, all workers serve, one leads, and no request is pending; a leader that
-//!   shuts down is succeeded at once;
+//!   shuts down has a successor at once;
 //! - the leader repeats which limits are reached.
 //!
 //! `STREAMWATCH_SEEDS=5000` runs more seeds, from `STREAMWATCH_FIRST_SEED` on;
-//! `STREAMWATCH_SEED=123` runs one, and prints what happened if it fails;
-//! `STREAMWATCH_KEEP_GOING=1` does not stop at the first that fails. The same seed is the same run.
-//! `tests/simulation/mutate` breaks the rules on purpose, to see that it is noticed here.
+//! `STREAMWATCH_SEED=123` runs one, and prints its events if it fails;
+//! `STREAMWATCH_KEEP_GOING=1` does not stop at the first failure. A seed always gives the same run.
+//! `tests/simulation/mutate` checks that mutations of the rules are detected here.
 
 mod answers;
 mod counted;
@@ -53,7 +55,7 @@ use std::{
 use counted::Counted;
 use world::World;
 
-/// Seeds run by default.
+/// The default number of seeds.
 const SEEDS: u64 = 2_000;
 
 fn number(variable: &str) -> Option<u64> {
@@ -120,7 +122,7 @@ fn replicas_keep_the_promises_whatever_goes_wrong() {
     let (count, first) = (failed.len(), &failed[..failed.len().min(5)]);
     assert!(count == 0, "seeds that failed: {count}, first {first:?}");
     println!("{all:?}");
-    // A simulation in which nothing happens proves nothing.
+    // A simulation without these events proves nothing.
     assert!(seeds < SEEDS || !all.all().contains(&0), "{all:?}");
 }
 

@@ -17,13 +17,13 @@ use streamwatch::{
 
 use crate::{full::Full, lifecycle::Happenings, log::Log};
 
-/// Of so many entries, one is followed by a comparison of all accounts.
+/// The number of entries per comparison of all accounts.
 const ALL_EVERY: u64 = 32;
 
 /// The result of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The true time at which the log took it.
+    /// The true time at which the log stored it.
     pub at: u64,
     pub log_ms: Option<u64>,
     pub applied: Applied,
@@ -39,7 +39,7 @@ pub struct Row {
 pub struct Sign {
     pub at: u64,
     pub log_ms: u64,
-    /// How long it lasts, of true time and of log time.
+    /// How long it keeps the stream active, in true time and in log time.
     pub ttl_ms: u64,
     pub lasts_ms: u64,
     pub is_heartbeat: bool,
@@ -48,15 +48,15 @@ pub struct Sign {
 /// The history of a stream in the log.
 #[derive(Debug, Default)]
 pub struct Life {
-    /// Its signs of life since it was last ended.
+    /// Its heartbeats and `init`s since its last end.
     pub signs: Vec<Sign>,
-    /// Its last heartbeat or request to open, counted or not.
+    /// Its last heartbeat or `init`, dropped ones included.
     pub heard: Option<Sign>,
     /// The true time of its last end, if no heartbeat came after it.
     pub ended: Option<u64>,
-    /// The TTL by which it counts.
+    /// Its TTL.
     ttl_ms: u64,
-    /// It stays stopped until then, in log time.
+    /// The log time until which it stays stopped.
     stopped_until: u64,
     /// An `init` named it in `replace`, or a stop of it changed nothing: a replica without the
     /// log's beginning may have stopped it.
@@ -79,7 +79,7 @@ impl Life {
         last.is_some_and(|sign| log_ms < sign.log_ms + sign.lasts_ms)
     }
 
-    /// It is stopped, or its player goes on although it is.
+    /// Whether it is stopped, even if its player still sends heartbeats.
     fn stays_stopped(&mut self, log_ms: u64, settings: &Settings) {
         let lasts_ms = settings.tombstone_ms().max(self.ttl_ms);
         self.stopped_until = self.stopped_until.max(log_ms + lasts_ms);
@@ -89,7 +89,7 @@ impl Life {
 pub struct Observer {
     pub generation: u32,
     pub epoch: u32,
-    /// All that the log has taken, with the true time.
+    /// All stored entries, with the true time.
     taken: Vec<(u64, Rc<Entry>)>,
     /// Expected lifecycle events.
     pub happened: Happenings,
@@ -97,16 +97,16 @@ pub struct Observer {
     replica: Replica<()>,
     pub rows: Vec<Row>,
     pub keys: Vec<AccountKey>,
-    /// By account and stream.
+    /// The streams, by account and id.
     pub lives: BTreeMap<AccountKey, BTreeMap<StreamId, Life>>,
     refused: HashMap<RequestId, (u64, RefusedReason)>,
-    /// The least that log time has been ahead of true time. It stands still without workers and
-    /// never makes up for it.
+    /// The minimum by which log time was ahead of true time. Without workers, log time stops, and
+    /// never makes up for the pause.
     least_ahead: Option<i64>,
-    /// How far beyond that it may run.
+    /// The maximum by which log time may exceed that.
     pub may_gain_ms: u64,
-    /// The true time at which a follower of another log last moved this one's time; for ever, if no
-    /// replica with this log's time is left.
+    /// The true time at which a replica of another log last advanced this log's time; the maximum
+    /// if no replica with this log's time is left.
     pub misled: Option<u64>,
     /// A replica that reads the log from its beginning now cannot judge earlier answers, as the
     /// settings come later.
@@ -114,7 +114,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Of a log that is empty.
+    /// Creates the observer of an empty log.
     pub fn new(log: &Log, may_gain_ms: u64) -> Self {
         let mut replica = Replica::new(0);
         replica.attach();
@@ -148,19 +148,19 @@ impl Observer {
         self.replica.settings()
     }
 
-    /// How many entries the log had taken by `at`.
+    /// Number of entries that the log had stored by `at`.
     pub fn taken_by(&self, at: u64) -> u64 {
         self.rows.partition_point(|row| row.at <= at) as u64
     }
 
-    /// A follower of the deleted log has moved this one's time, by at most two intervals per entry.
-    /// Checks of time are suspended until it notices.
+    /// Suspends checks of time while a replica of the deleted log advances this log's time, by at
+    /// most two intervals per entry.
     pub fn excuse_time(&mut self, at: u64) {
         self.least_ahead = None;
         self.misled = self.misled.max(Some(at));
     }
 
-    /// The broker has lost what the log had from `end` on: it never happened. Returns what it was.
+    /// Removes the entries from `end` on, which the broker has lost, and returns them.
     pub fn lose_tail(&mut self, log: &Log, end: u64) -> Vec<Rc<Entry>> {
         let mut anew = Self::new(log, u64::MAX);
         anew.misled = self.misled;
@@ -174,7 +174,7 @@ impl Observer {
         lost.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// The log takes an entry.
+    /// Applies an entry that the log stores.
     pub fn take(&mut self, at: u64, entry: Rc<Entry>) {
         self.apply(at, &entry);
         self.taken.push((at, entry));
@@ -218,7 +218,7 @@ impl Observer {
         self.rows.push(row);
     }
 
-    /// Log time runs at the speed of time at most, give or take its two intervals.
+    /// Checks that log time is not faster than true time, except for two intervals.
     fn check_time(&mut self, at: u64, log_ms: u64) {
         let ahead = log_ms as i64 - at as i64;
         let least = self.least_ahead.map_or(ahead, |least| least.min(ahead));
@@ -280,7 +280,7 @@ impl Observer {
                 Applied::Heartbeat(HeartbeatOutcome::Refreshed { .. }),
             ) => {
                 let life = lives.entry(*stream).or_default();
-                // A shorter TTL waits until the player names an interval that is short enough.
+                // A shorter TTL takes effect when the player states a short enough interval.
                 let knows = every_ms.is_some_and(|ms| u64::from(ms) <= settings.heartbeat_every_ms);
                 let ttl_ms = if knows {
                     settings.ttl_ms
@@ -337,7 +337,8 @@ impl Observer {
         }
     }
 
-    /// `max_active` admits exactly so many, a refusal changes nothing, and is never taken back.
+    /// Checks that `max_active` admits exactly the limit, that a refusal changes no record, and
+    /// that its repetition is refused too.
     fn check_admission(
         &mut self,
         log_ms: u64,
@@ -396,19 +397,19 @@ impl Observer {
     }
 }
 
-/// How long a stream counts by a TTL.
+/// The time from a heartbeat to the deadline.
 fn lasts_ms(ttl_ms: u64) -> u64 {
     ttl_ms + 2 * Settings::interval_for(ttl_ms)
 }
 
-/// The records of an account in a replica, without forgotten ones.
+/// The records of an account in a replica, without removable ones.
 pub fn held<T>(replica: &Replica<T>, key: &AccountKey) -> Option<Account> {
     let mut account = replica.account(key)?;
     account.sweep(replica.log_time()?);
     (!account.is_empty()).then_some(account)
 }
 
-/// The result of the entry at `offset`, the last that `replica` applied.
+/// The result of the entry at `offset`, the last one that `replica` applied.
 pub fn row<T>(
     replica: &Replica<T>,
     at: u64,

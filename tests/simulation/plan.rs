@@ -5,8 +5,8 @@ use streamwatch::domain::Settings;
 
 /// The length of a run, in milliseconds of true time.
 pub const RUN_MS: u64 = 30_000;
-/// After it, nothing more goes wrong; then everything must be well again. It is long enough for
-/// finding out that the state and two snapshots are of another log, one after another.
+/// The time after the last fault, in milliseconds. It is long enough to notice that the state and
+/// two snapshots are of another log, one after another.
 pub const SETTLE_MS: u64 = 20_000;
 
 /// The faults of a run. Every seed has its own mixture, so that frequent faults do not hide a bug
@@ -16,38 +16,38 @@ pub struct Plan {
     pub workers: usize,
     pub accounts: usize,
     pub settings: Settings,
-    /// The mean time between two faults.
+    /// Mean time between two faults.
     pub fault_every_ms: u64,
     pub faults: Vec<Fault>,
-    /// Appends and deliveries take up to so long.
+    /// Maximum time of an append or a delivery.
     pub delay_ms: u64,
-    /// Of so many appends one is lost, or its confirm is; 0: none.
+    /// One of this many appends or their confirms is lost; 0: none.
     pub append_fails_one_in: u64,
-    /// Expired accounts that are looked at with each entry.
+    /// Number of expiries processed with each entry.
     pub expiries_per_entry: usize,
-    /// Of so many answered requests one is delivered again; 0: none.
+    /// One of this many answered requests is delivered again; 0: none.
     pub redelivered_one_in: u64,
-    /// The time between two snapshots, and between the copies of some accounts at most; 0: none.
+    /// Time between two snapshots, and maximum time between two copies of accounts; 0: none.
     pub snapshot_every_ms: u64,
     pub copy_ms: u64,
-    /// Of so many snapshots one is damaged; 0: none.
+    /// One of this many snapshots is damaged; 0: none.
     pub damaged_one_in: u64,
-    /// Of so many announcements one is lost, or its confirm is; 0: none.
+    /// One of this many announcements or their confirms is lost; 0: none.
     pub announce_fails_one_in: u64,
-    /// The log keeps little: what snapshots need.
+    /// Whether the log keeps only the entries that snapshots need.
     pub keeps_little: bool,
-    /// The mean time between two playbacks, and between two questions.
+    /// Mean time between two playbacks, and between two `status` requests.
     pub player_every_ms: u64,
     pub question_every_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A worker dies, and its state with it.
+    /// A worker crashes and loses its state.
     Crash,
-    /// All workers die at about the same time, and stay away.
+    /// All workers crash at about the same time, for a while.
     AllCrash,
-    /// A worker's process stands still; its buffers are read when it goes on.
+    /// A worker's process stalls, and reads its buffers afterwards.
     Stall,
     /// A worker's connection is lost.
     Disconnect,
@@ -55,11 +55,11 @@ pub enum Fault {
     Truncate,
     /// The broker loses the log's last entries, confirmed ones too.
     LoseTail,
-    /// The log is deleted and declared anew.
+    /// The log is deleted and declared again.
     DeclareAnew,
     /// A worker's wall clock is set.
     WallStep,
-    /// A worker's monotonic clock jumps ahead, as it never should.
+    /// A worker's monotonic clock jumps ahead, which is a bug of the machine.
     MonoStep,
     /// The leader shuts down.
     Leave,
@@ -85,7 +85,7 @@ impl Plan {
     pub fn new(rng: &mut Rng) -> Self {
         let mut settings = Settings {
             ttl_ms: rng.choice([2_000, 2_000, 2_000, 5_000]).unwrap_or(2_000),
-            // None is forgotten before its time: that nothing is decided twice depends on it.
+            // No refusal is evicted, as otherwise a request may be decided twice.
             max_refusals_per_account: 1_000,
             ..Settings::default()
         };
@@ -129,7 +129,7 @@ impl Plan {
         }
     }
 
-    /// How much of the log is kept.
+    /// The log's retention.
     pub fn keep_ms(&self, ttl_ms: u64) -> u64 {
         if self.keeps_little && self.snapshot_every_ms > 0 {
             (3 * self.snapshot_every_ms).max(2 * ttl_ms)
@@ -138,7 +138,7 @@ impl Plan {
         }
     }
 
-    /// No clock is ever wrong, and the log is one.
+    /// Whether no clock is wrong and the log is never deleted.
     pub fn clocks_agree(&self) -> bool {
         let wrong = [
             Fault::WallStep,
@@ -150,7 +150,7 @@ impl Plan {
         !self.faults.iter().any(|fault| wrong.contains(fault))
     }
 
-    /// No own mark takes so long that an estimate is held back by it.
+    /// Whether every marker is read back before it bounds an estimate.
     pub fn is_swift(&self) -> bool {
         let shortest_ms = if self.faults.contains(&Fault::Settings) {
             Settings::interval_for(2_000)

@@ -1,4 +1,4 @@
-//! Players, good and bad: each is a script of what it will send.
+//! Scripts of correct and faulty players.
 
 use std::rc::Rc;
 
@@ -23,7 +23,7 @@ pub fn new_id(rng: &mut Rng) -> Uuid {
     Uuid::from_u128(rng.u128(..))
 }
 
-/// One player, or a burst of them on an account of their own.
+/// Creates one player, or a burst of players of one account.
 pub fn scripts(
     rng: &mut Rng,
     plan: &Plan,

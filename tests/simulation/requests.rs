@@ -17,9 +17,9 @@ pub enum Body {
 pub struct Request {
     pub body: Body,
     sent: u64,
-    /// The worker that has it.
+    /// The worker to which it is delivered.
     pub taken_by: Option<usize>,
-    /// When the replica received it, and the log's epoch and end then.
+    /// The time of the delivery to the replica, and the log's epoch and end at that time.
     pub received: Option<(u64, u32, u64)>,
 }
 
@@ -46,7 +46,7 @@ impl Requests {
         self.all.get_mut(&id)
     }
 
-    /// Those that wait for a worker.
+    /// Requests that wait for a worker.
     pub fn waiting(&mut self, now: u64) -> Vec<u64> {
         self.all
             .retain(|_, r| r.taken_by.is_some() || now < r.sent + TTL_MS);
@@ -64,7 +64,7 @@ impl Requests {
         }
     }
 
-    /// A worker's connection is gone.
+    /// Requeues the requests of a lost connection.
     pub fn put_back_all_of(&mut self, worker: usize) {
         for request in self.all.values_mut() {
             if request.taken_by == Some(worker) {

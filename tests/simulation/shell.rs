@@ -43,7 +43,7 @@ impl World {
                 };
                 0
             }
-            // Chunks begin where they like.
+            // A chunk may start at any entry.
             StartAt::Offset(offset) if offset < self.log.end() => {
                 offset.saturating_sub(self.rng.u64(..4))
             }
@@ -185,14 +185,14 @@ impl World {
         self.counted.remembered += u64::from(
             worker.complete_from > 0 && worker.history.is_whole() && self.log.first() > 0,
         );
-        // Equal state at equal offsets.
+        // Replicas have equal states at equal offsets.
         self.counted.compared += 1;
         let taken = &self.observer.rows[offset as usize];
         let known = taken.all.as_ref().map_or(0, Vec::len);
         let keys = &self.observer.keys[..known];
         let mut made = row(&worker.replica, taken.at, offset, entry, applied, keys);
         if worker.replica.is_expiring() {
-            // Its counters of expiries follow later.
+            // Its counters of expiries are updated later.
             if !worker.history.is_whole() {
                 return Ok(());
             }
@@ -202,8 +202,8 @@ impl World {
         let expected = if worker.history.is_whole() {
             taken
         } else {
-            // Its start times, old tombstones and refusals went with the log's beginning: it is
-            // compared with those that began where it did.
+            // It lacks start times, tombstones and refusals of the log's beginning, so it is
+            // compared with replicas that started at the same entry.
             let of = (worker.history, offset);
             self.partial.entry(of).or_insert_with(|| made.clone())
         };
@@ -211,7 +211,7 @@ impl World {
         Ok(())
     }
 
-    /// Does what the replica asks for.
+    /// Executes the replica's effects.
     pub fn obey(&mut self, w: usize) {
         for effect in self.workers[w].replica.take_effects() {
             match effect {
@@ -271,21 +271,20 @@ impl World {
         let fails = one_in > 0 && self.now < RUN_MS && self.rng.u64(..one_in) == 0;
         let fate = if fails { self.rng.u8(..3) } else { 9 };
         let after = at - self.now;
-        // Refused at once, or given up.
+        // The publisher rejects it at once, or times out.
         let timeout = match self.rng.bool() {
             true => self.rng.u64(1..50),
             false => self.rng.u64(300..3_000),
         };
         let back = self.rng.u64(..=self.delay_ms());
         match fate {
-            0 => self.after(timeout, confirm(false)), // lost
             1 => {
                 self.after(after, append);
-                self.after(after + timeout, confirm(false)); // taken, and reported lost
+                self.after(after + timeout, confirm(false)); // stored, and reported lost
             }
             2 => {
                 self.after(after, append);
-                self.after(after + 10_000, confirm(false)); // taken, and never confirmed
+                self.after(after + 10_000, confirm(false)); // stored, and never confirmed
             }
             _ => {
                 self.after(after, append);

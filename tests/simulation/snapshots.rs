@@ -1,5 +1,4 @@
-//! The snapshot log, in memory: what leaders write down, and what starting workers
-//! find there.
+//! An in-memory snapshot log.
 
 use streamwatch::{
     domain::{Account, AccountKey, Announcement, SnapshotHeader, SnapshotTrailer},
@@ -19,16 +18,16 @@ pub struct Snapshot {
     pub header: SnapshotHeader,
     pub accounts: Vec<(AccountKey, u64, Account)>,
     pub unannounced: Vec<Announcement>,
-    /// Without it the snapshot is not whole.
+    /// The trailer; `None` if the snapshot is incomplete.
     pub trailer: Option<SnapshotTrailer>,
     pub damaged: bool,
-    /// It contains entries that the broker has lost since.
+    /// Whether it contains entries that the broker has lost since.
     pub diverged: Option<Lost>,
 }
 
 #[derive(Default)]
 pub struct Snapshots {
-    /// The oldest first.
+    /// The snapshots, oldest first.
     all: Vec<Snapshot>,
     written: u64,
 }
@@ -39,7 +38,7 @@ impl Snapshots {
         self.written
     }
 
-    /// Takes one, whole or given up half-way.
+    /// Adds a complete or abandoned snapshot.
     pub fn push(&mut self, snapshot: Snapshot) {
         self.all.push(snapshot);
         let whole = |s: &&Snapshot| s.trailer.is_some();
@@ -48,13 +47,13 @@ impl Snapshots {
         }
     }
 
-    /// The newest whole one that was not rejected.
+    /// The newest complete snapshot that was not rejected.
     pub fn newest(&self, rejected: &[u64]) -> Option<&Snapshot> {
         let mut newest_first = self.all.iter().rev();
         newest_first.find(|s| s.trailer.is_some() && !s.damaged && !rejected.contains(&s.id))
     }
 
-    /// The broker has lost the log's last entries.
+    /// Marks the snapshots with entries that the broker has lost.
     pub fn lose_tail(&mut self, lost: &Lost) {
         for snapshot in &mut self.all {
             if snapshot.diverged.is_none() {

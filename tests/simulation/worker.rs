@@ -9,8 +9,7 @@ use streamwatch::{
 
 use crate::{leader::Copying, log::Log};
 
-/// Which entries a replica's state was made of: replicas are compared only with those that have
-/// seen the same.
+/// The entries that a replica has applied. Replicas with equal histories are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct History {
     pub generation: u32,
@@ -19,7 +18,7 @@ pub struct History {
 }
 
 impl History {
-    /// It has all of its log: nothing had been dropped when it began.
+    /// Whether the log was not truncated when the replica started.
     pub fn is_whole(self) -> bool {
         self.start.is_none_or(|start| start == 0)
     }
@@ -28,13 +27,13 @@ impl History {
 /// The lost entries in a replica's history.
 #[derive(Clone, Debug)]
 pub struct Lost {
-    /// The offset of the first one.
+    /// The offset of the first lost entry.
     pub from: u64,
     pub entries: Vec<Rc<Entry>>,
 }
 
 impl Lost {
-    /// Did the log take the same again?
+    /// Whether the log has stored equal entries again.
     pub fn came_again(&self, log: &Log) -> bool {
         let mut lost = (self.from..).zip(&self.entries);
         lost.all(|(offset, entry)| offset < log.first() || log.at(offset) == Some(entry))
@@ -60,39 +59,40 @@ pub struct Delivery {
 
 pub struct Worker {
     pub replica: Replica<u64>,
-    /// Whose entries are its own.
+    /// The writer's number in its entries.
     pub writer: u64,
     pub history: History,
     pub up: bool,
-    /// Counts starts: what was meant for an earlier one is void.
+    /// Number of starts. Events of an earlier start are ignored.
     pub life: u32,
-    /// Counts connections, and their losses.
+    /// Number of connections and their losses.
     pub connection: u32,
-    /// The generation of the log whose time it remembers, from the last copy that it read.
+    /// The generation of the log of the last snapshot that it read.
     pub remembers: Option<u32>,
     /// The generation of the log that is being delivered.
     pub attached: Option<u32>,
-    /// Nothing before this offset is delivered.
+    /// The offset from which on entries are delivered.
     pub from: u64,
-    /// The entry at which it goes on was there, and the same, when it connected.
+    /// Whether the log contained the replica's anchor when it connected.
     pub same_log: bool,
     /// The log's epoch when it connected.
     pub epoch: u32,
-    /// It holds what the log has lost.
+    /// Whether its state contains entries that the log has lost.
     pub diverged: Option<Lost>,
-    /// The snapshot it goes on from, until it has caught up.
+    /// The restored snapshot, until it has caught up.
     pub restored: Option<u64>,
-    /// From this offset on it has all of what its snapshot had in parts.
+    /// The offset from which on its state is complete: a snapshot contains accounts of different
+    /// entries.
     pub complete_from: u64,
-    /// Snapshots that were found to be of another log.
+    /// Rejected snapshots, which are of another log.
     pub rejected: Vec<u64>,
-    /// Its last mark that questions wait for.
+    /// The last marker of its strong requests.
     pub strong_mark: Option<u64>,
     pub told_unavailable: u64,
     pub copying: Option<Copying>,
     /// Number of failed publications that it has noticed.
     pub announce_round: u32,
-    /// Publications of this connection and round from there on were lost.
+    /// The first lost publication of this connection and round.
     pub cut: Option<(u32, u32)>,
     pub last_announcement: u64,
     pub last_number: u64,
@@ -100,11 +100,11 @@ pub struct Worker {
     pub inbox: VecDeque<Delivery>,
     pub taking: bool,
     pub stalled_until: u64,
-    /// Appends keep their order.
+    /// The time of the latest append: appends arrive in order.
     pub last_append: u64,
-    /// True time, and the log's time then, since when this worker has ticked without a break.
+    /// The true time and log time since which this worker has ticked without a pause.
     pub steady: Option<(u64, u64)>,
-    /// True time since when it has led at each tick.
+    /// The true time since which it has led at each tick.
     pub leads_since: Option<u64>,
     mono_us: u64,
     wall_ms: i64,
@@ -158,7 +158,7 @@ impl Worker {
         }
     }
 
-    /// Has ticked for long without a break, and is not standing still.
+    /// Whether it has ticked for long without a pause, and is not stalled.
     pub fn is_steady(&self, now: u64, interval_ms: u64) -> bool {
         let since = self.steady.map(|(since, _)| since);
         self.stalled_until <= now
@@ -174,7 +174,7 @@ impl Worker {
         self.mono_us += ms * 1_000;
     }
 
-    /// The process dies: nothing of it is left.
+    /// Ends the process, and drops its state.
     pub fn die(&mut self, writer: u64) {
         self.replica = Replica::new(writer);
         self.writer = writer;

@@ -1,4 +1,4 @@
-//! The world: true time, the log, the workers, and what is on its way between them.
+//! The simulated system: true time, the log, the workers, and events in transit.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// How long a message takes at most. In the end the network is swift.
+    /// The maximum time of a message. After the last fault, the network is fast.
     pub fn delay_ms(&self) -> u64 {
         if self.now < RUN_MS {
             self.plan.delay_ms
@@ -228,7 +228,7 @@ impl World {
             Deed::Publish(entry) => self.take(entry),
             Deed::Init(mut init) => {
                 let request = self.requests.send(self.now, Body::Init((*init).clone()));
-                // The player gives up waiting and asks again: by another request, as a rule.
+                // The player times out and retries, usually by another request.
                 if self.rng.bool() {
                     init.request.0 = players::new_id(&mut self.rng);
                 }

@@ -32,7 +32,7 @@ fn advance(accounts: &mut Accounts, now: u64) {
 }
 
 #[test]
-fn totals_follow_time_without_being_asked() {
+fn totals_change_when_log_time_advances() {
     let settings = Settings {
         ttl_ms: 2_000,
         ..Settings::default()
@@ -62,7 +62,7 @@ fn totals_follow_time_without_being_asked() {
 }
 
 #[test]
-fn accounts_are_counted_by_how_many_streams_they_have() {
+fn accounts_are_counted_by_their_number_of_streams() {
     let settings = Settings {
         ttl_ms: 2_000,
         ..Settings::default()
@@ -96,7 +96,7 @@ fn a_busy_account_is_in_the_index_once() {
 }
 
 #[test]
-fn every_account_that_was_there_is_copied_while_others_come() {
+fn every_existing_account_is_copied_while_others_are_added() {
     let settings = Settings::default();
     let mut accounts = Accounts::new();
     let begin = |accounts: &mut Accounts, numbers: Range<u64>| {
@@ -134,7 +134,7 @@ fn every_account_that_was_there_is_copied_while_others_come() {
 }
 
 #[test]
-fn what_becomes_empty_while_it_is_copied_is_freed_afterwards_and_the_rest_is_found() {
+fn accounts_emptied_during_a_copy_are_removed_afterwards() {
     let settings = Settings {
         ttl_ms: 2_000,
         ..Settings::default()
@@ -175,7 +175,7 @@ fn what_becomes_empty_while_it_is_copied_is_freed_afterwards_and_the_rest_is_fou
 }
 
 #[test]
-fn the_few_that_are_left_of_many_move_into_a_smaller_table() {
+fn the_table_shrinks_when_few_accounts_are_left() {
     let settings = Settings::default();
     let mut accounts = Accounts::new();
     let stay = |n: u64| n.is_multiple_of(1_000);
@@ -214,7 +214,7 @@ fn the_few_that_are_left_of_many_move_into_a_smaller_table() {
 }
 
 #[test]
-fn the_moments_of_a_longer_ttl_go_with_the_accounts() {
+fn outdated_due_moments_are_removed_with_the_accounts() {
     let ttl = |ttl_ms| Settings {
         ttl_ms,
         ..Settings::default()

@@ -35,7 +35,7 @@ fn acme(full: bool) -> CapacityChange {
 }
 
 #[test]
-fn only_the_leader_appends_full_and_repeats_it_until_it_is_read_back() {
+fn only_the_leader_appends_a_reached_limit_until_it_is_read_back() {
     let mut rig = Rig::serving_by(small(2, 100));
     rig.log.extend([beat("alice", 1), beat("bob", 2)]);
     rig.read(0);
@@ -48,7 +48,7 @@ fn only_the_leader_appends_full_and_repeats_it_until_it_is_read_back() {
 }
 
 #[test]
-fn from_the_entry_on_no_new_stream_is_taken_until_it_is_free_again() {
+fn new_streams_are_refused_from_the_entry_on_until_the_limit_is_lifted() {
     let mut rig = Rig::serving_by(small(2, 100));
     rig.lead(0);
     rig.log.extend([beat("alice", 1), beat("bob", 2)]);
@@ -87,7 +87,7 @@ fn from_the_entry_on_no_new_stream_is_taken_until_it_is_free_again() {
 }
 
 #[test]
-fn it_is_free_again_a_twentieth_below_the_limit() {
+fn the_limit_is_lifted_a_twentieth_below_it() {
     let mut rig = Rig::serving_by(small(40, 100));
     rig.lead(0);
     rig.log.extend((0..2).map(|n| beat("alice", n)));
@@ -104,7 +104,7 @@ fn it_is_free_again_a_twentieth_below_the_limit() {
 }
 
 #[test]
-fn a_full_tenant_is_no_concern_of_the_others() {
+fn a_full_tenant_does_not_affect_others() {
     let mut rig = Rig::serving_by(small(100, 1));
     rig.lead(0);
     rig.log.push(beat("alice", 1));
@@ -129,7 +129,7 @@ fn a_full_tenant_is_no_concern_of_the_others() {
 }
 
 #[test]
-fn a_tenant_that_holds_nothing_any_more_is_free() {
+fn the_limit_of_an_empty_tenant_is_lifted() {
     let mut rig = Rig::serving_by(small(100, 1));
     rig.lead(0);
     rig.log.push(beat("alice", 1));
@@ -142,7 +142,7 @@ fn a_tenant_that_holds_nothing_any_more_is_free() {
 }
 
 #[test]
-fn what_is_full_is_repeated_by_log_time_however_many_entries_are_written() {
+fn reached_limits_are_repeated_by_log_time() {
     for entries in [0, 1, 7] {
         let mut rig = Rig::serving_by(small(100, 1));
         rig.lead(0);

@@ -49,7 +49,7 @@ fn tick(rig: &Rig) -> u64 {
 }
 
 #[test]
-fn a_tick_by_which_many_expire_does_a_bounded_part_of_it_and_so_does_each_call() {
+fn a_tick_and_each_call_process_a_bounded_number_of_expiries() {
     let mut rig = expiring();
     assert!(rig.replica.is_expiring());
     assert!(rig.replica.unannounced() <= EXPIRIES_PER_ENTRY);
@@ -66,7 +66,7 @@ fn a_tick_by_which_many_expire_does_a_bounded_part_of_it_and_so_does_each_call()
 }
 
 #[test]
-fn answers_are_exact_while_expiries_are_left_to_be_done() {
+fn answers_are_exact_while_expiries_are_unprocessed() {
     let mut rig = expiring();
     for account in ["0", "1000", "1999"] {
         rig.replica
@@ -81,7 +81,7 @@ fn answers_are_exact_while_expiries_are_left_to_be_done() {
 }
 
 #[test]
-fn events_keep_the_order_of_the_log_while_expiries_are_left_to_be_done() {
+fn events_keep_the_order_of_the_log_while_expiries_are_unprocessed() {
     let mut rig = expiring();
     let expired = tick(&rig);
     // Of one that expired a moment ago, and of one that is new.
@@ -99,7 +99,7 @@ fn events_keep_the_order_of_the_log_while_expiries_are_left_to_be_done() {
 }
 
 #[test]
-fn nothing_is_recorded_as_announced_whose_entry_has_more_to_come() {
+fn an_entry_with_further_events_is_not_recorded_as_announced() {
     let mut rig = expiring();
     assert!(!confirm(&mut rig).is_empty());
     let recorded = |rig: &mut Rig, now| {

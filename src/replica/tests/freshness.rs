@@ -5,7 +5,7 @@ fn local() -> StatusRequest {
 }
 
 #[test]
-fn a_question_waits_while_no_mark_of_the_last_three_intervals_is_back() {
+fn a_status_waits_until_a_marker_of_the_last_three_intervals_is_read_back() {
     let mut rig = Rig::serving();
     rig.tick(200);
     rig.append();
@@ -22,7 +22,7 @@ fn a_question_waits_while_no_mark_of_the_last_three_intervals_is_back() {
 }
 
 #[test]
-fn a_request_to_open_that_came_while_not_fresh_goes_back_to_the_broker() {
+fn an_init_that_arrives_at_a_stale_replica_is_requeued() {
     let mut rig = Rig::serving();
     rig.replica.init("i", init("alice", 1), at(300));
     assert_eq!(rig.effects(), []);
@@ -32,7 +32,7 @@ fn a_request_to_open_that_came_while_not_fresh_goes_back_to_the_broker() {
 }
 
 #[test]
-fn requests_are_paused_and_requeued_when_marks_come_back_late_and_resumed_later() {
+fn requests_are_requeued_while_markers_are_late() {
     let mut rig = Rig::serving();
     rig.replica
         .status("s", question("alice", Consistency::Strong), at(100));
@@ -64,7 +64,7 @@ fn requests_are_paused_and_requeued_when_marks_come_back_late_and_resumed_later(
 }
 
 #[test]
-fn a_question_that_waited_too_long_is_not_answered() {
+fn a_status_that_waited_too_long_is_late() {
     let mut rig = Rig::attached(1, vec![declared(settings())]);
     rig.log.pop();
     rig.replica.status("old", local(), at(300));
@@ -79,7 +79,7 @@ fn a_question_that_waited_too_long_is_not_answered() {
 }
 
 #[test]
-fn a_replica_that_stalled_answers_nothing_before_a_mark_written_since_is_back() {
+fn a_stalled_replica_answers_only_after_a_new_marker() {
     const HOUR: u64 = 3_600_000;
     let mut rig = Rig::serving();
     rig.tick(100);
@@ -111,7 +111,7 @@ fn a_replica_that_stalled_answers_nothing_before_a_mark_written_since_is_back() 
 }
 
 #[test]
-fn a_worker_whose_clock_jumps_moves_the_log_by_two_intervals_at_most() {
+fn a_jumping_clock_advances_log_time_by_at_most_two_intervals() {
     let mut rig = Rig::serving();
     rig.round(100);
     assert_eq!(rig.replica.log_time(), Some(LogTime(100)));
@@ -122,7 +122,7 @@ fn a_worker_whose_clock_jumps_moves_the_log_by_two_intervals_at_most() {
 }
 
 #[test]
-fn what_is_proposed_between_ticks_never_takes_the_log_ahead_of_the_clock() {
+fn proposals_between_ticks_do_not_speed_up_log_time() {
     let mut rig = Rig::serving();
     for now in 1..=500 {
         rig.replica
@@ -135,7 +135,7 @@ fn what_is_proposed_between_ticks_never_takes_the_log_ahead_of_the_clock() {
 }
 
 #[test]
-fn two_replicas_do_not_add_up_their_time() {
+fn two_replicas_do_not_speed_up_log_time() {
     let mut one = Rig::serving();
     let mut other = Rig::attached(2, one.log.clone());
     one.log.clone_from(&other.log);

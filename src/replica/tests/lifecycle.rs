@@ -43,7 +43,7 @@ fn leading() -> Rig {
 }
 
 #[test]
-fn the_leader_announces_the_lifecycle_in_order() {
+fn the_leader_announces_lifecycle_events_in_order() {
     let mut rig = leading();
     rig.log.push(beat("alice", 1));
     rig.log.push(beat("alice", 1));
@@ -93,7 +93,7 @@ fn other_replicas_keep_events_until_the_log_records_their_publication() {
 }
 
 #[test]
-fn what_was_confirmed_is_recorded_in_the_log_once() {
+fn confirmed_events_are_recorded_in_the_log_once() {
     let mut rig = leading();
     rig.log.push(beat("alice", 1));
     rig.read(0);
@@ -117,7 +117,7 @@ fn what_was_confirmed_is_recorded_in_the_log_once() {
 }
 
 #[test]
-fn what_the_broker_did_not_take_is_announced_again_an_interval_later() {
+fn events_that_the_broker_rejects_are_announced_again_an_interval_later() {
     let mut rig = leading();
     rig.log.push(beat("alice", 1));
     rig.read(0);

@@ -22,7 +22,7 @@ fn reattached(rig: &mut Rig, first: usize) {
 }
 
 #[test]
-fn it_goes_on_at_its_last_marked_entry_and_applies_nothing_twice() {
+fn a_replica_continues_at_its_last_internal_entry_and_applies_none_twice() {
     let mut rig = followed();
     reattached(&mut rig, 2); // the chunk begins before the offset that was asked for
     rig.read(210);
@@ -36,7 +36,7 @@ fn it_goes_on_at_its_last_marked_entry_and_applies_nothing_twice() {
 }
 
 #[test]
-fn the_state_stays_while_detached_but_nothing_is_answered_by_it() {
+fn a_detached_replica_keeps_its_state_but_does_not_answer() {
     let mut rig = followed();
     rig.replica.detach();
     assert_eq!(rig.replica.totals().streams, 2);
@@ -47,7 +47,7 @@ fn the_state_stays_while_detached_but_nothing_is_answered_by_it() {
 }
 
 #[test]
-fn the_requests_of_the_connection_before_are_forgotten() {
+fn requests_of_the_lost_connection_are_dropped() {
     let mut rig = followed();
     rig.replica.init("i", init("alice", 7), at(150));
     rig.replica
@@ -62,7 +62,7 @@ fn the_requests_of_the_connection_before_are_forgotten() {
 }
 
 #[test]
-fn another_entry_in_its_place_is_another_log() {
+fn another_internal_entry_at_the_anchor_is_another_log() {
     let mut rig = followed();
     rig.log[3] = foreign(1, Internal::Tick(None));
     reattached(&mut rig, 3);
@@ -74,7 +74,7 @@ fn another_entry_in_its_place_is_another_log() {
 }
 
 #[test]
-fn a_heartbeat_or_something_undecodable_in_its_place_is_another_log() {
+fn a_heartbeat_or_an_undecodable_entry_at_the_anchor_is_another_log() {
     let mut rig = followed();
     reattached(&mut rig, 3);
     let fault = rig.replica.apply(3, &beat("alice", 1), at(200));
@@ -87,7 +87,7 @@ fn a_heartbeat_or_something_undecodable_in_its_place_is_another_log() {
 }
 
 #[test]
-fn another_heartbeat_behind_the_anchor_is_another_log() {
+fn another_heartbeat_after_the_anchor_is_another_log() {
     let mut rig = followed();
     reattached(&mut rig, 3);
     assert!(rig.replica.apply(3, &rig.log[3].clone(), at(200)).is_ok());
@@ -118,7 +118,7 @@ fn a_log_that_ends_before_the_anchor_is_noticed_by_its_silence() {
 }
 
 #[test]
-fn silence_of_a_log_that_is_known_to_be_the_same_keeps_the_state() {
+fn the_state_is_kept_if_a_verified_log_is_silent() {
     let mut rig = followed();
     rig.tick(200);
     rig.append();
@@ -142,14 +142,14 @@ fn a_stall_of_this_worker_is_not_taken_for_silence_of_the_log() {
 }
 
 #[test]
-fn a_log_that_takes_nothing_is_not_a_silent_one() {
+fn a_log_that_confirms_nothing_is_not_silent() {
     let mut rig = followed();
     reattached(&mut rig, 99);
     assert_eq!(rig.replica.tick(at(3_600_000)), Ok(()));
 }
 
 #[test]
-fn an_entry_that_one_node_delivers_and_another_cannot_is_no_other_log() {
+fn an_entry_that_only_one_node_can_deliver_is_no_other_log() {
     // Applied, and undeliverable when the log is read again.
     let mut rig = followed();
     reattached(&mut rig, 3);

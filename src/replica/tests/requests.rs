@@ -36,7 +36,7 @@ fn opened(request: &'static str, n: u128, activity: Activity) -> Effect<&'static
 }
 
 #[test]
-fn a_request_to_open_is_proposed_and_answered_with_the_state_at_its_own_entry() {
+fn an_init_is_proposed_and_answered_with_the_state_at_its_entry() {
     let mut rig = Rig::serving();
     rig.replica.init("i", init("alice", 7), at(50));
     // Valid for as long as the TTL, which is less than ten seconds.
@@ -49,7 +49,7 @@ fn a_request_to_open_is_proposed_and_answered_with_the_state_at_its_own_entry() 
 }
 
 #[test]
-fn a_proposal_that_comes_back_twice_is_answered_once() {
+fn a_proposal_that_is_read_back_twice_is_answered_once() {
     let mut rig = Rig::serving();
     rig.replica.init("i", init("alice", 7), at(50));
     let entry = rig.append().remove(0);
@@ -119,7 +119,7 @@ fn requests_at_once_over_two_replicas_count_one_to_n_and_max_active_admits_exact
 }
 
 #[test]
-fn a_proposal_that_comes_too_late_is_void() {
+fn a_late_proposal_changes_nothing() {
     let mut rig = Rig::serving();
     rig.replica.init("i", init("alice", 7), at(0));
     let held_back = rig.append();
@@ -145,7 +145,7 @@ fn a_proposal_that_comes_too_late_is_void() {
 }
 
 #[test]
-fn a_proposal_that_the_broker_did_not_take_has_an_unknown_outcome() {
+fn a_proposal_that_the_broker_does_not_confirm_has_an_unknown_outcome() {
     let mut rig = Rig::serving();
     rig.replica.init("i", init("alice", 7), at(0));
     rig.append();
@@ -157,7 +157,7 @@ fn a_proposal_that_the_broker_did_not_take_has_an_unknown_outcome() {
 }
 
 #[test]
-fn a_proposal_that_does_not_come_back_is_left_to_another_replica() {
+fn a_request_is_requeued_if_its_proposal_is_not_read_back() {
     let mut rig = Rig::serving();
     rig.replica.init("i", init("alice", 7), at(0));
     let lost = rig.append();
@@ -173,7 +173,7 @@ fn a_proposal_that_does_not_come_back_is_left_to_another_replica() {
 }
 
 #[test]
-fn a_local_question_is_answered_at_once_at_the_estimated_time() {
+fn a_local_status_is_answered_at_the_estimated_time() {
     let mut rig = Rig::serving();
     rig.log.push(beat("alice", 1));
     rig.read(0);
@@ -196,7 +196,7 @@ fn a_local_question_is_answered_at_once_at_the_estimated_time() {
 }
 
 #[test]
-fn strong_questions_share_only_a_mark_that_was_written_after_they_came() {
+fn strong_requests_share_only_a_later_marker() {
     let mut rig = Rig::serving();
     let strong = || question("alice", Consistency::Strong);
     rig.replica.status("a", strong(), at(10));
@@ -219,7 +219,7 @@ fn strong_questions_share_only_a_mark_that_was_written_after_they_came() {
 }
 
 #[test]
-fn a_strong_question_is_answered_by_any_later_mark_where_its_own_is_lost() {
+fn a_strong_status_is_answered_by_any_later_marker() {
     let mut rig = Rig::serving();
     rig.replica
         .status("q", question("alice", Consistency::Strong), at(10));
@@ -232,7 +232,7 @@ fn a_strong_question_is_answered_by_any_later_mark_where_its_own_is_lost() {
 }
 
 #[test]
-fn strong_questions_whose_mark_was_not_taken_are_unavailable_and_the_next_ones_get_a_mark() {
+fn strong_requests_are_unavailable_if_their_marker_fails_and_later_ones_get_another() {
     let mut rig = Rig::serving();
     let strong = || question("alice", Consistency::Strong);
     rig.replica.status("a", strong(), at(10));

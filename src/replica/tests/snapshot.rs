@@ -99,7 +99,7 @@ fn serving() -> Rig {
 }
 
 #[test]
-fn a_copy_taken_while_entries_are_applied_goes_on_as_the_replica_did() {
+fn a_snapshot_taken_while_entries_are_applied_restores_the_same_state() {
     let mut rig = serving();
     let meanwhile = [
         beat("bob", 3),
@@ -119,7 +119,7 @@ fn a_copy_taken_while_entries_are_applied_goes_on_as_the_replica_did() {
 }
 
 #[test]
-fn a_copy_outlives_the_entries_that_made_it() {
+fn a_snapshot_restores_truncated_entries() {
     let mut rig = serving();
     let copy = rig.copy(1_000, &[], &[]);
     let first = copy.0.start as usize;
@@ -133,7 +133,7 @@ fn a_copy_outlives_the_entries_that_made_it() {
 }
 
 #[test]
-fn what_an_account_ignored_while_it_held_nothing_is_not_applied_by_the_copy() {
+fn a_restored_replica_skips_entries_that_an_empty_account_had_ignored() {
     let mut rig = Rig::serving();
     rig.publish(0, &[beat("alice", 1)]);
     rig.rounds(0, 4_100); // forgotten at 4,200
@@ -149,7 +149,7 @@ fn what_an_account_ignored_while_it_held_nothing_is_not_applied_by_the_copy() {
 }
 
 #[test]
-fn what_changed_nothing_is_not_applied_by_the_copy_once_the_reason_is_forgotten() {
+fn a_restored_replica_skips_entries_that_had_changed_nothing() {
     let again = |seq| {
         let body = Internal::Open(Box::new(Open {
             key: key("alice"),
@@ -176,7 +176,7 @@ fn what_changed_nothing_is_not_applied_by_the_copy_once_the_reason_is_forgotten(
 }
 
 #[test]
-fn a_copy_of_another_log_is_thrown_away() {
+fn a_snapshot_of_another_log_is_discarded() {
     let mut rig = serving();
     let copy = rig.copy(1_000, &[], &[]);
     let start = copy.0.start as usize;
@@ -185,7 +185,7 @@ fn a_copy_of_another_log_is_thrown_away() {
 }
 
 #[test]
-fn a_copy_with_more_entries_than_the_log_is_discarded() {
+fn a_snapshot_with_more_entries_than_the_log_is_discarded() {
     let mut rig = serving();
     let (header, ..) = rig.copy(1_000, &[], &[]);
     let copy = rig.copy(1_000, &[beat("alice", 1)], &[stop("bob", 3)]);
@@ -196,7 +196,7 @@ fn a_copy_with_more_entries_than_the_log_is_discarded() {
 }
 
 #[test]
-fn a_copy_with_other_entries_than_the_log_is_discarded() {
+fn a_snapshot_with_other_entries_than_the_log_is_discarded() {
     let mut rig = serving();
     let header = rig.replica.begin_snapshot().unwrap();
     rig.round(1_100);
@@ -212,7 +212,7 @@ fn a_copy_with_other_entries_than_the_log_is_discarded() {
 }
 
 #[test]
-fn a_replica_that_has_not_caught_up_is_not_copied() {
+fn a_replica_that_has_not_caught_up_takes_no_snapshot() {
     let mut rig = Rig::attached(1, vec![declared(settings())]);
     assert!(rig.replica.begin_snapshot().is_none());
     rig.read(0);
@@ -220,7 +220,7 @@ fn a_replica_that_has_not_caught_up_is_not_copied() {
 }
 
 #[test]
-fn a_copy_made_by_unknown_rules_is_not_restored() {
+fn a_snapshot_with_unknown_rules_is_not_restored() {
     let (mut header, ..) = serving().copy(1_000, &[], &[]);
     header.settings.rules = RULES_VERSION + 1;
     let unknown = Fault::UnknownRules(RULES_VERSION + 1);
@@ -228,7 +228,7 @@ fn a_copy_made_by_unknown_rules_is_not_restored() {
 }
 
 #[test]
-fn a_log_that_lost_its_settings_gets_those_of_the_last_copy() {
+fn a_log_that_lost_its_settings_gets_those_of_the_last_snapshot() {
     let rig = serving();
     let (header, ..) = { rig }.copy(1_000, &[], &[]);
     let settings = Settings {

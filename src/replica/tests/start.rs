@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_new_replica_reads_from_the_beginning_and_writes_a_mark_without_time() {
+fn a_new_replica_reads_from_the_start_and_appends_a_marker_without_time() {
     let mut replica = Replica::<u8>::new(1);
     assert_eq!(replica.attach(), StartAt::First);
     assert_eq!(replica.take_effects(), []);
@@ -15,7 +15,7 @@ fn a_new_replica_reads_from_the_beginning_and_writes_a_mark_without_time() {
 }
 
 #[test]
-fn only_the_return_of_its_own_mark_means_caught_up() {
+fn a_replica_has_caught_up_when_its_own_marker_is_read_back() {
     let mut rig = Rig::attached(1, vec![declared(settings()), beat("alice", 1)]);
     let own = rig.log.pop().unwrap();
     rig.log.push(Entry::Internal {
@@ -33,7 +33,7 @@ fn only_the_return_of_its_own_mark_means_caught_up() {
 }
 
 #[test]
-fn one_that_caught_up_slowly_takes_no_requests_before_a_fresh_mark_is_back() {
+fn a_replica_that_caught_up_slowly_accepts_requests_after_a_fresh_marker() {
     let mut rig = Rig::attached(1, vec![declared(settings())]);
     rig.read(300);
     assert!(rig.replica.has_caught_up());
@@ -45,7 +45,7 @@ fn one_that_caught_up_slowly_takes_no_requests_before_a_fresh_mark_is_back() {
 }
 
 #[test]
-fn nothing_is_served_before_settings_are_known() {
+fn a_replica_without_settings_does_not_serve() {
     let mut rig = Rig::attached(1, vec![]);
     rig.read(0);
     assert!(!rig.replica.has_caught_up());
@@ -58,7 +58,7 @@ fn nothing_is_served_before_settings_are_known() {
 }
 
 #[test]
-fn what_comes_before_the_settings_is_not_judged() {
+fn entries_before_the_settings_are_skipped() {
     let mut replica = Replica::<u8>::new(1);
     replica.attach();
     replica.attached(at(0));
@@ -69,7 +69,7 @@ fn what_comes_before_the_settings_is_not_judged() {
 }
 
 #[test]
-fn rules_of_another_version_are_a_fault_and_the_state_is_thrown_away() {
+fn unknown_rules_are_a_fault_and_drop_the_state() {
     let mut rig = Rig::serving();
     let newer = Settings {
         number: 2,
@@ -83,7 +83,7 @@ fn rules_of_another_version_are_a_fault_and_the_state_is_thrown_away() {
 }
 
 #[test]
-fn of_settings_the_highest_number_holds_and_of_one_number_the_first() {
+fn the_first_settings_with_the_highest_number_are_in_force() {
     let mut rig = Rig::serving();
     let numbered = |number, ttl_ms| Settings {
         number,
@@ -105,7 +105,7 @@ fn of_settings_the_highest_number_holds_and_of_one_number_the_first() {
 }
 
 #[test]
-fn a_log_whose_beginning_is_gone_is_served_from_the_first_tick_that_names_settings_and_time() {
+fn a_truncated_log_is_served_from_its_first_tick_on() {
     let mut replica = Replica::<&str>::new(1);
     replica.attach();
     replica.attached(at(0));
@@ -158,7 +158,7 @@ fn offsets_may_be_missing_but_each_is_applied_once() {
 }
 
 #[test]
-fn an_entry_that_does_not_decode_keeps_its_place() {
+fn an_undecodable_entry_keeps_its_offset() {
     let mut rig = Rig::serving();
     rig.replica.skip(10, 0, at(0)).unwrap();
     assert_eq!(rig.replica.applied(), Some(10));
@@ -169,7 +169,7 @@ fn an_entry_that_does_not_decode_keeps_its_place() {
 }
 
 #[test]
-fn a_first_mark_that_the_broker_did_not_take_is_written_again() {
+fn a_first_marker_that_the_broker_rejects_is_appended_again() {
     let mut rig = Rig::attached(1, vec![declared(settings())]);
     rig.log.pop();
     rig.replica.appended(1, Err(()), at(10));
@@ -184,7 +184,7 @@ fn a_first_mark_that_the_broker_did_not_take_is_written_again() {
 }
 
 #[test]
-fn settings_declared_again_do_not_begin_the_time_of_a_log_whose_beginning_is_gone() {
+fn settings_declared_again_do_not_start_the_time_of_a_truncated_log() {
     let mut replica = Replica::<u8>::new(1);
     replica.attach();
     let tick = Entry::Internal {
@@ -205,7 +205,7 @@ fn settings_declared_again_do_not_begin_the_time_of_a_log_whose_beginning_is_gon
 }
 
 #[test]
-fn the_first_settings_of_a_whole_log_begin_its_time_whatever_their_number() {
+fn the_first_settings_of_a_new_log_start_its_time() {
     let mut replica = Replica::<u8>::new(1);
     replica.attach();
     let fifth = Settings {

@@ -154,7 +154,7 @@ fn parts() -> [Part; 4] {
 }
 
 #[test]
-fn parts_encoded_one_after_another_read_back_as_they_were() {
+fn successive_parts_survive_encoding_and_decoding() {
     let all = |count| (0..count).map(|n| (key(&n.to_string()), n, account()));
     let parts = [1, 2_000, 0, 30].map(|count| part(PartContent::Accounts(all(count).collect())));
     let mut encoder = Encoder::default();
@@ -165,14 +165,14 @@ fn parts_encoded_one_after_another_read_back_as_they_were() {
 }
 
 #[test]
-fn every_part_reads_back_as_it_was_written() {
+fn every_part_survives_encoding_and_decoding() {
     for part in parts() {
         assert_eq!(decode(&encode(&part).unwrap()), Ok(part));
     }
 }
 
 #[test]
-fn a_part_of_another_version_is_named_as_such() {
+fn a_part_of_another_version_gets_an_error_with_the_version() {
     let [header, ..] = parts();
     let mut message = encode(&header).unwrap();
     message[3] = 9;
@@ -196,7 +196,7 @@ fn a_part_that_was_cut_off_or_changed_is_damaged() {
 }
 
 #[test]
-fn a_part_that_unpacks_to_more_than_the_limit_is_refused() {
+fn a_part_that_expands_beyond_the_limit_is_rejected() {
     let mut frame = Vec::new();
     let mut encoder = FrameEncoder::new(&mut frame);
     for _ in 0..=MAX_PART_BYTES / 65_536 {

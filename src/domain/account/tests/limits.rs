@@ -29,7 +29,7 @@ fn a_refusal_replaces_nothing() {
 }
 
 #[test]
-fn a_replaced_stream_that_is_not_active_makes_no_room_and_cannot_come_later() {
+fn an_inactive_stream_to_replace_frees_no_place_and_is_refused_later() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     let with_unknown = replacing(&[7, 7, 8], request(2));
@@ -49,7 +49,7 @@ fn a_stream_stopped_by_its_player_stays_stopped_for_that_reason_when_replaced() 
 }
 
 #[test]
-fn a_refusal_is_remembered_for_its_request_alone_and_for_thirty_seconds() {
+fn a_refusal_is_stored_for_its_request_for_thirty_seconds() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     let refused = at_most(1, request(2));
@@ -74,7 +74,7 @@ fn a_refusal_repeated_does_not_last_longer() {
 }
 
 #[test]
-fn an_open_past_its_time_is_void() {
+fn an_expired_proposal_changes_nothing() {
     let mut alice = Alice::default();
     let open = Open {
         not_after: LogTime(10_000),
@@ -87,7 +87,7 @@ fn an_open_past_its_time_is_void() {
 }
 
 #[test]
-fn a_short_ttl_does_not_forget_a_stop_while_its_init_may_still_be_delivered() {
+fn a_tombstone_outlives_a_short_ttl_while_an_init_may_be_delivered() {
     let mut alice = Alice::default();
     alice.settings.ttl_ms = 2_000;
     alice.stop(0, 1);
@@ -97,7 +97,7 @@ fn a_short_ttl_does_not_forget_a_stop_while_its_init_may_still_be_delivered() {
 }
 
 #[test]
-fn an_account_has_so_many_streams_and_no_more() {
+fn an_account_has_at_most_its_cap_of_streams() {
     let mut alice = Alice::with(|s| s.max_streams_per_account = 2);
     alice.open(0, &request(1));
     alice.beat(1, 2);
@@ -116,7 +116,7 @@ fn an_account_has_so_many_streams_and_no_more() {
 }
 
 #[test]
-fn of_too_many_refusals_the_oldest_is_forgotten() {
+fn the_oldest_refusal_is_evicted_at_the_limit() {
     let mut alice = Alice::with(|s| s.max_refusals_per_account = 2);
     alice.open(0, &request(1));
     for (at, n) in [(1, 4), (1, 3), (2, 5)] {
@@ -153,7 +153,7 @@ fn a_full_partition_takes_no_new_stream_and_keeps_those_it_has() {
 }
 
 #[test]
-fn a_full_partition_remembers_no_refusal_of_an_account_it_does_not_hold() {
+fn a_full_partition_stores_no_refusal_of_a_new_account() {
     let mut alice = Alice {
         full: true,
         ..Alice::default()

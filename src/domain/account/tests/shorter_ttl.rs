@@ -40,14 +40,14 @@ fn a_stream_keeps_a_longer_ttl_until_its_player_names_the_new_interval() {
 }
 
 #[test]
-fn a_repeated_request_to_open_is_answered_with_the_new_ttl_so_it_acts() {
+fn a_repeated_init_applies_the_new_ttl() {
     let mut alice = shortened();
     alice.open(1_000, &request(1));
     assert_eq!(alice.active(1_000 + SHORT_DEADLINE), [2]);
 }
 
 #[test]
-fn a_longer_ttl_acts_at_once_and_its_player_is_notified() {
+fn a_longer_ttl_takes_effect_at_once_and_the_player_is_notified() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     alice.settings.ttl_ms = 2 * TTL;
@@ -65,7 +65,7 @@ fn a_longer_ttl_acts_at_once_and_its_player_is_notified() {
 }
 
 #[test]
-fn a_heartbeat_that_begins_a_stream_names_no_interval_or_the_one_in_force() {
+fn the_heartbeat_of_a_new_stream_is_outdated_only_with_another_interval() {
     let mut alice = shortened();
     let outdated = HeartbeatOutcome::Started { outdated: true };
     assert_eq!(alice.beat_every(0, 3, 30_000), outdated);
@@ -75,7 +75,7 @@ fn a_heartbeat_that_begins_a_stream_names_no_interval_or_the_one_in_force() {
 }
 
 #[test]
-fn a_longer_ttl_does_not_bring_back_what_had_expired() {
+fn a_longer_ttl_does_not_resurrect_an_expired_stream() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     alice.settings.ttl_ms = 2 * TTL;

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn an_open_of_an_unknown_stream_begins_it_as_admitted() {
+fn an_init_starts_an_unknown_stream_as_admitted() {
     let mut alice = Alice::default();
     assert_eq!(alice.open(5, &at_most(1, request(1))), OPENED);
     let stream = alice.only(5, 1);
@@ -29,7 +29,7 @@ fn max_active_counts_the_new_stream() {
 }
 
 #[test]
-fn a_stream_whose_time_is_up_takes_no_place_and_begins_anew() {
+fn an_expired_stream_takes_no_place_and_starts_again() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_stream_whose_time_is_up_takes_no_place_and_begins_anew() {
 }
 
 #[test]
-fn a_retried_open_refreshes_and_keeps_its_start_whatever_it_is_limited_to() {
+fn a_retried_init_refreshes_the_stream_independent_of_its_limit() {
     let mut alice = Alice::default();
     let first = Open {
         metadata: metadata("tv"),
@@ -72,7 +72,7 @@ fn a_retried_open_refreshes_and_keeps_its_start_whatever_it_is_limited_to() {
 }
 
 #[test]
-fn a_stream_begun_by_a_heartbeat_is_decided_against_the_others() {
+fn an_init_after_a_heartbeat_is_decided_by_the_other_streams() {
     let mut alice = Alice::default();
     alice.beat(0, 1);
     assert!(!alice.only(0, 1).admitted);
@@ -86,7 +86,7 @@ fn a_stream_begun_by_a_heartbeat_is_decided_against_the_others() {
 }
 
 #[test]
-fn a_stream_begun_by_a_heartbeat_stays_as_it_is_where_its_open_is_refused() {
+fn a_refused_init_does_not_change_a_stream_started_by_a_heartbeat() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     alice.beat(0, 2);
@@ -98,7 +98,7 @@ fn a_stream_begun_by_a_heartbeat_stays_as_it_is_where_its_open_is_refused() {
 }
 
 #[test]
-fn a_stop_that_overtook_the_open_refuses_it() {
+fn a_stop_before_the_init_refuses_it() {
     let mut alice = Alice::default();
     assert_eq!(alice.stop(0, 1), StopOutcome::Noted);
     assert_eq!(alice.state(0, 1), StreamState::Stopped);
@@ -177,7 +177,7 @@ fn a_stop_ends_an_active_stream_at_once() {
 }
 
 #[test]
-fn a_stop_of_a_stream_whose_time_is_up_is_noted() {
+fn a_stop_of_an_expired_stream_is_noted() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     assert_eq!(alice.stop(DEADLINE, 1), StopOutcome::Noted);
@@ -186,7 +186,7 @@ fn a_stop_of_a_stream_whose_time_is_up_is_noted() {
 }
 
 #[test]
-fn a_second_stop_changes_nothing_not_even_how_long_the_first_is_remembered() {
+fn a_second_stop_does_not_extend_the_tombstone() {
     let mut alice = Alice::default();
     alice.stop(0, 1);
     assert_eq!(alice.stop(TTL - 1, 1), StopOutcome::Unchanged);
@@ -216,7 +216,7 @@ fn a_silent_stream_is_active_then_expired_then_unknown_swept_or_not() {
 }
 
 #[test]
-fn what_is_left_of_its_time_reaches_nothing_at_the_ttl_before_the_stream_is_gone() {
+fn expires_in_reaches_zero_at_the_ttl_before_the_deadline() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     assert_eq!(alice.only(TTL - 1, 1).expires_in_ms, 1);
@@ -225,7 +225,7 @@ fn what_is_left_of_its_time_reaches_nothing_at_the_ttl_before_the_stream_is_gone
 }
 
 #[test]
-fn streams_come_oldest_first_and_those_of_one_moment_by_id() {
+fn streams_are_sorted_by_start_and_id() {
     let mut alice = Alice::default();
     for (at, n) in [(5, 3), (5, 1), (0, 9), (7, 2)] {
         alice.beat(at, n);

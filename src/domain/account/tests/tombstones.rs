@@ -13,7 +13,7 @@ fn dropped() -> HeartbeatOutcome {
 }
 
 #[test]
-fn no_flood_brings_a_stopped_stream_back_before_its_time() {
+fn no_flood_resurrects_a_stopped_stream() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     assert_eq!(alice.stop(0, 1), StopOutcome::Ended);
@@ -34,7 +34,7 @@ fn no_flood_brings_a_stopped_stream_back_before_its_time() {
 }
 
 #[test]
-fn at_the_cap_nothing_begins_and_no_unknown_stream_is_stopped_until_tombstones_lapse() {
+fn at_the_cap_no_stream_starts_or_is_noted_until_tombstones_expire() {
     let mut alice = Alice::with(|s| s.max_tombstones_per_account = 3);
     for n in [1, 2] {
         assert_eq!(alice.stop(n, n as u128), StopOutcome::Noted);
@@ -80,7 +80,7 @@ fn every_active_stream_can_be_stopped_or_replaced_at_the_cap() {
 }
 
 #[test]
-fn an_init_notes_unknown_streams_to_replace_only_beside_room_for_its_own_stream() {
+fn an_init_reserves_the_place_of_its_own_stream_before_noting_others() {
     let mut alice = Alice::with(|s| s.max_tombstones_per_account = 3);
     assert_eq!(alice.open(0, &replacing(&[7, 8, 9], request(1))), OPENED);
     let states = [7, 8, 9].map(|n| alice.state(0, n));
@@ -128,7 +128,7 @@ fn a_viewer_can_zap_once_a_second_for_as_long_as_it_likes() {
 }
 
 #[test]
-fn refusals_take_no_room_from_tombstones() {
+fn refusals_do_not_count_toward_the_cap_of_tombstones() {
     let mut alice = Alice::with(|s| s.max_tombstones_per_account = 2);
     alice.stop(0, 1);
     alice.open(0, &request(2));
