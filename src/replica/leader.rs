@@ -99,7 +99,7 @@ impl Leadership {
     fn decide(&mut self, live: bool, now: Mono, interval_ms: u64) -> bool {
         let patience_ms = SILENT_INTERVALS * interval_ms;
         self.preceding
-            .retain(|precedes| now.ms_since(precedes.seen) < patience_ms);
+            .retain(|candidate| now.ms_since(candidate.seen) < patience_ms);
         let leads = live
             && self.stands_from().is_some()
             && self.preceding.is_empty()
