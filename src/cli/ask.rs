@@ -199,7 +199,7 @@ impl Init {
                     ttl_ms: ms(ttl),
                     activity,
                 };
-                output.say(lines, &as_json(&answer, &[])?);
+                output.print(lines, &as_json(&answer, &[])?);
                 ExitCode::SUCCESS
             }
             Opening::Refused {
@@ -216,7 +216,7 @@ impl Init {
                     max_active,
                     activity,
                 };
-                output.say(lines, &as_json(&answer, &[])?);
+                output.print(lines, &as_json(&answer, &[])?);
                 ExitCode::from(REFUSED)
             }
         })
@@ -242,13 +242,13 @@ impl Heartbeat {
         let told = backend.heartbeat(tenant, account, stream, metadata, wait);
         Ok(match told.await? {
             None => {
-                output.say(["sent"], &json!({ "sent": true, "stopped": null }));
+                output.print(["sent"], &json!({ "sent": true, "stopped": null }));
                 ExitCode::SUCCESS
             }
             Some(reason) => {
                 let word = wire::stopped_reason(reason);
                 let json = json!({ "sent": true, "stopped": word });
-                output.say([format!("the stream was {word}: it does not count")], &json);
+                output.print([format!("the stream was {word}: it does not count")], &json);
                 ExitCode::from(REFUSED)
             }
         })
@@ -263,7 +263,7 @@ impl Stop {
         if let Some(stream) = stream {
             let stopping = ready.backend.stop(&ready.tenant, &ready.account, stream);
             stopping.await?;
-            output.say(["sent"], &json!({ "sent": true }));
+            output.print(["sent"], &json!({ "sent": true }));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -298,7 +298,7 @@ impl Status {
             lines.push(format!("{id} is {}", wire::state_word(state)));
         }
         let answer = Answer::Status { activity, stream };
-        output.say(lines, &as_json(&answer, &self.group_by)?);
+        output.print(lines, &as_json(&answer, &self.group_by)?);
         let inactive = stream.is_some_and(|(_, s)| s != crate::client::StreamState::Active);
         Ok(if inactive {
             ExitCode::from(REFUSED)

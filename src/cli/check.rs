@@ -67,9 +67,9 @@ impl Place {
         let brokers = self.brokers(findings).await;
         let link = match Link::open_any(&self.addresses, NAME).await {
             Ok(link) => link,
-            Err(error) => return findings.wrong("access", error),
+            Err(error) => return findings.fail_with("access", error),
         };
-        findings.well("access", format!("logged in at {}", link.address()));
+        findings.ok("access", format!("logged in at {}", link.address()));
         let Some((partitions, queues)) = self.topology(&link, findings).await else {
             return;
         };
@@ -92,21 +92,21 @@ impl Place {
                     );
                     let (major, minor, _) = broker.numbers();
                     if broker.product != "RabbitMQ" {
-                        findings.doubt("broker", said, "streamwatch is tested with RabbitMQ alone");
+                        findings.warn("broker", said, "streamwatch is tested with RabbitMQ alone");
                     } else if (major, minor) < OLDEST {
-                        findings.wrong_because("broker", said, "take RabbitMQ 3.10 or later");
+                        findings.fail("broker", said, "take RabbitMQ 3.10 or later");
                     } else {
-                        findings.well("broker", said);
+                        findings.ok("broker", said);
                     }
                     brokers.push(broker);
                 }
-                Err(error) => findings.wrong("broker", error),
+                Err(error) => findings.fail_with("broker", error),
             }
         }
         let mut versions: Vec<_> = brokers.iter().map(Greeting::numbers).collect();
         versions.dedup();
         if versions.len() > 1 {
-            findings.doubt(
+            findings.warn(
                 "broker",
                 "the nodes have different versions",
                 "finish the upgrade; from 3.12 to 3.13 see deploy/UPGRADE.md (Upgrade RabbitMQ)",
@@ -123,11 +123,11 @@ impl Place {
         let partitions = match topology::partitions(link, &self.names).await {
             Ok(Some(partitions)) => partitions,
             Ok(None) => {
-                findings.wrong("topology", ClientError::NoTopology);
+                findings.fail_with("topology", ClientError::NoTopology);
                 return None;
             }
             Err(error) => {
-                findings.wrong("topology", error);
+                findings.fail_with("topology", error);
                 return None;
             }
         };
@@ -136,20 +136,20 @@ impl Place {
         let (queues, mut missing) = match (queues, exchanges) {
             (Ok(queues), Ok(exchanges)) => (queues, exchanges),
             (Err(error), _) | (_, Err(error)) => {
-                findings.wrong("topology", error);
+                findings.fail_with("topology", error);
                 return None;
             }
         };
         let lost = queues.iter().filter(|queue| queue.messages.is_none());
         missing.extend(lost.map(|queue| queue.name.clone()));
         if missing.is_empty() {
-            findings.well(
+            findings.ok(
                 "topology",
                 format!("{partitions} partition(s), nothing missing"),
             );
         } else {
             let missing = format!("missing: {}", missing.join(", "));
-            findings.wrong_because(
+            findings.fail(
                 "topology",
                 missing,
                 "run `streamwatch topology declare` again",
@@ -174,18 +174,18 @@ impl Place {
             Ok(_) => {
                 let took =
                     Duration::from_millis(asked.elapsed().as_millis().try_into().unwrap_or(0));
-                findings.well(
+                findings.ok(
                     "answers",
                     format!("a status request was answered in {}", duration(took)),
                 );
             }
-            Err(error @ ClientError::NoAnswer(_)) => findings.wrong_because(
+            Err(error @ ClientError::NoAnswer(_)) => findings.fail(
                 "answers",
                 error.to_string(),
                 "look at /readyz of the workers, and at the bindings of the exchange: `streamwatch \
                  topology declare` repairs them",
             ),
-            Err(error) => findings.wrong("answers", error),
+            Err(error) => findings.fail_with("answers", error),
         }
     }
 }
@@ -194,7 +194,7 @@ impl Place {
 fn hashing(brokers: &[Greeting], partitions: u16, findings: &mut Findings) {
     let fails = |version| ((3, 13, 0)..(3, 13, 7)).contains(&version);
     if partitions > 1 && brokers.iter().any(|broker| fails(broker.numbers())) {
-        findings.wrong_because(
+        findings.fail(
             "hashing",
             "RabbitMQ 3.13.0 to 3.13.6 can refuse messages without the header `account`",
             "upgrade to 3.13.7 or later",

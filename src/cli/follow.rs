@@ -25,7 +25,7 @@ pub(super) struct Follow {
 }
 
 /// A message or a change of the subscription.
-pub(super) enum News {
+pub(super) enum Update {
     /// The subscription is active. `again` after a loss, when messages may have been missed.
     Listening {
         again: bool,
@@ -37,19 +37,19 @@ pub(super) enum News {
 
 /// Ends with [`Following::end`], or when it is dropped.
 pub(super) struct Following {
-    news: Receiver<News>,
+    updates: Receiver<Update>,
     task: JoinHandle<()>,
 }
 
 impl Following {
     /// Returns the next message; `None` only after a panic. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<News> {
-        self.news.recv().await
+    pub(super) async fn next(&mut self) -> Option<Update> {
+        self.updates.recv().await
     }
 
     /// Closes the connection.
     pub(super) async fn end(self) {
-        drop(self.news);
+        drop(self.updates);
         if let Err(error) = self.task.await
             && let Ok(panic) = error.try_into_panic()
         {
@@ -61,25 +61,25 @@ impl Following {
 impl Follow {
     /// Connects, and reconnects after each loss, until the subscription is dropped.
     pub(super) fn start(self, addresses: Addresses) -> Following {
-        let (tell, news) = mpsc::channel(MOST_WAITING);
-        let task = tokio::spawn(async move { self.run(&addresses, &tell).await });
-        Following { news, task }
+        let (sender, updates) = mpsc::channel(MOST_WAITING);
+        let task = tokio::spawn(async move { self.run(&addresses, &sender).await });
+        Following { updates, task }
     }
 
-    async fn run(&self, addresses: &Addresses, tell: &Sender<News>) {
+    async fn run(&self, addresses: &Addresses, sender: &Sender<Update>) {
         let mut backoff = Backoff::default();
         let mut again = false;
         for n in 0.. {
             let opened = tokio::select! {
                 opened = self.open(addresses, again.then_some(n)) => opened,
-                () = tell.closed() => return,
+                () = sender.closed() => return,
             };
             let lost = match opened {
                 Ok((link, mut listener)) => {
-                    let listening = tell.send(News::Listening { again }).await;
+                    let listening = sender.send(Update::Listening { again }).await;
                     again = true;
                     let lost = match listening {
-                        Ok(()) => listen(&mut listener, tell).await,
+                        Ok(()) => listen(&mut listener, sender).await,
                         Err(_) => None,
                     };
                     link.close().await;
@@ -88,12 +88,12 @@ impl Follow {
                 Err(error) => Some(error),
             };
             let Some(error) = lost else { return };
-            if tell.send(News::Lost(error)).await.is_err() {
+            if sender.send(Update::Lost(error)).await.is_err() {
                 return;
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.wait()) => {}
-                () = tell.closed() => return,
+                () = sender.closed() => return,
             }
         }
     }
@@ -114,19 +114,19 @@ impl Follow {
 }
 
 /// Consumes until the connection is lost. Returns `None` if the subscription was dropped.
-async fn listen(listener: &mut Subscription, tell: &Sender<News>) -> Option<BrokerError> {
+async fn listen(listener: &mut Subscription, sender: &Sender<Update>) -> Option<BrokerError> {
     let mut check = tokio::time::interval(CHECK_EVERY);
     loop {
-        let heard = tokio::select! {
-            heard = listener.next() => heard,
+        let received = tokio::select! {
+            received = listener.next() => received,
             _ = check.tick() => match listener.check().await {
                 Ok(()) => continue,
                 Err(error) => Err(error),
             },
-            () = tell.closed() => return None,
+            () = sender.closed() => return None,
         };
-        match heard {
-            Ok(heard) => tell.send(News::Subscribed(heard)).await.ok()?,
+        match received {
+            Ok(received) => sender.send(Update::Subscribed(received)).await.ok()?,
             Err(error) => return Some(error),
         }
     }

@@ -47,7 +47,7 @@ impl Args {
             Ok(Err(error)) => (false, format!("cannot ask {place}: {error}")),
             Err(_) => (false, format!("no answer from {place} in {}", self.timeout)),
         };
-        output.say([&said], &json!({ "ok": good, "said": said }));
+        output.print([&said], &json!({ "ok": good, "said": said }));
         Ok(if good {
             ExitCode::SUCCESS
         } else {

@@ -20,15 +20,15 @@ pub struct Output {
 
 impl Output {
     /// Prints a result. A closed pipe is not an error.
-    pub fn say(self, lines: impl IntoIterator<Item: AsRef<str>>, json: &Value) {
-        let _ = self.try_say(lines, json);
+    pub fn print(self, lines: impl IntoIterator<Item: AsRef<str>>, json: &Value) {
+        let _ = self.try_print(lines, json);
     }
 
     /// Prints one of many results.
     ///
     /// # Errors
     /// If the pipe was closed.
-    pub fn try_say(
+    pub fn try_print(
         self,
         lines: impl IntoIterator<Item: AsRef<str>>,
         json: &Value,

@@ -144,7 +144,7 @@ impl Args {
             () = interrupted_twice() => anyhow::bail!("interrupted; the counts were not compared"),
         };
         show.bar.finish_and_clear();
-        output.say(report.lines(), &report.json(plan.seed));
+        output.print(report.lines(), &report.json(plan.seed));
         Ok(if report.is_exact() {
             ExitCode::SUCCESS
         } else {

@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{
     arguments::{BrokerArgs, Mistakes},
-    follow::{Follow, Following, News},
+    follow::{Follow, Following, Update},
     http,
     output::{LOOK_EVERY, Output, duration, reader_is_gone},
     signals::{over, stop_signal},
@@ -242,8 +242,8 @@ impl Top {
             tokio::select! {
                 // A round that takes longer than the interval delays the next one.
                 _ = due.tick(), if round.is_none() => {
-                    let questions = self.state.questions();
-                    round = Some(tokio::spawn(self.asked.clone().round(questions)));
+                    let requests = self.state.requests();
+                    round = Some(tokio::spawn(self.asked.clone().round(requests)));
                 }
                 done = finished(&mut round) => {
                     round = None;
@@ -252,7 +252,7 @@ impl Top {
                         return Ok(());
                     }
                 }
-                news = next(&mut self.following) => self.hear(news)?,
+                updates = next(&mut self.following) => self.apply_event(updates)?,
                 input = input(&mut self.screen) => {
                     match self.pressed(input) {
                         Then::End => return Ok(()),
@@ -273,14 +273,15 @@ impl Top {
         }
     }
 
-    fn hear(&mut self, news: Option<News>) -> anyhow::Result<()> {
-        match news {
-            Some(News::Listening { .. }) => self.state.listening(wall()),
-            Some(News::Subscribed(heard)) => {
-                let id = heard.message_id.as_deref();
-                self.state.hear(&heard.body, id, self.began.elapsed());
+    fn apply_event(&mut self, updates: Option<Update>) -> anyhow::Result<()> {
+        match updates {
+            Some(Update::Listening { .. }) => self.state.listening(wall()),
+            Some(Update::Subscribed(received)) => {
+                let id = received.message_id.as_deref();
+                self.state
+                    .apply_event(&received.body, id, self.began.elapsed());
             }
-            Some(News::Lost(error)) => self.state.lost(error),
+            Some(Update::Lost(error)) => self.state.lost(error),
             None => anyhow::bail!("the subscription to lifecycle events has ended"),
         }
         Ok(())
@@ -309,7 +310,10 @@ impl Top {
         }
         let summary = self.summary();
         let json = serde_json::to_value(&summary).unwrap_or_default();
-        self.output.try_say(lines::lines(&summary), &json).is_err() || self.once
+        self.output
+            .try_print(lines::lines(&summary), &json)
+            .is_err()
+            || self.once
     }
 
     fn pressed(&mut self, input: Input) -> Then {
@@ -351,7 +355,7 @@ async fn finished(round: &mut Option<JoinHandle<Round>>) -> anyhow::Result<Round
     }
 }
 
-async fn next(following: &mut Option<Following>) -> Option<News> {
+async fn next(following: &mut Option<Following>) -> Option<Update> {
     match following {
         Some(following) => following.next().await,
         None => std::future::pending().await,

@@ -9,7 +9,7 @@ use tokio::{sync::watch::Receiver, time::Instant};
 
 use super::{
     arguments::{BrokerArgs, Mistakes},
-    follow::{Follow, News},
+    follow::{Follow, Update},
     output::{LOOK_EVERY, Output, reader_is_gone},
     signals::{over, stop_signal},
     terminal,
@@ -99,8 +99,8 @@ impl Watch {
         let mut stop = self.stop.clone();
         let mut watched = false;
         let ended = loop {
-            let news = tokio::select! {
-                news = following.next() => news,
+            let updates = tokio::select! {
+                updates = following.next() => updates,
                 _ = look.tick() => {
                     if reader_is_gone() {
                         break Ok(());
@@ -109,8 +109,8 @@ impl Watch {
                 }
                 () = over(&mut stop, self.until) => break Ok(()),
             };
-            match news {
-                Some(News::Listening { again }) => {
+            match updates {
+                Some(Update::Listening { again }) => {
                     let some = if again {
                         " again; some may have been missed"
                     } else {
@@ -119,12 +119,12 @@ impl Watch {
                     terminal::note([format!("watching {key} of {exchange}{some}")]);
                     watched = true;
                 }
-                Some(News::Subscribed(heard)) if self.print(&heard) => {}
-                Some(News::Lost(error)) if !watched => break Err(error),
-                Some(News::Lost(error)) => {
+                Some(Update::Subscribed(received)) if self.print(&received) => {}
+                Some(Update::Lost(error)) if !watched => break Err(error),
+                Some(Update::Lost(error)) => {
                     terminal::note([format!("{error}; trying again")]);
                 }
-                Some(News::Subscribed(_)) | None => break Ok(()),
+                Some(Update::Subscribed(_)) | None => break Ok(()),
             }
         };
         following.end().await;
@@ -132,17 +132,17 @@ impl Watch {
     }
 
     /// Prints a message if it matches. Returns false after the last one.
-    fn print(&mut self, heard: &Subscribed) -> bool {
-        let Some(line) = self.line(heard) else {
+    fn print(&mut self, received: &Subscribed) -> bool {
+        let Some(line) = self.line(received) else {
             return true;
         };
-        let Ok(mut json) = serde_json::from_slice::<Value>(&heard.body) else {
+        let Ok(mut json) = serde_json::from_slice::<Value>(&received.body) else {
             return true;
         };
-        if let (Some(object), Some(id)) = (json.as_object_mut(), &heard.message_id) {
+        if let (Some(object), Some(id)) = (json.as_object_mut(), &received.message_id) {
             object.insert("message_id".to_owned(), id.as_str().into());
         }
-        if self.output.try_say([line], &json).is_err() {
+        if self.output.try_print([line], &json).is_err() {
             return false;
         }
         self.left = self.left.map(|left| left - 1);
@@ -150,14 +150,14 @@ impl Watch {
     }
 
     /// Returns a message as text; `None` if it does not match or cannot be decoded.
-    fn line(&mut self, heard: &Subscribed) -> Option<String> {
+    fn line(&mut self, received: &Subscribed) -> Option<String> {
         let read = if self.rejected {
-            wire::decode_rejected(&heard.body).map(|it| Some(self.lines.rejected(&it)))
+            wire::decode_rejected(&received.body).map(|it| Some(self.lines.rejected(&it)))
         } else {
-            wire::decode_lifecycle(&heard.body).map(|told| {
+            wire::decode_lifecycle(&received.body).map(|event| {
                 let wanted = self.account.as_ref();
-                let is_wanted = wanted.is_none_or(|a| a.as_str() == told.account);
-                is_wanted.then(|| self.lines.told(&told))
+                let is_wanted = wanted.is_none_or(|a| a.as_str() == event.account);
+                is_wanted.then(|| self.lines.event(&event))
             })
         };
         read.unwrap_or_else(|error| {

@@ -22,7 +22,7 @@ pub(super) fn look(
             let said = format!("{queue} has {consumers} consumer(s) for {workers} worker(s)");
             if consumers > *workers {
                 all_well = false;
-                findings.wrong_because(
+                findings.fail(
                     "consumers",
                     said,
                     "if streamwatch_requests_interrupted_total grows, RabbitMQ cannot deliver some \
@@ -32,7 +32,7 @@ pub(super) fn look(
                 );
             } else if consumers < *workers {
                 all_well = false;
-                findings.doubt(
+                findings.warn(
                     "consumers",
                     said,
                     "a worker consumes no requests: its /readyz has the reason",
@@ -41,6 +41,6 @@ pub(super) fn look(
         }
     }
     if all_well {
-        findings.well("consumers", "as many consumers of requests as workers");
+        findings.ok("consumers", "as many consumers of requests as workers");
     }
 }

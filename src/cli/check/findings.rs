@@ -9,18 +9,18 @@ use crate::cli::{FAILED, exit_code, output::Output};
 /// Severity of a finding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    Well,
+    Ok,
     /// It works, but may fail soon.
-    Doubtful,
-    Wrong,
+    Warning,
+    Failed,
 }
 
 impl Outcome {
     const fn name(self) -> &'static str {
         match self {
-            Self::Well => "ok",
-            Self::Doubtful => "warning",
-            Self::Wrong => "wrong",
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "wrong",
         }
     }
 }
@@ -37,35 +37,36 @@ impl Findings {
         Self { output, code: None }
     }
 
-    pub(super) fn well(&mut self, what: &str, said: impl Into<String>) {
-        self.say(Outcome::Well, what, &said.into(), None);
+    /// Reports a success.
+    pub(super) fn ok(&mut self, what: &str, said: impl Into<String>) {
+        self.print(Outcome::Ok, what, &said.into(), None);
     }
 
     /// Reports a warning.
-    pub(super) fn doubt(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
-        self.say(Outcome::Doubtful, what, &said.into(), Some(to_do));
+    pub(super) fn warn(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
+        self.print(Outcome::Warning, what, &said.into(), Some(to_do));
     }
 
     /// Reports a failure and its remedy.
-    pub(super) fn wrong_because(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
+    pub(super) fn fail(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
         self.code.get_or_insert(FAILED);
-        self.say(Outcome::Wrong, what, &said.into(), Some(to_do));
+        self.print(Outcome::Failed, what, &said.into(), Some(to_do));
     }
 
     /// Reports a failure whose error contains the remedy.
-    pub(super) fn wrong(&mut self, what: &str, error: impl Into<anyhow::Error>) {
+    pub(super) fn fail_with(&mut self, what: &str, error: impl Into<anyhow::Error>) {
         let error = error.into();
         self.code.get_or_insert(exit_code(&error));
-        self.say(Outcome::Wrong, what, &format!("{error:#}"), None);
+        self.print(Outcome::Failed, what, &format!("{error:#}"), None);
     }
 
-    fn say(&self, outcome: Outcome, what: &str, said: &str, to_do: Option<&str>) {
+    fn print(&self, outcome: Outcome, what: &str, said: &str, to_do: Option<&str>) {
         let mut lines = vec![format!("{:<8} {what:<12} {said}", outcome.name())];
         lines.extend(to_do.map(|to_do| format!("{:<21} -> {to_do}", "")));
         let object = json!({
             "check": what, "outcome": outcome.name(), "said": said, "to_do": to_do,
         });
-        self.output.say(lines, &object);
+        self.output.print(lines, &object);
     }
 
     /// The exit code, which is that of the first failure.

@@ -46,7 +46,7 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
                  three ticks; if there is none then, see /readyz and the logs of the workers",
             )
         };
-        return findings.wrong_because(what, said, to_do);
+        return findings.fail(what, said, to_do);
     };
     let every_ms = survey.settings.as_ref().map(|it| it.snapshot_every_ms);
     let age_ms = match newest {
@@ -54,7 +54,7 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
             .zip(survey.log_time)
             .map(|(newest, now)| now.since(newest)),
         Err(error) => {
-            findings.wrong(what, error.clone());
+            findings.fail_with(what, error.clone());
             None
         }
     };
@@ -76,25 +76,25 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
         .zip(every_ms)
         .is_some_and(|(age, every)| age > OVERDUE * every);
     if leaders.len() > 1 {
-        findings.doubt(
+        findings.warn(
             what,
             format!("{} workers lead; {said}", leaders.len()),
             "events are published twice until one remains; run `streamwatch check` again after some \
              seconds",
         );
     } else if buffered > MANY {
-        findings.doubt(
+        findings.warn(
             what,
             said,
             "the leader cannot publish events: see its log (cannot publish lifecycle events)",
         );
     } else if overdue {
-        findings.doubt(
+        findings.warn(
             what,
             said,
             "the leader cannot write snapshots: see its log (cannot write a snapshot)",
         );
     } else {
-        findings.well(what, said);
+        findings.ok(what, said);
     }
 }

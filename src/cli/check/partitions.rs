@@ -55,7 +55,7 @@ pub(super) async fn look(
 fn one(what: &str, survey: &Watched, findings: &mut Findings) {
     let survey = match survey {
         Ok((survey, _)) => survey,
-        Err(error) => return findings.wrong(what, error.clone()),
+        Err(error) => return findings.fail_with(what, error.clone()),
     };
     let round_trip = Duration::from_micros(survey.round_trip.as_micros().try_into().unwrap_or(0));
     let said = format!(
@@ -64,23 +64,23 @@ fn one(what: &str, survey: &Watched, findings: &mut Findings) {
         survey.workers.len()
     );
     match survey.workers.len() {
-        0 => findings.wrong_because(
+        0 => findings.fail(
             what,
             said,
             "start a worker that follows this partition, or see its /readyz: no stream expires, and \
              no request is answered",
         ),
-        _ if round_trip > SLOW => findings.doubt(
+        _ if round_trip > SLOW => findings.warn(
             what,
             said,
             "the broker is slow: check its disks, its alarms, and its other users",
         ),
-        1 => findings.doubt(
+        1 => findings.warn(
             what,
             said,
             "start a second worker on another machine: without one, an outage of this worker stops answers",
         ),
-        _ => findings.well(what, said),
+        _ => findings.ok(what, said),
     }
 }
 
@@ -90,7 +90,7 @@ fn settings(seen: &[&LogObserver], findings: &mut Findings) {
     match numbers.as_slice() {
         // Without a worker there are none, which was reported above.
         [] => {}
-        [all] => findings.well(
+        [all] => findings.ok(
             "settings",
             format!(
                 "number {}, TTL {}",
@@ -98,7 +98,7 @@ fn settings(seen: &[&LogObserver], findings: &mut Findings) {
                 duration(Duration::from_millis(all.ttl_ms))
             ),
         ),
-        _ => findings.wrong_because(
+        _ => findings.fail(
             "settings",
             "the partitions have different settings, because a change was interrupted",
             "run `streamwatch topology set` again",
@@ -122,13 +122,13 @@ fn clocks(seen: &[&LogObserver], findings: &mut Findings) {
         duration(off)
     );
     if off > SKEW {
-        findings.doubt(
+        findings.warn(
             "clocks",
             said,
             "set the clocks of these machines (NTP); expiry does not depend on them, but the times \
              in replies do",
         );
     } else {
-        findings.well("clocks", said);
+        findings.ok("clocks", said);
     }
 }

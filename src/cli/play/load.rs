@@ -185,7 +185,7 @@ impl Load {
         };
         stage.close().await;
         let (lines, json) = measured.told(&about);
-        output.say(lines, &json);
+        output.print(lines, &json);
         Ok(if measured.is_well() {
             ExitCode::SUCCESS
         } else {
@@ -252,7 +252,7 @@ async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>)
             search.note(rate_per_s, step.holds());
         }
         if !step.interrupted {
-            stage.progress.say(&report::line(&step));
+            stage.progress.print(&report::line(&step));
         }
         steps.push(step);
         if !goes_on {

@@ -10,7 +10,7 @@ use crate::{
     wire::{LifecycleMessage, Rfc3339},
 };
 
-/// Most stored accounts. Those without news for the longest time are evicted first.
+/// Most stored accounts. Those without an event for the longest time are evicted first.
 pub(super) const MOST_ACCOUNTS: usize = 10_000;
 /// Number of events for deduplication, more than a new leader repeats.
 const MOST_REPEATED: usize = 10_000;
@@ -20,7 +20,7 @@ const MOST_REPEATED: usize = 10_000;
 struct Seen {
     count: u32,
     /// Incremented by every event.
-    facts: u64,
+    version: u64,
     /// True if no event can have been missed since.
     sure: bool,
     checked_at: Duration,
@@ -37,14 +37,14 @@ pub(super) struct Playing {
 
 /// A request for an account, and the account's version at that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Question {
+pub(super) struct StatusRequest {
     pub(super) key: AccountKey,
-    facts: u64,
+    version: u64,
 }
 
 /// Number of events of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Facts {
+pub(super) struct EventCounts {
     pub(super) opened: u64,
     pub(super) refused: u64,
     pub(super) stopped: u64,
@@ -56,10 +56,10 @@ pub(super) struct Facts {
 pub(super) struct Accounts {
     seen: LruCache<AccountKey, Seen>,
     repeated: LruCache<Uuid, ()>,
-    pub(super) told: Facts,
+    pub(super) counts: EventCounts,
     /// Active accounts that were evicted because there were too many.
     pub(super) forgotten: u64,
-    facts: u64,
+    version: u64,
     /// Start of the subscription; `None` before it.
     pub(super) since: Option<WallTime>,
 }
@@ -76,9 +76,9 @@ impl Accounts {
         Self {
             seen: LruCache::new(most(accounts)),
             repeated: LruCache::new(most(repeated)),
-            told: Facts::default(),
+            counts: EventCounts::default(),
             forgotten: 0,
-            facts: 0,
+            version: 0,
             since: None,
         }
     }
@@ -92,9 +92,9 @@ impl Accounts {
     }
 
     /// Applies an event. Returns false if it is a repetition or invalid.
-    pub(super) fn hear(
+    pub(super) fn apply_event(
         &mut self,
-        told: &LifecycleMessage<'_>,
+        event: &LifecycleMessage<'_>,
         id: Option<&str>,
         at: Duration,
     ) -> bool {
@@ -102,26 +102,26 @@ impl Accounts {
         if id.is_some_and(|id| self.repeated.put(id, ()).is_some()) {
             return false;
         }
-        let Ok(key) = AccountKey::of(&told.tenant, &told.account) else {
+        let Ok(key) = AccountKey::of(&event.tenant, &event.account) else {
             return false;
         };
-        match &*told.kind {
-            "opened" => self.told.opened += 1,
-            "refused" => self.told.refused += 1,
-            "stopped" => self.told.stopped += 1,
-            "expired" => self.told.expired += 1,
+        match &*event.kind {
+            "opened" => self.counts.opened += 1,
+            "refused" => self.counts.refused += 1,
+            "stopped" => self.counts.stopped += 1,
+            "expired" => self.counts.expired += 1,
             _ => {}
         }
-        self.facts += 1;
-        self.set(key, told.count, at);
+        self.version += 1;
+        self.set(key, event.count, at);
         true
     }
 
     /// Applies the reply to a request, unless a later event has arrived.
-    pub(super) fn check(&mut self, question: Question, count: u32, at: Duration) {
-        let now = self.seen.peek(&question.key).map_or(0, |seen| seen.facts);
-        if now == question.facts {
-            self.set(question.key, count, at);
+    pub(super) fn check(&mut self, request: StatusRequest, count: u32, at: Duration) {
+        let now = self.seen.peek(&request.key).map_or(0, |seen| seen.version);
+        if now == request.version {
+            self.set(request.key, count, at);
         }
     }
 
@@ -132,7 +132,7 @@ impl Accounts {
         }
         let seen = Seen {
             count,
-            facts: self.facts,
+            version: self.version,
             sure: true,
             checked_at: at,
         };
@@ -144,20 +144,20 @@ impl Accounts {
     }
 
     /// Creates a request for an account.
-    pub(super) fn question(&self, key: &AccountKey) -> Question {
-        Question {
-            facts: self.seen.peek(key).map_or(0, |seen| seen.facts),
+    pub(super) fn request(&self, key: &AccountKey) -> StatusRequest {
+        StatusRequest {
+            version: self.seen.peek(key).map_or(0, |seen| seen.version),
             key: key.clone(),
         }
     }
 
     /// The next requests: of the `shown` accounts with the most streams, the `most` that were
     /// refreshed longest ago.
-    pub(super) fn questions(&self, shown: usize, most: usize) -> Vec<Question> {
+    pub(super) fn requests(&self, shown: usize, most: usize) -> Vec<StatusRequest> {
         let mut top = self.ranked(shown);
         top.sort_by_key(|(_, seen)| (seen.sure, seen.checked_at));
         let asked = top.into_iter().take(most);
-        asked.map(|(key, _)| self.question(key)).collect()
+        asked.map(|(key, _)| self.request(key)).collect()
     }
 
     /// The accounts with the most streams, ties in order of names.
@@ -198,13 +198,13 @@ mod tests {
 
     const AT: Duration = Duration::ZERO;
 
-    fn hear(accounts: &mut Accounts, kind: &str, account: &str, count: u32, id: u128) -> bool {
+    fn apply(accounts: &mut Accounts, kind: &str, account: &str, count: u32, id: u128) -> bool {
         let body = format!(
             r#"{{"type":"{kind}","tenant":"acme","account":"{account}","count":{count},
             "at":"2026-11-22T10:00:04.120Z","stream":"0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111"}}"#
         );
-        let told = decode_lifecycle(body.as_bytes()).unwrap();
-        accounts.hear(&told, Some(&Uuid::from_u128(id).to_string()), AT)
+        let event = decode_lifecycle(body.as_bytes()).unwrap();
+        accounts.apply_event(&event, Some(&Uuid::from_u128(id).to_string()), AT)
     }
 
     fn most(accounts: &Accounts) -> Vec<(String, u32, bool)> {
@@ -224,43 +224,43 @@ mod tests {
     #[test]
     fn accounts_are_listed_by_number_of_streams() {
         let mut accounts = Accounts::default();
-        hear(&mut accounts, "opened", "bob", 1, 1);
-        hear(&mut accounts, "opened", "alice", 1, 2);
-        hear(&mut accounts, "opened", "carol", 2, 3);
-        hear(&mut accounts, "refused", "dave", 3, 4);
-        hear(&mut accounts, "stopped", "bob", 0, 5);
+        apply(&mut accounts, "opened", "bob", 1, 1);
+        apply(&mut accounts, "opened", "alice", 1, 2);
+        apply(&mut accounts, "opened", "carol", 2, 3);
+        apply(&mut accounts, "refused", "dave", 3, 4);
+        apply(&mut accounts, "stopped", "bob", 0, 5);
         let expected = [
             is("dave", 3, true),
             is("carol", 2, true),
             is("alice", 1, true),
         ];
         assert_eq!(most(&accounts), expected);
-        let told = Facts {
+        let counts = EventCounts {
             opened: 3,
             refused: 1,
             stopped: 1,
             expired: 0,
         };
-        assert_eq!(accounts.told, told);
+        assert_eq!(accounts.counts, counts);
     }
 
     #[test]
     fn a_repeated_event_changes_nothing() {
         let mut accounts = Accounts::default();
-        assert!(hear(&mut accounts, "opened", "alice", 1, 1));
-        assert!(hear(&mut accounts, "opened", "alice", 2, 2));
-        assert!(!hear(&mut accounts, "opened", "alice", 1, 1));
+        assert!(apply(&mut accounts, "opened", "alice", 1, 1));
+        assert!(apply(&mut accounts, "opened", "alice", 2, 2));
+        assert!(!apply(&mut accounts, "opened", "alice", 1, 1));
         assert_eq!(most(&accounts), [is("alice", 2, true)]);
-        assert_eq!(accounts.told.opened, 2);
+        assert_eq!(accounts.counts.opened, 2);
     }
 
     #[test]
     fn the_least_recent_of_too_many_accounts_is_evicted() {
         let mut accounts = Accounts::new(2, 9);
-        hear(&mut accounts, "opened", "alice", 1, 1);
-        hear(&mut accounts, "opened", "bob", 1, 2);
-        hear(&mut accounts, "opened", "alice", 2, 3);
-        hear(&mut accounts, "opened", "carol", 1, 4);
+        apply(&mut accounts, "opened", "alice", 1, 1);
+        apply(&mut accounts, "opened", "bob", 1, 2);
+        apply(&mut accounts, "opened", "alice", 2, 3);
+        apply(&mut accounts, "opened", "carol", 1, 4);
         assert_eq!(
             most(&accounts),
             [is("alice", 2, true), is("carol", 1, true)]
@@ -271,17 +271,17 @@ mod tests {
     #[test]
     fn a_reply_is_applied_unless_a_later_event_has_arrived() {
         let mut accounts = Accounts::default();
-        hear(&mut accounts, "opened", "alice", 1, 1);
-        let early = accounts.question(&key("alice"));
-        hear(&mut accounts, "opened", "alice", 2, 2);
+        apply(&mut accounts, "opened", "alice", 1, 1);
+        let early = accounts.request(&key("alice"));
+        apply(&mut accounts, "opened", "alice", 2, 2);
         accounts.check(early, 1, AT);
         assert_eq!(most(&accounts), [is("alice", 2, true)]);
-        let late = accounts.question(&key("alice"));
+        let late = accounts.request(&key("alice"));
         accounts.check(late, 5, AT);
         assert_eq!(most(&accounts), [is("alice", 5, true)]);
         // An account without an event so far, which has started meanwhile.
-        let unknown = accounts.question(&key("bob"));
-        hear(&mut accounts, "opened", "bob", 1, 3);
+        let unknown = accounts.request(&key("bob"));
+        apply(&mut accounts, "opened", "bob", 1, 3);
         accounts.check(unknown, 0, AT);
         assert!(most(&accounts).contains(&is("bob", 1, true)));
     }
@@ -292,11 +292,11 @@ mod tests {
         accounts.listening(WallTime(7));
         for (n, account) in ["alice", "bob", "carol"].into_iter().enumerate() {
             let n = u32::try_from(n).unwrap();
-            hear(&mut accounts, "opened", account, 9 - n, n.into());
+            apply(&mut accounts, "opened", account, 9 - n, n.into());
         }
         accounts.listening(WallTime(8));
         assert_eq!(accounts.since, Some(WallTime(7)));
-        hear(&mut accounts, "opened", "alice", 10, 7);
+        apply(&mut accounts, "opened", "alice", 10, 7);
         let expected = [
             is("alice", 10, true),
             is("bob", 8, false),
@@ -304,7 +304,7 @@ mod tests {
         ];
         assert_eq!(most(&accounts), expected);
         // The listed accounts, uncertain ones first.
-        let asked = accounts.questions(2, 1);
+        let asked = accounts.requests(2, 1);
         assert_eq!(asked[0].key, key("bob"));
         accounts.check(asked[0].clone(), 0, AT);
         assert_eq!(

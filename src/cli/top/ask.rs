@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{accounts::Question, state::Round, worker_metrics};
+use super::{accounts::StatusRequest, state::Round, worker_metrics};
 use crate::{
     cli::{http, output::duration},
     client::{AccountId, AccountStatus, Backend, StatusQuery, Tenant},
@@ -26,17 +26,17 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Sends all requests concurrently. Takes as long as the slowest, which is bounded.
-    pub(super) async fn round(self, questions: Vec<Question>) -> Round {
+    pub(super) async fn round(self, requests: Vec<StatusRequest>) -> Round {
         let mut pages = JoinSet::new();
         for (n, page) in self.pages.iter().cloned().enumerate() {
             pages.spawn(async move { (n, metrics(&page).await) });
         }
         let mut answers = JoinSet::new();
-        for question in questions {
+        for request in requests {
             let asked = self.clone();
             answers.spawn(async move {
-                let answer = asked.status(&question).await;
-                (question, answer)
+                let answer = asked.status(&request).await;
+                (request, answer)
             });
         }
         let mut pages = pages.join_all().await;
@@ -47,13 +47,13 @@ impl Asked {
         }
     }
 
-    async fn status(&self, question: &Question) -> Result<AccountStatus, String> {
+    async fn status(&self, request: &StatusRequest) -> Result<AccountStatus, String> {
         let Some(backend) = &self.backend else {
             return Err("AMQP_URL is not set".to_owned());
         };
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let tenant = Tenant::new(question.key.tenant()).map_err(|e| text(&e))?;
-        let account = AccountId::new(question.key.account()).map_err(|e| text(&e))?;
+        let tenant = Tenant::new(request.key.tenant()).map_err(|e| text(&e))?;
+        let account = AccountId::new(request.key.account()).map_err(|e| text(&e))?;
         let query = StatusQuery {
             group_by: self.group_by.to_vec(),
             ..StatusQuery::default()

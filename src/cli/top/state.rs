@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    accounts::{Accounts, Question},
+    accounts::{Accounts, StatusRequest},
     rates::Readings,
     worker_metrics::WorkerMetrics,
 };
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Most listed lifecycle events.
-const MOST_FACTS: usize = 50;
+const MOST_EVENTS: usize = 50;
 /// Most listed accounts, which are refreshed by requests.
 pub(super) const MOST_SHOWN: usize = 20;
 /// Requests per round for listed accounts.
@@ -51,7 +51,7 @@ pub(super) struct Opened {
 
 /// A listed lifecycle event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StateFact {
+pub(super) struct ListedEvent {
     pub(super) at: Rfc3339,
     pub(super) kind: String,
     pub(super) key: String,
@@ -63,7 +63,7 @@ pub(super) struct StateFact {
 pub(super) struct Round {
     /// In the order of the workers.
     pub(super) pages: Vec<Result<WorkerMetrics, String>>,
-    pub(super) answers: Vec<(Question, Result<AccountStatus, String>)>,
+    pub(super) answers: Vec<(StatusRequest, Result<AccountStatus, String>)>,
 }
 
 /// The state.
@@ -73,7 +73,7 @@ pub(super) struct State {
     pub(super) lifecycle: Lifecycle,
     pub(super) accounts: Accounts,
     /// The latest last.
-    pub(super) facts: VecDeque<StateFact>,
+    pub(super) events: VecDeque<ListedEvent>,
     pub(super) opened: Option<Opened>,
     /// Number of completed rounds.
     pub(super) rounds: u64,
@@ -96,7 +96,7 @@ impl State {
                 Lifecycle::NotAsked
             },
             accounts: Accounts::default(),
-            facts: VecDeque::with_capacity(MOST_FACTS),
+            events: VecDeque::with_capacity(MOST_EVENTS),
             opened: None,
             rounds: 0,
             answered: false,
@@ -113,10 +113,10 @@ impl State {
     }
 
     /// The requests of the next round, for the opened account and listed ones.
-    pub(super) fn questions(&self) -> Vec<Question> {
-        let opened = self.opened.iter().map(|it| self.accounts.question(&it.key));
+    pub(super) fn requests(&self) -> Vec<StatusRequest> {
+        let opened = self.opened.iter().map(|it| self.accounts.request(&it.key));
         let listed = match self.lifecycle {
-            Lifecycle::Listening => self.accounts.questions(MOST_SHOWN, MOST_ASKED),
+            Lifecycle::Listening => self.accounts.requests(MOST_SHOWN, MOST_ASKED),
             _ => Vec::new(),
         };
         let is_opened = |key: &AccountKey| self.opened.as_ref().is_some_and(|it| it.key == *key);
@@ -136,19 +136,19 @@ impl State {
             }
             worker.page = Some(page);
         }
-        for (question, answer) in round.answers {
-            self.answered(question, answer, at);
+        for (request, answer) in round.answers {
+            self.answered(request, answer, at);
         }
         self.rounds += 1;
     }
 
     fn answered(
         &mut self,
-        question: Question,
+        request: StatusRequest,
         answer: Result<AccountStatus, String>,
         at: Duration,
     ) {
-        let opened = self.opened.as_mut().filter(|it| it.key == question.key);
+        let opened = self.opened.as_mut().filter(|it| it.key == request.key);
         match answer {
             Ok(status) => {
                 let count = u32::try_from(status.activity.count()).unwrap_or(u32::MAX);
@@ -156,7 +156,7 @@ impl State {
                     opened.status = Some(status);
                     opened.error = None;
                 }
-                self.accounts.check(question, count, at);
+                self.accounts.check(request, count, at);
             }
             Err(error) => {
                 if let Some(opened) = opened {
@@ -179,15 +179,15 @@ impl State {
     }
 
     /// Applies a lifecycle event.
-    pub(super) fn hear(&mut self, body: &[u8], id: Option<&str>, at: Duration) {
-        let Ok(told) = decode_lifecycle(body) else {
+    pub(super) fn apply_event(&mut self, body: &[u8], id: Option<&str>, at: Duration) {
+        let Ok(event) = decode_lifecycle(body) else {
             return;
         };
-        if self.accounts.hear(&told, id, at) {
-            if self.facts.len() == MOST_FACTS {
-                self.facts.pop_front();
+        if self.accounts.apply_event(&event, id, at) {
+            if self.events.len() == MOST_EVENTS {
+                self.events.pop_front();
             }
-            self.facts.push_back(StateFact::new(&told));
+            self.events.push_back(ListedEvent::new(&event));
         }
     }
 
@@ -220,13 +220,13 @@ impl State {
     }
 }
 
-impl StateFact {
-    fn new(told: &LifecycleMessage<'_>) -> Self {
+impl ListedEvent {
+    fn new(event: &LifecycleMessage<'_>) -> Self {
         Self {
-            at: told.at,
-            kind: told.kind.chars().take(16).collect(),
-            key: format!("{}/{}", told.tenant, told.account),
-            count: told.count,
+            at: event.at,
+            kind: event.kind.chars().take(16).collect(),
+            key: format!("{}/{}", event.tenant, event.account),
+            count: event.count,
         }
     }
 }
@@ -244,7 +244,7 @@ pub(super) mod tests {
         AccountKey::of("acme", account).unwrap()
     }
 
-    pub(in crate::cli::top) fn told(kind: &str, account: &str, count: u32) -> Vec<u8> {
+    pub(in crate::cli::top) fn event(kind: &str, account: &str, count: u32) -> Vec<u8> {
         format!(
             r#"{{"type":"{kind}","tenant":"acme","account":"{account}","count":{count},
             "at":"2026-11-22T10:00:04.120Z","stream":"{STREAM}"}}"#
@@ -280,7 +280,7 @@ pub(super) mod tests {
 
     fn round(
         page: Result<WorkerMetrics, String>,
-        answers: Vec<(Question, Result<AccountStatus, String>)>,
+        answers: Vec<(StatusRequest, Result<AccountStatus, String>)>,
     ) -> Round {
         Round {
             pages: vec![page],
@@ -292,10 +292,10 @@ pub(super) mod tests {
     fn the_status_of_the_opened_account_is_requested_first_and_once() {
         let mut state = state();
         state.listening(NOW);
-        state.hear(&told("opened", "alice", 2), None, Duration::ZERO);
-        state.hear(&told("opened", "bob", 1), None, Duration::ZERO);
+        state.apply_event(&event("opened", "alice", 2), None, Duration::ZERO);
+        state.apply_event(&event("opened", "bob", 1), None, Duration::ZERO);
         state.open(Some(key("bob")));
-        let asked: Vec<_> = state.questions().into_iter().map(|it| it.key).collect();
+        let asked: Vec<_> = state.requests().into_iter().map(|it| it.key).collect();
         assert_eq!(asked, [key("bob"), key("alice")]);
     }
 
@@ -303,7 +303,7 @@ pub(super) mod tests {
     fn a_missing_reply_keeps_the_last_one_and_shows_the_error() {
         let mut state = state();
         state.open(Some(key("alice")));
-        let ask = |state: &State| state.questions().remove(0);
+        let ask = |state: &State| state.requests().remove(0);
         let answers = vec![(ask(&state), Ok(status("alice", 2)))];
         state.take(round(Ok(WorkerMetrics::default()), answers), Duration::ZERO);
         assert_eq!(state.accounts.most(1)[0].count, 2);
@@ -342,13 +342,13 @@ pub(super) mod tests {
     #[test]
     fn the_list_of_events_is_bounded_and_invalid_messages_are_ignored() {
         let mut state = state();
-        state.hear(b"{}", None, Duration::ZERO);
-        assert!(state.facts.is_empty());
+        state.apply_event(b"{}", None, Duration::ZERO);
+        assert!(state.events.is_empty());
         for n in 0..200 {
-            let body = told("opened", "alice", n);
-            state.hear(&body, None, Duration::ZERO);
+            let body = event("opened", "alice", n);
+            state.apply_event(&body, None, Duration::ZERO);
         }
-        assert_eq!(state.facts.len(), MOST_FACTS);
-        assert_eq!(state.facts.back().map(|it| it.count), Some(199));
+        assert_eq!(state.events.len(), MOST_EVENTS);
+        assert_eq!(state.events.back().map(|it| it.count), Some(199));
     }
 }

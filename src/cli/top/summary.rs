@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{
-    accounts::Facts,
+    accounts::EventCounts,
     aggregate::{Replicas, fastest, per_second, tenants, tenths, totals},
-    state::{Lifecycle, MOST_SHOWN, State, StateFact, Worker},
+    state::{Lifecycle, ListedEvent, MOST_SHOWN, State, Worker},
     worker_metrics::{Active, OfLog, Replica, WorkerMetrics},
 };
 use crate::{
@@ -37,7 +37,8 @@ pub(super) struct Summary {
     /// Missing figures, each with a remedy.
     pub(super) problems: Vec<String>,
     #[serde(skip)]
-    pub(super) facts: Vec<StateFact>,
+    #[serde(rename = "facts")]
+    pub(super) events: Vec<ListedEvent>,
 }
 
 /// Sums over partitions.
@@ -113,7 +114,8 @@ pub(super) struct LifecycleRow {
     pub(super) listening: bool,
     pub(super) since: Option<Rfc3339>,
     #[serde(flatten)]
-    pub(super) told: Facts,
+    #[serde(rename = "told")]
+    pub(super) counts: EventCounts,
 }
 
 /// The accounts in lifecycle events.
@@ -203,7 +205,7 @@ impl Summary {
             lifecycle: LifecycleRow {
                 listening: matches!(state.lifecycle, Lifecycle::Listening),
                 since: state.accounts.since(),
-                told: state.accounts.told,
+                counts: state.accounts.counts,
             },
             accounts: account_rows(state),
             account: state.opened.as_ref().map(|opened| OpenedRow {
@@ -213,7 +215,7 @@ impl Summary {
                 status: opened.status.clone(),
             }),
             problems: problems(state),
-            facts: state.facts.iter().cloned().collect(),
+            events: state.events.iter().cloned().collect(),
         }
     }
 

@@ -116,7 +116,7 @@ impl Definitions {
             }
         }
         // JSON escapes line feeds, so that these are its own.
-        output.say(format!("{all:#}").lines(), &all);
+        output.print(format!("{all:#}").lines(), &all);
         Ok(())
     }
 }

@@ -128,7 +128,7 @@ impl Command {
                 let link = at.link().await?;
                 topology::delete(&link, &at.names).await?;
                 link.close().await;
-                output.say(["deleted"], &serde_json::json!({ "deleted": true }));
+                output.print(["deleted"], &serde_json::json!({ "deleted": true }));
             }
         }
         Ok(())

@@ -84,7 +84,7 @@ impl RolesArgs {
         });
         let (names, roles) = mistakes.finish(given)?;
         let json = topology::permissions(&names, &roles, &asked.vhost);
-        output.say(commands(&roles, &asked.vhost), &json);
+        output.print(commands(&roles, &asked.vhost), &json);
         Ok(())
     }
 }

@@ -88,5 +88,5 @@ pub(super) fn print(
             "name": q.name, "messages": q.messages, "consumers": q.consumers,
         })).collect::<Vec<_>>(),
     });
-    output.say(text, &json);
+    output.print(text, &json);
 }

@@ -17,17 +17,17 @@ pub(super) struct Lines {
 
 impl Lines {
     /// One lifecycle event: when, whose, which stream, what, how many play now, and the rest.
-    pub(super) fn told(&mut self, told: &LifecycleMessage) -> String {
-        let account = format!("{}/{}", told.tenant, told.account);
+    pub(super) fn event(&mut self, event: &LifecycleMessage) -> String {
+        let account = format!("{}/{}", event.tenant, event.account);
         let account = escape(&account);
         let width = grow(&mut self.account, &account);
         let line = format!(
             "{}  {account:<width$}  {}  {:<8}{:>4} active  {}",
-            told.at,
-            told.stream,
-            told.kind,
-            told.count,
-            details(told)
+            event.at,
+            event.stream,
+            event.kind,
+            event.count,
+            details(event)
         );
         line.trim_end().to_owned()
     }
@@ -64,21 +64,21 @@ impl Lines {
     }
 }
 
-fn details(told: &LifecycleMessage) -> String {
+fn details(event: &LifecycleMessage) -> String {
     let mut said = Vec::new();
-    if told.admitted == Some(false) {
+    if event.admitted == Some(false) {
         said.push("(heartbeats only)".to_owned());
     }
-    if let Some(reason) = told.reason.as_deref().filter(|r| *r != told.kind) {
-        said.push(match told.max_active {
+    if let Some(reason) = event.reason.as_deref().filter(|r| *r != event.kind) {
+        said.push(match event.max_active {
             Some(max) => format!("({}, limit {max})", reason),
             None => format!("({})", reason),
         });
     }
-    if let Some(seen) = told.last_seen {
+    if let Some(seen) = event.last_seen {
         said.push(format!("(last seen {seen})"));
     }
-    let pairs = told.metadata.iter();
+    let pairs = event.metadata.iter();
     said.extend(pairs.map(|(k, v)| format!("{k}={v}")));
     said.join(" ")
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::wire::{decode_lifecycle, decode_rejected};
 
-    fn told(account: &str, kind: &str, more: &str) -> String {
+    fn event(account: &str, kind: &str, more: &str) -> String {
         format!(
             r#"{{"type":"{kind}","tenant":"acme","account":"{account}","at":"2026-11-22T10:00:04.120Z",
             "stream":"0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111","count":1{more}}}"#
@@ -105,8 +105,8 @@ mod tests {
     fn events_are_aligned_in_columns() {
         let mut lines = Lines::default();
         let mut line = |account, kind, more| {
-            let body = told(account, kind, more);
-            lines.told(&decode_lifecycle(body.as_bytes()).unwrap())
+            let body = event(account, kind, more);
+            lines.event(&decode_lifecycle(body.as_bytes()).unwrap())
         };
         let id = "0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111";
         let metadata = r#","admitted":false,"metadata":{"device":"t\u001b[31mv"}"#;

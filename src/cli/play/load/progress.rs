@@ -89,7 +89,7 @@ impl Progress {
     }
 
     /// Prints a permanent line.
-    pub(super) fn say(&self, line: &str) {
+    pub(super) fn print(&self, line: &str) {
         self.bar.suspend(|| terminal::note([line]));
     }
 

@@ -4,7 +4,7 @@ use super::{
     super::{
         state::{
             Round, State,
-            tests::{NOW, key, status, told},
+            tests::{NOW, event, key, status},
         },
         worker_metrics::{WorkerMetrics, tests::PAGE},
     },
@@ -130,12 +130,12 @@ fn missing_figures_are_not_shown_as_zero() {
 fn json_has_the_account_in_the_format_of_replies() {
     let mut state = after(&[Ok(PAGE)]);
     state.listening(NOW);
-    state.hear(&told("opened", "alice", 1), None, Duration::ZERO);
+    state.apply_event(&event("opened", "alice", 1), None, Duration::ZERO);
     state.open(Some(key("alice")));
-    let question = state.questions().remove(0);
+    let request = state.requests().remove(0);
     let round = Round {
         pages: Vec::new(),
-        answers: vec![(question, Ok(status("alice", 1)))],
+        answers: vec![(request, Ok(status("alice", 1)))],
     };
     state.take(round, Duration::ZERO);
     let json = serde_json::to_value(summary(&state)).unwrap();

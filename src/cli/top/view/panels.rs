@@ -47,7 +47,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui
     } else {
         let [left, right] = sides(53).areas(below);
         accounts(frame, left, summary, ui);
-        facts(frame, right, summary);
+        events(frame, right, summary);
     }
 }
 
@@ -178,9 +178,9 @@ fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
     frame.render_stateful_widget(list, area, &mut state);
 }
 
-fn facts(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
+fn events(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
     let room = usize::from(area.height.saturating_sub(2));
-    let latest = summary.facts.iter().rev().take(room);
+    let latest = summary.events.iter().rev().take(room);
     let lines = latest.map(|it| {
         let time = time(it.at);
         let time = time.trim_end_matches('Z');

@@ -6,7 +6,7 @@ use super::{
     super::{
         state::{
             Round, State,
-            tests::{NOW, key, status, told},
+            tests::{NOW, event, key, status},
         },
         ui::Key,
         worker_metrics::{WorkerMetrics, tests::PAGE},
@@ -22,9 +22,9 @@ fn state() -> State {
     let urls = (1..=2).map(|n| format!("http://10.0.0.{n}:9419/metrics"));
     let mut state = State::new(urls.collect(), true);
     state.listening(NOW);
-    state.hear(&told("opened", "alice", 1), None, Duration::ZERO);
-    state.hear(&told("opened", "alice", 2), None, Duration::ZERO);
-    state.hear(&told("refused", "bob", 1), None, Duration::ZERO);
+    state.apply_event(&event("opened", "alice", 1), None, Duration::ZERO);
+    state.apply_event(&event("opened", "alice", 2), None, Duration::ZERO);
+    state.apply_event(&event("refused", "bob", 1), None, Duration::ZERO);
     let behind = PAGE
         .replace("_ready{partition=\"00\"} 1", "_ready{partition=\"00\"} 0")
         .replace(
@@ -86,7 +86,7 @@ fn a_larger_screen_shows_the_opened_account_and_more_of_the_rest() {
     state.open(Some(key("alice")));
     let round = Round {
         pages: Vec::new(),
-        answers: vec![(state.questions().remove(0), Ok(status("alice", 2)))],
+        answers: vec![(state.requests().remove(0), Ok(status("alice", 2)))],
     };
     state.take(round, Duration::from_secs(2));
     let seen = screen((120, 40), &summary(&state), &Ui::default());
