@@ -7,11 +7,11 @@
 use super::checksum::Checksum;
 use crate::domain::{Entry, Mark, SnapshotHeader, SnapshotTrailer};
 
-/// The log holds other entries than were applied.
+/// The log does not contain the entries that were applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AnotherLog;
 
-/// An internal entry and its offset: what identifies a place in a log.
+/// An internal entry and its offset, which identify a log up to there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Anchor {
     pub(super) offset: u64,
@@ -28,24 +28,24 @@ impl Anchor {
 /// The position of a replica in its log.
 #[derive(Debug, Default)]
 pub(super) struct LogPosition {
-    /// Offset of the first entry that was read; 0 if the log still has its beginning.
+    /// Offset of the first entry that was read; 0 if the log was not truncated.
     first: Option<u64>,
     /// Offset of the last entry that was applied.
     applied: Option<u64>,
     /// The last internal entry that was applied.
     anchor: Option<Anchor>,
-    /// The anchor has not been delivered since the log was attached.
+    /// Whether the anchor is to be delivered, after the log was attached.
     awaits_anchor: bool,
-    /// Checksum of the entries applied behind the anchor.
+    /// Checksum of the entries applied after the anchor.
     checksum: Checksum,
-    /// Checksum of the entries that are delivered again behind the anchor.
+    /// Checksum of the entries that are delivered again after the anchor.
     repeated: Option<Checksum>,
-    /// The end of the snapshot that was restored, until the replica has caught up.
+    /// The end of the restored snapshot, until the replica has caught up.
     snapshot_end: Option<SnapshotEnd>,
 }
 
 impl LogPosition {
-    /// The position at which a snapshot was begun.
+    /// Creates the position of the start of a snapshot.
     pub(super) fn restored(header: &SnapshotHeader, trailer: &SnapshotTrailer) -> Self {
         Self {
             first: Some(header.first),
@@ -59,7 +59,8 @@ impl LogPosition {
         }
     }
 
-    /// The log is attached anew. Returns the offset to read from; `None` if nothing was applied.
+    /// Prepares for attaching to the log. Returns the offset to read from; `None` if no entry was
+    /// applied.
     pub(super) fn attach(&mut self) -> Option<u64> {
         let anchor = self.anchor?;
         self.awaits_anchor = true;
@@ -67,11 +68,11 @@ impl LogPosition {
         Some(anchor.offset)
     }
 
-    /// Judges the entry delivered at `offset`; `None` cannot be decoded. Returns true if it is the
-    /// next one to apply, and false if it was applied before.
+    /// Checks the entry delivered at `offset`; `None` if it cannot be decoded. Returns true if it
+    /// is the next one to apply, and false if it was applied before.
     ///
     /// # Errors
-    /// [`AnotherLog`] if the log does not hold the entries that were applied.
+    /// [`AnotherLog`] if the log does not contain the entries that were applied.
     pub(super) fn advance(
         &mut self,
         offset: u64,
@@ -102,15 +103,15 @@ impl LogPosition {
         Ok(true)
     }
 
-    /// The entry at `offset` cannot be delivered here, although another replica may get it: no
-    /// checksum that includes it can be compared.
+    /// Records that RabbitMQ cannot deliver the entry at `offset` here. Another replica may read
+    /// it, so no checksum that includes it can be compared.
     pub(super) fn lose(&mut self, offset: u64) {
         if self.anchor.is_none_or(|anchor| offset > anchor.offset) {
             self.checksum = Checksum::UNKNOWN;
         }
     }
 
-    /// A log is delivered from the start of a chunk, so entries before the anchor may come first.
+    /// Checks the anchor. Deliveries start at a chunk, so entries before the anchor may come first.
     fn check_anchor(&mut self, offset: u64, entry: Option<&Entry>) -> Result<(), AnotherLog> {
         if let (true, Some(anchor)) = (self.awaits_anchor, self.anchor)
             && offset >= anchor.offset
@@ -123,7 +124,7 @@ impl LogPosition {
         Ok(())
     }
 
-    /// An entry that was applied is delivered again.
+    /// Compares an entry that was applied and is delivered again.
     fn repeat(&mut self, offset: u64, entry: Option<&Entry>) -> Result<(), AnotherLog> {
         let behind = self.anchor.is_some_and(|anchor| offset > anchor.offset);
         let (true, Some(repeated)) = (behind, &mut self.repeated) else {
@@ -141,12 +142,12 @@ impl LogPosition {
         Ok(())
     }
 
-    /// Nothing is known of the log.
+    /// Whether no entry was applied.
     pub(super) const fn is_blank(&self) -> bool {
         self.anchor.is_none()
     }
 
-    /// The log still has its first entry.
+    /// Whether the log was read from its first entry on.
     pub(super) fn has_beginning(&self) -> bool {
         self.first == Some(0)
     }
@@ -167,21 +168,21 @@ impl LogPosition {
         self.awaits_anchor
     }
 
-    /// Checksum of the entries behind the anchor, as it is written in a snapshot.
+    /// Checksum of the entries after the anchor, for a snapshot.
     pub(super) const fn checksum(&self) -> Checksum {
         self.checksum
     }
 
-    /// A snapshot was restored, and the replica has not caught up since.
+    /// Whether a snapshot was restored and the replica has not caught up since.
     pub(super) const fn is_restoring(&self) -> bool {
         self.snapshot_end.is_some()
     }
 
-    /// The replica has read all of the log.
+    /// Records that the replica has read all of the log.
     ///
     /// # Errors
-    /// [`AnotherLog`] if the log ends before the snapshot that was restored: a broker has lost the
-    /// end of the log, and the snapshot holds entries that are gone.
+    /// [`AnotherLog`] if the log ends before the restored snapshot: a broker has lost the end of
+    /// the log, and the snapshot contains lost entries.
     pub(super) fn caught_up(&mut self) -> Result<(), AnotherLog> {
         match self.snapshot_end.take() {
             Some(end) if !end.is_reached() => Err(AnotherLog),
@@ -190,14 +191,14 @@ impl LogPosition {
     }
 }
 
-/// The end of a restored snapshot, and which of its two last entries the log has been seen to hold.
+/// The end of a restored snapshot, and which of its last entries were found in the log.
 #[derive(Clone, Copy, Debug)]
 struct SnapshotEnd {
     /// Offset of the last entry in the snapshot.
     end: u64,
-    /// The last internal entry up to there.
+    /// The last internal entry up to `end`.
     anchor: Anchor,
-    /// Checksum of the entries behind `anchor`.
+    /// Checksum of the entries after `anchor`, up to `end`.
     checksum: Checksum,
     has_anchor: bool,
     has_end: bool,
@@ -221,8 +222,8 @@ impl SnapshotEnd {
         self.has_anchor && self.has_end
     }
 
-    /// An entry is applied; `checksum` is that of the entries behind the last internal one, this
-    /// one included.
+    /// Checks an entry that is applied. `checksum` is that of the entries after the last internal
+    /// one, this one included.
     fn advance(
         &mut self,
         offset: u64,

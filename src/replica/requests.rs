@@ -20,7 +20,7 @@ struct Held<T> {
     request: T,
     at: Mono,
     /// `None` for an `init`.
-    question: Option<StatusRequest>,
+    status: Option<StatusRequest>,
 }
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct PendingOpen<T> {
 #[derive(Debug)]
 struct StrongRequest<T> {
     request: T,
-    question: StatusRequest,
+    status: StatusRequest,
     at: Mono,
 }
 
@@ -107,19 +107,19 @@ impl<T> Replica<T> {
     }
 
     /// Answers a `status`; a strong one when a marker is read back.
-    pub fn status(&mut self, request: T, question: StatusRequest, now: Now) {
+    pub fn status(&mut self, request: T, status: StatusRequest, now: Now) {
         if !self.is_live(now.mono) {
-            return self.hold(request, Some(question), now);
+            return self.hold(request, Some(status), now);
         }
-        match question.consistency {
+        match status.consistency {
             Consistency::Local => {
                 let at = self.read_estimate(now.mono);
-                self.answer_status(request, question, at);
+                self.answer_status(request, status, at);
             }
             Consistency::Strong => {
                 self.requests.strong.next.push(StrongRequest {
                     request,
-                    question,
+                    status,
                     at: now.mono,
                 });
                 self.append_marker(now);
@@ -127,11 +127,11 @@ impl<T> Replica<T> {
         }
     }
 
-    fn hold(&mut self, request: T, question: Option<StatusRequest>, now: Now) {
+    fn hold(&mut self, request: T, status: Option<StatusRequest>, now: Now) {
         self.requests.held.push_back(Held {
             request,
             at: now.mono,
-            question,
+            status,
         });
     }
 
@@ -156,7 +156,7 @@ impl<T> Replica<T> {
         let at = self.clock.now().unwrap_or_default();
         for waiting in std::mem::take(&mut self.requests.strong.waiting) {
             if now.mono.ms_since(waiting.at) < STATUS_MS {
-                self.answer_status(waiting.request, waiting.question, at);
+                self.answer_status(waiting.request, waiting.status, at);
             } else {
                 self.effects.push(Effect::Late(waiting.request));
             }
@@ -164,16 +164,16 @@ impl<T> Replica<T> {
         self.append_marker(now);
     }
 
-    fn answer_status(&mut self, request: T, question: StatusRequest, at: LogTime) {
-        let activity = self.activity(&question.key, at);
-        let stream = question.stream.map(|id| {
-            let state = self.accounts.read(&question.key, |a| a.state_of(id, at));
+    fn answer_status(&mut self, request: T, status: StatusRequest, at: LogTime) {
+        let activity = self.activity(&status.key, at);
+        let stream = status.stream.map(|id| {
+            let state = self.accounts.read(&status.key, |a| a.state_of(id, at));
             (id, state.unwrap_or(StreamState::Unknown))
         });
         self.effects.push(Effect::Answer {
             request,
             answer: Answer::Status { activity, stream },
-            group_by: question.group_by,
+            group_by: status.group_by,
         });
     }
 
@@ -233,14 +233,14 @@ impl<T> Replica<T> {
             self.effects.push(Effect::Resume);
         }
         for held in std::mem::take(&mut self.requests.held) {
-            match held.question {
+            match held.status {
                 // An `init` may have waited in a buffer while this worker was stalled. The broker
                 // has its age: after requeueing, it is delivered again only if it is still valid.
                 None => self.effects.push(Effect::Release(held.request)),
                 Some(_) if now.mono.ms_since(held.at) >= STATUS_MS => {
                     self.effects.push(Effect::Late(held.request));
                 }
-                Some(question) => self.status(held.request, question, now),
+                Some(status) => self.status(held.request, status, now),
             }
         }
     }
@@ -268,9 +268,9 @@ impl<T> Replica<T> {
                 .map(|h| Effect::Release(h.request));
             self.effects.extend(held);
             let strong = &mut self.requests.strong;
-            let questions = strong.waiting.drain(..).chain(strong.next.drain(..));
-            let questions = questions.map(|q| Effect::Release(q.request));
-            self.effects.extend(questions);
+            let requests = strong.waiting.drain(..).chain(strong.next.drain(..));
+            let requests = requests.map(|q| Effect::Release(q.request));
+            self.effects.extend(requests);
             strong.marker = None;
         }
     }

@@ -1,4 +1,4 @@
-//! The replica as a machine: one input, the exact effects.
+//! Tests of the replica as a state machine: one input, and the exact effects.
 
 mod capacity;
 mod expiry;
@@ -18,7 +18,7 @@ use crate::domain::{
     StreamState, Tenant, WallTime,
 };
 
-/// A TTL of two seconds: an interval of 100 ms, streams gone after 2.2 s.
+/// A TTL of 2 s: the interval is 100 ms, and streams expire after 2.2 s.
 fn settings() -> Settings {
     Settings {
         ttl_ms: 2_000,
@@ -86,7 +86,7 @@ fn init(account: &str, n: u128) -> InitRequest {
     }
 }
 
-fn question(account: &str, consistency: Consistency) -> StatusRequest {
+fn status_request(account: &str, consistency: Consistency) -> StatusRequest {
     StatusRequest {
         key: key(account),
         stream: None,
@@ -95,7 +95,7 @@ fn question(account: &str, consistency: Consistency) -> StatusRequest {
     }
 }
 
-/// The answer to a [`question`]: the streams by number, at this moment.
+/// The answer to a [`status_request`]: the streams by number, at this moment.
 fn activity(account: &str, at: u64, streams: &[ActiveStream]) -> Activity {
     Activity {
         key: key(account),
@@ -116,7 +116,7 @@ fn answer(request: &'static str, activity: Activity) -> Effect<&'static str> {
     }
 }
 
-/// A stream begun and last seen at `since`, as of `now`.
+/// A stream that started at `since` and has sent no heartbeat, as of `now`.
 fn stream(n: u128, since: u64, now: u64, admitted: bool) -> ActiveStream {
     ActiveStream {
         stream: id(n),
@@ -128,19 +128,19 @@ fn stream(n: u128, since: u64, now: u64, admitted: bool) -> ActiveStream {
     }
 }
 
-/// A replica over a log of its own. Its entries are in the log at once, and are delivered by
-/// [`Rig::read`].
+/// A replica and its log. Appended entries are in the log at once, and [`Rig::read`] delivers
+/// them.
 struct Rig {
     replica: Replica<&'static str>,
     log: Vec<Entry>,
     /// The offset of the next entry to be delivered.
     next: usize,
-    /// Effects that are not appends, until they are looked at.
+    /// Effects other than appends, until they are taken.
     others: Vec<Effect<&'static str>>,
 }
 
 impl Rig {
-    /// Attached to a log that holds the settings, and caught up at 0 ms.
+    /// A replica that has attached to a log with settings, and has caught up at 0 ms.
     fn serving() -> Self {
         Self::serving_by(settings())
     }
@@ -152,7 +152,7 @@ impl Rig {
         rig
     }
 
-    /// Its own mark is in the log and not yet read.
+    /// A replica whose marker is in the log and not yet read back.
     fn attached(writer: u64, log: Vec<Entry>) -> Self {
         let mut rig = Self {
             replica: Replica::new(writer),
@@ -170,12 +170,12 @@ impl Rig {
     fn effects(&mut self) -> Vec<Effect<&'static str>> {
         let mut effects = std::mem::take(&mut self.others);
         effects.extend(self.replica.take_effects());
-        // The leader has tests of its own.
+        // Other tests check the leader.
         effects.retain(|effect| !matches!(effect, Effect::Leads(_)));
         effects
     }
 
-    /// Appends what the replica asks for, confirms nothing, and returns those entries.
+    /// Executes the replica's appends without confirms, and returns the entries.
     fn append(&mut self) -> Vec<Entry> {
         let mut appended = Vec::new();
         for effect in self.replica.take_effects() {
@@ -188,7 +188,7 @@ impl Rig {
         appended
     }
 
-    /// Reads all of the log.
+    /// Delivers the rest of the log.
     fn read(&mut self, now: u64) {
         while self.next < self.log.len() {
             let (offset, entry) = (self.next as u64, self.log[self.next].clone());
@@ -197,7 +197,7 @@ impl Rig {
         }
     }
 
-    /// Leads from here on: it has listened for others long enough.
+    /// Makes the replica the leader, as if it had observed the log for long enough.
     fn lead(&mut self, now: u64) {
         self.replica.leadership.stop_observing();
         self.replica.decide_leader(at(now));
@@ -210,14 +210,14 @@ impl Rig {
         self.replica.tick(at(now)).unwrap();
     }
 
-    /// A tick that comes back at once.
+    /// Ticks, and delivers the tick.
     fn round(&mut self, now: u64) {
         self.tick(now);
         self.append();
         self.read(now);
     }
 
-    /// Ticks every interval from after `from` until `to`, and reads them back.
+    /// Ticks every interval after `from` up to `to`, and delivers the ticks.
     fn rounds(&mut self, from: u64, to: u64) {
         for now in (from + INTERVAL..=to).step_by(INTERVAL as usize) {
             self.round(now);

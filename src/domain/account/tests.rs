@@ -5,7 +5,7 @@ use crate::domain::{AccountId, Tenant};
 use crate::domain::{LifecycleEventKind, WallTime};
 
 const TTL: u64 = 90_000;
-/// After its last sign of life a stream counts until then.
+/// The time from a stream's last heartbeat to its deadline.
 const DEADLINE: u64 = TTL + 2_000;
 const FORGOTTEN: u64 = DEADLINE + TTL;
 
@@ -17,7 +17,7 @@ fn metadata(device: &str) -> Metadata {
     Metadata::new(&mut [("device", device)]).unwrap()
 }
 
-/// A request to open stream `n`; its request has the same number.
+/// A proposal for stream `n`, with the request id `n`.
 fn request(n: u128) -> Open {
     Open {
         key: key(),
@@ -58,7 +58,7 @@ fn key() -> AccountKey {
     )
 }
 
-/// One account and the settings it is judged by.
+/// One account and its settings.
 #[derive(Default)]
 struct Alice {
     account: Account,

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::domain::{AccountId, Moment, Settings, StreamId, Tenant, WallShift};
 
-/// Their table is worth making smaller.
+/// A number of accounts whose table can be shrunk.
 const MANY: u64 = 2 * index::LARGE as u64;
 
 fn key(account: &str) -> AccountKey {
@@ -76,7 +76,7 @@ fn accounts_are_counted_by_their_number_of_streams() {
     }
     let Levels(levels) = accounts.levels();
     assert_eq!(levels, [1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
-    // The first of each is over, and of alice and dave nothing and eleven are left.
+    // The first stream of each has expired: alice has none left, dave eleven.
     advance(&mut accounts, 2_200);
     let Levels(levels) = accounts.levels();
     assert_eq!(levels, [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
@@ -107,7 +107,7 @@ fn every_existing_account_is_copied_while_others_are_added() {
     begin(&mut accounts, 0..5_000);
     accounts.copy();
     let mut copied = HashMap::new();
-    // Three come for every two that are copied: it comes to its end all the same.
+    // Three accounts are added for every two that are copied: the copy ends nevertheless.
     for parts in 1.. {
         let mut left = 2;
         accounts.copy_next(|key, last, account| {
@@ -145,7 +145,7 @@ fn accounts_emptied_during_a_copy_are_removed_afterwards() {
         beat(&mut accounts, &settings, &n.to_string(), id, n);
     }
     accounts.copy();
-    // All but a few are forgotten; one of those comes back.
+    // All but a few are removed; one of the removed ones is added again.
     let stay = |n: u64| n.is_multiple_of(7);
     for n in (0..100).filter(|&n| stay(n)) {
         beat(&mut accounts, &settings, &n.to_string(), id, 3_000);
@@ -237,7 +237,7 @@ fn outdated_due_moments_are_removed_with_the_accounts() {
     assert!(kept(&accounts) as u64 >= many + 2);
     accounts.housekeep();
     assert_eq!(kept(&accounts), 2);
-    // Those that are left are found when their time is over.
+    // The remaining accounts are found when they are due.
     advance(&mut accounts, 2 * many + 20_000);
     assert_eq!(accounts.totals().accounts, 1);
     advance(&mut accounts, 8_000_000);

@@ -8,7 +8,7 @@ fn small(partition: u64, tenant: u64) -> Settings {
     }
 }
 
-/// The capacity changes that a tick appends; its own tick comes first.
+/// The capacity changes that a replica appends after its tick.
 fn changes(rig: &mut Rig, now: u64) -> Vec<CapacityChange> {
     rig.tick(now);
     let bodies = rig.append().into_iter().map(|entry| match entry {
@@ -53,7 +53,7 @@ fn new_streams_are_refused_from_the_entry_on_until_the_limit_is_lifted() {
     rig.lead(0);
     rig.log.extend([beat("alice", 1), beat("bob", 2)]);
     rig.read(0);
-    // The limit is soft: what comes before the entry still counts.
+    // The limit is soft: streams before the entry are accepted.
     rig.log.push(beat("carol", 3));
     rig.round(10);
     assert_eq!(rig.replica.totals().streams, 3);
@@ -76,7 +76,7 @@ fn new_streams_are_refused_from_the_entry_on_until_the_limit_is_lifted() {
     let mut effects = rig.effects();
     effects.retain(|e| !matches!(e, Effect::Announce { .. }));
     assert_eq!(effects, [refused]);
-    // Expired ones are held for one TTL more, and count as held.
+    // Expired streams are stored for another TTL, and count toward the limit.
     rig.rounds(20, 4_120);
     assert_eq!(changes(&mut rig, 4_210), []);
     rig.read(4_210);
@@ -97,7 +97,7 @@ fn the_limit_is_lifted_a_twentieth_below_it() {
     rig.read(1_000);
     assert_eq!(changes(&mut rig, 1_100), [partition(true)]);
     rig.read(1_100);
-    // Alice's two are forgotten at 4,200: 38 are left, which is not below 38.
+    // Alice's two streams are removed at 4,200 ms: 38 are left, which is not below 38.
     rig.rounds(1_100, 4_400);
     assert_eq!(rig.replica.totals().records, 38);
     assert_eq!(changes(&mut rig, 4_500), []);
@@ -153,7 +153,7 @@ fn reached_limits_are_repeated_by_log_time() {
             rig.log.push(beat("alice", 1));
             for _ in 0..entries {
                 rig.replica
-                    .status("q", question("bob", Consistency::Strong), at(now));
+                    .status("q", status_request("bob", Consistency::Strong), at(now));
                 rig.append();
                 rig.read(now);
             }

@@ -3,7 +3,7 @@ use crate::replica::accounts::EXPIRIES_PER_ENTRY;
 
 const MANY: u128 = 2_000;
 
-/// Leads; so many accounts expire by the last entry that was read, at 2,200 ms.
+/// A leader with `accounts` accounts, which expire by the last entry at 2,200 ms.
 fn expiring() -> Rig {
     let mut rig = Rig::serving();
     for now in (100..=2_100).step_by(100) {
@@ -22,7 +22,7 @@ fn expiring() -> Rig {
     rig
 }
 
-/// Confirms all that is announced. Returns the offsets.
+/// Confirms all announcements, and returns their offsets.
 fn confirm(rig: &mut Rig) -> Vec<u64> {
     let mut offsets = Vec::new();
     loop {
@@ -70,7 +70,7 @@ fn answers_are_exact_while_expiries_are_unprocessed() {
     let mut rig = expiring();
     for account in ["0", "1000", "1999"] {
         rig.replica
-            .status("q", question(account, Consistency::Local), at(2_200));
+            .status("q", status_request(account, Consistency::Local), at(2_200));
         let mut effects = rig.effects();
         effects.retain(|e| !matches!(e, Effect::Announce { .. }));
         let nobody = activity(account, 2_200, &[]);
@@ -84,7 +84,7 @@ fn answers_are_exact_while_expiries_are_unprocessed() {
 fn events_keep_the_order_of_the_log_while_expiries_are_unprocessed() {
     let mut rig = expiring();
     let expired = tick(&rig);
-    // Of one that expired a moment ago, and of one that is new.
+    // The events of an expired stream and of a new one.
     rig.log.extend([beat("0", 0), beat("new", 7_000)]);
     rig.read(2_210);
     assert!(rig.replica.is_expiring());

@@ -1,7 +1,7 @@
 use super::*;
 
 fn local() -> StatusRequest {
-    question("alice", Consistency::Local)
+    status_request("alice", Consistency::Local)
 }
 
 #[test]
@@ -16,8 +16,8 @@ fn a_status_waits_until_a_marker_of_the_last_three_intervals_is_read_back() {
     assert_eq!(rig.replica.pending(), 1);
     rig.log.push(beat("alice", 1));
     rig.read(310);
-    // The mark of 200 ms came before the heartbeat, and was enough to answer by. The estimate had
-    // been held at two intervals from the log, and goes on from there.
+    // The marker of 200 ms came before the heartbeat, and suffices for the answer. The estimate was
+    // at its bound, two intervals after the log, and continues from there.
     assert_eq!(rig.effects()[0], answer("r", activity("alice", 200, &[])));
 }
 
@@ -35,7 +35,7 @@ fn an_init_that_arrives_at_a_stale_replica_is_requeued() {
 fn requests_are_requeued_while_markers_are_late() {
     let mut rig = Rig::serving();
     rig.replica
-        .status("s", question("alice", Consistency::Strong), at(100));
+        .status("s", status_request("alice", Consistency::Strong), at(100));
     rig.append();
     rig.replica.status("q", local(), at(400));
     rig.replica.init("i", init("alice", 1), at(400));
@@ -73,7 +73,7 @@ fn a_status_that_waited_too_long_is_late() {
     rig.replica.tick(at(10_290)).unwrap();
     rig.append();
     rig.read(10_300);
-    // Shown at once by the clock of the worker that joined, though log time stood still.
+    // The clock of the worker that joined sets the wall time at once; log time did not advance.
     let new = answer("new", activity("alice", 10_290, &[]));
     assert_eq!(rig.effects(), [Effect::Resume, Effect::Late("old"), new]);
 }
@@ -84,11 +84,14 @@ fn a_stalled_replica_answers_only_after_a_new_marker() {
     let mut rig = Rig::serving();
     rig.tick(100);
     rig.append();
-    rig.replica
-        .status("strong", question("alice", Consistency::Strong), at(110));
+    rig.replica.status(
+        "strong",
+        status_request("alice", Consistency::Strong),
+        at(110),
+    );
     rig.replica.init("i", init("alice", 1), at(120));
     rig.append();
-    // It wakes up with questions, and the marks of an hour ago, in its buffers.
+    // After the stall, its buffers contain requests, and markers of an hour ago.
     rig.replica.status("q", local(), at(HOUR));
     assert!(!rig.replica.is_live(at(HOUR).mono));
     rig.read(HOUR);

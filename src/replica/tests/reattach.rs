@@ -1,7 +1,7 @@
 use super::*;
 
-/// Applied: settings (0), the own mark (1), a heartbeat of alice (2), an own tick (3: the anchor),
-/// a heartbeat of bob (4).
+/// A replica that has applied settings (0), its marker (1), a heartbeat of alice (2), its tick (3,
+/// the anchor), and a heartbeat of bob (4).
 fn followed() -> Rig {
     let mut rig = Rig::serving();
     rig.log.push(beat("alice", 1));
@@ -12,7 +12,7 @@ fn followed() -> Rig {
     rig
 }
 
-/// The connection is lost and comes back; the log delivers from `first` on.
+/// Attaches again after the connection is lost. The log delivers from `first` on.
 fn reattached(rig: &mut Rig, first: usize) {
     rig.replica.detach();
     assert_eq!(rig.replica.attach(), StartAt::Offset(3));
@@ -24,13 +24,13 @@ fn reattached(rig: &mut Rig, first: usize) {
 #[test]
 fn a_replica_continues_at_its_last_internal_entry_and_applies_none_twice() {
     let mut rig = followed();
-    reattached(&mut rig, 2); // the chunk begins before the offset that was asked for
+    reattached(&mut rig, 2); // the chunk starts before the requested offset
     rig.read(210);
     assert_eq!(rig.effects(), [Effect::Resume]);
     assert_eq!(rig.replica.totals().streams, 2);
     rig.replica
-        .status("q", question("alice", Consistency::Local), at(210));
-    // Log time stood still while no replica was attached.
+        .status("q", status_request("alice", Consistency::Local), at(210));
+    // Log time did not advance while no replica was attached.
     let alice = activity("alice", 100, &[stream(1, 0, 100, false)]);
     assert_eq!(rig.effects(), [answer("q", alice)]);
 }
@@ -51,7 +51,7 @@ fn requests_of_the_lost_connection_are_dropped() {
     let mut rig = followed();
     rig.replica.init("i", init("alice", 7), at(150));
     rig.replica
-        .status("q", question("alice", Consistency::Strong), at(150));
+        .status("q", status_request("alice", Consistency::Strong), at(150));
     let lost = rig.append();
     assert_eq!((lost.len(), rig.replica.pending()), (2, 2));
     reattached(&mut rig, 3);
@@ -159,7 +159,7 @@ fn an_entry_that_only_one_node_can_deliver_is_no_other_log() {
     assert!(rig.replica.apply(5, &beat("carol", 3), at(200)).is_ok());
     assert_eq!(rig.replica.totals().streams, 3);
 
-    // Passed over, and delivered when the log is read again.
+    // Undeliverable at first, and delivered when the log is read again.
     let mut rig = followed();
     assert_eq!(rig.replica.pass_over(5, 0, at(150)), Ok(()));
     reattached(&mut rig, 3);

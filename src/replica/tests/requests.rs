@@ -39,7 +39,7 @@ fn opened(request: &'static str, n: u128, activity: Activity) -> Effect<&'static
 fn an_init_is_proposed_and_answered_with_the_state_at_its_entry() {
     let mut rig = Rig::serving();
     rig.replica.init("i", init("alice", 7), at(50));
-    // Valid for as long as the TTL, which is less than ten seconds.
+    // Valid for the TTL, which is less than 10 s.
     assert_eq!(rig.append(), [proposal(2, 50, 7, 2_050)]);
     rig.log.push(beat("alice", 8)); // later in the log: not in the answer
     rig.read(60);
@@ -125,7 +125,7 @@ fn a_late_proposal_changes_nothing() {
     let held_back = rig.append();
     rig.log.truncate(rig.log.len() - 1);
     for now in (100..=2_100).step_by(100) {
-        // Another worker's ticks move the log's time on.
+        // Ticks of another worker advance log time.
         let reading = Some(Reading {
             estimate: LogTime(now),
             wall: WallTime(0),
@@ -151,7 +151,7 @@ fn a_proposal_that_the_broker_does_not_confirm_has_an_unknown_outcome() {
     rig.append();
     rig.replica.appended(2, Err(()), at(10));
     assert_eq!(rig.effects(), [Effect::Unavailable("i")]);
-    rig.read(20); // it was taken after all
+    rig.read(20); // the broker has stored it nevertheless
     assert_eq!(rig.effects(), []);
     assert_eq!(rig.replica.totals().streams, 1);
 }
@@ -177,7 +177,7 @@ fn a_local_status_is_answered_at_the_estimated_time() {
     let mut rig = Rig::serving();
     rig.log.push(beat("alice", 1));
     rig.read(0);
-    let mut about = question("alice", Consistency::Local);
+    let mut about = status_request("alice", Consistency::Local);
     about.stream = Some(id(1));
     about.group_by = vec!["device".into()];
     rig.replica.status("q", about, at(70));
@@ -191,14 +191,14 @@ fn a_local_status_is_answered_at_the_estimated_time() {
     };
     assert_eq!(rig.effects(), [expected]);
     rig.replica
-        .status("r", question("nobody", Consistency::Local), at(70));
+        .status("r", status_request("nobody", Consistency::Local), at(70));
     assert_eq!(rig.effects(), [answer("r", activity("nobody", 70, &[]))]);
 }
 
 #[test]
 fn strong_requests_share_only_a_later_marker() {
     let mut rig = Rig::serving();
-    let strong = || question("alice", Consistency::Strong);
+    let strong = || status_request("alice", Consistency::Strong);
     rig.replica.status("a", strong(), at(10));
     let first = rig.append();
     assert_eq!(first.len(), 1);
@@ -222,7 +222,7 @@ fn strong_requests_share_only_a_later_marker() {
 fn a_strong_status_is_answered_by_any_later_marker() {
     let mut rig = Rig::serving();
     rig.replica
-        .status("q", question("alice", Consistency::Strong), at(10));
+        .status("q", status_request("alice", Consistency::Strong), at(10));
     rig.append();
     rig.log.pop();
     rig.log.push(beat("alice", 1));
@@ -234,7 +234,7 @@ fn a_strong_status_is_answered_by_any_later_marker() {
 #[test]
 fn strong_requests_are_unavailable_if_their_marker_fails_and_later_ones_get_another() {
     let mut rig = Rig::serving();
-    let strong = || question("alice", Consistency::Strong);
+    let strong = || status_request("alice", Consistency::Strong);
     rig.replica.status("a", strong(), at(10));
     rig.append();
     rig.log.pop();

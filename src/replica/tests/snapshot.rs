@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::domain::{Announcement, Counters, REFUSAL_MS, SnapshotHeader, SnapshotTrailer};
 
-/// The parts of a copy.
+/// The parts of a snapshot.
 type Copy = (
     SnapshotHeader,
     Vec<(AccountKey, u64, Account)>,
@@ -17,8 +17,8 @@ impl Rig {
         self.read(now);
     }
 
-    /// Copies the replica; `meanwhile` happens behind the copy's beginning, before any account is
-    /// copied, and `behind` after the last.
+    /// Takes a snapshot of the replica. `meanwhile` runs after the start, before any account is
+    /// copied, and `behind` after the last account.
     fn copy(&mut self, now: u64, meanwhile: &[Entry], behind: &[Entry]) -> Copy {
         let header = self.replica.begin_snapshot().unwrap();
         self.publish(now, meanwhile);
@@ -38,7 +38,7 @@ impl Rig {
         accounts
     }
 
-    /// Another replica over the same log, from a copy. It has read all of the log.
+    /// Another replica, restored from a snapshot, which has read all of the log.
     fn restored(&self, copy: Copy) -> Result<Self, Fault> {
         let mut rig = Self {
             replica: Replica::new(7),
@@ -59,7 +59,7 @@ impl Rig {
         assert_eq!(rig.replica.attach(), StartAt::Offset(start));
         rig.replica.attached(at(0));
         rig.append();
-        // Deliveries begin with the chunk that holds the offset.
+        // Deliveries start with the chunk of the offset.
         rig.next = start.saturating_sub(2) as usize;
         while rig.next < rig.log.len() {
             let (offset, entry) = (rig.next as u64, rig.log[rig.next].clone());
@@ -123,7 +123,7 @@ fn a_snapshot_restores_truncated_entries() {
     let mut rig = serving();
     let copy = rig.copy(1_000, &[], &[]);
     let first = copy.0.start as usize;
-    // The log is truncated: only the copy has alice.
+    // The log is truncated: only the snapshot contains alice.
     let keep = rig.log[first].clone();
     rig.log[..first].fill(keep);
     let other = rig.restored(copy).unwrap();
@@ -136,7 +136,7 @@ fn a_snapshot_restores_truncated_entries() {
 fn a_restored_replica_skips_entries_that_an_empty_account_had_ignored() {
     let mut rig = Rig::serving();
     rig.publish(0, &[beat("alice", 1)]);
-    rig.rounds(0, 4_100); // forgotten at 4,200
+    rig.rounds(0, 4_100); // removed at 4,200
     let header = rig.replica.begin_snapshot().unwrap();
     rig.publish(4_100, &[stop("alice", 1)]);
     rig.rounds(4_100, 25_000); // the tombstone too
@@ -164,7 +164,7 @@ fn a_restored_replica_skips_entries_that_had_changed_nothing() {
     };
     let mut rig = Rig::serving();
     rig.publish(0, &[beat("alice", 1), again(5)]);
-    // By then alice plays nothing, and the refusal is still remembered, until shortly after.
+    // By then alice has no stream, and the refusal is stored for a short time more.
     rig.rounds(0, REFUSAL_MS - INTERVAL);
     let header = rig.replica.begin_snapshot().unwrap();
     rig.publish(REFUSAL_MS - INTERVAL, &[again(6)]);
@@ -190,7 +190,7 @@ fn a_snapshot_with_more_entries_than_the_log_is_discarded() {
     let (header, ..) = rig.copy(1_000, &[], &[]);
     let copy = rig.copy(1_000, &[beat("alice", 1)], &[stop("bob", 3)]);
     assert_eq!(copy.0, header);
-    // The broker lost what came behind the copy's beginning.
+    // The broker has lost the entries after the start of the snapshot.
     rig.log.truncate(header.start as usize + 1);
     assert_eq!(rig.restored(copy).err(), Some(Fault::AnotherLog));
 }
@@ -202,7 +202,7 @@ fn a_snapshot_with_other_entries_than_the_log_is_discarded() {
     rig.round(1_100);
     let (trailer, _) = rig.replica.end_snapshot().unwrap();
     assert!(trailer.last > header.start);
-    // The broker lost the last entries and has taken others since.
+    // The broker has lost the last entries and has stored others since.
     rig.log.truncate(trailer.last as usize);
     for seq in 0..9 {
         rig.log.push(foreign(10 + seq, Internal::Tick(None)));
@@ -266,7 +266,7 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_snapshot() {
         let known = reminded.then_some(&header.settings);
         assert_eq!(replica.settings(), known);
         assert_eq!(replica.log_time(), reminded.then_some(header.now));
-        // And serves once a mark has come back.
+        // The replica serves after a marker was read back.
         replica.tick(at(100)).unwrap();
         while let [Effect::Append(entry), ..] = &replica.take_effects()[..] {
             next += 1;

@@ -131,7 +131,7 @@ fn a_truncated_log_is_served_from_its_first_tick_on() {
     apply(1_004, &tick(1, 1, None, None));
     assert_eq!(replica.take_effects(), [Effect::Resume]);
     assert_eq!(replica.log_time(), Some(LogTime(7_000_000)));
-    replica.status("q", question("alice", Consistency::Local), at(60));
+    replica.status("q", status_request("alice", Consistency::Local), at(60));
     let alice = Activity {
         key: key("alice"),
         as_of: WallTime(1_050),

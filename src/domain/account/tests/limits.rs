@@ -1,4 +1,4 @@
-//! Replacing, refusals and how long they are remembered, lateness, settings, caps.
+//! Tests of replacing, stored refusals, late proposals, settings and caps.
 
 use super::*;
 
@@ -91,7 +91,7 @@ fn a_tombstone_outlives_a_short_ttl_while_an_init_may_be_delivered() {
     let mut alice = Alice::default();
     alice.settings.ttl_ms = 2_000;
     alice.stop(0, 1);
-    // Ten seconds in the queue, and two until the proposal is void.
+    // Ten seconds in the queue, and two until the proposal has expired.
     assert_eq!(alice.state(11_999, 1), StreamState::Stopped);
     assert_eq!(alice.state(12_000, 1), StreamState::Unknown);
 }
@@ -160,7 +160,7 @@ fn a_full_partition_stores_no_refusal_of_a_new_account() {
     };
     assert_eq!(alice.open(0, &request(1)), OVER_CAPACITY);
     assert!(alice.account.is_empty());
-    // One whose time is up is not held, whether it was swept or not.
+    // An expired stream does not count, whether it was removed or not.
     alice.full = false;
     alice.open(0, &request(2));
     alice.full = true;

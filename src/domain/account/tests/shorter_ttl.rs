@@ -1,12 +1,12 @@
-//! A TTL that is changed while streams run.
+//! Tests of changes of the TTL while streams are active.
 
 use super::*;
 
 const SHORT: u64 = 10_000;
-/// The deadline by the shorter TTL: ten seconds and twice their interval of half a second.
+/// The deadline by the shorter TTL: 10 s and two intervals of 0.5 s.
 const SHORT_DEADLINE: u64 = 11_000;
 
-/// Two streams are sent 90 s and 30 s; then 10 s and 3 s are set.
+/// Two streams that were sent a TTL of 90 s and an interval of 30 s, before 10 s and 3 s are set.
 fn shortened() -> Alice {
     let mut alice = Alice::default();
     alice.open(0, &request(1));

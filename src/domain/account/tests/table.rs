@@ -1,5 +1,4 @@
-//! Every cell of the table: open, heartbeat and stop, over a stream that is not known, whose time
-//! is up, that is active, that was stopped.
+//! Tests of `init`, heartbeat and stop for an unknown, an expired, an active and a stopped stream.
 
 use super::*;
 

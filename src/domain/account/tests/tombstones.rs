@@ -1,4 +1,4 @@
-//! A stopped stream stays stopped, whatever else comes to its account.
+//! Tests that a stopped stream stays stopped after any other entries of its account.
 
 use super::*;
 
@@ -68,7 +68,7 @@ fn every_active_stream_can_be_stopped_or_replaced_at_the_cap() {
     for n in 1..=4 {
         assert_eq!(alice.open(0, &request(n)), OPENED);
     }
-    // The stream is there: it can take others' places, and not those of unknown ones.
+    // The active stream can replace active streams, but not unknown ones.
     assert_eq!(alice.open(1, &replacing(&[2, 9], request(1))), OPENED);
     assert_eq!(alice.state(1, 9), StreamState::Unknown);
     assert_eq!(alice.active(1), [1, 3, 4]);
