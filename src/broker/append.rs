@@ -4,7 +4,7 @@ use lapin::{Channel, Confirmation, types::ShortString};
 
 use super::{
     BrokerError, Link,
-    properties::ours,
+    properties::worker_properties,
     unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
 };
 
@@ -63,7 +63,7 @@ impl Appender {
         let (channel, queue) = (self.channel.clone(), self.queue.clone());
         let content_type = self.content_type;
         self.unconfirmed.begin(async move {
-            let properties = ours(kind)
+            let properties = worker_properties(kind)
                 .with_content_type(content_type.into())
                 .with_delivery_mode(2);
             let confirmed = publish(&channel, "".into(), queue, &body, properties);

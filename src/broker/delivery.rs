@@ -133,7 +133,7 @@ pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, No
     match delivery.properties.reply_to() {
         None => Err(NoReply::NotAsked),
         Some(queue) if queue.as_str().is_empty() => Err(NoReply::NotAsked),
-        Some(queue) if Names::is_ours(queue.as_str()) => Err(NoReply::Refused),
+        Some(queue) if Names::is_streamwatch_queue(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) if !direct::is_sound(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) => Ok(ReplyTo {
             route: ReplyRoute::Queue {

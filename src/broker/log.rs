@@ -30,21 +30,21 @@ use start::Start;
 const PREFETCH: u16 = 2_000;
 /// Entries read with prefetch 1 after an undeliverable one, before the prefetch is raised again.
 const CAREFUL: u32 = 32;
-/// How long behind an entry that is known to be undeliverable one failure proves another.
+/// Time after an undeliverable entry for which a single failure proves another one.
 const CERTAIN_FOR: Duration = Duration::from_secs(60);
 
-/// Where to read a log from.
+/// The position at which to attach to a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// Its oldest entry.
+    /// The oldest entry.
     First,
-    /// Its last chunk of entries.
+    /// The last chunk of entries.
     Last,
-    /// Entries that are appended from now on.
+    /// The next entry to be appended.
     Next,
-    /// This offset.
+    /// The entry at this offset.
     Offset(u64),
-    /// About so long ago.
+    /// The chunk of entries of about this long ago.
     Ago(Duration),
 }
 

@@ -200,7 +200,7 @@ impl Names {
     /// virtual host. Workers send no reply there, since it would be read as an entry, a request or
     /// a lifecycle event. Any other name, such as `streamwatch.replies`, belongs to a requester.
     #[must_use]
-    pub fn is_ours(queue: &str) -> bool {
+    pub fn is_streamwatch_queue(queue: &str) -> bool {
         let mut found = queue.match_indices(PREFIX);
         found.any(|(at, _)| is_namespace(&queue[..at]) && is_a_queue(&queue[at + PREFIX.len()..]))
     }
@@ -272,7 +272,7 @@ mod tests {
     fn no_queue_of_any_installation_is_a_reply_queue() {
         for namespace in ["", "staging-", "a.streamwatch."] {
             let names = Names::new(namespace).unwrap();
-            for ours in [
+            for queue in [
                 names.log(0),
                 names.snapshots(63),
                 names.init(7),
@@ -285,7 +285,7 @@ mod tests {
                 names.subscriptions(Some(&Tenant::new("acme").unwrap())) + "streamwatch.audit",
                 names.rejected() + ".x",
             ] {
-                assert!(Names::is_ours(&ours), "{ours}");
+                assert!(Names::is_streamwatch_queue(&queue), "{queue}");
             }
         }
     }
@@ -301,7 +301,7 @@ mod tests {
             "amq.rabbitmq.reply-to.g1h",
             "my queue streamwatch.p00.log",
         ] {
-            assert!(!Names::is_ours(queue), "{queue}");
+            assert!(!Names::is_streamwatch_queue(queue), "{queue}");
         }
     }
 }

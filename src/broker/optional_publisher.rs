@@ -13,7 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::{
     BrokerError, Link,
     connect::within,
-    properties::{contract, ours},
+    properties::{contract_headers, worker_properties},
 };
 use crate::wire::Notice;
 
@@ -187,12 +187,12 @@ async fn open(
 
 /// The AMQP properties of a notice.
 pub(super) fn properties(notice: &Notice) -> BasicProperties {
-    let mut headers = contract();
+    let mut headers = contract_headers();
     if let Some(account) = &notice.account {
         let account = AMQPValue::LongString(account.as_str().into());
         headers.insert("account".into(), account);
     }
-    let mut properties = ours(notice.kind).with_headers(headers);
+    let mut properties = worker_properties(notice.kind).with_headers(headers);
     if let Some(id) = notice.message_id {
         properties = properties.with_message_id(id.to_string().into());
     }

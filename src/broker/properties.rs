@@ -8,7 +8,7 @@ use lapin::{
 use crate::wire::{APP_ID, CONTRACT};
 
 /// The properties of a message of the type `kind`.
-pub(super) fn ours(kind: &'static str) -> BasicProperties {
+pub(super) fn worker_properties(kind: &'static str) -> BasicProperties {
     BasicProperties::default()
         .with_type(kind.into())
         .with_app_id(APP_ID.into())
@@ -16,7 +16,7 @@ pub(super) fn ours(kind: &'static str) -> BasicProperties {
 }
 
 /// The headers of a message: the version of the contract.
-pub(super) fn contract() -> FieldTable {
+pub(super) fn contract_headers() -> FieldTable {
     let mut headers = FieldTable::default();
     headers.insert("contract".into(), AMQPValue::LongInt(CONTRACT));
     headers

@@ -91,8 +91,8 @@ impl Subscription {
         })
     }
 
-    /// Binds the queue again: a deleted exchange takes its bindings with it, and RabbitMQ does not
-    /// notify consumers.
+    /// Binds the queue again: RabbitMQ deletes the bindings of a deleted exchange without notifying
+    /// consumers.
     ///
     /// # Errors
     /// `NotFound` if the exchange does not exist; the channel is closed then.

@@ -2,7 +2,7 @@
 
 /// The value of the property `cluster_id` in repaired messages. AMQP 0.9.1 deprecates the property,
 /// and RabbitMQ neither reads nor sets it.
-pub(super) const MARK: &[u8] = b"streamwatch.undecodable";
+pub(super) const UNDECODABLE: &[u8] = b"streamwatch.undecodable";
 /// Deepest nesting of tables and arrays. lapin decodes them recursively, on a thread's stack.
 const MAX_DEPTH: u32 = 16;
 /// The header with an entry's offset in its log.
@@ -88,8 +88,8 @@ fn rebuilt(payload: &[u8]) -> Vec<u8> {
     kept |= 1 << (15 - CLUSTER_ID);
     fixed.extend_from_slice(&kept.to_be_bytes());
     fixed.extend_from_slice(&found);
-    fixed.push(u8::try_from(MARK.len()).unwrap_or_default());
-    fixed.extend_from_slice(MARK);
+    fixed.push(u8::try_from(UNDECODABLE.len()).unwrap_or_default());
+    fixed.extend_from_slice(UNDECODABLE);
     fixed
 }
 

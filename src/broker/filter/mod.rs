@@ -33,8 +33,8 @@ pub(super) type ClearStream = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 ///
 /// A publisher that sets the mark itself only has its own message rejected.
 pub(super) fn is_undecodable(properties: &BasicProperties) -> bool {
-    let mark = properties.cluster_id().as_ref();
-    mark.is_some_and(|id: &ShortString| id.as_str().as_bytes() == header::MARK)
+    let marked = properties.cluster_id().as_ref();
+    marked.is_some_and(|id: &ShortString| id.as_str().as_bytes() == header::UNDECODABLE)
 }
 
 /// Opens a connection over the stream that `open` returns, with the filter in between.

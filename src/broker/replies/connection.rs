@@ -15,7 +15,7 @@ use crate::broker::{
     Addresses, Backoff, BrokerError, Link, Names,
     delivery::{ReplyRoute, put_trace},
     direct,
-    properties::{contract, ours},
+    properties::{contract_headers, worker_properties},
     unconfirmed::{Unconfirmed, confirming, publish_to_any},
 };
 
@@ -240,11 +240,11 @@ fn addressed(
     pending: &PendingReply,
     topics: ShortString,
 ) -> (ShortString, ShortString, BasicProperties) {
-    let mut headers = contract();
+    let mut headers = contract_headers();
     if let Some(trace) = &pending.to.trace {
         put_trace(&mut headers, trace);
     }
-    let properties = ours(pending.reply.kind);
+    let properties = worker_properties(pending.reply.kind);
     match &pending.to.route {
         ReplyRoute::Queue {
             name,

@@ -111,14 +111,14 @@ fn worker(names: &Names, by_mqtt: bool) -> Role {
 
 /// The role of operators. It includes the permissions of players and workers.
 fn operator(names: &Names, by_mqtt: bool) -> Role {
-    let ours = format!("{}(\\..+)?", escaped(names.exchange()));
-    let mut read = vec![ours.clone()];
+    let installation = format!("{}(\\..+)?", escaped(names.exchange()));
+    let mut read = vec![installation.clone()];
     read.extend(by_mqtt.then(|| escaped(names.mqtt_exchange())));
     Role {
         user: format!("{}.operator", names.exchange()),
         purpose: "operators, and `streamwatch topology`",
-        configure: any_of(std::slice::from_ref(&ours)),
-        write: any_of(&["amq\\.default".to_owned(), ours.clone()]),
+        configure: any_of(std::slice::from_ref(&installation)),
+        write: any_of(&["amq\\.default".to_owned(), installation.clone()]),
         read: any_of(&read),
         topics: vec![],
     }

@@ -1,11 +1,11 @@
-// A backend: it sees what accounts play, and opens streams on their behalf.
+// A backend: it requests the activity of accounts, and opens streams for them.
 
 use futures_util::future::try_join_all;
 use streamwatch::client::{
     AccountId, Backend, ClientError, OpenRequest, Opening, StatusQuery, StreamId, Tenant,
 };
 
-/// How many streams each of these accounts plays. All are asked at once, over one connection.
+/// The number of active streams of each account. Sends all requests at once, over one connection.
 pub async fn playing(
     backend: &Backend,
     tenant: &Tenant,
@@ -19,7 +19,7 @@ pub async fn playing(
     try_join_all(questions).await
 }
 
-/// Opens `stream`; where the account plays on `most` devices already, in place of the oldest.
+/// Opens `stream`. If the account already plays on `most` devices, replaces the oldest stream.
 ///
 /// Generate the id before the first try. If no reply arrives, the stream may be active all the
 /// same: a retry with the same id does not count twice.
@@ -40,7 +40,7 @@ pub async fn take_over(
         return Ok(opening);
     };
     // The viewer has confirmed to play here. Stopping and opening are one step, so no other stream
-    // takes the place.
+    // can be opened in between.
     activity.streams.sort_by_key(|it| it.started_at);
     let too_many = (activity.streams.len() + 1).saturating_sub(most as usize);
     let oldest = activity.streams.iter().take(too_many);

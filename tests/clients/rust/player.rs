@@ -1,11 +1,11 @@
-// A player: its stream counts for as long as the film plays.
+// A player: its stream is active while the film plays.
 
 use std::{error::Error, future::Future};
 
 use streamwatch::client::{Client, Metadata, OpenRequest, PlaybackState, Player};
 
 /// Plays `film` to its end, unless the account already plays on two other devices or another client
-/// ends the stream. Returns the final state of the stream.
+/// stops the stream. Returns the final state of the stream.
 pub async fn play(
     client: Client,
     account: &str,
@@ -23,7 +23,7 @@ pub async fn play(
         println!("{account} plays on {} devices", activity.streams.len());
         return Ok(playback.state());
     }
-    // Heartbeats go out by themselves, and the first answer may come only now.
+    // Heartbeats are sent in the background, and the first reply may arrive only now.
     let ended_elsewhere = async {
         while !matches!(playback.state(), PlaybackState::Stopped(_)) && playback.changed().await {}
     };
