@@ -99,9 +99,10 @@ impl Channels {
 /// Unconfirmed messages. After an event that waited for a log's new leader, the confirms of its
 /// channel are not reliable: the channel must be replaced, and its unconfirmed messages repeated.
 #[derive(Default)]
-struct Unconfirmed(BTreeMap<u64, Sent>);
+struct Unconfirmed(BTreeMap<u64, InFlight>);
 
-struct Sent {
+/// An unconfirmed message.
+struct InFlight {
     kind: Kind,
     at: Instant,
     _reserved: Reserved,
@@ -113,7 +114,7 @@ impl Unconfirmed {
         let _reserved = reserved;
         self.0.insert(
             number,
-            Sent {
+            InFlight {
                 kind,
                 at,
                 _reserved,
@@ -129,7 +130,7 @@ impl Unconfirmed {
     }
 
     fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
-        let waited = |sent: &Sent| sent.at.max(unblocked).elapsed();
+        let waited = |sent: &InFlight| sent.at.max(unblocked).elapsed();
         let sent = self.0.iter();
         let mut late = sent.take_while(|(_, sent)| waited(sent) >= ABANDONED_CONFIRM_WITHIN);
         let overdue =
