@@ -82,7 +82,8 @@
 //!
 //! # Features
 //!
-//! `client` alone includes no cache, HTTP server or argument parser. `worker` and `cli` are on by
+//! `client` alone includes no cache, HTTP server or argument parser. `cli` is the program with its
+//! worker; `top`, `play` and `otel` add these commands and the export of spans. All are on by
 //! default.
 #![forbid(unsafe_code)]
 #![allow(

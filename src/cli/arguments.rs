@@ -73,6 +73,7 @@ impl Mistakes {
     }
 
     /// A number between 0 and 1.
+    #[cfg(feature = "play")]
     pub fn rate(&mut self, name: &str, text: &str) -> Option<f64> {
         match text.trim().parse() {
             Ok(rate) if (0.0..=1.0).contains(&rate) => Some(rate),

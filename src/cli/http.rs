@@ -38,6 +38,7 @@ impl Endpoint {
     }
 
     /// The URL, with defaults filled in.
+    #[cfg(feature = "top")]
     pub(super) fn url(&self) -> String {
         format!("http://{}{}", self.place, self.path)
     }

@@ -8,10 +8,12 @@ mod follow;
 mod healthcheck;
 mod http;
 mod output;
+#[cfg(feature = "play")]
 mod play;
 mod signals;
 mod terminal;
 mod tls;
+#[cfg(feature = "top")]
 mod top;
 mod topology;
 mod watch;
@@ -70,7 +72,9 @@ enum Command {
     Stop(ask::Stop),
     Status(ask::Status),
     Watch(watch::Args),
+    #[cfg(feature = "top")]
     Top(top::Args),
+    #[cfg(feature = "play")]
     Play(play::Args),
     Check(check::Args),
     Completions(completions::Completions),
@@ -117,7 +121,9 @@ impl Cli {
             Command::Stop(args) => return args.run(&self.broker, output).await,
             Command::Status(args) => return args.run(&self.broker, output).await,
             Command::Watch(args) => args.run(&self.broker, output).await?,
+            #[cfg(feature = "top")]
             Command::Top(args) => args.run(&self.broker, output).await?,
+            #[cfg(feature = "play")]
             Command::Play(args) => return args.run(&self.broker, output).await,
             Command::Check(args) => return args.run(&self.broker, output).await,
             Command::Completions(args) => args.print()?,
@@ -129,7 +135,11 @@ impl Cli {
 
     /// The command draws on the terminal.
     fn draws(&self) -> bool {
-        matches!(&self.command, Command::Top(args) if args.draws(self.json))
+        match &self.command {
+            #[cfg(feature = "top")]
+            Command::Top(args) => args.draws(self.json),
+            _ => false,
+        }
     }
 
     fn log_to_stderr(&self) -> Result<(), Mistakes> {
