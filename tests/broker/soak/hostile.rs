@@ -114,7 +114,15 @@ impl Hostile {
     /// Publishes one message, or a burst. Returns false if the connection must be replaced.
     async fn some(&self, channel: &Channel, random: &mut Rng) -> bool {
         let burst = random.f64() < BURSTS;
+        let first = self
+            .tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .kinds
+            .is_empty();
         let (kind, count) = match burst {
+            // The rarest kind comes first, so that a short soak has it.
+            _ if first => (Kind::Undeliverable, 1),
             true => {
                 let kind = Kind::any(random);
                 (kind, random.usize(BURST) / kind.costs())
