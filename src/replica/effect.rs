@@ -70,10 +70,10 @@ pub enum Applied {
 pub enum Fault {
     /// The log does not contain the entries that the replica had applied: it has discarded its
     /// state.
-    #[error("this is not the log that was being followed; starting over")]
+    #[error("the log does not contain the applied entries; the replica starts over")]
     AnotherLog,
     /// The broker has confirmed an entry and does not deliver it.
-    #[error("the log delivers nothing although its entries are confirmed; attaching anew")]
+    #[error("the log delivers no entries although RabbitMQ confirms appends; attaching again")]
     Silent,
     /// The log's settings require an unsupported version of the rules. The state is discarded, as
     /// entries were not applied.

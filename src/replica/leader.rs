@@ -196,7 +196,7 @@ mod tests {
         assert!(!leads(&mut it, 299));
         assert!(leads(&mut it, 300));
         it.decide(false, ms(301), INTERVAL);
-        assert!(!it.leads(), "its own marks do not come back");
+        assert!(!it.leads(), "its markers are not read back");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A queue can be deleted and declared again, and a broker that lost its disk can lose the end of
 //! a log. Offsets alone do not show it. So a replica attaches again at the last internal entry that
-//! it applied, which carries a unique [`Mark`], and compares a checksum of the entries behind it.
+//! it applied, which carries a unique [`Mark`], and compares a checksum of the entries after it.
 
 use super::checksum::Checksum;
 use crate::domain::{Entry, Mark, SnapshotHeader, SnapshotTrailer};

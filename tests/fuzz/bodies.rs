@@ -83,9 +83,9 @@ pub fn requests(data: &[u8]) {
             source: "log",
             offset: None,
         };
-        let told = wire::rejected(origin, &message, &problem, WallTime(0), 0);
-        assert!(wire::decode_rejected(&told.body).is_ok());
-        assert!(told.routing_key.len() <= 100 && told.body.len() < 4_096);
+        let published = wire::rejected(origin, &message, &problem, WallTime(0), 0);
+        assert!(wire::decode_rejected(&published.body).is_ok());
+        assert!(published.routing_key.len() <= 100 && published.body.len() < 4_096);
     }
     said(wire::init(&message), data);
     said(wire::status(&message), data);
@@ -121,17 +121,17 @@ pub fn replies(data: &[u8]) {
 
 /// Decodes a lifecycle event.
 pub fn lifecycle(data: &[u8]) {
-    if let Ok(told) = wire::decode_lifecycle(data) {
-        bounded(&told, data);
-        let written = serde_json::to_vec(&told).expect("it was JSON");
-        assert_eq!(wire::decode_lifecycle(&written).ok(), Some(told));
+    if let Ok(published) = wire::decode_lifecycle(data) {
+        bounded(&published, data);
+        let written = serde_json::to_vec(&published).expect("it was JSON");
+        assert_eq!(wire::decode_lifecycle(&written).ok(), Some(published));
     }
 }
 
 /// Decodes a rejected message.
 pub fn rejected(data: &[u8]) {
-    if let Ok(told) = wire::decode_rejected(data) {
-        bounded(&told, data);
+    if let Ok(published) = wire::decode_rejected(data) {
+        bounded(&published, data);
     }
 }
 

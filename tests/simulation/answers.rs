@@ -21,7 +21,7 @@ pub struct Bounds {
     pub early_ms: u64,
     /// Streams may be dropped at the account's or the partition's limits.
     pub limited: bool,
-    /// Largest lag of the shown time behind true time, if it is bounded.
+    /// Maximum lag of wall time behind true time, if it is bounded.
     pub shown_behind_ms: Option<i64>,
 }
 
@@ -104,7 +104,7 @@ impl Answered<'_> {
         let behind = 1_700_000_000_000 + self.now as i64 - activity.as_of.0;
         assert!(
             (-2_000..behind_ms).contains(&behind),
-            "shown {behind} ms behind"
+            "wall time lags {behind} ms"
         );
     }
 
@@ -171,7 +171,7 @@ impl Answered<'_> {
                 let mut streams = activity.streams.iter();
                 assert!(
                     streams.any(|s| s.stream == *id),
-                    "{id} is missing {age} ms after its last sign of life {sign:?}"
+                    "{id} is missing {age} ms after its last heartbeat {sign:?}"
                 );
             }
         }

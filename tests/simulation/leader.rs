@@ -196,7 +196,7 @@ impl World {
         if worker.connection != connection {
             // Of a lost connection, a prefix of the events reaches the broker.
             if worker.cut != Some(of) && self.rng.bool() {
-                self.told(history, &announcement);
+                self.published(history, &announcement);
             } else {
                 self.workers[w].cut = Some(of);
             }
@@ -212,7 +212,7 @@ impl World {
         let at = worker.last_outcome.max(self.now + delay);
         worker.last_outcome = at;
         if !lost {
-            self.told(history, &announcement);
+            self.published(history, &announcement);
         }
         let ok = !lost && !fails; // it may have been taken, and be reported lost
         let outcome = Event::Announced {
@@ -225,13 +225,13 @@ impl World {
         self.after(at - self.now, outcome);
     }
 
-    fn told(&mut self, history: History, announcement: &Announcement) {
+    fn published(&mut self, history: History, announcement: &Announcement) {
         if history.generation != self.log.generation {
             return; // of a deleted log
         }
         self.counted.announced += 1;
         if history.is_whole() {
-            self.lifecycle.told(announcement);
+            self.lifecycle.published(announcement);
         } else {
             // A replica without the log's beginning has a different past, and may omit events.
             self.lifecycle.doubt();

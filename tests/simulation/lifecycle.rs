@@ -108,7 +108,7 @@ impl Happenings {
 #[derive(Default)]
 pub struct Lifecycle {
     /// Published events by identity: kind, stream and cause.
-    told: HashMap<(What, StreamId, u64), Announcement>,
+    published: HashMap<(What, StreamId, u64), Announcement>,
     /// The offset and wall time of each account's latest event, repetitions apart.
     last: HashMap<AccountKey, (u64, WallTime)>,
     doubtful: bool,
@@ -127,7 +127,7 @@ impl Lifecycle {
     }
 
     /// Checks a published event: a new one is in order, a repetition is identical.
-    pub fn told(&mut self, announcement: &Announcement) {
+    pub fn published(&mut self, announcement: &Announcement) {
         if self.doubtful {
             return;
         }
@@ -137,7 +137,7 @@ impl Lifecycle {
             _ => announcement.offset,
         };
         let of = (what, announcement.event.stream, cause);
-        if let Some(first) = self.told.get(&of) {
+        if let Some(first) = self.published.get(&of) {
             assert_eq!(announcement, first, "a repeated event differs");
             self.repeats += 1;
             return;
@@ -146,11 +146,11 @@ impl Lifecycle {
         let last = self.last.entry(announcement.key.clone()).or_insert(this);
         assert!(
             last.0 <= this.0 && last.1 <= this.1,
-            "out of order: {announcement:?} behind {last:?}"
+            "out of order: {announcement:?} after {last:?}"
         );
         *last = this;
         assert!(started_at(announcement) <= this.1, "{announcement:?}");
-        self.told.insert(of, announcement.clone());
+        self.published.insert(of, announcement.clone());
     }
 
     /// Checks that exactly the expected events were published.
@@ -158,14 +158,15 @@ impl Lifecycle {
         if self.doubtful {
             return;
         }
-        let told = self.told.iter();
-        let told: HashSet<Happened> = told.map(|((w, s, _), a)| (a.offset, *s, *w)).collect();
+        let published = self.published.iter();
+        let published: HashSet<Happened> =
+            published.map(|((w, s, _), a)| (a.offset, *s, *w)).collect();
         let must = happened.iter().filter(|(offset, ..)| *offset < before);
         for one in must {
-            assert!(told.contains(one), "never told: {one:?}");
+            assert!(published.contains(one), "never published: {one:?}");
         }
         let happened: HashSet<Happened> = happened.iter().copied().collect();
-        for one in &told {
+        for one in &published {
             assert!(happened.contains(one), "published without cause: {one:?}");
         }
     }

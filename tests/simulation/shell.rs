@@ -150,7 +150,7 @@ impl World {
         if worker.attached.is_some() && worker.replica.has_caught_up() {
             if let Some(lost) = worker.diverged.take() {
                 let same = lost.came_again(&self.log);
-                assert!(same, "worker {w} goes on with what was lost");
+                assert!(same, "worker {w} continues with lost entries");
             }
             if worker.restored.take().is_some() {
                 self.counted.restored += 1;

@@ -36,7 +36,7 @@ pub(super) struct SlotId(u32);
 
 impl SlotId {
     pub(super) fn new(place: usize) -> Self {
-        Self(u32::try_from(place).expect("no memory holds so many accounts"))
+        Self(u32::try_from(place).expect("memory is too small for 2^32 accounts"))
     }
 
     const fn place(self) -> usize {

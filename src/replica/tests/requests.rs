@@ -204,7 +204,7 @@ fn strong_requests_share_only_a_later_marker() {
     assert_eq!(first.len(), 1);
     rig.replica.status("b", strong(), at(20));
     rig.replica.status("c", strong(), at(30));
-    assert_eq!(rig.effects(), [], "one mark is under way at a time");
+    assert_eq!(rig.effects(), [], "one marker is in flight at a time");
     rig.log.push(beat("alice", 1));
     rig.read(40);
     let mut effects = rig.effects();

@@ -123,7 +123,7 @@ fn the_oldest_refusal_is_evicted_at_the_limit() {
         assert_eq!(alice.open(at, &at_most(1, request(n))), MAX_ACTIVE);
     }
     alice.stop(3, 1);
-    assert_eq!(alice.open(3, &at_most(1, request(4))), OPENED, "forgotten");
+    assert_eq!(alice.open(3, &at_most(1, request(4))), OPENED, "evicted");
     assert_eq!(alice.open(3, &request(3)), MAX_ACTIVE);
     assert_eq!(alice.open(3, &request(5)), MAX_ACTIVE);
 }
