@@ -145,6 +145,8 @@ pub struct RequestQueue {
     /// The time until which several connections are used.
     several_until: Option<Instant>,
     down_since: Option<Instant>,
+    /// The queue was started and has not been consumed since.
+    starting: bool,
     /// The last error of a connection.
     failed: Option<BrokerError>,
     backoff: Backoff,
@@ -172,6 +174,7 @@ impl RequestQueue {
             connections: Vec::new(),
             several_until: None,
             down_since: None,
+            starting: false,
             failed: None,
             backoff: Backoff::default(),
         }
@@ -189,6 +192,7 @@ impl RequestQueue {
     pub fn start(&mut self) {
         if self.connections.is_empty() {
             self.down_since = Some(Instant::now());
+            self.starting = true;
             let connection = self.open_after(Duration::ZERO);
             self.connections.push(connection);
         }
@@ -199,6 +203,7 @@ impl RequestQueue {
     /// consumer whose cancellation is not confirmed would keep its requests.
     pub fn stop(&mut self) {
         self.down_since = None;
+        self.starting = false;
         for connection in self.connections.drain(..) {
             if let RequestConnection::Consuming(open) = connection {
                 tokio::spawn(async move { open.link.close().await });
@@ -248,6 +253,12 @@ impl RequestQueue {
         poll_fn(|context| self.poll(context)).await
     }
 
+    /// Returns whether the queue was started and has not been consumed since.
+    #[must_use]
+    pub const fn is_starting(&self) -> bool {
+        self.starting
+    }
+
     /// The error for which the queue has not been consumed for 3 s, although it was started.
     #[must_use]
     pub fn failure(&self) -> Option<&BrokerError> {
@@ -268,6 +279,7 @@ impl RequestQueue {
                     Poll::Ready(Ok(open)) => {
                         *connection = RequestConnection::Consuming(open);
                         self.down_since = None;
+                        self.starting = false;
                         if self.several_until.is_none() {
                             n = self.keep_only(n);
                         }

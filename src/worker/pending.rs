@@ -104,6 +104,12 @@ impl RequestQueues {
         queues.into_iter().find_map(RequestQueue::failure)
     }
 
+    /// Returns whether a queue has not been consumed since the replica accepts requests.
+    pub(super) fn are_starting(&self) -> bool {
+        let queues = [&self.inits, &self.statuses, &self.unrouted];
+        queues.into_iter().any(RequestQueue::is_starting)
+    }
+
     /// Stops consuming at once. RabbitMQ requeues unacknowledged requests.
     pub(super) fn close(&mut self) {
         self.inits.stop();

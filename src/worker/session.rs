@@ -42,6 +42,9 @@ const BATCH: usize = 256;
 /// costs more than applying an entry. No request is pending yet.
 const REST: Duration = Duration::from_millis(1);
 
+/// Interval at which a worker that starts to consume checks whether all its queues are consumed.
+const STARTING_CHECK: Duration = Duration::from_millis(20);
+
 /// Time limit for the confirm of the last tick at shutdown.
 const LAST_TICK: Duration = Duration::from_secs(1);
 
@@ -173,6 +176,7 @@ impl<'a> Session<'a> {
         let mut ticked: Option<Instant> = None;
         let mut grace_over = None;
         let mut shown = false;
+        let mut starting = false;
         loop {
             // Checked first: with another number, accounts belong to other partitions.
             if let Some(settings) = self.partition.replica.settings()
@@ -189,7 +193,8 @@ impl<'a> Session<'a> {
                 self.partition.report_metrics();
             }
             self.perform().await?;
-            if caught_up {
+            let was_starting = std::mem::replace(&mut starting, self.requests.are_starting());
+            if caught_up || was_starting != starting {
                 self.report();
             }
             if self.draining && self.partition.replica.pending() == 0 {
@@ -215,6 +220,7 @@ impl<'a> Session<'a> {
                 () = std::future::ready(()), if expiring => Event::Expire,
                 _ = shutdown.wait_for(|stop| *stop), if !self.draining => Event::Shutdown,
                 () = until(grace_over) => Event::GraceOver,
+                () = tokio::time::sleep(STARTING_CHECK), if starting => continue,
             };
             match event {
                 Event::Entry(first) => {
@@ -314,6 +320,8 @@ impl<'a> Session<'a> {
             Some("catching up with the log")
         } else if !live {
             Some("the log lags")
+        } else if self.requests.are_starting() {
+            Some("starting to consume requests")
         } else {
             None
         };
