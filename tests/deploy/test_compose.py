@@ -69,7 +69,9 @@ def test_the_services_run_as_their_users_at_a_broker_with_the_definitions_of_pre
     )
     port = run(processes.PRIVATE_NODE, "port", node, "amqp").strip()
     try:
-        run(processes.PRIVATE_NODE, "ctl", node, "import_definitions", secrets / "definitions.json")
+        # In the folder of the node, as only that is visible in its root folder.
+        definitions = Path(shutil.copy(secrets / "definitions.json", node))
+        run(processes.PRIVATE_NODE, "ctl", node, "import_definitions", definitions)
 
         def start(name: str, **more: str) -> subprocess.Popen[str]:
             service = compose["services"][name]

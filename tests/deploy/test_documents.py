@@ -51,7 +51,7 @@ def test_every_reference_to_the_handbook_names_a_page_and_a_heading() -> None:
     references = set()
     for file in files(SUFFIXES):
         # A reference may go on in the next line: of a string, or of a comment.
-        text = re.sub(r"\\?\s*\n\s*(?:#|//[/!]?)?\s*", " ", file.read_text())
+        text = re.sub(r"\s*\\?\n\s*(?:#|//[/!]?)?\s*", " ", file.read_text())
         references |= set(re.findall(r"deploy/(\w+\.md)(?: +\(([A-Z][^)]*)\))?", text))
     assert len([heading for _, heading in references if heading]) > 3
     for page, heading in references:
