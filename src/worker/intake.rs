@@ -157,9 +157,11 @@ impl Intake {
             };
             match turn {
                 Turn::Served => {}
-                Turn::Interrupted(error) => {
+                Turn::Interrupted(error) if error.is_by_a_message() => {
                     tracing::warn!("consuming the intake is interrupted; reconnecting: {error}");
                 }
+                // A restart of RabbitMQ may have closed the partitions: the next session opens them.
+                Turn::Interrupted(error) => return Err(error),
                 Turn::Stop => {
                     grace_over = Some(Instant::now() + config.grace.draining());
                     health.report_intake(Some("shutting down".to_owned()));
