@@ -10,7 +10,7 @@ use serde::{
 };
 use uuid::Uuid;
 
-use crate::domain::{MAX_PAIRS, Metadata, MetadataError};
+use crate::domain::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
 
 /// A string, borrowed from the body if it has no escapes.
 #[derive(Debug)]
@@ -159,9 +159,10 @@ impl<'de> Deserialize<'de> for MetadataField {
             type Value = Metadata;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str(
-                    "an object of at most 16 strings with keys of 1 to 64 bytes and values of at \
-                     most 256 bytes",
+                write!(
+                    f,
+                    "an object of at most {MAX_PAIRS} strings with keys of 1 to {MAX_KEY_BYTES} \
+                     bytes and values of at most {MAX_VALUE_BYTES} bytes"
                 )
             }
 
