@@ -1,4 +1,4 @@
-//! Pass and appending the settings in the logs, for operators.
+//! Reads and appends the settings in the logs, for operators.
 
 use std::time::Duration;
 

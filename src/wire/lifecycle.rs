@@ -281,7 +281,7 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), others.len() + 1);
 
-        // The same expiry on a replica with another start of the log: the deadline is equal.
+        // A replica with another start of the log derives the same expiry from the deadline.
         let mut expiry = happened(expired(12), &mut []);
         expiry.offset = 99;
         assert_eq!(id(&expiry), id(&others[0]));

@@ -2,7 +2,7 @@
 //! reads the newest snapshot, then the log after it. The baseline reads the same messages with the
 //! same prefetch and ack interval. It decodes nothing, and is given all offsets.
 //!
-//! The same runs measure the rate of applied entries after the snapshot, from attaching to the log
+//! Each run also measures the rate of applied entries after the snapshot, from attaching to the log
 //! until its end, with this number of active streams. The first entries of the streams are in the
 //! snapshot and are not counted. For few streams, there is a second installation with as many
 //! entries after its snapshot.

@@ -189,7 +189,7 @@ fn two_inits_with_the_same_count_are_rejected() {
 
 #[test]
 fn a_reordering_against_real_time_is_rejected() {
-    // The same answers to concurrent operations are accepted.
+    // If the operations are concurrent, the checker accepts these answers.
     accepted(&[
         done(0, 4, init(0), opened([0, 1])),
         done(2, 5, init(1), opened([1])),
