@@ -9,7 +9,10 @@ use super::{
     Names, direct, filter,
     mqtt::{self, ReplyTopic},
 };
-use crate::wire::{AccountHeader, Message, Problem, Trace};
+use crate::{
+    domain::WallTime,
+    wire::{AccountHeader, Message, Problem, Trace},
+};
 
 /// Headers of the W3C trace context.
 const TRACE_PARENT: &str = "traceparent";
@@ -54,6 +57,15 @@ pub(super) fn message(delivery: &Delivery) -> Message<'_> {
 pub(super) fn offset(delivery: &Delivery) -> Option<u64> {
     match header(delivery, "x-stream-offset")? {
         AMQPValue::LongLongInt(offset) => u64::try_from(*offset).ok(),
+        _ => None,
+    }
+}
+
+/// The time at which RabbitMQ received a message, if its interceptor `set_header_timestamp` is on.
+/// Otherwise the header is the sender's.
+pub(super) fn received(delivery: &Delivery) -> Option<WallTime> {
+    match header(delivery, "timestamp_in_ms")? {
+        AMQPValue::LongLongInt(ms) => Some(WallTime(*ms)),
         _ => None,
     }
 }

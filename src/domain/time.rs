@@ -26,7 +26,7 @@ impl fmt::Display for LogTime {
     }
 }
 
-/// A moment in milliseconds since 1970-01-01 UTC. It is shown to people; no decision uses it.
+/// A moment in milliseconds since 1970-01-01 UTC. It is shown to people; no rule uses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WallTime(pub i64);
 

@@ -1,11 +1,12 @@
 //! The files in `deploy/rabbitmq`, as in production: a node boots with its configuration, plugins,
 //! definitions and TLS, users authenticate by certificate, and a worker counts.
 
+use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
 use crate::fixture::exit::{DONE, UNREACHABLE};
 use crate::fixture::{
-    Authority, Broker, Finished, Folder, Installation, Pair, Valid, Worker, cli_with,
+    Authority, Broker, Caller, Finished, Folder, Installation, Pair, Valid, Worker, cli_with,
 };
 use crate::tls::drop_connections;
 
@@ -197,6 +198,22 @@ async fn several_partitions_are_imported_and_the_other_components_declared() {
         let opened = bare.cli(&["--json", "init", "acme", name]).await;
         assert_eq!(opened.exits(DONE).json()["activity"]["count"], 1);
     }
+}
+
+#[tokio::test]
+async fn rabbitmq_replaces_a_senders_time_of_arrival() {
+    if Broker::version().await < (4, 0) {
+        return;
+    }
+    let configuration = deployed("rabbitmq-4.conf");
+    let broker = Broker::start_with(&["--config", &configuration]).await;
+    let installation = Installation::declared(&broker, "30s").await;
+    let _worker = installation.ready_worker().await;
+    let mut caller = Caller::new(&installation).await;
+    let long_ago = [("timestamp_in_ms", AMQPValue::LongLongInt(1))];
+    let reply = caller.ask("init", "alice", long_ago).await;
+    let reply: Value = serde_json::from_slice(&reply.data).expect("JSON");
+    assert_eq!(reply["type"], "opened", "{reply}");
 }
 
 #[tokio::test]

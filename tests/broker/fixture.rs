@@ -8,6 +8,7 @@
 
 mod asker;
 mod broker;
+mod caller;
 mod certificates;
 mod cluster;
 mod crowd;
@@ -28,6 +29,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use asker::{Answers, Asker};
 pub use broker::Broker;
+pub use caller::Caller;
 pub use certificates::{Authority, Folder, Pair, Valid};
 pub use cluster::Cluster;
 pub use crowd::{Crowd, Habits};

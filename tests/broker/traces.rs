@@ -2,78 +2,32 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Consumer};
+use lapin::types::AMQPValue;
 use streamwatch::wire::Trace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::exit::WRONG_SETTINGS;
-use crate::fixture::{Broker, Installation, PATIENCE, Worker, cli_with, eventually};
+use crate::fixture::{Broker, Caller, Installation, PATIENCE, Worker, cli_with, eventually};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const STATE: &str = "vendor=1";
 
-/// A client without the library.
-struct Caller<'i> {
-    installation: &'i Installation<'i>,
-    channel: Channel,
-    replies: Consumer,
-}
-
-impl<'i> Caller<'i> {
-    async fn new(installation: &'i Installation<'i>) -> Self {
-        let channel = installation.broker.channel().await;
-        let options = BasicConsumeOptions {
-            no_ack: true,
-            ..BasicConsumeOptions::default()
-        };
-        let replies = channel.basic_consume(
-            "amq.rabbitmq.reply-to".into(),
-            "".into(),
-            options,
-            FieldTable::default(),
-        );
-        let replies = replies.await.expect("replies can be consumed");
-        Self {
-            installation,
-            channel,
-            replies,
-        }
-    }
-
-    /// Sends a request. Returns the reply's headers `traceparent` and `tracestate`.
-    async fn ask(&mut self, kind: &str, parent: &str, state: &str) -> [Option<String>; 2] {
-        let mut headers = FieldTable::default();
-        for (name, value) in [
-            ("account", "alice"),
-            ("traceparent", parent),
-            ("tracestate", state),
-        ] {
-            headers.insert(name.into(), AMQPValue::LongString(value.into()));
-        }
-        let properties = BasicProperties::default()
-            .with_reply_to("amq.rabbitmq.reply-to".into())
-            .with_correlation_id("1".into())
-            .with_headers(headers);
-        let sent = self.channel.basic_publish(
-            self.installation.names().exchange().into(),
-            format!("acme.{kind}").into(),
-            BasicPublishOptions::default(),
-            br#"{"account":"alice"}"#,
-            properties,
-        );
-        sent.await.expect("it is sent").await.expect("it is sent");
-        let reply = tokio::time::timeout(PATIENCE, self.replies.next()).await;
-        let reply = reply.expect("a reply in time").expect("one").expect("one");
-        let headers = reply.properties.headers().clone().unwrap_or_default();
-        ["traceparent", "tracestate"].map(|name| match headers.inner().get(name) {
-            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
-            _ => None,
-        })
-    }
+/// Sends a request. Returns the reply's headers `traceparent` and `tracestate`.
+async fn ask(
+    caller: &mut Caller<'_>,
+    kind: &str,
+    parent: &str,
+    state: &str,
+) -> [Option<String>; 2] {
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let headers = [("traceparent", text(parent)), ("tracestate", text(state))];
+    let reply = caller.ask(kind, "alice", headers).await;
+    let headers = reply.properties.headers().clone().unwrap_or_default();
+    ["traceparent", "tracestate"].map(|name| match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+        _ => None,
+    })
 }
 
 /// The requests received by a collector.
@@ -133,14 +87,17 @@ async fn the_trace_of_a_request_continues_in_its_reply() {
     let mut caller = Caller::new(&installation).await;
     // Nothing is exported, so the span is still the caller's.
     for kind in ["init", "status", "nonsense"] {
-        let [parent, state] = caller.ask(kind, PARENT, STATE).await;
+        let [parent, state] = ask(&mut caller, kind, PARENT, STATE).await;
         assert_eq!(
             (parent.as_deref(), state.as_deref()),
             (Some(PARENT), Some(STATE))
         );
     }
     for malformed in ["", "00-4bf9-00f0-01", &PARENT.replace('4', "g")] {
-        assert_eq!(caller.ask("status", malformed, STATE).await, [None, None]);
+        assert_eq!(
+            ask(&mut caller, "status", malformed, STATE).await,
+            [None, None]
+        );
     }
 }
 
@@ -168,7 +125,7 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
     let mut caller = Caller::new(&installation).await;
     let parent = Trace::parse(PARENT.as_bytes(), None).expect("it is one");
     for kind in ["init", "status"] {
-        let [reply, state] = caller.ask(kind, PARENT, STATE).await;
+        let [reply, state] = ask(&mut caller, kind, PARENT, STATE).await;
         let reply = reply.expect("the reply has a trace");
         let reply = Trace::parse(reply.as_bytes(), None).expect("it is one");
         assert_eq!((reply.trace, state.as_deref()), (parent.trace, Some(STATE)));
@@ -198,7 +155,7 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
     assert!(told.has(b"streamwatch"), "the service name");
     // A trace that is not sampled has no span.
     let silent = PARENT.replace("-01", "-00");
-    let [reply, _] = caller.ask("status", &silent, STATE).await;
+    let [reply, _] = ask(&mut caller, "status", &silent, STATE).await;
     assert_eq!(reply, Some(silent));
     assert!(worker.stop().await.success());
     collector.abort();

@@ -29,6 +29,9 @@ impl Session<'_> {
                 .reject(origin, &message, &problem, &self.publish);
             return RequestQueues::discard(request);
         }
+        if delivery.is_late(now.wall) {
+            return self.late(request);
+        }
         let refused = match source {
             Source::Init => match wire::init(&message) {
                 Ok(init) => return self.partition.replica.init(request, init, now),
@@ -124,12 +127,7 @@ impl Session<'_> {
                 );
                 self.partition.metrics.leader.set(0.0);
             }
-            Effect::Late(request) => {
-                if let Some(request) = self.unless_blocked(request) {
-                    self.partition.metrics.late.increment(1);
-                    self.requests.refuse(request, &Problem::late());
-                }
-            }
+            Effect::Late(request) => self.late(request),
             Effect::Unavailable(request) => {
                 if let Some(request) = self.unless_blocked(request) {
                     self.partition.metrics.unavailable.increment(1);
@@ -161,6 +159,13 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    fn late(&mut self, request: PendingRequest) {
+        if let Some(request) = self.unless_blocked(request) {
+            self.partition.metrics.late.increment(1);
+            self.requests.refuse(request, &Problem::late());
+        }
     }
 
     /// Logs that the connection of one request queue was lost. The queue reopens it.
