@@ -13,9 +13,6 @@ use super::{
     unconfirmed::{Unconfirmed, confirming, publish},
 };
 
-/// Longest wait for a confirm. Long, so that an alarm does not use up a message's delivery limit.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
-
 /// The outcome of a forwarded message.
 #[derive(Clone, Debug)]
 pub enum Forwarded {
@@ -23,7 +20,9 @@ pub enum Forwarded {
     Confirmed,
     /// The broker rejected the message: a queue is full, or part of the topology is missing.
     Refused,
-    /// The connection was lost, or the confirm timed out; the message may have arrived.
+    /// The confirm timed out; the message may have arrived.
+    TimedOut(BrokerError),
+    /// The connection was lost; the message may have arrived.
     Lost(BrokerError),
 }
 
@@ -48,8 +47,8 @@ impl<T: Send + 'static> Forwarder<T> {
         })
     }
 
-    /// Publishes a message without waiting; [`Self::next`] returns its outcome with `which`.
-    /// Messages are published in the order of calls.
+    /// Publishes a message without waiting; [`Self::next`] returns its outcome with `which`, at most
+    /// `patience` later. Messages are published in the order of calls.
     ///
     /// Only the properties of the contract are copied: others can close the channel (`user_id`) or
     /// apply a second time (`CC`, `expiration`).
@@ -59,6 +58,7 @@ impl<T: Send + 'static> Forwarder<T> {
         message: RequestDelivery,
         account: &str,
         reply_to: Option<&ReplyTo>,
+        patience: Duration,
     ) {
         let mut headers = FieldTable::default();
         headers.insert("account".into(), AMQPValue::LongString(account.into()));
@@ -86,13 +86,13 @@ impl<T: Send + 'static> Forwarder<T> {
         let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
         self.unconfirmed.begin(async move {
             let confirmed = publish(&channel, exchange, key, &body, properties);
-            let forwarded = match tokio::time::timeout(CONFIRM_WITHIN, confirmed).await {
+            let forwarded = match tokio::time::timeout(patience, confirmed).await {
                 Ok(Ok(Confirmation::Ack(None))) => Forwarded::Confirmed,
                 Ok(Ok(_)) => Forwarded::Refused,
                 Ok(Err(error)) => Forwarded::Lost(error.into()),
-                Err(_) => Forwarded::Lost(BrokerError::Timeout {
+                Err(_) => Forwarded::TimedOut(BrokerError::Timeout {
                     doing: "publishing a message again",
-                    waited: CONFIRM_WITHIN,
+                    waited: patience,
                 }),
             };
             (which, forwarded)

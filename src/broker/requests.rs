@@ -30,10 +30,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Addresses, Backoff, BrokerError, Names, NoReply, ReplyTo,
-    delivery::{message, reply_to, trace},
+    delivery::{message, received, reply_to, trace},
     mqtt::response_topic,
+    topology::REQUEST_TTL,
 };
-use crate::wire::{Message, Trace};
+use crate::{
+    domain::WallTime,
+    wire::{Message, Trace},
+};
 use connection::{Consuming, RequestConnection};
 
 /// Connections of a queue while messages close them.
@@ -42,6 +46,11 @@ const MAX_CONNECTIONS: usize = 4;
 const SEVERAL_FOR: Duration = Duration::from_secs(5);
 /// Time without a connection after which [`RequestQueue::failure`] reports it.
 const DOWN_FOR: Duration = Duration::from_secs(3);
+
+/// Time after which a request is too old to take effect: its time in the queue, and 5 s for
+/// different clocks. A message can wait in RabbitMQ before its queue stores it, and the queue's TTL
+/// begins then.
+const MAX_REQUEST_AGE: Duration = REQUEST_TTL.saturating_add(Duration::from_secs(5));
 
 /// A delivered request.
 #[derive(Debug)]
@@ -66,6 +75,16 @@ impl RequestDelivery {
     /// If the request wants no reply, or its reply address is invalid.
     pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
         reply_to(&self.delivery, names)
+    }
+
+    /// Returns whether the request is older than [`MAX_REQUEST_AGE`] by RabbitMQ's time of arrival.
+    /// `false` if RabbitMQ does not set that time.
+    #[must_use]
+    pub fn is_late(&self, now: WallTime) -> bool {
+        received(&self.delivery).is_some_and(|at| {
+            let age = u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0);
+            Duration::from_millis(age) > MAX_REQUEST_AGE
+        })
     }
 
     /// The trace of the request, if its headers contain one.
@@ -342,14 +361,10 @@ impl RequestQueue {
                 .several_until
                 .replace(Instant::now() + SEVERAL_FOR)
                 .is_some();
-            self.small_prefetch = match consuming {
-                0 if behind_another => self
-                    .small_prefetch
-                    .saturating_mul(2)
-                    .min(self.max_small_prefetch),
-                0 => 1,
-                1 => self.small_prefetch,
-                _ => (self.small_prefetch / 2).max(1),
+            self.small_prefetch = match (behind_another, consuming) {
+                (false, _) => 1,
+                (true, 0) => (2 * self.small_prefetch).min(self.max_small_prefetch),
+                (true, _) => (self.small_prefetch / 2).max(1),
             };
             while self.connections.len() < MAX_CONNECTIONS {
                 let connection = self.open_after(Duration::ZERO);

@@ -4,7 +4,7 @@
 //! it. Every worker serves the intake. Before it starts, it restores the bindings of the partitions,
 //! which RabbitMQ loses when the last node of a cluster stops.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -31,6 +31,18 @@ enum MessageClass {
     Request,
     /// Its sender waited for the broker's confirm only.
     Event,
+}
+
+impl MessageClass {
+    /// Longest wait for the confirm of a partition.
+    const fn patience(self) -> Duration {
+        match self {
+            Self::Request => topology::REQUEST_TTL,
+            // An event that times out is requeued. Long, so that an alarm does not use up its
+            // delivery limit.
+            Self::Event => Duration::from_secs(600),
+        }
+    }
 }
 
 /// The next event of the session.
@@ -213,8 +225,9 @@ impl Intake {
         match wire::account(&message) {
             Ok(key) => {
                 let to = pending.reply_to.clone();
+                let account = key.account();
                 self.forwarder
-                    .forward(pending, delivery, key.account(), to.as_ref());
+                    .forward(pending, delivery, account, to.as_ref(), kind.patience());
             }
             Err(problem) => {
                 self.rejections
@@ -236,7 +249,9 @@ impl Intake {
                 metrics.forwarded.increment(1);
                 pending.receipt.ack();
             }
-            Forwarded::Refused if pending.kind == MessageClass::Request => {
+            Forwarded::Refused | Forwarded::TimedOut(_)
+                if pending.kind == MessageClass::Request =>
+            {
                 metrics.unavailable.increment(1);
                 self.refuse(pending, &Problem::unavailable());
             }
@@ -245,7 +260,7 @@ impl Intake {
                 let missing = "no queue or log accepts messages from the intake";
                 return Err(BrokerError::NotFound(missing.to_owned()));
             }
-            Forwarded::Lost(error) => return Err(error),
+            Forwarded::TimedOut(error) | Forwarded::Lost(error) => return Err(error),
         }
         Ok(())
     }

@@ -11,10 +11,10 @@ const MAX_REQUESTS: i64 = 100_000;
 const MAX_UNROUTED: i64 = 10_000;
 /// Most heartbeats and stops in the intake; the broker rejects further ones with a nack.
 const MAX_EVENTS: i64 = 1_000_000;
-/// Delivery limit of heartbeats and stops in the intake. They do not expire, and one that the AMQP
-/// library cannot decode must not be redelivered forever. A worker that cannot forward its messages
-/// requeues them about every 30 s.
-const EVENT_DELIVERIES: i64 = 50;
+/// Delivery limit of heartbeats and stops in the intake. RabbitMQ closes a consumer's connection at
+/// every delivery of an undeliverable one. A deliverable one is requeued only by a worker that has
+/// lost its connection or ended before a partition confirmed it, or has waited 10 minutes for that.
+const EVENT_DELIVERIES: i64 = 5;
 /// The header whose hash selects the partition.
 const HEADER: &str = "account";
 /// Delivery limit of requests. RabbitMQ closes a consumer's connection at every delivery of an

@@ -1,6 +1,12 @@
-"""Messages of the intake that the worker's AMQP library cannot decode."""
+"""Messages of the intake that RabbitMQ cannot deliver to an AMQP 0.9.1 consumer, or that the worker's
+AMQP library cannot decode."""
 
 from __future__ import annotations
+
+import uuid
+
+import amqp10
+import pytest
 
 from processes import Site, eventually
 from streamwatch_client import StreamwatchClient, new_stream_id
@@ -9,6 +15,7 @@ from test_unreadable import UNDECODABLE, publish
 SITE = {"ttl": 120.0, "heartbeat_every": 40.0, "partitions": 2}
 
 PLAYERS = 40
+UNDELIVERABLE = 10
 
 
 def test_one_that_cannot_be_read_is_dropped_and_those_around_it_count(
@@ -25,4 +32,22 @@ def test_one_that_cannot_be_read_is_dropped_and_those_around_it_count(
 
     # Two workers have all of them.
     eventually(lambda: playing() == 2 * PLAYERS, "all of them count", within=90)
+    site.assert_workers_run()
+
+
+def test_heartbeats_that_cannot_be_delivered_are_dropped_and_the_one_behind_them_counts(
+    site: Site, client: StreamwatchClient, account: str
+) -> None:
+    exchange = f"{site.namespace}streamwatch"
+    try:
+        hostile = amqp10.Publisher(site.url, exchange, "acme.heartbeat")
+    except amqp10.NotSpoken:
+        pytest.skip("this RabbitMQ does not support AMQP 1.0")
+    with hostile:
+        for _ in range(UNDELIVERABLE):
+            body = b'{"account":"hostile","stream":"%s"}' % new_stream_id().encode()
+            hostile.publish(body, {"x-opt-id": amqp10.uuid(uuid.uuid4().bytes)}, {})
+    body = {"account": account, "stream": new_stream_id()}
+    client.publish("heartbeat", body, want_reply=False, headers={})
+    eventually(lambda: client.status(account).count == 1, "it counts", within=60)
     site.assert_workers_run()
