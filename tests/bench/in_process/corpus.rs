@@ -45,6 +45,15 @@ pub fn later(n: usize) -> String {
     format!(r#"{{"account":"{}","stream":"{}"}}"#, account(n), stream(n))
 }
 
+/// A heartbeat of a player that uses this interval from now on.
+pub fn later_every(n: usize, every_ms: u128) -> String {
+    format!(
+        r#"{{"account":"{}","stream":"{}","heartbeat_every_ms":{every_ms}}}"#,
+        account(n),
+        stream(n)
+    )
+}
+
 /// Bodies in contiguous memory, in the order in which they are read, as in a socket's buffer.
 pub struct Bodies {
     bytes: Vec<u8>,

@@ -165,11 +165,12 @@ async fn little(broker: &Broker) -> f64 {
 
 /// Memory of a worker after all records have expired.
 async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
-    // A TTL applies to later heartbeats.
+    // A lower TTL applies once players use its interval.
     let ttl = Duration::from_secs((saved.streams as u64 / 100_000).max(2));
     set(&saved.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
     let order = corpus::shuffled(0..saved.streams, corpus::LATER).into_iter();
-    let heartbeats = order.map(|n| (n, corpus::later(n)));
+    let every_ms = ttl.as_millis() / 3;
+    let heartbeats = order.map(|n| (n, corpus::later_every(n, every_ms)));
     beat(&saved.at, "the last heartbeats", heartbeats).await;
     forgotten(worker).await;
     given_back(worker).await
