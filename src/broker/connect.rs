@@ -7,7 +7,9 @@ use lapin::{
     types::LongString, uri::AMQPUri,
 };
 
-use super::{Addresses, BrokerError, TlsProblem, address::is_secure, filter, tls};
+use super::{
+    Addresses, BrokerError, address::is_secure, connect_failure::ConnectFailure, filter, tls,
+};
 
 /// Longest wait for a connection, a channel, or the reply to a method.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,16 +55,16 @@ impl Link {
             };
             let connected = filter::connect(uri.clone(), properties, open).await;
             let Err(error) = connected else {
-                return connected.map_err(Failure::Lapin);
+                return connected.map_err(ConnectFailure::Lapin);
             };
             match tls::instead_of_amqp(&uri, &error).await {
-                Some(problem) => Err(Failure::Tls(problem)),
-                None => Err(Failure::Lapin(error)),
+                Some(problem) => Err(ConnectFailure::Tls(problem)),
+                None => Err(ConnectFailure::Lapin(error)),
             }
         };
         let connection = tokio::time::timeout(PATIENCE, connecting)
             .await
-            .unwrap_or_else(|_| Err(Failure::Slow))
+            .unwrap_or_else(|_| Err(ConnectFailure::Slow(PATIENCE)))
             .map_err(|failure| failure.at(address.clone()))?;
         let origin = Origin {
             addresses: addresses.clone(),
@@ -127,38 +129,6 @@ impl Link {
     /// Closes the connection after the frames written before. Bounded by 5 s; ignores errors.
     pub async fn close(&self) {
         let _ = tokio::time::timeout(PATIENCE, self.connection.close(200, "OK".into())).await;
-    }
-}
-
-/// The reason that a connection failed.
-pub(super) enum Failure {
-    /// The broker did not answer in time.
-    Slow,
-    /// A TLS error.
-    Tls(TlsProblem),
-    /// An error of lapin.
-    Lapin(lapin::Error),
-}
-
-impl From<TlsProblem> for Failure {
-    fn from(problem: TlsProblem) -> Self {
-        Self::Tls(problem)
-    }
-}
-
-impl Failure {
-    pub(super) fn at(self, address: String) -> BrokerError {
-        let reason = match self {
-            Self::Slow => format!("no answer within {PATIENCE:?}"),
-            Self::Tls(problem) => return BrokerError::Tls { address, problem },
-            Self::Lapin(error) => match BrokerError::from(error) {
-                refused @ BrokerError::AccessRefused(_) => return refused,
-                // RabbitMQ closes the socket on a wrong password if the client lacks a capability.
-                BrokerError::Lost(reason) => reason,
-                other => other.to_string(),
-            },
-        };
-        BrokerError::Unreachable { address, reason }
     }
 }
 

@@ -1,17 +1,14 @@
-//! Delivered messages as the wire format reads them: headers, properties, reply address, trace.
+//! Delivered messages as the wire format reads them: headers, properties, trace.
 
 use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{
-    Names, direct, filter,
-    mqtt::{self, ReplyTopic},
-};
+use super::filter;
 use crate::{
     domain::WallTime,
-    wire::{AccountHeader, Message, Problem, Trace},
+    wire::{AccountHeader, Message, Trace},
 };
 
 /// Headers of the W3C trace context.
@@ -85,74 +82,5 @@ pub(super) fn put_trace(headers: &mut FieldTable, trace: &Trace) {
     headers.insert(TRACE_PARENT.into(), text(&trace.to_string()));
     if !trace.state.is_empty() {
         headers.insert(TRACE_STATE.into(), text(&trace.state));
-    }
-}
-
-/// The address of a reply, and the trace to return with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplyTo {
-    pub(super) route: ReplyRoute,
-    /// The trace of the request, if it has one.
-    pub trace: Option<Box<Trace>>,
-}
-
-/// The route of a reply to its requester.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ReplyRoute {
-    /// Through the default exchange, into a queue.
-    Queue {
-        name: ShortString,
-        correlation_id: Option<ShortString>,
-    },
-    /// Through the MQTT exchange, under a topic.
-    Topic(ReplyTopic),
-}
-
-/// The reason a message gets no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoReply {
-    /// The message requests no reply.
-    NotAsked,
-    /// `reply_to` names one of streamwatch's own queues, where the reply would be read as an entry
-    /// or a request; or it is a direct reply-to that RabbitMQ did not generate.
-    Refused,
-    /// The response topic is not under the message's own topic: other devices may subscribe to it,
-    /// or the reply may be read as an event.
-    RefusedTopic,
-}
-
-impl NoReply {
-    /// The problem to report, if the reply address is invalid.
-    #[must_use]
-    pub fn problem(self) -> Option<Problem> {
-        match self {
-            Self::NotAsked => None,
-            Self::Refused => Some(Problem::reply_to()),
-            Self::RefusedTopic => Some(Problem::response_topic()),
-        }
-    }
-}
-
-/// The reply address of `delivery`.
-pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, NoReply> {
-    // Skipped for the exchange that nearly all messages come from: it never carries a topic.
-    if delivery.exchange.as_str() != names.exchange()
-        && let Some(topic) = mqtt::reply_topic(delivery, names)
-    {
-        let route = ReplyRoute::Topic(topic?);
-        return Ok(ReplyTo { route, trace: None });
-    }
-    match delivery.properties.reply_to() {
-        None => Err(NoReply::NotAsked),
-        Some(queue) if queue.as_str().is_empty() => Err(NoReply::NotAsked),
-        Some(queue) if Names::is_streamwatch_queue(queue.as_str()) => Err(NoReply::Refused),
-        Some(queue) if !direct::is_sound(queue.as_str()) => Err(NoReply::Refused),
-        Some(queue) => Ok(ReplyTo {
-            route: ReplyRoute::Queue {
-                name: queue.clone(),
-                correlation_id: delivery.properties.correlation_id().clone(),
-            },
-            trace: None,
-        }),
     }
 }

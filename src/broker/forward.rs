@@ -9,7 +9,8 @@ use lapin::{
 
 use super::{
     BrokerError, Link, Names, ReplyTo, RequestDelivery,
-    delivery::{ReplyRoute, put_trace},
+    delivery::put_trace,
+    reply_to::ReplyRoute,
     unconfirmed::{Unconfirmed, confirming, publish},
 };
 

@@ -15,7 +15,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use super::{Addresses, BrokerError, address::is_secure, connect::Failure, tls};
+use super::{Addresses, BrokerError, address::is_secure, connect_failure::ConnectFailure, tls};
 
 /// Longest wait for the first frame.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -59,13 +59,13 @@ pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, Broke
         if is_secure(&uri) {
             return first_frame(tls::stream(&uri, addresses.tls()).await?).await;
         }
-        let runtime = default_runtime().map_err(Failure::Lapin)?;
+        let runtime = default_runtime().map_err(ConnectFailure::Lapin)?;
         let stream = uri.connect_async(&runtime).await;
-        first_frame(stream.map_err(|error| Failure::Lapin(error.into()))?).await
+        first_frame(stream.map_err(|error| ConnectFailure::Lapin(error.into()))?).await
     };
     let frame = timeout(PATIENCE, greeting)
         .await
-        .unwrap_or_else(|_| Err(Failure::Slow))
+        .unwrap_or_else(|_| Err(ConnectFailure::Slow(PATIENCE)))
         .map_err(|failure| failure.at(address.clone()))?;
     let Some(AMQPFrame::Method(_, AMQPClass::Connection(AMQPMethod::Start(start)))) = frame else {
         return Err(BrokerError::Unreachable {
@@ -87,7 +87,7 @@ pub async fn greeting(addresses: &Addresses, n: usize) -> Result<Greeting, Broke
 /// Reads the first frame; `None` if the peer does not send an AMQP frame.
 async fn first_frame(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-) -> Result<Option<AMQPFrame>, Failure> {
+) -> Result<Option<AMQPFrame>, ConnectFailure> {
     let exchange = async {
         stream.write_all(HEADER).await?;
         stream.flush().await?;
@@ -105,7 +105,7 @@ async fn first_frame(
         }
     };
     let exchanged: std::io::Result<_> = exchange.await;
-    exchanged.map_err(|error| Failure::Lapin(error.into()))
+    exchanged.map_err(|error| ConnectFailure::Lapin(error.into()))
 }
 
 #[cfg(test)]

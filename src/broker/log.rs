@@ -8,21 +8,19 @@
 //! an entry.
 
 mod consumer;
+mod entry;
+mod from;
 mod standby;
 mod start;
 
 use std::{mem, pin::Pin, time::Duration};
 
-use lapin::{message::Delivery, types::AMQPValue};
 use tokio::time::Instant;
 
-use super::{
-    BrokerError, Link, Names, NoReply, ReplyTo,
-    connect::Origin,
-    delivery::{message, reply_to},
-};
-use crate::wire::Message;
+use super::{BrokerError, Link, connect::Origin};
 use consumer::LogConsumer;
+pub use entry::{LogDelivery, LogEntry};
+pub use from::LogFrom;
 use standby::Standby;
 use start::Start;
 
@@ -32,83 +30,6 @@ const PREFETCH: u16 = 2_000;
 const CAREFUL: u32 = 32;
 /// Time after an undeliverable entry for which a single failure proves another one.
 const CERTAIN_FOR: Duration = Duration::from_secs(60);
-
-/// The position at which to attach to a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// The oldest entry.
-    First,
-    /// The last chunk of entries.
-    Last,
-    /// The next entry to be appended.
-    Next,
-    /// The entry at this offset.
-    Offset(u64),
-    /// The chunk of entries of about this long ago.
-    Ago(Duration),
-}
-
-impl From {
-    fn argument(self) -> AMQPValue {
-        match self {
-            Self::First => AMQPValue::LongString("first".into()),
-            Self::Last => AMQPValue::LongString("last".into()),
-            Self::Next => AMQPValue::LongString("next".into()),
-            Self::Offset(offset) => {
-                AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX))
-            }
-            Self::Ago(ago) => AMQPValue::LongString(format!("{}s", ago.as_secs()).into()),
-        }
-    }
-}
-
-/// The next entry of a log.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly every entry is the large variant, and a box costs an allocation for each"
-)]
-#[derive(Debug)]
-pub enum LogEntry {
-    /// The entry, as it was delivered.
-    Delivered(LogDelivery),
-    /// RabbitMQ cannot deliver the entry at this offset.
-    Undeliverable(u64),
-}
-
-impl LogEntry {
-    /// The entry's offset.
-    #[must_use]
-    pub const fn offset(&self) -> u64 {
-        match self {
-            Self::Delivered(delivery) => delivery.offset,
-            Self::Undeliverable(offset) => *offset,
-        }
-    }
-}
-
-/// A delivered entry.
-#[derive(Debug)]
-pub struct LogDelivery {
-    /// The entry's offset in its log.
-    pub offset: u64,
-    delivery: Delivery,
-}
-
-impl LogDelivery {
-    /// The parts of the entry that the wire format reads.
-    #[must_use]
-    pub fn message(&self) -> Message<'_> {
-        message(&self.delivery)
-    }
-
-    /// The reply address of the entry.
-    ///
-    /// # Errors
-    /// If the entry requests no reply, or its reply address is invalid.
-    pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
-        reply_to(&self.delivery, names)
-    }
-}
 
 type Opening<T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send>>;
 
@@ -130,7 +51,7 @@ pub struct LogFollower {
     prefetch: u16,
     state: State,
     /// The position of the next entry.
-    from: From,
+    from: LogFrom,
     /// Entries still to be read with prefetch 1; `None` if the full prefetch applies.
     careful: Option<u32>,
     /// The offset at which the connection has failed once with prefetch 1.
@@ -148,14 +69,14 @@ impl LogFollower {
     ///
     /// # Errors
     /// `NotFound` if the log does not exist, `Precondition` if this node has no replica of it.
-    pub async fn attach(link: &Link, queue: &str, from: From) -> Result<Self, BrokerError> {
+    pub async fn attach(link: &Link, queue: &str, from: LogFrom) -> Result<Self, BrokerError> {
         Self::attach_with(link, queue, from, PREFETCH).await
     }
 
     pub(super) async fn attach_with(
         link: &Link,
         queue: &str,
-        from: From,
+        from: LogFrom,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
         let mut follower = Self {
@@ -197,7 +118,7 @@ impl LogFollower {
                 }),
                 State::Starting(starting) => starting.await.map(|start| {
                     self.beginning = start.undeliverable;
-                    self.from = From::Offset(start.offset);
+                    self.from = LogFrom::Offset(start.offset);
                     self.attach_again(1);
                     None
                 }),
@@ -239,7 +160,7 @@ impl LogFollower {
     }
 
     fn delivered(&mut self, delivery: LogDelivery) -> LogEntry {
-        self.from = From::Offset(delivery.offset + 1);
+        self.from = LogFrom::Offset(delivery.offset + 1);
         self.suspect = None;
         match &mut self.careful {
             Some(0) => {
@@ -267,8 +188,8 @@ impl LogFollower {
         let from = mem::replace(&mut self.state, State::Ended);
         let starting = matches!(from, State::Starting(_));
         let at = match self.from {
-            From::Offset(at) if !starting => at,
-            From::First if !starting => {
+            LogFrom::Offset(at) if !starting => at,
+            LogFrom::First if !starting => {
                 let start = start::find(self.origin.clone(), self.queue.clone());
                 self.state = State::Starting(Box::pin(start));
                 return Ok(None);
@@ -281,7 +202,7 @@ impl LogFollower {
         if alone && (certain || self.suspect == Some(at)) {
             self.suspect = None;
             self.certain_until = Some(Instant::now() + CERTAIN_FOR);
-            self.from = From::Offset(at + 1);
+            self.from = LogFrom::Offset(at + 1);
             self.attach_again(1);
             return Ok(Some(LogEntry::Undeliverable(at)));
         }

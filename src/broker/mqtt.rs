@@ -7,10 +7,7 @@ use lapin::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{
-    Names,
-    delivery::{NoReply, header},
-};
+use super::{Names, NoReply, delivery::header};
 use crate::wire::is_reply_topic;
 
 /// The response topic as RabbitMQ writes it into a header, with dots for slashes.

@@ -7,6 +7,7 @@
 //! connection is dropped.
 
 mod connection;
+mod pending;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -23,15 +24,16 @@ use tokio::{
 };
 
 use super::{
-    Addresses, BrokerError, Names, Receipt, ReplyTo, delivery::ReplyRoute, direct::Process,
+    Addresses, BrokerError, Names, Receipt,
+    direct::Process,
+    reply_to::{ReplyRoute, ReplyTo},
 };
 use crate::wire::Encoded;
 use connection::{ConnectionEvent, ReplyConnection};
+use pending::PendingReply;
 
 /// Most bytes of unconfirmed replies.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Memory of a reply in addition to its body, in bytes.
-const REPLY_BYTES: usize = 512;
 /// Most processes waiting to be probed. Their requests stay unacknowledged, so the number leaves
 /// room within a worker's prefetch for other requests.
 const MAX_PROBED: usize = 32;
@@ -45,8 +47,6 @@ const MAX_SOUND: usize = 16_384;
 const SHARED_WINDOW: usize = 4_096;
 /// Most unconfirmed replies of the probing connection.
 const PROBING_WINDOW: usize = 1;
-/// Longest wait of a reply: its requester has timed out by then.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// A reply is dropped after its connection was lost this many times.
 const MAX_LOSSES: u8 = 2;
 /// Longest wait for confirms at shutdown.
@@ -62,28 +62,6 @@ pub struct Replies {
 enum Job {
     Reply(Box<PendingReply>),
     Flush(oneshot::Sender<()>),
-}
-
-/// A reply that is not confirmed yet.
-struct PendingReply {
-    to: ReplyTo,
-    reply: Encoded,
-    receipt: Option<Receipt>,
-    at: Instant,
-    losses: u8,
-}
-
-impl PendingReply {
-    fn process(&self) -> Option<Process> {
-        match &self.to.route {
-            ReplyRoute::Queue { name, .. } => Process::of(name.as_str()),
-            ReplyRoute::Topic(_) => None,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.reply.body.len() + REPLY_BYTES
-    }
 }
 
 impl Replies {

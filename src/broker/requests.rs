@@ -30,8 +30,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Addresses, Backoff, BrokerError, Names, NoReply, ReplyTo,
-    delivery::{message, received, reply_to, trace},
+    delivery::{message, received, trace},
     mqtt::response_topic,
+    reply_to::reply_to,
     topology::REQUEST_TTL,
 };
 use crate::{

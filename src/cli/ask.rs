@@ -5,7 +5,8 @@ use std::{process::ExitCode, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    arguments::{BrokerArgs, Mistakes},
+    arguments::BrokerArgs,
+    mistakes::Mistakes,
     output::{Output, duration, table},
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! `streamwatch check`: diagnoses an installation and suggests what to do.
 
+mod connection;
 mod consumers;
 mod findings;
 mod leaders;
@@ -8,7 +9,8 @@ mod partitions;
 use std::{process::ExitCode, time::Duration};
 
 use super::{
-    arguments::{BrokerArgs, Mistakes},
+    arguments::BrokerArgs,
+    mistakes::Mistakes,
     output::{Output, duration},
 };
 use crate::{
@@ -20,8 +22,6 @@ use crate::{
 };
 use findings::Findings;
 
-/// Name of the connections in RabbitMQ.
-const NAME: &str = "streamwatch check";
 /// The oldest supported version of RabbitMQ.
 const OLDEST: (u32, u32) = (3, 10);
 /// Time to wait for a reply.
@@ -65,7 +65,7 @@ impl Place {
     /// Runs the checks in order, until one fails that the next ones need.
     async fn look(&self, watched: Duration, findings: &mut Findings) {
         let brokers = self.brokers(findings).await;
-        let link = match Link::open_any(&self.addresses, NAME).await {
+        let link = match connection::open(&self.addresses).await {
             Ok(link) => link,
             Err(error) => return findings.fail_with("access", error),
         };

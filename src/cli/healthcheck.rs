@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{arguments::Mistakes, http::Endpoint, output::Output};
+use super::{http::Endpoint, mistakes::Mistakes, output::Output};
 
 /// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
 const MOST_BYTES: u64 = 64 * 1024;

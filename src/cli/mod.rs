@@ -7,6 +7,7 @@ mod completions;
 mod follow;
 mod healthcheck;
 mod http;
+mod mistakes;
 mod output;
 #[cfg(feature = "play")]
 mod play;
@@ -29,7 +30,8 @@ use crate::{
     client::ClientError,
     worker::WorkerError,
 };
-use arguments::{BrokerArgs, Mistakes};
+use arguments::BrokerArgs;
+use mistakes::Mistakes;
 use output::Output;
 
 /// Concurrency monitoring for video services, on RabbitMQ: how many streams is each account

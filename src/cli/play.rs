@@ -2,30 +2,29 @@
 
 mod ledger;
 mod load;
+mod plan;
+mod spinner;
 mod viewer;
 
 use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    arguments::{BrokerArgs, Mistakes},
+    arguments::BrokerArgs,
+    mistakes::Mistakes,
     output::{Output, duration},
-    terminal,
+    signals, terminal,
 };
-use crate::client::{
-    AccountId, Backend, Client, ClientError, Consistency, OpenRequest, Opening, Player,
-    StatusQuery, Tenant,
-};
+use crate::client::{Backend, Client, ClientError, Consistency, Player, StatusQuery};
 use ledger::{Ledger, Tally};
+use plan::Plan;
 use viewer::Viewer;
 
 /// Viewers per connection.
 const PER_CONNECTION: usize = 500;
-/// Default number of accounts.
-const ACCOUNTS: usize = 100;
 /// Time to wait for the reply to a check.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,25 +57,6 @@ pub struct Args {
     seed: Option<String>,
     #[command(flatten)]
     load: load::LoadArgs,
-}
-
-/// The arguments, checked.
-struct Plan {
-    tenant: Tenant,
-    /// `None` if it was not given.
-    accounts: Option<usize>,
-    devices: usize,
-    duration: Duration,
-    session: Duration,
-    crash_rate: f64,
-    max_active: Option<u32>,
-    seed: u64,
-}
-
-impl Plan {
-    fn accounts(&self) -> usize {
-        self.accounts.unwrap_or(ACCOUNTS)
-    }
 }
 
 impl Args {
@@ -128,7 +108,7 @@ impl Args {
             .map(|_| Client::connect(addresses.clone(), names.clone()))
             .collect();
         let backend = Backend::new(clients[0].clone()).with_patience(PATIENCE);
-        let ttl = ttl(&backend, &plan.tenant).await?;
+        let ttl = plan.ttl(&backend).await?;
         terminal::note([format!(
             "{viewers} viewers on {accounts} accounts for {}, TTL {}, seed {}",
             duration(plan.duration),
@@ -136,12 +116,12 @@ impl Args {
             plan.seed
         )]);
         let show = Show {
-            bar: progress(),
+            bar: spinner::new(),
             ledger: Arc::new(Ledger::new(accounts, ttl)),
         };
         let report = tokio::select! {
             report = play(&plan, &clients, &backend, &show) => report,
-            () = interrupted_twice() => anyhow::bail!("interrupted; the counts were not compared"),
+            () = signals::interrupted_twice() => anyhow::bail!("interrupted; the counts were not compared"),
         };
         show.bar.finish_and_clear();
         output.print(report.lines(), &report.json(plan.seed));
@@ -153,30 +133,9 @@ impl Args {
     }
 }
 
-/// The first Ctrl-C stops the viewers, the second the program.
-async fn interrupted_twice() {
-    for _ in 0..2 {
-        if tokio::signal::ctrl_c().await.is_err() {
-            return std::future::pending().await;
-        }
-    }
-}
-
 struct Show {
     bar: ProgressBar,
     ledger: Arc<Ledger>,
-}
-
-/// Opens and stops one stream, to learn the TTL as a player does.
-async fn ttl(backend: &Backend, tenant: &Tenant) -> anyhow::Result<Duration> {
-    let account = AccountId::new("viewer-probe")?;
-    let request = OpenRequest::default();
-    let (stream, opening) = backend.open(tenant, &account, &request).await?;
-    backend.stop(tenant, &account, stream).await?;
-    match opening {
-        Opening::Opened { ttl, .. } => Ok(ttl),
-        Opening::Refused { .. } => anyhow::bail!("a single stream is refused: is the tenant full?"),
-    }
 }
 
 /// Plays, then freezes the viewers and compares account by account.
@@ -337,12 +296,4 @@ impl Report {
             "crashed": self.tally.crashed, "playing": self.tally.playing,
         })
     }
-}
-
-fn progress() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }

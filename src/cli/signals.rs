@@ -33,3 +33,13 @@ pub(super) async fn over(stop: &mut watch::Receiver<bool>, until: Option<Instant
         } => {}
     }
 }
+
+/// Waits for a second Ctrl-C: the first one stops gracefully, the second one at once.
+#[cfg(feature = "play")]
+pub(super) async fn interrupted_twice() {
+    for _ in 0..2 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::arguments::Mistakes;
+use super::mistakes::Mistakes;
 use crate::broker::{Addresses, Identity, Tls};
 
 /// Authorities to trust and the client's certificate.

@@ -9,6 +9,7 @@ mod ask;
 mod format;
 mod lines;
 mod rates;
+mod rows;
 mod scrape;
 mod screen;
 mod state;
@@ -30,9 +31,10 @@ use tokio::{
 };
 
 use super::{
-    arguments::{BrokerArgs, Mistakes},
+    arguments::BrokerArgs,
     follow::{Follow, Following, Update},
     http,
+    mistakes::Mistakes,
     output::{LOOK_EVERY, Output, duration, reader_is_gone},
     signals::{over, stop_signal},
 };

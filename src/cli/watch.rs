@@ -8,8 +8,9 @@ use serde_json::Value;
 use tokio::{sync::watch::Receiver, time::Instant};
 
 use super::{
-    arguments::{BrokerArgs, Mistakes},
+    arguments::BrokerArgs,
     follow::{Follow, Update},
+    mistakes::Mistakes,
     output::{LOOK_EVERY, Output, reader_is_gone},
     signals::{over, stop_signal},
     terminal,

@@ -1,9 +1,7 @@
 //! `streamwatch worker`
 
 use super::{
-    arguments::{BrokerArgs, Mistakes},
-    signals::stop_signal,
-    topology::DeclareArgs,
+    arguments::BrokerArgs, mistakes::Mistakes, signals::stop_signal, topology::DeclareArgs,
 };
 use crate::{
     ops,

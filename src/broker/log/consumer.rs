@@ -8,7 +8,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use super::{From, LogDelivery};
+use super::{entry::LogDelivery, from::LogFrom};
 use crate::broker::{
     BrokerError, Link,
     connect::{Origin, within},
@@ -31,7 +31,7 @@ pub(super) struct LogConsumer {
 /// Consumes from the log's end, to test whether RabbitMQ can serve the log at all. Error 541 here
 /// is returned as a lost connection.
 pub(super) async fn control(origin: Origin, queue: String) -> Result<(), BrokerError> {
-    let ended = LogConsumer::open(origin, queue, From::Next, 1).await;
+    let ended = LogConsumer::open(origin, queue, LogFrom::Next, 1).await;
     match ended {
         Ok(_) => Ok(()),
         Err(BrokerError::Internal(text)) => Err(BrokerError::Lost(text)),
@@ -69,7 +69,7 @@ impl LogConsumer {
     pub(super) async fn open(
         origin: Origin,
         queue: String,
-        from: From,
+        from: LogFrom,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
         Self::attach(Prepared::open(origin, prefetch).await?, queue, from).await
@@ -78,7 +78,7 @@ impl LogConsumer {
     pub(super) async fn attach(
         prepared: Prepared,
         queue: String,
-        from: From,
+        from: LogFrom,
     ) -> Result<Self, BrokerError> {
         let Prepared {
             link,

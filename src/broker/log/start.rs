@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::{
-    From,
     consumer::{LogConsumer, control},
+    from::LogFrom,
 };
 use crate::broker::{BrokerError, connect::Origin};
 
@@ -68,7 +68,7 @@ pub(super) async fn find(origin: Origin, queue: String) -> Result<Start, BrokerE
 
 async fn is_deliverable(origin: &Origin, queue: &str, offset: u64) -> Result<bool, BrokerError> {
     let delivered = async {
-        let from = From::Offset(offset);
+        let from = LogFrom::Offset(offset);
         let mut consumer = LogConsumer::open(origin.clone(), queue.to_owned(), from, 1).await?;
         consumer.next().await
     };

@@ -10,17 +10,20 @@ use std::{
 use lapin::{BasicProperties, Channel, Confirmation, types::ShortString};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{PATIENCE, PendingReply};
+use super::pending::PendingReply;
 use crate::broker::{
     Addresses, Backoff, BrokerError, Link, Names,
-    delivery::{ReplyRoute, put_trace},
+    delivery::put_trace,
     direct,
     properties::{contract_headers, worker_properties},
+    reply_to::ReplyRoute,
     unconfirmed::{Unconfirmed, confirming, publish_to_any},
 };
 
 /// TTL of a reply in an ordinary reply queue, in milliseconds. Direct replies are not queued.
 const REPLY_TTL_MS: &str = "10000";
+/// Longest wait of a reply: its requester has timed out by then.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An outcome of replies.
 pub(super) enum ConnectionEvent {

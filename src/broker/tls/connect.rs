@@ -20,8 +20,8 @@ use lapin::{
 };
 use tokio::net::TcpStream;
 
-use super::{Tls, TlsProblem};
-use crate::broker::{connect::Failure, filter};
+use super::{problem::TlsProblem, settings::Tls};
+use crate::broker::{connect_failure::ConnectFailure, filter};
 
 /// Longest wait for the server's response to the client certificate, or to input that is not TLS.
 const VERDICT_WITHIN: Duration = Duration::from_secs(2);
@@ -37,7 +37,7 @@ pub(in crate::broker) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
     tls: &Tls,
-) -> Result<Connection, Failure> {
+) -> Result<Connection, ConnectFailure> {
     let connector = tls.connector().await?;
     let handshake_is_over = Arc::new(AtomicBool::new(false));
     let connect = {
@@ -61,7 +61,7 @@ pub(in crate::broker) async fn connect(
     } else {
         None
     };
-    Err(problem.map_or(Failure::Lapin(error), Failure::Tls))
+    Err(problem.map_or(ConnectFailure::Lapin(error), ConnectFailure::Tls))
 }
 
 /// Finds the reason why the server closed the connection right after the handshake. Since TLS 1.3,
@@ -84,11 +84,11 @@ async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
 pub(in crate::broker) async fn stream(
     uri: &AMQPUri,
     tls: &Tls,
-) -> Result<impl AsyncRead + AsyncWrite + Unpin, Failure> {
+) -> Result<impl AsyncRead + AsyncWrite + Unpin, ConnectFailure> {
     let connector = tls.connector().await?;
     let failed = |error: io::Error| match TlsProblem::of_io(&error) {
-        Some(problem) => Failure::Tls(problem),
-        None => Failure::Lapin(error.into()),
+        Some(problem) => ConnectFailure::Tls(problem),
+        None => ConnectFailure::Lapin(error.into()),
     };
     secured(uri, &connector).await.map_err(failed)
 }

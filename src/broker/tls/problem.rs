@@ -5,7 +5,10 @@ use std::{io, path::PathBuf};
 use lapin::ErrorKind;
 use rustls::{AlertDescription, CertificateError, Error};
 
-use super::{CERT, KEY};
+/// Names of the settings in messages.
+pub(super) const CA: &str = "--tls-ca (AMQP_TLS_CA)";
+pub(super) const CERT: &str = "--tls-cert (AMQP_TLS_CERT)";
+pub(super) const KEY: &str = "--tls-key (AMQP_TLS_KEY)";
 
 /// The reason that a TLS connection could not be established.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use lapin::{ExchangeKind, types::AMQPValue};
 
-use super::{REQUEST_TTL, Retention};
+use super::retention::{REQUEST_TTL, Retention};
 use crate::broker::Names;
 
 /// Most requests in a queue; the broker rejects further ones with a nack.

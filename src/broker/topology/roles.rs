@@ -14,38 +14,12 @@ use crate::{
 };
 
 mod mqtt;
+mod patterns;
+mod role;
 
-/// A pattern that matches no exchange and no queue, since their names are not empty.
-const NOTHING: &str = "^$";
-
-/// A user of RabbitMQ, and its permissions in the installation's virtual host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
-    /// The name of the user.
-    pub user: String,
-    /// A description of the user, for documents.
-    pub purpose: &'static str,
-    /// A regular expression of the exchanges and queues that it may declare and delete.
-    pub configure: String,
-    /// A regular expression of the exchanges it may publish to, and of the exchanges and queues
-    /// that it may bind.
-    pub write: String,
-    /// A regular expression of the queues it may consume, and of the exchanges it may bind from.
-    pub read: String,
-    /// The permitted routing keys of topic exchanges.
-    pub topics: Vec<TopicPermission>,
-}
-
-/// The routing keys of one topic exchange that a role may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicPermission {
-    /// The name of the exchange.
-    pub exchange: String,
-    /// A regular expression of the keys that it may publish with.
-    pub write: String,
-    /// A regular expression of the keys that it may bind with.
-    pub read: String,
-}
+use patterns::{NOTHING, kinds, of_any_partition};
+pub(super) use patterns::{any_of, escaped};
+pub use role::{Role, TopicPermission};
 
 /// Roles to include in addition to those of the workers and operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,33 +162,6 @@ fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
             read: NOTHING.to_owned(),
         }],
         ..player
-    }
-}
-
-fn kinds() -> String {
-    format!("({})", Kind::ALL.map(Kind::as_str).join("|"))
-}
-
-/// A pattern of the names of one exchange or queue in any partition.
-fn of_any_partition(names: &Names, name: fn(&Names, u16) -> String) -> String {
-    let mut pattern = escaped(&name(names, 0));
-    // The last occurrence: the namespace may contain `p00` too.
-    if let Some(at) = pattern.rfind("p00") {
-        pattern.replace_range(at..at + 3, "p[0-9]{2}");
-    }
-    pattern
-}
-
-/// A regular expression that matches exactly `name`.
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('.', "\\.")
-}
-
-/// A regular expression that matches any of `expressions` completely.
-pub(super) fn any_of(expressions: &[String]) -> String {
-    match expressions {
-        [one] => format!("^{one}$"),
-        several => format!("^({})$", several.join("|")),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{NAME, findings::Findings};
+use super::{connection, findings::Findings};
 use crate::{
-    broker::{Addresses, BrokerError, Link, LogObserver, Names, SnapshotLog},
+    broker::{Addresses, BrokerError, LogObserver, Names, SnapshotLog},
     cli::output::duration,
     domain::LogTime,
 };
@@ -23,7 +23,7 @@ pub(super) async fn newest_snapshot(
     names: &Names,
     partition: u16,
 ) -> Newest {
-    let link = Link::open_any(addresses, NAME).await?;
+    let link = connection::open(addresses).await?;
     let log = SnapshotLog::open(link, names.snapshots(partition)).await?;
     let newest = log.find().await?.first().map(|place| place.now);
     log.close().await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::{NAME, findings::Findings, leaders};
+use super::{connection, findings::Findings, leaders};
 use crate::{
-    broker::{Addresses, BrokerError, Link, LogObserver, Names, survey},
+    broker::{Addresses, BrokerError, LogObserver, Names, survey},
     cli::output::duration,
     worker::wall,
 };
@@ -31,7 +31,7 @@ pub(super) async fn look(
     findings: &mut Findings,
 ) -> Vec<Option<usize>> {
     let surveys = stream::iter(0..partitions).map(|partition| async move {
-        let link = Link::open_any(addresses, NAME).await?;
+        let link = connection::open(addresses).await?;
         let survey = survey(link, names, partition, watched, wall).await?;
         let newest = leaders::newest_snapshot(addresses, names, partition).await;
         Ok((survey, newest))

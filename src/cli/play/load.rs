@@ -11,6 +11,7 @@
 mod crowd;
 mod meter;
 mod pace;
+mod probe;
 mod probes;
 mod progress;
 mod publisher;
@@ -25,19 +26,20 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Plan, interrupted_twice, terminal};
+use super::plan::Plan;
 use crate::{
     broker::{Addresses, BrokerError, Link, Names, topology},
     cli::{
-        arguments::Mistakes,
+        mistakes::Mistakes,
         output::{Output, duration},
-        signals,
+        signals, terminal,
     },
     client::{Backend, Client, ClientError},
     domain::Settings,
 };
 use crowd::Crowd;
-use probes::{PATIENCE, Prober};
+use probe::PATIENCE;
+use probes::Prober;
 use report::About;
 use search::Search;
 use stage::{Stage, Task};
@@ -145,7 +147,7 @@ impl Load {
         let client = Client::connect(addresses.clone(), names.clone());
         // Fails with a reason if the topology or the workers are missing.
         let backend = Backend::new(client.clone()).with_patience(PATIENCE);
-        let ttl = super::ttl(&backend, &plan.tenant).await?;
+        let ttl = plan.ttl(&backend).await?;
         let partitions = match self.partitions {
             Some(partitions) => usize::from(partitions),
             None => partitions(&addresses, &names).await?,
@@ -181,7 +183,7 @@ impl Load {
         };
         let measured = tokio::select! {
             measured = self.measure(plan, &mut stage) => measured,
-            () = interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
+            () = signals::interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
         };
         stage.close().await;
         let (lines, json) = measured.told(&about);

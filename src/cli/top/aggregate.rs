@@ -4,8 +4,8 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
+    rows::{PerSecond, TenantRow, Totals},
     state::State,
-    summary::{PerSecond, TenantRow, Totals},
     worker_metrics::{Active, OfLog, OfWorker, Replica},
 };
 

@@ -2,7 +2,8 @@
 
 use super::{
     format::{decimal, lag, number, time},
-    summary::{PerSecond, Summary},
+    rows::PerSecond,
+    summary::Summary,
 };
 
 /// Names of a list in one line.

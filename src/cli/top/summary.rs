@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::{
-    accounts::EventCounts,
     aggregate::{Replicas, fastest, per_second, tenants, tenths, totals},
+    rows::{
+        AccountRow, AccountRows, LifecycleRow, OpenedRow, PartitionRow, PerSecond, ReplicaRow,
+        TenantRow, Totals, WorkerRow,
+    },
     state::{Lifecycle, ListedEvent, MOST_SHOWN, State, Worker},
     worker_metrics::{Active, OfLog, Replica, WorkerMetrics},
 };
-use crate::{
-    client::AccountStatus,
-    domain::{Answer, WallTime},
-    wire::{self, Rfc3339},
-};
+use crate::{domain::WallTime, wire::Rfc3339};
 
 /// All figures; `None` if absent.
 #[derive(Debug, Serialize)]
@@ -37,132 +35,7 @@ pub(super) struct Summary {
     /// Missing figures, each with a remedy.
     pub(super) problems: Vec<String>,
     #[serde(skip)]
-    #[serde(rename = "facts")]
     pub(super) events: Vec<ListedEvent>,
-}
-
-/// Sums over partitions.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Totals {
-    pub(super) streams: Option<u64>,
-    pub(super) accounts: Option<u64>,
-    pub(super) records: Option<u64>,
-    /// Partitions without fresh figures, which the sums exclude.
-    pub(super) partitions_missing: usize,
-    pub(super) ttl_ms: Option<u64>,
-    pub(super) accounts_by_streams: BTreeMap<String, u64>,
-}
-
-/// Rates of the last ten seconds.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub(super) struct PerSecond {
-    pub(super) heartbeats: Option<f64>,
-    pub(super) opened: Option<f64>,
-    pub(super) refused: Option<f64>,
-    pub(super) stopped: Option<f64>,
-    pub(super) replaced: Option<f64>,
-    pub(super) expired: Option<f64>,
-    pub(super) init_answered: Option<f64>,
-    pub(super) status_answered: Option<f64>,
-    pub(super) bad_input: Option<f64>,
-}
-
-/// One worker.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct WorkerRow {
-    pub(super) metrics: String,
-    pub(super) answers: bool,
-    pub(super) version: Option<String>,
-}
-
-/// One partition.
-#[derive(Debug, PartialEq, Serialize)]
-pub(super) struct PartitionRow {
-    pub(super) partition: u16,
-    pub(super) streams: Option<u64>,
-    pub(super) accounts: Option<u64>,
-    pub(super) heartbeats_per_second: Option<f64>,
-    /// The lag of the freshest replica.
-    pub(super) lag_ms: Option<u64>,
-    pub(super) ready: usize,
-    pub(super) leaders: usize,
-    pub(super) replicas: Vec<ReplicaRow>,
-}
-
-/// One worker's replica of a partition.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct ReplicaRow {
-    /// The index of its worker.
-    pub(super) worker: usize,
-    pub(super) ready: bool,
-    pub(super) lag_ms: Option<u64>,
-    pub(super) offset: Option<u64>,
-    pub(super) leads: bool,
-}
-
-/// One tenant.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct TenantRow {
-    pub(super) tenant: String,
-    pub(super) streams: u64,
-    pub(super) accounts: u64,
-}
-
-/// Lifecycle events since the subscription.
-#[derive(Debug, Serialize)]
-pub(super) struct LifecycleRow {
-    pub(super) listening: bool,
-    pub(super) since: Option<Rfc3339>,
-    #[serde(flatten)]
-    #[serde(rename = "told")]
-    pub(super) counts: EventCounts,
-}
-
-/// The accounts in lifecycle events.
-#[derive(Debug, Serialize)]
-pub(super) struct AccountRows {
-    pub(super) since: Option<Rfc3339>,
-    pub(super) known: usize,
-    pub(super) forgotten: u64,
-    pub(super) most: Vec<AccountRow>,
-}
-
-/// One account.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct AccountRow {
-    pub(super) tenant: String,
-    pub(super) account: String,
-    pub(super) streams: u32,
-    /// True if no event can have been missed since.
-    pub(super) sure: bool,
-}
-
-/// The opened account.
-#[derive(Debug, Serialize)]
-pub(super) struct OpenedRow {
-    pub(super) tenant: String,
-    pub(super) account: String,
-    pub(super) error: Option<String>,
-    #[serde(rename = "activity", serialize_with = "in_the_contracts_format")]
-    pub(super) status: Option<AccountStatus>,
-}
-
-/// The activity, as in replies.
-fn in_the_contracts_format<S: Serializer>(
-    status: &Option<AccountStatus>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    let activity = status.as_ref().and_then(|status| {
-        let group_by: Vec<_> = status.by.keys().cloned().collect();
-        let answer = Answer::Status {
-            activity: status.activity.clone(),
-            stream: None,
-        };
-        let mut reply: Value =
-            serde_json::from_slice(&wire::answer(&answer, &group_by).body).ok()?;
-        Some(reply.get_mut("activity")?.take())
-    });
-    activity.serialize(to)
 }
 
 impl Summary {

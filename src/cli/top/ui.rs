@@ -1,6 +1,6 @@
 //! Selection on the screen and actions of keys. No terminal here.
 
-use super::summary::AccountRow;
+use super::rows::AccountRow;
 use crate::domain::AccountKey;
 
 /// The meaning of a key.

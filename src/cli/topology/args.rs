@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     broker::topology::Retention,
-    cli::{arguments::Mistakes, output::duration},
+    cli::{mistakes::Mistakes, output::duration},
     domain::Settings,
     worker::Declaration,
 };

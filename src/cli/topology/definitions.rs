@@ -8,10 +8,7 @@ use super::{
 };
 use crate::{
     broker::{Addresses, Link, Names, topology},
-    cli::{
-        arguments::{BrokerArgs, Mistakes},
-        output::Output,
-    },
+    cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output},
     client::ClientError,
     domain::Settings,
 };

@@ -10,10 +10,7 @@ pub use args::{DeclareArgs, SettingsArgs};
 use definitions::ShowArgs;
 use roles::RolesArgs;
 
-use super::{
-    arguments::{BrokerArgs, Mistakes},
-    output::Output,
-};
+use super::{arguments::BrokerArgs, mistakes::Mistakes, output::Output};
 use crate::{
     broker::{
         Addresses, BrokerError, Link, Names,

@@ -7,10 +7,7 @@ use crate::{
         Addresses, Names,
         topology::{self, Role, RoleScope},
     },
-    cli::{
-        arguments::{BrokerArgs, Mistakes},
-        output::Output,
-    },
+    cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output},
     domain::AccountId,
 };
 

@@ -9,7 +9,10 @@
 //! under the client's own permissions. A delayed will requires permission to publish to the default
 //! exchange, which would allow to forge entries, so it is not granted.
 
-use super::{Role, TopicPermission, any_of, escaped, kinds};
+use super::{
+    patterns::{NOTHING, any_of, escaped, kinds},
+    role::{Role, TopicPermission},
+};
 use crate::{
     broker::Names,
     domain::Tenant,
@@ -60,7 +63,7 @@ pub(super) fn replies(names: &Names) -> TopicPermission {
         write: any_of(&[format!(
             "[A-Za-z0-9_-]{{1,64}}\\.{REPLIES}(\\.{CHARACTER}*)+"
         )]),
-        read: super::NOTHING.to_owned(),
+        read: NOTHING.to_owned(),
     }
 }
 

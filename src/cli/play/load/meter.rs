@@ -11,10 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    probes::{LAG_PATIENCE, PATIENCE},
-    waits::Waits,
-};
+use super::{probe::Probe, waits::Waits};
 use crate::{broker::Published, client::ClientError};
 
 /// Outcomes of the events so far.
@@ -34,23 +31,6 @@ impl Counts {
     /// True if no event is pending.
     pub(super) const fn is_settled(self) -> bool {
         self.published == self.confirmed + self.refused + self.unroutable + self.lost
-    }
-}
-
-/// A kind of probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Probe {
-    Init,
-    Status,
-    Lag,
-}
-
-impl Probe {
-    const fn patience(self) -> Duration {
-        match self {
-            Self::Init | Self::Status => PATIENCE,
-            Self::Lag => LAG_PATIENCE,
-        }
     }
 }
 
@@ -231,7 +211,7 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::probe::LAG_PATIENCE, *};
 
     #[test]
     fn events_are_settled_when_something_became_of_each() {

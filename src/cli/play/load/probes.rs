@@ -12,7 +12,8 @@ use tokio::{
 
 use super::{
     crowd::Crowd,
-    meter::{Meter, Probe},
+    meter::Meter,
+    probe::{LAG_PATIENCE, PATIENCE, Probe},
 };
 use crate::client::{
     AccountId, Backend, Client, ClientError, Consistency, OpenRequest, StatusQuery, StreamId,
@@ -25,11 +26,6 @@ const STATUS_EVERY: Duration = Duration::from_millis(20);
 /// Interval of requests to the accounts of [`Crowd::some`]: six per second and partition, or two
 /// with one partition. Short enough to notice a stall of any partition.
 const LAG_EVERY: Duration = Duration::from_millis(500);
-/// Timeout of a reply.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// Time that a request waits for a lagging worker; see [`crate::broker::topology::REQUEST_TTL`].
-pub(super) const LAG_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Accounts and connection of the probes.
 #[derive(Clone)]
 pub(super) struct Prober {

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use tokio::time::Instant;
 
 use super::meter::Meter;
-use crate::cli::terminal;
+use crate::cli::{play::spinner, terminal};
 
 /// Interval of updates on a terminal.
 pub(super) const REFRESH: Duration = Duration::from_millis(500);
@@ -46,7 +46,7 @@ impl Seen {
 impl Progress {
     pub(super) fn new() -> Self {
         Self {
-            bar: crate::cli::play::progress(),
+            bar: spinner::new(),
             plain: !stderr().is_terminal(),
             shown: Instant::now(),
             last: Seen::nothing(),

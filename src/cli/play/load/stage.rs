@@ -15,7 +15,8 @@ use tokio::{
 use super::{
     crowd::Crowd,
     meter::{Counts, Meter, MeterReading},
-    probes::{LAG_PATIENCE, PATIENCE, Prober},
+    probe::{LAG_PATIENCE, PATIENCE},
+    probes::Prober,
     progress::{Progress, REFRESH},
     publisher::{Order, Publisher},
     step::Step,

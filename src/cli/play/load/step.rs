@@ -72,10 +72,7 @@ impl Step {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cli::play::load::{
-        meter::{Meter, Probe},
-        probes::LAG_PATIENCE,
-    };
+    use crate::cli::play::load::{meter::Meter, probe::LAG_PATIENCE, probe::Probe};
 
     /// Results with these lags.
     fn probed(lags: Vec<Result<Duration, ClientError>>) -> Probed {

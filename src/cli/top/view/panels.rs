@@ -13,7 +13,8 @@ use ratatui::{
 use super::{
     super::{
         format::{age, decimal, lag, number, time},
-        summary::{OpenedRow, PartitionRow, ReplicaRow, Summary},
+        rows::{OpenedRow, PartitionRow, ReplicaRow},
+        summary::Summary,
         ui::Ui,
     },
     Theme,

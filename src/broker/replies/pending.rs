@@ -1,0 +1,37 @@
+//! A reply that is not confirmed yet.
+
+use tokio::time::Instant;
+
+use crate::{
+    broker::{
+        Receipt,
+        direct::Process,
+        reply_to::{ReplyRoute, ReplyTo},
+    },
+    wire::Encoded,
+};
+
+/// Memory of a reply in addition to its body, in bytes.
+const REPLY_BYTES: usize = 512;
+
+/// A reply that is not confirmed yet.
+pub(super) struct PendingReply {
+    pub(super) to: ReplyTo,
+    pub(super) reply: Encoded,
+    pub(super) receipt: Option<Receipt>,
+    pub(super) at: Instant,
+    pub(super) losses: u8,
+}
+
+impl PendingReply {
+    pub(super) fn process(&self) -> Option<Process> {
+        match &self.to.route {
+            ReplyRoute::Queue { name, .. } => Process::of(name.as_str()),
+            ReplyRoute::Topic(_) => None,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.reply.body.len() + REPLY_BYTES
+    }
+}
