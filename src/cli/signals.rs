@@ -3,8 +3,10 @@
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time::{Instant, sleep_until},
+    time::Instant,
 };
+
+use crate::clock;
 
 /// A channel that becomes true on SIGTERM or Ctrl-C.
 pub(super) fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
@@ -25,12 +27,7 @@ pub(super) fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
 pub(super) async fn over(stop: &mut watch::Receiver<bool>, until: Option<Instant>) {
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
-        () = async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        } => {}
+        () = clock::until(until) => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! The player: opens a stream, sends heartbeats, and stops it. It never blocks playback.
 
 mod keeper;
+mod state;
 mod stopwatch;
 
 use tokio::{
@@ -9,26 +10,10 @@ use tokio::{
 };
 
 use super::{Client, OpenRequest, PATIENCE};
-use crate::domain::{AccountId, Activity, RefusedReason, StoppedReason, StreamId, Tenant};
+use crate::domain::{AccountId, StreamId, Tenant};
 use keeper::Keeper;
-
-/// The state of a playback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlaybackState {
-    /// No worker has replied yet. Play: the heartbeats take effect.
-    Unanswered,
-    /// The stream is active.
-    Opened(Activity),
-    /// The stream is not active, because of a limit. The application decides whether to play.
-    Refused {
-        /// The reason.
-        reason: RefusedReason,
-        /// The account's activity.
-        activity: Activity,
-    },
-    /// Another client stopped or replaced the stream.
-    Stopped(StoppedReason),
-}
+use state::End;
+pub use state::PlaybackState;
 
 /// A player of one tenant's streams. Any number of players can share a [`Client`].
 ///
@@ -66,14 +51,6 @@ impl Player {
         let _ = timeout(PATIENCE, playback.state.changed()).await;
         playback
     }
-}
-
-/// The end of a playback.
-enum End {
-    /// With a stop; the sender is notified once the broker has confirmed it.
-    Stop(oneshot::Sender<()>),
-    /// Without a stop.
-    Abandon,
 }
 
 /// A stream that is being played. Dropping it stops it.

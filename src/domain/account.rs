@@ -5,6 +5,7 @@
 
 mod expiry;
 mod records;
+mod stored;
 mod tombstones;
 
 use smallvec::SmallVec;
@@ -12,27 +13,14 @@ use smallvec::SmallVec;
 pub use records::{Refusal, StreamRecord, Tombstone};
 
 use super::{
-    AccountKey, ActiveStream, Activity, LifecycleEvent, LogTime, Metadata, Open, RefusedReason,
-    RequestId, Settings, StoppedReason, StreamId, StreamState, WallShift,
+    AccountKey, ActiveStream, Activity, LifecycleEvent, LogTime, Metadata, Moment, Open,
+    RefusedReason, RequestId, StoppedReason, StreamId, StreamState, WallShift,
 };
 use records::Past;
 
 /// Time for which a refusal is stored, in milliseconds of log time. A repetition of the request
 /// cannot arrive later.
 pub const REFUSAL_MS: u64 = 30_000;
-
-/// The moment at which an entry is applied.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
-    /// Log time.
-    pub now: LogTime,
-    /// Offset from log time to wall time.
-    pub shift: WallShift,
-    /// The settings in force.
-    pub settings: &'a Settings,
-    /// The partition, or the account's tenant in it, accepts no new stream.
-    pub full: bool,
-}
 
 /// The outcome of a proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

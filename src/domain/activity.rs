@@ -69,6 +69,11 @@ pub enum StreamState {
     Unknown,
 }
 
+impl StreamState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Stopped, Self::Expired, Self::Unknown];
+}
+
 /// The reason why a stream was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {
@@ -99,6 +104,11 @@ pub enum StoppedReason {
     Stopped,
     /// By another stream's `replace`.
     Replaced,
+}
+
+impl StoppedReason {
+    /// All reasons.
+    pub const ALL: [Self; 2] = [Self::Stopped, Self::Replaced];
 }
 
 /// The answer to a request.

@@ -11,13 +11,14 @@ mod entry;
 mod ids;
 mod lifecycle;
 mod metadata;
+mod moment;
 mod request;
 mod settings;
 mod snapshot;
 mod time;
 
 pub use account::{
-    Account, HeartbeatOutcome, Moment, OpenOutcome, REFUSAL_MS, Refusal, StopOutcome, StreamRecord,
+    Account, HeartbeatOutcome, OpenOutcome, REFUSAL_MS, Refusal, StopOutcome, StreamRecord,
     Tombstone,
 };
 pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
@@ -29,6 +30,7 @@ pub use ids::{
 };
 pub use lifecycle::{Announcement, LifecycleEvent, LifecycleEventKind};
 pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
+pub use moment::Moment;
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
 pub use settings::{REQUEST_QUEUE_MS, RULES_VERSION, Settings, SettingsError};
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};

@@ -13,9 +13,9 @@ use compact_str::CompactString;
 
 use super::pool::Pool;
 use crate::domain::{Account, AccountKey, LifecycleEvent, LogTime, WallShift};
-use due::{Due, NEVER};
+use due::Due;
 use index::Hash;
-use slots::{Slot, SlotId};
+use slots::{NEVER, Slot, SlotId};
 use table::Table;
 use totals::{Counted, Counts};
 pub use totals::{Levels, Totals};

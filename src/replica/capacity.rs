@@ -5,8 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use compact_str::CompactString;
 
-use super::{Now, Replica};
-use crate::domain::{CapacityChange, Internal, LogTime, Settings, Tenant};
+use crate::domain::{CapacityChange, LogTime, Settings, Tenant};
 
 /// Intervals of log time after which the leader repeats which limits are reached. The log keeps at
 /// least 200 intervals, so the first entry disappears.
@@ -86,6 +85,27 @@ impl Capacity {
         }
     }
 
+    /// Ends the comparison of tenants with their limit: this replica does not lead.
+    pub(super) const fn unwatch(&mut self) {
+        self.compared = None;
+    }
+
+    /// Lets the next [`Self::due`] compare the `changed` tenants with `limit`; all `counted` ones
+    /// if the limit changed.
+    pub(super) fn watch(
+        &mut self,
+        limit: u64,
+        changed: HashSet<CompactString>,
+        counted: impl Iterator<Item = CompactString>,
+    ) {
+        if self.compared.replace(limit) == Some(limit) {
+            self.watched.extend(changed);
+        } else {
+            let full = self.tenants.keys().map(|t| t.as_str().into());
+            self.watched = full.chain(counted).collect();
+        }
+    }
+
     /// Returns changes by the counts, and repetitions. An entry is due at each tick until it has
     /// been read back.
     pub(super) fn due(
@@ -141,31 +161,5 @@ const fn crossing(records: u64, limit: u64, full: bool) -> Option<bool> {
         false if records >= limit => Some(true),
         true if records < limit - limit / 20 => Some(false),
         _ => None,
-    }
-}
-
-impl<T> Replica<T> {
-    /// Appends the changes of the soft limits, if this replica leads.
-    pub(super) fn watch_capacity(&mut self, now: Now) {
-        let changed = self.accounts.take_changed();
-        let (true, Some(settings), Some(log)) = (self.leads(), &self.settings, self.clock.now())
-        else {
-            self.capacity.compared = None;
-            return;
-        };
-        let capacity = &mut self.capacity;
-        let limit = Some(settings.max_streams_per_tenant);
-        if std::mem::replace(&mut capacity.compared, limit) == limit {
-            capacity.watched.extend(changed);
-        } else {
-            let full = capacity.tenants.keys().map(|t| t.as_str().into());
-            let counted = self.accounts.by_tenant().map(|(name, _)| name.into());
-            capacity.watched = full.chain(counted).collect();
-        }
-        let records = self.accounts.totals().records;
-        let of_tenant = |name: &str| self.accounts.of_tenant(name).records;
-        for change in capacity.due(settings, log, records, of_tenant) {
-            self.append(now, Internal::Capacity(change));
-        }
     }
 }

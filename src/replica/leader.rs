@@ -1,120 +1,7 @@
-//! The leader of a partition: the replica that announces, writes snapshots and sets the wall time.
-//! Each replica decides from the log alone whether it leads.
-//!
-//! A reading contains the offset from which on its writer is a candidate: that of an own marker
-//! which it has read back. Offsets are unique, so replicas agree on their order, independent of
-//! clocks. A replica leads while its own markers return in time, and no candidate with a lower
-//! offset has appended anything for three intervals. Two replicas may lead for a moment, which only
-//! causes repetitions.
+//! A replica that becomes the leader of its partition, or steps back.
 
-use super::{Effect, Mono, Now, Phase, Replica};
+use super::{Effect, Now, Phase, Replica};
 use crate::domain::{Internal, Reading};
-
-/// Number of intervals without an entry of the leader until the next candidate leads.
-const SILENT_INTERVALS: u64 = 3;
-/// Maximum number of candidates with lower offsets, above the number of workers of a partition.
-const MAX_PRECEDING: usize = 64;
-
-/// Whether this replica is a candidate for leader.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Candidacy {
-    /// No candidate: the replica has not caught up, or shuts down.
-    #[default]
-    No,
-    /// A candidate as soon as a marker after this one is read back.
-    After(u64),
-    /// A candidate from this offset on.
-    From(u64),
-}
-
-/// Another candidate, with a lower offset.
-#[derive(Clone, Copy, Debug)]
-struct Preceding {
-    writer: u64,
-    seen: Mono,
-}
-
-/// A replica's view of the candidates.
-#[derive(Debug, Default)]
-pub(super) struct Leadership {
-    candidacy: Candidacy,
-    preceding: Vec<Preceding>,
-    /// When the replica began to observe other candidates.
-    observes_since: Option<Mono>,
-    leads: bool,
-}
-
-impl Leadership {
-    pub(super) const fn leads(&self) -> bool {
-        self.leads
-    }
-
-    /// The offset of the candidacy, for readings.
-    pub(super) const fn stands_from(&self) -> Option<u64> {
-        match self.candidacy {
-            Candidacy::From(offset) => Some(offset),
-            Candidacy::No | Candidacy::After(_) => None,
-        }
-    }
-
-    /// Starts the candidacy of a replica that has caught up with its own marker at `offset`.
-    /// Earlier entries do not prove that their writers are alive.
-    pub(super) fn begin(&mut self, offset: u64, now: Mono) {
-        *self = Self {
-            candidacy: Candidacy::From(offset),
-            observes_since: Some(now),
-            ..Self::default()
-        };
-    }
-
-    /// Records that the marker `seq` was read back at `offset`.
-    pub(super) const fn read_back(&mut self, seq: u64, offset: u64, now: Mono) {
-        if let Candidacy::After(last) = self.candidacy
-            && seq > last
-        {
-            self.candidacy = Candidacy::From(offset);
-            self.observes_since = Some(now);
-        }
-    }
-
-    /// Records that an entry of another writer was applied.
-    pub(super) fn seen(&mut self, writer: u64, stands_from: Option<u64>, now: Mono) {
-        let precedes = match (stands_from, self.candidacy) {
-            (Some(other), Candidacy::From(own)) => other < own,
-            (Some(_), Candidacy::No | Candidacy::After(_)) => true,
-            (None, _) => false,
-        };
-        let known = self.preceding.iter().position(|e| e.writer == writer);
-        match (known, precedes) {
-            (Some(at), true) => self.preceding[at].seen = now,
-            (Some(at), false) => drop(self.preceding.swap_remove(at)),
-            (None, true) if self.preceding.len() < MAX_PRECEDING => {
-                self.preceding.push(Preceding { writer, seen: now });
-            }
-            (None, _) => {}
-        }
-    }
-
-    /// Decides whether this replica leads. Returns whether the decision changed.
-    fn decide(&mut self, live: bool, now: Mono, interval_ms: u64) -> bool {
-        let patience_ms = SILENT_INTERVALS * interval_ms;
-        self.preceding
-            .retain(|candidate| now.ms_since(candidate.seen) < patience_ms);
-        let leads = live
-            && self.stands_from().is_some()
-            && self.preceding.is_empty()
-            && self
-                .observes_since
-                .is_none_or(|since| now.ms_since(since) >= patience_ms);
-        std::mem::replace(&mut self.leads, leads) != leads
-    }
-
-    /// Ends the observation of other candidates.
-    #[cfg(test)]
-    pub(super) const fn stop_observing(&mut self) {
-        self.observes_since = None;
-    }
-}
 
 impl<T> Replica<T> {
     /// Whether this replica leads its partition.
@@ -132,7 +19,7 @@ impl<T> Replica<T> {
         if self.leads() {
             self.record_announced(now);
         }
-        self.leadership.candidacy = Candidacy::No;
+        self.leadership.end();
         self.decide_leader(now);
         self.append(now, Internal::Tick(self.settings.clone()));
     }
@@ -140,8 +27,7 @@ impl<T> Replica<T> {
     /// Lets another candidate lead, if there is one: this replica stalled, or cannot perform a
     /// leader's tasks.
     pub fn step_back(&mut self, now: Now) {
-        if let Candidacy::From(_) = self.leadership.candidacy {
-            self.leadership.candidacy = Candidacy::After(self.seq);
+        if self.leadership.postpone(self.seq) {
             self.decide_leader(now);
         }
     }
@@ -166,82 +52,5 @@ impl<T> Replica<T> {
             self.leadership.seen(writer, reading.stands_from, now.mono);
             self.decide_leader(now);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INTERVAL: u64 = 100;
-
-    const fn ms(n: u64) -> Mono {
-        Mono(n * 1_000)
-    }
-
-    fn standing(offset: u64) -> Leadership {
-        let mut it = Leadership::default();
-        it.begin(offset, ms(0));
-        it
-    }
-
-    fn leads(it: &mut Leadership, now: u64) -> bool {
-        it.decide(true, ms(now), INTERVAL);
-        it.leads()
-    }
-
-    #[test]
-    fn a_replica_that_is_alone_leads_after_three_intervals() {
-        let mut it = standing(7);
-        assert!(!leads(&mut it, 299));
-        assert!(leads(&mut it, 300));
-        it.decide(false, ms(301), INTERVAL);
-        assert!(!it.leads(), "its markers are not read back");
-    }
-
-    #[test]
-    fn a_lower_offset_leads_until_it_is_silent_or_leaves() {
-        let mut it = standing(7);
-        it.seen(1, Some(6), ms(200));
-        it.seen(2, Some(8), ms(490));
-        assert!(!leads(&mut it, 499));
-        assert!(leads(&mut it, 500));
-        it.seen(1, Some(6), ms(510));
-        assert!(!leads(&mut it, 510), "it had only been paused");
-        it.seen(1, None, ms(520));
-        assert!(leads(&mut it, 520));
-    }
-
-    #[test]
-    fn only_the_next_candidate_succeeds_a_leader_that_shuts_down() {
-        let mut it = standing(7);
-        it.seen(1, Some(5), ms(300));
-        it.seen(2, Some(6), ms(300));
-        it.seen(1, None, ms(310));
-        assert!(!leads(&mut it, 310));
-    }
-
-    #[test]
-    fn a_replica_that_steps_back_is_a_candidate_from_a_later_offset() {
-        let mut it = standing(7);
-        assert!(leads(&mut it, 300));
-        it.candidacy = Candidacy::After(20);
-        assert!(!leads(&mut it, 310));
-        assert_eq!(it.stands_from(), None);
-        it.read_back(20, 90, ms(320));
-        assert_eq!(it.stands_from(), None);
-        it.read_back(21, 95, ms(330));
-        assert_eq!(it.stands_from(), Some(95));
-        it.seen(2, Some(8), ms(340));
-        assert!(!leads(&mut it, 630));
-        assert!(leads(&mut it, 640), "no other candidate is left");
-    }
-
-    #[test]
-    fn the_number_of_stored_candidates_is_bounded() {
-        let mut it = standing(7_000);
-        (0..1_000).for_each(|writer| it.seen(writer, Some(writer), ms(1)));
-        assert_eq!(it.preceding.len(), MAX_PRECEDING);
-        assert!(leads(&mut it, 301));
     }
 }

@@ -18,11 +18,14 @@ mod counters;
 mod effect;
 mod estimate;
 mod expiry;
+mod in_flight;
 mod leader;
+mod leadership;
 mod liveness;
 mod pool;
 mod position;
 mod requests;
+mod restoring;
 mod snapshot;
 mod tick;
 
@@ -30,17 +33,17 @@ pub use accounts::{Levels, Totals};
 pub use announcements::MAX_UNANNOUNCED;
 pub use effect::{Applied, Effect, Fault, Now};
 pub use estimate::Mono;
-pub use snapshot::{Restored, Restoring};
+pub use restoring::{Restored, Restoring};
 
 use accounts::Accounts;
 use announcements::Announcements;
 use capacity::Capacity;
 use counters::ReplicaCounters;
 use estimate::Estimate;
-use leader::Leadership;
+use in_flight::Requests;
+use leadership::Leadership;
 use liveness::Liveness;
 use position::LogPosition;
-use requests::Requests;
 
 use crate::domain::{
     Account, AccountKey, Activity, Counters, Internal, LifecycleEvent, LogClock, LogTime, Settings,

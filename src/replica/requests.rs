@@ -1,9 +1,10 @@
 //! Pending requests: proposed, answered from the state, held while the replica is not fresh, or
 //! requeued.
 
-use std::collections::{HashMap, VecDeque};
-
-use super::{Applied, Effect, Mono, Now, Replica};
+use super::{
+    Applied, Effect, Mono, Now, Replica,
+    in_flight::{Held, PendingOpen, StrongRequest},
+};
 use crate::domain::{
     Answer, Consistency, InitRequest, Internal, LogTime, Open, OpenOutcome, Settings,
     StatusRequest, StreamState,
@@ -13,70 +14,6 @@ use crate::domain::{
 const PROPOSAL_MS: u64 = 5_000;
 /// Maximum time from a `status` to its answer, in milliseconds.
 const STATUS_MS: u64 = 10_000;
-
-/// A request that waits until the replica is fresh.
-#[derive(Debug)]
-struct Held<T> {
-    request: T,
-    at: Mono,
-    /// `None` for an `init`.
-    status: Option<StatusRequest>,
-}
-
-#[derive(Debug)]
-struct PendingOpen<T> {
-    request: T,
-    group_by: Vec<String>,
-    at: Mono,
-}
-
-#[derive(Debug)]
-struct StrongRequest<T> {
-    request: T,
-    status: StatusRequest,
-    at: Mono,
-}
-
-/// Strong `status` requests. One marker is in flight at a time. When it is read back, the requests
-/// from before it are answered; later ones share the next marker.
-#[derive(Debug)]
-struct Strong<T> {
-    marker: Option<u64>,
-    waiting: Vec<StrongRequest<T>>,
-    next: Vec<StrongRequest<T>>,
-}
-
-impl<T> Default for Strong<T> {
-    fn default() -> Self {
-        Self {
-            marker: None,
-            waiting: Vec::new(),
-            next: Vec::new(),
-        }
-    }
-}
-
-/// Unanswered requests.
-#[derive(Debug)]
-pub(super) struct Requests<T> {
-    /// Requests are consumed.
-    taking: bool,
-    /// Proposals that have not been read back, by the number of their entry.
-    opens: HashMap<u64, PendingOpen<T>>,
-    strong: Strong<T>,
-    held: VecDeque<Held<T>>,
-}
-
-impl<T> Default for Requests<T> {
-    fn default() -> Self {
-        Self {
-            taking: false,
-            opens: HashMap::new(),
-            strong: Strong::default(),
-            held: VecDeque::new(),
-        }
-    }
-}
 
 impl<T> Replica<T> {
     /// Proposes an `init` in the log. It is answered when the proposal is read back.

@@ -9,78 +9,15 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Fault, Now, Phase, Replica,
-    accounts::Accounts,
+    Fault, Now, Phase, Replica, Restored,
     announcements::Announcements,
     capacity::Capacity,
     counters::ReplicaCounters,
     position::{AnotherLog, LogPosition},
 };
 use crate::domain::{
-    Account, AccountKey, Announcement, Internal, LogClock, RULES_VERSION, Reading, SnapshotHeader,
-    SnapshotTrailer,
+    Account, AccountKey, Announcement, Internal, LogClock, Reading, SnapshotHeader, SnapshotTrailer,
 };
-
-/// A snapshot that is being read.
-#[derive(Debug)]
-pub struct Restoring {
-    header: SnapshotHeader,
-    accounts: Accounts,
-    unannounced: Vec<Announcement>,
-}
-
-/// A complete snapshot, for [`Replica::restore`].
-#[derive(Debug)]
-pub struct Restored {
-    copy: Restoring,
-    trailer: SnapshotTrailer,
-}
-
-impl Restoring {
-    /// Starts with the header.
-    ///
-    /// # Errors
-    /// [`Fault::UnknownRules`] if the snapshot has an unsupported version of the rules.
-    pub fn new(header: SnapshotHeader) -> Result<Self, Fault> {
-        if header.settings.rules != RULES_VERSION {
-            return Err(Fault::UnknownRules(header.settings.rules));
-        }
-        Ok(Self {
-            header,
-            accounts: Accounts::new(),
-            unannounced: Vec::new(),
-        })
-    }
-
-    /// Adds an account, with the offset of its last entry. Returns false if the account is a
-    /// duplicate, which no replica writes.
-    #[must_use]
-    pub fn account(&mut self, key: AccountKey, last: u64, account: Account) -> bool {
-        self.accounts.restore(key, last, account, self.header.now)
-    }
-
-    /// Adds the next buffered lifecycle event.
-    pub fn unannounced(&mut self, announcement: Announcement) {
-        self.unannounced.push(announcement);
-    }
-
-    /// Ends with the trailer.
-    #[must_use]
-    pub const fn whole(self, trailer: SnapshotTrailer) -> Restored {
-        Restored {
-            copy: self,
-            trailer,
-        }
-    }
-}
-
-impl Restored {
-    /// The header of the snapshot.
-    #[must_use]
-    pub const fn header(&self) -> &SnapshotHeader {
-        &self.copy.header
-    }
-}
 
 impl<T> Replica<T> {
     /// Whether the replica has no state, so that a snapshot can be restored.

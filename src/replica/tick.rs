@@ -136,4 +136,21 @@ impl<T> Replica<T> {
             self.estimate.read(now, log, interval_ms)
         })
     }
+
+    /// Appends the changes of the soft limits, if this replica leads.
+    fn watch_capacity(&mut self, now: Now) {
+        let changed = self.accounts.take_changed();
+        let (true, Some(settings), Some(log)) = (self.leads(), &self.settings, self.clock.now())
+        else {
+            return self.capacity.unwatch();
+        };
+        let counted = self.accounts.by_tenant().map(|(name, _)| name.into());
+        let limit = settings.max_streams_per_tenant;
+        self.capacity.watch(limit, changed, counted);
+        let records = self.accounts.totals().records;
+        let of_tenant = |name: &str| self.accounts.of_tenant(name).records;
+        for change in self.capacity.due(settings, log, records, of_tenant) {
+            self.append(now, Internal::Capacity(change));
+        }
+    }
 }

@@ -1,97 +1,33 @@
 //! Replies as JSON: answers and errors, encoded by workers and decoded by clients.
 
 mod decode;
+mod decoded;
 mod encode;
-
-use std::collections::BTreeMap;
+mod words;
 
 pub use decode::{BadReply, decode};
+pub use decoded::{CountsBy, Reply};
 #[cfg(test)]
 use encode::MAX_REPLY_BYTES;
 pub use encode::{Encoded, answer, error, interval, stopped};
-
-use super::Problem;
-use crate::domain::{Answer, RefusedReason, StoppedReason, StreamId, StreamState};
+pub use words::{refused_reason, state_word, stopped_reason};
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;
 /// The `app_id` of every reply.
 pub const APP_ID: &str = "streamwatch";
 
-/// The number of streams for each value of each requested metadata key.
-pub type CountsBy = BTreeMap<String, BTreeMap<String, u32>>;
-
-/// A decoded reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reply {
-    /// The answer to a request.
-    Answer {
-        /// The answer.
-        answer: Answer,
-        /// Counts by the keys of `group_by`.
-        by: CountsBy,
-    },
-    /// The stream of a heartbeat has been stopped.
-    Stopped {
-        /// The stream.
-        stream: StreamId,
-        /// The reason.
-        reason: StoppedReason,
-    },
-    /// The player of a heartbeat does not use the interval or the TTL in force.
-    Interval {
-        /// The stream.
-        stream: StreamId,
-        /// The interval of heartbeats.
-        heartbeat_every_ms: u64,
-        /// The time after the last heartbeat until the stream expires.
-        ttl_ms: u64,
-    },
-    /// The message was not accepted, or its outcome is unknown.
-    Error(Problem),
-    /// A type of a later version of the contract.
-    Unknown,
-}
-
-/// The contract's word for the reason of a refusal.
-#[must_use]
-pub const fn refused_reason(reason: RefusedReason) -> &'static str {
-    match reason {
-        RefusedReason::MaxActive => "max_active",
-        RefusedReason::AccountCap => "account_cap",
-        RefusedReason::OverCapacity => "over_capacity",
-        RefusedReason::Stopped => "stopped",
-    }
-}
-
-/// The contract's word for the reason of a stop.
-#[must_use]
-pub const fn stopped_reason(reason: StoppedReason) -> &'static str {
-    match reason {
-        StoppedReason::Stopped => "stopped",
-        StoppedReason::Replaced => "replaced",
-    }
-}
-
-/// The contract's word for a stream's state.
-#[must_use]
-pub const fn state_word(state: StreamState) -> &'static str {
-    match state {
-        StreamState::Active => "active",
-        StreamState::Stopped => "stopped",
-        StreamState::Expired => "expired",
-        StreamState::Unknown => "unknown",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{
-        AccountId, AccountKey, ActiveStream, Activity, Metadata, Tenant, WallTime,
+    use crate::{
+        domain::{
+            AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
+            StoppedReason, StreamId, StreamState, Tenant, WallTime,
+        },
+        wire::Problem,
     };
 
     fn activity() -> Activity {

@@ -16,9 +16,9 @@ mod part;
 use std::io::{Read, Write};
 
 use lz4_flex::frame::{BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
-use uuid::Uuid;
 
-use crate::domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, SnapshotTrailer};
+use crate::domain::Account;
+pub use part::{Part, PartContent, SnapshotRef};
 
 /// Maximum size of a part before compression, in bytes. The largest possible account fits into a
 /// part, and the message fits into RabbitMQ's maximum of 16 MiB.
@@ -44,47 +44,6 @@ pub enum SnapshotError {
     /// The part is larger than 15 MiB.
     #[error("a part of the snapshot is too large")]
     TooLarge,
-}
-
-/// The id of a snapshot, and its position in the snapshot log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SnapshotRef {
-    /// The id of the snapshot.
-    pub id: Uuid,
-    /// An offset of the snapshot log before its first message; `None` if it is not known.
-    pub after: Option<u64>,
-    /// Log time at its start.
-    pub now: LogTime,
-}
-
-/// One message of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The snapshot.
-    pub place: SnapshotRef,
-    /// The last complete snapshot before it.
-    pub before: Option<SnapshotRef>,
-    /// The number of the message in the snapshot; the header has 0.
-    pub number: u32,
-    /// Its content.
-    pub content: PartContent,
-}
-
-/// The content of a message of a snapshot.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "there are a few at a time, and one trailer in a snapshot"
-)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PartContent {
-    /// The first part.
-    Header(SnapshotHeader),
-    /// Accounts, each with the offset of its last entry.
-    Accounts(Vec<(AccountKey, u64, Account)>),
-    /// Buffered lifecycle events, in order.
-    Unannounced(Vec<Announcement>),
-    /// The last part.
-    Trailer(SnapshotTrailer),
 }
 
 /// Encodes parts one after another in the same buffers, because new buffers for each part would be
@@ -172,10 +131,12 @@ pub fn decode(message: &[u8]) -> Result<Part, SnapshotError> {
 /// The approximate size of an account in a part before compression, in bytes.
 #[must_use]
 pub fn size_of(account: &Account) -> usize {
-    let said = account.streams().iter().flat_map(|s| s.metadata.pairs());
-    let said: usize = said.map(|(key, value)| key.len() + value.len() + 2).sum();
+    let metadata = account.streams().iter().flat_map(|s| s.metadata.pairs());
+    let metadata: usize = metadata
+        .map(|(key, value)| key.len() + value.len() + 2)
+        .sum();
     let ended = account.tombstones().len() + account.refusals().len();
-    64 + 48 * account.streams().len() + 24 * ended + said
+    64 + 48 * account.streams().len() + 24 * ended + metadata
 }
 
 #[cfg(test)]

@@ -11,12 +11,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Config, rejections::Rejections, retry::Retry, session::until};
+use super::{Config, rejections::Rejections, retry::Retry};
 use crate::{
     broker::{
         BrokerError, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo, RequestDelivery,
         RequestQueue, topology,
     },
+    clock::until,
     ops::{Health, IntakeMetrics},
     wire::{self, Origin, Problem},
 };

@@ -35,7 +35,7 @@ impl MetricsReporter {
             .announcements_lost
             .absolute(replica.announcements_lost());
         let unannounced = u64::try_from(replica.unannounced()).unwrap_or(u64::MAX);
-        metrics.unannounced.set(super::as_f64(unannounced));
+        metrics.unannounced.set(as_f64(unannounced));
         let now_ms = now.0 / 1_000;
         let figures = PartitionFigures {
             // Absent before: they are equal on every replica only after the same entries.
@@ -82,4 +82,9 @@ const fn active(totals: Totals) -> Active {
         streams: totals.streams,
         accounts: totals.accounts,
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+pub(super) const fn as_f64(n: u64) -> f64 {
+    n as f64
 }

@@ -6,11 +6,15 @@
 //! topology has several partitions, another task serves the intake.
 
 mod clock;
+mod config;
 mod declare;
+mod error;
 mod grace;
 mod intake;
 mod metrics_reporter;
 mod partition;
+mod partition_list;
+mod partition_task;
 pub(crate) mod pending;
 mod rejections;
 mod replies;
@@ -19,21 +23,25 @@ mod selection;
 pub(crate) mod session;
 mod snapshots;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+pub use config::Config;
 pub use declare::{Declaration, Declared, declare};
+pub use error::WorkerError;
 pub use grace::Grace;
 use metrics_reporter::MetricsReporter;
-use partition::{Partition, PartitionTask};
+use partition::Partition;
+pub use partition_list::{PartitionList, PartitionListError};
+use partition_task::PartitionTask;
 use selection::Selection;
-pub use selection::{PartitionList, PartitionListError};
+
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use crate::{
-    broker::{Addresses, Names, ReplySender},
+    broker::ReplySender,
     domain::WallTime,
-    ops::{Endpoints, Figures, Health, HttpError, HttpServer, PartitionMetrics},
+    ops::{Endpoints, Figures, Health, HttpServer, PartitionMetrics},
     replica::Replica,
     wire::Code,
 };
@@ -43,46 +51,6 @@ const PULSE_EVERY: Duration = Duration::from_secs(1);
 
 /// Time limit for closing the reply connections at shutdown.
 const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(1);
-
-/// The configuration of a worker.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The addresses of RabbitMQ.
-    pub addresses: Addresses,
-    /// The names of exchanges and queues.
-    pub names: Names,
-    /// The topology to declare first, if any.
-    pub declare: Option<Declaration>,
-    /// The partitions to follow; all if `None`.
-    pub partitions: Option<PartitionList>,
-    /// The address that serves `/healthz`, `/readyz` and `/metrics`; none if `None`.
-    pub http: Option<SocketAddr>,
-    /// Time limit of a shutdown.
-    pub grace: Grace,
-}
-
-/// An error that ends a worker.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// The HTTP endpoints could not be served.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The list of partitions contains a number that the topology does not have.
-    #[error(
-        "there is no partition {partition}: the topology has {of}, numbered from 0 to {}; change \
-         --partitions (STREAMWATCH_PARTITIONS), or leave it out to follow all",
-        of - 1
-    )]
-    NoSuchPartition {
-        /// The highest number of the list.
-        partition: u16,
-        /// Number of partitions, at least 1.
-        of: u16,
-    },
-    /// A task panicked, which is a bug.
-    #[error("the task of a partition ended unexpectedly: {0}")]
-    Task(String),
-}
 
 /// Runs a worker until `shutdown` is true. It survives losses of the broker.
 ///
@@ -172,9 +140,4 @@ async fn prepare(config: &Config, health: &Health) -> Result<Selection, WorkerEr
 #[must_use]
 pub fn wall() -> WallTime {
     clock::wall()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-const fn as_f64(n: u64) -> f64 {
-    n as f64
 }

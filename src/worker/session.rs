@@ -4,11 +4,11 @@ mod blocked;
 mod entries;
 mod lifecycle;
 mod requests;
+mod snapshot_schedule;
 mod snapshots;
 
 use std::time::Duration;
 
-use snapshots::Snapshots;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -24,11 +24,13 @@ use crate::{
         Announced, Appended, Appender, BrokerError, Link, LogEntry, LogFollower, LogFrom, Replies,
         RequestDelivery, RequestQueue,
     },
+    clock::until,
     ops::PartitionHealth,
     replica::{Fault, StartAt},
     wire::{AccountHeader, Message},
 };
 use lifecycle::Lifecycle;
+use snapshot_schedule::Snapshots;
 
 /// Prefetch of the queue of `init` requests.
 const INITS: u16 = 256;
@@ -338,13 +340,5 @@ impl<'a> Session<'a> {
             reported_at_ms: now.mono.0 / 1_000,
         };
         self.partition.health.report(self.partition.number, report);
-    }
-}
-
-/// Sleeps until `deadline`. Pending for `None`.
-pub(super) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

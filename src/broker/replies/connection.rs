@@ -8,16 +8,19 @@ use std::{
 };
 
 use lapin::{BasicProperties, Channel, Confirmation, types::ShortString};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::pending::PendingReply;
-use crate::broker::{
-    Addresses, Backoff, BrokerError, Link, Names,
-    delivery::put_trace,
-    direct,
-    properties::{contract_headers, worker_properties},
-    reply_to::ReplyRoute,
-    unconfirmed::{Unconfirmed, confirming, publish_to_any},
+use crate::{
+    broker::{
+        Addresses, Backoff, BrokerError, Link, Names,
+        delivery::put_trace,
+        direct,
+        properties::{contract_headers, worker_properties},
+        reply_to::ReplyRoute,
+        unconfirmed::{Unconfirmed, confirming, publish_to_any},
+    },
+    clock::until,
 };
 
 /// TTL of a reply in an ordinary reply queue, in milliseconds. Direct replies are not queued.
@@ -269,12 +272,5 @@ fn addressed(
                 .with_expiration(REPLY_TTL_MS.into());
             (topics, topic.key.clone(), properties)
         }
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -8,7 +8,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{End, PlaybackState, stopwatch::Stopwatch};
+use super::{
+    state::{End, PlaybackState},
+    stopwatch::Stopwatch,
+};
 use crate::{
     broker::Backoff,
     client::{

@@ -1,8 +1,8 @@
 //! The records of an account.
 
-use super::{Account, Moment};
 use crate::domain::{
-    LogTime, Metadata, RefusedReason, RequestId, Settings, StoppedReason, StreamId, WallTime,
+    LogTime, Metadata, Moment, RefusedReason, RequestId, Settings, StoppedReason, StreamId,
+    WallTime,
 };
 
 /// A stream that is active, or has expired less than a TTL ago.
@@ -127,63 +127,5 @@ pub(super) struct Past {
 impl Past {
     pub(super) const fn is_empty(&self) -> bool {
         self.tombstones.is_empty() && self.refusals.is_empty()
-    }
-}
-
-impl Account {
-    /// Creates an account from the results of [`Self::streams`], [`Self::tombstones`] and
-    /// [`Self::refusals`].
-    #[must_use]
-    pub fn from_records(
-        streams: Vec<StreamRecord>,
-        mut tombstones: Vec<Tombstone>,
-        refusals: Vec<Refusal>,
-    ) -> Self {
-        tombstones.sort_unstable_by_key(|t| t.id);
-        let past = Past {
-            tombstones,
-            refusals,
-        };
-        Self {
-            streams: streams.into_iter().collect(),
-            past: (!past.is_empty()).then(|| Box::new(past)),
-        }
-    }
-
-    /// Its streams, expired ones that are not yet removed included, in the order of their starts.
-    #[must_use]
-    pub fn streams(&self) -> &[StreamRecord] {
-        &self.streams
-    }
-
-    /// Replaces all metadata by the results of `shared`, which are equal but deduplicated.
-    pub fn share_all_metadata(&mut self, mut shared: impl FnMut(&Metadata) -> Metadata) {
-        for stream in &mut self.streams {
-            stream.metadata = shared(&stream.metadata);
-        }
-    }
-
-    /// Replaces the metadata of the stream that shares `metadata`, if there is one.
-    pub fn share_metadata(
-        &mut self,
-        metadata: &Metadata,
-        shared: impl FnOnce(&Metadata) -> Metadata,
-    ) {
-        let mut streams = self.streams.iter_mut();
-        if let Some(stream) = streams.find(|s| s.metadata.is_same(metadata)) {
-            stream.metadata = shared(metadata);
-        }
-    }
-
-    /// Its tombstones, in the order of their ids.
-    #[must_use]
-    pub fn tombstones(&self) -> &[Tombstone] {
-        self.past.as_deref().map_or(&[], |p| &p.tombstones)
-    }
-
-    /// Its stored refusals, in the order of their creation.
-    #[must_use]
-    pub fn refusals(&self) -> &[Refusal] {
-        self.past.as_deref().map_or(&[], |p| &p.refusals)
     }
 }

@@ -1,8 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{AccountId, Tenant};
-use crate::domain::{LifecycleEventKind, WallTime};
+use crate::domain::{AccountId, LifecycleEventKind, Settings, Tenant, WallTime};
 
 const TTL: u64 = 90_000;
 /// The time from a stream's last heartbeat to its deadline.

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::slots::SlotId;
+use super::slots::{NEVER, SlotId};
 use crate::domain::LogTime;
-
-/// The moment of accounts that are never due.
-pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 
 /// Each account has one valid entry, at or before its next change. A heartbeat that postpones the
 /// change leaves the entry, which is checked again at that moment. Other entries are ignored then,

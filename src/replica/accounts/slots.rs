@@ -1,10 +1,13 @@
 //! Chunked storage of the accounts.
 
-use super::{due::NEVER, totals::Counted};
+use super::totals::Counted;
 use crate::domain::{Account, AccountKey, LogTime};
 
 /// Slots per allocation. Chunks are added and freed without moving other slots.
 const CHUNK: usize = 1_024;
+
+/// The moment of accounts that are never due.
+pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 
 /// The data of an account.
 #[derive(Debug)]

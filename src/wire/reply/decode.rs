@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{CountsBy, Reply, refused_reason, state_word, stopped_reason};
+use super::{
+    decoded::{CountsBy, Reply},
+    words::{refused_reason, state_word, stopped_reason},
+};
 use crate::{
     domain::{
         AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
@@ -112,16 +115,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
             activity,
         } => {
             let (activity, by) = activity.decode()?;
-            let reason = known(
-                &reason,
-                [
-                    RefusedReason::MaxActive,
-                    RefusedReason::AccountCap,
-                    RefusedReason::OverCapacity,
-                    RefusedReason::Stopped,
-                ],
-                refused_reason,
-            )?;
+            let reason = known(&reason, RefusedReason::ALL, refused_reason)?;
             let answer = Answer::Refused {
                 stream: StreamId(stream),
                 reason,
@@ -136,24 +130,16 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
             activity,
         } => {
             let (activity, by) = activity.decode()?;
-            let states = [
-                StreamState::Active,
-                StreamState::Stopped,
-                StreamState::Expired,
-                StreamState::Unknown,
-            ];
-            let state = state.map(|s| known(&s, states, state_word)).transpose()?;
+            let state = state
+                .map(|s| known(&s, StreamState::ALL, state_word))
+                .transpose()?;
             let stream = stream.map(StreamId).zip(state);
             let answer = Answer::Status { activity, stream };
             Reply::Answer { answer, by }
         }
         In::Stopped { stream, reason } => Reply::Stopped {
             stream: StreamId(stream),
-            reason: known(
-                &reason,
-                [StoppedReason::Stopped, StoppedReason::Replaced],
-                stopped_reason,
-            )?,
+            reason: known(&reason, StoppedReason::ALL, stopped_reason)?,
         },
         In::Interval {
             stream,

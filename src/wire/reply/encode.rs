@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::{refused_reason, state_word, stopped_reason};
+use super::words::{refused_reason, state_word, stopped_reason};
 use crate::{
     domain::{ActiveStream, Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
     wire::{Problem, Rfc3339},

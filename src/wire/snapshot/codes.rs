@@ -17,12 +17,9 @@ pub(super) const fn store_stopped(reason: StoppedReason) -> u8 {
     }
 }
 
-pub(super) const fn stopped(code: u8) -> Option<StoppedReason> {
-    match code {
-        0 => Some(StoppedReason::Stopped),
-        1 => Some(StoppedReason::Replaced),
-        _ => None,
-    }
+pub(super) fn stopped(code: u8) -> Option<StoppedReason> {
+    let mut all = StoppedReason::ALL.into_iter();
+    all.find(|reason| store_stopped(*reason) == code)
 }
 
 pub(super) const fn store_refused(reason: RefusedReason) -> u8 {
@@ -34,12 +31,7 @@ pub(super) const fn store_refused(reason: RefusedReason) -> u8 {
     }
 }
 
-pub(super) const fn refused(code: u8) -> Option<RefusedReason> {
-    match code {
-        0 => Some(RefusedReason::MaxActive),
-        1 => Some(RefusedReason::AccountCap),
-        2 => Some(RefusedReason::OverCapacity),
-        3 => Some(RefusedReason::Stopped),
-        _ => None,
-    }
+pub(super) fn refused(code: u8) -> Option<RefusedReason> {
+    let mut all = RefusedReason::ALL.into_iter();
+    all.find(|reason| store_refused(*reason) == code)
 }

@@ -1,16 +1,59 @@
-//! The content of a message, encoded by postcard: the order of the fields is the format.
+//! One message of a snapshot, encoded by postcard: the order of the fields is the format.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Part, PartContent, SnapshotRef,
     account::{StoredAccount, store_account},
     announcement::{StoredAnnouncement, store_announcement},
     codes::Id,
     counters::{StoredCounters, store_counters},
 };
-use crate::domain::{LogTime, Mark, SnapshotHeader, SnapshotTrailer, Tenant, WallShift};
+use crate::domain::{
+    Account, AccountKey, Announcement, LogTime, Mark, SnapshotHeader, SnapshotTrailer, Tenant,
+    WallShift,
+};
+
+/// The id of a snapshot, and its position in the snapshot log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotRef {
+    /// The id of the snapshot.
+    pub id: Uuid,
+    /// An offset of the snapshot log before its first message; `None` if it is not known.
+    pub after: Option<u64>,
+    /// Log time at its start.
+    pub now: LogTime,
+}
+
+/// One message of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The snapshot.
+    pub place: SnapshotRef,
+    /// The last complete snapshot before it.
+    pub before: Option<SnapshotRef>,
+    /// The number of the message in the snapshot; the header has 0.
+    pub number: u32,
+    /// Its content.
+    pub content: PartContent,
+}
+
+/// The content of a message of a snapshot.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are a few at a time, and one trailer in a snapshot"
+)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartContent {
+    /// The first part.
+    Header(SnapshotHeader),
+    /// Accounts, each with the offset of its last entry.
+    Accounts(Vec<(AccountKey, u64, Account)>),
+    /// Buffered lifecycle events, in order.
+    Unannounced(Vec<Announcement>),
+    /// The last part.
+    Trailer(SnapshotTrailer),
+}
 
 #[derive(Serialize, Deserialize)]
 struct StoredPart<'a> {

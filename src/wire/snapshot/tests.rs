@@ -1,8 +1,10 @@
 use super::*;
+use uuid::Uuid;
+
 use crate::domain::{
-    AccountId, Counters, LifecycleEvent, LifecycleEventKind, Mark, Metadata, Refusal,
-    RefusedReason, RequestId, Settings, StoppedReason, StreamId, StreamRecord, Tenant, Tombstone,
-    WallShift, WallTime,
+    AccountId, AccountKey, Announcement, Counters, LifecycleEvent, LifecycleEventKind, LogTime,
+    Mark, Metadata, Refusal, RefusedReason, RequestId, Settings, SnapshotHeader, SnapshotTrailer,
+    StoppedReason, StreamId, StreamRecord, Tenant, Tombstone, WallShift, WallTime,
 };
 
 fn key(account: &str) -> AccountKey {

@@ -1,15 +1,16 @@
-//! The schedule of snapshots, and the copies of the replica's state for them.
+//! Copies of the replica's state for snapshots.
 
 use std::{ops::ControlFlow, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 
-use super::Session;
+use super::{Session, snapshot_schedule::Writer};
 use crate::{
     replica::Replica,
     wire::snapshot::size_of,
     worker::{
-        Config, as_f64, clock,
+        clock,
+        metrics_reporter::as_f64,
         pending::PendingRequest,
         snapshots::{self, AccountCopy, SnapshotStep},
     },
@@ -22,57 +23,6 @@ const STEP_BACK_AFTER: u32 = 3;
 /// Approximate size of a part before compression, in bytes. With few processors, a request may wait
 /// while one is encoded.
 const PART_BYTES: usize = 16 * 1024;
-
-/// The snapshots of a session.
-pub(super) struct Snapshots {
-    config: Config,
-    /// Index of the address to connect to.
-    node: usize,
-    due: Instant,
-    /// Failed snapshots in a row.
-    failed: u32,
-    writing: Option<Writer>,
-}
-
-/// The task that writes a snapshot. Dropping it aborts the task.
-struct Writer {
-    steps: mpsc::Receiver<SnapshotStep>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Snapshots {
-    pub(super) fn new(config: &Config, node: usize) -> Self {
-        Self {
-            config: config.clone(),
-            node,
-            due: Instant::now(),
-            failed: 0,
-            writing: None,
-        }
-    }
-
-    /// Returns the time of the next check for a due snapshot; `None` while one is being written.
-    pub(super) const fn due(&self) -> Option<Instant> {
-        match self.writing {
-            None => Some(self.due),
-            Some(_) => None,
-        }
-    }
-
-    /// Returns the next step of the snapshot in progress. Pending while there is none.
-    pub(super) async fn next(&mut self) -> Option<SnapshotStep> {
-        match &mut self.writing {
-            Some(writing) => writing.steps.recv().await,
-            None => std::future::pending().await,
-        }
-    }
-}
 
 impl Session<'_> {
     /// Starts a task that writes a snapshot if one is due.

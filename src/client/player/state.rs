@@ -1,0 +1,31 @@
+//! The states of a playback, and how it ends.
+
+use tokio::sync::oneshot;
+
+use crate::domain::{Activity, RefusedReason, StoppedReason};
+
+/// The state of a playback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlaybackState {
+    /// No worker has replied yet. Play: the heartbeats take effect.
+    Unanswered,
+    /// The stream is active.
+    Opened(Activity),
+    /// The stream is not active, because of a limit. The application decides whether to play.
+    Refused {
+        /// The reason.
+        reason: RefusedReason,
+        /// The account's activity.
+        activity: Activity,
+    },
+    /// Another client stopped or replaced the stream.
+    Stopped(StoppedReason),
+}
+
+/// The end of a playback.
+pub(super) enum End {
+    /// With a stop; the sender is notified once the broker has confirmed it.
+    Stop(oneshot::Sender<()>),
+    /// Without a stop.
+    Abandon,
+}

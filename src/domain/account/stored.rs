@@ -1,0 +1,65 @@
+//! An account as it is stored in snapshots: its records.
+
+use super::{
+    Account,
+    records::{Past, Refusal, StreamRecord, Tombstone},
+};
+use crate::domain::Metadata;
+
+impl Account {
+    /// Creates an account from the results of [`Self::streams`], [`Self::tombstones`] and
+    /// [`Self::refusals`].
+    #[must_use]
+    pub fn from_records(
+        streams: Vec<StreamRecord>,
+        mut tombstones: Vec<Tombstone>,
+        refusals: Vec<Refusal>,
+    ) -> Self {
+        tombstones.sort_unstable_by_key(|t| t.id);
+        let past = Past {
+            tombstones,
+            refusals,
+        };
+        Self {
+            streams: streams.into_iter().collect(),
+            past: (!past.is_empty()).then(|| Box::new(past)),
+        }
+    }
+
+    /// Its streams, expired ones that are not yet removed included, in the order of their starts.
+    #[must_use]
+    pub fn streams(&self) -> &[StreamRecord] {
+        &self.streams
+    }
+
+    /// Replaces all metadata by the results of `shared`, which are equal but deduplicated.
+    pub fn share_all_metadata(&mut self, mut shared: impl FnMut(&Metadata) -> Metadata) {
+        for stream in &mut self.streams {
+            stream.metadata = shared(&stream.metadata);
+        }
+    }
+
+    /// Replaces the metadata of the stream that shares `metadata`, if there is one.
+    pub fn share_metadata(
+        &mut self,
+        metadata: &Metadata,
+        shared: impl FnOnce(&Metadata) -> Metadata,
+    ) {
+        let mut streams = self.streams.iter_mut();
+        if let Some(stream) = streams.find(|s| s.metadata.is_same(metadata)) {
+            stream.metadata = shared(metadata);
+        }
+    }
+
+    /// Its tombstones, in the order of their ids.
+    #[must_use]
+    pub fn tombstones(&self) -> &[Tombstone] {
+        self.past.as_deref().map_or(&[], |p| &p.tombstones)
+    }
+
+    /// Its stored refusals, in the order of their creation.
+    #[must_use]
+    pub fn refusals(&self) -> &[Refusal] {
+        self.past.as_deref().map_or(&[], |p| &p.refusals)
+    }
+}

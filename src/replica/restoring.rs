@@ -1,0 +1,67 @@
+//! A snapshot that is being read, part by part.
+
+use super::{Fault, accounts::Accounts};
+use crate::domain::{
+    Account, AccountKey, Announcement, RULES_VERSION, SnapshotHeader, SnapshotTrailer,
+};
+
+/// A snapshot that is being read.
+#[derive(Debug)]
+pub struct Restoring {
+    pub(super) header: SnapshotHeader,
+    pub(super) accounts: Accounts,
+    pub(super) unannounced: Vec<Announcement>,
+}
+
+/// A complete snapshot, for [`super::Replica::restore`].
+#[derive(Debug)]
+pub struct Restored {
+    pub(super) copy: Restoring,
+    pub(super) trailer: SnapshotTrailer,
+}
+
+impl Restoring {
+    /// Starts with the header.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownRules`] if the snapshot has an unsupported version of the rules.
+    pub fn new(header: SnapshotHeader) -> Result<Self, Fault> {
+        if header.settings.rules != RULES_VERSION {
+            return Err(Fault::UnknownRules(header.settings.rules));
+        }
+        Ok(Self {
+            header,
+            accounts: Accounts::new(),
+            unannounced: Vec::new(),
+        })
+    }
+
+    /// Adds an account, with the offset of its last entry. Returns false if the account is a
+    /// duplicate, which no replica writes.
+    #[must_use]
+    pub fn account(&mut self, key: AccountKey, last: u64, account: Account) -> bool {
+        self.accounts.restore(key, last, account, self.header.now)
+    }
+
+    /// Adds the next buffered lifecycle event.
+    pub fn unannounced(&mut self, announcement: Announcement) {
+        self.unannounced.push(announcement);
+    }
+
+    /// Ends with the trailer.
+    #[must_use]
+    pub const fn whole(self, trailer: SnapshotTrailer) -> Restored {
+        Restored {
+            copy: self,
+            trailer,
+        }
+    }
+}
+
+impl Restored {
+    /// The header of the snapshot.
+    #[must_use]
+    pub const fn header(&self) -> &SnapshotHeader {
+        &self.copy.header
+    }
+}
