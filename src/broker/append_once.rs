@@ -2,21 +2,21 @@
 
 use super::{Appended, Appender, BrokerError, Link};
 use crate::{
-    domain::{Internal, Mark},
+    domain::{EntryId, Internal},
     wire,
 };
 
 /// A short-lived appender that waits for each confirm.
 pub(super) struct OneShotAppender {
     appender: Appender,
-    mark: Mark,
+    entry_id: EntryId,
 }
 
 impl OneShotAppender {
     pub(super) async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
         Ok(Self {
             appender: Appender::new(link, queue).await?,
-            mark: Mark {
+            entry_id: EntryId {
                 writer: uuid::Uuid::new_v4().as_u64_pair().0,
                 seq: 0,
             },
@@ -24,13 +24,13 @@ impl OneShotAppender {
     }
 
     /// Appends an entry, and waits for its confirm. Returns the entry's id.
-    pub(super) async fn append(&mut self, body: &Internal) -> Result<Mark, BrokerError> {
-        self.mark.seq += 1;
-        let bytes = wire::encode_internal(self.mark, None, body);
+    pub(super) async fn append(&mut self, body: &Internal) -> Result<EntryId, BrokerError> {
+        self.entry_id.seq += 1;
+        let bytes = wire::encode_internal(self.entry_id, None, body);
         let kind = wire::internal_kind(body);
-        self.appender.append(self.mark.seq, kind, bytes);
+        self.appender.append(self.entry_id.seq, kind, bytes);
         match self.appender.next().await.1 {
-            Appended::Confirmed => Ok(self.mark),
+            Appended::Confirmed => Ok(self.entry_id),
             Appended::Lost(error) => Err(error),
             Appended::Failed => Err(BrokerError::NotFound(
                 "the log does not confirm: it does not exist, or has no majority of its nodes"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BrokerError, Link, LogEntry, LogFollower, LogFrom, append_once::OneShotAppender};
 use crate::{
-    domain::{Entry, Internal, Mark, Reading},
+    domain::{Entry, EntryId, Internal, Reading},
     wire,
 };
 
@@ -17,8 +17,8 @@ pub(super) struct BoundedLog {
 }
 
 /// An entry that a worker or an operator appended.
-pub(super) struct Marker {
-    pub(super) mark: Mark,
+pub(super) struct InternalEntry {
+    pub(super) entry_id: EntryId,
     pub(super) reading: Option<Reading>,
     pub(super) body: Internal,
 }
@@ -29,7 +29,7 @@ impl BoundedLog {
         link: &Link,
         queue: &str,
         from: LogFrom,
-    ) -> Result<(Self, Mark), BrokerError> {
+    ) -> Result<(Self, EntryId), BrokerError> {
         let mut appender = OneShotAppender::new(link, queue).await?;
         let follower = LogFollower::attach(link, queue, from).await?;
         // Appended after attaching: the last chunk could otherwise come after the marker.
@@ -39,7 +39,7 @@ impl BoundedLog {
 
     /// Reads the next entry: its offset, and its content unless it is a player's. Times out after
     /// 20 s without an entry.
-    pub(super) async fn entry(&mut self) -> Result<(u64, Option<Marker>), BrokerError> {
+    pub(super) async fn entry(&mut self) -> Result<(u64, Option<InternalEntry>), BrokerError> {
         let delivery = tokio::time::timeout(PATIENCE, self.follower.next())
             .await
             .map_err(|_| BrokerError::Timeout {
@@ -52,18 +52,18 @@ impl BoundedLog {
         };
         self.follower.ack();
         // A player's invalid event does not concern an operator.
-        let marked = match wire::entry(&delivery.message()) {
+        let internal = match wire::entry(&delivery.message()) {
             Ok(Entry::Internal {
-                mark,
+                entry_id,
                 reading,
                 body,
-            }) => Some(Marker {
-                mark,
+            }) => Some(InternalEntry {
+                entry_id,
                 reading,
                 body,
             }),
             _ => None,
         };
-        Ok((delivery.offset, marked))
+        Ok((delivery.offset, internal))
     }
 }

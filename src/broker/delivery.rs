@@ -8,7 +8,7 @@ use lapin::{
 use super::filter;
 use crate::{
     domain::WallTime,
-    wire::{AccountHeader, Message, Trace},
+    wire::{ACCOUNT_HEADER, AccountHeader, Message, Trace},
 };
 
 /// Headers of the W3C trace context.
@@ -27,7 +27,7 @@ pub(super) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPV
 /// The parts of `delivery` that the wire format reads.
 #[must_use]
 pub(super) fn message(delivery: &Delivery) -> Message<'_> {
-    let account = match header(delivery, "account") {
+    let account = match header(delivery, ACCOUNT_HEADER) {
         None => AccountHeader::Absent,
         Some(AMQPValue::LongString(text)) => AccountHeader::Text(text.as_bytes()),
         Some(_) => AccountHeader::NotText,

@@ -13,6 +13,7 @@ use super::{
     reply_to::ReplyRoute,
     unconfirmed::{Unconfirmed, confirming, publish},
 };
+use crate::wire::ACCOUNT_HEADER;
 
 /// The outcome of a forwarded message.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl<T: Send + 'static> Forwarder<T> {
         patience: Duration,
     ) {
         let mut headers = FieldTable::default();
-        headers.insert("account".into(), AMQPValue::LongString(account.into()));
+        headers.insert(ACCOUNT_HEADER.into(), AMQPValue::LongString(account.into()));
         if let Some(trace) = message.trace() {
             put_trace(&mut headers, &trace);
         }

@@ -68,12 +68,12 @@ pub async fn survey(
         if let Some(reading) = entry.reading {
             log_time = log_time.max(Some(reading.estimate));
             let seen = ObservedWorker {
-                writer: entry.mark.writer,
+                writer: entry.entry_id.writer,
                 ahead_ms: reading.wall.0 - wall().0,
                 leads: reading.leads,
                 unannounced: reading.unannounced,
             };
-            workers.insert(entry.mark.writer, seen);
+            workers.insert(entry.entry_id.writer, seen);
         }
     }
     link.close().await;
@@ -89,6 +89,11 @@ pub async fn survey(
 async fn round_trip(link: &Link, queue: &str) -> Result<(BoundedLog, Duration), BrokerError> {
     let began = Instant::now();
     let (mut log, end) = BoundedLog::open(link, queue, LogFrom::Next).await?;
-    while log.entry().await?.1.is_none_or(|entry| entry.mark != end) {}
+    while log
+        .entry()
+        .await?
+        .1
+        .is_none_or(|entry| entry.entry_id != end)
+    {}
     Ok((log, began.elapsed()))
 }

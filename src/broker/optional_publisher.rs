@@ -15,7 +15,7 @@ use super::{
     connect::within,
     properties::{contract_headers, worker_properties},
 };
-use crate::wire::Notice;
+use crate::wire::{ACCOUNT_HEADER, Notice};
 
 /// Delay before a closed channel is opened again, at first and at most; it doubles in between. A
 /// channel that was open for longer than the maximum starts again at the minimum.
@@ -190,7 +190,7 @@ pub(super) fn properties(notice: &Notice) -> BasicProperties {
     let mut headers = contract_headers();
     if let Some(account) = &notice.account {
         let account = AMQPValue::LongString(account.as_str().into());
-        headers.insert("account".into(), account);
+        headers.insert(ACCOUNT_HEADER.into(), account);
     }
     let mut properties = worker_properties(notice.kind).with_headers(headers);
     if let Some(id) = notice.message_id {

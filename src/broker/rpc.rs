@@ -20,6 +20,7 @@ use super::{
     connect::within,
     unconfirmed::{Unconfirmed, confirming},
 };
+use crate::wire::ACCOUNT_HEADER;
 
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Longest wait for RabbitMQ to close a channel; the client's other messages wait meanwhile.
@@ -159,7 +160,7 @@ async fn send(
 ) -> lapin::Result<Published> {
     let mut headers = FieldTable::default();
     let account = AMQPValue::LongString(message.account.into());
-    headers.insert("account".into(), account);
+    headers.insert(ACCOUNT_HEADER.into(), account);
     let mut properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_headers(headers);

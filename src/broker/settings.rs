@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::{
     Addresses, BrokerError, Link, LogFrom, Names,
     append_once::OneShotAppender,
-    bounded_log::{BoundedLog, Marker},
+    bounded_log::{BoundedLog, InternalEntry},
 };
-use crate::domain::{Internal, Mark, Settings, WallTime};
+use crate::domain::{EntryId, Internal, Settings, WallTime};
 
 /// The longest interval at which workers repeat the settings, with some delay.
 const INTERVAL: Duration = Duration::from_millis(1_200);
@@ -188,10 +188,10 @@ impl Pass {
     }
 
     /// Reads one entry. Returns its id if a worker or an operator appended it.
-    async fn entry(&mut self, log: &mut BoundedLog) -> Result<Option<Mark>, BrokerError> {
-        let (offset, marked) = log.entry().await?;
+    async fn entry(&mut self, log: &mut BoundedLog) -> Result<Option<EntryId>, BrokerError> {
+        let (offset, internal) = log.entry().await?;
         self.next = self.next.max(Some(offset + 1));
-        let Some(Marker { mark, body, .. }) = marked else {
+        let Some(InternalEntry { entry_id, body, .. }) = internal else {
             return Ok(None);
         };
         if let Internal::Settings { settings, .. } | Internal::Tick(Some(settings)) = body
@@ -202,7 +202,7 @@ impl Pass {
         {
             self.found = Some(settings);
         }
-        Ok(Some(mark))
+        Ok(Some(entry_id))
     }
 }
 

@@ -208,7 +208,7 @@ impl Init {
                 max_active,
                 activity,
             } => {
-                let word = wire::refused_reason(reason);
+                let word = reason.as_str();
                 let mut lines = vec![format!("refused ({word})")];
                 lines.extend(streams(&activity));
                 let answer = Answer::Refused {
@@ -247,7 +247,7 @@ impl Heartbeat {
                 ExitCode::SUCCESS
             }
             Some(reason) => {
-                let word = wire::stopped_reason(reason);
+                let word = reason.as_str();
                 let json = json!({ "sent": true, "stopped": word });
                 output.print([format!("the stream was {word}: it does not count")], &json);
                 ExitCode::from(REFUSED)
@@ -296,7 +296,7 @@ impl Status {
         }
         let stream = query.stream.zip(state);
         if let Some((id, state)) = stream {
-            lines.push(format!("{id} is {}", wire::state_word(state)));
+            lines.push(format!("{id} is {}", state.as_str()));
         }
         let answer = Answer::Status { activity, stream };
         output.print(lines, &as_json(&answer, &self.group_by)?);

@@ -86,17 +86,21 @@ impl Place {
         for n in 0..self.addresses.len() {
             match greeting(&self.addresses, n).await {
                 Ok(broker) => {
-                    let said = format!(
+                    let message = format!(
                         "{} {} at {}",
                         broker.product, broker.version, broker.address
                     );
                     let (major, minor, _) = broker.numbers();
                     if broker.product != "RabbitMQ" {
-                        findings.warn("broker", said, "streamwatch is tested with RabbitMQ alone");
+                        findings.warn(
+                            "broker",
+                            message,
+                            "streamwatch is tested with RabbitMQ alone",
+                        );
                     } else if (major, minor) < OLDEST {
-                        findings.fail("broker", said, "take RabbitMQ 3.10 or later");
+                        findings.fail("broker", message, "take RabbitMQ 3.10 or later");
                     } else {
-                        findings.ok("broker", said);
+                        findings.ok("broker", message);
                     }
                     brokers.push(broker);
                 }
@@ -169,11 +173,11 @@ impl Place {
             consistency: Consistency::Strong,
             ..StatusQuery::default()
         };
-        let asked = tokio::time::Instant::now();
+        let sent_at = tokio::time::Instant::now();
         match backend.status(&tenant, &account, &question).await {
             Ok(_) => {
                 let took =
-                    Duration::from_millis(asked.elapsed().as_millis().try_into().unwrap_or(0));
+                    Duration::from_millis(sent_at.elapsed().as_millis().try_into().unwrap_or(0));
                 findings.ok(
                     "answers",
                     format!("a status request was answered in {}", duration(took)),

@@ -40,14 +40,14 @@ impl Args {
             place,
             path: path.to_owned(),
         };
-        let asked = tokio::time::timeout(timeout, page.get(MOST_BYTES)).await;
+        let response = tokio::time::timeout(timeout, page.get(MOST_BYTES)).await;
         let place = page.place;
-        let (good, said) = match asked {
+        let (good, message) = match response {
             Ok(Ok((status, body))) => (status == 200, body.trim().to_owned()),
             Ok(Err(error)) => (false, format!("cannot ask {place}: {error}")),
             Err(_) => (false, format!("no answer from {place} in {}", self.timeout)),
         };
-        output.print([&said], &json!({ "ok": good, "said": said }));
+        output.print([&message], &json!({ "ok": good, "message": message }));
         Ok(if good {
             ExitCode::SUCCESS
         } else {

@@ -171,9 +171,9 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
             _ = &mut interrupted => break,
         }
         show.bar.set_message(format!(
-            "{}   asked {}, wrong {}",
+            "{}   requests {}, wrong {}",
             ledger.tally().line(),
-            report.asked,
+            report.requests,
             report.wrong()
         ));
         show.bar.tick();
@@ -201,11 +201,11 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
 /// Result of the check of one account.
 enum Check {
     /// The account changed during the request.
-    Moved,
-    Right,
+    Changed,
+    Correct,
     Wrong {
         missing: usize,
-        ghosts: usize,
+        over_counted: usize,
     },
     NoAnswer(ClientError),
 }
@@ -221,60 +221,71 @@ async fn check(backend: &Backend, plan: &Plan, ledger: &Ledger, account: usize) 
         Ok(status) => status,
         Err(error) => return Check::NoAnswer(error),
     };
-    let said = status.activity.streams.iter().map(|s| s.stream);
-    match ledger.compare(account, before, said) {
-        None => Check::Moved,
-        Some((0, 0)) => Check::Right,
-        Some((missing, ghosts)) => Check::Wrong { missing, ghosts },
+    let counted = status.activity.streams.iter().map(|s| s.stream);
+    match ledger.compare(account, before, counted) {
+        None => Check::Changed,
+        Some((0, 0)) => Check::Correct,
+        Some((missing, over_counted)) => Check::Wrong {
+            missing,
+            over_counted,
+        },
     }
 }
 
 #[derive(Default)]
 struct Report {
-    asked: u64,
+    requests: u64,
     compared: u64,
-    moved: u64,
-    right: u64,
+    changed: u64,
+    correct: u64,
     missing: usize,
-    ghosts: usize,
-    no_answer: u64,
+    over_counted: usize,
+    unanswered: u64,
     last_error: Option<String>,
     tally: Tally,
 }
 
 impl Report {
     fn note(&mut self, check: Check) {
-        self.asked += 1;
+        self.requests += 1;
         match check {
-            Check::Moved => self.moved += 1,
-            Check::Right => self.right += 1,
-            Check::Wrong { missing, ghosts } => {
+            Check::Changed => self.changed += 1,
+            Check::Correct => self.correct += 1,
+            Check::Wrong {
+                missing,
+                over_counted,
+            } => {
                 self.missing += missing;
-                self.ghosts += ghosts;
+                self.over_counted += over_counted;
             }
             Check::NoAnswer(error) => {
-                self.no_answer += 1;
+                self.unanswered += 1;
                 self.last_error = Some(error.to_string());
             }
         }
     }
 
     const fn wrong(&self) -> usize {
-        self.missing + self.ghosts
+        self.missing + self.over_counted
     }
 
     const fn is_exact(&self) -> bool {
-        self.wrong() == 0 && self.no_answer == 0 && self.right > 0
+        self.wrong() == 0 && self.unanswered == 0 && self.correct > 0
     }
 
     fn lines(&self) -> Vec<String> {
-        let asked = format!(
+        let requests = format!(
             "{} requests: {} correct, {} changed meanwhile, {} streams missing, {} over-counted, {} \
              without an answer",
-            self.asked, self.right, self.moved, self.missing, self.ghosts, self.no_answer
+            self.requests,
+            self.correct,
+            self.changed,
+            self.missing,
+            self.over_counted,
+            self.unanswered
         );
         let compared = format!("compared {} accounts at the end", self.compared);
-        let mut lines = vec![self.tally.line(), asked, compared];
+        let mut lines = vec![self.tally.line(), requests, compared];
         let error = self.last_error.as_ref();
         lines.extend(error.map(|error| format!("last error: {error}")));
         let verdict = if self.is_exact() {
@@ -288,9 +299,9 @@ impl Report {
 
     fn json(&self, seed: u64) -> serde_json::Value {
         json!({
-            "exact": self.is_exact(), "seed": seed, "asked": self.asked, "right": self.right,
-            "changed_while_asked": self.moved, "missing": self.missing, "ghosts": self.ghosts,
-            "no_answer": self.no_answer, "last_error": self.last_error,
+            "exact": self.is_exact(), "seed": seed, "requests": self.requests, "correct": self.correct,
+            "changed": self.changed, "missing": self.missing, "over_counted": self.over_counted,
+            "unanswered": self.unanswered, "last_error": self.last_error,
             "accounts_compared": self.compared, "opened": self.tally.opened,
             "refused": self.tally.refused, "stopped": self.tally.stopped,
             "crashed": self.tally.crashed, "playing": self.tally.playing,

@@ -277,7 +277,7 @@ impl Top {
 
     fn apply_event(&mut self, updates: Option<Update>) -> anyhow::Result<()> {
         match updates {
-            Some(Update::Listening { .. }) => self.state.listening(wall()),
+            Some(Update::Listening { .. }) => self.state.subscribed(wall()),
             Some(Update::Subscribed(received)) => {
                 let id = received.message_id.as_deref();
                 self.state
@@ -322,7 +322,7 @@ impl Top {
         let Input::Pressed(key) = input else {
             return Then::Draw;
         };
-        let most = self.summary().accounts.most;
+        let most = self.summary().accounts.largest;
         match self.ui.press(key, &most, self.state.opened.is_some()) {
             Wish::Quit => return Then::End,
             Wish::Open(key) => {

@@ -72,6 +72,17 @@ pub enum StreamState {
 impl StreamState {
     /// All states.
     pub const ALL: [Self; 4] = [Self::Active, Self::Stopped, Self::Expired, Self::Unknown];
+
+    /// The contract's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Stopped => "stopped",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// The reason why a stream was refused.
@@ -95,6 +106,17 @@ impl RefusedReason {
         Self::OverCapacity,
         Self::Stopped,
     ];
+
+    /// The contract's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxActive => "max_active",
+            Self::AccountCap => "account_cap",
+            Self::OverCapacity => "over_capacity",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// The reason why a stream was stopped.
@@ -109,6 +131,15 @@ pub enum StoppedReason {
 impl StoppedReason {
     /// All reasons.
     pub const ALL: [Self; 2] = [Self::Stopped, Self::Replaced];
+
+    /// The contract's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Replaced => "replaced",
+        }
+    }
 }
 
 /// The answer to a request.

@@ -32,7 +32,7 @@ pub enum Entry {
     /// An entry that a worker or an operator appended.
     Internal {
         /// Its writer and number.
-        mark: Mark,
+        entry_id: EntryId,
         /// The writer's clocks. `None` if the writer had not caught up.
         reading: Option<Reading>,
         /// Its content.
@@ -42,7 +42,7 @@ pub enum Entry {
 
 /// The identity of an internal entry, unique in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Mark {
+pub struct EntryId {
     /// A random number that a writer chooses at its start.
     pub writer: u64,
     /// The number of the entry among the writer's entries.

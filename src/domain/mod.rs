@@ -23,7 +23,7 @@ pub use account::{
 };
 pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
 pub use counters::{Counters, Durations, MAX_BAD_REASONS};
-pub use entry::{CapacityChange, Entry, Internal, MAX_REPLACED, Mark, Open};
+pub use entry::{CapacityChange, Entry, EntryId, Internal, MAX_REPLACED, Open};
 pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
     Tenant, check_tenant,

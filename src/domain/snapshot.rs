@@ -1,6 +1,6 @@
 //! Header and trailer of a snapshot.
 
-use super::{Counters, LogTime, Mark, Settings, Tenant, WallShift};
+use super::{Counters, EntryId, LogTime, Settings, Tenant, WallShift};
 
 /// The state of a replica at the start of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,8 +8,8 @@ pub struct SnapshotHeader {
     /// Offset of the last internal entry that was applied. A restored replica reads the log from
     /// here.
     pub start: u64,
-    /// The mark of the entry at `start`, which identifies the log.
-    pub mark: Mark,
+    /// The entry_id of the entry at `start`, which identifies the log.
+    pub entry_id: EntryId,
     /// Offset of the oldest entry that the replica, or an earlier snapshot's replica, had read.
     pub first: u64,
     /// Log time.
@@ -32,8 +32,8 @@ pub struct SnapshotTrailer {
     /// Offset of the last internal entry up to `end`, which the log must contain: a broker that
     /// lost its last entries may have stored others since.
     pub last: u64,
-    /// The mark of the entry at `last`.
-    pub last_mark: Mark,
+    /// The entry_id of the entry at `last`.
+    pub last_entry_id: EntryId,
     /// Checksum of the entries after `last`, up to `end`.
     pub trail: u32,
     /// Offset up to which the log records the publication of all lifecycle events.

@@ -58,7 +58,7 @@ pub struct Reading {
     pub wall: WallTime,
     /// The offset from which on the worker is a candidate for leader; the lowest offset leads.
     /// `None` if the worker is no candidate.
-    pub stands_from: Option<u64>,
+    pub candidate_from: Option<u64>,
     /// Whether the worker leads. The leader's wall clock sets the offset to wall time.
     pub leads: bool,
     /// Number of the worker's buffered lifecycle events, whose publication the log does not record.
@@ -147,7 +147,7 @@ mod tests {
         Reading {
             estimate: LogTime(estimate),
             wall: WallTime(wall),
-            stands_from: None,
+            candidate_from: None,
             leads,
             unannounced: 0,
         }

@@ -246,7 +246,7 @@ fn admissions(page: &mut Exposition, counters: &Partitions<&Counters>) {
         value("opened", "", t.admitted);
         value("late", "", t.late);
         for (reason, count) in RefusedReason::ALL.into_iter().zip(t.refusals) {
-            value("refused", reason_label(reason), count);
+            value("refused", reason.as_str(), count);
         }
     }
 }
@@ -276,15 +276,6 @@ fn durations(page: &mut Exposition, counters: &Partitions<&Counters>) {
             page.value(&format!("{name}_sum"), &labels, seconds(durations.sum_ms));
             page.value(&format!("{name}_count"), &labels, below);
         }
-    }
-}
-
-const fn reason_label(reason: RefusedReason) -> &'static str {
-    match reason {
-        RefusedReason::MaxActive => "max_active",
-        RefusedReason::AccountCap => "account_cap",
-        RefusedReason::OverCapacity => "over_capacity",
-        RefusedReason::Stopped => "stopped",
     }
 }
 

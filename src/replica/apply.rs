@@ -2,7 +2,7 @@
 
 use super::{Applied, Fault, Now, Phase, Replica, position::AnotherLog};
 use crate::domain::{
-    Account, AccountKey, Announcement, Entry, Internal, LifecycleEvent, LogTime, Mark, Metadata,
+    Account, AccountKey, Announcement, Entry, EntryId, Internal, LifecycleEvent, LogTime, Metadata,
     Moment, RULES_VERSION, Reading, Settings,
 };
 
@@ -40,10 +40,10 @@ impl<T> Replica<T> {
                 }))
             }
             Entry::Internal {
-                mark,
+                entry_id,
                 reading,
                 body,
-            } => self.apply_internal(offset, *mark, reading.as_ref(), body, now),
+            } => self.apply_internal(offset, *entry_id, reading.as_ref(), body, now),
         }
     }
 
@@ -86,7 +86,7 @@ impl<T> Replica<T> {
     pub(super) fn apply_internal(
         &mut self,
         offset: u64,
-        mark: Mark,
+        entry_id: EntryId,
         reading: Option<&Reading>,
         body: &Internal,
         now: Now,
@@ -104,7 +104,7 @@ impl<T> Replica<T> {
             self.adopt(settings)?;
         }
         let Some(interval_ms) = self.settings.as_ref().map(Settings::interval_ms) else {
-            self.read_back(mark, offset, now)?;
+            self.read_back(entry_id, offset, now)?;
             return Ok(Applied::Skipped);
         };
         let mut foreign = false;
@@ -119,7 +119,7 @@ impl<T> Replica<T> {
                 self.capacity.learn_from(now, settings);
             }
             self.advance(offset, before);
-            self.observe_writer(mark.writer, reading, now);
+            self.observe_writer(entry_id.writer, reading, now);
         }
         let applied = match body {
             Internal::Open(open) => {
@@ -128,8 +128,8 @@ impl<T> Replica<T> {
                     self.change(&open.key, offset, metadata, |account, moment, events| {
                         Applied::Open(account.open(moment, open, events))
                     });
-                if mark.writer == self.writer {
-                    self.answer_open(mark.seq, open, &applied, now);
+                if entry_id.writer == self.writer {
+                    self.answer_open(entry_id.seq, open, &applied, now);
                 }
                 applied
             }
@@ -151,7 +151,7 @@ impl<T> Replica<T> {
             }
             Internal::Tick(_) | Internal::Settings { .. } => Applied::Internal,
         };
-        self.read_back(mark, offset, now)?;
+        self.read_back(entry_id, offset, now)?;
         Ok(applied)
     }
 
@@ -239,21 +239,26 @@ impl<T> Replica<T> {
 
     /// Processes an internal entry that was read back, if this replica appended it: updates the
     /// liveness, and answers requests.
-    pub(super) fn read_back(&mut self, mark: Mark, offset: u64, now: Now) -> Result<(), Fault> {
-        if mark.writer != self.writer {
+    pub(super) fn read_back(
+        &mut self,
+        entry_id: EntryId,
+        offset: u64,
+        now: Now,
+    ) -> Result<(), Fault> {
+        if entry_id.writer != self.writer {
             return Ok(());
         }
-        self.liveness.read_back(mark.seq);
-        self.leadership.read_back(mark.seq, offset, now.mono);
+        self.liveness.read_back(entry_id.seq);
+        self.leadership.read_back(entry_id.seq, offset, now.mono);
         if self.phase
             == (Phase::CatchingUp {
-                mark: Some(mark.seq),
+                marker: Some(entry_id.seq),
             })
         {
             if self.settings.is_none() {
                 // There are no settings yet, so nothing can be served. The next tick appends a
                 // marker again.
-                self.phase = Phase::CatchingUp { mark: None };
+                self.phase = Phase::CatchingUp { marker: None };
                 self.append_lost_settings(now);
                 return Ok(());
             }
@@ -270,7 +275,7 @@ impl<T> Replica<T> {
         }
         if self.phase == Phase::Serving {
             self.decide_leader(now);
-            self.answer_strong(mark.seq, now);
+            self.answer_strong(entry_id.seq, now);
             if self.is_live(now.mono) {
                 self.resume(now);
             }

@@ -28,7 +28,7 @@ impl Checksum {
     }
 
     /// Adds the player's entry at `offset`; `None` cannot be decoded. Internal entries are
-    /// recognised by their mark instead.
+    /// recognised by their entry_id instead.
     pub(super) fn add(&mut self, offset: u64, entry: Option<&Entry>) {
         if *self == Self::UNKNOWN {
             return;

@@ -49,7 +49,8 @@ impl<T> Replica<T> {
     /// Records that an entry of another writer was applied, if this replica has caught up.
     pub(super) fn observe_writer(&mut self, writer: u64, reading: &Reading, now: Now) {
         if writer != self.writer && matches!(self.phase, Phase::Serving) {
-            self.leadership.seen(writer, reading.stands_from, now.mono);
+            self.leadership
+                .seen(writer, reading.candidate_from, now.mono);
             self.decide_leader(now);
         }
     }

@@ -49,7 +49,7 @@ impl Leadership {
     }
 
     /// The offset of the candidacy, for readings.
-    pub(super) const fn stands_from(&self) -> Option<u64> {
+    pub(super) const fn candidate_from(&self) -> Option<u64> {
         match self.candidacy {
             Candidacy::From(offset) => Some(offset),
             Candidacy::No | Candidacy::After(_) => None,
@@ -92,8 +92,8 @@ impl Leadership {
     }
 
     /// Records that an entry of another writer was applied.
-    pub(super) fn seen(&mut self, writer: u64, stands_from: Option<u64>, now: Mono) {
-        let precedes = match (stands_from, self.candidacy) {
+    pub(super) fn seen(&mut self, writer: u64, candidate_from: Option<u64>, now: Mono) {
+        let precedes = match (candidate_from, self.candidacy) {
             (Some(other), Candidacy::From(own)) => other < own,
             (Some(_), Candidacy::No | Candidacy::After(_)) => true,
             (None, _) => false,
@@ -115,7 +115,7 @@ impl Leadership {
         self.preceding
             .retain(|candidate| now.ms_since(candidate.seen) < patience_ms);
         let leads = live
-            && self.stands_from().is_some()
+            && self.candidate_from().is_some()
             && self.preceding.is_empty()
             && self
                 .observes_since
@@ -188,11 +188,11 @@ mod tests {
         assert!(leads(&mut it, 300));
         it.candidacy = Candidacy::After(20);
         assert!(!leads(&mut it, 310));
-        assert_eq!(it.stands_from(), None);
+        assert_eq!(it.candidate_from(), None);
         it.read_back(20, 90, ms(320));
-        assert_eq!(it.stands_from(), None);
+        assert_eq!(it.candidate_from(), None);
         it.read_back(21, 95, ms(330));
-        assert_eq!(it.stands_from(), Some(95));
+        assert_eq!(it.candidate_from(), Some(95));
         it.seen(2, Some(8), ms(340));
         assert!(!leads(&mut it, 630));
         assert!(leads(&mut it, 640), "no other candidate is left");

@@ -1,11 +1,11 @@
-//! The freshness of a replica: the age of the last marker that was read last_read_back.
+//! The freshness of a replica: the age of the last marker that was read back.
 
 use std::collections::VecDeque;
 
 use super::Mono;
 
 /// Maximum number of stored markers. A replica with more pending markers is not live, whichever is
-/// read last_read_back next.
+/// read back next.
 const MAX_PENDING: usize = 10_000;
 /// Time for which the broker may confirm entries without delivering any, in milliseconds.
 const SILENCE_MS: u64 = 5_000;
@@ -17,15 +17,15 @@ struct PendingMarker {
     confirmed: Option<Mono>,
 }
 
-/// The markers of a replica, and when they were appended, confirmed and read last_read_back.
+/// The markers of a replica, and when they were appended, confirmed and read back.
 ///
-/// A marker that is read last_read_back proves that the replica has applied every entry that was in
+/// A marker that is read back proves that the replica has applied every entry that was in
 /// the log when it appended the marker. Other entries prove nothing: they may come from a socket's
 /// buffer.
 #[derive(Debug, Default)]
 pub(super) struct Liveness {
     pending: VecDeque<PendingMarker>,
-    /// When the last marker that was read last_read_back was appended.
+    /// When the last marker that was read back was appended.
     last_read_back: Option<Mono>,
     /// When the log last delivered an entry.
     delivered: Mono,
@@ -92,13 +92,13 @@ impl Liveness {
         self.missing_ms(now).unwrap_or(0).min(still_ms) > SILENCE_MS.max(5 * interval_ms)
     }
 
-    /// Whether a marker was read last_read_back that was appended less than three intervals ago.
+    /// Whether a marker was read back that was appended less than three intervals ago.
     pub(super) fn is_live(&self, now: Mono, interval_ms: u64) -> bool {
         self.last_read_back
             .is_some_and(|at| now.ms_since(at) < 3 * interval_ms)
     }
 
-    /// Milliseconds since the last marker that was read last_read_back was appended.
+    /// Milliseconds since the last marker that was read back was appended.
     pub(super) fn lag_ms(&self, now: Mono) -> Option<u64> {
         self.last_read_back.map(|at| now.ms_since(at))
     }

@@ -63,7 +63,7 @@ enum Phase {
     /// No log is attached.
     Detached,
     /// The log is being read. The replica has caught up when this marker is read back.
-    CatchingUp { mark: Option<u64> },
+    CatchingUp { marker: Option<u64> },
     /// The replica has caught up.
     Serving,
 }
@@ -128,7 +128,7 @@ impl<T> Replica<T> {
     /// previous connection are dropped, as the broker delivers them again.
     pub fn attach(&mut self) -> StartAt {
         self.detach();
-        self.phase = Phase::CatchingUp { mark: None };
+        self.phase = Phase::CatchingUp { marker: None };
         if let Some(offset) = self.position.attach() {
             return StartAt::Offset(offset);
         }
@@ -161,8 +161,10 @@ impl<T> Replica<T> {
     /// has caught up.
     pub fn attached(&mut self, now: Now) {
         self.liveness.delivered(now.mono);
-        let mark = self.append(now, Internal::Join { wall: now.wall });
-        self.phase = Phase::CatchingUp { mark: Some(mark) };
+        let marker = self.append(now, Internal::Join { wall: now.wall });
+        self.phase = Phase::CatchingUp {
+            marker: Some(marker),
+        };
     }
 
     /// The interval of ticks, in milliseconds; the longest one while the settings are not known.

@@ -2,10 +2,10 @@
 //!
 //! A queue can be deleted and declared again, and a broker that lost its disk can lose the end of
 //! a log. Offsets alone do not show it. So a replica attaches again at the last internal entry that
-//! it applied, which carries a unique [`Mark`], and compares a checksum of the entries after it.
+//! it applied, which carries a unique [`EntryId`], and compares a checksum of the entries after it.
 
 use super::checksum::Checksum;
-use crate::domain::{Entry, Mark, SnapshotHeader, SnapshotTrailer};
+use crate::domain::{Entry, EntryId, SnapshotHeader, SnapshotTrailer};
 
 /// The log does not contain the entries that were applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +15,13 @@ pub(super) struct AnotherLog;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Anchor {
     pub(super) offset: u64,
-    pub(super) mark: Mark,
+    pub(super) entry_id: EntryId,
 }
 
 impl Anchor {
     fn is(self, offset: u64, entry: Option<&Entry>) -> bool {
         offset == self.offset
-            && matches!(entry, Some(Entry::Internal { mark, .. }) if *mark == self.mark)
+            && matches!(entry, Some(Entry::Internal { entry_id, .. }) if *entry_id == self.entry_id)
     }
 }
 
@@ -52,7 +52,7 @@ impl LogPosition {
             applied: Some(header.start),
             anchor: Some(Anchor {
                 offset: header.start,
-                mark: header.mark,
+                entry_id: header.entry_id,
             }),
             snapshot_end: Some(SnapshotEnd::new(header.start, trailer)),
             ..Self::default()
@@ -86,11 +86,11 @@ impl LogPosition {
             return Err(AnotherLog);
         }
         match entry {
-            Some(Entry::Internal { mark, .. }) => {
+            Some(Entry::Internal { entry_id, .. }) => {
                 self.checksum = Checksum::default();
                 self.anchor = Some(Anchor {
                     offset,
-                    mark: *mark,
+                    entry_id: *entry_id,
                 });
             }
             _ => self.checksum.add(offset, entry),
@@ -210,7 +210,7 @@ impl SnapshotEnd {
             end: trailer.end,
             anchor: Anchor {
                 offset: trailer.last,
-                mark: trailer.last_mark,
+                entry_id: trailer.last_entry_id,
             },
             checksum: Checksum::from_sum(trailer.trail),
             has_anchor: trailer.last == start,

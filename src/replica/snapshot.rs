@@ -39,7 +39,7 @@ impl<T> Replica<T> {
         let anchor = self.position.anchor()?;
         let header = SnapshotHeader {
             start: anchor.offset,
-            mark: anchor.mark,
+            entry_id: anchor.entry_id,
             first: self.position.first()?,
             now,
             shift: self.clock.shift(),
@@ -72,7 +72,7 @@ impl<T> Replica<T> {
         let trailer = SnapshotTrailer {
             end: self.position.applied()?,
             last: last.offset,
-            last_mark: last.mark,
+            last_entry_id: last.entry_id,
             trail: self.position.checksum().sum(),
             announced: self.announcements.cursor(),
             counters: *self.counters.get(),
@@ -119,7 +119,7 @@ impl<T> Replica<T> {
         let reading = Reading {
             estimate: log,
             wall: now.wall,
-            stands_from: None,
+            candidate_from: None,
             leads: true,
             unannounced: 0,
         };

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, InitRequest, Mark,
+    AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, EntryId, InitRequest,
     Metadata, Open, RULES_VERSION, Reading, RefusedReason, RequestId, StatusRequest, StreamId,
     StreamState, Tenant, WallTime,
 };
@@ -36,14 +36,14 @@ fn at(ms: u64) -> Now {
     }
 }
 
-fn mark(writer: u64, seq: u64) -> Mark {
-    Mark { writer, seq }
+fn entry_id(writer: u64, seq: u64) -> EntryId {
+    EntryId { writer, seq }
 }
 
 /// An internal entry of another writer, without a time.
 fn foreign(seq: u64, body: Internal) -> Entry {
     Entry::Internal {
-        mark: mark(99, seq),
+        entry_id: entry_id(99, seq),
         reading: None,
         body,
     }

@@ -1,7 +1,7 @@
 //! Ticks, and the other entries that a replica appends.
 
 use super::{Effect, Fault, Mono, Now, Phase, Replica};
-use crate::domain::{Entry, Internal, LogTime, Mark, Reading};
+use crate::domain::{Entry, EntryId, Internal, LogTime, Reading};
 
 impl<T> Replica<T> {
     /// Records the outcome of an own entry: `Ok` once the broker has confirmed it.
@@ -11,8 +11,8 @@ impl<T> Replica<T> {
         }
         match self.phase {
             // The next tick appends another marker.
-            Phase::CatchingUp { mark } if mark == Some(seq) => {
-                self.phase = Phase::CatchingUp { mark: None };
+            Phase::CatchingUp { marker } if marker == Some(seq) => {
+                self.phase = Phase::CatchingUp { marker: None };
             }
             _ => self.append_failed(seq, now),
         }
@@ -36,7 +36,7 @@ impl<T> Replica<T> {
                 return Err(self.start_over(Fault::AnotherLog));
             }
             _ if silent => return Err(Fault::Silent),
-            Phase::CatchingUp { mark: None } => {
+            Phase::CatchingUp { marker: None } => {
                 self.attached(now);
                 return Ok(());
             }
@@ -105,7 +105,7 @@ impl<T> Replica<T> {
             Phase::Serving => Some(Reading {
                 estimate: self.read_estimate(now.mono),
                 wall: now.wall,
-                stands_from: self.leadership.stands_from(),
+                candidate_from: self.leadership.candidate_from(),
                 leads: self.leads(),
                 unannounced: self.unannounced() as u64,
             }),
@@ -119,7 +119,7 @@ impl<T> Replica<T> {
         self.seq += 1;
         self.liveness.appended(self.seq, now.mono);
         self.effects.push(Effect::Append(Entry::Internal {
-            mark: Mark {
+            entry_id: EntryId {
                 writer: self.writer,
                 seq: self.seq,
             },

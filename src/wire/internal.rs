@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Code, Problem};
 use crate::domain::{
-    AccountKey, CapacityChange, Entry, Internal, LogTime, Mark, Metadata, Open, Reading, RequestId,
-    Settings, StreamId, Tenant, WallTime,
+    AccountKey, CapacityChange, Entry, EntryId, Internal, LogTime, Metadata, Open, Reading,
+    RequestId, Settings, StreamId, Tenant, WallTime,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -26,7 +26,7 @@ struct Clock {
     estimate_ms: u64,
     wall_ms: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    stands_from: Option<u64>,
+    candidate_from: Option<u64>,
     leads: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     unannounced: u64,
@@ -93,7 +93,7 @@ pub const fn kind(internal: &Internal) -> &'static str {
 
 /// Encodes an internal entry.
 #[must_use]
-pub fn encode(mark: Mark, reading: Option<&Reading>, internal: &Internal) -> Vec<u8> {
+pub fn encode(entry_id: EntryId, reading: Option<&Reading>, internal: &Internal) -> Vec<u8> {
     let entry = match internal {
         Internal::Tick(settings) => Body::Tick {
             settings: settings.as_ref().map(Cow::Borrowed),
@@ -124,12 +124,12 @@ pub fn encode(mark: Mark, reading: Option<&Reading>, internal: &Internal) -> Vec
         Internal::Announced { up_to } => Body::Announced { up_to: *up_to },
     };
     let envelope = Envelope {
-        writer: mark.writer,
-        seq: mark.seq,
+        writer: entry_id.writer,
+        seq: entry_id.seq,
         clock: reading.map(|r| Clock {
             estimate_ms: r.estimate.0,
             wall_ms: r.wall.0,
-            stands_from: r.stands_from,
+            candidate_from: r.candidate_from,
             leads: r.leads,
             unannounced: r.unannounced,
         }),
@@ -167,14 +167,14 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
         Body::Announced { up_to } => Internal::Announced { up_to },
     };
     Ok(Entry::Internal {
-        mark: Mark {
+        entry_id: EntryId {
             writer: envelope.writer,
             seq: envelope.seq,
         },
         reading: envelope.clock.map(|c| Reading {
             estimate: LogTime(c.estimate_ms),
             wall: WallTime(c.wall_ms),
-            stands_from: c.stands_from,
+            candidate_from: c.candidate_from,
             leads: c.leads,
             unannounced: c.unannounced,
         }),
@@ -208,13 +208,13 @@ mod tests {
     use crate::domain::AccountId;
 
     fn round_trip(reading: Option<Reading>, body: Internal) {
-        let mark = Mark {
+        let entry_id = EntryId {
             writer: u64::MAX,
             seq: 7,
         };
-        let bytes = encode(mark, reading.as_ref(), &body);
+        let bytes = encode(entry_id, reading.as_ref(), &body);
         let entry = Entry::Internal {
-            mark,
+            entry_id,
             reading,
             body,
         };
@@ -226,7 +226,7 @@ mod tests {
         let reading = Reading {
             estimate: LogTime(12),
             wall: WallTime(-5),
-            stands_from: Some(4),
+            candidate_from: Some(4),
             leads: true,
             unannounced: 3,
         };

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BadReply, Notice, Rfc3339, message::DERIVED, refused_reason, stopped_reason};
+use super::{BadReply, Notice, Rfc3339, message::DERIVED};
 use crate::domain::{AccountKey, Announcement, LifecycleEventKind};
 
 /// The body of a message about a lifecycle event.
@@ -82,11 +82,11 @@ pub fn announcement(announcement: &Announcement) -> Notice {
             message.started_at = Some(Rfc3339(*started_at));
         }
         LifecycleEventKind::Refused { reason, max_active } => {
-            message.reason = Some(refused_reason(*reason).into());
+            message.reason = Some(reason.as_str().into());
             message.max_active = *max_active;
         }
         LifecycleEventKind::Stopped { reason, started_at } => {
-            message.reason = Some(stopped_reason(*reason).into());
+            message.reason = Some(reason.as_str().into());
             message.started_at = Some(Rfc3339(*started_at));
         }
         LifecycleEventKind::Expired {

@@ -9,6 +9,9 @@ use crate::domain::AccountKey;
 /// Maximum size of a body, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
+/// The name of the header whose hash selects the partition.
+pub const ACCOUNT_HEADER: &str = "account";
+
 /// The header `account`, which selects the partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccountHeader<'a> {

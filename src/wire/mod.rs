@@ -24,13 +24,13 @@ mod trace;
 pub use decode::{account, entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
 pub use lifecycle::{LifecycleMessage, announcement, decode as decode_lifecycle};
-pub use message::{AccountHeader, MAX_BODY_BYTES, Message};
+pub use message::{ACCOUNT_HEADER, AccountHeader, MAX_BODY_BYTES, Message};
 pub use notice::Notice;
 pub use problem::{Code, Problem};
 pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
     APP_ID, BadReply, CONTRACT, CountsBy, Encoded, Reply, answer, decode as decode_reply, error,
-    interval, refused_reason, state_word, stopped, stopped_reason,
+    interval, stopped,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{heartbeat, init as init_body, status as status_body, stop};

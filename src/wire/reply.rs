@@ -3,14 +3,12 @@
 mod decode;
 mod decoded;
 mod encode;
-mod words;
 
 pub use decode::{BadReply, decode};
 pub use decoded::{CountsBy, Reply};
 #[cfg(test)]
 use encode::MAX_REPLY_BYTES;
 pub use encode::{Encoded, answer, error, interval, stopped};
-pub use words::{refused_reason, state_word, stopped_reason};
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;

@@ -174,7 +174,7 @@ async fn play_reports_that_the_counts_are_exact() {
     let report = played.exits(DONE).json();
     assert_eq!(report["exact"], true, "{report}");
     assert_eq!(report["accounts_compared"], 20);
-    for counted in ["opened", "refused", "stopped", "crashed", "right"] {
+    for counted in ["opened", "refused", "stopped", "crashed", "correct"] {
         assert!(report[counted].as_u64() > Some(0), "{counted}: {report}");
     }
 }

@@ -81,7 +81,7 @@ async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
 
     let mut histories = histories.concat();
     for (_, history) in &mut histories {
-        mark(history, &deaths);
+        entry_id(history, &deaths);
     }
     let checking = tokio::task::spawn_blocking(move || Summary::of(&histories, seed));
     let checked = checking.await.expect("the checker comes to an end");
@@ -91,7 +91,7 @@ async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
 }
 
 /// Marks the inits in flight when a worker died.
-fn mark(history: &mut [Operation], deaths: &[Death]) {
+fn entry_id(history: &mut [Operation], deaths: &[Death]) {
     for operation in history {
         // An operation without an answer may have been decided twice.
         let (Call::Init { .. }, Some((until, _))) = (operation.call, operation.answered) else {

@@ -45,7 +45,7 @@ async fn all_events_of_a_rate_are_published_confirmed_applied_and_reported() {
     is_whole(&report);
     for (field, value) in [
         ("rate_per_s", 300),
-        ("asked", 600),
+        ("requested", 600),
         ("published", 600),
         ("seed", 7),
         ("accounts", 30),

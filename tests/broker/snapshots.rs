@@ -10,7 +10,7 @@ use streamwatch::client::{
     ActiveStream, Backend, Metadata, OpenRequest, Opening, StatusQuery, StreamId, StreamState,
 };
 use streamwatch::domain::{
-    Counters, LogTime, Mark, Settings, SnapshotHeader, SnapshotTrailer, WallShift,
+    Counters, EntryId, LogTime, Settings, SnapshotHeader, SnapshotTrailer, WallShift,
 };
 use streamwatch::wire::snapshot::{self, PartContent};
 
@@ -168,10 +168,10 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
     let before = log.find().await.expect("it can be read").first().copied();
     let now = LogTime(1 << 40);
     let (mut writer, mut parts) = log.write(now, before).await.expect("it can be written");
-    let mark = Mark { writer: 7, seq: 7 };
+    let entry_id = EntryId { writer: 7, seq: 7 };
     let mut contents = vec![PartContent::Header(SnapshotHeader {
         start: 3,
-        mark,
+        entry_id,
         first: 0,
         now,
         shift: WallShift::default(),
@@ -183,7 +183,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
         contents.push(PartContent::Trailer(SnapshotTrailer {
             end: 4,
             last: 3,
-            last_mark: mark,
+            last_entry_id: entry_id,
             trail: 0,
             announced: None,
             counters: Counters::default(),

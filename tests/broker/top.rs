@@ -59,7 +59,7 @@ async fn document(process: &Process, what: &str, holds: impl Fn(&Value) -> bool)
 
 /// The accounts with the most streams, with their counts.
 fn most(document: &Value) -> Vec<(String, u64)> {
-    let rows = document["accounts"]["most"]
+    let rows = document["accounts"]["largest"]
         .as_array()
         .into_iter()
         .flatten();
@@ -146,7 +146,7 @@ async fn top_follows_accounts_as_their_streams_start_and_end() {
     let workers = [installation.ready_worker().await];
     let metrics = metrics(&workers);
     let mut programs = top(&installation, &["--json", "--metrics", &metrics]);
-    let listens = |it: &Value| it["lifecycle"]["listening"] == true;
+    let listens = |it: &Value| it["lifecycle"]["subscribed"] == true;
     document(&programs, "it listens", listens).await;
     let mut people = top(&installation, &["--plain", "--metrics", &metrics]);
 
@@ -203,7 +203,7 @@ async fn top_continues_when_a_worker_is_killed_and_finds_the_next_one() {
     .await;
     workers[0].kill().await;
     let seen = document(&process, "one worker is gone", |it| {
-        it["workers"][0]["answers"] == false
+        it["workers"][0]["reachable"] == false
     })
     .await;
     let problem = seen["problems"][0].as_str().expect("a problem");
@@ -217,7 +217,7 @@ async fn top_continues_when_a_worker_is_killed_and_finds_the_next_one() {
     })
     .await;
     assert_eq!(seen["partitions"][0]["ready"], 1);
-    assert_eq!(seen["workers"][1]["answers"], true);
+    assert_eq!(seen["workers"][1]["reachable"], true);
 }
 
 #[tokio::test]
@@ -229,11 +229,11 @@ async fn top_survives_a_restart_of_rabbitmq() {
     let process = top(&installation, &["--json", "--metrics", &metrics(&workers)]);
     begins(&installation.backend(), "alice", "tv").await;
     let counts_one =
-        |it: &Value| it["totals"]["streams"] == 1 && it["lifecycle"]["listening"] == true;
+        |it: &Value| it["totals"]["streams"] == 1 && it["lifecycle"]["subscribed"] == true;
     document(&process, "it counts one", counts_one).await;
     broker.kill().await;
     let seen = document(&process, "RabbitMQ is away", |it| {
-        it["lifecycle"]["listening"] == false && it["totals"]["streams"].is_null()
+        it["lifecycle"]["subscribed"] == false && it["totals"]["streams"].is_null()
     })
     .await;
     assert!(
@@ -243,7 +243,7 @@ async fn top_survives_a_restart_of_rabbitmq() {
         "{seen}"
     );
     assert_eq!(
-        seen["workers"][0]["answers"], true,
+        seen["workers"][0]["reachable"], true,
         "its metrics do not need RabbitMQ"
     );
     broker.start_again().await;

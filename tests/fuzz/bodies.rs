@@ -101,12 +101,12 @@ pub fn routing_key(data: &[u8]) {
 pub fn entries(data: &[u8]) {
     let decoded = wire::decode_internal(data);
     if let Ok(Entry::Internal {
-        mark,
+        entry_id,
         reading,
         body,
     }) = &decoded
     {
-        let written = wire::encode_internal(*mark, reading.as_ref(), body);
+        let written = wire::encode_internal(*entry_id, reading.as_ref(), body);
         assert_eq!(wire::decode_internal(&written).as_ref(), decoded.as_ref());
     }
     said(decoded, data);
@@ -217,7 +217,7 @@ pub fn targets() -> Vec<Target> {
             "entries",
             entries,
             text(&[
-                r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"stands_from":5,"leads":true,"unannounced":6},"entry":{"tick":{}}}"#,
+                r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"candidate_from":5,"leads":true,"unannounced":6},"entry":{"tick":{}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
             ]),
         ),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use streamwatch::domain::{Entry, Internal, Mark, Settings, WallTime};
+use streamwatch::domain::{Entry, EntryId, Internal, Settings, WallTime};
 
 use crate::{
     event::Event,
@@ -162,12 +162,12 @@ fn change_settings(world: &mut World) {
 
 /// Appends settings, as `topology declare` and `topology set` do.
 pub fn append_settings(world: &mut World) {
-    let mark = Mark {
+    let entry_id = EntryId {
         writer: world.rng.u64(..),
         seq: 1,
     };
     let entry = Entry::Internal {
-        mark,
+        entry_id,
         reading: None,
         body: Internal::Settings {
             settings: world.settings.clone(),

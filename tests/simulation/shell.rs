@@ -172,9 +172,11 @@ impl World {
             "a replica went on with another log"
         );
         worker.history.start.get_or_insert(offset);
-        if let Entry::Internal { mark, .. } = &**entry
-            && mark.writer == worker.writer
-            && worker.strong_mark.is_some_and(|strong| strong <= mark.seq)
+        if let Entry::Internal { entry_id, .. } = &**entry
+            && entry_id.writer == worker.writer
+            && worker
+                .strong_mark
+                .is_some_and(|strong| strong <= entry_id.seq)
         {
             worker.strong_mark = None;
         }
@@ -242,10 +244,10 @@ impl World {
     }
 
     fn append(&mut self, w: usize, entry: Entry) {
-        let Entry::Internal { mark, body, .. } = &entry else {
+        let Entry::Internal { entry_id, body, .. } = &entry else {
             panic!("a replica appends internal entries only: {entry:?}")
         };
-        let seq = mark.seq;
+        let seq = entry_id.seq;
         // A replica that has just caught up appends such a marker too, without a pending request.
         if *body == Internal::Tick(None) && self.workers[w].taking {
             self.workers[w].strong_mark = Some(seq);

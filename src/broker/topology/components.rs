@@ -3,7 +3,10 @@
 use lapin::{ExchangeKind, types::AMQPValue};
 
 use super::retention::{REQUEST_TTL, Retention};
-use crate::broker::Names;
+use crate::{
+    broker::Names,
+    wire::{ACCOUNT_HEADER, Kind},
+};
 
 /// Most requests in a queue; the broker rejects further ones with a nack.
 const MAX_REQUESTS: i64 = 100_000;
@@ -15,8 +18,6 @@ const MAX_EVENTS: i64 = 1_000_000;
 /// every delivery of an undeliverable one. A deliverable one is requeued only by a worker that has
 /// lost its connection or ended before a partition confirmed it, or has waited 10 minutes for that.
 const EVENT_DELIVERIES: i64 = 5;
-/// The header whose hash selects the partition.
-const HEADER: &str = "account";
 /// Delivery limit of requests. RabbitMQ closes a consumer's connection at every delivery of an
 /// undeliverable request. A deliverable request is also requeued by each worker that pauses or
 /// loses its connection before it has replied, and if it was delivered after an undeliverable one.
@@ -44,16 +45,16 @@ pub(super) struct Exchange {
 pub(super) struct Queue {
     pub(super) name: String,
     pub(super) arguments: Arguments,
-    pub(super) holds: Holds,
+    pub(super) kind: QueueKind,
 }
 
-/// The content of a queue.
+/// The kind of a queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holds {
+pub(super) enum QueueKind {
     /// Messages for consumers.
     Messages,
-    /// Entries of a log, which keeps the arguments of its first declaration.
-    Entries,
+    /// A log, which keeps the arguments of its first declaration.
+    Log,
     /// Snapshots, in a log as well.
     Snapshots,
 }
@@ -116,7 +117,7 @@ pub(super) fn components(names: &Names, partitions: u16, retention: Retention) -
 /// (seen on 3.10.8 and 4.0.5). So workers bind it; see [`ring`].
 fn hash(names: &Names) -> Component {
     let kind = ExchangeKind::Custom("x-consistent-hash".to_owned());
-    let by_account = vec![("hash-header", text(HEADER))];
+    let by_account = vec![("hash-header", text(ACCOUNT_HEADER))];
     Component::Exchange(Exchange {
         durable: false,
         // Workers forward messages from the intake to it.
@@ -173,10 +174,10 @@ fn intake(names: &Names) -> Vec<Component> {
             &event_queue,
             refusing(bounded(MAX_EVENTS, EVENT_DELIVERIES)),
         ),
-        route(&request_queue, "*.init.#"),
-        route(&request_queue, "*.status.#"),
-        route(&event_queue, "*.heartbeat.#"),
-        route(&event_queue, "*.stop.#"),
+        route(&request_queue, keys_of(Kind::Init)),
+        route(&request_queue, keys_of(Kind::Status)),
+        route(&event_queue, keys_of(Kind::Heartbeat)),
+        route(&event_queue, keys_of(Kind::Stop)),
         Component::Exchange(internal(
             &names.by_header(),
             ExchangeKind::Headers,
@@ -187,7 +188,7 @@ fn intake(names: &Names) -> Vec<Component> {
             to: To::Exchange(names.entrance()),
             key: "",
             // Without a value, any value of the header matches.
-            arguments: vec![("x-match", text("all")), (HEADER, AMQPValue::Void)],
+            arguments: vec![("x-match", text("all")), (ACCOUNT_HEADER, AMQPValue::Void)],
         }),
     ]
 }
@@ -211,19 +212,19 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Component>
         queue(&init, requests()),
         queue(&status, requests()),
         Component::Queue(Queue {
-            holds: Holds::Entries,
+            kind: QueueKind::Log,
             name: log.clone(),
             arguments: entries(retention),
         }),
         Component::Queue(Queue {
-            holds: Holds::Snapshots,
+            kind: QueueKind::Snapshots,
             name: names.snapshots(number),
             arguments: snapshots(retention),
         }),
-        route(&log, "*.heartbeat.#"),
-        route(&log, "*.stop.#"),
-        route(&init, "*.init.#"),
-        route(&status, "*.status.#"),
+        route(&log, keys_of(Kind::Heartbeat)),
+        route(&log, keys_of(Kind::Stop)),
+        route(&init, keys_of(Kind::Init)),
+        route(&status, keys_of(Kind::Status)),
     ]
 }
 
@@ -302,8 +303,18 @@ fn queue(name: &str, arguments: Arguments) -> Component {
     Component::Queue(Queue {
         name: name.to_owned(),
         arguments,
-        holds: Holds::Messages,
+        kind: QueueKind::Messages,
     })
+}
+
+/// The pattern of the routing keys of a kind.
+pub(super) const fn keys_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Init => "*.init.#",
+        Kind::Heartbeat => "*.heartbeat.#",
+        Kind::Stop => "*.stop.#",
+        Kind::Status => "*.status.#",
+    }
 }
 
 pub(super) fn bind(from: &str, to: To, key: &'static str) -> Component {

@@ -8,7 +8,7 @@ use lapin::{
 
 use super::{
     Retention,
-    components::{Arguments, Binding, Component, Exchange, Holds, Queue, To, components},
+    components::{Arguments, Binding, Component, Exchange, Queue, QueueKind, To, components},
     show::queue_exists,
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};
@@ -54,10 +54,10 @@ pub async fn declare(
     let mut new_logs = partitions;
     for component in components(names, partitions, retention) {
         if let Component::Queue(it) = &component
-            && it.holds != Holds::Messages
+            && it.kind != QueueKind::Messages
             && queue_exists(link, &it.name).await?
         {
-            new_logs -= u16::from(it.holds == Holds::Entries);
+            new_logs -= u16::from(it.kind == QueueKind::Log);
         } else {
             declare_component(&channel, component).await?;
         }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Retention,
-    components::{Arguments, Component, Exchange, Holds, To, components},
+    components::{Arguments, Component, Exchange, QueueKind, To, components},
     mqtt::mqtt,
     roles::{Role, any_of, escaped},
 };
@@ -38,11 +38,11 @@ pub fn definitions(
             Component::Exchange(it) if it.durable => exchanges.push(exchange(&it, vhost)),
             Component::Exchange(_) => {}
             Component::Queue(it) => {
-                let (stays, retention) = split(it.holds, it.arguments);
-                match it.holds {
-                    Holds::Entries => kept[0] = Some(retention),
-                    Holds::Snapshots => kept[1] = Some(retention),
-                    Holds::Messages => {}
+                let (stays, retention) = split(it.kind, it.arguments);
+                match it.kind {
+                    QueueKind::Log => kept[0] = Some(retention),
+                    QueueKind::Snapshots => kept[1] = Some(retention),
+                    QueueKind::Messages => {}
                 }
                 queues.push(json!({
                     "name": it.name, "vhost": vhost, "durable": true, "auto_delete": false,
@@ -135,8 +135,8 @@ fn kind(kind: &ExchangeKind) -> &str {
 }
 
 /// Splits arguments into those of the queue and those of its policy.
-fn split(holds: Holds, arguments: Arguments) -> (Arguments, Arguments) {
-    if holds == Holds::Messages {
+fn split(kind: QueueKind, arguments: Arguments) -> (Arguments, Arguments) {
+    if kind == QueueKind::Messages {
         return (arguments, vec![]);
     }
     arguments

@@ -9,7 +9,7 @@
 use lapin::ExchangeKind;
 
 use super::{
-    components::{Component, To, bind, internal},
+    components::{Component, To, bind, internal, keys_of},
     declare::declare_component,
     delete::delete_exchange,
     show::exchange_exists,
@@ -28,13 +28,8 @@ pub(super) fn mqtt(names: &Names) -> Vec<Component> {
         bind(&entrance, To::Exchange(names.exchange().to_owned()), "#"),
     ];
     components.extend(Kind::ALL.map(|kind| {
-        let key = match kind {
-            Kind::Init => "*.init.#",
-            Kind::Heartbeat => "*.heartbeat.#",
-            Kind::Stop => "*.stop.#",
-            Kind::Status => "*.status.#",
-        };
-        bind(names.mqtt_exchange(), To::Exchange(entrance.clone()), key)
+        let to = To::Exchange(entrance.clone());
+        bind(names.mqtt_exchange(), to, keys_of(kind))
     }));
     components
 }

@@ -19,12 +19,12 @@ pub(super) fn look(
                 continue;
             };
             let consumers = state.consumers as usize;
-            let said = format!("{queue} has {consumers} consumer(s) for {workers} worker(s)");
+            let message = format!("{queue} has {consumers} consumer(s) for {workers} worker(s)");
             if consumers > *workers {
                 all_well = false;
                 findings.fail(
                     "consumers",
-                    said,
+                    message,
                     "if streamwatch_requests_interrupted_total grows, RabbitMQ cannot deliver some \
                      requests; else requests that dead consumers hold wait until their connections \
                      are closed: `rabbitmqctl list_consumers` names the processes, \
@@ -34,7 +34,7 @@ pub(super) fn look(
                 all_well = false;
                 findings.warn(
                     "consumers",
-                    said,
+                    message,
                     "a worker consumes no requests: its /readyz has the reason",
                 );
             }

@@ -38,19 +38,19 @@ impl Findings {
     }
 
     /// Reports a success.
-    pub(super) fn ok(&mut self, what: &str, said: impl Into<String>) {
-        self.print(Outcome::Ok, what, &said.into(), None);
+    pub(super) fn ok(&mut self, what: &str, message: impl Into<String>) {
+        self.print(Outcome::Ok, what, &message.into(), None);
     }
 
     /// Reports a warning.
-    pub(super) fn warn(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
-        self.print(Outcome::Warning, what, &said.into(), Some(to_do));
+    pub(super) fn warn(&mut self, what: &str, message: impl Into<String>, remedy: &str) {
+        self.print(Outcome::Warning, what, &message.into(), Some(remedy));
     }
 
     /// Reports a failure and its remedy.
-    pub(super) fn fail(&mut self, what: &str, said: impl Into<String>, to_do: &str) {
+    pub(super) fn fail(&mut self, what: &str, message: impl Into<String>, remedy: &str) {
         self.code.get_or_insert(FAILED);
-        self.print(Outcome::Failed, what, &said.into(), Some(to_do));
+        self.print(Outcome::Failed, what, &message.into(), Some(remedy));
     }
 
     /// Reports a failure whose error contains the remedy.
@@ -60,11 +60,11 @@ impl Findings {
         self.print(Outcome::Failed, what, &format!("{error:#}"), None);
     }
 
-    fn print(&self, outcome: Outcome, what: &str, said: &str, to_do: Option<&str>) {
-        let mut lines = vec![format!("{:<8} {what:<12} {said}", outcome.name())];
-        lines.extend(to_do.map(|to_do| format!("{:<21} -> {to_do}", "")));
+    fn print(&self, outcome: Outcome, what: &str, message: &str, remedy: Option<&str>) {
+        let mut lines = vec![format!("{:<8} {what:<12} {message}", outcome.name())];
+        lines.extend(remedy.map(|remedy| format!("{:<21} -> {remedy}", "")));
         let object = json!({
-            "check": what, "outcome": outcome.name(), "said": said, "to_do": to_do,
+            "check": what, "outcome": outcome.name(), "message": message, "remedy": remedy,
         });
         self.output.print(lines, &object);
     }

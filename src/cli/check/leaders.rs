@@ -34,7 +34,7 @@ pub(super) async fn newest_snapshot(
 pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &mut Findings) {
     let leaders: Vec<_> = survey.workers.iter().filter(|it| it.leads).collect();
     let Some(leader) = leaders.first() else {
-        let (said, to_do) = if survey.workers.is_empty() {
+        let (message, remedy) = if survey.workers.is_empty() {
             (
                 "no leader: no worker follows this partition",
                 "start a worker",
@@ -46,7 +46,7 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
                  three ticks; if there is none then, see /readyz and the logs of the workers",
             )
         };
-        return findings.fail(what, said, to_do);
+        return findings.fail(what, message, remedy);
     };
     let every_ms = survey.settings.as_ref().map(|it| it.snapshot_every_ms);
     let age_ms = match newest {
@@ -68,7 +68,7 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
         },
     );
     let buffered = leader.unannounced;
-    let said = format!(
+    let message = format!(
         "worker {:016x} leads, {snapshot}, {buffered} lifecycle event(s) buffered",
         leader.writer
     );
@@ -78,23 +78,23 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
     if leaders.len() > 1 {
         findings.warn(
             what,
-            format!("{} workers lead; {said}", leaders.len()),
+            format!("{} workers lead; {message}", leaders.len()),
             "events are published twice until one remains; run `streamwatch check` again after some \
              seconds",
         );
     } else if buffered > MANY {
         findings.warn(
             what,
-            said,
+            message,
             "the leader cannot publish events: see its log (cannot publish lifecycle events)",
         );
     } else if overdue {
         findings.warn(
             what,
-            said,
+            message,
             "the leader cannot write snapshots: see its log (cannot write a snapshot)",
         );
     } else {
-        findings.ok(what, said);
+        findings.ok(what, message);
     }
 }

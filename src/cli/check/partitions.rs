@@ -58,7 +58,7 @@ fn one(what: &str, survey: &Watched, findings: &mut Findings) {
         Err(error) => return findings.fail_with(what, error.clone()),
     };
     let round_trip = Duration::from_micros(survey.round_trip.as_micros().try_into().unwrap_or(0));
-    let said = format!(
+    let message = format!(
         "written and read again in {}, ticks of {} worker(s)",
         duration(round_trip),
         survey.workers.len()
@@ -66,21 +66,21 @@ fn one(what: &str, survey: &Watched, findings: &mut Findings) {
     match survey.workers.len() {
         0 => findings.fail(
             what,
-            said,
+            message,
             "start a worker that follows this partition, or see its /readyz: no stream expires, and \
              no request is answered",
         ),
         _ if round_trip > SLOW => findings.warn(
             what,
-            said,
+            message,
             "the broker is slow: check its disks, its alarms, and its other users",
         ),
         1 => findings.warn(
             what,
-            said,
+            message,
             "start a second worker on another machine: without one, an outage of this worker stops answers",
         ),
-        _ => findings.ok(what, said),
+        _ => findings.ok(what, message),
     }
 }
 
@@ -117,18 +117,18 @@ fn clocks(seen: &[&LogObserver], findings: &mut Findings) {
     } else {
         "ahead of"
     };
-    let said = format!(
+    let message = format!(
         "no worker's is more than {} {side} this machine's",
         duration(off)
     );
     if off > SKEW {
         findings.warn(
             "clocks",
-            said,
+            message,
             "set the clocks of these machines (NTP); expiry does not depend on them, but the times \
              in replies do",
         );
     } else {
-        findings.ok("clocks", said);
+        findings.ok("clocks", message);
     }
 }

@@ -101,27 +101,27 @@ impl Ledger {
         lock(&self.accounts[account]).version
     }
 
-    /// Number of streams missing from `said`, and of streams in it that have ended. `None` if the
+    /// Number of streams missing from `counted`, and of streams in it that have ended. `None` if the
     /// account changed since `version`.
     pub(super) fn compare(
         &self,
         account: usize,
         version: u64,
-        said: impl Iterator<Item = StreamId>,
+        counted: impl Iterator<Item = StreamId>,
     ) -> Option<(usize, usize)> {
         let account = lock(&self.accounts[account]);
         if account.version != version {
             return None;
         }
-        let said: Vec<_> = said.collect();
+        let counted: Vec<_> = counted.collect();
         let missing = account.streams.iter();
-        let missing = missing.filter(|(id, fate)| **fate == Fate::Playing && !said.contains(id));
-        let ghosts = said.iter().filter(|id| match account.streams.get(id) {
+        let missing = missing.filter(|(id, fate)| **fate == Fate::Playing && !counted.contains(id));
+        let over_counted = counted.iter().filter(|id| match account.streams.get(id) {
             Some(Fate::Playing | Fate::Changing) => false,
             Some(Fate::Crashed(at)) => at.elapsed() > self.gone_after,
             None => true,
         });
-        Some((missing.count(), ghosts.count()))
+        Some((missing.count(), over_counted.count()))
     }
 
     /// Time after which silent streams have expired and stops are no longer retried.

@@ -22,7 +22,7 @@ struct Seen {
     /// Incremented by every event.
     version: u64,
     /// True if no event can have been missed since.
-    sure: bool,
+    exact: bool,
     checked_at: Duration,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Playing {
     pub(super) key: AccountKey,
     pub(super) count: u32,
     /// True if no event can have been missed since.
-    pub(super) sure: bool,
+    pub(super) exact: bool,
 }
 
 /// A request for an account, and the account's version at that time.
@@ -58,7 +58,7 @@ pub(super) struct Accounts {
     repeated: LruCache<Uuid, ()>,
     pub(super) counts: EventCounts,
     /// Active accounts that were evicted because there were too many.
-    pub(super) forgotten: u64,
+    pub(super) evicted: u64,
     version: u64,
     /// Start of the subscription; `None` before it.
     pub(super) since: Option<WallTime>,
@@ -77,17 +77,17 @@ impl Accounts {
             seen: LruCache::new(most(accounts)),
             repeated: LruCache::new(most(repeated)),
             counts: EventCounts::default(),
-            forgotten: 0,
+            evicted: 0,
             version: 0,
             since: None,
         }
     }
 
     /// Starts the subscription, or resumes it after a gap in which events may have been missed.
-    pub(super) fn listening(&mut self, now: WallTime) {
+    pub(super) fn subscribed(&mut self, now: WallTime) {
         self.since.get_or_insert(now);
         for (_, seen) in self.seen.iter_mut() {
-            seen.sure = false;
+            seen.exact = false;
         }
     }
 
@@ -133,13 +133,13 @@ impl Accounts {
         let seen = Seen {
             count,
             version: self.version,
-            sure: true,
+            exact: true,
             checked_at: at,
         };
         if let Some((lost, _)) = self.seen.push(key.clone(), seen)
             && lost != key
         {
-            self.forgotten += 1;
+            self.evicted += 1;
         }
     }
 
@@ -155,7 +155,7 @@ impl Accounts {
     /// refreshed longest ago.
     pub(super) fn requests(&self, shown: usize, most: usize) -> Vec<StatusRequest> {
         let mut top = self.ranked(shown);
-        top.sort_by_key(|(_, seen)| (seen.sure, seen.checked_at));
+        top.sort_by_key(|(_, seen)| (seen.exact, seen.checked_at));
         let asked = top.into_iter().take(most);
         asked.map(|(key, _)| self.request(key)).collect()
     }
@@ -166,7 +166,7 @@ impl Accounts {
         top.map(|(key, seen)| Playing {
             key: key.clone(),
             count: seen.count,
-            sure: seen.sure,
+            exact: seen.exact,
         })
         .collect()
     }
@@ -209,12 +209,12 @@ mod tests {
 
     fn most(accounts: &Accounts) -> Vec<(String, u32, bool)> {
         let most = accounts.most(9).into_iter();
-        most.map(|it| (it.key.account().to_owned(), it.count, it.sure))
+        most.map(|it| (it.key.account().to_owned(), it.count, it.exact))
             .collect()
     }
 
-    fn is(account: &str, count: u32, sure: bool) -> (String, u32, bool) {
-        (account.to_owned(), count, sure)
+    fn is(account: &str, count: u32, exact: bool) -> (String, u32, bool) {
+        (account.to_owned(), count, exact)
     }
 
     fn key(account: &str) -> AccountKey {
@@ -265,7 +265,7 @@ mod tests {
             most(&accounts),
             [is("alice", 2, true), is("carol", 1, true)]
         );
-        assert_eq!(accounts.forgotten, 1);
+        assert_eq!(accounts.evicted, 1);
     }
 
     #[test]
@@ -289,12 +289,12 @@ mod tests {
     #[test]
     fn after_a_gap_an_account_is_uncertain_until_its_status_arrives() {
         let mut accounts = Accounts::default();
-        accounts.listening(WallTime(7));
+        accounts.subscribed(WallTime(7));
         for (n, account) in ["alice", "bob", "carol"].into_iter().enumerate() {
             let n = u32::try_from(n).unwrap();
             apply(&mut accounts, "opened", account, 9 - n, n.into());
         }
-        accounts.listening(WallTime(8));
+        accounts.subscribed(WallTime(8));
         assert_eq!(accounts.since, Some(WallTime(7)));
         apply(&mut accounts, "opened", "alice", 10, 7);
         let expected = [

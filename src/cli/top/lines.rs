@@ -48,7 +48,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
         .map(|it| (it.tenant.clone(), it.streams));
     push_list(&mut lines, "streams by tenant", tenants);
     if let Some(since) = summary.accounts.since {
-        let most = summary.accounts.most.iter();
+        let most = summary.accounts.largest.iter();
         let most = most.map(|it| (format!("{}/{}", it.tenant, it.account), it.streams.into()));
         let what = format!(
             "most streams, of {} accounts seen since {}",

@@ -42,7 +42,7 @@ pub(super) struct PerSecond {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct WorkerRow {
     pub(super) metrics: String,
-    pub(super) answers: bool,
+    pub(super) reachable: bool,
     pub(super) version: Option<String>,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct TenantRow {
 /// Lifecycle events since the subscription.
 #[derive(Debug, Serialize)]
 pub(super) struct LifecycleRow {
-    pub(super) listening: bool,
+    pub(super) subscribed: bool,
     pub(super) since: Option<Rfc3339>,
     #[serde(flatten)]
     pub(super) counts: EventCounts,
@@ -93,8 +93,8 @@ pub(super) struct LifecycleRow {
 pub(super) struct AccountRows {
     pub(super) since: Option<Rfc3339>,
     pub(super) known: usize,
-    pub(super) forgotten: u64,
-    pub(super) most: Vec<AccountRow>,
+    pub(super) evicted: u64,
+    pub(super) largest: Vec<AccountRow>,
 }
 
 /// One account.
@@ -104,7 +104,7 @@ pub(super) struct AccountRow {
     pub(super) account: String,
     pub(super) streams: u32,
     /// True if no event can have been missed since.
-    pub(super) sure: bool,
+    pub(super) exact: bool,
 }
 
 /// The opened account.

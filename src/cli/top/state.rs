@@ -167,10 +167,10 @@ impl State {
     }
 
     /// The subscription has started.
-    pub(super) fn listening(&mut self, now: WallTime) {
+    pub(super) fn subscribed(&mut self, now: WallTime) {
         self.lifecycle = Lifecycle::Listening;
         self.answered = true;
-        self.accounts.listening(now);
+        self.accounts.subscribed(now);
     }
 
     /// The subscription was lost.
@@ -291,7 +291,7 @@ pub(super) mod tests {
     #[test]
     fn the_status_of_the_opened_account_is_requested_first_and_once() {
         let mut state = state();
-        state.listening(NOW);
+        state.subscribed(NOW);
         state.apply_event(&event("opened", "alice", 2), None, Duration::ZERO);
         state.apply_event(&event("opened", "bob", 1), None, Duration::ZERO);
         state.open(Some(key("bob")));

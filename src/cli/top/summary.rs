@@ -76,7 +76,7 @@ impl Summary {
                 .collect(),
             tenants: tenants(&by_partition),
             lifecycle: LifecycleRow {
-                listening: matches!(state.lifecycle, Lifecycle::Listening),
+                subscribed: matches!(state.lifecycle, Lifecycle::Listening),
                 since: state.accounts.since(),
                 counts: state.accounts.counts,
             },
@@ -94,7 +94,10 @@ impl Summary {
 
     /// Number of workers that respond.
     pub(super) fn answering(&self) -> usize {
-        self.workers.iter().filter(|worker| worker.answers).count()
+        self.workers
+            .iter()
+            .filter(|worker| worker.reachable)
+            .count()
     }
 
     /// The largest lag of a partition.
@@ -109,13 +112,13 @@ fn account_rows(state: &State) -> AccountRows {
     AccountRows {
         since: accounts.since(),
         known: accounts.len(),
-        forgotten: accounts.forgotten,
-        most: most
+        evicted: accounts.evicted,
+        largest: most
             .map(|it| AccountRow {
                 tenant: it.key.tenant().to_owned(),
                 account: it.key.account().to_owned(),
                 streams: it.count,
-                sure: it.sure,
+                exact: it.exact,
             })
             .collect(),
     }
@@ -144,7 +147,7 @@ impl WorkerRow {
         let page: Option<&WorkerMetrics> = worker.page.as_ref().and_then(|page| page.as_ref().ok());
         Self {
             metrics: worker.url.clone(),
-            answers: page.is_some(),
+            reachable: page.is_some(),
             version: page.map(|page| page.version.clone()),
         }
     }

@@ -85,7 +85,7 @@ mod tests {
             tenant: "acme".to_owned(),
             account: (*account).to_owned(),
             streams: 1,
-            sure: true,
+            exact: true,
         };
         accounts.iter().map(row).collect()
     }

@@ -115,7 +115,7 @@ fn too_small(frame: &mut Frame<'_>, summary: &Summary) {
 
 fn draw_head(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
     let totals = &summary.totals;
-    let lifecycle = match (summary.lifecycle.listening, summary.lifecycle.since) {
+    let lifecycle = match (summary.lifecycle.subscribed, summary.lifecycle.since) {
         (true, Some(since)) => format!("lifecycle since {}", time(since)),
         _ => "no lifecycle".to_owned(),
     };

@@ -206,11 +206,11 @@ fn in_a_truncated_log_no_stream_is_refused_before_all_streams_have_sent_heartbea
         replica.totals().streams
     };
     let tick = |ms| Entry::Internal {
-        mark: mark(9, ms),
+        entry_id: entry_id(9, ms),
         reading: Some(Reading {
             estimate: LogTime(ms),
             wall: WallTime(ms as i64),
-            stands_from: Some(1),
+            candidate_from: Some(1),
             leads: true,
             unannounced: 0,
         }),

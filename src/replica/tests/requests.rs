@@ -2,11 +2,11 @@ use super::*;
 
 fn proposal(seq: u64, estimate: u64, n: u128, not_after: u64) -> Entry {
     Entry::Internal {
-        mark: mark(1, seq),
+        entry_id: entry_id(1, seq),
         reading: Some(Reading {
             estimate: LogTime(estimate),
             wall: WallTime(estimate as i64),
-            stands_from: Some(1),
+            candidate_from: Some(1),
             leads: false,
             unannounced: 0,
         }),
@@ -129,12 +129,12 @@ fn a_late_proposal_changes_nothing() {
         let reading = Some(Reading {
             estimate: LogTime(now),
             wall: WallTime(0),
-            stands_from: None,
+            candidate_from: None,
             leads: false,
             unannounced: 0,
         });
         rig.log.push(Entry::Internal {
-            mark: mark(2, now),
+            entry_id: entry_id(2, now),
             reading,
             body: Internal::Tick(None),
         });

@@ -241,7 +241,7 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_snapshot() {
         let trailer = SnapshotTrailer {
             end: header.start,
             last: header.start,
-            last_mark: header.mark,
+            last_entry_id: header.entry_id,
             trail: 0,
             announced: None,
             counters: Counters::default(),

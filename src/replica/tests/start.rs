@@ -7,7 +7,7 @@ fn a_new_replica_reads_from_the_start_and_appends_a_marker_without_time() {
     assert_eq!(replica.take_effects(), []);
     replica.attached(at(5));
     let join = Entry::Internal {
-        mark: mark(1, 1),
+        entry_id: entry_id(1, 1),
         reading: None,
         body: Internal::Join { wall: WallTime(5) },
     };
@@ -19,7 +19,7 @@ fn a_replica_has_caught_up_when_its_own_marker_is_read_back() {
     let mut rig = Rig::attached(1, vec![declared(settings()), beat("alice", 1)]);
     let own = rig.log.pop().unwrap();
     rig.log.push(Entry::Internal {
-        mark: mark(2, 1),
+        entry_id: entry_id(2, 1),
         reading: None,
         body: Internal::Tick(None),
     });
@@ -113,12 +113,12 @@ fn a_truncated_log_is_served_from_its_first_tick_on() {
     let reading = Reading {
         estimate: LogTime(7_000_000),
         wall: WallTime(1_000),
-        stands_from: None,
+        candidate_from: None,
         leads: true,
         unannounced: 0,
     };
     let tick = |writer, seq, reading, settings| Entry::Internal {
-        mark: mark(writer, seq),
+        entry_id: entry_id(writer, seq),
         reading,
         body: Internal::Tick(settings),
     };
@@ -175,10 +175,10 @@ fn a_first_marker_that_the_broker_rejects_is_appended_again() {
     rig.replica.appended(1, Err(()), at(10));
     assert_eq!(rig.effects(), []);
     rig.replica.tick(at(50)).unwrap();
-    let Some(Entry::Internal { mark, .. }) = rig.append().pop() else {
+    let Some(Entry::Internal { entry_id, .. }) = rig.append().pop() else {
         panic!("no entry")
     };
-    assert_eq!(mark.seq, 2);
+    assert_eq!(entry_id.seq, 2);
     rig.read(20);
     assert_eq!(rig.effects(), [Effect::Resume]);
 }
@@ -188,11 +188,11 @@ fn settings_declared_again_do_not_start_the_time_of_a_truncated_log() {
     let mut replica = Replica::<u8>::new(1);
     replica.attach();
     let tick = Entry::Internal {
-        mark: mark(9, 1),
+        entry_id: entry_id(9, 1),
         reading: Some(Reading {
             estimate: LogTime(7_000_000),
             wall: WallTime(1_000),
-            stands_from: None,
+            candidate_from: None,
             leads: true,
             unannounced: 0,
         }),

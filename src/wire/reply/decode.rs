@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{
-    decoded::{CountsBy, Reply},
-    words::{refused_reason, state_word, stopped_reason},
-};
+use super::decoded::{CountsBy, Reply};
 use crate::{
     domain::{
         AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
@@ -115,7 +112,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
             activity,
         } => {
             let (activity, by) = activity.decode()?;
-            let reason = known(&reason, RefusedReason::ALL, refused_reason)?;
+            let reason = known(&reason, RefusedReason::ALL, RefusedReason::as_str)?;
             let answer = Answer::Refused {
                 stream: StreamId(stream),
                 reason,
@@ -131,7 +128,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
         } => {
             let (activity, by) = activity.decode()?;
             let state = state
-                .map(|s| known(&s, StreamState::ALL, state_word))
+                .map(|s| known(&s, StreamState::ALL, StreamState::as_str))
                 .transpose()?;
             let stream = stream.map(StreamId).zip(state);
             let answer = Answer::Status { activity, stream };
@@ -139,7 +136,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
         }
         In::Stopped { stream, reason } => Reply::Stopped {
             stream: StreamId(stream),
-            reason: known(&reason, StoppedReason::ALL, stopped_reason)?,
+            reason: known(&reason, StoppedReason::ALL, StoppedReason::as_str)?,
         },
         In::Interval {
             stream,

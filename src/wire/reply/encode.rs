@@ -3,7 +3,6 @@
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::words::{refused_reason, state_word, stopped_reason};
 use crate::{
     domain::{ActiveStream, Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
     wire::{Problem, Rfc3339},
@@ -223,7 +222,7 @@ pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
         } => {
             let out = Out::Refused {
                 stream: stream.0,
-                reason: refused_reason(*reason),
+                reason: reason.as_str(),
                 max_active: *max_active,
                 activity: ActivityOut::new(activity, group_by),
             };
@@ -232,7 +231,7 @@ pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
         Answer::Status { activity, stream } => {
             let out = Out::Activity {
                 stream: stream.map(|(id, _)| id.0),
-                state: stream.map(|(_, state)| state_word(state)),
+                state: stream.map(|(_, state)| state.as_str()),
                 activity: ActivityOut::new(activity, group_by),
             };
             encoded("activity", &out)
@@ -245,7 +244,7 @@ pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
 pub fn stopped(stream: StreamId, reason: StoppedReason) -> Encoded {
     let out = Out::Stopped {
         stream: stream.0,
-        reason: stopped_reason(reason),
+        reason: reason.as_str(),
     };
     encoded("stopped", &out)
 }

@@ -10,7 +10,7 @@ use super::{
     counters::{StoredCounters, store_counters},
 };
 use crate::domain::{
-    Account, AccountKey, Announcement, LogTime, Mark, SnapshotHeader, SnapshotTrailer, Tenant,
+    Account, AccountKey, Announcement, EntryId, LogTime, SnapshotHeader, SnapshotTrailer, Tenant,
     WallShift,
 };
 
@@ -85,7 +85,7 @@ enum StoredContent<'a> {
 #[derive(Serialize, Deserialize)]
 struct StoredHeader<'a> {
     start: u64,
-    mark: (u64, u64),
+    entry_id: (u64, u64),
     first: u64,
     now: u64,
     shift: i64,
@@ -100,7 +100,7 @@ struct StoredHeader<'a> {
 struct StoredTrailer {
     end: u64,
     last: u64,
-    last_mark: (u64, u64),
+    last_entry_id: (u64, u64),
     trail: u32,
     announced: Option<u64>,
     counters: StoredCounters,
@@ -122,7 +122,7 @@ pub(super) fn encode(part: &Part, plain: Vec<u8>) -> Vec<u8> {
         PartContent::Trailer(trailer) => StoredContent::Trailer(StoredTrailer {
             end: trailer.end,
             last: trailer.last,
-            last_mark: (trailer.last_mark.writer, trailer.last_mark.seq),
+            last_entry_id: (trailer.last_entry_id.writer, trailer.last_entry_id.seq),
             trail: trailer.trail,
             announced: trailer.announced,
             counters: store_counters(&trailer.counters),
@@ -158,7 +158,7 @@ pub(super) fn decode(plain: &[u8]) -> Option<Part> {
         StoredContent::Trailer(trailer) => PartContent::Trailer(SnapshotTrailer {
             end: trailer.end,
             last: trailer.last,
-            last_mark: mark(trailer.last_mark),
+            last_entry_id: entry_id(trailer.last_entry_id),
             trail: trailer.trail,
             announced: trailer.announced,
             counters: trailer.counters.decode()?,
@@ -193,7 +193,7 @@ impl StoredRef {
 fn store_header(header: &SnapshotHeader) -> StoredHeader<'_> {
     StoredHeader {
         start: header.start,
-        mark: (header.mark.writer, header.mark.seq),
+        entry_id: (header.entry_id.writer, header.entry_id.seq),
         first: header.first,
         now: header.now.0,
         shift: header.shift.0,
@@ -208,7 +208,7 @@ impl StoredHeader<'_> {
         let tenants = self.full_tenants.into_iter().map(Tenant::new);
         Some(SnapshotHeader {
             start: self.start,
-            mark: mark(self.mark),
+            entry_id: entry_id(self.entry_id),
             first: self.first,
             now: LogTime(self.now),
             shift: WallShift(self.shift),
@@ -219,6 +219,6 @@ impl StoredHeader<'_> {
     }
 }
 
-const fn mark((writer, seq): (u64, u64)) -> Mark {
-    Mark { writer, seq }
+const fn entry_id((writer, seq): (u64, u64)) -> EntryId {
+    EntryId { writer, seq }
 }

@@ -2,9 +2,9 @@ use super::*;
 use uuid::Uuid;
 
 use crate::domain::{
-    AccountId, AccountKey, Announcement, Counters, LifecycleEvent, LifecycleEventKind, LogTime,
-    Mark, Metadata, Refusal, RefusedReason, RequestId, Settings, SnapshotHeader, SnapshotTrailer,
-    StoppedReason, StreamId, StreamRecord, Tenant, Tombstone, WallShift, WallTime,
+    AccountId, AccountKey, Announcement, Counters, EntryId, LifecycleEvent, LifecycleEventKind,
+    LogTime, Metadata, Refusal, RefusedReason, RequestId, Settings, SnapshotHeader,
+    SnapshotTrailer, StoppedReason, StreamId, StreamRecord, Tenant, Tombstone, WallShift, WallTime,
 };
 
 fn key(account: &str) -> AccountKey {
@@ -18,8 +18,8 @@ fn said() -> Metadata {
     Metadata::new(&mut [("device", "tv"), ("title", "é\n")]).unwrap()
 }
 
-fn mark(seq: u64) -> Mark {
-    Mark {
+fn entry_id(seq: u64) -> EntryId {
+    EntryId {
         writer: u64::MAX,
         seq,
     }
@@ -131,7 +131,7 @@ fn parts() -> [Part; 4] {
     [
         part(PartContent::Header(SnapshotHeader {
             start: 12,
-            mark: mark(1),
+            entry_id: entry_id(1),
             first: 3,
             now: LogTime(1_000),
             shift: WallShift(-8),
@@ -147,7 +147,7 @@ fn parts() -> [Part; 4] {
         part(PartContent::Trailer(SnapshotTrailer {
             end: 20,
             last: 19,
-            last_mark: mark(2),
+            last_entry_id: entry_id(2),
             trail: 9,
             announced: Some(13),
             counters: counters(),

@@ -69,19 +69,19 @@ impl Session<'_> {
     async fn perform_one(&mut self, effect: Effect<PendingRequest>) -> Result<(), End> {
         match effect {
             Effect::Append(Entry::Internal {
-                mark,
+                entry_id,
                 reading,
                 body,
             }) => {
-                let bytes = wire::encode_internal(mark, reading.as_ref(), &body);
+                let bytes = wire::encode_internal(entry_id, reading.as_ref(), &body);
                 let kind = wire::internal_kind(&body);
                 // While the broker blocks, entries would wait here and be stale afterwards.
                 let taken =
-                    !self.publish.is_blocked() && self.appender.append(mark.seq, kind, bytes);
+                    !self.publish.is_blocked() && self.appender.append(entry_id.seq, kind, bytes);
                 if !taken {
                     self.partition
                         .replica
-                        .appended(mark.seq, Err(()), clock::now());
+                        .appended(entry_id.seq, Err(()), clock::now());
                 }
             }
             // Only players append these.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use streamwatch::domain::{CapacityChange, Entry, Internal, Mark, Settings, Tenant, WallTime};
+use streamwatch::domain::{CapacityChange, Entry, EntryId, Internal, Settings, Tenant, WallTime};
 use streamwatch::replica::{Effect, Mono, Now, Replica};
 use streamwatch::wire;
 
@@ -31,7 +31,7 @@ impl Ours {
         };
         ours.replica.attach();
         let settings = Entry::Internal {
-            mark: Mark { writer: 2, seq: 1 },
+            entry_id: EntryId { writer: 2, seq: 1 },
             reading: None,
             body: Internal::Settings {
                 settings: Settings::default(),
@@ -86,7 +86,7 @@ impl Ours {
             self.said += 1;
             let tenant = Tenant::new(&format!("full-{n:05}")).expect("letters");
             let full = Entry::Internal {
-                mark: Mark {
+                entry_id: EntryId {
                     writer: 2,
                     seq: self.said,
                 },
@@ -147,7 +147,7 @@ impl Ours {
     fn tell(&mut self) {
         self.said += 1;
         let announced = Entry::Internal {
-            mark: Mark {
+            entry_id: EntryId {
                 writer: 2,
                 seq: self.said,
             },
@@ -162,8 +162,8 @@ impl Ours {
     fn answer_itself(&mut self) {
         for effect in self.replica.take_effects() {
             if let Effect::Append(entry) = effect {
-                if let Entry::Internal { mark, .. } = &entry {
-                    self.replica.appended(mark.seq, Ok(()), self.now());
+                if let Entry::Internal { entry_id, .. } = &entry {
+                    self.replica.appended(entry_id.seq, Ok(()), self.now());
                 }
                 self.apply(&entry);
             }

@@ -14,7 +14,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, 
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
 use streamwatch::broker::{Appended, Appender, Link};
-use streamwatch::domain::{Internal, Mark};
+use streamwatch::domain::{EntryId, Internal};
 use streamwatch::wire;
 use tokio::time::Instant;
 
@@ -116,8 +116,8 @@ pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
     let writer = uuid::Uuid::new_v4().as_u64_pair().0;
     let mut append = async |seq, up_to| {
         let body = Internal::Announced { up_to };
-        let mark = Mark { writer, seq };
-        let bytes = wire::encode_internal(mark, None, &body);
+        let entry_id = EntryId { writer, seq };
+        let bytes = wire::encode_internal(entry_id, None, &body);
         appender.append(seq, wire::internal_kind(&body), bytes.clone());
         let (_, appended) = appender.next().await;
         assert!(matches!(appended, Appended::Confirmed), "{appended:?}");

@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use serde_json::{Value, json};
 use streamwatch::client::StreamId;
-use streamwatch::domain::{Internal, Mark, Settings, WallTime};
+use streamwatch::domain::{EntryId, Internal, Settings, WallTime};
 use streamwatch::wire;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, WRONG_SETTINGS};
@@ -128,8 +128,8 @@ async fn an_interrupted_change_is_completed_by_the_next_one() {
         settings: wanted,
         wall: WallTime(0),
     };
-    let mark = Mark { writer: 1, seq: 1 };
-    let entry = wire::encode_internal(mark, None, &body);
+    let entry_id = EntryId { writer: 1, seq: 1 };
+    let entry = wire::encode_internal(entry_id, None, &body);
     let channel = installation.broker.channel().await;
     let log = installation.names().log(2);
     let options = BasicPublishOptions::default();

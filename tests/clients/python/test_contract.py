@@ -313,7 +313,7 @@ def test_a_request_that_log_time_overtakes_is_late_as_the_example_shows(spare: S
 
 def tick_often(site: Site, client: StreamwatchClient) -> None:
     """Writes ticks of a worker whose clock is far ahead: each moves log time by two intervals."""
-    clock = {"estimate_ms": 2**53, "stands_from": 0, "leads": True}
+    clock = {"estimate_ms": 2**53, "candidate_from": 0, "leads": True}
     clock["wall_ms"] = int(time.time() * 1000)
     writer = secrets.randbits(63)
     for seq in range(2_000):

@@ -39,7 +39,7 @@ pub(super) fn lines(step: &Step) -> Vec<String> {
     };
     let events = [
         ["", "events", "per second"].map(str::to_owned),
-        row("asked for", step.asked(), f64::from(step.rate_per_s)),
+        row("asked for", step.requested(), f64::from(step.rate_per_s)),
         row("published", counts.published, step.published_per_s),
         row("confirmed", counts.confirmed, step.confirmed_per_s),
         row("applied", step.applied, step.applied_per_s),
@@ -84,7 +84,7 @@ fn remarks(step: &Step) -> Vec<String> {
     if step.interrupted {
         said.push("interrupted: this is what was seen until then".to_owned());
     }
-    let asked = step.asked();
+    let asked = step.requested();
     // Smaller deviations are normal between two batches.
     if counts.published < asked - asked / 100 {
         said.push(format!(
@@ -142,7 +142,7 @@ pub(super) fn json(about: &About, step: &Step) -> Value {
         "accounts": about.accounts, "streams": about.accounts * about.devices,
         "partitions": about.partitions, "connections": about.connections, "seed": about.seed,
         "rate_per_s": step.rate_per_s, "published_for_ms": in_ms(step.published_for),
-        "asked": step.asked(), "published": counts.published, "confirmed": counts.confirmed,
+        "requested": step.requested(), "published": counts.published, "confirmed": counts.confirmed,
         "applied": step.applied, "refused": counts.refused, "unroutable": counts.unroutable,
         "lost": counts.lost, "published_per_s": number(step.published_per_s),
         "confirmed_per_s": number(step.confirmed_per_s),
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(object["lag_at_end_ms"], 30.0);
         assert_eq!(object["applied_after_ms"], 2.6);
         assert_eq!(object["init"]["answered"], 1);
-        assert_eq!(object["asked"], 1_000);
+        assert_eq!(object["requested"], 1_000);
     }
 
     #[test]

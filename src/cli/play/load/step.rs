@@ -33,7 +33,7 @@ pub(super) struct Step {
 
 impl Step {
     /// Number of events that should have been published.
-    pub(super) fn asked(&self) -> u64 {
+    pub(super) fn requested(&self) -> u64 {
         pace::all_due(self.rate_per_s, self.published_for)
     }
 

@@ -131,7 +131,7 @@ fn missing_figures_are_not_shown_as_zero() {
 #[test]
 fn json_has_the_account_in_the_format_of_replies() {
     let mut state = after(&[Ok(PAGE)]);
-    state.listening(NOW);
+    state.subscribed(NOW);
     state.apply_event(&event("opened", "alice", 1), None, Duration::ZERO);
     state.open(Some(key("alice")));
     let request = state.requests().remove(0);
@@ -148,7 +148,7 @@ fn json_has_the_account_in_the_format_of_replies() {
     );
     assert_eq!(activity["streams"][0]["metadata"]["device"], "tv");
     assert_eq!(activity["by"]["device"]["tv"], 1);
-    assert_eq!(json["accounts"]["most"][0]["streams"], 1);
+    assert_eq!(json["accounts"]["largest"][0]["streams"], 1);
     assert_eq!(json["lifecycle"]["opened"], 1);
     assert_eq!(json["type"], "top");
 }

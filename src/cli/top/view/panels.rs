@@ -91,7 +91,7 @@ fn partitions(frame: &mut Frame<'_>, area: Rect, summary: &Summary, theme: Theme
         ];
         cells.extend((0..shown).map(|n| {
             let replica = row.replicas.iter().find(|it| it.worker == n);
-            let answers = summary.workers[n].answers;
+            let answers = summary.workers[n].reachable;
             let cell = right(replica_text(replica, answers));
             if replica.is_some_and(|it| !it.ready) || !answers {
                 cell.style(theme.problem())
@@ -147,7 +147,7 @@ fn tenants(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
 
 fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
     let known = &summary.accounts;
-    let more = if known.forgotten > 0 { "+" } else { "" };
+    let more = if known.evicted > 0 { "+" } else { "" };
     let title = match known.since {
         Some(since) => {
             let all = number(u64::try_from(known.known).ok());
@@ -156,8 +156,8 @@ fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
         None => " Most streams: none known yet ".to_owned(),
     };
     let inside = usize::from(area.width.saturating_sub(4));
-    let lines = known.most.iter().map(|it| {
-        let mark = if it.sure { ' ' } else { '?' };
+    let lines = known.largest.iter().map(|it| {
+        let mark = if it.exact { ' ' } else { '?' };
         let count = format!("{:>5}{mark}", it.streams);
         let name = format!("{}/{}", it.tenant, it.account);
         let room = inside.saturating_sub(count.len());
@@ -175,7 +175,7 @@ fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
         .highlight_spacing(ratatui::widgets::HighlightSpacing::Always)
         .highlight_style(Style::new().reversed())
         .block(Block::bordered().title(title));
-    let mut state = ListState::default().with_selected(ui.place(&known.most));
+    let mut state = ListState::default().with_selected(ui.place(&known.largest));
     frame.render_stateful_widget(list, area, &mut state);
 }
 

@@ -21,7 +21,7 @@ const PLAIN: Theme = Theme { colour: false };
 fn state() -> State {
     let urls = (1..=2).map(|n| format!("http://10.0.0.{n}:9419/metrics"));
     let mut state = State::new(urls.collect(), true);
-    state.listening(NOW);
+    state.subscribed(NOW);
     state.apply_event(&event("opened", "alice", 1), None, Duration::ZERO);
     state.apply_event(&event("opened", "alice", 2), None, Duration::ZERO);
     state.apply_event(&event("refused", "bob", 1), None, Duration::ZERO);
@@ -75,7 +75,7 @@ fn is(seen: &str, expected: &str) {
 fn everything_fits_on_80_by_24() {
     let mut ui = Ui::default();
     let summary = summary(&state());
-    ui.press(Key::Down, &summary.accounts.most, false);
+    ui.press(Key::Down, &summary.accounts.largest, false);
     let seen = screen((80, 24), &summary, &ui);
     is(&seen, include_str!("tests/80x24.txt"));
 }
@@ -139,7 +139,7 @@ fn no_information_is_shown_by_colour_alone() {
 fn the_selected_account_is_highlighted() {
     let summary = summary(&state());
     let mut ui = Ui::default();
-    ui.press(Key::Down, &summary.accounts.most, false);
+    ui.press(Key::Down, &summary.accounts.largest, false);
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
     terminal
         .draw(|frame| draw(frame, &summary, &ui, PLAIN))
