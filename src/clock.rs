@@ -1,9 +1,8 @@
-//! Waiting until a deadline, and a monotonic clock that runs while the machine sleeps, if the system has one.
+//! A monotonic clock that runs while the machine sleeps, if the system has one.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{Instant, sleep_until};
 
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::Boottime;
@@ -15,12 +14,4 @@ pub(crate) fn uptime() -> Duration {
     let time = clock_gettime(CLOCK);
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
     Duration::new(time.tv_sec.unsigned_abs(), nanos)
-}
-
-/// Sleeps until `deadline`. Pending for `None`.
-pub(crate) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }

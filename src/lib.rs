@@ -110,6 +110,8 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "client")]
 mod clock;
+#[cfg(feature = "client")]
+mod deadline;
 #[forbid(clippy::disallowed_methods)]
 pub mod domain;
 #[cfg(feature = "worker")]

@@ -1,14 +1,13 @@
 //! Names of exchanges and queues.
 
+use super::{
+    namespace::{NamespaceError, is_namespace, is_plain},
+    queue_names::{
+        CLOSED, INIT, INTAKE_EVENTS, INTAKE_REQUESTS, LIFECYCLE, LOG, PREFIX, REJECTED, RING_LOCK,
+        SNAPSHOTS, STATUS, UNROUTED,
+    },
+};
 use crate::domain::Tenant;
-
-/// Longest namespace, in bytes: names with it must fit into AMQP's 255 bytes.
-pub const MAX_NAMESPACE_BYTES: usize = 64;
-
-/// A namespace that is not `[A-Za-z0-9_.-]{0,64}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a namespace is at most {MAX_NAMESPACE_BYTES} characters of A-Z a-z 0-9 _ . -")]
-pub struct NamespaceError;
 
 /// The default exchange of RabbitMQ's MQTT plugin.
 pub const MQTT_EXCHANGE: &str = "amq.topic";
@@ -99,25 +98,25 @@ impl Names {
     /// The log of one partition (RabbitMQ: stream).
     #[must_use]
     pub fn log(&self, partition: u16) -> String {
-        format!("{}.log", self.partition(partition))
+        format!("{}.{LOG}", self.partition(partition))
     }
 
     /// The log of one partition's snapshots (RabbitMQ: stream).
     #[must_use]
     pub fn snapshots(&self, partition: u16) -> String {
-        format!("{}.snapshots", self.partition(partition))
+        format!("{}.{SNAPSHOTS}", self.partition(partition))
     }
 
     /// The queue of one partition's `init` requests.
     #[must_use]
     pub fn init(&self, partition: u16) -> String {
-        format!("{}.init", self.partition(partition))
+        format!("{}.{INIT}", self.partition(partition))
     }
 
     /// The queue of one partition's `status` requests.
     #[must_use]
     pub fn status(&self, partition: u16) -> String {
-        format!("{}.status", self.partition(partition))
+        format!("{}.{STATUS}", self.partition(partition))
     }
 
     /// The headers exchange that separates messages with the header `account` from those without.
@@ -135,7 +134,7 @@ impl Names {
     /// The exchange and queue that reject messages while the entrance has no other binding.
     #[must_use]
     pub fn closed(&self) -> String {
-        format!("{}.closed", self.exchange)
+        format!("{}.{CLOSED}", self.exchange)
     }
 
     /// The consistent-hash exchange that selects the partition.
@@ -147,7 +146,7 @@ impl Names {
     /// The exclusive queue that serves as a lock on the bindings of the consistent-hash exchange.
     #[must_use]
     pub fn ring_lock(&self) -> String {
-        format!("{}.lock", self.hash())
+        format!("{}.{RING_LOCK}", self.exchange)
     }
 
     /// The topic exchange of messages without the header `account`.
@@ -159,31 +158,31 @@ impl Names {
     /// The queue of requests without the header `account`.
     #[must_use]
     pub fn intake_requests(&self) -> String {
-        format!("{}.requests", self.intake())
+        format!("{}.{INTAKE_REQUESTS}", self.exchange)
     }
 
     /// The queue of heartbeats and stops without the header `account`.
     #[must_use]
     pub fn intake_events(&self) -> String {
-        format!("{}.events", self.intake())
+        format!("{}.{INTAKE_EVENTS}", self.exchange)
     }
 
     /// The exchange and queue of messages of an unknown kind.
     #[must_use]
     pub fn unrouted(&self) -> String {
-        format!("{}.unrouted", self.exchange)
+        format!("{}.{UNROUTED}", self.exchange)
     }
 
     /// The topic exchange of lifecycle events.
     #[must_use]
     pub fn lifecycle(&self) -> String {
-        format!("{}.lifecycle", self.exchange)
+        format!("{}.{LIFECYCLE}", self.exchange)
     }
 
     /// The topic exchange of rejected messages.
     #[must_use]
     pub fn rejected(&self) -> String {
-        format!("{}.rejected", self.exchange)
+        format!("{}.{REJECTED}", self.exchange)
     }
 
     /// The prefix of the queue names of a tenant's lifecycle subscribers, or of all subscribers.
@@ -195,50 +194,6 @@ impl Names {
             None => format!("{}.", self.lifecycle()),
         }
     }
-
-    /// Returns whether `queue` belongs to streamwatch, in this or another installation on the
-    /// virtual host. Workers send no reply there, since it would be read as an entry, a request or
-    /// a lifecycle event. Any other name, such as `streamwatch.replies`, belongs to a requester.
-    #[must_use]
-    pub fn is_streamwatch_queue(queue: &str) -> bool {
-        let mut found = queue.match_indices(PREFIX);
-        found.any(|(at, _)| is_namespace(&queue[..at]) && is_a_queue(&queue[at + PREFIX.len()..]))
-    }
-}
-
-/// The text between the namespace and the rest of a queue's name.
-const PREFIX: &str = "streamwatch.";
-/// Queues of a partition, after its number.
-const PARTITION_QUEUES: [&str; 4] = ["log", "snapshots", "init", "status"];
-/// Queues of an installation, after its namespace.
-const QUEUES: [&str; 5] = [
-    "unrouted",
-    "closed",
-    "hash.lock",
-    "intake.requests",
-    "intake.events",
-];
-/// Prefixes of subscribers' queue names, after the namespace.
-const SUBSCRIPTIONS: [&str; 2] = ["lifecycle.", "rejected."];
-
-/// Returns whether a queue of an installation has this name after the namespace.
-fn is_a_queue(name: &str) -> bool {
-    let of_a_partition = name.strip_prefix('p').and_then(|rest| rest.split_once('.'));
-    match of_a_partition {
-        Some((number, what)) if number.bytes().all(|b| b.is_ascii_digit()) => {
-            PARTITION_QUEUES.contains(&what)
-        }
-        _ => QUEUES.contains(&name) || SUBSCRIPTIONS.iter().any(|it| name.starts_with(it)),
-    }
-}
-
-fn is_namespace(text: &str) -> bool {
-    text.len() <= MAX_NAMESPACE_BYTES && text.bytes().all(is_plain)
-}
-
-/// Returns whether an operator may use this byte in a name.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)
 }
 
 #[cfg(test)]
@@ -266,42 +221,5 @@ mod tests {
         assert_eq!(names.exchange(), "staging-streamwatch");
         assert_eq!(names.log(3), "staging-streamwatch.p03.log");
         assert!(Names::new("a b").is_err() && Names::new(&"x".repeat(65)).is_err());
-    }
-
-    #[test]
-    fn no_queue_of_any_installation_is_a_reply_queue() {
-        for namespace in ["", "staging-", "a.streamwatch."] {
-            let names = Names::new(namespace).unwrap();
-            for queue in [
-                names.log(0),
-                names.snapshots(63),
-                names.init(7),
-                names.status(100),
-                names.unrouted(),
-                names.closed(),
-                names.ring_lock(),
-                names.intake_requests(),
-                names.intake_events(),
-                names.subscriptions(Some(&Tenant::new("acme").unwrap())) + "streamwatch.audit",
-                names.rejected() + ".x",
-            ] {
-                assert!(Names::is_streamwatch_queue(&queue), "{queue}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_requesters_queue_may_be_named_after_streamwatch() {
-        for queue in [
-            "streamwatch.replies",
-            "shop.streamwatch.replies",
-            "streamwatch.p00.log.replies",
-            "replies.streamwatch.player-7",
-            "streamwatch.",
-            "amq.rabbitmq.reply-to.g1h",
-            "my queue streamwatch.p00.log",
-        ] {
-            assert!(!Names::is_streamwatch_queue(queue), "{queue}");
-        }
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lapin::{
     BasicProperties, Channel,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    options::BasicPublishOptions,
     types::{AMQPValue, ShortString},
 };
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     BrokerError, Link,
-    connect::within,
     properties::{contract_headers, worker_properties},
+    unconfirmed::with_confirms,
 };
 use crate::wire::{ACCOUNT_HEADER, Notice};
 
@@ -179,10 +179,10 @@ async fn open(
 ) -> Result<Channel, BrokerError> {
     let channel = channel.await?;
     if confirms {
-        let confirms = channel.confirm_select(ConfirmSelectOptions::default());
-        within("asking for confirms", confirms).await?;
+        with_confirms(channel).await
+    } else {
+        Ok(channel)
     }
-    Ok(channel)
 }
 
 /// The AMQP properties of a notice.

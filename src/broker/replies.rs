@@ -7,101 +7,33 @@
 //! connection is dropped.
 
 mod connection;
+mod handle;
 mod pending;
+mod processes;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Addresses, BrokerError, Names, Receipt,
-    direct::Process,
-    reply_to::{ReplyRoute, ReplyTo},
-};
-use crate::wire::Encoded;
+use super::{Addresses, BrokerError, Names, direct::Process, reply_to::ReplyRoute};
 use connection::{ConnectionEvent, ReplyConnection};
+use handle::Job;
+pub use handle::Replies;
 use pending::PendingReply;
+use processes::Processes;
 
-/// Most bytes of unconfirmed replies.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Most processes waiting to be probed. Their requests stay unacknowledged, so the number leaves
-/// room within a worker's prefetch for other requests.
-const MAX_PROBED: usize = 32;
-/// Time for which replies to a process are dropped after one has closed the connection.
-const UNSOUND_FOR: Duration = Duration::from_secs(1);
-/// Most processes recorded as unsound.
-const MAX_UNSOUND: usize = 1_024;
-/// Most processes recorded as sound.
-const MAX_SOUND: usize = 16_384;
 /// Most unconfirmed replies of a shared connection.
 const SHARED_WINDOW: usize = 4_096;
 /// Most unconfirmed replies of the probing connection.
 const PROBING_WINDOW: usize = 1;
 /// A reply is dropped after its connection was lost this many times.
 const MAX_LOSSES: u8 = 2;
-/// Longest wait for confirms at shutdown.
-const FLUSH_WITHIN: Duration = Duration::from_secs(5);
-
-/// A handle that passes replies to a [`ReplySender`].
-#[derive(Clone)]
-pub struct Replies {
-    jobs: mpsc::UnboundedSender<Job>,
-    bytes: Arc<AtomicUsize>,
-}
-
-enum Job {
-    Reply(Box<PendingReply>),
-    Flush(oneshot::Sender<()>),
-}
-
-impl Replies {
-    /// Sends a reply without waiting, and acknowledges its request once the broker confirms the
-    /// reply. If too many replies are unconfirmed, requeues the request and returns false.
-    #[must_use]
-    pub fn reply(&self, to: ReplyTo, reply: Encoded, receipt: Option<Receipt>) -> bool {
-        let pending = Box::new(PendingReply {
-            to,
-            reply,
-            receipt,
-            at: Instant::now(),
-            losses: 0,
-        });
-        let bytes = pending.bytes();
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let refused = if before + bytes > MAX_BYTES {
-            Some(pending)
-        } else {
-            match self.jobs.send(Job::Reply(pending)) {
-                Err(mpsc::error::SendError(Job::Reply(pending))) => Some(pending),
-                _ => None,
-            }
-        };
-        let Some(pending) = refused else { return true };
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if let Some(receipt) = &pending.receipt {
-            receipt.release();
-        }
-        false
-    }
-
-    /// Waits until every reply sent so far is confirmed or dropped, at most 5 s.
-    pub async fn flush(&self) {
-        let (flushed, done) = oneshot::channel();
-        if self.jobs.send(Job::Flush(flushed)).is_ok() {
-            let _ = tokio::time::timeout(FLUSH_WITHIN, done).await;
-        }
-    }
-}
 
 /// An event to report to operators.
 #[derive(Debug)]
@@ -127,12 +59,7 @@ pub struct ReplySender {
     probing: ReplyConnection,
     /// Replies to MQTT devices.
     topics: ReplyConnection,
-    /// Processes with a confirmed reply.
-    sound: HashSet<Process>,
-    /// Processes waiting to be probed.
-    probed: HashSet<Process>,
-    /// Processes whose reply closed the connection, with the time.
-    unsound: HashMap<Process, Instant>,
+    processes: Processes,
     /// The number of the next reply.
     next: u64,
     waiting: BTreeSet<u64>,
@@ -157,9 +84,7 @@ impl ReplySender {
             shared: connection("replies", SHARED_WINDOW),
             probing: connection("replies, one by one", PROBING_WINDOW),
             topics: connection("replies by MQTT", SHARED_WINDOW),
-            sound: HashSet::new(),
-            probed: HashSet::new(),
-            unsound: HashMap::new(),
+            processes: Processes::default(),
             next: 0,
             waiting: BTreeSet::new(),
             flushes: Vec::new(),
@@ -204,8 +129,11 @@ impl ReplySender {
                     return None;
                 }
                 match pending.process() {
-                    Some(process) if !self.sound.contains(&process) => {
-                        if !self.may_probe(process) {
+                    Some(process) if !self.processes.is_sound(process) => {
+                        if self.probing.is_idle() {
+                            self.processes.none_is_probed();
+                        }
+                        if !self.processes.may_probe(process) {
                             self.done(id, &pending);
                             return Some(ReplyEvent::Crowded);
                         }
@@ -226,7 +154,7 @@ impl ReplySender {
                 // Any of these may have closed the connection. They are probed in their order.
                 for (id, pending) in unconfirmed.into_iter().rev() {
                     if let Some(process) = pending.process() {
-                        self.sound.remove(&process);
+                        self.processes.suspect(process);
                     }
                     self.probing.push_front(id, pending);
                 }
@@ -283,28 +211,9 @@ impl ReplySender {
         None
     }
 
-    /// Returns whether a reply to `process` may wait to be probed.
-    fn may_probe(&mut self, process: Process) -> bool {
-        let is_unsound = |at: &Instant| at.elapsed() < UNSOUND_FOR;
-        if self.unsound.get(&process).is_some_and(is_unsound) {
-            return false;
-        }
-        if self.probing.is_idle() {
-            self.probed.clear();
-        }
-        if self.probed.contains(&process) {
-            return true;
-        }
-        self.probed.len() < MAX_PROBED && self.probed.insert(process)
-    }
-
     /// Records that a reply to `process` closed the connection, and drops the waiting ones.
     fn mark_unsound(&mut self, process: Process) {
-        self.probed.remove(&process);
-        if self.unsound.len() >= MAX_UNSOUND {
-            self.unsound.clear();
-        }
-        self.unsound.insert(process, Instant::now());
+        self.processes.mark_unsound(process);
         let dropped = self
             .probing
             .take_if(|pending| pending.process() == Some(process));
@@ -316,11 +225,7 @@ impl ReplySender {
     /// Records that a reply to `process` was confirmed, and moves the waiting ones to the shared
     /// connection.
     fn mark_sound(&mut self, process: Process) {
-        if self.sound.len() >= MAX_SOUND {
-            self.sound.clear();
-        }
-        self.probed.remove(&process);
-        if self.sound.insert(process) {
+        if self.processes.mark_sound(process) {
             let probed = self
                 .probing
                 .take_if(|pending| pending.process() == Some(process));

@@ -5,6 +5,7 @@ use lapin::{message::Delivery, types::ShortString};
 use super::{
     Names, NoReply, direct,
     mqtt::{self, ReplyTopic},
+    queue_names::is_streamwatch_queue,
 };
 use crate::wire::Trace;
 
@@ -40,7 +41,7 @@ pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, No
     match delivery.properties.reply_to() {
         None => Err(NoReply::NotAsked),
         Some(queue) if queue.as_str().is_empty() => Err(NoReply::NotAsked),
-        Some(queue) if Names::is_streamwatch_queue(queue.as_str()) => Err(NoReply::Refused),
+        Some(queue) if is_streamwatch_queue(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) if !direct::is_sound(queue.as_str()) => Err(NoReply::Refused),
         Some(queue) => Ok(ReplyTo {
             route: ReplyRoute::Queue {

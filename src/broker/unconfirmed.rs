@@ -12,11 +12,15 @@ use lapin::{
 use super::{BrokerError, Link, connect::within};
 
 /// Longest wait for a confirm. A log without a majority of its nodes never confirms.
-pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+pub const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// Opens a channel with publisher confirms.
 pub(super) async fn confirming(link: &Link) -> Result<Channel, BrokerError> {
-    let channel = link.channel().await?;
+    with_confirms(link.channel().await?).await
+}
+
+/// Turns on publisher confirms.
+pub(super) async fn with_confirms(channel: Channel) -> Result<Channel, BrokerError> {
     let confirms = channel.confirm_select(ConfirmSelectOptions::default());
     within("asking for confirms", confirms).await?;
     Ok(channel)

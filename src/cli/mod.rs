@@ -101,12 +101,12 @@ impl Cli {
         match cli.run().await {
             Ok(code) => code,
             Err(error) => {
-                let said = match error.downcast_ref::<Mistakes>() {
+                let output = match error.downcast_ref::<Mistakes>() {
                     Some(mistakes) => mistakes.lines(),
                     None => vec![format!("{error:#}")],
                 };
-                let first = said.first().map(|line| format!("streamwatch: {line}"));
-                terminal::note(first.iter().chain(said.iter().skip(1)));
+                let first = output.first().map(|line| format!("streamwatch: {line}"));
+                terminal::note(first.iter().chain(output.iter().skip(1)));
                 exit_code(&error).into()
             }
         }
@@ -242,8 +242,8 @@ mod tests {
 
     #[test]
     fn an_address_in_the_wrong_place_is_not_quoted_with_its_password() {
-        let said = without_passwords("unexpected 'amqp://u:s3c@ret@h/' found, amqp://h/ too");
-        assert_eq!(said, "unexpected 'amqp://…@h/' found, amqp://h/ too");
+        let output = without_passwords("unexpected 'amqp://u:s3c@ret@h/' found, amqp://h/ too");
+        assert_eq!(output, "unexpected 'amqp://…@h/' found, amqp://h/ too");
     }
 
     /// A worker in a container declares `STREAMWATCH_TTL` of its environment.

@@ -6,7 +6,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::clock;
+use crate::deadline;
 
 /// A channel that becomes true on SIGTERM or Ctrl-C.
 pub(super) fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
@@ -27,7 +27,7 @@ pub(super) fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
 pub(super) async fn over(stop: &mut watch::Receiver<bool>, until: Option<Instant>) {
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
-        () = clock::until(until) => {}
+        () = deadline::until(until) => {}
     }
 }
 

@@ -4,88 +4,17 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Client, ClientError, connection::Send};
+use super::{
+    AccountStatus, Client, ClientError, OpenRequest, Opening, StatusQuery, connection::Send,
+    request::HeartbeatReply,
+};
 use crate::{
-    domain::{
-        AccountId, Activity, Answer, Consistency, Metadata, RefusedReason, StoppedReason, StreamId,
-        StreamState, Tenant,
-    },
-    wire::{self, CountsBy, Kind, Reply},
+    domain::{AccountId, Answer, Metadata, StoppedReason, StreamId, Tenant},
+    wire::{self, Kind, Reply},
 };
 
 /// Default timeout of a reply.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A `status` request for an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StatusQuery {
-    /// A stream whose state to return too.
-    pub stream: Option<StreamId>,
-    /// Metadata keys to count the streams by, at most 16.
-    pub group_by: Vec<String>,
-    /// The required freshness of the reply.
-    pub consistency: Consistency,
-}
-
-/// The activity of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountStatus {
-    /// The account's active streams.
-    pub activity: Activity,
-    /// Counts by the keys of `group_by`.
-    pub by: CountsBy,
-    /// The state of the requested stream.
-    pub state: Option<StreamState>,
-}
-
-/// A request to open a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpenRequest {
-    /// The stream's id, generated before the first attempt; a new one if `None`.
-    pub stream: Option<StreamId>,
-    /// The stream's metadata.
-    pub metadata: Metadata,
-    /// Most active streams of the account, including this one; if exceeded, the stream is refused.
-    pub max_active: Option<u32>,
-    /// Streams to stop in the same step, at most 16.
-    pub replace: Vec<StreamId>,
-    /// Metadata keys to count the account's streams by.
-    pub group_by: Vec<String>,
-}
-
-/// The decision on an `init`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// The stream is active.
-    Opened {
-        /// The interval of heartbeats.
-        heartbeat_every: Duration,
-        /// The time after which the stream expires without a heartbeat.
-        ttl: Duration,
-        /// The account's active streams, including this one.
-        activity: Activity,
-        /// Counts by the keys of `group_by`.
-        by: CountsBy,
-    },
-    /// The stream is not active.
-    Refused {
-        /// The reason.
-        reason: RefusedReason,
-        /// The requested limit.
-        max_active: Option<u32>,
-        /// The account's active streams.
-        activity: Activity,
-    },
-}
-
-/// The reply to a heartbeat, if there is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeartbeatReply {
-    /// The stream was stopped.
-    Stopped(StoppedReason),
-    /// The interval of heartbeats or the TTL has changed.
-    Interval { every: Duration, ttl: Duration },
-}
 
 /// A backend: it requests the activity of accounts, and opens and stops streams for them, as far as
 /// the permissions of its user allow. Any number of requests can be in flight.
@@ -246,7 +175,7 @@ impl Backend {
         metadata: Option<&Metadata>,
         wait: Duration,
     ) -> Result<Option<StoppedReason>, ClientError> {
-        let sent = self.beat(tenant, account, stream, None, metadata, wait);
+        let sent = self.send_heartbeat(tenant, account, stream, None, metadata, wait);
         Ok(match sent.await? {
             Some(HeartbeatReply::Stopped(reason)) => Some(reason),
             Some(HeartbeatReply::Interval { .. }) | None => None,
@@ -254,7 +183,7 @@ impl Backend {
     }
 
     /// Sends a heartbeat of a player that was last sent the interval `every`, if any.
-    pub(super) async fn beat(
+    pub(super) async fn send_heartbeat(
         &self,
         tenant: &Tenant,
         account: &AccountId,

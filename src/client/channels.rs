@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::budget::Reserved;
 use crate::{
-    broker::{BrokerError, Link, Names, Outgoing, Published, RpcChannel, RpcEvent},
+    broker::{BrokerError, CONFIRM_WITHIN, Link, Names, Outgoing, Published, RpcChannel, RpcEvent},
     wire::Kind,
 };
 
@@ -23,8 +23,6 @@ const LEADERLESS: Duration = Duration::from_secs(1);
 
 /// Longest wait for the confirm of a message whose sender has timed out.
 const ABANDONED_CONFIRM_WITHIN: Duration = Duration::from_secs(2);
-/// Longest wait for any confirm. A log or a queue without a majority never confirms.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// A channel for events, which are appended to logs, and a channel for requests.
 ///

@@ -20,12 +20,14 @@ mod channels;
 mod connection;
 mod error;
 mod player;
+mod request;
 mod sent;
 
-pub use backend::{AccountStatus, Backend, OpenRequest, Opening, PATIENCE, StatusQuery};
+pub use backend::{Backend, PATIENCE};
 pub use connection::Client;
 pub use error::ClientError;
 pub use player::{Playback, PlaybackState, Player};
+pub use request::{AccountStatus, OpenRequest, Opening, StatusQuery};
 
 pub use crate::{
     broker::{AddressError, Addresses, Identity, Names, Tls},

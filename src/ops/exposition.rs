@@ -11,15 +11,12 @@ use std::{
 
 use super::{
     figures::{Active, Held, PartitionFigures},
-    health::Report,
+    health::{Report, STALE_MS},
 };
 use crate::domain::{Counters, Durations, RefusedReason};
 
 /// Label of all tenants without a series of their own. No tenant's name has parentheses.
 const OTHERS: &str = "(other)";
-
-/// Age from which on a report is outdated, in milliseconds.
-const STALE_MS: u64 = 5_000;
 
 /// A page of metric families, each with help and type.
 struct Exposition(String);

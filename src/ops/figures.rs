@@ -223,15 +223,15 @@ mod tests {
     #[test]
     fn the_age_of_the_state_goes_on_while_the_log_is_away() {
         let figures = Figures::default();
-        let said = |fresh_at_ms| PartitionFigures {
+        let report = |fresh_at_ms| PartitionFigures {
             fresh_at_ms,
             held: Some(Held::default()),
             ..PartitionFigures::default()
         };
-        figures.set(0, said(Some(7)));
+        figures.set(0, report(Some(7)));
         figures.detached(0);
         assert_eq!(figures.read()[&0].held, None);
-        figures.set(0, said(None));
+        figures.set(0, report(None));
         assert_eq!(figures.read()[&0].fresh_at_ms, Some(7));
         figures.forget(0);
         assert!(figures.read().is_empty());

@@ -25,7 +25,7 @@ pub struct PartitionHealth {
 }
 
 /// Age from which on a report is outdated, in milliseconds.
-const STALE_MS: u64 = 5_000;
+pub(super) const STALE_MS: u64 = 5_000;
 /// Time without progress after which a partition's thread counts as stuck, in milliseconds. Longer
 /// than any single step, such as a million streams expiring together.
 const STUCK_MS: u64 = 30_000;

@@ -65,7 +65,7 @@ fn id(n: u128) -> StreamId {
     StreamId(Uuid::from_u128(n))
 }
 
-fn beat(account: &str, n: u128) -> Entry {
+fn heartbeat(account: &str, n: u128) -> Entry {
     Entry::Heartbeat {
         key: key(account),
         stream: id(n),

@@ -189,3 +189,9 @@ impl<'de> Deserialize<'de> for MetadataField {
         json.deserialize_map(Pairs).map(Self)
     }
 }
+
+/// Whether serde may omit a number.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(super) const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

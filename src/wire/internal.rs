@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Code, Problem};
+use super::{Code, Problem, fields::is_zero};
 use crate::domain::{
     AccountKey, CapacityChange, Entry, EntryId, Internal, LogTime, Metadata, Open, Reading,
     RequestId, Settings, StreamId, Tenant, WallTime,
@@ -30,11 +30,6 @@ struct Clock {
     leads: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     unannounced: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-const fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 #[derive(Serialize, Deserialize)]

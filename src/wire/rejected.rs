@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadReply, Code, Message, Notice, Problem, Rfc3339};
+use super::{BadReply, Code, Message, Notice, Problem, Rfc3339, fields::is_zero};
 use crate::domain::{Tenant, WallTime};
 
 const KIND: &str = "rejected";
@@ -47,11 +47,6 @@ pub struct Rejected<'a> {
     /// Number of rejections since the last published one that were not published.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-const fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 /// The source of a rejected message.
@@ -147,7 +142,7 @@ mod tests {
         offset: Some(7),
     };
 
-    fn told(message: &Message, problem: &Problem) -> (String, Value) {
+    fn encoded(message: &Message, problem: &Problem) -> (String, Value) {
         let at = WallTime(1_763_805_600_000);
         let notice = rejected(LOG, message, problem, at, 3);
         assert_eq!((notice.kind, notice.account), ("rejected", None));
@@ -174,7 +169,7 @@ mod tests {
             ..keyed("acme.heartbeat.s3cret")
         };
         let problem = super::super::entry(&message).unwrap_err();
-        let (key, body) = told(&message, &problem);
+        let (key, body) = encoded(&message, &problem);
         assert_eq!(key, "acme.bad_field");
         assert_eq!(
             body,
@@ -194,7 +189,7 @@ mod tests {
     fn an_invalid_tenant_is_omitted_and_an_invalid_key_is_shortened_and_escaped() {
         let problem = Problem::new(Code::BadTenant, "no");
         let strange = format!("a\u{1b}[31m\u{202e}{}.init", "x".repeat(240));
-        let (key, body) = told(&keyed(&strange), &problem);
+        let (key, body) = encoded(&keyed(&strange), &problem);
         assert_eq!(key, ".bad_tenant");
         let shown = body["routing_key"].as_str().unwrap();
         assert!(shown.starts_with("a\\u{1b}[31m\\u{202e}xx"), "{shown}");
@@ -207,7 +202,7 @@ mod tests {
             exchange: "",
             ..keyed("streamwatch.p00.log")
         };
-        let (key, body) = told(&internal, &problem);
+        let (key, body) = encoded(&internal, &problem);
         assert_eq!(key, ".bad_tenant");
         assert_eq!(body["routing_key"], "streamwatch.p00.log");
     }

@@ -135,14 +135,14 @@ mod tests {
             decode(&stopped(stream, reason).body).unwrap(),
             Reply::Stopped { stream, reason }
         );
-        let told = Reply::Interval {
+        let expected = Reply::Interval {
             stream,
             heartbeat_every_ms: 10_000,
             ttl_ms: 30_000,
         };
         assert_eq!(
             decode(&interval(stream, 10_000, 30_000).body).unwrap(),
-            told
+            expected
         );
         let problem = Problem::late();
         assert_eq!(

@@ -17,7 +17,7 @@ use crate::{
         BrokerError, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo, RequestDelivery,
         RequestQueue, topology,
     },
-    clock::until,
+    deadline::until,
     ops::{Health, IntakeMetrics},
     wire::{self, Origin, Problem},
 };

@@ -16,6 +16,7 @@ mod partition;
 mod partition_list;
 mod partition_task;
 pub(crate) mod pending;
+mod rate_limit;
 mod rejections;
 mod replies;
 mod retry;

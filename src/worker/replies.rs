@@ -1,32 +1,30 @@
 //! The task that sends a worker's replies, and counts and logs failures.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
+use super::{clock, rate_limit::RateLimit};
 use crate::{
     broker::{ReplyEvent, ReplySender},
     ops::ReplyMetrics,
 };
 
-/// Interval of log lines about a persistent failure.
-const LOG_EVERY: Duration = Duration::from_secs(1);
+/// Most log lines per second about a persistent failure.
+const LINES_PER_SECOND: u32 = 1;
 
 /// Sends replies until all senders are dropped.
 pub(super) async fn run(mut sender: ReplySender) {
     let metrics = ReplyMetrics::new();
-    let (mut lost, mut dropped) = (LogLimit::default(), LogLimit::default());
+    let limit = || RateLimit::new(LINES_PER_SECOND);
+    let (mut lost, mut dropped) = (limit(), limit());
     while let Some(event) = sender.next().await {
         match event {
             ReplyEvent::Lost(error) => {
                 metrics.reconnects.increment(1);
-                if let Some(more) = lost.allows() {
+                if let Some(more) = line(&mut lost) {
                     tracing::warn!(more, "lost a connection for replies; reconnecting: {error}");
                 }
             }
             ReplyEvent::Dropped(error) => {
                 metrics.undeliverable.increment(1);
-                if let Some(more) = dropped.allows() {
+                if let Some(more) = line(&mut dropped) {
                     tracing::warn!(
                         more,
                         "dropped a reply: RabbitMQ closes the connection because of its address: {error}"
@@ -35,13 +33,13 @@ pub(super) async fn run(mut sender: ReplySender) {
             }
             ReplyEvent::Expired => {
                 metrics.expired.increment(1);
-                if let Some(more) = dropped.allows() {
+                if let Some(more) = line(&mut dropped) {
                     tracing::warn!(more, "dropped a reply: RabbitMQ did not confirm it in time");
                 }
             }
             ReplyEvent::Crowded => {
                 metrics.crowded.increment(1);
-                if let Some(more) = dropped.allows() {
+                if let Some(more) = line(&mut dropped) {
                     tracing::warn!(
                         more,
                         "dropped a reply: too many replies had to be retried one by one"
@@ -52,21 +50,9 @@ pub(super) async fn run(mut sender: ReplySender) {
     }
 }
 
-/// A limit of one log line per second.
-#[derive(Default)]
-struct LogLimit {
-    logged: Option<Instant>,
-    left_out: u64,
-}
-
-impl LogLimit {
-    /// Returns the number of lines left out before this one; `None` if this one is left out too.
-    fn allows(&mut self) -> Option<u64> {
-        if self.logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
-            self.left_out += 1;
-            return None;
-        }
-        self.logged = Some(Instant::now());
-        Some(std::mem::take(&mut self.left_out))
-    }
+/// Returns the number of lines left out before this one; `None` if this one is left out too.
+fn line(limit: &mut RateLimit) -> Option<u64> {
+    let left_out = limit.admit(clock::mono())?;
+    limit.published(true);
+    Some(left_out)
 }

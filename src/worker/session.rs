@@ -24,7 +24,7 @@ use crate::{
         Announced, Appended, Appender, BrokerError, Link, LogEntry, LogFollower, LogFrom, Replies,
         RequestDelivery, RequestQueue,
     },
-    clock::until,
+    deadline::until,
     ops::PartitionHealth,
     replica::{Fault, StartAt},
     wire::{AccountHeader, Message},

@@ -5,18 +5,18 @@
 mod bare;
 mod caller;
 mod drained;
+mod filled;
 mod filling;
 mod live;
+mod measured_process;
 mod opened;
-mod party;
 mod restarted;
-mod saved;
-mod site;
+mod snapshotted;
 mod status;
 
 use super::report::Report;
 use crate::broker::fixture::Broker;
-use site::Site;
+use filled::Filled;
 
 pub use bare::child;
 
@@ -53,14 +53,14 @@ pub fn run(plan: &Plan, report: &mut Report) {
     runtime.block_on(async {
         let drained = drained::wants(plan, report);
         let asked = status::wants(plan, report) || opened::wants(report);
-        let saved = restarted::wants(plan, report) || live::wants(plan, report);
-        if !drained && !asked && !saved {
+        let snapshotted = restarted::wants(plan, report) || live::wants(plan, report);
+        if !drained && !asked && !snapshotted {
             return;
         }
         eprintln!("starting RabbitMQ");
         let broker = Broker::start().await;
         if drained || asked {
-            let one = Site::filled(&broker, 1, plan).await;
+            let one = Filled::filled(&broker, 1, plan).await;
             if drained {
                 drained::run(&one, plan, report).await;
             }
@@ -72,7 +72,7 @@ pub fn run(plan: &Plan, report: &mut Report) {
             }
             one.delete().await;
         }
-        if saved {
+        if snapshotted {
             let large = restarted::run(&broker, plan, report).await;
             live::run(&large, plan, report).await;
         }

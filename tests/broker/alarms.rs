@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use streamwatch::client::{OpenRequest, StreamId};
 
 use crate::fixture::{
-    Broker, Crowd, Habits, Installation, PATIENCE, Worker, account, beat, heavy, playing, tenant,
+    Broker, Crowd, Habits, Installation, PATIENCE, Worker, account, heartbeat, heavy, playing,
+    tenant,
 };
 
 /// Commands that raise and clear an alarm, like RabbitMQ's own monitors, which need `/proc`.
@@ -37,7 +38,7 @@ const REQUESTS: usize = 2_000;
 async fn raise(broker: &Broker, alarm: [&[&str]; 2], workers: &[Worker]) {
     broker.ctl(alarm[0]).await;
     for worker in workers {
-        worker.says("it has raised an alarm").await;
+        worker.reports("it has raised an alarm").await;
     }
 }
 
@@ -86,14 +87,14 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
     });
     let alarm = async {
         let last = StreamId::generate();
-        let confirmed = beat(&backend, "last", last).await;
+        let confirmed = heartbeat(&backend, "last", last).await;
         confirmed.expect("the broker has this and the requests before it");
         broker.ctl(MEMORY[0]).await;
         for worker in &mut workers {
             worker.resume();
         }
         for worker in &workers {
-            worker.says("it has raised an alarm").await;
+            worker.reports("it has raised an alarm").await;
         }
         broker.ctl(MEMORY[1]).await;
     };
@@ -132,7 +133,9 @@ async fn no_stream_expires_or_is_lost_during_a_long_alarm() {
     let crowd = Crowd::start(&installation, habits).await;
     for (name, alarm) in [("memory", MEMORY), ("disk", DISK)] {
         let silent = StreamId::generate();
-        beat(&crowd.backend, name, silent).await.expect("confirmed");
+        heartbeat(&crowd.backend, name, silent)
+            .await
+            .expect("confirmed");
         raise(&broker, alarm, &workers).await;
         let before = released(&workers).await;
         // The pause is the subject of this test.

@@ -5,7 +5,7 @@ use lapin::options::QueueDeleteOptions;
 use streamwatch::client::{OpenRequest, Opening, StreamId};
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing, tenant,
+    Broker, Installation, PATIENCE, Worker, account, eventually, heartbeat, playing, tenant,
 };
 
 const TTL: &str = "10s";
@@ -34,7 +34,9 @@ async fn a_shorter_log_than_the_previous_one_is_detected() {
     let mut worker = installation.ready_worker().await;
     let backend = installation.backend();
     let (old, new) = (StreamId::generate(), StreamId::generate());
-    beat(&backend, "old", old).await.expect("it is confirmed");
+    heartbeat(&backend, "old", old)
+        .await
+        .expect("it is confirmed");
     assert_eq!(playing(&backend, "old").await, [old]);
 
     delete_log(&installation).await;
@@ -43,7 +45,9 @@ async fn a_shorter_log_than_the_previous_one_is_detected() {
     starts_over(&mut worker).await;
 
     assert_eq!(playing(&backend, "old").await, []);
-    beat(&backend, "new", new).await.expect("it is confirmed");
+    heartbeat(&backend, "new", new)
+        .await
+        .expect("it is confirmed");
     assert_eq!(playing(&backend, "new").await, [new]);
     let request = OpenRequest::default();
     let opening = backend.open(&tenant(), &account("new"), &request).await;
@@ -61,14 +65,16 @@ async fn a_longer_log_than_the_previous_one_is_detected() {
     let mut worker = installation.ready_worker().await;
     let backend = installation.backend();
     let (old, new) = (StreamId::generate(), StreamId::generate());
-    beat(&backend, "old", old).await.expect("it is confirmed");
+    heartbeat(&backend, "old", old)
+        .await
+        .expect("it is confirmed");
     assert_eq!(playing(&backend, "old").await, [old]);
 
     worker.pause();
     delete_log(&installation).await;
     installation.declare(TTL).await;
     // The worker's offset exists in the new log, with another entry.
-    let beats = join_all((0..1_000).map(|_| beat(&backend, "new", new))).await;
+    let beats = join_all((0..1_000).map(|_| heartbeat(&backend, "new", new))).await;
     assert!(beats.iter().all(Result::is_ok));
     worker.resume();
     starts_over(&mut worker).await;

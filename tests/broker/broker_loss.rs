@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::fixture::exit::DONE;
 use crate::fixture::{
-    Broker, Crowd, Habits, Installation, Truth, Worker, account, beat, heavy, tenant,
+    Broker, Crowd, Habits, Installation, Truth, Worker, account, heartbeat, heavy, tenant,
 };
 
 /// Long enough that no stream expires: a missing stream was lost.
@@ -75,9 +75,9 @@ async fn a_worker_started_before_the_broker_and_the_topology_becomes_ready_by_it
     let installation = Installation::bare(&broker);
     broker.stop().await;
     let mut worker = installation.worker();
-    worker.says("cannot connect").await;
+    worker.reports("cannot connect").await;
     broker.start_again().await;
-    worker.says("topology declare").await;
+    worker.reports("topology declare").await;
     installation.declare(TTL).await;
     worker.ready().await;
     assert!(worker.stop().await.success());
@@ -167,7 +167,7 @@ impl Writer {
             let opening = self.backend.open(&tenant(), &account(name), &request).await;
             matches!(opening, Ok((_, Opening::Opened { .. })))
         } else {
-            beat(&self.backend, name, stream).await.is_ok()
+            heartbeat(&self.backend, name, stream).await.is_ok()
         };
         if !begun {
             self.truth.unknown(name, stream);

@@ -61,7 +61,7 @@ async fn a_sound_installation_has_only_ok_findings() {
     assert_eq!(looked_at, wanted);
     let text = installation.cli(&["check"]).await;
     text.exits(DONE)
-        .says_out("ok       topology     2 partition(s), nothing missing");
+        .has_output("ok       topology     2 partition(s), nothing missing");
 }
 
 #[tokio::test]
@@ -98,15 +98,15 @@ async fn missing_components_are_reported_with_the_remedy() {
     let finished = bare.cli(&["check"]).await;
     finished
         .exits(NO_TOPOLOGY)
-        .says_out("streamwatch topology declare");
+        .has_output("streamwatch topology declare");
     let installation = Installation::declared(bare.broker, "20s").await;
     let unrouted = installation.names().unrouted();
     installation.delete_queue(unrouted.clone()).await;
     let finished = installation.cli(&["check", "--watch", "100ms"]).await;
     finished
         .exits(FAILED)
-        .says_out(&format!("missing: {unrouted}"))
-        .says_out("-> run `streamwatch topology declare` again");
+        .has_output(&format!("missing: {unrouted}"))
+        .has_output("-> run `streamwatch topology declare` again");
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_missing_broker_and_another_service_are_distinguished() {
             });
         }
     });
-    for (url, said) in [
+    for (url, output) in [
         (
             "amqp://u:s3cret@127.0.0.1:1/%2f".to_owned(),
             "Connection refused",
@@ -137,7 +137,7 @@ async fn a_missing_broker_and_another_service_are_distinguished() {
         ),
     ] {
         let finished = cli_with(&[("AMQP_URL", &url)], &["check"]).await;
-        finished.exits(UNREACHABLE).says_out(said);
+        finished.exits(UNREACHABLE).has_output(output);
         assert!(!finished.stdout.contains("s3cret"), "{finished:?}");
     }
     serving.abort();

@@ -23,7 +23,7 @@ async fn without_a_topology_every_command_reports_it_and_exits_with_4() {
         let finished = bare.cli(command).await;
         finished
             .exits(NO_TOPOLOGY)
-            .says("streamwatch topology declare");
+            .reports("streamwatch topology declare");
         assert_eq!(finished.stdout, "", "{finished:?}");
     }
     bare.cli(&["topology", "delete", "--yes"]).await.exits(DONE);
@@ -39,11 +39,11 @@ async fn without_a_worker_requests_exit_with_5_and_events_are_confirmed() {
         &["status", "acme", "alice", "--strong", "--timeout", "3s"],
     ];
     for finished in join_all(commands.map(|c| installation.cli(c))).await {
-        finished.exits(NO_ANSWER).says("is one running?");
+        finished.exits(NO_ANSWER).reports("is one running?");
         assert_eq!(finished.stdout, "", "{finished:?}");
     }
-    let beat = ["heartbeat", "acme", "alice", &stream, "--wait", "10ms"];
-    installation.cli(&beat).await.exits(DONE);
+    let heartbeat = ["heartbeat", "acme", "alice", &stream, "--wait", "10ms"];
+    installation.cli(&heartbeat).await.exits(DONE);
     installation
         .cli(&["stop", "acme", "alice", &stream])
         .await
@@ -84,9 +84,9 @@ async fn each_command_in_a_stream_s_life_has_an_exit_code_and_an_object() {
     );
     assert_eq!(object["max_active"], 1);
 
-    let beat = run(&["heartbeat", "acme", "alice", &stream]).await;
+    let heartbeat = run(&["heartbeat", "acme", "alice", &stream]).await;
     assert_eq!(
-        beat.exits(DONE).json(),
+        heartbeat.exits(DONE).json(),
         json!({ "sent": true, "stopped": null })
     );
 
@@ -131,13 +131,16 @@ async fn each_command_in_a_stream_s_life_has_an_exit_code_and_an_object() {
     );
     // A worker becomes the leader within some seconds, and announces.
     eventually(PATIENCE, "a heartbeat gets the stop", async || {
-        let beat = run(&["heartbeat", "acme", "alice", &stream]).await;
-        match beat.status.code() {
+        let heartbeat = run(&["heartbeat", "acme", "alice", &stream]).await;
+        match heartbeat.status.code() {
             Some(REFUSED) => {
-                assert_eq!(beat.json(), json!({ "sent": true, "stopped": "stopped" }));
+                assert_eq!(
+                    heartbeat.json(),
+                    json!({ "sent": true, "stopped": "stopped" })
+                );
                 Ok(())
             }
-            _ => Err(beat),
+            _ => Err(heartbeat),
         }
     })
     .await;

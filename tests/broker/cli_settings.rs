@@ -5,7 +5,7 @@ use serde_json::json;
 use streamwatch::client::StreamId;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, WRONG_SETTINGS};
-use crate::fixture::{Broker, Installation, PATIENCE, beat, eventually, playing};
+use crate::fixture::{Broker, Installation, PATIENCE, eventually, heartbeat, playing};
 
 #[tokio::test]
 async fn all_mistakes_are_reported_together_before_anything_starts() {
@@ -85,7 +85,7 @@ async fn all_mistakes_are_reported_together_before_anything_starts() {
         finished.exits(WRONG_SETTINGS);
         assert_eq!(finished.stdout, "", "{finished:?}");
         for mistake in mistakes {
-            finished.says(mistake);
+            finished.reports(mistake);
         }
     }
     bare.cli(&["topology", "delete"])
@@ -119,13 +119,13 @@ async fn a_topology_is_declared_once_changed_under_running_workers_and_deleted()
     let other = installation
         .cli(&["topology", "declare", "--ttl", "5s"])
         .await;
-    other.exits(FAILED).says("streamwatch topology set");
+    other.exits(FAILED).reports("streamwatch topology set");
     assert_eq!(settings().await, first);
 
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
     let (keeps, goes) = (StreamId::generate(), StreamId::generate());
-    beat(&backend, "alice", keeps)
+    heartbeat(&backend, "alice", keeps)
         .await
         .expect("it is confirmed");
     let set = installation
@@ -136,7 +136,7 @@ async fn a_topology_is_declared_once_changed_under_running_workers_and_deleted()
     // A new stream counts for the new TTL. A running one keeps the longer TTL: its player does not
     // use the new interval.
     for stream in [keeps, goes] {
-        beat(&backend, "alice", stream)
+        heartbeat(&backend, "alice", stream)
             .await
             .expect("it is confirmed");
     }

@@ -239,9 +239,9 @@ async fn a_player_is_notified_that_it_was_stopped_or_replaced_by_the_reply_to_a_
     let three = player.open(alice.clone(), replacing).await;
     assert!(opened(&three.state()), "{:?}", three.state());
 
-    let told = |reason| move |state: &PlaybackState| *state == PlaybackState::Stopped(reason);
-    becomes(&mut one, told(StoppedReason::Stopped)).await;
-    becomes(&mut two, told(StoppedReason::Replaced)).await;
+    let received = |reason| move |state: &PlaybackState| *state == PlaybackState::Stopped(reason);
+    becomes(&mut one, received(StoppedReason::Stopped)).await;
+    becomes(&mut two, received(StoppedReason::Replaced)).await;
     assert_eq!(playing(&backend, "alice").await, [three.stream()]);
     assert!(opened(&three.state()));
 }

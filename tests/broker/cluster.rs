@@ -63,7 +63,7 @@ impl<'c> Site<'c> {
     }
 
     async fn finish(mut self) {
-        self.cluster.whole().await;
+        self.cluster.all_nodes_run().await;
         self.right().await;
         assert!(self.races.finish(TTL).await > 0);
         self.crowd.settle().await;
@@ -82,11 +82,11 @@ impl<'c> Site<'c> {
 async fn nothing_is_lost_when_the_node_of_the_log_s_leader_dies() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let mut site = Site::start(&cluster, 1).await;
+    let mut three_workers = Site::start(&cluster, 1).await;
     cluster.nodes[1].kill().await;
-    site.right().await;
+    three_workers.right().await;
     cluster.nodes[1].start_again().await;
-    site.finish().await;
+    three_workers.finish().await;
 }
 
 #[tokio::test]
@@ -94,14 +94,14 @@ async fn nothing_is_lost_when_the_node_of_the_log_s_leader_dies() {
 async fn nothing_is_lost_when_the_workers_node_dies() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let mut site = Site::start(&cluster, 1).await;
+    let mut three_workers = Site::start(&cluster, 1).await;
     cluster.nodes[0].kill().await;
-    for worker in &site.workers {
+    for worker in &three_workers.workers {
         worker.reconnects().await;
     }
-    site.right().await;
+    three_workers.right().await;
     cluster.nodes[0].start_again().await;
-    site.finish().await;
+    three_workers.finish().await;
 }
 
 #[tokio::test]
@@ -109,15 +109,15 @@ async fn nothing_is_lost_when_the_workers_node_dies() {
 async fn nothing_is_lost_when_all_nodes_are_restarted_one_after_another() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let mut site = Site::start(&cluster, 1).await;
+    let mut three_workers = Site::start(&cluster, 1).await;
     for node in &cluster.nodes {
         node.stop().await;
-        site.right().await;
+        three_workers.right().await;
         node.start_again().await;
-        cluster.whole().await;
-        site.right().await;
+        cluster.all_nodes_run().await;
+        three_workers.right().await;
     }
-    site.finish().await;
+    three_workers.finish().await;
 }
 
 #[tokio::test]
@@ -125,16 +125,16 @@ async fn nothing_is_lost_when_all_nodes_are_restarted_one_after_another() {
 async fn workers_wait_for_a_log_without_a_majority_and_no_stream_expires_meanwhile() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let mut site = Site::start(&cluster, 1).await;
+    let mut three_workers = Site::start(&cluster, 1).await;
     // The workers' node keeps running, but cannot confirm.
     tokio::join!(cluster.nodes[1].kill(), cluster.nodes[2].kill());
-    for worker in &site.workers {
+    for worker in &three_workers.workers {
         worker.not_ready().await;
     }
     tokio::join!(
         cluster.nodes[1].start_again(),
         cluster.nodes[2].start_again()
     );
-    site.right().await;
-    site.finish().await;
+    three_workers.right().await;
+    three_workers.finish().await;
 }

@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(10);
 const RESTARTED: Duration = Duration::from_secs(4);
 
 /// Three workers of a topology whose queues have their leaders on node `leader`.
-async fn site(cluster: &Cluster, leader: usize) -> (Installation<'_>, Vec<Worker>) {
+async fn three_workers(cluster: &Cluster, leader: usize) -> (Installation<'_>, Vec<Worker>) {
     let installation = Installation::bare(&cluster.all);
     let declare = [
         "topology",
@@ -67,7 +67,7 @@ async fn open(backend: &Backend, name: &str) -> StreamId {
 async fn lifecycle_events_and_snapshots_continue_while_any_node_is_isolated() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let (installation, workers) = site(&cluster, 0).await;
+    let (installation, workers) = three_workers(&cluster, 0).await;
     let log = installation.names().log(0);
     for away in 0..cluster.nodes.len() {
         let (next, others) = ((away + 1) % cluster.nodes.len(), cluster.without(away));
@@ -82,7 +82,7 @@ async fn lifecycle_events_and_snapshots_continue_while_any_node_is_isolated() {
         open(&backend, &name).await;
         let opened = killed.elapsed();
         eventually(PATIENCE, "its beginning is announced", async || {
-            let mut heard = follower.heard().into_iter();
+            let mut heard = follower.messages().into_iter();
             let found = heard.find(|event| event.text("account") == name);
             found.map(drop).ok_or("no lifecycle event")
         })
@@ -106,7 +106,7 @@ async fn lifecycle_events_and_snapshots_continue_while_any_node_is_isolated() {
         })
         .await;
         cluster.nodes[away].start_again().await;
-        cluster.whole().await;
+        cluster.all_nodes_run().await;
         cluster.can_lose_one().await;
     }
 }
@@ -129,7 +129,7 @@ async fn leading(workers: &[Worker]) -> usize {
 async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let (installation, mut workers) = site(&cluster, 0).await;
+    let (installation, mut workers) = three_workers(&cluster, 0).await;
     let follower = Follower::start(&installation.by_way_of(&cluster.nodes[0])).await;
     let backend = installation.backend();
     for (signal, bound) in [("TERM", Duration::from_secs(2)), ("KILL", SOON)] {
@@ -145,7 +145,7 @@ async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
         let led = from.elapsed();
         open(&backend, signal).await;
         eventually(PATIENCE, "its beginning is announced", async || {
-            let mut heard = follower.heard().into_iter();
+            let mut heard = follower.messages().into_iter();
             let found = heard.find(|event| event.text("account") == signal);
             found.map(drop).ok_or("no lifecycle event")
         })
@@ -165,7 +165,7 @@ async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
 async fn requests_are_answered_throughout_a_rolling_restart_of_the_cluster() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let (installation, mut workers) = site(&cluster, 1).await;
+    let (installation, mut workers) = three_workers(&cluster, 1).await;
     let questioner = Questioner::start(installation.backend());
     let mut stopped = Vec::new();
     for node in &cluster.nodes {
@@ -174,7 +174,7 @@ async fn requests_are_answered_throughout_a_rolling_restart_of_the_cluster() {
         node.stop().await;
         let down = from.elapsed();
         node.start_again().await;
-        cluster.whole().await;
+        cluster.all_nodes_run().await;
         stopped.push((from, down));
         for worker in &mut workers {
             worker.ready().await;
@@ -203,7 +203,7 @@ async fn requests_are_answered_throughout_a_rolling_restart_of_the_cluster() {
 async fn inits_are_answered_after_the_node_of_their_queue_s_leader_was_frozen() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let (installation, mut workers) = site(&cluster, 1).await;
+    let (installation, mut workers) = three_workers(&cluster, 1).await;
     let init = installation.names().init(0);
     assert_eq!(cluster.leader(&init, 0).await, 1);
     let others = cluster.without(1);

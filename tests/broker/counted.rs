@@ -8,7 +8,9 @@ use lapin::options::BasicPublishOptions;
 use streamwatch::client::{Backend, OpenRequest, Opening, StreamId};
 
 use crate::fixture::exit::DONE;
-use crate::fixture::{Broker, Installation, PATIENCE, Worker, account, beat, eventually, tenant};
+use crate::fixture::{
+    Broker, Installation, PATIENCE, Worker, account, eventually, heartbeat, tenant,
+};
 
 /// Values by name and labels, without the partition.
 type Counts = BTreeMap<String, f64>;
@@ -68,9 +70,10 @@ impl Truth {
         if counted.is_empty() {
             return Err(vec!["nothing is counted yet".to_owned()]);
         }
-        let told = |n: Option<&f64>| n.copied().unwrap_or_default();
+        let received = |n: Option<&f64>| n.copied().unwrap_or_default();
         let names = self.0.keys().chain(counted.keys());
-        let wrong = names.filter(|name| told(self.0.get(*name)) != told(counted.get(*name)));
+        let wrong =
+            names.filter(|name| received(self.0.get(*name)) != received(counted.get(*name)));
         let wrong: Vec<_> = wrong
             .map(|name| format!("{name}: {:?} of {:?}", counted.get(name), self.0.get(name)))
             .collect();
@@ -97,7 +100,7 @@ async fn something_of_everything(installation: &Installation<'_>, name: &str, tr
     let backend = installation.backend().with_patience(PATIENCE);
     let stream = StreamId::generate();
     for _ in 0..5 {
-        let beaten = beat(&backend, name, stream).await;
+        let beaten = heartbeat(&backend, name, stream).await;
         beaten.expect("it is confirmed");
     }
     truth.happened(1, STARTED);
@@ -109,7 +112,9 @@ async fn something_of_everything(installation: &Installation<'_>, name: &str, tr
     };
     stop(stream).await;
     stop(stream).await;
-    beat(&backend, name, stream).await.expect("it is confirmed");
+    heartbeat(&backend, name, stream)
+        .await
+        .expect("it is confirmed");
     truth.happened(1, ENDED);
     truth.happened(1, UNCHANGED);
     truth.happened(1, TOO_LATE);
@@ -222,7 +227,7 @@ async fn every_event_is_counted_once_while_workers_start_stop_and_take_over() {
     let backend = installation.backend();
     for _ in 0..3 {
         let stream = StreamId::generate();
-        beat(&backend, "erin", stream)
+        heartbeat(&backend, "erin", stream)
             .await
             .expect("it is confirmed");
         truth.happened(1, STARTED);
@@ -263,7 +268,7 @@ async fn every_event_is_counted_once_while_workers_start_stop_and_take_over() {
         (ttl == 2.0).then_some(()).ok_or(ttl)
     })
     .await;
-    beat(&backend, "frank", stream)
+    heartbeat(&backend, "frank", stream)
         .await
         .expect("it is confirmed");
     truth.happened(1, STARTED);

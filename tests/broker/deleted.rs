@@ -2,7 +2,7 @@
 
 use streamwatch::client::{OpenRequest, Opening, StreamId};
 
-use crate::fixture::{Broker, Installation, account, beat, playing, tenant};
+use crate::fixture::{Broker, Installation, account, heartbeat, playing, tenant};
 
 const TTL: &str = "10m";
 
@@ -18,11 +18,13 @@ async fn deleting_a_queue_of_requests_loses_no_stream() {
     let names = installation.names();
     for queue in [names.init(0), names.status(0), names.unrouted()] {
         let stream = StreamId::generate();
-        beat(&backend, "alice", stream).await.expect("confirmed");
+        heartbeat(&backend, "alice", stream)
+            .await
+            .expect("confirmed");
         streams.push(stream);
         installation.delete_queue(queue).await;
         for worker in &workers {
-            worker.says("streamwatch topology declare").await;
+            worker.reports("streamwatch topology declare").await;
         }
         installation.declare(TTL).await;
         for worker in &mut workers {
@@ -57,17 +59,17 @@ async fn workers_report_a_deleted_log_and_start_over_with_the_next_one() {
     ];
     let backend = installation.backend();
     let (old, new) = (StreamId::generate(), StreamId::generate());
-    beat(&backend, "alice", old).await.expect("confirmed");
+    heartbeat(&backend, "alice", old).await.expect("confirmed");
     installation.delete_queue(installation.names().log(0)).await;
     for worker in &workers {
-        worker.says("streamwatch topology declare").await;
+        worker.reports("streamwatch topology declare").await;
     }
     installation.declare(TTL).await;
     for worker in &mut workers {
         worker.ready().await;
     }
     assert_eq!(playing(&backend, "alice").await, []);
-    beat(&backend, "alice", new).await.expect("confirmed");
+    heartbeat(&backend, "alice", new).await.expect("confirmed");
     assert_eq!(playing(&backend, "alice").await, [new]);
     for worker in &mut workers {
         assert!(worker.stop().await.success());

@@ -105,18 +105,18 @@ async fn run(environment: &[(&'static str, String)], arguments: &[&str]) -> Fini
 
 #[tokio::test]
 async fn a_node_boots_with_the_deployed_files_and_a_worker_authenticates_by_certificate() {
-    let site = Site::boot().await;
-    site.make_users().await;
+    let three_workers = Site::boot().await;
+    three_workers.make_users().await;
     let (operator, player) = (
-        site.user("streamwatch.operator"),
-        site.user("streamwatch.acme.player"),
+        three_workers.user("streamwatch.operator"),
+        three_workers.user("streamwatch.acme.player"),
     );
 
     // Only the first settings are missing; a declaration accepts all components.
     let log = "{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"streamwatch\">>, queue, \
                <<\"streamwatch.p00.log\">>)), \
                {rabbit_policy:name(Q), maps:get(retention, amqqueue:get_type_state(Q))}.";
-    let log = site.broker.ctl(&["eval", log]).await;
+    let log = three_workers.broker.ctl(&["eval", log]).await;
     assert!(
         log.contains("streamwatch.logs") && log.contains("14400000"),
         "{log}"
@@ -124,10 +124,10 @@ async fn a_node_boots_with_the_deployed_files_and_a_worker_authenticates_by_cert
     run(&operator, &["topology", "declare", "--ttl", "30s"])
         .await
         .exits(DONE);
-    let guests = site.broker.ctl(&["-q", "list_users"]).await;
+    let guests = three_workers.broker.ctl(&["-q", "list_users"]).await;
     assert!(!guests.contains("guest"), "{guests}");
 
-    let worker_files = site.user("streamwatch.worker");
+    let worker_files = three_workers.user("streamwatch.worker");
     let nowhere = Broker::outside("amqps://localhost".to_owned());
     let environment = [borrowed(&worker_files), vec![("STREAMWATCH_NAMESPACE", "")]].concat();
     let mut worker = Worker::start_with(&nowhere, "", &[], &environment);
@@ -137,30 +137,33 @@ async fn a_node_boots_with_the_deployed_files_and_a_worker_authenticates_by_cert
 
     let ask = ["status", "acme", "alice"];
     let refused = async |environment: &[(&'static str, String)], says: &str| {
-        run(environment, &ask).await.exits(UNREACHABLE).says(says);
+        run(environment, &ask)
+            .await
+            .exits(UNREACHABLE)
+            .reports(says);
     };
     refused(&player[..2], "RabbitMQ demands a client certificate").await;
-    let expired = site
+    let expired = three_workers
         .clients
         .client("streamwatch.acme.player", Valid::Before);
     refused(
-        &site.show_as("expired", &expired),
+        &three_workers.show_as("expired", &expired),
         "it has expired; renew it",
     )
     .await;
     let untrusted = Authority::new("clients").client("streamwatch.acme.player", Valid::Now);
     refused(
-        &site.show_as("untrusted", &untrusted),
+        &three_workers.show_as("untrusted", &untrusted),
         "does not accept the certificate",
     )
     .await;
-    refused(&site.user("nobody"), "RabbitMQ refuses access").await;
+    refused(&three_workers.user("nobody"), "RabbitMQ refuses access").await;
 
     // The worker reads its files again at each connection.
-    site.show_as("streamwatch.worker", &expired);
-    drop_connections(&site.broker).await;
-    worker.says("it has expired; renew it").await;
-    site.user("streamwatch.worker");
+    three_workers.show_as("streamwatch.worker", &expired);
+    drop_connections(&three_workers.broker).await;
+    worker.reports("it has expired; renew it").await;
+    three_workers.user("streamwatch.worker");
     worker.ready().await;
     let status = run(&player, &["--json", "status", "acme", "alice"]).await;
     assert_eq!(status.exits(DONE).json()["activity"]["count"], 1);

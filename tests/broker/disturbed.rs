@@ -5,8 +5,8 @@ use std::time::Duration;
 use streamwatch::client::{ClientError, Consistency, OpenRequest, PlaybackState, StreamId};
 
 use crate::fixture::{
-    Asker, Broker, Crowd, Habits, Installation, PATIENCE, Passage, Proxy, Worker, account, beat,
-    eventually, heavy, playing, playing_if_answered, strong, tenant,
+    Asker, Broker, Crowd, Habits, Installation, PATIENCE, Passage, Proxy, Worker, account,
+    eventually, heartbeat, heavy, playing, playing_if_answered, strong, tenant,
 };
 
 /// The names of a worker's two connections, as RabbitMQ lists them.
@@ -36,7 +36,9 @@ async fn a_worker_whose_connection_is_cut_in_mid_frame_reconnects_with_its_state
     let mut streams = Vec::new();
     for (n, connection) in CONNECTIONS.into_iter().enumerate() {
         let stream = StreamId::generate();
-        beat(&backend, "alice", stream).await.expect("confirmed");
+        heartbeat(&backend, "alice", stream)
+            .await
+            .expect("confirmed");
         streams.push(stream);
         proxy.set(connection, Passage::Cut).await;
         proxy.closed(connection).await;
@@ -57,7 +59,7 @@ async fn a_worker_that_cannot_connect_for_a_while_reconnects_by_itself() {
     let mut worker = installation.by_way_of(&proxy.broker).ready_worker().await;
     proxy.refuse(true);
     proxy.set("worker", Passage::Cut).await;
-    worker.says("cannot connect").await;
+    worker.reports("cannot connect").await;
     proxy.refuse(false);
     came_back_the_same(&mut worker, 1.0).await;
 }
@@ -115,8 +117,8 @@ async fn away_for_longer_than_the_ttl(meanwhile: impl AsyncFn(&Installation<'_>)
     .await;
     meanwhile(&installation).await;
     proxy.refuse(false);
-    let told = tokio::time::timeout(PATIENCE, playback.changed()).await;
-    assert!(told.expect("it asks again"), "it goes on");
+    let received = tokio::time::timeout(PATIENCE, playback.changed()).await;
+    assert!(received.expect("it asks again"), "it goes on");
     playback.state()
 }
 
@@ -164,7 +166,9 @@ async fn stalls(connection: &str, passage: Passage) {
     let mut worker = installation.by_way_of(&proxy.broker).ready_worker().await;
     let backend = installation.backend();
     let stream = StreamId::generate();
-    beat(&backend, "alice", stream).await.expect("confirmed");
+    heartbeat(&backend, "alice", stream)
+        .await
+        .expect("confirmed");
     assert_eq!(playing(&backend, "alice").await, [stream]);
 
     proxy.refuse(true);
@@ -172,7 +176,9 @@ async fn stalls(connection: &str, passage: Passage) {
     worker.not_ready().await;
     let before = answered(&worker).await;
     let other = StreamId::generate();
-    beat(&backend, "alice", other).await.expect("confirmed");
+    heartbeat(&backend, "alice", other)
+        .await
+        .expect("confirmed");
     let answer = playing_if_answered(&backend, "alice").await;
     assert!(
         matches!(answer, Err(ClientError::NoAnswer(_))),
@@ -181,7 +187,7 @@ async fn stalls(connection: &str, passage: Passage) {
     assert_eq!(answered(&worker).await, before);
 
     // The worker closes the connection by itself: RabbitMQ's heartbeats or a response are missing.
-    worker.says("cannot connect").await;
+    worker.reports("cannot connect").await;
     proxy.refuse(false);
     came_back_the_same(&mut worker, 1.0).await;
     // Messages that RabbitMQ delivers to the lost connection wait until it notices the loss.

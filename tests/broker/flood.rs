@@ -80,8 +80,8 @@ async fn a_flood_of_invalid_messages_is_counted_completely_and_logs_a_line_a_sec
         suppressed.len()
     );
     // Each line has the number of suppressed lines before it.
-    let told = suppressed.len() + suppressed.iter().sum::<usize>();
-    assert!(told <= 5 * MESSAGES, "{told}");
+    let received = suppressed.len() + suppressed.iter().sum::<usize>();
+    assert!(received <= 5 * MESSAGES, "{received}");
     assert!(
         !log.contains(SECRET),
         "the log quotes what was refused: {log}"

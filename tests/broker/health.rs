@@ -9,7 +9,7 @@ use streamwatch::client::StreamId;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::fixture::exit::{DONE, FAILED, WRONG_SETTINGS};
-use crate::fixture::{Broker, Installation, PATIENCE, Worker, beat, cli_with, eventually};
+use crate::fixture::{Broker, Installation, PATIENCE, Worker, cli_with, eventually, heartbeat};
 
 /// The report of a worker in one second.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +72,7 @@ async fn without_a_broker_a_worker_is_live_but_not_ready_and_reports_the_age_of_
     broker.sync_declarations().await;
     let worker = Arc::new(installation.ready_worker().await);
     let stream = StreamId::generate();
-    let beaten = beat(&installation.backend(), "alice", stream).await;
+    let beaten = heartbeat(&installation.backend(), "alice", stream).await;
     beaten.expect("it is confirmed");
     let counts_one = async || {
         let streams = worker.metric("streamwatch_active_streams", "").await;
@@ -154,7 +154,7 @@ async fn the_healthcheck_exits_with_the_worker_s_health() {
     let http = worker.http().to_string();
     let environment = [("STREAMWATCH_HTTP", http.as_str())];
     let url = format!("http://{http}");
-    worker.says("topology declare").await;
+    worker.reports("topology declare").await;
     // Live, but not ready.
     let sound = cli_with(&environment, &["healthcheck"]).await;
     assert_eq!((sound.exits(DONE).stdout.as_str()), "ok\n");

@@ -10,8 +10,8 @@ use streamwatch::client::{Backend, Metadata, OpenRequest, Opening, StreamId};
 use uuid::Uuid;
 
 use crate::fixture::{
-    Broker, Follower, Installation, Message, PATIENCE, Worker, account, beat, eventually,
-    first_of_each, heavy, playing, tenant,
+    Broker, Follower, Installation, Message, PATIENCE, Worker, account, eventually, first_of_each,
+    heartbeat, heavy, playing, tenant,
 };
 
 async fn open(backend: &Backend, name: &str, request: OpenRequest) -> StreamId {
@@ -74,13 +74,13 @@ async fn lifecycle_events_of_a_stream_are_published_in_order_with_the_count_afte
     };
     let second = open(&backend, "alice", replacing).await;
     let uncounted = StreamId::generate();
-    beat(&backend, "alice", uncounted)
+    heartbeat(&backend, "alice", uncounted)
         .await
         .expect("it is confirmed");
     stop(&backend, "alice", second).await;
 
     let events = follower.events(7).await;
-    let told: Vec<_> = events.iter().map(event).collect();
+    let received: Vec<_> = events.iter().map(event).collect();
     let expected = [
         ("opened", first, "", 1),
         ("refused", refused, "max_active", 1),
@@ -100,11 +100,11 @@ async fn lifecycle_events_of_a_stream_are_published_in_order_with_the_count_afte
     });
     // The events of the replaced and the opened stream are of one entry, and their order is
     // undefined.
-    assert_eq!(told[..2], expected[..2]);
-    let mut pair = told[2..4].to_vec();
+    assert_eq!(received[..2], expected[..2]);
+    let mut pair = received[2..4].to_vec();
     pair.sort_by_key(|event| event.0 == "opened");
     assert_eq!(pair, expected[2..4]);
-    assert_eq!(told[4..], expected[4..]);
+    assert_eq!(received[4..], expected[4..]);
 
     for message in &events {
         let kind = message.text("type");
@@ -175,7 +175,7 @@ async fn when_the_leader_is_killed_no_event_is_missing_and_repetitions_are_ident
     let events = follower.events(2 * ACCOUNTS * SESSIONS).await;
     for (name, streams) in names.iter().zip(streams) {
         let of_account = events.iter().filter(|m| m.text("account") == *name);
-        let told: Vec<_> = of_account.map(event).collect();
+        let received: Vec<_> = of_account.map(event).collect();
         let lived = streams.iter().flat_map(|stream| {
             let id = stream.to_string();
             [
@@ -183,9 +183,9 @@ async fn when_the_leader_is_killed_no_event_is_missing_and_repetitions_are_ident
                 ("stopped".to_owned(), id, "stopped".to_owned(), 0),
             ]
         });
-        assert_eq!(told, lived.collect::<Vec<_>>(), "{name}");
+        assert_eq!(received, lived.collect::<Vec<_>>(), "{name}");
     }
-    let heard = follower.heard();
+    let heard = follower.messages();
     let mut bodies = HashMap::new();
     for message in &heard {
         let known = bodies
@@ -212,7 +212,7 @@ async fn the_successor_notifies_ended_devices() {
     let backend = installation.backend().with_patience(PATIENCE);
     let stream = open(&backend, "alice", OpenRequest::default()).await;
     stop(&backend, "alice", stream).await;
-    let told = async || {
+    let received = async || {
         eventually(PATIENCE, "the device is notified", async || {
             let wait = Duration::from_millis(500);
             let (tenant, alice) = (tenant(), account("alice"));
@@ -221,10 +221,10 @@ async fn the_successor_notifies_ended_devices() {
         })
         .await
     };
-    told().await;
+    received().await;
     let dies = holder(&workers).await;
     workers[dies].kill().await;
-    told().await;
+    received().await;
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn without_their_exchange_lifecycle_events_are_buffered_and_requests_are_a
     follower.bind().await;
     worker.resume();
     let events = follower.events(4).await;
-    let told: Vec<_> = events
+    let received: Vec<_> = events
         .iter()
         .map(|m| (m.text("type"), m.text("stream")))
         .collect();
@@ -276,7 +276,7 @@ async fn without_their_exchange_lifecycle_events_are_buffered_and_requests_are_a
         ("refused", refused),
     ];
     assert_eq!(
-        told,
+        received,
         expected.map(|(kind, id)| (kind.to_owned(), id.to_string()))
     );
     eventually(PATIENCE, "nothing waits", async || {
@@ -284,5 +284,5 @@ async fn without_their_exchange_lifecycle_events_are_buffered_and_requests_are_a
         (waiting < 0.5).then_some(()).ok_or(waiting)
     })
     .await;
-    assert_eq!(first_of_each(follower.heard()).len(), 4);
+    assert_eq!(first_of_each(follower.messages()).len(), 4);
 }

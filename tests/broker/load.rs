@@ -21,8 +21,11 @@ async fn running(installation: &Installation<'_>) -> Process {
     let play = ["play", "--rate", "200", "--duration", "60s", "--json"];
     let play = Process::spawn(installation.broker, &installation.namespace, &play);
     eventually(PATIENCE, "the load reports progress", async || {
-        let said = play.stderr();
-        said.contains("200/s: published").then_some(()).ok_or(said)
+        let output = play.stderr();
+        output
+            .contains("200/s: published")
+            .then_some(())
+            .ok_or(output)
     })
     .await;
     play
@@ -98,8 +101,8 @@ async fn the_text_report_has_the_same_figures_and_covers_several_partitions() {
     let played = installation.cli(&RATE).await;
     played
         .exits(DONE)
-        .says("6000 streams on 3000 accounts, 3 partitions, 4 connections, seed ")
-        .says("expire 10s after the end");
+        .reports("6000 streams on 3000 accounts, 3 partitions, 4 connections, seed ")
+        .reports("expire 10s after the end");
     for text in [
         "published  600 ",
         "confirmed  600 ",
@@ -111,8 +114,8 @@ async fn the_text_report_has_the_same_figures_and_covers_several_partitions() {
         "unanswered",
         "everything published was confirmed and applied",
     ] {
-        let said = &played.stdout;
-        assert!(said.contains(text), "{text:?} is missing: {said}");
+        let output = &played.stdout;
+        assert!(output.contains(text), "{text:?} is missing: {output}");
     }
 }
 
@@ -139,7 +142,7 @@ async fn the_search_ends_and_reports_a_rate_that_held() {
     assert!(held.is_some(), "{report}");
     assert_eq!(report["max_per_s"].as_u64(), held, "{report}");
     assert_eq!(report["rate_per_s"].as_u64(), held, "{report}");
-    found.says("/s holds: ");
+    found.reports("/s holds: ");
 }
 
 #[tokio::test]
@@ -148,10 +151,10 @@ async fn missing_requirements_are_reported_before_anything_is_published() {
     bare.cli(&RATE)
         .await
         .exits(NO_TOPOLOGY)
-        .says("streamwatch topology declare");
+        .reports("streamwatch topology declare");
     bare.declare("10s").await;
     let alone = bare.cli(&["play", "--find-max"]).await;
-    alone.exits(NO_ANSWER).says("is one running?");
+    alone.exits(NO_ANSWER).reports("is one running?");
     assert_eq!(alone.stdout, "");
     for (more, word) in [
         (&["--find-max"][..], "--find-max"),
@@ -162,12 +165,12 @@ async fn missing_requirements_are_reported_before_anything_is_published() {
         (&["--connections", "0"], "--connections: 1 to"),
     ] {
         let wrong = bare.cli(&[&RATE[..], more].concat()).await;
-        wrong.exits(WRONG_SETTINGS).says(word);
+        wrong.exits(WRONG_SETTINGS).reports(word);
     }
     let wrong = bare.cli(&["play", "--connections", "2"]).await;
-    wrong.exits(WRONG_SETTINGS).says("--rate");
+    wrong.exits(WRONG_SETTINGS).reports("--rate");
     let wrong = bare.cli(&["play", "--rate", "0"]).await;
-    wrong.exits(WRONG_SETTINGS).says("--rate: 1 to");
+    wrong.exits(WRONG_SETTINGS).reports("--rate: 1 to");
 }
 
 #[tokio::test]
@@ -212,8 +215,8 @@ async fn connections_start_at_each_address_and_an_interruption_does_not_wait_for
     let _silent = accepted.expect("a connection").expect("a socket");
     play.signal("INT");
     assert_eq!(play.ended().await.code(), Some(FAILED), "{}", play.stderr());
-    let said = play.stderr();
-    assert!(said.contains("nothing was published"), "{said}");
+    let output = play.stderr();
+    assert!(output.contains("nothing was published"), "{output}");
     assert_eq!(play.stdout(), "");
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use streamwatch::client::{OpenRequest, PlaybackState, StreamId};
 
-use crate::fixture::{Broker, Installation, PATIENCE, account, beat, eventually, heavy, playing};
+use crate::fixture::{
+    Broker, Installation, PATIENCE, account, eventually, heartbeat, heavy, playing,
+};
 
 const TTL: &str = "4s";
 
@@ -21,7 +23,9 @@ async fn after_an_outage_playing_streams_count_and_silent_ones_expire_a_ttl_late
     let backend = installation.backend();
     let (silent, stops) = (StreamId::generate(), StreamId::generate());
     for stream in [silent, stops] {
-        beat(&backend, "alice", stream).await.expect("confirmed");
+        heartbeat(&backend, "alice", stream)
+            .await
+            .expect("confirmed");
     }
     worker.kill().await;
     // The outage is the subject of this test.

@@ -11,7 +11,7 @@ use lapin::{
 };
 use streamwatch::client::{Backend, ClientError, StreamId};
 
-use crate::fixture::{Broker, Cluster, Installation, PATIENCE, beat, eventually, heavy};
+use crate::fixture::{Broker, Cluster, Installation, PATIENCE, eventually, heartbeat, heavy};
 
 /// The heartbeats of 30 s at 3,400 per second.
 const HEARTBEATS: usize = 102_000;
@@ -72,7 +72,7 @@ async fn entries(installation: &Installation<'_>) -> u32 {
 /// backlog, those blocked, and those not sent for lack of confirms.
 async fn send_in_vain(backend: &Backend) -> [usize; 3] {
     let hasty = backend.clone().with_patience(GIVES_UP_AFTER);
-    let beats = (0..HEARTBEATS).map(|_| beat(&hasty, "alice", StreamId::generate()));
+    let beats = (0..HEARTBEATS).map(|_| heartbeat(&hasty, "alice", StreamId::generate()));
     let outcomes = stream::iter(beats).buffer_unordered(SENDERS);
     let counted = outcomes.fold([0; 3], async |mut counted, outcome| {
         match outcome {
@@ -94,7 +94,9 @@ async fn a_client_s_memory_is_bounded_during_an_alarm_and_it_sends_nothing_stale
     let installation = Installation::declared(&broker, "10m").await;
     let backend = installation.backend().with_patience(PATIENCE);
     let stream = StreamId::generate();
-    beat(&backend, "alice", stream).await.expect("confirmed");
+    heartbeat(&backend, "alice", stream)
+        .await
+        .expect("confirmed");
     let before = entries(&installation).await;
 
     let alarm = "{resource_limit, memory, node()}";
@@ -106,7 +108,9 @@ async fn a_client_s_memory_is_bounded_during_an_alarm_and_it_sends_nothing_stale
     let clear = format!("rabbit_alarm:clear_alarm({alarm}).");
     broker.ctl(&["eval", &clear]).await;
 
-    beat(&backend, "alice", stream).await.expect("confirmed");
+    heartbeat(&backend, "alice", stream)
+        .await
+        .expect("confirmed");
     // Without the marker of the first count, and the last heartbeat.
     let stale = entries(&installation).await - before - 2;
     eprintln!("{blocked} were blocked, {stale} were sent late; {grown:.1} MB more");
@@ -125,12 +129,14 @@ async fn a_client_s_memory_is_bounded_while_a_log_has_no_majority_and_it_resumes
     assert_eq!(cluster.replicas(&log).await, 3);
     let backend = installation.backend().with_patience(PATIENCE);
     let stream = StreamId::generate();
-    beat(&backend, "alice", stream).await.expect("confirmed");
+    heartbeat(&backend, "alice", stream)
+        .await
+        .expect("confirmed");
 
     let (_, _) = tokio::join!(cluster.nodes[1].kill(), cluster.nodes[2].kill());
     eventually(PATIENCE, "the log confirms nothing", async || {
         let hasty = backend.clone().with_patience(Duration::from_secs(1));
-        let outcome = beat(&hasty, "alice", stream).await;
+        let outcome = heartbeat(&hasty, "alice", stream).await;
         outcome.is_err().then_some(()).ok_or("it does")
     })
     .await;
@@ -146,7 +152,7 @@ async fn a_client_s_memory_is_bounded_while_a_log_has_no_majority_and_it_resumes
         cluster.nodes[2].start_again()
     );
     eventually(2 * PATIENCE, "heartbeats are confirmed again", async || {
-        beat(&backend, "alice", stream).await
+        heartbeat(&backend, "alice", stream).await
     })
     .await;
 }

@@ -16,8 +16,8 @@ async fn bash_completes_the_commands() {
                  _streamwatch streamwatch d topology; printf '%s ' \"${COMPREPLY[@]}\"";
     let bash = Command::new("bash").args(["-c", asked]).arg(&file).output();
     std::fs::remove_file(&file).expect("it is there");
-    let said = String::from_utf8(bash.expect("bash runs").stdout).expect("text");
-    assert_eq!(said.trim(), "declare delete");
+    let output = String::from_utf8(bash.expect("bash runs").stdout).expect("text");
+    assert_eq!(output.trim(), "declare delete");
 }
 
 #[tokio::test]
@@ -37,5 +37,5 @@ async fn every_command_has_a_manual_page() {
     assert!(program.contains("Concurrency monitoring") && program.contains("streamwatch\\-check"));
     assert!(worker.contains("STREAMWATCH_HTTP") && declare.contains("\\-\\-ttl"));
     let nowhere = cli_with(&[], &["man", "/nonexistent/streamwatch"]).await;
-    nowhere.exits(FAILED).says("/nonexistent/streamwatch");
+    nowhere.exits(FAILED).reports("/nonexistent/streamwatch");
 }

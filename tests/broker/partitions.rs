@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use streamwatch::client::{ClientError, StreamId};
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, beat, eventually, exit::DONE, heavy, playing,
-    playing_if_answered, strong, tenant,
+    Broker, Installation, PATIENCE, Worker, account, eventually, exit::DONE, heartbeat, heavy,
+    playing, playing_if_answered, strong, tenant,
 };
 use anonymous::Anonymous;
 
@@ -138,7 +138,7 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
         .collect();
     let backend = installation.backend();
     for (name, stream) in &players {
-        beat(&backend, name, *stream)
+        heartbeat(&backend, name, *stream)
             .await
             .expect("it is confirmed");
     }
@@ -165,7 +165,7 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
         eventually(
             PATIENCE,
             "it goes to its partition, or is refused",
-            async || match beat(&backend, name, *stream).await {
+            async || match heartbeat(&backend, name, *stream).await {
                 Ok(()) if keeps_ring => Ok(()),
                 Err(ClientError::Busy) if !keeps_ring => Ok(()),
                 other => Err(other),
@@ -190,7 +190,7 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
                 if n < gone {
                     backend.stop(&tenant(), &account(name), *stream).await
                 } else {
-                    beat(&backend, name, *stream).await
+                    heartbeat(&backend, name, *stream).await
                 }
             })
             .await;
@@ -236,7 +236,7 @@ async fn stops_confirmed_while_the_broker_restarts_take_effect_at_once_in_every_
         .collect();
     let begin = streams
         .iter()
-        .map(|(backend, name, stream)| beat(backend, name, *stream));
+        .map(|(backend, name, stream)| heartbeat(backend, name, *stream));
     for confirmed in join_all(begin).await {
         confirmed.expect("it is confirmed");
     }

@@ -10,7 +10,7 @@ use streamwatch::client::{ClientError, OpenRequest, Opening, StreamId};
 
 use crate::fixture::exit::DONE;
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing,
+    Broker, Installation, PATIENCE, Worker, account, eventually, heartbeat, playing,
     playing_if_answered, tenant,
 };
 
@@ -53,12 +53,14 @@ async fn workers_report_unsupported_rules_of_a_log_and_do_not_reply() {
     ];
     let backend = installation.backend();
     let stream = StreamId::generate();
-    beat(&backend, "alice", stream).await.expect("confirmed");
+    heartbeat(&backend, "alice", stream)
+        .await
+        .expect("confirmed");
     assert_eq!(playing(&backend, "alice").await, [stream]);
 
     append_settings(&installation, 2, 2).await;
     for worker in &workers {
-        worker.says("rules version 2").await;
+        worker.reports("rules version 2").await;
     }
     let before = answered(&workers[0]).await + answered(&workers[1]).await;
     let answer = playing_if_answered(&backend, "alice").await;
@@ -69,7 +71,7 @@ async fn workers_report_unsupported_rules_of_a_log_and_do_not_reply() {
     // Entries under those rules stay unsupported, regardless of later settings.
     append_settings(&installation, 3, 1).await;
     let started = installation.worker();
-    started.says("rules version 2").await;
+    started.reports("rules version 2").await;
     let answer = playing_if_answered(&backend, "alice").await;
     assert!(
         matches!(answer, Err(ClientError::NoAnswer(_))),
@@ -78,7 +80,7 @@ async fn workers_report_unsupported_rules_of_a_log_and_do_not_reply() {
     let after = answered(&workers[0]).await + answered(&workers[1]).await;
     assert_eq!(before, after);
     for worker in &mut workers {
-        worker.says("rules version 2").await;
+        worker.reports("rules version 2").await;
         assert!(worker.stop().await.success());
     }
 }
@@ -109,15 +111,15 @@ async fn a_ttl_changed_under_load_applies_to_all_workers_at_the_same_entry() {
         set.exits(DONE);
     };
     let opens = async {
-        let mut told = BTreeSet::new();
+        let mut received = BTreeSet::new();
         for round in 0.. {
             let names: Vec<_> = (0..8).map(|n| format!("viewer-{round}-{n}")).collect();
             let ttls = join_all(names.iter().map(|name| open(name))).await;
             let ttls: BTreeSet<_> = ttls.into_iter().collect();
-            let back = told.contains(&new) && ttls.contains(&old);
+            let back = received.contains(&new) && ttls.contains(&old);
             assert!(!back, "a worker still has the old TTL");
-            told = ttls;
-            if told == BTreeSet::from([new]) {
+            received = ttls;
+            if received == BTreeSet::from([new]) {
                 return;
             }
         }

@@ -17,7 +17,7 @@ use streamwatch::wire::snapshot::{self, PartContent};
 use tokio::task::JoinSet;
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, beat, eventually, playing, strong, tenant,
+    Broker, Installation, PATIENCE, Worker, account, eventually, heartbeat, playing, strong, tenant,
 };
 
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
@@ -95,15 +95,17 @@ async fn state(backend: &Backend, name: &str, stream: StreamId) -> Option<Stream
 /// Publishes heartbeats of these and other streams until the log's first entries are deleted.
 async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str, StreamId); 2]) {
     let backend = installation.backend();
-    let said = Metadata::new(&mut [("device", "x".repeat(250))]).expect("within the limits");
+    let output = Metadata::new(&mut [("device", "x".repeat(250))]).expect("within the limits");
     let (tenant, other) = (tenant(), account("other"));
     while oldest_offset(installation).await < 50 {
         for (name, stream) in streams {
-            beat(&backend, name, stream).await.expect("it is confirmed");
+            heartbeat(&backend, name, stream)
+                .await
+                .expect("it is confirmed");
         }
         for _ in 0..50 {
-            let (id, said) = (StreamId::generate(), Some(&said));
-            let sent = backend.heartbeat(&tenant, &other, id, said, Duration::ZERO);
+            let (id, output) = (StreamId::generate(), Some(&output));
+            let sent = backend.heartbeat(&tenant, &other, id, output, Duration::ZERO);
             sent.await.expect("it is confirmed");
         }
     }
@@ -124,7 +126,9 @@ async fn a_restarted_worker_restores_state_older_than_the_log() {
     let (alice, opening) = opened.expect("a worker answers");
     assert!(matches!(opening, Opening::Opened { .. }), "{opening:?}");
     let bob = StreamId::generate();
-    beat(&backend, "bob", bob).await.expect("it is confirmed");
+    heartbeat(&backend, "bob", bob)
+        .await
+        .expect("it is confirmed");
     let stopped = backend.stop(&tenant(), &account("bob"), bob).await;
     stopped.expect("it is confirmed");
     let streams = [("alice", alice), ("bob", bob)];
@@ -138,7 +142,9 @@ async fn a_restarted_worker_restores_state_older_than_the_log() {
     assert_eq!(restored(&after).await, 1.0);
 
     // The player of the stopped stream was not notified, and sends heartbeats.
-    beat(&backend, "bob", bob).await.expect("it is confirmed");
+    heartbeat(&backend, "bob", bob)
+        .await
+        .expect("it is confirmed");
     assert_eq!(playing(&backend, "bob").await, []);
     assert_eq!(
         state(&backend, "bob", bob).await,
@@ -155,7 +161,9 @@ async fn a_restarted_worker_restores_state_older_than_the_log() {
     let without = installation.ready_worker().await;
     assert_eq!(restored(&without).await, 0.0);
     for (name, stream) in streams {
-        beat(&backend, name, stream).await.expect("it is confirmed");
+        heartbeat(&backend, name, stream)
+            .await
+            .expect("it is confirmed");
     }
     assert!(!only_stream(&backend, "alice").await.admitted);
     assert_eq!(playing(&backend, "bob").await, [bob]);

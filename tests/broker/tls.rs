@@ -60,20 +60,20 @@ async fn declare(url: &str, environment: &[(&str, &str)]) -> Finished {
 
 #[tokio::test]
 async fn each_problem_of_a_server_s_tls_is_reported_with_its_remedy() {
-    let site = Site::start().await;
-    let ca = site.files.path("ca.pem");
-    let url = site.url("localhost").await;
+    let three_workers = Site::start().await;
+    let ca = three_workers.files.path("ca.pem");
+    let url = three_workers.url("localhost").await;
     let refused = async |url: &str, ca: Option<&str>, says: &str| {
         let ca = ca.map(|ca| ("AMQP_TLS_CA", ca));
         let declared = declare(url, ca.as_slice()).await;
-        declared.exits(UNREACHABLE).says(says);
+        declared.exits(UNREACHABLE).reports(says);
         assert!(!declared.stderr.contains("Error"), "no dump: {declared:?}");
     };
     declare(&url, &[("AMQP_TLS_CA", &ca)]).await.exits(DONE);
 
     // The certificate is not signed by an authority of the system, or the system has none.
     refused(&url, None, "--tls-ca").await;
-    let stranger = site
+    let stranger = three_workers
         .files
         .write("stranger.pem", Authority::new("tests").pem());
     refused(
@@ -82,7 +82,7 @@ async fn each_problem_of_a_server_s_tls_is_reported_with_its_remedy() {
         "is not signed by a trusted authority",
     )
     .await;
-    let by_number = site.url("127.0.0.1").await;
+    let by_number = three_workers.url("127.0.0.1").await;
     refused(
         &by_number,
         Some(&ca),
@@ -90,16 +90,18 @@ async fn each_problem_of_a_server_s_tls_is_reported_with_its_remedy() {
     )
     .await;
 
-    let to_plain_port = site.broker.url().replace("amqp://", "amqps://");
+    let to_plain_port = three_workers.broker.url().replace("amqp://", "amqps://");
     let to_plain_port = to_plain_port.replace("127.0.0.1", "localhost");
     refused(&to_plain_port, Some(&ca), "does not use TLS").await;
     let plainly = url.replace("amqps://", "amqp://");
     refused(&plainly, None, "use amqps://").await;
 
-    site.serve(&site.authority, &["localhost"], Valid::Before)
+    three_workers
+        .serve(&three_workers.authority, &["localhost"], Valid::Before)
         .await;
     refused(&url, Some(&ca), "has expired").await;
-    site.serve(&site.authority, &["localhost"], Valid::Later)
+    three_workers
+        .serve(&three_workers.authority, &["localhost"], Valid::Later)
         .await;
     refused(&url, Some(&ca), "is not valid yet").await;
 }
@@ -154,7 +156,7 @@ async fn unusable_files_are_wrong_settings() {
         ),
     ] {
         let finished = declare(url, environment).await;
-        finished.exits(WRONG_SETTINGS).says(says);
+        finished.exits(WRONG_SETTINGS).reports(says);
         assert!(!finished.stderr.contains("s3cret"), "{finished:?}");
     }
 }
@@ -163,22 +165,23 @@ async fn unusable_files_are_wrong_settings() {
 /// reason, and reconnects without a restart when its own file has the new authority.
 #[tokio::test]
 async fn a_rotated_server_certificate_and_authority_are_picked_up_without_a_restart() {
-    let site = Site::start().await;
-    let url = site.url("localhost").await;
+    let three_workers = Site::start().await;
+    let url = three_workers.url("localhost").await;
     let secure = Broker::outside(url.clone());
     let bare = Installation::bare(&secure);
-    let ca = site.files.path("ca.pem");
+    let ca = three_workers.files.path("ca.pem");
     let environment = [("AMQP_TLS_CA", ca.as_str())];
     let mut worker = Worker::start_with(&secure, &bare.namespace, &["--declare"], &environment);
     worker.ready().await;
 
-    site.serve(&site.authority, &["localhost"], Valid::Before)
+    three_workers
+        .serve(&three_workers.authority, &["localhost"], Valid::Before)
         .await;
-    worker.says("has expired").await;
+    worker.reports("has expired").await;
     let next = Authority::new("tests, next year");
-    site.serve(&next, &["localhost"], Valid::Now).await;
-    worker.says("is not signed by a trusted authority").await;
-    site.files.write("ca.pem", next.pem());
+    three_workers.serve(&next, &["localhost"], Valid::Now).await;
+    worker.reports("is not signed by a trusted authority").await;
+    three_workers.files.write("ca.pem", next.pem());
     worker.ready().await;
 
     // The client library does the same.

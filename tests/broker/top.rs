@@ -168,7 +168,7 @@ async fn top_follows_accounts_as_their_streams_start_and_end() {
     document(&programs, "one stream has ended", one_each).await;
 
     eventually(PATIENCE, "people read it too", async || {
-        let said = people.stdout();
+        let output = people.stdout();
         let texts = [
             "streams 2  accounts 2  workers 1/1",
             "per second: heartbeats",
@@ -176,9 +176,9 @@ async fn top_follows_accounts_as_their_streams_start_and_end() {
         ];
         texts
             .iter()
-            .all(|text| said.contains(text))
+            .all(|text| output.contains(text))
             .then_some(())
-            .ok_or(said)
+            .ok_or(output)
     })
     .await;
     people.signal("TERM");
@@ -239,7 +239,7 @@ async fn top_survives_a_restart_of_rabbitmq() {
     assert!(
         seen["problems"][0]
             .as_str()
-            .is_some_and(|said| said.contains("trying again")),
+            .is_some_and(|output| output.contains("trying again")),
         "{seen}"
     );
     assert_eq!(
@@ -290,8 +290,11 @@ async fn top_shows_available_figures_and_reports_missing_ones() {
         &metrics,
     ];
     let timed = installation.cli(&timed).await;
-    let said = &timed.exits(DONE).stdout;
-    assert!(said.matches("streams 0  accounts 0").count() > 1, "{said}");
+    let output = &timed.exits(DONE).stdout;
+    assert!(
+        output.matches("streams 0  accounts 0").count() > 1,
+        "{output}"
+    );
 
     // Only RabbitMQ.
     let alone = installation.cli(&[&once[..], &[NOBODY]].concat()).await;
@@ -311,15 +314,15 @@ async fn top_reports_the_remedy_if_nothing_is_reachable() {
     let finished = cli_with(&wrong, &arguments).await;
     finished
         .exits(UNREACHABLE)
-        .says("--metrics names the address that `worker --http` has")
-        .says("cannot connect to RabbitMQ at amqp://guest@127.0.0.1:1");
+        .reports("--metrics names the address that `worker --http` has")
+        .reports("cannot connect to RabbitMQ at amqp://guest@127.0.0.1:1");
     assert!(!finished.stderr.contains("s3cret"), "{finished:?}");
 
     let bare = Installation::bare(Broker::shared().await);
     let finished = bare.cli(&arguments).await;
     finished
         .exits(NO_TOPOLOGY)
-        .says("streamwatch topology declare");
+        .reports("streamwatch topology declare");
 
     let wrong = [
         "top",
@@ -335,5 +338,7 @@ async fn top_reports_the_remedy_if_nothing_is_reachable() {
         "1",
     ];
     let finished = bare.cli(&wrong).await;
-    finished.exits(WRONG_SETTINGS).says("5 settings are wrong");
+    finished
+        .exits(WRONG_SETTINGS)
+        .reports("5 settings are wrong");
 }

@@ -35,10 +35,10 @@ async fn ask(
 struct Told(Arc<Mutex<Vec<u8>>>);
 
 impl Told {
-    async fn listen(listener: TcpListener, told: Self) {
+    async fn listen(listener: TcpListener, received: Self) {
         while let Ok((connection, _)) = listener.accept().await {
             let body = take(connection).await;
-            let mut all = told.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = received.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.extend(body);
         }
     }
@@ -67,8 +67,8 @@ async fn take(mut connection: TcpStream) -> Vec<u8> {
                 + 4;
             if all.len() >= begin + length {
                 let welcome = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-                let said = connection.write_all(welcome.as_bytes()).await;
-                said.expect("it listens");
+                let output = connection.write_all(welcome.as_bytes()).await;
+                output.expect("it listens");
                 return all.split_off(begin);
             }
         }
@@ -108,8 +108,8 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
-    let told = Told::default();
-    let collector = tokio::spawn(Told::listen(listener, told.clone()));
+    let received = Told::default();
+    let collector = tokio::spawn(Told::listen(listener, received.clone()));
     let endpoint = format!("http://{address}");
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
@@ -143,7 +143,7 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
         span.extend([0x22, 8]);
         span.extend(parent.span.to_be_bytes());
         eventually(PATIENCE, "the span is exported", async || {
-            let (span, kind) = (told.has(&span), told.has(kind.as_bytes()));
+            let (span, kind) = (received.has(&span), received.has(kind.as_bytes()));
             if span && kind {
                 Ok(())
             } else {
@@ -152,7 +152,7 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
         })
         .await;
     }
-    assert!(told.has(b"streamwatch"), "the service name");
+    assert!(received.has(b"streamwatch"), "the service name");
     // A trace that is not sampled has no span.
     let silent = PARENT.replace("-01", "-00");
     let [reply, _] = ask(&mut caller, "status", &silent, STATE).await;
@@ -165,6 +165,6 @@ async fn the_span_of_a_request_is_exported_under_its_parent() {
         ("AMQP_URL", "amqp://127.0.0.1:1"),
     ];
     let refused = cli_with(&elsewhere, &["worker"]).await;
-    refused.exits(WRONG_SETTINGS).says("OTEL_");
+    refused.exits(WRONG_SETTINGS).reports("OTEL_");
     assert!(!refused.stderr.contains("s3cret"), "{refused:?}");
 }

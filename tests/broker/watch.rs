@@ -16,15 +16,15 @@ async fn watching(installation: &Installation<'_>, arguments: &[&str]) -> Proces
     let mut all = vec!["watch"];
     all.extend(arguments);
     let process = Process::spawn(installation.broker, &installation.namespace, &all);
-    says(&process, "watching ").await;
+    reports(&process, "watching ").await;
     process
 }
 
-async fn says(process: &Process, text: &str) {
+async fn reports(process: &Process, text: &str) {
     let what = format!("it says {text:?}");
     eventually(PATIENCE, &what, async || {
-        let said = process.stderr();
-        said.contains(text).then_some(()).ok_or(said)
+        let output = process.stderr();
+        output.contains(text).then_some(()).ok_or(output)
     })
     .await;
 }
@@ -86,8 +86,8 @@ async fn watch_prints_lifecycle_events_as_text_and_as_json() {
 
     assert_eq!(programs.ended().await.code(), Some(DONE));
     let events = follower.events(4).await;
-    let told = events.iter().filter(|m| m.text("account") == "bob");
-    let expected = told.map(|message| {
+    let received = events.iter().filter(|m| m.text("account") == "bob");
+    let expected = received.map(|message| {
         let mut object = message.json();
         object["message_id"] = message.id().into();
         object
@@ -123,7 +123,7 @@ async fn watch_ends_on_a_closed_pipe_after_its_time_and_on_ctrl_c() {
     let backend = installation.backend();
     let script = "\"$0\" watch --for 1m | head -n 1";
     let mut piped = Process::shell(installation.broker, &installation.namespace, script);
-    says(&piped, "watching ").await;
+    reports(&piped, "watching ").await;
     let stream = begins(&backend, "alice").await;
     // Without a second line, whose write would fail, the closed pipe must be detected.
     piped.ended().await;
@@ -145,7 +145,7 @@ async fn watch_reports_an_error_and_resumes_when_its_exchange_is_back() {
         let finished = bare.cli(command).await;
         finished
             .exits(NO_TOPOLOGY)
-            .says("streamwatch topology declare");
+            .reports("streamwatch topology declare");
     }
     let wrong = [
         "watch",
@@ -158,16 +158,18 @@ async fn watch_reports_an_error_and_resumes_when_its_exchange_is_back() {
         "0",
     ];
     let finished = bare.cli(&wrong).await;
-    finished.exits(WRONG_SETTINGS).says("4 settings are wrong");
+    finished
+        .exits(WRONG_SETTINGS)
+        .reports("4 settings are wrong");
 
     let installation = Installation::declared(broker, "20s").await;
     let _worker = installation.ready_worker().await;
     let process = watching(&installation, &["acme"]).await;
     let follower = Follower::start(&installation).await;
     follower.delete_exchange().await;
-    says(&process, "streamwatch topology declare").await;
+    reports(&process, "streamwatch topology declare").await;
     installation.cli(&["topology", "declare"]).await.exits(DONE);
-    says(&process, "again; some may have been missed").await;
+    reports(&process, "again; some may have been missed").await;
     let stream = watches_a_little(&installation.backend(), "alice").await;
     let printed = lines(&process, 2).await;
     assert!(printed[1].contains(&stream.to_string()), "{printed:?}");
@@ -203,14 +205,14 @@ async fn watch_rejected_shows_rejected_messages_without_body_and_account() {
         ],
     )
     .await;
-    let mut told: Vec<Value> = lines(&all, 4)
+    let mut received: Vec<Value> = lines(&all, 4)
         .await
         .iter()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
     // Messages reach the workers by three routes.
-    told.sort_by_key(|it| it["code"].to_string());
-    let known: Vec<_> = told
+    received.sort_by_key(|it| it["code"].to_string());
+    let known: Vec<_> = received
         .iter()
         .map(|it| (&it["code"], &it["source"], &it["routing_key"], &it["field"]))
         .collect();
@@ -244,7 +246,7 @@ async fn watch_rejected_shows_rejected_messages_without_body_and_account() {
             ),
         ]
     );
-    for it in &told {
+    for it in &received {
         assert_eq!(it["type"], "rejected");
         assert_eq!(it["app_id"], "player 7");
         assert!(it["body_bytes"].as_u64() >= Some(20), "{it}");

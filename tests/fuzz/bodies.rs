@@ -56,12 +56,12 @@ fn bounded(decoded: &impl Debug, data: &[u8]) {
 }
 
 /// Checks that a problem has a code and a message of the contract.
-fn said<T: Debug>(decoded: Result<T, wire::Problem>, data: &[u8]) {
+fn check<T: Debug>(decoded: Result<T, wire::Problem>, data: &[u8]) {
     match decoded {
         Ok(value) => bounded(&value, data),
         Err(problem) => {
-            let said = wire::error(&problem);
-            let read = wire::decode_reply(&said.body);
+            let stated = wire::error(&problem);
+            let read = wire::decode_reply(&stated.body);
             assert!(matches!(read, Ok(wire::Reply::Error(_))), "{read:?}");
         }
     }
@@ -87,14 +87,14 @@ pub fn requests(data: &[u8]) {
         assert!(wire::decode_rejected(&published.body).is_ok());
         assert!(published.routing_key.len() <= 100 && published.body.len() < 4_096);
     }
-    said(wire::init(&message), data);
-    said(wire::status(&message), data);
-    said(wire::entry(&message), data);
+    check(wire::init(&message), data);
+    check(wire::status(&message), data);
+    check(wire::entry(&message), data);
 }
 
 /// Routing keys.
 pub fn routing_key(data: &[u8]) {
-    said(RoutingKey::parse(&String::from_utf8_lossy(data)), data);
+    check(RoutingKey::parse(&String::from_utf8_lossy(data)), data);
 }
 
 /// Internal entries: a decoded entry is encoded and decoded to an equal one.
@@ -109,7 +109,7 @@ pub fn entries(data: &[u8]) {
         let written = wire::encode_internal(*entry_id, reading.as_ref(), body);
         assert_eq!(wire::decode_internal(&written).as_ref(), decoded.as_ref());
     }
-    said(decoded, data);
+    check(decoded, data);
 }
 
 /// Replies, decoded by clients.

@@ -366,7 +366,7 @@ impl History {
         let Some(Event::Started(_, started_at)) = since.first() else {
             return None;
         };
-        let said = since.iter().rev().find_map(|event| match event {
+        let stated = since.iter().rev().find_map(|event| match event {
             Event::Metadata(s, metadata) if *s == id => Some(metadata.clone()),
             _ => None,
         });
@@ -376,7 +376,7 @@ impl History {
             started_at: *started_at,
             last_seen: LogTime(last.ms),
             expires_in_ms: (last.ms + last.ttl_ms).saturating_sub(now),
-            metadata: said.unwrap_or_default(),
+            metadata: stated.unwrap_or_default(),
         })
     }
 

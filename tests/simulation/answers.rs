@@ -6,8 +6,9 @@ use streamwatch::{
 };
 
 use crate::{
-    observer::{Observer, held},
+    observer::Observer,
     requests::{Body, Request},
+    row::held,
     worker::History,
 };
 
@@ -158,7 +159,7 @@ impl Answered<'_> {
             if life.named && !self.history.is_whole() {
                 continue;
             }
-            let known = |s: &&crate::observer::Sign| {
+            let known = |s: &&crate::life::Sign| {
                 s.at <= fresh && (s.is_heartbeat || self.history.is_whole())
             };
             let Some(sign) = life.signs.iter().rev().find(known) else {

@@ -45,11 +45,11 @@ impl World {
         if steady + again > log_ms {
             return;
         }
-        for (tenant, said) in &self.observer.full.0 {
+        for (tenant, stated) in &self.observer.full.0 {
             self.counted.said_full += 1;
             assert!(
-                said + again > log_ms,
-                "{tenant:?} is full since {said}, and at {log_ms} it was not repeated"
+                stated + again > log_ms,
+                "{tenant:?} is full since {stated}, and at {log_ms} it was not repeated"
             );
         }
     }

@@ -53,17 +53,17 @@ impl World {
             } => {
                 if is_current(self, worker, connection) {
                     let outcome = if ok { Ok(()) } else { Err(()) };
-                    let told = self.workers[worker].told_unavailable;
+                    let received = self.workers[worker].told_unavailable;
                     let waits = !ok && self.workers[worker].strong_mark == Some(seq);
                     let clocks = self.workers[worker].clocks(self.now);
                     self.workers[worker].replica.appended(seq, outcome, clocks);
                     self.obey(worker);
                     assert!(
-                        !ok || self.workers[worker].told_unavailable == told,
+                        !ok || self.workers[worker].told_unavailable == received,
                         "unavailable before the entry was read back"
                     );
                     assert!(
-                        !waits || self.workers[worker].told_unavailable > told,
+                        !waits || self.workers[worker].told_unavailable > received,
                         "the requests did not become unavailable after the marker was lost"
                     );
                 }

@@ -8,83 +8,19 @@ use std::{
 
 use streamwatch::{
     domain::{
-        Account, AccountKey, Counters, Entry, HeartbeatOutcome, Internal, LogTime, Open,
-        OpenOutcome, RefusedReason, RequestId, Settings, StopOutcome, StreamId, StreamState,
-        WallShift,
+        Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, Open, OpenOutcome,
+        RefusedReason, RequestId, Settings, StopOutcome, StreamId, StreamState, WallShift,
     },
     replica::{Applied, Now, Replica},
 };
 
-use crate::{full::Full, lifecycle::Happenings, log::Log};
-
-/// The number of entries per comparison of all accounts.
-const ALL_EVERY: u64 = 32;
-
-/// The result of an entry.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// The true time at which the log stored it.
-    pub at: u64,
-    pub log_ms: Option<u64>,
-    pub applied: Applied,
-    /// The log's counters after it.
-    pub counters: Counters,
-    /// The account of the entry, and its records after it.
-    pub account: Option<(AccountKey, Option<Account>)>,
-    /// All accounts.
-    pub all: Option<Vec<Option<Account>>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Sign {
-    pub at: u64,
-    pub log_ms: u64,
-    /// How long it keeps the stream active, in true time and in log time.
-    pub ttl_ms: u64,
-    pub lasts_ms: u64,
-    pub is_heartbeat: bool,
-}
-
-/// The history of a stream in the log.
-#[derive(Debug, Default)]
-pub struct Life {
-    /// Its heartbeats and `init`s since its last end.
-    pub signs: Vec<Sign>,
-    /// Its last heartbeat or `init`, dropped ones included.
-    pub heard: Option<Sign>,
-    /// The true time of its last end, if no heartbeat came after it.
-    pub ended: Option<u64>,
-    /// Its TTL.
-    ttl_ms: u64,
-    /// The log time until which it stays stopped.
-    stopped_until: u64,
-    /// An `init` named it in `replace`, or a stop of it changed nothing: a replica without the
-    /// log's beginning may have stopped it.
-    pub named: bool,
-}
-
-impl Life {
-    fn live(&mut self, sign: Sign) {
-        assert!(
-            self.stopped_until <= sign.log_ms,
-            "a stopped stream counts again: {self:?}, {sign:?}"
-        );
-        self.ttl_ms = sign.ttl_ms;
-        self.signs.push(sign);
-        self.ended = None;
-    }
-
-    fn is_active(&self, log_ms: u64) -> bool {
-        let last = self.signs.last();
-        last.is_some_and(|sign| log_ms < sign.log_ms + sign.lasts_ms)
-    }
-
-    /// Whether it is stopped, even if its player still sends heartbeats.
-    fn stays_stopped(&mut self, log_ms: u64, settings: &Settings) {
-        let lasts_ms = settings.tombstone_ms().max(self.ttl_ms);
-        self.stopped_until = self.stopped_until.max(log_ms + lasts_ms);
-    }
-}
+use crate::{
+    full::Full,
+    life::{Life, Sign},
+    lifecycle::Happenings,
+    log::Log,
+    row::{Row, key_of, row},
+};
 
 pub struct Observer {
     pub generation: u32,
@@ -400,42 +336,4 @@ impl Observer {
 /// The time from a heartbeat to the deadline.
 fn lasts_ms(ttl_ms: u64) -> u64 {
     ttl_ms + 2 * Settings::interval_for(ttl_ms)
-}
-
-/// The records of an account in a replica, without removable ones.
-pub fn held<T>(replica: &Replica<T>, key: &AccountKey) -> Option<Account> {
-    let mut account = replica.account(key)?;
-    account.sweep(replica.log_time()?);
-    (!account.is_empty()).then_some(account)
-}
-
-/// The result of the entry at `offset`, the last one that `replica` applied.
-pub fn row<T>(
-    replica: &Replica<T>,
-    at: u64,
-    offset: u64,
-    entry: &Entry,
-    applied: Applied,
-    keys: &[AccountKey],
-) -> Row {
-    Row {
-        at,
-        log_ms: replica.log_time().map(|l| l.0),
-        applied,
-        counters: *replica.counters(),
-        account: key_of(entry).map(|key| (key.clone(), held(replica, key))),
-        all: offset
-            .is_multiple_of(ALL_EVERY)
-            .then(|| keys.iter().map(|k| held(replica, k)).collect()),
-    }
-}
-
-fn key_of(entry: &Entry) -> Option<&AccountKey> {
-    match entry {
-        Entry::Heartbeat { key, .. } | Entry::Stop { key, .. } => Some(key),
-        Entry::Internal { body, .. } => match body {
-            Internal::Open(open) => Some(&open.key),
-            _ => None,
-        },
-    }
 }

@@ -69,9 +69,9 @@ fn one(
         script.push((rng.u64(..every), Deed::Init(init)));
     }
     // The interval in its heartbeats: none, the one it was sent, or one for a shorter TTL.
-    let told = u32::try_from(every).ok();
-    let every_ms = rng.choice([None, told, Some(500)]).flatten();
-    let beat = |metadata| {
+    let received = u32::try_from(every).ok();
+    let every_ms = rng.choice([None, received, Some(500)]).flatten();
+    let heartbeat = |metadata| {
         Deed::Publish(Rc::new(Entry::Heartbeat {
             key: key.clone(),
             stream,
@@ -85,11 +85,11 @@ fn one(
         let metadata = (rng.u8(..5) == 0).then(|| {
             Metadata::new(&mut [("device", rng.u8(..3).to_string())]).expect("small enough")
         });
-        script.push((at, beat(metadata.clone())));
+        script.push((at, heartbeat(metadata.clone())));
         match rng.u8(..20) {
-            0 => script.push((at + rng.u64(..every), beat(metadata))), // twice
-            1 => at += rng.u64(..2 * ttl),                             // slept
-            2 => script.push((at + rng.u64(..3 * ttl), beat(metadata))), // came late
+            0 => script.push((at + rng.u64(..every), heartbeat(metadata))), // twice
+            1 => at += rng.u64(..2 * ttl),                                  // slept
+            2 => script.push((at + rng.u64(..3 * ttl), heartbeat(metadata))), // came late
             _ => {}
         }
     }
@@ -105,7 +105,7 @@ fn one(
         match rng.u8(..6) {
             0 => script.push((at + rng.u64(..ttl), stop())),
             // Continues after its stop.
-            1 => script.extend((1..rng.u64(2..40)).map(|n| (at + n * every, beat(None)))),
+            1 => script.extend((1..rng.u64(2..40)).map(|n| (at + n * every, heartbeat(None)))),
             2 => script.push((0, stop())), // overtakes everything
             _ => {}
         }

@@ -11,9 +11,9 @@ use streamwatch::{
 use crate::{
     answers::Answered,
     event::Event,
-    observer::row,
     plan::RUN_MS,
     requests::Body,
+    row::row,
     worker::{Delivery, History},
     world::World,
 };

@@ -15,10 +15,11 @@ use crate::{
     faults,
     lifecycle::Lifecycle,
     log::Log,
-    observer::{Observer, Row},
+    observer::Observer,
     plan::{Plan, RUN_MS, SETTLE_MS},
     players::{self, Deed},
     requests::{Body, Requests},
+    row::Row,
     snapshots::Snapshots,
     worker::{Delivery, History, Worker},
 };

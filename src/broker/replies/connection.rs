@@ -20,7 +20,7 @@ use crate::{
         reply_to::ReplyRoute,
         unconfirmed::{Unconfirmed, confirming, publish_to_any},
     },
-    clock::until,
+    deadline::until,
 };
 
 /// TTL of a reply in an ordinary reply queue, in milliseconds. Direct replies are not queued.

@@ -8,7 +8,8 @@ use lapin::{
 
 use super::{
     Retention,
-    components::{Arguments, Binding, Component, Exchange, Queue, QueueKind, To, components},
+    component::{Arguments, Binding, Component, Exchange, Queue, QueueKind, To},
+    components::components,
     show::queue_exists,
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Retention,
-    components::{Arguments, Component, Exchange, QueueKind, To, components},
+    component::{Arguments, Component, Exchange, QueueKind, To},
+    components::components,
     mqtt::mqtt,
     roles::{Role, any_of, escaped},
 };

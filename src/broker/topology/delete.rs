@@ -5,10 +5,7 @@ use lapin::{
     options::{ExchangeDeleteOptions, QueueDeleteOptions},
 };
 
-use super::{
-    Retention,
-    components::{Component, components},
-};
+use super::{Retention, component::Component, components::components};
 use crate::{
     broker::{BrokerError, Link, Names, connect::within},
     domain::Settings,

@@ -3,6 +3,7 @@
 //! `components` lists the exchanges, queues and bindings, and `roles` the permissions. The other
 //! modules declare, inspect, delete and export these lists.
 
+mod component;
 mod components;
 mod declare;
 mod definitions;

@@ -9,7 +9,7 @@
 use lapin::ExchangeKind;
 
 use super::{
-    components::{Component, To, bind, internal, keys_of},
+    component::{Component, To, bind, internal, keys_of},
     declare::declare_component,
     delete::delete_exchange,
     show::exchange_exists,

@@ -27,7 +27,7 @@ const LOCK_EVERY: Duration = Duration::from_millis(100);
 const LOCK_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait for logs that do not confirm entries. A log without a majority of its nodes must
 /// not keep other partitions closed.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+const LOGS_WITHIN: Duration = Duration::from_secs(30);
 /// Delay before another entry is appended to a log.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Logs checked concurrently.
@@ -48,7 +48,7 @@ pub async fn open_partitions(
     partitions: u16,
 ) -> Result<(), BrokerError> {
     let link = Link::open_any(addresses, "streamwatch, opening the partitions").await?;
-    let deadline = Instant::now() + CONFIRM_WITHIN;
+    let deadline = Instant::now() + LOGS_WITHIN;
     stream::iter((0..partitions).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |partition| {
             wait_for_confirm(&link, names, partition, deadline)

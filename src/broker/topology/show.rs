@@ -6,10 +6,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use super::{
-    Retention,
-    components::{Component, components},
-};
+use super::{Retention, component::Component, components::components};
 use crate::{
     broker::{BrokerError, Link, LogFollower, LogFrom, Names, connect::within},
     domain::Settings,

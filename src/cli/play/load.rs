@@ -172,8 +172,8 @@ impl Load {
         terminal::note([format!("{}; {ending}", about.text())]);
         let prober = Prober::new(client, Arc::clone(&crowd));
         let connections = self.connections;
-        let told = interrupted.clone();
-        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, told);
+        let stop = interrupted.clone();
+        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, stop);
         // This may take minutes with many connections or an unresponsive node.
         let mut stage = tokio::select! {
             opened = opening => opened?,
@@ -186,7 +186,7 @@ impl Load {
             () = signals::interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
         };
         stage.close().await;
-        let (lines, json) = measured.told(&about);
+        let (lines, json) = measured.rendered(&about);
         output.print(lines, &json);
         Ok(if measured.is_well() {
             ExitCode::SUCCESS
@@ -289,7 +289,7 @@ impl Measured {
         found && !self.steps.is_empty() && self.steps.iter().all(Step::is_whole)
     }
 
-    fn told(&self, about: &About) -> (Vec<String>, Value) {
+    fn rendered(&self, about: &About) -> (Vec<String>, Value) {
         let Some(step) = self.step() else {
             let none = "no step was tried: --duration is too short".to_owned();
             return (vec![none], Value::Null);

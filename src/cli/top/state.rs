@@ -325,10 +325,10 @@ pub(super) mod tests {
         state.lost(lost());
         let failure = state.failure().unwrap();
         assert!(failure.downcast_ref::<BrokerError>().is_some());
-        let said = format!("{failure:#}");
+        let output = format!("{failure:#}");
         assert!(
-            said.contains("answers (cannot ask a): RabbitMQ refuses"),
-            "{said}"
+            output.contains("answers (cannot ask a): RabbitMQ refuses"),
+            "{output}"
         );
         state.take(
             round(Ok(WorkerMetrics::default()), Vec::new()),

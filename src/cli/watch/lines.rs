@@ -65,22 +65,22 @@ impl Lines {
 }
 
 fn details(event: &LifecycleMessage) -> String {
-    let mut said = Vec::new();
+    let mut parts = Vec::new();
     if event.admitted == Some(false) {
-        said.push("(heartbeats only)".to_owned());
+        parts.push("(heartbeats only)".to_owned());
     }
     if let Some(reason) = event.reason.as_deref().filter(|r| *r != event.kind) {
-        said.push(match event.max_active {
+        parts.push(match event.max_active {
             Some(max) => format!("({}, limit {max})", reason),
             None => format!("({})", reason),
         });
     }
     if let Some(seen) = event.last_seen {
-        said.push(format!("(last seen {seen})"));
+        parts.push(format!("(last seen {seen})"));
     }
     let pairs = event.metadata.iter();
-    said.extend(pairs.map(|(k, v)| format!("{k}={v}")));
-    said.join(" ")
+    parts.extend(pairs.map(|(k, v)| format!("{k}={v}")));
+    parts.join(" ")
 }
 
 /// Returns the column's width with this text.

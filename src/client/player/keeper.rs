@@ -15,7 +15,7 @@ use super::{
 use crate::{
     broker::Backoff,
     client::{
-        Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, backend::HeartbeatReply,
+        Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, request::HeartbeatReply,
     },
     domain::{AccountId, Metadata, StoppedReason, StreamId, Tenant},
 };
@@ -96,7 +96,7 @@ impl Keeper {
                 }
             }
         }
-        self.beat().await
+        self.send_heartbeat().await
     }
 
     /// Sends the request once. `Some` if the stream is refused.
@@ -152,7 +152,7 @@ impl Keeper {
 
     /// Sends heartbeats until the stream is refused or stopped. The interval includes the time that
     /// the device sleeps.
-    async fn beat(&mut self) -> PlaybackState {
+    async fn send_heartbeat(&mut self) -> PlaybackState {
         let mut last = Stopwatch::start();
         loop {
             last.wait(self.every).await;
@@ -197,10 +197,10 @@ impl Keeper {
         // The default interval is not reported: no worker has sent it.
         let every = self.ttl.map(|_| self.every);
         let (tenant, account) = (&self.tenant, &self.account);
-        let beat = self
-            .backend
-            .beat(tenant, account, self.stream, every, metadata, wait);
-        let reply = beat.await;
+        let send_heartbeat =
+            self.backend
+                .send_heartbeat(tenant, account, self.stream, every, metadata, wait);
+        let reply = send_heartbeat.await;
         if reply.is_ok() {
             self.confirmed = Some(sent);
         }

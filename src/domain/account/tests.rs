@@ -93,7 +93,7 @@ impl Alice {
         })
     }
 
-    fn beat(&mut self, at: u64, n: u128) -> HeartbeatOutcome {
+    fn heartbeat(&mut self, at: u64, n: u128) -> HeartbeatOutcome {
         self.judge(at, |account, moment, events| {
             account.heartbeat(moment, id(n), None, None, events)
         })

@@ -13,7 +13,7 @@ fn key(account: &str) -> AccountKey {
     )
 }
 
-fn beat(accounts: &mut Accounts, settings: &Settings, account: &str, id: StreamId, at: u64) {
+fn heartbeat(accounts: &mut Accounts, settings: &Settings, account: &str, id: StreamId, at: u64) {
     let moment = Moment {
         now: LogTime(at),
         shift: WallShift::default(),
@@ -39,15 +39,15 @@ fn totals_change_when_log_time_advances() {
     };
     let mut accounts = Accounts::new();
     let id = StreamId::generate();
-    beat(&mut accounts, &settings, "alice", id, 0);
-    beat(&mut accounts, &settings, "bob", StreamId::generate(), 0);
+    heartbeat(&mut accounts, &settings, "alice", id, 0);
+    heartbeat(&mut accounts, &settings, "bob", StreamId::generate(), 0);
     let of = |accounts: u64, streams: u64, records: u64| Totals {
         accounts,
         streams,
         records,
     };
     assert_eq!(accounts.totals(), of(2, 2, 2));
-    beat(&mut accounts, &settings, "alice", id, 1_000);
+    heartbeat(&mut accounts, &settings, "alice", id, 1_000);
     advance(&mut accounts, 2_199);
     assert_eq!(accounts.totals(), of(2, 2, 2));
     advance(&mut accounts, 2_200);
@@ -71,7 +71,7 @@ fn accounts_are_counted_by_their_number_of_streams() {
     for (account, streams) in [("alice", 1), ("bob", 2), ("carol", 10), ("dave", 12)] {
         for n in 0..streams {
             let id = StreamId::generate();
-            beat(&mut accounts, &settings, account, id, n);
+            heartbeat(&mut accounts, &settings, account, id, n);
         }
     }
     let Levels(levels) = accounts.levels();
@@ -90,7 +90,7 @@ fn a_busy_account_is_in_the_index_once() {
     let mut accounts = Accounts::new();
     let id = StreamId::generate();
     for at in 0..1_000 {
-        beat(&mut accounts, &settings, "alice", id, at * 10);
+        heartbeat(&mut accounts, &settings, "alice", id, at * 10);
     }
     assert_eq!(accounts.indexes.due.len(), 1);
 }
@@ -101,7 +101,7 @@ fn every_existing_account_is_copied_while_others_are_added() {
     let mut accounts = Accounts::new();
     let begin = |accounts: &mut Accounts, numbers: Range<u64>| {
         for n in numbers {
-            beat(accounts, &settings, &n.to_string(), StreamId::generate(), n);
+            heartbeat(accounts, &settings, &n.to_string(), StreamId::generate(), n);
         }
     };
     begin(&mut accounts, 0..5_000);
@@ -142,16 +142,16 @@ fn accounts_emptied_during_a_copy_are_removed_afterwards() {
     let mut accounts = Accounts::new();
     let id = StreamId::generate();
     for n in 0..100 {
-        beat(&mut accounts, &settings, &n.to_string(), id, n);
+        heartbeat(&mut accounts, &settings, &n.to_string(), id, n);
     }
     accounts.copy();
     // All but a few are removed; one of the removed ones is added again.
     let stay = |n: u64| n.is_multiple_of(7);
     for n in (0..100).filter(|&n| stay(n)) {
-        beat(&mut accounts, &settings, &n.to_string(), id, 3_000);
+        heartbeat(&mut accounts, &settings, &n.to_string(), id, 3_000);
     }
     advance(&mut accounts, 4_500);
-    beat(&mut accounts, &settings, "99", id, 4_500);
+    heartbeat(&mut accounts, &settings, "99", id, 4_500);
     assert_eq!(
         (accounts.table.len(), accounts.table.indexed()),
         (100, 100),
@@ -181,7 +181,7 @@ fn the_table_shrinks_when_few_accounts_are_left() {
     let stay = |n: u64| n.is_multiple_of(1_000);
     let begin = |accounts: &mut Accounts, n: u64, at: u64| {
         let id = StreamId(uuid::Uuid::from_u128(u128::from(n)));
-        beat(accounts, &settings, &n.to_string(), id, at);
+        heartbeat(accounts, &settings, &n.to_string(), id, at);
     };
     for n in 0..MANY {
         begin(&mut accounts, n, n);
@@ -225,14 +225,14 @@ fn outdated_due_moments_are_removed_with_the_accounts() {
     let id = StreamId::generate();
     let many = MANY;
     for n in 0..many {
-        beat(&mut accounts, &long, &n.to_string(), id, n);
+        heartbeat(&mut accounts, &long, &n.to_string(), id, n);
     }
     for n in 0..many {
-        beat(&mut accounts, &short, &n.to_string(), id, many + n);
+        heartbeat(&mut accounts, &short, &n.to_string(), id, many + n);
     }
     let stays = StreamId::generate();
-    beat(&mut accounts, &long, "alice", stays, 2 * many);
-    beat(&mut accounts, &short, "bob", stays, 2 * many + 8_000);
+    heartbeat(&mut accounts, &long, "alice", stays, 2 * many);
+    heartbeat(&mut accounts, &short, "bob", stays, 2 * many + 8_000);
     advance(&mut accounts, 2 * many + 7_000);
     assert!(kept(&accounts) as u64 >= many + 2);
     accounts.housekeep();

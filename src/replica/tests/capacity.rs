@@ -37,7 +37,7 @@ fn acme(full: bool) -> CapacityChange {
 #[test]
 fn only_the_leader_appends_a_reached_limit_until_it_is_read_back() {
     let mut rig = Rig::serving_by(small(2, 100));
-    rig.log.extend([beat("alice", 1), beat("bob", 2)]);
+    rig.log.extend([heartbeat("alice", 1), heartbeat("bob", 2)]);
     rig.read(0);
     assert_eq!(changes(&mut rig, 10), []);
     rig.lead(0);
@@ -51,13 +51,13 @@ fn only_the_leader_appends_a_reached_limit_until_it_is_read_back() {
 fn new_streams_are_refused_from_the_entry_on_until_the_limit_is_lifted() {
     let mut rig = Rig::serving_by(small(2, 100));
     rig.lead(0);
-    rig.log.extend([beat("alice", 1), beat("bob", 2)]);
+    rig.log.extend([heartbeat("alice", 1), heartbeat("bob", 2)]);
     rig.read(0);
     // The limit is soft: streams before the entry are accepted.
-    rig.log.push(beat("carol", 3));
+    rig.log.push(heartbeat("carol", 3));
     rig.round(10);
     assert_eq!(rig.replica.totals().streams, 3);
-    rig.log.push(beat("dave", 4));
+    rig.log.push(heartbeat("dave", 4));
     rig.read(10);
     assert_eq!(rig.replica.totals().streams, 3);
     rig.replica.init("i", init("erin", 5), at(20));
@@ -81,7 +81,7 @@ fn new_streams_are_refused_from_the_entry_on_until_the_limit_is_lifted() {
     assert_eq!(changes(&mut rig, 4_210), []);
     rig.read(4_210);
     assert_eq!(changes(&mut rig, 4_310), [partition(false)]);
-    rig.log.push(beat("dave", 4));
+    rig.log.push(heartbeat("dave", 4));
     rig.read(4_310);
     assert_eq!(rig.replica.totals().streams, 1);
 }
@@ -90,10 +90,10 @@ fn new_streams_are_refused_from_the_entry_on_until_the_limit_is_lifted() {
 fn the_limit_is_lifted_a_twentieth_below_it() {
     let mut rig = Rig::serving_by(small(40, 100));
     rig.lead(0);
-    rig.log.extend((0..2).map(|n| beat("alice", n)));
+    rig.log.extend((0..2).map(|n| heartbeat("alice", n)));
     rig.read(0);
     rig.rounds(0, 1_000);
-    rig.log.extend((2..40).map(|n| beat("bob", n)));
+    rig.log.extend((2..40).map(|n| heartbeat("bob", n)));
     rig.read(1_000);
     assert_eq!(changes(&mut rig, 1_100), [partition(true)]);
     rig.read(1_100);
@@ -107,14 +107,14 @@ fn the_limit_is_lifted_a_twentieth_below_it() {
 fn a_full_tenant_does_not_affect_others() {
     let mut rig = Rig::serving_by(small(100, 1));
     rig.lead(0);
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     assert_eq!(changes(&mut rig, 10), [acme(true)]);
     let other = AccountKey::new(
         &Tenant::new("zeta").unwrap(),
         &AccountId::new("zoe").unwrap(),
     );
-    rig.log.push(beat("bob", 2));
+    rig.log.push(heartbeat("bob", 2));
     rig.log.push(Entry::Heartbeat {
         key: other,
         stream: id(3),
@@ -132,11 +132,11 @@ fn a_full_tenant_does_not_affect_others() {
 fn the_limit_of_an_empty_tenant_is_lifted() {
     let mut rig = Rig::serving_by(small(100, 1));
     rig.lead(0);
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     rig.rounds(0, 4_300);
     assert_eq!(rig.replica.totals(), Totals::default());
-    rig.log.push(beat("bob", 2));
+    rig.log.push(heartbeat("bob", 2));
     rig.read(4_300);
     assert_eq!(rig.replica.totals().streams, 1);
 }
@@ -146,11 +146,11 @@ fn reached_limits_are_repeated_by_log_time() {
     for entries in [0, 1, 7] {
         let mut rig = Rig::serving_by(small(100, 1));
         rig.lead(0);
-        rig.log.push(beat("alice", 1));
+        rig.log.push(heartbeat("alice", 1));
         rig.read(0);
         let mut repeated = Vec::new();
         for now in (100..=20_000).step_by(100) {
-            rig.log.push(beat("alice", 1));
+            rig.log.push(heartbeat("alice", 1));
             for _ in 0..entries {
                 rig.replica
                     .status("q", status_request("bob", Consistency::Strong), at(now));
@@ -218,10 +218,10 @@ fn in_a_truncated_log_no_stream_is_refused_before_all_streams_have_sent_heartbea
     };
     apply(tick(50_000));
     apply(foreign(2, Internal::Capacity(acme(true))));
-    assert_eq!(apply(beat("known-to-others", 1)), 1);
+    assert_eq!(apply(heartbeat("known-to-others", 1)), 1);
     for n in 1..=22 {
         apply(tick(50_000 + 100 * n));
-        apply(beat("known-to-others", 1));
+        apply(heartbeat("known-to-others", 1));
     }
-    assert_eq!(apply(beat("new", 2)), 1);
+    assert_eq!(apply(heartbeat("new", 2)), 1);
 }

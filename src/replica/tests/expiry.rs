@@ -8,7 +8,8 @@ fn expiring() -> Rig {
     let mut rig = Rig::serving();
     for now in (100..=2_100).step_by(100) {
         if now == 100 {
-            rig.log.extend((0..MANY).map(|n| beat(&n.to_string(), n)));
+            rig.log
+                .extend((0..MANY).map(|n| heartbeat(&n.to_string(), n)));
         }
         rig.round(now);
     }
@@ -85,7 +86,7 @@ fn events_keep_the_order_of_the_log_while_expiries_are_unprocessed() {
     let mut rig = expiring();
     let expired = tick(&rig);
     // The events of an expired stream and of a new one.
-    rig.log.extend([beat("0", 0), beat("new", 7_000)]);
+    rig.log.extend([heartbeat("0", 0), heartbeat("new", 7_000)]);
     rig.read(2_210);
     assert!(rig.replica.is_expiring());
     while rig.replica.is_expiring() {

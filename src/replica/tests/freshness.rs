@@ -14,7 +14,7 @@ fn a_status_waits_until_a_marker_of_the_last_three_intervals_is_read_back() {
     rig.replica.status("r", local(), at(300));
     assert_eq!(rig.effects(), []);
     assert_eq!(rig.replica.pending(), 1);
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(310);
     // The marker of 200 ms came before the heartbeat, and suffices for the answer. The estimate was
     // at its bound, two intervals after the log, and continues from there.

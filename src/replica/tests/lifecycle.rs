@@ -45,8 +45,8 @@ fn leading() -> Rig {
 #[test]
 fn the_leader_announces_lifecycle_events_in_order() {
     let mut rig = leading();
-    rig.log.push(beat("alice", 1));
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     let mut request = init("alice", 2);
     request.replace = vec![id(1)];
@@ -67,7 +67,7 @@ fn the_leader_announces_lifecycle_events_in_order() {
 #[test]
 fn a_retry_is_not_announced_again_and_a_late_admission_is() {
     let mut rig = leading();
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     for request in ["r1", "r2"] {
         rig.replica.init(request, init("alice", 1), at(10));
@@ -80,7 +80,7 @@ fn a_retry_is_not_announced_again_and_a_late_admission_is() {
 #[test]
 fn other_replicas_keep_events_until_the_log_records_their_publication() {
     let mut rig = Rig::serving();
-    rig.log.extend([beat("alice", 1), beat("bob", 2)]);
+    rig.log.extend([heartbeat("alice", 1), heartbeat("bob", 2)]);
     rig.read(0);
     assert!(rig.announced().is_empty());
     let up_to = rig.log.len() as u64 - 2;
@@ -95,7 +95,7 @@ fn other_replicas_keep_events_until_the_log_records_their_publication() {
 #[test]
 fn confirmed_events_are_recorded_in_the_log_once() {
     let mut rig = leading();
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     let (number, offset, ..) = rig.announced().remove(0);
     rig.round(100);
@@ -119,7 +119,7 @@ fn confirmed_events_are_recorded_in_the_log_once() {
 #[test]
 fn events_that_the_broker_rejects_are_announced_again_an_interval_later() {
     let mut rig = leading();
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     let (number, offset, ..) = rig.announced().remove(0);
     rig.replica.announced(number, Err(()));

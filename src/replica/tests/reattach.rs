@@ -4,9 +4,9 @@ use super::*;
 /// the anchor), and a heartbeat of bob (4).
 fn followed() -> Rig {
     let mut rig = Rig::serving();
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.round(100);
-    rig.log.push(beat("bob", 2));
+    rig.log.push(heartbeat("bob", 2));
     rig.read(100);
     assert_eq!(rig.replica.applied(), Some(4));
     rig
@@ -77,7 +77,7 @@ fn another_internal_entry_at_the_anchor_is_another_log() {
 fn a_heartbeat_or_an_undecodable_entry_at_the_anchor_is_another_log() {
     let mut rig = followed();
     reattached(&mut rig, 3);
-    let fault = rig.replica.apply(3, &beat("alice", 1), at(200));
+    let fault = rig.replica.apply(3, &heartbeat("alice", 1), at(200));
     assert_eq!(fault, Err(Fault::AnotherLog));
 
     let mut rig = followed();
@@ -91,7 +91,7 @@ fn another_heartbeat_after_the_anchor_is_another_log() {
     let mut rig = followed();
     reattached(&mut rig, 3);
     assert!(rig.replica.apply(3, &rig.log[3].clone(), at(200)).is_ok());
-    let fault = rig.replica.apply(4, &beat("carol", 3), at(200));
+    let fault = rig.replica.apply(4, &heartbeat("carol", 3), at(200));
     assert_eq!(fault, Err(Fault::AnotherLog));
     assert_eq!(rig.replica.totals(), Totals::default());
 }
@@ -100,7 +100,7 @@ fn another_heartbeat_after_the_anchor_is_another_log() {
 fn a_log_that_begins_after_the_anchor_is_another_log() {
     let mut rig = followed();
     reattached(&mut rig, 4);
-    let fault = rig.replica.apply(4, &beat("bob", 2), at(200));
+    let fault = rig.replica.apply(4, &heartbeat("bob", 2), at(200));
     assert_eq!(fault, Err(Fault::AnotherLog));
     assert_eq!(rig.replica.attach(), StartAt::First);
 }
@@ -156,16 +156,28 @@ fn an_entry_that_only_one_node_can_deliver_is_no_other_log() {
     let anchor = rig.log[3].clone();
     assert!(rig.replica.apply(3, &anchor, at(200)).is_ok());
     assert_eq!(rig.replica.pass_over(4, 0, at(200)), Ok(()));
-    assert!(rig.replica.apply(5, &beat("carol", 3), at(200)).is_ok());
+    assert!(
+        rig.replica
+            .apply(5, &heartbeat("carol", 3), at(200))
+            .is_ok()
+    );
     assert_eq!(rig.replica.totals().streams, 3);
 
     // Undeliverable at first, and delivered when the log is read again.
     let mut rig = followed();
     assert_eq!(rig.replica.pass_over(5, 0, at(150)), Ok(()));
     reattached(&mut rig, 3);
-    for (offset, entry) in [(3, anchor), (4, beat("bob", 2)), (5, beat("dave", 4))] {
+    for (offset, entry) in [
+        (3, anchor),
+        (4, heartbeat("bob", 2)),
+        (5, heartbeat("dave", 4)),
+    ] {
         assert!(rig.replica.apply(offset, &entry, at(200)).is_ok());
     }
-    assert!(rig.replica.apply(6, &beat("carol", 3), at(200)).is_ok());
+    assert!(
+        rig.replica
+            .apply(6, &heartbeat("carol", 3), at(200))
+            .is_ok()
+    );
     assert_eq!(rig.replica.totals().streams, 3, "dave's effect is missing");
 }

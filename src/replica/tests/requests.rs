@@ -41,7 +41,7 @@ fn an_init_is_proposed_and_answered_with_the_state_at_its_entry() {
     rig.replica.init("i", init("alice", 7), at(50));
     // Valid for the TTL, which is less than 10 s.
     assert_eq!(rig.append(), [proposal(2, 50, 7, 2_050)]);
-    rig.log.push(beat("alice", 8)); // later in the log: not in the answer
+    rig.log.push(heartbeat("alice", 8)); // later in the log: not in the answer
     rig.read(60);
     let alice = activity("alice", 50, &[stream(7, 50, 50, true)]);
     assert_eq!(rig.effects(), [opened("i", 7, alice)]);
@@ -175,7 +175,7 @@ fn a_request_is_requeued_if_its_proposal_is_not_read_back() {
 #[test]
 fn a_local_status_is_answered_at_the_estimated_time() {
     let mut rig = Rig::serving();
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     let mut about = status_request("alice", Consistency::Local);
     about.stream = Some(id(1));
@@ -205,7 +205,7 @@ fn strong_requests_share_only_a_later_marker() {
     rig.replica.status("b", strong(), at(20));
     rig.replica.status("c", strong(), at(30));
     assert_eq!(rig.effects(), [], "one marker is in flight at a time");
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.read(40);
     let mut effects = rig.effects();
     assert_eq!(effects.remove(0), answer("a", activity("alice", 10, &[])));
@@ -225,7 +225,7 @@ fn a_strong_status_is_answered_by_any_later_marker() {
         .status("q", status_request("alice", Consistency::Strong), at(10));
     rig.append();
     rig.log.pop();
-    rig.log.push(beat("alice", 1));
+    rig.log.push(heartbeat("alice", 1));
     rig.round(100);
     let alice = activity("alice", 100, &[stream(1, 0, 100, false)]);
     assert_eq!(rig.effects(), [answer("q", alice)]);

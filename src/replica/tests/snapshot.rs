@@ -92,7 +92,14 @@ fn assert_same(one: &Rig, other: &Rig) {
 /// A replica that has served for a second.
 fn serving() -> Rig {
     let mut rig = Rig::serving();
-    rig.publish(0, &[beat("alice", 1), beat("alice", 2), beat("bob", 3)]);
+    rig.publish(
+        0,
+        &[
+            heartbeat("alice", 1),
+            heartbeat("alice", 2),
+            heartbeat("bob", 3),
+        ],
+    );
     rig.publish(0, &[stop("alice", 2)]);
     rig.rounds(0, 1_000);
     rig
@@ -102,15 +109,19 @@ fn serving() -> Rig {
 fn a_snapshot_taken_while_entries_are_applied_restores_the_same_state() {
     let mut rig = serving();
     let meanwhile = [
-        beat("bob", 3),
+        heartbeat("bob", 3),
         stop("alice", 1),
-        beat("carol", 4),
-        beat("dave", 5),
+        heartbeat("carol", 4),
+        heartbeat("dave", 5),
         stop("dave", 5),
     ];
-    let behind = [beat("alice", 1), beat("alice", 6), stop("carol", 4)];
+    let behind = [
+        heartbeat("alice", 1),
+        heartbeat("alice", 6),
+        stop("carol", 4),
+    ];
     let copy = rig.copy(1_000, &meanwhile, &behind);
-    rig.publish(1_000, &[beat("dave", 8), beat("carol", 4)]);
+    rig.publish(1_000, &[heartbeat("dave", 8), heartbeat("carol", 4)]);
     rig.rounds(1_000, 1_200);
     let other = rig.restored(copy).unwrap();
     rig.publish(1_200, &other.log[rig.log.len()..]);
@@ -135,7 +146,7 @@ fn a_snapshot_restores_truncated_entries() {
 #[test]
 fn a_restored_replica_skips_entries_that_an_empty_account_had_ignored() {
     let mut rig = Rig::serving();
-    rig.publish(0, &[beat("alice", 1)]);
+    rig.publish(0, &[heartbeat("alice", 1)]);
     rig.rounds(0, 4_100); // removed at 4,200
     let header = rig.replica.begin_snapshot().unwrap();
     rig.publish(4_100, &[stop("alice", 1)]);
@@ -163,7 +174,7 @@ fn a_restored_replica_skips_entries_that_had_changed_nothing() {
         foreign(seq, body)
     };
     let mut rig = Rig::serving();
-    rig.publish(0, &[beat("alice", 1), again(5)]);
+    rig.publish(0, &[heartbeat("alice", 1), again(5)]);
     // By then alice has no stream, and the refusal is stored for a short time more.
     rig.rounds(0, REFUSAL_MS - INTERVAL);
     let header = rig.replica.begin_snapshot().unwrap();
@@ -188,7 +199,7 @@ fn a_snapshot_of_another_log_is_discarded() {
 fn a_snapshot_with_more_entries_than_the_log_is_discarded() {
     let mut rig = serving();
     let (header, ..) = rig.copy(1_000, &[], &[]);
-    let copy = rig.copy(1_000, &[beat("alice", 1)], &[stop("bob", 3)]);
+    let copy = rig.copy(1_000, &[heartbeat("alice", 1)], &[stop("bob", 3)]);
     assert_eq!(copy.0, header);
     // The broker has lost the entries after the start of the snapshot.
     rig.log.truncate(header.start as usize + 1);
@@ -249,12 +260,12 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_snapshot() {
         replica.restore(Restoring::new(header.clone()).unwrap().whole(trailer));
         replica.attach();
         replica.attached(at(0));
-        let lost = replica.apply(first + 100, &beat("alice", 1), at(0));
+        let lost = replica.apply(first + 100, &heartbeat("alice", 1), at(0));
         assert_eq!(lost, Err(Fault::AnotherLog));
 
         assert_eq!(replica.attach(), StartAt::First);
         replica.attached(at(0));
-        replica.apply(first, &beat("alice", 1), at(0)).unwrap();
+        replica.apply(first, &heartbeat("alice", 1), at(0)).unwrap();
         let mut next = first;
         let mut appended = 0;
         while let [Effect::Append(entry)] = &replica.take_effects()[..] {

@@ -16,7 +16,7 @@ fn a_new_replica_reads_from_the_start_and_appends_a_marker_without_time() {
 
 #[test]
 fn a_replica_has_caught_up_when_its_own_marker_is_read_back() {
-    let mut rig = Rig::attached(1, vec![declared(settings()), beat("alice", 1)]);
+    let mut rig = Rig::attached(1, vec![declared(settings()), heartbeat("alice", 1)]);
     let own = rig.log.pop().unwrap();
     rig.log.push(Entry::Internal {
         entry_id: entry_id(2, 1),
@@ -62,7 +62,7 @@ fn entries_before_the_settings_are_skipped() {
     let mut replica = Replica::<u8>::new(1);
     replica.attach();
     replica.attached(at(0));
-    let applied = replica.apply(0, &beat("alice", 1), at(0)).unwrap();
+    let applied = replica.apply(0, &heartbeat("alice", 1), at(0)).unwrap();
     assert_eq!(applied, Applied::Skipped);
     replica.apply(1, &declared(settings()), at(0)).unwrap();
     assert_eq!(replica.totals(), Totals::default());
@@ -123,11 +123,11 @@ fn a_truncated_log_is_served_from_its_first_tick_on() {
         body: Internal::Tick(settings),
     };
     let mut apply = |offset, entry: &Entry| replica.apply(offset, entry, at(10)).unwrap();
-    assert_eq!(apply(1_000, &beat("alice", 1)), Applied::Skipped);
+    assert_eq!(apply(1_000, &heartbeat("alice", 1)), Applied::Skipped);
     let bare = tick(9, 1, Some(reading), None);
     assert_eq!(apply(1_001, &bare), Applied::Skipped);
     apply(1_002, &tick(9, 2, Some(reading), Some(settings())));
-    apply(1_003, &beat("alice", 1));
+    apply(1_003, &heartbeat("alice", 1));
     apply(1_004, &tick(1, 1, None, None));
     assert_eq!(replica.take_effects(), [Effect::Resume]);
     assert_eq!(replica.log_time(), Some(LogTime(7_000_000)));
@@ -150,10 +150,10 @@ fn offsets_may_be_missing_but_each_is_applied_once() {
     let mut rig = Rig::serving();
     let mut apply = |offset, entry: &Entry| rig.replica.apply(offset, entry, at(0)).unwrap();
     let started = Applied::Heartbeat(crate::domain::HeartbeatOutcome::Started { outdated: false });
-    assert_eq!(apply(10, &beat("alice", 1)), started);
-    assert_eq!(apply(10, &beat("alice", 2)), Applied::Skipped);
-    assert_eq!(apply(7, &beat("alice", 3)), Applied::Skipped);
-    assert_eq!(apply(500, &beat("alice", 4)), started);
+    assert_eq!(apply(10, &heartbeat("alice", 1)), started);
+    assert_eq!(apply(10, &heartbeat("alice", 2)), Applied::Skipped);
+    assert_eq!(apply(7, &heartbeat("alice", 3)), Applied::Skipped);
+    assert_eq!(apply(500, &heartbeat("alice", 4)), started);
     assert_eq!(rig.replica.totals().streams, 2);
 }
 
@@ -162,7 +162,10 @@ fn an_undecodable_entry_keeps_its_offset() {
     let mut rig = Rig::serving();
     rig.replica.skip(10, 0, at(0)).unwrap();
     assert_eq!(rig.replica.applied(), Some(10));
-    let again = rig.replica.apply(10, &beat("alice", 1), at(0)).unwrap();
+    let again = rig
+        .replica
+        .apply(10, &heartbeat("alice", 1), at(0))
+        .unwrap();
     assert_eq!(again, Applied::Skipped);
     rig.replica.skip(3, 0, at(0)).unwrap();
     assert_eq!(rig.replica.applied(), Some(10));
@@ -212,9 +215,9 @@ fn the_first_settings_of_a_new_log_start_its_time() {
         number: 5,
         ..settings()
     };
-    replica.apply(0, &beat("alice", 1), at(0)).unwrap();
+    replica.apply(0, &heartbeat("alice", 1), at(0)).unwrap();
     replica.apply(1, &declared(fifth), at(0)).unwrap();
     assert_eq!(replica.log_time(), Some(LogTime(0)));
-    replica.apply(2, &beat("alice", 1), at(0)).unwrap();
+    replica.apply(2, &heartbeat("alice", 1), at(0)).unwrap();
     assert_eq!(replica.totals().streams, 1);
 }

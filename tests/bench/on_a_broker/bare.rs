@@ -14,7 +14,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::json;
 
-use super::party::stamp;
+use super::measured_process::stamp;
 pub use publish::SAYS;
 
 /// Runs a baseline by its name and arguments.

@@ -7,9 +7,9 @@
 //! entry's offset. It ends at the last entry that was in the log at its start.
 
 use super::Plan;
-use super::filling::told;
-use super::party::{ATTACHED, Party, TAKING, bare, moment, worker};
-use super::site::Site;
+use super::filled::Filled;
+use super::filling::record_announced;
+use super::measured_process::{ATTACHED, MeasuredProcess, TAKING, bare, moment, worker};
 use crate::pairs::{Pairs, median};
 use crate::report::{Report, Target};
 
@@ -53,10 +53,10 @@ enum Turn {
     BareFour,
 }
 
-pub async fn run(one: &Site<'_>, plan: &Plan, report: &mut Report) {
+pub async fn run(one: &Filled<'_>, plan: &Plan, report: &mut Report) {
     let [speed, cpu, four, scaled] = names(plan);
     let many = if report.wants(&four) || report.wants(&scaled) {
-        Some(Site::filled(one.at.broker, 4, plan).await)
+        Some(Filled::filled(one.at.broker, 4, plan).await)
     } else {
         None
     };
@@ -117,11 +117,11 @@ pub async fn run(one: &Site<'_>, plan: &Plan, report: &mut Report) {
 }
 
 /// The end of each log, once recorded.
-async fn ends(site: &Site<'_>) -> Vec<(String, u64)> {
+async fn ends(filled: &Filled<'_>) -> Vec<(String, u64)> {
     let mut ends = Vec::new();
-    for number in 0..site.partitions {
-        let end = told(&site.at, number).await;
-        ends.push((site.at.names().log(number), end));
+    for number in 0..filled.partitions {
+        let end = record_announced(&filled.at, number).await;
+        ends.push((filled.at.names().log(number), end));
     }
     ends
 }
@@ -130,10 +130,10 @@ fn entries(ends: &[(String, u64)]) -> f64 {
     ends.iter().map(|(_, end)| end + 1).sum::<u64>() as f64
 }
 
-async fn by_worker(site: &Site<'_>, plan: &Plan) -> Drained {
-    let ends = ends(site).await;
-    let mut worker = worker(site.at.broker, &site.at.namespace);
-    let partitions = usize::from(site.partitions);
+async fn by_worker(filled: &Filled<'_>, plan: &Plan) -> Drained {
+    let ends = ends(filled).await;
+    let mut worker = worker(filled.at.broker, &filled.at.namespace);
+    let partitions = usize::from(filled.partitions);
     let from = moment(&worker, ATTACHED, 1).await;
     let to = moment(&worker, TAKING, partitions).await;
     let applied = worker.metric("streamwatch_entries_total", "").await;
@@ -152,14 +152,14 @@ async fn by_worker(site: &Site<'_>, plan: &Plan) -> Drained {
     }
 }
 
-async fn by_consumer(site: &Site<'_>, plan: &Plan) -> Drained {
-    let ends = ends(site).await;
+async fn by_consumer(filled: &Filled<'_>, plan: &Plan) -> Drained {
+    let ends = ends(filled).await;
     let mut what = vec!["bare-drain".to_owned()];
     for (log, end) in &ends {
         what.extend([log.clone(), end.to_string()]);
     }
     let what: Vec<_> = what.iter().map(String::as_str).collect();
-    let consumer = bare(site.at.broker, &what);
+    let consumer = bare(filled.at.broker, &what);
     let from = moment(&consumer, ATTACHED, 1).await;
     let to = moment(&consumer, TAKING, 1).await;
     assert_eq!(to.line["entries"], plan.events, "it read all");

@@ -38,14 +38,14 @@ pub async fn fill(
 ) {
     publish(at, what, heartbeats, async || {
         for number in 0..partitions {
-            told(at, number).await;
+            record_announced(at, number).await;
         }
     })
     .await;
 }
 
 /// Publishes heartbeats while a worker runs.
-pub async fn beat(
+pub async fn publish_heartbeats(
     at: &Installation<'_>,
     what: &str,
     heartbeats: impl Iterator<Item = (usize, String)>,
@@ -108,7 +108,7 @@ pub async fn heartbeat(channel: &Channel, exchange: &str, n: usize, body: String
 }
 
 /// Records in a log that all earlier events were published. Returns the offset of the record.
-pub async fn told(at: &Installation<'_>, number: u16) -> u64 {
+pub async fn record_announced(at: &Installation<'_>, number: u16) -> u64 {
     let log = at.names().log(number);
     let url = at.broker.url().parse().expect("an address");
     let link = Link::open(&url, 0, "bench").await.expect("it connects");

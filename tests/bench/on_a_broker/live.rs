@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::Plan;
 use super::caller::Caller;
-use super::filling::beat;
-use super::party::{Party, at, lines, moment, now, resident};
-use super::saved::{Saved, WROTE, set};
-use super::site::ready;
+use super::filled::ready;
+use super::filling::publish_heartbeats;
+use super::measured_process::{MeasuredProcess, at, lines, moment, now, resident};
+use super::snapshotted::{Snapshotted, WROTE, set};
 use super::status::is_right;
 use crate::broker::fixture::{Broker, Installation, Worker, eventually, exit};
 use crate::in_process::corpus;
@@ -40,18 +40,18 @@ pub fn wants(plan: &Plan, report: &Report) -> bool {
     names(plan).iter().any(|name| report.wants(name))
 }
 
-pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
+pub async fn run(snapshotted: &Snapshotted<'_>, plan: &Plan, report: &mut Report) {
     if !wants(plan, report) {
         return;
     }
     let [p99, kept, left] = names(plan);
     // Ticks repeat the settings at the log's end, where a command finds them at once.
-    let worker = ready(&saved.at, 1).await;
+    let worker = ready(&snapshotted.at, 1).await;
     if report.wants(&p99) {
         // The pause between two snapshots is longer than a snapshot.
         let every = (plan.largest / 33_000).clamp(2, 30);
-        set(&saved.at, &["--snapshot-every", &format!("{every}s")]).await;
-        let answers = asked(saved, &worker, report.pairs).await;
+        set(&snapshotted.at, &["--snapshot-every", &format!("{every}s")]).await;
+        let answers = asked(snapshotted, &worker, report.pairs).await;
         let wrote = lines(&worker.log(), WROTE);
         let at = |percent| classified(&answers, &wrote, percent);
         let (p50s, slowest) = (at(50), at(100));
@@ -65,17 +65,17 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
             median(slowest.bare),
             median(wrote.iter().map(took).collect()),
         ));
-        set(&saved.at, &["--snapshot-every", "1h"]).await;
+        set(&snapshotted.at, &["--snapshot-every", "1h"]).await;
     }
     if report.wants(&kept) || report.wants(&left) {
-        let full = given_back(&worker).await;
-        let before = little(saved.at.broker).await;
-        let each = (full - before) / saved.streams as f64;
+        let full = settled_memory(&worker).await;
+        let before = memory_of_few(snapshotted.at.broker).await;
+        let each = (full - before) / snapshotted.streams as f64;
         if report.wants(&kept) {
             report.add(kept, "bytes", Pairs::of([each], []), Target::None);
         }
         if report.wants(&left) {
-            let after = expired(saved, &worker).await;
+            let after = expired(snapshotted, &worker).await;
             let pairs = Pairs::of([after / 1e6], [before / 1e6]);
             report.add(left, "MB", pairs, Target::AtMost(1.2));
         }
@@ -86,14 +86,14 @@ pub async fn run(saved: &Saved<'_>, plan: &Plan, report: &mut Report) {
 type Answer = (f64, f64);
 
 /// Sends requests without a pause, until this number of snapshots were written.
-async fn asked(saved: &Saved<'_>, worker: &Worker, snapshots: usize) -> Vec<Answer> {
-    let mut caller = Caller::connect(saved.at.broker).await;
-    let exchange = saved.at.names().exchange().to_owned();
+async fn asked(snapshotted: &Snapshotted<'_>, worker: &Worker, snapshots: usize) -> Vec<Answer> {
+    let mut caller = Caller::connect(snapshotted.at.broker).await;
+    let exchange = snapshotted.at.names().exchange().to_owned();
     let mut random = fastrand::Rng::with_seed(3);
     let mut all = Vec::new();
     loop {
         for _ in 0..BLOCK {
-            let account = corpus::account(random.usize(..saved.streams));
+            let account = corpus::account(random.usize(..snapshotted.streams));
             let (ms, reply) = caller.ask(&exchange, "status", &account).await;
             is_right(&reply, &account);
             all.push((now(), ms));
@@ -147,16 +147,16 @@ fn seconds(text: &str) -> f64 {
 }
 
 /// Memory of a worker after a few viewers, in bytes: its buffers have been used.
-async fn little(broker: &Broker) -> f64 {
+async fn memory_of_few(broker: &Broker) -> f64 {
     let at = Installation::declared(broker, "2s").await;
     let worker = ready(&at, 1).await;
     let heartbeats = (0..ROUNDS as u64).flat_map(|round| corpus::shuffled(0..FEW, round));
     let heartbeats = heartbeats.map(|n| (n, corpus::later(n)));
-    beat(&at, "heartbeats of few", heartbeats).await;
+    publish_heartbeats(&at, "heartbeats of few", heartbeats).await;
     forgotten(&worker).await;
     // Each operation once.
     moment(&worker, WROTE, 1).await;
-    let bytes = given_back(&worker).await;
+    let bytes = settled_memory(&worker).await;
     drop(worker);
     let deleted = at.cli(&["topology", "delete", "--yes"]).await;
     deleted.exits(exit::DONE);
@@ -164,16 +164,16 @@ async fn little(broker: &Broker) -> f64 {
 }
 
 /// Memory of a worker after all records have expired.
-async fn expired(saved: &Saved<'_>, worker: &Worker) -> f64 {
+async fn expired(snapshotted: &Snapshotted<'_>, worker: &Worker) -> f64 {
     // A lower TTL applies once players use its interval.
-    let ttl = Duration::from_secs((saved.streams as u64 / 100_000).max(2));
-    set(&saved.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
-    let order = corpus::shuffled(0..saved.streams, corpus::LATER).into_iter();
+    let ttl = Duration::from_secs((snapshotted.streams as u64 / 100_000).max(2));
+    set(&snapshotted.at, &["--ttl", &format!("{}s", ttl.as_secs())]).await;
+    let order = corpus::shuffled(0..snapshotted.streams, corpus::LATER).into_iter();
     let every_ms = ttl.as_millis() / 3;
     let heartbeats = order.map(|n| (n, corpus::later_every(n, every_ms)));
-    beat(&saved.at, "the last heartbeats", heartbeats).await;
+    publish_heartbeats(&snapshotted.at, "the last heartbeats", heartbeats).await;
     forgotten(worker).await;
-    given_back(worker).await
+    settled_memory(worker).await
 }
 
 async fn forgotten(worker: &Worker) {
@@ -192,7 +192,7 @@ async fn forgotten(worker: &Worker) {
 }
 
 /// Memory of a worker once it no longer shrinks, in bytes.
-async fn given_back(worker: &Worker) -> f64 {
+async fn settled_memory(worker: &Worker) -> f64 {
     let (mut least, mut looks) = (f64::MAX, 0);
     eventually(PATIENCE, "its memory no longer shrinks", async || {
         let bytes = resident(worker.pid());

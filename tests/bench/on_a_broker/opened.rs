@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::bare::topology::Topology;
 use super::caller::Caller;
-use super::party::{TAKING, bare, moment};
-use super::site::Site;
+use super::filled::Filled;
+use super::measured_process::{TAKING, bare, moment};
 use crate::pairs::{Pairs, Side, in_turns, percentile};
 use crate::report::{Report, Target};
 
@@ -19,14 +19,14 @@ pub fn wants(report: &Report) -> bool {
     report.wants(NAME)
 }
 
-pub async fn run(site: &Site<'_>, report: &mut Report) {
+pub async fn run(filled: &Filled<'_>, report: &mut Report) {
     if !wants(report) {
         return;
     }
-    let broker = site.at.broker;
+    let broker = filled.at.broker;
     let mut caller = Caller::connect(broker).await;
-    let topology = Topology::declare(&caller.channel, &site.at.namespace).await;
-    let players = site.at.names().exchange().to_owned();
+    let topology = Topology::declare(&caller.channel, &filled.at.namespace).await;
+    let players = filled.at.names().exchange().to_owned();
     let mut number = 0;
     let mut account = || {
         number += 1;

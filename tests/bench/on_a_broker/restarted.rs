@@ -11,8 +11,10 @@
 //! next snapshot is due after an hour of log time, and the worker is killed as soon as it is ready.
 
 use super::Plan;
-use super::party::{ATTACHED, Party, TAKING, bare, lines, moment, now, worker};
-use super::saved::Saved;
+use super::measured_process::{
+    ATTACHED, MeasuredProcess, TAKING, bare, lines, moment, now, worker,
+};
+use super::snapshotted::Snapshotted;
 use crate::broker::fixture::Broker;
 use crate::pairs::{Pairs, median};
 use crate::report::{Report, Target};
@@ -49,11 +51,11 @@ enum Turn {
     Small,
 }
 
-pub async fn run<'b>(broker: &'b Broker, plan: &Plan, report: &mut Report) -> Saved<'b> {
-    let large = Saved::with(broker, plan.largest, plan.tail).await;
+pub async fn run<'b>(broker: &'b Broker, plan: &Plan, report: &mut Report) -> Snapshotted<'b> {
+    let large = Snapshotted::with(broker, plan.largest, plan.tail).await;
     let [restart, applied] = names(plan);
     let small = match report.wants(&applied) {
-        true => Some(Saved::with(broker, plan.smallest, plan.tail).await),
+        true => Some(Snapshotted::with(broker, plan.smallest, plan.tail).await),
         false => None,
     };
     let (mut at_large, mut bare, mut at_small) = (Vec::new(), Vec::new(), Vec::new());
@@ -90,9 +92,11 @@ pub async fn run<'b>(broker: &'b Broker, plan: &Plan, report: &mut Report) -> Sa
         ));
     }
     if let Some(small) = small {
-        let rate = |of: &[Restart], saved: &Saved<'_>| -> Vec<f64> {
+        let rate = |of: &[Restart], snapshotted: &Snapshotted<'_>| -> Vec<f64> {
             let seconds = of.iter().map(|r| r.seconds - r.attached);
-            seconds.map(|seconds| saved.tail() / seconds).collect()
+            seconds
+                .map(|seconds| snapshotted.tail() / seconds)
+                .collect()
         };
         let pairs = Pairs::of(rate(&at_large, &large), rate(&at_small, &small));
         report.add(applied, "events/s", pairs, Target::AtLeast(0.8));
@@ -101,19 +105,22 @@ pub async fn run<'b>(broker: &'b Broker, plan: &Plan, report: &mut Report) -> Sa
     large
 }
 
-async fn by_worker(saved: &Saved<'_>) -> Restart {
+async fn by_worker(snapshotted: &Snapshotted<'_>) -> Restart {
     let began = now();
-    let mut worker = worker(saved.at.broker, &saved.at.namespace);
+    let mut worker = worker(snapshotted.at.broker, &snapshotted.at.namespace);
     let attached = moment(&worker, ATTACHED, 1).await;
     let ready = moment(&worker, TAKING, 1).await;
     let applied = worker.metric("streamwatch_entries_total", "").await;
     let restored = lines(&worker.log(), "restored a snapshot");
     worker.kill().await;
     assert_eq!(restored.len(), 1, "it began with the snapshot");
-    assert_eq!(restored[0]["accounts"], saved.streams, "{restored:?}");
-    assert_eq!(restored[0]["start"], saved.snapshot.start, "the same one");
+    assert_eq!(restored[0]["accounts"], snapshotted.streams, "{restored:?}");
+    assert_eq!(
+        restored[0]["start"], snapshotted.snapshot.start,
+        "the same one"
+    );
     // The snapshot contains the number of earlier entries.
-    let players = (saved.streams + saved.beats) as f64;
+    let players = (snapshotted.streams + snapshotted.beats) as f64;
     assert!(applied >= players, "it applied {applied} of {players}");
     Restart {
         seconds: ready.at - began,
@@ -121,10 +128,15 @@ async fn by_worker(saved: &Saved<'_>) -> Restart {
     }
 }
 
-async fn by_reader(saved: &Saved<'_>) -> Restart {
-    let (names, snapshot) = (saved.at.names(), &saved.snapshot);
+async fn by_reader(snapshotted: &Snapshotted<'_>) -> Restart {
+    let (names, snapshot) = (snapshotted.at.names(), &snapshotted.snapshot);
     let (log, snapshots) = (names.log(0), names.snapshots(0));
-    let offsets = [snapshot.first, snapshot.last, snapshot.start, saved.end];
+    let offsets = [
+        snapshot.first,
+        snapshot.last,
+        snapshot.start,
+        snapshotted.end,
+    ];
     let [first, last, start, end] = offsets.map(|offset| offset.to_string());
     let arguments = [
         "bare-restart",
@@ -136,11 +148,11 @@ async fn by_reader(saved: &Saved<'_>) -> Restart {
         &end,
     ];
     let began = now();
-    let reader = bare(saved.at.broker, &arguments);
+    let reader = bare(snapshotted.at.broker, &arguments);
     let attached = moment(&reader, ATTACHED, 1).await;
     let ready = moment(&reader, TAKING, 1).await;
     let read = ready.line["entries"].as_f64().expect("a number");
-    assert!(read >= saved.beats as f64, "it read {read} entries");
+    assert!(read >= snapshotted.beats as f64, "it read {read} entries");
     Restart {
         seconds: ready.at - began,
         attached: attached.at - began,

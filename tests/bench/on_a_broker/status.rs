@@ -12,8 +12,8 @@ use super::Plan;
 use super::bare::SAYS;
 use super::bare::topology::Topology;
 use super::caller::Caller;
-use super::party::{Party, TAKING, at, bare, lines, moment};
-use super::site::Site;
+use super::filled::Filled;
+use super::measured_process::{MeasuredProcess, TAKING, at, bare, lines, moment};
 use crate::in_process::corpus;
 use crate::pairs::{Pairs, Side, in_turns, percentile};
 use crate::report::{Report, Target};
@@ -39,15 +39,15 @@ pub fn wants(plan: &Plan, report: &Report) -> bool {
     names(plan).iter().any(|name| report.wants(name))
 }
 
-pub async fn run(site: &Site<'_>, plan: &Plan, report: &mut Report) {
+pub async fn run(filled: &Filled<'_>, plan: &Plan, report: &mut Report) {
     if !wants(plan, report) {
         return;
     }
-    let broker = site.at.broker;
+    let broker = filled.at.broker;
     let [p50, p99] = names(plan);
     let mut caller = Caller::connect(broker).await;
-    let topology = Topology::declare(&caller.channel, &site.at.namespace).await;
-    let players = site.at.names().exchange().to_owned();
+    let topology = Topology::declare(&caller.channel, &filled.at.namespace).await;
+    let players = filled.at.names().exchange().to_owned();
     let (_, answer) = caller.ask(&players, "status", &corpus::account(0)).await;
     let length = answer.len().to_string();
     let echo = bare(broker, &["bare-echo", &topology.status, &length]);

@@ -157,7 +157,7 @@ impl<'h> Search<'h> {
         for (n, operation) in left().filter(|(_, o)| o.invoked <= end) {
             let (answered, answer) = place.answers(n, operation);
             let fits = match operation.answered {
-                Some((_, said)) => said == answer,
+                Some((_, output)) => output == answer,
                 // An unanswered operation without effect is ignored.
                 None => answered.state != place.state,
             };

@@ -131,8 +131,12 @@ impl Account {
             usize::try_from(number).expect("one of its streams")
         });
         let streams = Streams::of(numbers);
-        let said = activity.streams.len();
-        assert_eq!(streams.count() as usize, said, "a stream is counted twice");
+        let output = activity.streams.len();
+        assert_eq!(
+            streams.count() as usize,
+            output,
+            "a stream is counted twice"
+        );
         streams
     }
 }

@@ -10,7 +10,7 @@ use streamwatch::domain::{EntryId, Internal, Settings, WallTime};
 use streamwatch::wire;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, WRONG_SETTINGS};
-use crate::fixture::{Broker, Finished, Installation, beat, eventually, playing};
+use crate::fixture::{Broker, Finished, Installation, eventually, heartbeat, playing};
 
 async fn declare(installation: &Installation<'_>, partitions: &str) -> Finished {
     let declare = ["topology", "declare", "--partitions", partitions];
@@ -27,14 +27,14 @@ async fn the_number_of_partitions_is_declared_once() {
     let installation = Installation::bare(Broker::shared().await);
     for wrong in ["0", "65", "two"] {
         let refused = declare(&installation, wrong).await;
-        refused.exits(WRONG_SETTINGS).says("--partitions");
+        refused.exits(WRONG_SETTINGS).reports("--partitions");
     }
     for _ in 0..2 {
         declare(&installation, "3").await.exits(DONE);
     }
     for other in ["1", "2", "4"] {
         let refused = declare(&installation, other).await;
-        refused.exits(FAILED).says("deploy/UPGRADE.md");
+        refused.exits(FAILED).reports("deploy/UPGRADE.md");
     }
     // The default is the existing number.
     installation.cli(&["topology", "declare"]).await.exits(DONE);
@@ -54,9 +54,11 @@ async fn the_number_of_partitions_is_declared_once() {
     }
 
     let strays = installation.cli(&["worker", "--partitions", "1-3"]).await;
-    strays.exits(WRONG_SETTINGS).says("there is no partition 3");
+    strays
+        .exits(WRONG_SETTINGS)
+        .reports("there is no partition 3");
     let confused = installation.cli(&["worker", "--partitions", "1-x"]).await;
-    confused.exits(WRONG_SETTINGS).says("--partitions");
+    confused.exits(WRONG_SETTINGS).reports("--partitions");
 
     let delete = ["topology", "delete", "--yes"];
     installation.cli(&delete).await.exits(DONE);
@@ -96,7 +98,7 @@ async fn new_settings_take_effect_in_all_partitions() {
     // Enough accounts for each partition.
     let names: Vec<_> = (0..40).map(|n| format!("viewer-{n}")).collect();
     for name in &names {
-        let confirmed = beat(&backend, name, StreamId::generate()).await;
+        let confirmed = heartbeat(&backend, name, StreamId::generate()).await;
         confirmed.expect("it is confirmed");
     }
     eventually(
@@ -191,7 +193,7 @@ async fn without_the_plugin_a_declaration_reports_the_remedy_and_leaves_nothing(
     let refused = declare(&installation, "2").await;
     refused
         .exits(FAILED)
-        .says("rabbitmq-plugins enable rabbitmq_consistent_hash_exchange");
+        .reports("rabbitmq-plugins enable rabbitmq_consistent_hash_exchange");
     let queues = broker.ctl(&["list_queues", "--silent", "name"]).await;
     assert!(!queues.contains("streamwatch"), "{queues}");
     // A single partition needs no plugin.

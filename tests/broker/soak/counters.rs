@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::broker::fixture::Probe;
-use super::site::WORKERS;
+use super::targets::WORKERS;
 
 /// A worker's metrics by name and labels.
 pub type Series = BTreeMap<String, f64>;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::broker::fixture::{Passage, Probe, Worker};
 use super::ledger::Ledger;
 use super::log_time::{Wall, now};
-use super::site::{PARTITIONS, Site, TTLS, WORKERS};
+use super::targets::{PARTITIONS, TTLS, Targets, WORKERS};
 
 /// Interval between the starts of faults.
 pub const EVERY: Duration = Duration::from_secs(10);
@@ -167,16 +167,16 @@ struct Taken<'s> {
     _broker: Option<Guard<'s, ()>>,
 }
 
-async fn take<'s>(site: &'s Site<'_>, fault: Fault) -> Taken<'s> {
+async fn take<'s>(targets: &'s Targets<'_>, fault: Fault) -> Taken<'s> {
     // Always in the same order, so that no two faults block each other.
     let mut workers = Vec::new();
-    for (n, place) in site.places.iter().enumerate() {
+    for (n, place) in targets.places.iter().enumerate() {
         if fault.kind.takes_worker(n, fault.worker) {
             workers.push((n, place.worker.lock().await));
         }
     }
     let broker = match fault.kind.takes_broker() {
-        true => Some(site.broker.lock().await),
+        true => Some(targets.broker.lock().await),
         false => None,
     };
     Taken {
@@ -188,7 +188,7 @@ async fn take<'s>(site: &'s Site<'_>, fault: Fault) -> Taken<'s> {
 /// Executes one fault after another, each at its time or as soon as its resources are undisturbed,
 /// until the time is up. Calls `done` after each.
 pub async fn make(
-    site: &Site<'_>,
+    targets: &Targets<'_>,
     ledger: &Ledger,
     faults: &[Fault],
     time: Duration,
@@ -204,7 +204,7 @@ pub async fn make(
                 return std::future::pending().await;
             };
             sleep_until(began + EVERY * n).await;
-            (*fault, take(site, *fault).await)
+            (*fault, take(targets, *fault).await)
         };
         tokio::pin!(taking);
         loop {
@@ -214,7 +214,7 @@ pub async fn make(
             }
             tokio::select! {
                 (fault, taken) = &mut taking, if !over => {
-                    under_way.push(one(site, ledger, fault, taken));
+                    under_way.push(one(targets, ledger, fault, taken));
                     break;
                 }
                 Some(over) = under_way.next() => done(over),
@@ -224,20 +224,20 @@ pub async fn make(
     }
 }
 
-async fn one(site: &Site<'_>, ledger: &Ledger, fault: Fault, mut taken: Taken<'_>) -> Done {
+async fn one(targets: &Targets<'_>, ledger: &Ledger, fault: Fault, mut taken: Taken<'_>) -> Done {
     let from = now();
     for (n, _) in &taken.workers {
-        site.places[*n].disturbed(true);
+        targets.places[*n].disturbed(true);
     }
-    disturb(site, ledger, fault, &mut taken.workers).await;
+    disturb(targets, ledger, fault, &mut taken.workers).await;
     for (n, _) in &taken.workers {
-        site.places[*n].disturbed(false);
+        targets.places[*n].disturbed(false);
     }
     let over = Instant::now();
-    let mut ready = site.is_ready().await;
+    let mut ready = targets.is_ready().await;
     while !ready && over.elapsed() < READY_WITHIN {
         sleep(Duration::from_millis(100)).await;
-        ready = site.is_ready().await;
+        ready = targets.is_ready().await;
     }
     Done {
         kind: fault.kind,
@@ -248,19 +248,19 @@ async fn one(site: &Site<'_>, ledger: &Ledger, fault: Fault, mut taken: Taken<'_
 }
 
 async fn disturb(
-    site: &Site<'_>,
+    targets: &Targets<'_>,
     ledger: &Ledger,
     fault: Fault,
     workers: &mut [(usize, Guard<'_, Worker>)],
 ) {
-    let names = site.installation.names();
+    let names = targets.installation.names();
     let what = if fault.consume { "consume" } else { "publish" };
     let connection = format!("partition {:02}, {what}", fault.partition);
     match fault.kind {
         Kind::KillWorker => {
             for (n, worker) in workers {
                 worker.kill().await;
-                site.restart(*n, worker);
+                targets.restart(*n, worker);
             }
         }
         Kind::PauseWorker => {
@@ -274,8 +274,8 @@ async fn disturb(
             for (n, worker) in workers {
                 let ended = worker.stop().await;
                 assert!(ended.success(), "a worker stopped by a signal: {ended}");
-                site.restart(*n, worker);
-                until_ready(site.places[*n].probe()).await;
+                targets.restart(*n, worker);
+                until_ready(targets.places[*n].probe()).await;
             }
         }
         Kind::KillAllWorkers => {
@@ -284,16 +284,16 @@ async fn disturb(
             }
             sleep(OUTAGE).await;
             for (n, worker) in workers {
-                site.restart(*n, worker);
+                targets.restart(*n, worker);
             }
         }
         Kind::KillNode => {
-            let node = &site.nodes.nodes[fault.node];
+            let node = &targets.nodes.nodes[fault.node];
             node.kill().await;
             node.start_again().await;
         }
         Kind::FreezeNode => {
-            let node = &site.nodes.nodes[fault.node];
+            let node = &targets.nodes.nodes[fault.node];
             ledger.freezes();
             node.freeze();
             sleep(fault.frozen).await;
@@ -301,18 +301,18 @@ async fn disturb(
             ledger.thawed();
         }
         Kind::CutWorker => {
-            let proxies = &site.places[fault.worker].proxies;
+            let proxies = &targets.places[fault.worker].proxies;
             proxies.set(&connection, Passage::Cut).await;
         }
-        Kind::CutViewers => site.viewers.set("client", Passage::Cut).await,
+        Kind::CutViewers => targets.viewers.set("client", Passage::Cut).await,
         Kind::StallWorker => {
-            let proxies = &site.places[fault.worker].proxies;
+            let proxies = &targets.places[fault.worker].proxies;
             proxies.set(&connection, fault.stall).await;
             sleep(A_WHILE).await;
             proxies.set(&connection, Passage::Open).await;
         }
         Kind::MemoryAlarm => {
-            let node = &site.nodes.nodes[fault.node];
+            let node = &targets.nodes.nodes[fault.node];
             // Like RabbitMQ's memory monitor, which does not run in every environment.
             let alarm = "{resource_limit, memory, node()}";
             let raise = format!("rabbit_alarm:set_alarm({{{alarm}, []}}).");
@@ -321,10 +321,10 @@ async fn disturb(
             let clear = format!("rabbit_alarm:clear_alarm({alarm}).");
             node.ctl(&["eval", &clear]).await;
         }
-        Kind::DeleteStatusQueue => delete(site, names.status(fault.partition)).await,
-        Kind::DeleteInitQueue => delete(site, names.init(fault.partition)).await,
-        Kind::DeleteSnapshots => delete(site, names.snapshots(fault.partition)).await,
-        Kind::SetTtl => site.change_ttl().await,
+        Kind::DeleteStatusQueue => delete(targets, names.status(fault.partition)).await,
+        Kind::DeleteInitQueue => delete(targets, names.init(fault.partition)).await,
+        Kind::DeleteSnapshots => delete(targets, names.snapshots(fault.partition)).await,
+        Kind::SetTtl => targets.change_ttl().await,
     }
 }
 
@@ -336,7 +336,7 @@ async fn until_ready(probe: Probe) {
     }
 }
 
-async fn delete(site: &Site<'_>, queue: String) {
-    site.installation.delete_queue(queue).await;
-    site.declare_again().await;
+async fn delete(targets: &Targets<'_>, queue: String) {
+    targets.installation.delete_queue(queue).await;
+    targets.declare_again().await;
 }

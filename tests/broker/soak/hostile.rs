@@ -16,7 +16,7 @@ use super::counters::{self, Series};
 use super::ledger::Ledger;
 use super::messages::{Kind, Message};
 use super::report::Report;
-use super::site::{Proxies, Site};
+use super::targets::{Proxies, Targets};
 use super::watch::Watch;
 
 /// The pause between messages, on average.
@@ -66,13 +66,13 @@ pub struct Hostile {
 
 impl Hostile {
     /// Adds a user with the permissions that `topology roles` prints for players.
-    pub async fn new(site: &Site<'_>, ledger: &Arc<Ledger>) -> Self {
-        let user = player(&site.installation, site).await;
-        let proxies = Proxies::open(site.nodes.nodes).await;
+    pub async fn new(targets: &Targets<'_>, ledger: &Arc<Ledger>) -> Self {
+        let user = player(&targets.installation, targets).await;
+        let proxies = Proxies::open(targets.nodes.nodes).await;
         Self {
             tally: Arc::default(),
             ledger: Arc::clone(ledger),
-            exchange: site.installation.names().exchange().to_owned(),
+            exchange: targets.installation.names().exchange().to_owned(),
             user,
             proxies: Arc::new(proxies),
         }
@@ -167,11 +167,11 @@ impl Hostile {
 }
 
 /// Adds a user with the least permissions of a player; returns its name.
-async fn player(installation: &Installation<'_>, site: &Site<'_>) -> String {
+async fn player(installation: &Installation<'_>, targets: &Targets<'_>) -> String {
     let tenant = tenant().to_string();
     let roles = ["--json", "topology", "roles", "--tenant", &tenant];
     let roles = installation.cli(&roles).await.json();
-    let node = &site.nodes.nodes[0];
+    let node = &targets.nodes.nodes[0];
     let of_player = |permissions: &str| {
         let all = roles[permissions].as_array().expect("a list").iter();
         let mut of_players = all.filter(|it| {
@@ -207,7 +207,7 @@ async fn player(installation: &Installation<'_>, site: &Site<'_>) -> String {
 
 /// Reports the messages sent, and how workers counted them. Every replica must have counted each
 /// log entry once.
-pub async fn rows(report: &mut Report, tally: &Tally, site: &Site<'_>, watch: &Watch) {
+pub async fn rows(report: &mut Report, tally: &Tally, targets: &Targets<'_>, watch: &Watch) {
     report.section("hostile messages");
     for (kind, sent) in &tally.kinds {
         let Sent {
@@ -219,7 +219,7 @@ pub async fn rows(report: &mut Report, tally: &Tally, site: &Site<'_>, watch: &W
             json!({ "published": published, "confirmed": confirmed }),
         );
     }
-    let counted = counted(site).await;
+    let counted = counted(targets).await;
     report.must(counted.is_some(), || {
         "replicas have counted different entries as bad".to_owned()
     });
@@ -241,18 +241,18 @@ pub async fn rows(report: &mut Report, tally: &Tally, site: &Site<'_>, watch: &W
             format!("{count} log entries counted as {code}: {confirmed} confirmed, {published} published")
         });
     }
-    watch.count(site).await;
+    watch.count(targets).await;
     for (name, count) in watch.counted() {
         report.row(format!("{name}, at least"), count);
     }
 }
 
 /// Bad log entries by code, once the counts of all replicas agree.
-async fn counted(site: &Site<'_>) -> Option<BTreeMap<String, u64>> {
+async fn counted(targets: &Targets<'_>) -> Option<BTreeMap<String, u64>> {
     let until = Instant::now() + COUNTED_WITHIN;
     loop {
         let mut workers: Vec<Series> = Vec::new();
-        for place in &site.places {
+        for place in &targets.places {
             workers.push(place.probe().series().await);
         }
         let counted = counters::entries(&workers);

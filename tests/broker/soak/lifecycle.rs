@@ -185,8 +185,8 @@ impl Received {
             self.changed += u64::from(known.body != body);
             return;
         }
-        let said: Value = serde_json::from_slice(body).expect("JSON");
-        let text = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
+        let output: Value = serde_json::from_slice(body).expect("JSON");
+        let text = |name: &str| output[name].as_str().unwrap_or_default().to_owned();
         let event = Event {
             stream: text("stream"),
             kind: text("type"),

@@ -66,10 +66,10 @@ impl LogTime {
     }
 
     /// Applies an entry that contains a reading of clocks.
-    pub fn apply(&mut self, said: Reading) {
+    pub fn apply(&mut self, output: Reading) {
         let now = self.now();
         let most = now + 2 * interval(self.ttl);
-        self.step(now.max(said.estimate.min(most)), said.wall);
+        self.step(now.max(output.estimate.min(most)), output.wall);
     }
 
     pub fn now(&self) -> i64 {

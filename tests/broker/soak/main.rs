@@ -16,7 +16,7 @@ mod logs;
 mod messages;
 mod report;
 mod run;
-mod site;
+mod targets;
 mod viewers;
 mod watch;
 
@@ -26,7 +26,7 @@ use clap::Parser;
 
 use broker::fixture::{Broker, Cluster};
 use run::Plan;
-use site::Nodes;
+use targets::Nodes;
 
 /// Run viewers with real timing, a hostile player and one fault every 10 s, and check all replies
 ///

@@ -18,7 +18,7 @@ use super::lifecycle::{Comparison, Lifecycle};
 use super::log_time::{Wall, counts_for, now};
 use super::logs::Logs;
 use super::report::Report;
-use super::site::{Nodes, PARTITIONS, Site, TTLS, WORKERS};
+use super::targets::{Nodes, PARTITIONS, TTLS, Targets, WORKERS};
 use super::viewers::Viewers;
 use super::watch::{Memory, Watch};
 
@@ -50,7 +50,7 @@ const fn ms(duration: Duration) -> i64 {
 
 /// Actors and observers of a run.
 struct Run<'s> {
-    site: &'s Site<'s>,
+    targets: &'s Targets<'s>,
     logs: Arc<Logs>,
     viewers: Viewers,
     checker: Checker,
@@ -69,29 +69,29 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
         plan.seed
     );
     let began = Instant::now();
-    let site = Site::start(nodes).await;
-    let names = site.installation.names();
-    let logs = Arc::new(Logs::follow(&site.addresses(), &names, PARTITIONS));
-    let lifecycle = Lifecycle::follow(site.nodes.all.url(), &names).await;
+    let targets = Targets::start(nodes).await;
+    let names = targets.installation.names();
+    let logs = Arc::new(Logs::follow(&targets.addresses(), &names, PARTITIONS));
+    let lifecycle = Lifecycle::follow(targets.nodes.all.url(), &names).await;
     let ledger = Arc::new(Ledger::new(ms(TTLS[0])));
     let viewers = Viewers::start(plan.viewers, plan.seed, &ledger, |n| {
         // One of the connections uses a proxy, which faults disturb.
         let broker = if n == 0 {
-            &site.viewers.broker
+            &targets.viewers.broker
         } else {
-            site.nodes.all
+            targets.nodes.all
         };
         let url = broker.url().parse().expect("the broker's URL");
         Client::connect(url, names.clone())
     });
-    let races = Races::start(site.installation.backend());
-    let checker = Checker::new(site.installation.backend(), &ledger, &logs);
+    let races = Races::start(targets.installation.backend());
+    let checker = Checker::new(targets.installation.backend(), &ledger, &logs);
     let run = Run {
-        site: &site,
+        targets: &targets,
         logs,
         viewers,
         checker,
-        hostile: Hostile::new(&site, &ledger).await,
+        hostile: Hostile::new(&targets, &ledger).await,
         lifecycle,
         watch: Watch::default(),
         done: Mutex::default(),
@@ -101,7 +101,7 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
     let settled = run.viewers.settled();
     let hostile = tokio::spawn(run.hostile.clone().publish(plan.seed, settled));
     let ready = tokio::select! {
-        () = run.watch.look(&site) => unreachable!("it never returns"),
+        () = run.watch.look(&targets) => unreachable!("it never returns"),
         () = run.progress(began) => unreachable!("it never returns"),
         ready = run.play(plan, stop) => ready,
     };
@@ -142,10 +142,10 @@ impl Run<'_> {
     /// Executes the faults, with a calm before and after. Returns whether all workers are ready.
     async fn play(&self, plan: &Plan, stop: signal::Sender<bool>) -> bool {
         sleep(CALM).await;
-        let faults = faults::plan(plan.seed, plan.faults(), self.site.nodes.nodes.len());
+        let faults = faults::plan(plan.seed, plan.faults(), self.targets.nodes.nodes.len());
         let time = Duration::from_secs_f64(plan.seconds);
         let ledger = &self.viewers.ledger;
-        faults::make(self.site, ledger, &faults, time, |one| {
+        faults::make(self.targets, ledger, &faults, time, |one| {
             eprintln!("        {}: ready after {:?}", one.kind, one.ready_after);
             let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(one);
@@ -160,7 +160,7 @@ impl Run<'_> {
         self.passed(from, counts_for(ms(TTLS[1]))).await;
         stop.send_replace(true);
         self.checker.everybody().await;
-        self.site.is_ready().await
+        self.targets.is_ready().await
     }
 
     /// Waits until this log time has passed in every log.
@@ -190,7 +190,13 @@ impl Run<'_> {
         self.checker_rows(&mut report);
         races_rows(&mut report, races).await;
         self.log_rows(&mut report);
-        hostile::rows(&mut report, &self.hostile.tally(), self.site, &self.watch).await;
+        hostile::rows(
+            &mut report,
+            &self.hostile.tally(),
+            self.targets,
+            &self.watch,
+        )
+        .await;
         lifecycle_rows(&mut report, &comparison);
         let checker = self.checker.found();
         report.section("faults");

@@ -183,7 +183,7 @@ impl Viewer {
             } else if !self.pause(next).await || Instant::now() >= until {
                 continue;
             }
-            while !self.beat(stream).await {
+            while !self.heartbeat(stream).await {
                 // Spreads the heartbeats of all viewers over some time.
                 let spread = self.every.mul_f64(0.3 * self.random.f64());
                 tokio::time::sleep(spread).await;
@@ -252,7 +252,7 @@ impl Viewer {
                 Err(_) => self.ledger.unanswered(&self.name, stream, sent),
             }
             increment(&self.tally.retries);
-            if self.limit.is_none() && Instant::now() >= beat_at && self.beat(stream).await {
+            if self.limit.is_none() && Instant::now() >= beat_at && self.heartbeat(stream).await {
                 beat_at = Instant::now() + self.every;
             }
             if Instant::now() >= until {
@@ -266,14 +266,14 @@ impl Viewer {
     }
 
     /// Sends one heartbeat; returns whether it was confirmed.
-    async fn beat(&self, stream: StreamId) -> bool {
+    async fn heartbeat(&self, stream: StreamId) -> bool {
         let sent = self.ledger.sending(&self.name, stream);
         increment(&self.tally.published);
         let (tenant, account) = (tenant(), self.account());
-        let beat = self
+        let heartbeat = self
             .backend
             .heartbeat(&tenant, &account, stream, None, BAD_NEWS);
-        match beat.await {
+        match heartbeat.await {
             Ok(None) => {}
             Ok(Some(reason)) => {
                 self.tally
@@ -307,10 +307,10 @@ impl Viewer {
         }
         if self.random.f64() < STRAYS {
             // As if it had been in transit on another connection: it must not restart the stream.
-            let beat = self
+            let heartbeat = self
                 .backend
                 .heartbeat(&tenant, &account, stream, None, Duration::ZERO);
-            let _ = beat.await;
+            let _ = heartbeat.await;
         }
     }
 }

@@ -10,7 +10,7 @@ use super::broker::fixture::Broker;
 use super::counters::Counted;
 use super::log_time::{Wall, now};
 use super::logs::Logs;
-use super::site::{Site, WORKERS};
+use super::targets::{Targets, WORKERS};
 
 const EVERY: Duration = Duration::from_millis(500);
 /// Memory and metrics are read in every tenth round.
@@ -42,19 +42,19 @@ pub struct Speed {
 
 impl Watch {
     /// Observes the site. Never returns.
-    pub async fn look(&self, site: &Site<'_>) {
+    pub async fn look(&self, targets: &Targets<'_>) {
         let mut timer = interval(EVERY);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = (now(), [false; WORKERS]);
         for n in 0.. {
             timer.tick().await;
             let mut ready = [false; WORKERS];
-            for (place, ready) in site.places.iter().zip(&mut ready) {
+            for (place, ready) in targets.places.iter().zip(&mut ready) {
                 *ready = place.probe().is_ready().await;
             }
             let at = now();
             if n % MEMORY_EVERY == 0 {
-                self.count(site).await;
+                self.count(targets).await;
             }
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if before.1.iter().zip(ready).any(|(was, is)| *was && is) {
@@ -62,10 +62,10 @@ impl Watch {
             }
             before = (at, ready);
             if n % MEMORY_EVERY == 0 {
-                for (place, memory) in site.places.iter().zip(&mut seen.workers) {
+                for (place, memory) in targets.places.iter().zip(&mut seen.workers) {
                     memory.extend(resident_mib(place.probe().pid));
                 }
-                let nodes = site.nodes.nodes.iter().filter_map(Broker::pid);
+                let nodes = targets.nodes.nodes.iter().filter_map(Broker::pid);
                 let nodes: u64 = nodes.filter_map(resident_mib).sum();
                 seen.broker.extend((nodes > 0).then_some(nodes));
             }
@@ -73,8 +73,8 @@ impl Watch {
     }
 
     /// Scrapes the workers' metrics.
-    pub async fn count(&self, site: &Site<'_>) {
-        for (n, place) in site.places.iter().enumerate() {
+    pub async fn count(&self, targets: &Targets<'_>) {
+        for (n, place) in targets.places.iter().enumerate() {
             let probe = place.probe();
             let series = probe.series().await;
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{crowd::Crowd, meter::Meter, pace};
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, Outgoing, RpcChannel, RpcEvent},
+    broker::{Addresses, BrokerError, CONFIRM_WITHIN, Link, Names, Outgoing, RpcChannel, RpcEvent},
     client::ClientError,
     wire::{self, Kind, RoutingKey},
 };
@@ -19,8 +19,6 @@ use crate::{
 const WINDOW: u64 = 1_000;
 /// Interval at which due events are published, as timers and wake-ups cost more than events.
 const EVERY: Duration = Duration::from_millis(5);
-/// Time without a confirm after which a publisher gives up.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// An order to publish. Events held back by a stall are published later, until its end. Publishers
 /// that execute it keep a reference.

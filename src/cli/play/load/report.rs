@@ -80,14 +80,14 @@ fn cells(what: &str, waits: &Waits) -> [String; 7] {
 
 /// Deviations from the requested load, each with its meaning, and whether there are none.
 fn remarks(step: &Step) -> Vec<String> {
-    let (counts, mut said) = (step.counts, Vec::new());
+    let (counts, mut output) = (step.counts, Vec::new());
     if step.interrupted {
-        said.push("interrupted: this is what was seen until then".to_owned());
+        output.push("interrupted: this is what was seen until then".to_owned());
     }
     let asked = step.requested();
     // Smaller deviations are normal between two batches.
     if counts.published < asked - asked / 100 {
-        said.push(format!(
+        output.push(format!(
             "the rate was not reached: {} of {asked} events were published, because the broker \
              confirmed no faster or this machine is too slow",
             counts.published
@@ -105,14 +105,14 @@ fn remarks(step: &Step) -> Vec<String> {
         (counts.lost, "without a confirm: they may count or not"),
     ] {
         if events > 0 {
-            said.push(format!(
+            output.push(format!(
                 "{events} event{} {what}",
                 if events == 1 { "" } else { "s" }
             ));
         }
     }
     if counts.confirmed > step.applied {
-        said.push(format!(
+        output.push(format!(
             "{} confirmed event{} not seen to be applied",
             counts.confirmed - step.applied,
             if counts.confirmed - step.applied == 1 {
@@ -123,16 +123,16 @@ fn remarks(step: &Step) -> Vec<String> {
         ));
     }
     match (&step.error, &step.probed.last_error) {
-        (Some(error), _) => said.push(format!("it ended with: {error}")),
-        (None, Some(error)) => said.push(format!("last unanswered probe: {error}")),
+        (Some(error), _) => output.push(format!("it ended with: {error}")),
+        (None, Some(error)) => output.push(format!("last unanswered probe: {error}")),
         (None, None) => {}
     }
-    said.push(if step.is_whole() {
+    output.push(if step.is_whole() {
         "everything published was confirmed and applied".to_owned()
     } else {
         "NOT everything published was confirmed and applied".to_owned()
     });
-    said
+    output
 }
 
 /// The report as JSON, see [`text`].
@@ -266,8 +266,8 @@ mod tests {
 
     #[test]
     fn a_step_without_problems_has_one_line_of_success() {
-        let said = lines(&step()).join("\n");
-        let last: Vec<_> = said.lines().skip(9).collect();
+        let output = lines(&step()).join("\n");
+        let last: Vec<_> = output.lines().skip(9).collect();
         assert_eq!(
             last,
             [
@@ -275,7 +275,7 @@ mod tests {
                 "everything published was confirmed and applied"
             ]
         );
-        assert!(said.contains("published  1000    500"), "{said}");
+        assert!(output.contains("published  1000    500"), "{output}");
     }
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
         };
         step.applied = 799;
         step.error = Some(ClientError::NoAnswer(Duration::from_secs(5)));
-        let said = lines(&step).join("\n");
+        let output = lines(&step).join("\n");
         for part in [
             "not reached: 900 of 1000 events",
             "50 events refused",
@@ -300,7 +300,7 @@ mod tests {
             "it ended with: no worker answered in 5s",
             "NOT everything",
         ] {
-            assert!(said.contains(part), "{part:?} is missing: {said}");
+            assert!(output.contains(part), "{part:?} is missing: {output}");
         }
         assert!(!step.is_whole());
     }
@@ -331,8 +331,8 @@ mod tests {
     #[test]
     fn a_percentile_that_no_answer_reached_is_a_lower_bound() {
         let step = unanswered();
-        let said = lines(&step).join("\n");
-        let lag = said.lines().find(|line| line.starts_with("lag "));
+        let output = lines(&step).join("\n");
+        let lag = output.lines().find(|line| line.starts_with("lag "));
         let lag: Vec<_> = lag.expect("a line").split_whitespace().collect();
         assert_eq!(lag, ["lag", "3.0", ">10000", ">10000", ">10000", "2", "1"]);
         let lag = &json(&about(), &step)["lag"];
@@ -357,7 +357,7 @@ mod tests {
             found(search, &steps, &steps[0])[0].starts_with("500/s holds; the search ended early")
         );
         search.note(501, false);
-        let said = found(search, &steps, &steps[0]).join("\n");
-        assert_eq!(said, "the highest rate that holds: 500/s\nat 500/s:");
+        let output = found(search, &steps, &steps[0]).join("\n");
+        assert_eq!(output, "the highest rate that holds: 500/s\nat 500/s:");
     }
 }

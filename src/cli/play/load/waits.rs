@@ -98,10 +98,10 @@ mod tests {
         assert_eq!(Waits::default().percentile(50), None);
         let waits = to_100_ms();
         for percent in [1_u32, 50, 90, 99, 100] {
-            let said = waits.percentile(percent.into()).unwrap();
-            let (ms, near) = (said.time.as_secs_f64() * 1_000.0, f64::from(percent));
-            assert!((ms - near).abs() < near / 500.0, "p{percent}: {said:?}");
-            assert!(!said.at_least);
+            let wait = waits.percentile(percent.into()).unwrap();
+            let (ms, near) = (wait.time.as_secs_f64() * 1_000.0, f64::from(percent));
+            assert!((ms - near).abs() < near / 500.0, "p{percent}: {wait:?}");
+            assert!(!wait.at_least);
         }
     }
 

@@ -194,12 +194,12 @@ fn events(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
 fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
     let name = format!("{}/{}", opened.tenant, opened.account);
     let Some(status) = &opened.status else {
-        let said = match &opened.error {
+        let parts = match &opened.error {
             Some(_) => "no answer yet",
             None => "asking",
         };
         let block = Block::bordered().title(format!(" {name} "));
-        return frame.render_widget(Paragraph::new(said).block(block), area);
+        return frame.render_widget(Paragraph::new(parts).block(block), area);
     };
     let activity = &status.activity;
     let plural = if activity.count() == 1 { "" } else { "s" };
@@ -256,15 +256,15 @@ fn stream_row(stream: &ActiveStream, as_of: i64) -> Row<'static> {
         .metadata
         .pairs()
         .map(|(k, v)| escape(&format!("{k}={v}")).into_owned());
-    let mut said = pairs.collect::<Vec<_>>().join(" ");
+    let mut parts = pairs.collect::<Vec<_>>().join(" ");
     if !stream.admitted {
-        said = format!("(heartbeats only) {said}");
+        parts = format!("(heartbeats only) {parts}");
     }
     let playing_ms = as_of.saturating_sub(stream.started_at.0);
     Row::new(vec![
         Cell::from(stream.stream.to_string()),
         right(age(u64::try_from(playing_ms).unwrap_or(0))),
         right(age(stream.expires_in_ms)),
-        Cell::from(said),
+        Cell::from(parts),
     ])
 }

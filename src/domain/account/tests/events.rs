@@ -31,15 +31,15 @@ const fn ended(at: i64, reason: StoppedReason) -> LifecycleEventKind {
 #[test]
 fn an_event_is_emitted_when_it_happens_and_not_again() {
     let mut alice = Alice::default();
-    alice.beat(1, 1);
-    alice.beat(2, 1);
+    alice.heartbeat(1, 1);
+    alice.heartbeat(2, 1);
     assert_eq!(alice.kinds(), [(1, opened(1, false))]);
     alice.open(3, &request(1));
     alice.open(4, &request(1));
     assert_eq!(alice.kinds(), [(1, opened(1, true))]);
     alice.stop(5, 1);
     alice.stop(6, 1);
-    alice.beat(7, 1);
+    alice.heartbeat(7, 1);
     assert_eq!(alice.kinds(), [(1, ended(1, StoppedReason::Stopped))]);
     alice.stop(8, 9);
     assert_eq!(alice.kinds(), []);
@@ -67,7 +67,7 @@ fn a_refusal_is_emitted_once_and_replaces_no_stream() {
 #[test]
 fn an_expiry_is_emitted_at_the_moment_that_reaches_the_deadline() {
     let mut alice = Alice::default();
-    alice.beat(0, 1);
+    alice.heartbeat(0, 1);
     alice.events.clear();
     alice.time_passes(DEADLINE - 2, DEADLINE - 1);
     assert_eq!(alice.kinds(), []);

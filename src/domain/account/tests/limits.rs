@@ -13,7 +13,7 @@ fn replacing_stops_the_named_streams_in_the_same_step() {
     );
     assert_eq!(alice.active(1), [2, 3]);
     let replaced = HeartbeatOutcome::Stopped(StoppedReason::Replaced);
-    assert_eq!(alice.beat(2, 1), replaced);
+    assert_eq!(alice.heartbeat(2, 1), replaced);
     assert_eq!(alice.state(2, 1), StreamState::Stopped);
 }
 
@@ -45,7 +45,7 @@ fn a_stream_stopped_by_its_player_stays_stopped_for_that_reason_when_replaced() 
     alice.stop(0, 1);
     alice.open(0, &replacing(&[1], request(2)));
     let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
-    assert_eq!(alice.beat(0, 1), stopped);
+    assert_eq!(alice.heartbeat(0, 1), stopped);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_expired_proposal_changes_nothing() {
         not_after: LogTime(10_000),
         ..replacing(&[1], request(2))
     };
-    alice.beat(0, 1);
+    alice.heartbeat(0, 1);
     assert_eq!(alice.open(10_001, &open), OpenOutcome::Late);
     assert_eq!(alice.active(10_001), [1]);
     assert_eq!(alice.open(10_000, &open), OPENED);
@@ -100,10 +100,10 @@ fn a_tombstone_outlives_a_short_ttl_while_an_init_may_be_delivered() {
 fn an_account_has_at_most_its_cap_of_streams() {
     let mut alice = Alice::with(|s| s.max_streams_per_account = 2);
     alice.open(0, &request(1));
-    alice.beat(1, 2);
+    alice.heartbeat(1, 2);
     assert_eq!(alice.open(1, &request(3)), ACCOUNT_CAP);
     let dropped = HeartbeatOutcome::Dropped(RefusedReason::AccountCap);
-    assert_eq!(alice.beat(1, 4), dropped);
+    assert_eq!(alice.heartbeat(1, 4), dropped);
     assert_eq!(alice.active(1), [1, 2]);
     assert_eq!(
         alice.open(1, &at_most(1, request(5))),
@@ -132,14 +132,14 @@ fn the_oldest_refusal_is_evicted_at_the_limit() {
 fn a_full_partition_takes_no_new_stream_and_keeps_those_it_has() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
-    alice.beat(0, 2);
+    alice.heartbeat(0, 2);
     alice.full = true;
     assert_eq!(alice.open(1, &request(3)), OVER_CAPACITY);
     let dropped = HeartbeatOutcome::Dropped(RefusedReason::OverCapacity);
-    assert_eq!(alice.beat(1, 4), dropped);
+    assert_eq!(alice.heartbeat(1, 4), dropped);
     assert_eq!(alice.open(1, &request(1)), OPENED);
     assert_eq!(alice.open(1, &request(2)), OPENED);
-    assert_eq!(alice.beat(1, 1), REFRESHED);
+    assert_eq!(alice.heartbeat(1, 1), REFRESHED);
     assert_eq!(
         alice.stop(1, 5),
         StopOutcome::Unchanged,

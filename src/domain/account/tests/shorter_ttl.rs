@@ -22,7 +22,7 @@ fn a_stream_keeps_a_longer_ttl_until_its_player_names_the_new_interval() {
     for at in [30_000, 60_000] {
         assert_eq!(alice.active(at), [1, 2]);
         assert_eq!(alice.beat_every(at, 1, 30_000), OUTDATED);
-        assert_eq!(alice.beat(at, 2), OUTDATED);
+        assert_eq!(alice.heartbeat(at, 2), OUTDATED);
     }
     assert_eq!(
         alice.beat_every(61_000, 1, 3_000),
@@ -51,9 +51,9 @@ fn a_longer_ttl_takes_effect_at_once_and_the_player_is_notified() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     alice.settings.ttl_ms = 2 * TTL;
-    assert_eq!(alice.beat(1_000, 1), OUTDATED);
+    assert_eq!(alice.heartbeat(1_000, 1), OUTDATED);
     assert_eq!(alice.active(1_000 + 2 * TTL), [1]);
-    assert_eq!(alice.beat(2_000, 1), REFRESHED);
+    assert_eq!(alice.heartbeat(2_000, 1), REFRESHED);
     alice.settings.heartbeat_every_ms = 60_000;
     assert_eq!(
         alice.beat_every(3_000, 1, 30_000),
@@ -70,7 +70,7 @@ fn the_heartbeat_of_a_new_stream_is_outdated_only_with_another_interval() {
     let outdated = HeartbeatOutcome::Started { outdated: true };
     assert_eq!(alice.beat_every(0, 3, 30_000), outdated);
     assert_eq!(alice.beat_every(0, 4, 3_000), STARTED);
-    assert_eq!(alice.beat(0, 5), STARTED);
+    assert_eq!(alice.heartbeat(0, 5), STARTED);
     assert_eq!(alice.active(SHORT_DEADLINE), [1, 2]);
 }
 
@@ -80,7 +80,7 @@ fn a_longer_ttl_does_not_resurrect_an_expired_stream() {
     alice.open(0, &request(1));
     alice.settings.ttl_ms = 2 * TTL;
     assert_eq!(alice.state(DEADLINE, 1), StreamState::Expired);
-    assert_eq!(alice.beat(DEADLINE, 1), STARTED);
+    assert_eq!(alice.heartbeat(DEADLINE, 1), STARTED);
     assert_eq!(alice.active(DEADLINE + 2 * TTL), [1]);
 }
 
@@ -91,7 +91,7 @@ fn a_stopped_stream_stays_stopped_for_the_ttl_that_its_player_was_sent() {
     alice.stop(0, 9);
     for at in [30_000, 100_000, 189_999] {
         let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
-        assert_eq!(alice.beat(at, 1), stopped, "at {at}");
+        assert_eq!(alice.heartbeat(at, 1), stopped, "at {at}");
     }
     assert_eq!(alice.state(189_999 + TTL - 1, 1), StreamState::Stopped);
     // An inactive stream was sent no TTL: 20 s, while its `init` may be in transit.

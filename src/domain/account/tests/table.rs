@@ -73,7 +73,7 @@ fn a_retried_init_refreshes_the_stream_independent_of_its_limit() {
 #[test]
 fn an_init_after_a_heartbeat_is_decided_by_the_other_streams() {
     let mut alice = Alice::default();
-    alice.beat(0, 1);
+    alice.heartbeat(0, 1);
     assert!(!alice.only(0, 1).admitted);
     assert_eq!(alice.open(1_000, &at_most(1, request(1))), OPENED);
     let stream = alice.only(1_000, 1);
@@ -88,12 +88,12 @@ fn an_init_after_a_heartbeat_is_decided_by_the_other_streams() {
 fn a_refused_init_does_not_change_a_stream_started_by_a_heartbeat() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
-    alice.beat(0, 2);
+    alice.heartbeat(0, 2);
     assert_eq!(alice.open(1_000, &at_most(1, request(2))), MAX_ACTIVE);
     let stream = alice.activity(1_000)[1].clone();
     assert_eq!((stream.stream, stream.admitted), (id(2), false));
     assert_eq!(stream.last_seen, WallTime(0), "a refusal refreshes nothing");
-    assert_eq!(alice.beat(2_000, 2), REFRESHED);
+    assert_eq!(alice.heartbeat(2_000, 2), REFRESHED);
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn a_heartbeat_of_an_unknown_stream_counts_as_not_admitted() {
 fn a_heartbeat_after_the_deadline_is_a_new_start() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
-    assert_eq!(alice.beat(DEADLINE - 1, 1), REFRESHED);
+    assert_eq!(alice.heartbeat(DEADLINE - 1, 1), REFRESHED);
     let again = 2 * DEADLINE - 1;
-    assert_eq!(alice.beat(again, 1), STARTED);
+    assert_eq!(alice.heartbeat(again, 1), STARTED);
     let stream = alice.only(again, 1);
     assert_eq!(
         (stream.admitted, stream.started_at.0),
@@ -137,7 +137,7 @@ fn a_heartbeat_refreshes_and_replaces_only_the_metadata_it_brings() {
     alice.judge(0, |a, m, f| {
         a.heartbeat(m, id(1), None, Some(&metadata("tv")), f)
     });
-    assert_eq!(alice.beat(10, 1), REFRESHED);
+    assert_eq!(alice.heartbeat(10, 1), REFRESHED);
     assert_eq!(alice.only(10, 1).metadata, metadata("tv"));
     alice.judge(20, |a, m, f| {
         a.heartbeat(m, id(1), None, Some(&metadata("phone")), f)
@@ -156,19 +156,19 @@ fn a_heartbeat_never_resurrects_a_stopped_stream_and_renews_its_tombstone() {
     alice.open(0, &request(1));
     assert_eq!(alice.stop(0, 1), StopOutcome::Ended);
     let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
-    assert_eq!(alice.beat(TTL - 1, 1), stopped);
-    assert_eq!(alice.beat(2 * TTL - 2, 1), stopped);
+    assert_eq!(alice.heartbeat(TTL - 1, 1), stopped);
+    assert_eq!(alice.heartbeat(2 * TTL - 2, 1), stopped);
     assert_eq!(alice.active(2 * TTL - 2), [] as [u128; 0]);
     assert_eq!(alice.state(3 * TTL - 3, 1), StreamState::Stopped);
     assert_eq!(alice.state(3 * TTL - 2, 1), StreamState::Unknown);
-    assert_eq!(alice.beat(3 * TTL - 2, 1), STARTED);
+    assert_eq!(alice.heartbeat(3 * TTL - 2, 1), STARTED);
 }
 
 #[test]
 fn a_stop_ends_an_active_stream_at_once() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
-    alice.beat(0, 2);
+    alice.heartbeat(0, 2);
     assert_eq!(alice.stop(10, 1), StopOutcome::Ended);
     assert_eq!(alice.active(10), [2]);
     assert_eq!(alice.state(10, 1), StreamState::Stopped);
@@ -227,7 +227,7 @@ fn expires_in_reaches_zero_at_the_ttl_before_the_deadline() {
 fn streams_are_sorted_by_start_and_id() {
     let mut alice = Alice::default();
     for (at, n) in [(5, 3), (5, 1), (0, 9), (7, 2)] {
-        alice.beat(at, n);
+        alice.heartbeat(at, n);
     }
     assert_eq!(alice.active(7), [9, 1, 3, 2]);
 }
@@ -252,7 +252,7 @@ fn repeating_any_entry_changes_nothing() {
             alice.stop(3, 2);
         }
         for _ in 0..times {
-            alice.beat(4, 4);
+            alice.heartbeat(4, 4);
         }
     }
     assert_eq!(once.account, twice.account);

@@ -20,13 +20,13 @@ fn no_flood_resurrects_a_stopped_stream() {
     for n in 10_000..13_000 {
         alice.stop(1, n);
         alice.open(1, &at_most(1, replacing(&[n + 3_000], request(n + 6_000))));
-        alice.beat(1, n + 9_000);
+        alice.heartbeat(1, n + 9_000);
     }
-    assert_eq!(alice.beat(2, 1), stopped());
+    assert_eq!(alice.heartbeat(2, 1), stopped());
     assert_eq!(alice.open(2, &by(9, request(1))), STOPPED);
     assert!(alice.account.records() <= 1_000);
     assert_eq!(
-        alice.beat(TTL, 1),
+        alice.heartbeat(TTL, 1),
         stopped(),
         "the heartbeat has renewed it"
     );
@@ -50,16 +50,16 @@ fn at_the_cap_no_stream_starts_or_is_noted_until_tombstones_expire() {
         alice.open(3, &by(6, replacing(&[3], request(5)))),
         ACCOUNT_CAP
     );
-    assert_eq!(alice.beat(3, 6), dropped());
+    assert_eq!(alice.heartbeat(3, 6), dropped());
     assert_eq!(alice.open(3, &request(3)), OPENED, "a repetition");
-    assert_eq!(alice.beat(3, 3), REFRESHED);
+    assert_eq!(alice.heartbeat(3, 3), REFRESHED);
     assert_eq!(alice.stop(4, 3), StopOutcome::Ended);
     assert_eq!(
         [1, 2, 3].map(|n| alice.state(4, n)),
         [StreamState::Stopped; 3]
     );
-    assert_eq!(alice.beat(TTL, 6), dropped());
-    assert_eq!(alice.beat(TTL + 1, 6), STARTED, "the first has lapsed");
+    assert_eq!(alice.heartbeat(TTL, 6), dropped());
+    assert_eq!(alice.heartbeat(TTL + 1, 6), STARTED, "the first has lapsed");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_active_stream_can_be_stopped_or_replaced_at_the_cap() {
     assert_eq!(alice.active(1), [1, 3, 4]);
     for n in [1, 3, 4] {
         assert_eq!(alice.stop(2, n), StopOutcome::Ended);
-        assert_eq!(alice.beat(2, n), stopped());
+        assert_eq!(alice.heartbeat(2, n), stopped());
     }
     assert_eq!(alice.account.tombstones().len(), 4);
 }
@@ -101,12 +101,12 @@ fn a_lower_cap_evicts_nothing() {
         assert_eq!(alice.stop(1, n), StopOutcome::Ended);
     }
     assert_eq!(alice.stop(1, 9), NOT_KNOWN);
-    assert_eq!(alice.beat(1, 9), dropped());
+    assert_eq!(alice.heartbeat(1, 9), dropped());
     assert_eq!(
         [1, 2, 3, 4].map(|n| alice.state(1, n)),
         [StreamState::Stopped; 4]
     );
-    assert_eq!(alice.beat(2, 5), REFRESHED);
+    assert_eq!(alice.heartbeat(2, 5), REFRESHED);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 
-use super::super::party::TAKING;
+use super::super::measured_process::TAKING;
 use super::{Request, channel, reply, say};
 
 /// The prefetch of a worker.

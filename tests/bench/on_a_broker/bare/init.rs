@@ -10,7 +10,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Consumer};
 
-use super::super::party::TAKING;
+use super::super::measured_process::TAKING;
 use super::{Request, connect, reply, say};
 
 /// The prefetch of a worker.

@@ -6,7 +6,7 @@ use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use super::super::filling::offset;
-use super::super::party::{ATTACHED, TAKING};
+use super::super::measured_process::{ATTACHED, TAKING};
 use super::{channel, connect, say};
 
 /// The prefetch of a worker's log, and of its snapshots.

@@ -7,15 +7,15 @@ use lapin::types::AMQPValue;
 use streamwatch::wire::snapshot::{self, PartContent};
 use uuid::Uuid;
 
-use super::filling::{fill, from, offset, told};
-use super::party::moment;
-use super::site::ready;
+use super::filled::ready;
+use super::filling::{fill, from, offset, record_announced};
+use super::measured_process::moment;
 use crate::broker::fixture::{Broker, Installation, exit};
 use crate::in_process::corpus;
 
 pub const WROTE: &str = "wrote a snapshot";
 
-pub struct Saved<'b> {
+pub struct Snapshotted<'b> {
     pub at: Installation<'b>,
     pub streams: usize,
     /// Heartbeats after the snapshot.
@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub start: u64,
 }
 
-impl<'b> Saved<'b> {
+impl<'b> Snapshotted<'b> {
     pub async fn with(broker: &'b Broker, streams: usize, tail: usize) -> Self {
         let at = Installation::bare(broker);
         // A worker that has caught up writes the first snapshot at once, and the next one much
@@ -62,7 +62,7 @@ impl<'b> Saved<'b> {
         let what = format!("filling a tail behind {streams} streams");
         fill(&at, 1, &what, heartbeats.map(|n| (n, corpus::later(n)))).await;
         let snapshot = newest(&at).await;
-        let end = told(&at, 0).await;
+        let end = record_announced(&at, 0).await;
         Self {
             at,
             streams,

@@ -2,16 +2,16 @@
 
 use super::Plan;
 use super::filling::fill;
-use super::party::{TAKING, moment, worker};
+use super::measured_process::{TAKING, moment, worker};
 use crate::broker::fixture::{Broker, Installation, Worker, exit};
 use crate::in_process::corpus;
 
-pub struct Site<'b> {
+pub struct Filled<'b> {
     pub at: Installation<'b>,
     pub partitions: u16,
 }
 
-impl<'b> Site<'b> {
+impl<'b> Filled<'b> {
     /// Creates an installation side logs contain the plan's events. It has no snapshot logs, so
     /// workers read the logs from their beginning.
     pub async fn filled(broker: &'b Broker, partitions: u16, plan: &Plan) -> Self {

@@ -71,7 +71,7 @@ impl Place {
     }
 }
 
-pub struct Site<'b> {
+pub struct Targets<'b> {
     pub nodes: Nodes<'b>,
     /// Locked by a fault that disturbs RabbitMQ, or needs it undisturbed.
     pub broker: Held<()>,
@@ -83,7 +83,7 @@ pub struct Site<'b> {
     ttl: Mutex<Duration>,
 }
 
-impl<'b> Site<'b> {
+impl<'b> Targets<'b> {
     /// Declares the topology and starts the workers; returns when they are ready.
     pub async fn start(nodes: Nodes<'b>) -> Self {
         let installation = Installation::bare(nodes.all);
@@ -102,7 +102,7 @@ impl<'b> Site<'b> {
                 disturbed: AtomicBool::new(false),
             });
         }
-        let site = Self {
+        let targets = Self {
             viewers: Proxies::open(nodes.nodes).await,
             nodes,
             broker: Held::default(),
@@ -111,10 +111,10 @@ impl<'b> Site<'b> {
             ttl: Mutex::new(TTLS[0]),
         };
         eventually(2 * PATIENCE, "all workers are ready", async || {
-            site.is_ready().await.then_some(()).ok_or(())
+            targets.is_ready().await.then_some(()).ok_or(())
         })
         .await;
-        site
+        targets
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -174,7 +174,7 @@ async fn declare(installation: &Installation<'_>) {
     eventually(4 * PATIENCE, "the topology is declared", async || {
         match operate(installation, &[&declare[..], &settings].concat()).await {
             // Another TTL may be in force by now.
-            Some(said) if !said.contains("stay as they are") => Err(said),
+            Some(output) if !output.contains("stay as they are") => Err(output),
             _ => Ok(()),
         }
     })

@@ -20,13 +20,13 @@ pub const ATTACHED: &str = "attached to the log";
 pub const TAKING: &str = "consuming requests";
 
 /// A process under measurement.
-pub trait Party {
+pub trait MeasuredProcess {
     fn pid(&self) -> u32;
     /// The log of the process.
     fn log(&self) -> String;
 }
 
-impl Party for Worker {
+impl MeasuredProcess for Worker {
     fn pid(&self) -> u32 {
         self.probe().pid
     }
@@ -36,7 +36,7 @@ impl Party for Worker {
     }
 }
 
-impl Party for Process {
+impl MeasuredProcess for Process {
     fn pid(&self) -> u32 {
         Self::pid(self)
     }
@@ -75,11 +75,11 @@ pub fn bare(broker: &Broker, arguments: &[&str]) -> Process {
 }
 
 /// Waits until the process logs `message` for the `n`th time.
-pub async fn moment(party: &impl Party, message: &str, n: usize) -> Moment {
+pub async fn moment(process: &impl MeasuredProcess, message: &str, n: usize) -> Moment {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(line) = lines(&party.log(), message).into_iter().nth(n - 1) {
-            let cpu = cpu(party.pid());
+        if let Some(line) = lines(&process.log(), message).into_iter().nth(n - 1) {
+            let cpu = cpu(process.pid());
             return Moment {
                 at: at(&line),
                 cpu,
@@ -87,9 +87,9 @@ pub async fn moment(party: &impl Party, message: &str, n: usize) -> Moment {
             };
         }
         assert!(
-            is_running(party.pid()) && Instant::now() < end,
+            is_running(process.pid()) && Instant::now() < end,
             "it never logged {message:?}: {}",
-            party.log()
+            process.log()
         );
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -1,0 +1,124 @@
+//! A delivered request, and its receipt.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use lapin::{
+    Channel,
+    message::Delivery,
+    options::{BasicAckOptions, BasicNackOptions},
+    types::ShortString,
+};
+
+use crate::{
+    broker::{
+        Names, NoReply, ReplyTo,
+        delivery::{message, received, trace},
+        mqtt::response_topic,
+        reply_to::reply_to,
+        topology::REQUEST_TTL,
+    },
+    domain::WallTime,
+    wire::{Message, Trace},
+};
+
+/// Time after which a request is too old to take effect: its time in the queue, and 5 s for
+/// different clocks. A message can wait in RabbitMQ before its queue stores it, and the queue's TTL
+/// begins then.
+const MAX_REQUEST_AGE: Duration = REQUEST_TTL.saturating_add(Duration::from_secs(5));
+
+/// A delivered request.
+#[derive(Debug)]
+pub struct RequestDelivery {
+    pub(super) delivery: Delivery,
+    pub(super) channel: Channel,
+}
+
+impl RequestDelivery {
+    /// The parts of the request that the wire format reads.
+    #[must_use]
+    pub fn message(&self) -> Message<'_> {
+        let mut message = message(&self.delivery);
+        // The MQTT response topic is deduplicated like a `reply_to`.
+        message.reply_to = message.reply_to.or_else(|| response_topic(&self.delivery));
+        message
+    }
+
+    /// The reply address of the request.
+    ///
+    /// # Errors
+    /// If the request wants no reply, or its reply address is invalid.
+    pub fn reply_to(&self, names: &Names) -> Result<ReplyTo, NoReply> {
+        reply_to(&self.delivery, names)
+    }
+
+    /// Returns whether the request is older than [`MAX_REQUEST_AGE`] by RabbitMQ's time of arrival.
+    /// `false` if RabbitMQ does not set that time.
+    #[must_use]
+    pub fn is_late(&self, now: WallTime) -> bool {
+        received(&self.delivery).is_some_and(|at| {
+            let age = u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0);
+            Duration::from_millis(age) > MAX_REQUEST_AGE
+        })
+    }
+
+    /// The trace of the request, if its headers contain one.
+    #[must_use]
+    pub fn trace(&self) -> Option<Trace> {
+        trace(&self.delivery)
+    }
+
+    /// The parts that are published again: key, body, message id, correlation id.
+    pub(in crate::broker) fn into_parts(
+        self,
+    ) -> (
+        ShortString,
+        Vec<u8>,
+        Option<ShortString>,
+        Option<ShortString>,
+    ) {
+        let properties = self.delivery.properties;
+        (
+            self.delivery.routing_key,
+            self.delivery.data,
+            properties.message_id().clone(),
+            properties.correlation_id().clone(),
+        )
+    }
+
+    /// The receipt, to acknowledge or requeue the request.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            channel: self.channel.clone(),
+            tag: self.delivery.delivery_tag,
+        }
+    }
+}
+
+/// The receipt of a request, to acknowledge or requeue it on the channel that delivered it. Without
+/// effect if that channel is closed, since RabbitMQ has requeued the request then.
+#[derive(Debug)]
+pub struct Receipt {
+    channel: Channel,
+    tag: u64,
+}
+
+impl Receipt {
+    /// Acknowledges the request.
+    pub fn ack(&self) {
+        // The first poll hands the ack to the connection. If it is lost, the request is
+        // redelivered.
+        let options = BasicAckOptions::default();
+        let _ = self.channel.basic_ack(self.tag, options).now_or_never();
+    }
+
+    /// Requeues the request.
+    pub fn release(&self) {
+        let options = BasicNackOptions {
+            requeue: true,
+            multiple: false,
+        };
+        let _ = self.channel.basic_nack(self.tag, options).now_or_never();
+    }
+}
