@@ -179,7 +179,9 @@ async fn when_the_leader_is_killed_no_event_is_missing_and_repetitions_are_ident
         let mut events = first_of_each(follower.heard());
         events.retain(|m| !is_refusal(m));
         let count = events.len();
-        (count >= 2 * ACCOUNTS * SESSIONS).then_some(events).ok_or(count)
+        (count >= 2 * ACCOUNTS * SESSIONS)
+            .then_some(events)
+            .ok_or(count)
     })
     .await;
     for (name, streams) in names.iter().zip(streams) {
