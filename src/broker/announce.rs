@@ -1,7 +1,7 @@
 //! Publishing lifecycle events, with confirms.
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
-use lapin::Confirmation;
+use lapin::{Channel, Confirmation};
 
 use super::{
     BrokerError, Link, OptionalPublisher,
@@ -25,6 +25,8 @@ pub enum Announced {
 /// Publishes lifecycle events to one exchange.
 pub struct Announcer {
     publisher: OptionalPublisher,
+    /// The channel of the unconfirmed events. `None` if one of them has failed.
+    channel: Option<Channel>,
     unconfirmed: FuturesOrdered<Publishing<(u64, lapin::Result<Option<Confirmation>>)>>,
 }
 
@@ -34,6 +36,7 @@ impl Announcer {
     pub fn new(exchange: &str) -> Self {
         Self {
             publisher: OptionalPublisher::confirming(exchange),
+            channel: None,
             unconfirmed: FuturesOrdered::new(),
         }
     }
@@ -45,9 +48,16 @@ impl Announcer {
 
     /// Publishes an event without waiting; [`Self::next`] returns its outcome under `number`. Fails
     /// at once if the exchange is missing, or if the connection is blocked and lapin would buffer
-    /// it.
+    /// it. After a failure, all events fail until [`Self::next`] has returned every outcome, because
+    /// an event must not overtake one that is published again.
     pub fn announce(&mut self, number: u64, notice: Notice, link: &Link) {
-        let Some(channel) = self.publisher.channel(link).cloned() else {
+        if self.unconfirmed.is_empty() {
+            self.channel = self.publisher.channel(link).cloned();
+        }
+        self.channel = self
+            .channel
+            .take_if(|channel| channel.status().connected() && !link.is_blocked());
+        let Some(channel) = self.channel.clone() else {
             let failed = std::future::ready((number, Ok(None)));
             return self.unconfirmed.push_back(Box::pin(failed));
         };
