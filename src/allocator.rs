@@ -20,8 +20,8 @@ pub fn limit_resident_memory() {
 }
 
 /// Returns freed pages at once. By default, mimalloc waits for 10 ms and a further deallocation
-/// nearby, so an idle worker would keep the memory of a million streams. `MIMALLOC_PURGE_DELAY`
-/// overrides it.
+/// nearby, so an idle worker would keep the memory of a million streams. There is no build option
+/// for it, and `MIMALLOC_PURGE_DELAY`, which overrides it, is read before `main`.
 #[expect(unsafe_code, reason = "mimalloc's options have no safe way")]
 fn purge_at_once() {
     // SAFETY: sets a numeric option of mimalloc, before there is a second thread.

@@ -74,11 +74,11 @@ impl Leadership {
     /// Postpones the candidacy until a marker after `seq` is read back. Returns false if there is
     /// no candidacy.
     pub(super) const fn postpone(&mut self, seq: u64) -> bool {
-        let stands = matches!(self.candidacy, Candidacy::From(_));
-        if stands {
+        let is_candidate = matches!(self.candidacy, Candidacy::From(_));
+        if is_candidate {
             self.candidacy = Candidacy::After(seq);
         }
-        stands
+        is_candidate
     }
 
     /// Records that the marker `seq` was read back at `offset`.
@@ -140,7 +140,7 @@ mod tests {
         Mono(n * 1_000)
     }
 
-    fn standing(offset: u64) -> Leadership {
+    fn candidate(offset: u64) -> Leadership {
         let mut it = Leadership::default();
         it.begin(offset, ms(0));
         it
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_replica_that_is_alone_leads_after_three_intervals() {
-        let mut it = standing(7);
+        let mut it = candidate(7);
         assert!(!leads(&mut it, 299));
         assert!(leads(&mut it, 300));
         it.decide(false, ms(301), INTERVAL);
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_lower_offset_leads_until_it_is_silent_or_leaves() {
-        let mut it = standing(7);
+        let mut it = candidate(7);
         it.seen(1, Some(6), ms(200));
         it.seen(2, Some(8), ms(490));
         assert!(!leads(&mut it, 499));
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn only_the_next_candidate_succeeds_a_leader_that_shuts_down() {
-        let mut it = standing(7);
+        let mut it = candidate(7);
         it.seen(1, Some(5), ms(300));
         it.seen(2, Some(6), ms(300));
         it.seen(1, None, ms(310));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_replica_that_steps_back_is_a_candidate_from_a_later_offset() {
-        let mut it = standing(7);
+        let mut it = candidate(7);
         assert!(leads(&mut it, 300));
         it.candidacy = Candidacy::After(20);
         assert!(!leads(&mut it, 310));
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_number_of_stored_candidates_is_bounded() {
-        let mut it = standing(7_000);
+        let mut it = candidate(7_000);
         (0..1_000).for_each(|writer| it.seen(writer, Some(writer), ms(1)));
         assert_eq!(it.preceding.len(), MAX_PRECEDING);
         assert!(leads(&mut it, 301));
