@@ -176,7 +176,7 @@ async fn when_the_leader_is_killed_no_event_is_missing_and_repetitions_are_ident
     // decides it again, and refuses it if its stream has been stopped.
     let is_refusal = |m: &Message| m.key.ends_with(".refused");
     let events = eventually(PATIENCE, "all events arrive", async || {
-        let mut events = first_of_each(follower.heard());
+        let mut events = first_of_each(follower.messages());
         events.retain(|m| !is_refusal(m));
         let count = events.len();
         (count >= 2 * ACCOUNTS * SESSIONS)
