@@ -87,6 +87,11 @@ fn assert_same(one: &Rig, other: &Rig) {
     assert_eq!(one.replica.counters(), other.replica.counters());
     assert_eq!(one.replica.log_time(), other.replica.log_time());
     assert_eq!(one.replica.settings(), other.replica.settings());
+    let buffered = |rig: &Rig| {
+        let announcements = rig.replica.announcements.buffered();
+        announcements.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(buffered(one), buffered(other));
 }
 
 /// A replica that has served for a second.
