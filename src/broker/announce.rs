@@ -25,7 +25,7 @@ pub enum Announced {
 /// Publishes lifecycle events to one exchange.
 pub struct Announcer {
     publisher: OptionalPublisher,
-    /// The channel of the unconfirmed events. `None` if one of them has failed.
+    /// The channel of the unconfirmed events. `None` if it was closed or blocked since.
     channel: Option<Channel>,
     unconfirmed: FuturesOrdered<Publishing<(u64, lapin::Result<Option<Confirmation>>)>>,
 }

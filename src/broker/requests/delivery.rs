@@ -22,9 +22,8 @@ use crate::{
     wire::{Message, Trace},
 };
 
-/// Time after which a request is too old to take effect: its time in the queue, and 5 s for
-/// different clocks. A message can wait in RabbitMQ before its queue stores it, and the queue's TTL
-/// begins then.
+/// Age from which a request has no effect: its TTL in the queue, and 5 s for different clocks. The
+/// TTL begins when the queue stores the message, and RabbitMQ can hold the message before that.
 const MAX_REQUEST_AGE: Duration = REQUEST_TTL.saturating_add(Duration::from_secs(5));
 
 /// A delivered request.
