@@ -6,6 +6,7 @@ use lapin::{
     Channel, Connection, ConnectionProperties, runtime::default_runtime, tcp::AMQPUriTcpExt,
     types::LongString, uri::AMQPUri,
 };
+use tokio::time::Instant;
 
 use super::{
     Addresses, BrokerError, address::is_secure, connect_failure::ConnectFailure, filter, tls,
@@ -13,6 +14,10 @@ use super::{
 
 /// Longest wait for a connection, a channel, or the reply to a method.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for the process of a queue.
+const AVAILABLE_WITHIN: Duration = Duration::from_secs(10);
+/// Interval of attempts to reach it.
+const AVAILABLE_EVERY: Duration = Duration::from_millis(250);
 
 /// One connection to RabbitMQ.
 pub struct Link {
@@ -143,5 +148,21 @@ pub(super) async fn within<T>(
             doing,
             waited: PATIENCE,
         }),
+    }
+}
+
+/// Repeats an operation on a queue while RabbitMQ cannot reach the queue's process, as it does for
+/// seconds after a restart. At most 10 s.
+pub(super) async fn once_available<T>(
+    operation: impl AsyncFn() -> Result<T, BrokerError>,
+) -> Result<T, BrokerError> {
+    let deadline = Instant::now() + AVAILABLE_WITHIN;
+    loop {
+        match operation().await {
+            Err(BrokerError::Unavailable(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(AVAILABLE_EVERY).await;
+            }
+            done => return done,
+        }
     }
 }

@@ -31,6 +31,9 @@ pub enum BrokerError {
     /// An exchange or a queue does not exist.
     #[error("not found ({0}): declare it with `streamwatch topology declare`")]
     NotFound(String),
+    /// A queue exists, but RabbitMQ cannot reach its process: RabbitMQ starts, or a node is down.
+    #[error("not available at present ({0}): check that all nodes of RabbitMQ run, and try again")]
+    Unavailable(String),
     /// Another connection owns the queue.
     #[error("owned by another connection ({0})")]
     Locked(String),
@@ -89,7 +92,8 @@ impl From<lapin::Error> for BrokerError {
                 let text = amqp.get_message().to_string();
                 match amqp.get_id() {
                     403 | 530 => Self::AccessRefused(text),
-                    404 => Self::NotFound(text),
+                    404 if text.contains(" - no ") => Self::NotFound(text),
+                    404 => Self::Unavailable(text),
                     405 => Self::Locked(text),
                     // The wording of RabbitMQ 4, and of earlier versions.
                     406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
@@ -99,6 +103,31 @@ impl From<lapin::Error> for BrokerError {
                 }
             }
             _ => Self::Lost(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPSoftError};
+
+    use super::*;
+
+    fn not_found(text: &str) -> BrokerError {
+        let kind = AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND);
+        lapin::Error::from(ErrorKind::ProtocolError(AMQPError::new(kind, text.into()))).into()
+    }
+
+    #[test]
+    fn a_queue_whose_process_is_down_is_unavailable_not_missing() {
+        let missing = not_found("NOT_FOUND - no queue 'streamwatch.p00.log' in vhost '/'");
+        assert!(matches!(missing, BrokerError::NotFound(_)));
+        for text in [
+            "NOT_FOUND - home node 'rabbit@a' of durable queue 'streamwatch.p00.log' in vhost '/' \
+             is down or inaccessible",
+            "NOT_FOUND - queue 'streamwatch.p00.log' in vhost '/' process is stopped by supervisor",
+        ] {
+            assert!(matches!(not_found(text), BrokerError::Unavailable(_)));
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Addresses, BrokerError, Link, LogFrom, Names,
     append_once::OneShotAppender,
     bounded_log::{BoundedLog, InternalEntry},
+    connect::once_available,
 };
 use crate::domain::{EntryId, Internal, Settings, WallTime};
 
@@ -99,16 +100,20 @@ pub async fn read(
     partition: u16,
 ) -> Result<Option<Settings>, BrokerError> {
     let queue = names.log(partition);
-    let last = Pass::whole(addresses, &queue, LogFrom::Last).await?;
+    once_available(async || read_queue(addresses, &queue).await).await
+}
+
+async fn read_queue(addresses: &Addresses, queue: &str) -> Result<Option<Settings>, BrokerError> {
+    let last = Pass::whole(addresses, queue, LogFrom::Last).await?;
     if last.found.is_some() {
         return Ok(last.found);
     }
     if !last.is_of_a_short_log() {
-        return read_from(addresses, &queue, &POSITIONS).await;
+        return read_from(addresses, queue, &POSITIONS).await;
     }
     tokio::select! {
-        whole = Box::pin(read_from(addresses, &queue, &[LogFrom::First])) => whole,
-        Ok(settings) = Box::pin(repeated(addresses, &queue)) => Ok(Some(settings)),
+        whole = Box::pin(read_from(addresses, queue, &[LogFrom::First])) => whole,
+        Ok(settings) = Box::pin(repeated(addresses, queue)) => Ok(Some(settings)),
     }
 }
 

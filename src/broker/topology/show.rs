@@ -8,7 +8,10 @@ use lapin::{
 
 use super::{Retention, component::Component, components::components};
 use crate::{
-    broker::{BrokerError, Link, LogFollower, LogFrom, Names, connect::within},
+    broker::{
+        BrokerError, Link, LogFollower, LogFrom, Names,
+        connect::{once_available, within},
+    },
     domain::Settings,
 };
 
@@ -129,11 +132,14 @@ pub(super) async fn queue_exists(link: &Link, queue: &str) -> Result<bool, Broke
 }
 
 pub(super) async fn inspect(link: &Link, queue: &str) -> Result<Option<Queue>, BrokerError> {
-    // RabbitMQ closes the channel of a failed passive declaration.
-    let channel = link.channel().await?;
-    let options = QueueDeclareOptions::default().passive();
-    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
-    match within("inspecting a queue", declared).await {
+    let declared = once_available(async || {
+        // RabbitMQ closes the channel of a failed passive declaration.
+        let channel = link.channel().await?;
+        let options = QueueDeclareOptions::default().passive();
+        let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+        within("inspecting a queue", declared).await
+    });
+    match declared.await {
         Ok(queue) => Ok(Some(queue)),
         Err(BrokerError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
