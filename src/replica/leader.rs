@@ -46,9 +46,13 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Records that an entry of another writer was applied, if this replica has caught up.
+    /// Records that an entry of another writer was applied, if it shows a candidate of today.
     pub(super) fn observe_writer(&mut self, writer: u64, reading: &Reading, now: Now) {
-        if writer != self.writer && matches!(self.phase, Phase::Serving) {
+        let recent = match self.phase {
+            Phase::Serving => true,
+            _ => reading.leads && self.leadership.has_observed(),
+        };
+        if writer != self.writer && recent {
             self.leadership
                 .seen(writer, reading.candidate_from, now.mono);
             self.decide_leader(now);

@@ -4,8 +4,9 @@
 //! A reading contains the offset from which on its writer is a candidate: that of an own marker
 //! which it has read back. Offsets are unique, so replicas agree on their order, independent of
 //! clocks. A replica leads while its own markers return in time, and no candidate with a lower
-//! offset has appended anything for three intervals. Two replicas may lead for a moment, which only
-//! causes repetitions.
+//! offset has appended anything for three intervals. The intervals go on while it is detached: after
+//! a longer outage of the log, the first replica to return leads at once. Two replicas may lead for
+//! a moment, which only causes repetitions.
 
 use super::Mono;
 
@@ -57,18 +58,26 @@ impl Leadership {
     }
 
     /// Starts the candidacy of a replica that has caught up with its own marker at `offset`.
-    /// Earlier entries do not prove that their writers are alive.
     pub(super) fn begin(&mut self, offset: u64, now: Mono) {
-        *self = Self {
-            candidacy: Candidacy::From(offset),
-            observes_since: Some(now),
-            ..Self::default()
-        };
+        self.candidacy = Candidacy::From(offset);
+        self.observes_since.get_or_insert(now);
+    }
+
+    /// Whether other candidates were observed before the log was detached. The entries since then
+    /// show who led meanwhile; those of a first replay are too old for that.
+    pub(super) const fn has_observed(&self) -> bool {
+        self.observes_since.is_some()
     }
 
     /// Ends the candidacy: the worker shuts down.
     pub(super) const fn end(&mut self) {
         self.candidacy = Candidacy::No;
+    }
+
+    /// Ends the candidacy and the leadership: the log is detached.
+    pub(super) const fn detach(&mut self) {
+        self.end();
+        self.leads = false;
     }
 
     /// Postpones the candidacy until a marker after `seq` is read back. Returns false if there is
@@ -196,6 +205,23 @@ mod tests {
         it.seen(2, Some(8), ms(340));
         assert!(!leads(&mut it, 630));
         assert!(leads(&mut it, 640), "no other candidate is left");
+    }
+
+    #[test]
+    fn a_replica_that_returns_leads_at_once_unless_another_led_meanwhile() {
+        let mut it = candidate(7);
+        it.seen(1, Some(6), ms(900));
+        assert!(!leads(&mut it, 1_000));
+        it.detach();
+        it.begin(90, ms(1_100));
+        assert!(!leads(&mut it, 1_100), "the last leader may return as well");
+        assert!(leads(&mut it, 1_200));
+        it.detach();
+        assert!(!it.leads());
+        it.seen(2, Some(95), ms(1_900));
+        it.begin(99, ms(1_900));
+        assert!(!leads(&mut it, 2_199));
+        assert!(leads(&mut it, 2_200));
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl<T> Replica<T> {
     /// Records that the connection to the log is lost. The state stays.
     pub fn detach(&mut self) {
         self.phase = Phase::Detached;
-        self.leadership = Leadership::default();
+        self.leadership.detach();
         self.requests = Requests::default();
         self.effects.clear();
         self.liveness.reset();

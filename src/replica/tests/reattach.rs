@@ -47,6 +47,40 @@ fn a_detached_replica_keeps_its_state_but_does_not_answer() {
 }
 
 #[test]
+fn a_leader_that_returns_continues_to_lead_unless_another_led_meanwhile() {
+    for (another, leads) in [(false, true), (true, false)] {
+        let mut rig = Rig::serving();
+        rig.rounds(0, 500);
+        assert!(rig.replica.leads());
+        rig.replica.detach();
+        assert!(!rig.replica.leads());
+        if another {
+            let Some(Entry::Internal { reading, .. }) = rig.log.last() else {
+                panic!("the last entry is the replica's tick");
+            };
+            let of_another = Entry::Internal {
+                entry_id: entry_id(99, 2),
+                reading: *reading,
+                body: Internal::Tick(None),
+            };
+            rig.log.push(of_another);
+        }
+        let StartAt::Offset(anchor) = rig.replica.attach() else {
+            panic!("the state is kept");
+        };
+        rig.next = anchor as usize;
+        rig.replica.attached(at(900));
+        rig.append();
+        rig.read(900);
+        assert_eq!(
+            rig.replica.leads(),
+            leads,
+            "another led meanwhile: {another}"
+        );
+    }
+}
+
+#[test]
 fn requests_of_the_lost_connection_are_dropped() {
     let mut rig = followed();
     rig.replica.init("i", init("alice", 7), at(150));
