@@ -5,23 +5,47 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
+use super::Addresses;
+
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(5);
+/// The growth. A quorum queue or a log whose leader's node dies has a new one after 1 s to 8 s, and
+/// waits that have doubled meanwhile would add half as much.
+const FACTOR: f32 = 1.5;
 /// A session of this length ends the back-off.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// Growing waits between attempts or sessions, from 0.1 s to 5 s. Jitter spreads clients that lost
-/// their broker at the same moment.
+/// Growing waits between attempts or sessions, from 0.1 s to 5 s. They grow once all addresses were
+/// tried: while one node of a cluster is down, the others can be tried soon. Jitter spreads clients
+/// that lost their broker at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
     waits: ExponentialBackoff,
+    wait: Duration,
+    /// Attempts with each wait.
+    attempts: usize,
+    /// Attempts left with the current wait.
+    left: usize,
     /// The end of the last wait.
     waited: Instant,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
+        Self::of(1)
+    }
+}
+
+impl Backoff {
+    /// Waits between attempts at one address after another.
+    #[must_use]
+    pub fn over(addresses: &Addresses) -> Self {
+        Self::of(addresses.len())
+    }
+
+    fn of(attempts: usize) -> Self {
         let builder = ExponentialBuilder::default()
+            .with_factor(FACTOR)
             .with_min_delay(Duration::from_millis(100))
             // Jitter adds up to the same amount.
             .with_max_delay(LONGEST / 2)
@@ -29,19 +53,45 @@ impl Default for Backoff {
             .without_max_times();
         Self {
             waits: builder.build(),
+            wait: Duration::ZERO,
+            attempts,
+            left: 0,
             waited: Instant::now(),
         }
     }
-}
 
-impl Backoff {
+    /// Starts over with the shortest wait.
+    pub fn reset(&mut self) {
+        *self = Self::of(self.attempts);
+    }
+
     /// Returns the wait before the next attempt. Starts over if the last session has lasted 10 s.
     pub fn wait(&mut self) -> Duration {
         if self.waited.elapsed() > STEADY {
-            *self = Self::default();
+            self.reset();
         }
-        let wait = self.waits.next().unwrap_or(LONGEST);
-        self.waited = Instant::now() + wait;
-        wait
+        if self.left == 0 {
+            self.left = self.attempts;
+            self.wait = self.waits.next().unwrap_or(LONGEST);
+        }
+        self.left -= 1;
+        self.waited = Instant::now() + self.wait;
+        self.wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_once_all_addresses_were_tried() {
+        let mut backoff = Backoff::over(&"amqp://a,amqp://b".parse().unwrap());
+        let waits: Vec<_> = (0..60).map(|_| backoff.wait()).collect();
+        assert!(waits.chunks(2).all(|pair| pair[0] == pair[1]));
+        assert!(waits[0] < Duration::from_millis(250));
+        assert!(waits[58] >= LONGEST / 2 && waits[58] <= LONGEST);
+        backoff.reset();
+        assert!(backoff.wait() < Duration::from_millis(250));
     }
 }

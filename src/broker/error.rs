@@ -31,13 +31,14 @@ pub enum BrokerError {
     /// An exchange or a queue does not exist.
     #[error("not found ({0}): declare it with `streamwatch topology declare`")]
     NotFound(String),
-    /// A queue exists, but RabbitMQ cannot reach its process: RabbitMQ starts, or a node is down.
-    #[error("not available at present ({0}): check that all nodes of RabbitMQ run, and try again")]
+    /// A queue exists, but RabbitMQ cannot reach its process: RabbitMQ starts, or a node is down. Or
+    /// the node has no running replica of the log, as for seconds after another node's death.
+    #[error("not available at present ({0}): check that all nodes of RabbitMQ run")]
     Unavailable(String),
     /// Another connection owns the queue.
     #[error("owned by another connection ({0})")]
     Locked(String),
-    /// An exchange or a queue exists with other properties, or has no replica on this node.
+    /// An exchange or a queue exists with other properties.
     #[error("precondition failed ({0})")]
     Precondition(String),
     /// A plugin is missing: RabbitMQ does not support a type of exchange.
@@ -97,6 +98,7 @@ impl From<lapin::Error> for BrokerError {
                     405 => Self::Locked(text),
                     // The wording of RabbitMQ 4, and of earlier versions.
                     406 | 503 if text.contains("exchange type") => Self::NoPlugin(text),
+                    406 if text.contains("running replica") => Self::Unavailable(text),
                     406 => Self::Precondition(text),
                     541 => Self::Internal(text),
                     _ => Self::Lost(text),

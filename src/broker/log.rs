@@ -68,7 +68,7 @@ impl LogFollower {
     /// Attaches to the log `queue`, on another connection to `link`'s address.
     ///
     /// # Errors
-    /// `NotFound` if the log does not exist, `Precondition` if this node has no replica of it.
+    /// `NotFound` if the log does not exist, `Unavailable` if this node has no running replica.
     pub async fn attach(link: &Link, queue: &str, from: LogFrom) -> Result<Self, BrokerError> {
         Self::attach_with(link, queue, from, PREFETCH).await
     }

@@ -81,7 +81,7 @@ impl RequestQueue {
             down_since: None,
             starting: false,
             failed: None,
-            backoff: Backoff::default(),
+            backoff: Backoff::over(addresses),
         }
     }
 
@@ -205,7 +205,7 @@ impl RequestQueue {
                         }
                         Poll::Ready(Some(Ok(delivery))) => {
                             let channel = open.channel.clone();
-                            self.backoff = Backoff::default();
+                            self.backoff.reset();
                             return Poll::Ready(Ok(RequestDelivery { delivery, channel }));
                         }
                         Poll::Ready(Some(Err(error))) => error.into(),

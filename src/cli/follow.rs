@@ -67,7 +67,7 @@ impl Follow {
     }
 
     async fn run(&self, addresses: &Addresses, sender: &Sender<Update>) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::over(addresses);
         let mut again = false;
         for n in 0.. {
             let opened = tokio::select! {

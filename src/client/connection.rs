@@ -135,7 +135,7 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<Command>,
     report: watch::Sender<Status>,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::over(&addresses);
     let mut number = 0;
     for n in 0.. {
         let lost = match Link::open(&addresses, n, "streamwatch client").await {

@@ -113,7 +113,7 @@ pub(super) async fn until_declared(
     declaration: &Declaration,
     health: &Health,
 ) {
-    let mut retry = Retry::new("cannot declare the topology", None);
+    let mut retry = Retry::new("cannot declare the topology", None, addresses);
     loop {
         match declare(addresses, names, declaration).await {
             Ok(Declared::New) => return tracing::info!("declared the topology"),

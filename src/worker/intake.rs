@@ -69,7 +69,7 @@ pub(super) async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let metrics = IntakeMetrics::new();
-    let mut retry = Retry::new("the intake is interrupted", None);
+    let mut retry = Retry::new("the intake is interrupted", None, &config.addresses);
     loop {
         let opened = tokio::select! {
             opened = Intake::open(&config, of, retry.failures, replies.clone()) => opened,

@@ -49,7 +49,11 @@ impl PartitionTask {
 
     pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let number = self.partition.number;
-        let mut retry = Retry::new("the partition is interrupted", Some(number));
+        let mut retry = Retry::new(
+            "the partition is interrupted",
+            Some(number),
+            &self.partition.config.addresses,
+        );
         while let Err(end) = self.session(retry.failures, &mut shutdown).await {
             self.judge_snapshot(&end);
             self.partition.replica.detach();

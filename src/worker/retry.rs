@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use tokio::time::sleep;
 
-use crate::broker::{Backoff, BrokerError, settings::SettingsConflict};
+use crate::broker::{Addresses, Backoff, BrokerError, settings::SettingsConflict};
 
 /// The reason why an attempt or a session failed.
 pub(super) trait Failure: Display {
@@ -43,11 +43,11 @@ pub(super) struct Retry {
 
 impl Retry {
     /// `failed` begins the log line of each failure.
-    pub(super) fn new(failed: &'static str, partition: Option<u16>) -> Self {
+    pub(super) fn new(failed: &'static str, partition: Option<u16>, addresses: &Addresses) -> Self {
         Self {
             failed,
             partition,
-            backoff: Backoff::default(),
+            backoff: Backoff::over(addresses),
             failures: 0,
         }
     }

@@ -21,7 +21,7 @@ impl Selection {
     /// since the last worker stopped. The number is compared with the settings once a partition's
     /// log has delivered them.
     pub(super) async fn find(config: &Config, health: &Health) -> Result<Self, WorkerError> {
-        let mut retry = Retry::new("cannot find the partitions", None);
+        let mut retry = Retry::new("cannot find the partitions", None, &config.addresses);
         let of = loop {
             match count(config, retry.failures).await {
                 Ok(of) => break of,

@@ -164,8 +164,8 @@ impl<'a> Session<'a> {
             if end.is_ok() {
                 // Without the last tick, the next leader waits for three intervals.
                 let _ = tokio::time::timeout(LAST_TICK, self.appender.settle()).await;
+                self.requests.replies.flush().await;
             }
-            self.requests.replies.flush().await;
             self.requests.close();
             tokio::join!(self.publish.close(), self.consume.close());
         };

@@ -71,7 +71,7 @@ impl ReplyConnection {
             topics: names.mqtt_exchange().into(),
             window,
             state: State::Closed(Duration::ZERO),
-            backoff: Backoff::default(),
+            backoff: Backoff::over(addresses),
             backlog: VecDeque::new(),
             sent: BTreeMap::new(),
             confirms: Unconfirmed::new(),
@@ -133,7 +133,7 @@ impl ReplyConnection {
                 },
                 (id, confirmed) = self.confirms.next() => match confirmed {
                     Ok(_) => {
-                        self.backoff = Backoff::default();
+                        self.backoff.reset();
                         // The only reference: the publishing has ended.
                         if let Some(pending) = self.sent.remove(&id).and_then(Arc::into_inner) {
                             return ConnectionEvent::Confirmed(id, pending);

@@ -50,8 +50,8 @@ pub async fn followable(link: &Link, names: &Names) -> Result<Option<u16>, Broke
     let mut count = 0;
     while count < Settings::MAX_PARTITIONS {
         match LogFollower::attach_with(link, &names.log(count), LogFrom::Next, 1).await {
-            // The log exists, with replicas on other nodes.
-            Ok(_) | Err(BrokerError::Precondition(_)) => count += 1,
+            // The log exists, perhaps with replicas on other nodes only.
+            Ok(_) | Err(BrokerError::Unavailable(_)) => count += 1,
             Err(BrokerError::NotFound(_)) => break,
             Err(error) => return Err(error),
         }
