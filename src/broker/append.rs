@@ -16,10 +16,33 @@ const MOST_UNCONFIRMED: usize = 10_000;
 pub enum Appended {
     /// The entry is in the log.
     Confirmed,
-    /// The entry is not in the log, or was not confirmed in time.
+    /// The entry is not in the log.
     Failed,
+    /// The entry was not confirmed within [`CONFIRM_WITHIN`]; it may be in the log.
+    TimedOut,
     /// The connection is lost; the entry may be in the log.
     Lost(BrokerError),
+}
+
+impl Appended {
+    /// Whether the entry is in the log.
+    ///
+    /// # Errors
+    /// `NotFound` if RabbitMQ has rejected the entry, [`BrokerError::Timeout`] if it has not
+    /// confirmed it.
+    pub fn confirmed(self) -> Result<(), BrokerError> {
+        match self {
+            Self::Confirmed => Ok(()),
+            Self::Lost(error) => Err(error),
+            Self::Failed => Err(BrokerError::NotFound(
+                "the log takes no entries: it does not exist, or has no leader".to_owned(),
+            )),
+            Self::TimedOut => Err(BrokerError::Timeout {
+                doing: "confirming an entry; has the log a majority of its nodes?",
+                waited: CONFIRM_WITHIN,
+            }),
+        }
+    }
 }
 
 /// Appends entries to one log through the default exchange, which players may not publish to.
@@ -69,7 +92,8 @@ impl Appender {
             let confirmed = publish(&channel, "".into(), queue, &body, properties);
             let appended = match tokio::time::timeout(CONFIRM_WITHIN, confirmed).await {
                 Ok(Ok(Confirmation::Ack(None))) => Appended::Confirmed,
-                Ok(Ok(_)) | Err(_) => Appended::Failed,
+                Ok(Ok(_)) => Appended::Failed,
+                Err(_) => Appended::TimedOut,
                 Ok(Err(error)) => Appended::Lost(error.into()),
             };
             (number, appended)

@@ -1,6 +1,6 @@
 //! Appending single entries to a log: an operator's settings, and markers of a log's end.
 
-use super::{Appended, Appender, BrokerError, Link};
+use super::{Appender, BrokerError, Link};
 use crate::{
     domain::{EntryId, Internal},
     wire,
@@ -29,13 +29,7 @@ impl OneShotAppender {
         let bytes = wire::encode_internal(self.entry_id, None, body);
         let kind = wire::internal_kind(body);
         self.appender.append(self.entry_id.seq, kind, bytes);
-        match self.appender.next().await.1 {
-            Appended::Confirmed => Ok(self.entry_id),
-            Appended::Lost(error) => Err(error),
-            Appended::Failed => Err(BrokerError::NotFound(
-                "the log does not confirm: it does not exist, or has no majority of its nodes"
-                    .to_owned(),
-            )),
-        }
+        self.appender.next().await.1.confirmed()?;
+        Ok(self.entry_id)
     }
 }

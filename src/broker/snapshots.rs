@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Appended, Appender, BrokerError, Link, LogDelivery, LogEntry, LogFollower, LogFrom};
+use super::{Appender, BrokerError, Link, LogDelivery, LogEntry, LogFollower, LogFrom};
 use crate::{
     domain::LogTime,
     wire::snapshot::{self, Part, PartContent, SnapshotError, SnapshotRef},
@@ -73,7 +73,7 @@ impl SnapshotLog {
         let mut follower = log.follow(LogFrom::Last).await?;
         let mut appender = Appender::of(&log.link, &log.queue, CONTENT).await?;
         appender.append(0, "mark", log.marker.as_bytes().to_vec());
-        confirmed(&mut appender).await?;
+        appender.next().await.1.confirmed()?;
         loop {
             let delivery = next(&mut follower).await?;
             if log.is_marker(&delivery) {
@@ -247,20 +247,9 @@ impl SnapshotWriter {
     }
 
     async fn one_confirmed(&mut self) -> Result<(), BrokerError> {
-        confirmed(&mut self.appender).await?;
+        self.appender.next().await.1.confirmed()?;
         self.unconfirmed -= 1;
         Ok(())
-    }
-}
-
-async fn confirmed(appender: &mut Appender) -> Result<(), BrokerError> {
-    match appender.next().await.1 {
-        Appended::Confirmed => Ok(()),
-        Appended::Lost(error) => Err(error),
-        Appended::Failed => Err(BrokerError::NotFound(
-            "the snapshot log does not confirm: it does not exist, or has no majority of its nodes"
-                .to_owned(),
-        )),
     }
 }
 

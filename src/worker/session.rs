@@ -235,7 +235,12 @@ impl<'a> Session<'a> {
                     let outcome = match appended {
                         Appended::Confirmed => Ok(()),
                         Appended::Failed => Err(()),
-                        Appended::Lost(error) => return Err(error.into()),
+                        Appended::TimedOut if self.publish.is_blocked() => Err(()),
+                        // RabbitMQ may send a connection's entries to a former leader of the log
+                        // for good, if that leader was cut off. Another connection finds the new one.
+                        Appended::Lost(_) | Appended::TimedOut => {
+                            return appended.confirmed().map_err(End::from);
+                        }
                     };
                     self.partition.replica.appended(seq, outcome, clock::now());
                 }

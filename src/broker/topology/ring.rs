@@ -103,10 +103,12 @@ async fn wait_for_confirm(
         let appended = appender.append(&Internal::Tick(None));
         match tokio::time::timeout_at(deadline, appended).await {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(BrokerError::NotFound(_))) if Instant::now() + RETRY_AFTER < deadline => {
+            Ok(Err(BrokerError::NotFound(_) | BrokerError::Timeout { .. }))
+                if Instant::now() + RETRY_AFTER < deadline =>
+            {
                 tokio::time::sleep(RETRY_AFTER).await;
             }
-            Ok(Err(BrokerError::NotFound(_))) | Err(_) => {
+            Ok(Err(BrokerError::NotFound(_) | BrokerError::Timeout { .. })) | Err(_) => {
                 tracing::error!(
                     partition,
                     "the log does not confirm entries; opening the other partitions"
