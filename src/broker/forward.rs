@@ -1,17 +1,21 @@
 //! Forwarding messages to their partition, with the header `account` that they lacked.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use lapin::{
     BasicProperties, Channel, Confirmation,
     types::{AMQPValue, FieldTable, ShortString},
+};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
 };
 
 use super::{
     BrokerError, Link, Names, ReplyTo, RequestDelivery,
     delivery::put_trace,
     reply_to::ReplyRoute,
-    unconfirmed::{Unconfirmed, confirming, publish},
+    unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
 };
 use crate::wire::ACCOUNT_HEADER;
 
@@ -30,7 +34,7 @@ pub enum Forwarded {
 
 /// Publishes messages again that lacked the header `account`. `T` identifies a message.
 pub struct Forwarder<T> {
-    channel: Channel,
+    channel: Arc<CurrentChannel>,
     exchange: ShortString,
     unconfirmed: Unconfirmed<(T, Forwarded)>,
 }
@@ -40,9 +44,13 @@ impl<T: Send + 'static> Forwarder<T> {
     ///
     /// # Errors
     /// If the connection is lost.
-    pub async fn new(link: &Link, names: &Names) -> Result<Self, BrokerError> {
+    pub async fn new(link: &Arc<Link>, names: &Names) -> Result<Self, BrokerError> {
+        let channel = confirming(link).await?;
         Ok(Self {
-            channel: confirming(link).await?,
+            channel: Arc::new(CurrentChannel {
+                link: Arc::clone(link),
+                channel: Mutex::new(channel),
+            }),
             // Not the header exchange: a message without a partition would return to the intake.
             exchange: names.hash().into(),
             unconfirmed: Unconfirmed::new(),
@@ -84,21 +92,15 @@ impl<T: Send + 'static> Forwarder<T> {
             Some(ReplyRoute::Topic(topic)) => topic.put(&mut headers),
             None => {}
         }
-        let properties = properties.with_headers(headers);
-        let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
-        self.unconfirmed.begin(async move {
-            let confirmed = publish(&channel, exchange, key, &body, properties);
-            let forwarded = match tokio::time::timeout(patience, confirmed).await {
-                Ok(Ok(Confirmation::Ack(None))) => Forwarded::Confirmed,
-                Ok(Ok(_)) => Forwarded::Refused,
-                Ok(Err(error)) => Forwarded::Lost(error.into()),
-                Err(_) => Forwarded::TimedOut(BrokerError::Timeout {
-                    doing: "publishing a message again",
-                    waited: patience,
-                }),
-            };
-            (which, forwarded)
-        });
+        let message = ForwardedMessage {
+            exchange: self.exchange.clone(),
+            key,
+            body,
+            properties: properties.with_headers(headers),
+        };
+        let channel = Arc::clone(&self.channel);
+        self.unconfirmed
+            .begin(async move { (which, channel.forward(message, patience).await) });
     }
 
     /// The number of unconfirmed messages.
@@ -110,5 +112,81 @@ impl<T: Send + 'static> Forwarder<T> {
     /// The outcome of the next message. Pending while no message is unconfirmed. Cancel safe.
     pub async fn next(&mut self) -> (T, Forwarded) {
         self.unconfirmed.next().await
+    }
+}
+
+/// A message that is published again.
+struct ForwardedMessage {
+    exchange: ShortString,
+    key: ShortString,
+    body: Vec<u8>,
+    properties: BasicProperties,
+}
+
+impl ForwardedMessage {
+    async fn publish(&self, channel: &Channel) -> lapin::Result<Confirmation> {
+        let (exchange, key) = (self.exchange.clone(), self.key.clone());
+        publish(channel, exchange, key, &self.body, self.properties.clone()).await
+    }
+}
+
+/// The channel of a forwarder.
+struct CurrentChannel {
+    link: Arc<Link>,
+    channel: Mutex<Channel>,
+}
+
+impl CurrentChannel {
+    /// Publishes a message until it is confirmed or `patience` is over, every [`CONFIRM_WITHIN`] on a
+    /// new channel: RabbitMQ may send a channel's messages to a former leader of a log for good, if
+    /// that leader was cut off.
+    async fn forward(&self, message: ForwardedMessage, patience: Duration) -> Forwarded {
+        let deadline = Instant::now() + patience;
+        let mut channel = self.channel.lock().await.clone();
+        loop {
+            match self.confirm(message.publish(&channel), deadline).await {
+                Some(Ok(Confirmation::Ack(None))) => return Forwarded::Confirmed,
+                Some(Ok(_)) => return Forwarded::Refused,
+                Some(Err(error)) => return Forwarded::Lost(error.into()),
+                None if Instant::now() >= deadline => {
+                    return Forwarded::TimedOut(BrokerError::Timeout {
+                        doing: "publishing a message again",
+                        waited: patience,
+                    });
+                }
+                None => {}
+            }
+            match self.after(channel.id()).await {
+                Ok(next) => channel = next,
+                Err(error) => return Forwarded::Lost(error),
+            }
+        }
+    }
+
+    /// The outcome of one publishing, or `None` if it is to be repeated or given up.
+    async fn confirm<T>(
+        &self,
+        publishing: impl Future<Output = T>,
+        deadline: Instant,
+    ) -> Option<T> {
+        let mut publishing = pin!(publishing);
+        loop {
+            let until = deadline.min(Instant::now() + CONFIRM_WITHIN);
+            match timeout_at(until, &mut publishing).await {
+                Ok(outcome) => return Some(outcome),
+                // After an alarm, RabbitMQ confirms everything that waits.
+                Err(_) if self.link.is_blocked() && Instant::now() < deadline => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The channel after the one with this number, which is replaced once.
+    async fn after(&self, id: u16) -> Result<Channel, BrokerError> {
+        let mut channel = self.channel.lock().await;
+        if channel.id() == id {
+            *channel = confirming(&self.link).await?;
+        }
+        Ok(channel.clone())
     }
 }

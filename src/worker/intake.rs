@@ -90,7 +90,7 @@ pub(super) async fn run(
 /// One session with the broker. Messages that it has consumed but not routed are requeued when it
 /// ends.
 struct Intake {
-    publish: Link,
+    publish: Arc<Link>,
     requests: RequestQueue,
     events: RequestQueue,
     forwarder: Forwarder<PendingMessage>,
@@ -109,7 +109,7 @@ impl Intake {
         let (addresses, names) = (&config.addresses, &config.names);
         topology::open_partitions(addresses, names, of).await?;
         let name = |what| format!("streamwatch worker, intake, {what}");
-        let publish = Link::open(addresses, n, &name("publish")).await?;
+        let publish = Arc::new(Link::open(addresses, n, &name("publish")).await?);
         let queue = |what, queue| RequestQueue::new(addresses, n, name(what), queue, PREFETCH);
         Ok(Self {
             requests: queue("requests", names.intake_requests()),

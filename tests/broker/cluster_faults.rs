@@ -1,15 +1,15 @@
 //! The waiting time of clients while a cluster's nodes are isolated, frozen or restarted one after
 //! another.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use streamwatch::client::{Backend, OpenRequest, StreamId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::fixture::{
-    Cluster, Follower, Installation, PATIENCE, Questioner, Worker, account, eventually, exit,
-    heavy, playing, playing_if_answered, tenant,
+    Anonymous, Cluster, Follower, Installation, PATIENCE, Questioner, Worker, account, eventually,
+    exit, heavy, playing, playing_if_answered, tenant,
 };
 
 /// Time for which a node is frozen.
@@ -22,22 +22,22 @@ const RESTARTED: Duration = Duration::from_secs(4);
 
 /// Three workers of a topology whose queues have their leaders on node `leader`.
 async fn three_workers(cluster: &Cluster, leader: usize) -> (Installation<'_>, Vec<Worker>) {
-    let installation = Installation::bare(&cluster.all);
-    let declare = [
-        "topology",
-        "declare",
-        "--ttl",
-        "20s",
-        "--snapshot-every",
-        "2s",
-    ];
-    let there = installation.by_way_of(&cluster.nodes[leader]);
-    there.cli(&declare).await.exits(exit::DONE);
+    let installation = declared(cluster, leader, &["--ttl", "20s"]).await;
     let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
     for worker in &mut workers {
         worker.ready().await;
     }
     (installation, workers)
+}
+
+/// A topology whose queues have their leaders on node `leader`.
+async fn declared<'c>(cluster: &'c Cluster, leader: usize, settings: &[&str]) -> Installation<'c> {
+    let installation = Installation::bare(&cluster.all);
+    let declare = ["topology", "declare", "--snapshot-every", "2s"];
+    let declare = [&declare[..], settings].concat();
+    let there = installation.by_way_of(&cluster.nodes[leader]);
+    there.cli(&declare).await.exits(exit::DONE);
+    installation
 }
 
 async fn sum(workers: &[Worker], metric: &str, labels: &str) -> f64 {
@@ -165,21 +165,34 @@ async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
     }
 }
 
-// On RabbitMQ 4.3.6, quorum queues then have a new leader within 6 s, and a log has none until the
-// node is connected again.
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn nothing_is_lost_or_outdated_when_the_node_of_all_leaders_is_cut_off_for_a_while() {
     let _alone = heavy().await;
     let cluster = Cluster::start().await;
-    let (installation, mut workers) = three_workers(&cluster, 1).await;
-    let majority = installation.by_way_of(&cluster.without(1)).backend();
-    let minority = installation.by_way_of(&cluster.nodes[1]).backend();
+    let installation = declared(&cluster, 1, &["--ttl", "2m", "--partitions", "2"]).await;
+    let others = cluster.without(1);
+    let by_majority = installation.by_way_of(&others);
+    let by_minority = installation.by_way_of(&cluster.nodes[1]);
+    let mut workers = [
+        by_majority.ready_worker().await,
+        by_majority.ready_worker().await,
+        by_minority.ready_worker().await,
+    ];
+    let (majority, minority) = (by_majority.backend(), by_minority.backend());
+    let anonymous = Anonymous::connect(&installation.by_way_of(&cluster.nodes[0])).await;
+    let streams = BTreeMap::from_iter((0..16).map(|n| (format!("s{n}"), StreamId::generate())));
+    // Before and after the cut, some of each partition.
+    let (earlier, later): (Vec<_>, Vec<_>) = streams.iter().partition(|(name, _)| name.len() == 2);
+    for (name, stream) in earlier {
+        anonymous.heartbeat(name, *stream).await;
+    }
+    anonymous.confirmed().await;
     let before = open(&majority, "before").await;
     cluster.cut_off(1).await;
     let cut_off = Instant::now();
     let stopped = async {
-        eventually(6 * PATIENCE, "the stop is confirmed", async || {
+        eventually(2 * PATIENCE, "the stop is confirmed", async || {
             majority.stop(&tenant(), &account("before"), before).await
         })
         .await;
@@ -189,6 +202,12 @@ async fn nothing_is_lost_or_outdated_when_the_node_of_all_leaders_is_cut_off_for
         }
         confirmed
     };
+    let forwarded = async {
+        for (name, stream) in later {
+            anonymous.heartbeat(name, *stream).await;
+        }
+        anonymous.confirmed().await;
+    };
     let connected = async {
         sleep_until(cut_off + FROZEN).await;
         cluster.connect_again(1).await;
@@ -196,15 +215,29 @@ async fn nothing_is_lost_or_outdated_when_the_node_of_all_leaders_is_cut_off_for
         cluster.can_lose_one().await;
         cut_off.elapsed()
     };
-    let (confirmed, connected, by_minority, by_majority) = tokio::join!(
+    let (confirmed, connected, (), of_minority, of_majority) = tokio::join!(
         stopped,
         connected,
+        forwarded,
         open(&minority, "minority"),
         open(&majority, "majority"),
     );
     eprintln!("the stop was confirmed after {confirmed:?}, the nodes in sync after {connected:?}");
-    assert_eq!(playing(&majority, "minority").await, [by_minority]);
-    assert_eq!(playing(&minority, "majority").await, [by_majority]);
+    for (name, stream) in &streams {
+        eventually(2 * PATIENCE, "an event of the intake counts", async || {
+            let playing = playing_if_answered(&majority, name).await;
+            matches!(&playing, Ok(streams) if streams == &[*stream])
+                .then_some(())
+                .ok_or(playing)
+        })
+        .await;
+    }
+    eprintln!(
+        "all events of the intake counted after {:?}",
+        cut_off.elapsed()
+    );
+    assert_eq!(playing(&majority, "minority").await, [of_minority]);
+    assert_eq!(playing(&minority, "majority").await, [of_majority]);
     assert_eq!(playing(&minority, "before").await, []);
     for worker in &mut workers {
         worker.ready().await;

@@ -6,6 +6,7 @@
     reason = "a toolbox: not every test needs every tool"
 )]
 
+mod anonymous;
 mod asker;
 mod broker;
 mod caller;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use anonymous::Anonymous;
 pub use asker::{Answers, Asker};
 pub use broker::Broker;
 pub use caller::Caller;

@@ -1,6 +1,5 @@
 //! Several partitions: workers that share them, the intake, settings in every log, restarts.
 
-mod anonymous;
 mod declaring;
 
 use std::time::Duration;
@@ -9,10 +8,9 @@ use futures_util::future::join_all;
 use streamwatch::client::{ClientError, StreamId};
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, eventually, exit::DONE, heartbeat, heavy,
-    playing, playing_if_answered, strong, tenant,
+    Anonymous, Broker, Installation, PATIENCE, Worker, account, eventually, exit::DONE, heartbeat,
+    heavy, playing, playing_if_answered, strong, tenant,
 };
-use anonymous::Anonymous;
 
 fn names(how_many: usize) -> Vec<String> {
     (0..how_many).map(|n| format!("viewer-{n}")).collect()
