@@ -12,16 +12,17 @@ use super::{http::Endpoint, mistakes::Mistakes, output::Output};
 /// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// Query a worker's health (/healthz), or its readiness with --ready: exits with 0 if it is, else 1
+/// Query a worker's health, or with --ready its readiness: exits with 0 if the worker is healthy or
+/// ready, else with 1
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Query the readiness: connected, caught up and not lagging
+    /// Query the readiness (/readyz) instead of the health (/healthz)
     #[arg(long)]
     ready: bool,
     /// The worker's endpoints, such as http://127.0.0.1:9419
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The worker's setting; 0.0.0.0 means this machine
+    /// The address that the worker listens on; 0.0.0.0 means this machine
     #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
     http: Option<String>,
     /// Time to wait for the response
