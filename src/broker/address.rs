@@ -8,9 +8,9 @@ use super::Tls;
 
 /// AMQP heartbeats, in seconds, if the URL sets none: a dead peer is detected within twice that.
 const HEARTBEAT_S: u16 = 10;
-/// The largest frame in bytes if the URL sets none: RabbitMQ's default, so that its setting cannot
-/// enlarge lapin's buffers of 64 frames. If lapin learns the size from RabbitMQ, it allocates these
-/// twice (24 connections: 239 MB instead of 200 MB).
+/// The largest frame, in bytes, if the URL sets none: RabbitMQ's default. lapin buffers 64 frames
+/// for each connection. If RabbitMQ determined the size, a larger setting there would enlarge the
+/// buffers, and lapin would allocate them twice (24 connections: 239 MB instead of 200 MB).
 const FRAME_MAX: u32 = 131_072;
 
 /// The reason a list of addresses is invalid. The list is not quoted, as it contains passwords.

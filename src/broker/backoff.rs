@@ -9,8 +9,8 @@ use super::Addresses;
 
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The growth. A quorum queue or a log whose leader's node dies has a new one after 1 s to 8 s, and
-/// waits that have doubled meanwhile would add half as much.
+/// The growth of the wait, less than 2 so that the last wait is short: a quorum queue or a log
+/// whose leader's node dies has a new leader after 1 s to 8 s.
 const FACTOR: f32 = 1.5;
 /// A session of this length ends the back-off.
 const STEADY: Duration = Duration::from_secs(10);

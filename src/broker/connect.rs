@@ -14,9 +14,9 @@ use super::{
 
 /// Longest wait for a connection, a channel, or the reply to a method.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest wait for the process of a queue.
+/// Longest wait until RabbitMQ can reach the process of a queue.
 const AVAILABLE_WITHIN: Duration = Duration::from_secs(10);
-/// Interval of attempts to reach it.
+/// Interval of attempts of an operation on a queue whose process cannot be reached.
 const AVAILABLE_EVERY: Duration = Duration::from_millis(250);
 
 /// One connection to RabbitMQ.

@@ -31,8 +31,9 @@ pub enum BrokerError {
     /// An exchange or a queue does not exist.
     #[error("not found ({0}): declare it with `streamwatch topology declare`")]
     NotFound(String),
-    /// A queue exists, but RabbitMQ cannot reach its process: RabbitMQ starts, or a node is down. Or
-    /// the node has no running replica of the log, as for seconds after another node's death.
+    /// A queue exists, but RabbitMQ cannot reach its process, because RabbitMQ is starting or a
+    /// node is down; or the node has no running replica of a log, for seconds after another node's
+    /// death.
     #[error("not available at present ({0}): check that all nodes of RabbitMQ run")]
     Unavailable(String),
     /// Another connection owns the queue.

@@ -2,10 +2,10 @@
 //!
 //! RabbitMQ closes the connection of an AMQP 0.9.1 consumer with error 541 if it cannot encode an
 //! entry for AMQP 0.9.1, and does so at every attempt. Each reader therefore has its own
-//! connection. After a 541 the reader attaches again with prefetch 1, so that the next entry must
-//! be the cause. If that entry fails once more while the log's end can be consumed, the reader
-//! skips its offset. For a minute from then on, a single failure with prefetch 1 is enough to skip
-//! an entry.
+//! connection. After a 541 the reader attaches again with prefetch 1, so that only the next entry
+//! can cause a further 541. If one follows, the reader checks that the log's end can be consumed,
+//! and attaches once more. If that causes a 541 too, the reader skips the entry's offset. For a
+//! minute from then on, it skips an entry after a single 541 with prefetch 1.
 
 mod consumer;
 mod entry;
@@ -55,7 +55,7 @@ pub struct LogFollower {
     /// Entries still to be read with prefetch 1; `None` if the full prefetch applies.
     careful: Option<u32>,
     /// The offset at which the connection has failed once with prefetch 1.
-    suspect: Option<u64>,
+    failed_at: Option<u64>,
     /// Until this time, one failure with prefetch 1 proves an entry undeliverable.
     certain_until: Option<Instant>,
     /// Connections for the next attempts, while entries are read with prefetch 1.
@@ -86,7 +86,7 @@ impl LogFollower {
             state: State::Ended,
             from,
             careful: None,
-            suspect: None,
+            failed_at: None,
             certain_until: None,
             standby: None,
             beginning: 0..0,
@@ -161,7 +161,7 @@ impl LogFollower {
 
     fn delivered(&mut self, delivery: LogDelivery) -> LogEntry {
         self.from = LogFrom::Offset(delivery.offset + 1);
-        self.suspect = None;
+        self.failed_at = None;
         match &mut self.careful {
             Some(0) => {
                 self.careful = None;
@@ -199,15 +199,15 @@ impl LogFollower {
         };
         let alone = self.careful.replace(CAREFUL).is_some();
         let certain = self.certain_until.is_some_and(|at| Instant::now() < at);
-        if alone && (certain || self.suspect == Some(at)) {
-            self.suspect = None;
+        if alone && (certain || self.failed_at == Some(at)) {
+            self.failed_at = None;
             self.certain_until = Some(Instant::now() + CERTAIN_FOR);
             self.from = LogFrom::Offset(at + 1);
             self.attach_again(1);
             return Ok(Some(LogEntry::Undeliverable(at)));
         }
         if alone {
-            self.suspect = Some(at);
+            self.failed_at = Some(at);
             self.attach_after_control();
         } else {
             self.attach_again(1);

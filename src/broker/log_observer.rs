@@ -26,7 +26,7 @@ pub struct LogObserver {
 /// A worker, as its ticks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservedWorker {
-    /// The worker's random id, which its entries and its log lines contain.
+    /// The worker's random id, which its entries contain.
     pub writer: u64,
     /// The lead of its wall clock over this machine's, in milliseconds, less the delay of its last
     /// tick.

@@ -1,4 +1,4 @@
-//! Names of queues after their namespace, by which replies are kept out of them.
+//! Names of streamwatch's queues without the namespace. Workers send no reply to such a queue.
 
 use super::namespace::is_namespace;
 

@@ -164,7 +164,7 @@ impl RequestQueue {
         self.starting
     }
 
-    /// The error for which the queue has not been consumed for 3 s, although it was started.
+    /// The last error, if the queue was started and no connection has consumed it for 3 s.
     #[must_use]
     pub fn failure(&self) -> Option<&BrokerError> {
         self.down_since
@@ -230,7 +230,9 @@ impl RequestQueue {
         0
     }
 
-    /// Opens a lost connection again. If a message closed it, opens it at once, and further ones.
+    /// Removes the lost connection `n`. If a message closed it, opens connections up to
+    /// [`MAX_CONNECTIONS`] at once. Otherwise opens one after the back-off, if none is left or if
+    /// the lost one was to replace the others.
     fn lost(&mut self, n: usize, error: &BrokerError) {
         self.failed = Some(error.clone());
         self.connections.swap_remove(n);

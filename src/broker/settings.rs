@@ -40,7 +40,8 @@ impl InForce {
     /// The settings with the highest number; `None` if no log contains settings.
     #[must_use]
     pub fn newest(&self) -> Option<&Settings> {
-        // If two have the same number, the lower partition's: a repair selects the same.
+        // Of equal numbers, `max_by_key` returns the last, which is the lowest partition's: every
+        // repair then selects the same settings.
         self.0.iter().flatten().rev().max_by_key(|s| s.number)
     }
 

@@ -162,8 +162,8 @@ impl Backend {
         sent.confirm().await
     }
 
-    /// Sends one heartbeat, and waits `wait` for a reply, which a worker sends only if the stream
-    /// was stopped.
+    /// Sends one heartbeat, and waits `wait` for a reply. Returns the reason if the stream was
+    /// stopped; `None` if no reply arrives, or only a changed interval.
     ///
     /// # Errors
     /// If the broker does not confirm the heartbeat in time, or a worker rejects it.
@@ -209,7 +209,7 @@ impl Backend {
             })),
             Ok(_) => Err(other_reply()),
             Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
-            // Workers do not reply to the heartbeat of an active stream.
+            // Most heartbeats get no reply.
             Err(_) => Ok(None),
         }
     }

@@ -144,9 +144,9 @@ impl Accounts {
         Some(result)
     }
 
-    /// Advances log time from `before` to `now` by the entry at `offset`. Expiries are processed by
-    /// [`Self::expire`], or when their account changes. Reads compare deadlines, so they are exact
-    /// before that.
+    /// Advances log time from `before` to `now` by the entry at `offset`. The resulting expiries
+    /// are processed later, by [`Self::expire`] or when their account changes. Reads are exact
+    /// before that, since they compare deadlines with log time.
     pub(super) fn advance(&mut self, offset: u64, before: LogTime, now: LogTime, shift: WallShift) {
         self.indexes.due.fit_last();
         if !self.steps.is_empty() || self.indexes.due.is_due(now) {
@@ -191,7 +191,8 @@ impl Accounts {
         let (Some(slot), Some(last)) = (self.table.slot_mut(id), self.steps.back()) else {
             return;
         };
-        // Earlier expiries were processed in an unfinished step.
+        // Expiries before the due time were processed by an earlier call, whose steps may still be
+        // in the list.
         let looked_at = LogTime(slot.due.0.saturating_sub(1));
         slot.due = NEVER;
         let mut events = Vec::new();

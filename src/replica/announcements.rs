@@ -19,8 +19,9 @@ const MAX_UNCONFIRMED: u64 = 256;
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     buffered: VecDeque<Announcement>,
-    /// Further events of the entry at this offset follow, and those of later entries wait for them.
+    /// Further events of the entry at this offset will be added; `None` if no entry is incomplete.
     open: Option<u64>,
+    /// Events of entries after `open`, by offset, until that entry is complete.
     later: BTreeMap<u64, Vec<Announcement>>,
     later_count: usize,
     /// The number of the first buffered event.
@@ -37,7 +38,7 @@ pub(super) struct Announcements {
     /// All events below this number that this replica has published are confirmed.
     confirmed: u64,
     /// The broker has not accepted an event. Publishing continues at the next tick.
-    waiting: bool,
+    paused: bool,
     lost: u64,
 }
 
@@ -116,7 +117,7 @@ impl Announcements {
     pub(super) const fn begin(&mut self) {
         self.again_from(self.first);
         self.confirmed = self.first;
-        self.waiting = false;
+        self.paused = false;
     }
 
     const fn again_from(&mut self, number: u64) {
@@ -124,8 +125,9 @@ impl Announcements {
         self.next = number;
     }
 
-    /// Returns the number of the event of an announcement. An announcement of an earlier attempt
-    /// maps to a confirmed event, as outcomes arrive in order.
+    /// Returns the number of the event of an announcement. For an announcement of an earlier
+    /// attempt, this is `None` or the number of an event that is already confirmed, so its outcome
+    /// has no effect.
     fn event_of(&self, announcement: u64) -> Option<u64> {
         let number = announcement.checked_sub(self.attempt_offset)?;
         (number < self.next).then_some(number)
@@ -133,7 +135,7 @@ impl Announcements {
 
     /// The next event to publish, with the number of the announcement.
     pub(super) fn next(&mut self) -> Option<(u64, Announcement)> {
-        if self.waiting || self.next - self.confirmed >= MAX_UNCONFIRMED {
+        if self.paused || self.next - self.confirmed >= MAX_UNCONFIRMED {
             return None;
         }
         let next = self
@@ -158,13 +160,13 @@ impl Announcements {
             && number >= self.confirmed
         {
             self.again_from(number);
-            self.waiting = true;
+            self.paused = true;
         }
     }
 
     /// Continues publishing after a failure.
     pub(super) const fn try_again(&mut self) {
-        self.waiting = false;
+        self.paused = false;
     }
 
     /// Returns the last offset whose events are all published, if the log does not record it yet.

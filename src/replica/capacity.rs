@@ -1,5 +1,6 @@
-//! Soft limits of the partition and its tenants. The leader appends changes by its counts. Replicas
-//! decide by these entries alone.
+//! Soft limits of the partition and its tenants. The leader compares its counts with the limits,
+//! and appends an entry when a limit is reached, or no longer reached. Replicas refuse new streams
+//! by these entries alone.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -7,8 +8,8 @@ use compact_str::CompactString;
 
 use crate::domain::{CapacityChange, LogTime, Settings, Tenant};
 
-/// Intervals of log time after which the leader repeats which limits are reached. The log keeps at
-/// least 200 intervals, so the first entry disappears.
+/// Intervals of log time after which the leader appends the entry for a reached limit again, since
+/// retention deletes the earlier one. The log keeps at least 200 intervals.
 const REPEAT_INTERVALS: u64 = 60;
 /// Maximum number of changes of tenants appended in one interval.
 const MAX_CHANGES: usize = 1_000;
@@ -24,8 +25,8 @@ pub(super) struct Capacity {
     tenants: HashMap<Tenant, LogTime>,
     /// The full tenants ordered by that time.
     by_time: BTreeSet<(LogTime, Tenant)>,
-    /// For a truncated log without a snapshot: until this time, any stream may be an earlier one,
-    /// so none is refused.
+    /// For a truncated log without a snapshot: until this time, no stream is refused, since any
+    /// stream may have started before the log's first entry.
     learns_until: LogTime,
     /// Tenants to compare with their limit at the next tick.
     watched: HashSet<CompactString>,
@@ -106,8 +107,8 @@ impl Capacity {
         }
     }
 
-    /// Returns changes by the counts, and repetitions. An entry is due at each tick until it has
-    /// been read back.
+    /// Returns the limits that are newly reached or no longer reached, and those to be repeated. A
+    /// change is returned at each tick until its entry has been read back.
     pub(super) fn due(
         &mut self,
         settings: &Settings,

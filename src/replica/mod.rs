@@ -54,7 +54,7 @@ use crate::domain::{
 pub enum StartAt {
     /// The oldest entry.
     First,
-    /// This offset, which must contain the entry that was applied there.
+    /// This offset. Its entry must be the one that the replica applied there.
     Offset(u64),
 }
 

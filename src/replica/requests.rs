@@ -123,7 +123,8 @@ impl<T> Replica<T> {
             return;
         };
         let answer = match applied {
-            // The sender has timed out; a repetition of the request is decided again.
+            // The sender has timed out. The broker drops the request if its TTL is over; otherwise
+            // it is proposed again.
             _ if now.mono.ms_since(pending.at) > settings.request_ms() => {
                 return self.effects.push(Effect::Release(pending.request));
             }

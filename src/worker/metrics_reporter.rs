@@ -38,7 +38,8 @@ impl MetricsReporter {
         metrics.unannounced.set(as_f64(unannounced));
         let now_ms = now.0 / 1_000;
         let figures = PartitionFigures {
-            // Absent before: they are equal on every replica only after the same entries.
+            // Absent until the replica has caught up: replicas have equal counters only after the
+            // same entries.
             counters: replica.has_caught_up().then(|| *replica.counters()),
             held: replica.is_live(now).then(|| self.held(replica, now_ms)),
             offset: replica.applied(),

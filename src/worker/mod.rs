@@ -96,7 +96,8 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         let task = PartitionTask::new(partition, replies.clone());
         let health = Arc::clone(&health);
         let (runtime, shutdown) = (Handle::current(), shutdown.clone());
-        // A thread wakes up sooner than one task of many, and delays no other task.
+        // Each partition has a thread: it wakes up sooner than one of many tasks on a shared
+        // thread, and does not delay other partitions.
         tasks.spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {

@@ -21,8 +21,8 @@ impl RateLimit {
         }
     }
 
-    /// Returns the number left out before, if one more is within the limit; else counts this one
-    /// as left out.
+    /// Admits a message if the limit allows it, and returns the number of messages left out before.
+    /// Otherwise counts the message as left out, and returns `None`.
     pub(super) const fn admit(&mut self, now: Mono) -> Option<u64> {
         let second = now.0 / 1_000_000;
         if self.second != second {
@@ -37,7 +37,8 @@ impl RateLimit {
         Some(self.left_out)
     }
 
-    /// Records whether the admitted one was published, with the number of those left out before.
+    /// Records whether the admitted message was published. If so, the count of messages left out
+    /// starts again at 0; else it includes this message.
     pub(super) const fn published(&mut self, published: bool) {
         if published {
             self.left_out = 0;

@@ -27,7 +27,7 @@ pub(super) async fn run(mut sender: ReplySender) {
                 if let Some(more) = line(&mut dropped) {
                     tracing::warn!(
                         more,
-                        "dropped a reply: RabbitMQ closes the connection because of its address: {error}"
+                        "dropped a reply: RabbitMQ closes the connection because of the reply's address: {error}"
                     );
                 }
             }

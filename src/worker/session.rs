@@ -292,9 +292,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Corrects the header `account` of a message. With several partitions, a message needs the
-    /// header to be routed. If it is absent here, it had a type that a log does not keep, such as a
-    /// table.
+    /// Marks a missing header `account` as invalid if there are several partitions. RabbitMQ routes
+    /// only messages with the header to a partition, so the header was there, with a type that a
+    /// log does not keep, such as a table.
     const fn routed<'m>(&self, mut message: Message<'m>) -> Message<'m> {
         if self.partition.of > 1 && matches!(message.account, AccountHeader::Absent) {
             message.account = AccountHeader::NotText;

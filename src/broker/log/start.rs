@@ -9,7 +9,8 @@ use super::{
 };
 use crate::broker::{BrokerError, connect::Origin};
 
-/// Offsets probed one by one. A log whose beginning has expired has lost far more entries.
+/// Offsets probed one by one. Retention deletes far more entries at once, so a log whose oldest
+/// offset is not 0 begins beyond these.
 const ONE_BY_ONE: u64 = 64;
 /// Longest wait for an entry; none arrives at the log's end.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -50,8 +50,8 @@ impl Due {
         }
     }
 
-    /// Frees unused memory of the latest moment. Later, few accounts are inserted there, those that
-    /// moved to another slot.
+    /// Frees unused memory of the moment of the latest insertion, when log time has advanced: from
+    /// then on, few accounts are inserted there.
     pub(super) fn fit_last(&mut self) {
         if let Some(ids) = self.moments.get_mut(&self.last) {
             ids.shrink_to_fit();

@@ -6,8 +6,9 @@ use hashbrown::HashTable;
 
 use super::slots::SlotId;
 
-/// Number of tables. A growing table moves all its entries while requests wait: of ten million
-/// accounts one table moves for 430 to 850 ms, the largest of 16 for 45 to 145 ms.
+/// Number of tables. A table that grows moves all its entries, while requests wait. With ten
+/// million accounts, this takes 430 to 850 ms in a single table, and 45 to 145 ms in the largest of
+/// 16.
 const PARTS: usize = 16;
 /// Minimum capacity of a table that is shrunk.
 pub(super) const LARGE: usize = 16_384;

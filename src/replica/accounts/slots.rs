@@ -15,7 +15,7 @@ pub(super) struct Slot {
     pub(super) key: AccountKey,
     pub(super) account: Account,
     pub(super) counted: Counted,
-    /// The offset of the account's last entry, one that changed nothing included.
+    /// The offset of the account's last entry, even if that entry changed nothing.
     pub(super) last: u64,
     /// The moment of the account's valid entry in [`super::due::Due`].
     pub(super) due: LogTime,
@@ -93,7 +93,8 @@ impl Slots {
             let slot = self.get_mut(id).expect("a slot before the last");
             std::mem::swap(slot, &mut freed);
         }
-        // Half a chunk later, so that insertions and removals at a chunk's edge do not allocate.
+        // An empty chunk is freed only when the one before it is half empty, so that insertions and
+        // removals at a chunk's edge do not allocate.
         let needed = (self.len + CHUNK / 2).div_ceil(CHUNK);
         self.chunks.truncate(needed.max(1));
         freed
