@@ -27,7 +27,7 @@ use start::Start;
 /// Most unacknowledged entries of a reader.
 const PREFETCH: u16 = 2_000;
 /// Entries read with prefetch 1 after an undeliverable one, before the prefetch is raised again.
-const CAREFUL: u32 = 32;
+const SINGLE_ENTRIES: u32 = 32;
 /// Time after an undeliverable entry for which a single failure proves another one.
 const CERTAIN_FOR: Duration = Duration::from_secs(60);
 
@@ -53,7 +53,7 @@ pub struct LogFollower {
     /// The position of the next entry.
     from: LogFrom,
     /// Entries still to be read with prefetch 1; `None` if the full prefetch applies.
-    careful: Option<u32>,
+    single_left: Option<u32>,
     /// The offset at which the connection has failed once with prefetch 1.
     failed_at: Option<u64>,
     /// Until this time, one failure with prefetch 1 proves an entry undeliverable.
@@ -85,7 +85,7 @@ impl LogFollower {
             prefetch,
             state: State::Ended,
             from,
-            careful: None,
+            single_left: None,
             failed_at: None,
             certain_until: None,
             standby: None,
@@ -162,9 +162,9 @@ impl LogFollower {
     fn delivered(&mut self, delivery: LogDelivery) -> LogEntry {
         self.from = LogFrom::Offset(delivery.offset + 1);
         self.failed_at = None;
-        match &mut self.careful {
+        match &mut self.single_left {
             Some(0) => {
-                self.careful = None;
+                self.single_left = None;
                 self.attach_again(self.prefetch);
             }
             Some(left) => *left -= 1,
@@ -197,7 +197,7 @@ impl LogFollower {
             // The offset is unknown: the caller attaches at another position, or again.
             _ => return Err(BrokerError::Internal(text)),
         };
-        let alone = self.careful.replace(CAREFUL).is_some();
+        let alone = self.single_left.replace(SINGLE_ENTRIES).is_some();
         let certain = self.certain_until.is_some_and(|at| Instant::now() < at);
         if alone && (certain || self.failed_at == Some(at)) {
             self.failed_at = None;
@@ -218,7 +218,7 @@ impl LogFollower {
     fn attach_again(&mut self, prefetch: u16) {
         let (queue, from) = (self.queue.clone(), self.from);
         self.state = if prefetch == 1 {
-            self.careful = Some(CAREFUL);
+            self.single_left = Some(SINGLE_ENTRIES);
             let standby = self.standby();
             State::Attaching(Box::pin(async move {
                 LogConsumer::attach(standby.take().await?, queue, from).await

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::slots::{NEVER, SlotId};
 use crate::domain::LogTime;
 
-/// Each account has one valid entry, at or before its next change. A heartbeat that postpones the
-/// change leaves the entry, which is checked again at that moment. Other entries are ignored then,
-/// because the slot has a different moment or none.
+/// Lists each account's slot under one valid moment, at or before the account's next change. A
+/// heartbeat that postpones the change does not move the slot: the account is checked again at the
+/// listed moment. A slot that is listed under any other moment is ignored there.
 #[derive(Debug)]
 pub(super) struct Due {
     moments: BTreeMap<LogTime, Vec<SlotId>>,
@@ -62,8 +62,8 @@ impl Due {
         self.moments.values_mut().for_each(Vec::shrink_to_fit);
     }
 
-    /// Removes outdated entries. After the TTL was shortened, all entries can be outdated until the
-    /// longer TTL is over.
+    /// Removes slots that are listed under an outdated moment. After the TTL was shortened, these
+    /// can be all slots until the longer TTL is over.
     pub(super) fn forget(&mut self, due_at: impl Fn(SlotId) -> Option<LogTime>) {
         self.moments.retain(|at, ids| {
             ids.retain(|id| due_at(*id) == Some(*at));

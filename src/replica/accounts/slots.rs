@@ -17,7 +17,7 @@ pub(super) struct Slot {
     pub(super) counted: Counted,
     /// The offset of the account's last entry, even if that entry changed nothing.
     pub(super) last: u64,
-    /// The moment of the account's valid entry in [`super::due::Due`].
+    /// The moment under which [`super::due::Due`] lists the account.
     pub(super) due: LogTime,
 }
 

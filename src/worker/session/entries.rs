@@ -54,7 +54,7 @@ impl Session<'_> {
                     offset: Some(delivery.offset),
                 };
                 rejections::log(problem.code);
-                // Every replica reads it; only the leader publishes it.
+                // Every replica reads the entry; only the leader publishes the rejection.
                 if self.partition.replica.leads() {
                     self.rejections
                         .publish(origin, &message, &problem, &self.publish);
@@ -76,7 +76,7 @@ impl Session<'_> {
             offset,
             "skipping an entry that RabbitMQ cannot deliver"
         );
-        // Every replica skips it; only the leader publishes it.
+        // Every replica skips the entry; only the leader publishes the rejection.
         if self.partition.replica.leads() {
             let origin = Origin {
                 source: "log",
