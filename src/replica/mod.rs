@@ -46,7 +46,8 @@ use liveness::Liveness;
 use position::LogPosition;
 
 use crate::domain::{
-    Account, AccountKey, Activity, Counters, Internal, LifecycleEvent, LogClock, LogTime, Settings,
+    Account, AccountKey, Activity, Counters, Entry, Internal, LifecycleEvent, LogClock, LogTime,
+    Settings,
 };
 
 /// The position from which to read the log.
@@ -226,6 +227,12 @@ impl<T> Replica<T> {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         self.counters.get()
+    }
+
+    /// Whether this replica has appended the entry.
+    #[must_use]
+    pub const fn wrote(&self, entry: &Entry) -> bool {
+        matches!(entry, Entry::Internal { entry_id, .. } if entry_id.writer == self.writer)
     }
 
     /// The log's time, once known.

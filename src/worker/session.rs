@@ -1,6 +1,7 @@
 //! A session with the broker: from connecting until the connection is lost or the worker stops.
 
 mod blocked;
+mod broker_clock;
 mod entries;
 mod lifecycle;
 mod requests;
@@ -29,6 +30,7 @@ use crate::{
     replica::{Fault, StartAt},
     wire::{AccountHeader, Message},
 };
+use broker_clock::BrokerClock;
 use lifecycle::Lifecycle;
 use snapshot_schedule::Snapshots;
 
@@ -88,6 +90,7 @@ pub(crate) struct Session<'a> {
     snapshots: Snapshots,
     lifecycle: Lifecycle,
     rejections: Rejections,
+    broker_clock: BrokerClock,
     /// The worker shuts down: it consumes no more requests and answers the pending ones.
     draining: bool,
 }
@@ -146,6 +149,7 @@ impl<'a> Session<'a> {
             snapshots: Snapshots::new(config, n),
             lifecycle: Lifecycle::new(number, names),
             rejections: Rejections::new(names),
+            broker_clock: BrokerClock::default(),
             partition,
             consume,
             log,

@@ -10,8 +10,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use streamwatch::client::{Consistency, StreamId};
 
 use crate::fixture::{
-    Asker, Broker, Crowd, Habits, Installation, PATIENCE, Worker, account, eventually, heavy,
-    playing, strong, tenant,
+    Asker, Broker, Caller, Crowd, Folder, Habits, Installation, PATIENCE, Worker, account,
+    eventually, heavy, playing, strong, tenant,
 };
 
 const HOUR_S: i64 = 3_600;
@@ -69,6 +69,72 @@ async fn a_publisher_s_clock_has_no_effect() {
         playing.is_empty().then_some(()).ok_or(playing)
     })
     .await;
+}
+
+/// Checks which requests a worker of a new broker refuses by their time of arrival. The broker keeps
+/// the time of a header that exists, so that the test can set it.
+async fn refuses_late_requests(worker: impl AsyncFn(&Installation<'_>) -> Worker) {
+    if Broker::version().await < (4, 0) {
+        return;
+    }
+    let folder = Folder::new();
+    let keeps = "message_interceptors.incoming.set_header_timestamp.overwrite = false\n";
+    let configuration = folder.write("timestamps.conf", keeps);
+    let broker = Broker::start_with(&["--config", &configuration]).await;
+    let installation = Installation::declared(&broker, "30s").await;
+    let mut worker = worker(&installation).await;
+    worker.ready().await;
+    let mut caller = Caller::new(&installation).await;
+    let mut ask = async |kind, seconds_ago: i64| {
+        let at_ms = (seconds() - seconds_ago) * 1_000;
+        let headers = [("timestamp_in_ms", AMQPValue::LongLongInt(at_ms))];
+        let reply = caller.ask(kind, "alice", headers).await;
+        let reply: serde_json::Value = serde_json::from_slice(&reply.data).expect("JSON");
+        let code = &reply["error"]["code"];
+        code.as_str().unwrap_or("none").to_owned()
+    };
+    for (kind, seconds_ago, code) in [
+        ("init", 18, "late"),
+        ("status", 18, "late"),
+        ("init", 12, "none"),
+        ("status", 0, "none"),
+        ("status", -HOUR_S, "none"),
+    ] {
+        assert_eq!(
+            ask(kind, seconds_ago).await,
+            code,
+            "{kind}, {seconds_ago} s"
+        );
+    }
+    let late = worker
+        .metric("streamwatch_requests_total", r#"outcome="late""#)
+        .await;
+    assert_eq!(late, 2.0);
+}
+
+#[tokio::test]
+async fn a_request_that_rabbitmq_received_more_than_15_s_ago_is_late() {
+    refuses_late_requests(async |installation| installation.worker()).await;
+}
+
+#[tokio::test]
+#[ignore = "it needs faketime: `tests/run --all`"]
+async fn the_lateness_of_a_request_does_not_depend_on_the_worker_s_clock() {
+    for offset in ["+1h", "-1h"] {
+        let clock = Clock::wrong_by(offset);
+        refuses_late_requests(async |installation| clock.worker(installation)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_time_in_a_request_has_no_effect_if_rabbitmq_adds_none() {
+    let installation = Installation::declared(Broker::shared().await, "30s").await;
+    let _worker = installation.ready_worker().await;
+    let mut caller = Caller::new(&installation).await;
+    let long_ago = [("timestamp_in_ms", AMQPValue::LongLongInt(1))];
+    let reply = caller.ask("init", "alice", long_ago).await;
+    let reply: serde_json::Value = serde_json::from_slice(&reply.data).expect("JSON");
+    assert_eq!(reply["type"], "opened", "{reply}");
 }
 
 /// A wall clock with the offset in a file.

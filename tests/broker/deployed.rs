@@ -7,15 +7,11 @@ use serde_json::{Value, json};
 use crate::fixture::exit::{DONE, UNREACHABLE};
 use crate::fixture::{
     Authority, Broker, Caller, Finished, Folder, Installation, Pair, Valid, Worker, cli_with,
+    deployed,
 };
 use crate::tls::drop_connections;
 
-const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rabbitmq");
 const VHOST: &str = "streamwatch";
-
-fn deployed(file: &str) -> String {
-    format!("{CONFIGURATION}/{file}")
-}
 
 /// A node as an operator would run it, with TLS and client certificates on all connections.
 struct Site {

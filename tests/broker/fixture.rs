@@ -51,6 +51,11 @@ pub use worker::{Probe, Worker};
 /// needs, so that only a real failure reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A configuration file for RabbitMQ in `deploy`.
+pub fn deployed(file: &str) -> String {
+    format!("{}/deploy/rabbitmq/{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
 /// Awaits a condition: calls `attempt` until it returns `Ok`, and panics with the last error after
 /// `timeout`. No other code in the tests polls.
 pub async fn eventually<T, E: Debug>(

@@ -5,9 +5,10 @@ use lapin::message::Delivery;
 use crate::{
     broker::{
         Names, NoReply,
-        delivery::message,
+        delivery::{message, received},
         reply_to::{ReplyTo, reply_to},
     },
+    domain::WallTime,
     wire::Message,
 };
 
@@ -48,6 +49,12 @@ impl LogDelivery {
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         message(&self.delivery)
+    }
+
+    /// The time at which RabbitMQ received the entry, if RabbitMQ adds it.
+    #[must_use]
+    pub fn received(&self) -> Option<WallTime> {
+        received(&self.delivery)
     }
 
     /// The reply address of the entry.

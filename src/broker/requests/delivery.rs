@@ -22,8 +22,8 @@ use crate::{
     wire::{Message, Trace},
 };
 
-/// Age from which a request has no effect: its TTL in the queue, and 5 s for different clocks. The
-/// TTL begins when the queue stores the message, and RabbitMQ can hold the message before that.
+/// Age from which a request has no effect: its TTL in the queue, and 5 s for the different clocks
+/// of RabbitMQ's nodes. The TTL begins when the queue stores the message, and RabbitMQ can hold the message before that.
 const MAX_REQUEST_AGE: Duration = REQUEST_TTL.saturating_add(Duration::from_secs(5));
 
 /// A delivered request.
@@ -51,8 +51,8 @@ impl RequestDelivery {
         reply_to(&self.delivery, names)
     }
 
-    /// Returns whether the request is older than [`MAX_REQUEST_AGE`] by RabbitMQ's time of arrival.
-    /// `false` if RabbitMQ does not set that time.
+    /// Returns whether the request is older than [`MAX_REQUEST_AGE`] by its time of arrival, at
+    /// RabbitMQ's time `now`.
     #[must_use]
     pub fn is_late(&self, now: WallTime) -> bool {
         received(&self.delivery).is_some_and(|at| {

@@ -1,6 +1,6 @@
 //! Log entries from the broker to the replica.
 
-use super::{BATCH, End, Session};
+use super::{BATCH, End, Session, broker_clock};
 use crate::{
     broker::{LogDelivery, LogEntry},
     domain::{Entry, HeartbeatOutcome, Settings, StreamId},
@@ -36,6 +36,7 @@ impl Session<'_> {
         let message = self.routed(delivery.message());
         match wire::entry(&message) {
             Ok(entry) => {
+                self.learn_broker_clock(&entry, delivery);
                 let applied = self.partition.replica.apply(delivery.offset, &entry, now)?;
                 if let (Applied::Heartbeat(outcome), Entry::Heartbeat { stream, .. }) =
                     (&applied, &entry)
@@ -63,6 +64,15 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    fn learn_broker_clock(&mut self, entry: &Entry, delivery: &LogDelivery) {
+        if self.partition.replica.wrote(entry)
+            && let Some(appended) = broker_clock::appended(entry)
+            && let Some(received) = delivery.received()
+        {
+            self.broker_clock.learn(appended, received);
+        }
     }
 
     /// Skips an entry that RabbitMQ cannot deliver, as every replica does.

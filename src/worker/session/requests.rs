@@ -29,7 +29,8 @@ impl Session<'_> {
                 .reject(origin, &message, &problem, &self.publish);
             return RequestQueues::discard(request);
         }
-        if delivery.is_late(now.wall) {
+        let at_broker = self.broker_clock.at(now.wall);
+        if at_broker.is_some_and(|now| delivery.is_late(now)) {
             return self.late(request);
         }
         let refused = match source {

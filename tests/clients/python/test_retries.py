@@ -90,29 +90,3 @@ def test_a_repeated_replace_does_not_end_what_came_later(
     again = client.init(account, new, **request)
     assert again.type == "opened"
     assert set(again.streams) == {new, later}
-
-
-def received(seconds_ago: float, account: str) -> dict[str, object]:
-    """The headers of a request that RabbitMQ received before, by its interceptor."""
-    at = time.time() - seconds_ago
-    return {"account": account, "timestamp_in_ms": int(at * 1000)}
-
-
-def late(site: Site) -> float:
-    requests = site.metric("streamwatch_requests_total").items()
-    return sum(count for labels, count in requests if 'outcome="late"' in labels)
-
-
-def test_a_request_that_rabbitmq_received_more_than_15_s_ago_is_late(
-    site: Site, client: StreamwatchClient, account: str
-) -> None:
-    before = late(site)
-    body = {"account": account}
-    for kind in ("init", "status"):
-        answer = client.request(kind, body, headers=received(16, account))
-        assert (answer.type, answer["error"]["code"]) == ("error", "late")
-    assert client.request("init", body, headers=received(9, account)).type == "opened"
-    # A clock that is ahead makes no request late.
-    ahead = client.request("status", body, headers=received(-3600, account))
-    assert ahead.count == 1
-    assert late(site) == before + 2
