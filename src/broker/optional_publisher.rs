@@ -111,7 +111,8 @@ impl OptionalPublisher {
         self.tried = Some(Instant::now());
         let again = self.channel.take().is_some();
         self.wait = match tried {
-            Some(ago) if ago <= LONGEST_WAIT => (2 * self.wait).min(LONGEST_WAIT),
+            // Not open for a while since: the last opening failed.
+            Some(ago) if ago <= 2 * LONGEST_WAIT => (2 * self.wait).min(LONGEST_WAIT),
             _ => FIRST_WAIT,
         };
         let task = tokio::spawn(open(link.channel_later(), self.confirms));

@@ -229,6 +229,12 @@ impl<T> Replica<T> {
         self.counters.get()
     }
 
+    /// The number by which this replica's entries are known.
+    #[must_use]
+    pub const fn writer(&self) -> u64 {
+        self.writer
+    }
+
     /// Whether this replica has appended the entry.
     #[must_use]
     pub const fn wrote(&self, entry: &Entry) -> bool {

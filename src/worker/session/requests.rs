@@ -117,7 +117,9 @@ impl Session<'_> {
                 lifecycle.announce(number, &announcement, &self.publish);
             }
             Effect::Leads(true) => {
-                tracing::info!(partition = self.partition.number, "leading the partition");
+                let worker = format_args!("{:016x}", self.partition.replica.writer());
+                let partition = self.partition.number;
+                tracing::info!(partition, %worker, "leading the partition");
                 self.partition.metrics.leader.set(1.0);
                 self.lifecycle.maintain(&self.publish);
             }
