@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 
 use super::Tls;
+use crate::wire;
 
 /// AMQP heartbeats, in seconds, if the URL sets none: a dead peer is detected within twice that.
 const HEARTBEAT_S: u16 = 10;
@@ -12,6 +13,8 @@ const HEARTBEAT_S: u16 = 10;
 /// for each connection. If RabbitMQ determined the size, a larger setting there would enlarge the
 /// buffers, and lapin would allocate them twice (24 connections: 239 MB instead of 200 MB).
 const FRAME_MAX: u32 = 131_072;
+/// The largest body of a message, in bytes: that of a reply. Larger ones are cut off.
+const LARGEST_BODY: usize = wire::MAX_REPLY_BYTES;
 
 /// The reason a list of addresses is invalid. The list is not quoted, as it contains passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,7 @@ pub enum AddressError {
 pub struct Addresses {
     uris: Vec<AMQPUri>,
     tls: Tls,
+    largest_body: usize,
 }
 
 impl Addresses {
@@ -59,6 +63,15 @@ impl Addresses {
     pub fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
+    }
+
+    /// Sets the largest body of a message, in bytes. Larger ones are cut off.
+    pub(super) const fn set_largest_body(&mut self, bytes: usize) {
+        self.largest_body = bytes;
+    }
+
+    pub(super) const fn largest_body(&self) -> usize {
+        self.largest_body
     }
 
     /// Returns whether at least one address is `amqps://`.
@@ -102,6 +115,7 @@ impl FromStr for Addresses {
         Ok(Self {
             uris,
             tls: Tls::default(),
+            largest_body: LARGEST_BODY,
         })
     }
 }

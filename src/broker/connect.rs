@@ -52,13 +52,14 @@ impl Link {
             ConnectionProperties::default().with_connection_name(LongString::from(name));
         let connecting = async {
             if is_secure(&uri) {
-                return tls::connect(uri, properties, addresses.tls()).await;
+                return tls::connect(uri, properties, addresses).await;
             }
             let open = async |uri: AMQPUri| {
                 let runtime = default_runtime()?;
                 Ok(uri.connect_async(&runtime).await?)
             };
-            let connected = filter::connect(uri.clone(), properties, open).await;
+            let connected =
+                filter::connect(uri.clone(), properties, addresses.largest_body(), open).await;
             let Err(error) = connected else {
                 return connected.map_err(ConnectFailure::Lapin);
             };
@@ -115,6 +116,12 @@ impl Link {
     }
 
     /// The origin of this connection, to open another to the same address.
+    /// Lets further connections of this origin receive bodies of this size, in bytes.
+    pub(super) fn with_bodies_up_to(mut self, bytes: usize) -> Self {
+        self.origin.addresses.set_largest_body(bytes);
+        self
+    }
+
     pub(super) fn origin(&self) -> Origin {
         self.origin.clone()
     }

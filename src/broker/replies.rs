@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +33,8 @@ use processes::Processes;
 const SHARED_WINDOW: usize = 4_096;
 /// Most unconfirmed replies of the probing connection.
 const PROBING_WINDOW: usize = 1;
+/// Longest wait of a reply: its requester has timed out by then.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A reply is dropped after its connection was lost this many times.
 const MAX_LOSSES: u8 = 2;
 
@@ -42,7 +45,7 @@ pub enum ReplyEvent {
     Lost(BrokerError),
     /// A reply was dropped because its address closes the connection that publishes to it.
     Dropped(BrokerError),
-    /// A reply was dropped because its requester has timed out.
+    /// A reply was not published, because it was outdated or its requester has timed out.
     Expired,
     /// A reply was dropped because too many processes wait to be probed, or a reply to
     /// its process has just closed a connection.
@@ -236,16 +239,24 @@ impl ReplySender {
     }
 
     fn expired(&mut self, id: u64, pending: &PendingReply) -> Option<ReplyEvent> {
-        self.done(id, pending);
+        // RabbitMQ delivers the request again only if it has not expired.
+        if let Some(receipt) = &pending.receipt {
+            receipt.release();
+        }
+        self.forget(id, pending);
         Some(ReplyEvent::Expired)
     }
 
     fn done(&mut self, id: u64, pending: &PendingReply) {
-        self.waiting.remove(&id);
-        self.bytes.fetch_sub(pending.bytes(), Ordering::Relaxed);
         if let Some(receipt) = &pending.receipt {
             receipt.ack();
         }
+        self.forget(id, pending);
+    }
+
+    fn forget(&mut self, id: u64, pending: &PendingReply) {
+        self.waiting.remove(&id);
+        self.bytes.fetch_sub(pending.bytes(), Ordering::Relaxed);
     }
 
     fn answer_flushes(&mut self) {

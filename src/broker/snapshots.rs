@@ -18,6 +18,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Most unacknowledged parts. Most have a few KiB, and none more than 15 MiB.
 const PREFETCH: u16 = 64;
+/// The largest part, in bytes: RabbitMQ's default limit of a message. Only workers publish here.
+const LARGEST_PART: usize = 16 * 1024 * 1024;
 const CONTENT: &str = "application/octet-stream";
 /// Most unconfirmed parts.
 const MAX_UNCONFIRMED: usize = 16;
@@ -63,7 +65,7 @@ impl SnapshotLog {
     /// `NotFound` if the log does not exist.
     pub async fn open(link: Link, queue: String) -> Result<Self, BrokerError> {
         let mut log = Self {
-            link,
+            link: link.with_bodies_up_to(LARGEST_PART),
             queue,
             marker: Uuid::new_v4(),
             end: u64::MAX,

@@ -7,6 +7,8 @@ use super::Mono;
 /// Maximum number of stored markers. A replica with more pending markers is not live, whichever is
 /// read back next.
 const MAX_PENDING: usize = 10_000;
+/// Number of intervals for which the state is fresh after a marker was appended.
+pub(super) const FRESH_INTERVALS: u64 = 3;
 /// Time for which the broker may confirm entries without delivering any, in milliseconds.
 const SILENCE_MS: u64 = 5_000;
 
@@ -95,7 +97,7 @@ impl Liveness {
     /// Whether a marker was read back that was appended less than three intervals ago.
     pub(super) fn is_live(&self, now: Mono, interval_ms: u64) -> bool {
         self.last_read_back
-            .is_some_and(|at| now.ms_since(at) < 3 * interval_ms)
+            .is_some_and(|at| now.ms_since(at) < FRESH_INTERVALS * interval_ms)
     }
 
     /// Milliseconds since the last marker that was read back was appended.

@@ -42,7 +42,7 @@ use counters::ReplicaCounters;
 use estimate::Estimate;
 use in_flight::Requests;
 use leadership::Leadership;
-use liveness::Liveness;
+use liveness::{FRESH_INTERVALS, Liveness};
 use position::LogPosition;
 
 use crate::domain::{
@@ -172,6 +172,12 @@ impl<T> Replica<T> {
     #[must_use]
     pub fn interval_ms(&self) -> u64 {
         self.settings.as_ref().map_or(1_000, Settings::interval_ms)
+    }
+
+    /// The longest age of a state in an answer, in milliseconds.
+    #[must_use]
+    pub fn fresh_for_ms(&self) -> u64 {
+        FRESH_INTERVALS * self.interval_ms()
     }
 
     /// The settings in force, once known.

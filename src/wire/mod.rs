@@ -29,8 +29,8 @@ pub use notice::Notice;
 pub use problem::{Code, Problem};
 pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
-    APP_ID, BadReply, CONTRACT, CountsBy, Encoded, Reply, answer, decode as decode_reply, error,
-    interval, stopped,
+    APP_ID, BadReply, CONTRACT, CountsBy, Encoded, MAX_REPLY_BYTES, Reply, answer,
+    decode as decode_reply, error, interval, stopped,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{heartbeat, init as init_body, status as status_body, stop};

@@ -6,9 +6,7 @@ mod encode;
 
 pub use decode::{BadReply, decode};
 pub use decoded::{CountsBy, Reply};
-#[cfg(test)]
-use encode::MAX_REPLY_BYTES;
-pub use encode::{Encoded, answer, error, interval, stopped};
+pub use encode::{Encoded, MAX_REPLY_BYTES, answer, error, interval, stopped};
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;

@@ -1,5 +1,7 @@
 //! Pending requests: from their queue through the replica to their reply.
 
+use std::time::Duration;
+
 use crate::{
     broker::{BrokerError, Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue},
     domain::Answer,
@@ -117,31 +119,43 @@ impl RequestQueues {
         self.unrouted.stop();
     }
 
-    /// Replies with the replica's answer.
-    pub(super) fn answer(&self, mut request: PendingRequest, answer: &Answer, group_by: &[String]) {
+    /// Replies with the replica's answer. A status is outdated after `fresh_for`.
+    pub(super) fn answer(
+        &self,
+        mut request: PendingRequest,
+        answer: &Answer,
+        group_by: &[String],
+        fresh_for: Duration,
+    ) {
+        let valid_for = match answer {
+            Answer::Status { .. } => fresh_for,
+            // The decision stays valid.
+            Answer::Opened { .. } | Answer::Refused { .. } => Duration::MAX,
+        };
         request.ended(match answer {
             Answer::Opened { .. } => "opened",
             Answer::Refused { .. } => "refused",
             Answer::Status { .. } => "activity",
         });
-        self.reply(request, || wire::answer(answer, group_by));
+        self.reply(request, valid_for, || wire::answer(answer, group_by));
     }
 
     /// Replies with an error.
     pub(super) fn refuse(&self, mut request: PendingRequest, problem: &Problem) {
         request.ended(problem.code.as_str());
-        self.reply(request, || wire::error(problem));
+        self.reply(request, Duration::MAX, || wire::error(problem));
     }
 
     /// Acknowledges a request once its reply is confirmed.
-    fn reply(&self, request: PendingRequest, reply: impl FnOnce() -> Encoded) {
+    fn reply(&self, request: PendingRequest, valid_for: Duration, reply: impl FnOnce() -> Encoded) {
         let PendingRequest {
             reply_to, receipt, ..
         } = request;
         match reply_to {
             None => receipt.ack(),
             Some(to) => {
-                if !self.replies.reply(to, reply(), Some(receipt)) {
+                let (replies, receipt) = (&self.replies, Some(receipt));
+                if !replies.reply_within(valid_for, to, reply(), receipt) {
                     tracing::warn!("too many replies are pending; requeueing a request");
                 }
             }

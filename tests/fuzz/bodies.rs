@@ -171,7 +171,7 @@ pub fn frames(data: &[u8]) {
     };
     let piece = usize::from(*piece).max(1);
     let filtered = |piece| {
-        let mut frames = broker::Frames::new(0);
+        let mut frames = broker::Frames::new(0, 5);
         let (mut out, mut some) = (Vec::new(), [0; 64]);
         for received in bytes.chunks(piece) {
             frames.room()[..received.len()].copy_from_slice(received);

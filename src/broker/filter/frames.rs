@@ -1,6 +1,7 @@
-//! Splitting received bytes into AMQP frames, and repairing the frames that lapin cannot decode.
+//! Splitting received bytes into AMQP frames, repairing the frames that lapin cannot decode, and
+//! cutting off large bodies.
 
-use super::header;
+use super::{bodies::Bodies, header};
 
 /// Bytes read from the socket at once.
 const CHUNK: usize = 64 * 1024;
@@ -11,6 +12,9 @@ const MAX_BUFFERED: usize = 1024 * 1024;
 const PREFIX: usize = 7;
 /// Size of a frame without its payload: the prefix and the end octet.
 const OVERHEAD: usize = PREFIX + 1;
+
+/// The size of the body in the payload of a header frame.
+const BODY_SIZE: std::ops::Range<usize> = 4..12;
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -30,6 +34,10 @@ pub struct Frames {
     end: usize,
     /// Remaining bytes of a frame that passes as it arrives.
     passing: usize,
+    /// Bytes to leave out after `passing` ones, and bytes that pass after those.
+    dropping: usize,
+    then_passing: usize,
+    bodies: Bodies,
     /// The largest frame that lapin accepts, in bytes.
     frame_max: usize,
     /// Whether the peer does not use AMQP, which lapin then reports.
@@ -38,15 +46,19 @@ pub struct Frames {
 
 impl Frames {
     /// Creates an empty buffer. `frame_max` is the frame size that the client requests, in bytes; 0
-    /// is no limit. The broker's own limit is read from its `connection.tune`.
+    /// is no limit. The broker's own limit is read from its `connection.tune`. Bodies are cut off
+    /// after `largest_body` bytes.
     #[must_use]
-    pub fn new(frame_max: u32) -> Self {
+    pub fn new(frame_max: u32, largest_body: usize) -> Self {
         Self {
             bytes: vec![0; CHUNK],
             start: 0,
             checked: 0,
             end: 0,
             passing: 0,
+            dropping: 0,
+            then_passing: 0,
+            bodies: Bodies::up_to(largest_body),
             frame_max: limit(frame_max),
             foreign: false,
         }
@@ -99,6 +111,18 @@ impl Frames {
             self.passing = self.passing.saturating_sub(n);
             return !self.foreign && self.passing == 0;
         }
+        if self.dropping > 0 {
+            let n = held.min(self.dropping);
+            let after = self.checked + n;
+            self.bytes.copy_within(after..self.end, self.checked);
+            self.end -= n;
+            self.dropping -= n;
+            if self.dropping > 0 {
+                return false;
+            }
+            self.passing = std::mem::take(&mut self.then_passing);
+            return true;
+        }
         let frame = &self.bytes[self.checked..self.end];
         let Some(&kind) = frame.first() else {
             return false;
@@ -110,7 +134,12 @@ impl Frames {
         let Some(size) = frame.get(3..PREFIX).and_then(u32_of) else {
             return false;
         };
+        let channel = u16::from_be_bytes([frame[1], frame[2]]);
         let whole = OVERHEAD + size;
+        if kind == BODY {
+            self.body(channel, size);
+            return true;
+        }
         if !matches!(kind, METHOD | HEADER) || whole > MAX_BUFFERED {
             self.passing = whole;
             return true;
@@ -120,6 +149,9 @@ impl Frames {
         }
         let at = self.checked;
         let payload = at + PREFIX..at + PREFIX + size;
+        if kind == HEADER {
+            self.cut(channel, payload.clone());
+        }
         let length = if kind == METHOD {
             self.method(payload);
             whole
@@ -131,6 +163,33 @@ impl Frames {
         };
         self.checked += length;
         true
+    }
+
+    /// Passes a part of a body, or as much of it as the body may have.
+    fn body(&mut self, channel: u16, size: usize) {
+        let kept = self.bodies.keep(channel, size);
+        if kept == size {
+            self.passing = OVERHEAD + size;
+        } else if kept == 0 {
+            self.dropping = OVERHEAD + size;
+        } else {
+            let at = self.checked + 3..self.checked + PREFIX;
+            let length = u32::try_from(kept).unwrap_or(u32::MAX);
+            self.bytes[at].copy_from_slice(&length.to_be_bytes());
+            self.passing = PREFIX + kept;
+            self.dropping = size - kept;
+            self.then_passing = OVERHEAD - PREFIX;
+        }
+    }
+
+    /// Announces a shorter body in a header frame, if the body is too large.
+    fn cut(&mut self, channel: u16, payload: std::ops::Range<usize>) {
+        if let Some(size) = self.bytes[payload].get_mut(BODY_SIZE)
+            && let Ok(bytes) = <[u8; 8]>::try_from(&*size)
+            && let Some(announced) = self.bodies.begin(channel, u64::from_be_bytes(bytes))
+        {
+            size.copy_from_slice(&announced.to_be_bytes());
+        }
     }
 
     /// Replaces a frame's payload. Returns the frame's new length.

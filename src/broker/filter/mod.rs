@@ -3,8 +3,10 @@
 //! lapin closes a connection that delivers a frame it cannot decode: a short string that is not
 //! UTF-8, or a frame above the agreed size. Any publisher can cause both. The filter repairs such
 //! frames before lapin reads them, and marks the message ([`is_undecodable`]), so that only
-//! this message is rejected.
+//! this message is rejected. It also cuts off bodies that are larger than any message of the
+//! contract: RabbitMQ accepts 16 MiB, and lapin buffers a whole prefetch of them.
 
+mod bodies;
 mod frames;
 mod header;
 
@@ -41,6 +43,7 @@ pub(super) fn is_undecodable(properties: &BasicProperties) -> bool {
 pub(super) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
+    largest_body: usize,
     open: impl AsyncFn(AMQPUri) -> lapin::Result<ClearStream> + Send + Sync + 'static,
 ) -> lapin::Result<Connection> {
     let frame_max = uri.query.frame_max.unwrap_or_default();
@@ -48,7 +51,7 @@ pub(super) async fn connect(
     let open = async move |uri: AMQPUri, _| {
         Ok(AsyncTcpStream::Plain(Filter {
             stream: open(uri).await?,
-            frames: Frames::new(frame_max),
+            frames: Frames::new(frame_max, largest_body),
         }))
     };
     Connection::connector(uri, Runtime::new(runtime), open, properties).await
@@ -141,7 +144,7 @@ impl Reactor for Filtered {
         async move {
             Ok(Filter {
                 stream: AsyncTcpStream::Plain(connecting.await?),
-                frames: Frames::new(0),
+                frames: Frames::new(0, usize::MAX),
             })
         }
     }

@@ -10,7 +10,10 @@ use crate::broker::filter::is_undecodable;
 
 /// Returns the output of the filter for `bytes`, received in pieces of at most `piece` bytes.
 fn filtered(bytes: &[u8], piece: usize, frame_max: u32) -> Vec<u8> {
-    let mut frames = Frames::new(frame_max);
+    passed(bytes, piece, Frames::new(frame_max, usize::MAX))
+}
+
+fn passed(bytes: &[u8], piece: usize, mut frames: Frames) -> Vec<u8> {
     let mut out = Vec::new();
     let mut some = [0; 100];
     for mut piece in bytes.chunks(piece) {
@@ -38,6 +41,11 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     frame.extend_from_slice(&size.to_be_bytes());
     frame.extend_from_slice(payload);
     frame.push(0xce);
+    frame
+}
+
+fn on(channel: u8, mut frame: Vec<u8>) -> Vec<u8> {
+    frame[2] = channel;
     frame
 }
 
@@ -98,6 +106,48 @@ fn marked_with_its_offset(bytes: &[u8]) -> AMQPContentHeader {
 
 fn is_undecodable_frame(bytes: &[u8]) -> bool {
     is_undecodable(&decoded(bytes).properties)
+}
+
+#[test]
+fn bodies_above_the_limit_are_cut_off_in_each_channel_alone() {
+    let announced = |channel, size: u64| {
+        let mut payload = vec![0, 60, 0, 0];
+        payload.extend_from_slice(&size.to_be_bytes());
+        payload.extend_from_slice(&[0, 0]);
+        on(channel, frame(HEADER, &payload))
+    };
+    let part = |channel, bytes: &[u8]| on(channel, frame(BODY, bytes));
+    let received = [
+        announced(1, 7),
+        announced(2, 5),
+        part(1, b"abcd"),
+        part(2, b"ABCDE"),
+        part(1, b"efg"),
+        announced(1, 9),
+        part(1, b"hijkl"),
+        part(1, b"mnop"),
+        announced(1, 2),
+        part(1, b"qr"),
+    ];
+    let expected = [
+        announced(1, 5),
+        announced(2, 5),
+        part(1, b"abcd"),
+        part(2, b"ABCDE"),
+        part(1, b"e"),
+        announced(1, 5),
+        part(1, b"hijkl"),
+        announced(1, 2),
+        part(1, b"qr"),
+    ];
+    let bytes = received.concat();
+    for piece in 1..=bytes.len() {
+        assert_eq!(
+            passed(&bytes, piece, Frames::new(0, 5)),
+            expected.concat(),
+            "in pieces of {piece}"
+        );
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use lapin::{BasicProperties, Channel, Confirmation, types::ShortString};
 use tokio::time::{Instant, sleep};
 
-use super::pending::PendingReply;
+use super::{PATIENCE, pending::PendingReply};
 use crate::{
     broker::{
         Addresses, Backoff, BrokerError, Link, Names,
@@ -25,14 +25,12 @@ use crate::{
 
 /// TTL of a reply in an ordinary reply queue, in milliseconds. Direct replies are not queued.
 const REPLY_TTL_MS: &str = "10000";
-/// Longest wait of a reply: its requester has timed out by then.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An outcome of replies.
 pub(super) enum ConnectionEvent {
     /// The broker confirmed the reply. Its queue may not exist.
     Confirmed(u64, PendingReply),
-    /// The reply timed out before it was published.
+    /// The reply became outdated before it was published.
     Expired(u64, PendingReply),
     /// The connection was lost, or could not be opened. These replies were unconfirmed.
     Lost(BrokerError, Vec<(u64, PendingReply)>),
@@ -115,7 +113,9 @@ impl ReplyConnection {
             if let Some(event) = self.expire() {
                 return event;
             }
-            self.advance();
+            if let Some(event) = self.advance() {
+                return event;
+            }
             let oldest = self.oldest();
             let opening = async {
                 match &mut self.state {
@@ -154,12 +154,7 @@ impl ReplyConnection {
     }
 
     fn expire(&mut self) -> Option<ConnectionEvent> {
-        let late = |at: Instant| at.elapsed() >= PATIENCE;
-        if self
-            .backlog
-            .front()
-            .is_some_and(|(_, pending)| late(pending.at))
-        {
+        if self.backlog.front().is_some_and(|(_, it)| it.is_late()) {
             let (id, pending) = self.backlog.pop_front()?;
             return Some(ConnectionEvent::Expired(id, pending));
         }
@@ -167,7 +162,7 @@ impl ReplyConnection {
             .sent
             .values()
             .next()
-            .is_some_and(|pending| late(pending.at))
+            .is_some_and(|pending| pending.at.elapsed() >= PATIENCE)
         {
             // No confirm arrives: the connection is replaced.
             return Some(self.lost(BrokerError::Timeout {
@@ -200,7 +195,8 @@ impl ReplyConnection {
     }
 
     /// Opens the connection if there are replies, and publishes as many as the window allows.
-    fn advance(&mut self) {
+    /// Stops at one that is outdated.
+    fn advance(&mut self) -> Option<ConnectionEvent> {
         if let State::Open(open) = &self.state
             && !open.1.status().connected()
             && self.sent.is_empty()
@@ -219,13 +215,16 @@ impl ReplyConnection {
             }));
         }
         let State::Open(open) = &self.state else {
-            return;
+            return None;
         };
         let (link, channel) = &**open;
         while self.sent.len() < self.window
             && !link.is_blocked()
             && let Some((id, pending)) = self.backlog.pop_front()
         {
+            if pending.is_late() {
+                return Some(ConnectionEvent::Expired(id, pending));
+            }
             let pending = Arc::new(pending);
             self.sent.insert(id, Arc::clone(&pending));
             let (channel, topics) = (channel.clone(), self.topics.clone());
@@ -238,6 +237,7 @@ impl ReplyConnection {
                 )
             });
         }
+        None
     }
 }
 

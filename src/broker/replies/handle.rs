@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::pending::PendingReply;
+use super::{PATIENCE, pending::PendingReply};
 use crate::{
     broker::{Receipt, reply_to::ReplyTo},
     wire::Encoded,
@@ -42,11 +42,25 @@ impl Replies {
     /// reply. If too many replies are unconfirmed, requeues the request and returns false.
     #[must_use]
     pub fn reply(&self, to: ReplyTo, reply: Encoded, receipt: Option<Receipt>) -> bool {
+        self.reply_within(PATIENCE, to, reply, receipt)
+    }
+
+    /// Sends a reply as [`Self::reply`] does. If it cannot be published for that long, it is
+    /// outdated: its request is requeued, to be answered anew.
+    #[must_use]
+    pub fn reply_within(
+        &self,
+        valid_for: Duration,
+        to: ReplyTo,
+        reply: Encoded,
+        receipt: Option<Receipt>,
+    ) -> bool {
         let pending = Box::new(PendingReply {
             to,
             reply,
             receipt,
             at: Instant::now(),
+            valid_for: valid_for.min(PATIENCE),
             losses: 0,
         });
         let bytes = pending.bytes();

@@ -1,5 +1,7 @@
 //! A reply that is not confirmed yet.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::{
@@ -20,6 +22,8 @@ pub(super) struct PendingReply {
     pub(super) reply: Encoded,
     pub(super) receipt: Option<Receipt>,
     pub(super) at: Instant,
+    /// Time from `at` on for which it may be published.
+    pub(super) valid_for: Duration,
     pub(super) losses: u8,
 }
 
@@ -29,6 +33,10 @@ impl PendingReply {
             ReplyRoute::Queue { name, .. } => Process::of(name.as_str()),
             ReplyRoute::Topic(_) => None,
         }
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.at.elapsed() >= self.valid_for
     }
 
     pub(super) fn bytes(&self) -> usize {

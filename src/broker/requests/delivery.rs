@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// Age from which a request has no effect: its TTL in the queue, and 5 s for the different clocks
-/// of RabbitMQ's nodes. The TTL begins when the queue stores the message, and RabbitMQ can hold the message before that.
+/// of RabbitMQ's nodes. The TTL begins when the queue stores the message, and RabbitMQ can hold the
+/// message before that.
 const MAX_REQUEST_AGE: Duration = REQUEST_TTL.saturating_add(Duration::from_secs(5));
 
 /// A delivered request.

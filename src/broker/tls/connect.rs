@@ -21,7 +21,7 @@ use lapin::{
 use tokio::net::TcpStream;
 
 use super::{problem::TlsProblem, settings::Tls};
-use crate::broker::{connect_failure::ConnectFailure, filter};
+use crate::broker::{Addresses, connect_failure::ConnectFailure, filter};
 
 /// Longest wait for the server's response to the client certificate, or to input that is not TLS.
 const VERDICT_WITHIN: Duration = Duration::from_secs(2);
@@ -36,9 +36,9 @@ const GREETING: &[u8; 5] = b"AMQP\0";
 pub(in crate::broker) async fn connect(
     uri: AMQPUri,
     properties: ConnectionProperties,
-    tls: &Tls,
+    addresses: &Addresses,
 ) -> Result<Connection, ConnectFailure> {
-    let connector = tls.connector().await?;
+    let connector = addresses.tls().connector().await?;
     let handshake_is_over = Arc::new(AtomicBool::new(false));
     let connect = {
         let (connector, is_over) = (connector.clone(), Arc::clone(&handshake_is_over));
@@ -50,10 +50,11 @@ pub(in crate::broker) async fn connect(
             Ok(stream)
         }
     };
-    let error = match filter::connect(uri.clone(), properties, connect).await {
-        Ok(connection) => return Ok(connection),
-        Err(error) => error,
-    };
+    let error =
+        match filter::connect(uri.clone(), properties, addresses.largest_body(), connect).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
     let problem = if !handshake_is_over.load(Ordering::Relaxed) {
         TlsProblem::of_handshake(&error)
     } else if TlsProblem::is_closed_by_server(&error) {

@@ -18,7 +18,7 @@ pub struct Encoded {
 }
 
 /// Maximum size of a reply, in bytes. Further streams are omitted.
-pub(super) const MAX_REPLY_BYTES: usize = 256 * 1024;
+pub const MAX_REPLY_BYTES: usize = 256 * 1024;
 /// Maximum size of the counts by `group_by`, in bytes.
 const MAX_COUNTS_BYTES: usize = 64 * 1024;
 /// The key for the sum of the values beyond that size.

@@ -1,5 +1,7 @@
 //! Requests from their queues to the replica, and the effects that the replica returns.
 
+use std::time::Duration;
+
 use super::{End, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
@@ -96,7 +98,8 @@ impl Session<'_> {
                     return Ok(());
                 };
                 let (source, at) = (request.source, request.at);
-                self.requests.answer(request, &answer, &group_by);
+                let fresh_for = Duration::from_millis(self.partition.replica.fresh_for_ms());
+                self.requests.answer(request, &answer, &group_by, fresh_for);
                 let took = clock::mono().s_since(at);
                 match source {
                     Source::Init => {
