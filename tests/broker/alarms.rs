@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use streamwatch::client::{OpenRequest, StreamId};
 
 use crate::fixture::{
-    Broker, Crowd, Habits, Installation, PATIENCE, Worker, account, heartbeat, heavy, playing,
-    tenant,
+    Broker, Crowd, Habits, Installation, PATIENCE, Worker, account, eventually, heartbeat, heavy,
+    playing, tenant,
 };
 
 /// Commands that raise and clear an alarm, like RabbitMQ's own monitors, which need `/proc`.
@@ -96,6 +96,11 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
         for worker in &workers {
             worker.reports("it has raised an alarm").await;
         }
+        eventually(PATIENCE, "a request is requeued", async || {
+            let released = released(&workers).await;
+            (released > 0.0).then_some(()).ok_or(released)
+        })
+        .await;
         broker.ctl(MEMORY[1]).await;
     };
     tokio::join!(join_all(requests), alarm);
@@ -106,7 +111,7 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
     // Each worker may requeue a request once. Since consuming has stopped, they stay in the queue.
     let released = released(&workers).await;
     eprintln!("{released} requests were requeued");
-    assert!((1.0..=2.0 * REQUESTS as f64).contains(&released));
+    assert!(released <= 2.0 * REQUESTS as f64);
     for worker in &mut workers {
         assert!(worker.stop().await.success());
     }
