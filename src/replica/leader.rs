@@ -46,7 +46,8 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Records that an entry of another writer was applied, if it shows a candidate of today.
+    /// Records that an entry of another writer was applied, if the entry is recent. While catching
+    /// up, only those of a leader count, and only if they are as recent as this replica's outage.
     pub(super) fn observe_writer(&mut self, writer: u64, reading: &Reading, now: Now) {
         let recent = match self.phase {
             Phase::Serving => true,
