@@ -132,7 +132,9 @@ impl Intake {
     ) -> Result<(), BrokerError> {
         let ended = self.serve(config, metrics, health, shutdown).await;
         let closing = async {
-            self.replies.flush().await;
+            if ended.is_ok() {
+                self.replies.flush().await;
+            }
             self.requests.stop();
             self.events.stop();
             self.publish.close().await;
