@@ -241,6 +241,15 @@ pub async fn rows(report: &mut Report, tally: &Tally, targets: &Targets<'_>, wat
             format!("{count} log entries counted as {code}: {confirmed} confirmed, {published} published")
         });
     }
+    let (skipped, wrongly) = targets.skipped().await.check(targets).await;
+    report.row("log entries skipped as undeliverable", skipped);
+    report.none(
+        "of these, delivered to another client",
+        wrongly.len() as u64,
+    );
+    for (partition, offset) in wrongly {
+        eprintln!("skipped, although RabbitMQ delivers it: partition {partition}, offset {offset}");
+    }
     watch.count(targets).await;
     for (name, count) in watch.counted() {
         report.row(format!("{name}, at least"), count);

@@ -16,6 +16,7 @@ mod logs;
 mod messages;
 mod report;
 mod run;
+mod skipped;
 mod targets;
 mod viewers;
 mod watch;

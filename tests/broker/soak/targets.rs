@@ -10,6 +10,7 @@ use tokio::sync::{Mutex as Held, MutexGuard as Guard};
 use super::broker::fixture::{
     Broker, Installation, PATIENCE, Passage, Probe, Process, Proxy, Worker, eventually,
 };
+use super::skipped::Skipped;
 
 pub const WORKERS: usize = 3;
 pub const PARTITIONS: u16 = 4;
@@ -80,6 +81,8 @@ pub struct Targets<'b> {
     pub places: Vec<Place>,
     /// The proxies of some of the viewers.
     pub viewers: Proxies,
+    /// Log entries skipped by workers that have ended.
+    skipped: Skipped,
     ttl: Mutex<Duration>,
 }
 
@@ -108,6 +111,7 @@ impl<'b> Targets<'b> {
             broker: Held::default(),
             installation,
             places,
+            skipped: Skipped::default(),
             ttl: Mutex::new(TTLS[0]),
         };
         eventually(2 * PATIENCE, "all workers are ready", async || {
@@ -126,9 +130,18 @@ impl<'b> Targets<'b> {
     pub fn restart(&self, place: usize, gone: &mut Guard<'_, Worker>) {
         let place = &self.places[place];
         let namespace = &self.installation.namespace;
+        self.skipped.add(&gone.stderr());
         **gone = Worker::start(&place.proxies.broker, namespace, &[]);
         let mut probe = place.probe.lock().unwrap_or_else(PoisonError::into_inner);
         *probe = gone.probe();
+    }
+
+    /// The log entries that any worker has skipped.
+    pub async fn skipped(&self) -> &Skipped {
+        for place in &self.places {
+            self.skipped.add(&place.worker.lock().await.stderr());
+        }
+        &self.skipped
     }
 
     /// True if all undisturbed workers are ready.
