@@ -39,6 +39,7 @@ impl<'c> Site<'c> {
         ] {
             assert_eq!(cluster.replicas(&queue).await, 3, "{queue}");
         }
+        cluster.sync_declarations().await;
         let log = installation.names().log(0);
         assert_eq!(cluster.leader(&log, 0).await, leader);
         let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();

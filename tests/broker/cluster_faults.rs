@@ -37,6 +37,7 @@ async fn declared<'c>(cluster: &'c Cluster, leader: usize, settings: &[&str]) ->
     let declare = [&declare[..], settings].concat();
     let there = installation.by_way_of(&cluster.nodes[leader]);
     there.cli(&declare).await.exits(exit::DONE);
+    cluster.sync_declarations().await;
     installation
 }
 

@@ -127,6 +127,7 @@ async fn a_client_s_memory_is_bounded_while_a_log_has_no_majority_and_it_resumes
     let installation = Installation::declared(&cluster.nodes[0], "10m").await;
     let log = installation.names().log(0);
     assert_eq!(cluster.replicas(&log).await, 3);
+    cluster.sync_declarations().await;
     let backend = installation.backend().with_patience(PATIENCE);
     let stream = StreamId::generate();
     heartbeat(&backend, "alice", stream)
