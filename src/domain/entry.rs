@@ -1,7 +1,7 @@
 //! Entries of a log, the only inputs that change the state.
 
 use super::{
-    AccountKey, LogTime, Metadata, Reading, RequestId, Settings, StreamId, Tenant, WallTime,
+    AccountKey, Batch, LogTime, Metadata, Reading, RequestId, Settings, StreamId, Tenant, WallTime,
 };
 
 /// Maximum number of streams that one `init` may replace.
@@ -29,6 +29,8 @@ pub enum Entry {
         /// The stream.
         stream: StreamId,
     },
+    /// Heartbeats and stops in one message, published by a backend or an edge.
+    Batch(Batch),
     /// An entry that a worker or an operator appended.
     Internal {
         /// Its writer and number.

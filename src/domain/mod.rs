@@ -6,6 +6,7 @@
 
 mod account;
 mod activity;
+mod batch;
 mod counters;
 mod entry;
 mod ids;
@@ -22,6 +23,7 @@ pub use account::{
     Tombstone,
 };
 pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
+pub use batch::{Batch, BatchEvent, BatchEventKind, MAX_BATCH_EVENTS};
 pub use counters::{Counters, Durations, MAX_BAD_REASONS};
 pub use entry::{CapacityChange, Entry, EntryId, Internal, MAX_REPLACED, Open};
 pub use ids::{

@@ -1,10 +1,13 @@
 //! Application of the log's entries, in order.
 
-use super::{Applied, Fault, Now, Phase, Replica, position::AnotherLog};
+use super::{Applied, Fault, Now, Phase, Replica, change::Change, position::AnotherLog};
 use crate::domain::{
-    Account, AccountKey, Announcement, Entry, EntryId, Internal, LifecycleEvent, LogTime, Metadata,
-    Moment, RULES_VERSION, Reading, Settings,
+    AccountKey, Announcement, Batch, Entry, EntryId, Internal, LogTime, Moment, RULES_VERSION,
+    Reading, Settings,
 };
+
+/// Number of accounts whose expiries are processed with each account of a batch.
+const EXPIRIES_PER_BATCHED_ACCOUNT: usize = 1;
 
 impl<T> Replica<T> {
     /// Applies the entry at `offset`.
@@ -25,26 +28,42 @@ impl<T> Replica<T> {
                 every_ms,
                 metadata,
             } => {
-                let metadata = metadata.as_ref();
-                Ok(
-                    self.change(key, offset, metadata, |account, moment, events| {
-                        Applied::Heartbeat(
-                            account.heartbeat(moment, *stream, *every_ms, metadata, events),
-                        )
-                    }),
-                )
+                let change = Change::Heartbeat {
+                    stream: *stream,
+                    every_ms: *every_ms,
+                    metadata: metadata.as_ref(),
+                };
+                Ok(self.change_once(key, offset, change))
             }
             Entry::Stop { key, stream } => {
-                Ok(self.change(key, offset, None, |account, moment, events| {
-                    Applied::Stop(account.stop(moment, *stream, events))
-                }))
+                Ok(self.change_once(key, offset, Change::Stop { stream: *stream }))
             }
+            Entry::Batch(batch) => Ok(self.apply_batch(offset, batch)),
             Entry::Internal {
                 entry_id,
                 reading,
                 body,
             } => self.apply_internal(offset, *entry_id, reading.as_ref(), body, now),
         }
+    }
+
+    /// Applies the events of a batch, account by account. An account includes all of its events in
+    /// the entry or none, because it is copied into snapshots between entries.
+    fn apply_batch(&mut self, offset: u64, batch: &Batch) -> Applied {
+        self.counters.count(offset, |counters| {
+            batch.rejected().iter().for_each(|&n| counters.bad(n));
+        });
+        let mut outcomes = Vec::with_capacity(batch.events().len());
+        for (key, events) in batch.by_account() {
+            let last = outcomes.len() + events.len();
+            self.change(key, offset, events.iter().map(Change::of_event), |applied| {
+                outcomes.push(applied);
+            });
+            outcomes.resize(last, Applied::Skipped);
+            // An account becomes due at most once per entry, so the expiries keep up.
+            self.expire_some(EXPIRIES_PER_BATCHED_ACCOUNT);
+        }
+        Applied::Batch(outcomes)
     }
 
     /// Returns whether the entry at `offset` must be applied. `entry` is `None` if it cannot be
@@ -123,11 +142,7 @@ impl<T> Replica<T> {
         }
         let applied = match body {
             Internal::Open(open) => {
-                let metadata = Some(&open.metadata);
-                let applied =
-                    self.change(&open.key, offset, metadata, |account, moment, events| {
-                        Applied::Open(account.open(moment, open, events))
-                    });
+                let applied = self.change_once(&open.key, offset, Change::Open(open));
                 if entry_id.writer == self.writer {
                     self.answer_open(entry_id.seq, open, &applied, now);
                 }
@@ -169,17 +184,27 @@ impl<T> Replica<T> {
         Ok(())
     }
 
-    /// Applies an entry to an account at log time. Skips it while the log's settings and time are
-    /// not known. `metadata` is that of the entry.
-    pub(super) fn change(
+    /// Applies a change to an account at log time, and returns its outcome.
+    fn change_once(&mut self, key: &AccountKey, offset: u64, change: Change) -> Applied {
+        let mut outcome = Applied::Skipped;
+        self.change(key, offset, std::iter::once(change), |applied| {
+            outcome = applied;
+        });
+        outcome
+    }
+
+    /// Applies the changes by the entry at `offset` to an account at log time, and passes each
+    /// outcome to `applied`. Skips all of them while the log's settings and time are not known, and
+    /// if the restored account includes the entry.
+    fn change<'c>(
         &mut self,
         key: &AccountKey,
         offset: u64,
-        metadata: Option<&Metadata>,
-        change: impl FnOnce(&mut Account, &Moment, &mut Vec<LifecycleEvent>) -> Applied,
-    ) -> Applied {
+        changes: impl Iterator<Item = Change<'c>>,
+        mut applied: impl FnMut(Applied),
+    ) {
         let (Some(now), Some(settings)) = (self.clock.now(), &self.settings) else {
-            return Applied::Skipped;
+            return;
         };
         let moment = Moment {
             now,
@@ -187,28 +212,34 @@ impl<T> Replica<T> {
             settings,
             full: self.capacity.is_full(key.tenant(), now),
         };
-        let events = &mut self.events;
-        let applied = self.accounts.change(key, offset, now, |account, pool| {
-            let applied = change(account, &moment, events);
-            // Most metadata equals that of the stream, which is shared.
-            if let Some(metadata) = metadata {
-                account.share_metadata(metadata, |metadata| pool.shared(metadata));
+        let (events, counted) = (&mut self.events, &mut self.counted_events);
+        let counters = &mut self.counters;
+        self.accounts.change(key, offset, now, |account, pool| {
+            for change in changes {
+                let outcome = change.apply(account, &moment, events);
+                // Most metadata equals that of the stream, which is shared.
+                if let Some(metadata) = change.metadata() {
+                    account.share_metadata(metadata, |metadata| pool.shared(metadata));
+                }
+                counters.count(offset, |counters| match &outcome {
+                    Applied::Heartbeat(outcome) => counters.heartbeat(*outcome),
+                    Applied::Stop(outcome) => counters.stop(*outcome),
+                    Applied::Open(outcome) => counters.open(*outcome),
+                    Applied::Batch(_) | Applied::Skipped | Applied::Internal => {}
+                });
+                if !events.is_empty() {
+                    let count = u32::try_from(account.count(now)).unwrap_or(u32::MAX);
+                    counted.extend(events.drain(..).map(|event| (count, event)));
+                }
+                applied(outcome);
             }
-            applied
-        });
-        self.counters.count(offset, |counters| match &applied {
-            Some(Applied::Heartbeat(outcome)) => counters.heartbeat(*outcome),
-            Some(Applied::Stop(outcome)) => counters.stop(*outcome),
-            Some(Applied::Open(outcome)) => counters.open(*outcome),
-            Some(Applied::Skipped | Applied::Internal) | None => {}
         });
         if self.is_expiring() {
             self.note_expired();
         }
-        if !self.events.is_empty() {
-            self.note(offset, key, now);
+        if !self.counted_events.is_empty() {
+            self.note(offset, key);
         }
-        applied.unwrap_or(Applied::Skipped)
     }
 
     /// Processes an advance of log time from `before`.
@@ -221,16 +252,15 @@ impl<T> Replica<T> {
         self.expire_some(self.accounts.expiries_per_entry());
     }
 
-    /// Counts and buffers the lifecycle events of an entry.
-    fn note(&mut self, offset: u64, key: &AccountKey, now: LogTime) {
-        let count = self.accounts.read(key, |a| a.count(now)).unwrap_or(0);
-        for event in self.events.drain(..) {
+    /// Counts and buffers the lifecycle events of an account by the entry at `offset`.
+    fn note(&mut self, offset: u64, key: &AccountKey) {
+        for (count, event) in self.counted_events.drain(..) {
             self.counters
                 .count(offset, |counters| counters.event(&event));
             self.announcements.add(Announcement {
                 offset,
                 key: key.clone(),
-                count: u32::try_from(count).unwrap_or(u32::MAX),
+                count,
                 event,
             });
         }

@@ -2,7 +2,7 @@
 
 use crc32fast::Hasher;
 
-use crate::domain::{Entry, Metadata};
+use crate::domain::{AccountKey, BatchEventKind, Entry, Metadata, StreamId};
 
 /// A CRC-32 of entries and their offsets; 0 without entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,23 +41,44 @@ impl Checksum {
                 stream,
                 every_ms,
                 metadata,
-            }) => {
-                for (name, value) in metadata.iter().flat_map(Metadata::pairs) {
-                    hasher.update(name.as_bytes());
-                    hasher.update(value.as_bytes());
+            }) => add_heartbeat(&mut hasher, key, *stream, *every_ms, metadata.as_ref()),
+            Some(Entry::Stop { key, stream }) => add_stop(&mut hasher, key, *stream),
+            Some(Entry::Batch(batch)) => {
+                for event in batch.events() {
+                    match &event.kind {
+                        BatchEventKind::Heartbeat { every_ms, metadata } => {
+                            let metadata = metadata.as_ref();
+                            add_heartbeat(&mut hasher, &event.key, event.stream, *every_ms, metadata);
+                        }
+                        BatchEventKind::Stop => add_stop(&mut hasher, &event.key, event.stream),
+                    }
                 }
-                hasher.update(&[1]);
-                hasher.update(&every_ms.unwrap_or(0).to_le_bytes());
-                hasher.update(stream.0.as_bytes());
-                hasher.update(key.as_str().as_bytes());
-            }
-            Some(Entry::Stop { key, stream }) => {
-                hasher.update(&[2]);
-                hasher.update(stream.0.as_bytes());
-                hasher.update(key.as_str().as_bytes());
             }
             Some(Entry::Internal { .. }) | None => {}
         }
         self.0 = hasher.finalize();
     }
+}
+
+fn add_heartbeat(
+    hasher: &mut Hasher,
+    key: &AccountKey,
+    stream: StreamId,
+    every_ms: Option<u32>,
+    metadata: Option<&Metadata>,
+) {
+    for (name, value) in metadata.into_iter().flat_map(Metadata::pairs) {
+        hasher.update(name.as_bytes());
+        hasher.update(value.as_bytes());
+    }
+    hasher.update(&[1]);
+    hasher.update(&every_ms.unwrap_or(0).to_le_bytes());
+    hasher.update(stream.0.as_bytes());
+    hasher.update(key.as_str().as_bytes());
+}
+
+fn add_stop(hasher: &mut Hasher, key: &AccountKey, stream: StreamId) {
+    hasher.update(&[2]);
+    hasher.update(stream.0.as_bytes());
+    hasher.update(key.as_str().as_bytes());
 }

@@ -59,6 +59,8 @@ pub enum Applied {
     Heartbeat(HeartbeatOutcome),
     /// A stop.
     Stop(StopOutcome),
+    /// A batch: the outcome of each event, in the order of [`crate::domain::Batch::events`].
+    Batch(Vec<Applied>),
     /// A proposal to open.
     Open(OpenOutcome),
     /// A tick, settings, or a capacity change.

@@ -13,6 +13,7 @@ mod accounts;
 mod announcements;
 mod apply;
 mod capacity;
+mod change;
 mod checksum;
 mod counters;
 mod effect;
@@ -85,8 +86,11 @@ pub struct Replica<T> {
     last_settings: Option<(Settings, LogTime)>,
     announcements: Announcements,
     counters: ReplicaCounters,
-    /// Lifecycle events of the entry being applied; empty in between.
+    /// Lifecycle events of the change being applied; empty in between.
     events: Vec<LifecycleEvent>,
+    /// Lifecycle events of the account being changed, each with the number of active streams after
+    /// it; empty in between.
+    counted_events: Vec<(u32, LifecycleEvent)>,
     liveness: Liveness,
     leadership: Leadership,
     requests: Requests<T>,
@@ -112,6 +116,7 @@ impl<T> Replica<T> {
             announcements: Announcements::default(),
             counters: ReplicaCounters::default(),
             events: Vec::new(),
+            counted_events: Vec::new(),
             liveness: Liveness::default(),
             leadership: Leadership::default(),
             requests: Requests::default(),
