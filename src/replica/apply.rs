@@ -56,9 +56,14 @@ impl<T> Replica<T> {
         let mut outcomes = Vec::with_capacity(batch.events().len());
         for (key, events) in batch.by_account() {
             let last = outcomes.len() + events.len();
-            self.change(key, offset, events.iter().map(Change::of_event), |applied| {
-                outcomes.push(applied);
-            });
+            self.change(
+                key,
+                offset,
+                events.iter().map(Change::of_event),
+                |applied| {
+                    outcomes.push(applied);
+                },
+            );
             outcomes.resize(last, Applied::Skipped);
             // An account becomes due at most once per entry, so the expiries keep up.
             self.expire_some(EXPIRIES_PER_BATCHED_ACCOUNT);

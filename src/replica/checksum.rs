@@ -48,7 +48,13 @@ impl Checksum {
                     match &event.kind {
                         BatchEventKind::Heartbeat { every_ms, metadata } => {
                             let metadata = metadata.as_ref();
-                            add_heartbeat(&mut hasher, &event.key, event.stream, *every_ms, metadata);
+                            add_heartbeat(
+                                &mut hasher,
+                                &event.key,
+                                event.stream,
+                                *every_ms,
+                                metadata,
+                            );
                         }
                         BatchEventKind::Stop => add_stop(&mut hasher, &event.key, event.stream),
                     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Code, Kind, Message, Problem,
+    Code, Kind, Message, Problem, batch,
     fields::{Array, Id, MetadataField, Text, WholeNumber},
     internal,
     message::missing,
@@ -64,12 +64,16 @@ struct AccountBody<'a> {
     account: Option<Text<'a>>,
 }
 
-/// Returns the account of a message of any kind, which its header `account` must contain.
+/// Returns the account of a message of any kind, which its header `account` must contain: of a
+/// batch, that of its first valid event.
 ///
 /// # Errors
 /// Errors of the routing key, the body as a whole and its account.
 pub fn account(message: &Message) -> Result<AccountKey, Problem> {
     let key = message.key(&Kind::ALL)?;
+    if key.kind == Kind::Batch {
+        return batch::first_account(message, &key);
+    }
     let body: AccountBody = message.json()?;
     message.account_key(&key, body.account.as_ref())
 }
@@ -77,14 +81,17 @@ pub fn account(message: &Message) -> Result<AccountKey, Problem> {
 /// Decodes an entry of a log.
 ///
 /// # Errors
-/// Errors of heartbeats and stops; `bad_json` for an internal entry of an unknown kind.
+/// Errors of heartbeats, stops and whole batches; `bad_json` for an internal entry of an unknown kind.
 pub fn entry(message: &Message) -> Result<Entry, Problem> {
     // Internal entries are published to the default exchange, which players may not use. The
     // broker sets the exchange, while headers, types and bodies can be forged.
     if message.exchange.is_empty() && !message.undecodable {
         return internal::decode(message.body);
     }
-    let key = message.key(&[Kind::Heartbeat, Kind::Stop])?;
+    let key = message.key(&[Kind::Heartbeat, Kind::Stop, Kind::Batch])?;
+    if key.kind == Kind::Batch {
+        return batch::batch(message, &key).map(Entry::Batch);
+    }
     if key.kind == Kind::Stop {
         let body: StopBody = message.json()?;
         return Ok(Entry::Stop {
@@ -96,7 +103,7 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
     Ok(Entry::Heartbeat {
         key: message.account_key(&key, body.account.as_ref())?,
         stream: stream_id(body.stream)?,
-        every_ms: body.heartbeat_every_ms.map(|n| n.0.get()),
+        every_ms: body.heartbeat_every_ms.map(|n| n.0),
         metadata: body.metadata.map(|m| m.0),
     })
 }
@@ -115,7 +122,7 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
         .map(|id| id.0)
         .or_else(|| message.derived_id("stream", &key))
         .unwrap_or_else(Uuid::now_v7);
-    let max_active = body.max_active.map(|n| n.0.get());
+    let max_active = body.max_active.map(|n| n.0);
     let replace = body.replace.map_or_else(Vec::new, |Array(ids)| {
         ids.into_iter().map(|id| id.0).collect()
     });
@@ -165,7 +172,7 @@ pub fn status(message: &Message) -> Result<StatusRequest, Problem> {
     })
 }
 
-fn stream_id(field: Option<Id>) -> Result<StreamId, Problem> {
+pub(super) fn stream_id(field: Option<Id>) -> Result<StreamId, Problem> {
     field
         .map(|id| StreamId(id.0))
         .ok_or_else(|| missing("stream"))
@@ -192,7 +199,7 @@ fn group_by(keys: Option<Array<Text>>) -> Result<Vec<String>, Problem> {
     Ok(different)
 }
 
-fn bad(field: &'static str, message: &'static str) -> Problem {
+pub(super) fn bad(field: &'static str, message: &'static str) -> Problem {
     Problem::field(Code::BadField, field, message)
 }
 

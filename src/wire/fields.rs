@@ -2,12 +2,13 @@
 //!
 //! [`super::diagnosis`] turns these words and serde's error into the message for the sender.
 
-use std::{borrow::Cow, fmt, num::NonZeroU32};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::domain::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
@@ -19,8 +20,18 @@ pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 /// A UUID in any of the forms of [`Uuid::try_parse`].
 pub(super) struct Id(pub(super) Uuid);
 
-/// A number without a fraction, so that `2.0` is 2.
-pub(super) struct WholeNumber(pub(super) NonZeroU32);
+/// A number without a fraction, so that `2.0` is 2, in inclusive bounds.
+#[derive(Clone, Copy)]
+pub(super) struct Whole<const FROM: u32, const TO: u32>(pub(super) u32);
+
+/// A positive number.
+pub(super) type WholeNumber = Whole<1, { u32::MAX }>;
+
+impl<const FROM: u32> Whole<FROM, { u16::MAX as u32 }> {
+    pub(super) fn get_u16(self) -> u16 {
+        u16::try_from(self.0).unwrap_or(u16::MAX)
+    }
+}
 
 /// An array of values of one type.
 pub(super) struct Array<T>(pub(super) Vec<T>);
@@ -29,7 +40,7 @@ pub(super) struct Array<T>(pub(super) Vec<T>);
 pub(super) struct MetadataField(pub(super) Metadata);
 
 /// The error for a value of the right JSON type that is not acceptable.
-fn not<E: Error>(came: &'static str, visitor: &dyn serde::de::Expected) -> E {
+pub(super) fn not<E: Error>(came: &'static str, visitor: &dyn serde::de::Expected) -> E {
     E::invalid_value(Unexpected::Other(came), visitor)
 }
 
@@ -83,25 +94,26 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-impl<'de> Deserialize<'de> for WholeNumber {
+impl<'de, const FROM: u32, const TO: u32> Deserialize<'de> for Whole<FROM, TO> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Numbers;
+        struct Numbers<const FROM: u32, const TO: u32>;
 
-        impl Visitor<'_> for Numbers {
-            type Value = NonZeroU32;
+        impl<const FROM: u32, const TO: u32> Visitor<'_> for Numbers<FROM, TO> {
+            type Value = u32;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                write!(f, "a whole number from 1 to {}", u32::MAX)
+                write!(f, "a whole number from {FROM} to {TO}")
             }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<NonZeroU32, E> {
+            fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
                 match u32::try_from(number) {
-                    Ok(number) => NonZeroU32::new(number).ok_or_else(|| not("zero", &self)),
-                    Err(_) => Err(not("a larger number", &self)),
+                    Ok(number) if number < FROM => Err(not("zero", &self)),
+                    Ok(number) if number <= TO => Ok(number),
+                    _ => Err(not("a larger number", &self)),
                 }
             }
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<NonZeroU32, E> {
+            fn visit_i64<E: Error>(self, number: i64) -> Result<u32, E> {
                 match u64::try_from(number) {
                     Ok(number) => self.visit_u64(number),
                     Err(_) => Err(not("a negative number", &self)),
@@ -113,7 +125,7 @@ impl<'de> Deserialize<'de> for WholeNumber {
                 clippy::cast_sign_loss,
                 reason = "a whole number, and the cast of one out of range is out of range too"
             )]
-            fn visit_f64<E: Error>(self, number: f64) -> Result<NonZeroU32, E> {
+            fn visit_f64<E: Error>(self, number: f64) -> Result<u32, E> {
                 if number.fract() != 0.0 {
                     Err(not("a number with a fraction", &self))
                 } else if number < 0.0 {
@@ -124,7 +136,7 @@ impl<'de> Deserialize<'de> for WholeNumber {
             }
         }
 
-        json.deserialize_u32(Numbers).map(Self)
+        json.deserialize_u32(Numbers::<FROM, TO>).map(Self)
     }
 }
 
@@ -167,7 +179,7 @@ impl<'de> Deserialize<'de> for MetadataField {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Metadata, A::Error> {
-                let mut pairs: Vec<(Text<'de>, Text<'de>)> = Vec::new();
+                let mut pairs: SmallVec<[(Text<'de>, Text<'de>); 4]> = SmallVec::new();
                 while let Some(pair) = object.next_entry()? {
                     pairs.push(pair);
                     if pairs.len() > MAX_PAIRS {

@@ -3,6 +3,7 @@
 //! Decoders take a [`Message`] and return a validated value or a [`Problem`], which never quotes
 //! the message.
 
+mod batch;
 mod decode;
 mod diagnosis;
 mod fields;
@@ -21,6 +22,7 @@ pub mod snapshot;
 mod timestamp;
 mod trace;
 
+pub use batch::{MAX_BATCH_BYTES, rejected_events};
 pub use decode::{account, entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
 pub use lifecycle::{LifecycleMessage, announcement, decode as decode_lifecycle};

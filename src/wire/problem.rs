@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Code {
     /// The body is not a JSON object in UTF-8.
     BadJson,
-    /// The body is larger than 16 KiB.
+    /// The body is larger than 16 KiB, or than 128 KiB if it is a batch.
     TooLarge,
     /// A field has a wrong type or exceeds its limits.
     BadField,
@@ -31,6 +31,8 @@ pub enum Code {
     Undecodable,
     /// An entry that RabbitMQ cannot deliver; never sent as a reply.
     Undeliverable,
+    /// A batch for another partition.
+    WrongPartition,
     /// A code of a later version of the contract.
     #[serde(other)]
     Other,
@@ -52,13 +54,14 @@ impl Code {
             Self::Unavailable => "unavailable",
             Self::Undecodable => "undecodable",
             Self::Undeliverable => "undeliverable",
+            Self::WrongPartition => "wrong_partition",
             Self::Other => "other",
         }
     }
 
     /// All codes, in the order of their numbers. Snapshots contain counts by number, so a code
     /// never changes its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadJson,
         Self::TooLarge,
         Self::BadField,
@@ -70,6 +73,7 @@ impl Code {
         Self::Unavailable,
         Self::Undecodable,
         Self::Undeliverable,
+        Self::WrongPartition,
         Self::Other,
     ];
 
@@ -184,6 +188,18 @@ impl Problem {
             Code::Undeliverable,
             "RabbitMQ cannot deliver the entry to an AMQP 0.9.1 consumer: a property or header of \
              it has a value that AMQP 0.9.1 does not have",
+        )
+    }
+
+    /// A batch was routed to another partition than its sender states. None of its events counts.
+    #[must_use]
+    pub fn wrong_partition() -> Self {
+        Self::field(
+            Code::WrongPartition,
+            "partition",
+            "the batch was routed to another partition than it states, or states another number of \
+             partitions; none of its events counts: learn the partition of each account from \
+             replies, and publish the events again",
         )
     }
 

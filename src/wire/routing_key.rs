@@ -21,11 +21,22 @@ pub enum Kind {
     Stop,
     /// Requests an account's activity.
     Status,
+    /// Heartbeats and stops of many streams.
+    Batch,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Init, Self::Heartbeat, Self::Stop, Self::Status];
+    pub const ALL: [Self; 5] = [
+        Self::Init,
+        Self::Heartbeat,
+        Self::Stop,
+        Self::Status,
+        Self::Batch,
+    ];
+
+    /// The kinds that players may publish.
+    pub const OF_PLAYERS: [Self; 4] = [Self::Init, Self::Heartbeat, Self::Stop, Self::Status];
 
     /// The word in the routing key.
     #[must_use]
@@ -35,6 +46,7 @@ impl Kind {
             Self::Heartbeat => "heartbeat",
             Self::Stop => "stop",
             Self::Status => "status",
+            Self::Batch => "batch",
         }
     }
 }
@@ -55,8 +67,8 @@ impl FromStr for Kind {
             .ok_or_else(|| {
                 Problem::new(
                     Code::UnknownKind,
-                    "the routing key must be TENANT.init, TENANT.heartbeat, TENANT.stop or \
-                     TENANT.status",
+                    "the routing key must be TENANT.init, TENANT.heartbeat, TENANT.stop, \
+                     TENANT.status or TENANT.batch",
                 )
             })
     }

@@ -90,6 +90,7 @@ pub(super) const fn keys_of(kind: Kind) -> &'static str {
         Kind::Heartbeat => "*.heartbeat.#",
         Kind::Stop => "*.stop.#",
         Kind::Status => "*.status.#",
+        Kind::Batch => "*.batch.#",
     }
 }
 

@@ -131,6 +131,7 @@ fn intake(names: &Names) -> Vec<Component> {
         route(&request_queue, keys_of(Kind::Status)),
         route(&event_queue, keys_of(Kind::Heartbeat)),
         route(&event_queue, keys_of(Kind::Stop)),
+        route(&event_queue, keys_of(Kind::Batch)),
         Component::Exchange(internal(
             &names.by_header(),
             ExchangeKind::Headers,
@@ -176,6 +177,7 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Component>
         }),
         route(&log, keys_of(Kind::Heartbeat)),
         route(&log, keys_of(Kind::Stop)),
+        route(&log, keys_of(Kind::Batch)),
         route(&init, keys_of(Kind::Init)),
         route(&status, keys_of(Kind::Status)),
     ]

@@ -20,14 +20,15 @@ use crate::{
 };
 
 /// The exchange and bindings for MQTT messages, in the order of declaration. They match only kinds
-/// of the contract, because replies and messages of other devices use the MQTT exchange too.
+/// that players may publish, because replies and messages of other devices use the MQTT exchange
+/// too.
 pub(super) fn mqtt(names: &Names) -> Vec<Component> {
     let entrance = names.mqtt_entrance();
     let mut components = vec![
         Component::Exchange(internal(&entrance, ExchangeKind::Fanout, vec![])),
         bind(&entrance, To::Exchange(names.exchange().to_owned()), "#"),
     ];
-    components.extend(Kind::ALL.map(|kind| {
+    components.extend(Kind::OF_PLAYERS.map(|kind| {
         let to = To::Exchange(entrance.clone());
         bind(names.mqtt_exchange(), to, keys_of(kind))
     }));

@@ -100,7 +100,9 @@ fn operator(names: &Names, by_mqtt: bool) -> Role {
 
 fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
     let user = |role| format!("{}.{tenant}.{role}", names.exchange());
-    let publisher = |role, purpose| Role {
+    let of_players = format!("{tenant}\\.{}(\\.[^.]+)?", kinds());
+    let batch = format!("{tenant}\\.{}", Kind::Batch);
+    let publisher = |role, purpose, keys: &[String]| Role {
         user: user(role),
         purpose,
         configure: NOTHING.to_owned(),
@@ -109,23 +111,25 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
         read: NOTHING.to_owned(),
         topics: vec![TopicPermission {
             exchange: names.exchange().to_owned(),
-            write: any_of(&[format!("{tenant}\\.{}(\\.[^.]+)?", kinds())]),
+            write: any_of(keys),
             read: NOTHING.to_owned(),
         }],
     };
+    let player = std::slice::from_ref(&of_players);
     let generated = any_of(&["amq\\.gen-.+".to_owned()]);
     let own_queues = format!("{}.+", escaped(&names.subscriptions(Some(tenant))));
     [
-        publisher("player", "a tenant's players"),
+        publisher("player", "a tenant's players", player),
         Role {
             // RabbitMQ generates the secret names of their reply queues.
             configure: generated.clone(),
             read: generated,
-            ..publisher("stomp-player", "a tenant's STOMP players")
+            ..publisher("stomp-player", "a tenant's STOMP players", player)
         },
         publisher(
             "backend",
-            "a tenant's backends, which may publish for any account",
+            "a tenant's backends, which may publish for any account, also in batches",
+            &[of_players.clone(), batch],
         ),
         Role {
             user: user("subscriber"),
@@ -195,8 +199,10 @@ mod tests {
             (player.configure, player.read),
             ("^$".to_owned(), "^$".to_owned())
         );
-        let keys = "^acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?$";
-        assert_eq!(player.topics[0].write, keys);
+        let keys = "acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?";
+        assert_eq!(player.topics[0].write, format!("^{keys}$"));
+        let backend = of("acme.backend", "alice");
+        assert_eq!(backend.topics[0].write, format!("^({keys}|acme\\.batch)$"));
     }
 
     #[test]

@@ -87,8 +87,8 @@ impl Session<'_> {
                         .appended(entry_id.seq, Err(()), clock::now());
                 }
             }
-            // Only players append these.
-            Effect::Append(Entry::Heartbeat { .. } | Entry::Stop { .. }) => {}
+            // Only players and backends append these.
+            Effect::Append(Entry::Heartbeat { .. } | Entry::Stop { .. } | Entry::Batch(_)) => {}
             Effect::Answer {
                 request,
                 answer,

@@ -5,8 +5,9 @@ use crate::{broker::Names, wire::Kind};
 /// A pattern that matches no exchange and no queue, since their names are not empty.
 pub(super) const NOTHING: &str = "^$";
 
+/// A pattern of the kinds that players may publish.
 pub(super) fn kinds() -> String {
-    format!("({})", Kind::ALL.map(Kind::as_str).join("|"))
+    format!("({})", Kind::OF_PLAYERS.map(Kind::as_str).join("|"))
 }
 
 /// A pattern of the names of one exchange or queue in any partition.
