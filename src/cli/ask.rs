@@ -312,7 +312,7 @@ impl Status {
 /// The contract's reply, so that programs need no second format.
 fn as_json(answer: &Answer, group_by: &[String]) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(
-        &wire::answer(answer, group_by).body,
+        &wire::answer(answer, group_by, None).body,
     )?)
 }
 

@@ -67,6 +67,7 @@ impl Backend {
             Reply::Answer {
                 answer: Answer::Status { activity, stream },
                 by,
+                ..
             } => Ok(AccountStatus {
                 activity,
                 by,
@@ -122,6 +123,7 @@ impl Backend {
                         ..
                     },
                 by,
+                ..
             } => Ok(Opening::Opened {
                 heartbeat_every: Duration::from_millis(heartbeat_every_ms),
                 ttl: Duration::from_millis(ttl_ms),

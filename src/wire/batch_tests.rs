@@ -49,7 +49,7 @@ fn a_batch_is_decoded_and_unknown_fields_are_ignored() {
     );
     let batch = decoded(&body);
     assert!(batch.is_for(3, 4) && !batch.is_for(3, 8) && !batch.is_for(4, 4));
-    assert_eq!(batch.rejected(), []);
+    assert!(batch.rejected().is_empty());
     let events: Vec<_> = batch.events().iter().collect();
     let accounts: Vec<_> = events.iter().map(|e| (e.index, e.key.account())).collect();
     assert_eq!(accounts, [(1, "Bob"), (0, "alice"), (2, "alice")]);
@@ -65,7 +65,7 @@ fn a_batch_is_decoded_and_unknown_fields_are_ignored() {
         metadata: None,
     };
     assert_eq!(events[2].kind, none);
-    assert_eq!(decoded(&of_events(&[])).events(), []);
+    assert!(decoded(&of_events(&[])).events().is_empty());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn an_invalid_event_is_rejected_alone() {
         let valid: Vec<u16> = batch.events().iter().map(|e| e.index).collect();
         assert_eq!(valid, [0, 2], "{event}");
         assert_eq!(batch.rejected(), [code.number()], "{event}");
-        let rejected = wire::rejected_events(&message(body.as_bytes())).unwrap();
+        let rejected = rejected_events(&message(body.as_bytes())).unwrap();
         let [(1, problem)] = &rejected[..] else {
             panic!("{event}: {rejected:?}");
         };

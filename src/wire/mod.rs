@@ -31,8 +31,8 @@ pub use notice::Notice;
 pub use problem::{Code, Problem};
 pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
-    APP_ID, BadReply, CONTRACT, CountsBy, Encoded, MAX_REPLY_BYTES, Reply, answer,
-    decode as decode_reply, error, interval, stopped,
+    APP_ID, BadReply, BatchNews, CONTRACT, CountsBy, Encoded, EventNews, MAX_REPLY_BYTES, News,
+    PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{heartbeat, init as init_body, status as status_body, stop};

@@ -36,6 +36,9 @@ pub struct Rejected<'a> {
     /// Its offset, if the source is the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// The position of the rejected event, if the message is a batch and other events of it count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u16>,
     /// The publisher's program, not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<Cow<'a, str>>,
@@ -56,6 +59,39 @@ pub struct Origin {
     pub source: &'static str,
     /// Its offset, if the source is the log.
     pub offset: Option<u64>,
+    /// The position of the rejected event, if only an event of a batch is rejected.
+    pub index: Option<u16>,
+}
+
+impl Origin {
+    /// The queue `source`.
+    #[must_use]
+    pub const fn queue(source: &'static str) -> Self {
+        Self {
+            source,
+            offset: None,
+            index: None,
+        }
+    }
+
+    /// The entry of a log at `offset`.
+    #[must_use]
+    pub const fn log(offset: u64) -> Self {
+        Self {
+            source: "log",
+            offset: Some(offset),
+            index: None,
+        }
+    }
+
+    /// The event at `index` of a batch.
+    #[must_use]
+    pub const fn of_event(self, index: u16) -> Self {
+        Self {
+            index: Some(index),
+            ..self
+        }
+    }
 }
 
 /// Encodes the rejection of `message` at `at`, after `left_out` unpublished ones.
@@ -76,6 +112,7 @@ pub fn rejected(
         field: problem.field.as_deref().map(plain),
         routing_key: plain(without_account(message)),
         offset: origin.offset,
+        index: origin.index,
         app_id: message.app_id.map(plain),
         user_id: message.user_id.map(plain),
         body_bytes: message.body.len(),
@@ -137,10 +174,7 @@ mod tests {
 
     use super::*;
 
-    const LOG: Origin = Origin {
-        source: "log",
-        offset: Some(7),
-    };
+    const LOG: Origin = Origin::log(7);
 
     fn encoded(message: &Message, problem: &Problem) -> (String, Value) {
         let at = WallTime(1_763_805_600_000);

@@ -5,8 +5,10 @@ mod decoded;
 mod encode;
 
 pub use decode::{BadReply, decode};
-pub use decoded::{CountsBy, Reply};
-pub use encode::{Encoded, MAX_REPLY_BYTES, answer, error, interval, stopped};
+pub use decoded::{BatchNews, CountsBy, Reply};
+pub use encode::{
+    Encoded, EventNews, MAX_REPLY_BYTES, News, PartitionNumber, answer, batch, error,
+};
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;
@@ -24,6 +26,11 @@ mod tests {
             StoppedReason, StreamId, StreamState, Tenant, WallTime,
         },
         wire::Problem,
+    };
+
+    const PARTITION: PartitionNumber = PartitionNumber {
+        partition: 3,
+        partitions: 4,
     };
 
     fn activity() -> Activity {
@@ -51,7 +58,7 @@ mod tests {
             ttl_ms: 90_000,
             activity: activity(),
         };
-        let encoded = answer(&opened, &["device".to_owned()]);
+        let encoded = answer(&opened, &["device".to_owned()], Some(PARTITION));
         let json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
         let id = "00000000-0000-0000-0000-000000000007";
         assert_eq!(
@@ -59,6 +66,7 @@ mod tests {
             serde_json::json!({
                 "type": "opened", "stream": id, "heartbeat_every_ms": 30_000, "ttl_ms": 90_000,
                 "expires_in_ms": 90_000, "expires_at": "2025-11-22T10:01:30.000Z",
+                "partition": 3, "partitions": 4,
                 "activity": {
                     "tenant": "acme", "account": "alice", "count": 1,
                     "as_of": "2025-11-22T10:00:00.000Z",
@@ -88,12 +96,12 @@ mod tests {
             stream,
         };
         let keys: Vec<_> = (0..8).map(|n| format!("{n:064}")).collect();
-        let encoded = answer(&status, &keys);
+        let encoded = answer(&status, &keys, Some(PARTITION));
         assert!(encoded.body.len() <= MAX_REPLY_BYTES);
         assert!(encoded.body.len() > MAX_REPLY_BYTES / 2);
         let json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
         assert_eq!(json["activity"]["truncated"], true);
-        let Ok(Reply::Answer { answer, by }) = decode(&encoded.body) else {
+        let Ok(Reply::Answer { answer, by, .. }) = decode(&encoded.body) else {
             panic!("not an answer");
         };
         assert_eq!(answer.activity().count(), 1_000);
@@ -117,20 +125,18 @@ mod tests {
             activity: activity(),
             stream: Some((stream, StreamState::Expired)),
         };
-        for written in [refused, status] {
-            let read = decode(&answer(&written, &[]).body).unwrap();
-            let by = CountsBy::new();
-            assert_eq!(
-                read,
-                Reply::Answer {
-                    answer: written,
-                    by
-                }
-            );
+        for (written, partition) in [(refused, Some(PARTITION)), (status, None)] {
+            let read = decode(&answer(&written, &[], partition).body).unwrap();
+            let expected = Reply::Answer {
+                answer: written,
+                by: CountsBy::new(),
+                partition,
+            };
+            assert_eq!(read, expected);
         }
         let reason = StoppedReason::Replaced;
         assert_eq!(
-            decode(&stopped(stream, reason).body).unwrap(),
+            decode(&News::stopped(stream, reason).encode().body).unwrap(),
             Reply::Stopped { stream, reason }
         );
         let expected = Reply::Interval {
@@ -139,7 +145,7 @@ mod tests {
             ttl_ms: 30_000,
         };
         assert_eq!(
-            decode(&interval(stream, 10_000, 30_000).body).unwrap(),
+            decode(&News::interval(stream, 10_000, 30_000).encode().body).unwrap(),
             expected
         );
         let problem = Problem::late();
@@ -151,5 +157,63 @@ mod tests {
             decode(br#"{"type":"paused","since":1}"#).unwrap(),
             Reply::Unknown
         );
+    }
+
+    #[test]
+    fn a_reply_to_a_batch_contains_the_news_of_each_event_and_is_bounded() {
+        let stream = StreamId(Uuid::from_u128(7));
+        let of = |index, news| EventNews { index, news };
+        let error = News::Error {
+            error: Problem::late(),
+        };
+        let news = [
+            of(0, News::stopped(stream, StoppedReason::Replaced)),
+            of(7, News::interval(stream, 10_000, 30_000)),
+            of(999, error.clone()),
+        ];
+        let encoded = batch(&news);
+        assert_eq!(encoded.kind, "batch");
+        let id = "00000000-0000-0000-0000-000000000007";
+        let json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"type": "batch", "events": [
+                {"index": 0, "type": "stopped", "stream": id, "reason": "replaced"},
+                {"index": 7, "type": "interval", "stream": id, "heartbeat_every_ms": 10_000,
+                 "ttl_ms": 30_000},
+                {"index": 999, "type": "error", "error": {
+                    "code": "late", "message": Problem::late().message, "retryable": true,
+                    "retry_after_ms": 1_000}},
+            ]})
+        );
+        let Ok(Reply::Batch { events, truncated }) = decode(&encoded.body) else {
+            panic!("not a reply to a batch");
+        };
+        assert!(!truncated);
+        let reason = StoppedReason::Replaced;
+        let expected = BatchNews {
+            index: 0,
+            reply: Reply::Stopped { stream, reason },
+        };
+        assert_eq!(events[0], expected);
+        assert_eq!(events[2].reply, Reply::Error(Problem::late()));
+
+        let long = Problem::new(crate::wire::Code::BadField, "x".repeat(1_000));
+        let many: Vec<_> = (0..1_000)
+            .map(|n| {
+                of(
+                    n,
+                    News::Error {
+                        error: long.clone(),
+                    },
+                )
+            })
+            .collect();
+        let encoded = batch(&many);
+        assert!(encoded.body.len() <= MAX_REPLY_BYTES);
+        let Ok(Reply::Batch { events, truncated }) = decode(&encoded.body) else {
+            panic!("not a reply to a batch");
+        };
+        assert!(truncated && events.len() > 200);
     }
 }

@@ -207,10 +207,7 @@ impl Intake {
             receipt: delivery.receipt(),
             reply_to: None,
         };
-        let origin = Origin {
-            source: "intake",
-            offset: None,
-        };
+        let origin = Origin::queue("intake");
         let message = delivery.message();
         match delivery.reply_to(&self.names) {
             Ok(to) => pending.reply_to = Some(to),

@@ -7,7 +7,7 @@ use crate::{
     domain::Answer,
     ops::{Parent, Span},
     replica::Mono,
-    wire::{self, Encoded, Problem},
+    wire::{self, Encoded, PartitionNumber, Problem},
 };
 
 /// The queue of a request.
@@ -97,6 +97,8 @@ pub(crate) struct RequestQueues {
     /// consuming stops.
     pub(super) held: Vec<PendingRequest>,
     pub(super) replies: Replies,
+    /// The partition, for senders of batches.
+    pub(super) partition: PartitionNumber,
 }
 
 impl RequestQueues {
@@ -137,7 +139,9 @@ impl RequestQueues {
             Answer::Refused { .. } => "refused",
             Answer::Status { .. } => "activity",
         });
-        self.reply(request, valid_for, || wire::answer(answer, group_by));
+        self.reply(request, valid_for, || {
+            wire::answer(answer, group_by, Some(self.partition))
+        });
     }
 
     /// Replies with an error.

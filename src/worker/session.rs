@@ -28,7 +28,7 @@ use crate::{
     deadline::until,
     ops::PartitionHealth,
     replica::{Fault, StartAt},
-    wire::{AccountHeader, Message},
+    wire::{AccountHeader, Message, PartitionNumber},
 };
 use broker_clock::BrokerClock;
 use lifecycle::Lifecycle;
@@ -133,6 +133,10 @@ impl<'a> Session<'a> {
             held: Vec::new(),
             replies,
             names: names.clone(),
+            partition: PartitionNumber {
+                partition: number,
+                partitions: partition.of,
+            },
         };
         let from = match partition.replica.attach() {
             StartAt::First => LogFrom::First,

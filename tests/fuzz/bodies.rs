@@ -7,7 +7,8 @@ use std::fmt::Debug;
 use streamwatch::{
     broker,
     domain::{
-        Account, AccountId, AccountKey, Entry, LogTime, StreamId, Tenant, Tombstone, WallTime,
+        Account, AccountId, AccountKey, Entry, LogTime, MAX_BATCH_EVENTS, StreamId, Tenant,
+        Tombstone, WallTime,
     },
     wire::{
         self, AccountHeader, Message, Origin, RoutingKey,
@@ -79,10 +80,7 @@ pub fn requests(data: &[u8]) {
     .flatten()
     {
         // The message for operators is within AMQP's limits.
-        let origin = Origin {
-            source: "log",
-            offset: None,
-        };
+        let origin = Origin::queue("log");
         let published = wire::rejected(origin, &message, &problem, WallTime(0), 0);
         assert!(wire::decode_rejected(&published.body).is_ok());
         assert!(published.routing_key.len() <= 100 && published.body.len() < 4_096);
@@ -90,6 +88,16 @@ pub fn requests(data: &[u8]) {
     check(wire::init(&message), data);
     check(wire::status(&message), data);
     check(wire::entry(&message), data);
+    if let Ok(Entry::Batch(batch)) = wire::entry(&message) {
+        let rejected = wire::rejected_events(&message).expect("it was decoded");
+        let numbers: Vec<_> = rejected.iter().map(|(_, p)| p.code.number()).collect();
+        assert_eq!(batch.rejected(), numbers);
+        let mut places: Vec<_> = batch.events().iter().map(|event| event.index).collect();
+        places.extend(rejected.iter().map(|(index, _)| *index));
+        places.sort_unstable();
+        assert!((0..).zip(&places).all(|(n, place)| n == *place));
+        assert!(places.len() <= MAX_BATCH_EVENTS);
+    }
 }
 
 /// Routing keys.
@@ -201,6 +209,7 @@ pub fn targets() -> Vec<Target> {
         format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"device":"tv"}}}}"#),
         format!(r#"acme.stop\n\n\n{{"account":"alice","stream":"{stream}"}}"#),
         format!(r#"acme.init.al%69ce\nalice\nr\n{{"account":"alice","max_active":2,"replace":["{stream}"],"group_by":["device"]}}"#),
+        format!(r#"acme.batch\nalice\n\n{{"partition":3,"partitions":4,"events":[{{"kind":"heartbeat","account":"bob","stream":"{stream}","heartbeat_every_ms":1,"metadata":{{"a":"b"}}}},{{"kind":"stop","account":"bob","stream":"{stream}"}},{{"kind":7}}]}}"#),
         r#"acme.status\nalice\nr\n{"account":"al\u0069ce","consistency":"strong","later":[[{"a":null}]]}"#.to_owned(),
     ];
     let requests = requests
@@ -225,7 +234,8 @@ pub fn targets() -> Vec<Target> {
             "replies",
             replies,
             text(&[
-                r#"{"type":"opened","stream":"0192f0c1-0000-7000-8000-000000000001","heartbeat_every_ms":1,"ttl_ms":2,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
+                r#"{"type":"opened","stream":"0192f0c1-0000-7000-8000-000000000001","heartbeat_every_ms":1,"ttl_ms":2,"partition":3,"partitions":4,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
+                r#"{"type":"batch","events":[{"index":3,"type":"stopped","stream":"0192f0c1-0000-7000-8000-000000000001","reason":"replaced"},{"index":4,"type":"error","error":{"code":"late","message":"m","retryable":true}},{"index":5,"type":"later"}],"truncated":true}"#,
             ]),
         ),
         (

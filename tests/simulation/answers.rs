@@ -89,8 +89,8 @@ impl Answered<'_> {
         assert_eq!(ids(activity), ids(&expected));
         if self.history.is_whole()
             && let Some(applied) = self.replica.applied()
-            && let Some((key, account)) = &observer.rows[applied as usize].account
-            && *key == activity.key
+            && let accounts = &observer.rows[applied as usize].accounts
+            && let Some((_, account)) = accounts.iter().find(|(key, _)| *key == activity.key)
         {
             let account = account.clone().unwrap_or_default();
             assert_eq!(account.count(at), activity.streams.len());

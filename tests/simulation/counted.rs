@@ -22,11 +22,15 @@ pub struct Counted {
     pub expiring: u64,
     /// Checks of a leader's repetition of reached limits.
     pub said_full: u64,
+    /// Events in batches.
+    pub batched: u64,
+    /// Batches for another partition.
+    pub wrong_partition: u64,
 }
 
 impl Counted {
     /// All counts, in any order.
-    pub const fn all(&self) -> [u64; 15] {
+    pub const fn all(&self) -> [u64; 17] {
         [
             self.entries,
             self.compared,
@@ -43,6 +47,8 @@ impl Counted {
             self.succeeded,
             self.expiring,
             self.said_full,
+            self.batched,
+            self.wrong_partition,
         ]
     }
 }
@@ -64,5 +70,7 @@ impl std::ops::AddAssign for Counted {
         self.succeeded += other.succeeded;
         self.expiring += other.expiring;
         self.said_full += other.said_full;
+        self.batched += other.batched;
+        self.wrong_partition += other.wrong_partition;
     }
 }

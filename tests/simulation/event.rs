@@ -102,6 +102,8 @@ pub enum Event {
         request: u64,
         deed: Deed,
     },
+    /// The sender of batches publishes the gathered events.
+    Flush,
     NewPlayer,
     Question,
     Strike,

@@ -124,6 +124,7 @@ impl World {
                 }
             }
             Event::Serve => self.serve(),
+            Event::Flush => self.flush(),
             Event::Do(deed) => self.do_deed(deed),
             Event::Retry { request, deed } => {
                 if self.requests.get(request).is_some() {

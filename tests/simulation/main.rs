@@ -27,6 +27,7 @@
 //! `tests/simulation/mutate` checks that mutations of the rules are detected here.
 
 mod answers;
+mod batches;
 mod counted;
 mod event;
 mod faults;

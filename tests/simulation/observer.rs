@@ -15,11 +15,13 @@ use streamwatch::{
 };
 
 use crate::{
+    batches::single,
     full::Full,
     life::{Life, Sign},
     lifecycle::Happenings,
     log::Log,
-    row::{Row, key_of, row},
+    row::{Row, keys_of, row},
+    shell::apply,
 };
 
 pub struct Observer {
@@ -117,16 +119,18 @@ impl Observer {
     }
 
     fn apply(&mut self, at: u64, entry: &Entry) {
-        let key = key_of(entry).cloned();
-        let before = key.as_ref().and_then(|key| self.replica.account(key));
-        if let Some(key) = &key
-            && !self.keys.contains(key)
-        {
-            self.keys.push(key.clone());
+        let keys: Vec<_> = keys_of(entry).cloned().collect();
+        let before = match &keys[..] {
+            [key] => self.replica.account(key),
+            _ => None,
+        };
+        for key in keys {
+            if !self.keys.contains(&key) {
+                self.keys.push(key);
+            }
         }
-        let applied = self
-            .replica
-            .apply(self.end(), entry, Now::default())
+        let offset = self.end();
+        let applied = apply(&mut self.replica, offset, entry, Now::default())
             .expect("the observer follows one log");
         let row = row(&self.replica, at, self.end(), entry, applied, &self.keys);
         if let Some(log_ms) = row.log_ms {
@@ -136,12 +140,23 @@ impl Observer {
             {
                 self.full.note(change, log_ms);
             }
-            self.note(at, log_ms, entry, &row);
-            self.note_happenings(log_ms, entry, &row, before.as_ref());
+            if let (Entry::Batch(batch), Applied::Batch(outcomes)) = (entry, &row.applied) {
+                // As if each event were an entry of its own.
+                for (event, outcome) in batch.events().iter().zip(outcomes) {
+                    let entry = single(event);
+                    self.note(at, log_ms, &event.key, &entry, outcome);
+                    self.note_happenings(log_ms, &entry, outcome, None);
+                }
+            } else {
+                if let Some((key, _)) = row.accounts.first() {
+                    self.note(at, log_ms, key, entry, &row.applied);
+                }
+                self.note_happenings(log_ms, entry, &row.applied, before.as_ref());
+            }
             if let (Entry::Internal { body, .. }, Applied::Open(outcome)) = (entry, &row.applied)
                 && let Internal::Open(open) = body
             {
-                let after = row.account.as_ref().and_then(|(_, a)| a.clone());
+                let after = row.accounts.first().and_then(|(_, a)| a.clone());
                 self.check_admission(
                     log_ms,
                     open,
@@ -166,7 +181,13 @@ impl Observer {
         );
     }
 
-    fn note_happenings(&mut self, log_ms: u64, entry: &Entry, row: &Row, before: Option<&Account>) {
+    fn note_happenings(
+        &mut self,
+        log_ms: u64,
+        entry: &Entry,
+        applied: &Applied,
+        before: Option<&Account>,
+    ) {
         let offset = self.rows.len() as u64;
         self.happened.time(offset, log_ms);
         if let Some(settings) = self.replica.settings() {
@@ -180,14 +201,12 @@ impl Observer {
             let lasts_ms = lasts_ms(ttl_ms);
             let nothing = Account::default();
             let before = before.unwrap_or(&nothing);
-            let applied = &row.applied;
             let happened = &mut self.happened;
             happened.entry(offset, entry, applied, before, log_ms, lasts_ms);
         }
     }
 
-    fn note(&mut self, at: u64, log_ms: u64, entry: &Entry, row: &Row) {
-        let Some((key, _)) = &row.account else { return };
+    fn note(&mut self, at: u64, log_ms: u64, key: &AccountKey, entry: &Entry, applied: &Applied) {
         let Some(settings) = self.replica.settings() else {
             return;
         };
@@ -204,7 +223,7 @@ impl Observer {
             lives.entry(*stream).or_default().heard = Some(sign(true));
         }
         let mut ended = Vec::new();
-        match (entry, &row.applied) {
+        match (entry, applied) {
             (
                 Entry::Heartbeat { stream, .. },
                 Applied::Heartbeat(HeartbeatOutcome::Started { .. }),

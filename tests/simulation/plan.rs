@@ -36,6 +36,8 @@ pub struct Plan {
     pub announce_fails_one_in: u64,
     /// Whether the log keeps only the entries that snapshots need.
     pub keeps_little: bool,
+    /// Maximum time for which events are gathered for a batch, in milliseconds; 0: no batches.
+    pub batch_ms: u64,
     /// Mean time between two playbacks, and between two `status` requests.
     pub player_every_ms: u64,
     pub question_every_ms: u64,
@@ -123,6 +125,7 @@ impl Plan {
             keeps_little: rng.bool(),
             expiries_per_entry: rng.choice([0, 1, 32]).unwrap_or(1),
             redelivered_one_in: rng.choice([0, 3, 20]).unwrap_or(0),
+            batch_ms: rng.choice([0, 50, 500]).unwrap_or(0),
             player_every_ms: rng.u64(100..1_500),
             question_every_ms: rng.u64(20..200),
             settings,

@@ -15,7 +15,7 @@ pub type Script = Vec<(u64, Deed)>;
 pub enum Deed {
     /// Sends an `init`; retries with the same stream without a reply.
     Init(Box<InitRequest>),
-    /// A heartbeat or a stop.
+    /// A heartbeat or a stop, or a repeated batch.
     Publish(Rc<Entry>),
 }
 

@@ -1,5 +1,6 @@
 //! The result of an entry on a replica, to compare replicas with.
 
+use crate::batches::is_here;
 use streamwatch::{
     domain::{Account, AccountKey, Counters, Entry, Internal},
     replica::{Applied, Replica},
@@ -17,8 +18,8 @@ pub struct Row {
     pub applied: Applied,
     /// The log's counters after it.
     pub counters: Counters,
-    /// The account of the entry, and its records after it.
-    pub account: Option<(AccountKey, Option<Account>)>,
+    /// The accounts of the entry, and their records after it.
+    pub accounts: Vec<(AccountKey, Option<Account>)>,
     /// All accounts.
     pub all: Option<Vec<Option<Account>>>,
 }
@@ -44,19 +45,31 @@ pub fn row<T>(
         log_ms: replica.log_time().map(|l| l.0),
         applied,
         counters: *replica.counters(),
-        account: key_of(entry).map(|key| (key.clone(), held(replica, key))),
+        accounts: keys_of(entry)
+            .map(|key| (key.clone(), held(replica, key)))
+            .collect(),
         all: offset
             .is_multiple_of(ALL_EVERY)
             .then(|| keys.iter().map(|k| held(replica, k)).collect()),
     }
 }
 
-pub fn key_of(entry: &Entry) -> Option<&AccountKey> {
-    match entry {
+/// The accounts of an entry.
+pub fn keys_of(entry: &Entry) -> impl Iterator<Item = &AccountKey> {
+    let one = match entry {
         Entry::Heartbeat { key, .. } | Entry::Stop { key, .. } => Some(key),
-        Entry::Internal { body, .. } => match body {
-            Internal::Open(open) => Some(&open.key),
-            _ => None,
-        },
-    }
+        Entry::Internal {
+            body: Internal::Open(open),
+            ..
+        } => Some(&open.key),
+        Entry::Batch(_) | Entry::Internal { .. } => None,
+    };
+    let batch = match entry {
+        Entry::Batch(batch) if is_here(batch) => Some(batch),
+        _ => None,
+    };
+    let several = batch
+        .into_iter()
+        .flat_map(|b| b.by_account().map(|(key, _)| key));
+    one.into_iter().chain(several)
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use streamwatch::{
     domain::{Answer, Consistency, Entry, Internal, Settings},
-    replica::{Effect, Fault, StartAt},
+    replica::{Applied, Effect, Fault, Now, Replica, StartAt},
 };
 
 use crate::{
     answers::Answered,
+    batches::{WRONG_PARTITION, elsewhere, is_here},
     event::Event,
     plan::RUN_MS,
     requests::Body,
@@ -17,6 +18,22 @@ use crate::{
     worker::{Delivery, History},
     world::World,
 };
+
+/// Passes an entry to a replica, as a worker does.
+pub fn apply<T>(
+    replica: &mut Replica<T>,
+    offset: u64,
+    entry: &Entry,
+    now: Now,
+) -> Result<Applied, Fault> {
+    match entry {
+        Entry::Batch(batch) if !is_here(batch) => {
+            replica.skip(offset, WRONG_PARTITION, now)?;
+            Ok(Applied::Skipped)
+        }
+        _ => replica.apply(offset, entry, now),
+    }
+}
 
 impl World {
     pub fn connect(&mut self, w: usize) {
@@ -163,7 +180,9 @@ impl World {
         let (offset, entry) = (delivery.offset, &delivery.entry);
         let before = worker.replica.applied();
         let clocks = worker.clocks(self.now);
-        let applied = worker.replica.apply(offset, entry, clocks)?;
+        let applied = apply(&mut worker.replica, offset, entry, clocks)?;
+        let elsewhere = worker.replica.account(&elsewhere());
+        assert_eq!(elsewhere, None, "an account of another partition");
         if worker.replica.applied() == before {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use streamwatch::domain::{AccountId, AccountKey, Entry, Settings, Tenant};
+use streamwatch::domain::{AccountId, AccountKey, BatchEvent, Entry, Settings, Tenant};
 
 use crate::{
     answers::Bounds,
@@ -44,6 +44,8 @@ pub struct World {
     pub partial: HashMap<(History, u64), Row>,
     pub accounts: Vec<AccountKey>,
     pub streams: Vec<(AccountKey, streamwatch::domain::StreamId)>,
+    /// Events for the next batch.
+    pub gathered: Vec<BatchEvent>,
     tracing: bool,
     pub counted: Counted,
 }
@@ -81,6 +83,7 @@ impl World {
             partial: HashMap::new(),
             accounts: (0..plan.accounts).map(account).collect(),
             streams: Vec::new(),
+            gathered: Vec::new(),
             tracing,
             counted: Counted::default(),
             plan,
@@ -226,7 +229,7 @@ impl World {
             return;
         }
         match deed {
-            Deed::Publish(entry) => self.take(entry),
+            Deed::Publish(entry) => self.publish_event(entry),
             Deed::Init(mut init) => {
                 let request = self.requests.send(self.now, Body::Init((*init).clone()));
                 // The player times out and retries, usually by another request.

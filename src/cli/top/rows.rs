@@ -129,7 +129,7 @@ fn in_the_contracts_format<S: Serializer>(
             stream: None,
         };
         let mut reply: Value =
-            serde_json::from_slice(&wire::answer(&answer, &group_by).body).ok()?;
+            serde_json::from_slice(&wire::answer(&answer, &group_by, None).body).ok()?;
         Some(reply.get_mut("activity")?.take())
     });
     activity.serialize(to)

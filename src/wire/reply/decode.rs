@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::decoded::{CountsBy, Reply};
+use super::{
+    decoded::{BatchNews, CountsBy, Reply},
+    encode::PartitionNumber,
+};
 use crate::{
     domain::{
         AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
@@ -43,19 +46,57 @@ enum In {
         stream: Uuid,
         heartbeat_every_ms: u64,
         ttl_ms: u64,
+        #[serde(flatten)]
+        partition: Option<PartitionNumber>,
         activity: ActivityIn,
     },
     Refused {
         stream: Uuid,
         reason: String,
         max_active: Option<u32>,
+        #[serde(flatten)]
+        partition: Option<PartitionNumber>,
         activity: ActivityIn,
     },
     Activity {
         stream: Option<Uuid>,
         state: Option<String>,
+        #[serde(flatten)]
+        partition: Option<PartitionNumber>,
         activity: ActivityIn,
     },
+    Stopped {
+        stream: Uuid,
+        reason: String,
+    },
+    Interval {
+        stream: Uuid,
+        heartbeat_every_ms: u64,
+        ttl_ms: u64,
+    },
+    Error {
+        error: Problem,
+    },
+    Batch {
+        events: Vec<EventIn>,
+        #[serde(default)]
+        truncated: bool,
+    },
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct EventIn {
+    index: u16,
+    #[serde(flatten)]
+    news: NewsIn,
+}
+
+/// The news of an event.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum NewsIn {
     Stopped {
         stream: Uuid,
         reason: String,
@@ -94,6 +135,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
             stream,
             heartbeat_every_ms,
             ttl_ms,
+            partition,
             activity,
         } => {
             let (activity, by) = activity.decode()?;
@@ -103,12 +145,17 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
                 ttl_ms,
                 activity,
             };
-            Reply::Answer { answer, by }
+            Reply::Answer {
+                answer,
+                by,
+                partition,
+            }
         }
         In::Refused {
             stream,
             reason,
             max_active,
+            partition,
             activity,
         } => {
             let (activity, by) = activity.decode()?;
@@ -119,11 +166,16 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
                 max_active,
                 activity,
             };
-            Reply::Answer { answer, by }
+            Reply::Answer {
+                answer,
+                by,
+                partition,
+            }
         }
         In::Activity {
             stream,
             state,
+            partition,
             activity,
         } => {
             let (activity, by) = activity.decode()?;
@@ -132,24 +184,58 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
                 .transpose()?;
             let stream = stream.map(StreamId).zip(state);
             let answer = Answer::Status { activity, stream };
-            Reply::Answer { answer, by }
+            Reply::Answer {
+                answer,
+                by,
+                partition,
+            }
         }
-        In::Stopped { stream, reason } => Reply::Stopped {
-            stream: StreamId(stream),
-            reason: known(&reason, StoppedReason::ALL, StoppedReason::as_str)?,
-        },
+        In::Stopped { stream, reason } => NewsIn::Stopped { stream, reason }.decode()?,
         In::Interval {
             stream,
             heartbeat_every_ms,
             ttl_ms,
-        } => Reply::Interval {
-            stream: StreamId(stream),
+        } => NewsIn::Interval {
+            stream,
             heartbeat_every_ms,
             ttl_ms,
-        },
+        }
+        .decode()?,
+        In::Batch { events, truncated } => {
+            let news = events.into_iter().map(|event| {
+                Ok(BatchNews {
+                    index: event.index,
+                    reply: event.news.decode()?,
+                })
+            });
+            let events = news.collect::<Result<_, _>>()?;
+            Reply::Batch { events, truncated }
+        }
         In::Error { error } => Reply::Error(error),
         In::Unknown => Reply::Unknown,
     })
+}
+
+impl NewsIn {
+    fn decode(self) -> Result<Reply, BadReply> {
+        Ok(match self {
+            Self::Stopped { stream, reason } => Reply::Stopped {
+                stream: StreamId(stream),
+                reason: known(&reason, StoppedReason::ALL, StoppedReason::as_str)?,
+            },
+            Self::Interval {
+                stream,
+                heartbeat_every_ms,
+                ttl_ms,
+            } => Reply::Interval {
+                stream: StreamId(stream),
+                heartbeat_every_ms,
+                ttl_ms,
+            },
+            Self::Error { error } => Reply::Error(error),
+            Self::Unknown => Reply::Unknown,
+        })
+    }
 }
 
 fn known<T: Copy, const N: usize>(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::encode::PartitionNumber;
 use crate::{
     domain::{Answer, StoppedReason, StreamId},
     wire::Problem,
@@ -9,6 +10,15 @@ use crate::{
 
 /// The number of streams for each value of each requested metadata key.
 pub type CountsBy = BTreeMap<String, BTreeMap<String, u32>>;
+
+/// Bad news about one event of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchNews {
+    /// The position of the event in the batch.
+    pub index: u16,
+    /// The reply that its sender would get if it were a message of its own.
+    pub reply: Reply,
+}
 
 /// A decoded reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +30,8 @@ pub enum Reply {
         answer: Answer,
         /// Counts by the keys of `group_by`.
         by: CountsBy,
+        /// The partition of the account, for batches.
+        partition: Option<PartitionNumber>,
     },
     /// The stream of a heartbeat has been stopped.
     Stopped {
@@ -36,6 +48,13 @@ pub enum Reply {
         heartbeat_every_ms: u64,
         /// The time after the last heartbeat until the stream expires.
         ttl_ms: u64,
+    },
+    /// Bad news about events of a batch, in their order.
+    Batch {
+        /// The news.
+        events: Vec<BatchNews>,
+        /// Whether the news of further events are omitted.
+        truncated: bool,
     },
     /// The message was not accepted, or its outcome is unknown.
     Error(Problem),

@@ -1,6 +1,6 @@
 //! Encoding of replies, for workers.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{
@@ -155,6 +155,8 @@ enum Out<'a> {
         ttl_ms: u64,
         expires_in_ms: u64,
         expires_at: Rfc3339,
+        #[serde(flatten)]
+        partition: Option<PartitionNumber>,
         activity: ActivityOut<'a>,
     },
     Refused {
@@ -162,6 +164,8 @@ enum Out<'a> {
         reason: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         max_active: Option<u32>,
+        #[serde(flatten)]
+        partition: Option<PartitionNumber>,
         activity: ActivityOut<'a>,
     },
     Activity {
@@ -169,20 +173,120 @@ enum Out<'a> {
         stream: Option<Uuid>,
         #[serde(skip_serializing_if = "Option::is_none")]
         state: Option<&'static str>,
+        #[serde(flatten)]
+        partition: Option<PartitionNumber>,
         activity: ActivityOut<'a>,
-    },
-    Stopped {
-        stream: Uuid,
-        reason: &'static str,
-    },
-    Interval {
-        stream: Uuid,
-        heartbeat_every_ms: u64,
-        ttl_ms: u64,
     },
     Error {
         error: &'a Problem,
     },
+    Batch {
+        events: &'a [EventNews],
+        /// Whether some events are omitted.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        truncated: bool,
+    },
+}
+
+/// Bad news about one event of a batch: the reply that its sender would get if it were a message of
+/// its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventNews {
+    /// The position of the event in the batch.
+    pub index: u16,
+    /// The news.
+    #[serde(flatten)]
+    pub news: News,
+}
+
+/// Bad news about a heartbeat or a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum News {
+    /// The stream has been stopped.
+    Stopped {
+        /// The stream.
+        stream: Uuid,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// The player does not use the interval or the TTL in force.
+    Interval {
+        /// The stream.
+        stream: Uuid,
+        /// The interval of heartbeats.
+        heartbeat_every_ms: u64,
+        /// The time after the last heartbeat until the stream expires.
+        ttl_ms: u64,
+    },
+    /// The event was rejected.
+    Error {
+        /// The reason.
+        error: Problem,
+    },
+}
+
+impl News {
+    /// The stream has been stopped.
+    #[must_use]
+    pub const fn stopped(stream: StreamId, reason: StoppedReason) -> Self {
+        Self::Stopped {
+            stream: stream.0,
+            reason: reason.as_str(),
+        }
+    }
+
+    /// The player does not use the interval or the TTL in force.
+    #[must_use]
+    pub const fn interval(stream: StreamId, heartbeat_every_ms: u64, ttl_ms: u64) -> Self {
+        Self::Interval {
+            stream: stream.0,
+            heartbeat_every_ms,
+            ttl_ms,
+        }
+    }
+
+    /// Encodes the reply to a message of its own.
+    #[must_use]
+    pub fn encode(&self) -> Encoded {
+        let kind = match self {
+            Self::Stopped { .. } => "stopped",
+            Self::Interval { .. } => "interval",
+            Self::Error { .. } => "error",
+        };
+        Encoded {
+            kind,
+            body: serde_json::to_vec(self).expect("strings and numbers always encode"),
+        }
+    }
+}
+
+/// Encodes the reply to a batch, with the news in the order of the events. Those beyond the bound of
+/// a reply are omitted.
+#[must_use]
+pub fn batch(news: &[EventNews]) -> Encoded {
+    let mut room = MAX_REPLY_BYTES - BESIDE_STREAMS_BYTES;
+    let fitting = news.iter().take_while(|one| {
+        let bytes = serde_json::to_vec(one).map_or(usize::MAX, |json| json.len() + 1);
+        let fits = bytes <= room;
+        room = room.saturating_sub(bytes);
+        fits
+    });
+    let fitting = fitting.count();
+    let out = Out::Batch {
+        events: &news[..fitting],
+        truncated: fitting < news.len(),
+    };
+    encoded("batch", &out)
+}
+
+/// The partition of an account, for senders of batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionNumber {
+    /// Its number.
+    pub partition: u16,
+    /// The number of partitions.
+    pub partitions: u16,
 }
 
 fn encoded(kind: &'static str, out: &Out) -> Encoded {
@@ -192,9 +296,10 @@ fn encoded(kind: &'static str, out: &Out) -> Encoded {
     }
 }
 
-/// Encodes an answer, with counts by the metadata keys of `group_by`.
+/// Encodes an answer, with counts by the metadata keys of `group_by`. `partition` is the partition of
+/// the account, if it is known.
 #[must_use]
-pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
+pub fn answer(answer: &Answer, group_by: &[String], partition: Option<PartitionNumber>) -> Encoded {
     match answer {
         Answer::Opened {
             stream,
@@ -210,6 +315,7 @@ pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
                 ttl_ms: *ttl_ms,
                 expires_in_ms,
                 expires_at: expires_at(activity.as_of, expires_in_ms),
+                partition,
                 activity: ActivityOut::new(activity, group_by),
             };
             encoded("opened", &out)
@@ -224,6 +330,7 @@ pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
                 stream: stream.0,
                 reason: reason.as_str(),
                 max_active: *max_active,
+                partition,
                 activity: ActivityOut::new(activity, group_by),
             };
             encoded("refused", &out)
@@ -232,32 +339,12 @@ pub fn answer(answer: &Answer, group_by: &[String]) -> Encoded {
             let out = Out::Activity {
                 stream: stream.map(|(id, _)| id.0),
                 state: stream.map(|(_, state)| state.as_str()),
+                partition,
                 activity: ActivityOut::new(activity, group_by),
             };
             encoded("activity", &out)
         }
     }
-}
-
-/// Encodes a `stopped` reply to the heartbeat of a stopped stream.
-#[must_use]
-pub fn stopped(stream: StreamId, reason: StoppedReason) -> Encoded {
-    let out = Out::Stopped {
-        stream: stream.0,
-        reason: reason.as_str(),
-    };
-    encoded("stopped", &out)
-}
-
-/// Encodes an `interval` reply with the interval and the TTL in force.
-#[must_use]
-pub fn interval(stream: StreamId, heartbeat_every_ms: u64, ttl_ms: u64) -> Encoded {
-    let out = Out::Interval {
-        stream: stream.0,
-        heartbeat_every_ms,
-        ttl_ms,
-    };
-    encoded("interval", &out)
 }
 
 /// Encodes an error.

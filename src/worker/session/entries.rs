@@ -3,9 +3,9 @@
 use super::{BATCH, End, Session, broker_clock};
 use crate::{
     broker::{LogDelivery, LogEntry},
-    domain::{Entry, HeartbeatOutcome, Settings, StreamId},
+    domain::{Batch, Entry, HeartbeatOutcome, StreamId},
     replica::{Applied, Now},
-    wire::{self, Message, Origin, Problem},
+    wire::{self, Code, EventNews, Message, News, Origin, Problem},
     worker::{clock, rejections},
 };
 
@@ -34,36 +34,75 @@ impl Session<'_> {
             LogEntry::Undeliverable(offset) => return self.undeliverable(*offset, now),
         };
         let message = self.routed(delivery.message());
-        match wire::entry(&message) {
+        let (number, of) = (self.partition.number, self.partition.of);
+        let problem = match wire::entry(&message) {
+            Ok(Entry::Batch(batch)) if !batch.is_for(number, of) => Problem::wrong_partition(),
             Ok(entry) => {
                 self.learn_broker_clock(&entry, delivery);
                 let applied = self.partition.replica.apply(delivery.offset, &entry, now)?;
-                if let (Applied::Heartbeat(outcome), Entry::Heartbeat { stream, .. }) =
-                    (&applied, &entry)
-                    && let Some(reply) =
-                        heartbeat_reply(*stream, *outcome, self.partition.replica.settings())
-                {
-                    self.reply(delivery, || reply);
+                match (&entry, &applied) {
+                    (Entry::Heartbeat { stream, .. }, Applied::Heartbeat(outcome)) => {
+                        if let Some(news) = self.news(*stream, *outcome) {
+                            self.reply(delivery, || news.encode());
+                        }
+                    }
+                    (Entry::Batch(batch), Applied::Batch(outcomes)) => {
+                        self.batch_news(delivery, batch, outcomes);
+                    }
+                    _ => {}
                 }
+                return Ok(());
             }
-            Err(problem) => {
-                self.partition
-                    .replica
-                    .skip(delivery.offset, problem.code.number(), now)?;
-                let origin = Origin {
-                    source: "log",
-                    offset: Some(delivery.offset),
-                };
-                rejections::log(problem.code);
-                // Every replica reads the entry; only the leader publishes the rejection.
-                if self.partition.replica.leads() {
-                    self.rejections
-                        .publish(origin, &message, &problem, &self.publish);
-                }
-                self.reply(delivery, || wire::error(&problem));
+            Err(problem) => problem,
+        };
+        self.partition
+            .replica
+            .skip(delivery.offset, problem.code.number(), now)?;
+        rejections::log(problem.code);
+        self.publish_rejection(Origin::log(delivery.offset), &message, &problem);
+        self.reply(delivery, || wire::error(&problem));
+        Ok(())
+    }
+
+    /// Reports the rejected events of a batch, and replies with the bad news of all its events.
+    fn batch_news(&mut self, delivery: &LogDelivery, batch: &Batch, outcomes: &[Applied]) {
+        for reason in batch.rejected() {
+            rejections::log(Code::ALL[*reason]);
+        }
+        if !self.partition.replica.leads() {
+            return;
+        }
+        let mut all: Vec<EventNews> = Vec::new();
+        if !batch.rejected().is_empty() {
+            let message = self.routed(delivery.message());
+            for (index, error) in wire::rejected_events(&message).unwrap_or_default() {
+                let origin = Origin::log(delivery.offset).of_event(index);
+                self.publish_rejection(origin, &message, &error);
+                let news = News::Error { error };
+                all.push(EventNews { index, news });
             }
         }
-        Ok(())
+        for (event, outcome) in batch.events().iter().zip(outcomes) {
+            if let Applied::Heartbeat(outcome) = outcome
+                && let Some(news) = self.news(event.stream, *outcome)
+            {
+                let index = event.index;
+                all.push(EventNews { index, news });
+            }
+        }
+        if !all.is_empty() {
+            all.sort_unstable_by_key(|one| one.index);
+            self.reply(delivery, || wire::batch_reply(&all));
+        }
+    }
+
+    /// Publishes the rejection of an entry for operators. Every replica reads the entry, so only the
+    /// leader publishes it.
+    fn publish_rejection(&mut self, origin: Origin, message: &Message, problem: &Problem) {
+        if self.partition.replica.leads() {
+            self.rejections
+                .publish(origin, message, problem, &self.publish);
+        }
     }
 
     fn learn_broker_clock(&mut self, entry: &Entry, delivery: &LogDelivery) {
@@ -86,15 +125,7 @@ impl Session<'_> {
             offset,
             "skipping an entry that RabbitMQ cannot deliver"
         );
-        // Every replica skips the entry; only the leader publishes the rejection.
-        if self.partition.replica.leads() {
-            let origin = Origin {
-                source: "log",
-                offset: Some(offset),
-            };
-            self.rejections
-                .publish(origin, &Message::default(), &problem, &self.publish);
-        }
+        self.publish_rejection(Origin::log(offset), &Message::default(), &problem);
         Ok(())
     }
 
@@ -107,10 +138,7 @@ impl Session<'_> {
             Ok(to) => to,
             Err(none) => {
                 if let Some(problem) = none.problem() {
-                    let origin = Origin {
-                        source: "log",
-                        offset: Some(delivery.offset),
-                    };
+                    let origin = Origin::log(delivery.offset);
                     let message = delivery.message();
                     self.rejections
                         .reject(origin, &message, &problem, &self.publish);
@@ -122,22 +150,20 @@ impl Session<'_> {
             self.partition.metrics.replies_blocked.increment(1);
         }
     }
-}
 
-/// Returns the reply to a heartbeat, if one is needed.
-fn heartbeat_reply(
-    stream: StreamId,
-    outcome: HeartbeatOutcome,
-    settings: Option<&Settings>,
-) -> Option<wire::Encoded> {
-    match outcome {
-        HeartbeatOutcome::Stopped(reason) => Some(wire::stopped(stream, reason)),
-        HeartbeatOutcome::Refreshed { outdated: true }
-        | HeartbeatOutcome::Started { outdated: true } => {
-            settings.map(|s| wire::interval(stream, s.heartbeat_every_ms, s.ttl_ms))
+    /// Returns the bad news for the sender of a heartbeat, if there are any.
+    fn news(&self, stream: StreamId, outcome: HeartbeatOutcome) -> Option<News> {
+        match outcome {
+            HeartbeatOutcome::Stopped(reason) => Some(News::stopped(stream, reason)),
+            HeartbeatOutcome::Refreshed { outdated: true }
+            | HeartbeatOutcome::Started { outdated: true } => {
+                let settings = self.partition.replica.settings()?;
+                let (every, ttl) = (settings.heartbeat_every_ms, settings.ttl_ms);
+                Some(News::interval(stream, every, ttl))
+            }
+            HeartbeatOutcome::Refreshed { outdated: false }
+            | HeartbeatOutcome::Started { outdated: false }
+            | HeartbeatOutcome::Dropped(_) => None,
         }
-        HeartbeatOutcome::Refreshed { outdated: false }
-        | HeartbeatOutcome::Started { outdated: false }
-        | HeartbeatOutcome::Dropped(_) => None,
     }
 }

@@ -22,10 +22,7 @@ impl Session<'_> {
         let (request, problem) =
             PendingRequest::new(source, self.partition.number, delivery, names, now.mono);
         let message = self.routed(delivery.message());
-        let origin = Origin {
-            source: source.as_str(),
-            offset: None,
-        };
+        let origin = Origin::queue(source.as_str());
         if let Some(problem) = problem {
             self.rejections
                 .reject(origin, &message, &problem, &self.publish);

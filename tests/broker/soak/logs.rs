@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streamwatch::broker::{Addresses, BrokerError, Link, LogEntry, LogFollower, LogFrom};
 use streamwatch::client::{Names, StreamId};
-use streamwatch::domain::{Entry, Internal};
+use streamwatch::domain::{BatchEventKind, Entry, Internal};
 use streamwatch::wire;
 use tokio::task::JoinSet;
 
@@ -135,6 +135,17 @@ impl Log {
             Entry::Stop { key, stream } => {
                 self.stops.insert(*stream);
                 self.account(key.account());
+            }
+            Entry::Batch(batch) => {
+                for event in batch.events() {
+                    match event.kind {
+                        BatchEventKind::Heartbeat { .. } => {
+                            *self.beats.entry(event.stream).or_default() += 1;
+                        }
+                        BatchEventKind::Stop => drop(self.stops.insert(event.stream)),
+                    }
+                    self.account(event.key.account());
+                }
             }
             Entry::Internal { reading, body, .. } => {
                 match body {
