@@ -220,7 +220,10 @@ impl Observer {
         let sign = |is_heartbeat| sign_of(is_heartbeat, settings.ttl_ms);
         let lives = self.lives.entry(key.clone()).or_default();
         if let Entry::Heartbeat { stream, .. } = entry {
-            lives.entry(*stream).or_default().heard = Some(sign(true));
+            let life = lives.entry(*stream).or_default();
+            // A replica that lacks the stop of the stream keeps the longest TTL.
+            let longest = life.heard.map_or(0, |sign| sign.ttl_ms);
+            life.heard = Some(sign_of(true, settings.ttl_ms.max(longest)));
         }
         let mut ended = Vec::new();
         match (entry, applied) {
