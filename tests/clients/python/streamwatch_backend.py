@@ -128,6 +128,17 @@ class Backend:
         async with asyncio.timeout(self.timeout):
             await self._publish("stop", account, {"stream": stream})
 
+    async def batch(
+        self, partition: int, events: list[Body], *, partitions: int | None = None
+    ) -> None:
+        """Publishes up to 1,000 heartbeats and stops of accounts of one partition.
+
+        Each event is the body of a message of its own, with its `kind`. The partition of an
+        account, and the number of partitions, are in each reply to `open` and `status`.
+        """
+        fields = {"partition": partition, "partitions": partitions, "events": events}
+        await self._publish("batch", events[0]["account"], fields)
+
     # How a message goes out and an answer comes in
 
     async def _ask(
@@ -154,7 +165,9 @@ class Backend:
         return reply
 
     async def _publish(self, kind: str, account: str, fields: Body, **properties: Any) -> None:
-        body = {"account": account} | {k: v for k, v in fields.items() if v is not None}
+        body = {k: v for k, v in fields.items() if v is not None}
+        if kind != "batch":
+            body["account"] = account
         message = aio_pika.Message(
             json.dumps(body).encode(),
             headers={"account": account},  # it picks the partition

@@ -190,6 +190,30 @@ class StreamwatchClient:
         )
         return self.request("status", body)
 
+    # Events of many players, for backends
+
+    def batch(
+        self,
+        partition: int,
+        events: list[dict[str, Any]],
+        *,
+        partitions: int | None = None,
+        want_bad_news: bool = True,
+        **properties: Any,
+    ) -> str:
+        """Publishes up to 1,000 heartbeats and stops of accounts of one partition.
+
+        Each event is the body of a message of its own, with its `kind`. The partition of
+        an account, and the number of partitions, are in each reply to `init` and `status`.
+        There is an answer only if there is bad news: `batch`, with the news of each event.
+        Returns the correlation_id, which that answer would carry.
+        """
+        body = _without_none(partition=partition, partitions=partitions, events=events)
+        if events:
+            # The header picks the partition: any account in it does.
+            properties.setdefault("headers", {"account": events[0]["account"]})
+        return self.publish("batch", body, want_reply=want_bad_news, **properties)
+
     # How a message goes out and an answer comes in
 
     def request(self, kind: str, body: dict[str, Any] | bytes, **options: Any) -> Reply:
