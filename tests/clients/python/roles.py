@@ -282,6 +282,11 @@ TABLE = [
         + [publishing(f"{TENANT}x.init"), publishing(f"{OTHER_TENANT}.{TENANT}.init")],
     ),
     Row(
+        f"publish `{TENANT}.batch`",
+        {OPERATOR, BACKEND},
+        [publishing(f"{TENANT}.batch")],
+    ),
+    Row(
         "publish with any other key: `acme.admin`, `acme`, more words",
         {OPERATOR},
         [
@@ -294,6 +299,8 @@ TABLE = [
                 "#",
                 f"{TENANT}.#",
                 f"{TENANT}.initial",
+                f"{TENANT}.batch.{VIEWER}",
+                f"{OTHER_TENANT}.batch",
                 f"{TENANT}.init.",
                 f"{TENANT}.init.{VIEWER}.{OTHER_ACCOUNT}",
                 f"{TENANT}.INIT",
@@ -344,6 +351,8 @@ TABLE = [
             for key in [
                 TENANT,
                 f"x{TENANT}.init",
+                f"{TENANT}.batch",
+                f"{TENANT}.batch.{VIEWER}",
                 f"{TENANT}.admin.{VIEWER}",
                 f"{TENANT}.init.{VIEWER}.{OTHER_ACCOUNT}",
                 f"{TENANT}.init.",

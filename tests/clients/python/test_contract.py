@@ -113,6 +113,19 @@ def test_every_example_of_a_message_is_taken_and_answered(
         assert news.type in contract.replies_of(kind) - {"error"}
 
 
+@pytest.mark.parametrize("name", examples("batch"))
+def test_every_example_of_a_batch_is_taken(player: StreamwatchClient, name: str) -> None:
+    example = examples("batch")[name]
+    body = example["payload"]
+    player.publish("batch", body, want_reply=False, **properties_of(example["headers"]))
+    contract.sent["batch"] += 1
+    ends = {event["stream"] for event in body["events"] if event["kind"] == "stop"}
+    for event in body["events"]:
+        account, stream = event["account"], event["stream"]
+        state = player.status(account, stream=stream, consistency="strong")["state"]
+        assert state == ("stopped" if stream in ends else "active")
+
+
 def properties_of(headers: dict[str, Any]) -> dict[str, Any]:
     """The headers of an example, as AMQP has them: some are properties."""
     known = SCHEMAS["RequestHeaders"]["properties"]
@@ -197,6 +210,13 @@ def outdated(player: StreamwatchClient) -> Reply:
     return player.request("heartbeat", body)
 
 
+def bad_news_of_a_batch(player: StreamwatchClient) -> Reply:
+    stream = a_stopped_one(player)
+    event = {"kind": "heartbeat", "account": "alice"}
+    other = event | {"stream": new_stream_id(), "heartbeat_every_ms": 7}
+    return player.wait_for(player.batch(0, [event | {"stream": stream}, event, other]))
+
+
 SCENARIOS: dict[tuple[str, str], Callable[[StreamwatchClient], Reply]] = {
     ("opened", "opened"): opened,
     ("opened", "opened-with-counts"): lambda p: opened(p, group_by=["device"]),
@@ -214,6 +234,7 @@ SCENARIOS: dict[tuple[str, str], Callable[[StreamwatchClient], Reply]] = {
     ("stopped", "stopped"): news_of_a_stop,
     ("stopped", "replaced"): news_of_a_replacement,
     ("interval", "interval"): outdated,
+    ("batchReply", "bad-news"): bad_news_of_a_batch,
 }
 ELSEWHERE = {("refused", "over_capacity"), ("error", "late"), ("error", "unavailable")} | {
     ("error", "undecodable"),
@@ -362,7 +383,9 @@ def test_a_rejected_message_matches_the_example(
     example = examples("rejected")[name]["payload"]
     follower = Follower(site, "rejected", f"{tenant}.{example['code']}")
     with closing(follower.connection):
-        if example["source"] == "log":
+        if "index" in example:
+            player.batch(0, [{"kind": "stop", "account": "alice"}])
+        elif example["source"] == "log":
             player.request("heartbeat", {"account": "alice"})
         else:
             user = pika.URLParameters(site.url).credentials.username
