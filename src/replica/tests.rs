@@ -1,5 +1,6 @@
 //! Tests of the replica as a state machine: one input, and the exact effects.
 
+mod batch;
 mod capacity;
 mod expiry;
 mod freshness;

@@ -3,7 +3,7 @@ use crate::domain::{LifecycleEventKind, StoppedReason};
 
 impl Rig {
     /// The announced events: number, offset, account, count, kind.
-    fn announced(&mut self) -> Vec<(u64, u64, String, u32, &'static str)> {
+    pub(super) fn announced(&mut self) -> Vec<(u64, u64, String, u32, &'static str)> {
         self.append();
         let effects = std::mem::take(&mut self.others);
         effects

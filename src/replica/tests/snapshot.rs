@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{Announcement, Counters, REFUSAL_MS, SnapshotHeader, SnapshotTrailer};
 
 /// The parts of a snapshot.
-type Copy = (
+pub(super) type Copy = (
     SnapshotHeader,
     Vec<(AccountKey, u64, Account)>,
     SnapshotTrailer,
@@ -12,14 +12,14 @@ type Copy = (
 );
 
 impl Rig {
-    fn publish(&mut self, now: u64, entries: &[Entry]) {
+    pub(super) fn publish(&mut self, now: u64, entries: &[Entry]) {
         self.log.extend_from_slice(entries);
         self.read(now);
     }
 
     /// Takes a snapshot of the replica. `meanwhile` runs after the start, before any account is
     /// copied, and `behind` after the last account.
-    fn copy(&mut self, now: u64, meanwhile: &[Entry], behind: &[Entry]) -> Copy {
+    pub(super) fn copy(&mut self, now: u64, meanwhile: &[Entry], behind: &[Entry]) -> Copy {
         let header = self.replica.begin_snapshot().unwrap();
         self.publish(now, meanwhile);
         let accounts = self.accounts();
@@ -39,7 +39,7 @@ impl Rig {
     }
 
     /// Another replica, restored from a snapshot, which has read all of the log.
-    fn restored(&self, copy: Copy) -> Result<Self, Fault> {
+    pub(super) fn restored(&self, copy: Copy) -> Result<Self, Fault> {
         let mut rig = Self {
             replica: Replica::new(7),
             log: self.log.clone(),
@@ -77,7 +77,7 @@ fn stop(account: &str, n: u128) -> Entry {
     }
 }
 
-fn assert_same(one: &Rig, other: &Rig) {
+pub(super) fn assert_same(one: &Rig, other: &Rig) {
     for account in ["alice", "bob", "carol", "dave"] {
         let of = |rig: &Rig| rig.replica.account(&key(account));
         assert_eq!(of(one), of(other), "{account}");

@@ -64,7 +64,8 @@ export class AmqpLink extends Link {
         `${this.#tenant}.${kind}`,
         Buffer.from(JSON.stringify(body)),
         {
-          headers: { account: body.account }, // it picks the partition
+          // It picks the partition: any account of a batch does.
+          headers: { account: body.account ?? body.events?.[0]?.account },
           contentType: "application/json",
           replyTo: kind === "stop" ? undefined : DIRECT_REPLY_TO,
           correlationId,

@@ -57,6 +57,15 @@ export class Backend {
     return this.#tell("stop", { account, stream });
   }
 
+  /**
+   * Publishes up to 1,000 heartbeats and stops of accounts of one partition. Each event is the body
+   * of a message of its own, with its `kind`. The partition of an account, and the number of
+   * partitions, are in each reply to `open` and `status`.
+   */
+  batch({ partition, partitions }, events) {
+    return this.#tell("batch", { partition, partitions, events });
+  }
+
   close() {
     return this.#link.close();
   }

@@ -70,6 +70,27 @@ test("activity is grouped by metadata, and a stream's state is returned", async 
   assert.equal(await state(), "stopped");
 });
 
+test("a batch carries the events of many accounts of one partition", async () => {
+  const [first, ...others] = await Promise.all(
+    Array.from({ length: 40 }, async () => {
+      const account = newAccount();
+      return { account, reply: await backend.status(account) };
+    }),
+  );
+  const { partition } = first.reply;
+  const neighbours = [first, ...others.filter(({ reply }) => reply.partition === partition)];
+  const streams = neighbours.map(({ account }) => ({ account, stream: crypto.randomUUID() }));
+  const events = streams.map((event) => ({ kind: "heartbeat", ...event }));
+  await backend.batch(first.reply, events);
+  const counts = () =>
+    Promise.all(
+      streams.map(async ({ account }) => (await backend.activity(account, { strong: true })).count),
+    );
+  assert.deepEqual(await counts(), streams.map(() => 1));
+  await backend.batch(first.reply, streams.map((event) => ({ kind: "stop", ...event })));
+  assert.deepEqual(await counts(), streams.map(() => 0));
+});
+
 test("from a shell it prints what an account plays", async () => {
   const account = newAccount();
   const { stream } = await backend.open(account);
