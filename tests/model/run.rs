@@ -1,8 +1,9 @@
 //! Applies a script to the accounts and the model, and compares every answer after every step.
 
 use streamwatch::domain::{
-    Account, AccountId, AccountKey, HeartbeatOutcome, LifecycleEvent, LogTime, Metadata, Moment,
-    Open, OpenOutcome, RequestId, Settings, StopOutcome, StreamId, Tenant, WallShift,
+    Account, AccountId, AccountKey, Batch, BatchEvent, BatchEventKind, HeartbeatOutcome,
+    LifecycleEvent, LogTime, Metadata, Moment, Open, OpenOutcome, RequestId, Settings, StopOutcome,
+    StreamId, Tenant, WallShift,
 };
 use uuid::Uuid;
 
@@ -82,6 +83,7 @@ impl Run {
                 ));
             }
             Step::Stop(stream) => self.entry(Entry::Stop(id(*stream))),
+            Step::Batch(events) => self.batch(events),
             Step::Again(which) => {
                 if !self.entries.is_empty() {
                     self.entry(self.entries[which % self.entries.len()].clone());
@@ -111,6 +113,47 @@ impl Run {
             assert_eq!(expired, expected, "at {to}");
         }
         self.now = to;
+    }
+
+    /// Applies the account's events of a batch. The batch has grouped them by account; the expected
+    /// order is that of the message.
+    fn batch(&mut self, events: &[script::Event]) {
+        let other = AccountKey::of("acme", "bob").unwrap();
+        let of_message = events.iter().zip(0..).map(|(event, index)| BatchEvent {
+            index,
+            key: if event.is_own { &self.key } else { &other }.clone(),
+            stream: id(event.stream),
+            kind: match event.is_stop {
+                true => BatchEventKind::Stop,
+                false => BatchEventKind::Heartbeat {
+                    every_ms: None,
+                    metadata: event.metadata.map(metadata),
+                },
+            },
+        });
+        let batch = Batch::new(0, None, of_message.collect(), Vec::new());
+        let mut groups = batch.by_account();
+        let own = groups.find(|(key, _)| **key == self.key);
+        let own: Vec<_> = own.map_or(&[][..], |(_, own)| own).to_vec();
+        let expected: Vec<_> = events.iter().filter(|event| event.is_own).collect();
+        assert_eq!(
+            own.len(),
+            expected.len(),
+            "all events of an account are together"
+        );
+        for (event, expected) in own.into_iter().zip(expected) {
+            assert_eq!(
+                event.stream,
+                id(expected.stream),
+                "in the order of the message"
+            );
+            self.entry(match event.kind {
+                BatchEventKind::Heartbeat { every_ms, metadata } => {
+                    Entry::Heartbeat(event.stream, every_ms, metadata)
+                }
+                BatchEventKind::Stop => Entry::Stop(event.stream),
+            });
+        }
     }
 
     fn proposal(&self, open: &script::Open) -> Open {

@@ -19,6 +19,8 @@ pub enum Step {
         metadata: Option<u8>,
     },
     Stop(u8),
+    /// Heartbeats and stops in one entry, of the account or of another one.
+    Batch(Vec<Event>),
     /// Applies an earlier entry again, as a duplicate or a late entry.
     Again(usize),
     /// Removes old records from the swept account: now for `None`, else at its next change, like
@@ -32,6 +34,15 @@ pub enum Step {
     Full(bool),
     /// Changes the offset from log time to wall time.
     Shift(i64),
+}
+
+/// An event of a batch.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub is_own: bool,
+    pub stream: u8,
+    pub is_stop: bool,
+    pub metadata: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(stream, every_ms, metadata)| Step::Heartbeat { stream, every_ms, metadata },
         ),
         6 => (0..STREAMS).prop_map(Step::Stop),
+        3 => vec(event(), 0..8).prop_map(Step::Batch),
         6 => any::<usize>().prop_map(Step::Again),
         4 => Just(Step::Sweep),
         1 => prop_oneof![Just(1_000), Just(10_000), Just(90_000), 1_000..100_000_u64]
@@ -72,6 +84,18 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Full),
         1 => (-100_000..100_000_i64).prop_map(Step::Shift),
     ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let metadata = option::of(0..3_u8);
+    (any::<bool>(), 0..STREAMS, any::<bool>(), metadata).prop_map(
+        |(is_own, stream, is_stop, metadata)| Event {
+            is_own,
+            stream,
+            is_stop,
+            metadata,
+        },
+    )
 }
 
 fn every() -> impl Strategy<Value = u32> {

@@ -209,9 +209,9 @@ class StreamwatchClient:
         Returns the correlation_id, which that answer would carry.
         """
         body = _without_none(partition=partition, partitions=partitions, events=events)
-        if events:
-            # The header picks the partition: any account in it does.
-            properties.setdefault("headers", {"account": events[0]["account"]})
+        # The header picks the partition: any account in it does.
+        accounts = [event["account"] for event in events if "account" in event]
+        properties.setdefault("headers", {"account": accounts[0]} if accounts else {})
         return self.publish("batch", body, want_reply=want_bad_news, **properties)
 
     # How a message goes out and an answer comes in
