@@ -15,7 +15,7 @@ use crate::{
         Opening, StatusQuery, StreamId, Tenant,
     },
     domain::Answer,
-    wire,
+    wire::{self, PartitionNumber},
 };
 
 /// Exit code if the stream is not active.
@@ -185,6 +185,7 @@ impl Init {
                 heartbeat_every,
                 ttl,
                 activity,
+                partition,
                 ..
             } => {
                 let mut lines = vec![format!(
@@ -200,13 +201,14 @@ impl Init {
                     ttl_ms: ms(ttl),
                     activity,
                 };
-                output.print(lines, &as_json(&answer, &[])?);
+                output.print(lines, &as_json(&answer, &[], partition)?);
                 ExitCode::SUCCESS
             }
             Opening::Refused {
                 reason,
                 max_active,
                 activity,
+                partition,
             } => {
                 let word = reason.as_str();
                 let mut lines = vec![format!("refused ({word})")];
@@ -217,7 +219,7 @@ impl Init {
                     max_active,
                     activity,
                 };
-                output.print(lines, &as_json(&answer, &[])?);
+                output.print(lines, &as_json(&answer, &[], partition)?);
                 ExitCode::from(REFUSED)
             }
         })
@@ -288,6 +290,7 @@ impl Status {
             activity,
             by,
             state,
+            partition,
         } = asked.await?;
         let mut lines = streams(&activity);
         for (key, counts) in &by {
@@ -299,7 +302,7 @@ impl Status {
             lines.push(format!("{id} is {}", state.as_str()));
         }
         let answer = Answer::Status { activity, stream };
-        output.print(lines, &as_json(&answer, &self.group_by)?);
+        output.print(lines, &as_json(&answer, &self.group_by, partition)?);
         let inactive = stream.is_some_and(|(_, s)| s != crate::client::StreamState::Active);
         Ok(if inactive {
             ExitCode::from(REFUSED)
@@ -310,9 +313,13 @@ impl Status {
 }
 
 /// The contract's reply, so that programs need no second format.
-fn as_json(answer: &Answer, group_by: &[String]) -> anyhow::Result<Value> {
+fn as_json(
+    answer: &Answer,
+    group_by: &[String],
+    partition: Option<PartitionNumber>,
+) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(
-        &wire::answer(answer, group_by, None).body,
+        &wire::answer(answer, group_by, partition).body,
     )?)
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    AccountStatus, Client, ClientError, OpenRequest, Opening, StatusQuery, connection::Send,
-    request::HeartbeatReply,
+    AccountStatus, BadNews, BatchEvent, Client, ClientError, OpenRequest, Opening, StatusQuery,
+    connection::Send, request::HeartbeatReply,
 };
 use crate::{
     domain::{AccountId, Answer, Metadata, StoppedReason, StreamId, Tenant},
-    wire::{self, Kind, Reply},
+    wire::{self, Kind, PartitionNumber, Reply},
 };
 
 /// Default timeout of a reply.
@@ -67,10 +67,11 @@ impl Backend {
             Reply::Answer {
                 answer: Answer::Status { activity, stream },
                 by,
-                ..
+                partition,
             } => Ok(AccountStatus {
                 activity,
                 by,
+                partition,
                 state: stream.map(|(_, state)| state),
             }),
             _ => Err(other_reply()),
@@ -123,8 +124,9 @@ impl Backend {
                         ..
                     },
                 by,
-                ..
+                partition,
             } => Ok(Opening::Opened {
+                partition,
                 heartbeat_every: Duration::from_millis(heartbeat_every_ms),
                 ttl: Duration::from_millis(ttl_ms),
                 activity,
@@ -138,8 +140,10 @@ impl Backend {
                         activity,
                         ..
                     },
+                partition,
                 ..
             } => Ok(Opening::Refused {
+                partition,
                 reason,
                 max_active,
                 activity,
@@ -184,6 +188,44 @@ impl Backend {
         })
     }
 
+    /// Publishes up to 1,000 heartbeats and stops of accounts of one partition in one message, and
+    /// waits `wait` for the bad news, with the position of each event. Each reply to a `status` or
+    /// an `init` contains the partition of its account.
+    ///
+    /// # Errors
+    /// If the broker does not confirm the batch in time, or a worker rejects it as a whole. The
+    /// code `wrong_partition` means that a partition of these accounts is not known any more.
+    pub async fn batch(
+        &self,
+        tenant: &Tenant,
+        partition: PartitionNumber,
+        events: &[BatchEvent],
+        wait: Duration,
+    ) -> Result<Vec<(usize, BadNews)>, ClientError> {
+        let Some(first) = events.first() else {
+            return Ok(Vec::new());
+        };
+        let encoded = events
+            .iter()
+            .map(|e| (e.account.as_str(), e.stream, &e.kind));
+        let body = wire::batch_body(partition, encoded);
+        let send = message(tenant, Kind::Batch, &first.account, None, body);
+        let mut sent = self.client.send(send, true, self.patience).await?;
+        sent.confirm().await?;
+        match sent.reply_within(wait).await {
+            Ok(Reply::Batch { events, .. }) => {
+                let news = events.into_iter();
+                Ok(news
+                    .filter_map(|one| Some((usize::from(one.index), bad_news(one.reply)?)))
+                    .collect())
+            }
+            Ok(_) => Err(other_reply()),
+            Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
+            // Workers do not reply to a batch without bad news.
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Sends a heartbeat of a player that was last sent the interval `every`, if any.
     pub(super) async fn send_heartbeat(
         &self,
@@ -214,6 +256,23 @@ impl Backend {
             // Most heartbeats get no reply.
             Err(_) => Ok(None),
         }
+    }
+}
+
+/// The news about an event; `None` if it is of a later version of the contract.
+fn bad_news(reply: Reply) -> Option<BadNews> {
+    match reply {
+        Reply::Stopped { reason, .. } => Some(BadNews::Stopped(reason)),
+        Reply::Interval {
+            heartbeat_every_ms,
+            ttl_ms,
+            ..
+        } => Some(BadNews::Interval {
+            every: Duration::from_millis(heartbeat_every_ms),
+            ttl: Duration::from_millis(ttl_ms),
+        }),
+        Reply::Error(problem) => Some(BadNews::Rejected(problem)),
+        _ => None,
     }
 }
 

@@ -144,7 +144,7 @@ impl Unconfirmed {
 
 /// Returns whether messages of this kind are appended to a log.
 pub(super) const fn is_event(kind: Kind) -> bool {
-    matches!(kind, Kind::Heartbeat | Kind::Stop)
+    matches!(kind, Kind::Heartbeat | Kind::Stop | Kind::Batch)
 }
 
 /// The time of the first rejection, by kind; `None` once the broker has accepted a message of the

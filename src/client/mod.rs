@@ -27,12 +27,13 @@ pub use backend::{Backend, PATIENCE};
 pub use connection::Client;
 pub use error::ClientError;
 pub use player::{Playback, PlaybackState, Player};
-pub use request::{AccountStatus, OpenRequest, Opening, StatusQuery};
+pub use request::{AccountStatus, BadNews, BatchEvent, OpenRequest, Opening, StatusQuery};
 
 pub use crate::{
     broker::{AddressError, Addresses, Identity, Names, Tls},
     domain::{
-        AccountId, ActiveStream, Activity, Consistency, Metadata, RefusedReason, StoppedReason,
-        StreamId, StreamState, Tenant,
+        AccountId, ActiveStream, Activity, BatchEventKind, Consistency, Metadata, RefusedReason,
+        StoppedReason, StreamId, StreamState, Tenant,
     },
+    wire::{PartitionNumber, Problem},
 };

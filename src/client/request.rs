@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        Activity, Consistency, Metadata, RefusedReason, StoppedReason, StreamId, StreamState,
+        AccountId, Activity, BatchEventKind, Consistency, Metadata, RefusedReason, StoppedReason,
+        StreamId, StreamState,
     },
-    wire::CountsBy,
+    wire::{CountsBy, PartitionNumber, Problem},
 };
 
 /// A `status` request for an account.
@@ -29,6 +30,35 @@ pub struct AccountStatus {
     pub by: CountsBy,
     /// The state of the requested stream.
     pub state: Option<StreamState>,
+    /// The partition of the account, for batches.
+    pub partition: Option<PartitionNumber>,
+}
+
+/// A heartbeat or a stop in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchEvent {
+    /// The account.
+    pub account: AccountId,
+    /// The stream.
+    pub stream: StreamId,
+    /// Its kind.
+    pub kind: BatchEventKind,
+}
+
+/// Bad news about one event of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadNews {
+    /// The stream was stopped.
+    Stopped(StoppedReason),
+    /// The player does not use the interval or the TTL in force.
+    Interval {
+        /// The interval of heartbeats.
+        every: Duration,
+        /// The time after which the stream expires without a heartbeat.
+        ttl: Duration,
+    },
+    /// The event was rejected.
+    Rejected(Problem),
 }
 
 /// A request to open a stream.
@@ -59,6 +89,8 @@ pub enum Opening {
         activity: Activity,
         /// Counts by the keys of `group_by`.
         by: CountsBy,
+        /// The partition of the account, for batches.
+        partition: Option<PartitionNumber>,
     },
     /// The stream is not active.
     Refused {
@@ -68,6 +100,8 @@ pub enum Opening {
         max_active: Option<u32>,
         /// The account's active streams.
         activity: Activity,
+        /// The partition of the account, for batches.
+        partition: Option<PartitionNumber>,
     },
 }
 

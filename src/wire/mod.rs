@@ -35,7 +35,7 @@ pub use reply::{
     PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
-pub use request::{heartbeat, init as init_body, status as status_body, stop};
+pub use request::{batch as batch_body, heartbeat, init as init_body, status as status_body, stop};
 pub use routing_key::{Kind, RoutingKey};
 pub use timestamp::{Rfc3339, show};
 pub use trace::{MAX_STATE_BYTES, Trace};

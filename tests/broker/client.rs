@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lapin::options::QueuePurgeOptions;
 use streamwatch::client::{
-    Backend, ClientError, OpenRequest, Opening, Playback, PlaybackState, RefusedReason,
-    StatusQuery, StoppedReason, StreamId,
+    Backend, BadNews, BatchEvent, BatchEventKind, ClientError, OpenRequest, Opening,
+    PartitionNumber, Playback, PlaybackState, RefusedReason, StatusQuery, StoppedReason, StreamId,
 };
 use tokio::time::Instant;
 
@@ -344,4 +344,57 @@ async fn a_missing_topology_and_a_missing_worker_are_different_errors() {
     let _worker = installation.ready_worker().await;
     let answer = status().await;
     assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_batch_returns_the_bad_news_of_each_event() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let _worker = installation.ready_worker().await;
+    let backend = installation.backend();
+    let (alice, bob) = (account("alice"), account("bob"));
+    let (acme, query) = (tenant(), StatusQuery::default());
+    let status = backend.status(&acme, &alice, &query).await;
+    let partition = status.expect("a reply").partition;
+    let here = PartitionNumber {
+        partition: 0,
+        partitions: 1,
+    };
+    assert_eq!(partition, Some(here));
+    let (stays, ends) = (StreamId::generate(), StreamId::generate());
+    let event = |account: &_, stream, kind| BatchEvent {
+        account: Clone::clone(account),
+        stream,
+        kind,
+    };
+    let beat = |every_ms| BatchEventKind::Heartbeat {
+        every_ms,
+        metadata: None,
+    };
+    let events = [
+        event(&bob, stays, beat(Some(7))),
+        event(&alice, ends, beat(None)),
+        event(&alice, ends, BatchEventKind::Stop),
+        event(&alice, ends, beat(None)),
+    ];
+    eventually(PATIENCE, "a leader replies", async || {
+        let wait = Duration::from_secs(1);
+        let sent = backend.batch(&acme, here, &events, wait).await;
+        let news = sent.expect("a confirm");
+        let stopped = BadNews::Stopped(StoppedReason::Stopped);
+        let is_stopped = news.contains(&(3, stopped));
+        let is_outdated = matches!(news.first(), Some((0, BadNews::Interval { .. })));
+        (is_stopped && is_outdated).then_some(()).ok_or(news)
+    })
+    .await;
+    assert_eq!(playing(&backend, "bob").await, [stays]);
+    nobody_plays(&backend, "alice").await;
+    let elsewhere = PartitionNumber {
+        partition: 1,
+        ..here
+    };
+    let sent = backend.batch(&acme, elsewhere, &events, PATIENCE).await;
+    let Err(ClientError::Refused(problem)) = sent else {
+        panic!("not rejected: {sent:?}");
+    };
+    assert_eq!(problem.field.as_deref(), Some("partition"));
 }

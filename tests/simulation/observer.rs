@@ -142,7 +142,9 @@ impl Observer {
             }
             if let (Entry::Batch(batch), Applied::Batch(outcomes)) = (entry, &row.applied) {
                 // As if each event were an entry of its own.
+                assert_eq!(batch.events().len(), outcomes.len());
                 for (event, outcome) in batch.events().iter().zip(outcomes) {
+                    assert_ne!(*outcome, Applied::Skipped, "{event:?} was not applied");
                     let entry = single(event);
                     self.note(at, log_ms, &event.key, &entry, outcome);
                     self.note_happenings(log_ms, &entry, outcome, None);

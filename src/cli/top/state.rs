@@ -271,6 +271,7 @@ pub(super) mod tests {
             },
             by: [("device".to_owned(), by.into())].into(),
             state: None,
+            partition: None,
         }
     }
 

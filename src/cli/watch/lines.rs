@@ -48,6 +48,7 @@ impl Lines {
             ("app_id", it.app_id.as_deref().map(str::to_owned)),
             ("user_id", it.user_id.as_deref().map(str::to_owned)),
             ("offset", it.offset.map(|offset| offset.to_string())),
+            ("index", it.index.map(|index| index.to_string())),
             ("body_bytes", Some(it.body_bytes.to_string())),
         ];
         let known = events
@@ -134,13 +135,13 @@ mod tests {
     fn a_refused_message_is_one_line_with_all_that_is_known() {
         let body = r#"{"type":"rejected","at":"2026-11-22T10:00:04.120Z","source":"log",
             "code":"bad_field","message":"expected a string","field":"metadata",
-            "routing_key":"acme.heartbeat","offset":7,"user_id":"acme","body_bytes":33,
+            "routing_key":"acme.heartbeat","offset":7,"index":3,"user_id":"acme","body_bytes":33,
             "left_out":2}"#;
         let line = Lines::default().rejected(&decode_rejected(body.as_bytes()).unwrap());
         assert_eq!(
             line,
             "2026-11-22T10:00:04.120Z  log       acme.heartbeat  bad_field         expected a \
-             string (field=metadata user_id=acme offset=7 body_bytes=33) and 2 more before it"
+             string (field=metadata user_id=acme offset=7 index=3 body_bytes=33) and 2 more before it"
         );
     }
 }

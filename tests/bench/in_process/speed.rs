@@ -129,7 +129,7 @@ fn answers(streams: usize, ours: &mut Ours, floor: &Bare, name: String, report: 
                             answer, group_by, ..
                         } = effect
                         {
-                            black_box(wire::answer(&answer, &group_by).body.len());
+                            black_box(wire::answer(&answer, &group_by, None).body.len());
                             answered += 1;
                         }
                     }
