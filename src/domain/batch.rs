@@ -8,7 +8,7 @@ pub const MAX_BATCH_EVENTS: usize = 1_000;
 /// Heartbeats and stops of one tenant's accounts, which its sender takes to belong to one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The partition, as its sender knows it.
+    /// The partition that its sender states.
     partition: u16,
     /// The number of partitions, if its sender states it.
     partitions: Option<u16>,
