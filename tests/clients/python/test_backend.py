@@ -53,6 +53,27 @@ async def eventually(succeeds: Callable[[], Awaitable[dict[str, object]]]) -> di
                 await asyncio.sleep(0.1)
 
 
+def test_a_batch_carries_the_events_of_many_accounts(site: Site) -> None:
+    streams = {f"batched-{n}-{secrets.token_hex(4)}": new_stream_id() for n in range(QUESTIONS)}
+
+    def events(kind: str) -> list[dict[str, str]]:
+        return [{"kind": kind, "account": a, "stream": s} for a, s in streams.items()]
+
+    async def count(backend: Backend) -> int:
+        asked = (backend.status(account, consistency="strong") for account in streams)
+        return sum(reply["activity"]["count"] for reply in await asyncio.gather(*asked))
+
+    async def publish(backend: Backend) -> None:
+        place = await backend.status(next(iter(streams)))
+        here = {name: place[name] for name in ("partition", "partitions")}
+        await backend.batch(events=events("heartbeat"), **here)
+        assert await count(backend) == QUESTIONS
+        await backend.batch(events=events("stop"), **here)
+        assert await count(backend) == 0
+
+    with_backend(site, publish)
+
+
 def test_hundreds_of_questions_at_once_each_get_their_own_answer(site: Site) -> None:
     accounts = [f"many-{n}-{secrets.token_hex(4)}" for n in range(QUESTIONS)]
 
