@@ -40,8 +40,9 @@ const INITS: u16 = 256;
 const STATUSES: u16 = 512;
 /// Prefetch of the queue of messages of unknown kinds.
 const UNROUTED: u16 = 16;
-/// Most entries applied before other events are handled.
-const BATCH: usize = 256;
+/// Most heartbeats, stops and internal entries applied before other events are handled, apart from
+/// those of one more entry.
+const MOST_APPLIED: usize = 256;
 /// Pause of a worker that catches up and has no entry left, so that entries accumulate: a wake-up
 /// costs more than applying an entry. No request is pending yet.
 const REST: Duration = Duration::from_millis(1);

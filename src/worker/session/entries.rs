@@ -1,6 +1,6 @@
 //! Log entries from the broker to the replica.
 
-use super::{BATCH, End, Session, broker_clock};
+use super::{End, MOST_APPLIED, Session, broker_clock};
 use crate::{
     broker::{LogDelivery, LogEntry},
     domain::{Batch, Entry, HeartbeatOutcome, StreamId},
@@ -12,26 +12,25 @@ use crate::{
 impl Session<'_> {
     /// Applies an entry and those delivered after it. Returns whether none is left.
     pub(super) fn entries(&mut self, first: LogEntry) -> Result<bool, End> {
-        let mut entry = Some(first);
-        for _ in 0..BATCH {
-            let Some(taken) = entry else {
-                return Ok(true);
-            };
-            self.entry(&taken)?;
-            entry = self.log.try_next()?;
+        let mut applied = self.entry(&first)?;
+        while let Some(entry) = self.log.try_next()? {
+            applied += self.entry(&entry)?;
+            if applied > MOST_APPLIED {
+                return Ok(false);
+            }
         }
-        if let Some(last) = entry {
-            self.entry(&last)?;
-        }
-        Ok(false)
+        Ok(true)
     }
 
-    fn entry(&mut self, entry: &LogEntry) -> Result<(), End> {
+    /// Applies an entry. Returns the number of its events; 1 if it is no batch.
+    fn entry(&mut self, entry: &LogEntry) -> Result<usize, End> {
         // Read for each entry: freshness must not be judged by a time before the last apply.
         let now = clock::now();
         let delivery = match entry {
             LogEntry::Delivered(delivery) => delivery,
-            LogEntry::Undeliverable(offset) => return self.undeliverable(*offset, now),
+            LogEntry::Undeliverable(offset) => {
+                return self.undeliverable(*offset, now).map(|()| 1);
+            }
         };
         let message = self.routed(delivery.message());
         let (number, of) = (self.partition.number, self.partition.of);
@@ -48,10 +47,11 @@ impl Session<'_> {
                     }
                     (Entry::Batch(batch), Applied::Batch(outcomes)) => {
                         self.batch_news(delivery, batch, outcomes);
+                        return Ok(outcomes.len().max(1));
                     }
                     _ => {}
                 }
-                return Ok(());
+                return Ok(1);
             }
             Err(problem) => problem,
         };
@@ -61,7 +61,7 @@ impl Session<'_> {
         rejections::log(problem.code);
         self.publish_rejection(Origin::log(delivery.offset), &message, &problem);
         self.reply(delivery, || wire::error(&problem));
-        Ok(())
+        Ok(1)
     }
 
     /// Reports the rejected events of a batch, and replies with the bad news of all its events.
