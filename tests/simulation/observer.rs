@@ -130,6 +130,7 @@ impl Observer {
             }
         }
         let offset = self.end();
+        let bad = self.replica.counters().bad;
         let applied = apply(&mut self.replica, offset, entry, Now::default())
             .expect("the observer follows one log");
         let row = row(&self.replica, at, self.end(), entry, applied, &self.keys);
@@ -141,6 +142,9 @@ impl Observer {
                 self.full.note(change, log_ms);
             }
             if let (Entry::Batch(batch), Applied::Batch(outcomes)) = (entry, &row.applied) {
+                let counted: u64 = row.counters.bad.iter().sum();
+                let rejected = counted - bad.iter().sum::<u64>();
+                assert_eq!(rejected, batch.rejected().len() as u64);
                 // As if each event were an entry of its own.
                 assert_eq!(batch.events().len(), outcomes.len());
                 for (event, outcome) in batch.events().iter().zip(outcomes) {
