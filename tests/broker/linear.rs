@@ -110,6 +110,7 @@ struct Summary {
     opened: usize,
     refused: usize,
     stops: usize,
+    batches: usize,
     questions: usize,
     unanswered: usize,
     /// Answered inits that were in flight when a worker was killed.
@@ -142,7 +143,9 @@ impl Summary {
     fn add(&mut self, operation: &Operation) {
         self.operations += 1;
         self.at_a_kill += usize::from(operation.repeated);
+        let is_batch = matches!(operation.call, Call::Batch(_));
         let kind = match operation.answered {
+            Some((_, Answer::Confirmed)) if is_batch => &mut self.batches,
             Some((_, Answer::Opened(_))) => &mut self.opened,
             Some((_, Answer::Refused(..))) => &mut self.refused,
             Some((_, Answer::Confirmed)) => &mut self.stops,
@@ -154,7 +157,15 @@ impl Summary {
 
     /// Asserts that the run contained enough operations and deaths.
     fn must_have_seen_enough(&self) {
-        let most = [self.opened, self.refused, self.stops, self.questions];
+        let Self {
+            opened,
+            refused,
+            stops,
+            batches,
+            questions,
+            ..
+        } = *self;
+        let most = [opened, refused, stops, batches, questions];
         assert!(most.iter().all(|&count| count >= 100), "{self:?}");
         assert!(self.at_a_kill > 0, "{self:?}");
     }

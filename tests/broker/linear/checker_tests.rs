@@ -5,7 +5,7 @@ use std::time::Duration;
 use streamwatch::client::RefusedReason::{MaxActive, Stopped};
 
 use super::checker::{Explained, Violation, check};
-use super::model::{Answer, Call, Operation, Streams};
+use super::model::{Answer, Call, Event, Operation, Streams};
 
 fn set<const N: usize>(numbers: [usize; N]) -> Streams {
     Streams::of(numbers)
@@ -116,6 +116,50 @@ fn a_stop_takes_effect_before_its_confirm_and_may_be_seen_before_it() {
         done(2, 9, Call::Stop(0), Answer::Confirmed),
         done(3, 4, Call::Status, active([0])),
         done(5, 6, Call::Status, active([])),
+    ]);
+}
+
+#[test]
+fn the_events_of_a_batch_take_effect_in_order_and_at_one_moment() {
+    use Event::{Heartbeat, Stop};
+    let switch = Call::Batch([Stop(0), Heartbeat(1)]);
+    let around = |seen| {
+        [
+            done(0, 1, init(0), opened([0])),
+            done(2, 9, switch, Answer::Confirmed),
+            done(3, 4, Call::Status, seen),
+            done(10, 11, Call::Status, active([1])),
+        ]
+    };
+    accepted(&around(active([0])));
+    accepted(&around(active([1])));
+    rejected(&around(active([0, 1])));
+    rejected(&around(active([])));
+    let after = |events, seen| {
+        [
+            done(0, 1, Call::Batch(events), Answer::Confirmed),
+            done(2, 3, Call::Status, seen),
+        ]
+    };
+    accepted(&after([Heartbeat(0), Stop(0)], active([])));
+    accepted(&after([Stop(0), Heartbeat(0)], active([])));
+    rejected(&after([Heartbeat(0), Stop(0)], active([0])));
+    rejected(&after([Heartbeat(0), Heartbeat(1)], active([1])));
+}
+
+#[test]
+fn a_stream_started_by_a_heartbeat_is_decided_against_the_others() {
+    accepted(&[
+        done(0, 1, init(0), opened([0])),
+        done(
+            2,
+            3,
+            Call::Batch([Event::Heartbeat(1), Event::Heartbeat(1)]),
+            Answer::Confirmed,
+        ),
+        done(4, 5, at_most(1, 1), Answer::Refused(MaxActive, set([0, 1]))),
+        done(6, 7, at_most(2, 1), opened([0, 1])),
+        done(8, 9, at_most(1, 1), opened([0, 1])),
     ]);
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use streamwatch::client::{
-    AccountId, Activity, Backend, ClientError, Consistency, OpenRequest, Opening, StatusQuery,
-    StreamId,
+    AccountId, Activity, Backend, BatchEvent, BatchEventKind, ClientError, Consistency,
+    OpenRequest, Opening, PartitionNumber, StatusQuery, StreamId,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::model::{Answer, Call, Operation, Streams};
+use super::model::{Answer, Call, Event, Operation, Streams};
 use crate::fixture::{account, tenant};
 
 pub const CLIENTS: usize = 8;
@@ -22,6 +22,12 @@ const CALLS: usize = 7;
 const MOST_UNANSWERED: usize = 10;
 /// One caller in this number does not wait for the answer.
 const IMPATIENT: usize = 20;
+
+/// The partition of all accounts.
+const PARTITION: PartitionNumber = PartitionNumber {
+    partition: 0,
+    partitions: 1,
+};
 
 /// One account and its clients.
 pub struct Account {
@@ -90,6 +96,11 @@ impl Account {
                 let stop = backend.stop(&tenant, &self.name, self.stream(stream));
                 stop.await.map(|()| Answer::Confirmed)
             }
+            Call::Batch(events) => {
+                let events = events.map(|event| self.event(event));
+                let batch = backend.batch(&tenant, PARTITION, &events, Duration::ZERO);
+                batch.await.map(|_| Answer::Confirmed)
+            }
             Call::Status => {
                 let query = StatusQuery {
                     consistency: Consistency::Strong,
@@ -120,6 +131,24 @@ impl Account {
         }
     }
 
+    fn event(&self, event: Event) -> BatchEvent {
+        let (number, kind) = match event {
+            Event::Stop(number) => (number, BatchEventKind::Stop),
+            Event::Heartbeat(number) => {
+                let kind = BatchEventKind::Heartbeat {
+                    every_ms: None,
+                    metadata: None,
+                };
+                (number, kind)
+            }
+        };
+        BatchEvent {
+            account: self.name.clone(),
+            stream: self.stream(number),
+            kind,
+        }
+    }
+
     fn stream(&self, number: usize) -> StreamId {
         StreamId(Uuid::from_u64_pair(self.number + 1, number as u64))
     }
@@ -147,7 +176,11 @@ fn choose(choices: &mut Rng, n: usize) -> Call {
     let near = |choices: &mut Rng| 2 * n + choices.usize(..6);
     match choices.u32(..100) {
         0..30 => Call::Status,
-        30..45 => Call::Stop(near(choices)),
+        30..38 => Call::Batch(std::array::from_fn(|_| match choices.bool() {
+            true => Event::Heartbeat(near(choices)),
+            false => Event::Stop(near(choices)),
+        })),
+        38..45 => Call::Stop(near(choices)),
         // Any stream that may still be active, to get below the limit again.
         45..55 => Call::Stop(choices.usize(..2 * n + 4)),
         _ => {

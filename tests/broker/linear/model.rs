@@ -65,10 +65,19 @@ pub enum Call {
         replace: Streams,
     },
     Stop(usize),
+    /// Two events, which take effect at one moment, in this order.
+    Batch([Event; 2]),
     Status,
 }
 
-/// The answer to an operation; a confirm in case of a stop.
+/// An event in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Heartbeat(usize),
+    Stop(usize),
+}
+
+/// The answer to an operation; a confirm in case of a stop or a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Opened(Streams),
@@ -102,6 +111,8 @@ impl Operation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
     pub active: Streams,
+    /// The active streams that an `init` opened. The others were started by heartbeats.
+    admitted: Streams,
     stopped: Streams,
 }
 
@@ -111,6 +122,10 @@ impl State {
         match call {
             Call::Status => (self, Answer::Active(self.active)),
             Call::Stop(stream) => (self.ended(Streams::of([stream])), Answer::Confirmed),
+            Call::Batch(events) => (
+                events.into_iter().fold(self, Self::event),
+                Answer::Confirmed,
+            ),
             Call::Init {
                 stream,
                 max_active,
@@ -121,9 +136,19 @@ impl State {
                 }
                 let mut next = self.ended(replace);
                 next.active = next.active.with(stream);
+                next.admitted = next.admitted.with(stream);
                 (next, Answer::Opened(next.active))
             }
         }
+    }
+
+    fn event(mut self, event: Event) -> Self {
+        match event {
+            Event::Heartbeat(stream) if self.stopped.has(stream) => {}
+            Event::Heartbeat(stream) => self.active = self.active.with(stream),
+            Event::Stop(stream) => self = self.ended(Streams::of([stream])),
+        }
+        self
     }
 
     fn refusal(
@@ -135,7 +160,7 @@ impl State {
         if self.stopped.has(stream) {
             return Some(RefusedReason::Stopped);
         }
-        if self.active.has(stream) {
+        if self.admitted.has(stream) {
             return None; // a retry
         }
         let with_it = self.active.without(replace).with(stream).count();
@@ -146,6 +171,7 @@ impl State {
     fn ended(self, streams: Streams) -> Self {
         Self {
             active: self.active.without(streams),
+            admitted: self.admitted.without(streams),
             stopped: self.stopped.and(streams),
         }
     }
@@ -176,6 +202,7 @@ impl fmt::Display for Call {
         match self {
             Self::Status => f.write_str("status"),
             Self::Stop(stream) => write!(f, "stop s{stream}"),
+            Self::Batch([first, second]) => write!(f, "batch of {first} and {second}"),
             Self::Init {
                 stream,
                 max_active,
@@ -190,6 +217,15 @@ impl fmt::Display for Call {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Heartbeat(stream) => write!(f, "heartbeat s{stream}"),
+            Self::Stop(stream) => write!(f, "stop s{stream}"),
         }
     }
 }
