@@ -227,6 +227,7 @@ impl Run<'_> {
             ("opened", &tally.opened),
             ("refused", &tally.refused),
             ("heartbeats and stops published", &tally.published),
+            ("of these, confirmed batches", &tally.batches),
             ("confirmed", &tally.confirmed),
             ("ended by a stop", &tally.stopped),
             ("ended without a stop", &tally.crashed),

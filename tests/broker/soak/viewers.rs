@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use streamwatch::client::{AccountId, Backend, Client, OpenRequest, Opening, StreamId};
+use streamwatch::client::{
+    AccountId, Backend, BadNews, BatchEvent, BatchEventKind, Client, ClientError, OpenRequest,
+    Opening, PartitionNumber, StreamId,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,6 +29,12 @@ const SESSION: Duration = Duration::from_secs(45);
 const CRASHES: f64 = 0.2;
 /// Share of stops that are followed by a late heartbeat.
 const STRAYS: f64 = 0.2;
+/// Every third viewer publishes its events in batches, once a reply has stated its partition.
+const BATCHES_EVERY: usize = 3;
+const HEARTBEAT: BatchEventKind = BatchEventKind::Heartbeat {
+    every_ms: None,
+    metadata: None,
+};
 /// Wait for a reply to a heartbeat.
 const BAD_NEWS: Duration = Duration::from_millis(100);
 /// First and last wait between attempts of a request, without jitter.
@@ -36,6 +45,8 @@ const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(4)
 pub struct Tally {
     pub published: AtomicU64,
     pub confirmed: AtomicU64,
+    /// Confirmed batches.
+    pub batches: AtomicU64,
     pub requests: AtomicU64,
     pub retries: AtomicU64,
     pub opened: AtomicU64,
@@ -92,6 +103,8 @@ impl Viewers {
                 backend: Backend::new(clients[n % clients.len()].clone()),
                 ledger: Arc::clone(ledger),
                 tally: Arc::clone(&tally),
+                batches: n.is_multiple_of(BATCHES_EVERY),
+                partition: None,
                 name: name(account),
                 limit,
                 every: Duration::from_secs(8),
@@ -137,6 +150,8 @@ struct Viewer {
     backend: Backend,
     ledger: Arc<Ledger>,
     tally: Arc<Tally>,
+    batches: bool,
+    partition: Option<PartitionNumber>,
     name: String,
     limit: Option<u32>,
     every: Duration,
@@ -220,12 +235,14 @@ impl Viewer {
                     Opening::Opened {
                         heartbeat_every,
                         activity,
+                        partition,
                         ..
                     },
                 )) => {
                     self.ledger.alive(&self.name, stream, sent, false);
                     increment(&self.tally.opened);
                     self.every = heartbeat_every;
+                    self.partition = partition.filter(|_| self.batches);
                     let admitted = activity.streams.iter().filter(|s| s.admitted).count();
                     if self.limit.is_some_and(|max| admitted > max as usize) {
                         self.tally
@@ -269,15 +286,11 @@ impl Viewer {
     async fn heartbeat(&self, stream: StreamId) -> bool {
         let sent = self.ledger.sending(&self.name, stream);
         increment(&self.tally.published);
-        let (tenant, account) = (tenant(), self.account());
-        let heartbeat = self
-            .backend
-            .heartbeat(&tenant, &account, stream, None, BAD_NEWS);
-        match heartbeat.await {
+        match self.publish_heartbeat(stream).await {
             Ok(None) => {}
-            Ok(Some(reason)) => {
+            Ok(Some(news)) => {
                 self.tally
-                    .wrong(format!("{}: {stream} plays, but got {reason:?}", self.name));
+                    .wrong(format!("{}: {stream} plays, but got {news}", self.name));
             }
             Err(error) if error.is_retryable() => return false,
             Err(error) => {
@@ -291,13 +304,58 @@ impl Viewer {
         true
     }
 
+    /// Publishes one heartbeat. Returns the reply, if it is bad news for an active stream.
+    async fn publish_heartbeat(&self, stream: StreamId) -> Result<Option<String>, ClientError> {
+        if let Some(partition) = self.partition {
+            let news = self.publish_batch(partition, stream, &[HEARTBEAT]).await?;
+            let mut news = news.into_iter().map(|(_, news)| news);
+            let bad = news.find(|news| !matches!(news, BadNews::Interval { .. }));
+            return Ok(bad.map(|news| format!("{news:?}")));
+        }
+        let (tenant, account) = (tenant(), self.account());
+        let heartbeat = self
+            .backend
+            .heartbeat(&tenant, &account, stream, None, BAD_NEWS);
+        Ok(heartbeat.await?.map(|reason| format!("{reason:?}")))
+    }
+
+    async fn publish_stop(&self, stream: StreamId) -> Result<(), ClientError> {
+        match self.partition {
+            Some(partition) => {
+                let events = [HEARTBEAT, BatchEventKind::Stop];
+                self.publish_batch(partition, stream, &events).await?;
+                Ok(())
+            }
+            None => self.backend.stop(&tenant(), &self.account(), stream).await,
+        }
+    }
+
+    async fn publish_batch(
+        &self,
+        partition: PartitionNumber,
+        stream: StreamId,
+        kinds: &[BatchEventKind],
+    ) -> Result<Vec<(usize, BadNews)>, ClientError> {
+        let account = self.account();
+        let event = |kind: &BatchEventKind| BatchEvent {
+            account: account.clone(),
+            stream,
+            kind: kind.clone(),
+        };
+        let events: Vec<_> = kinds.iter().map(event).collect();
+        let tenant = tenant();
+        let batch = self.backend.batch(&tenant, partition, &events, BAD_NEWS);
+        let news = batch.await?;
+        increment(&self.tally.batches);
+        Ok(news)
+    }
+
     /// Repeats the stop until it is confirmed.
     async fn stop(&mut self, stream: StreamId) {
         self.ledger.ending(&self.name, stream);
-        let (tenant, account) = (tenant(), self.account());
         loop {
             increment(&self.tally.published);
-            if self.backend.stop(&tenant, &account, stream).await.is_ok() {
+            if self.publish_stop(stream).await.is_ok() {
                 increment(&self.tally.confirmed);
                 increment(&self.tally.stopped);
                 self.ledger.stopped(&self.name, stream);
@@ -307,6 +365,7 @@ impl Viewer {
         }
         if self.random.f64() < STRAYS {
             // As if it had been in transit on another connection: it must not restart the stream.
+            let (tenant, account) = (tenant(), self.account());
             let heartbeat = self
                 .backend
                 .heartbeat(&tenant, &account, stream, None, Duration::ZERO);
