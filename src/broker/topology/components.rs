@@ -20,6 +20,9 @@ const MAX_REQUESTS: i64 = 100_000;
 const MAX_UNROUTED: i64 = 10_000;
 /// Most heartbeats and stops in the intake; the broker rejects further ones with a nack.
 const MAX_EVENTS: i64 = 1_000_000;
+/// Most bytes of the bodies in a quorum queue. A batch has up to 128 KiB, so the limits of messages
+/// alone would let the intake take 128 GB of the disk.
+const MAX_BYTES: i64 = 1_073_741_824;
 /// Delivery limit of heartbeats and stops in the intake. RabbitMQ closes a consumer's connection at
 /// every delivery of an undeliverable one. A deliverable one is requeued only by a worker that has
 /// lost its connection or ended before a partition confirmed it, or has waited 10 minutes for that.
@@ -213,11 +216,12 @@ fn requests() -> Arguments {
     refusing(expiring(bounded(MAX_REQUESTS, DELIVERY_LIMIT)))
 }
 
-/// Arguments of a quorum queue with a limit of messages and of deliveries of each.
+/// Arguments of a quorum queue with limits of messages, of their bytes and of deliveries of each.
 fn bounded(messages: i64, deliveries: i64) -> Arguments {
     vec![
         ("x-queue-type", text("quorum")),
         ("x-max-length", number(messages)),
+        ("x-max-length-bytes", number(MAX_BYTES)),
         ("x-delivery-limit", number(deliveries)),
         ("x-consumer-disconnected-timeout", number(DISCONNECTED_MS)),
     ]

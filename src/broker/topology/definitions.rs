@@ -197,6 +197,24 @@ mod tests {
     }
 
     #[test]
+    fn every_quorum_queue_has_a_limit_of_bytes() {
+        let all = of(2);
+        let queues = all["queues"].as_array().unwrap().iter();
+        let quorum: Vec<_> = queues
+            .filter(|it| it["arguments"]["x-queue-type"] == "quorum")
+            .collect();
+        assert!(
+            quorum
+                .iter()
+                .any(|it| it["name"] == "streamwatch.intake.events")
+        );
+        for queue in quorum {
+            let bytes = &queue["arguments"]["x-max-length-bytes"];
+            assert_eq!(*bytes, 1_073_741_824_u64, "{queue}");
+        }
+    }
+
+    #[test]
     fn components_that_cannot_be_imported_are_left_out() {
         let all = of(2);
         let text = all.to_string();
