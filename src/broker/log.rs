@@ -24,8 +24,9 @@ pub use from::LogFrom;
 use standby::Standby;
 use start::Start;
 
-/// Most unacknowledged entries of a reader.
-const PREFETCH: u16 = 2_000;
+/// Most unacknowledged entries of a reader. A reader that catches up buffers that many, and an entry
+/// has up to 128 KiB: at most 32 MiB.
+const PREFETCH: u16 = 256;
 /// Entries read with prefetch 1 after an undeliverable one, before the prefetch is raised again.
 const SINGLE_ENTRIES: u32 = 32;
 /// Time after an undeliverable entry for which a single failure proves another one.

@@ -22,7 +22,7 @@ use crate::{
     wire::{self, Origin, Problem},
 };
 
-/// Prefetch of each queue.
+/// Prefetch of each queue: at most 32 MiB of batches.
 const PREFETCH: u16 = 256;
 
 /// The kind of a message, which determines the handling of failures.

@@ -10,7 +10,7 @@ use super::super::measured_process::{ATTACHED, TAKING};
 use super::{channel, connect, say};
 
 /// The prefetch of a worker's log, and of its snapshots.
-const LOG: (u16, u32) = (2_000, 500);
+const LOG: (u16, u32) = (256, 64);
 const SNAPSHOT: (u16, u32) = (64, 16);
 
 /// Reads logs concurrently from their beginnings, each up to an offset and on its own connection,
