@@ -36,8 +36,8 @@
 //! 2. [`wire::entry`] decodes it, or returns a [`wire::Problem`]. (`wire/decode.rs`)
 //! 3. [`replica::Replica::apply`] checks its offset, and finds the account. (`replica/apply.rs`)
 //! 4. [`domain::Account::heartbeat`] decides the outcome. (`domain/account.rs`)
-//! 5. [`wire::interval`] or [`wire::stopped`] encodes a reply if the stream has been stopped or the
-//!    player's interval is outdated. Most heartbeats get none. (`wire/reply/encode.rs`)
+//! 5. [`wire::News::encode`] encodes a reply if the stream has been stopped or the player's interval
+//!    is outdated. Most heartbeats get none. (`wire/reply/encode.rs`)
 //! 6. [`worker::session::Session::reply`] sends it if this replica leads the partition.
 //!
 //! ## One `init`
