@@ -1,4 +1,4 @@
-//! The first deliverable entry of a log whose oldest entry is undeliverable.
+//! The first deliverable entry of a log that has undeliverable ones at its beginning.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::broker::{BrokerError, connect::Origin};
 
-/// Offsets probed one by one. Retention deletes far more entries at once, so a log whose oldest
-/// offset is not 0 begins beyond these.
+/// The last of the offsets probed one by one. Retention deletes far more entries at once, so a log
+/// whose oldest offset is not 0 begins beyond these.
 const ONE_BY_ONE: u64 = 64;
 /// Longest wait for an entry; none arrives at the log's end.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -24,7 +24,8 @@ pub(super) struct Start {
 }
 
 /// Finds the first deliverable entry. RabbitMQ delivers the log's oldest entry for any offset
-/// before it, so the offset of the oldest entry is known only if it is 0.
+/// before it, so the offset of the oldest entry is known only if it is 0. That entry may be
+/// deliverable too, since the reader's prefetch includes the entries after it.
 ///
 /// After the first 64 offsets, the search halves intervals. It can then skip deliverable entries
 /// between undeliverable ones, all of them close to expiry.
@@ -34,7 +35,7 @@ pub(super) struct Start {
 pub(super) async fn find(origin: Origin, queue: String) -> Result<Start, BrokerError> {
     control(origin.clone(), queue.clone()).await?;
     let is_good = async |offset| is_deliverable(&origin, &queue, offset).await;
-    for offset in 1..=ONE_BY_ONE {
+    for offset in 0..=ONE_BY_ONE {
         if is_good(offset).await? {
             let undeliverable = 0..offset;
             return Ok(Start {
