@@ -5,7 +5,7 @@
 //! connection. After a 541 the reader attaches again with prefetch 1, so that only the next entry
 //! can cause a further 541. If one follows, the reader checks that the log's end can be consumed,
 //! and attaches once more. If that causes a 541 too, the reader skips the entry's offset. For a
-//! minute from then on, it skips an entry after a single 541 with prefetch 1.
+//! minute from then on, it skips an entry after a single prompt 541 with prefetch 1.
 
 mod consumer;
 mod entry;
@@ -31,6 +31,9 @@ const PREFETCH: u16 = 256;
 const SINGLE_ENTRIES: u32 = 32;
 /// Time after an undeliverable entry for which a single failure proves another one.
 const CERTAIN_FOR: Duration = Duration::from_secs(60);
+/// Longest time from attaching, or from the entry before, to a failure that proves an undeliverable
+/// entry. Timeouts inside RabbitMQ, which also end in error 541, are longer.
+const PROMPT: Duration = Duration::from_secs(1);
 
 type Opening<T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send>>;
 
@@ -57,8 +60,10 @@ pub struct LogFollower {
     single_left: Option<u32>,
     /// The offset at which the connection has failed once with prefetch 1.
     failed_at: Option<u64>,
-    /// Until this time, one failure with prefetch 1 proves an entry undeliverable.
+    /// Until this time, one prompt failure with prefetch 1 proves an entry undeliverable.
     certain_until: Option<Instant>,
+    /// Time at which the next entry was requested with prefetch 1.
+    requested: Instant,
     /// Connections for the next attempts, while entries are read with prefetch 1.
     standby: Option<Standby>,
     /// Undeliverable entries at the log's beginning that are still to be returned.
@@ -89,6 +94,7 @@ impl LogFollower {
             single_left: None,
             failed_at: None,
             certain_until: None,
+            requested: Instant::now(),
             standby: None,
             beginning: 0..0,
         };
@@ -168,7 +174,10 @@ impl LogFollower {
                 self.single_left = None;
                 self.attach_again(self.prefetch);
             }
-            Some(left) => *left -= 1,
+            Some(left) => {
+                *left -= 1;
+                self.requested = Instant::now();
+            }
             None => {}
         }
         LogEntry::Delivered(delivery)
@@ -199,7 +208,15 @@ impl LogFollower {
             _ => return Err(BrokerError::Internal(text)),
         };
         let alone = self.single_left.replace(SINGLE_ENTRIES).is_some();
-        let certain = self.certain_until.is_some_and(|at| Instant::now() < at);
+        let prompt = self.requested.elapsed() < PROMPT;
+        let certain = prompt && self.certain_until.is_some_and(|at| Instant::now() < at);
+        tracing::debug!(
+            queue = self.queue,
+            offset = at,
+            alone,
+            certain,
+            "RabbitMQ closed the connection of a log's reader with an internal error"
+        );
         if alone && (certain || self.failed_at == Some(at)) {
             self.failed_at = None;
             self.certain_until = Some(Instant::now() + CERTAIN_FOR);
@@ -218,6 +235,7 @@ impl LogFollower {
 
     fn attach_again(&mut self, prefetch: u16) {
         let (queue, from) = (self.queue.clone(), self.from);
+        self.requested = Instant::now();
         self.state = if prefetch == 1 {
             self.single_left = Some(SINGLE_ENTRIES);
             let standby = self.standby();
