@@ -33,10 +33,14 @@ impl Skipped {
         skipped.extend(lines.map(place));
     }
 
-    /// All skipped entries, and those among them that RabbitMQ delivers.
-    pub async fn check(&self, targets: &Targets<'_>) -> (usize, Vec<Place>) {
+    fn all(&self) -> BTreeSet<Place> {
         let skipped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let skipped = skipped.clone();
+        skipped.clone()
+    }
+
+    /// The number of skipped entries, and those among them that RabbitMQ delivers.
+    pub async fn check(&self, targets: &Targets<'_>) -> (usize, Vec<Place>) {
+        let skipped = self.all();
         let mut wrongly = Vec::new();
         for (partition, offset) in &skipped {
             let log = targets.installation.names().log(*partition);
