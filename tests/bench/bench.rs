@@ -40,7 +40,7 @@ struct Args {
         default_value = "10000,100000,1000000"
     )]
     streams: Vec<usize>,
-    /// Heartbeats in a drained log
+    /// Heartbeats in a drained log; a log of batches contains ten times as many
     #[arg(long, value_name = "N", default_value_t = 300_000)]
     events: usize,
     /// Heartbeats after the snapshot of a restart
@@ -49,7 +49,7 @@ struct Args {
     /// Pairs of each measurement, of which medians are taken
     #[arg(long, value_name = "N", default_value_t = 5)]
     pairs: usize,
-    /// Only measurements side name contains this text
+    /// Only measurements whose name contains this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Print one JSON object instead of the table

@@ -3,6 +3,7 @@
 //! and the requesting client are the same for both.
 
 mod bare;
+mod batches;
 mod caller;
 mod drained;
 mod filled;
@@ -26,8 +27,10 @@ pub struct Plan {
     /// Active streams of the large and the small measurement.
     pub largest: usize,
     pub smallest: usize,
-    /// Heartbeats in a drained log, and the number of their accounts.
+    /// Heartbeats in a drained log, those in a drained log of batches, and the number of their
+    /// accounts.
     pub events: usize,
+    pub batched: usize,
     pub accounts: usize,
     /// Heartbeats after a snapshot.
     pub tail: usize,
@@ -41,6 +44,7 @@ impl Plan {
             largest,
             smallest,
             events,
+            batched: 10 * events,
             accounts: largest.min(100_000).min(events),
             tail,
         }
@@ -52,9 +56,10 @@ pub fn run(plan: &Plan, report: &mut Report) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
     runtime.block_on(async {
         let drained = drained::wants(plan, report);
+        let batches = batches::wants(plan, report);
         let asked = status::wants(plan, report) || opened::wants(report);
         let snapshotted = restarted::wants(plan, report) || live::wants(plan, report);
-        if !drained && !asked && !snapshotted {
+        if !drained && !batches && !asked && !snapshotted {
             return;
         }
         eprintln!("starting RabbitMQ");
@@ -71,6 +76,9 @@ pub fn run(plan: &Plan, report: &mut Report) {
                 drop(worker);
             }
             one.delete().await;
+        }
+        if batches {
+            batches::run(&broker, plan, report).await;
         }
         if snapshotted {
             let large = restarted::run(&broker, plan, report).await;

@@ -83,7 +83,7 @@ impl Report {
         self.add_ratio(name, unit, pairs, ratio, target);
     }
 
-    /// Adds a line side ratio is not that of `ours` to `bare`.
+    /// Adds a line whose ratio is not that of `ours` to `bare`.
     pub fn add_ratio(
         &mut self,
         name: impl Into<String>,

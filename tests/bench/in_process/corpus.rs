@@ -45,6 +45,16 @@ pub fn later(n: usize) -> String {
     format!(r#"{{"account":"{}","stream":"{}"}}"#, account(n), stream(n))
 }
 
+/// A batch of later heartbeats of accounts of the only partition.
+pub fn batch(of: &[usize]) -> String {
+    let events = of.iter().map(|&n| {
+        let (account, stream) = (account(n), stream(n));
+        format!(r#"{{"kind":"heartbeat","account":"{account}","stream":"{stream}"}}"#)
+    });
+    let events = events.collect::<Vec<_>>().join(",");
+    format!(r#"{{"partition":0,"partitions":1,"events":[{events}]}}"#)
+}
+
 /// A heartbeat of a player that uses this interval from now on.
 pub fn later_every(n: usize, every_ms: u128) -> String {
     format!(

@@ -24,11 +24,15 @@ pub fn child(what: &[String]) {
     let what: Vec<_> = what.iter().map(String::as_str).collect();
     runtime.block_on(async {
         match what[..] {
-            ["bare-drain", ref logs @ ..] => {
+            [drain @ ("bare-drain" | "bare-parse"), ref logs @ ..] => {
                 let logs = logs
                     .chunks(2)
                     .map(|log| (log[0].to_owned(), number(log[1])));
-                read::drain(logs.collect()).await;
+                let use_body = match drain {
+                    "bare-parse" => read::parse,
+                    _ => |_: &[u8]| (),
+                };
+                read::drain(logs.collect(), use_body).await;
             }
             ["bare-restart", snapshots, after, to, log, start, end] => {
                 let snapshot = (snapshots, number(after), number(to));

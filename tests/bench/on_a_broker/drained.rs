@@ -28,21 +28,30 @@ pub fn wants(plan: &Plan, report: &Report) -> bool {
 }
 
 /// One run.
-struct Drained {
-    entries: f64,
+pub struct Drained {
+    /// Entries; of batches, the heartbeats in them.
+    events: f64,
     seconds: f64,
     cpu: f64,
 }
 
 impl Drained {
-    fn rate(&self) -> f64 {
-        self.entries / self.seconds
+    pub fn rate(&self) -> f64 {
+        self.events / self.seconds
     }
 
-    fn cpu_us(&self) -> f64 {
-        self.cpu / self.entries * 1e6
+    pub fn cpu_us(&self) -> f64 {
+        self.cpu / self.events * 1e6
+    }
+
+    /// The same run, counted by `events`.
+    pub fn of(self, events: usize) -> Self {
+        let events = events as f64;
+        Self { events, ..self }
     }
 }
+
+const DRAIN: &str = "bare-drain";
 
 /// The side to measure.
 #[derive(Clone, Copy)]
@@ -70,10 +79,14 @@ pub async fn run(one: &Filled<'_>, plan: &Plan, report: &mut Report) {
         order.rotate_left(n % 4);
         for turn in order {
             match (turn, &many) {
-                (Turn::Ours, _) => ours.push(by_worker(one, plan).await),
-                (Turn::Bare, _) if with_bare => bare.push(by_consumer(one, plan).await),
-                (Turn::Four, Some(many)) => of_four.push(by_worker(many, plan).await),
-                (Turn::BareFour, Some(many)) => bare_four.push(by_consumer(many, plan).await),
+                (Turn::Ours, _) => ours.push(by_worker(one, plan.events).await),
+                (Turn::Bare, _) if with_bare => {
+                    bare.push(by_consumer(one, DRAIN, plan.events).await)
+                }
+                (Turn::Four, Some(many)) => of_four.push(by_worker(many, plan.events).await),
+                (Turn::BareFour, Some(many)) => {
+                    bare_four.push(by_consumer(many, DRAIN, plan.events).await)
+                }
                 (Turn::Bare | Turn::Four | Turn::BareFour, _) => {}
             }
         }
@@ -130,31 +143,30 @@ fn entries(ends: &[(String, u64)]) -> f64 {
     ends.iter().map(|(_, end)| end + 1).sum::<u64>() as f64
 }
 
-async fn by_worker(filled: &Filled<'_>, plan: &Plan) -> Drained {
+/// A worker drains the logs, which contain this number of players' messages.
+pub async fn by_worker(filled: &Filled<'_>, messages: usize) -> Drained {
     let ends = ends(filled).await;
     let mut worker = worker(filled.at.broker, &filled.at.namespace);
     let partitions = usize::from(filled.partitions);
     let from = moment(&worker, ATTACHED, 1).await;
     let to = moment(&worker, TAKING, partitions).await;
     let applied = worker.metric("streamwatch_entries_total", "").await;
-    assert!(
-        applied >= plan.events as f64,
-        "it applied {applied} entries"
-    );
+    assert!(applied >= messages as f64, "it applied {applied} entries");
     let log = worker.log();
     let whole = log.matches("reading all of the log").count();
     assert_eq!(whole, partitions, "it began with a snapshot: {log}");
     worker.kill().await;
     Drained {
-        entries: entries(&ends),
+        events: entries(&ends),
         seconds: to.at - from.at,
         cpu: to.cpu - from.cpu,
     }
 }
 
-async fn by_consumer(filled: &Filled<'_>, plan: &Plan) -> Drained {
+/// A baseline drains the logs, which contain this number of players' messages.
+pub async fn by_consumer(filled: &Filled<'_>, baseline: &str, messages: usize) -> Drained {
     let ends = ends(filled).await;
-    let mut what = vec!["bare-drain".to_owned()];
+    let mut what = vec![baseline.to_owned()];
     for (log, end) in &ends {
         what.extend([log.clone(), end.to_string()]);
     }
@@ -162,9 +174,9 @@ async fn by_consumer(filled: &Filled<'_>, plan: &Plan) -> Drained {
     let consumer = bare(filled.at.broker, &what);
     let from = moment(&consumer, ATTACHED, 1).await;
     let to = moment(&consumer, TAKING, 1).await;
-    assert_eq!(to.line["entries"], plan.events, "it read all");
+    assert_eq!(to.line["entries"], messages, "it read all");
     Drained {
-        entries: entries(&ends),
+        events: entries(&ends),
         seconds: to.at - from.at,
         cpu: to.cpu - from.cpu,
     }

@@ -1,4 +1,4 @@
-//! Filling logs with heartbeats through the players' exchange, each confirmed. Not measured.
+//! Filling logs with heartbeats through the exchange, each message confirmed. Not measured.
 //!
 //! No worker runs meanwhile, as it would slow down the filling. But a worker would also publish
 //! lifecycle events and record that in the log; without these records, a replica buffers each of a
@@ -29,19 +29,48 @@ const STEP: usize = 50_000;
 /// Interval of progress messages.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// Publishes heartbeats with these bodies, each of a stream's number, while no worker runs.
+/// The content of a message.
+#[derive(Clone, Copy)]
+pub struct Content {
+    /// The last word of the routing key.
+    pub word: &'static str,
+    /// The number of heartbeats.
+    pub events: usize,
+}
+
+pub const HEARTBEAT: Content = Content {
+    word: "heartbeat",
+    events: 1,
+};
+
+/// Publishes messages with these bodies, each with the number of a stream whose account is the
+/// header, while no worker runs.
 pub async fn fill(
     at: &Installation<'_>,
     partitions: u16,
     what: &str,
-    heartbeats: impl Iterator<Item = (usize, String)>,
+    content: Content,
+    messages: impl Iterator<Item = (usize, String)>,
 ) {
-    publish(at, what, heartbeats, async || {
+    publish(at, what, content, messages, async || {
         for number in 0..partitions {
             record_announced(at, number).await;
         }
     })
     .await;
+}
+
+/// Publishes messages without records of publication, which a worker appends if one runs. Returns
+/// the duration.
+pub async fn publish_only(
+    at: &Installation<'_>,
+    what: &str,
+    content: Content,
+    messages: impl Iterator<Item = (usize, String)>,
+) -> Duration {
+    let began = Instant::now();
+    publish(at, what, content, messages, async || ()).await;
+    began.elapsed()
 }
 
 /// Publishes heartbeats while a worker runs.
@@ -50,29 +79,31 @@ pub async fn publish_heartbeats(
     what: &str,
     heartbeats: impl Iterator<Item = (usize, String)>,
 ) {
-    publish(at, what, heartbeats, async || ()).await;
+    publish(at, what, HEARTBEAT, heartbeats, async || ()).await;
 }
 
 async fn publish(
     at: &Installation<'_>,
     what: &str,
-    mut heartbeats: impl Iterator<Item = (usize, String)>,
+    content: Content,
+    mut messages: impl Iterator<Item = (usize, String)>,
     step: impl AsyncFn(),
 ) {
     let exchange = at.names().exchange().to_owned();
     let channels = join_all((0..CONNECTIONS).map(|_| at.broker.confirming_channel())).await;
     let (mut sent, began, mut said) = (0, Instant::now(), Instant::now());
     loop {
-        let some: Vec<_> = heartbeats.by_ref().take(STEP).collect();
+        let some: Vec<_> = messages.by_ref().take(STEP / content.events).collect();
         if some.is_empty() {
             break;
         }
-        sent += some.len();
+        sent += some.len() * content.events;
         let some = Mutex::new(some.into_iter());
         let all = channels.iter().map(|channel| {
             let next = || some.lock().expect("no panic").next();
             let (exchange, some) = (exchange.as_str(), std::iter::from_fn(next));
-            let sending = some.map(async |(n, body)| heartbeat(channel, exchange, n, body).await);
+            let sending =
+                some.map(async |(n, body)| message(channel, exchange, content, n, body).await);
             futures_util::stream::iter(sending)
                 .buffer_unordered(UNDER_WAY)
                 .collect::<()>()
@@ -90,11 +121,15 @@ async fn publish(
 
 /// Publishes a heartbeat of stream `n`. Returns once it is confirmed.
 pub async fn heartbeat(channel: &Channel, exchange: &str, n: usize, body: String) {
+    message(channel, exchange, HEARTBEAT, n, body).await;
+}
+
+async fn message(channel: &Channel, exchange: &str, content: Content, n: usize, body: String) {
     let mut headers = FieldTable::default();
     let account = AMQPValue::LongString(corpus::account(n).into());
     headers.insert("account".into(), account);
     let properties = BasicProperties::default().with_headers(headers);
-    let key = format!("{}.heartbeat", corpus::TENANT);
+    let key = format!("{}.{}", corpus::TENANT, content.word);
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish(
         exchange.into(),

@@ -8,7 +8,7 @@ use streamwatch::wire::snapshot::{self, PartContent};
 use uuid::Uuid;
 
 use super::filled::ready;
-use super::filling::{fill, from, offset, record_announced};
+use super::filling::{HEARTBEAT, fill, from, offset, record_announced};
 use super::measured_process::moment;
 use crate::broker::fixture::{Broker, Installation, exit};
 use crate::in_process::corpus;
@@ -50,6 +50,7 @@ impl<'b> Snapshotted<'b> {
             &at,
             1,
             &what,
+            HEARTBEAT,
             order.map(|n| (n, corpus::first(n, corpus::CHANNELS))),
         )
         .await;
@@ -60,7 +61,8 @@ impl<'b> Snapshotted<'b> {
         let mut random = fastrand::Rng::with_seed(2);
         let heartbeats = (0..tail).map(|_| random.usize(..streams));
         let what = format!("filling a tail behind {streams} streams");
-        fill(&at, 1, &what, heartbeats.map(|n| (n, corpus::later(n)))).await;
+        let heartbeats = heartbeats.map(|n| (n, corpus::later(n)));
+        fill(&at, 1, &what, HEARTBEAT, heartbeats).await;
         let snapshot = newest(&at).await;
         let end = record_announced(&at, 0).await;
         Self {

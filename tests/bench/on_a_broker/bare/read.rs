@@ -1,9 +1,14 @@
-//! The baseline of reading logs, without use of the entries.
+//! The baselines of reading logs: without use of the entries, and parsing batches.
+
+use std::borrow::Cow;
+use std::hint::black_box;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
+use serde::Deserialize;
+use uuid::Uuid;
 
 use super::super::filling::offset;
 use super::super::measured_process::{ATTACHED, TAKING};
@@ -13,13 +18,40 @@ use super::{channel, connect, say};
 const LOG: (u16, u32) = (256, 64);
 const SNAPSHOT: (u16, u32) = (64, 16);
 
+/// A batch, as serde reads it.
+#[derive(Deserialize)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    events: Vec<Event<'a>>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "each field is parsed, as a worker must")]
+struct Event<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    account: Cow<'a, str>,
+    stream: Uuid,
+}
+
+/// Parses a batch.
+pub fn parse(body: &[u8]) {
+    // Workers' entries are no batches.
+    if let Ok(batch) = serde_json::from_slice::<Batch>(body) {
+        black_box(batch.events.len());
+        black_box(batch);
+    }
+}
+
 /// Reads logs concurrently from their beginnings, each up to an offset and on its own connection,
 /// like a worker.
-pub async fn drain(logs: Vec<(String, u64)>) {
+pub async fn drain(logs: Vec<(String, u64)>, use_body: fn(&[u8])) {
     let each = logs.into_iter().map(|(log, end)| async move {
         let channel = channel().await;
         let first = AMQPValue::LongString("first".into());
-        let read = follow(&channel, &log, first, LOG, end, || say(ATTACHED, 0)).await;
+        let attached = || say(ATTACHED, 0);
+        let read = follow(&channel, &log, first, LOG, end, attached, use_body).await;
         // Kept open until the end, since the CPU time of a thread is lost when the thread ends.
         (read, channel)
     });
@@ -33,10 +65,11 @@ pub async fn restart(snapshot: (&str, u64, u64), log: (&str, u64, u64)) {
     let connection = connect().await;
     let channel = connection.create_channel().await.expect("a channel");
     let (queue, from, to) = snapshot;
-    follow(&channel, queue, at(from), SNAPSHOT, to, || ()).await;
+    follow(&channel, queue, at(from), SNAPSHOT, to, || (), |_| ()).await;
     let channel = connection.create_channel().await.expect("a channel");
     let (queue, from, to) = log;
-    let read = follow(&channel, queue, at(from), LOG, to, || say(ATTACHED, 0)).await;
+    let attached = || say(ATTACHED, 0);
+    let read = follow(&channel, queue, at(from), LOG, to, attached, |_| ()).await;
     say(TAKING, read);
     std::future::pending::<()>().await;
 }
@@ -53,6 +86,7 @@ async fn follow(
     (prefetch, ack_every): (u16, u32),
     to: u64,
     attached: impl FnOnce(),
+    use_body: fn(&[u8]),
 ) -> u64 {
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
     qos.await.expect("it is set");
@@ -71,6 +105,7 @@ async fn follow(
             .expect("an entry");
         // Workers' entries are appended through the default exchange.
         read += u64::from(!delivery.exchange.as_str().is_empty());
+        use_body(&delivery.data);
         unacked += 1;
         if unacked == ack_every {
             unacked = 0;
