@@ -1,6 +1,7 @@
 //! Measurements on one core without a broker: decoding, applying, replies, snapshots and memory.
 
 mod bare;
+mod batches;
 mod copies;
 pub mod corpus;
 mod limits;
@@ -9,11 +10,13 @@ mod ours;
 mod speed;
 
 use super::report::Report;
+pub use batches::parse;
 
 /// Runs all measurements at each number of streams.
 pub fn run(streams: &[usize], report: &mut Report) {
     for &streams in streams {
         speed::run(streams, report);
+        batches::run(streams, report);
         copies::run(streams, report);
         limits::run(streams, report);
     }

@@ -125,6 +125,31 @@ impl Bodies {
     }
 }
 
+/// Batches of later heartbeats, one of every stream.
+pub struct Batches(Vec<String>);
+
+impl Batches {
+    pub fn later(streams: usize, size: usize) -> Self {
+        let order = shuffled(0..streams, LATER);
+        Self(order.chunks(size).map(batch).collect())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(String::as_bytes)
+    }
+
+    /// The messages as delivered by a broker.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.iter().map(|body| Message {
+            exchange: "streamwatch",
+            routing_key: "acme.batch",
+            account: AccountHeader::Text(b"viewer-0000000"),
+            body,
+            ..Message::default()
+        })
+    }
+}
+
 /// Seeds of the order in which streams start and of later heartbeats. They differ, because equal
 /// orders would favour the processor's cache.
 pub const FIRST: u64 = 1;

@@ -6,7 +6,7 @@ use streamwatch::domain::{CapacityChange, Entry, EntryId, Internal, Settings, Te
 use streamwatch::replica::{Effect, Mono, Now, Replica};
 use streamwatch::wire;
 
-use super::corpus::Bodies;
+use super::corpus::{Batches, Bodies};
 
 /// The intervals of ticks and of a player's heartbeats, in seconds.
 const INTERVAL_MS: u64 = 1_000;
@@ -58,6 +58,16 @@ impl Ours {
         let mut moves = Moves::of(bodies.len());
         for message in bodies.messages() {
             let entry = wire::entry(&message).expect("a heartbeat");
+            self.apply(&entry);
+            moves.count(self);
+        }
+    }
+
+    /// Decodes and applies all batches, as [`Self::run`].
+    pub fn run_batches(&mut self, batches: &Batches) {
+        let mut moves = Moves::of(batches.messages().count());
+        for message in batches.messages() {
+            let entry = wire::entry(&message).expect("a batch");
             self.apply(&entry);
             moves.count(self);
         }

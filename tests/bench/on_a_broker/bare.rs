@@ -15,6 +15,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::json;
 
 use super::measured_process::stamp;
+use crate::in_process::parse;
 pub use publish::SAYS;
 
 /// Runs a baseline by its name and arguments.
@@ -29,7 +30,7 @@ pub fn child(what: &[String]) {
                     .chunks(2)
                     .map(|log| (log[0].to_owned(), number(log[1])));
                 let use_body = match drain {
-                    "bare-parse" => read::parse,
+                    "bare-parse" => parse,
                     _ => |_: &[u8]| (),
                 };
                 read::drain(logs.collect(), use_body).await;

@@ -1,14 +1,9 @@
 //! The baselines of reading logs: without use of the entries, and parsing batches.
 
-use std::borrow::Cow;
-use std::hint::black_box;
-
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use serde::Deserialize;
-use uuid::Uuid;
 
 use super::super::filling::offset;
 use super::super::measured_process::{ATTACHED, TAKING};
@@ -17,32 +12,6 @@ use super::{channel, connect, say};
 /// The prefetch of a worker's log, and of its snapshots.
 const LOG: (u16, u32) = (256, 64);
 const SNAPSHOT: (u16, u32) = (64, 16);
-
-/// A batch, as serde reads it.
-#[derive(Deserialize)]
-struct Batch<'a> {
-    #[serde(borrow)]
-    events: Vec<Event<'a>>,
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "each field is parsed, as a worker must")]
-struct Event<'a> {
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    account: Cow<'a, str>,
-    stream: Uuid,
-}
-
-/// Parses a batch.
-pub fn parse(body: &[u8]) {
-    // Workers' entries are no batches.
-    if let Ok(batch) = serde_json::from_slice::<Batch>(body) {
-        black_box(batch.events.len());
-        black_box(batch);
-    }
-}
 
 /// Reads logs concurrently from their beginnings, each up to an offset and on its own connection,
 /// like a worker.
