@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use streamwatch::broker::{Addresses, Link, LogFollower, LogFrom, SnapshotLog};
 use streamwatch::client::{
@@ -17,7 +17,8 @@ use streamwatch::wire::snapshot::{self, PartContent};
 use tokio::task::JoinSet;
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, eventually, heartbeat, playing, strong, tenant,
+    Broker, Installation, PATIENCE, Worker, account, eventually, exit, heartbeat, playing, strong,
+    tenant,
 };
 
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
@@ -58,6 +59,30 @@ async fn oldest_offset(installation: &Installation<'_>) -> u64 {
     let follower = LogFollower::attach(&link, &log, LogFrom::First).await;
     let entry = follower.expect("the log is there").next().await;
     entry.expect("it has entries").offset()
+}
+
+#[tokio::test]
+async fn a_log_keeps_no_more_bytes_than_declared_whatever_their_age() {
+    let broker = Broker::start().await;
+    let installation = Installation::bare(&broker);
+    let declare = ["topology", "declare", "--log-bytes", "10000000"];
+    installation.cli(&declare).await.exits(exit::DONE);
+    let channel = broker.confirming_channel().await;
+    let log = installation.names().log(0);
+    eventually(PATIENCE, "the first entries are deleted", async || {
+        let published = channel.basic_publish(
+            "".into(),
+            log.as_str().into(),
+            BasicPublishOptions::default(),
+            &[b'x'; 100_000],
+            BasicProperties::default(),
+        );
+        let confirmed = published.await.expect("it is written").await;
+        assert!(confirmed.expect("it is answered").is_ack());
+        let oldest = oldest_offset(&installation).await;
+        (oldest > 0).then_some(()).ok_or(oldest)
+    })
+    .await;
 }
 
 /// Waits for a snapshot that was started after this call.

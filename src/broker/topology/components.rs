@@ -188,19 +188,21 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Component>
 
 /// Arguments of a log (RabbitMQ: stream).
 fn entries(retention: Retention) -> Arguments {
-    let segment = i64::try_from(retention.segment_bytes).unwrap_or(i64::MAX);
     let age = format!("{}s", retention.max_age.as_secs());
     vec![
         ("x-queue-type", text("stream")),
         ("x-max-age", text(&age)),
-        ("x-stream-max-segment-size-bytes", number(segment)),
+        ("x-max-length-bytes", bytes(retention.log_bytes)),
+        (
+            "x-stream-max-segment-size-bytes",
+            bytes(retention.segment_bytes.min(retention.log_bytes / 8)),
+        ),
     ]
 }
 
 /// Arguments of a snapshot log. Retention is by size alone: the newest snapshot stays until two
 /// newer ones are complete, regardless of its age.
 fn snapshots(retention: Retention) -> Arguments {
-    let bytes = |bytes| number(i64::try_from(bytes).unwrap_or(i64::MAX));
     vec![
         ("x-queue-type", text("stream")),
         ("x-max-length-bytes", bytes(retention.snapshot_bytes)),
@@ -209,6 +211,10 @@ fn snapshots(retention: Retention) -> Arguments {
             bytes(retention.segment_bytes.min(retention.snapshot_bytes / 8)),
         ),
     ]
+}
+
+fn bytes(bytes: u64) -> AMQPValue {
+    number(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 /// Arguments of a queue of requests.

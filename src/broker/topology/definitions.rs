@@ -192,6 +192,7 @@ mod tests {
         let policy = named(&all["policies"], "streamwatch.logs");
         assert_eq!(policy["pattern"], "^streamwatch\\.p[0-9]{2}\\.log$");
         assert_eq!(policy["definition"]["max-age"], "14400s");
+        assert_eq!(policy["definition"]["max-length-bytes"], 34_359_738_368_u64);
         let policy = named(&all["policies"], "streamwatch.snapshots");
         assert_eq!(policy["definition"]["max-length-bytes"], 2_147_483_648_u64);
     }

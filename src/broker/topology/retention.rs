@@ -13,6 +13,9 @@ pub const REQUEST_TTL: Duration = Duration::from_millis(REQUEST_QUEUE_MS);
 pub struct Retention {
     /// The age from which entries may be deleted.
     pub max_age: Duration,
+    /// Size of the kept log, in bytes, whatever its age. Far more than the entries between two
+    /// snapshots must fit, or workers that start miss entries.
+    pub log_bytes: u64,
     /// Size of a segment, in bytes.
     pub segment_bytes: u64,
     /// Size of the kept snapshots, in bytes. Two complete snapshots and an unfinished one must fit.
@@ -23,6 +26,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(4 * 3600),
+            log_bytes: 32 * 1024 * 1024 * 1024,
             segment_bytes: 64 * 1024 * 1024,
             snapshot_bytes: 2 * 1024 * 1024 * 1024,
         }

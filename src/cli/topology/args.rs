@@ -1,6 +1,6 @@
 //! Arguments of the topology's commands.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
     broker::topology::Retention,
@@ -65,6 +65,9 @@ pub struct RetentionArgs {
     /// the minimum if it is longer]
     #[arg(long, env = "STREAMWATCH_RETENTION", value_name = "DURATION")]
     retention: Option<String>,
+    /// Bytes of the log to keep per partition, whatever its age [default: 34359738368]
+    #[arg(long, env = "STREAMWATCH_LOG_BYTES", value_name = "BYTES")]
+    log_bytes: Option<String>,
     /// Bytes per segment of the log; RabbitMQ deletes whole segments [default: 67108864]
     #[arg(long, env = "STREAMWATCH_SEGMENT_BYTES", value_name = "BYTES")]
     segment_bytes: Option<String>,
@@ -177,7 +180,15 @@ impl DeclareArgs {
 
 impl RetentionArgs {
     pub(super) const fn is_empty(&self) -> bool {
-        self.retention.is_none() && self.segment_bytes.is_none() && self.snapshot_bytes.is_none()
+        matches!(
+            self,
+            Self {
+                retention: None,
+                log_bytes: None,
+                segment_bytes: None,
+                snapshot_bytes: None,
+            }
+        )
     }
 
     /// Returns the retention, or notes the mistakes. The log is kept at least for `floor_ms`.
@@ -194,18 +205,32 @@ impl RetentionArgs {
             }
             retention.max_age = age;
         }
-        if let Some(bytes) = mistakes.check_if("--segment-bytes", self.segment_bytes.as_deref()) {
-            if !(1_000_000..=3_000_000_000).contains(&bytes) {
-                mistakes.note("--segment-bytes: 1000000 to 3000000000");
+        let mut bytes = |name, text: &Option<String>, range: RangeInclusive<u64>, to: &mut u64| {
+            if let Some(bytes) = mistakes.check_if(name, text.as_deref()) {
+                if !range.contains(&bytes) {
+                    mistakes.note(format!("{name}: {} to {}", range.start(), range.end()));
+                }
+                *to = bytes;
             }
-            retention.segment_bytes = bytes;
-        }
-        if let Some(bytes) = mistakes.check_if("--snapshot-bytes", self.snapshot_bytes.as_deref()) {
-            if !(10_000_000..=1_000_000_000_000).contains(&bytes) {
-                mistakes.note("--snapshot-bytes: 10000000 to 1000000000000");
-            }
-            retention.snapshot_bytes = bytes;
-        }
+        };
+        bytes(
+            "--log-bytes",
+            &self.log_bytes,
+            10_000_000..=100_000_000_000_000,
+            &mut retention.log_bytes,
+        );
+        bytes(
+            "--segment-bytes",
+            &self.segment_bytes,
+            1_000_000..=3_000_000_000,
+            &mut retention.segment_bytes,
+        );
+        bytes(
+            "--snapshot-bytes",
+            &self.snapshot_bytes,
+            10_000_000..=1_000_000_000_000,
+            &mut retention.snapshot_bytes,
+        );
         retention
     }
 }

@@ -81,11 +81,11 @@ pub async fn run(one: &Filled<'_>, plan: &Plan, report: &mut Report) {
             match (turn, &many) {
                 (Turn::Ours, _) => ours.push(by_worker(one, plan.events).await),
                 (Turn::Bare, _) if with_bare => {
-                    bare.push(by_consumer(one, DRAIN, plan.events).await)
+                    bare.push(by_consumer(one, DRAIN, plan.events).await);
                 }
                 (Turn::Four, Some(many)) => of_four.push(by_worker(many, plan.events).await),
                 (Turn::BareFour, Some(many)) => {
-                    bare_four.push(by_consumer(many, DRAIN, plan.events).await)
+                    bare_four.push(by_consumer(many, DRAIN, plan.events).await);
                 }
                 (Turn::Bare | Turn::Four | Turn::BareFour, _) => {}
             }
