@@ -150,7 +150,8 @@ fn event_of(tenant: &str, body: EventBody) -> Result<BatchEvent, Problem> {
     })
 }
 
-fn event_alone(tenant: &str, event: &RawValue) -> Result<BatchEvent, Problem> {
+/// Decodes an event without those around it.
+pub(super) fn event_alone(tenant: &str, event: &RawValue) -> Result<BatchEvent, Problem> {
     let json = event.get();
     if !json.starts_with('{') {
         let reason = "each element must be an object, not another value";

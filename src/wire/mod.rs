@@ -4,6 +4,7 @@
 //! the message.
 
 mod batch;
+mod batch_writer;
 mod decode;
 mod diagnosis;
 mod fields;
@@ -23,6 +24,7 @@ mod timestamp;
 mod trace;
 
 pub use batch::{MAX_BATCH_BYTES, rejected_events};
+pub use batch_writer::BatchWriter;
 pub use decode::{account, entry, init, status};
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
 pub use lifecycle::{LifecycleMessage, announcement, decode as decode_lifecycle};

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Kind, PartitionNumber};
+use super::{BatchWriter, PartitionNumber};
 use crate::domain::{BatchEventKind, Consistency, Metadata, StreamId};
 
 fn object(account: &str) -> Map<String, Value> {
@@ -78,30 +78,9 @@ pub fn batch<'e>(
     partition: PartitionNumber,
     events: impl Iterator<Item = (&'e str, StreamId, &'e BatchEventKind)>,
 ) -> Vec<u8> {
-    let events = events.map(|(account, stream, kind)| {
-        let mut event = object(account);
-        event.insert("stream".into(), json!(stream.0));
-        let word = match kind {
-            BatchEventKind::Heartbeat { every_ms, metadata } => {
-                if let Some(every_ms) = every_ms {
-                    event.insert("heartbeat_every_ms".into(), (*every_ms).into());
-                }
-                if let Some(metadata) = metadata {
-                    event.insert("metadata".into(), pairs(metadata));
-                }
-                Kind::Heartbeat
-            }
-            BatchEventKind::Stop => Kind::Stop,
-        };
-        event.insert("kind".into(), word.as_str().into());
-        Value::Object(event)
-    });
-    let body = [
-        ("partition".to_owned(), partition.partition.into()),
-        ("partitions".to_owned(), partition.partitions.into()),
-        ("events".to_owned(), events.collect()),
-    ];
-    bytes(Map::from_iter(body))
+    let mut batch = BatchWriter::default();
+    events.for_each(|(account, stream, kind)| batch.push(account, stream, kind));
+    batch.body(partition)
 }
 
 /// The body of a `status`.
