@@ -24,8 +24,8 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// ```
 #[derive(Clone)]
 pub struct Backend {
-    client: Client,
-    patience: Duration,
+    pub(super) client: Client,
+    pub(super) patience: Duration,
 }
 
 impl Backend {
@@ -260,7 +260,7 @@ impl Backend {
 }
 
 /// The news about an event; `None` if it is of a later version of the contract.
-fn bad_news(reply: Reply) -> Option<BadNews> {
+pub(super) fn bad_news(reply: Reply) -> Option<BadNews> {
     match reply {
         Reply::Stopped { reason, .. } => Some(BadNews::Stopped(reason)),
         Reply::Interval {

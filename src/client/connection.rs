@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
 use super::{
@@ -99,11 +99,21 @@ impl Client {
         reply: bool,
         patience: Duration,
     ) -> Result<Sent, ClientError> {
-        let began = Instant::now();
+        self.send_since(Instant::now(), send, reply, patience).await
+    }
+
+    /// Sends a message as [`Self::send`] does. It has waited since `began`.
+    pub(super) async fn send_since(
+        &self,
+        began: Instant,
+        send: Send,
+        reply: bool,
+        patience: Duration,
+    ) -> Result<Sent, ClientError> {
         let bytes = send.body.len();
         let waits = self.budget.to_wait(bytes).ok_or(ClientError::Backlog)?;
-        let reserved = timeout(patience, self.reserve(bytes)).await;
-        let reserved = reserved.map_err(|_| self.status.borrow().not_sent(patience))?;
+        let reserved = timeout_at(began + patience, self.reserve(bytes)).await;
+        let reserved = reserved.map_err(|_| self.not_sent(patience))?;
         drop(waits);
         let (waiting, sent) = Sent::new(reply, self.status.clone(), began, patience);
         // The receiver exists as long as this handle.
@@ -113,6 +123,11 @@ impl Client {
             reserved,
         });
         Ok(sent)
+    }
+
+    /// The error of a message that was not sent within `waited`.
+    pub(super) fn not_sent(&self, waited: Duration) -> ClientError {
+        self.status.borrow().not_sent(waited)
     }
 
     /// Waits until a message with a body of `bytes` may be published.

@@ -2,7 +2,8 @@
 //! features = ["client"]`.
 //!
 //! One [`Client`] is one connection to RabbitMQ, which reconnects by itself. A [`Player`] opens
-//! streams and sends their heartbeats; a [`Backend`] requests the activity of accounts.
+//! streams and sends their heartbeats; a [`Backend`] requests the activity of accounts; a [`Batcher`]
+//! sends the heartbeats and stops of many players in few messages.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,6 +16,7 @@
 //! ```
 
 mod backend;
+mod batcher;
 mod budget;
 mod channels;
 mod connection;
@@ -24,6 +26,7 @@ mod request;
 mod sent;
 
 pub use backend::{Backend, PATIENCE};
+pub use batcher::{Batcher, NewsReader, StreamNews};
 pub use connection::Client;
 pub use error::ClientError;
 pub use player::{Playback, PlaybackState, Player};

@@ -59,6 +59,9 @@ pub enum BadNews {
     },
     /// The event was rejected.
     Rejected(Problem),
+    /// The broker confirmed the event, but in a batch that was rejected because of its partition,
+    /// and a [`Batcher`](super::Batcher) could not send the event again within 30 s.
+    Lost,
 }
 
 /// A request to open a stream.

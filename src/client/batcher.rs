@@ -1,0 +1,226 @@
+//! The batcher: it sends the heartbeats and stops of many players in few messages.
+
+mod accounts;
+mod awaited;
+mod engine;
+mod events;
+mod gather;
+mod news;
+mod repeated;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::Instant,
+};
+
+use super::{AccountStatus, Backend, ClientError, OpenRequest, Opening, StatusQuery};
+use crate::{
+    broker::BrokerError,
+    domain::{AccountId, BatchEventKind, Metadata, StreamId, Tenant},
+    wire::PartitionNumber,
+};
+use engine::{Engine, Shared};
+use gather::Gatherer;
+pub use news::{NewsReader, StreamNews};
+
+/// Longest time that a batch gathers.
+const GATHER_FOR: Duration = Duration::from_millis(100);
+/// Most events in a batch.
+const MOST_EVENTS: usize = 500;
+/// Default bound of the accounts with a known partition.
+const MOST_ACCOUNTS: usize = 1_000_000;
+/// Most news that wait for a reader.
+const MOST_NEWS: usize = 8_192;
+
+/// A sender of the heartbeats and stops of many players, such as an edge service.
+///
+/// RabbitMQ's cost is per message, so a batcher gathers the events of one tenant and one partition
+/// for up to 100 ms, 500 events or 128 KiB, and publishes them in one message. Clones are cheap and
+/// share everything; after the last one is dropped, nothing more is sent.
+///
+/// **Partitions.** The batcher learns the partition of an account from the replies to
+/// [`open`](Self::open) and [`status`](Self::status), or by [`learn`](Self::learn). It remembers up
+/// to 1,000,000 accounts, about 100 MB; see [`with_accounts`](Self::with_accounts). It sends the
+/// events of other accounts in messages of their own, to which no reply states the partition. If
+/// the partition of a batch proves to be wrong, nothing of the batch has taken effect. The batcher
+/// then forgets the partitions of its accounts, and sends the events again, each alone, for up to
+/// 30 s.
+///
+/// **Order.** The events of an account take effect in the order of calls. A stop never takes effect
+/// before an earlier heartbeat of its stream. An event that is sent again can follow later ones, but
+/// not a stop of its stream: it is dropped then, since it would change nothing.
+///
+/// **News.** A confirm says that the log has stored the event. Replies arrive later:
+/// [`news`](Self::news) returns the streams that were stopped, whose interval has changed, or whose
+/// events were rejected. Replies can be lost, as those to any heartbeat; each later heartbeat of the
+/// stream gets another one. The batcher waits for the replies to the last 5,000 messages, or 64 MiB,
+/// for 30 s. A reply that is lost, or later, cannot state a wrong partition either.
+///
+/// ```no_run
+#[doc = include_str!("../../tests/clients/rust/edge.rs")]
+/// ```
+#[derive(Clone)]
+pub struct Batcher {
+    backend: Backend,
+    shared: Arc<Shared>,
+    /// Wakes the background task, which ends once all senders are dropped.
+    wake: mpsc::Sender<()>,
+    news: broadcast::Sender<StreamNews>,
+}
+
+impl Batcher {
+    /// Creates a batcher that uses the connection and the patience of `backend`.
+    ///
+    /// # Panics
+    /// If called outside a tokio runtime.
+    #[must_use]
+    pub fn new(backend: Backend) -> Self {
+        Self::with_accounts(backend, MOST_ACCOUNTS)
+    }
+
+    /// Creates a batcher that remembers the partitions of at most `accounts` accounts, among them
+    /// the last used half as many. With 0, it sends every event alone.
+    ///
+    /// # Panics
+    /// If called outside a tokio runtime.
+    #[must_use]
+    pub fn with_accounts(backend: Backend, accounts: usize) -> Self {
+        let shared = Arc::new(Shared::new(Gatherer::new(accounts, backend.patience)));
+        let (wake, woken) = mpsc::channel(1);
+        let news = broadcast::Sender::new(MOST_NEWS);
+        let engine = Engine::new(Arc::clone(&shared), backend.client.clone(), news.clone());
+        tokio::spawn(engine.run(woken));
+        Self {
+            backend,
+            shared,
+            wake,
+            news,
+        }
+    }
+
+    /// Sends a heartbeat. `every` is the interval that the player was last sent; without it, no
+    /// news state that the interval has changed. Returns once the broker has confirmed the message
+    /// with the heartbeat.
+    ///
+    /// If the future is dropped, the heartbeat may still be sent.
+    ///
+    /// # Errors
+    /// If the broker does not confirm the message in time. The heartbeat may take effect only if
+    /// the error is [`ClientError::NotTaken`] or [`ClientError::Broker`].
+    /// [`ClientError::Backlog`], at once, if 16 MiB of events wait.
+    pub async fn heartbeat(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+        every: Option<Duration>,
+        metadata: Option<&Metadata>,
+    ) -> Result<(), ClientError> {
+        let every_ms = every.and_then(|every| u32::try_from(every.as_millis()).ok());
+        let kind = BatchEventKind::Heartbeat {
+            every_ms: every_ms.filter(|every| *every > 0),
+            metadata: metadata.cloned(),
+        };
+        self.send(tenant, account, stream, &kind).await
+    }
+
+    /// Sends a stop. Returns once the broker has confirmed the message with the stop.
+    ///
+    /// If the future is dropped, the stop may still be sent.
+    ///
+    /// # Errors
+    /// As [`Self::heartbeat`].
+    pub async fn stop(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+    ) -> Result<(), ClientError> {
+        let kind = BatchEventKind::Stop;
+        self.send(tenant, account, stream, &kind).await
+    }
+
+    async fn send(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+        kind: &BatchEventKind,
+    ) -> Result<(), ClientError> {
+        let added = self
+            .shared
+            .gatherer()
+            .add(tenant, account, stream, kind, Instant::now());
+        let (mut confirm, wakes) = added?;
+        if wakes {
+            self.wake();
+        }
+        match confirm.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            // The task has panicked.
+            Ok(None) | Err(_) => {
+                let ended = "the batcher has ended".to_owned();
+                Err(ClientError::Broker(BrokerError::Lost(ended)))
+            }
+        }
+    }
+
+    /// Wakes the background task, unless it is about to wake.
+    fn wake(&self) {
+        let _ = self.wake.try_send(());
+    }
+
+    /// Opens a stream as [`Backend::open`] does, and learns the partition of the account.
+    ///
+    /// # Errors
+    /// As [`Backend::open`].
+    pub async fn open(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        request: &OpenRequest,
+    ) -> Result<(StreamId, Opening), ClientError> {
+        let opened = self.backend.open(tenant, account, request).await?;
+        let (Opening::Opened { partition, .. } | Opening::Refused { partition, .. }) = &opened.1;
+        self.learned(tenant, account, *partition);
+        Ok(opened)
+    }
+
+    /// Returns the activity of `account` as [`Backend::status`] does, and learns the partition of
+    /// the account.
+    ///
+    /// # Errors
+    /// As [`Backend::status`].
+    pub async fn status(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        query: &StatusQuery,
+    ) -> Result<AccountStatus, ClientError> {
+        let status = self.backend.status(tenant, account, query).await?;
+        self.learned(tenant, account, status.partition);
+        Ok(status)
+    }
+
+    fn learned(&self, tenant: &Tenant, account: &AccountId, partition: Option<PartitionNumber>) {
+        if let Some(partition) = partition {
+            self.learn(tenant, account, partition);
+        }
+    }
+
+    /// Stores the partition of an account, as a reply states it. With a partition from another
+    /// source, events can take effect where no worker looks for them.
+    pub fn learn(&self, tenant: &Tenant, account: &AccountId, partition: PartitionNumber) {
+        if self.shared.gatherer().learn(tenant, account, partition) {
+            self.wake();
+        }
+    }
+
+    /// Returns a reader of the news from now on. Any number of readers gets all news.
+    #[must_use]
+    pub fn news(&self) -> NewsReader {
+        NewsReader::new(self.news.subscribe())
+    }
+}

@@ -1,0 +1,278 @@
+//! The background task of a batcher: it sends messages, and passes on confirms and news.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    StreamNews,
+    awaited::Awaited,
+    events::{Message, Outcome},
+    gather::Gatherer,
+    repeated::{Repeat, Repeated},
+};
+use crate::{
+    broker::Backoff,
+    client::{BadNews, Client, ClientError, backend::bad_news, sent::Sent},
+    wire::{Code, Reply},
+};
+
+/// Longest wait for the reply to a confirmed message.
+const NEWS_WITHIN: Duration = Duration::from_secs(30);
+
+/// The state that a batcher's handles share with its task.
+pub(super) struct Shared {
+    gatherer: Mutex<Gatherer>,
+}
+
+impl Shared {
+    pub(super) fn new(gatherer: Gatherer) -> Self {
+        Self {
+            gatherer: Mutex::new(gatherer),
+        }
+    }
+
+    pub(super) fn gatherer(&self) -> MutexGuard<'_, Gatherer> {
+        self.gatherer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Sending = Pin<Box<dyn Future<Output = (InFlight, Result<Sent, ClientError>)> + Send>>;
+type Following = Pin<Box<dyn Future<Output = (InFlight, Followed)> + Send>>;
+
+/// A message that is being sent, or whose reply is awaited.
+struct InFlight {
+    number: u64,
+    outcome: watch::Sender<Option<Outcome>>,
+    /// Time until which the message is repeated, if it is itself a repetition.
+    until: Option<Instant>,
+    dropped: oneshot::Receiver<()>,
+}
+
+/// The end of a message.
+enum Followed {
+    Unconfirmed(ClientError),
+    /// The reply; an error without a reply.
+    Replied(Result<Reply, ClientError>),
+}
+
+/// The background task of a batcher.
+pub(super) struct Engine {
+    shared: Arc<Shared>,
+    client: Client,
+    news: broadcast::Sender<StreamNews>,
+    awaited: Awaited,
+    repeated: Repeated,
+    /// Waits between repetitions that fail, and the end of the present wait.
+    backoff: Backoff,
+    repeat_at: Instant,
+    /// The message that waits for the connection. Messages are sent one after the other.
+    sending: Option<Sending>,
+    following: FuturesUnordered<Following>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        client: Client,
+        news: broadcast::Sender<StreamNews>,
+    ) -> Self {
+        Self {
+            shared,
+            client,
+            news,
+            awaited: Awaited::default(),
+            repeated: Repeated::default(),
+            backoff: Backoff::default(),
+            repeat_at: Instant::now(),
+            sending: None,
+            following: FuturesUnordered::new(),
+        }
+    }
+
+    /// Runs until all senders of `wake` are dropped.
+    pub(super) async fn run(mut self, mut wake: mpsc::Receiver<()>) {
+        loop {
+            let next_at = self.proceed(Instant::now());
+            tokio::select! {
+                woken = wake.recv() => if woken.is_none() { return },
+                (message, sent) = pending_or(&mut self.sending) => {
+                    self.sending = None;
+                    self.sent(message, sent);
+                }
+                Some(ended) = self.following.next(), if !self.following.is_empty() => {
+                    self.followed(ended);
+                }
+                () = pending_or_until(next_at) => {}
+            }
+        }
+    }
+
+    /// Starts to send the next message, and fails those whose patience has passed. Returns the time
+    /// at which there is more to do.
+    fn proceed(&mut self, now: Instant) -> Option<Instant> {
+        let expired = {
+            let mut gatherer = self.shared.gatherer();
+            gatherer.close_gathered(now);
+            std::iter::from_fn(|| gatherer.pop_expired(now)).collect::<Vec<_>>()
+        };
+        for message in expired {
+            let error = self.client.not_sent(message.patience);
+            message.outcome.send_replace(Some(Err(error)));
+        }
+        if self.sending.is_none() {
+            self.sending = self.next(now).map(|message| self.send(message));
+        }
+        let next_at = self.shared.gatherer().next_at();
+        // The next message follows once the present one is sent.
+        let repeats = self.sending.is_none() && !self.repeated.is_empty();
+        let repeat_at = repeats.then_some(self.repeat_at);
+        next_at.into_iter().chain(repeat_at).min()
+    }
+
+    /// The next message to send. Repetitions come first, since their events are older.
+    fn next(&mut self, now: Instant) -> Option<Message> {
+        while now >= self.repeat_at {
+            match self.repeated.next(&self.awaited, now) {
+                Some(Repeat::Send(message)) => return Some(message),
+                Some(Repeat::Lost(news)) => self.publish(Some(news)),
+                None => break,
+            }
+        }
+        self.shared.gatherer().pop()
+    }
+
+    fn send(&mut self, message: Message) -> Sending {
+        let Message {
+            events,
+            began,
+            patience,
+            outcome,
+            repeats,
+        } = message;
+        let (send, client) = (events.encode(), self.client.clone());
+        let (number, dropped) = self.awaited.push(events);
+        let until = repeats.then(|| began + patience);
+        let message = InFlight {
+            number,
+            outcome,
+            until,
+            dropped,
+        };
+        Box::pin(async move {
+            let sent = client.send_since(began, send, true, patience).await;
+            (message, sent)
+        })
+    }
+
+    fn sent(&mut self, message: InFlight, sent: Result<Sent, ClientError>) {
+        match sent {
+            Ok(sent) => self.following.push(Box::pin(follow(message, sent))),
+            Err(error) => self.unconfirmed(message, error),
+        }
+    }
+
+    /// Processes a message that has ended, and all others that have. Later messages are processed
+    /// last, since events are repeated in their order.
+    fn followed(&mut self, first: (InFlight, Followed)) {
+        let mut ended = vec![first];
+        while let Some(Some(next)) = self.following.next().now_or_never() {
+            ended.push(next);
+        }
+        ended.sort_unstable_by_key(|(message, _)| message.number);
+        for (message, followed) in ended {
+            match followed {
+                Followed::Unconfirmed(error) => self.unconfirmed(message, error),
+                Followed::Replied(reply) => self.replied(&message, reply),
+            }
+        }
+    }
+
+    /// Passes on the error of a message without a confirm. A repetition is repeated.
+    fn unconfirmed(&mut self, message: InFlight, error: ClientError) {
+        let events = self.awaited.remove(message.number);
+        if let (Some(until), Some(events)) = (message.until, events) {
+            tracing::debug!(%error, "cannot repeat an event; it is retried");
+            self.repeated.push_until(message.number, events, until);
+            self.repeat_at = Instant::now() + self.backoff.wait();
+        }
+        message.outcome.send_replace(Some(Err(error)));
+    }
+
+    /// Passes on the news of a reply.
+    fn replied(&mut self, message: &InFlight, reply: Result<Reply, ClientError>) {
+        let Some(events) = self.awaited.remove(message.number) else {
+            return;
+        };
+        match reply {
+            Ok(Reply::Batch { events: all, .. }) => {
+                for one in all {
+                    let news = bad_news(one.reply);
+                    let index = usize::from(one.index);
+                    self.publish(news.and_then(|news| events.news(index, news)));
+                }
+            }
+            Ok(reply) => {
+                let news = bad_news(reply);
+                self.publish(news.and_then(|news| events.news(0, news)));
+            }
+            Err(ClientError::Refused(problem))
+                if problem.code == Code::WrongPartition && events.is_batch() =>
+            {
+                self.shared.gatherer().forget(&events);
+                self.repeated.push(message.number, events, Instant::now());
+            }
+            Err(ClientError::Refused(problem)) => {
+                for index in 0..events.len() {
+                    let news = BadNews::Rejected(problem.clone());
+                    self.publish(events.news(index, news));
+                }
+            }
+            // Workers do not reply to a message without bad news.
+            Err(_) => {}
+        }
+    }
+
+    fn publish(&self, news: Option<StreamNews>) {
+        if let Some(news) = news {
+            // Fails if there is no reader.
+            let _ = self.news.send(news);
+        }
+    }
+}
+
+/// Waits for the confirm, which the callers receive, and then for the reply.
+async fn follow(mut message: InFlight, mut sent: Sent) -> (InFlight, Followed) {
+    let confirmed = sent.confirm().await;
+    if let Err(error) = confirmed {
+        return (message, Followed::Unconfirmed(error));
+    }
+    message.outcome.send_replace(Some(Ok(())));
+    let reply = tokio::select! {
+        reply = sent.reply_within(NEWS_WITHIN) => reply,
+        _ = &mut message.dropped => Err(ClientError::NoAnswer(NEWS_WITHIN)),
+    };
+    (message, Followed::Replied(reply))
+}
+
+async fn pending_or(sending: &mut Option<Sending>) -> (InFlight, Result<Sent, ClientError>) {
+    match sending {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn pending_or_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

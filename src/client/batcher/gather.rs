@@ -1,0 +1,189 @@
+//! Gathering of events into messages, in order.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    GATHER_FOR,
+    accounts::Accounts,
+    events::{Confirm, Events, Message},
+};
+use crate::{
+    client::{ClientError, budget::MOST_WAITING},
+    domain::{AccountId, BatchEventKind, StreamId, Tenant},
+    wire::PartitionNumber,
+};
+
+/// Batches that gather, and the queue of messages to send.
+///
+/// The events of an account leave in the order of calls: the queue keeps the order, an account has
+/// events in at most one gathering batch, and an event alone is queued at once. So each change of a
+/// known partition first closes all gathering batches.
+pub(super) struct Gatherer {
+    accounts: Accounts,
+    gathering: HashMap<(Tenant, u16), Message>,
+    queue: VecDeque<Message>,
+    /// The memory of all these messages.
+    bytes: usize,
+    patience: Duration,
+}
+
+impl Gatherer {
+    pub(super) fn new(most_accounts: usize, patience: Duration) -> Self {
+        Self {
+            accounts: Accounts::new(most_accounts),
+            gathering: HashMap::new(),
+            queue: VecDeque::new(),
+            bytes: 0,
+            patience,
+        }
+    }
+
+    /// Adds an event. Returns the receiver of its outcome, and whether a message was queued or
+    /// a first batch begun.
+    ///
+    /// # Errors
+    /// [`ClientError::Backlog`] if too many events wait.
+    pub(super) fn add(
+        &mut self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+        kind: &BatchEventKind,
+        now: Instant,
+    ) -> Result<(Confirm, bool), ClientError> {
+        if self.bytes >= MOST_WAITING {
+            return Err(ClientError::Backlog);
+        }
+        let idle = self.gathering.is_empty();
+        let queued = self.queue.len();
+        let (partition, dropped) = self.accounts.get(tenant, account);
+        if dropped {
+            self.close_all();
+        }
+        let confirm = match partition {
+            Some(partition) => self.gather(tenant, account, partition, stream, kind, now),
+            None => {
+                let alone = Events::alone(tenant, account, stream, kind);
+                let message = Message::new(alone, now, self.patience);
+                let confirm = message.confirm();
+                self.bytes += message.events.bytes();
+                self.queue.push_back(message);
+                confirm
+            }
+        };
+        Ok((confirm, idle || self.queue.len() > queued))
+    }
+
+    /// Adds an event to the batch of its partition.
+    fn gather(
+        &mut self,
+        tenant: &Tenant,
+        account: &AccountId,
+        partition: PartitionNumber,
+        stream: StreamId,
+        kind: &BatchEventKind,
+        now: Instant,
+    ) -> Confirm {
+        let patience = self.patience;
+        let begin = || Message::new(Events::batch(tenant, account, partition), now, patience);
+        let key = (tenant.clone(), partition.partition);
+        let (mut batch, mut before) = match self.gathering.entry(key) {
+            Entry::Occupied(batch) => {
+                let before = batch.get().events.bytes();
+                (batch, before)
+            }
+            Entry::Vacant(none) => (none.insert_entry(begin()), 0),
+        };
+        let message = batch.get_mut();
+        if !message.events.push(account, stream, kind) {
+            self.queue.push_back(std::mem::replace(message, begin()));
+            message.events.push(account, stream, kind);
+            before = 0;
+        }
+        self.bytes += message.events.bytes() - before;
+        let confirm = message.confirm();
+        if message.events.is_full() {
+            self.queue.push_back(batch.remove());
+        }
+        confirm
+    }
+
+    /// Stores the partition of an account. Returns whether a message was queued.
+    pub(super) fn learn(
+        &mut self,
+        tenant: &Tenant,
+        account: &AccountId,
+        partition: PartitionNumber,
+    ) -> bool {
+        self.accounts.learn(tenant, account, partition) && self.close_all()
+    }
+
+    /// Drops the partitions of the accounts of these events.
+    pub(super) fn forget(&mut self, events: &Events) {
+        for account in events.accounts() {
+            if self.accounts.forget(&events.tenant, &account) {
+                self.close_all();
+            }
+        }
+    }
+
+    /// Queues all gathering batches. Returns whether there was one.
+    fn close_all(&mut self) -> bool {
+        self.close(|_| true)
+    }
+
+    fn close(&mut self, closes: impl Fn(&Message) -> bool) -> bool {
+        let closed = self.gathering.extract_if(|_, batch| closes(batch));
+        let mut closed: Vec<_> = closed.map(|(_, batch)| batch).collect();
+        closed.sort_unstable_by_key(|batch| batch.began);
+        let any = !closed.is_empty();
+        self.queue.extend(closed);
+        any
+    }
+
+    /// The longest time that a batch gathers: at most half of the patience.
+    fn gather_for(&self) -> Duration {
+        GATHER_FOR.min(self.patience / 2)
+    }
+
+    /// Queues the batches that have gathered for long enough.
+    pub(super) fn close_gathered(&mut self, now: Instant) {
+        let gather_for = self.gather_for();
+        self.close(|batch| batch.began + gather_for <= now);
+    }
+
+    /// Removes the next message to send.
+    pub(super) fn pop(&mut self) -> Option<Message> {
+        let message = self.queue.pop_front()?;
+        self.bytes -= message.events.bytes();
+        Some(message)
+    }
+
+    /// Removes the next message if its patience has passed.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Message> {
+        self.queue.front().filter(|first| first.has_expired(now))?;
+        self.pop()
+    }
+
+    /// The time at which a batch has gathered for long enough, or the next message expires.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        let gather_for = self.gather_for();
+        let gathered = self
+            .gathering
+            .values()
+            .map(|batch| batch.began + gather_for);
+        let first = self.queue.front();
+        gathered
+            .chain(first.map(|first| first.began + first.patience))
+            .min()
+    }
+}
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;
