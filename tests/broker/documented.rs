@@ -2,13 +2,17 @@
 
 #[path = "../clients/rust/backend.rs"]
 mod backend;
+#[path = "../clients/rust/edge.rs"]
+mod edge;
 #[path = "../clients/rust/player.rs"]
 mod player;
 
 use std::future::{pending, ready};
 
-use streamwatch::client::{Backend, ClientError, Opening, PlaybackState, StoppedReason, StreamId};
-use tokio::sync::oneshot;
+use streamwatch::client::{
+    AccountId, Backend, Batcher, ClientError, Opening, PlaybackState, StoppedReason, StreamId,
+};
+use tokio::sync::{oneshot, watch};
 
 use crate::fixture::{
     Broker, Installation, PATIENCE, account, eventually, playing, streams, strong, tenant,
@@ -84,4 +88,33 @@ async fn the_documented_backend_sends_concurrent_requests_and_replaces_the_oldes
     let (oldest, ()) = tokio::join!(oldest, rest);
     let replaced = PlaybackState::Stopped(StoppedReason::Replaced);
     assert_eq!(oldest.expect("it has begun"), replaced);
+}
+
+#[tokio::test]
+async fn the_documented_edge_service_sends_heartbeats_and_ends_stopped_players() {
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let _worker = installation.ready_worker().await;
+    let backend = installation.backend();
+    let batcher = Batcher::new(backend.clone());
+    let ended = watch::Sender::new(None);
+    let seen = ended.subscribe();
+    let end = move |account: &AccountId, stream| {
+        ended.send_replace(Some((account.clone(), stream)));
+    };
+    tokio::spawn(edge::end_stopped(batcher.news(), end));
+    let (acme, alice) = (tenant(), account("alice"));
+    let stream = edge::play(&batcher, &acme, &alice).await;
+    let stream = stream.expect("a confirm");
+    assert_eq!(playing(&backend, "alice").await, [stream]);
+    let stopped = backend.stop(&acme, &alice, stream).await;
+    stopped.expect("a confirm");
+    eventually(PATIENCE, "the player is ended", async || {
+        let sent = batcher.heartbeat(&acme, &alice, stream, None, None).await;
+        sent.expect("a confirm");
+        let ended = seen.borrow().clone();
+        (ended == Some((alice.clone(), stream)))
+            .then_some(())
+            .ok_or(ended)
+    })
+    .await;
 }

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod another_log;
+mod batcher;
 mod broker_loss;
 mod check;
 mod cli;
