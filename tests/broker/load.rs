@@ -94,6 +94,36 @@ async fn all_events_of_a_rate_are_published_confirmed_applied_and_reported() {
 }
 
 #[tokio::test]
+async fn all_events_of_a_rate_in_batches_are_confirmed_and_applied() {
+    let _heavy = heavy().await;
+    let installation = Installation::partitions(Broker::shared().await, "30s", 4).await;
+    let worker = installation.ready_worker().await;
+    let play = [
+        "--json",
+        "play",
+        "--rate",
+        "2000",
+        "--duration",
+        "2s",
+        "--batch",
+        "50",
+        "--accounts",
+        "60",
+    ];
+    let report = installation.cli(&play).await.exits(DONE).json();
+    is_whole(&report);
+    assert_eq!(
+        (&report["batch"], &report["published"]),
+        (&50.into(), &4_000.into())
+    );
+    // Each of 120 streams had its turn.
+    let active = worker.metric("streamwatch_active_streams", "").await;
+    assert!(active >= 120.0, "{active}");
+    let rejected = worker.metric("streamwatch_bad_entries_total", "").await;
+    assert_eq!(rejected, 0.0);
+}
+
+#[tokio::test]
 async fn the_text_report_has_the_same_figures_and_covers_several_partitions() {
     let _heavy = heavy().await;
     let installation = Installation::partitions(Broker::shared().await, "10s", 3).await;

@@ -1,13 +1,15 @@
 //! `streamwatch play --rate` and `--find-max`: measures the capacity of a broker and its workers.
 //!
 //! The load is heartbeats at a fixed rate, of accounts in random order, over several connections. A
-//! stream starts with its first heartbeat and expires after the load. Meanwhile, 20 `init` and 50
+//! stream starts with its first heartbeat and expires after the load. In batches, the streams have
+//! their heartbeats in turn, so that all of a large number stay active. Meanwhile, 20 `init` and 50
 //! `status` per second measure reply times, and two requests per second to every partition measure
 //! the lag of the workers.
 //!
 //! A strong `status` includes all events confirmed before the request. When its reply arrives, the
 //! replying worker has applied these events, so the reply time is the lag.
 
+mod batches;
 mod crowd;
 mod meter;
 mod pace;
@@ -37,6 +39,7 @@ use crate::{
     client::{Backend, Client, ClientError},
     domain::Settings,
 };
+use batches::Batches;
 use crowd::Crowd;
 use probe::PATIENCE;
 use probes::Prober;
@@ -70,6 +73,10 @@ pub(super) struct LoadArgs {
     /// Number of publishing connections, each with up to 1,000 unconfirmed events
     #[arg(long, default_value = "4", value_name = "N", requires = "load")]
     connections: String,
+    /// Publish the heartbeats in batches of N; first requests the partition of each account. The
+    /// streams have their heartbeats in turn: with S streams, each has one every S / rate seconds
+    #[arg(long, default_value = "1", value_name = "N", requires = "load")]
+    batch: String,
     /// Number of partitions of the installation; needed if the user has no permission on queues
     /// [default: read from RabbitMQ]
     #[arg(long, value_name = "N", requires = "load")]
@@ -92,6 +99,8 @@ const VIEWERS: [&str; 3] = ["session", "crash_rate", "max_active"];
 pub(super) struct Load {
     goal: Goal,
     connections: usize,
+    /// Events per message.
+    batch: usize,
     /// `None` to read it from RabbitMQ.
     partitions: Option<u16>,
 }
@@ -111,6 +120,10 @@ impl LoadArgs {
         let connections = mistakes.check("--connections", &self.connections)?;
         if connections == 0 || connections > MOST_CONNECTIONS {
             mistakes.note(format!("--connections: 1 to {MOST_CONNECTIONS}"));
+        }
+        let batch = mistakes.check("--batch", &self.batch)?;
+        if batch == 0 || batch > batches::MOST_EVENTS {
+            mistakes.note(format!("--batch: 1 to {}", batches::MOST_EVENTS));
         }
         let partitions = mistakes.check_if("--partitions", self.partitions.as_deref());
         if partitions.is_some_and(|n| n == 0 || n > Settings::MAX_PARTITIONS) {
@@ -132,6 +145,7 @@ impl LoadArgs {
         Some(Load {
             goal,
             connections,
+            batch,
             partitions,
         })
     }
@@ -165,6 +179,7 @@ impl Load {
             devices: plan.devices,
             partitions: crowd.partitions,
             connections: self.connections,
+            batch: self.batch,
             seed: plan.seed,
         };
         let mut interrupted = signals::stop_signal()?;
@@ -173,7 +188,23 @@ impl Load {
         let prober = Prober::new(client, Arc::clone(&crowd));
         let connections = self.connections;
         let stop = interrupted.clone();
-        let opening = Stage::open(&addresses, &names, &crowd, prober, connections, stop);
+        let opening = async {
+            let learned = match self.batch {
+                1 => None,
+                _ => Some(batches::learn(&backend, &crowd).await?),
+            };
+            let batches = || Some(Batches::new(self.batch, Arc::clone(learned.as_ref()?)));
+            Stage::open(
+                &addresses,
+                &names,
+                &crowd,
+                prober,
+                connections,
+                batches,
+                stop,
+            )
+            .await
+        };
         // This may take minutes with many connections or an unresponsive node.
         let mut stage = tokio::select! {
             opened = opening => opened?,

@@ -34,6 +34,15 @@ impl Crowd {
         )
     }
 
+    /// The number of an account, and one of its streams. Each stream has its turn once in as many
+    /// turns as there are streams, and neighbouring turns are of different accounts. So a large
+    /// crowd stays active without a timer for each stream.
+    pub(super) fn in_turn(&self, turn: usize) -> (usize, StreamId) {
+        let turn = turn % (self.accounts * self.devices);
+        let (device, account) = (turn / self.accounts, turn % self.accounts);
+        (account, self.stream(account * self.devices + device))
+    }
+
     fn stream(&self, number: usize) -> StreamId {
         // Odd, so that no two numbers share a seed; large, so that runs with consecutive seeds
         // share no streams.
@@ -100,6 +109,16 @@ mod tests {
         assert_eq!(streams(7), streams(7));
         assert_eq!(streams(7).len(), 100);
         assert!(streams(7).is_disjoint(&streams(8)));
+    }
+
+    #[test]
+    fn each_stream_has_its_turn_once() {
+        let crowd = crowd(50, 1, 7);
+        let all: BTreeSet<_> = (0..100).map(|n| crowd.in_turn(n).1).collect();
+        assert_eq!(all, (0..100).map(|n| crowd.stream(n)).collect());
+        assert_eq!(crowd.in_turn(3), crowd.in_turn(103));
+        let random = &mut Rng::with_seed(1);
+        assert!(all.contains(&crowd.anyone(random).1));
     }
 
     #[test]

@@ -129,13 +129,13 @@ impl Meter {
         self.published.fetch_add(events, Relaxed);
     }
 
-    pub(super) fn settled(&self, published: Published) {
+    pub(super) fn settled(&self, published: Published, events: u64) {
         let counter = match published {
             Published::Confirmed => &self.confirmed,
             Published::Refused => &self.refused,
             Published::Unroutable => &self.unroutable,
         };
-        counter.fetch_add(1, Relaxed);
+        counter.fetch_add(events, Relaxed);
     }
 
     pub(super) fn lost(&self, events: u64) {
@@ -217,9 +217,9 @@ mod tests {
     fn events_are_settled_when_something_became_of_each() {
         let meter = Meter::new(1);
         meter.published(4);
-        meter.settled(Published::Confirmed);
-        meter.settled(Published::Refused);
-        meter.settled(Published::Unroutable);
+        meter.settled(Published::Confirmed, 1);
+        meter.settled(Published::Refused, 1);
+        meter.settled(Published::Unroutable, 1);
         assert!(!meter.counts().is_settled());
         meter.lost(1);
         assert!(meter.counts().is_settled());

@@ -1,6 +1,6 @@
-//! A connection that publishes heartbeats in paced batches, many of them unconfirmed.
+//! A connection that publishes heartbeats at a pace, many of them unconfirmed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use tokio::{
@@ -8,15 +8,24 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{crowd::Crowd, meter::Meter, pace};
+use super::{
+    batches::{Batch, Batches},
+    crowd::Crowd,
+    meter::Meter,
+    pace,
+};
 use crate::{
     broker::{Addresses, BrokerError, CONFIRM_WITHIN, Link, Names, Outgoing, RpcChannel, RpcEvent},
     client::ClientError,
     wire::{self, Kind, RoutingKey},
 };
 
-/// Most unconfirmed events of one connection.
+/// Most unconfirmed events of one connection, unless they are in batches.
 const WINDOW: u64 = 1_000;
+/// Most unconfirmed batches of one connection.
+const BATCHES: u64 = 100;
+/// Longest time that a batch gathers.
+const GATHER_FOR: Duration = Duration::from_millis(100);
 /// Interval at which due events are published, as timers and wake-ups cost more than events.
 const EVERY: Duration = Duration::from_millis(5);
 
@@ -40,9 +49,19 @@ pub(super) struct Publisher {
     key: String,
     index: usize,
     publishers: usize,
-    /// The number of the next event, in total and in this order.
+    /// The batches that gather; `None` to publish each event alone.
+    batches: Option<Batches>,
+    /// The time at which all batches were last published.
+    flushed: Instant,
+    /// The number of events of each unconfirmed batch, by the number of its message.
+    sizes: HashMap<u64, u64>,
+    /// The next stream in turn.
+    turn: usize,
+    /// The number of the last message.
     number: u64,
+    /// The number of events in this order.
     sent: u64,
+    /// The number of unconfirmed events, those in batches that gather included.
     unconfirmed: u64,
 }
 
@@ -53,17 +72,26 @@ impl Publisher {
         names: &Names,
         crowd: Arc<Crowd>,
         (index, publishers): (usize, usize),
+        batches: Option<Batches>,
     ) -> Result<Self, BrokerError> {
+        let kind = match batches {
+            Some(_) => Kind::Batch,
+            None => Kind::Heartbeat,
+        };
         let link = connect(addresses, index).await?;
         let channel = RpcChannel::open(&link, names).await?;
         Ok(Self {
             link,
             channel,
             random: Rng::with_seed(crowd.seed.wrapping_add(index as u64)),
-            key: RoutingKey::of_tenant(&crowd.tenant, Kind::Heartbeat),
+            key: RoutingKey::of_tenant(&crowd.tenant, kind),
             crowd,
             index,
             publishers,
+            batches,
+            flushed: Instant::now(),
+            sizes: HashMap::new(),
+            turn: index,
             number: 0,
             sent: 0,
             unconfirmed: 0,
@@ -117,16 +145,17 @@ impl Publisher {
         loop {
             tokio::select! {
                 event = self.channel.next() => {
-                    if let RpcEvent::Published(_, published) = event.map_err(failed)? {
-                        self.unconfirmed -= 1;
+                    if let RpcEvent::Published(number, published) = event.map_err(failed)? {
+                        let events = self.sizes.remove(&number).unwrap_or(1);
+                        self.unconfirmed -= events;
                         news = true;
                         if let Some(meter) = meter {
-                            meter.settled(published);
+                            meter.settled(published, events);
                         }
                     }
                 }
                 _ = timer.tick() => {
-                    // Once per batch, which is precise enough.
+                    // Once per tick, which is precise enough.
                     if std::mem::take(&mut news) || self.unconfirmed == 0 {
                         heard = Instant::now();
                     } else if heard.elapsed() > CONFIRM_WITHIN {
@@ -137,10 +166,11 @@ impl Publisher {
                     }
                 }
                 changed = orders.changed() => {
-                    // Events due since the last batch.
+                    // Events due since the last tick.
                     if let Some(order) = order {
                         self.publish_due(order);
                     }
+                    self.flush();
                     return Ok(changed.is_ok());
                 }
             }
@@ -150,25 +180,60 @@ impl Publisher {
     fn publish_due(&mut self, order: &Order) {
         let elapsed = order.to.min(Instant::now()) - order.from;
         let due = pace::due(order.rate_per_s, elapsed, self.index, self.publishers);
-        let room = WINDOW - self.unconfirmed;
-        let batch = due.saturating_sub(self.sent).min(room);
+        let window = self.batches.as_ref().map(|all| all.window(BATCHES));
+        let room = window.unwrap_or(WINDOW).saturating_sub(self.unconfirmed);
+        let events = due.saturating_sub(self.sent).min(room);
         // Counted before publishing, so that no confirm is counted first.
-        order.meter.published(batch);
-        self.sent += batch;
-        self.unconfirmed += batch;
-        for _ in 0..batch {
-            let (account, stream) = self.crowd.anyone(&mut self.random);
-            self.number += 1;
-            self.channel.publish(Outgoing {
-                number: self.number,
-                routing_key: self.key.clone(),
-                account: account.as_str().to_owned(),
-                message_id: None,
-                // Without `reply_to`, as no reply is needed.
-                reply: false,
-                body: wire::heartbeat(account.as_str(), stream, None, None),
-            });
+        order.meter.published(events);
+        self.sent += events;
+        self.unconfirmed += events;
+        for _ in 0..events {
+            self.heartbeat();
         }
+        if self.flushed.elapsed() >= GATHER_FOR {
+            self.flush();
+        }
+    }
+
+    /// Publishes a heartbeat, or adds it to a batch.
+    fn heartbeat(&mut self) {
+        let Some(batches) = &mut self.batches else {
+            let (account, stream) = self.crowd.anyone(&mut self.random);
+            let body = wire::heartbeat(account.as_str(), stream, None, None);
+            return self.publish(account.as_str().to_owned(), body);
+        };
+        let (account, stream) = self.crowd.in_turn(self.turn);
+        self.turn += self.publishers;
+        if let Some(full) = batches.add(account, stream) {
+            self.publish_batch(full);
+        }
+    }
+
+    /// Publishes the batches that gather.
+    fn flush(&mut self) {
+        self.flushed = Instant::now();
+        let begun = self.batches.as_mut().map(Batches::flush);
+        for batch in begun.into_iter().flatten() {
+            self.publish_batch(batch);
+        }
+    }
+
+    fn publish_batch(&mut self, batch: Batch) {
+        self.sizes.insert(self.number + 1, batch.events);
+        self.publish(batch.account.as_str().to_owned(), batch.body);
+    }
+
+    fn publish(&mut self, account: String, body: Vec<u8>) {
+        self.number += 1;
+        self.channel.publish(Outgoing {
+            number: self.number,
+            routing_key: self.key.clone(),
+            account,
+            message_id: None,
+            // Without `reply_to`, as no reply is needed.
+            reply: false,
+            body,
+        });
     }
 }
 

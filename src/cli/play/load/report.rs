@@ -13,19 +13,24 @@ pub(super) struct About {
     pub(super) devices: usize,
     pub(super) partitions: usize,
     pub(super) connections: usize,
+    pub(super) batch: usize,
     pub(super) seed: u64,
 }
 
 impl About {
     pub(super) fn text(&self) -> String {
         format!(
-            "{} streams on {} accounts, {} partition{}, {} connection{}, seed {}",
+            "{} streams on {} accounts, {} partition{}, {} connection{}{}, seed {}",
             self.accounts * self.devices,
             self.accounts,
             self.partitions,
             plural(self.partitions),
             self.connections,
             plural(self.connections),
+            match self.batch {
+                1 => String::new(),
+                events => format!(", batches of {events}"),
+            },
             self.seed
         )
     }
@@ -140,7 +145,8 @@ pub(super) fn json(about: &About, step: &Step) -> Value {
     let (counts, probed) = (step.counts, &step.probed);
     json!({
         "accounts": about.accounts, "streams": about.accounts * about.devices,
-        "partitions": about.partitions, "connections": about.connections, "seed": about.seed,
+        "partitions": about.partitions, "connections": about.connections,
+        "batch": about.batch, "seed": about.seed,
         "rate_per_s": step.rate_per_s, "published_for_ms": in_ms(step.published_for),
         "requested": step.requested(), "published": counts.published, "confirmed": counts.confirmed,
         "applied": step.applied, "refused": counts.refused, "unroutable": counts.unroutable,
@@ -260,6 +266,7 @@ mod tests {
             devices: 2,
             partitions: 1,
             connections: 4,
+            batch: 1,
             seed: 7,
         }
     }

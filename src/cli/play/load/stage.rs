@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    batches::Batches,
     crowd::Crowd,
     meter::{Counts, Meter, MeterReading},
     probe::{LAG_PATIENCE, PATIENCE},
@@ -64,6 +65,7 @@ impl Stage {
         crowd: &Arc<Crowd>,
         prober: Prober,
         connections: usize,
+        batches: impl Fn() -> Option<Batches>,
         interrupted: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let mut random = Rng::with_seed(crowd.seed);
@@ -72,8 +74,9 @@ impl Stage {
         let mut publishers = JoinSet::new();
         for index in 0..connections {
             let which = (index, connections);
-            let publisher = Publisher::open(addresses, names, Arc::clone(crowd), which).await?;
-            publishers.spawn(publisher.run(followed.clone()));
+            let crowd = Arc::clone(crowd);
+            let publisher = Publisher::open(addresses, names, crowd, which, batches());
+            publishers.spawn(publisher.await?.run(followed.clone()));
         }
         Ok(Self {
             prober,

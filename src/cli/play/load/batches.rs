@@ -1,0 +1,167 @@
+//! Batches of a load: one gathers for each partition.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::crowd::Crowd;
+use crate::{
+    cli::play::ledger::Ledger,
+    client::{
+        AccountId, Backend, BatchEventKind, ClientError, PartitionNumber, StatusQuery, StreamId,
+    },
+    wire::{BatchWriter, MAX_BATCH_BYTES},
+};
+
+/// Most requests in flight to learn partitions.
+const AT_ONCE: usize = 200;
+/// Upper bound of the size of an event, in bytes.
+const EVENT_BYTES: usize = 128;
+/// Most events in a batch of a load, all of which fit.
+pub(super) const MOST_EVENTS: usize = MAX_BATCH_BYTES / EVENT_BYTES - 1;
+
+/// The partition of each account, by its number.
+pub(super) type Partitions = Arc<[PartitionNumber]>;
+
+/// Requests the partition of each account.
+pub(super) async fn learn(backend: &Backend, crowd: &Crowd) -> Result<Partitions, ClientError> {
+    let requests = stream::iter(0..crowd.accounts).map(async |number| {
+        let query = StatusQuery::default();
+        let account = Ledger::name(number);
+        let status = backend.status(&crowd.tenant, &account, &query).await?;
+        let missing = || ClientError::BadReply("it states no partition".to_owned());
+        status.partition.ok_or_else(missing)
+    });
+    let learned: Vec<_> = requests.buffered(AT_ONCE).try_collect().await?;
+    Ok(learned.into())
+}
+
+/// Batches that gather.
+pub(super) struct Batches {
+    size: usize,
+    partitions: Partitions,
+    /// By the number of the partition.
+    gathering: Vec<Gathering>,
+}
+
+struct Gathering {
+    number: PartitionNumber,
+    /// The account of the first event, which routes the batch.
+    account: AccountId,
+    events: BatchWriter,
+}
+
+/// A batch to publish.
+pub(super) struct Batch {
+    pub(super) account: AccountId,
+    pub(super) body: Vec<u8>,
+    /// The number of its events.
+    pub(super) events: u64,
+}
+
+impl Batches {
+    pub(super) const fn new(size: usize, partitions: Partitions) -> Self {
+        Self {
+            size,
+            partitions,
+            gathering: Vec::new(),
+        }
+    }
+
+    /// Most events that may wait for a confirm, those that gather included.
+    pub(super) fn window(&self, batches: u64) -> u64 {
+        (batches + self.gathering.len() as u64) * self.size as u64
+    }
+
+    /// Adds a heartbeat of the account with this number. Returns its batch if it is full.
+    pub(super) fn add(&mut self, account: usize, stream: StreamId) -> Option<Batch> {
+        let number = self.partitions[account];
+        let name = Ledger::name(account);
+        let place = self.gathering.iter().position(|one| one.number == number);
+        let place = place.unwrap_or_else(|| {
+            self.gathering.push(Gathering {
+                number,
+                account: name.clone(),
+                events: BatchWriter::default(),
+            });
+            self.gathering.len() - 1
+        });
+        let gathering = &mut self.gathering[place];
+        let kind = BatchEventKind::Heartbeat {
+            every_ms: None,
+            metadata: None,
+        };
+        gathering.events.push(name.as_str(), stream, &kind);
+        if gathering.events.len() == 1 {
+            gathering.account = name;
+        }
+        let full = gathering.events.len() >= self.size;
+        full.then(|| gathering.take())
+    }
+
+    /// Returns the batches that are not full.
+    pub(super) fn flush(&mut self) -> Vec<Batch> {
+        let begun = self
+            .gathering
+            .iter_mut()
+            .filter(|one| !one.events.is_empty());
+        begun.map(Gathering::take).collect()
+    }
+}
+
+impl Gathering {
+    fn take(&mut self) -> Batch {
+        let events = std::mem::take(&mut self.events);
+        Batch {
+            account: self.account.clone(),
+            body: events.body(self.number),
+            events: events.len() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_heartbeat_is_in_one_batch_of_its_partition() {
+        let number = |partition| PartitionNumber {
+            partition,
+            partitions: 2,
+        };
+        let partitions: Vec<_> = (0..10).map(|n| number(n % 2)).collect();
+        let mut batches = Batches::new(3, partitions.into());
+        let full: Vec<_> = (0..10)
+            .filter_map(|n| batches.add(n, StreamId::generate()))
+            .collect();
+        let rest = batches.flush();
+        assert!(batches.flush().is_empty());
+        let sizes = |all: &[Batch]| all.iter().map(|one| one.events).collect::<Vec<_>>();
+        assert_eq!((sizes(&full), sizes(&rest)), (vec![3, 3], vec![2, 2]));
+        for batch in full.iter().chain(&rest) {
+            let body: serde_json::Value = serde_json::from_slice(&batch.body).unwrap();
+            let parity = body["partition"].as_u64().unwrap();
+            let events = body["events"].as_array().unwrap();
+            assert_eq!(events[0]["account"], batch.account.as_str());
+            for event in events {
+                let name = event["account"].as_str().unwrap();
+                let number: u64 = name.rsplit('-').next().unwrap().parse().unwrap();
+                assert_eq!(number % 2, parity);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_batch_fits() {
+        let here = PartitionNumber {
+            partition: u16::MAX,
+            partitions: u16::MAX,
+        };
+        let partitions = vec![here; 1_000_000];
+        let mut batches = Batches::new(MOST_EVENTS, partitions.into());
+        let last = (0..MOST_EVENTS).find_map(|_| batches.add(999_999, StreamId::generate()));
+        let batch = last.unwrap();
+        assert!(batch.body.len() <= MAX_BATCH_BYTES, "{}", batch.body.len());
+    }
+}
