@@ -66,6 +66,7 @@ impl Addresses {
     }
 
     /// Sets the largest body of a message, in bytes. Larger ones are cut off.
+    #[cfg(feature = "worker")]
     pub(super) const fn set_largest_body(&mut self, bytes: usize) {
         self.largest_body = bytes;
     }

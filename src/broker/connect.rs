@@ -115,13 +115,14 @@ impl Link {
         async move { within("opening a channel", connection.create_channel()).await }
     }
 
-    /// The origin of this connection, to open another to the same address.
     /// Lets further connections of this origin receive bodies of this size, in bytes.
+    #[cfg(feature = "worker")]
     pub(super) fn with_bodies_up_to(mut self, bytes: usize) -> Self {
         self.origin.addresses.set_largest_body(bytes);
         self
     }
 
+    /// The origin of this connection, to open another to the same address.
     pub(super) fn origin(&self) -> Origin {
         self.origin.clone()
     }
