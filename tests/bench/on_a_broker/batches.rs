@@ -123,7 +123,7 @@ async fn applied(worker: &Worker) -> f64 {
     worker.metric("streamwatch_entries_total", "").await
 }
 
-/// The rate at which batches are confirmed while nobody reads the log.
+/// The rate at which batches are confirmed while no client reads the log.
 async fn published(broker: &Broker, plan: &Plan) -> f64 {
     let filled = Filled::declared(broker, 1).await;
     let all = batches(plan, plan.batched, BATCH).into_iter();
