@@ -24,8 +24,8 @@ pub use from::LogFrom;
 use standby::Standby;
 use start::Start;
 
-/// Most unacknowledged entries of a reader. A reader that catches up buffers that many, and an entry
-/// has up to 128 KiB: at most 32 MiB.
+/// Most unacknowledged entries of a reader. A reader that catches up buffers that many. Bodies are
+/// cut off at 256 KiB, so the buffer takes at most 64 MiB.
 const PREFETCH: u16 = 256;
 /// Entries read with prefetch 1 after an undeliverable one, before the prefetch is raised again.
 const SINGLE_ENTRIES: u32 = 32;

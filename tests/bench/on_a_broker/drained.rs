@@ -44,7 +44,7 @@ impl Drained {
         self.cpu / self.events * 1e6
     }
 
-    /// The same run, counted by `events`.
+    /// The same run, with the number of events in its entries.
     pub fn of(self, events: usize) -> Self {
         let events = events as f64;
         Self { events, ..self }
