@@ -12,7 +12,7 @@ use streamwatch::client::{
 };
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, account, eventually, playing, strong, tenant,
+    Broker, Installation, PATIENCE, account, eventually, patient, playing, strong, tenant,
 };
 use log::{entries, keys, kinds};
 
@@ -70,7 +70,9 @@ async fn neighbours(backend: &Backend, count: usize) -> (Vec<String>, PartitionN
     for n in 0.. {
         let name = format!("viewer-{n}");
         let query = StatusQuery::default();
-        let status = backend.status(&tenant(), &account(&name), &query).await;
+        let status = patient(backend)
+            .status(&tenant(), &account(&name), &query)
+            .await;
         let number = status.expect("a reply").partition.expect("a partition");
         let place = &mut found[usize::from(number.partition)];
         place.push(name);

@@ -11,8 +11,8 @@ use streamwatch::client::{
 use tokio::time::Instant;
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, account, eventually, heavy, playing, playing_if_answered,
-    strong, tenant,
+    Broker, Installation, PATIENCE, account, eventually, heavy, patient, playing,
+    playing_if_answered, strong, tenant,
 };
 
 /// A player waits about 2 s, then plays.
@@ -203,7 +203,9 @@ async fn a_stream_ends_by_a_stop_by_dropping_its_playback_and_by_expiry() {
         stream: Some(stream),
         ..strong()
     };
-    let status = backend.status(&tenant(), &account("alice"), &query).await;
+    let status = patient(&backend)
+        .status(&tenant(), &account("alice"), &query)
+        .await;
     let state = status.expect("a worker answers").state;
     assert_eq!(state, Some(streamwatch::client::StreamState::Expired));
 }
@@ -353,7 +355,7 @@ async fn a_batch_returns_the_bad_news_of_each_event() {
     let backend = installation.backend();
     let (alice, bob) = (account("alice"), account("bob"));
     let (acme, query) = (tenant(), StatusQuery::default());
-    let status = backend.status(&acme, &alice, &query).await;
+    let status = patient(&backend).status(&acme, &alice, &query).await;
     let partition = status.expect("a reply").partition;
     let here = PartitionNumber {
         partition: 0,

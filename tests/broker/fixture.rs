@@ -37,7 +37,8 @@ pub use cluster::Cluster;
 pub use crowd::{Crowd, Habits};
 pub use follower::{Follower, Message, first_of_each};
 pub use installation::{
-    Installation, account, heartbeat, playing, playing_if_answered, streams, strong, tenant,
+    Installation, account, heartbeat, patient, playing, playing_if_answered, streams, strong,
+    tenant,
 };
 pub use load::Load;
 pub use process::{Finished, Process, cli, cli_with, exit};

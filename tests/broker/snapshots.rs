@@ -17,8 +17,8 @@ use streamwatch::wire::snapshot::{self, PartContent};
 use tokio::task::JoinSet;
 
 use crate::fixture::{
-    Broker, Installation, PATIENCE, Worker, account, eventually, exit, heartbeat, playing, strong,
-    tenant,
+    Broker, Installation, PATIENCE, Worker, account, eventually, exit, heartbeat, patient, playing,
+    strong, tenant,
 };
 
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
@@ -102,7 +102,9 @@ async fn restored(worker: &Worker) -> f64 {
 }
 
 async fn only_stream(backend: &Backend, name: &str) -> ActiveStream {
-    let status = backend.status(&tenant(), &account(name), &strong()).await;
+    let status = patient(backend)
+        .status(&tenant(), &account(name), &strong())
+        .await;
     let mut streams = status.expect("a worker answers").activity.streams;
     assert_eq!(streams.len(), 1, "{streams:?}");
     streams.remove(0)
@@ -113,7 +115,9 @@ async fn state(backend: &Backend, name: &str, stream: StreamId) -> Option<Stream
         stream: Some(stream),
         ..strong()
     };
-    let status = backend.status(&tenant(), &account(name), &query).await;
+    let status = patient(backend)
+        .status(&tenant(), &account(name), &query)
+        .await;
     status.expect("a worker answers").state
 }
 

@@ -10,7 +10,7 @@ use streamwatch::domain::{EntryId, Internal, Settings, WallTime};
 use streamwatch::wire;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, WRONG_SETTINGS};
-use crate::fixture::{Broker, Finished, Installation, eventually, heartbeat, playing};
+use crate::fixture::{Broker, Finished, Installation, PATIENCE, eventually, heartbeat, playing};
 
 async fn declare(installation: &Installation<'_>, partitions: &str) -> Finished {
     let declare = ["topology", "declare", "--partitions", partitions];
@@ -90,7 +90,7 @@ async fn new_settings_take_effect_in_all_partitions() {
     let installation = Installation::partitions(Broker::shared().await, "1h", 4).await;
     let _worker = installation.ready_worker().await;
     let set = installation
-        .cli(&["--json", "topology", "set", "--ttl", "1s"])
+        .cli(&["--json", "topology", "set", "--ttl", "3s"])
         .await;
     let set = set.exits(DONE).json();
     assert_eq!(set["settings_numbers"], json!([2, 2, 2, 2]));
@@ -101,17 +101,13 @@ async fn new_settings_take_effect_in_all_partitions() {
         let confirmed = heartbeat(&backend, name, StreamId::generate()).await;
         confirmed.expect("it is confirmed");
     }
-    eventually(
-        Duration::from_secs(10),
-        "all go by the new TTL",
-        async || {
-            let mut left = Vec::new();
-            for name in &names {
-                left.extend(playing(&backend, name).await);
-            }
-            left.is_empty().then_some(()).ok_or(left)
-        },
-    )
+    eventually(PATIENCE, "all go by the new TTL", async || {
+        let mut left = Vec::new();
+        for name in &names {
+            left.extend(playing(&backend, name).await);
+        }
+        left.is_empty().then_some(()).ok_or(left)
+    })
     .await;
 }
 
