@@ -1,6 +1,8 @@
 //! Application of the log's entries, in order.
 
-use super::{Applied, Fault, Now, Phase, Replica, change::Change, position::AnotherLog};
+use super::{
+    Applied, Fault, Now, Phase, Replica, accounts::Hash, change::Change, position::AnotherLog,
+};
 use crate::domain::{
     AccountKey, Announcement, Batch, Entry, EntryId, Internal, LogTime, Moment, RULES_VERSION,
     Reading, Settings,
@@ -54,16 +56,13 @@ impl<T> Replica<T> {
             batch.rejected().iter().for_each(|&n| counters.bad(n));
         });
         let mut outcomes = Vec::with_capacity(batch.events().len());
-        for (key, events) in batch.by_account() {
+        let keys = batch.by_account().map(|(key, _)| key);
+        let hashes: Vec<_> = keys.map(|key| self.accounts.hash(key)).collect();
+        self.accounts.prefetch(&hashes);
+        for ((key, events), hash) in batch.by_account().zip(hashes) {
             let last = outcomes.len() + events.len();
-            self.change(
-                key,
-                offset,
-                events.iter().map(Change::of_event),
-                |applied| {
-                    outcomes.push(applied);
-                },
-            );
+            let changes = events.iter().map(Change::of_event);
+            self.change(hash, key, offset, changes, |applied| outcomes.push(applied));
             outcomes.resize(last, Applied::Skipped);
             // An account becomes due at most once per entry, so the expiries keep up.
             self.expire_some(EXPIRIES_PER_BATCHED_ACCOUNT);
@@ -192,7 +191,8 @@ impl<T> Replica<T> {
     /// Applies a change to an account at log time, and returns its outcome.
     fn change_once(&mut self, key: &AccountKey, offset: u64, change: Change) -> Applied {
         let mut outcome = Applied::Skipped;
-        self.change(key, offset, std::iter::once(change), |applied| {
+        let hash = self.accounts.hash(key);
+        self.change(hash, key, offset, std::iter::once(change), |applied| {
             outcome = applied;
         });
         outcome
@@ -203,6 +203,7 @@ impl<T> Replica<T> {
     /// if the restored account includes the entry.
     fn change<'c>(
         &mut self,
+        hash: Hash,
         key: &AccountKey,
         offset: u64,
         changes: impl Iterator<Item = Change<'c>>,
@@ -219,26 +220,27 @@ impl<T> Replica<T> {
         };
         let (events, counted) = (&mut self.events, &mut self.counted_events);
         let counters = &mut self.counters;
-        self.accounts.change(key, offset, now, |account, pool| {
-            for change in changes {
-                let outcome = change.apply(account, &moment, events);
-                // Most metadata equals that of the stream, which is shared.
-                if let Some(metadata) = change.metadata() {
-                    account.share_metadata(metadata, |metadata| pool.shared(metadata));
+        self.accounts
+            .change(hash, key, offset, now, |account, pool| {
+                for change in changes {
+                    let outcome = change.apply(account, &moment, events);
+                    // Most metadata equals that of the stream, which is shared.
+                    if let Some(metadata) = change.metadata() {
+                        account.share_metadata(metadata, |metadata| pool.shared(metadata));
+                    }
+                    counters.count(offset, |counters| match &outcome {
+                        Applied::Heartbeat(outcome) => counters.heartbeat(*outcome),
+                        Applied::Stop(outcome) => counters.stop(*outcome),
+                        Applied::Open(outcome) => counters.open(*outcome),
+                        Applied::Batch(_) | Applied::Skipped | Applied::Internal => {}
+                    });
+                    if !events.is_empty() {
+                        let count = u32::try_from(account.count(now)).unwrap_or(u32::MAX);
+                        counted.extend(events.drain(..).map(|event| (count, event)));
+                    }
+                    applied(outcome);
                 }
-                counters.count(offset, |counters| match &outcome {
-                    Applied::Heartbeat(outcome) => counters.heartbeat(*outcome),
-                    Applied::Stop(outcome) => counters.stop(*outcome),
-                    Applied::Open(outcome) => counters.open(*outcome),
-                    Applied::Batch(_) | Applied::Skipped | Applied::Internal => {}
-                });
-                if !events.is_empty() {
-                    let count = u32::try_from(account.count(now)).unwrap_or(u32::MAX);
-                    counted.extend(events.drain(..).map(|event| (count, event)));
-                }
-                applied(outcome);
-            }
-        });
+            });
         if self.is_expiring() {
             self.note_expired();
         }

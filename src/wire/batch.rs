@@ -97,12 +97,15 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         let reason = "the body of a batch is larger than 128 KiB";
         return Err(Problem::new(Code::TooLarge, reason));
     }
-    if let Ok(Object(body)) = serde_json::from_slice::<Object<BatchBody<Object<EventBody>>>>(body) {
+    let bad_body = || diagnose::<BatchBody<IgnoredAny>>(body);
+    // Checking the whole body at once is faster than each of its strings.
+    let json = std::str::from_utf8(body).map_err(|_| bad_body())?;
+    if let Ok(Object(body)) = serde_json::from_str::<Object<BatchBody<Object<EventBody>>>>(json) {
         return body.decode(|event| event_of(key.tenant, event.0));
     }
-    match serde_json::from_slice::<Object<BatchBody<&RawValue>>>(body) {
+    match serde_json::from_str::<Object<BatchBody<&RawValue>>>(json) {
         Ok(Object(body)) => body.decode(|event| event_alone(key.tenant, event)),
-        Err(_) => Err(diagnose::<BatchBody<IgnoredAny>>(body)),
+        Err(_) => Err(bad_body()),
     }
 }
 

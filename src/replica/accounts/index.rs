@@ -15,7 +15,7 @@ pub(super) const LARGE: usize = 16_384;
 
 /// A key's hash.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hash(u64);
+pub(in crate::replica) struct Hash(u64);
 
 /// The slot of one account, and a part of the key's hash, so that a table grows without reading
 /// keys.

@@ -32,6 +32,11 @@ impl Table {
         })
     }
 
+    /// Finds an account with this hash, most probably that of the key. Reads no key.
+    pub(super) fn probable(&self, hash: Hash) -> Option<SlotId> {
+        self.index.find(hash, |_| true)
+    }
+
     pub(super) fn get(&self, key: &AccountKey) -> Option<&Slot> {
         self.slots.get(self.find(self.hash(key), key)?)
     }

@@ -20,7 +20,8 @@ fn heartbeat(accounts: &mut Accounts, settings: &Settings, account: &str, id: St
         settings,
         full: false,
     };
-    accounts.change(&key(account), at + 1, moment.now, |a, _| {
+    let key = key(account);
+    accounts.change(accounts.hash(&key), &key, at + 1, moment.now, |a, _| {
         a.heartbeat(&moment, id, Some(1), None, &mut Vec::new());
     });
 }
