@@ -1,6 +1,7 @@
 //! The baseline: serde decodes the body into a plain struct, and a moka cache holds one boxed value
 //! per account, as in moka's documentation.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -14,6 +15,16 @@ use super::corpus::{self, Bodies};
 pub struct Body<'a> {
     pub account: &'a str,
     pub stream: Uuid,
+}
+
+/// A body with metadata.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "each field is parsed, as a worker must")]
+struct BodyWithMetadata<'a> {
+    account: &'a str,
+    stream: Uuid,
+    #[serde(borrow)]
+    metadata: BTreeMap<&'a str, &'a str>,
 }
 
 /// The bytes that are kept of a stream, and nothing else. An `Arc` is moka's box: what it holds
@@ -80,6 +91,14 @@ pub fn value(n: usize, channels: usize) -> Value {
 pub fn get(bare: &Bare, account: &str) {
     let value = bare.get(account).expect("it is there");
     std::hint::black_box(value.last_seen);
+}
+
+/// Decodes bodies with metadata.
+pub fn decode_all_metadata(bodies: &Bodies) {
+    for body in bodies.iter() {
+        let body = serde_json::from_slice::<BodyWithMetadata>(body).expect("a heartbeat");
+        std::hint::black_box(body);
+    }
 }
 
 pub fn decode_all(bodies: &Bodies) {

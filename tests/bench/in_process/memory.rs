@@ -1,6 +1,7 @@
 //! Memory of a process before its streams, with them, and after all of them expired. Each
 //! measurement is a process of its own, as memory freed by one could be reused by another.
 
+use std::collections::{HashMap, HashSet};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use moka::sync::Cache;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::bare;
 use super::corpus::{self, Bodies};
@@ -21,12 +23,17 @@ const FORGOTTEN_S: usize = 200;
 const FEW: usize = 1_000;
 /// Rounds of their heartbeats, 10 ms apart, until freed memory is returned.
 const RESTS: usize = 300;
+/// The children: streamwatch, a moka cache, and a hash map.
+const OURS: &str = "ours";
+const CACHE: &str = "cache";
+const MAP: &str = "map";
 /// Messages generated at once.
 const STEP: usize = 10_000;
 
 pub fn run(streams: usize, report: &mut Report) {
     let name = format!("memory per stream, {streams} streams");
     let own = format!("memory per stream, {streams} streams, metadata of its own");
+    let map = format!("memory per stream ÷ in a HashMap, {streams} streams");
     let after = format!("memory after they expired / before, {streams} streams");
     let large = streams >= 1_000_000;
     let target = |most| {
@@ -37,22 +44,30 @@ pub fn run(streams: usize, report: &mut Report) {
         }
     };
     if report.wants(&name) || report.wants(&after) {
-        let (kept, left) = pairs(report.pairs, streams, corpus::CHANNELS);
+        let (kept, left) = pairs(report.pairs, streams, corpus::CHANNELS, CACHE);
         report.add(name, "bytes", kept, target(1.15));
         let ratio = crate::pairs::median(left.ours.clone());
         report.add_ratio(after, "times", left, ratio, target(1.2));
     }
     if large && report.wants(&own) {
-        let (kept, _) = pairs(report.pairs, streams, streams);
+        let (kept, _) = pairs(report.pairs, streams, streams, CACHE);
         report.add(own, "bytes", kept, Target::None);
+    }
+    if report.wants(&map) {
+        let (kept, _) = pairs(report.pairs, streams, corpus::CHANNELS, MAP);
+        report.add(map, "bytes", kept, Target::None);
     }
 }
 
 /// Bytes per stream while streams are active, and after they expired.
-fn pairs(count: usize, streams: usize, channels: usize) -> (Pairs, Pairs) {
+fn pairs(count: usize, streams: usize, channels: usize, bare: &str) -> (Pairs, Pairs) {
     let (mut kept, mut left) = (Pairs::default(), Pairs::default());
     for side in turns(count) {
-        let memory = measured(side, streams, channels);
+        let child = match side {
+            Side::Ours => OURS,
+            Side::Bare => bare,
+        };
+        let memory = measured(child, streams, channels);
         let each = per_stream(&memory, streams);
         let after = memory.after / memory.before;
         match side {
@@ -77,15 +92,11 @@ fn per_stream(memory: &Memory, streams: usize) -> f64 {
     (memory.full - memory.before) / (streams - few_of(streams)) as f64
 }
 
-fn measured(side: Side, streams: usize, channels: usize) -> Memory {
+fn measured(child: &str, streams: usize, channels: usize) -> Memory {
     let program = std::env::current_exe().expect("this program");
-    let side = match side {
-        Side::Ours => "ours",
-        Side::Bare => "bare",
-    };
     let numbers = [streams, channels].map(|number| number.to_string());
     let output = Command::new(program)
-        .args(["--child", side, &numbers[0], &numbers[1]])
+        .args(["--child", child, &numbers[0], &numbers[1]])
         .output()
         .expect("it runs");
     assert!(output.status.success(), "{output:?}");
@@ -99,10 +110,11 @@ fn measured(side: Side, streams: usize, channels: usize) -> Memory {
 }
 
 /// Prints the memory of this process at three moments, in bytes.
-pub fn child(side: &str, streams: usize, channels: usize) {
-    let (before, full, after) = match side {
-        "ours" => child_ours(streams, channels),
-        _ => child_bare(streams, channels),
+pub fn child(name: &str, streams: usize, channels: usize) {
+    let (before, full, after) = match name {
+        OURS => child_ours(streams, channels),
+        MAP => child_map(streams, channels),
+        _ => child_cache(streams, channels),
     };
     println!(
         "{}",
@@ -134,8 +146,8 @@ fn child_ours(streams: usize, channels: usize) -> (u64, u64, u64) {
     (before, full, resident())
 }
 
-fn child_bare(streams: usize, channels: usize) -> (u64, u64, u64) {
-    // All bytes in one box, the least memory possible.
+fn child_cache(streams: usize, channels: usize) -> (u64, u64, u64) {
+    // All bytes in one box, the least memory that this cache can take.
     let bare: Cache<CompactString, Arc<[u8]>> = Cache::builder().build();
     let insert = |some: std::ops::Range<usize>| {
         for n in some {
@@ -149,6 +161,44 @@ fn child_bare(streams: usize, channels: usize) -> (u64, u64, u64) {
     let full = resident();
     bare.invalidate_all();
     rest(|| insert(0..few_of(streams)));
+    (before, full, resident())
+}
+
+/// A hash map of values with shared metadata, without anything to find those that expire.
+fn child_map(streams: usize, channels: usize) -> (u64, u64, u64) {
+    struct Stream {
+        _stream: Uuid,
+        _started_at: i64,
+        _last_seen: u64,
+        _ttl_ms: u32,
+        _admitted: bool,
+        _metadata: Arc<str>,
+    }
+    let (mut map, mut shared) = (HashMap::new(), HashSet::<Arc<str>>::new());
+    let mut insert = |some: std::ops::Range<usize>, map: &mut HashMap<CompactString, Stream>| {
+        for n in some {
+            let value = bare::value(n, channels);
+            let known = shared.get(&*value.metadata).cloned();
+            let metadata = known.unwrap_or_else(|| value.metadata.into());
+            shared.insert(metadata.clone());
+            let stream = Stream {
+                _stream: value.stream,
+                _started_at: value.started_at,
+                _last_seen: value.last_seen,
+                _ttl_ms: value.ttl_ms,
+                _admitted: value.admitted,
+                _metadata: metadata,
+            };
+            map.insert(bare::key(n), stream);
+        }
+    };
+    rest(|| insert(0..few_of(streams), &mut map));
+    let before = resident();
+    insert(0..streams, &mut map);
+    let full = resident();
+    map.clear();
+    map.shrink_to_fit();
+    rest(|| insert(0..few_of(streams), &mut map));
     (before, full, resident())
 }
 

@@ -16,13 +16,25 @@ use crate::report::{Report, Target};
 /// Requests in one measurement.
 const QUESTIONS: usize = 100_000;
 
+fn decode_all(bodies: &Bodies) {
+    for message in bodies.messages() {
+        black_box(wire::entry(&message).expect("a heartbeat"));
+    }
+}
+
 pub fn run(streams: usize, report: &mut Report) {
-    let names = ["decode", "apply", "decode + apply", "activity"]
-        .map(|what| format!("{what}, {streams} streams"));
+    let names = [
+        "decode",
+        "decode of three pairs",
+        "apply",
+        "decode + apply",
+        "activity",
+    ]
+    .map(|what| format!("{what}, {streams} streams"));
     if !names.iter().any(|name| report.wants(name)) {
         return;
     }
-    let [decode, apply, both, activity] = names;
+    let [decode, with_metadata, apply, both, activity] = names;
     let bodies = Bodies::later(streams);
     let count = bodies.len();
     // A small number is repeated for several rounds.
@@ -36,16 +48,19 @@ pub fn run(streams: usize, report: &mut Report) {
     if report.wants(&decode) {
         let measured = Pairs::measure(
             pairs,
-            || {
-                each(&mut || {
-                    for message in bodies.messages() {
-                        black_box(wire::entry(&message).expect("a heartbeat"));
-                    }
-                })
-            },
+            || each(&mut || decode_all(&bodies)),
             || each(&mut || bare::decode_all(&bodies)),
         );
         report.add(decode, "ns", measured, Target::None);
+    }
+    if report.wants(&with_metadata) {
+        let bodies = Bodies::first(streams);
+        let measured = Pairs::measure(
+            pairs,
+            || each(&mut || decode_all(&bodies)),
+            || each(&mut || bare::decode_all_metadata(&bodies)),
+        );
+        report.add(with_metadata, "ns", measured, Target::None);
     }
     if report.wants(&apply) {
         let decoded = bodies
