@@ -23,6 +23,10 @@ use ledger::{Ledger, Tally};
 use plan::Plan;
 use viewer::Viewer;
 
+/// Most accounts whose viewers have real timing, and whose counts are checked.
+const MAX_ACCOUNTS: usize = 100_000;
+/// Most accounts of a load, which keeps no state of its streams.
+const MAX_LOAD_ACCOUNTS: usize = 50_000_000;
 /// Viewers per connection.
 const PER_CONNECTION: usize = 500;
 /// Time to wait for the reply to a check.
@@ -68,7 +72,11 @@ impl Args {
             n
         };
         let accounts = mistakes.check_if("--accounts", self.accounts.as_deref());
-        let accounts = within(accounts, "--accounts", 100_000, mistakes);
+        let most = match self.load.is_requested() {
+            true => MAX_LOAD_ACCOUNTS,
+            false => MAX_ACCOUNTS,
+        };
+        let accounts = within(accounts, "--accounts", most, mistakes);
         let devices = mistakes.check("--streams-per-account", &self.streams_per_account);
         let devices = within(devices, "--streams-per-account", 100, mistakes);
         let max_active = self.max_active.as_deref();

@@ -115,6 +115,11 @@ enum Goal {
 }
 
 impl LoadArgs {
+    /// Whether a load is requested instead of viewers with real timing.
+    pub(super) const fn is_requested(&self) -> bool {
+        self.rate.is_some() || self.find_max
+    }
+
     /// Returns `None` if no load was requested, or after noting a mistake.
     pub(super) fn check(&self, bounded: bool, mistakes: &mut Mistakes) -> Option<Load> {
         let connections = mistakes.check("--connections", &self.connections)?;
