@@ -23,23 +23,21 @@ pub(super) const MOST_EVENTS: usize = MAX_BATCH_BYTES / EVENT_BYTES - 1;
 /// The partition of each account, by its number.
 pub(super) type Partitions = Arc<[PartitionNumber]>;
 
-/// Requests the partition of each account; of one account, if there is one partition.
+/// Requests the partition of each account; of one account only, if the reply states one partition.
 pub(super) async fn learn(backend: &Backend, crowd: &Crowd) -> Result<Partitions, ClientError> {
-    let asked = match crowd.partitions {
-        1 => 1,
-        _ => crowd.accounts,
-    };
-    let requests = stream::iter(0..asked).map(async |number| {
+    let request = async |number| {
         let query = StatusQuery::default();
         let account = Ledger::name(number);
         let status = backend.status(&crowd.tenant, &account, &query).await?;
         let missing = || ClientError::BadReply("it states no partition".to_owned());
         status.partition.ok_or_else(missing)
-    });
-    let mut learned: Vec<_> = requests.buffered(AT_ONCE).try_collect().await?;
-    if let [only] = learned[..] {
-        learned.resize(crowd.accounts, only);
+    };
+    let first = request(0).await?;
+    if first.partitions == 1 {
+        return Ok(vec![first; crowd.accounts].into());
     }
+    let requests = stream::iter(0..crowd.accounts).map(request);
+    let learned: Vec<_> = requests.buffered(AT_ONCE).try_collect().await?;
     Ok(learned.into())
 }
 
