@@ -56,10 +56,12 @@ impl<T> Replica<T> {
             batch.rejected().iter().for_each(|&n| counters.bad(n));
         });
         let mut outcomes = Vec::with_capacity(batch.events().len());
-        let keys = batch.by_account().map(|(key, _)| key);
-        let hashes: Vec<_> = keys.map(|key| self.accounts.hash(key)).collect();
-        self.accounts.prefetch(&hashes);
-        for ((key, events), hash) in batch.by_account().zip(hashes) {
+        let accounts = batch.by_account();
+        let accounts = accounts.map(|(key, events)| (self.accounts.hash(key), key, events));
+        let accounts: Vec<_> = accounts.collect();
+        self.accounts
+            .prefetch(accounts.iter().map(|(hash, ..)| *hash));
+        for (hash, key, events) in accounts {
             let last = outcomes.len() + events.len();
             let changes = events.iter().map(Change::of_event);
             self.change(hash, key, offset, changes, |applied| outcomes.push(applied));

@@ -32,7 +32,8 @@ impl Table {
         })
     }
 
-    /// Finds an account with this hash, most probably that of the key. Reads no key.
+    /// Finds an account with this hash without comparing keys. Another key's account has the same
+    /// stored hash only by chance.
     pub(super) fn probable(&self, hash: Hash) -> Option<SlotId> {
         self.index.find(hash, |_| true)
     }

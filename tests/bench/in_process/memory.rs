@@ -33,7 +33,7 @@ const STEP: usize = 10_000;
 pub fn run(streams: usize, report: &mut Report) {
     let name = format!("memory per stream, {streams} streams");
     let own = format!("memory per stream, {streams} streams, metadata of its own");
-    let map = format!("memory per stream ÷ in a HashMap, {streams} streams");
+    let map = format!("memory per stream beside a HashMap, {streams} streams");
     let after = format!("memory after they expired / before, {streams} streams");
     let large = streams >= 1_000_000;
     let target = |most| {

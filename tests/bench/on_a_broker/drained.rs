@@ -44,7 +44,7 @@ impl Drained {
         self.cpu / self.events * 1e6
     }
 
-    /// The same run, with the number of events in its entries.
+    /// Replaces the number of entries by the number of their events: a batch contains several.
     pub fn of(self, events: usize) -> Self {
         let events = events as f64;
         Self { events, ..self }
