@@ -6,6 +6,7 @@ mod bare;
 mod batches;
 mod caller;
 mod drained;
+mod exclusive;
 mod filled;
 mod filling;
 mod live;
@@ -57,7 +58,8 @@ pub fn run(plan: &Plan, report: &mut Report) {
     runtime.block_on(async {
         let drained = drained::wants(plan, report);
         let batches = batches::wants(plan, report);
-        let asked = status::wants(plan, report) || opened::wants(report);
+        let status = status::wants(plan, report) || exclusive::wants(plan, report);
+        let asked = status || opened::wants(report);
         let snapshotted = restarted::wants(plan, report) || live::wants(plan, report);
         if !drained && !batches && !asked && !snapshotted {
             return;
@@ -66,11 +68,10 @@ pub fn run(plan: &Plan, report: &mut Report) {
         let broker = Broker::start().await;
         if drained || asked {
             let one = Filled::filled(&broker, 1, plan).await;
-            if drained {
-                drained::run(&one, plan, report).await;
-            }
+            drained::run(&one, plan, report).await;
             if asked {
                 let worker = one.caught_up().await;
+                exclusive::run(&one, plan, report).await;
                 status::run(&one, plan, report).await;
                 opened::run(&one, report).await;
                 drop(worker);

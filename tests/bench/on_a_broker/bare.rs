@@ -40,6 +40,9 @@ pub fn child(what: &[String]) {
                 read::restart(snapshot, (log, number(start), number(end))).await;
             }
             ["bare-echo", queue, length] => echo::run(queue, number(length) as usize).await,
+            ["bare-exclusive-echo", exchange, length] => {
+                echo::run_exclusive(exchange, number(length) as usize).await;
+            }
             ["bare-init", queue, log, length] => {
                 init::run(queue, log, number(length) as usize).await;
             }

@@ -63,6 +63,9 @@ enum Turn {
 }
 
 pub async fn run(one: &Filled<'_>, plan: &Plan, report: &mut Report) {
+    if !wants(plan, report) {
+        return;
+    }
     let [speed, cpu, four, scaled] = names(plan);
     let many = if report.wants(&four) || report.wants(&scaled) {
         Some(Filled::filled(one.at.broker, 4, plan).await)
