@@ -12,6 +12,7 @@ mod filling;
 mod live;
 mod measured_process;
 mod opened;
+mod peers;
 mod restarted;
 mod snapshotted;
 mod status;
@@ -19,6 +20,8 @@ mod status;
 use super::report::Report;
 use crate::broker::fixture::Broker;
 use filled::Filled;
+use peers::Peers;
+use peers::status::Counted;
 
 pub use bare::child;
 
@@ -56,10 +59,11 @@ impl Plan {
 pub fn run(plan: &Plan, report: &mut Report) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
     runtime.block_on(async {
-        let drained = drained::wants(plan, report);
+        let peers = Peers::wanted(plan, report);
+        let drained = drained::wants(plan, report) || !peers.draining.is_empty();
         let batches = batches::wants(plan, report);
         let status = status::wants(plan, report) || exclusive::wants(plan, report);
-        let asked = status || opened::wants(report);
+        let asked = status || opened::wants(report) || !peers.replying.is_empty();
         let snapshotted = restarted::wants(plan, report) || live::wants(plan, report);
         if !drained && !batches && !asked && !snapshotted {
             return;
@@ -69,8 +73,11 @@ pub fn run(plan: &Plan, report: &mut Report) {
         if drained || asked {
             let one = Filled::filled(&broker, 1, plan).await;
             drained::run(&one, plan, report).await;
+            peers::drained::run(&one, &peers.draining, plan, report).await;
             if asked {
+                let counted = Counted::fill(&one, plan).await;
                 let worker = one.caught_up().await;
+                peers::status::run(&counted, &peers.replying, plan, report).await;
                 exclusive::run(&one, plan, report).await;
                 status::run(&one, plan, report).await;
                 opened::run(&one, report).await;

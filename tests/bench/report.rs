@@ -127,7 +127,7 @@ impl Line {
     fn heading() -> String {
         format!(
             "{:<58} {:>12} {:>12} {:<8} {:>7}  {}",
-            "measure (medians)", "streamwatch", "bare", "", "ratio", "target"
+            "measure (medians)", "streamwatch", "baseline", "", "ratio", "target"
         )
     }
 
@@ -152,8 +152,8 @@ impl Line {
     fn json(&self) -> Value {
         json!({
             "measure": self.name, "unit": self.unit,
-            "streamwatch": median(self.pairs.ours.clone()), "bare": median(self.pairs.bare.clone()),
-            "all_streamwatch": self.pairs.ours, "all_bare": self.pairs.bare,
+            "streamwatch": median(self.pairs.ours.clone()), "baseline": median(self.pairs.bare.clone()),
+            "all_streamwatch": self.pairs.ours, "all_baseline": self.pairs.bare,
             "ratio": self.ratio, "target": self.target.text(),
             "met": self.target.is_met(self.ratio),
         })

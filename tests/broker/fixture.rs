@@ -46,7 +46,7 @@ pub use proxy::{NOT_UTF8, Passage, Proxy};
 pub use questioner::Questioner;
 pub use races::Races;
 pub use truth::Truth;
-pub use worker::{Probe, Worker};
+pub use worker::{Probe, Worker, free_port};
 
 /// Longest wait for a program to start, stop or catch up. It is far longer than a loaded machine
 /// needs, so that only a real failure reaches it.

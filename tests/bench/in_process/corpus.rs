@@ -42,7 +42,16 @@ pub fn first(n: usize, channels: usize) -> String {
 
 /// The body of a later heartbeat.
 pub fn later(n: usize) -> String {
-    format!(r#"{{"account":"{}","stream":"{}"}}"#, account(n), stream(n))
+    heartbeat(n, n)
+}
+
+/// The body of a heartbeat without metadata.
+pub fn heartbeat(of: usize, n: usize) -> String {
+    format!(
+        r#"{{"account":"{}","stream":"{}"}}"#,
+        account(of),
+        stream(n)
+    )
 }
 
 /// A batch of later heartbeats of accounts of the only partition.

@@ -132,8 +132,8 @@ pub async fn run(one: &Filled<'_>, plan: &Plan, report: &mut Report) {
     }
 }
 
-/// The end of each log, once recorded.
-async fn ends(filled: &Filled<'_>) -> Vec<(String, u64)> {
+/// The name of each log and the offset of its end, once recorded.
+pub async fn ends(filled: &Filled<'_>) -> Vec<(String, u64)> {
     let mut ends = Vec::new();
     for number in 0..filled.partitions {
         let end = record_announced(&filled.at, number).await;
@@ -175,11 +175,20 @@ pub async fn by_consumer(filled: &Filled<'_>, baseline: &str, messages: usize) -
     }
     let what: Vec<_> = what.iter().map(String::as_str).collect();
     let consumer = bare(filled.at.broker, &what);
-    let from = moment(&consumer, ATTACHED, 1).await;
-    let to = moment(&consumer, TAKING, 1).await;
+    until_drained(&consumer, &ends, messages).await
+}
+
+/// A process that was just started drains the logs, which contain this number of players' messages.
+pub async fn until_drained(
+    consumer: &impl MeasuredProcess,
+    ends: &[(String, u64)],
+    messages: usize,
+) -> Drained {
+    let from = moment(consumer, ATTACHED, 1).await;
+    let to = moment(consumer, TAKING, 1).await;
     assert_eq!(to.line["entries"], messages, "it read all");
     Drained {
-        events: entries(&ends),
+        events: entries(ends),
         seconds: to.at - from.at,
         cpu: to.cpu - from.cpu,
     }

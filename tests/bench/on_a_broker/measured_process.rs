@@ -24,6 +24,10 @@ pub trait MeasuredProcess {
     fn pid(&self) -> u32;
     /// The log of the process.
     fn log(&self) -> String;
+    /// CPU time, in seconds.
+    fn cpu(&self) -> f64 {
+        cpu(self.pid())
+    }
 }
 
 impl MeasuredProcess for Worker {
@@ -79,7 +83,7 @@ pub async fn moment(process: &impl MeasuredProcess, message: &str, n: usize) -> 
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(line) = lines(&process.log(), message).into_iter().nth(n - 1) {
-            let cpu = cpu(process.pid());
+            let cpu = process.cpu();
             return Moment {
                 at: at(&line),
                 cpu,
@@ -125,7 +129,7 @@ pub fn stamp() -> jiff::Timestamp {
 }
 
 /// CPU time of all threads of a process, in seconds.
-fn cpu(pid: u32) -> f64 {
+pub fn cpu(pid: u32) -> f64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
     let ns: u64 = threads
         .filter_map(|thread| {
