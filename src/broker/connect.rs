@@ -9,7 +9,8 @@ use lapin::{
 use tokio::time::Instant;
 
 use super::{
-    Addresses, BrokerError, address::is_secure, connect_failure::ConnectFailure, filter, tls,
+    Addresses, BrokerError, Greeting, address::is_secure, connect_failure::ConnectFailure, filter,
+    greeting, tls,
 };
 
 /// Longest wait for a connection, a channel, or the reply to a method.
@@ -120,6 +121,14 @@ impl Link {
     pub(super) fn with_bodies_up_to(mut self, bytes: usize) -> Self {
         self.origin.addresses.set_largest_body(bytes);
         self
+    }
+
+    /// The product and version of the broker, read on another connection to the same address.
+    ///
+    /// # Errors
+    /// As [`greeting()`].
+    pub async fn greeting(&self) -> Result<Greeting, BrokerError> {
+        greeting(&self.origin.addresses, self.origin.n).await
     }
 
     /// The origin of this connection, to open another to the same address.

@@ -56,7 +56,7 @@ pub use no_reply::NoReply;
 pub use optional_publisher::OptionalPublisher;
 pub use replies::{Replies, ReplyEvent, ReplySender};
 pub use reply_to::ReplyTo;
-pub use requests::{Receipt, RequestDelivery, RequestQueue};
+pub use requests::{LocalRequests, Receipt, RequestDelivery, RequestQueue};
 pub use rpc::{Outgoing, Published, RpcChannel, RpcEvent};
 #[cfg(feature = "worker")]
 pub use snapshots::{SnapshotLog, SnapshotParts, SnapshotReader, SnapshotWriter};

@@ -4,7 +4,7 @@ use super::{
     namespace::{NamespaceError, is_namespace, is_plain},
     queue_names::{
         CLOSED, INIT, INTAKE_EVENTS, INTAKE_REQUESTS, LIFECYCLE, LOG, PREFIX, REJECTED, RING_LOCK,
-        SNAPSHOTS, STATUS, UNROUTED,
+        SHARED, SNAPSHOTS, STATUS, UNROUTED,
     },
 };
 use crate::domain::Tenant;
@@ -117,6 +117,26 @@ impl Names {
     #[must_use]
     pub fn status(&self, partition: u16) -> String {
         format!("{}.{STATUS}", self.partition(partition))
+    }
+
+    /// The exchange that routes `status` requests to a local queue, on RabbitMQ 4 and later. It has
+    /// the name of the shared queue.
+    #[must_use]
+    pub fn local_status(&self, partition: u16) -> String {
+        self.status(partition)
+    }
+
+    /// The exchange in front of the shared queue of `status` requests. It receives those that have
+    /// no local queue or that a local queue does not deliver in time.
+    #[must_use]
+    pub fn shared_status(&self, partition: u16) -> String {
+        format!("{}.{SHARED}", self.status(partition))
+    }
+
+    /// A local queue of `status` requests, which belongs to one session of a worker.
+    #[must_use]
+    pub fn local_status_queue(&self, partition: u16, session: u64) -> String {
+        format!("{}.{session:016x}", self.status(partition))
     }
 
     /// The headers exchange that separates messages with the header `account` from those without.

@@ -8,6 +8,7 @@ pub(super) const LOG: &str = "log";
 pub(super) const SNAPSHOTS: &str = "snapshots";
 pub(super) const INIT: &str = "init";
 pub(super) const STATUS: &str = "status";
+pub(super) const SHARED: &str = "shared";
 pub(super) const UNROUTED: &str = "unrouted";
 pub(super) const CLOSED: &str = "closed";
 pub(super) const RING_LOCK: &str = "hash.lock";
@@ -36,7 +37,7 @@ fn is_a_queue(name: &str) -> bool {
     let of_a_partition = name.strip_prefix('p').and_then(|rest| rest.split_once('.'));
     match of_a_partition {
         Some((number, what)) if number.bytes().all(|b| b.is_ascii_digit()) => {
-            PARTITION_QUEUES.contains(&what)
+            PARTITION_QUEUES.contains(&what) || is_a_local_queue(what)
         }
         _ => {
             let of = |exchange: &&str| {
@@ -46,6 +47,14 @@ fn is_a_queue(name: &str) -> bool {
             QUEUES.contains(&name) || SUBSCRIPTIONS.iter().any(of)
         }
     }
+}
+
+/// Returns whether a worker's local queue of `status` requests has this name after the partition.
+fn is_a_local_queue(name: &str) -> bool {
+    let session = name
+        .strip_prefix(STATUS)
+        .and_then(|rest| rest.strip_prefix('.'));
+    session.is_some_and(|it| it.len() == 16 && it.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -62,6 +71,7 @@ mod tests {
                 names.snapshots(63),
                 names.init(7),
                 names.status(100),
+                names.local_status_queue(0, 0xfeed),
                 names.unrouted(),
                 names.closed(),
                 names.ring_lock(),
@@ -81,6 +91,7 @@ mod tests {
             "streamwatch.replies",
             "shop.streamwatch.replies",
             "streamwatch.p00.log.replies",
+            "streamwatch.p00.status.replies",
             "replies.streamwatch.player-7",
             "streamwatch.",
             "amq.rabbitmq.reply-to.g1h",

@@ -13,6 +13,7 @@
 
 mod connection;
 mod delivery;
+mod local;
 
 use std::{
     future::poll_fn,
@@ -26,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Addresses, Backoff, BrokerError};
 use connection::{Consuming, RequestConnection};
 pub use delivery::{Receipt, RequestDelivery};
+pub use local::LocalRequests;
 
 /// Connections of a queue while messages close them.
 const MAX_CONNECTIONS: usize = 4;
@@ -129,8 +131,7 @@ impl RequestQueue {
             };
             answered &= open.cancel().await.is_ok();
             while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
-                let channel = open.channel.clone();
-                delivered.push(RequestDelivery { delivery, channel });
+                delivered.push(RequestDelivery::of_shared_queue(delivery, &open.channel));
             }
         }
         if !answered {
@@ -204,9 +205,10 @@ impl RequestQueue {
                             continue;
                         }
                         Poll::Ready(Some(Ok(delivery))) => {
-                            let channel = open.channel.clone();
                             self.backoff.reset();
-                            return Poll::Ready(Ok(RequestDelivery { delivery, channel }));
+                            let channel = &open.channel;
+                            let request = RequestDelivery::of_shared_queue(delivery, channel);
+                            return Poll::Ready(Ok(request));
                         }
                         Poll::Ready(Some(Err(error))) => error.into(),
                         Poll::Ready(None) => BrokerError::Cancelled(self.queue.clone()),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    broker::{BrokerError, Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue},
+    broker::{
+        BrokerError, LocalRequests, Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue,
+    },
     domain::Answer,
     ops::{Parent, Span},
     replica::Mono,
@@ -89,6 +91,9 @@ impl PendingRequest {
 pub(crate) struct RequestQueues {
     pub(super) names: Names,
     pub(super) inits: RequestQueue,
+    /// The local queue of `status` requests.
+    pub(super) local_statuses: LocalRequests,
+    /// The shared queue of `status` requests.
     pub(super) statuses: RequestQueue,
     pub(super) unrouted: RequestQueue,
     /// The queues are consumed.
@@ -117,6 +122,7 @@ impl RequestQueues {
     /// Stops consuming at once. RabbitMQ requeues unacknowledged requests.
     pub(super) fn close(&mut self) {
         self.inits.stop();
+        self.local_statuses.stop();
         self.statuses.stop();
         self.unrouted.stop();
     }

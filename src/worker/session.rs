@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     broker::{
-        Announced, Appended, Appender, BrokerError, Link, LogEntry, LogFollower, LogFrom, Replies,
-        RequestDelivery, RequestQueue,
+        Announced, Appended, Appender, BrokerError, Link, LocalRequests, LogEntry, LogFollower,
+        LogFrom, Replies, RequestDelivery, RequestQueue,
     },
     deadline::until,
     ops::PartitionHealth,
@@ -36,8 +36,9 @@ use snapshot_schedule::Snapshots;
 
 /// Prefetch of the queue of `init` requests.
 const INITS: u16 = 256;
-/// Prefetch of the queue of `status` requests.
-const STATUSES: u16 = 512;
+/// Prefetch of each of the two queues of `status` requests. A worker that stands still holds as many
+/// requests of both.
+const STATUSES: u16 = 64;
 /// Prefetch of the queue of messages of unknown kinds.
 const UNROUTED: u16 = 16;
 /// Most heartbeats, stops and internal entries applied before other events are handled, apart from
@@ -128,6 +129,13 @@ impl<'a> Session<'a> {
         };
         let requests = RequestQueues {
             inits: queue("init", names.init(number), INITS),
+            local_statuses: LocalRequests::new(
+                &config.addresses,
+                n,
+                name("local status"),
+                (names, number),
+                STATUSES,
+            ),
             statuses: queue("status", names.status(number), STATUSES),
             unrouted: queue("unrouted", names.unrouted(), UNROUTED),
             consuming: false,
@@ -222,6 +230,7 @@ impl<'a> Session<'a> {
                 (seq, appended) = self.appender.next() => Event::Appended(seq, appended),
                 (number, announced) = self.lifecycle.next() => Event::Announced(number, announced),
                 init = self.requests.inits.next() => Event::Request(Source::Init, init),
+                status = self.requests.local_statuses.next() => Event::Request(Source::Status, status),
                 status = self.requests.statuses.next() => Event::Request(Source::Status, status),
                 other = self.requests.unrouted.next() => Event::Request(Source::Unrouted, other),
                 () = tokio::time::sleep_until(tick_at) => Event::Tick,

@@ -25,6 +25,7 @@ mod health;
 mod lifecycle;
 mod linear;
 mod load;
+mod local_status;
 mod outage;
 mod overload;
 mod papers;

@@ -46,17 +46,29 @@ impl Consuming {
     ) -> Result<Box<Self>, BrokerError> {
         let link = Link::open(&addresses, node, &connection).await?;
         let channel = link.channel().await?;
+        Self::begin(link, channel, queue, prefetch)
+            .await
+            .map(Box::new)
+    }
+
+    /// Consumes `queue` on a channel of `link` with at most `prefetch` unacknowledged requests.
+    pub(super) async fn begin(
+        link: Link,
+        channel: Channel,
+        queue: String,
+        prefetch: u16,
+    ) -> Result<Self, BrokerError> {
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         within("setting the prefetch", qos).await?;
         let options = BasicConsumeOptions::default();
         let consume =
             channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let consumer = within("consuming requests", consume).await?;
-        Ok(Box::new(Self {
+        Ok(Self {
             link,
             channel,
             consumer,
-        }))
+        })
     }
 
     /// Cancels the consumer. Requests that were delivered before can still be acknowledged.

@@ -32,9 +32,29 @@ const MAX_REQUEST_AGE: Duration = REQUEST_TTL.saturating_add(Duration::from_secs
 pub struct RequestDelivery {
     pub(super) delivery: Delivery,
     pub(super) channel: Channel,
+    /// The queue is a worker's local one.
+    local: bool,
 }
 
 impl RequestDelivery {
+    /// A request from a queue that other workers consume too.
+    pub(super) fn of_shared_queue(delivery: Delivery, channel: &Channel) -> Self {
+        Self {
+            delivery,
+            channel: channel.clone(),
+            local: false,
+        }
+    }
+
+    /// A request from a local queue.
+    pub(super) fn of_local_queue(delivery: Delivery, channel: &Channel) -> Self {
+        Self {
+            delivery,
+            channel: channel.clone(),
+            local: true,
+        }
+    }
+
     /// The parts of the request that the wire format reads.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
@@ -92,6 +112,7 @@ impl RequestDelivery {
         Receipt {
             channel: self.channel.clone(),
             tag: self.delivery.delivery_tag,
+            local: self.local,
         }
     }
 }
@@ -102,6 +123,7 @@ impl RequestDelivery {
 pub struct Receipt {
     channel: Channel,
     tag: u64,
+    local: bool,
 }
 
 impl Receipt {
@@ -113,10 +135,10 @@ impl Receipt {
         let _ = self.channel.basic_ack(self.tag, options).now_or_never();
     }
 
-    /// Requeues the request.
+    /// Requeues the request for another worker. From a local queue, it moves to the shared one.
     pub fn release(&self) {
         let options = BasicNackOptions {
-            requeue: true,
+            requeue: !self.local,
             multiple: false,
         };
         let _ = self.channel.basic_nack(self.tag, options).now_or_never();

@@ -7,7 +7,9 @@ use super::{
         Arguments, Binding, Component, Exchange, Queue, QueueKind, To, bind, internal, keys_of,
         number, queue, text, topic,
     },
+    layout::Layout,
     retention::{REQUEST_TTL, Retention},
+    status::status,
 };
 use crate::{
     broker::Names,
@@ -39,7 +41,8 @@ const DISCONNECTED_MS: i64 = 2_000;
 /// All components, in the order of declaration. Destinations precede sources, so that an
 /// interrupted declaration routes no messages. The lowest log comes last, so that it exists only if
 /// all others do.
-pub(super) fn components(names: &Names, partitions: u16, retention: Retention) -> Vec<Component> {
+pub(super) fn components(names: &Names, layout: &Layout) -> Vec<Component> {
+    let partitions = layout.partitions;
     let mut components = Vec::new();
     if partitions > 1 {
         // First, since it fails if the plugin is missing.
@@ -51,7 +54,8 @@ pub(super) fn components(names: &Names, partitions: u16, retention: Retention) -
     ]);
     components.extend(unrouted(names));
     for number in (0..partitions).rev() {
-        components.extend(partition(names, number, retention));
+        components.extend(partition(names, number, layout.retention));
+        components.extend(status(names, number, layout.status));
     }
     let first = if partitions > 1 {
         components.extend(entrance(names));
@@ -161,13 +165,12 @@ fn unrouted(names: &Names) -> Vec<Component> {
 
 fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Component> {
     let exchange = names.partition(number);
-    let (log, init, status) = (names.log(number), names.init(number), names.status(number));
+    let (log, init) = (names.log(number), names.init(number));
     let route = |queue: &str, key| bind(&exchange, To::Queue(queue.to_owned()), key);
     let unrouted = vec![alternate(&names.unrouted())];
     vec![
         Component::Exchange(internal(&exchange, ExchangeKind::Topic, unrouted)),
         queue(&init, requests()),
-        queue(&status, requests()),
         Component::Queue(Queue {
             kind: QueueKind::Log,
             name: log.clone(),
@@ -182,7 +185,6 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Component>
         route(&log, keys_of(Kind::Stop)),
         route(&log, keys_of(Kind::Batch)),
         route(&init, keys_of(Kind::Init)),
-        route(&status, keys_of(Kind::Status)),
     ]
 }
 
@@ -218,7 +220,7 @@ fn bytes(bytes: u64) -> AMQPValue {
 }
 
 /// Arguments of a queue of requests.
-fn requests() -> Arguments {
+pub(super) fn requests() -> Arguments {
     refusing(expiring(bounded(MAX_REQUESTS, DELIVERY_LIMIT)))
 }
 
@@ -247,6 +249,6 @@ fn refusing(mut arguments: Arguments) -> Arguments {
 }
 
 /// The argument for the exchange that receives messages without a matching binding.
-fn alternate(exchange: &str) -> (&'static str, AMQPValue) {
+pub(super) fn alternate(exchange: &str) -> (&'static str, AMQPValue) {
     ("alternate-exchange", text(exchange))
 }

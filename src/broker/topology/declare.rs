@@ -7,10 +7,11 @@ use lapin::{
 };
 
 use super::{
-    Retention,
+    Layout, Retention, StatusRouting,
     component::{Arguments, Binding, Component, Exchange, Queue, QueueKind, To},
     components::components,
     show::queue_exists,
+    status::unbind_shared,
 };
 use crate::broker::{BrokerError, Link, Names, connect::within};
 
@@ -51,9 +52,14 @@ pub async fn declare(
              delete --yes` first"
         )));
     }
+    let layout = Layout {
+        partitions,
+        retention,
+        status: StatusRouting::of(link).await?,
+    };
     let channel = link.channel().await?;
     let mut new_logs = partitions;
-    for component in components(names, partitions, retention) {
+    for component in components(names, &layout) {
         if let Component::Queue(it) = &component
             && it.kind != QueueKind::Messages
             && queue_exists(link, &it.name).await?
@@ -61,6 +67,11 @@ pub async fn declare(
             new_logs -= u16::from(it.kind == QueueKind::Log);
         } else {
             declare_component(&channel, component).await?;
+        }
+    }
+    if layout.status == StatusRouting::Local {
+        for partition in 0..partitions {
+            unbind_shared(&channel, names, partition).await?;
         }
     }
     Ok(Topology {
@@ -114,7 +125,7 @@ async fn bind(channel: &Channel, it: Binding) -> Result<(), BrokerError> {
     }
 }
 
-fn table(arguments: Arguments) -> FieldTable {
+pub(super) fn table(arguments: Arguments) -> FieldTable {
     let mut table = FieldTable::default();
     for (key, value) in arguments {
         table.insert(key.into(), value);

@@ -10,7 +10,7 @@ use lapin::{ExchangeKind, types::AMQPValue};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Retention,
+    Layout,
     component::{Arguments, Component, Exchange, QueueKind, To},
     components::components,
     mqtt::mqtt,
@@ -21,16 +21,10 @@ use crate::broker::Names;
 /// The definitions of a topology in the virtual host `vhost`, without users and permissions. MQTT
 /// messages are routed to it if `by_mqtt` is set.
 #[must_use]
-pub fn definitions(
-    names: &Names,
-    vhost: &str,
-    partitions: u16,
-    retention: Retention,
-    by_mqtt: bool,
-) -> Value {
+pub fn definitions(names: &Names, vhost: &str, layout: &Layout, by_mqtt: bool) -> Value {
     let (mut exchanges, mut queues, mut bindings) = (vec![], vec![], vec![]);
     let mut kept: [Option<Arguments>; 2] = [None, None];
-    let mut components = components(names, partitions, retention);
+    let mut components = components(names, layout);
     if by_mqtt {
         components.extend(mqtt(names));
     }
@@ -104,7 +98,7 @@ pub fn permissions(names: &Names, roles: &[Role], vhost: &str) -> Value {
         let mut topics = roles.iter().flat_map(|role| &role.topics);
         topics.any(|topic| topic.exchange == name)
     };
-    let exchanges = components(names, 1, Retention::default())
+    let exchanges = components(names, &Layout::of(1))
         .into_iter()
         .filter_map(|component| match component {
             Component::Exchange(it) if named(&it.name) => Some(exchange(&it, vhost)),
@@ -170,13 +164,7 @@ mod tests {
     use super::{super::RoleScope, *};
 
     fn of(partitions: u16) -> Value {
-        definitions(
-            &Names::default(),
-            "tv",
-            partitions,
-            Retention::default(),
-            false,
-        )
+        definitions(&Names::default(), "tv", &Layout::of(partitions), false)
     }
 
     fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
@@ -232,7 +220,7 @@ mod tests {
     #[test]
     fn mqtt_messages_are_routed_only_if_requested() {
         let names = Names::default();
-        let all = definitions(&names, "tv", 1, Retention::default(), true);
+        let all = definitions(&names, "tv", &Layout::of(1), true);
         let from = |it: &&Value| it["source"] == "amq.topic";
         let bindings = all["bindings"].as_array().unwrap();
         assert_eq!(bindings.iter().filter(from).count(), 4);

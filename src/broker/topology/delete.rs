@@ -5,7 +5,7 @@ use lapin::{
     options::{ExchangeDeleteOptions, QueueDeleteOptions},
 };
 
-use super::{Retention, component::Component, components::components};
+use super::{Layout, component::Component, components::components};
 use crate::{
     broker::{BrokerError, Link, Names, connect::within},
     domain::Settings,
@@ -21,7 +21,7 @@ pub async fn delete(link: &Link, names: &Names) -> Result<(), BrokerError> {
     let channel = link.channel().await?;
     delete_exchange(&channel, names.exchange()).await?;
     delete_exchange(&channel, &names.mqtt_entrance()).await?;
-    for component in components(names, Settings::MAX_PARTITIONS, Retention::default()) {
+    for component in components(names, &Layout::of(Settings::MAX_PARTITIONS)) {
         match component {
             Component::Exchange(it) => delete_exchange(&channel, &it.name).await?,
             Component::Queue(it) => {

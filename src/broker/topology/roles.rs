@@ -50,9 +50,10 @@ pub fn roles(names: &Names, scope: &RoleScope) -> Option<Vec<Role>> {
     Some(roles)
 }
 
-/// The role of workers. It may declare only transient exchanges and queues.
+/// The role of workers. It may declare only the transient ring and queues that RabbitMQ deletes.
 fn worker(names: &Names, by_mqtt: bool) -> Role {
     let each = |name: fn(&Names, u16) -> String| of_any_partition(names, name);
+    let local_status_queues = format!("{}\\.[0-9a-f]{{16}}", each(Names::status));
     let mut write = vec![
         // Entries and replies go through the default exchange.
         "amq\\.default".to_owned(),
@@ -60,19 +61,27 @@ fn worker(names: &Names, by_mqtt: bool) -> Role {
         escaped(&names.rejected()),
         escaped(&names.hash()),
         each(Names::partition),
+        // Requests of a local queue move there.
+        each(Names::shared_status),
+        local_status_queues.clone(),
     ];
     write.extend(by_mqtt.then(|| escaped(names.mqtt_exchange())));
     Role {
         user: format!("{}.worker", names.exchange()),
         purpose: "workers",
         // The ring is lost when RabbitMQ restarts, so workers bind it.
-        configure: any_of(&[escaped(&names.hash()), escaped(&names.ring_lock())]),
+        configure: any_of(&[
+            escaped(&names.hash()),
+            escaped(&names.ring_lock()),
+            local_status_queues.clone(),
+        ]),
         write: any_of(&write),
         read: any_of(&[
             each(Names::log),
             each(Names::snapshots),
             each(Names::init),
             each(Names::status),
+            local_status_queues,
             escaped(&names.unrouted()),
             escaped(&names.intake_requests()),
             escaped(&names.intake_events()),

@@ -6,7 +6,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use super::{Retention, component::Component, components::components};
+use super::{Layout, StatusRouting, component::Component, components::components};
 use crate::{
     broker::{
         BrokerError, Link, LogFollower, LogFrom, Names,
@@ -69,7 +69,7 @@ pub async fn show(
     partitions: u16,
 ) -> Result<Vec<QueueState>, BrokerError> {
     let mut states = Vec::new();
-    for component in components(names, partitions, Retention::default()) {
+    for component in components(names, &Layout::of(partitions)) {
         let Component::Queue(queue) = component else {
             continue;
         };
@@ -94,8 +94,12 @@ pub async fn missing_exchanges(
     names: &Names,
     partitions: u16,
 ) -> Result<Vec<String>, BrokerError> {
+    let layout = Layout {
+        status: StatusRouting::of(link).await?,
+        ..Layout::of(partitions)
+    };
     let mut missing = Vec::new();
-    for component in components(names, partitions, Retention::default()) {
+    for component in components(names, &layout) {
         let Component::Exchange(exchange) = component else {
             continue;
         };

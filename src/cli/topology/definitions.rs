@@ -7,7 +7,10 @@ use super::{
     roles::{Asked, RolesArgs},
 };
 use crate::{
-    broker::{Addresses, Link, Names, topology},
+    broker::{
+        Addresses, Link, Names,
+        topology::{self, Layout, Retention, StatusRouting},
+    },
     cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output},
     client::ClientError,
     domain::Settings,
@@ -23,6 +26,9 @@ pub struct ShowArgs {
     /// Number of partitions in the definitions, instead of RabbitMQ's
     #[arg(long, value_name = "P")]
     partitions: Option<String>,
+    /// Print definitions for RabbitMQ 3, which has no exchanges of type x-local-random
+    #[arg(long)]
+    rabbitmq_3: bool,
     #[command(flatten)]
     retention: RetentionArgs,
     #[command(flatten)]
@@ -35,7 +41,8 @@ pub(super) struct Definitions {
     names: Names,
     /// The addresses to read the number of partitions from, if it was not given.
     partitions: Result<u16, Addresses>,
-    retention: topology::Retention,
+    retention: Retention,
+    status: StatusRouting,
     permissions: Option<Value>,
 }
 
@@ -47,8 +54,10 @@ impl ShowArgs {
 
     /// Notes arguments that need `--definitions`.
     pub(super) const fn is_too_much(&self) -> bool {
-        let nothing =
-            self.partitions.is_none() && self.retention.is_empty() && self.roles.is_empty();
+        let nothing = self.partitions.is_none()
+            && !self.rabbitmq_3
+            && self.retention.is_empty()
+            && self.roles.is_empty();
         !self.definitions && !nothing
     }
 
@@ -77,6 +86,11 @@ impl ShowArgs {
             names,
             partitions,
             retention,
+            status: if self.rabbitmq_3 {
+                StatusRouting::Shared
+            } else {
+                StatusRouting::Local
+            },
             permissions,
         })
     }
@@ -105,8 +119,12 @@ impl Definitions {
             }
         };
         let vhost = &self.asked.vhost;
-        let (names, retention) = (&self.names, self.retention);
-        let mut all = topology::definitions(names, vhost, partitions, retention, by_mqtt);
+        let layout = Layout {
+            partitions,
+            retention: self.retention,
+            status: self.status,
+        };
+        let mut all = topology::definitions(&self.names, vhost, &layout, by_mqtt);
         if let Some(permissions) = self.permissions {
             for part in ["permissions", "topic_permissions"] {
                 all[part] = json!(permissions[part]);

@@ -145,6 +145,7 @@ impl Session<'_> {
             Effect::Resume => {
                 tracing::info!(partition = self.partition.number, "consuming requests");
                 self.requests.inits.start();
+                self.requests.local_statuses.start();
                 self.requests.statuses.start();
                 if self.partition.takes_unrouted {
                     self.requests.unrouted.start();
@@ -189,13 +190,15 @@ impl Session<'_> {
         self.report();
         self.requests.consuming = false;
         let queues = &mut self.requests;
-        let (inits, statuses, unrouted) = tokio::join!(
+        let (inits, local_statuses, statuses, unrouted) = tokio::join!(
             queues.inits.drain(),
+            queues.local_statuses.drain(),
             queues.statuses.drain(),
             queues.unrouted.drain()
         );
         for (source, drained) in [
             (Source::Init, inits),
+            (Source::Status, local_statuses),
             (Source::Status, statuses),
             (Source::Unrouted, unrouted),
         ] {

@@ -1,0 +1,145 @@
+//! The routing of `status` requests: to a worker on the publisher's node, else to a shared queue.
+//!
+//! A quorum queue takes most of the time of a `status` request. So, on RabbitMQ 4 and later, each
+//! worker has a *local queue* of its own behind an exchange of type `x-local-random`, which selects
+//! a queue on the node that received the request. The *shared queue*, a quorum queue, receives the
+//! requests without a local queue, and those that a local queue does not deliver in time, cannot
+//! hold, or that its worker rejects. So a worker that stops, pauses or is lost loses none.
+
+use lapin::{Channel, ExchangeKind, options::QueueDeclareOptions, types::FieldTable};
+
+use super::{
+    component::{Arguments, Component, To, bind, internal, keys_of, number, queue, text},
+    components::{alternate, requests},
+    declare::{declare_component, table},
+};
+use crate::{
+    broker::{BrokerError, Link, Names, connect::within},
+    wire::Kind,
+};
+
+/// The type of the exchange in front of local queues.
+const LOCAL_RANDOM: &str = "x-local-random";
+/// Major version of RabbitMQ that introduced it.
+const SINCE: u32 = 4;
+/// Time in a local queue after which a request moves to the shared queue, in milliseconds. A
+/// requester waits for seconds.
+const MOVES_AFTER_MS: i64 = 300;
+/// Time without a consumer after which RabbitMQ deletes a local queue, in milliseconds. Until then,
+/// the requests to a lost worker move to the shared queue.
+const UNUSED_MS: i64 = 10_000;
+/// Most requests in a local queue. Further ones move the oldest to the shared queue.
+const MAX_REQUESTS: i64 = 10_000;
+/// Most bytes of the bodies in a local queue.
+const MAX_BYTES: i64 = 67_108_864;
+
+/// The routing of `status` requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusRouting {
+    /// To a worker's local queue, else to the shared queue. Needs RabbitMQ 4 or later.
+    Local,
+    /// To the shared queue.
+    Shared,
+}
+
+impl StatusRouting {
+    /// The fastest routing that the broker of this connection supports.
+    ///
+    /// # Errors
+    /// If the broker cannot be reached.
+    pub(super) async fn of(link: &Link) -> Result<Self, BrokerError> {
+        let (major, ..) = link.greeting().await?.numbers();
+        Ok(if major >= SINCE {
+            Self::Local
+        } else {
+            Self::Shared
+        })
+    }
+}
+
+/// The components that route a partition's `status` requests.
+pub(super) fn status(names: &Names, partition: u16, routing: StatusRouting) -> Vec<Component> {
+    let (from, shared_queue) = (names.partition(partition), names.status(partition));
+    let to_queue = To::Queue(shared_queue.clone());
+    let mut components = vec![queue(&shared_queue, requests())];
+    match routing {
+        StatusRouting::Shared => components.push(bind(&from, to_queue, keys_of(Kind::Status))),
+        StatusRouting::Local => {
+            let (local, shared) = (
+                names.local_status(partition),
+                names.shared_status(partition),
+            );
+            let kind = ExchangeKind::Custom(LOCAL_RANDOM.to_owned());
+            components.extend([
+                Component::Exchange(internal(&shared, ExchangeKind::Fanout, vec![])),
+                bind(&shared, to_queue, ""),
+                Component::Exchange(internal(&local, kind, vec![alternate(&shared)])),
+                bind(&from, To::Exchange(local), keys_of(Kind::Status)),
+            ]);
+        }
+    }
+    components
+}
+
+/// Removes the binding of [`StatusRouting::Shared`], which would route each request twice. For a
+/// topology that was declared on RabbitMQ 3.
+pub(super) async fn unbind_shared(
+    channel: &Channel,
+    names: &Names,
+    partition: u16,
+) -> Result<(), BrokerError> {
+    let (queue, from) = (names.status(partition), names.partition(partition));
+    unbind(channel, queue, from, keys_of(Kind::Status)).await
+}
+
+/// Declares a local queue, and lets requests reach it.
+pub(in crate::broker) async fn add_local_queue(
+    channel: &Channel,
+    names: &Names,
+    partition: u16,
+    queue: &str,
+) -> Result<(), BrokerError> {
+    let arguments = table(local(&names.shared_status(partition)));
+    // RabbitMQ 4.3 has no transient queues for several connections.
+    let options = QueueDeclareOptions::durable();
+    let declared = channel.queue_declare(queue.into(), options, arguments);
+    within("declaring a local queue", declared).await?;
+    let from = names.local_status(partition);
+    declare_component(channel, bind(&from, To::Queue(queue.to_owned()), "")).await
+}
+
+/// Keeps further requests from reaching a local queue. Its requests move to the shared queue, and
+/// RabbitMQ deletes it when it is unused.
+pub(in crate::broker) async fn remove_local_queue(
+    channel: &Channel,
+    names: &Names,
+    partition: u16,
+    queue: &str,
+) -> Result<(), BrokerError> {
+    unbind(channel, queue.to_owned(), names.local_status(partition), "").await
+}
+
+async fn unbind(
+    channel: &Channel,
+    queue: String,
+    from: String,
+    key: &str,
+) -> Result<(), BrokerError> {
+    let unbound =
+        channel.queue_unbind(queue.into(), from.into(), key.into(), FieldTable::default());
+    within("unbinding a queue", unbound).await
+}
+
+/// Arguments of a local queue.
+fn local(shared: &str) -> Arguments {
+    vec![
+        ("x-queue-type", text("classic")),
+        // On the node of the declaring connection, whatever the broker's default.
+        ("x-queue-leader-locator", text("client-local")),
+        ("x-expires", number(UNUSED_MS)),
+        ("x-message-ttl", number(MOVES_AFTER_MS)),
+        ("x-max-length", number(MAX_REQUESTS)),
+        ("x-max-length-bytes", number(MAX_BYTES)),
+        ("x-dead-letter-exchange", text(shared)),
+    ]
+}

@@ -1,0 +1,222 @@
+//! `status` requests reach a worker through a local queue of its own, and the shared queue if the
+//! worker stops, freezes or is lost. RabbitMQ 3 has only the shared queue.
+
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeleteOptions, QueueBindOptions};
+use lapin::types::FieldTable;
+use streamwatch::client::{Backend, StatusQuery, StreamId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+
+use crate::fixture::{
+    Broker, Installation, PATIENCE, Worker, account, eventually, heartbeat, heavy, patient,
+    playing, tenant,
+};
+
+/// Questions of each test, one every 5 ms.
+const QUESTIONS: usize = 400;
+/// The prefetch of a worker's local queue and of the shared queue together.
+const PREFETCH: usize = 2 * 64;
+
+#[tokio::test]
+async fn a_local_queue_carries_status_requests_without_the_shared_queue() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _worker = local_worker(&installation).await;
+    let names = installation.names();
+    let channel = installation.broker.channel().await;
+    let unbound = channel.queue_unbind(
+        names.status(0).into(),
+        names.shared_status(0).into(),
+        "".into(),
+        FieldTable::default(),
+    );
+    unbound.await.expect("unbound");
+    assert!(playing(&installation.backend(), "alice").await.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_local_queue_the_shared_queue_carries_status_requests() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _worker = local_worker(&installation).await;
+    let broker = installation.broker;
+    let names = installation.names();
+    let queue = local_queue(&installation).await;
+    let channel = broker.channel().await;
+    let unbound = channel.queue_unbind(
+        queue.into(),
+        names.local_status(0).into(),
+        "".into(),
+        FieldTable::default(),
+    );
+    unbound.await.expect("unbound");
+    assert!(playing(&installation.backend(), "alice").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_loses_no_status_request() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _alone = heavy().await;
+    let (mut stops, _stays) = two_workers(&installation).await;
+    let questions = Questions::start(&installation.backend());
+    assert!(stops.stop().await.success());
+    assert_eq!(questions.unanswered("a worker stops").await, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_loses_no_status_request() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _alone = heavy().await;
+    let (mut dies, _stays) = two_workers(&installation).await;
+    let questions = Questions::start(&installation.backend());
+    dies.kill().await;
+    assert_eq!(questions.unanswered("a worker is killed").await, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_freezes_holds_a_bounded_number_of_status_requests() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _alone = heavy().await;
+    let (mut freezes, _stays) = two_workers(&installation).await;
+    freezes.pause();
+    let questions = Questions::start(&installation.backend());
+    let unanswered = questions.unanswered("a worker freezes").await;
+    freezes.resume();
+    assert!(unanswered <= PREFETCH, "{unanswered}");
+}
+
+#[tokio::test]
+async fn declaring_a_topology_of_rabbitmq_3_on_rabbitmq_4_adds_local_queues() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let names = installation.names();
+    let channel = installation.broker.channel().await;
+    let partition = names.partition(0);
+    let bound = channel.queue_bind(
+        names.status(0).into(),
+        partition.as_str().into(),
+        "*.status.#".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.expect("bound");
+    channel
+        .exchange_delete(
+            names.local_status(0).into(),
+            ExchangeDeleteOptions::default(),
+        )
+        .await
+        .expect("deleted");
+    installation.declare("10s").await;
+    let bindings = installation.broker.ctl(&["-q", "list_bindings"]).await;
+    let to_shared: Vec<_> = bindings
+        .lines()
+        .filter(|line| line.starts_with(&format!("{partition}\t")) && line.contains("*.status.#"))
+        .collect();
+    assert_eq!(to_shared.len(), 1, "{bindings}");
+    assert!(
+        to_shared[0].contains("exchange\t*.status.#"),
+        "{to_shared:?}"
+    );
+    let _worker = local_worker(&installation).await;
+    assert!(playing(&installation.backend(), "alice").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_status_request_through_a_local_queue_includes_all_confirmed_messages() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _worker = local_worker(&installation).await;
+    let backend = installation.backend();
+    for n in 1..=50 {
+        let stream = StreamId::generate();
+        heartbeat(&backend, "alice", stream)
+            .await
+            .expect("confirmed");
+        assert_eq!(playing(&backend, "alice").await.len(), n);
+    }
+}
+
+/// A topology, if RabbitMQ has exchanges for local queues.
+async fn with_local_queues() -> Option<Installation<'static>> {
+    if Broker::version().await < (4, 0) {
+        return None;
+    }
+    Some(Installation::declared(Broker::shared().await, "10s").await)
+}
+
+/// Starts a worker, and waits until it consumes its local queue.
+async fn local_worker(installation: &Installation<'_>) -> Worker {
+    let worker = installation.ready_worker().await;
+    eventually(PATIENCE, "the worker consumes a local queue", async || {
+        let log = worker.stderr();
+        let consumes = log.contains("consuming a local queue");
+        consumes.then_some(()).ok_or(log)
+    })
+    .await;
+    worker
+}
+
+async fn two_workers(installation: &Installation<'_>) -> (Worker, Worker) {
+    (
+        local_worker(installation).await,
+        local_worker(installation).await,
+    )
+}
+
+/// The name of the only local queue.
+async fn local_queue(installation: &Installation<'_>) -> String {
+    let prefix = format!("{}.", installation.names().status(0));
+    let queues = installation
+        .broker
+        .ctl(&["-q", "list_queues", "name"])
+        .await;
+    let local: Vec<_> = queues.lines().filter(|q| q.starts_with(&prefix)).collect();
+    assert_eq!(local.len(), 1, "{queues}");
+    local[0].to_owned()
+}
+
+/// Requests at a constant rate. Each is sent once.
+struct Questions(tokio::task::JoinHandle<Vec<Option<Duration>>>);
+
+impl Questions {
+    fn start(backend: &Backend) -> Self {
+        let backend = patient(backend);
+        Self(tokio::spawn(async move {
+            let mut timer = interval(Duration::from_millis(5));
+            let mut questions = JoinSet::new();
+            for _ in 0..QUESTIONS {
+                timer.tick().await;
+                let backend = backend.clone();
+                questions.spawn(async move {
+                    let asked = Instant::now();
+                    let query = StatusQuery::default();
+                    let answer = backend.status(&tenant(), &account("alice"), &query).await;
+                    answer.ok().map(|_| asked.elapsed())
+                });
+            }
+            questions.join_all().await
+        }))
+    }
+
+    /// Waits for all replies. Returns the number of requests without one.
+    async fn unanswered(self, when: &str) -> usize {
+        let waits = self.0.await.expect("the questions end");
+        let longest = waits.iter().flatten().max();
+        let unanswered = waits.iter().filter(|wait| wait.is_none()).count();
+        eprintln!("{when}: longest wait {longest:?}, {unanswered} of {QUESTIONS} unanswered");
+        unanswered
+    }
+}
