@@ -203,7 +203,7 @@ impl Place {
         Ok(Local { queue, open })
     }
 
-    /// Keeps requests from a queue that nobody consumes. Without this, they wait there until they
+    /// Keeps requests from a queue without a consumer. Otherwise they wait there until they
     /// move to the shared queue, as long as the queue exists.
     async fn remove_lost(&self, queue: &str) -> Result<(), BrokerError> {
         let link = Link::open(&self.addresses, self.node, &self.name).await?;
