@@ -92,8 +92,10 @@ impl LocalRequests {
         if let State::Consuming(local) = std::mem::replace(&mut self.state, State::Idle) {
             let place = self.place.clone();
             tokio::spawn(async move {
-                let _ = place.remove(&local.open, &local.queue).await;
+                // The connection first, since its consumer still receives requests. Without a majority
+                // of nodes, RabbitMQ does not finish removing the queue, and then not closing either.
                 local.open.link.close().await;
+                let _ = place.remove_lost(&local.queue).await;
             });
         }
     }
