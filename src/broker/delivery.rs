@@ -45,6 +45,10 @@ pub(super) fn message(delivery: &Delivery) -> Message<'_> {
         message_id: properties.message_id().as_ref().map(ShortString::as_str),
         app_id: properties.app_id().as_ref().map(ShortString::as_str),
         user_id: properties.user_id().as_ref().map(ShortString::as_str),
+        content_encoding: properties
+            .content_encoding()
+            .as_ref()
+            .map(ShortString::as_str),
         undecodable: filter::is_undecodable(properties),
         body: &delivery.data,
     }

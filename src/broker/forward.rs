@@ -75,16 +75,10 @@ impl<T: Send + 'static> Forwarder<T> {
         if let Some(trace) = message.trace() {
             put_trace(&mut headers, &trace);
         }
-        let mut properties = BasicProperties::default()
+        let (key, body, properties) = message.into_parts();
+        let mut properties = properties
             .with_content_type("application/json".into())
             .with_delivery_mode(2);
-        let (key, body, message_id, correlation_id) = message.into_parts();
-        if let Some(id) = message_id {
-            properties = properties.with_message_id(id);
-        }
-        if let Some(id) = correlation_id {
-            properties = properties.with_correlation_id(id);
-        }
         match reply_to.map(|to| &to.route) {
             Some(ReplyRoute::Queue { name, .. }) => {
                 properties = properties.with_reply_to(name.clone());

@@ -20,7 +20,7 @@ use super::{
     connect::within,
     unconfirmed::{Unconfirmed, confirming},
 };
-use crate::wire::ACCOUNT_HEADER;
+use crate::wire::{ACCOUNT_HEADER, GZIP};
 
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Longest wait for RabbitMQ to close a channel; the client's other messages wait meanwhile.
@@ -41,6 +41,8 @@ pub struct Outgoing {
     pub reply: bool,
     /// The body.
     pub body: Vec<u8>,
+    /// Whether the body is compressed with gzip.
+    pub gzip: bool,
 }
 
 /// The outcome of a message.
@@ -171,6 +173,9 @@ async fn send(
     }
     if let Some(id) = message.message_id {
         properties = properties.with_message_id(id.into());
+    }
+    if message.gzip {
+        properties = properties.with_content_encoding(GZIP.into());
     }
     let key = message.routing_key.into();
     // The broker returns an unroutable message within its confirm.

@@ -72,7 +72,8 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Creates a batcher that uses the connection and the patience of `backend`.
+    /// Creates a batcher that uses the connection and the patience of `backend`, and compresses
+    /// batches if `backend` does ([`Backend::with_gzip`]).
     ///
     /// # Panics
     /// If called outside a tokio runtime.
@@ -91,7 +92,7 @@ impl Batcher {
         let shared = Arc::new(Shared::new(Gatherer::new(accounts, backend.patience)));
         let (wake, woken) = mpsc::channel(1);
         let news = broadcast::Sender::new(MOST_NEWS);
-        let engine = Engine::new(Arc::clone(&shared), backend.client.clone(), news.clone());
+        let engine = Engine::new(Arc::clone(&shared), backend.clone(), news.clone());
         tokio::spawn(engine.run(woken));
         Self {
             backend,

@@ -16,11 +16,13 @@ use super::{
 use crate::{
     broker::{Addresses, Backoff, BrokerError, Link, Names, Outgoing, RpcEvent},
     domain::{AccountId, Tenant},
-    wire::{Kind, RoutingKey},
+    wire::{self, Kind, RoutingKey},
 };
 
 /// Most messages in transit.
 const MOST_WAITING: usize = 10_000;
+/// Smallest body that is compressed, in bytes.
+const MIN_COMPRESSED_BYTES: usize = 1024;
 /// Interval of checks for an alarm, for overdue confirms, and for senders that have timed out.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
@@ -32,6 +34,19 @@ pub(super) struct Send {
     pub(super) account: AccountId,
     pub(super) message_id: Option<String>,
     pub(super) body: Vec<u8>,
+    /// Whether the body is compressed with gzip.
+    pub(super) gzip: bool,
+}
+
+impl Send {
+    /// Compresses the body if that is worth its time.
+    pub(super) fn compressed(mut self) -> Self {
+        if self.body.len() >= MIN_COMPRESSED_BYTES {
+            self.body = wire::compress(&self.body);
+            self.gzip = true;
+        }
+        self
+    }
 }
 
 struct Command {
@@ -298,5 +313,6 @@ fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {
         message_id: send.message_id,
         reply,
         body: send.body,
+        gzip: send.gzip,
     }
 }

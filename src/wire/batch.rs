@@ -16,6 +16,7 @@ use super::{
     decode::{bad, stream_id},
     diagnosis::diagnose,
     fields::{Id, MetadataField, Text, Whole, WholeNumber, not},
+    gzip::{GZIP, decompress},
     message::missing,
 };
 use crate::domain::{AccountKey, Batch, BatchEvent, BatchEventKind, MAX_BATCH_EVENTS};
@@ -92,10 +93,15 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         let reason = "the header account must be a string: any account of the partition";
         return Err(Problem::field(Code::AccountMismatch, "account", reason));
     }
-    let body = message.body;
+    let mut body = message.body;
     if body.len() > MAX_BATCH_BYTES {
         let reason = "the body of a batch is larger than 128 KiB";
         return Err(Problem::new(Code::TooLarge, reason));
+    }
+    let plain;
+    if message.content_encoding == Some(GZIP) {
+        plain = decompress(body)?;
+        body = &plain;
     }
     let bad_body = || diagnose::<BatchBody<IgnoredAny>>(body);
     // Checking the whole body at once is faster than each of its strings.

@@ -41,7 +41,9 @@ pub(super) fn diagnose<'a, B: Deserialize<'a>>(body: &'a [u8]) -> Problem {
 /// shows it.
 fn not_an_object(body: &[u8]) -> Option<Cow<'static, str>> {
     if body.starts_with(&[0x1f, 0x8b]) {
-        return Some("the body is gzip: send plain JSON".into());
+        return Some(
+            "the body is gzip: send plain JSON, or a batch with content_encoding gzip".into(),
+        );
     }
     if [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"]
         .iter()
@@ -156,7 +158,7 @@ mod tests {
         for (body, reason) in [
             (
                 b"\x1f\x8b\x08\0\0".to_vec(),
-                "the body is gzip: send plain JSON",
+                "the body is gzip: send plain JSON, or a batch with content_encoding gzip",
             ),
             (
                 text(&format!("\u{feff}{object}")),

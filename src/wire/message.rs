@@ -43,6 +43,8 @@ pub struct Message<'a> {
     pub app_id: Option<&'a str>,
     /// The publisher's RabbitMQ user, verified by the broker if present.
     pub user_id: Option<&'a str>,
+    /// The encoding of the body, such as [`GZIP`](super::GZIP).
+    pub content_encoding: Option<&'a str>,
     /// Whether its properties or headers cannot be decoded. Those above may be missing then.
     pub undecodable: bool,
     /// The body.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lapin::{
-    Channel,
+    BasicProperties, Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
     types::ShortString,
@@ -88,22 +88,20 @@ impl RequestDelivery {
         trace(&self.delivery)
     }
 
-    /// The parts that are published again: key, body, message id, correlation id.
-    pub(in crate::broker) fn into_parts(
-        self,
-    ) -> (
-        ShortString,
-        Vec<u8>,
-        Option<ShortString>,
-        Option<ShortString>,
-    ) {
-        let properties = self.delivery.properties;
-        (
-            self.delivery.routing_key,
-            self.delivery.data,
-            properties.message_id().clone(),
-            properties.correlation_id().clone(),
-        )
+    /// The parts that are published again: key, body, and the properties of the contract.
+    pub(in crate::broker) fn into_parts(self) -> (ShortString, Vec<u8>, BasicProperties) {
+        let from = self.delivery.properties;
+        let mut properties = BasicProperties::default();
+        if let Some(id) = from.message_id() {
+            properties = properties.with_message_id(id.clone());
+        }
+        if let Some(id) = from.correlation_id() {
+            properties = properties.with_correlation_id(id.clone());
+        }
+        if let Some(encoding) = from.content_encoding() {
+            properties = properties.with_content_encoding(encoding.clone());
+        }
+        (self.delivery.routing_key, self.delivery.data, properties)
     }
 
     /// The receipt, to acknowledge or requeue the request.

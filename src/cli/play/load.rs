@@ -77,6 +77,9 @@ pub(super) struct LoadArgs {
     /// streams have their heartbeats in turn: with S streams, each has one every S / rate seconds
     #[arg(long, default_value = "1", value_name = "N", requires = "load")]
     batch: String,
+    /// Compress the batches with gzip
+    #[arg(long, requires = "batch")]
+    gzip: bool,
     /// Number of partitions of the installation; needed if the user has no permission on queues
     /// [default: read from RabbitMQ]
     #[arg(long, value_name = "N", requires = "load")]
@@ -101,6 +104,8 @@ pub(super) struct Load {
     connections: usize,
     /// Events per message.
     batch: usize,
+    /// Compress batches.
+    gzip: bool,
     /// `None` to read it from RabbitMQ.
     partitions: Option<u16>,
 }
@@ -151,6 +156,7 @@ impl LoadArgs {
             goal,
             connections,
             batch,
+            gzip: self.gzip,
             partitions,
         })
     }
@@ -198,7 +204,10 @@ impl Load {
                 1 => None,
                 _ => Some(batches::learn(&backend, &crowd).await?),
             };
-            let batches = || Some(Batches::new(self.batch, Arc::clone(learned.as_ref()?)));
+            let batches = || {
+                let learned = Arc::clone(learned.as_ref()?);
+                Some(Batches::new(self.batch, self.gzip, learned))
+            };
             Stage::open(
                 &addresses,
                 &names,

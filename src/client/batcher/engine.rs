@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     broker::Backoff,
-    client::{BadNews, Client, ClientError, backend::bad_news, sent::Sent},
+    client::{Backend, BadNews, ClientError, backend::bad_news, sent::Sent},
     wire::{Code, Reply},
 };
 
@@ -67,7 +67,7 @@ enum Followed {
 /// The background task of a batcher.
 pub(super) struct Engine {
     shared: Arc<Shared>,
-    client: Client,
+    backend: Backend,
     news: broadcast::Sender<StreamNews>,
     awaited: Awaited,
     repeated: Repeated,
@@ -82,12 +82,12 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(
         shared: Arc<Shared>,
-        client: Client,
+        backend: Backend,
         news: broadcast::Sender<StreamNews>,
     ) -> Self {
         Self {
             shared,
-            client,
+            backend,
             news,
             awaited: Awaited::default(),
             repeated: Repeated::default(),
@@ -125,7 +125,7 @@ impl Engine {
             std::iter::from_fn(|| gatherer.pop_expired(now)).collect::<Vec<_>>()
         };
         for message in expired {
-            let error = self.client.not_sent(message.patience);
+            let error = self.backend.client.not_sent(message.patience);
             message.outcome.send_replace(Some(Err(error)));
         }
         if self.sending.is_none() {
@@ -158,7 +158,11 @@ impl Engine {
             outcome,
             repeats,
         } = message;
-        let (send, client) = (events.encode(), self.client.clone());
+        let mut send = events.encode();
+        if self.backend.gzip && events.is_batch() {
+            send = send.compressed();
+        }
+        let client = self.backend.client.clone();
         let (number, dropped) = self.awaited.push(events);
         let until = repeats.then(|| began + patience);
         let message = InFlight {

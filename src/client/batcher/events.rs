@@ -165,6 +165,7 @@ impl Events {
             account: self.account.clone(),
             message_id: None,
             body,
+            gzip: false,
         }
     }
 }

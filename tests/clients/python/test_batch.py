@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import defaultdict
 from contextlib import closing
@@ -119,6 +120,56 @@ def test_a_batch_without_the_header_is_routed_by_its_first_valid_event(
     assert [news["index"] for news in client.wait_for(asked)["events"]] == [0]
     asked = client.batch(partition ^ 1, events[1:], headers={})
     assert client.wait_for(asked)["error"]["code"] == "wrong_partition"
+
+
+# Compression
+
+
+@pytest.mark.parametrize("header", ["with the header", "without the header"])
+def test_the_events_of_a_gzip_batch_count(
+    client: StreamwatchClient, account: str, header: str
+) -> None:
+    partition, names = neighbours(client, account, 3)
+    streams = {name: new_stream_id() for name in names}
+    events = [heartbeat(n, s, metadata={"device": "tv"}) for n, s in streams.items()]
+    without = {} if header == "with the header" else {"headers": {}}
+    client.publish("batch", zipped(partition, events), **gzip_of(names[0]) | without)
+    for name, stream in streams.items():
+        eventually(lambda n=name, s=stream: playing(client, n) == {s}, "the batch counts")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (gzip.compress(b" " * 100_000_000), "too_large"),
+        (b'{"partition":0,"events":[]}', "bad_json"),
+        (gzip.compress(b"{}")[:-4], "bad_json"),
+        (gzip.compress(b"[]"), "bad_json"),
+    ],
+    ids=["100 MB of spaces", "plain JSON", "an end that is missing", "an array"],
+)
+def test_a_gzip_body_that_is_no_batch_is_rejected(
+    leader: Site, client: StreamwatchClient, account: str, body: bytes, code: str
+) -> None:
+    asked = client.publish("batch", body, **gzip_of(account))
+    assert client.wait_for(asked)["error"]["code"] == code
+
+
+def test_a_gzip_body_of_another_kind_is_rejected(
+    client: StreamwatchClient, account: str
+) -> None:
+    body = gzip.compress(json.dumps({"account": account}).encode())
+    reply = client.request("status", body, **gzip_of(account))
+    assert reply["error"]["code"] == "bad_json"
+    assert "gzip" in reply["error"]["message"]
+
+
+def zipped(partition: int, events: list[Event]) -> bytes:
+    return gzip.compress(json.dumps({"partition": partition, "events": events}).encode())
+
+
+def gzip_of(account: str) -> dict[str, Any]:
+    return {"content_encoding": "gzip", "headers": {"account": account}}
 
 
 # Order and repetition

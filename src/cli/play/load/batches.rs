@@ -10,7 +10,7 @@ use crate::{
     client::{
         AccountId, Backend, BatchEventKind, ClientError, PartitionNumber, StatusQuery, StreamId,
     },
-    wire::{BatchWriter, MAX_BATCH_BYTES},
+    wire::{BatchWriter, MAX_BATCH_BYTES, compress},
 };
 
 /// Most requests in flight to learn partitions.
@@ -44,6 +44,8 @@ pub(super) async fn learn(backend: &Backend, crowd: &Crowd) -> Result<Partitions
 /// Batches that gather.
 pub(super) struct Batches {
     size: usize,
+    /// Compress the batches.
+    gzip: bool,
     partitions: Partitions,
     /// By the number of the partition.
     gathering: Vec<Gathering>,
@@ -60,14 +62,17 @@ struct Gathering {
 pub(super) struct Batch {
     pub(super) account: AccountId,
     pub(super) body: Vec<u8>,
+    /// Whether the body is compressed.
+    pub(super) gzip: bool,
     /// The number of its events.
     pub(super) events: u64,
 }
 
 impl Batches {
-    pub(super) const fn new(size: usize, partitions: Partitions) -> Self {
+    pub(super) const fn new(size: usize, gzip: bool, partitions: Partitions) -> Self {
         Self {
             size,
+            gzip,
             partitions,
             gathering: Vec::new(),
         }
@@ -101,7 +106,7 @@ impl Batches {
             gathering.account = name;
         }
         let full = gathering.events.len() >= self.size;
-        full.then(|| gathering.take())
+        full.then(|| gathering.take(self.gzip))
     }
 
     /// Returns the batches that are not full.
@@ -110,16 +115,18 @@ impl Batches {
             .gathering
             .iter_mut()
             .filter(|one| !one.events.is_empty());
-        begun.map(Gathering::take).collect()
+        begun.map(|one| one.take(self.gzip)).collect()
     }
 }
 
 impl Gathering {
-    fn take(&mut self) -> Batch {
+    fn take(&mut self, gzip: bool) -> Batch {
         let events = std::mem::take(&mut self.events);
+        let plain = events.body(self.number);
         Batch {
             account: self.account.clone(),
-            body: events.body(self.number),
+            body: if gzip { compress(&plain) } else { plain },
+            gzip,
             events: events.len() as u64,
         }
     }
@@ -136,7 +143,7 @@ mod tests {
             partitions: 2,
         };
         let partitions: Vec<_> = (0..10).map(|n| number(n % 2)).collect();
-        let mut batches = Batches::new(3, partitions.into());
+        let mut batches = Batches::new(3, false, partitions.into());
         let full: Vec<_> = (0..10)
             .filter_map(|n| batches.add(n, StreamId::generate()))
             .collect();
@@ -164,7 +171,7 @@ mod tests {
             partitions: u16::MAX,
         };
         let partitions = vec![here; 1_000_000];
-        let mut batches = Batches::new(MOST_EVENTS, partitions.into());
+        let mut batches = Batches::new(MOST_EVENTS, false, partitions.into());
         let last = (0..MOST_EVENTS).find_map(|_| batches.add(999_999, StreamId::generate()));
         let batch = last.unwrap();
         assert!(batch.body.len() <= MAX_BATCH_BYTES, "{}", batch.body.len());

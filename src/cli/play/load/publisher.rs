@@ -200,7 +200,7 @@ impl Publisher {
         let Some(batches) = &mut self.batches else {
             let (account, stream) = self.crowd.anyone(&mut self.random);
             let body = wire::heartbeat(account.as_str(), stream, None, None);
-            return self.publish(account.as_str().to_owned(), body);
+            return self.publish(account.as_str().to_owned(), body, false);
         };
         let (account, stream) = self.crowd.in_turn(self.turn);
         self.turn += self.publishers;
@@ -220,10 +220,10 @@ impl Publisher {
 
     fn publish_batch(&mut self, batch: Batch) {
         self.sizes.insert(self.number + 1, batch.events);
-        self.publish(batch.account.as_str().to_owned(), batch.body);
+        self.publish(batch.account.as_str().to_owned(), batch.body, batch.gzip);
     }
 
-    fn publish(&mut self, account: String, body: Vec<u8>) {
+    fn publish(&mut self, account: String, body: Vec<u8>, gzip: bool) {
         self.number += 1;
         self.channel.publish(Outgoing {
             number: self.number,
@@ -233,6 +233,7 @@ impl Publisher {
             // Without `reply_to`, as no reply is needed.
             reply: false,
             body,
+            gzip,
         });
     }
 }
