@@ -73,7 +73,7 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
 
     // The workers are frozen until the alarm is raised and more requests wait than their prefetch.
     for worker in &mut workers {
-        worker.pause();
+        worker.pause().await;
     }
     let requests = (0..REQUESTS).map(async |n| {
         let name = format!("viewer-{n}");

@@ -70,7 +70,7 @@ async fn a_longer_log_than_the_previous_one_is_detected() {
         .expect("it is confirmed");
     assert_eq!(playing(&backend, "old").await, [old]);
 
-    worker.pause();
+    worker.pause().await;
     delete_log(&installation).await;
     installation.declare(TTL).await;
     // The worker's offset exists in the new log, with another entry.

@@ -295,7 +295,7 @@ async fn inits_are_answered_after_the_node_of_their_queue_s_leader_was_frozen() 
     assert_eq!(cluster.leader(&init, 0).await, 1);
     let others = cluster.without(1);
     let backend = installation.by_way_of(&others).backend();
-    cluster.nodes[1].freeze();
+    cluster.nodes[1].freeze().await;
     let frozen = Instant::now();
     let thawed = frozen + FROZEN;
     let (during, just_after, after, ()) = tokio::join!(

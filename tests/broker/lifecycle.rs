@@ -271,7 +271,7 @@ async fn without_their_exchange_lifecycle_events_are_buffered_and_requests_are_a
     .await;
 
     // It must not announce before its follower is back.
-    worker.pause();
+    worker.pause().await;
     installation.cli(&["topology", "declare"]).await.exits(0);
     follower.bind().await;
     worker.resume();

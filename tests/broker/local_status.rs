@@ -88,7 +88,7 @@ async fn a_worker_that_freezes_holds_a_bounded_number_of_status_requests() {
     };
     let _alone = heavy().await;
     let (mut freezes, _stays) = two_workers(&installation).await;
-    freezes.pause();
+    freezes.pause().await;
     let questions = Questions::start(&installation.backend());
     let unanswered = questions.unanswered("a worker freezes").await;
     freezes.resume();

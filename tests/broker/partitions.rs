@@ -77,7 +77,7 @@ async fn workers_that_each_follow_some_partitions_serve_all_of_them() {
 async fn a_worker_killed_with_unacknowledged_messages_of_the_intake_loses_none() {
     let installation = Installation::partitions(Broker::shared().await, "60s", 4).await;
     let mut dies = installation.ready_worker().await;
-    dies.pause();
+    dies.pause().await;
     let anonymous = Anonymous::connect(&installation).await;
     let players = names(1_000);
     for name in &players {

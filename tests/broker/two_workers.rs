@@ -106,7 +106,7 @@ async fn a_worker_that_was_frozen_for_longer_than_the_ttl_sends_no_outdated_repl
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = requests(&halts).await;
     assert!(before > 0.0, "both workers answer");
-    halts.pause();
+    halts.pause().await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     halts.resume();
     halts.ready().await;

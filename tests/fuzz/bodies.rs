@@ -42,6 +42,7 @@ fn message<'a>(data: &'a [u8], exchange: &'a str) -> Message<'a> {
         message_id: None,
         app_id: (!reply_to.is_empty()).then_some(reply_to),
         user_id: (!reply_to.is_empty()).then_some(reply_to),
+        content_encoding: None,
         undecodable: false,
         body: line(),
     }
@@ -97,7 +98,20 @@ pub fn requests(data: &[u8]) {
         places.sort_unstable();
         assert!((0..).zip(&places).all(|(n, place)| n == *place));
         assert!(places.len() <= MAX_BATCH_EVENTS);
+        let compressed = wire::compress(message.body);
+        let compressed = Message {
+            content_encoding: Some(wire::GZIP),
+            body: &compressed,
+            ..message
+        };
+        assert_eq!(wire::entry(&compressed), Ok(Entry::Batch(batch)));
     }
+    // Any bytes may claim to be gzip. Decompressed, they are larger than the bound of `check`.
+    let claims = Message {
+        content_encoding: Some(wire::GZIP),
+        ..message
+    };
+    let _ = wire::entry(&claims);
 }
 
 /// Routing keys.

@@ -165,7 +165,7 @@ async fn events_that_wait_during_an_alarm_fail_and_are_not_sent_after_it() {
     assert!(!late.iter().any(|(_, stream)| found.contains(stream)));
 
     // A frozen node confirms nothing.
-    broker.freeze();
+    broker.freeze().await;
     let began = Instant::now();
     let sent = ["known-1", "other-1"].map(|n| heartbeat(&batcher, n, StreamId::generate()));
     let sent = join_all(sent).await;

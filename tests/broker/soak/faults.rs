@@ -265,7 +265,7 @@ async fn disturb(
         }
         Kind::PauseWorker => {
             for (_, worker) in workers {
-                worker.pause();
+                worker.pause().await;
                 sleep(OUTAGE).await;
                 worker.resume();
             }
@@ -295,7 +295,7 @@ async fn disturb(
         Kind::FreezeNode => {
             let node = &targets.nodes.nodes[fault.node];
             ledger.freezes();
-            node.freeze();
+            node.freeze().await;
             sleep(fault.frozen).await;
             node.thaw();
             ledger.thawed();
