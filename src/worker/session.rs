@@ -36,8 +36,10 @@ use snapshot_schedule::Snapshots;
 
 /// Prefetch of the queue of `init` requests.
 const INITS: u16 = 256;
-/// Prefetch of each of the two queues of `status` requests. A worker that stands still holds as many
-/// requests of both.
+/// Prefetch of the local queue of `status` requests. A worker that stands still holds as many, and
+/// further ones go to the shared queue.
+const LOCAL_STATUSES: u16 = 256;
+/// Prefetch of the shared queue of `status` requests.
 const STATUSES: u16 = 64;
 /// Prefetch of the queue of messages of unknown kinds.
 const UNROUTED: u16 = 16;
@@ -134,7 +136,7 @@ impl<'a> Session<'a> {
                 n,
                 name("local status"),
                 (names, number),
-                STATUSES,
+                LOCAL_STATUSES,
             ),
             statuses: queue("status", names.status(number), STATUSES),
             unrouted: queue("unrouted", names.unrouted(), UNROUTED),

@@ -15,9 +15,9 @@ use crate::fixture::{
 };
 
 /// Questions of each test, one every 5 ms.
-const QUESTIONS: usize = 400;
+const QUESTIONS: usize = 800;
 /// The prefetch of a worker's local queue and of the shared queue together.
-const PREFETCH: usize = 2 * 64;
+const PREFETCH: usize = 256 + 64;
 
 #[tokio::test]
 async fn a_local_queue_carries_status_requests_without_the_shared_queue() {

@@ -9,9 +9,11 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
-use streamwatch::client::{Backend, ClientError, StreamId};
+use streamwatch::client::{Backend, Client, ClientError, Names, StreamId};
 
-use crate::fixture::{Broker, Cluster, Installation, PATIENCE, eventually, heartbeat, heavy};
+use crate::fixture::{
+    Broker, Cluster, Installation, PATIENCE, Process, eventually, heartbeat, heavy,
+};
 
 /// The heartbeats of 30 s at 3,400 per second.
 const HEARTBEATS: usize = 102_000;
@@ -20,8 +22,10 @@ const SENDERS: usize = 200;
 const GIVES_UP_AFTER: Duration = Duration::from_millis(20);
 /// Upper bound of a client's unconfirmed messages: 256 KiB, with more than 512 bytes for each.
 const HANDED_OVER: u32 = 512;
-/// Most additional memory of the client, in MB. Concurrent tests use some of it.
+/// Most additional memory of the client, in MB.
 const FLAT_MB: f64 = 48.0;
+/// The namespace of the sender's installation, whose broker is in `AMQP_URL`.
+const NAMESPACE: &str = "STREAMWATCH_NAMESPACE";
 
 fn resident_mb() -> f64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
@@ -68,23 +72,68 @@ async fn entries(installation: &Installation<'_>) -> u32 {
     }
 }
 
-/// Sends heartbeats whose senders all time out. Returns the number of those rejected by a full
-/// backlog, those blocked, and those not sent for lack of confirms.
-async fn send_in_vain(backend: &Backend) -> [usize; 3] {
-    let hasty = backend.clone().with_patience(GIVES_UP_AFTER);
+/// The outcome of heartbeats whose senders all time out.
+struct InVain {
+    /// Heartbeats that were blocked, and those not sent for lack of confirms.
+    blocked: usize,
+    unsent: usize,
+    /// Additional memory of the client, in MB.
+    grown: f64,
+}
+
+/// Sends heartbeats whose senders all time out, from a process of their own: other tests of this
+/// process use memory too.
+async fn send_in_vain(installation: &Installation<'_>) -> InVain {
+    let program = std::env::current_exe().expect("the tests' program");
+    let sender = "overload::a_process_that_sends_in_vain";
+    let mut process = Process::of(
+        &program,
+        &[
+            ("AMQP_URL", installation.broker.url()),
+            (NAMESPACE, &installation.namespace),
+        ],
+        &["--exact", sender, "--ignored", "--nocapture"],
+    );
+    assert!(process.ended().await.success());
+    let output = process.stdout();
+    let figures = output
+        .lines()
+        .find_map(|line| line.strip_prefix("in vain:"));
+    let figures: Vec<_> = figures.expect("figures").split_whitespace().collect();
+    let [blocked, unsent, grown] = figures[..] else {
+        panic!("{figures:?}");
+    };
+    InVain {
+        blocked: blocked.parse().expect("a number"),
+        unsent: unsent.parse().expect("a number"),
+        grown: grown.parse().expect("a number"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "part of other tests"]
+async fn a_process_that_sends_in_vain() {
+    let Ok(namespace) = std::env::var(NAMESPACE) else {
+        return;
+    };
+    let url = std::env::var("AMQP_URL").expect("the broker");
+    let names = Names::new(&namespace).expect("a namespace");
+    let client = Client::connect(url.parse().expect("an address"), names);
+    let hasty = Backend::new(client).with_patience(GIVES_UP_AFTER);
+    let mb = resident_mb();
     let beats = (0..HEARTBEATS).map(|_| heartbeat(&hasty, "alice", StreamId::generate()));
     let outcomes = stream::iter(beats).buffer_unordered(SENDERS);
-    let counted = outcomes.fold([0; 3], async |mut counted, outcome| {
+    let counted = outcomes.fold([0; 2], async |mut counted, outcome| {
         match outcome {
-            Err(ClientError::Backlog) => counted[0] += 1,
-            Err(ClientError::Blocked(_)) => counted[1] += 1,
-            Err(ClientError::NotSent(_)) => counted[2] += 1,
-            Err(ClientError::NotTaken(_) | ClientError::Broker(_)) => {}
+            Err(ClientError::Blocked(_)) => counted[0] += 1,
+            Err(ClientError::NotSent(_)) => counted[1] += 1,
+            Err(ClientError::Backlog | ClientError::NotTaken(_) | ClientError::Broker(_)) => {}
             other => panic!("{other:?}"),
         }
         counted
     });
-    counted.await
+    let [blocked, unsent] = counted.await;
+    println!("in vain: {blocked} {unsent} {}", resident_mb() - mb);
 }
 
 #[tokio::test]
@@ -102,9 +151,7 @@ async fn a_client_s_memory_is_bounded_during_an_alarm_and_it_sends_nothing_stale
     let alarm = "{resource_limit, memory, node()}";
     let raise = format!("rabbit_alarm:set_alarm({{{alarm}, []}}).");
     broker.ctl(&["eval", &raise]).await;
-    let mb = resident_mb();
-    let [_, blocked, _] = send_in_vain(&backend).await;
-    let grown = resident_mb() - mb;
+    let InVain { blocked, grown, .. } = send_in_vain(&installation).await;
     let clear = format!("rabbit_alarm:clear_alarm({alarm}).");
     broker.ctl(&["eval", &clear]).await;
 
@@ -141,9 +188,7 @@ async fn a_client_s_memory_is_bounded_while_a_log_has_no_majority_and_it_resumes
         outcome.is_err().then_some(()).ok_or("it does")
     })
     .await;
-    let mb = resident_mb();
-    let [_, _, unsent] = send_in_vain(&backend).await;
-    let grown = resident_mb() - mb;
+    let InVain { unsent, grown, .. } = send_in_vain(&installation).await;
     eprintln!("{unsent} were not sent; {grown:.1} MB more");
     assert!(unsent > HEARTBEATS / 2, "{unsent}");
     assert!(grown < FLAT_MB, "{grown} MB");

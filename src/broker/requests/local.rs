@@ -1,7 +1,7 @@
 //! Consuming a local queue of `status` requests, which belongs to one session of a worker.
 //!
-//! The queue exists for speed, and the shared queue for safety: whatever happens to the local queue
-//! or its consumer, its requests move to the shared queue. See [`crate::broker::topology`].
+//! The queue exists for speed, and the shared queue for safety: requests that the consumer of the
+//! local queue does not get or does not acknowledge move there. See [`crate::broker::topology`].
 
 use std::{pin::Pin, time::Duration};
 
@@ -10,10 +10,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{RequestDelivery, connection::Consuming};
-use crate::broker::{
-    Addresses, Backoff, BrokerError, Link, Names,
-    topology::{add_local_queue, remove_local_queue},
-};
+use crate::broker::{Addresses, Backoff, BrokerError, Link, Names, topology::add_local_queue};
 
 /// Time without a local queue after a message has closed its connection. Undeliverable requests
 /// often come in numbers, and the shared queue drops them one by one.
@@ -42,16 +39,10 @@ enum State {
     /// Not started, or the broker has no exchange for local queues.
     Idle,
     Opening(Opening),
-    Consuming(Box<Local>),
+    Consuming(Box<Consuming>),
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Local, BrokerError>> + Send>>;
-
-/// A consumed queue.
-struct Local {
-    queue: String,
-    open: Consuming,
-}
+type Opening = Pin<Box<dyn Future<Output = Result<Box<Consuming>, BrokerError>> + Send>>;
 
 impl LocalRequests {
     /// Creates a queue that is not consumed yet. At most `prefetch` requests are unacknowledged at
@@ -82,21 +73,15 @@ impl LocalRequests {
     /// Starts consuming; [`Self::next`] opens the connection.
     pub fn start(&mut self) {
         if matches!(self.state, State::Idle) {
-            self.state = self.place.open_after(Duration::ZERO, None, Duration::ZERO);
+            self.state = self.place.open_after(Duration::ZERO);
         }
     }
 
     /// Stops consuming at once. Unacknowledged requests move to the shared queue. The connection
     /// closes in the background, since RabbitMQ may not respond now.
     pub fn stop(&mut self) {
-        if let State::Consuming(local) = std::mem::replace(&mut self.state, State::Idle) {
-            let place = self.place.clone();
-            tokio::spawn(async move {
-                // The connection first, since its consumer still receives requests. Without a majority
-                // of nodes, RabbitMQ does not finish removing the queue, and then not closing either.
-                local.open.link.close().await;
-                let _ = place.remove_lost(&local.queue).await;
-            });
+        if let State::Consuming(open) = std::mem::replace(&mut self.state, State::Idle) {
+            tokio::spawn(async move { open.link.close().await });
         }
     }
 
@@ -104,17 +89,15 @@ impl LocalRequests {
     /// [`Self::stop`].
     pub async fn drain(&mut self) -> Vec<RequestDelivery> {
         let mut delivered = Vec::new();
-        let State::Consuming(local) = &mut self.state else {
+        let State::Consuming(open) = &mut self.state else {
             self.stop();
             return delivered;
         };
-        let open = &mut local.open;
-        let removed = self.place.remove(open, &local.queue).await;
         let cancelled = open.cancel().await;
         while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
             delivered.push(RequestDelivery::of_local_queue(delivery, &open.channel));
         }
-        if removed.and(cancelled).is_err() {
+        if cancelled.is_err() {
             self.stop();
         }
         delivered
@@ -126,16 +109,15 @@ impl LocalRequests {
     /// If the connection is lost or cannot be opened; the next call opens it again.
     pub async fn next(&mut self) -> Result<RequestDelivery, BrokerError> {
         loop {
-            let (error, lost) = match &mut self.state {
+            let error = match &mut self.state {
                 State::Idle => return std::future::pending().await,
                 State::Opening(opening) => match opening.await {
-                    Ok(local) => {
+                    Ok(open) => {
                         tracing::info!(
                             partition = self.place.partition,
-                            queue = local.queue,
                             "consuming a local queue of status requests"
                         );
-                        self.state = State::Consuming(Box::new(local));
+                        self.state = State::Consuming(open);
                         continue;
                     }
                     Err(BrokerError::NotFound(_)) => {
@@ -150,73 +132,45 @@ impl LocalRequests {
                     }
                     Err(error) => {
                         self.place.node += 1;
-                        (error, None)
+                        error
                     }
                 },
-                State::Consuming(local) => match local.open.consumer.next().await {
+                State::Consuming(open) => match open.consumer.next().await {
                     Some(Ok(delivery)) => {
                         self.backoff.reset();
-                        let channel = &local.open.channel;
+                        let channel = &open.channel;
                         return Ok(RequestDelivery::of_local_queue(delivery, channel));
                     }
-                    ended => {
-                        let queue = std::mem::take(&mut local.queue);
-                        let error = match ended {
-                            Some(Err(error)) => error.into(),
-                            _ => BrokerError::Cancelled(queue.clone()),
-                        };
-                        (error, Some(queue))
-                    }
+                    Some(Err(error)) => error.into(),
+                    None => BrokerError::Cancelled(self.place.name.clone()),
                 },
             };
-            let rest = if error.is_by_a_message() {
-                REST
-            } else {
-                Duration::ZERO
-            };
-            self.state = self.place.open_after(self.backoff.wait(), lost, rest);
+            let wait = self.backoff.wait();
+            let rest = if error.is_by_a_message() { REST } else { wait };
+            self.state = self.place.open_after(rest);
             return Err(error);
         }
     }
 }
 
 impl Place {
-    /// After `wait`, removes the `lost` queue, rests, and consumes a new one.
-    fn open_after(&self, wait: Duration, lost: Option<String>, rest: Duration) -> State {
+    /// Consumes a new queue after `wait`.
+    fn open_after(&self, wait: Duration) -> State {
         let place = self.clone();
         State::Opening(Box::pin(async move {
             sleep(wait).await;
-            if let Some(queue) = lost {
-                place.remove_lost(&queue).await?;
-            }
-            sleep(rest).await;
             place.open().await
         }))
     }
 
     /// Opens a connection, declares a queue there, and consumes it.
-    async fn open(&self) -> Result<Local, BrokerError> {
+    async fn open(&self) -> Result<Box<Consuming>, BrokerError> {
         let session = Uuid::new_v4().as_u64_pair().0;
         let queue = self.names.local_status_queue(self.partition, session);
         let link = Link::open(&self.addresses, self.node, &self.name).await?;
         let channel = link.channel().await?;
         add_local_queue(&channel, &self.names, self.partition, &queue).await?;
-        let open = Consuming::begin(link, channel, queue.clone(), self.prefetch).await?;
-        Ok(Local { queue, open })
-    }
-
-    /// Keeps requests from a queue without a consumer. Otherwise they wait there until they
-    /// move to the shared queue, as long as the queue exists.
-    async fn remove_lost(&self, queue: &str) -> Result<(), BrokerError> {
-        let link = Link::open(&self.addresses, self.node, &self.name).await?;
-        let channel = link.channel().await?;
-        // RabbitMQ may have deleted it.
-        let _ = remove_local_queue(&channel, &self.names, self.partition, queue).await;
-        link.close().await;
-        Ok(())
-    }
-
-    async fn remove(&self, open: &Consuming, queue: &str) -> Result<(), BrokerError> {
-        remove_local_queue(&open.channel, &self.names, self.partition, queue).await
+        let open = Consuming::begin(link, channel, queue, self.prefetch).await?;
+        Ok(Box::new(open))
     }
 }

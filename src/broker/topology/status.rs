@@ -3,8 +3,9 @@
 //! A quorum queue takes most of the time of a `status` request. So, on RabbitMQ 4 and later, each
 //! worker has a *local queue* of its own behind an exchange of type `x-local-random`, which selects
 //! a queue on the node that received the request. The *shared queue*, a quorum queue, receives the
-//! requests without a local queue, and those that a local queue does not deliver in time, cannot
-//! hold, or that its worker rejects. So a worker that stops, pauses or is lost loses none.
+//! requests without a local queue, and those that a local queue cannot deliver at once: its worker
+//! has stopped or is lost, has its prefetch unacknowledged, or rejects the request. A local queue
+//! never stores a request, so its end loses none.
 
 use lapin::{Channel, ExchangeKind, options::QueueDeclareOptions, types::FieldTable};
 
@@ -22,16 +23,12 @@ use crate::{
 const LOCAL_RANDOM: &str = "x-local-random";
 /// Major version of RabbitMQ that introduced it.
 const SINCE: u32 = 4;
-/// Time in a local queue after which a request moves to the shared queue, in milliseconds. A
-/// requester waits for seconds.
-const MOVES_AFTER_MS: i64 = 300;
+/// Time in a local queue after which a request moves to the shared queue, in milliseconds: with 0, a
+/// request moves unless a consumer takes it at once.
+const MOVES_AFTER_MS: i64 = 0;
 /// Time without a consumer after which RabbitMQ deletes a local queue, in milliseconds. Until then,
-/// the requests to a lost worker move to the shared queue.
+/// requests pass through it to the shared queue.
 const UNUSED_MS: i64 = 10_000;
-/// Most requests in a local queue. Further ones move the oldest to the shared queue.
-const MAX_REQUESTS: i64 = 10_000;
-/// Most bytes of the bodies in a local queue.
-const MAX_BYTES: i64 = 67_108_864;
 
 /// The routing of `status` requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +86,13 @@ pub(super) async fn unbind_shared(
     partition: u16,
 ) -> Result<(), BrokerError> {
     let (queue, from) = (names.status(partition), names.partition(partition));
-    unbind(channel, queue, from, keys_of(Kind::Status)).await
+    let unbound = channel.queue_unbind(
+        queue.into(),
+        from.into(),
+        keys_of(Kind::Status).into(),
+        FieldTable::default(),
+    );
+    within("unbinding a queue", unbound).await
 }
 
 /// Declares a local queue, and lets requests reach it.
@@ -108,28 +111,6 @@ pub(in crate::broker) async fn add_local_queue(
     declare_component(channel, bind(&from, To::Queue(queue.to_owned()), "")).await
 }
 
-/// Keeps further requests from reaching a local queue. Its requests move to the shared queue, and
-/// RabbitMQ deletes it when it is unused.
-pub(in crate::broker) async fn remove_local_queue(
-    channel: &Channel,
-    names: &Names,
-    partition: u16,
-    queue: &str,
-) -> Result<(), BrokerError> {
-    unbind(channel, queue.to_owned(), names.local_status(partition), "").await
-}
-
-async fn unbind(
-    channel: &Channel,
-    queue: String,
-    from: String,
-    key: &str,
-) -> Result<(), BrokerError> {
-    let unbound =
-        channel.queue_unbind(queue.into(), from.into(), key.into(), FieldTable::default());
-    within("unbinding a queue", unbound).await
-}
-
 /// Arguments of a local queue.
 fn local(shared: &str) -> Arguments {
     vec![
@@ -138,8 +119,6 @@ fn local(shared: &str) -> Arguments {
         ("x-queue-leader-locator", text("client-local")),
         ("x-expires", number(UNUSED_MS)),
         ("x-message-ttl", number(MOVES_AFTER_MS)),
-        ("x-max-length", number(MAX_REQUESTS)),
-        ("x-max-length-bytes", number(MAX_BYTES)),
         ("x-dead-letter-exchange", text(shared)),
     ]
 }
