@@ -25,8 +25,8 @@
 //! # Three walks from the socket to the reply
 //!
 //! [`worker::session::Session::serve`] is the loop that awaits every event of a partition. Messages
-//! enter it from [`broker::LogFollower::next`] and [`broker::RequestQueue::next`], and replies
-//! leave through [`broker::Replies::reply`].
+//! enter it from [`broker::LogFollower::next`], [`broker::RequestQueue::next`] and
+//! [`broker::LocalRequests::next`], and replies leave through [`broker::Replies::reply`].
 //!
 //! ## One heartbeat
 //!
@@ -61,7 +61,8 @@
 //!
 //! ## One `status`
 //!
-//! One worker consumes the request from its queue.
+//! RabbitMQ hands the request to a worker through the worker's local queue, or, if none can take it
+//! at once, through the shared queue.
 //!
 //! 1. [`worker::session::Session::request`] takes it. (`worker/session/requests.rs`)
 //! 2. [`wire::status`] decodes it. (`wire/decode.rs`)

@@ -5,7 +5,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::filter;
+use super::{Names, filter};
 use crate::{
     domain::WallTime,
     wire::{ACCOUNT_HEADER, AccountHeader, Message, Trace},
@@ -22,6 +22,19 @@ pub(super) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPV
         .as_ref()
         .map(FieldTable::inner)?
         .get(name)
+}
+
+/// The exchange to which a message was published. For a request that has moved from a local to the
+/// shared queue, RabbitMQ states it in a header, which publishers cannot set.
+pub(super) fn exchange<'a>(delivery: &'a Delivery, names: &Names) -> &'a str {
+    let exchange = delivery.exchange.as_str();
+    if !names.is_shared_status(exchange) {
+        return exchange;
+    }
+    match header(delivery, "x-last-death-exchange") {
+        Some(AMQPValue::LongString(text)) => std::str::from_utf8(text.as_bytes()).unwrap_or(""),
+        _ => exchange,
+    }
 }
 
 /// The parts of `delivery` that the wire format reads.

@@ -7,7 +7,10 @@ use lapin::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{Names, NoReply, delivery::header};
+use super::{
+    Names, NoReply,
+    delivery::{exchange, header},
+};
 use crate::wire::is_reply_topic;
 
 /// The response topic as RabbitMQ writes it into a header, with dots for slashes.
@@ -57,7 +60,7 @@ pub(super) fn reply_topic(
     delivery: &Delivery,
     names: &Names,
 ) -> Option<Result<ReplyTopic, NoReply>> {
-    let exchange = delivery.exchange.as_str();
+    let exchange = exchange(delivery, names);
     let by_mqtt = exchange == names.mqtt_exchange();
     if !by_mqtt && exchange != names.hash() {
         return None;

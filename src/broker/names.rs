@@ -133,6 +133,13 @@ impl Names {
         format!("{}.{SHARED}", self.status(partition))
     }
 
+    /// Returns whether `exchange` is in front of the shared queue of a partition.
+    pub(super) fn is_shared_status(&self, exchange: &str) -> bool {
+        let rest = exchange.strip_prefix(self.exchange.as_str());
+        rest.and_then(|rest| rest.strip_suffix(SHARED))
+            .is_some_and(|rest| rest.ends_with(".status."))
+    }
+
     /// A local queue of `status` requests, which belongs to one session of a worker.
     #[must_use]
     pub fn local_status_queue(&self, partition: u16, session: u64) -> String {

@@ -96,6 +96,26 @@ async fn a_worker_that_freezes_holds_a_bounded_number_of_status_requests() {
 }
 
 #[tokio::test]
+async fn a_worker_that_reconnects_unbinds_its_former_queues() {
+    if Broker::version().await < (4, 0) {
+        return;
+    }
+    let _alone = heavy().await;
+    let broker = Broker::start().await;
+    let installation = Installation::declared(&broker, "10s").await;
+    let _worker = local_worker(&installation).await;
+    let first = bound_queues(&installation).await;
+    assert_eq!(first.len(), 1);
+    broker.ctl(&["close_all_connections", "a test"]).await;
+    eventually(PATIENCE, "only a new queue is bound", async || {
+        let bound = bound_queues(&installation).await;
+        let is_new = bound.len() == 1 && bound != first;
+        is_new.then_some(()).ok_or(bound)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn declaring_a_topology_of_rabbitmq_3_on_rabbitmq_4_adds_local_queues() {
     let Some(installation) = with_local_queues().await else {
         return;
@@ -178,14 +198,20 @@ async fn two_workers(installation: &Installation<'_>) -> (Worker, Worker) {
 
 /// The name of the only local queue.
 async fn local_queue(installation: &Installation<'_>) -> String {
-    let prefix = format!("{}.", installation.names().status(0));
-    let queues = installation
-        .broker
-        .ctl(&["-q", "list_queues", "name"])
-        .await;
-    let local: Vec<_> = queues.lines().filter(|q| q.starts_with(&prefix)).collect();
-    assert_eq!(local.len(), 1, "{queues}");
-    local[0].to_owned()
+    let bound = bound_queues(installation).await;
+    assert_eq!(bound.len(), 1, "{bound:?}");
+    bound.into_iter().next().expect("a queue")
+}
+
+/// The local queues that requests can reach.
+async fn bound_queues(installation: &Installation<'_>) -> Vec<String> {
+    let from = installation.names().local_status(0);
+    let list = ["-q", "list_bindings", "source_name", "destination_name"];
+    let bindings = installation.broker.ctl(&list).await;
+    let bound = bindings
+        .lines()
+        .filter_map(|line| line.strip_prefix(&from)?.strip_prefix('\t'));
+    bound.map(str::to_owned).collect()
 }
 
 /// Requests at a constant rate. Each is sent once.

@@ -4,8 +4,9 @@
 //! worker has a *local queue* of its own behind an exchange of type `x-local-random`, which selects
 //! a queue on the node that received the request. The *shared queue*, a quorum queue, receives the
 //! requests without a local queue, and those that a local queue cannot deliver at once: its worker
-//! has stopped or is lost, has its prefetch unacknowledged, or rejects the request. A local queue
-//! never stores a request, so its end loses none.
+//! is lost, has its prefetch unacknowledged, or rejects the request. A local queue never stores a
+//! request. RabbitMQ takes some milliseconds to delete one, and drops the requests that it routes
+//! there meanwhile. So workers unbind their queues first, except when they are killed.
 
 use lapin::{Channel, ExchangeKind, options::QueueDeclareOptions, types::FieldTable};
 
@@ -27,7 +28,7 @@ const SINCE: u32 = 4;
 /// request moves unless a consumer takes it at once.
 const MOVES_AFTER_MS: i64 = 0;
 /// Time without a consumer after which RabbitMQ deletes a local queue, in milliseconds. Until then,
-/// requests pass through it to the shared queue.
+/// requests to a killed worker pass through it to the shared queue.
 const UNUSED_MS: i64 = 10_000;
 
 /// The routing of `status` requests.
@@ -86,13 +87,7 @@ pub(super) async fn unbind_shared(
     partition: u16,
 ) -> Result<(), BrokerError> {
     let (queue, from) = (names.status(partition), names.partition(partition));
-    let unbound = channel.queue_unbind(
-        queue.into(),
-        from.into(),
-        keys_of(Kind::Status).into(),
-        FieldTable::default(),
-    );
-    within("unbinding a queue", unbound).await
+    unbind(channel, queue, from, keys_of(Kind::Status)).await
 }
 
 /// Declares a local queue, and lets requests reach it.
@@ -109,6 +104,27 @@ pub(in crate::broker) async fn add_local_queue(
     within("declaring a local queue", declared).await?;
     let from = names.local_status(partition);
     declare_component(channel, bind(&from, To::Queue(queue.to_owned()), "")).await
+}
+
+/// Keeps further requests from reaching a local queue. RabbitMQ deletes it when it is unused.
+pub(in crate::broker) async fn remove_local_queue(
+    channel: &Channel,
+    names: &Names,
+    partition: u16,
+    queue: &str,
+) -> Result<(), BrokerError> {
+    unbind(channel, queue.to_owned(), names.local_status(partition), "").await
+}
+
+async fn unbind(
+    channel: &Channel,
+    queue: String,
+    from: String,
+    key: &str,
+) -> Result<(), BrokerError> {
+    let none = FieldTable::default();
+    let unbound = channel.queue_unbind(queue.into(), from.into(), key.into(), none);
+    within("unbinding a queue", unbound).await
 }
 
 /// Arguments of a local queue.
