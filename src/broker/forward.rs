@@ -78,13 +78,8 @@ impl<T: Send + 'static> Forwarder<T> {
         let mut properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2);
-        let (key, body, message_id, correlation_id) = message.into_parts();
-        if let Some(id) = message_id {
-            properties = properties.with_message_id(id);
-        }
-        if let Some(id) = correlation_id {
-            properties = properties.with_correlation_id(id);
-        }
+        properties = message.copy_ids(properties, &mut headers);
+        let (key, body) = message.into_parts();
         match reply_to.map(|to| &to.route) {
             Some(ReplyRoute::Queue { name, .. }) => {
                 properties = properties.with_reply_to(name.clone());

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lapin::{
-    Channel,
+    BasicProperties, Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
-    types::ShortString,
+    types::{FieldTable, ShortString},
 };
 
 use crate::{
     broker::{
         Names, NoReply, ReplyTo,
         delivery::{message, received, trace},
+        ids::{Id, long_correlation, long_message},
         mqtt::response_topic,
         reply_to::reply_to,
         topology::REQUEST_TTL,
@@ -39,8 +40,12 @@ impl RequestDelivery {
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         let mut message = message(&self.delivery);
-        // The MQTT response topic is deduplicated like a `reply_to`.
+        // Requests are deduplicated by these ids, and by the MQTT response topic like a `reply_to`.
         message.reply_to = message.reply_to.or_else(|| response_topic(&self.delivery));
+        message.message_id = message.message_id.or_else(|| long_message(&self.delivery));
+        message.correlation_id = message
+            .correlation_id
+            .or_else(|| long_correlation(&self.delivery));
         message
     }
 
@@ -68,22 +73,24 @@ impl RequestDelivery {
         trace(&self.delivery)
     }
 
-    /// The parts that are published again: key, body, message id, correlation id.
-    pub(in crate::broker) fn into_parts(
-        self,
-    ) -> (
-        ShortString,
-        Vec<u8>,
-        Option<ShortString>,
-        Option<ShortString>,
-    ) {
-        let properties = self.delivery.properties;
-        (
-            self.delivery.routing_key,
-            self.delivery.data,
-            properties.message_id().clone(),
-            properties.correlation_id().clone(),
-        )
+    /// Copies the ids to a message to be published, except those that are too long.
+    pub(in crate::broker) fn copy_ids(
+        &self,
+        mut properties: BasicProperties,
+        headers: &mut FieldTable,
+    ) -> BasicProperties {
+        if let Some(id) = Id::message(&self.delivery).filter(Id::fits) {
+            properties = id.put_message(properties, headers);
+        }
+        if let Some(id) = Id::correlation(&self.delivery).filter(Id::fits) {
+            properties = id.put_correlation(properties, headers);
+        }
+        properties
+    }
+
+    /// The routing key and the body.
+    pub(in crate::broker) fn into_parts(self) -> (ShortString, Vec<u8>) {
+        (self.delivery.routing_key, self.delivery.data)
     }
 
     /// The receipt, to acknowledge or requeue the request.
