@@ -75,11 +75,10 @@ impl<T: Send + 'static> Forwarder<T> {
         if let Some(trace) = message.trace() {
             put_trace(&mut headers, &trace);
         }
-        let mut properties = BasicProperties::default()
+        let (key, body, properties) = message.into_parts(&mut headers);
+        let mut properties = properties
             .with_content_type("application/json".into())
             .with_delivery_mode(2);
-        properties = message.copy_ids(properties, &mut headers);
-        let (key, body) = message.into_parts();
         match reply_to.map(|to| &to.route) {
             Some(ReplyRoute::Queue { name, .. }) => {
                 properties = properties.with_reply_to(name.clone());

@@ -73,24 +73,20 @@ impl RequestDelivery {
         trace(&self.delivery)
     }
 
-    /// Copies the ids to a message to be published, except those that are too long.
-    pub(in crate::broker) fn copy_ids(
-        &self,
-        mut properties: BasicProperties,
+    /// The parts that are published again: key, body, and the properties of the contract. Ids that
+    /// are no property are added to `headers`, except those that are too long.
+    pub(in crate::broker) fn into_parts(
+        self,
         headers: &mut FieldTable,
-    ) -> BasicProperties {
+    ) -> (ShortString, Vec<u8>, BasicProperties) {
+        let mut properties = BasicProperties::default();
         if let Some(id) = Id::message(&self.delivery).filter(Id::fits) {
             properties = id.put_message(properties, headers);
         }
         if let Some(id) = Id::correlation(&self.delivery).filter(Id::fits) {
             properties = id.put_correlation(properties, headers);
         }
-        properties
-    }
-
-    /// The routing key and the body.
-    pub(in crate::broker) fn into_parts(self) -> (ShortString, Vec<u8>) {
-        (self.delivery.routing_key, self.delivery.data)
+        (self.delivery.routing_key, self.delivery.data, properties)
     }
 
     /// The receipt, to acknowledge or requeue the request.
