@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{
     AccountHeader, Code, Message, Problem, RoutingKey,
+    amqp_value::unwrapped,
     decode::{bad, stream_id},
     diagnosis::diagnose,
     fields::{Id, MetadataField, Text, Whole, WholeNumber, not},
@@ -93,7 +94,7 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         let reason = "the header account must be a string: any account of the partition";
         return Err(Problem::field(Code::AccountMismatch, "account", reason));
     }
-    let mut body = message.body;
+    let mut body = unwrapped(message.body)?;
     if body.len() > MAX_BATCH_BYTES {
         let reason = "the body of a batch is larger than 128 KiB";
         return Err(Problem::new(Code::TooLarge, reason));

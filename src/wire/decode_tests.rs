@@ -172,12 +172,12 @@ fn only_the_default_exchange_can_publish_internal_entries() {
 
 #[test]
 fn every_delivery_of_a_request_without_an_id_gets_the_same_id() {
-    let ask = |account: &str, message_id, reply_to, correlation_id| {
+    let ask = |account: &str, message_id: Option<&str>, reply_to, correlation_id: Option<&str>| {
         let body = format!(r#"{{"account":"{account}"}}"#);
         init(&Message {
-            message_id,
+            message_id: message_id.map(str::as_bytes),
             reply_to,
-            correlation_id,
+            correlation_id: correlation_id.map(str::as_bytes),
             ..message("acme.init", body.as_bytes())
         })
         .unwrap()
@@ -189,10 +189,31 @@ fn every_delivery_of_a_request_without_an_id_gets_the_same_id() {
     assert_eq!(by_reply, ask("alice", None, Some("r"), Some("c")));
     assert_ne!(by_reply.stream, by_message.stream);
     assert_ne!(by_reply.stream.0, by_reply.request.0);
+    // A request can be repeated while workers are upgraded.
+    assert_eq!(
+        by_message.stream.0.to_string(),
+        "bf01b6de-ee31-5e92-8843-1115778a0d2a"
+    );
+    assert_eq!(
+        by_reply.stream.0.to_string(),
+        "5c185e02-eba6-5a3a-8552-a3cbbf03d912"
+    );
     assert_ne!(
         ask("alice", None, None, None),
         ask("alice", None, None, None)
     );
+}
+
+#[test]
+fn an_id_of_a_request_may_be_any_bytes() {
+    let ask = |message_id| {
+        init(&Message {
+            message_id: Some(message_id),
+            ..message("acme.init", br#"{"account":"alice"}"#)
+        })
+    };
+    assert_eq!(ask(b"\xff\0"), ask(b"\xff\0"));
+    assert_ne!(ask(b"\xff\0"), ask(b"\xff\x01"));
 }
 
 #[test]
@@ -218,7 +239,7 @@ fn a_request_with_other_limits_is_another_request_even_with_the_same_ids() {
             format!(r#"{{"account":"alice","stream":"{stream}","max_active":{max_active}}}"#);
         let asked = init(&Message {
             reply_to: Some("r"),
-            correlation_id: Some("1"),
+            correlation_id: Some(b"1"),
             ..message("acme.init", body.as_bytes())
         });
         asked.unwrap().request

@@ -3,6 +3,7 @@
 //! Decoders take a [`Message`] and return a validated value or a [`Problem`], which never quotes
 //! the message.
 
+mod amqp_value;
 mod batch;
 mod batch_writer;
 mod decode;

@@ -162,6 +162,16 @@ impl Problem {
         )
     }
 
+    /// The message's correlation id is too long to be returned.
+    #[must_use]
+    pub fn correlation_id() -> Self {
+        Self::field(
+            Code::BadField,
+            "correlation_id",
+            "it must have at most 1,024 bytes, as must the message_id that replaces it",
+        )
+    }
+
     /// The request had expired when it was decided.
     #[must_use]
     pub fn late() -> Self {

@@ -198,8 +198,8 @@ mod tests {
             app_id: Some("player\n1"),
             user_id: Some("acme"),
             body: br#"{"account":"s3cret","metadata":7}"#,
-            message_id: Some("s3cret"),
-            correlation_id: Some("s3cret"),
+            message_id: Some(b"s3cret"),
+            correlation_id: Some(b"s3cret"),
             ..keyed("acme.heartbeat.s3cret")
         };
         let problem = super::super::entry(&message).unwrap_err();

@@ -38,7 +38,7 @@ fn message<'a>(data: &'a [u8], exchange: &'a str) -> Message<'a> {
             text => AccountHeader::Text(text),
         },
         reply_to: (!reply_to.is_empty()).then_some(reply_to),
-        correlation_id: (!reply_to.is_empty()).then_some(reply_to),
+        correlation_id: (!reply_to.is_empty()).then_some(reply_to.as_bytes()),
         message_id: None,
         app_id: (!reply_to.is_empty()).then_some(reply_to),
         user_id: (!reply_to.is_empty()).then_some(reply_to),
@@ -89,6 +89,7 @@ pub fn requests(data: &[u8]) {
     check(wire::init(&message), data);
     check(wire::status(&message), data);
     check(wire::entry(&message), data);
+    by_amqp_1_0(&message);
     if let Ok(Entry::Batch(batch)) = wire::entry(&message) {
         let rejected = wire::rejected_events(&message).expect("it was decoded");
         let numbers: Vec<_> = rejected.iter().map(|(_, p)| p.code.number()).collect();
@@ -112,6 +113,22 @@ pub fn requests(data: &[u8]) {
         ..message
     };
     let _ = wire::entry(&claims);
+}
+
+/// A body that an AMQP 1.0 client sends as a string decodes as the string does.
+fn by_amqp_1_0(message: &Message) {
+    if message.body.first() == Some(&0) {
+        return; // It may be such a body itself.
+    }
+    let length = u32::try_from(message.body.len()).expect("a short body");
+    let body = [b"\0\x53\x77\xb1", &length.to_be_bytes()[..], message.body].concat();
+    let wrapped = Message {
+        body: &body,
+        ..*message
+    };
+    assert_eq!(wire::entry(&wrapped), wire::entry(message));
+    assert_eq!(wire::status(&wrapped), wire::status(message));
+    assert_eq!(wire::init(&wrapped).err(), wire::init(message).err());
 }
 
 /// Routing keys.
@@ -173,7 +190,13 @@ pub fn snapshots(data: &[u8]) {
 /// Reply addresses; and response topics, followed by a line with the request's routing key.
 pub fn reply_to(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _ = broker::is_sound_reply_to(&text);
+    if let Ok(queue) = broker::reply_queue(&text) {
+        assert!(queue.len() <= text.len());
+        let encoded: String = queue.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let again =
+            broker::reply_queue(&format!("/queues/{encoded}")).map(std::borrow::Cow::into_owned);
+        assert_eq!(again.as_deref(), Ok(&*queue));
+    }
     let (topic, key) = text.split_once('\n').unwrap_or_default();
     if wire::is_reply_topic(topic, key) {
         let words: Vec<&str> = topic.split('.').collect();
@@ -226,9 +249,19 @@ pub fn targets() -> Vec<Target> {
         format!(r#"acme.batch\nalice\n\n{{"partition":3,"partitions":4,"events":[{{"kind":"heartbeat","account":"bob","stream":"{stream}","heartbeat_every_ms":1,"metadata":{{"a":"b"}}}},{{"kind":"stop","account":"bob","stream":"{stream}"}},{{"kind":7}}]}}"#),
         r#"acme.status\nalice\nr\n{"account":"al\u0069ce","consistency":"strong","later":[[{"a":null}]]}"#.to_owned(),
     ];
-    let requests = requests
+    let mut requests: Vec<Vec<u8>> = requests
         .map(|r| r.replacen("\\n", "\n", 3).into_bytes())
         .into();
+    let stop = format!(r#"{{"account":"alice","stream":"{stream}"}}"#);
+    let length = u8::try_from(stop.len()).expect("a short body");
+    requests.push(
+        [
+            b"acme.stop\n\n\n\0\x53\x77\xa1",
+            &[length][..],
+            stop.as_bytes(),
+        ]
+        .concat(),
+    );
     vec![
         ("requests", self::requests as fn(&[u8]), requests),
         (
@@ -274,6 +307,7 @@ pub fn targets() -> Vec<Target> {
             text(&[
                 "amq.rabbitmq.reply-to.g2dkAANuQGgAAAABAAAAAgM=.key",
                 "replies",
+                "/queues/my%2Freplies",
                 "acme.replies.alice.tv\nacme.init.alice",
             ]),
         ),
