@@ -20,13 +20,13 @@ pub struct Terms {
     pub limits: Vec<Limit>,
     /// The active streams that agree with the new one in all of these metadata keys are ended first.
     pub same: Vec<Box<str>>,
-    /// What happens if a limit would be exceeded.
+    /// The reaction to a limit that would be exceeded.
     pub on_limit: OnLimit,
     /// The reason for the players of the streams that it ends.
     pub reason: Option<GivenReason>,
 }
 
-/// What an `init` does if a limit would be exceeded.
+/// The reaction of an `init` to a limit that would be exceeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLimit {
     /// It is refused.

@@ -264,7 +264,7 @@ mod tests {
         let whole = "must be a whole number from 1 to 4294967295, not";
         let metadata = "must be an object of at most 16 strings, numbers or booleans with keys of \
                         1 to 64 bytes and values of at most 256 bytes, not one";
-        let pairs: Vec<_> = (0..17).map(|n| format!("\"{n}\":\"\"")).collect();
+        let pairs: Vec<_> = (0..40).map(|n| format!("\"{n}\":\"\"")).collect();
         let ids = |n| vec![format!("\"{ID}\""); n].join(",");
         for (field, json, message) in [
             (

@@ -144,7 +144,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut pairs = Pairs::default();
         while let Some((key, StrictValue(value))) = object.next_entry()? {
             if !pairs.push(key, value) {
-                break;
+                return Err(reason(MetadataError::TooManyPairs, &self));
             }
         }
         Ok(pairs)

@@ -28,7 +28,7 @@ pub struct Init {
     /// repeated, in all of them
     #[arg(long, value_name = "KEY")]
     same: Vec<String>,
-    /// What to do beyond a limit: refuse, or replace-oldest to end the oldest streams in the way
+    /// Reaction to a broken limit: refuse, or replace-oldest to end the oldest streams in the way
     #[arg(long, value_name = "CHOICE")]
     on_limit: Option<String>,
     /// Stop this stream in the same step; may be repeated 16 times

@@ -4,7 +4,7 @@
 //! player repeats it while no reply arrives. All of these must get one decision. An opened stream
 //! is one by itself. A refusal is stored, because a place may have become free meanwhile: a stream
 //! that is admitted by the second decision, after its player has received the first, would count
-//! for a TTL although nobody plays it. [`crate::domain::Settings::refusal_ms`] states how long.
+//! for a TTL although no player plays it. [`crate::domain::Settings::refusal_ms`] states how long.
 
 use super::{Account, Refusal};
 use crate::domain::{LogTime, Moment, Open, Refused, RefusedReason, RequestId};

@@ -24,7 +24,7 @@ fn removing(keys: &[&str]) -> MetadataPatch {
     MetadataPatch::merge(Metadata::default(), removed).unwrap()
 }
 
-// A field report: "the heartbeat says `paused`, and the device is gone from the list".
+// A field report: "a heartbeat with `paused` removes the device from the list".
 #[test]
 fn a_heartbeat_that_changes_one_key_keeps_the_others() {
     let mut alice = Alice::default();

@@ -1,4 +1,4 @@
-//! Tests of stored refusals, and of what a refusal says.
+//! Tests of stored refusals, and of the fields of a refusal.
 
 use super::*;
 use crate::domain::{Conflict, Limit, Refused};
@@ -141,7 +141,7 @@ fn the_listed_conflicts_are_bounded() {
 }
 
 #[test]
-fn a_remembered_refusal_says_so_and_for_how_long() {
+fn a_remembered_refusal_is_marked_and_states_its_end() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     let open = at_most(1, request(2));
@@ -155,7 +155,7 @@ fn a_remembered_refusal_says_so_and_for_how_long() {
 }
 
 #[test]
-fn the_refusal_of_a_stopped_stream_says_how_long_it_stays_stopped() {
+fn the_refusal_of_a_stopped_stream_states_how_long_it_stays_stopped() {
     let mut alice = Alice::default();
     alice.stop(0, 1);
     let refusal = alice.refusal(10_000, &request(1));

@@ -135,7 +135,7 @@ fn a_refused_init_ends_nothing() {
     let open = on(open, |terms| terms.same.push("device".into()));
     assert_eq!(alice.open(1, &open), MAX_ACTIVE);
     assert_eq!(alice.active(1), [1, 2, 3]);
-    // The cap of the account is not a limit of the request: nobody is replaced for it.
+    // The cap of the account is not a limit of the request: no stream is replaced for it.
     alice.settings.max_streams_per_account = 2;
     let open = on(by(9, at_most(5, request(5))), |terms| {
         terms.on_limit = OnLimit::ReplaceOldest;

@@ -43,7 +43,7 @@ fn rules_1_name_no_successor_and_no_reason() {
 }
 
 #[test]
-fn rules_1_store_a_refusal_for_30_seconds_and_know_no_age() {
+fn rules_1_store_a_refusal_for_30_seconds_and_have_no_age() {
     let mut alice = old();
     alice.settings.partitions = 4;
     alice.settings.max_stream_age_ms = TTL;
