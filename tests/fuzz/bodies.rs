@@ -7,8 +7,8 @@ use std::fmt::Debug;
 use streamwatch::{
     broker,
     domain::{
-        Account, AccountId, AccountKey, Entry, LogTime, MAX_BATCH_EVENTS, StreamId, Tenant,
-        Tombstone, WallTime,
+        Account, AccountId, AccountKey, Entry, GivenReason, LogTime, MAX_BATCH_EVENTS, StreamId,
+        Tenant, Tombstone, WallTime,
     },
     wire::{
         self, AccountHeader, Message, Origin, RoutingKey,
@@ -246,6 +246,9 @@ pub fn targets() -> Vec<Target> {
         format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"device":"tv"}}}}"#),
         format!(r#"acme.stop\n\n\n{{"account":"alice","stream":"{stream}"}}"#),
         format!(r#"acme.init.al%69ce\nalice\nr\n{{"account":"alice","max_active":2,"replace":["{stream}"],"group_by":["device"]}}"#),
+        format!(r#"acme.init\nalice\nr\n{{"account":"alice","limits":[{{"max":2,"distinct":"device","where":{{"kind":["live",1,true]}}}}],"same":["device"],"on_limit":"replace_oldest","reason":"moved","metadata":{{"a":1.5,"b":null}}}}"#),
+        r#"acme.stop\nalice\n\n{"account":"alice","all":true,"reason":"bye"}"#.to_owned(),
+        format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"a":true,"b":null,"c":[]}}}}"#),
         format!(r#"acme.batch\nalice\n\n{{"partition":3,"partitions":4,"events":[{{"kind":"heartbeat","account":"bob","stream":"{stream}","heartbeat_every_ms":1,"metadata":{{"a":"b"}}}},{{"kind":"stop","account":"bob","stream":"{stream}"}},{{"kind":7}}]}}"#),
         r#"acme.status\nalice\nr\n{"account":"al\u0069ce","consistency":"strong","later":[[{"a":null}]]}"#.to_owned(),
     ];
@@ -275,6 +278,7 @@ pub fn targets() -> Vec<Target> {
             text(&[
                 r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"candidate_from":5,"leads":true,"unannounced":6},"entry":{"tick":{}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
+                r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[],"terms":{"limits":[{"max":1,"distinct":"a","where":{"b":["c"]}}],"same":["a"],"on_limit":"replace_oldest","reason":"x"}}}}"#,
             ]),
         ),
         (
@@ -283,6 +287,7 @@ pub fn targets() -> Vec<Target> {
             text(&[
                 r#"{"type":"opened","stream":"0192f0c1-0000-7000-8000-000000000001","heartbeat_every_ms":1,"ttl_ms":2,"partition":3,"partitions":4,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
                 r#"{"type":"batch","events":[{"index":3,"type":"stopped","stream":"0192f0c1-0000-7000-8000-000000000001","reason":"replaced"},{"index":4,"type":"error","error":{"code":"late","message":"m","retryable":true}},{"index":5,"type":"later"}],"truncated":true}"#,
+                r#"{"type":"refused","stream":"0192f0c1-0000-7000-8000-000000000001","reason":"limits","conflicts":[{"limit":0,"streams":["0192f0c1-0000-7000-8000-000000000001"]}],"remembered":true,"retry_after_ms":9,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
             ]),
         ),
         (
@@ -323,6 +328,7 @@ fn a_part() -> Vec<u8> {
         until: LogTime(9),
         lasts_ms: 90_000,
         reason: streamwatch::domain::StoppedReason::Stopped,
+        given: GivenReason::new("bye").ok(),
     };
     let account = Account::from_records(Vec::new(), vec![tombstone], Vec::new());
     let part = Part {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use streamwatch::client::{
-    AccountId, Activity, Backend, BatchEvent, BatchEventKind, ClientError, Consistency,
-    OpenRequest, Opening, PartitionNumber, StatusQuery, StreamId,
+    AccountId, Activity, Backend, BatchEvent, ClientError, Consistency, Heartbeat, OpenRequest,
+    Opening, PartitionNumber, StatusQuery, Stop, StreamId,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -124,28 +124,20 @@ impl Account {
                 Ok(match opening {
                     Opening::Opened { activity, .. } => Answer::Opened(self.numbers(&activity)),
                     Opening::Refused {
-                        reason, activity, ..
-                    } => Answer::Refused(reason, self.numbers(&activity)),
+                        refusal, activity, ..
+                    } => Answer::Refused(refusal.reason, self.numbers(&activity)),
                 })
             }
         }
     }
 
     fn event(&self, event: Event) -> BatchEvent {
-        let (number, kind) = match event {
-            Event::Stop(number) => (number, BatchEventKind::Stop),
-            Event::Heartbeat(number) => {
-                let kind = BatchEventKind::Heartbeat {
-                    every_ms: None,
-                    metadata: None,
-                };
-                (number, kind)
-            }
-        };
         BatchEvent {
             account: self.name.clone(),
-            stream: self.stream(number),
-            kind,
+            event: match event {
+                Event::Stop(number) => Stop::of(self.stream(number)).into(),
+                Event::Heartbeat(number) => Heartbeat::of(self.stream(number)).into(),
+            },
         }
     }
 

@@ -86,7 +86,11 @@ test("a second player is refused, takes over, and the first is notified", async 
   assert.equal(activity.streams[0].stream, first.stream);
   const second = player(account, { maxActive: 1, replace: [first.stream] });
   assert.equal((await second.open()).type, "opened");
-  assert.deepEqual(await becomes(first, "stopped"), { type: "stopped", reason: "replaced" });
+  assert.deepEqual(await becomes(first, "stopped"), {
+    type: "stopped",
+    reason: "replaced",
+    givenReason: undefined,
+  });
   assert.deepEqual((await streams(account)).map((it) => it.stream), [second.stream]);
 });
 

@@ -220,6 +220,7 @@ class Site:
         namespace: str | None = None,
         worker_url: str | None = None,
         by_mqtt: bool = False,
+        rules: int | None = None,
     ):
         self.url = url
         self.worker_url = worker_url or url
@@ -239,6 +240,8 @@ class Site:
             options += ["--partitions", str(partitions)]
         if by_mqtt:
             options.append("--mqtt")
+        if rules is not None:
+            options += ["--rules", str(rules)]
         self.run("topology", "declare", *options)
 
     def run(self, *arguments: str, url: str | None = None) -> str:
