@@ -442,7 +442,7 @@ fn the_terms_of_an_init_are_decoded() {
 fn bad_terms_get_the_expected_form() {
     let limits = |one: &str| format!(r#""limits":[{one}]"#);
     let keys = |n: usize| vec!["\"a\""; n].join(",");
-    let nine = vec![r#"{"max":1}"#; 9].join(",");
+    let nine = [r#"{"max":1}"#; 9].join(",");
     let five_keys: Vec<_> = (0..5).map(|n| format!("\"{n}\":[1]")).collect();
     let conditions = "must be an object of at most 4 metadata keys with arrays of 1 to 16 values, \
                       not one";
@@ -532,7 +532,7 @@ fn a_request_with_other_terms_is_another_request_even_with_the_same_ids() {
     let ask = |terms: &str| {
         let body = format!(r#"{{"account":"alice","stream":"{ID}"{terms}}}"#);
         let asked = init(&Message {
-            message_id: Some("1"),
+            message_id: Some(b"1"),
             ..message("acme.init", body.as_bytes())
         });
         asked.unwrap().request

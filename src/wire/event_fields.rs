@@ -6,7 +6,7 @@ use serde::{
 };
 
 use super::Kind;
-use crate::domain::{MetadataPatch, PlayerEvent, StopTarget};
+use crate::domain::{Metadata, MetadataPatch, PlayerEvent, StopTarget};
 
 /// The fields of an event, without its kind.
 pub(super) struct EventFields<'a> {
@@ -72,7 +72,7 @@ struct PatchOut<'a>(&'a MetadataPatch);
 impl Serialize for PatchOut<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut pairs = to.serialize_map(None)?;
-        for (key, value) in self.0.set().into_iter().flat_map(|set| set.pairs()) {
+        for (key, value) in self.0.set().into_iter().flat_map(Metadata::pairs) {
             pairs.serialize_entry(key, value)?;
         }
         for key in self.0.removed() {

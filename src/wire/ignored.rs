@@ -27,9 +27,7 @@ struct Given {
 pub fn ignored(message: &Message, index: Option<u16>) -> Problem {
     match index {
         None => field(message.body),
-        Some(index) => {
-            batch::ignored_in_event(message.body, index).unwrap_or_else(|| too_many_pairs())
-        }
+        Some(index) => batch::ignored_in_event(message.body, index).unwrap_or_else(too_many_pairs),
     }
 }
 

@@ -246,7 +246,7 @@ pub fn targets() -> Vec<Target> {
         format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"device":"tv"}}}}"#),
         format!(r#"acme.stop\n\n\n{{"account":"alice","stream":"{stream}"}}"#),
         format!(r#"acme.init.al%69ce\nalice\nr\n{{"account":"alice","max_active":2,"replace":["{stream}"],"group_by":["device"]}}"#),
-        format!(r#"acme.init\nalice\nr\n{{"account":"alice","limits":[{{"max":2,"distinct":"device","where":{{"kind":["live",1,true]}}}}],"same":["device"],"on_limit":"replace_oldest","reason":"moved","metadata":{{"a":1.5,"b":null}}}}"#),
+        r#"acme.init\nalice\nr\n{"account":"alice","limits":[{"max":2,"distinct":"device","where":{"kind":["live",1,true]}}],"same":["device"],"on_limit":"replace_oldest","reason":"moved","metadata":{"a":1.5,"b":null}}"#.to_owned(),
         r#"acme.stop\nalice\n\n{"account":"alice","all":true,"reason":"bye"}"#.to_owned(),
         format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"a":true,"b":null,"c":[]}}}}"#),
         format!(r#"acme.batch\nalice\n\n{{"partition":3,"partitions":4,"events":[{{"kind":"heartbeat","account":"bob","stream":"{stream}","heartbeat_every_ms":1,"metadata":{{"a":"b"}}}},{{"kind":"stop","account":"bob","stream":"{stream}"}},{{"kind":7}}]}}"#),

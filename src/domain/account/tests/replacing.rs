@@ -105,7 +105,7 @@ fn a_restarted_player_takes_its_own_place() {
 fn streams_are_the_same_only_if_they_agree_in_all_keys() {
     let keys = |open| {
         on(open, |terms| {
-            terms.same = vec!["app".into(), "device".into()]
+            terms.same = vec!["app".into(), "device".into()];
         })
     };
     let mut alice = Alice::default();
