@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,6 @@ from rabbitmq_amqp_python_client import (
     AMQPError,
     AmqpSequence,
     AmqpValue,
-    ConnectionParameters,
     Data,
     Message,
     MessageAnnotations,
@@ -23,18 +21,17 @@ from rabbitmq_amqp_python_client import (
 )
 
 import roles
-from installations import Installation
+from installations import DIRECT_REPLIES_BY_AMQP_1_0, Installation
 from processes import eventually
 from streamwatch_amqp10 import Amqp10Client
 from streamwatch_client import new_stream_id
 
 PLUGINS = "rabbitmq_mqtt"
 FIRST_WITH_AMQP_1_0 = (4, 0)
-FIRST_WITH_DIRECT_REPLIES = (4, 2)
 
 
 class Recorder(Amqp10Client):
-    """A client that keeps each received message, and sends bodies and properties as told."""
+    """A client that keeps each received message, and sends the bodies and properties of a test."""
 
     def __init__(self, *arguments: Any, **options: Any):
         self.received: list[Message] = []
@@ -55,19 +52,7 @@ class Recorder(Amqp10Client):
 def connected(here: Installation, role: str) -> Recorder:
     if here.version < FIRST_WITH_AMQP_1_0:
         pytest.skip("this RabbitMQ has AMQP 1.0 only as a plugin")
-    user, password = here.permissions.user(role)
-    host, port = here.node.url.rpartition("@")[2].partition("/")[0].split(":")
-    parameters = ConnectionParameters(
-        host=host, port=int(port), virtual_host=here.vhost, user=user, password=password
-    )
-    reply_queue = None
-    if here.version < FIRST_WITH_DIRECT_REPLIES:
-        reply_queue = f"{here.exchange}.replies/{uuid.uuid4()}"
-        with here.channel("operator") as channel:
-            channel.queue_declare(reply_queue, durable=True)
-        permissions = ["^$", f"^{re.escape(here.exchange)}$", f"^{re.escape(reply_queue)}$"]
-        here.node.ctl("set_permissions", "--vhost", here.vhost, user, *permissions)
-    return Recorder(parameters, roles.TENANT, here.permissions.namespace, reply_queue)
+    return here.amqp10(role, Recorder)
 
 
 @pytest.fixture
@@ -148,8 +133,8 @@ def test_a_message_for_another_tenant_is_refused(player: Recorder, account: str)
         player.publish("status", {"account": account})
 
 
-def test_nobody_else_receives_direct_replies(here: Installation, player: Recorder) -> None:
-    if here.version < FIRST_WITH_DIRECT_REPLIES:
+def test_no_other_client_receives_direct_replies(here: Installation, player: Recorder) -> None:
+    if here.version < DIRECT_REPLIES_BY_AMQP_1_0:
         pytest.skip("this RabbitMQ has no direct reply-to over AMQP 1.0")
     address = player._consumer.address
     assert address is not None
