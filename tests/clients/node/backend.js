@@ -4,7 +4,7 @@
 //   const { count, by } = await backend.activity("alice", { groupBy: ["device"] });
 //   const reply = await backend.open("alice", { maxActive: 2 });
 //   const limits = [{ max: 3, distinct: "device" }, { max: 2, where: { kind: ["live"] } }];
-//   await backend.open("alice", { limits, metadata: { device: "tv-1", kind: "live" } });
+//   const limits = [{ max: 3, distinct: "device" }];
 //   if (reply.type === "refused") …            // reply.activity.streams has the active streams
 //   await backend.stop("alice", stream);
 //   await backend.stopAll("alice", { reason: "account closed" });
