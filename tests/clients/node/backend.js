@@ -3,8 +3,8 @@
 //   const backend = new Backend("amqp://user:password@localhost/%2f", "acme");
 //   const { count, by } = await backend.activity("alice", { groupBy: ["device"] });
 //   const reply = await backend.open("alice", { maxActive: 2 });
-//   const limits = [{ max: 3, distinct: "device" }, { max: 2, where: { kind: ["live"] } }];
 //   const limits = [{ max: 3, distinct: "device" }];
+//   await backend.open("alice", { limits, metadata: { device: "tv-1" } });
 //   if (reply.type === "refused") …            // reply.activity.streams has the active streams
 //   await backend.stop("alice", stream);
 //   await backend.stopAll("alice", { reason: "account closed" });
