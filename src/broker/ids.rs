@@ -55,12 +55,17 @@ impl Id {
         text_or_binary(id).map(|_| Self::Long(id.clone()))
     }
 
+    /// The length of the id, in bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Short(id) => id.as_str().len(),
+            Self::Long(id) => text_or_binary(id).unwrap_or_default().len(),
+        }
+    }
+
     /// Returns whether the id is short enough to be returned and forwarded.
     pub(super) fn fits(&self) -> bool {
-        match self {
-            Self::Short(_) => true,
-            Self::Long(id) => text_or_binary(id).is_some_and(|id| id.len() <= MAX_ID_BYTES),
-        }
+        self.len() <= MAX_ID_BYTES
     }
 
     /// Makes it the correlation id of a message to be published.

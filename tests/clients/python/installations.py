@@ -53,9 +53,8 @@ class Installation:
             by_mqtt=True,
         )
         self.exchange = f"{permissions.namespace}streamwatch"
-        numbers = node.ctl("version").strip().split(".")
         # RabbitMQ's.
-        self.version = tuple(int(number) for number in numbers)
+        self.version = node.version()
         # By role, with the password: they are many, and logging in takes a while.
         self._connections: dict[str, pika.BlockingConnection] = {}
 

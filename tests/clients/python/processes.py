@@ -82,6 +82,10 @@ class Node:
         """Runs rabbitmqctl. Files that it reads must lie in the node's folder."""
         return self._run("ctl", *arguments)
 
+    def version(self) -> tuple[int, ...]:
+        """RabbitMQ's version."""
+        return tuple(int(number) for number in self.ctl("version").strip().split("."))
+
     def stop(self) -> None:
         """Stops it gracefully. Data, ports and name are kept for `start`."""
         self._run("stop")
