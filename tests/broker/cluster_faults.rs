@@ -16,9 +16,9 @@ use crate::fixture::{
 const FROZEN: Duration = Duration::from_secs(15);
 /// Limit for lifecycle events and replies after a fault: the timeout of an `init`.
 const SOON: Duration = Duration::from_secs(10);
-/// Limit for a request during a rolling restart. A [`Backend`] repeats a lost request after 2 s,
-/// and other tests may load the machine.
-const RESTARTED: Duration = Duration::from_secs(4);
+/// Limit for a request during a rolling restart. A [`Backend`] repeats a lost request after 2 s: the
+/// requests in a local queue are lost with its node. Other tests may load the machine.
+const RESTARTED: Duration = Duration::from_secs(8);
 
 /// Three workers of a topology whose queues have their leaders on node `leader`.
 async fn three_workers(cluster: &Cluster, leader: usize) -> (Installation<'_>, Vec<Worker>) {
