@@ -25,6 +25,7 @@ mod health;
 mod lifecycle;
 mod linear;
 mod load;
+mod new_rules;
 mod outage;
 mod overload;
 mod papers;
