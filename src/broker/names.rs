@@ -127,7 +127,7 @@ impl Names {
     }
 
     /// The exchange in front of the shared queue of `status` requests. It receives those that have
-    /// no local queue or that a local queue does not deliver in time.
+    /// no local queue or that a local queue cannot deliver at once.
     #[must_use]
     pub fn shared_status(&self, partition: u16) -> String {
         format!("{}.{SHARED}", self.status(partition))

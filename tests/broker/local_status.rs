@@ -26,14 +26,7 @@ async fn a_local_queue_carries_status_requests_without_the_shared_queue() {
     };
     let _worker = local_worker(&installation).await;
     let names = installation.names();
-    let channel = installation.broker.channel().await;
-    let unbound = channel.queue_unbind(
-        names.status(0).into(),
-        names.shared_status(0).into(),
-        "".into(),
-        FieldTable::default(),
-    );
-    unbound.await.expect("unbound");
+    unbind(&installation, names.status(0), names.shared_status(0)).await;
     assert!(playing(&installation.backend(), "alice").await.is_empty());
 }
 
@@ -43,17 +36,8 @@ async fn without_a_local_queue_the_shared_queue_carries_status_requests() {
         return;
     };
     let _worker = local_worker(&installation).await;
-    let broker = installation.broker;
-    let names = installation.names();
-    let queue = local_queue(&installation).await;
-    let channel = broker.channel().await;
-    let unbound = channel.queue_unbind(
-        queue.into(),
-        names.local_status(0).into(),
-        "".into(),
-        FieldTable::default(),
-    );
-    unbound.await.expect("unbound");
+    let queue = bound_queue(&installation).await;
+    unbind(&installation, queue, installation.names().local_status(0)).await;
     assert!(playing(&installation.backend(), "alice").await.is_empty());
 }
 
@@ -96,7 +80,23 @@ async fn a_worker_that_freezes_holds_a_bounded_number_of_status_requests() {
 }
 
 #[tokio::test]
-async fn a_worker_that_reconnects_unbinds_its_former_queues() {
+async fn a_worker_that_stops_unbinds_its_queue() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _alone = heavy().await;
+    let _stays = local_worker(&installation).await;
+    let of_other = bound_queue(&installation).await;
+    let mut stops = local_worker(&installation).await;
+    let mut queues = bound_queues(&installation).await;
+    queues.retain(|queue| *queue != of_other);
+    assert!(stops.stop().await.success());
+    assert_eq!(bound_queue(&installation).await, of_other);
+    assert!(exist(&installation, &queues).await, "RabbitMQ deleted it");
+}
+
+#[tokio::test]
+async fn a_worker_that_reconnects_unbinds_its_former_queue() {
     if Broker::version().await < (4, 0) {
         return;
     }
@@ -104,15 +104,35 @@ async fn a_worker_that_reconnects_unbinds_its_former_queues() {
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10s").await;
     let _worker = local_worker(&installation).await;
-    let first = bound_queues(&installation).await;
-    assert_eq!(first.len(), 1);
+    let first = bound_queue(&installation).await;
     broker.ctl(&["close_all_connections", "a test"]).await;
+    only_a_new_queue_is_bound(&installation, first).await;
+}
+
+#[tokio::test]
+async fn a_worker_unbinds_its_former_queue_after_a_restart_of_rabbitmq() {
+    if Broker::version().await < (4, 0) {
+        return;
+    }
+    let _alone = heavy().await;
+    let broker = Broker::start().await;
+    let installation = Installation::declared(&broker, "10s").await;
+    let _worker = local_worker(&installation).await;
+    let first = bound_queue(&installation).await;
+    broker.stop().await;
+    broker.start_again().await;
+    only_a_new_queue_is_bound(&installation, first).await;
+}
+
+/// Waits until the worker has unbound its former queue, before RabbitMQ deletes it.
+async fn only_a_new_queue_is_bound(installation: &Installation<'_>, former: String) {
     eventually(PATIENCE, "only a new queue is bound", async || {
-        let bound = bound_queues(&installation).await;
-        let is_new = bound.len() == 1 && bound != first;
+        let bound = bound_queues(installation).await;
+        let is_new = bound.len() == 1 && bound[0] != former;
         is_new.then_some(()).ok_or(bound)
     })
     .await;
+    assert!(exist(installation, &[former]).await, "RabbitMQ deleted it");
 }
 
 #[tokio::test]
@@ -196,11 +216,25 @@ async fn two_workers(installation: &Installation<'_>) -> (Worker, Worker) {
     )
 }
 
-/// The name of the only local queue.
-async fn local_queue(installation: &Installation<'_>) -> String {
-    let bound = bound_queues(installation).await;
+async fn unbind(installation: &Installation<'_>, queue: String, from: String) {
+    let channel = installation.broker.channel().await;
+    let none = FieldTable::default();
+    let unbound = channel.queue_unbind(queue.into(), from.into(), "".into(), none);
+    unbound.await.expect("unbound");
+}
+
+async fn exist(installation: &Installation<'_>, queues: &[String]) -> bool {
+    let list = ["-q", "list_queues", "name"];
+    let all = installation.broker.ctl(&list).await;
+    let exists = |queue: &String| all.lines().any(|line| line == queue);
+    queues.iter().all(exists)
+}
+
+/// The only local queue that requests can reach.
+async fn bound_queue(installation: &Installation<'_>) -> String {
+    let mut bound = bound_queues(installation).await;
     assert_eq!(bound.len(), 1, "{bound:?}");
-    bound.into_iter().next().expect("a queue")
+    bound.remove(0)
 }
 
 /// The local queues that requests can reach.

@@ -6,7 +6,8 @@
 use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::sleep;
+use lapin::Channel;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{RequestDelivery, connection::Consuming};
@@ -19,12 +20,14 @@ use crate::broker::{
 /// often come in numbers, and the shared queue drops them one by one.
 const REST: Duration = Duration::from_secs(30);
 
+/// Time to unbind a queue while a worker shuts down. The delivered requests wait meanwhile, and a node
+/// without a majority does not respond.
+const UNBINDING: Duration = Duration::from_secs(1);
+
 /// A local queue, consumed between [`Self::start`] and [`Self::stop`].
 pub struct LocalRequests {
     place: Place,
     state: State,
-    /// Queues that are not consumed any more and may still be bound.
-    former: Vec<String>,
     backoff: Backoff,
 }
 
@@ -77,7 +80,6 @@ impl LocalRequests {
                 prefetch,
             },
             state: State::Idle,
-            former: Vec::new(),
             backoff: Backoff::over(addresses),
         }
     }
@@ -93,17 +95,7 @@ impl LocalRequests {
     /// closes in the background, since RabbitMQ may not respond now.
     pub fn stop(&mut self) {
         if let State::Consuming(local) = std::mem::replace(&mut self.state, State::Idle) {
-            let Local { queue, open } = *local;
-            self.former.push(queue.clone());
-            let (place, former) = (self.place.clone(), [queue]);
-            tokio::spawn(async move {
-                // The connection first, since its consumer still receives requests. Without a majority
-                // of nodes, RabbitMQ does not finish removing the queue, and then not closing either.
-                open.link.close().await;
-                if let Ok(link) = place.open_without(&former).await {
-                    link.close().await;
-                }
-            });
+            tokio::spawn(self.place.clone().remove(*local));
         }
     }
 
@@ -123,8 +115,8 @@ impl LocalRequests {
         if cancelled.is_err() {
             self.stop();
         } else {
-            let (names, partition) = (&self.place.names, self.place.partition);
-            let _ = remove_local_queue(&open.channel, names, partition, &local.queue).await;
+            let removal = self.place.unbind(&open.channel, &local.queue);
+            let _ = timeout(UNBINDING, removal).await;
         }
         delivered
     }
@@ -139,7 +131,6 @@ impl LocalRequests {
                 State::Idle => return std::future::pending().await,
                 State::Opening(opening) => match opening.await {
                     Ok(local) => {
-                        self.former.clear();
                         tracing::info!(
                             partition = self.place.partition,
                             "consuming a local queue of status requests"
@@ -150,8 +141,8 @@ impl LocalRequests {
                     Err(BrokerError::NotFound(_)) => {
                         tracing::info!(
                             partition = self.place.partition,
-                            "status requests come through the shared queue alone: {} is not an \
-                             exchange for local queues",
+                            "consuming status requests from the shared queue alone: there is no \
+                             exchange {}; `streamwatch topology declare` adds it on RabbitMQ 4",
                             self.place.names.local_status(self.place.partition),
                         );
                         self.state = State::Idle;
@@ -169,12 +160,12 @@ impl LocalRequests {
                         return Ok(RequestDelivery::of_local_queue(delivery, channel));
                     }
                     ended => {
-                        let queue = std::mem::take(&mut local.queue);
-                        self.former.push(queue.clone());
-                        match ended {
+                        let error = match ended {
                             Some(Err(error)) => error.into(),
-                            _ => BrokerError::Cancelled(queue),
-                        }
+                            _ => BrokerError::Cancelled(local.queue.clone()),
+                        };
+                        self.stop();
+                        error
                     }
                 },
             };
@@ -187,35 +178,57 @@ impl LocalRequests {
 
     /// Consumes a new queue after `wait`.
     fn open_after(&self, wait: Duration) -> State {
-        let (place, former) = (self.place.clone(), self.former.clone());
+        let place = self.place.clone();
         State::Opening(Box::pin(async move {
             sleep(wait).await;
-            place.open(&former).await
+            place.open().await
         }))
     }
 }
 
 impl Place {
     /// Opens a connection, declares a queue there, and consumes it.
-    async fn open(&self, former: &[String]) -> Result<Box<Local>, BrokerError> {
+    async fn open(&self) -> Result<Box<Local>, BrokerError> {
         let session = Uuid::new_v4().as_u64_pair().0;
         let queue = self.names.local_status_queue(self.partition, session);
-        let link = self.open_without(former).await?;
-        let channel = link.channel().await?;
+        let (link, channel) = self.connect().await?;
         add_local_queue(&channel, &self.names, self.partition, &queue).await?;
         let open = Consuming::begin(link, channel, queue.clone(), self.prefetch).await?;
         Ok(Box::new(Local { queue, open }))
     }
 
-    /// Opens a connection, and keeps requests from former queues, so that none is lost when RabbitMQ
-    /// deletes them.
-    async fn open_without(&self, former: &[String]) -> Result<Link, BrokerError> {
+    async fn connect(&self) -> Result<(Link, Channel), BrokerError> {
         let link = Link::open(&self.addresses, self.node, &self.name).await?;
-        for queue in former {
-            // RabbitMQ may have deleted it, and closes the channel then.
-            let channel = link.channel().await?;
-            let _ = remove_local_queue(&channel, &self.names, self.partition, queue).await;
+        let channel = link.channel().await?;
+        Ok((link, channel))
+    }
+
+    /// Closes the connection of a queue, then keeps requests from the queue, so that none is lost
+    /// when RabbitMQ deletes it. Retries until RabbitMQ responds, since a durable queue and its
+    /// binding outlive a restart of RabbitMQ.
+    async fn remove(mut self, Local { queue, open }: Local) {
+        // The connection first, since its consumer still receives requests. Without a majority of
+        // nodes, RabbitMQ does not finish removing the queue, and then not closing either.
+        open.link.close().await;
+        let mut backoff = Backoff::over(&self.addresses);
+        while let Err(error) = self.unbind_over_a_new_connection(&queue).await {
+            tracing::debug!(partition = self.partition, %error, "cannot unbind {queue}; retrying");
+            self.node += 1;
+            sleep(backoff.wait()).await;
         }
-        Ok(link)
+    }
+
+    async fn unbind_over_a_new_connection(&self, queue: &str) -> Result<(), BrokerError> {
+        let (link, channel) = self.connect().await?;
+        let unbound = self.unbind(&channel, queue).await;
+        link.close().await;
+        match unbound {
+            Err(BrokerError::NotFound(_) | BrokerError::AccessRefused(_)) => Ok(()),
+            unbound => unbound,
+        }
+    }
+
+    async fn unbind(&self, channel: &Channel, queue: &str) -> Result<(), BrokerError> {
+        remove_local_queue(channel, &self.names, self.partition, queue).await
     }
 }
