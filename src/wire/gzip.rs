@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 
 use super::{Code, MAX_BATCH_BYTES, Problem};
 
@@ -28,7 +28,7 @@ pub fn compress(body: &[u8]) -> Vec<u8> {
 pub(super) fn decompress(body: &[u8]) -> Result<Vec<u8>, Problem> {
     let most = MAX_BATCH_BYTES as u64;
     let mut plain = Vec::with_capacity((4 * body.len()).min(MAX_BATCH_BYTES));
-    let mut decoder = GzDecoder::new(body).take(most + 1);
+    let mut decoder = MultiGzDecoder::new(body).take(most + 1);
     if decoder.read_to_end(&mut plain).is_err() {
         let reason = "the body is not gzip, although its content_encoding is";
         return Err(Problem::new(Code::BadJson, reason));
@@ -67,7 +67,9 @@ mod tests {
         let whole = compress(b"{}");
         let mut damaged = whole.clone();
         *damaged.last_mut().unwrap() ^= 1;
-        for bytes in [&b"{}"[..], b"", &whole[..whole.len() - 1], &damaged] {
+        let followed = [&whole[..], b"{}"].concat();
+        let truncated = &whole[..whole.len() - 1];
+        for bytes in [&b"{}"[..], b"", truncated, &damaged, &followed] {
             assert_eq!(decompress(bytes).unwrap_err().code, Code::BadJson);
         }
     }
