@@ -56,10 +56,16 @@ pub fn heartbeat(of: usize, n: usize) -> String {
 
 /// A batch of later heartbeats of accounts of the only partition.
 pub fn batch(of: &[usize]) -> String {
-    let events = of.iter().map(|&n| {
-        let (account, stream) = (account(n), stream(n));
-        format!(r#"{{"kind":"heartbeat","account":"{account}","stream":"{stream}"}}"#)
-    });
+    batch_of(of.iter().map(|&n| later(n)))
+}
+
+/// A batch of streams' first heartbeats, with metadata.
+pub fn first_batch(of: &[usize], channels: usize) -> String {
+    batch_of(of.iter().map(|&n| first(n, channels)))
+}
+
+fn batch_of(heartbeats: impl Iterator<Item = String>) -> String {
+    let events = heartbeats.map(|body| body.replacen('{', r#"{"kind":"heartbeat","#, 1));
     let events = events.collect::<Vec<_>>().join(",");
     format!(r#"{{"partition":0,"partitions":1,"events":[{events}]}}"#)
 }

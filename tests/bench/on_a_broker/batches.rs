@@ -7,15 +7,10 @@ use tokio::time::Instant;
 use super::Plan;
 use super::drained::{Drained, by_consumer, by_worker};
 use super::filled::{Filled, batches};
-use super::filling::{Content, publish_only};
+use super::filling::{BATCH, publish_only};
 use crate::broker::fixture::{Broker, PATIENCE, Worker, eventually};
 use crate::pairs::Pairs;
 use crate::report::{Report, Target};
-
-const BATCH: Content = Content {
-    word: "batch",
-    events: 200,
-};
 
 fn names(plan: &Plan) -> [String; 4] {
     let (size, events) = (BATCH.events, plan.batched);

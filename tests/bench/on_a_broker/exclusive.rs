@@ -71,7 +71,7 @@ pub async fn run(filled: &Filled<'_>, plan: &Plan, report: &mut Report) {
             percentile(asked.replies.into_iter().map(|(ms, _)| ms).collect(), 50)
         })
         .await;
-        report.add(p50, "ms", Pairs::of(ours, bare), Target::AtMost(1.15));
+        report.add(p50, "ms", Pairs::of(ours, bare), Target::AtMost(1.3));
     }
     if report.wants(&rate) {
         let (ours, bare) = in_turns(report.pairs, async |side| {

@@ -43,6 +43,11 @@ pub const HEARTBEAT: Content = Content {
     events: 1,
 };
 
+pub const BATCH: Content = Content {
+    word: "batch",
+    events: 200,
+};
+
 /// Publishes messages with these bodies, each with the number of a stream whose account is the
 /// header, while no worker runs.
 pub async fn fill(

@@ -8,7 +8,7 @@ use streamwatch::wire::snapshot::{self, PartContent};
 use uuid::Uuid;
 
 use super::filled::ready;
-use super::filling::{HEARTBEAT, fill, from, offset, record_announced};
+use super::filling::{BATCH, HEARTBEAT, fill, from, offset, record_announced};
 use super::measured_process::moment;
 use crate::broker::fixture::{Broker, Installation, exit};
 use crate::in_process::corpus;
@@ -42,18 +42,23 @@ impl<'b> Snapshotted<'b> {
         // A worker that has caught up writes the first snapshot at once, and the next one much
         // later.
         let declare = ["topology", "declare", "--ttl", "1h", "--retention", "12h"];
-        let declare = [declare.as_slice(), &["--snapshot-every", "1h"]].concat();
+        let room = (2 * streams).to_string();
+        let declare = [
+            declare.as_slice(),
+            &[
+                "--snapshot-every",
+                "1h",
+                "--max-streams-per-partition",
+                &room,
+            ],
+        ]
+        .concat();
         at.cli(&declare).await.exits(exit::DONE);
-        let order = corpus::shuffled(0..streams, corpus::FIRST).into_iter();
+        let order = corpus::shuffled(0..streams, corpus::FIRST);
+        let batches = order.chunks(BATCH.events);
+        let batches = batches.map(|of| (of[0], corpus::first_batch(of, corpus::CHANNELS)));
         let what = format!("filling a log of {streams} streams");
-        fill(
-            &at,
-            1,
-            &what,
-            HEARTBEAT,
-            order.map(|n| (n, corpus::first(n, corpus::CHANNELS))),
-        )
-        .await;
+        fill(&at, 1, &what, BATCH, batches).await;
         let worker = ready(&at, 1).await;
         let wrote = moment(&worker, WROTE, 1).await;
         assert_eq!(wrote.line["accounts"], streams, "it has all accounts");
