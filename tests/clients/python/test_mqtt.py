@@ -418,6 +418,36 @@ def test_no_player_has_a_worker_answer_by_mqtt(here: Installation) -> None:
         assert channel.queue_declare(queue_name, passive=True).method.message_count == 0
 
 
+def test_no_player_has_a_worker_answer_by_mqtt_through_the_shared_queue(
+    here: Installation, mqtt5: None
+) -> None:
+    """RabbitMQ states the exchange of a request that has moved there, not its sender."""
+    body = {"account": VIEWER, "stream": new_stream_id()}
+    suffix = secrets.token_hex(4)
+    overheard, moving = f"{here.exchange}.overheard-{suffix}", f"{here.exchange}.moving-{suffix}"
+    with here.client(roles.PLAYER) as player, here.channel("operator") as channel:
+        channel.queue_declare(overheard, exclusive=True)
+        channel.queue_bind(overheard, roles.MQTT_EXCHANGE, "#")
+        # Half of the requests move: these queues have no consumer.
+        for partition in range(here.partitions):
+            local, queue = f"{here.exchange}.p{partition:02}.status", f"{moving}-{partition}"
+            arguments = {"x-message-ttl": 0, "x-dead-letter-exchange": f"{local}.shared"}
+            channel.queue_declare(queue, exclusive=True, arguments=arguments)
+            channel.queue_bind(queue, local, "")
+        answered = "streamwatch_requests_total"
+        before = sum(here.site.metric(answered).values())
+        for _ in range(40):
+            headers = {
+                "account": VIEWER,
+                "x-reply-to-topic": f"{TENANT}.replies.{VIEWER}.x",
+                "x-last-death-exchange": roles.MQTT_EXCHANGE,
+                "x-first-death-exchange": roles.MQTT_EXCHANGE,
+            }
+            player.publish("status", body, headers=headers, reply_to=None)
+        soon(lambda: sum(here.site.metric(answered).values()) >= before + 40, "all are answered")
+        assert channel.queue_declare(overheard, passive=True).method.message_count == 0
+
+
 def test_dead_letters_of_a_device_s_queue_are_not_counted(
     here: Installation, mqtt5: None
 ) -> None:
