@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::Config;
 use crate::{
     broker::{BrokerError, Link, SnapshotLog, SnapshotReader, SnapshotWriter},
-    domain::{Account, AccountKey, Announcement, LogTime, SnapshotHeader, SnapshotTrailer},
+    domain::{
+        Account, AccountKey, Announcement, LogTime, Settings, SnapshotHeader, SnapshotTrailer,
+    },
     replica::{Restored, Restoring},
     wire::snapshot::{Part, PartContent, SnapshotError, SnapshotRef},
 };
@@ -25,9 +27,12 @@ const MOST_TRIED: usize = 4;
 const PART_EVENTS: usize = 1_000;
 /// Most decoded parts that wait to be assembled.
 const WAITING: usize = 2;
-/// Pause after encoding a part, as a multiple of the encoding time. Snapshots are not urgent, but
-/// requests may wait for the processor.
+/// Pause after encoding a part, as a multiple of the encoding time. Requests may wait for the
+/// processor.
 const RESTS: u32 = 4;
+/// Share of the interval of snapshots after which all accounts are to be copied. A snapshot that is
+/// behind makes no pauses: the older the newest snapshot, the longer a worker takes to start.
+const SHARE: u64 = 2;
 /// The longest pause.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 
@@ -172,7 +177,7 @@ pub(super) enum SnapshotStep {
     /// written?
     Found {
         newest: Option<LogTime>,
-        begin: oneshot::Sender<Option<SnapshotHeader>>,
+        begin: oneshot::Sender<Option<Begun>>,
     },
     /// Requests the accounts of the next part, in this vector; empty after the last.
     Copy {
@@ -186,6 +191,9 @@ pub(super) enum SnapshotStep {
     /// The snapshot remains incomplete.
     Failed(BrokerError),
 }
+
+/// The header of a snapshot, and the number of accounts with an active stream.
+pub(super) type Begun = (SnapshotHeader, u64);
 
 /// Statistics of a written snapshot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -232,11 +240,11 @@ async fn write_one(
         newest: newest.map(|place| place.now),
         begin,
     };
-    let Some(header) = ask(steps, begin).await.flatten() else {
+    let Some((header, accounts)) = ask(steps, begin).await.flatten() else {
         log.close().await;
         return Ok(None);
     };
-    let began = Instant::now();
+    let (began, pace) = (Instant::now(), Pace::of(&header.settings, accounts));
     let (writer, parts) = log.write(header.now, newest).await?;
     let mut writing = Writing {
         writer,
@@ -255,7 +263,8 @@ async fn write_one(
         }
         writing.written.accounts += copied.len() as u64;
         let encoded = writing.part(PartContent::Accounts(copied)).await?;
-        tokio::time::sleep((encoded.took * RESTS).min(LONGEST_REST)).await;
+        let rest = pace.rest(began.elapsed(), writing.written.accounts, encoded.took);
+        tokio::time::sleep(rest).await;
         accounts = match encoded.content {
             PartContent::Accounts(mut copied) => {
                 copied.clear();
@@ -280,6 +289,30 @@ async fn write_one(
     }))
 }
 
+/// The schedule of a snapshot.
+struct Pace {
+    /// Time for all accounts.
+    within_us: u64,
+    accounts: u64,
+}
+
+impl Pace {
+    fn of(settings: &Settings, accounts: u64) -> Self {
+        Self {
+            within_us: settings.snapshot_every_ms.saturating_mul(1_000) / SHARE,
+            accounts: accounts.max(1),
+        }
+    }
+
+    /// The pause after a part that took this time to encode, this time after the start, with this
+    /// number of accounts written so far: none if the snapshot is behind.
+    fn rest(&self, elapsed: Duration, written: u64, took: Duration) -> Duration {
+        let due = self.within_us.saturating_mul(written) / self.accounts;
+        let ahead = Duration::from_micros(due).saturating_sub(elapsed);
+        (took * RESTS).min(LONGEST_REST).min(ahead)
+    }
+}
+
 /// A snapshot being written.
 struct Writing {
     writer: SnapshotWriter,
@@ -294,5 +327,25 @@ impl Writing {
         self.written.bytes += part.len() as u64;
         self.writer.write(part).await?;
         Ok(encoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_makes_no_pauses_while_it_is_behind_its_schedule() {
+        let settings = Settings {
+            snapshot_every_ms: 120_000,
+            ..Settings::default()
+        };
+        let pace = Pace::of(&settings, 1_000_000);
+        let (took, half) = (Duration::from_millis(1), Duration::from_secs(30));
+        let rest = |elapsed, written| pace.rest(elapsed, written, took);
+        assert_eq!(rest(Duration::ZERO, 1_000), RESTS * took);
+        assert_eq!(rest(half, 499_000), Duration::ZERO);
+        assert_eq!(rest(half, 500_050), Duration::from_millis(3));
+        assert_eq!(rest(half, 510_000), RESTS * took);
     }
 }

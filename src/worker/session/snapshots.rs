@@ -53,7 +53,9 @@ impl Session<'_> {
                 let newest = newest.filter(|newest| *newest <= now);
                 let age_ms = newest.map_or(every, |newest| now.since(newest));
                 if age_ms >= every {
-                    let _ = begin.send(self.partition.replica.begin_snapshot());
+                    let replica = &mut self.partition.replica;
+                    let header = replica.begin_snapshot();
+                    let _ = begin.send(header.map(|header| (header, replica.totals().accounts)));
                     return;
                 }
                 every - age_ms
