@@ -3,23 +3,26 @@
 //! A batch whose events are all valid is decoded in one pass, with fields borrowed from the body.
 //! If that fails, each event is decoded alone, so that an invalid one is rejected alone.
 
-use std::{fmt, marker::PhantomData};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use super::{
     AccountHeader, Code, Message, Problem, RoutingKey,
-    decode::{bad, stream_id},
+    amqp_value::unwrapped,
+    decode::{bad, stop_of, stream_id},
     diagnosis::diagnose,
-    fields::{Id, MetadataField, Text, Whole, WholeNumber, not},
+    fields::{Id, Object, ReasonField, Text, Whole, WholeNumber, not},
     gzip::{GZIP, decompress},
+    ignored,
     message::missing,
+    metadata_field::PatchField,
 };
-use crate::domain::{AccountKey, Batch, BatchEvent, BatchEventKind, MAX_BATCH_EVENTS};
+use crate::domain::{AccountKey, Batch, BatchEvent, Heartbeat, MAX_BATCH_EVENTS, PlayerEvent};
 
 /// Maximum size of the body of a batch, in bytes.
 pub const MAX_BATCH_BYTES: usize = 128 * 1024;
@@ -42,14 +45,13 @@ struct EventBody<'a> {
     account: Option<Text<'a>>,
     stream: Option<Id>,
     heartbeat_every_ms: Option<WholeNumber>,
-    metadata: Option<MetadataField>,
+    metadata: Option<PatchField>,
+    all: Option<bool>,
+    reason: Option<ReasonField>,
 }
 
 /// An array of events, rejected at the first event too many.
 struct Events<E>(Vec<E>);
-
-/// A JSON object. serde alone would also accept an array of the fields' values.
-struct Object<T>(T);
 
 /// The events of a batch, and the position and problem of each rejected one.
 struct Decoded {
@@ -77,6 +79,14 @@ pub fn rejected_events(message: &Message) -> Result<Vec<(u16, Problem)>, Problem
     Ok(decode(message, &key)?.rejected)
 }
 
+/// Returns the problem of a field of the event at `index` that was ignored.
+pub(super) fn ignored_in_event(body: &[u8], index: u16) -> Option<Problem> {
+    let Object(body) = serde_json::from_slice::<Object<BatchBody<&RawValue>>>(body).ok()?;
+    let Events(events) = body.events?;
+    let event = events.get(usize::from(index))?;
+    Some(ignored::field(event.get().as_bytes()))
+}
+
 /// Returns the account of the first valid event, which routes a batch without a header.
 pub(super) fn first_account(message: &Message, key: &RoutingKey) -> Result<AccountKey, Problem> {
     let decoded = decode(message, key)?;
@@ -93,7 +103,7 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         let reason = "the header account must be a string: any account of the partition";
         return Err(Problem::field(Code::AccountMismatch, "account", reason));
     }
-    let mut body = message.body;
+    let mut body = unwrapped(message.body)?;
     if body.len() > MAX_BATCH_BYTES {
         let reason = "the body of a batch is larger than 128 KiB";
         return Err(Problem::new(Code::TooLarge, reason));
@@ -141,21 +151,27 @@ impl<E> BatchBody<E> {
 
 fn event_of(tenant: &str, body: EventBody) -> Result<BatchEvent, Problem> {
     let Text(kind) = body.kind.ok_or_else(|| missing("kind"))?;
-    let kind = match &*kind {
-        "heartbeat" => BatchEventKind::Heartbeat {
-            every_ms: body.heartbeat_every_ms.map(|n| n.0),
-            metadata: body.metadata.map(|m| m.0),
-        },
-        "stop" => BatchEventKind::Stop,
+    let is_stop = match &*kind {
+        "heartbeat" => false,
+        "stop" => true,
         _ => return Err(bad("kind", "must be heartbeat or stop, not another string")),
     };
     let Text(account) = body.account.ok_or_else(|| missing("account"))?;
+    let key = AccountKey::of(tenant, &account)
+        .map_err(|e| Problem::field(Code::BadField, "account", e.to_string()))?;
+    let event = if is_stop {
+        PlayerEvent::Stop(stop_of(body.stream, body.all, body.reason)?)
+    } else {
+        PlayerEvent::Heartbeat(Heartbeat {
+            stream: stream_id(body.stream)?,
+            every_ms: body.heartbeat_every_ms.map(|n| n.0),
+            metadata: body.metadata.map(|m| m.0),
+        })
+    };
     Ok(BatchEvent {
         index: 0,
-        key: AccountKey::of(tenant, &account)
-            .map_err(|e| Problem::field(Code::BadField, "account", e.to_string()))?,
-        stream: stream_id(body.stream)?,
-        kind,
+        key,
+        event,
     })
 }
 
@@ -196,26 +212,6 @@ impl<'de, E: Deserialize<'de>> Deserialize<'de> for Events<E> {
         }
 
         json.deserialize_seq(Elements(Vec::new())).map(Self)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Pairs<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(object))
-            }
-        }
-
-        json.deserialize_map(Pairs(PhantomData)).map(Self)
     }
 }
 

@@ -154,7 +154,22 @@ impl<'h> Search<'h> {
         if !self.seen.insert(place) {
             return false;
         }
-        for (n, operation) in left().filter(|(_, o)| o.invoked <= end) {
+        if self.seen.len() == 300_000 {
+            for o in self.history { eprintln!("{o}"); }
+            eprintln!("longest {:?}", self.longest.0.iter().map(|n| self.history[*n].client).collect::<Vec<_>>());
+            panic!("too long {}", self.longest.1.active);
+        }
+        let may_be_next = || left().filter(move |(_, o)| o.invoked <= end);
+        // If it fits at a later place, it fits here, too.
+        let without_effect = may_be_next().find_map(|(n, operation)| {
+            let (answered, answer) = place.answers(n, operation);
+            let fits = operation.answered.is_some_and(|(_, output)| output == answer);
+            (fits && operation.never_had_an_effect()).then_some((n, answered))
+        });
+        if let Some((n, answered)) = without_effect {
+            return self.takes(n, answered);
+        }
+        for (n, operation) in may_be_next() {
             let (answered, answer) = place.answers(n, operation);
             let fits = match operation.answered {
                 Some((_, output)) => output == answer,
@@ -186,8 +201,8 @@ impl Place {
     /// Applies an operation with its answer.
     fn answers(mut self, n: usize, operation: &Operation) -> (Self, Answer) {
         let (state, mut answer) = self.state.after(operation.call);
-        if self.refused.has(n) {
-            answer = Answer::Refused(RefusedReason::MaxActive, self.state.active);
+        if let (true, Call::Init { limits, .. }) = (self.refused.has(n), operation.call) {
+            answer = Answer::Refused(limits.reason(), self.state.active);
         } else {
             self.state = state;
         }
@@ -201,7 +216,8 @@ impl Place {
     fn decides(mut self, n: usize, operation: &Operation) -> Self {
         let (state, answer) = self.state.after(operation.call);
         let changes = state != self.state;
-        let refused = matches!(answer, Answer::Refused(RefusedReason::MaxActive, _));
+        let by_limit = |reason| reason != RefusedReason::Stopped;
+        let refused = matches!(answer, Answer::Refused(reason, _) if by_limit(reason));
         if changes || refused {
             self.decided = self.decided.with(n);
         }

@@ -2,37 +2,53 @@
 
 use std::time::Duration;
 
-use streamwatch::client::RefusedReason::{MaxActive, Stopped};
+use streamwatch::client::RefusedReason::{self, MaxActive, Stopped};
 
 use super::checker::{Explained, Violation, check};
-use super::model::{Answer, Call, Event, Operation, Streams};
+use super::model::{Answer, Call, Event, Limits, Operation, Streams};
 
 fn set<const N: usize>(numbers: [usize; N]) -> Streams {
     Streams::of(numbers)
 }
 
 const fn init(stream: usize) -> Call {
-    Call::Init {
-        stream,
-        max_active: None,
-        replace: Streams::NONE,
-    }
+    limited(Limits::NONE, stream)
 }
 
 const fn at_most(max: u32, stream: usize) -> Call {
-    Call::Init {
-        stream,
-        max_active: Some(max),
-        replace: Streams::NONE,
-    }
+    limited(Limits::at_most(max), stream)
 }
 
 fn replacing<const N: usize>(replace: [usize; N], stream: usize) -> Call {
     Call::Init {
         stream,
-        max_active: Some(1),
+        limits: Limits::at_most(1),
+        same: false,
         replace: set(replace),
     }
+}
+
+const fn limited(limits: Limits, stream: usize) -> Call {
+    Call::Init {
+        stream,
+        limits,
+        same: false,
+        replace: Streams::NONE,
+    }
+}
+
+const fn instead_of_its_device(max: u32, stream: usize) -> Call {
+    Call::Init {
+        stream,
+        limits: Limits::at_most(max),
+        same: true,
+        replace: Streams::NONE,
+    }
+}
+
+/// A refusal for a limit by metadata.
+fn beyond<const N: usize>(numbers: [usize; N]) -> Answer {
+    Answer::Refused(RefusedReason::Limits, set(numbers))
 }
 
 fn opened<const N: usize>(numbers: [usize; N]) -> Answer {
@@ -96,6 +112,48 @@ fn sequential_operations_are_accepted_with_the_answers_of_the_model() {
         done(14, 15, Call::Stop(3), Answer::Confirmed),
         done(16, 17, init(3), Answer::Refused(Stopped, set([2]))),
         done(18, 19, Call::Status, active([2])),
+    ]);
+}
+
+#[test]
+fn limits_by_metadata_are_those_of_the_model() {
+    let devices = |stream| limited(Limits::of_devices(2), stream);
+    let live = |stream| limited(Limits::of_live(1), stream);
+    // Streams 0 and 4 play on one device; 0 to 3 are trailers, 4 to 11 are live.
+    accepted(&[
+        done(0, 1, devices(0), opened([0])),
+        done(2, 3, devices(4), opened([0, 4])),
+        done(4, 5, devices(1), opened([0, 1, 4])),
+        done(6, 7, devices(2), beyond([0, 1, 4])),
+        done(8, 9, live(5), beyond([0, 1, 4])),
+        done(10, 11, live(3), opened([0, 1, 3, 4])),
+        done(12, 13, instead_of_its_device(4, 8), opened([1, 3, 8])),
+        done(14, 15, init(0), Answer::Refused(Stopped, set([1, 3, 8]))),
+    ]);
+    // A stream that a heartbeat started is a device of its own.
+    let begun = Call::Batch([Event::Heartbeat(8), Event::Heartbeat(9)]);
+    accepted(&[
+        done(0, 1, begun, Answer::Confirmed),
+        done(2, 3, devices(0), beyond([8, 9])),
+        done(4, 5, live(5), opened([5, 8, 9])),
+        done(6, 7, instead_of_its_device(9, 4), opened([4, 5, 8, 9])),
+    ]);
+}
+
+#[test]
+fn a_violation_of_a_limit_by_metadata_is_rejected() {
+    let devices = |stream| limited(Limits::of_devices(1), stream);
+    rejected(&[
+        done(0, 9, devices(0), opened([0])),
+        done(0, 9, devices(1), opened([0, 1])),
+    ]);
+    rejected(&[
+        done(0, 1, devices(0), opened([0])),
+        done(2, 3, devices(4), beyond([0])),
+    ]);
+    rejected(&[
+        done(0, 1, init(0), opened([0])),
+        done(2, 3, instead_of_its_device(1, 4), opened([0, 4])),
     ]);
 }
 

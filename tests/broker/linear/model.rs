@@ -57,11 +57,87 @@ impl fmt::Display for Streams {
     }
 }
 
+/// The device of a stream, by which devices are counted.
+pub const fn device(stream: usize) -> usize {
+    stream % DEVICES
+}
+
+pub const DEVICES: usize = 4;
+
+/// Whether a stream is live. The others are trailers.
+pub const fn is_live(stream: usize) -> bool {
+    !(stream / DEVICES).is_multiple_of(3)
+}
+
+/// The limits of an `init`: `max_active`, or others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub max_active: Option<u32>,
+    /// The most devices, and the most live streams.
+    pub devices: Option<u32>,
+    pub live: Option<u32>,
+}
+
+impl Limits {
+    pub const NONE: Self = Self {
+        max_active: None,
+        devices: None,
+        live: None,
+    };
+
+    pub const fn at_most(max: u32) -> Self {
+        Self {
+            max_active: Some(max),
+            ..Self::NONE
+        }
+    }
+
+    pub const fn of_devices(max: u32) -> Self {
+        Self {
+            devices: Some(max),
+            ..Self::NONE
+        }
+    }
+
+    pub const fn of_live(max: u32) -> Self {
+        Self {
+            live: Some(max),
+            ..Self::NONE
+        }
+    }
+
+    /// The reason for refusing a stream beyond one of them.
+    pub const fn reason(self) -> RefusedReason {
+        match self.max_active {
+            Some(_) => RefusedReason::MaxActive,
+            None => RefusedReason::Limits,
+        }
+    }
+
+    /// Whether a new stream beside others would be one too many. Streams that heartbeats started
+    /// have no metadata: each is a device of its own, and not live.
+    pub fn are_exceeded(self, stream: usize, others: Streams, with_metadata: Streams) -> bool {
+        let known = others.numbers().filter(|n| with_metadata.has(*n));
+        let known: Vec<usize> = known.chain([stream]).collect();
+        let mut devices: Vec<usize> = known.iter().map(|n| device(*n)).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        let devices = devices.len() + others.without(with_metadata).count() as usize;
+        let live = known.iter().filter(|n| is_live(**n)).count();
+        let exceeded = |count: usize, max: Option<u32>| max.is_some_and(|max| count > max as usize);
+        exceeded(others.count() as usize + 1, self.max_active)
+            || exceeded(devices, self.devices)
+            || (is_live(stream) && exceeded(live, self.live))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Init {
         stream: usize,
-        max_active: Option<u32>,
+        limits: Limits,
+        /// Whether it ends the streams with metadata of the same device.
+        same: bool,
         replace: Streams,
     },
     Stop(usize),
@@ -100,10 +176,20 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Returns whether the operation has no effect.
+    /// Whether its answer is that of an operation without an effect.
     pub const fn is_a_read(&self) -> bool {
         let refused = matches!(self.answered, Some((_, Answer::Refused(..))));
         refused || matches!(self.call, Call::Status)
+    }
+
+    /// Whether it had no effect when it was decided first, either. An `init` that was refused because
+    /// its stream had ended may have opened it before.
+    pub const fn never_had_an_effect(&self) -> bool {
+        let for_its_end = matches!(
+            self.answered,
+            Some((_, Answer::Refused(RefusedReason::Stopped, _)))
+        );
+        self.is_a_read() && !(self.repeated && for_its_end)
     }
 }
 
@@ -111,7 +197,8 @@ impl Operation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
     pub active: Streams,
-    /// The active streams that an `init` opened. The others were started by heartbeats.
+    /// The active streams that an `init` opened, with metadata. The others were started by
+    /// heartbeats.
     admitted: Streams,
     stopped: Streams,
 }
@@ -128,10 +215,17 @@ impl State {
             ),
             Call::Init {
                 stream,
-                max_active,
+                limits,
+                same,
                 replace,
             } => {
-                if let Some(reason) = self.refusal(stream, max_active, replace) {
+                let mut replace = replace;
+                if same && !self.admitted.has(stream) {
+                    let same = self.admitted.numbers();
+                    let same = same.filter(|n| device(*n) == device(stream));
+                    replace = replace.and(Streams::of(same));
+                }
+                if let Some(reason) = self.refusal(stream, limits, replace) {
                     return (self, Answer::Refused(reason, self.active));
                 }
                 let mut next = self.ended(replace);
@@ -151,21 +245,16 @@ impl State {
         self
     }
 
-    fn refusal(
-        self,
-        stream: usize,
-        max_active: Option<u32>,
-        replace: Streams,
-    ) -> Option<RefusedReason> {
+    fn refusal(self, stream: usize, limits: Limits, replace: Streams) -> Option<RefusedReason> {
         if self.stopped.has(stream) {
             return Some(RefusedReason::Stopped);
         }
         if self.admitted.has(stream) {
             return None; // a retry
         }
-        let with_it = self.active.without(replace).with(stream).count();
-        let too_many = max_active.is_some_and(|max| with_it > max);
-        too_many.then_some(RefusedReason::MaxActive)
+        let others = self.active.without(replace).without(Streams::of([stream]));
+        let exceeded = limits.are_exceeded(stream, others, self.admitted);
+        exceeded.then_some(limits.reason())
     }
 
     fn ended(self, streams: Streams) -> Self {
@@ -205,12 +294,22 @@ impl fmt::Display for Call {
             Self::Batch([first, second]) => write!(f, "batch of {first} and {second}"),
             Self::Init {
                 stream,
-                max_active,
+                limits,
+                same,
                 replace,
             } => {
                 write!(f, "init s{stream}")?;
-                if let Some(max) = max_active {
+                if let Some(max) = limits.max_active {
                     write!(f, ", at most {max}")?;
+                }
+                if let Some(max) = limits.devices {
+                    write!(f, ", at most {max} devices")?;
+                }
+                if let Some(max) = limits.live {
+                    write!(f, ", at most {max} live")?;
+                }
+                if *same {
+                    f.write_str(", instead of its device")?;
                 }
                 if replace.count() > 0 {
                     write!(f, ", replacing {replace}")?;

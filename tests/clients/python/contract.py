@@ -70,6 +70,10 @@ def problems_as_sent(channel: str, properties: pika.BasicProperties, body: bytes
     own = {key: value for key, value in vars(properties).items() if value is not None}
     own.pop("headers", None)
     found = problems(name, "payload", payload) + problems(name, "headers", own | headers)
+    if kind == "error":
+        problem = payload.get("error", {})
+        if ("retry_after_ms" in problem) != problem.get("retryable"):
+            found.append("retry_after_ms is there, or not, contrary to retryable")
     if own.get("type") != kind:
         found.append("the property type is not the body's")
     for place, names in (("header", headers), ("property", own)):
