@@ -16,6 +16,8 @@ mod checker;
 mod checker_tests;
 mod choices;
 mod clients;
+mod display;
+mod limits;
 mod model;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -73,7 +75,10 @@ async fn of_32_simultaneous_inits_as_many_are_opened_as_fit_while_workers_are_ki
         }
     }
     let summary = explained(histories, seed).await;
-    assert!(summary.opened >= 50 && summary.refused >= 500, "{summary:?}");
+    assert!(
+        summary.opened >= 50 && summary.refused >= 500,
+        "{summary:?}"
+    );
     assert!(summary.at_a_kill > 0, "{summary:?}");
 }
 

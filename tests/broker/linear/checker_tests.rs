@@ -5,7 +5,8 @@ use std::time::Duration;
 use streamwatch::client::RefusedReason::{self, MaxActive, Stopped};
 
 use super::checker::{Explained, Violation, check};
-use super::model::{Answer, Call, Event, Limits, Operation, Streams};
+use super::limits::Limits;
+use super::model::{Answer, Call, Event, Operation, Streams};
 
 fn set<const N: usize>(numbers: [usize; N]) -> Streams {
     Streams::of(numbers)

@@ -3,7 +3,8 @@
 use fastrand::Rng;
 use streamwatch::client::{Condition, Limit, Metadata, Terms};
 
-use super::model::{Call, Event, Limits, Streams, device, is_live};
+use super::limits::{Limits, device, is_live};
+use super::model::{Call, Event, Streams};
 
 /// The `n`th operation of a client. At any time, all clients use similar streams; later operations
 /// use later streams, since ended streams stay ended.

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::choices::{choose, metadata, terms};
-use super::model::{Answer, Call, Event, Limits, Operation, Streams};
+use super::limits::Limits;
+use super::model::{Answer, Call, Event, Operation, Streams};
 use crate::fixture::{account, patient, tenant};
 
 pub const CLIENTS: usize = 8;

@@ -1,9 +1,10 @@
 //! A sequential model of one account, and its operations.
 
-use std::fmt;
 use std::time::Duration;
 
 use streamwatch::client::RefusedReason;
+
+use super::limits::{Limits, device};
 
 /// Most streams of one history, and most operations.
 pub const MOST_STREAMS: usize = 64;
@@ -50,87 +51,6 @@ impl Streams {
     }
 }
 
-impl fmt::Display for Streams {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.numbers().map(|number| format!("s{number}")).collect();
-        write!(f, "{{{}}}", all.join(" "))
-    }
-}
-
-/// The device of a stream, by which devices are counted.
-pub const fn device(stream: usize) -> usize {
-    stream % DEVICES
-}
-
-pub const DEVICES: usize = 4;
-
-/// Whether a stream is live. The others are trailers.
-pub const fn is_live(stream: usize) -> bool {
-    !(stream / DEVICES).is_multiple_of(3)
-}
-
-/// The limits of an `init`: `max_active`, or others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    pub max_active: Option<u32>,
-    /// The most devices, and the most live streams.
-    pub devices: Option<u32>,
-    pub live: Option<u32>,
-}
-
-impl Limits {
-    pub const NONE: Self = Self {
-        max_active: None,
-        devices: None,
-        live: None,
-    };
-
-    pub const fn at_most(max: u32) -> Self {
-        Self {
-            max_active: Some(max),
-            ..Self::NONE
-        }
-    }
-
-    pub const fn of_devices(max: u32) -> Self {
-        Self {
-            devices: Some(max),
-            ..Self::NONE
-        }
-    }
-
-    pub const fn of_live(max: u32) -> Self {
-        Self {
-            live: Some(max),
-            ..Self::NONE
-        }
-    }
-
-    /// The reason for refusing a stream beyond one of them.
-    pub const fn reason(self) -> RefusedReason {
-        match self.max_active {
-            Some(_) => RefusedReason::MaxActive,
-            None => RefusedReason::Limits,
-        }
-    }
-
-    /// Whether a new stream beside others would be one too many. Streams that heartbeats started
-    /// have no metadata: each is a device of its own, and not live.
-    pub fn are_exceeded(self, stream: usize, others: Streams, with_metadata: Streams) -> bool {
-        let known = others.numbers().filter(|n| with_metadata.has(*n));
-        let known: Vec<usize> = known.chain([stream]).collect();
-        let mut devices: Vec<usize> = known.iter().map(|n| device(*n)).collect();
-        devices.sort_unstable();
-        devices.dedup();
-        let devices = devices.len() + others.without(with_metadata).count() as usize;
-        let live = known.iter().filter(|n| is_live(**n)).count();
-        let exceeded = |count: usize, max: Option<u32>| max.is_some_and(|max| count > max as usize);
-        exceeded(others.count() as usize + 1, self.max_active)
-            || exceeded(devices, self.devices)
-            || (is_live(stream) && exceeded(live, self.live))
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Init {
@@ -144,6 +64,16 @@ pub enum Call {
     /// Two events, which take effect at one moment, in this order.
     Batch([Event; 2]),
     Status,
+}
+
+impl Call {
+    pub fn may_end_streams(self) -> bool {
+        match self {
+            Self::Init { same, replace, .. } => same || replace != Streams::NONE,
+            Self::Stop(_) | Self::Batch(_) => true,
+            Self::Status => false,
+        }
+    }
 }
 
 /// An event in a batch.
@@ -262,80 +192,6 @@ impl State {
             active: self.active.without(streams),
             admitted: self.admitted.without(streams),
             stopped: self.stopped.and(streams),
-        }
-    }
-}
-
-/// ` 12.345 –  14.001 ms  c3  init s4, at most 2, replacing {s1} → opened {s2 s4}`
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |at: Duration| format!("{:.3}", at.as_secs_f64() * 1e3);
-        let until = self.answered.map_or_else(String::new, |(at, _)| ms(at));
-        let (from, client) = (ms(self.invoked), self.client);
-        write!(f, "{from:>9} – {until:>9} ms  c{client}  {}", self.call)?;
-        match self.answered {
-            Some((_, answer)) => write!(f, " → {answer}")?,
-            None => f.write_str(" → no answer yet")?,
-        }
-        let note = if self.repeated {
-            "  (a worker died)"
-        } else {
-            ""
-        };
-        f.write_str(note)
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status => f.write_str("status"),
-            Self::Stop(stream) => write!(f, "stop s{stream}"),
-            Self::Batch([first, second]) => write!(f, "batch of {first} and {second}"),
-            Self::Init {
-                stream,
-                limits,
-                same,
-                replace,
-            } => {
-                write!(f, "init s{stream}")?;
-                if let Some(max) = limits.max_active {
-                    write!(f, ", at most {max}")?;
-                }
-                if let Some(max) = limits.devices {
-                    write!(f, ", at most {max} devices")?;
-                }
-                if let Some(max) = limits.live {
-                    write!(f, ", at most {max} live")?;
-                }
-                if *same {
-                    f.write_str(", instead of its device")?;
-                }
-                if replace.count() > 0 {
-                    write!(f, ", replacing {replace}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Heartbeat(stream) => write!(f, "heartbeat s{stream}"),
-            Self::Stop(stream) => write!(f, "stop s{stream}"),
-        }
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Opened(streams) => write!(f, "opened {streams}"),
-            Self::Refused(reason, streams) => write!(f, "refused, {reason:?} {streams}"),
-            Self::Confirmed => f.write_str("confirmed"),
-            Self::Active(streams) => write!(f, "active {streams}"),
         }
     }
 }
