@@ -163,7 +163,10 @@ impl Heartbeat {
             Some(cause) => {
                 let (word, given) = (cause.reason.as_str(), cause.given.as_ref());
                 let given = given.map(GivenReason::as_str);
-                let json = json!({ "sent": true, "stopped": word, "given_reason": given });
+                let mut json = json!({ "sent": true, "stopped": word });
+                if let Some(given) = given {
+                    json["given_reason"] = given.into();
+                }
                 let because = given.map_or_else(String::new, |text| format!(" ({})", escape(text)));
                 let word = word.replace('_', " ");
                 let line = format!("the stream was {word}{because}: it does not count");

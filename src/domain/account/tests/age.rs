@@ -73,6 +73,17 @@ fn a_retry_of_a_stream_that_is_too_old_is_refused() {
 }
 
 #[test]
+fn neither_an_init_nor_its_retry_makes_a_stream_young() {
+    let mut alice = limited();
+    assert_eq!(alice.heartbeat(0, 1), STARTED);
+    alice.plays(1, 30_000, MAX_AGE - 1_000);
+    assert_eq!(alice.open(MAX_AGE - 900, &request(1)), OPENED);
+    assert_eq!(alice.open(MAX_AGE - 800, &by(9, request(1))), OPENED);
+    let after = MAX_AGE + 1_000;
+    assert_eq!(alice.heartbeat(after, 1), stays(StoppedReason::TooOld));
+}
+
+#[test]
 fn a_stream_that_expires_and_begins_again_is_young() {
     let mut alice = limited();
     alice.open(0, &request(1));
