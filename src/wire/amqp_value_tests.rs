@@ -1,5 +1,7 @@
 use super::*;
-use crate::wire::{MAX_BODY_BYTES, Message, account, entry, init, rejected_events, status};
+use crate::wire::{
+    MAX_BODY_BYTES, Message, account, entry, ignored, init, rejected_events, status,
+};
 
 const JSON: &[u8] = br#"{"account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001"}"#;
 
@@ -88,6 +90,17 @@ fn the_limit_of_a_body_is_that_of_its_content() {
     for body in wrapped(&joined(&[&largest, b" "])) {
         let problem = entry(&message("acme.heartbeat", &body)).unwrap_err();
         assert_eq!(problem.code, Code::TooLarge);
+    }
+}
+
+#[test]
+fn the_sender_of_ignored_metadata_gets_the_reason_as_for_plain_json() {
+    let json = br#"{"account":"alice","metadata":{"a":[]}}"#;
+    let problem = ignored(&message("acme.heartbeat", json), None);
+    assert!(problem.message.starts_with("each value must be"));
+    for body in wrapped(json) {
+        let found = ignored(&message("acme.heartbeat", &body), None);
+        assert_eq!(found, problem, "{}", body.escape_ascii());
     }
 }
 

@@ -3,7 +3,7 @@
 //! A batch whose events are all valid is decoded in one pass, with fields borrowed from the body.
 //! If that fails, each event is decoded alone, so that an invalid one is rejected alone.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -80,8 +80,9 @@ pub fn rejected_events(message: &Message) -> Result<Vec<(u16, Problem)>, Problem
 }
 
 /// Returns the problem of a field of the event at `index` that was ignored.
-pub(super) fn ignored_in_event(body: &[u8], index: u16) -> Option<Problem> {
-    let Object(body) = serde_json::from_slice::<Object<BatchBody<&RawValue>>>(body).ok()?;
+pub(super) fn ignored_in_event(message: &Message, index: u16) -> Option<Problem> {
+    let body = plain_body(message).ok()?;
+    let Object(body) = serde_json::from_slice::<Object<BatchBody<&RawValue>>>(&body).ok()?;
     let Events(events) = body.events?;
     let event = events.get(usize::from(index))?;
     Some(ignored::field(event.get().as_bytes()))
@@ -103,19 +104,10 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         let reason = "the header account must be a string: any account of the partition";
         return Err(Problem::field(Code::AccountMismatch, "account", reason));
     }
-    let mut body = unwrapped(message.body)?;
-    if body.len() > MAX_BATCH_BYTES {
-        let reason = "the body of a batch is larger than 128 KiB";
-        return Err(Problem::new(Code::TooLarge, reason));
-    }
-    let plain;
-    if message.content_encoding == Some(GZIP) {
-        plain = decompress(body)?;
-        body = &plain;
-    }
-    let bad_body = || diagnose::<BatchBody<IgnoredAny>>(body);
+    let body = plain_body(message)?;
+    let bad_body = || diagnose::<BatchBody<IgnoredAny>>(&body);
     // Checking the whole body at once is faster than each of its strings.
-    let json = std::str::from_utf8(body).map_err(|_| bad_body())?;
+    let json = std::str::from_utf8(&body).map_err(|_| bad_body())?;
     if let Ok(Object(body)) = serde_json::from_str::<Object<BatchBody<Object<EventBody>>>>(json) {
         return body.decode(|event| event_of(key.tenant, event.0));
     }
@@ -123,6 +115,19 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         Ok(Object(body)) => body.decode(|event| event_alone(key.tenant, event)),
         Err(_) => Err(bad_body()),
     }
+}
+
+/// The JSON text of a batch, without an AMQP 1.0 section or compression around it.
+fn plain_body<'a>(message: &Message<'a>) -> Result<Cow<'a, [u8]>, Problem> {
+    let body = unwrapped(message.body)?;
+    if body.len() > MAX_BATCH_BYTES {
+        let reason = "the body of a batch is larger than 128 KiB";
+        return Err(Problem::new(Code::TooLarge, reason));
+    }
+    if message.content_encoding == Some(GZIP) {
+        return decompress(body).map(Cow::Owned);
+    }
+    Ok(Cow::Borrowed(body))
 }
 
 impl<E> BatchBody<E> {

@@ -264,14 +264,21 @@ fn an_event_with_bad_metadata_counts_and_its_metadata_is_reported() {
         .collect();
     assert_eq!(metadata[0], MetadataPatch::Invalid);
     assert!(!metadata[1].is_strings());
-    let problem = ignored(&message(body.as_bytes()), Some(1));
-    assert_eq!(problem.code, Code::BadField);
-    assert_eq!(problem.field.as_deref(), Some("metadata"));
-    assert_eq!(
-        problem.message,
-        "each value must be a string, a number or a boolean, not an object; the heartbeat counts, \
-         its metadata is ignored"
-    );
+    let compressed = wire::compress(body.as_bytes());
+    let gzip = Message {
+        content_encoding: Some(GZIP),
+        ..message(&compressed)
+    };
+    for message in [message(body.as_bytes()), gzip] {
+        let problem = ignored(&message, Some(1));
+        assert_eq!(problem.code, Code::BadField);
+        assert_eq!(problem.field.as_deref(), Some("metadata"));
+        assert_eq!(
+            problem.message,
+            "each value must be a string, a number or a boolean, not an object; the heartbeat \
+             counts, its metadata is ignored"
+        );
+    }
 }
 
 #[test]

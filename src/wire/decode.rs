@@ -260,5 +260,4 @@ pub(super) fn bad(field: &'static str, message: &'static str) -> Problem {
 }
 
 #[cfg(test)]
-#[path = "decode_tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Code, Message, Problem, batch, diagnosis::diagnose, fields::ReasonField,
+    Code, Message, Problem, amqp_value::unwrapped, batch, diagnosis::diagnose, fields::ReasonField,
     metadata_field::StrictPatchField, terms::BAD_REASON,
 };
 use crate::domain::MAX_PAIRS;
@@ -25,10 +25,11 @@ struct Given {
 /// position in a batch.
 #[must_use]
 pub fn ignored(message: &Message, index: Option<u16>) -> Problem {
-    match index {
-        None => field(message.body),
-        Some(index) => batch::ignored_in_event(message.body, index).unwrap_or_else(too_many_pairs),
-    }
+    let problem = match index {
+        None => unwrapped(message.body).ok().map(field),
+        Some(index) => batch::ignored_in_event(message, index),
+    };
+    problem.unwrap_or_else(too_many_pairs)
 }
 
 /// Returns the problem of the field of a heartbeat or a stop, by its body.

@@ -3,12 +3,12 @@
 mod decode;
 mod decoded;
 mod encode;
+mod news;
 
 pub use decode::{BadReply, decode};
 pub use decoded::{BatchNews, CountsBy, Reply};
-pub use encode::{
-    Encoded, EventNews, MAX_REPLY_BYTES, News, PartitionNumber, answer, batch, error,
-};
+pub use encode::{Encoded, MAX_REPLY_BYTES, PartitionNumber, answer, batch, error};
+pub use news::{EventNews, News};
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;

@@ -196,9 +196,9 @@ async fn rules_2_apply_from_one_entry_on_for_all_workers_and_those_that_start_la
         assert_eq!(agreed(&backend, name).await, known, "{name}");
     }
     stop_all(&backend, "dora").await.expect("it is confirmed");
-    let cause = eventually(PATIENCE, "the device is told", async || {
-        let told = send(&backend, "dora", new, None, WAIT).await;
-        told.expect("it is confirmed").ok_or("no reply")
+    let cause = eventually(PATIENCE, "the device is notified", async || {
+        let sent = send(&backend, "dora", new, None, WAIT).await;
+        sent.expect("it is confirmed").ok_or("no reply")
     });
     assert_eq!(cause.await.reason, StoppedReason::Stopped);
 }

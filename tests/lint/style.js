@@ -68,7 +68,7 @@ export const RULES = [
   {
     pattern: /\blease(?:s|'s)?\b/i,
     write: "leader",
-    bad: "The standing's holder writes snapshots.",
+    bad: "The lease's holder writes snapshots.",
     good: "The leader writes snapshots.",
   },
   {

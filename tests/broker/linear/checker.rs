@@ -140,7 +140,11 @@ impl<'h> Search<'h> {
     }
 
     fn finds(&mut self) -> bool {
-        self.goes_on(Place::default())
+        let state = State::before(self.history);
+        self.goes_on(Place {
+            state,
+            ..Place::default()
+        })
     }
 
     fn goes_on(&mut self, place: Place) -> bool {

@@ -1,7 +1,7 @@
 //! The operations that clients choose, and the requests with which they carry them out.
 
 use fastrand::Rng;
-use streamwatch::client::{Condition, Limit, Metadata, Terms};
+use streamwatch::client::{Condition, Limit, Metadata, OnLimit, Terms};
 
 use super::limits::{Limits, device, is_live};
 use super::model::{Call, Event, Streams};
@@ -36,16 +36,20 @@ pub fn choose(choices: &mut Rng, n: usize) -> Call {
 }
 
 fn limits(choices: &mut Rng) -> Limits {
-    match choices.u32(..8) {
-        0..2 => Limits::NONE,
+    let limits = match choices.u32(..8) {
+        0..2 => return Limits::NONE,
         2..5 => Limits::at_most(choices.u32(1..6)),
         5 => Limits::of_devices(choices.u32(1..5)),
         6 => Limits::of_live(choices.u32(1..4)),
         _ => Limits {
-            max_active: None,
             devices: Some(choices.u32(1..5)),
             live: Some(choices.u32(1..4)),
+            ..Limits::NONE
         },
+    };
+    Limits {
+        replace_oldest: choices.u32(..4) == 0,
+        ..limits
     }
 }
 
@@ -57,7 +61,7 @@ pub fn metadata(stream: usize) -> Metadata {
     Metadata::new(&mut pairs).expect("two short pairs")
 }
 
-/// The limits that the model knows, as those of a request.
+/// The limits of the model, as those of a request.
 pub fn terms(limits: Limits, same: bool) -> Terms {
     let devices = limits.devices.map(|max| Limit {
         max,
@@ -75,6 +79,11 @@ pub fn terms(limits: Limits, same: bool) -> Terms {
     Terms {
         limits: devices.into_iter().chain(live).collect(),
         same: if same { vec!["device".into()] } else { vec![] },
+        on_limit: if limits.replace_oldest {
+            OnLimit::ReplaceOldest
+        } else {
+            OnLimit::Refuse
+        },
         ..Terms::default()
     }
 }

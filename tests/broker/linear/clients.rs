@@ -70,6 +70,7 @@ impl Account {
             max_active: None,
             devices: Some(choices.u32(1..=3)),
             live: Some(choices.u32(1..=4)),
+            replace_oldest: choices.bool(),
         };
         let clients = (0..BURST).map(async |client| {
             let backend = patient(&backends[client % backends.len()]);
@@ -158,7 +159,12 @@ impl Account {
                 };
                 let (_, opening) = backend.open(&tenant, &self.name, &request).await?;
                 Ok(match opening {
-                    Opening::Opened { activity, .. } => Answer::Opened(self.numbers(&activity)),
+                    Opening::Opened {
+                        activity, replaced, ..
+                    } => Answer::Opened {
+                        active: self.numbers(&activity),
+                        replaced: self.numbers_of(replaced.into_iter()),
+                    },
                     Opening::Refused {
                         refusal, activity, ..
                     } => Answer::Refused(refusal.reason, self.numbers(&activity)),
@@ -182,18 +188,17 @@ impl Account {
     }
 
     fn numbers(&self, activity: &Activity) -> Streams {
-        let numbers = activity.streams.iter().map(|active| {
-            let (owner, number) = active.stream.0.as_u64_pair();
+        self.numbers_of(activity.streams.iter().map(|active| active.stream))
+    }
+
+    fn numbers_of(&self, ids: impl ExactSizeIterator<Item = StreamId>) -> Streams {
+        let count = ids.len();
+        let streams = Streams::of(ids.map(|id| {
+            let (owner, number) = id.0.as_u64_pair();
             assert_eq!(owner, self.number + 1, "a stream of another account");
             usize::try_from(number).expect("one of its streams")
-        });
-        let streams = Streams::of(numbers);
-        let output = activity.streams.len();
-        assert_eq!(
-            streams.count() as usize,
-            output,
-            "a stream is counted twice"
-        );
+        }));
+        assert_eq!(streams.count() as usize, count, "a stream is listed twice");
         streams
     }
 }

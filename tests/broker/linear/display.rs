@@ -53,6 +53,9 @@ impl fmt::Display for Call {
                 if let Some(max) = limits.live {
                     write!(f, ", at most {max} live")?;
                 }
+                if limits.replace_oldest {
+                    f.write_str(", the oldest give way")?;
+                }
                 if *same {
                     f.write_str(", instead of its device")?;
                 }
@@ -77,7 +80,13 @@ impl fmt::Display for Event {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Opened(streams) => write!(f, "opened {streams}"),
+            Self::Opened { active, replaced } => {
+                write!(f, "opened {active}")?;
+                if replaced.count() > 0 {
+                    write!(f, " in place of {replaced}")?;
+                }
+                Ok(())
+            }
             Self::Refused(reason, streams) => write!(f, "refused, {reason:?} {streams}"),
             Self::Confirmed => f.write_str("confirmed"),
             Self::Active(streams) => write!(f, "active {streams}"),

@@ -23,6 +23,16 @@ pub struct Limits {
     /// The most devices, and the most live streams.
     pub devices: Option<u32>,
     pub live: Option<u32>,
+    /// Whether the oldest streams in the way end, instead of a refusal.
+    pub replace_oldest: bool,
+}
+
+/// The limits that a new stream exceeds.
+#[derive(Clone, Copy, Debug)]
+struct Exceeded {
+    max_active: bool,
+    devices: bool,
+    live: bool,
 }
 
 impl Limits {
@@ -30,6 +40,7 @@ impl Limits {
         max_active: None,
         devices: None,
         live: None,
+        replace_oldest: false,
     };
 
     pub const fn at_most(max: u32) -> Self {
@@ -64,6 +75,11 @@ impl Limits {
     /// Whether a new stream beside others would be one too many. Streams that heartbeats started
     /// have no metadata: each is a device of its own, and not live.
     pub fn are_exceeded(self, stream: usize, others: Streams, with_metadata: Streams) -> bool {
+        let exceeded = self.exceeded(stream, others, with_metadata);
+        exceeded.max_active || exceeded.devices || exceeded.live
+    }
+
+    fn exceeded(self, stream: usize, others: Streams, with_metadata: Streams) -> Exceeded {
         let known = others.numbers().filter(|n| with_metadata.has(*n));
         let known: Vec<usize> = known.chain([stream]).collect();
         let mut devices: Vec<usize> = known.iter().map(|n| device(*n)).collect();
@@ -71,9 +87,35 @@ impl Limits {
         devices.dedup();
         let devices = devices.len() + others.without(with_metadata).count() as usize;
         let live = known.iter().filter(|n| is_live(**n)).count();
-        let exceeded = |count: usize, max: Option<u32>| max.is_some_and(|max| count > max as usize);
-        exceeded(others.count() as usize + 1, self.max_active)
-            || exceeded(devices, self.devices)
-            || (is_live(stream) && exceeded(live, self.live))
+        let above = |count: usize, max: Option<u32>| max.is_some_and(|max| count > max as usize);
+        Exceeded {
+            max_active: above(others.count() as usize + 1, self.max_active),
+            devices: above(devices, self.devices),
+            live: is_live(stream) && above(live, self.live),
+        }
+    }
+
+    /// The streams that end for a new one, of others with the oldest first: each that counts toward
+    /// an exceeded limit, but for those whose end is not needed.
+    pub fn ended(self, stream: usize, others: &[usize], with_metadata: Streams) -> Streams {
+        let all = Streams::of(others.iter().copied());
+        let mut ended = Streams::NONE;
+        for &n in others {
+            let exceeded = self.exceeded(stream, all.without(ended), with_metadata);
+            let known = with_metadata.has(n);
+            let in_the_way = exceeded.max_active
+                || (exceeded.devices && !(known && device(n) == device(stream)))
+                || (exceeded.live && known && is_live(n));
+            if in_the_way {
+                ended = ended.with(n);
+            }
+        }
+        for &n in others.iter().rev() {
+            let fewer = ended.without(Streams::of([n]));
+            if !self.are_exceeded(stream, all.without(fewer), with_metadata) {
+                ended = fewer;
+            }
+        }
+        ended
     }
 }

@@ -42,6 +42,10 @@ impl Streams {
         Self(self.0 & !others.0)
     }
 
+    pub const fn intersection(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     pub const fn count(self) -> u32 {
         self.0.count_ones()
     }
@@ -69,7 +73,12 @@ pub enum Call {
 impl Call {
     pub fn may_end_streams(self) -> bool {
         match self {
-            Self::Init { same, replace, .. } => same || replace != Streams::NONE,
+            Self::Init {
+                limits,
+                same,
+                replace,
+                ..
+            } => same || limits.replace_oldest || replace != Streams::NONE,
             Self::Stop(_) | Self::Batch(_) => true,
             Self::Status => false,
         }
@@ -86,7 +95,7 @@ pub enum Event {
 /// The answer to an operation; a confirm in case of a stop or a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    Opened(Streams),
+    Opened { active: Streams, replaced: Streams },
     Refused(RefusedReason, Streams),
     Confirmed,
     Active(Streams),
@@ -131,9 +140,52 @@ pub struct State {
     /// heartbeats.
     admitted: Streams,
     stopped: Streams,
+    /// The active streams in the order of their starts, if any operation depends on it. Otherwise,
+    /// the search has fewer states.
+    order: Option<Order>,
+}
+
+/// Streams in the order of their starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Order {
+    numbers: [u8; MOST_STREAMS],
+    count: u8,
+}
+
+impl Order {
+    const NONE: Self = Self {
+        numbers: [0; MOST_STREAMS],
+        count: 0,
+    };
+
+    fn numbers(&self) -> impl Iterator<Item = usize> {
+        let started = &self.numbers[..usize::from(self.count)];
+        started.iter().map(|number| usize::from(*number))
+    }
+
+    fn of(numbers: impl Iterator<Item = usize>) -> Self {
+        let mut order = Self::NONE;
+        for number in numbers {
+            order.numbers[usize::from(order.count)] = u8::try_from(number).expect("at most 64");
+            order.count += 1;
+        }
+        order
+    }
 }
 
 impl State {
+    /// The state before the first operation.
+    pub fn before(history: &[Operation]) -> Self {
+        let depends = |operation: &Operation| match operation.call {
+            Call::Init { limits, .. } => limits.replace_oldest,
+            Call::Stop(_) | Call::Batch(_) | Call::Status => false,
+        };
+        Self {
+            order: history.iter().any(depends).then_some(Order::NONE),
+            ..Self::default()
+        }
+    }
+
     /// Returns the state after `call`, and the answer.
     pub fn after(self, call: Call) -> (Self, Answer) {
         match call {
@@ -149,28 +201,44 @@ impl State {
                 same,
                 replace,
             } => {
-                let mut replace = replace;
+                let mut ending = replace;
                 if same && !self.admitted.has(stream) {
                     let same = self.admitted.numbers();
                     let same = same.filter(|n| device(*n) == device(stream));
-                    replace = replace.and(Streams::of(same));
+                    ending = ending.and(Streams::of(same)).without(Streams::of([stream]));
                 }
-                if let Some(reason) = self.refusal(stream, limits, replace) {
+                if let Some(reason) = self.refusal(stream, limits, ending) {
                     return (self, Answer::Refused(reason, self.active));
                 }
-                let mut next = self.ended(replace);
-                next.active = next.active.with(stream);
+                if limits.replace_oldest && !self.admitted.has(stream) {
+                    let order = self.order.expect("an operation depends on it");
+                    let others = order.numbers();
+                    let others = others.filter(|n| *n != stream && !ending.has(*n));
+                    let others: Vec<usize> = others.collect();
+                    ending = ending.and(limits.ended(stream, &others, self.admitted));
+                }
+                let replaced = ending.intersection(self.active);
+                let mut next = self.ended(ending).started(stream);
                 next.admitted = next.admitted.with(stream);
-                (next, Answer::Opened(next.active))
+                let active = next.active;
+                (next, Answer::Opened { active, replaced })
             }
         }
     }
 
-    fn event(mut self, event: Event) -> Self {
+    fn event(self, event: Event) -> Self {
         match event {
-            Event::Heartbeat(stream) if self.stopped.has(stream) => {}
-            Event::Heartbeat(stream) => self.active = self.active.with(stream),
-            Event::Stop(stream) => self = self.ended(Streams::of([stream])),
+            Event::Heartbeat(stream) if self.stopped.has(stream) => self,
+            Event::Heartbeat(stream) => self.started(stream),
+            Event::Stop(stream) => self.ended(Streams::of([stream])),
+        }
+    }
+
+    fn started(mut self, stream: usize) -> Self {
+        if !self.active.has(stream) {
+            self.active = self.active.with(stream);
+            let order = self.order;
+            self.order = order.map(|order| Order::of(order.numbers().chain([stream])));
         }
         self
     }
@@ -179,8 +247,8 @@ impl State {
         if self.stopped.has(stream) {
             return Some(RefusedReason::Stopped);
         }
-        if self.admitted.has(stream) {
-            return None; // a retry
+        if self.admitted.has(stream) || limits.replace_oldest {
+            return None; // a retry, or others give way
         }
         let others = self.active.without(replace).without(Streams::of([stream]));
         let exceeded = limits.are_exceeded(stream, others, self.admitted);
@@ -192,6 +260,10 @@ impl State {
             active: self.active.without(streams),
             admitted: self.admitted.without(streams),
             stopped: self.stopped.and(streams),
+            order: self.order.map(|order| {
+                let numbers = order.numbers();
+                Order::of(numbers.filter(|n| !streams.has(*n)))
+            }),
         }
     }
 }
