@@ -7,7 +7,8 @@
 //! One relaxation applies: an `init` in flight when its worker died may have been decided twice,
 //! since a repeated request has no effect. The reply is then that of the second decision. So the
 //! `init` may be `opened` beside more streams than its limit, and two inits may get the same count.
-//! The number of such histories is printed.
+//! The number of such histories is printed. Of simultaneous inits in flight at a death that may
+//! replace the oldest streams, only the direct checks are made.
 //!
 //! `STREAMWATCH_SEED` repeats the operations of every client of every account. Their times, and the
 //! requests in flight at a worker's death, depend on the machine.
@@ -78,6 +79,7 @@ async fn of_32_simultaneous_inits_as_many_are_opened_as_fit_while_workers_are_ki
     let most = [summary.opened, summary.refused, summary.replaced];
     assert!(most.iter().all(|&count| count >= 50), "{summary:?}");
     assert!(summary.histories >= 10, "{summary:?}");
+    assert!(summary.unordered * 4 < summary.histories, "{summary:?}");
     assert!(summary.at_a_kill > 0, "{summary:?}");
 }
 
@@ -192,6 +194,16 @@ fn mark_repeated(history: &mut [Operation], deaths: &[Death]) {
     }
 }
 
+/// Whether many simultaneous inits were in flight at a death, whose effect depends on the order of
+/// all streams. Each may have been decided twice, which gives more orders than can be searched.
+fn too_many_orders(history: &[Operation]) -> bool {
+    let depends = |operation: &&Operation| match operation.call {
+        Call::Init { limits, .. } => operation.repeated && limits.replace_oldest,
+        Call::Stop(_) | Call::Batch(_) | Call::Status => false,
+    };
+    history.iter().filter(depends).count() > clients::CLIENTS
+}
+
 /// Statistics of the histories.
 #[derive(Debug, Default)]
 struct Summary {
@@ -209,6 +221,8 @@ struct Summary {
     at_a_kill: usize,
     /// Histories in which an `init` was decided twice.
     repeated: usize,
+    /// Histories for which no order was searched.
+    unordered: usize,
     checked_in: Duration,
 }
 
@@ -218,6 +232,11 @@ impl Summary {
         let mut summary = Self::default();
         let began = Instant::now();
         for (number, history) in histories {
+            if too_many_orders(history) {
+                summary.unordered += 1;
+                history.iter().for_each(|operation| summary.add(operation));
+                continue;
+            }
             let explained = check(history).map_err(|violation| {
                 let length = history.len();
                 format!(

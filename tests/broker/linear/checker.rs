@@ -199,6 +199,12 @@ impl<'h> Search<'h> {
     /// Applies an operation whose worker dies before it replies, unless this would explain nothing or
     /// contradict the answer to its repetition.
     fn decides(&self, mut place: Place, n: usize, operation: &Operation) -> Option<Place> {
+        // A repetition ends only streams that the request names.
+        if let Some((_, Answer::Opened { replaced, .. })) = operation.answered
+            && !operation.call.names(replaced)
+        {
+            return None;
+        }
         let by_limit = |answer| matches!(answer, Answer::Refused(reason, _) if reason != RefusedReason::Stopped);
         let (state, answer) = place.state.after(operation.call);
         let refused = by_limit(answer);

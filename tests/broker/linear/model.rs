@@ -71,6 +71,14 @@ pub enum Call {
 }
 
 impl Call {
+    /// Whether it names all of these streams in `replace`.
+    pub fn names(self, streams: Streams) -> bool {
+        match self {
+            Self::Init { replace, .. } => streams.without(replace) == Streams::NONE,
+            Self::Stop(_) | Self::Batch(_) | Self::Status => streams == Streams::NONE,
+        }
+    }
+
     pub fn may_end_streams(self) -> bool {
         match self {
             Self::Init {

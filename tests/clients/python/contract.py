@@ -127,7 +127,11 @@ def _closed(schema: Any) -> Any:
 
 
 def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    return SCHEMAS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    """The schema that is referenced, with the keys beside the reference."""
+    if "$ref" not in schema:
+        return schema
+    beside = {key: value for key, value in schema.items() if key != "$ref"}
+    return SCHEMAS[schema["$ref"].rpartition("/")[2]] | beside
 
 
 _REGISTRY = Registry().with_resource(
