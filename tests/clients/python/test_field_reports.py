@@ -181,7 +181,7 @@ def test_a_device_that_repeats_its_message_id_learns_that_the_refusal_is_an_old_
     assert client.init(account, message_id=str(uuid.uuid4()), **request).type == "opened"
 
 
-def test_a_stopped_stream_says_when_it_may_start_again(
+def test_a_stopped_stream_gets_the_time_at_which_it_may_start_again(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     stream = client.init(account)["stream"]
