@@ -7,10 +7,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from processes import Node, Site, private_node
+from processes import eventually as becomes
 from streamwatch_backend import Backend, Rejected, new_stream_id
 
 QUESTIONS = 500
@@ -128,12 +130,24 @@ def test_an_error_is_raised_with_its_code(site: Site, account: str) -> None:
     with_backend(site, ask)
 
 
+def freeze(pids: list[int]) -> None:
+    """Sends SIGSTOP, and waits until no thread runs: one may answer a request until it stops."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+    def threads() -> Iterator[str]:
+        for pid in pids:
+            for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+                yield stat.read_text().rsplit(") ", 1)[1]
+
+    becomes(lambda: all(state.startswith("T") for state in threads()), "all threads stand still")
+
+
 def test_a_request_without_a_reply_ends_after_its_timeout(site: Site, account: str) -> None:
     async def ask(backend: Backend) -> None:
         assert (await backend.status(account))["activity"]["count"] == 0
         pids = [worker.process.pid for worker in site.workers]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        freeze(pids)
         try:
             asked = time.monotonic()
             with pytest.raises(TimeoutError):
