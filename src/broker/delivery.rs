@@ -51,11 +51,8 @@ pub(super) fn message(delivery: &Delivery) -> Message<'_> {
         routing_key: delivery.routing_key.as_str(),
         account,
         reply_to: properties.reply_to().as_ref().map(ShortString::as_str),
-        correlation_id: properties
-            .correlation_id()
-            .as_ref()
-            .map(ShortString::as_str),
-        message_id: properties.message_id().as_ref().map(ShortString::as_str),
+        correlation_id: bytes(properties.correlation_id()),
+        message_id: bytes(properties.message_id()),
         app_id: properties.app_id().as_ref().map(ShortString::as_str),
         user_id: properties.user_id().as_ref().map(ShortString::as_str),
         content_encoding: properties
@@ -65,6 +62,10 @@ pub(super) fn message(delivery: &Delivery) -> Message<'_> {
         undecodable: filter::is_undecodable(properties),
         body: &delivery.data,
     }
+}
+
+fn bytes(id: &Option<ShortString>) -> Option<&[u8]> {
+    id.as_ref().map(|id| id.as_str().as_bytes())
 }
 
 /// The offset of an entry in its log.

@@ -31,8 +31,7 @@ pub(super) fn is_direct(reply_to: &str) -> bool {
 /// Returns whether `reply_to` is an ordinary queue, or a direct reply-to in RabbitMQ's format. The
 /// bare name `amq.rabbitmq.reply-to` is neither: it is valid only for the requester, and RabbitMQ
 /// closes another channel that publishes a message with it.
-#[must_use]
-pub fn is_sound(reply_to: &str) -> bool {
+pub(super) fn is_sound(reply_to: &str) -> bool {
     reply_to != BARE && (!is_direct(reply_to) || Process::of(reply_to).is_some())
 }
 

@@ -75,7 +75,7 @@ impl<T: Send + 'static> Forwarder<T> {
         if let Some(trace) = message.trace() {
             put_trace(&mut headers, &trace);
         }
-        let (key, body, properties) = message.into_parts();
+        let (key, body, properties) = message.into_parts(&mut headers);
         let mut properties = properties
             .with_content_type("application/json".into())
             .with_delivery_mode(2);

@@ -10,13 +10,12 @@ use percent_encoding::percent_decode_str;
 use super::{
     Names, NoReply,
     delivery::{exchange, header},
+    ids::{CORRELATION_ID, long_correlation, text_or_binary},
 };
 use crate::wire::is_reply_topic;
 
 /// The response topic as RabbitMQ writes it into a header, with dots for slashes.
 const RESPONSE_TOPIC: &str = "x-reply-to-topic";
-/// Correlation data that is no AMQP short string; in replies, any correlation data.
-const CORRELATION: &str = "x-correlation-id";
 /// Longest correlation data, in bytes, as in AMQP.
 const MAX_CORRELATION_BYTES: usize = 255;
 
@@ -41,14 +40,14 @@ impl ReplyTopic {
     pub(super) fn put_correlation(&self, headers: &mut FieldTable) {
         if let Some(correlation) = &self.correlation {
             let correlation = AMQPValue::LongString(correlation.clone());
-            headers.insert(CORRELATION.into(), correlation);
+            headers.insert(CORRELATION_ID.into(), correlation);
         }
     }
 }
 
 /// The response topic of a message, without a check of its sender.
 pub(super) fn response_topic(delivery: &Delivery) -> Option<&str> {
-    std::str::from_utf8(bytes(delivery, RESPONSE_TOPIC)?).ok()
+    std::str::from_utf8(text_or_binary(header(delivery, RESPONSE_TOPIC)?)?).ok()
 }
 
 /// The reply address of an MQTT message; `None` if the message is not from MQTT, or requests no
@@ -73,7 +72,7 @@ pub(super) fn reply_topic(
     };
     let correlation = match delivery.properties.correlation_id() {
         Some(id) => Some(id.as_str().as_bytes()),
-        None => bytes(delivery, CORRELATION),
+        None => long_correlation(delivery),
     };
     let fits = correlation.is_none_or(|it| it.len() <= MAX_CORRELATION_BYTES);
     if !fits || !is_reply_topic(&wanted, delivery.routing_key.as_str()) {
@@ -93,12 +92,4 @@ fn in_log(address: &str, names: &Names) -> Option<String> {
         .strip_prefix('/')?;
     let topic = percent_decode_str(quoted).decode_utf8().ok()?;
     Some(topic.into_owned())
-}
-
-fn bytes<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a [u8]> {
-    match header(delivery, name)? {
-        AMQPValue::LongString(text) => Some(text.as_bytes()),
-        AMQPValue::ByteArray(bytes) => Some(bytes.as_slice()),
-        _ => None,
-    }
 }

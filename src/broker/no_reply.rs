@@ -8,11 +8,13 @@ pub enum NoReply {
     /// The message requests no reply.
     NotAsked,
     /// `reply_to` names one of streamwatch's own queues, where the reply would be read as an entry
-    /// or a request; or it is a direct reply-to that RabbitMQ did not generate.
+    /// or a request; or it is a direct reply-to that RabbitMQ did not generate, or names no queue.
     Refused,
     /// The response topic is not under the message's own topic: other devices may subscribe to it,
     /// or the reply may be read as an event.
     RefusedTopic,
+    /// The correlation id, or the message id in its place, is longer than 1,024 bytes.
+    RefusedCorrelation,
 }
 
 impl NoReply {
@@ -23,6 +25,7 @@ impl NoReply {
             Self::NotAsked => None,
             Self::Refused => Some(Problem::reply_to()),
             Self::RefusedTopic => Some(Problem::response_topic()),
+            Self::RefusedCorrelation => Some(Problem::correlation_id()),
         }
     }
 }

@@ -3,14 +3,15 @@
 use lapin::{message::Delivery, types::ShortString};
 
 use super::{
-    Names, NoReply, direct,
+    Names, NoReply,
+    ids::Id,
     mqtt::{self, ReplyTopic},
-    queue_names::is_streamwatch_queue,
+    reply_address::reply_queue,
 };
 use crate::wire::Trace;
 
 /// The address of a reply, and the trace to return with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReplyTo {
     pub(super) route: ReplyRoute,
     /// The trace of the request, if it has one.
@@ -18,12 +19,12 @@ pub struct ReplyTo {
 }
 
 /// The route of a reply to its requester.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum ReplyRoute {
     /// Through the default exchange, into a queue.
     Queue {
         name: ShortString,
-        correlation_id: Option<ShortString>,
+        correlation: Option<Id>,
     },
     /// Through the MQTT exchange, under a topic.
     Topic(ReplyTopic),
@@ -38,17 +39,17 @@ pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, No
         let route = ReplyRoute::Topic(topic?);
         return Ok(ReplyTo { route, trace: None });
     }
-    match delivery.properties.reply_to() {
-        None => Err(NoReply::NotAsked),
-        Some(queue) if queue.as_str().is_empty() => Err(NoReply::NotAsked),
-        Some(queue) if is_streamwatch_queue(queue.as_str()) => Err(NoReply::Refused),
-        Some(queue) if !direct::is_sound(queue.as_str()) => Err(NoReply::Refused),
-        Some(queue) => Ok(ReplyTo {
-            route: ReplyRoute::Queue {
-                name: queue.clone(),
-                correlation_id: delivery.properties.correlation_id().clone(),
-            },
-            trace: None,
-        }),
+    let address = delivery.properties.reply_to().as_ref();
+    let queue = reply_queue(address.map_or("", ShortString::as_str))?;
+    let correlation = Id::of_reply(delivery);
+    if correlation.as_ref().is_some_and(|id| !id.fits()) {
+        return Err(NoReply::RefusedCorrelation);
     }
+    Ok(ReplyTo {
+        route: ReplyRoute::Queue {
+            name: queue.into_owned().into(),
+            correlation,
+        },
+        trace: None,
+    })
 }

@@ -1,18 +1,26 @@
 //! `streamwatch init`, `heartbeat`, `stop` and `status`: one message from the command line.
 
+mod init;
+mod limit;
+mod stop;
+
 use std::{process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
+
+pub use init::Init;
+pub use stop::Stop;
 
 use super::{
     arguments::BrokerArgs,
     mistakes::Mistakes,
     output::{Output, duration, table},
+    terminal::escape,
 };
 use crate::{
     client::{
-        AccountId, AccountStatus, Activity, Backend, Client, Consistency, Metadata, OpenRequest,
-        Opening, StatusQuery, StreamId, Tenant,
+        AccountId, AccountStatus, Activity, Backend, Client, Consistency, GivenReason, Metadata,
+        StatusQuery, StreamId, Tenant,
     },
     domain::Answer,
     wire::{self, PartitionNumber},
@@ -38,27 +46,6 @@ pub struct Patience {
     timeout: String,
 }
 
-/// Open a stream
-#[derive(clap::Args, Debug)]
-pub struct Init {
-    #[command(flatten)]
-    account: Account,
-    /// The stream's id, a UUID [default: a new one]
-    #[arg(long)]
-    stream: Option<String>,
-    /// Refuse the stream if the account would then have more active streams than this
-    #[arg(long, value_name = "N")]
-    max_active: Option<String>,
-    /// Stop this stream in the same step; may be repeated 16 times
-    #[arg(long, value_name = "STREAM")]
-    replace: Vec<String>,
-    /// Metadata of the stream, such as device=tv; may be repeated 16 times
-    #[arg(long, value_name = "KEY=VALUE")]
-    metadata: Vec<String>,
-    #[command(flatten)]
-    patience: Patience,
-}
-
 /// Send one heartbeat of a stream
 #[derive(clap::Args, Debug)]
 pub struct Heartbeat {
@@ -72,17 +59,6 @@ pub struct Heartbeat {
     /// Time to wait for the reply that the stream was stopped
     #[arg(long, default_value = "500ms", value_name = "DURATION")]
     wait: String,
-    #[command(flatten)]
-    patience: Patience,
-}
-
-/// End a stream
-#[derive(clap::Args, Debug)]
-pub struct Stop {
-    #[command(flatten)]
-    account: Account,
-    /// The stream's id
-    stream: String,
     #[command(flatten)]
     patience: Patience,
 }
@@ -162,70 +138,6 @@ fn metadata(pairs: &[String], mistakes: &mut Mistakes) -> Metadata {
     }
 }
 
-impl Init {
-    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
-        let mut mistakes = Mistakes::default();
-        let max_active = self.max_active.as_deref();
-        let max_active = mistakes.check_if::<std::num::NonZeroU32>("--max-active", max_active);
-        let replace = self.replace.iter();
-        let request = OpenRequest {
-            stream: mistakes.check_if("--stream", self.stream.as_deref()),
-            metadata: metadata(&self.metadata, &mut mistakes),
-            max_active: max_active.map(std::num::NonZeroU32::get),
-            replace: replace
-                .filter_map(|id| mistakes.check("--replace", id))
-                .collect(),
-            group_by: Vec::new(),
-        };
-        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
-        let opening = ready.backend.open(&ready.tenant, &ready.account, &request);
-        let (stream, opening) = opening.await?;
-        Ok(match opening {
-            Opening::Opened {
-                heartbeat_every,
-                ttl,
-                activity,
-                partition,
-                ..
-            } => {
-                let mut lines = vec![format!(
-                    "opened {stream}: send a heartbeat every {}, it counts for {}",
-                    duration(heartbeat_every),
-                    duration(ttl)
-                )];
-                lines.extend(streams(&activity));
-                let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-                let answer = Answer::Opened {
-                    stream,
-                    heartbeat_every_ms: ms(heartbeat_every),
-                    ttl_ms: ms(ttl),
-                    activity,
-                };
-                output.print(lines, &as_json(&answer, &[], partition)?);
-                ExitCode::SUCCESS
-            }
-            Opening::Refused {
-                reason,
-                max_active,
-                activity,
-                partition,
-            } => {
-                let word = reason.as_str();
-                let mut lines = vec![format!("refused ({word})")];
-                lines.extend(streams(&activity));
-                let answer = Answer::Refused {
-                    stream,
-                    reason,
-                    max_active,
-                    activity,
-                };
-                output.print(lines, &as_json(&answer, &[], partition)?);
-                ExitCode::from(REFUSED)
-            }
-        })
-    }
-}
-
 impl Heartbeat {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
@@ -236,39 +148,32 @@ impl Heartbeat {
         let (Some(stream), Some(wait)) = (stream, wait) else {
             return Ok(ExitCode::from(2));
         };
-        let metadata = (!metadata.is_empty()).then_some(&metadata);
+        let metadata = (!metadata.is_empty()).then(|| metadata.into());
         let Ready {
             backend,
             tenant,
             account,
         } = &ready;
-        let told = backend.heartbeat(tenant, account, stream, metadata, wait);
-        Ok(match told.await? {
+        let stopped = backend.heartbeat(tenant, account, stream, metadata, wait);
+        Ok(match stopped.await? {
             None => {
                 output.print(["sent"], &json!({ "sent": true, "stopped": null }));
                 ExitCode::SUCCESS
             }
-            Some(reason) => {
-                let word = reason.as_str();
-                let json = json!({ "sent": true, "stopped": word });
-                output.print([format!("the stream was {word}: it does not count")], &json);
+            Some(cause) => {
+                let (word, given) = (cause.reason.as_str(), cause.given.as_ref());
+                let given = given.map(GivenReason::as_str);
+                let mut json = json!({ "sent": true, "stopped": word });
+                if let Some(given) = given {
+                    json["given_reason"] = given.into();
+                }
+                let because = given.map_or_else(String::new, |text| format!(" ({})", escape(text)));
+                let word = word.replace('_', " ");
+                let line = format!("the stream was {word}{because}: it does not count");
+                output.print([line], &json);
                 ExitCode::from(REFUSED)
             }
         })
-    }
-}
-
-impl Stop {
-    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
-        let mut mistakes = Mistakes::default();
-        let stream = mistakes.check::<StreamId>("STREAM", &self.stream);
-        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
-        if let Some(stream) = stream {
-            let stopping = ready.backend.stop(&ready.tenant, &ready.account, stream);
-            stopping.await?;
-            output.print(["sent"], &json!({ "sent": true }));
-        }
-        Ok(ExitCode::SUCCESS)
     }
 }
 

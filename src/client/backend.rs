@@ -9,8 +9,10 @@ use super::{
     connection::Send, request::HeartbeatReply,
 };
 use crate::{
-    domain::{AccountId, Answer, Metadata, StoppedReason, StreamId, Tenant},
-    wire::{self, Kind, PartitionNumber, Reply},
+    domain::{
+        AccountId, Answer, Heartbeat, MetadataPatch, PlayerEvent, Stop, StopCause, StreamId, Tenant,
+    },
+    wire::{self, InitFields, Kind, PartitionNumber, Reply},
 };
 
 /// Default timeout of a reply.
@@ -115,14 +117,15 @@ impl Backend {
         request: &OpenRequest,
         id: Uuid,
     ) -> Result<Opening, ClientError> {
-        let body = wire::init_body(
-            account.as_str(),
+        let fields = InitFields {
             stream,
-            &request.metadata,
-            request.max_active,
-            &request.replace,
-            &request.group_by,
-        );
+            metadata: &request.metadata,
+            max_active: request.max_active,
+            replace: &request.replace,
+            terms: &request.terms,
+            group_by: &request.group_by,
+        };
+        let body = wire::init_body(account.as_str(), fields);
         let send = message(tenant, Kind::Init, account, Some(id.to_string()), body);
         let mut sent = self.client.send(send, true, self.patience).await?;
         match sent.reply().await? {
@@ -131,6 +134,7 @@ impl Backend {
                     Answer::Opened {
                         heartbeat_every_ms,
                         ttl_ms,
+                        replaced,
                         activity,
                         ..
                     },
@@ -140,23 +144,20 @@ impl Backend {
                 partition,
                 heartbeat_every: Duration::from_millis(heartbeat_every_ms),
                 ttl: Duration::from_millis(ttl_ms),
+                replaced,
                 activity,
                 by,
             }),
             Reply::Answer {
                 answer:
                     Answer::Refused {
-                        reason,
-                        max_active,
-                        activity,
-                        ..
+                        refusal, activity, ..
                     },
                 partition,
                 ..
             } => Ok(Opening::Refused {
                 partition,
-                reason,
-                max_active,
+                refusal,
                 activity,
             }),
             _ => Err(other_reply()),
@@ -173,28 +174,57 @@ impl Backend {
         account: &AccountId,
         stream: StreamId,
     ) -> Result<(), ClientError> {
-        let body = wire::stop(account.as_str(), stream);
+        let body = wire::event_body(account.as_str(), &Stop::of(stream).into());
         let send = message(tenant, Kind::Stop, account, None, body);
         let mut sent = self.client.send(send, false, self.patience).await?;
         sent.confirm().await
     }
 
-    /// Sends one heartbeat, and waits `wait` for a reply. Returns the reason if the stream was
+    /// Stops one or all streams of an account, with a reason for their players. Waits `wait` for an
+    /// error of a worker, such as that of an installation whose rules have no stop of all streams.
+    ///
+    /// # Errors
+    /// If the broker does not confirm the stop in time, or a worker rejects it or its reason. With
+    /// a rejected reason, it takes effect all the same.
+    pub async fn send_stop(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stop: Stop,
+        wait: Duration,
+    ) -> Result<(), ClientError> {
+        let body = wire::event_body(account.as_str(), &stop.into());
+        let send = message(tenant, Kind::Stop, account, None, body);
+        let mut sent = self.client.send(send, true, self.patience).await?;
+        sent.confirm().await?;
+        match sent.reply_within(wait).await {
+            Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
+            // Workers reply only with an error.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends one heartbeat, and waits `wait` for a reply. Returns the cause if the stream was
     /// stopped; `None` if no reply arrives, or only a changed interval.
     ///
     /// # Errors
-    /// If the broker does not confirm the heartbeat in time, or a worker rejects it.
+    /// If the broker does not confirm the heartbeat in time, or a worker rejects it or its
+    /// metadata. With rejected metadata, it counts all the same.
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
         account: &AccountId,
         stream: StreamId,
-        metadata: Option<&Metadata>,
+        metadata: Option<MetadataPatch>,
         wait: Duration,
-    ) -> Result<Option<StoppedReason>, ClientError> {
-        let sent = self.send_heartbeat(tenant, account, stream, None, metadata, wait);
+    ) -> Result<Option<StopCause>, ClientError> {
+        let heartbeat = Heartbeat {
+            metadata,
+            ..Heartbeat::of(stream)
+        };
+        let sent = self.send_heartbeat(tenant, account, heartbeat, wait);
         Ok(match sent.await? {
-            Some(HeartbeatReply::Stopped(reason)) => Some(reason),
+            Some(HeartbeatReply::Stopped(cause)) => Some(cause),
             Some(HeartbeatReply::Interval { .. }) | None => None,
         })
     }
@@ -216,9 +246,7 @@ impl Backend {
         let Some(first) = events.first() else {
             return Ok(Vec::new());
         };
-        let encoded = events
-            .iter()
-            .map(|e| (e.account.as_str(), e.stream, &e.kind));
+        let encoded = events.iter().map(|e| (e.account.as_str(), &e.event));
         let body = wire::batch_body(partition, encoded);
         let mut send = message(tenant, Kind::Batch, &first.account, None, body);
         if self.gzip {
@@ -240,23 +268,19 @@ impl Backend {
         }
     }
 
-    /// Sends a heartbeat of a player that was last sent the interval `every`, if any.
     pub(super) async fn send_heartbeat(
         &self,
         tenant: &Tenant,
         account: &AccountId,
-        stream: StreamId,
-        every: Option<Duration>,
-        metadata: Option<&Metadata>,
+        heartbeat: Heartbeat,
         wait: Duration,
     ) -> Result<Option<HeartbeatReply>, ClientError> {
-        let every_ms = every.and_then(|every| u64::try_from(every.as_millis()).ok());
-        let body = wire::heartbeat(account.as_str(), stream, every_ms, metadata);
+        let body = wire::event_body(account.as_str(), &PlayerEvent::Heartbeat(heartbeat));
         let send = message(tenant, Kind::Heartbeat, account, None, body);
         let mut sent = self.client.send(send, true, self.patience).await?;
         sent.confirm().await?;
         match sent.reply_within(wait).await {
-            Ok(Reply::Stopped { reason, .. }) => Ok(Some(HeartbeatReply::Stopped(reason))),
+            Ok(Reply::Stopped { cause, .. }) => Ok(Some(HeartbeatReply::Stopped(cause))),
             Ok(Reply::Interval {
                 heartbeat_every_ms,
                 ttl_ms,
@@ -276,7 +300,7 @@ impl Backend {
 /// The news about an event; `None` if it is of a later version of the contract.
 pub(super) fn bad_news(reply: Reply) -> Option<BadNews> {
     match reply {
-        Reply::Stopped { reason, .. } => Some(BadNews::Stopped(reason)),
+        Reply::Stopped { cause, .. } => Some(BadNews::Stopped(cause)),
         Reply::Interval {
             heartbeat_every_ms,
             ttl_ms,

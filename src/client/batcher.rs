@@ -18,7 +18,7 @@ use tokio::{
 use super::{AccountStatus, Backend, ClientError, OpenRequest, Opening, StatusQuery};
 use crate::{
     broker::BrokerError,
-    domain::{AccountId, BatchEventKind, Metadata, StreamId, Tenant},
+    domain::{AccountId, Heartbeat, Metadata, PlayerEvent, Stop, StreamId, Tenant},
     wire::PartitionNumber,
 };
 use engine::{Engine, Shared};
@@ -121,11 +121,12 @@ impl Batcher {
         metadata: Option<&Metadata>,
     ) -> Result<(), ClientError> {
         let every_ms = every.and_then(|every| u32::try_from(every.as_millis()).ok());
-        let kind = BatchEventKind::Heartbeat {
+        let heartbeat = Heartbeat {
+            stream,
             every_ms: every_ms.filter(|every| *every > 0),
-            metadata: metadata.cloned(),
+            metadata: metadata.cloned().map(Into::into),
         };
-        self.send(tenant, account, stream, &kind).await
+        self.send(tenant, account, &heartbeat.into()).await
     }
 
     /// Sends a stop. Returns once the broker has confirmed the message with the stop.
@@ -140,21 +141,19 @@ impl Batcher {
         account: &AccountId,
         stream: StreamId,
     ) -> Result<(), ClientError> {
-        let kind = BatchEventKind::Stop;
-        self.send(tenant, account, stream, &kind).await
+        self.send(tenant, account, &Stop::of(stream).into()).await
     }
 
     async fn send(
         &self,
         tenant: &Tenant,
         account: &AccountId,
-        stream: StreamId,
-        kind: &BatchEventKind,
+        event: &PlayerEvent,
     ) -> Result<(), ClientError> {
         let added = self
             .shared
             .gatherer()
-            .add(tenant, account, stream, kind, Instant::now());
+            .add(tenant, account, event, Instant::now());
         let (mut confirm, wakes) = added?;
         if wakes {
             self.wake();

@@ -35,8 +35,9 @@ pub use request::{AccountStatus, BadNews, BatchEvent, OpenRequest, Opening, Stat
 pub use crate::{
     broker::{AddressError, Addresses, Identity, Names, Tls},
     domain::{
-        AccountId, ActiveStream, Activity, BatchEventKind, Consistency, Metadata, RefusedReason,
-        StoppedReason, StreamId, StreamState, Tenant,
+        AccountId, ActiveStream, Activity, Condition, Conflict, Consistency, GivenReason,
+        Heartbeat, Limit, Metadata, MetadataPatch, OnLimit, PlayerEvent, Refused, RefusedReason,
+        Stop, StopCause, StopTarget, StoppedReason, StreamId, StreamState, Tenant, Terms,
     },
     wire::{PartitionNumber, Problem},
 };

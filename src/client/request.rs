@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        AccountId, Activity, BatchEventKind, Consistency, Metadata, RefusedReason, StoppedReason,
-        StreamId, StreamState,
+        AccountId, Activity, Consistency, Metadata, PlayerEvent, Refused, StopCause, StreamId,
+        StreamState, Terms,
     },
     wire::{CountsBy, PartitionNumber, Problem},
 };
@@ -39,17 +39,15 @@ pub struct AccountStatus {
 pub struct BatchEvent {
     /// The account.
     pub account: AccountId,
-    /// The stream.
-    pub stream: StreamId,
-    /// Its kind.
-    pub kind: BatchEventKind,
+    /// The event.
+    pub event: PlayerEvent,
 }
 
 /// Bad news about one event of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadNews {
     /// The stream was stopped.
-    Stopped(StoppedReason),
+    Stopped(StopCause),
     /// The player does not use the interval or the TTL in force.
     Interval {
         /// The interval of heartbeats.
@@ -75,6 +73,8 @@ pub struct OpenRequest {
     pub max_active: Option<u32>,
     /// Streams to stop in the same step, at most 16.
     pub replace: Vec<StreamId>,
+    /// Limits by metadata, instead of `max_active`, and which streams to end.
+    pub terms: Terms,
     /// Metadata keys to count the account's streams by.
     pub group_by: Vec<String>,
 }
@@ -88,6 +88,8 @@ pub enum Opening {
         heartbeat_every: Duration,
         /// The time after which the stream expires without a heartbeat.
         ttl: Duration,
+        /// The active streams that it ended.
+        replaced: Vec<StreamId>,
         /// The account's active streams, including this one.
         activity: Activity,
         /// Counts by the keys of `group_by`.
@@ -97,10 +99,8 @@ pub enum Opening {
     },
     /// The stream is not active.
     Refused {
-        /// The reason.
-        reason: RefusedReason,
-        /// The requested limit.
-        max_active: Option<u32>,
+        /// The reason, and what to do about it.
+        refusal: Refused,
         /// The account's active streams.
         activity: Activity,
         /// The partition of the account, for batches.
@@ -109,10 +109,10 @@ pub enum Opening {
 }
 
 /// The reply to a heartbeat, if there is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeartbeatReply {
     /// The stream was stopped.
-    Stopped(StoppedReason),
+    Stopped(StopCause),
     /// The interval of heartbeats or the TTL has changed.
     Interval { every: Duration, ttl: Duration },
 }

@@ -1,6 +1,6 @@
 //! Answers to requests: an account's activity, and the outcome.
 
-use super::{AccountKey, Metadata, StreamId, WallTime};
+use super::{AccountKey, Conflict, GivenReason, Metadata, StreamId, WallTime};
 
 /// An account's active streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,15 +96,18 @@ pub enum RefusedReason {
     OverCapacity,
     /// The stream was stopped before it was opened.
     Stopped,
+    /// One of the request's `limits` would be exceeded.
+    Limits,
 }
 
 impl RefusedReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::MaxActive,
         Self::AccountCap,
         Self::OverCapacity,
         Self::Stopped,
+        Self::Limits,
     ];
 
     /// The contract's word for it.
@@ -115,22 +118,25 @@ impl RefusedReason {
             Self::AccountCap => "account_cap",
             Self::OverCapacity => "over_capacity",
             Self::Stopped => "stopped",
+            Self::Limits => "limits",
         }
     }
 }
 
-/// The reason why a stream was stopped.
+/// The reason why a stream was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoppedReason {
     /// By a `stop`.
     Stopped,
-    /// By another stream's `replace`.
+    /// By the `init` of another stream.
     Replaced,
+    /// By its age.
+    TooOld,
 }
 
 impl StoppedReason {
     /// All reasons.
-    pub const ALL: [Self; 2] = [Self::Stopped, Self::Replaced];
+    pub const ALL: [Self; 3] = [Self::Stopped, Self::Replaced, Self::TooOld];
 
     /// The contract's word for it.
     #[must_use]
@@ -138,8 +144,43 @@ impl StoppedReason {
         match self {
             Self::Stopped => "stopped",
             Self::Replaced => "replaced",
+            Self::TooOld => "too_old",
         }
     }
+}
+
+/// The cause of the end of a stream, for its player.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopCause {
+    /// The reason.
+    pub reason: StoppedReason,
+    /// The reason that the sender of the `stop` or of the replacing `init` gave.
+    pub given: Option<GivenReason>,
+}
+
+impl From<StoppedReason> for StopCause {
+    fn from(reason: StoppedReason) -> Self {
+        Self {
+            reason,
+            given: None,
+        }
+    }
+}
+
+/// A refusal, with what its receiver can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The reason.
+    pub reason: RefusedReason,
+    /// The limit in the request.
+    pub max_active: Option<u32>,
+    /// The limits that the stream would exceed, with the streams in its way. For a stored refusal,
+    /// as of the answer.
+    pub conflicts: Vec<Conflict>,
+    /// Whether an earlier decision on the same request is repeated.
+    pub is_remembered: bool,
+    /// The time after which the same request may be admitted, in milliseconds, if waiting helps.
+    pub retry_after_ms: Option<u64>,
 }
 
 /// The answer to a request.
@@ -153,6 +194,8 @@ pub enum Answer {
         heartbeat_every_ms: u64,
         /// The time after the last heartbeat until the stream expires.
         ttl_ms: u64,
+        /// The active streams that it ended.
+        replaced: Vec<StreamId>,
         /// The account's streams, this one included.
         activity: Activity,
     },
@@ -160,10 +203,8 @@ pub enum Answer {
     Refused {
         /// The stream.
         stream: StreamId,
-        /// The reason.
-        reason: RefusedReason,
-        /// The limit in the request.
-        max_active: Option<u32>,
+        /// The refusal.
+        refusal: Refused,
         /// The account's streams.
         activity: Activity,
     },

@@ -1,6 +1,6 @@
 //! Heartbeats and stops of many streams in one entry.
 
-use super::{AccountKey, Metadata, StreamId};
+use super::{AccountKey, PlayerEvent};
 
 /// Maximum number of events in a batch.
 pub const MAX_BATCH_EVENTS: usize = 1_000;
@@ -25,25 +25,8 @@ pub struct BatchEvent {
     pub index: u16,
     /// The account.
     pub key: AccountKey,
-    /// The stream.
-    pub stream: StreamId,
-    /// Its kind.
-    pub kind: BatchEventKind,
-}
-
-/// The kind of an event in a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BatchEventKind {
-    /// As [`super::Entry::Heartbeat`].
-    Heartbeat {
-        /// The interval of heartbeats that the player was last sent, in milliseconds, if it is
-        /// stated.
-        every_ms: Option<u32>,
-        /// The new metadata; `None` keeps the old.
-        metadata: Option<Metadata>,
-    },
-    /// As [`super::Entry::Stop`].
-    Stop,
+    /// The event.
+    pub event: PlayerEvent,
 }
 
 impl Batch {
@@ -95,13 +78,13 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Stop, StreamId};
 
     fn event(index: u16, account: &str) -> BatchEvent {
         BatchEvent {
             index,
             key: AccountKey::of("acme", account).unwrap(),
-            stream: StreamId::generate(),
-            kind: BatchEventKind::Stop,
+            event: Stop::of(StreamId::generate()).into(),
         }
     }
 

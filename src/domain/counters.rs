@@ -71,13 +71,21 @@ impl Durations {
 }
 
 impl Counters {
+    /// The number of the reason for rejecting a field.
+    pub const BAD_FIELD: usize = 2;
+    /// The number of the reason for rejecting an entry that needs newer rules.
+    pub const OLD_RULES: usize = 12;
+
     /// Counts a heartbeat.
-    pub const fn heartbeat(&mut self, outcome: HeartbeatOutcome) {
+    pub fn heartbeat(&mut self, outcome: &HeartbeatOutcome) {
         match outcome {
             HeartbeatOutcome::Refreshed { .. } => self.refreshed += 1,
             HeartbeatOutcome::Started { .. } => self.started += 1,
             HeartbeatOutcome::Stopped(_) => self.heartbeat_stopped += 1,
             HeartbeatOutcome::Dropped(_) => self.dropped += 1,
+        }
+        if outcome.ignores_metadata() {
+            self.bad(Self::BAD_FIELD);
         }
     }
 
@@ -90,10 +98,10 @@ impl Counters {
     }
 
     /// Counts a proposal.
-    pub const fn open(&mut self, outcome: OpenOutcome) {
+    pub const fn open(&mut self, outcome: &OpenOutcome) {
         match outcome {
-            OpenOutcome::Opened => self.opened += 1,
-            OpenOutcome::Refused(_) => self.refused += 1,
+            OpenOutcome::Opened { .. } => self.opened += 1,
+            OpenOutcome::Refused { .. } => self.refused += 1,
             OpenOutcome::Late => self.late += 1,
         }
     }
@@ -107,15 +115,19 @@ impl Counters {
     pub fn event(&mut self, event: &LifecycleEvent) {
         match event.kind {
             LifecycleEventKind::Opened { admitted, .. } => self.admitted += u64::from(admitted),
+            LifecycleEventKind::Admitted { .. } => self.admitted += 1,
             LifecycleEventKind::Refused { reason, .. } => {
                 let same = |r: &RefusedReason| *r == reason;
                 let place = RefusedReason::ALL.iter().position(same);
                 self.refusals[place.unwrap_or_default()] += 1;
             }
-            LifecycleEventKind::Stopped { reason, started_at } => {
+            LifecycleEventKind::Stopped {
+                reason, started_at, ..
+            } => {
                 let durations = match reason {
                     StoppedReason::Stopped => &mut self.stopped,
                     StoppedReason::Replaced => &mut self.replaced,
+                    StoppedReason::TooOld => &mut self.expired,
                 };
                 durations.add(started_at, event.at);
             }
@@ -131,7 +143,7 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{LogTime, Metadata, StreamId};
+    use crate::domain::{ExpiryCause, LogTime, Metadata, StreamId};
 
     fn event(at_s: i64, kind: LifecycleEventKind) -> LifecycleEvent {
         LifecycleEvent {
@@ -146,7 +158,12 @@ mod tests {
         let started_at = WallTime(7_000);
         event(
             7 + seconds,
-            LifecycleEventKind::Stopped { reason, started_at },
+            LifecycleEventKind::Stopped {
+                reason,
+                started_at,
+                successor: None,
+                given: None,
+            },
         )
     }
 
@@ -175,7 +192,7 @@ mod tests {
         let kind = LifecycleEventKind::Expired {
             started_at: WallTime(1_000),
             last_seen: WallTime(61_000),
-            deadline: LogTime(9),
+            cause: ExpiryCause::Deadline(LogTime(9)),
         };
         counters.event(&event(1_000, kind));
         assert_eq!(counters.expired.sum_ms, 60_000);
@@ -195,16 +212,15 @@ mod tests {
                 LifecycleEventKind::Refused { reason, max_active },
             ));
         }
+        let started_at = WallTime(0);
         for admitted in [true, false] {
-            let started_at = WallTime(0);
-            counters.event(&event(
-                0,
-                LifecycleEventKind::Opened {
-                    admitted,
-                    started_at,
-                },
-            ));
+            let opened = LifecycleEventKind::Opened {
+                admitted,
+                started_at,
+            };
+            counters.event(&event(0, opened));
         }
-        assert_eq!((counters.refusals, counters.admitted), ([1, 0, 0, 2], 1));
+        counters.event(&event(0, LifecycleEventKind::Admitted { started_at }));
+        assert_eq!((counters.refusals, counters.admitted), ([1, 0, 0, 2, 0], 2));
     }
 }

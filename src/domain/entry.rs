@@ -1,7 +1,8 @@
 //! Entries of a log, the only inputs that change the state.
 
 use super::{
-    AccountKey, Batch, LogTime, Metadata, Reading, RequestId, Settings, StreamId, Tenant, WallTime,
+    AccountKey, Batch, Heartbeat, Limit, LogTime, Metadata, Reading, RequestId, Settings, Stop,
+    StreamId, Tenant, Terms, WallTime,
 };
 
 /// Maximum number of streams that one `init` may replace.
@@ -14,20 +15,15 @@ pub enum Entry {
     Heartbeat {
         /// The account.
         key: AccountKey,
-        /// The stream.
-        stream: StreamId,
-        /// The interval of heartbeats that the player was last sent, in milliseconds, if it states
-        /// one.
-        every_ms: Option<u32>,
-        /// The new metadata; `None` keeps the old.
-        metadata: Option<Metadata>,
+        /// The heartbeat.
+        heartbeat: Heartbeat,
     },
-    /// A stop, published by a player.
+    /// A stop, published by a player or a backend.
     Stop {
         /// The account.
         key: AccountKey,
-        /// The stream.
-        stream: StreamId,
+        /// The stop.
+        stop: Stop,
     },
     /// Heartbeats and stops in one message, published by a backend or an edge.
     Batch(Batch),
@@ -96,6 +92,36 @@ pub struct Open {
     pub replace: Vec<StreamId>,
     /// Its metadata.
     pub metadata: Metadata,
+    /// Further terms, which few requests have.
+    pub terms: Option<Box<Terms>>,
+}
+
+impl Open {
+    /// The first field that rules version 1 does not accept.
+    #[must_use]
+    pub fn field_of_rules_2(&self) -> Option<&'static str> {
+        self.terms.as_deref()?.first_field()
+    }
+
+    /// The limits in the request. `max_active` is the short form of one of them.
+    pub(super) fn limits(&self) -> Limits<'_> {
+        Limits {
+            short: self.max_active.map(Limit::of_all),
+            listed: self.terms.as_deref().map_or(&[], |terms| &terms.limits),
+        }
+    }
+}
+
+/// The limits of a request.
+pub(super) struct Limits<'a> {
+    short: Option<Limit>,
+    listed: &'a [Limit],
+}
+
+impl Limits<'_> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Limit> {
+        self.short.iter().chain(self.listed)
+    }
 }
 
 /// A soft limit was reached, or is no longer reached. The partition's leader appends these

@@ -1,8 +1,8 @@
 //! Lifecycle events of streams.
 
 use super::{
-    AccountKey, LogTime, Metadata, Moment, Open, RefusedReason, StoppedReason, StreamId,
-    StreamRecord, WallShift, WallTime,
+    AccountKey, GivenReason, LogTime, Metadata, Moment, Open, RefusedReason, Rules, StoppedReason,
+    StreamId, StreamRecord, WallShift, WallTime,
 };
 
 /// A change of one stream, caused by one entry of the log.
@@ -34,10 +34,15 @@ pub struct Announcement {
 /// The kind of a lifecycle event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifecycleEventKind {
-    /// The stream started, or had started by a heartbeat and is admitted now.
+    /// The stream started. Rules version 1 also emits it instead of `Admitted`.
     Opened {
         /// Whether an `init` was admitted; false if there were only heartbeats.
         admitted: bool,
+        /// Its start.
+        started_at: WallTime,
+    },
+    /// An `init` was admitted for a stream that a heartbeat had started.
+    Admitted {
         /// Its start.
         started_at: WallTime,
     },
@@ -54,6 +59,10 @@ pub enum LifecycleEventKind {
         reason: StoppedReason,
         /// Its start.
         started_at: WallTime,
+        /// The stream that replaced it.
+        successor: Option<StreamId>,
+        /// The reason that the sender of the `stop` or of the replacing `init` gave.
+        given: Option<GivenReason>,
     },
     /// The stream expired.
     Expired {
@@ -61,15 +70,84 @@ pub enum LifecycleEventKind {
         started_at: WallTime,
         /// Its last `init` or heartbeat.
         last_seen: WallTime,
-        /// Its deadline in log time, which distinguishes repeated expiries of one stream.
-        deadline: LogTime,
+        /// The cause.
+        cause: ExpiryCause,
     },
 }
 
+/// The cause of an expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryCause {
+    /// No sign of life up to this deadline in log time, which distinguishes repeated expiries of
+    /// one stream.
+    Deadline(LogTime),
+    /// The stream was older than a stream may be.
+    TooOld,
+}
+
+/// The end of streams by a stop or another stream.
+pub(super) struct Stopping {
+    pub(super) reason: StoppedReason,
+    pub(super) successor: Option<StreamId>,
+    pub(super) given: Option<GivenReason>,
+    /// Number of tombstones to keep free for a stream that is about to start.
+    pub(super) reserved: usize,
+}
+
+/// The number of an account's active streams after each event of one entry.
+pub struct RunningCount {
+    count: u32,
+    runs: bool,
+}
+
+impl RunningCount {
+    /// Starts before `events`, after all of which there are `after` active streams.
+    #[must_use]
+    pub fn new(rules: Rules, after: usize, events: &[LifecycleEvent]) -> Self {
+        let after = u32::try_from(after).unwrap_or(u32::MAX);
+        let runs = rules.count_each_event();
+        let change: i32 = events.iter().map(|event| event.kind.change()).sum();
+        let before = after.saturating_add_signed(-change);
+        let count = if runs { before } else { after };
+        Self { count, runs }
+    }
+
+    /// The number of active streams after the next event.
+    pub fn after(&mut self, next: &LifecycleEvent) -> u32 {
+        if self.runs {
+            self.count = self.count.saturating_add_signed(next.kind.change());
+        }
+        self.count
+    }
+}
+
+impl LifecycleEventKind {
+    /// The change of the number of active streams.
+    const fn change(&self) -> i32 {
+        match self {
+            Self::Opened { .. } => 1,
+            Self::Admitted { .. } | Self::Refused { .. } => 0,
+            Self::Stopped { .. } | Self::Expired { .. } => -1,
+        }
+    }
+}
+
 impl LifecycleEvent {
+    /// The event of a stream that started now.
     pub(super) fn of_opened(moment: &Moment, stream: &StreamRecord) -> Self {
         let kind = LifecycleEventKind::Opened {
-            admitted: stream.admitted,
+            admitted: stream.standing.is_admitted(),
+            started_at: stream.started_at,
+        };
+        Self::of(stream, moment.now, moment.shift, kind)
+    }
+
+    /// The event of a stream that had started by a heartbeat and is admitted now.
+    pub(super) fn of_admitted(moment: &Moment, stream: &StreamRecord) -> Self {
+        if !moment.settings.rules().open_once() {
+            return Self::of_opened(moment, stream);
+        }
+        let kind = LifecycleEventKind::Admitted {
             started_at: stream.started_at,
         };
         Self::of(stream, moment.now, moment.shift, kind)
@@ -87,23 +165,30 @@ impl LifecycleEvent {
         }
     }
 
-    pub(super) fn of_stopped(
-        moment: &Moment,
-        stream: &StreamRecord,
-        reason: StoppedReason,
-    ) -> Self {
+    pub(super) fn of_stopped(moment: &Moment, stream: &StreamRecord, stopping: &Stopping) -> Self {
         let kind = LifecycleEventKind::Stopped {
-            reason,
+            reason: stopping.reason,
             started_at: stream.started_at,
+            successor: stopping.successor,
+            given: stopping.given.clone(),
         };
         Self::of(stream, moment.now, moment.shift, kind)
     }
 
-    pub(super) fn of_expired(now: LogTime, shift: WallShift, stream: &StreamRecord) -> Self {
+    pub(super) fn of_too_old(moment: &Moment, stream: &StreamRecord) -> Self {
+        Self::of_expired(moment.now, moment.shift, stream, ExpiryCause::TooOld)
+    }
+
+    pub(super) fn of_expired(
+        now: LogTime,
+        shift: WallShift,
+        stream: &StreamRecord,
+        cause: ExpiryCause,
+    ) -> Self {
         let kind = LifecycleEventKind::Expired {
             started_at: stream.started_at,
             last_seen: shift.show(stream.last_seen).max(stream.started_at),
-            deadline: stream.deadline(),
+            cause,
         };
         Self::of(stream, now, shift, kind)
     }
@@ -115,5 +200,43 @@ impl LifecycleEvent {
             kind,
             metadata: stream.metadata.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events() -> [LifecycleEvent; 4] {
+        let started_at = WallTime(0);
+        let opened = LifecycleEventKind::Opened {
+            admitted: true,
+            started_at,
+        };
+        let stopped = LifecycleEventKind::Stopped {
+            reason: StoppedReason::Replaced,
+            started_at,
+            successor: None,
+            given: None,
+        };
+        let admitted = LifecycleEventKind::Admitted { started_at };
+        let event = |kind| LifecycleEvent {
+            stream: StreamId::generate(),
+            at: started_at,
+            kind,
+            metadata: Metadata::default(),
+        };
+        [stopped.clone(), stopped, opened, admitted].map(event)
+    }
+
+    #[test]
+    fn each_event_has_the_count_of_opened_minus_ended_streams_so_far() {
+        let counts = |rules, after| {
+            let events = events();
+            let mut running = RunningCount::new(rules, after, &events);
+            events.map(|event| running.after(&event))
+        };
+        assert_eq!(counts(Rules::V2, 3), [3, 2, 3, 3]);
+        assert_eq!(counts(Rules::V1, 3), [3, 3, 3, 3]);
     }
 }

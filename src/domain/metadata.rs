@@ -1,6 +1,10 @@
 //! Metadata of a stream: a few pairs of strings.
 
+mod patch;
+
 use std::{fmt, sync::Arc};
+
+pub use patch::MetadataPatch;
 
 /// Maximum number of pairs in a stream's metadata.
 pub const MAX_PAIRS: usize = 16;
@@ -26,7 +30,8 @@ pub enum MetadataError {
     Twice,
 }
 
-/// At most 16 pairs of strings, sorted by their keys.
+/// At most 16 pairs of strings, sorted by their keys. Numbers and booleans are stored as their JSON
+/// text.
 ///
 /// A million streams have metadata, so it is one allocation, none if it is empty, and clones
 /// share it. Each pair is the key's length in one byte, the value's length in two, then both.
@@ -71,13 +76,7 @@ impl Metadata {
 
     /// The pairs, sorted by their keys.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut rest = &*self.0;
-        std::iter::from_fn(move || {
-            let (&[key_len, low, high], after) = rest.split_first_chunk::<3>()?;
-            let (key, after) = after.split_at_checked(usize::from(key_len))?;
-            let (value, after) =
-                after.split_at_checked(usize::from(u16::from_le_bytes([low, high])))?;
-            rest = after;
+        self.bytes_of_pairs().map_while(|(key, value)| {
             Some((
                 std::str::from_utf8(key).ok()?,
                 std::str::from_utf8(value).ok()?,
@@ -85,10 +84,30 @@ impl Metadata {
         })
     }
 
+    /// The pairs as they are packed.
+    fn bytes_of_pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (&[key_len, low, high], after) = rest.split_first_chunk::<3>()?;
+            let (key, after) = after.split_at_checked(usize::from(key_len))?;
+            let (value, after) =
+                after.split_at_checked(usize::from(u16::from_le_bytes([low, high])))?;
+            rest = after;
+            Some((key, value))
+        })
+    }
+
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.pairs().find(|(k, _)| *k == key).map(|(_, v)| v)
+        std::str::from_utf8(self.bytes_of(key)?).ok()
+    }
+
+    /// The bytes of the value of `key`, which limits compare.
+    pub(super) fn bytes_of(&self, key: &str) -> Option<&[u8]> {
+        let mut pairs = self.bytes_of_pairs();
+        let (found, value) = pairs.find(|(k, _)| *k >= key.as_bytes())?;
+        (found == key.as_bytes()).then_some(value)
     }
 
     /// Whether there are no pairs.
@@ -127,7 +146,9 @@ mod tests {
         let pairs: Vec<_> = metadata.pairs().collect();
         assert_eq!(pairs, [("channel", "é"), ("device", "tv"), ("x", "")]);
         assert_eq!(metadata.get("device"), Some("tv"));
-        assert_eq!(metadata.get("asset"), None);
+        for absent in ["asset", "chann", "channels", "z", ""] {
+            assert_eq!(metadata.get(absent), None, "{absent}");
+        }
         assert!(Metadata::default().pairs().next().is_none());
     }
 

@@ -7,33 +7,48 @@
 mod account;
 mod activity;
 mod batch;
+mod cause;
 mod counters;
 mod entry;
 mod ids;
 mod lifecycle;
+mod limits;
 mod metadata;
 mod moment;
+mod player_event;
 mod request;
+mod rules;
 mod settings;
 mod snapshot;
 mod time;
 
 pub use account::{
-    Account, HeartbeatOutcome, OpenOutcome, REFUSAL_MS, Refusal, StopOutcome, StreamRecord,
-    Tombstone,
+    Account, HeartbeatOutcome, LogSecond, MetadataOutcome, OpenOutcome, Refusal, Standing,
+    StopOutcome, StreamRecord, Tombstone,
 };
-pub use activity::{ActiveStream, Activity, Answer, RefusedReason, StoppedReason, StreamState};
-pub use batch::{Batch, BatchEvent, BatchEventKind, MAX_BATCH_EVENTS};
+pub use activity::{
+    ActiveStream, Activity, Answer, Refused, RefusedReason, StopCause, StoppedReason, StreamState,
+};
+pub use batch::{Batch, BatchEvent, MAX_BATCH_EVENTS};
+pub use cause::{GivenReason, MAX_REASON_BYTES, ReasonError};
 pub use counters::{Counters, Durations, MAX_BAD_REASONS};
 pub use entry::{CapacityChange, Entry, EntryId, Internal, MAX_REPLACED, Open};
 pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
     Tenant, check_tenant,
 };
-pub use lifecycle::{Announcement, LifecycleEvent, LifecycleEventKind};
-pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
+pub use lifecycle::{Announcement, ExpiryCause, LifecycleEvent, LifecycleEventKind, RunningCount};
+pub use limits::{
+    Condition, Conflict, Limit, MAX_CONFLICTS, MAX_LIMITS, MAX_SAME_KEYS, MAX_WHERE_KEYS,
+    MAX_WHERE_VALUES, OnLimit, Terms,
+};
+pub use metadata::{
+    MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError, MetadataPatch,
+};
 pub use moment::Moment;
+pub use player_event::{Heartbeat, PlayerEvent, Stop, StopTarget};
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
-pub use settings::{REQUEST_QUEUE_MS, RULES_VERSION, Settings, SettingsError};
+pub use rules::Rules;
+pub use settings::{REQUEST_QUEUE_MS, Settings, SettingsError};
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};
 pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

@@ -1,6 +1,6 @@
 //! Validated requests of clients.
 
-use super::{AccountKey, Metadata, RequestId, StreamId};
+use super::{AccountKey, Metadata, RequestId, StreamId, Terms};
 
 /// Maximum number of metadata keys that one request may group by.
 pub const MAX_GROUP_BY: usize = 16;
@@ -20,6 +20,8 @@ pub struct InitRequest {
     pub replace: Vec<StreamId>,
     /// The stream's metadata.
     pub metadata: Metadata,
+    /// Further terms, which few requests have.
+    pub terms: Option<Box<Terms>>,
     /// Metadata keys by which the reply counts the streams.
     pub group_by: Vec<String>,
 }

@@ -3,12 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the rules in [`crate::domain`]. A worker does not serve a log whose settings
-/// have another version, because replicas with different rules would give different answers.
-pub const RULES_VERSION: u32 = 1;
+use super::Rules;
 
 /// Maximum time of a request in its queue, in milliseconds, redeliveries included.
 pub const REQUEST_QUEUE_MS: u64 = 10_000;
+/// Maximum time from a decision to the arrival of its reply, in milliseconds.
+const REPLY_MS: u64 = 10_000;
+/// The time for which rules version 1 stores a refusal, in milliseconds.
+const FIRST_REFUSAL_MS: u64 = 30_000;
 
 /// Settings of the rules, equal on all replicas at the same offset.
 ///
@@ -20,12 +22,17 @@ pub struct Settings {
     /// The number of the change, from 1 on. Of two entries with the same number, the first one in
     /// the log takes effect.
     pub number: u64,
-    /// The version of the rules: [`RULES_VERSION`].
+    /// The number of the version of the rules. A worker does not serve a log with an unsupported
+    /// version, because replicas with different rules would give different answers.
+    #[serde(default = "first_version")]
     pub rules: u32,
     /// Time after its last heartbeat until a stream expires, in milliseconds: 1 s to 24 h.
     pub ttl_ms: u64,
     /// Interval of heartbeats, in milliseconds: 100 ms to less than the TTL.
     pub heartbeat_every_ms: u64,
+    /// Maximum age of a stream, in milliseconds: 0 for none, else 1 s to 30 days. A
+    /// stream that is older ends at its next heartbeat or at the next `init` of its account.
+    pub max_stream_age_ms: u64,
     /// Maximum number of an account's active streams: 1 to 1,000.
     pub max_streams_per_account: u32,
     /// Maximum number of an account's tombstones and active streams together: 1 to 1,000. At the
@@ -49,9 +56,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             number: 1,
-            rules: RULES_VERSION,
+            rules: Rules::NEWEST.number(),
             ttl_ms: 90_000,
             heartbeat_every_ms: 30_000,
+            max_stream_age_ms: 0,
             max_streams_per_account: 100,
             max_tombstones_per_account: 1_000,
             max_refusals_per_account: 100,
@@ -61,6 +69,11 @@ impl Default for Settings {
             partitions: 1,
         }
     }
+}
+
+/// The version of settings that state none.
+const fn first_version() -> u32 {
+    Rules::V1.number()
 }
 
 /// A setting that is out of its range.
@@ -77,8 +90,24 @@ impl Settings {
     /// The longest TTL: 24 h.
     pub const MAX_TTL_MS: u64 = 86_400_000;
 
+    /// The highest maximum age of a stream: 30 days.
+    pub const MAX_AGE_MS: u64 = 30 * 86_400_000;
+
     /// The maximum number of partitions.
     pub const MAX_PARTITIONS: u16 = 64;
+
+    /// The rules in force; version 1 if the number is not supported.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules::of(self.rules).unwrap_or(Rules::V1)
+    }
+
+    /// The maximum age of a stream, in milliseconds, if there is one.
+    #[must_use]
+    pub fn max_age_ms(&self) -> Option<u64> {
+        let limits = self.max_stream_age_ms > 0 && self.rules().limit_age();
+        limits.then_some(self.max_stream_age_ms)
+    }
 
     /// The interval of ticks for a TTL: a twentieth of the TTL, at most 1 s.
     #[must_use]
@@ -104,16 +133,36 @@ impl Settings {
     }
 
     /// The validity of a tombstone, in milliseconds of log time: the TTL, or the time for which an
-    /// `init` of the stream may still arrive, if it is longer. With several partitions, an `init`
-    /// may also have waited in the intake.
+    /// `init` of the stream may still arrive, if it is longer.
     #[must_use]
     pub const fn tombstone_ms(&self) -> u64 {
-        let queues = if self.partitions > 1 { 2 } else { 1 };
-        let latest_open_ms = queues * REQUEST_QUEUE_MS + self.request_ms();
+        let latest_open_ms = self.latest_open_ms();
         if self.ttl_ms > latest_open_ms {
             self.ttl_ms
         } else {
             latest_open_ms
+        }
+    }
+
+    /// The longest time from the publication of an `init` to its decision, in milliseconds of log
+    /// time. With several partitions, an `init` may also have waited in the intake.
+    const fn latest_open_ms(&self) -> u64 {
+        let queues = if self.partitions > 1 { 2 } else { 1 };
+        queues * REQUEST_QUEUE_MS + self.request_ms()
+    }
+
+    /// The time for which a refusal is stored, in milliseconds of log time.
+    ///
+    /// An acknowledged reply does not make it superfluous: the broker does not repeat the request
+    /// any more, but its player may have repeated it before the reply arrived, up to 10 s after
+    /// the decision. Such a copy must get the same decision, since its player has stopped waiting
+    /// and would not play. It is decided at most [`Self::latest_open_ms`] later.
+    #[must_use]
+    pub fn refusal_ms(&self) -> u64 {
+        if self.rules().derive_refusal_time() {
+            REPLY_MS + self.latest_open_ms()
+        } else {
+            FIRST_REFUSAL_MS
         }
     }
 
@@ -154,6 +203,14 @@ impl Settings {
             self.heartbeat_every_ms >= 100 && self.heartbeat_every_ms < self.ttl_ms,
             "heartbeat-every",
             "at least 100ms and less than the ttl",
+        );
+        must(Rules::of(self.rules).is_some(), "rules", "1 or 2");
+        let ages = 1_000..=Self::MAX_AGE_MS;
+        must(
+            self.max_stream_age_ms == 0
+                || (ages.contains(&self.max_stream_age_ms) && self.rules().limit_age()),
+            "max-stream-age",
+            "0s for none, or 1s to 30days, which needs rules 2",
         );
         must(
             per_account.contains(&self.max_streams_per_account),
@@ -231,6 +288,51 @@ mod tests {
         assert_eq!(settings(90_000, 4).tombstone_ms(), 90_000);
         assert_eq!(settings(2_000, 1).tombstone_ms(), 12_000);
         assert_eq!(settings(2_000, 4).tombstone_ms(), 22_000);
+    }
+
+    #[test]
+    fn a_refusal_outlives_every_repetition_that_was_sent_before_its_reply() {
+        let stored = |ttl_ms, partitions, rules| {
+            let settings = Settings {
+                ttl_ms,
+                partitions,
+                rules,
+                ..Settings::default()
+            };
+            settings.refusal_ms()
+        };
+        assert_eq!(stored(90_000, 1, 2), 30_000);
+        assert_eq!(stored(90_000, 4, 2), 40_000);
+        assert_eq!(stored(2_000, 1, 2), 22_000);
+        assert_eq!(stored(2_000, 4, 1), 30_000);
+    }
+
+    #[test]
+    fn settings_of_old_logs_without_a_version_have_the_first_one() {
+        let old: Settings = serde_json::from_str(r#"{"number":3,"ttl_ms":60000}"#).unwrap();
+        assert_eq!((old.rules(), old.ttl_ms), (Rules::V1, 60_000));
+        assert_eq!(Settings::default().rules(), Rules::V2);
+    }
+
+    #[test]
+    fn a_maximum_age_is_one_second_to_30_days_and_needs_rules_2() {
+        let with = |rules, max_stream_age_ms| Settings {
+            rules,
+            max_stream_age_ms,
+            ..Settings::default()
+        };
+        let day = 86_400_000;
+        assert_eq!(with(2, day).check(), Ok(()));
+        assert_eq!(
+            (with(2, day).max_age_ms(), with(2, 0).max_age_ms()),
+            (Some(day), None)
+        );
+        assert_eq!(with(1, day).max_age_ms(), None);
+        for wrong in [with(1, day), with(2, 999), with(2, 31 * day)] {
+            let errors = wrong.check().unwrap_err();
+            assert_eq!(errors[0].setting, "max-stream-age");
+        }
+        assert_eq!(with(3, 0).check().unwrap_err()[0].setting, "rules");
     }
 
     #[test]

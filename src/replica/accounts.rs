@@ -13,7 +13,7 @@ use std::ops::{ControlFlow, Range};
 use compact_str::CompactString;
 
 use super::pool::Pool;
-use crate::domain::{Account, AccountKey, LifecycleEvent, LogTime, WallShift};
+use crate::domain::{Account, AccountKey, LifecycleEvent, LogTime, Rules, RunningCount, WallShift};
 use due::Due;
 pub(super) use index::Hash;
 use slots::{NEVER, Slot, SlotId};
@@ -41,15 +41,17 @@ pub(super) struct Accounts {
 
 /// An advance of log time from `before` to `now`, caused by the entry at `offset`.
 #[derive(Clone, Copy, Debug)]
-struct TimeStep {
-    offset: u64,
-    before: LogTime,
-    now: LogTime,
-    shift: WallShift,
+pub(super) struct TimeStep {
+    pub(super) offset: u64,
+    pub(super) before: LogTime,
+    pub(super) now: LogTime,
+    pub(super) shift: WallShift,
+    /// The rules in force at the entry.
+    pub(super) rules: Rules,
 }
 
-/// A stream that expired by the entry at `offset`. `count` is the number of the account's
-/// remaining active streams.
+/// A stream that expired by the entry at `offset`. `count` is the number of the account's active
+/// streams after it.
 #[derive(Debug)]
 pub(super) struct Expired {
     pub(super) offset: u64,
@@ -159,18 +161,13 @@ impl Accounts {
         Some(result)
     }
 
-    /// Advances log time from `before` to `now` by the entry at `offset`. The resulting expiries
-    /// are processed later, by [`Self::expire`] or when their account changes. Reads are exact
-    /// before that, since they compare deadlines with log time.
-    pub(super) fn advance(&mut self, offset: u64, before: LogTime, now: LogTime, shift: WallShift) {
+    /// Advances log time. The resulting expiries are processed later, by [`Self::expire`] or when
+    /// their account changes. Reads are exact before that, since they compare deadlines with log
+    /// time.
+    pub(super) fn advance(&mut self, step: TimeStep) {
         self.indexes.due.fit_last();
-        if !self.steps.is_empty() || self.indexes.due.is_due(now) {
-            self.steps.push_back(TimeStep {
-                offset,
-                before,
-                now,
-                shift,
-            });
+        if !self.steps.is_empty() || self.indexes.due.is_due(step.now) {
+            self.steps.push_back(step);
         }
     }
 
@@ -218,11 +215,12 @@ impl Accounts {
             if events.is_empty() {
                 continue;
             }
-            let count = u32::try_from(slot.account.count(step.now)).unwrap_or(u32::MAX);
+            let after = slot.account.count(step.now);
+            let mut count = RunningCount::new(step.rules, after, &events);
             self.expired.extend(events.drain(..).map(|event| Expired {
                 offset: step.offset,
                 key: slot.key.clone(),
-                count,
+                count: count.after(&event),
                 event,
             }));
         }

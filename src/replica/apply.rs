@@ -1,11 +1,14 @@
 //! Application of the log's entries, in order.
 
 use super::{
-    Applied, Fault, Now, Phase, Replica, accounts::Hash, change::Change, position::AnotherLog,
+    Applied, Fault, Now, Phase, Replica,
+    accounts::{Hash, TimeStep},
+    change::Change,
+    position::AnotherLog,
 };
 use crate::domain::{
-    AccountKey, Announcement, Batch, Entry, EntryId, Internal, LogTime, Moment, RULES_VERSION,
-    Reading, Settings,
+    AccountKey, Announcement, Batch, Counters, Entry, EntryId, Internal, LogTime, Moment, Reading,
+    Rules, RunningCount, Settings,
 };
 
 /// Number of accounts whose expiries are processed with each account of a batch.
@@ -24,22 +27,10 @@ impl<T> Replica<T> {
             return Ok(Applied::Skipped);
         }
         match entry {
-            Entry::Heartbeat {
-                key,
-                stream,
-                every_ms,
-                metadata,
-            } => {
-                let change = Change::Heartbeat {
-                    stream: *stream,
-                    every_ms: *every_ms,
-                    metadata: metadata.as_ref(),
-                };
-                Ok(self.change_once(key, offset, change))
+            Entry::Heartbeat { key, heartbeat } => {
+                Ok(self.change_once(key, offset, Change::Heartbeat(heartbeat)))
             }
-            Entry::Stop { key, stream } => {
-                Ok(self.change_once(key, offset, Change::Stop { stream: *stream }))
-            }
+            Entry::Stop { key, stop } => Ok(self.change_once(key, offset, Change::Stop(stop))),
             Entry::Batch(batch) => Ok(self.apply_batch(offset, batch)),
             Entry::Internal {
                 entry_id,
@@ -63,7 +54,7 @@ impl<T> Replica<T> {
             .prefetch(accounts.iter().map(|(hash, ..)| *hash));
         for (hash, key, events) in accounts {
             let last = outcomes.len() + events.len();
-            let changes = events.iter().map(Change::of_event);
+            let changes = events.iter().map(|it| Change::of_event(&it.event));
             self.change(hash, key, offset, changes, |applied| outcomes.push(applied));
             outcomes.resize(last, Applied::Skipped);
             // An account becomes due at most once per entry, so the expiries keep up.
@@ -182,7 +173,7 @@ impl<T> Replica<T> {
             .as_ref()
             .is_none_or(|s| settings.number > s.number)
         {
-            if settings.rules != RULES_VERSION {
+            if Rules::of(settings.rules).is_none() {
                 return Err(self.start_over(Fault::UnknownRules(settings.rules)));
             }
             self.settings = Some(settings.clone());
@@ -226,19 +217,24 @@ impl<T> Replica<T> {
             .change(hash, key, offset, now, |account, pool| {
                 for change in changes {
                     let outcome = change.apply(account, &moment, events);
-                    // Most metadata equals that of the stream, which is shared.
-                    if let Some(metadata) = change.metadata() {
-                        account.share_metadata(metadata, |metadata| pool.shared(metadata));
+                    if let Some(stream) = change.has_set_metadata(&outcome) {
+                        account.share_metadata(stream, |metadata| pool.shared(metadata));
+                    }
+                    if change.ignores_reason(&outcome) {
+                        counters.count(offset, |counters| counters.bad(Counters::BAD_FIELD));
                     }
                     counters.count(offset, |counters| match &outcome {
-                        Applied::Heartbeat(outcome) => counters.heartbeat(*outcome),
+                        Applied::Heartbeat(outcome) => counters.heartbeat(outcome),
                         Applied::Stop(outcome) => counters.stop(*outcome),
-                        Applied::Open(outcome) => counters.open(*outcome),
+                        Applied::Open(outcome) => counters.open(outcome),
+                        Applied::OldRules(_) => counters.bad(Counters::OLD_RULES),
                         Applied::Batch(_) | Applied::Skipped | Applied::Internal => {}
                     });
                     if !events.is_empty() {
-                        let count = u32::try_from(account.count(now)).unwrap_or(u32::MAX);
-                        counted.extend(events.drain(..).map(|event| (count, event)));
+                        let after = account.count(now);
+                        let mut count = RunningCount::new(settings.rules(), after, events);
+                        let events = events.drain(..);
+                        counted.extend(events.map(|event| (count.after(&event), event)));
                     }
                     applied(outcome);
                 }
@@ -256,8 +252,14 @@ impl<T> Replica<T> {
         let Some(now) = self.clock.now() else {
             return;
         };
-        let (before, shift) = (before.unwrap_or(now), self.clock.shift());
-        self.accounts.advance(offset, before, now, shift);
+        let step = TimeStep {
+            offset,
+            before: before.unwrap_or(now),
+            now,
+            shift: self.clock.shift(),
+            rules: self.settings.as_ref().map_or(Rules::V1, Settings::rules),
+        };
+        self.accounts.advance(step);
         self.expire_some(self.accounts.expiries_per_entry());
     }
 

@@ -2,42 +2,51 @@
 
 use super::Applied;
 use crate::domain::{
-    Account, BatchEvent, BatchEventKind, LifecycleEvent, Metadata, Moment, Open, StreamId,
+    Account, Heartbeat, LifecycleEvent, MetadataOutcome, Moment, Open, PlayerEvent, Stop, StreamId,
 };
 
 /// A change of one account.
 #[derive(Clone, Copy)]
 pub(super) enum Change<'e> {
-    Heartbeat {
-        stream: StreamId,
-        every_ms: Option<u32>,
-        metadata: Option<&'e Metadata>,
-    },
-    Stop {
-        stream: StreamId,
-    },
+    Heartbeat(&'e Heartbeat),
+    Stop(&'e Stop),
     Open(&'e Open),
 }
 
 impl<'e> Change<'e> {
-    pub(super) const fn of_event(event: &'e BatchEvent) -> Self {
-        let stream = event.stream;
-        match &event.kind {
-            BatchEventKind::Heartbeat { every_ms, metadata } => Self::Heartbeat {
-                stream,
-                every_ms: *every_ms,
-                metadata: metadata.as_ref(),
-            },
-            BatchEventKind::Stop => Self::Stop { stream },
+    pub(super) const fn of_event(event: &'e PlayerEvent) -> Self {
+        match event {
+            PlayerEvent::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat),
+            PlayerEvent::Stop(stop) => Self::Stop(stop),
         }
     }
 
-    /// The metadata of the entry.
-    pub(super) const fn metadata(&self) -> Option<&'e Metadata> {
+    /// The first field that rules version 1 does not accept.
+    fn field_of_rules_2(&self) -> Option<&'static str> {
         match self {
-            Self::Heartbeat { metadata, .. } => *metadata,
-            Self::Stop { .. } => None,
-            Self::Open(open) => Some(&open.metadata),
+            Self::Heartbeat(heartbeat) => heartbeat.field_of_rules_2(),
+            Self::Stop(stop) => stop.field_of_rules_2(),
+            Self::Open(open) => open.field_of_rules_2(),
+        }
+    }
+
+    /// Whether it is a stop whose reason is ignored.
+    pub(super) fn ignores_reason(&self, applied: &Applied) -> bool {
+        let applies = matches!(applied, Applied::Stop(_));
+        applies && matches!(self, Self::Stop(stop) if stop.ignores_reason())
+    }
+
+    /// The stream whose metadata it has set, if any.
+    pub(super) fn has_set_metadata(&self, applied: &Applied) -> Option<StreamId> {
+        match (self, applied) {
+            (Self::Heartbeat(heartbeat), Applied::Heartbeat(outcome)) => {
+                let is_changed = outcome.metadata() == MetadataOutcome::Changed;
+                is_changed.then_some(heartbeat.stream)
+            }
+            (Self::Open(open), Applied::Open(_)) => {
+                (!open.metadata.is_empty()).then_some(open.stream)
+            }
+            _ => None,
         }
     }
 
@@ -48,13 +57,16 @@ impl<'e> Change<'e> {
         moment: &Moment,
         events: &mut Vec<LifecycleEvent>,
     ) -> Applied {
+        if let Some(field) = self.field_of_rules_2()
+            && !moment.settings.rules().accept(Some(field))
+        {
+            return Applied::OldRules(field);
+        }
         match *self {
-            Self::Heartbeat {
-                stream,
-                every_ms,
-                metadata,
-            } => Applied::Heartbeat(account.heartbeat(moment, stream, every_ms, metadata, events)),
-            Self::Stop { stream } => Applied::Stop(account.stop(moment, stream, events)),
+            Self::Heartbeat(heartbeat) => {
+                Applied::Heartbeat(account.heartbeat(moment, heartbeat, events))
+            }
+            Self::Stop(stop) => Applied::Stop(account.stop(moment, stop, events)),
             Self::Open(open) => Applied::Open(account.open(moment, open, events)),
         }
     }

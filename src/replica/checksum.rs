@@ -2,7 +2,9 @@
 
 use crc32fast::Hasher;
 
-use crate::domain::{AccountKey, BatchEventKind, Entry, Metadata, StreamId};
+use crate::domain::{
+    AccountKey, BatchEvent, Entry, Heartbeat, Metadata, PlayerEvent, Stop, StopTarget,
+};
 
 /// A CRC-32 of entries and their offsets; 0 without entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,27 +38,15 @@ impl Checksum {
         let mut hasher = Hasher::new_with_initial(self.0);
         hasher.update(&offset.to_le_bytes());
         match entry {
-            Some(Entry::Heartbeat {
-                key,
-                stream,
-                every_ms,
-                metadata,
-            }) => add_heartbeat(&mut hasher, key, *stream, *every_ms, metadata.as_ref()),
-            Some(Entry::Stop { key, stream }) => add_stop(&mut hasher, key, *stream),
+            Some(Entry::Heartbeat { key, heartbeat }) => {
+                add_heartbeat(&mut hasher, key, heartbeat);
+            }
+            Some(Entry::Stop { key, stop }) => add_stop(&mut hasher, key, stop),
             Some(Entry::Batch(batch)) => {
-                for event in batch.events() {
-                    match &event.kind {
-                        BatchEventKind::Heartbeat { every_ms, metadata } => {
-                            let metadata = metadata.as_ref();
-                            add_heartbeat(
-                                &mut hasher,
-                                &event.key,
-                                event.stream,
-                                *every_ms,
-                                metadata,
-                            );
-                        }
-                        BatchEventKind::Stop => add_stop(&mut hasher, &event.key, event.stream),
+                for BatchEvent { key, event, .. } in batch.events() {
+                    match event {
+                        PlayerEvent::Heartbeat(event) => add_heartbeat(&mut hasher, key, event),
+                        PlayerEvent::Stop(event) => add_stop(&mut hasher, key, event),
                     }
                 }
             }
@@ -66,25 +56,27 @@ impl Checksum {
     }
 }
 
-fn add_heartbeat(
-    hasher: &mut Hasher,
-    key: &AccountKey,
-    stream: StreamId,
-    every_ms: Option<u32>,
-    metadata: Option<&Metadata>,
-) {
-    for (name, value) in metadata.into_iter().flat_map(Metadata::pairs) {
-        hasher.update(name.as_bytes());
-        hasher.update(value.as_bytes());
+fn add_heartbeat(hasher: &mut Hasher, key: &AccountKey, heartbeat: &Heartbeat) {
+    if let Some(metadata) = &heartbeat.metadata {
+        for (name, value) in metadata.set().into_iter().flat_map(Metadata::pairs) {
+            hasher.update(name.as_bytes());
+            hasher.update(value.as_bytes());
+        }
+        for name in metadata.removed() {
+            hasher.update(name.as_bytes());
+        }
     }
     hasher.update(&[1]);
-    hasher.update(&every_ms.unwrap_or(0).to_le_bytes());
-    hasher.update(stream.0.as_bytes());
+    hasher.update(&heartbeat.every_ms.unwrap_or(0).to_le_bytes());
+    hasher.update(heartbeat.stream.0.as_bytes());
     hasher.update(key.as_str().as_bytes());
 }
 
-fn add_stop(hasher: &mut Hasher, key: &AccountKey, stream: StreamId) {
+fn add_stop(hasher: &mut Hasher, key: &AccountKey, stop: &Stop) {
     hasher.update(&[2]);
-    hasher.update(stream.0.as_bytes());
+    match stop.target {
+        StopTarget::One(stream) => hasher.update(stream.0.as_bytes()),
+        StopTarget::All => hasher.update(&[3]),
+    }
     hasher.update(key.as_str().as_bytes());
 }

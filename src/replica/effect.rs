@@ -32,6 +32,14 @@ pub enum Effect<T> {
     Late(T),
     /// The outcome of the request is unknown: reply with `unavailable`, then acknowledge it.
     Unavailable(T),
+    /// The request uses a field that the rules of the installation do not have: reply with
+    /// `old_rules`, then acknowledge it.
+    OldRules {
+        /// The request.
+        request: T,
+        /// The field.
+        field: &'static str,
+    },
     /// Requeue the request for another replica.
     Release(T),
     /// Publish a lifecycle event, in order, and report the outcome with
@@ -63,6 +71,8 @@ pub enum Applied {
     Batch(Vec<Applied>),
     /// A proposal to open.
     Open(OpenOutcome),
+    /// It uses this field, which the rules in force do not have. Nothing changed.
+    OldRules(&'static str),
     /// A tick, settings, or a capacity change.
     Internal,
 }

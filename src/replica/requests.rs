@@ -6,7 +6,7 @@ use super::{
     in_flight::{Held, PendingOpen, StrongRequest},
 };
 use crate::domain::{
-    Answer, Consistency, InitRequest, Internal, LogTime, Open, OpenOutcome, Settings,
+    Account, Answer, Consistency, InitRequest, Internal, LogTime, Moment, Open, OpenOutcome,
     StatusRequest, StreamState,
 };
 
@@ -21,19 +21,26 @@ impl<T> Replica<T> {
         if !self.is_live(now.mono) {
             return self.hold(request, None, now);
         }
-        let Some(valid_ms) = self.settings.as_ref().map(Settings::request_ms) else {
+        let Some(settings) = &self.settings else {
             return self.effects.push(Effect::Release(request));
         };
-        let not_after = self.read_estimate(now.mono).plus(valid_ms);
+        let (rules, valid_ms) = (settings.rules(), settings.request_ms());
         let open = Open {
             key: init.key,
             stream: init.stream,
             request: init.request,
-            not_after,
+            not_after: self.read_estimate(now.mono).plus(valid_ms),
             max_active: init.max_active,
             replace: init.replace,
             metadata: init.metadata,
+            terms: init.terms,
         };
+        // Replicas of an earlier version would not see the field.
+        if let Some(field) = open.field_of_rules_2()
+            && !rules.accept(Some(field))
+        {
+            return self.effects.push(Effect::OldRules { request, field });
+        }
         let seq = self.append(now, Internal::Open(Box::new(open)));
         let pending = PendingOpen {
             request,
@@ -122,24 +129,45 @@ impl<T> Replica<T> {
         let (Some(settings), Some(at)) = (&self.settings, self.clock.now()) else {
             return;
         };
+        let moment = Moment {
+            now: at,
+            shift: self.clock.shift(),
+            settings,
+            full: false,
+        };
+        let activity = || self.activity(&open.key, at);
         let answer = match applied {
             // The sender has timed out. The broker drops the request if its TTL is over; otherwise
             // it is proposed again.
             _ if now.mono.ms_since(pending.at) > settings.request_ms() => {
                 return self.effects.push(Effect::Release(pending.request));
             }
-            Applied::Open(OpenOutcome::Opened) => Answer::Opened {
+            Applied::Open(OpenOutcome::Opened { replaced }) => Answer::Opened {
                 stream: open.stream,
                 heartbeat_every_ms: settings.heartbeat_every_ms,
                 ttl_ms: settings.ttl_ms,
-                activity: self.activity(&open.key, at),
+                replaced: replaced.clone(),
+                activity: activity(),
             },
-            Applied::Open(OpenOutcome::Refused(reason)) => Answer::Refused {
-                stream: open.stream,
-                reason: *reason,
-                max_active: open.max_active,
-                activity: self.activity(&open.key, at),
-            },
+            Applied::Open(OpenOutcome::Refused {
+                reason,
+                is_remembered,
+            }) => {
+                let describe = |account: &Account| {
+                    account.describe_refusal(&moment, open, *reason, *is_remembered)
+                };
+                let refusal = self.accounts.read(&open.key, describe);
+                Answer::Refused {
+                    stream: open.stream,
+                    // A full partition stores no account for a refusal.
+                    refusal: refusal.unwrap_or_else(|| describe(&Account::default())),
+                    activity: activity(),
+                }
+            }
+            Applied::OldRules(field) => {
+                let (request, field) = (pending.request, *field);
+                return self.effects.push(Effect::OldRules { request, field });
+            }
             _ => return self.effects.push(Effect::Late(pending.request)),
         };
         self.effects.push(Effect::Answer {

@@ -1,9 +1,7 @@
 //! A snapshot that is being read, part by part.
 
 use super::{Fault, accounts::Accounts};
-use crate::domain::{
-    Account, AccountKey, Announcement, RULES_VERSION, SnapshotHeader, SnapshotTrailer,
-};
+use crate::domain::{Account, AccountKey, Announcement, Rules, SnapshotHeader, SnapshotTrailer};
 
 /// A snapshot that is being read.
 #[derive(Debug)]
@@ -26,7 +24,7 @@ impl Restoring {
     /// # Errors
     /// [`Fault::UnknownRules`] if the snapshot has an unsupported version of the rules.
     pub fn new(header: SnapshotHeader) -> Result<Self, Fault> {
-        if header.settings.rules != RULES_VERSION {
+        if Rules::of(header.settings.rules).is_none() {
             return Err(Fault::UnknownRules(header.settings.rules));
         }
         Ok(Self {

@@ -7,6 +7,7 @@ mod freshness;
 mod lifecycle;
 mod reattach;
 mod requests;
+mod rules;
 mod snapshot;
 mod start;
 
@@ -14,9 +15,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{
-    AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, EntryId, InitRequest,
-    Metadata, Open, RULES_VERSION, Reading, RefusedReason, RequestId, StatusRequest, StreamId,
-    StreamState, Tenant, WallTime,
+    AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, EntryId, Heartbeat,
+    InitRequest, Metadata, Open, Reading, Refused, RefusedReason, RequestId, Rules, StatusRequest,
+    StreamId, StreamState, Tenant, WallTime,
 };
 
 /// A TTL of 2 s: the interval is 100 ms, and streams expire after 2.2 s.
@@ -69,9 +70,7 @@ fn id(n: u128) -> StreamId {
 fn heartbeat(account: &str, n: u128) -> Entry {
     Entry::Heartbeat {
         key: key(account),
-        stream: id(n),
-        every_ms: None,
-        metadata: None,
+        heartbeat: Heartbeat::of(id(n)),
     }
 }
 
@@ -83,6 +82,7 @@ fn init(account: &str, n: u128) -> InitRequest {
         max_active: None,
         replace: Vec::new(),
         metadata: Metadata::default(),
+        terms: None,
         group_by: vec!["device".into()],
     }
 }

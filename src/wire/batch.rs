@@ -3,23 +3,26 @@
 //! A batch whose events are all valid is decoded in one pass, with fields borrowed from the body.
 //! If that fails, each event is decoded alone, so that an invalid one is rejected alone.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use super::{
     AccountHeader, Code, Message, Problem, RoutingKey,
-    decode::{bad, stream_id},
+    amqp_value::unwrapped,
+    decode::{bad, stop_of, stream_id},
     diagnosis::diagnose,
-    fields::{Id, MetadataField, Text, Whole, WholeNumber, not},
+    fields::{Id, Object, ReasonField, Text, Whole, WholeNumber, not},
     gzip::{GZIP, decompress},
+    ignored,
     message::missing,
+    metadata_field::PatchField,
 };
-use crate::domain::{AccountKey, Batch, BatchEvent, BatchEventKind, MAX_BATCH_EVENTS};
+use crate::domain::{AccountKey, Batch, BatchEvent, Heartbeat, MAX_BATCH_EVENTS, PlayerEvent};
 
 /// Maximum size of the body of a batch, in bytes.
 pub const MAX_BATCH_BYTES: usize = 128 * 1024;
@@ -42,14 +45,13 @@ struct EventBody<'a> {
     account: Option<Text<'a>>,
     stream: Option<Id>,
     heartbeat_every_ms: Option<WholeNumber>,
-    metadata: Option<MetadataField>,
+    metadata: Option<PatchField>,
+    all: Option<bool>,
+    reason: Option<ReasonField>,
 }
 
 /// An array of events, rejected at the first event too many.
 struct Events<E>(Vec<E>);
-
-/// A JSON object. serde alone would also accept an array of the fields' values.
-struct Object<T>(T);
 
 /// The events of a batch, and the position and problem of each rejected one.
 struct Decoded {
@@ -77,6 +79,15 @@ pub fn rejected_events(message: &Message) -> Result<Vec<(u16, Problem)>, Problem
     Ok(decode(message, &key)?.rejected)
 }
 
+/// Returns the problem of a field of the event at `index` that was ignored.
+pub(super) fn ignored_in_event(message: &Message, index: u16) -> Option<Problem> {
+    let body = plain_body(message).ok()?;
+    let Object(body) = serde_json::from_slice::<Object<BatchBody<&RawValue>>>(&body).ok()?;
+    let Events(events) = body.events?;
+    let event = events.get(usize::from(index))?;
+    Some(ignored::field(event.get().as_bytes()))
+}
+
 /// Returns the account of the first valid event, which routes a batch without a header.
 pub(super) fn first_account(message: &Message, key: &RoutingKey) -> Result<AccountKey, Problem> {
     let decoded = decode(message, key)?;
@@ -93,19 +104,10 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         let reason = "the header account must be a string: any account of the partition";
         return Err(Problem::field(Code::AccountMismatch, "account", reason));
     }
-    let mut body = message.body;
-    if body.len() > MAX_BATCH_BYTES {
-        let reason = "the body of a batch is larger than 128 KiB";
-        return Err(Problem::new(Code::TooLarge, reason));
-    }
-    let plain;
-    if message.content_encoding == Some(GZIP) {
-        plain = decompress(body)?;
-        body = &plain;
-    }
-    let bad_body = || diagnose::<BatchBody<IgnoredAny>>(body);
+    let body = plain_body(message)?;
+    let bad_body = || diagnose::<BatchBody<IgnoredAny>>(&body);
     // Checking the whole body at once is faster than each of its strings.
-    let json = std::str::from_utf8(body).map_err(|_| bad_body())?;
+    let json = std::str::from_utf8(&body).map_err(|_| bad_body())?;
     if let Ok(Object(body)) = serde_json::from_str::<Object<BatchBody<Object<EventBody>>>>(json) {
         return body.decode(|event| event_of(key.tenant, event.0));
     }
@@ -113,6 +115,19 @@ fn decode(message: &Message, key: &RoutingKey) -> Result<Decoded, Problem> {
         Ok(Object(body)) => body.decode(|event| event_alone(key.tenant, event)),
         Err(_) => Err(bad_body()),
     }
+}
+
+/// The JSON text of a batch, without an AMQP 1.0 section or compression around it.
+fn plain_body<'a>(message: &Message<'a>) -> Result<Cow<'a, [u8]>, Problem> {
+    let body = unwrapped(message.body)?;
+    if body.len() > MAX_BATCH_BYTES {
+        let reason = "the body of a batch is larger than 128 KiB";
+        return Err(Problem::new(Code::TooLarge, reason));
+    }
+    if message.content_encoding == Some(GZIP) {
+        return decompress(body).map(Cow::Owned);
+    }
+    Ok(Cow::Borrowed(body))
 }
 
 impl<E> BatchBody<E> {
@@ -141,21 +156,27 @@ impl<E> BatchBody<E> {
 
 fn event_of(tenant: &str, body: EventBody) -> Result<BatchEvent, Problem> {
     let Text(kind) = body.kind.ok_or_else(|| missing("kind"))?;
-    let kind = match &*kind {
-        "heartbeat" => BatchEventKind::Heartbeat {
-            every_ms: body.heartbeat_every_ms.map(|n| n.0),
-            metadata: body.metadata.map(|m| m.0),
-        },
-        "stop" => BatchEventKind::Stop,
+    let is_stop = match &*kind {
+        "heartbeat" => false,
+        "stop" => true,
         _ => return Err(bad("kind", "must be heartbeat or stop, not another string")),
     };
     let Text(account) = body.account.ok_or_else(|| missing("account"))?;
+    let key = AccountKey::of(tenant, &account)
+        .map_err(|e| Problem::field(Code::BadField, "account", e.to_string()))?;
+    let event = if is_stop {
+        PlayerEvent::Stop(stop_of(body.stream, body.all, body.reason)?)
+    } else {
+        PlayerEvent::Heartbeat(Heartbeat {
+            stream: stream_id(body.stream)?,
+            every_ms: body.heartbeat_every_ms.map(|n| n.0),
+            metadata: body.metadata.map(|m| m.0),
+        })
+    };
     Ok(BatchEvent {
         index: 0,
-        key: AccountKey::of(tenant, &account)
-            .map_err(|e| Problem::field(Code::BadField, "account", e.to_string()))?,
-        stream: stream_id(body.stream)?,
-        kind,
+        key,
+        event,
     })
 }
 
@@ -196,26 +217,6 @@ impl<'de, E: Deserialize<'de>> Deserialize<'de> for Events<E> {
         }
 
         json.deserialize_seq(Elements(Vec::new())).map(Self)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Pairs<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(object))
-            }
-        }
-
-        json.deserialize_map(Pairs(PhantomData)).map(Self)
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    domain::Entry,
+    domain::{Entry, MetadataPatch, Stop, StreamId},
     wire::{self, AccountHeader},
 };
 
@@ -53,18 +53,16 @@ fn a_batch_is_decoded_and_unknown_fields_are_ignored() {
     let events: Vec<_> = batch.events().iter().collect();
     let accounts: Vec<_> = events.iter().map(|e| (e.index, e.key.account())).collect();
     assert_eq!(accounts, [(1, "Bob"), (0, "alice"), (2, "alice")]);
-    assert_eq!(events[0].kind, BatchEventKind::Stop);
-    let BatchEventKind::Heartbeat { every_ms, metadata } = &events[1].kind else {
+    let stream = StreamId(ID.parse().unwrap());
+    assert_eq!(events[0].event, Stop::of(stream).into());
+    let PlayerEvent::Heartbeat(heartbeat) = &events[1].event else {
         panic!("not a heartbeat");
     };
-    assert_eq!(*every_ms, Some(30_000));
-    assert_eq!(metadata.as_ref().unwrap().get("device"), Some("tv"));
+    assert_eq!(heartbeat.every_ms, Some(30_000));
+    let metadata = heartbeat.metadata.as_ref().unwrap();
+    assert_eq!(metadata.set().unwrap().get("device"), Some("tv"));
     assert_eq!(events[1].key.tenant(), "acme");
-    let none = BatchEventKind::Heartbeat {
-        every_ms: None,
-        metadata: None,
-    };
-    assert_eq!(events[2].kind, none);
+    assert_eq!(events[2].event, Heartbeat::of(stream).into());
     assert!(decoded(&of_events(&[])).events().is_empty());
 }
 
@@ -113,9 +111,14 @@ fn an_invalid_event_is_rejected_alone() {
             &format!("heartbeat_every_ms: {whole}"),
         ),
         (
-            r#"{"kind":"heartbeat","account":"a","stream":"ID","metadata":{"a":7}}"#,
+            r#"{"kind":"stop","account":"a","stream":"ID","all":true}"#,
             Code::BadField,
-            "metadata: each value must be a string, not a number",
+            "all: must not be true beside stream",
+        ),
+        (
+            r#"{"kind":"stop","account":"a","all":1}"#,
+            Code::BadField,
+            "all: must be a boolean, not a number",
         ),
         (
             r#"{"kind":"stop","kind":"stop","account":"a","stream":"ID"}"#,
@@ -241,4 +244,49 @@ fn the_first_valid_event_routes_a_batch_without_a_header() {
     let body = of_events(&["7".to_owned(), stop("bob"), stop("alice")]);
     assert_eq!(account(&body).unwrap().account(), "bob");
     assert_eq!(account(&of_events(&[])).unwrap_err().code, Code::BadField);
+}
+
+#[test]
+fn an_event_with_bad_metadata_counts_and_its_metadata_is_reported() {
+    let beat = |metadata: &str| {
+        format!(r#"{{"kind":"heartbeat","account":"a","stream":"{ID}","metadata":{metadata}}}"#)
+    };
+    let body = of_events(&[stop("a"), beat(r#"{"a":{}}"#), beat(r#"{"a":1}"#)]);
+    let batch = decoded(&body);
+    assert!(batch.rejected().is_empty());
+    let metadata: Vec<_> = batch
+        .events()
+        .iter()
+        .filter_map(|event| match &event.event {
+            PlayerEvent::Heartbeat(heartbeat) => heartbeat.metadata.clone(),
+            PlayerEvent::Stop(_) => None,
+        })
+        .collect();
+    assert_eq!(metadata[0], MetadataPatch::Invalid);
+    assert!(!metadata[1].is_strings());
+    let compressed = wire::compress(body.as_bytes());
+    let gzip = Message {
+        content_encoding: Some(GZIP),
+        ..message(&compressed)
+    };
+    for message in [message(body.as_bytes()), gzip] {
+        let problem = ignored(&message, Some(1));
+        assert_eq!(problem.code, Code::BadField);
+        assert_eq!(problem.field.as_deref(), Some("metadata"));
+        assert_eq!(
+            problem.message,
+            "each value must be a string, a number or a boolean, not an object; the heartbeat \
+             counts, its metadata is ignored"
+        );
+    }
+}
+
+#[test]
+fn an_event_may_stop_all_streams_of_its_account() {
+    let all = r#"{"kind":"stop","account":"a","all":true,"reason":"closed"}"#;
+    let events = [all.to_owned(), all.replace("true", "false")];
+    let batch = decoded(&of_events(&events));
+    let reason = crate::domain::GivenReason::new("closed").ok();
+    assert_eq!(batch.events()[0].event, Stop::of_all(reason).into());
+    assert_eq!(batch.rejected(), [Code::MissingField.number()]);
 }

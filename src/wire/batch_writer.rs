@@ -1,11 +1,9 @@
 //! Encoding of batches, event by event.
 
-use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
-use super::{Kind, PartitionNumber, batch::event_alone};
-use crate::domain::{BatchEvent, BatchEventKind, Metadata, StreamId, Tenant};
+use super::{PartitionNumber, batch::event_alone, event_fields::EventFields};
+use crate::domain::{BatchEvent, PlayerEvent, Tenant};
 
 /// Upper bound of the size of a batch's body in addition to its events, in bytes.
 const ENVELOPE_BYTES: usize = 64;
@@ -19,38 +17,11 @@ pub struct BatchWriter {
     ends: Vec<u32>,
 }
 
-#[derive(Serialize)]
-struct EventOut<'a> {
-    kind: &'static str,
-    account: &'a str,
-    stream: Uuid,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heartbeat_every_ms: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "pairs")]
-    metadata: Option<&'a Metadata>,
-}
-
-fn pairs<S: Serializer>(metadata: &Option<&Metadata>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(metadata.iter().flat_map(|metadata| metadata.pairs()))
-}
-
 impl BatchWriter {
     /// Appends an event.
-    pub fn push(&mut self, account: &str, stream: StreamId, kind: &BatchEventKind) {
-        let (word, heartbeat_every_ms, metadata) = match kind {
-            BatchEventKind::Heartbeat { every_ms, metadata } => {
-                (Kind::Heartbeat, *every_ms, metadata.as_ref())
-            }
-            BatchEventKind::Stop => (Kind::Stop, None, None),
-        };
-        let event = EventOut {
-            kind: word.as_str(),
-            account,
-            stream: stream.0,
-            heartbeat_every_ms,
-            metadata,
-        };
-        serde_json::to_writer(&mut self.json, &event).expect("strings and numbers always encode");
+    pub fn push(&mut self, account: &str, event: &PlayerEvent) {
+        let fields = EventFields::in_batch(account, event);
+        serde_json::to_writer(&mut self.json, &fields).expect("strings and numbers always encode");
         self.ends
             .push(u32::try_from(self.json.len()).unwrap_or(u32::MAX));
         self.json.push(b',');
@@ -115,26 +86,38 @@ impl BatchWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{GivenReason, Heartbeat, Metadata, MetadataPatch, Stop, StreamId};
 
     const HERE: PartitionNumber = PartitionNumber {
         partition: 65_535,
         partitions: 65_535,
     };
 
-    fn heartbeat() -> BatchEventKind {
-        let metadata = Metadata::new(&mut [("device", "\"tv\"\n"), ("asset", "9")]).unwrap();
-        BatchEventKind::Heartbeat {
+    fn heartbeat(stream: StreamId) -> PlayerEvent {
+        let set = Metadata::new(&mut [("device", "\"tv\"\n"), ("asset", "9")]).unwrap();
+        let metadata = MetadataPatch::merge(set, vec!["state".into()]).unwrap();
+        PlayerEvent::Heartbeat(Heartbeat {
             every_ms: Some(7),
             metadata: Some(metadata),
-        }
+            ..Heartbeat::of(stream)
+        })
+    }
+
+    fn stop_all() -> PlayerEvent {
+        Stop::of_all(GivenReason::new("\"bye\"").ok()).into()
+    }
+
+    fn stop() -> PlayerEvent {
+        Stop::of(StreamId::generate()).into()
     }
 
     #[test]
     fn a_body_has_the_fields_of_the_contract() {
         let (mut writer, stream) = (BatchWriter::default(), StreamId::generate());
-        writer.push("alice", stream, &heartbeat());
-        writer.push("bob, \"b\"", stream, &BatchEventKind::Stop);
-        writer.push("gone", stream, &BatchEventKind::Stop);
+        writer.push("alice", &heartbeat(stream));
+        writer.push("bob, \"b\"", &Stop::of(stream).into());
+        writer.push("carol", &stop_all());
+        writer.push("gone", &stop());
         writer.pop();
         let body = writer.body(HERE);
         assert!(body.len() <= writer.body_bytes());
@@ -147,9 +130,11 @@ mod tests {
                 "events": [
                     {
                         "kind": "heartbeat", "account": "alice", "stream": stream.0,
-                        "heartbeat_every_ms": 7, "metadata": {"device": "\"tv\"\n", "asset": "9"},
+                        "heartbeat_every_ms": 7,
+                        "metadata": {"device": "\"tv\"\n", "asset": "9", "state": null},
                     },
                     {"kind": "stop", "account": "bob, \"b\"", "stream": stream.0},
+                    {"kind": "stop", "account": "carol", "all": true, "reason": "\"bye\""},
                 ],
             })
         );
@@ -160,19 +145,21 @@ mod tests {
         let (mut writer, tenant) = (BatchWriter::default(), Tenant::new("acme").unwrap());
         assert!(writer.is_empty() && writer.event(&tenant, 0).is_none());
         assert_eq!(writer.body(HERE).last_chunk(), Some(b"[]}"));
-        let (first, second) = (StreamId::generate(), StreamId::generate());
-        writer.push("alice", first, &heartbeat());
-        writer.push("bob", second, &BatchEventKind::Stop);
+        let (first, second) = (heartbeat(StreamId::generate()), stop());
+        writer.push("alice", &first);
+        writer.push("bob", &second);
         let event = writer.event(&tenant, 0).unwrap();
-        assert_eq!((event.key.as_str(), event.stream), ("acme/alice", first));
-        assert_eq!(event.kind, heartbeat());
+        assert_eq!((event.key.as_str(), event.event), ("acme/alice", first));
         let event = writer.event(&tenant, 1).unwrap();
-        assert_eq!((event.key.as_str(), event.stream), ("acme/bob", second));
-        assert_eq!(event.kind, BatchEventKind::Stop);
+        assert_eq!((event.key.as_str(), event.event), ("acme/bob", second));
         assert!(writer.event(&tenant, 2).is_none());
         writer.pop();
-        writer.push("carol", second, &BatchEventKind::Stop);
-        assert_eq!(writer.event(&tenant, 1).unwrap().key.account(), "carol");
+        writer.push("carol", &stop_all());
+        let event = writer.event(&tenant, 1).unwrap();
+        assert_eq!(
+            (event.key.as_str(), event.event),
+            ("acme/carol", stop_all())
+        );
         assert_eq!(writer.len(), 2);
     }
 }

@@ -1,17 +1,21 @@
 //! Decoding and validation of messages from players and backends.
 
+use std::fmt::Write;
+
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
     Code, Kind, Message, Problem, batch,
-    fields::{Array, Id, MetadataField, Text, WholeNumber},
+    fields::{Array, Id, Object, ReasonField, Text, WholeNumber},
     internal,
     message::missing,
+    metadata_field::{MetadataField, PatchField},
+    terms::{LimitBody, TermsBody},
 };
 use crate::domain::{
-    AccountKey, Consistency, Entry, InitRequest, MAX_GROUP_BY, MAX_KEY_BYTES, MAX_REPLACED,
-    RequestId, StatusRequest, StreamId,
+    AccountKey, Consistency, Entry, Heartbeat, InitRequest, MAX_GROUP_BY, MAX_KEY_BYTES,
+    MAX_REPLACED, RequestId, StatusRequest, Stop, StopTarget, StreamId, Terms,
 };
 
 /// The body of a heartbeat.
@@ -21,7 +25,7 @@ struct HeartbeatBody<'a> {
     account: Option<Text<'a>>,
     stream: Option<Id>,
     heartbeat_every_ms: Option<WholeNumber>,
-    metadata: Option<MetadataField>,
+    metadata: Option<PatchField>,
 }
 
 /// The body of a stop.
@@ -30,6 +34,8 @@ struct StopBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
     stream: Option<Id>,
+    all: Option<bool>,
+    reason: Option<ReasonField>,
 }
 
 /// The body of an init.
@@ -41,6 +47,14 @@ struct InitBody<'a> {
     metadata: Option<MetadataField>,
     max_active: Option<WholeNumber>,
     replace: Option<Array<Id>>,
+    #[serde(borrow)]
+    limits: Option<Array<Object<LimitBody<'a>>>>,
+    #[serde(borrow)]
+    same: Option<Array<Text<'a>>>,
+    #[serde(borrow)]
+    on_limit: Option<Text<'a>>,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
     #[serde(borrow)]
     group_by: Option<Array<Text<'a>>>,
 }
@@ -96,16 +110,37 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
         let body: StopBody = message.json()?;
         return Ok(Entry::Stop {
             key: message.account_key(&key, body.account.as_ref())?,
-            stream: stream_id(body.stream)?,
+            stop: stop_of(body.stream, body.all, body.reason)?,
         });
     }
     let body: HeartbeatBody = message.json()?;
     Ok(Entry::Heartbeat {
         key: message.account_key(&key, body.account.as_ref())?,
-        stream: stream_id(body.stream)?,
-        every_ms: body.heartbeat_every_ms.map(|n| n.0),
-        metadata: body.metadata.map(|m| m.0),
+        heartbeat: Heartbeat {
+            stream: stream_id(body.stream)?,
+            every_ms: body.heartbeat_every_ms.map(|n| n.0),
+            metadata: body.metadata.map(|m| m.0),
+        },
     })
+}
+
+/// The stop of a stream, or of all with `all`.
+pub(super) fn stop_of(
+    stream: Option<Id>,
+    all: Option<bool>,
+    reason: Option<ReasonField>,
+) -> Result<Stop, Problem> {
+    let is_all = all == Some(true);
+    if is_all && stream.is_some() {
+        return Err(bad("all", "must not be true beside stream"));
+    }
+    let target = if is_all {
+        StopTarget::All
+    } else {
+        StopTarget::One(stream_id(stream)?)
+    };
+    let reason = reason.map(|field| field.0);
+    Ok(Stop { target, reason })
 }
 
 /// Decodes an `init`.
@@ -126,8 +161,28 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
     let replace = body.replace.map_or_else(Vec::new, |Array(ids)| {
         ids.into_iter().map(|id| id.0).collect()
     });
+    let terms = TermsBody {
+        limits: body.limits,
+        same: body.same,
+        on_limit: body.on_limit,
+        reason: body.reason,
+    };
+    let terms = terms.decode()?;
+    if max_active.is_some() && terms.as_ref().is_some_and(|terms| !terms.limits.is_empty()) {
+        let message = "must not be beside max_active, which is {\"max\": N} as one of the limits";
+        return Err(bad("limits", message));
+    }
     // Clients that number their requests restart at 1: a request with other limits is another one.
-    let content = format!("request {stream} {max_active:?} {replace:?}");
+    let mut content = format!("request {stream} {max_active:?} {replace:?}");
+    if let Some(Terms {
+        limits,
+        same,
+        on_limit,
+        reason: _,
+    }) = terms.as_deref()
+    {
+        let _ = write!(content, " {limits:?} {same:?} {on_limit:?}");
+    }
     let request = message
         .derived_id(&content, &key)
         .unwrap_or_else(Uuid::new_v4);
@@ -146,6 +201,7 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
         max_active,
         replace: replace.into_iter().map(StreamId).collect(),
         metadata: body.metadata.map(|m| m.0).unwrap_or_default(),
+        terms,
         group_by: group_by(body.group_by)?,
     })
 }
@@ -204,5 +260,4 @@ pub(super) fn bad(field: &'static str, message: &'static str) -> Problem {
 }
 
 #[cfg(test)]
-#[path = "decode_tests.rs"]
 mod tests;

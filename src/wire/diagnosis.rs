@@ -27,13 +27,18 @@ pub(super) fn diagnose<'a, B: Deserialize<'a>>(body: &'a [u8]) -> Problem {
         let message = format!("duplicate key `{key}`");
         return Problem::field(Code::BadJson, key, message);
     }
+    let unknown = error.to_string().starts_with("unknown field ");
     let (field, inside) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
     let each = match inside.chars().next() {
         Some('[') => "each element ",
         Some(_) => "each value ",
         None => "",
     };
-    let message = format!("{each}{}", must_be(&error));
+    let message = if unknown {
+        format!("{each}has an unknown key")
+    } else {
+        format!("{each}{}", must_be(&error))
+    };
     Problem::field(Code::BadField, field.to_owned(), message)
 }
 
@@ -229,13 +234,16 @@ mod tests {
             ("{\"7\":7}", "an object"),
         ];
         let whole = "a whole number from 1 to 4294967295";
-        let metadata = "an object of at most 16 strings with keys of 1 to 64 bytes and values of \
-                        at most 256 bytes";
+        let metadata = "an object of at most 16 strings, numbers or booleans with keys of 1 to 64 \
+                        bytes and values of at most 256 bytes";
         for (kind, field, expected, accepted) in [
             ("heartbeat", "account", "a string", "a string"),
             ("stop", "stream", "a UUID", "a string"),
             ("heartbeat", "heartbeat_every_ms", whole, "a number"),
-            ("heartbeat", "metadata", metadata, "an object"),
+            ("init", "metadata", metadata, "an object"),
+            ("stop", "all", "a boolean", "a boolean"),
+            ("init", "limits", "an array", "an array"),
+            ("init", "on_limit", "a string", "a string"),
             ("init", "max_active", whole, "a number"),
             ("init", "replace", "an array", "an array"),
             ("init", "group_by", "an array", "an array"),
@@ -256,9 +264,9 @@ mod tests {
     #[test]
     fn a_field_out_of_its_limits_gets_the_limits() {
         let whole = "must be a whole number from 1 to 4294967295, not";
-        let metadata = "must be an object of at most 16 strings with keys of 1 to 64 bytes and \
-                        values of at most 256 bytes, not one";
-        let pairs: Vec<_> = (0..17).map(|n| format!("\"{n}\":\"\"")).collect();
+        let metadata = "must be an object of at most 16 strings, numbers or booleans with keys of \
+                        1 to 64 bytes and values of at most 256 bytes, not one";
+        let pairs: Vec<_> = (0..40).map(|n| format!("\"{n}\":\"\"")).collect();
         let ids = |n| vec![format!("\"{ID}\""); n].join(",");
         for (field, json, message) in [
             (
@@ -305,8 +313,8 @@ mod tests {
             ),
             (
                 "metadata",
-                "{\"a\":7}".to_owned(),
-                "each value must be a string, not a number".to_owned(),
+                "{\"a\":[7]}".to_owned(),
+                "each value must be a string, a number or a boolean, not an array".to_owned(),
             ),
             (
                 "metadata",
@@ -326,7 +334,7 @@ mod tests {
             (
                 "metadata",
                 format!("{{{}}}", pairs.join(",")),
-                format!("{metadata} of more strings"),
+                format!("{metadata} of more values"),
             ),
             (
                 "replace",

@@ -2,16 +2,16 @@
 //!
 //! [`super::diagnosis`] turns these words and serde's error into the message for the sender.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Unexpected, Visitor},
+    de::{Error, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
-use smallvec::SmallVec;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata, MetadataError};
+use crate::domain::{GivenReason, ReasonError};
 
 /// A string, borrowed from the body if it has no escapes.
 #[derive(Debug)]
@@ -36,8 +36,11 @@ impl<const FROM: u32> Whole<FROM, { u16::MAX as u32 }> {
 /// An array of values of one type.
 pub(super) struct Array<T>(pub(super) Vec<T>);
 
-/// An object of strings, rejected at the first pair too many.
-pub(super) struct MetadataField(pub(super) Metadata);
+/// A JSON object. serde alone would also accept an array of the fields' values.
+pub(super) struct Object<T>(pub(super) T);
+
+/// The reason of a stop; an error if it is not acceptable. The stop counts all the same.
+pub(super) struct ReasonField(pub(super) Result<GivenReason, ReasonError>);
 
 /// The error for a value of the right JSON type that is not acceptable.
 pub(super) fn not<E: Error>(came: &'static str, visitor: &dyn serde::de::Expected) -> E {
@@ -163,42 +166,32 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Array<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for MetadataField {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Pairs;
+        struct Pairs<T>(PhantomData<T>);
 
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Metadata;
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = T;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                write!(
-                    f,
-                    "an object of at most {MAX_PAIRS} strings with keys of 1 to {MAX_KEY_BYTES} \
-                     bytes and values of at most {MAX_VALUE_BYTES} bytes"
-                )
+                f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Metadata, A::Error> {
-                let mut pairs: SmallVec<[(Text<'de>, Text<'de>); 4]> = SmallVec::new();
-                while let Some(pair) = object.next_entry()? {
-                    pairs.push(pair);
-                    if pairs.len() > MAX_PAIRS {
-                        break;
-                    }
-                }
-                Metadata::new(&mut pairs).map_err(|error| {
-                    let came = match error {
-                        MetadataError::TooManyPairs => "one of more strings",
-                        MetadataError::Key => "one with an empty or a longer key",
-                        MetadataError::Value => "one with a longer value",
-                        MetadataError::Twice => "one with a duplicate key",
-                    };
-                    not(came, &self)
-                })
+            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(object))
             }
         }
 
-        json.deserialize_map(Pairs).map(Self)
+        json.deserialize_map(Pairs(PhantomData)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReasonField {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(json)?;
+        let text = serde_json::from_str::<Text>(json.get());
+        let text = text.map_err(|_| ReasonError);
+        Ok(Self(text.and_then(|Text(text)| GivenReason::new(&text))))
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Code, Problem, fields::is_zero};
+use super::{Code, Problem, fields::is_zero, terms::TermsField};
 use crate::domain::{
     AccountKey, CapacityChange, Entry, EntryId, Internal, LogTime, Metadata, Open, Reading,
     RequestId, Settings, StreamId, Tenant, WallTime,
@@ -71,6 +71,8 @@ struct OpenBody<'a> {
     replace: Vec<Uuid>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    terms: Option<TermsField<'a>>,
 }
 
 /// The kind of an internal entry, for the AMQP property `type`, which is informational.
@@ -107,6 +109,10 @@ pub fn encode(entry_id: EntryId, reading: Option<&Reading>, internal: &Internal)
                 .pairs()
                 .map(|(k, v)| (k.into(), v.into()))
                 .collect(),
+            terms: open
+                .terms
+                .as_deref()
+                .map(|terms| TermsField(Cow::Borrowed(terms))),
         }),
         Internal::Settings { settings, wall } => Body::Settings {
             settings: Cow::Borrowed(settings),
@@ -189,6 +195,9 @@ impl OpenBody<'_> {
             max_active: self.max_active,
             replace: self.replace.into_iter().map(StreamId).collect(),
             metadata: Metadata::new(&mut pairs).map_err(limit)?,
+            terms: self
+                .terms
+                .map(|TermsField(terms)| Box::new(terms.into_owned())),
         })
     }
 }
@@ -200,7 +209,7 @@ fn limit(error: impl std::error::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::AccountId;
+    use crate::domain::{AccountId, Condition, GivenReason, Limit, OnLimit, Terms};
 
     fn round_trip(reading: Option<Reading>, body: Internal) {
         let entry_id = EntryId {
@@ -234,7 +243,36 @@ mod tests {
             max_active: Some(2),
             replace: vec![StreamId::generate()],
             metadata: Metadata::new(&mut [("device", "t\nv")]).unwrap(),
+            terms: None,
         };
+        let condition = |key: &str, value: &str| Condition {
+            key: key.into(),
+            values: vec![value.into(), "true".into()],
+        };
+        let limit = Limit {
+            max: 3,
+            distinct: Some("device".into()),
+            conditions: vec![condition("z", "\"é\n"), condition("a", "1")],
+        };
+        let terms = Terms {
+            limits: vec![limit, Limit::of_all(u32::MAX)],
+            same: vec!["device".into(), "a\tb".into()],
+            on_limit: OnLimit::ReplaceOldest,
+            reason: GivenReason::new("\"bye\"").ok(),
+        };
+        for terms in [
+            terms,
+            Terms {
+                same: vec!["x".into()],
+                ..Terms::default()
+            },
+        ] {
+            let open = Open {
+                terms: Some(Box::new(terms)),
+                ..open.clone()
+            };
+            round_trip(Some(reading), Internal::Open(Box::new(open)));
+        }
         let settings = Settings::default();
         round_trip(None, Internal::Tick(None));
         let wall = WallTime(-1);

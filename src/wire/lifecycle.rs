@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{BadReply, Notice, Rfc3339, message::DERIVED};
-use crate::domain::{AccountKey, Announcement, LifecycleEventKind};
+use crate::domain::{AccountKey, Announcement, ExpiryCause, LifecycleEventKind, StoppedReason};
 
 /// The body of a message about a lifecycle event.
 ///
@@ -14,7 +14,7 @@ use crate::domain::{AccountKey, Announcement, LifecycleEventKind};
 /// publication nor on the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleMessage<'a> {
-    /// `opened`, `refused`, `stopped` or `expired`; later versions may add types.
+    /// `opened`, `admitted`, `refused`, `stopped` or `expired`; later versions may add types.
     #[serde(rename = "type")]
     pub kind: Cow<'a, str>,
     /// The owner of the account.
@@ -30,9 +30,15 @@ pub struct LifecycleMessage<'a> {
     /// `opened`: whether an `init` was admitted; false if there were only heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<bool>,
-    /// `refused`, `stopped`: the reason.
+    /// `refused`, `stopped`: the reason; `expired`: `too_old`, if that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
+    /// `stopped`: the `reason` in the `stop`, or in the `init` of the successor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_reason: Option<Cow<'a, str>>,
+    /// `stopped`: the stream that replaced it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<Uuid>,
     /// `refused`: the limit in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active: Option<u32>,
@@ -67,12 +73,14 @@ pub fn announcement(announcement: &Announcement) -> Notice {
         count: *count,
         admitted: None,
         reason: None,
+        given_reason: None,
+        successor: None,
         max_active: None,
         started_at: None,
         last_seen: None,
         metadata: pairs.map(|(k, v)| (k.into(), v.into())).collect(),
     };
-    let mut cause = *offset;
+    let mut distinct = offset.to_string();
     match &event.kind {
         LifecycleEventKind::Opened {
             admitted,
@@ -81,29 +89,46 @@ pub fn announcement(announcement: &Announcement) -> Notice {
             message.admitted = Some(*admitted);
             message.started_at = Some(Rfc3339(*started_at));
         }
+        LifecycleEventKind::Admitted { started_at } => {
+            message.started_at = Some(Rfc3339(*started_at));
+        }
         LifecycleEventKind::Refused { reason, max_active } => {
             message.reason = Some(reason.as_str().into());
             message.max_active = *max_active;
         }
-        LifecycleEventKind::Stopped { reason, started_at } => {
+        LifecycleEventKind::Stopped {
+            reason,
+            started_at,
+            successor,
+            given,
+        } => {
             message.reason = Some(reason.as_str().into());
+            message.given_reason = given.as_ref().map(|given| given.as_str().into());
+            message.successor = successor.map(|stream| stream.0);
             message.started_at = Some(Rfc3339(*started_at));
         }
         LifecycleEventKind::Expired {
             started_at,
             last_seen,
-            deadline,
+            cause,
         } => {
             message.started_at = Some(Rfc3339(*started_at));
             message.last_seen = Some(Rfc3339(*last_seen));
-            cause = deadline.0;
+            match cause {
+                ExpiryCause::Deadline(deadline) => distinct = deadline.0.to_string(),
+                ExpiryCause::TooOld => {
+                    let reason = StoppedReason::TooOld.as_str();
+                    message.reason = Some(reason.into());
+                    distinct = format!("{reason} {offset}");
+                }
+            }
         }
     }
     Notice {
         kind,
         routing_key: format!("{}.{kind}", key.tenant()),
         account: Some(key.account().to_owned()),
-        message_id: Some(message_id(kind, key, event.stream.0, cause)),
+        message_id: Some(message_id(kind, key, event.stream.0, &distinct)),
         body: serde_json::to_vec(&message).expect("strings and numbers always encode"),
     }
 }
@@ -111,6 +136,7 @@ pub fn announcement(announcement: &Announcement) -> Notice {
 const fn word(kind: &LifecycleEventKind) -> &'static str {
     match kind {
         LifecycleEventKind::Opened { .. } => "opened",
+        LifecycleEventKind::Admitted { .. } => "admitted",
         LifecycleEventKind::Refused { .. } => "refused",
         LifecycleEventKind::Stopped { .. } => "stopped",
         LifecycleEventKind::Expired { .. } => "expired",
@@ -119,8 +145,8 @@ const fn word(kind: &LifecycleEventKind) -> &'static str {
 
 /// Derives the id from all that distinguishes the event. This includes the account, as two accounts
 /// may use one stream id and all streams that expire at a tick share its offset.
-fn message_id(kind: &str, key: &AccountKey, stream: Uuid, cause: u64) -> Uuid {
-    let name = format!("lifecycle\0{kind}\0{}\0{stream}\0{cause}", key.as_str());
+fn message_id(kind: &str, key: &AccountKey, stream: Uuid, distinct: &str) -> Uuid {
+    let name = format!("lifecycle\0{kind}\0{}\0{stream}\0{distinct}", key.as_str());
     Uuid::new_v5(&DERIVED, name.as_bytes())
 }
 
@@ -139,8 +165,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        AccountId, LifecycleEvent, LogTime, Metadata, RefusedReason, StoppedReason, StreamId,
-        Tenant, WallTime,
+        AccountId, GivenReason, LifecycleEvent, LogTime, Metadata, RefusedReason, StreamId, Tenant,
+        WallTime,
     };
 
     const STREAM: &str = "00000000-0000-0000-0000-000000000007";
@@ -167,7 +193,16 @@ mod tests {
         LifecycleEventKind::Expired {
             started_at: STARTED,
             last_seen: WallTime(STARTED.0 + 7),
-            deadline: LogTime(deadline),
+            cause: ExpiryCause::Deadline(LogTime(deadline)),
+        }
+    }
+
+    fn stopped() -> LifecycleEventKind {
+        LifecycleEventKind::Stopped {
+            reason: StoppedReason::Stopped,
+            started_at: STARTED,
+            successor: None,
+            given: None,
         }
     }
 
@@ -195,9 +230,19 @@ mod tests {
             reason: RefusedReason::AccountCap,
             max_active,
         };
-        let stopped = LifecycleEventKind::Stopped {
+        let admitted = LifecycleEventKind::Admitted {
+            started_at: STARTED,
+        };
+        let replaced = LifecycleEventKind::Stopped {
             reason: StoppedReason::Replaced,
             started_at: STARTED,
+            successor: Some(StreamId(Uuid::from_u128(7))),
+            given: GivenReason::new("moved").ok(),
+        };
+        let too_old = LifecycleEventKind::Expired {
+            started_at: STARTED,
+            last_seen: STARTED,
+            cause: ExpiryCause::TooOld,
         };
         for (kind, word, more) in [
             (
@@ -211,10 +256,24 @@ mod tests {
                 json!({ "reason": "account_cap", "max_active": 2 }),
             ),
             (refused(None), "refused", json!({ "reason": "account_cap" })),
+            (admitted, "admitted", json!({ "started_at": started })),
             (
-                stopped,
+                replaced,
                 "stopped",
-                json!({ "reason": "replaced", "started_at": started }),
+                json!({
+                    "reason": "replaced", "given_reason": "moved", "successor": STREAM,
+                    "started_at": started,
+                }),
+            ),
+            (
+                stopped(),
+                "stopped",
+                json!({ "reason": "stopped", "started_at": started }),
+            ),
+            (
+                too_old,
+                "expired",
+                json!({ "reason": "too_old", "started_at": started, "last_seen": started }),
             ),
             (
                 expired(9),
@@ -251,10 +310,6 @@ mod tests {
 
     #[test]
     fn an_event_has_one_id_and_another_event_another_id() {
-        let stopped = || LifecycleEventKind::Stopped {
-            reason: StoppedReason::Stopped,
-            started_at: STARTED,
-        };
         let first = happened(stopped(), &mut []);
         assert_eq!(announcement(&first), announcement(&first.clone()));
 

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Code, Kind, Problem, RoutingKey, diagnosis::diagnose, fields::Text};
+use super::{
+    Code, Kind, Problem, RoutingKey, amqp_value::unwrapped, diagnosis::diagnose, fields::Text,
+};
 use crate::domain::AccountKey;
 
 /// Maximum size of a body, in bytes.
@@ -36,9 +38,9 @@ pub struct Message<'a> {
     /// Where to send the reply.
     pub reply_to: Option<&'a str>,
     /// Copied to the reply.
-    pub correlation_id: Option<&'a str>,
+    pub correlation_id: Option<&'a [u8]>,
     /// The publisher's id of this message.
-    pub message_id: Option<&'a str>,
+    pub message_id: Option<&'a [u8]>,
     /// The publisher's program, not verified.
     pub app_id: Option<&'a str>,
     /// The publisher's RabbitMQ user, verified by the broker if present.
@@ -73,18 +75,19 @@ impl<'a> Message<'a> {
 
     /// Decodes the body, which must be a JSON object of at most 16 KiB.
     pub(super) fn json<B: Deserialize<'a>>(&self) -> Result<B, Problem> {
-        if self.body.len() > MAX_BODY_BYTES {
+        let body = unwrapped(self.body)?;
+        if body.len() > MAX_BODY_BYTES {
             return Err(Problem::new(
                 Code::TooLarge,
                 "the body is larger than 16 KiB",
             ));
         }
-        let first = self.body.iter().find(|b| !b.is_ascii_whitespace());
+        let first = body.iter().find(|b| !b.is_ascii_whitespace());
         if first != Some(&b'{') {
             // serde would also accept an array of the fields' values.
-            return Err(diagnose::<B>(self.body));
+            return Err(diagnose::<B>(body));
         }
-        serde_json::from_slice(self.body).map_err(|_| diagnose::<B>(self.body))
+        serde_json::from_slice(body).map_err(|_| diagnose::<B>(body))
     }
 
     /// Returns the account's key, after comparing it with the routing key and the header.
@@ -123,14 +126,14 @@ impl<'a> Message<'a> {
     /// Derives an id that is the same for every delivery of this request, from `what`, the account,
     /// and the `message_id`, else the `reply_to` and `correlation_id`. `None` if all are missing.
     pub(super) fn derived_id(&self, what: &str, key: &AccountKey) -> Option<Uuid> {
-        let source = match (self.message_id, self.reply_to, self.correlation_id) {
-            (Some(id), _, _) => format!("{what}\0{}\0m\0{id}", key.as_str()),
-            (None, Some(reply_to), Some(id)) => {
-                format!("{what}\0{}\0r\0{reply_to}\0{id}", key.as_str())
-            }
+        let ids: &[&[u8]] = match (self.message_id, self.reply_to, self.correlation_id) {
+            (Some(id), _, _) => &[b"m", id],
+            (None, Some(reply_to), Some(id)) => &[b"r", reply_to.as_bytes(), id],
             _ => return None,
         };
-        Some(Uuid::new_v5(&DERIVED, source.as_bytes()))
+        let request = [what.as_bytes(), key.as_str().as_bytes()];
+        let source = [&request[..], ids].concat().join(&0);
+        Some(Uuid::new_v5(&DERIVED, &source))
     }
 }
 

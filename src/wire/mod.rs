@@ -3,15 +3,19 @@
 //! Decoders take a [`Message`] and return a validated value or a [`Problem`], which never quotes
 //! the message.
 
+mod amqp_value;
 mod batch;
 mod batch_writer;
 mod decode;
 mod diagnosis;
+mod event_fields;
 mod fields;
 mod gzip;
+mod ignored;
 mod internal;
 mod lifecycle;
 mod message;
+mod metadata_field;
 mod notice;
 mod problem;
 mod rejected;
@@ -21,6 +25,7 @@ mod request;
 mod routing_key;
 #[cfg(feature = "worker")]
 pub mod snapshot;
+mod terms;
 mod timestamp;
 mod trace;
 
@@ -28,6 +33,7 @@ pub use batch::{MAX_BATCH_BYTES, rejected_events};
 pub use batch_writer::BatchWriter;
 pub use decode::{account, entry, init, status};
 pub use gzip::{GZIP, compress};
+pub use ignored::ignored;
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
 pub use lifecycle::{LifecycleMessage, announcement, decode as decode_lifecycle};
 pub use message::{ACCOUNT_HEADER, AccountHeader, MAX_BODY_BYTES, Message};
@@ -39,7 +45,9 @@ pub use reply::{
     PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
-pub use request::{batch as batch_body, heartbeat, init as init_body, status as status_body, stop};
+pub use request::{
+    InitFields, batch as batch_body, event as event_body, init as init_body, status as status_body,
+};
 pub use routing_key::{Kind, RoutingKey};
 pub use timestamp::{Rfc3339, show};
 pub use trace::{MAX_STATE_BYTES, Trace};

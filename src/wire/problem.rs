@@ -33,6 +33,8 @@ pub enum Code {
     Undeliverable,
     /// A batch for another partition.
     WrongPartition,
+    /// A field that needs newer rules than the installation has.
+    OldRules,
     /// A code of a later version of the contract.
     #[serde(other)]
     Other,
@@ -55,13 +57,14 @@ impl Code {
             Self::Undecodable => "undecodable",
             Self::Undeliverable => "undeliverable",
             Self::WrongPartition => "wrong_partition",
+            Self::OldRules => "old_rules",
             Self::Other => "other",
         }
     }
 
     /// All codes, in the order of their numbers. Snapshots contain counts by number, so a code
     /// never changes its number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BadJson,
         Self::TooLarge,
         Self::BadField,
@@ -74,6 +77,7 @@ impl Code {
         Self::Undecodable,
         Self::Undeliverable,
         Self::WrongPartition,
+        Self::OldRules,
         Self::Other,
     ];
 
@@ -162,6 +166,16 @@ impl Problem {
         )
     }
 
+    /// The message's correlation id is too long to be returned.
+    #[must_use]
+    pub fn correlation_id() -> Self {
+        Self::field(
+            Code::BadField,
+            "correlation_id",
+            "it must have at most 1,024 bytes, as must the message_id that replaces it",
+        )
+    }
+
     /// The request had expired when it was decided.
     #[must_use]
     pub fn late() -> Self {
@@ -203,6 +217,17 @@ impl Problem {
         )
     }
 
+    /// The message uses a field that the rules of the installation do not have.
+    #[must_use]
+    pub fn old_rules(field: &'static str) -> Self {
+        Self::field(
+            Code::OldRules,
+            field,
+            "needs rules version 2, and this installation has version 1: once all of its workers \
+             support them, an operator sets them with `streamwatch topology set --rules 2`",
+        )
+    }
+
     /// The outcome of the request is unknown.
     #[must_use]
     pub fn unavailable() -> Self {
@@ -216,6 +241,13 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Counters;
+
+    #[test]
+    fn the_domain_counts_by_the_numbers_of_the_codes() {
+        assert_eq!(Code::BadField.number(), Counters::BAD_FIELD);
+        assert_eq!(Code::OldRules.number(), Counters::OLD_RULES);
+    }
 
     #[test]
     fn codes_are_equal_in_json_and_in_text() {

@@ -197,9 +197,9 @@ mod tests {
         let message = Message {
             app_id: Some("player\n1"),
             user_id: Some("acme"),
-            body: br#"{"account":"s3cret","metadata":7}"#,
-            message_id: Some("s3cret"),
-            correlation_id: Some("s3cret"),
+            body: br#"{"account":"s3cret","stream":7777}"#,
+            message_id: Some(b"s3cret"),
+            correlation_id: Some(b"s3cret"),
             ..keyed("acme.heartbeat.s3cret")
         };
         let problem = super::super::entry(&message).unwrap_err();
@@ -209,9 +209,9 @@ mod tests {
             body,
             json!({
                 "type": "rejected", "at": "2025-11-22T10:00:00.000Z", "source": "log",
-                "code": "bad_field", "message": problem.message, "field": "metadata",
+                "code": "bad_field", "message": problem.message, "field": "stream",
                 "routing_key": "acme.heartbeat", "offset": 7, "app_id": "player\\n1",
-                "user_id": "acme", "body_bytes": 33, "left_out": 3,
+                "user_id": "acme", "body_bytes": 34, "left_out": 3,
             })
         );
         assert!(!body.to_string().contains("s3cret"));

@@ -3,12 +3,12 @@
 mod decode;
 mod decoded;
 mod encode;
+mod news;
 
 pub use decode::{BadReply, decode};
 pub use decoded::{BatchNews, CountsBy, Reply};
-pub use encode::{
-    Encoded, EventNews, MAX_REPLY_BYTES, News, PartitionNumber, answer, batch, error,
-};
+pub use encode::{Encoded, MAX_REPLY_BYTES, PartitionNumber, answer, batch, error};
+pub use news::{EventNews, News};
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;
@@ -22,8 +22,9 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
-            StoppedReason, StreamId, StreamState, Tenant, WallTime,
+            AccountId, AccountKey, ActiveStream, Activity, Answer, Conflict, GivenReason, Metadata,
+            Refused, RefusedReason, StopCause, StoppedReason, StreamId, StreamState, Tenant,
+            WallTime,
         },
         wire::Problem,
     };
@@ -56,6 +57,7 @@ mod tests {
             stream: StreamId(Uuid::from_u128(7)),
             heartbeat_every_ms: 30_000,
             ttl_ms: 90_000,
+            replaced: vec![StreamId(Uuid::from_u128(8))],
             activity: activity(),
         };
         let encoded = answer(&opened, &["device".to_owned()], Some(PARTITION));
@@ -66,6 +68,7 @@ mod tests {
             serde_json::json!({
                 "type": "opened", "stream": id, "heartbeat_every_ms": 30_000, "ttl_ms": 90_000,
                 "expires_in_ms": 90_000, "expires_at": "2025-11-22T10:01:30.000Z",
+                "replaced": ["00000000-0000-0000-0000-000000000008"],
                 "partition": 3, "partitions": 4,
                 "activity": {
                     "tenant": "acme", "account": "alice", "count": 1,
@@ -80,6 +83,87 @@ mod tests {
                 }
             })
         );
+    }
+
+    fn replaced() -> StopCause {
+        StoppedReason::Replaced.into()
+    }
+
+    #[test]
+    fn a_refused_reply_lists_what_is_in_the_way() {
+        let refused = |refusal| Answer::Refused {
+            stream: StreamId(Uuid::from_u128(7)),
+            refusal,
+            activity: activity(),
+        };
+        let refusal = Refused {
+            reason: RefusedReason::MaxActive,
+            max_active: Some(1),
+            conflicts: Vec::new(),
+            is_remembered: false,
+            retry_after_ms: None,
+        };
+        let json = |refusal| {
+            let encoded = answer(&refused(refusal), &[], None);
+            let mut json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
+            json.as_object_mut().unwrap().remove("activity");
+            json
+        };
+        let id = "00000000-0000-0000-0000-000000000007";
+        let short = serde_json::json!({
+            "type": "refused", "stream": id, "reason": "max_active", "max_active": 1,
+        });
+        assert_eq!(json(refusal.clone()), short);
+        let conflicts = [2, 5].map(|limit| Conflict {
+            limit,
+            streams: vec![StreamId(Uuid::from_u128(7))],
+        });
+        let long = Refused {
+            reason: RefusedReason::Limits,
+            max_active: None,
+            conflicts: conflicts.into(),
+            is_remembered: true,
+            retry_after_ms: Some(1_500),
+        };
+        let expected = serde_json::json!({
+            "type": "refused", "stream": id, "reason": "limits", "remembered": true,
+            "retry_after_ms": 1_500,
+            "conflicts": [{"limit": 2, "streams": [id]}, {"limit": 5, "streams": [id]}],
+        });
+        assert_eq!(json(long), expected);
+    }
+
+    #[test]
+    fn the_lists_of_a_reply_leave_room_for_fewer_streams() {
+        let mut many = activity();
+        many.streams = vec![many.streams[0].clone(); 1_000];
+        let streams = vec![StreamId(Uuid::from_u128(7)); 100];
+        let conflicts = (0..8).map(|limit| Conflict {
+            limit,
+            streams: streams.clone(),
+        });
+        let refused = Answer::Refused {
+            stream: StreamId(Uuid::from_u128(7)),
+            refusal: Refused {
+                reason: RefusedReason::Limits,
+                max_active: None,
+                conflicts: conflicts.collect(),
+                is_remembered: false,
+                retry_after_ms: None,
+            },
+            activity: many.clone(),
+        };
+        assert!(answer(&refused, &[], None).body.len() <= MAX_REPLY_BYTES);
+        let opened = Answer::Opened {
+            stream: StreamId(Uuid::from_u128(7)),
+            heartbeat_every_ms: 30_000,
+            ttl_ms: 90_000,
+            replaced: vec![StreamId(Uuid::from_u128(7)); 1_000],
+            activity: many,
+        };
+        let encoded = answer(&opened, &[], None);
+        assert!(encoded.body.len() <= MAX_REPLY_BYTES);
+        assert!(encoded.body.len() > MAX_REPLY_BYTES / 2);
     }
 
     #[test]
@@ -117,8 +201,16 @@ mod tests {
         let stream = StreamId(Uuid::from_u128(7));
         let refused = Answer::Refused {
             stream,
-            reason: RefusedReason::MaxActive,
-            max_active: Some(1),
+            refusal: Refused {
+                reason: RefusedReason::Limits,
+                max_active: None,
+                conflicts: vec![Conflict {
+                    limit: 7,
+                    streams: vec![stream],
+                }],
+                is_remembered: true,
+                retry_after_ms: Some(29_000),
+            },
             activity: activity(),
         };
         let status = Answer::Status {
@@ -134,10 +226,13 @@ mod tests {
             };
             assert_eq!(read, expected);
         }
-        let reason = StoppedReason::Replaced;
+        let cause = StopCause {
+            reason: StoppedReason::Replaced,
+            given: GivenReason::new("moved").ok(),
+        };
         assert_eq!(
-            decode(&News::stopped(stream, reason).encode().body).unwrap(),
-            Reply::Stopped { stream, reason }
+            decode(&News::stopped(stream, &cause).encode().body).unwrap(),
+            Reply::Stopped { stream, cause }
         );
         let expected = Reply::Interval {
             stream,
@@ -167,7 +262,7 @@ mod tests {
             error: Problem::late(),
         };
         let news = [
-            of(0, News::stopped(stream, StoppedReason::Replaced)),
+            of(0, News::stopped(stream, &replaced())),
             of(7, News::interval(stream, 10_000, 30_000)),
             of(999, error.clone()),
         ];
@@ -190,10 +285,10 @@ mod tests {
             panic!("not a reply to a batch");
         };
         assert!(!truncated);
-        let reason = StoppedReason::Replaced;
+        let cause = replaced();
         let expected = BatchNews {
             index: 0,
-            reply: Reply::Stopped { stream, reason },
+            reply: Reply::Stopped { stream, cause },
         };
         assert_eq!(events[0], expected);
         assert_eq!(events[2].reply, Reply::Error(Problem::late()));

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{Code, Problem};
-use crate::domain::{AccountId, Tenant, check_tenant};
+use crate::domain::{AccountId, PlayerEvent, Tenant, check_tenant};
 
 /// RFC 3986's unreserved characters without the dot, which separates the words of the key.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
@@ -37,6 +37,15 @@ impl Kind {
 
     /// The kinds that players may publish.
     pub const OF_PLAYERS: [Self; 4] = [Self::Init, Self::Heartbeat, Self::Stop, Self::Status];
+
+    /// The kind of the message of a heartbeat or a stop.
+    #[must_use]
+    pub const fn of_event(event: &PlayerEvent) -> Self {
+        match event {
+            PlayerEvent::Heartbeat(_) => Self::Heartbeat,
+            PlayerEvent::Stop(_) => Self::Stop,
+        }
+    }
 
     /// The word in the routing key.
     #[must_use]

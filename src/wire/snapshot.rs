@@ -25,7 +25,7 @@ pub use part::{Part, PartContent, SnapshotRef};
 pub const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
 
 const MAGIC: [u8; 3] = *b"SWS";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The position of the LZ4 frame.
 const BEGIN: usize = 8;
 
@@ -135,8 +135,10 @@ pub fn size_of(account: &Account) -> usize {
     let metadata: usize = metadata
         .map(|(key, value)| key.len() + value.len() + 2)
         .sum();
+    let given = account.tombstones().iter().filter_map(|t| t.given.as_ref());
+    let given: usize = given.map(|given| given.as_str().len()).sum();
     let ended = account.tombstones().len() + account.refusals().len();
-    64 + 48 * account.streams().len() + 24 * ended + metadata
+    64 + 48 * account.streams().len() + 24 * ended + metadata + given
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! Measurements on one core without a broker: decoding, applying, replies, snapshots and memory.
+//! Measurements on one core without a broker: decoding, applying, deciding, replies, snapshots and
+//! memory.
 
+mod admissions;
 mod bare;
 mod batches;
 mod copies;
@@ -20,6 +22,7 @@ pub fn run(streams: &[usize], report: &mut Report) {
         copies::run(streams, report);
         limits::run(streams, report);
     }
+    admissions::run(report);
     for &streams in streams {
         memory::run(streams, report);
     }

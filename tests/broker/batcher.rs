@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, future::join_all};
 use streamwatch::client::{
-    Backend, BadNews, BatchEvent, BatchEventKind, Batcher, ClientError, Metadata, NewsReader,
-    OpenRequest, Opening, PartitionNumber, StatusQuery, StoppedReason, StreamId, StreamNews,
+    Backend, BadNews, BatchEvent, Batcher, ClientError, Metadata, NewsReader, OpenRequest, Opening,
+    PartitionNumber, StatusQuery, Stop, StoppedReason, StreamId, StreamNews,
 };
 
 use crate::fixture::{
@@ -47,8 +47,7 @@ async fn next(news: &mut NewsReader) -> StreamNews {
 async fn leader(backend: &Backend, name: &str) {
     let events = [BatchEvent {
         account: account(name),
-        stream: StreamId::generate(),
-        kind: BatchEventKind::Stop,
+        event: Stop::of(StreamId::generate()).into(),
     }];
     let nowhere = PartitionNumber {
         partition: 9,
@@ -290,7 +289,7 @@ async fn bad_news_of_a_stream_arrive_whether_its_event_is_sent_in_a_batch_or_alo
             news,
         };
         heartbeat(&batcher, name, kicked).await.expect("a confirm");
-        let reason = BadNews::Stopped(StoppedReason::Stopped);
+        let reason = BadNews::Stopped(StoppedReason::Stopped.into());
         assert_eq!(next(&mut news).await, of(kicked, reason));
 
         let every = Some(Duration::from_millis(7));

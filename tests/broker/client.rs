@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lapin::options::QueuePurgeOptions;
 use streamwatch::client::{
-    Backend, BadNews, BatchEvent, BatchEventKind, ClientError, OpenRequest, Opening,
-    PartitionNumber, Playback, PlaybackState, RefusedReason, StatusQuery, StoppedReason, StreamId,
+    Backend, BadNews, BatchEvent, ClientError, Heartbeat, OpenRequest, Opening, PartitionNumber,
+    Playback, PlaybackState, PlayerEvent, RefusedReason, StatusQuery, Stop, StoppedReason,
+    StreamId,
 };
 use tokio::time::Instant;
 
@@ -241,7 +242,9 @@ async fn a_player_is_notified_that_it_was_stopped_or_replaced_by_the_reply_to_a_
     let three = player.open(alice.clone(), replacing).await;
     assert!(opened(&three.state()), "{:?}", three.state());
 
-    let received = |reason| move |state: &PlaybackState| *state == PlaybackState::Stopped(reason);
+    let received = |reason: StoppedReason| {
+        move |state: &PlaybackState| *state == PlaybackState::Stopped(reason.into())
+    };
     becomes(&mut one, received(StoppedReason::Stopped)).await;
     becomes(&mut two, received(StoppedReason::Replaced)).await;
     assert_eq!(playing(&backend, "alice").await, [three.stream()]);
@@ -259,21 +262,15 @@ async fn a_stream_above_max_active_is_refused_and_gets_the_activity() {
     };
     let first = player.open(account("alice"), request.clone()).await;
     let second = player.open(account("alice"), request.clone()).await;
-    let PlaybackState::Refused { reason, activity } = second.state() else {
+    let PlaybackState::Refused { refusal, activity } = second.state() else {
         panic!("{:?}", second.state());
     };
-    assert_eq!(reason, RefusedReason::MaxActive);
+    assert_eq!(refusal.reason, RefusedReason::MaxActive);
     assert_eq!(activity.streams[0].stream, first.stream());
     let opening = backend.open(&tenant(), &account("alice"), &request).await;
     let (_, opening) = opening.expect("a worker answers");
     assert!(
-        matches!(
-            opening,
-            Opening::Refused {
-                max_active: Some(1),
-                ..
-            }
-        ),
+        matches!(&opening, Opening::Refused { refusal, .. } if refusal.max_active == Some(1)),
         "{opening:?}"
     );
 
@@ -363,26 +360,27 @@ async fn a_batch_returns_the_bad_news_of_each_event() {
     };
     assert_eq!(partition, Some(here));
     let (stays, ends) = (StreamId::generate(), StreamId::generate());
-    let event = |account: &_, stream, kind| BatchEvent {
+    let event = |account: &_, event| BatchEvent {
         account: Clone::clone(account),
-        stream,
-        kind,
+        event,
     };
-    let beat = |every_ms| BatchEventKind::Heartbeat {
-        every_ms,
-        metadata: None,
+    let beat = |stream, every_ms| {
+        PlayerEvent::Heartbeat(Heartbeat {
+            every_ms,
+            ..Heartbeat::of(stream)
+        })
     };
     let events = [
-        event(&bob, stays, beat(Some(7))),
-        event(&alice, ends, beat(None)),
-        event(&alice, ends, BatchEventKind::Stop),
-        event(&alice, ends, beat(None)),
+        event(&bob, beat(stays, Some(7))),
+        event(&alice, beat(ends, None)),
+        event(&alice, Stop::of(ends).into()),
+        event(&alice, beat(ends, None)),
     ];
     eventually(PATIENCE, "a leader replies", async || {
         let wait = Duration::from_secs(1);
         let sent = backend.batch(&acme, here, &events, wait).await;
         let news = sent.expect("a confirm");
-        let stopped = BadNews::Stopped(StoppedReason::Stopped);
+        let stopped = BadNews::Stopped(StoppedReason::Stopped.into());
         let is_stopped = news.contains(&(3, stopped));
         let is_outdated = matches!(news.first(), Some((0, BadNews::Interval { .. })));
         (is_stopped && is_outdated).then_some(()).ok_or(news)

@@ -86,7 +86,7 @@ async fn the_documented_backend_sends_concurrent_requests_and_replaces_the_oldes
         assert_eq!(playing.expect("a worker answers"), [1, 0]);
     };
     let (oldest, ()) = tokio::join!(oldest, rest);
-    let replaced = PlaybackState::Stopped(StoppedReason::Replaced);
+    let replaced = PlaybackState::Stopped(StoppedReason::Replaced.into());
     assert_eq!(oldest.expect("it has begun"), replaced);
 }
 

@@ -77,16 +77,22 @@ async fn lifecycle_events_of_a_stream_are_published_in_order_with_the_count_afte
     heartbeat(&backend, "alice", uncounted)
         .await
         .expect("it is confirmed");
+    let counted = OpenRequest {
+        stream: Some(uncounted),
+        ..OpenRequest::default()
+    };
+    assert_eq!(open(&backend, "alice", counted).await, uncounted);
     stop(&backend, "alice", second).await;
 
-    let events = follower.events(7).await;
+    let events = follower.events(8).await;
     let received: Vec<_> = events.iter().map(event).collect();
     let expected = [
         ("opened", first, "", 1),
         ("refused", refused, "max_active", 1),
-        ("stopped", first, "replaced", 1),
+        ("stopped", first, "replaced", 0),
         ("opened", second, "", 1),
         ("opened", uncounted, "", 2),
+        ("admitted", uncounted, "", 2),
         ("stopped", second, "stopped", 1),
         ("expired", uncounted, "", 0),
     ]
@@ -98,13 +104,7 @@ async fn lifecycle_events_of_a_stream_are_published_in_order_with_the_count_afte
             count,
         )
     });
-    // The events of the replaced and the opened stream are of one entry, and their order is
-    // undefined.
-    assert_eq!(received[..2], expected[..2]);
-    let mut pair = received[2..4].to_vec();
-    pair.sort_by_key(|event| event.0 == "opened");
-    assert_eq!(pair, expected[2..4]);
-    assert_eq!(received[4..], expected[4..]);
+    assert_eq!(received, expected);
 
     for message in &events {
         let kind = message.text("type");
@@ -133,6 +133,7 @@ async fn lifecycle_events_of_a_stream_are_published_in_order_with_the_count_afte
     );
     assert_eq!(opened["metadata"], json!({ "device": "tv" }));
     assert_eq!(opened["at"], opened["started_at"]);
+    assert_eq!(events[2].json()["successor"], second.to_string());
     assert_eq!(events[4].json()["admitted"], json!(false));
 }
 

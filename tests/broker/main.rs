@@ -26,6 +26,7 @@ mod lifecycle;
 mod linear;
 mod load;
 mod local_status;
+mod new_rules;
 mod outage;
 mod overload;
 mod papers;

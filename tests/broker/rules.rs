@@ -58,9 +58,9 @@ async fn workers_report_unsupported_rules_of_a_log_and_do_not_reply() {
         .expect("confirmed");
     assert_eq!(playing(&backend, "alice").await, [stream]);
 
-    append_settings(&installation, 2, 2).await;
+    append_settings(&installation, 2, 3).await;
     for worker in &workers {
-        worker.reports("rules version 2").await;
+        worker.reports("rules version 3").await;
     }
     let before = answered(&workers[0]).await + answered(&workers[1]).await;
     let answer = playing_if_answered(&backend, "alice").await;
@@ -69,9 +69,9 @@ async fn workers_report_unsupported_rules_of_a_log_and_do_not_reply() {
         "{answer:?}"
     );
     // Entries under those rules stay unsupported, regardless of later settings.
-    append_settings(&installation, 3, 1).await;
+    append_settings(&installation, 3, 2).await;
     let started = installation.worker();
-    started.reports("rules version 2").await;
+    started.reports("rules version 3").await;
     let answer = playing_if_answered(&backend, "alice").await;
     assert!(
         matches!(answer, Err(ClientError::NoAnswer(_))),
@@ -80,7 +80,7 @@ async fn workers_report_unsupported_rules_of_a_log_and_do_not_reply() {
     let after = answered(&workers[0]).await + answered(&workers[1]).await;
     assert_eq!(before, after);
     for worker in &mut workers {
-        worker.reports("rules version 2").await;
+        worker.reports("rules version 3").await;
         assert!(worker.stop().await.success());
     }
 }

@@ -133,7 +133,7 @@ async fn until_the_log_forgets(installation: &Installation<'_>, streams: [(&str,
                 .expect("it is confirmed");
         }
         for _ in 0..50 {
-            let (id, output) = (StreamId::generate(), Some(&output));
+            let (id, output) = (StreamId::generate(), Some(output.clone().into()));
             let sent = backend.heartbeat(&tenant, &other, id, output, Duration::ZERO);
             sent.await.expect("it is confirmed");
         }
@@ -235,7 +235,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
 
 async fn publish_garbage(installation: &Installation<'_>) {
     let channel = installation.broker.channel().await;
-    for body in [b"".as_slice(), b"SWS\x01\0\0\0\0", b"SWS\x09 of tomorrow"] {
+    for body in [b"".as_slice(), b"SWS\x02\0\0\0\0", b"SWS\x09 of tomorrow"] {
         let queue = installation.names().snapshots(0);
         let sent = channel.basic_publish(
             "".into(),

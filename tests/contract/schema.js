@@ -61,7 +61,7 @@ function typeOf(schema) {
 const atMost = (limit, unit = "") => (limit === undefined ? "" : `, at most ${limit}${unit}`);
 
 function plainType({ type, format, minimum, maximum, maxLength, pattern }) {
-  const name = FORMATS[format] ?? type;
+  const name = FORMATS[format] ?? [type].flat().join(" or ");
   if (maximum !== undefined) return `${name}, ${minimum} to ${maximum}`;
   if (minimum !== undefined) return `${name}, at least ${minimum}`;
   if (maxLength !== undefined) return name + atMost(maxLength);

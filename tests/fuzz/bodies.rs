@@ -7,8 +7,8 @@ use std::fmt::Debug;
 use streamwatch::{
     broker,
     domain::{
-        Account, AccountId, AccountKey, Entry, LogTime, MAX_BATCH_EVENTS, StreamId, Tenant,
-        Tombstone, WallTime,
+        Account, AccountId, AccountKey, Entry, GivenReason, LogTime, MAX_BATCH_EVENTS, StreamId,
+        Tenant, Tombstone, WallTime,
     },
     wire::{
         self, AccountHeader, Message, Origin, RoutingKey,
@@ -38,7 +38,7 @@ fn message<'a>(data: &'a [u8], exchange: &'a str) -> Message<'a> {
             text => AccountHeader::Text(text),
         },
         reply_to: (!reply_to.is_empty()).then_some(reply_to),
-        correlation_id: (!reply_to.is_empty()).then_some(reply_to),
+        correlation_id: (!reply_to.is_empty()).then_some(reply_to.as_bytes()),
         message_id: None,
         app_id: (!reply_to.is_empty()).then_some(reply_to),
         user_id: (!reply_to.is_empty()).then_some(reply_to),
@@ -89,6 +89,7 @@ pub fn requests(data: &[u8]) {
     check(wire::init(&message), data);
     check(wire::status(&message), data);
     check(wire::entry(&message), data);
+    by_amqp_1_0(&message);
     if let Ok(Entry::Batch(batch)) = wire::entry(&message) {
         let rejected = wire::rejected_events(&message).expect("it was decoded");
         let numbers: Vec<_> = rejected.iter().map(|(_, p)| p.code.number()).collect();
@@ -112,6 +113,22 @@ pub fn requests(data: &[u8]) {
         ..message
     };
     let _ = wire::entry(&claims);
+}
+
+/// A body that an AMQP 1.0 client sends as a string decodes as the string does.
+fn by_amqp_1_0(message: &Message) {
+    if message.body.first() == Some(&0) {
+        return; // It may be such a body itself.
+    }
+    let length = u32::try_from(message.body.len()).expect("a short body");
+    let body = [b"\0\x53\x77\xb1", &length.to_be_bytes()[..], message.body].concat();
+    let wrapped = Message {
+        body: &body,
+        ..*message
+    };
+    assert_eq!(wire::entry(&wrapped), wire::entry(message));
+    assert_eq!(wire::status(&wrapped), wire::status(message));
+    assert_eq!(wire::init(&wrapped).err(), wire::init(message).err());
 }
 
 /// Routing keys.
@@ -173,7 +190,13 @@ pub fn snapshots(data: &[u8]) {
 /// Reply addresses; and response topics, followed by a line with the request's routing key.
 pub fn reply_to(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _ = broker::is_sound_reply_to(&text);
+    if let Ok(queue) = broker::reply_queue(&text) {
+        assert!(queue.len() <= text.len());
+        let encoded: String = queue.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let again =
+            broker::reply_queue(&format!("/queues/{encoded}")).map(std::borrow::Cow::into_owned);
+        assert_eq!(again.as_deref(), Ok(&*queue));
+    }
     let (topic, key) = text.split_once('\n').unwrap_or_default();
     if wire::is_reply_topic(topic, key) {
         let words: Vec<&str> = topic.split('.').collect();
@@ -223,12 +246,25 @@ pub fn targets() -> Vec<Target> {
         format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"device":"tv"}}}}"#),
         format!(r#"acme.stop\n\n\n{{"account":"alice","stream":"{stream}"}}"#),
         format!(r#"acme.init.al%69ce\nalice\nr\n{{"account":"alice","max_active":2,"replace":["{stream}"],"group_by":["device"]}}"#),
+        r#"acme.init\nalice\nr\n{"account":"alice","limits":[{"max":2,"distinct":"device","where":{"kind":["live",1,true]}}],"same":["device"],"on_limit":"replace_oldest","reason":"moved","metadata":{"a":1.5,"b":null}}"#.to_owned(),
+        r#"acme.stop\nalice\n\n{"account":"alice","all":true,"reason":"bye"}"#.to_owned(),
+        format!(r#"acme.heartbeat\nalice\n\n{{"account":"alice","stream":"{stream}","metadata":{{"a":true,"b":null,"c":[]}}}}"#),
         format!(r#"acme.batch\nalice\n\n{{"partition":3,"partitions":4,"events":[{{"kind":"heartbeat","account":"bob","stream":"{stream}","heartbeat_every_ms":1,"metadata":{{"a":"b"}}}},{{"kind":"stop","account":"bob","stream":"{stream}"}},{{"kind":7}}]}}"#),
         r#"acme.status\nalice\nr\n{"account":"al\u0069ce","consistency":"strong","later":[[{"a":null}]]}"#.to_owned(),
     ];
-    let requests = requests
+    let mut requests: Vec<Vec<u8>> = requests
         .map(|r| r.replacen("\\n", "\n", 3).into_bytes())
         .into();
+    let stop = format!(r#"{{"account":"alice","stream":"{stream}"}}"#);
+    let length = u8::try_from(stop.len()).expect("a short body");
+    requests.push(
+        [
+            b"acme.stop\n\n\n\0\x53\x77\xa1",
+            &[length][..],
+            stop.as_bytes(),
+        ]
+        .concat(),
+    );
     vec![
         ("requests", self::requests as fn(&[u8]), requests),
         (
@@ -242,6 +278,7 @@ pub fn targets() -> Vec<Target> {
             text(&[
                 r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"candidate_from":5,"leads":true,"unannounced":6},"entry":{"tick":{}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
+                r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[],"terms":{"limits":[{"max":1,"distinct":"a","where":{"b":["c"]}}],"same":["a"],"on_limit":"replace_oldest","reason":"x"}}}}"#,
             ]),
         ),
         (
@@ -250,6 +287,7 @@ pub fn targets() -> Vec<Target> {
             text(&[
                 r#"{"type":"opened","stream":"0192f0c1-0000-7000-8000-000000000001","heartbeat_every_ms":1,"ttl_ms":2,"partition":3,"partitions":4,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
                 r#"{"type":"batch","events":[{"index":3,"type":"stopped","stream":"0192f0c1-0000-7000-8000-000000000001","reason":"replaced"},{"index":4,"type":"error","error":{"code":"late","message":"m","retryable":true}},{"index":5,"type":"later"}],"truncated":true}"#,
+                r#"{"type":"refused","stream":"0192f0c1-0000-7000-8000-000000000001","reason":"limits","conflicts":[{"limit":0,"streams":["0192f0c1-0000-7000-8000-000000000001"]}],"remembered":true,"retry_after_ms":9,"activity":{"tenant":"acme","account":"alice","count":0,"as_of":"2026-11-22T10:00:00.000Z","streams":[]}}"#,
             ]),
         ),
         (
@@ -274,6 +312,7 @@ pub fn targets() -> Vec<Target> {
             text(&[
                 "amq.rabbitmq.reply-to.g2dkAANuQGgAAAABAAAAAgM=.key",
                 "replies",
+                "/queues/my%2Freplies",
                 "acme.replies.alice.tv\nacme.init.alice",
             ]),
         ),
@@ -289,6 +328,7 @@ fn a_part() -> Vec<u8> {
         until: LogTime(9),
         lasts_ms: 90_000,
         reason: streamwatch::domain::StoppedReason::Stopped,
+        given: GivenReason::new("bye").ok(),
     };
     let account = Account::from_records(Vec::new(), vec![tombstone], Vec::new());
     let part = Part {

@@ -7,6 +7,7 @@ const HEREDOC = String.raw`<<-?'?(\w+)'?\n[\s\S]*?\n\1\n`;
 /** The tokens that can hold prose, by extension. */
 const TOKENS = {
   ".rs": String.raw`//[^\n]*|\bfn \w+|r#+"[\s\S]*?"#+|${STRING}|'(?:\\.|[^'\\])'`,
+  ".go": String.raw`//[^\n]*|${STRING}`,
   ".js": String.raw`/\*[\s\S]*?\*/|(?<!:)//[^\n]*|${STRING}|${QUOTED}`,
   ".py": String.raw`#[^\n]*|\bdef test\w+|"""[\s\S]*?"""|${STRING}|${QUOTED}`,
   ".json": STRING,

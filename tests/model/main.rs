@@ -8,6 +8,7 @@
 mod naive;
 mod run;
 mod script;
+mod weigh;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 

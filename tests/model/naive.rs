@@ -1,23 +1,37 @@
 //! The naive model: a list of events that only grows. Every query iterates over the whole list.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use streamwatch::domain::{
-    HeartbeatOutcome, LifecycleEvent, LifecycleEventKind, LogTime, Metadata, Moment, Open,
-    OpenOutcome, RefusedReason, RequestId, StopOutcome, StoppedReason, StreamId, StreamState,
-    WallShift, WallTime,
+    Conflict, ExpiryCause, GivenReason, Heartbeat, HeartbeatOutcome, LifecycleEvent,
+    LifecycleEventKind, LogTime, Metadata, MetadataOutcome, MetadataPatch, Moment, Open,
+    OpenOutcome, Refused, RefusedReason, RequestId, Rules, Stop, StopCause, StopOutcome,
+    StopTarget, StoppedReason, StreamId, StreamState, WallShift, WallTime,
 };
+
+use crate::weigh::Weighing;
 
 #[derive(Clone, Debug)]
 enum Event {
-    Started(StreamId, WallTime),
+    Started(StreamId, WallTime, u64),
     Sign(StreamId, At),
     Admitted(StreamId),
     Metadata(StreamId, Metadata),
     /// With its TTL, if it was active.
-    Ended(StreamId, StoppedReason, Option<u64>),
+    Ended(StreamId, StopCause, Option<u64>),
     /// The minimum time up to which a stopped stream stays stopped.
     StaysStopped(StreamId, u64),
+    /// With the time until which it is remembered.
     Refused(RequestId, RefusedReason, u64),
     RefusalExpired(RequestId),
+}
+
+/// The end of a stream by a stop or another stream.
+struct Ending {
+    cause: StopCause,
+    successor: Option<StreamId>,
+    /// The number of tombstones to keep free.
+    reserved: usize,
 }
 
 /// A moment of log time, and the TTL of a stream from then on.
@@ -34,7 +48,7 @@ impl At {
 }
 
 /// The comparable properties of an active stream.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Active {
     pub stream: StreamId,
     pub admitted: bool,
@@ -49,6 +63,8 @@ pub struct History {
     all: Vec<Event>,
     /// Expected lifecycle events, until they are taken.
     pub emitted: Vec<LifecycleEvent>,
+    /// The streams that were opened and have not ended, by these events.
+    open: BTreeSet<StreamId>,
 }
 
 impl History {
@@ -58,28 +74,53 @@ impl History {
             return OpenOutcome::Late;
         }
         if let Some((reason, _)) = self.refusal(open.request, now) {
-            return OpenOutcome::Refused(reason);
+            return OpenOutcome::Refused {
+                reason,
+                is_remembered: true,
+            };
         }
-        if let Some(reason) = self.refuse(moment, open) {
-            let keep = !moment.full || self.has_records(now);
-            if keep {
-                self.note_refusal(moment, open.request, reason);
-            }
-            self.emitted.push(LifecycleEvent {
-                stream: id,
-                at: moment.shift.show(moment.now),
-                kind: LifecycleEventKind::Refused {
+        let too_old = self.active(now).into_iter().map(|s| s.stream);
+        let too_old = too_old.filter(|id| self.is_too_old(moment, *id));
+        for id in too_old.collect::<Vec<_>>() {
+            self.end_too_old(moment, id);
+        }
+        let further = match self.decide(moment, open) {
+            Ok(further) => further,
+            Err(reason) => {
+                let keep = !moment.full || self.has_records(now);
+                if keep {
+                    self.note_refusal(moment, open.request, reason);
+                }
+                self.emitted.push(LifecycleEvent {
+                    stream: id,
+                    at: moment.shift.show(moment.now),
+                    kind: LifecycleEventKind::Refused {
+                        reason,
+                        max_active: open.max_active,
+                    },
+                    metadata: open.metadata.clone(),
+                });
+                return OpenOutcome::Refused {
                     reason,
-                    max_active: open.max_active,
-                },
-                metadata: open.metadata.clone(),
-            });
-            return OpenOutcome::Refused(reason);
-        }
-        // The stream's own tombstone is reserved before those of inactive streams to replace.
-        let reserved = usize::from(!self.is_active(id, now));
-        for &replaced in &open.replace {
-            self.end(moment, replaced, StoppedReason::Replaced, reserved);
+                    is_remembered: false,
+                };
+            }
+        };
+        let given = open.terms.as_ref().and_then(|terms| terms.reason.clone());
+        let ending = Ending {
+            cause: StopCause {
+                reason: StoppedReason::Replaced,
+                given,
+            },
+            successor: (moment.settings.rules() == Rules::V2).then_some(id),
+            // The stream's own tombstone is reserved before those of inactive streams to replace.
+            reserved: usize::from(!self.is_active(id, now)),
+        };
+        let mut replaced = Vec::new();
+        for other in open.replace.iter().copied().chain(further) {
+            if self.end(moment, other, &ending) == StopOutcome::Ended {
+                replaced.push(other);
+            }
         }
         let counted = self.is_active(id, now);
         let admitted = counted && self.is_admitted(id);
@@ -88,60 +129,108 @@ impl History {
         if !counted || !open.metadata.is_empty() {
             self.all.push(Event::Metadata(id, open.metadata.clone()));
         }
-        if !admitted {
+        if !counted {
             self.emit_opened(moment, id);
+        } else if !admitted {
+            self.emit_admitted(moment, id);
         }
-        OpenOutcome::Opened
+        OpenOutcome::Opened { replaced }
     }
 
-    fn refuse(&self, moment: &Moment, open: &Open) -> Option<RefusedReason> {
+    /// Returns the streams that end for an admitted one, besides those that it names.
+    fn decide(&self, moment: &Moment, open: &Open) -> Result<Vec<StreamId>, RefusedReason> {
         let now = moment.now.0;
         if self.stopped(open.stream, now).is_some() {
-            return Some(RefusedReason::Stopped);
+            return Err(RefusedReason::Stopped);
         }
-        let mut ids: Vec<StreamId> = self.active(now).iter().map(|s| s.stream).collect();
-        let before = ids.len();
-        let counts = ids.contains(&open.stream);
+        let active = self.active(now);
+        let counts = active.iter().any(|s| s.stream == open.stream);
         if counts && self.is_admitted(open.stream) {
-            return None;
+            return Ok(Vec::new());
         }
-        ids.retain(|id| !open.replace.contains(id));
-        let gives_way = ids.len() < before;
-        ids.push(open.stream);
-        ids.sort();
-        ids.dedup();
-        if open.max_active.is_some_and(|max| ids.len() > max as usize) {
-            Some(RefusedReason::MaxActive)
-        } else if ids.len() > moment.settings.max_streams_per_account as usize
+        let weighing = Weighing::new(open, &active);
+        let oldest = weighing.oldest_in_the_way();
+        let replaces = open
+            .terms
+            .as_ref()
+            .is_some_and(|it| it.on_limit.as_str() != "refuse");
+        if !oldest.is_empty() && !replaces {
+            return Err(match open.max_active {
+                Some(_) => RefusedReason::MaxActive,
+                None => RefusedReason::Limits,
+            });
+        }
+        let ended: Vec<StreamId> = weighing.same.iter().copied().chain(oldest).collect();
+        let stay = |s: &&Active| !ended.contains(&s.stream) && !open.replace.contains(&s.stream);
+        let others = active
+            .iter()
+            .filter(stay)
+            .filter(|s| s.stream != open.stream);
+        let with_it = others.count() + 1;
+        let gives_way = with_it - 1 < active.len() - usize::from(counts);
+        if with_it > moment.settings.max_streams_per_account as usize
             || (!counts && !self.has_room(moment, 0))
         {
-            Some(RefusedReason::AccountCap)
+            Err(RefusedReason::AccountCap)
         } else if moment.full && !counts && !gives_way {
-            Some(RefusedReason::OverCapacity)
+            Err(RefusedReason::OverCapacity)
         } else {
-            None
+            Ok(ended)
         }
     }
 
-    pub fn heartbeat(
-        &mut self,
+    /// The description of a refusal that was decided now.
+    pub fn describe_refusal(
+        &self,
         moment: &Moment,
-        id: StreamId,
-        every_ms: Option<u32>,
-        metadata: Option<&Metadata>,
-    ) -> HeartbeatOutcome {
+        open: &Open,
+        outcome: &OpenOutcome,
+    ) -> Option<Refused> {
+        let OpenOutcome::Refused {
+            reason,
+            is_remembered,
+        } = *outcome
+        else {
+            return None;
+        };
         let now = moment.now.0;
-        if let Some((reason, _)) = self.stopped(id, now) {
+        let by_limits = matches!(reason, RefusedReason::MaxActive | RefusedReason::Limits);
+        let weighing = Weighing::new(open, &self.active(now));
+        let broken = weighing.broken(&[]).into_iter().filter(|_| by_limits);
+        let stays = self.stopped(open.stream, now).map(|(_, until)| until);
+        let remembered = self.refusal(open.request, now).filter(|_| is_remembered);
+        let until = stays.into_iter().chain(remembered.map(|(_, until)| until));
+        Some(Refused {
+            reason,
+            max_active: open.max_active,
+            conflicts: broken
+                .map(|limit| Conflict {
+                    limit,
+                    streams: weighing.in_the_way(limit),
+                })
+                .collect(),
+            is_remembered,
+            retry_after_ms: until.max().map(|until| until - now),
+        })
+    }
+
+    pub fn heartbeat(&mut self, moment: &Moment, heartbeat: &Heartbeat) -> HeartbeatOutcome {
+        let (now, id) = (moment.now.0, heartbeat.stream);
+        if let Some((cause, _)) = self.stopped(id, now) {
             let ended_by = self.all.iter().rev().find_map(|event| match event {
                 Event::Ended(s, _, sent_ms) if *s == id => Some(*sent_ms),
                 _ => None,
             });
             self.stays_stopped(moment, id, ended_by.flatten());
-            return HeartbeatOutcome::Stopped(reason);
+            return HeartbeatOutcome::Stopped(cause);
         }
         let counted = self.is_active(id, now);
+        if counted && self.is_too_old(moment, id) {
+            self.end_too_old(moment, id);
+            return HeartbeatOutcome::Stopped(StoppedReason::TooOld.into());
+        }
         let (ttl_now, every_now) = (moment.settings.ttl_ms, moment.settings.heartbeat_every_ms);
-        let every_ms = every_ms.map(u64::from);
+        let every_ms = heartbeat.every_ms.map(u64::from);
         let mut outdated = every_ms.is_some_and(|ms| ms != every_now);
         let mut ttl_ms = ttl_now;
         if counted && let Some(last) = self.last_sign(id) {
@@ -159,20 +248,89 @@ impl History {
                 return HeartbeatOutcome::Dropped(RefusedReason::OverCapacity);
             }
         }
+        let before = self.describe(id, now).filter(|_| counted);
+        let before = before.map(|stream| stream.metadata).unwrap_or_default();
         self.sign(moment, id, ttl_ms);
-        if let Some(metadata) = metadata {
-            self.all.push(Event::Metadata(id, metadata.clone()));
-        }
+        let after = after(moment, &before, heartbeat.metadata.as_ref());
+        let metadata = match after {
+            None => MetadataOutcome::Ignored,
+            Some(after) if after == before => MetadataOutcome::Kept,
+            Some(after) => {
+                self.all.push(Event::Metadata(id, after));
+                MetadataOutcome::Changed
+            }
+        };
         if counted {
-            HeartbeatOutcome::Refreshed { outdated }
+            HeartbeatOutcome::Refreshed { outdated, metadata }
         } else {
             self.emit_opened(moment, id);
-            HeartbeatOutcome::Started { outdated }
+            HeartbeatOutcome::Started { outdated, metadata }
         }
     }
 
-    pub fn stop(&mut self, moment: &Moment, id: StreamId) -> StopOutcome {
-        self.end(moment, id, StoppedReason::Stopped, 0)
+    pub fn stop(&mut self, moment: &Moment, stop: &Stop) -> StopOutcome {
+        let states_causes = moment.settings.rules() == Rules::V2;
+        let given: Option<GivenReason> = stop.reason.clone().and_then(Result::ok);
+        let ending = Ending {
+            cause: StopCause {
+                reason: StoppedReason::Stopped,
+                given: given.filter(|_| states_causes),
+            },
+            successor: None,
+            reserved: 0,
+        };
+        match stop.target {
+            StopTarget::One(id) => self.end(moment, id, &ending),
+            StopTarget::All => {
+                let mut outcome = StopOutcome::Unchanged;
+                for stream in self.active(moment.now.0) {
+                    outcome = self.end(moment, stream.stream, &ending);
+                }
+                outcome
+            }
+        }
+    }
+
+    /// Whether an active stream is older than a stream may be. Its start is rounded up to seconds.
+    fn is_too_old(&self, moment: &Moment, id: StreamId) -> bool {
+        let max = moment.settings.max_stream_age_ms;
+        let has_max = max > 0 && moment.settings.rules() == Rules::V2;
+        let Some(Event::Started(_, _, began)) = self.since_start(id).first() else {
+            return false;
+        };
+        let began = began.div_ceil(1_000) * 1_000;
+        has_max && moment.now.0 > began + max
+    }
+
+    fn end_too_old(&mut self, moment: &Moment, id: StreamId) {
+        let sent_ms = self.last_sign(id).map(|at| at.ttl_ms);
+        if let Some(stream) = self.describe(id, moment.now.0) {
+            let kind = LifecycleEventKind::Expired {
+                started_at: stream.started_at,
+                last_seen: moment.shift.show(stream.last_seen).max(stream.started_at),
+                cause: ExpiryCause::TooOld,
+            };
+            self.emit(moment.shift.show(moment.now), stream, kind);
+        }
+        self.all
+            .push(Event::Ended(id, StoppedReason::TooOld.into(), sent_ms));
+        self.stays_stopped(moment, id, sent_ms);
+    }
+
+    /// The number of streams that were opened and have not ended, after each of these events.
+    pub fn counted(&mut self, events: &[LifecycleEvent]) -> Vec<u32> {
+        let counts = events.iter().map(|event| {
+            match event.kind {
+                LifecycleEventKind::Opened { .. } => drop(self.open.insert(event.stream)),
+                LifecycleEventKind::Stopped { .. } | LifecycleEventKind::Expired { .. } => {
+                    assert!(self.open.remove(&event.stream), "ended twice: {event:?}");
+                }
+                LifecycleEventKind::Admitted { .. } => assert!(self.open.contains(&event.stream)),
+                LifecycleEventKind::Refused { .. } => {}
+            }
+            self.open.len() as u32
+        });
+        counts.collect()
     }
 
     /// Whether one more stream may start, or be stopped before its start, beside `reserved` others.
@@ -183,27 +341,26 @@ impl History {
         taken < moment.settings.max_tombstones_per_account as usize
     }
 
-    fn end(
-        &mut self,
-        moment: &Moment,
-        id: StreamId,
-        reason: StoppedReason,
-        reserved: usize,
-    ) -> StopOutcome {
+    fn end(&mut self, moment: &Moment, id: StreamId, ending: &Ending) -> StopOutcome {
         let now = moment.now.0;
         let was_active = self.is_active(id, now);
-        let no_room = || moment.full || !self.has_room(moment, reserved);
+        let no_room = || moment.full || !self.has_room(moment, ending.reserved);
         if self.stopped(id, now).is_some() || (!was_active && no_room()) {
             return StopOutcome::Unchanged;
         }
         let sent_ms = was_active.then(|| self.last_sign(id).map(|at| at.ttl_ms));
         let sent_ms = sent_ms.flatten();
         if let (true, Some(stream)) = (was_active, self.describe(id, now)) {
-            let started_at = stream.started_at;
-            let kind = LifecycleEventKind::Stopped { reason, started_at };
+            let kind = LifecycleEventKind::Stopped {
+                reason: ending.cause.reason,
+                started_at: stream.started_at,
+                successor: ending.successor,
+                given: ending.cause.given.clone(),
+            };
             self.emit(moment.shift.show(moment.now), stream, kind);
         }
-        self.all.push(Event::Ended(id, reason, sent_ms));
+        self.all
+            .push(Event::Ended(id, ending.cause.clone(), sent_ms));
         self.stays_stopped(moment, id, sent_ms);
         if was_active {
             StopOutcome::Ended
@@ -240,7 +397,7 @@ impl History {
                 let kind = LifecycleEventKind::Expired {
                     started_at: stream.started_at,
                     last_seen: shift.show(stream.last_seen).max(stream.started_at),
-                    deadline: LogTime(deadline),
+                    cause: ExpiryCause::Deadline(LogTime(deadline)),
                 };
                 self.emit(shift.show(LogTime(now)), stream, kind);
             }
@@ -251,6 +408,18 @@ impl History {
         if let Some(stream) = self.describe(id, moment.now.0) {
             let kind = LifecycleEventKind::Opened {
                 admitted: stream.admitted,
+                started_at: stream.started_at,
+            };
+            self.emit(moment.shift.show(moment.now), stream, kind);
+        }
+    }
+
+    fn emit_admitted(&mut self, moment: &Moment, id: StreamId) {
+        if moment.settings.rules() == Rules::V1 {
+            return self.emit_opened(moment, id);
+        }
+        if let Some(stream) = self.describe(id, moment.now.0) {
+            let kind = LifecycleEventKind::Admitted {
                 started_at: stream.started_at,
             };
             self.emit(moment.shift.show(moment.now), stream, kind);
@@ -269,7 +438,7 @@ impl History {
     fn sign(&mut self, moment: &Moment, id: StreamId, ttl_ms: u64) {
         if !self.is_active(id, moment.now.0) {
             let shown = moment.shift.show(moment.now);
-            self.all.push(Event::Started(id, shown));
+            self.all.push(Event::Started(id, shown, moment.now.0));
         }
         let ms = moment.now.0;
         self.all.push(Event::Sign(id, At { ms, ttl_ms }));
@@ -292,25 +461,33 @@ impl History {
         for (_, forgotten) in remembered.into_iter().take(too_many) {
             self.all.push(Event::RefusalExpired(forgotten));
         }
-        self.all.push(Event::Refused(request, reason, now));
+        let (ttl_ms, partitions) = (moment.settings.ttl_ms, moment.settings.partitions);
+        // 10 s for the reply, 10 s in each queue, and the validity of the proposal.
+        let queues = if partitions > 1 { 2 } else { 1 };
+        let lasts_ms = match moment.settings.rules() {
+            Rules::V1 => 30_000,
+            Rules::V2 => 10_000 + queues * 10_000 + ttl_ms.min(10_000),
+        };
+        self.all
+            .push(Event::Refused(request, reason, now + lasts_ms));
     }
 
-    /// The reason of a stop, and the moment up to which the stream stays stopped.
-    fn stopped(&self, id: StreamId, now: u64) -> Option<(StoppedReason, u64)> {
+    /// The cause of a stop, and the moment up to which the stream stays stopped.
+    fn stopped(&self, id: StreamId, now: u64) -> Option<(StopCause, u64)> {
         let until = self.all.iter().rev().find_map(|event| match event {
             Event::StaysStopped(s, until) if *s == id => Some(*until),
             _ => None,
         })?;
-        let reason = self.all.iter().rev().find_map(|event| match event {
-            Event::Ended(s, reason, _) if *s == id => Some(*reason),
+        let cause = self.all.iter().rev().find_map(|event| match event {
+            Event::Ended(s, cause, _) if *s == id => Some(cause.clone()),
             _ => None,
         })?;
-        (now < until).then_some((reason, until))
+        (now < until).then_some((cause, until))
     }
 
     fn refusal(&self, request: RequestId, now: u64) -> Option<(RefusedReason, u64)> {
         let last = self.all.iter().rev().find_map(|event| match event {
-            Event::Refused(r, reason, at) if *r == request => Some(Some((*reason, at + 30_000))),
+            Event::Refused(r, reason, until) if *r == request => Some(Some((*reason, *until))),
             Event::RefusalExpired(r) if *r == request => Some(None),
             _ => None,
         })?;
@@ -332,7 +509,7 @@ impl History {
 
     /// Its events since it started.
     fn since_start(&self, id: StreamId) -> &[Event] {
-        let started = |event: &Event| matches!(event, Event::Started(s, _) if *s == id);
+        let started = |event: &Event| matches!(event, Event::Started(s, ..) if *s == id);
         let first = self.all.iter().rposition(started);
         &self.all[first.unwrap_or(self.all.len())..]
     }
@@ -354,16 +531,14 @@ impl History {
     }
 
     pub fn active(&self, now: u64) -> Vec<Active> {
-        let active = self.streams().filter(|id| self.is_active(*id, now));
-        let mut active: Vec<Active> = active.filter_map(|id| self.describe(id, now)).collect();
-        active.sort_by_key(|s| (s.started_at, s.stream));
-        active
+        let active = self.starts().filter(|id| self.is_active(*id, now));
+        active.filter_map(|id| self.describe(id, now)).collect()
     }
 
     fn describe(&self, id: StreamId, now: u64) -> Option<Active> {
         let since = self.since_start(id);
         let last = self.last_sign(id)?;
-        let Some(Event::Started(_, started_at)) = since.first() else {
+        let Some(Event::Started(_, started_at, _)) = since.first() else {
             return None;
         };
         let stated = since.iter().rev().find_map(|event| match event {
@@ -399,7 +574,7 @@ impl History {
                     ends.extend([at.ms + at.ttl_ms, at.deadline(), at.deadline() + at.ttl_ms]);
                 }
                 Event::StaysStopped(_, until) => ends.push(*until),
-                Event::Refused(_, _, at) => ends.push(at + 30_000),
+                Event::Refused(_, _, until) => ends.push(*until),
                 _ => {}
             }
         }
@@ -409,12 +584,25 @@ impl History {
         ends
     }
 
+    /// The streams in the order of their last starts.
+    fn starts(&self) -> impl Iterator<Item = StreamId> {
+        let mut latest: Vec<StreamId> = Vec::new();
+        for event in self.all.iter().rev() {
+            if let Event::Started(id, ..) = event
+                && !latest.contains(id)
+            {
+                latest.push(*id);
+            }
+        }
+        latest.into_iter().rev()
+    }
+
     fn streams(&self) -> impl Iterator<Item = StreamId> {
         let ids = self.all.iter().filter_map(|event| match event {
-            Event::Started(id, _) | Event::Ended(id, ..) => Some(*id),
+            Event::Started(id, ..) | Event::Ended(id, ..) => Some(*id),
             _ => None,
         });
-        ids.collect::<std::collections::BTreeSet<_>>().into_iter()
+        ids.collect::<BTreeSet<_>>().into_iter()
     }
 
     fn requests(&self) -> impl Iterator<Item = RequestId> {
@@ -422,6 +610,24 @@ impl History {
             Event::Refused(id, ..) => Some(*id),
             _ => None,
         });
-        ids.collect::<std::collections::BTreeSet<_>>().into_iter()
+        ids.collect::<BTreeSet<_>>().into_iter()
     }
+}
+
+/// The metadata after a heartbeat; `None` if that of the heartbeat is ignored.
+fn after(moment: &Moment, before: &Metadata, patch: Option<&MetadataPatch>) -> Option<Metadata> {
+    let Some(patch) = patch else {
+        return Some(before.clone());
+    };
+    let set = patch.set()?;
+    if moment.settings.rules() == Rules::V1 {
+        return Some(set.clone());
+    }
+    let mut pairs: BTreeMap<&str, &str> = before.pairs().collect();
+    pairs.extend(set.pairs());
+    for key in patch.removed() {
+        pairs.remove(&**key);
+    }
+    let mut pairs: Vec<_> = pairs.into_iter().collect();
+    Some(Metadata::new(&mut pairs).expect("few keys"))
 }

@@ -1,9 +1,10 @@
 //! Applies a script to the accounts and the model, and compares every answer after every step.
 
 use streamwatch::domain::{
-    Account, AccountId, AccountKey, Batch, BatchEvent, BatchEventKind, HeartbeatOutcome,
-    LifecycleEvent, LogTime, Metadata, Moment, Open, OpenOutcome, RequestId, Settings, StopOutcome,
-    StreamId, Tenant, WallShift,
+    Account, AccountId, AccountKey, Batch, BatchEvent, Condition, GivenReason, Heartbeat,
+    HeartbeatOutcome, LifecycleEvent, Limit, LogTime, Metadata, MetadataPatch, Moment, OnLimit,
+    Open, OpenOutcome, PlayerEvent, Refused, RequestId, Rules, RunningCount, Settings, Stop,
+    StopOutcome, StreamId, Tenant, Terms, WallShift,
 };
 use uuid::Uuid;
 
@@ -15,8 +16,7 @@ use crate::{
 #[derive(Clone, Debug)]
 enum Entry {
     Open(Open),
-    Heartbeat(StreamId, Option<u32>, Option<Metadata>),
-    Stop(StreamId),
+    Player(PlayerEvent),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ enum Outcome {
     Open(OpenOutcome),
     Heartbeat(HeartbeatOutcome),
     Stop(StopOutcome),
+    /// With the description of the refusal.
+    Refused(OpenOutcome, Refused),
 }
 
 struct Run {
@@ -76,13 +78,25 @@ impl Run {
                 every_ms,
                 metadata,
             } => {
-                self.entry(Entry::Heartbeat(
-                    id(*stream),
-                    *every_ms,
-                    metadata.map(self::metadata),
-                ));
+                let heartbeat = Heartbeat {
+                    stream: id(*stream),
+                    every_ms: *every_ms,
+                    metadata: metadata.as_ref().map(patch),
+                };
+                self.entry(Entry::Player(heartbeat.into()));
             }
-            Step::Stop(stream) => self.entry(Entry::Stop(id(*stream))),
+            Step::Stop(stream, reason) => {
+                let reason = reason.map(|n| Ok(given(n)));
+                let stop = Stop {
+                    reason,
+                    ..Stop::of(id(*stream))
+                };
+                self.entry(Entry::Player(stop.into()));
+            }
+            Step::StopAll(reason) => {
+                let stop = Stop::of_all(reason.map(given));
+                self.entry(Entry::Player(stop.into()));
+            }
             Step::Batch(events) => self.batch(events),
             Step::Again(which) => {
                 if !self.entries.is_empty() {
@@ -96,6 +110,8 @@ impl Run {
             Step::TombstonesPerAccount(n) => self.settings.max_tombstones_per_account = *n,
             Step::RefusalsPerAccount(n) => self.settings.max_refusals_per_account = *n,
             Step::Full(full) => self.full = *full,
+            Step::Rules(rules) => self.settings.rules = *rules,
+            Step::MaxAge(ms) => self.settings.max_stream_age_ms = *ms,
             Step::Shift(by) => self.shift.0 += by,
         }
     }
@@ -105,12 +121,16 @@ impl Run {
         self.model.pass(self.now, to, self.shift);
         let by_stream = |event: &LifecycleEvent| event.stream;
         let mut expected = std::mem::take(&mut self.model.emitted);
+        let counts = self.model.counted(&expected);
         expected.sort_by_key(by_stream);
         for account in [&self.swept, &self.unswept] {
             let mut expired = Vec::new();
             account.expired(LogTime(self.now), LogTime(to), self.shift, &mut expired);
             expired.sort_by_key(by_stream);
             assert_eq!(expired, expected, "at {to}");
+            let mut running = RunningCount::new(Rules::V2, account.count(LogTime(to)), &expired);
+            let running: Vec<u32> = expired.iter().map(|event| running.after(event)).collect();
+            assert_eq!(running, counts, "at {to}");
         }
         self.now = to;
     }
@@ -122,13 +142,13 @@ impl Run {
         let of_message = events.iter().zip(0..).map(|(event, index)| BatchEvent {
             index,
             key: if event.is_own { &self.key } else { &other }.clone(),
-            stream: id(event.stream),
-            kind: match event.is_stop {
-                true => BatchEventKind::Stop,
-                false => BatchEventKind::Heartbeat {
-                    every_ms: None,
-                    metadata: event.metadata.map(metadata),
-                },
+            event: match event.is_stop {
+                true => Stop::of(id(event.stream)).into(),
+                false => Heartbeat {
+                    metadata: event.metadata.map(|it| metadata(it).into()),
+                    ..Heartbeat::of(id(event.stream))
+                }
+                .into(),
             },
         });
         let batch = Batch::new(0, None, of_message.collect(), Vec::new());
@@ -143,16 +163,11 @@ impl Run {
         );
         for (event, expected) in own.into_iter().zip(expected) {
             assert_eq!(
-                event.stream,
-                id(expected.stream),
+                event.event.stream(),
+                Some(id(expected.stream)),
                 "in the order of the message"
             );
-            self.entry(match event.kind {
-                BatchEventKind::Heartbeat { every_ms, metadata } => {
-                    Entry::Heartbeat(event.stream, every_ms, metadata)
-                }
-                BatchEventKind::Stop => Entry::Stop(event.stream),
-            });
+            self.entry(Entry::Player(event.event));
         }
     }
 
@@ -165,10 +180,18 @@ impl Run {
             max_active: open.max_active,
             replace: open.replace.iter().map(|n| id(*n)).collect(),
             metadata: metadata(open.metadata),
+            terms: open.terms.as_ref().map(|it| Box::new(terms(it))),
         }
     }
 
     fn entry(&mut self, entry: Entry) {
+        let field = match &entry {
+            Entry::Open(open) => open.field_of_rules_2(),
+            Entry::Player(event) => event.field_of_rules_2(),
+        };
+        if !self.settings.rules().accept(field) {
+            return; // replicas reject it
+        }
         let moment = Moment {
             now: LogTime(self.now),
             shift: self.shift,
@@ -177,29 +200,51 @@ impl Run {
         };
         let model = &mut self.model;
         let expected = match &entry {
-            Entry::Open(open) => Outcome::Open(model.open(&moment, open)),
-            Entry::Heartbeat(id, every_ms, sent) => {
-                Outcome::Heartbeat(model.heartbeat(&moment, *id, *every_ms, sent.as_ref()))
+            Entry::Open(open) => {
+                let outcome = model.open(&moment, open);
+                match model.describe_refusal(&moment, open, &outcome) {
+                    Some(refusal) => Outcome::Refused(outcome, refusal),
+                    None => Outcome::Open(outcome),
+                }
             }
-            Entry::Stop(id) => Outcome::Stop(model.stop(&moment, *id)),
+            Entry::Player(PlayerEvent::Heartbeat(heartbeat)) => {
+                Outcome::Heartbeat(model.heartbeat(&moment, heartbeat))
+            }
+            Entry::Player(PlayerEvent::Stop(stop)) => Outcome::Stop(model.stop(&moment, stop)),
         };
         let expected_events = std::mem::take(&mut model.emitted);
+        let counts = model.counted(&expected_events);
         for (account, which) in [(&mut self.swept, "swept"), (&mut self.unswept, "unswept")] {
             let mut events = Vec::new();
             let outcome = match &entry {
-                Entry::Open(open) => Outcome::Open(account.open(&moment, open, &mut events)),
-                Entry::Heartbeat(id, every_ms, sent) => {
-                    let sent = sent.as_ref();
-                    Outcome::Heartbeat(account.heartbeat(
-                        &moment,
-                        *id,
-                        *every_ms,
-                        sent,
-                        &mut events,
-                    ))
+                Entry::Open(open) => match account.open(&moment, open, &mut events) {
+                    OpenOutcome::Refused {
+                        reason,
+                        is_remembered,
+                    } => {
+                        let outcome = OpenOutcome::Refused {
+                            reason,
+                            is_remembered,
+                        };
+                        let refusal =
+                            account.describe_refusal(&moment, open, reason, is_remembered);
+                        Outcome::Refused(outcome, refusal)
+                    }
+                    outcome => Outcome::Open(outcome),
+                },
+                Entry::Player(PlayerEvent::Heartbeat(heartbeat)) => {
+                    Outcome::Heartbeat(account.heartbeat(&moment, heartbeat, &mut events))
                 }
-                Entry::Stop(id) => Outcome::Stop(account.stop(&moment, *id, &mut events)),
+                Entry::Player(PlayerEvent::Stop(stop)) => {
+                    Outcome::Stop(account.stop(&moment, stop, &mut events))
+                }
             };
+            if self.settings.rules() == Rules::V2 {
+                let after = account.count(moment.now);
+                let mut running = RunningCount::new(Rules::V2, after, &events);
+                let running: Vec<u32> = events.iter().map(|event| running.after(event)).collect();
+                assert_eq!(running, counts, "{which}, {entry:?} at {}", self.now);
+            }
             assert_eq!(outcome, expected, "{which}, {entry:?} at {}", self.now);
             assert_eq!(
                 events, expected_events,
@@ -293,9 +338,50 @@ fn id(n: u8) -> StreamId {
     StreamId(Uuid::from_u128(n.into()))
 }
 
-fn metadata(n: u8) -> Metadata {
-    match n {
-        0 => Metadata::default(),
-        n => Metadata::new(&mut [("device", n.to_string())]).unwrap(),
+const KEYS: [&str; 2] = ["device", "kind"];
+
+fn metadata(values: script::Metadata) -> Metadata {
+    let pairs = KEYS.into_iter().zip(values).filter(|(_, n)| *n > 0);
+    let mut pairs: Vec<_> = pairs.map(|(key, n)| (key, n.to_string())).collect();
+    Metadata::new(&mut pairs).unwrap()
+}
+
+fn patch(patch: &script::Patch) -> MetadataPatch {
+    match patch {
+        script::Patch::Strings(values) => metadata(*values).into(),
+        script::Patch::Merge(values, removed) => {
+            let removed = removed.map(usize::from).filter(|n| values[*n] == 0);
+            let removed = removed.map(|n| KEYS[n].into()).into_iter().collect();
+            MetadataPatch::merge(metadata(*values), removed).unwrap()
+        }
+        script::Patch::Invalid => MetadataPatch::Invalid,
+    }
+}
+
+fn given(n: u8) -> GivenReason {
+    GivenReason::new(&n.to_string()).unwrap()
+}
+
+fn terms(terms: &script::Terms) -> Terms {
+    let limits = terms.limits.iter().map(|limit| Limit {
+        max: limit.max,
+        distinct: limit.is_distinct.then(|| "device".into()),
+        conditions: match &limit.kinds[..] {
+            [] => Vec::new(),
+            kinds => vec![Condition {
+                key: "kind".into(),
+                values: kinds.iter().map(|n| n.to_string().into()).collect(),
+            }],
+        },
+    });
+    let same = KEYS.into_iter().zip(terms.same).filter(|(_, used)| *used);
+    Terms {
+        limits: limits.collect(),
+        same: same.map(|(key, _)| key.into()).collect(),
+        on_limit: match terms.replaces_oldest {
+            true => OnLimit::ReplaceOldest,
+            false => OnLimit::Refuse,
+        },
+        reason: terms.reason.map(given),
     }
 }

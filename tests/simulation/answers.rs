@@ -20,7 +20,7 @@ pub struct Bounds {
     /// How much earlier than its TTL a stream may end after a clock jumped or the TTL was
     /// changed.
     pub early_ms: u64,
-    /// Streams may be dropped at the account's or the partition's limits.
+    /// Streams may be dropped at the account's or the partition's limits, or because of their age.
     pub limited: bool,
     /// Maximum lag of wall time behind true time, if it is bounded.
     pub shown_behind_ms: Option<i64>,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use streamwatch::domain::{AccountKey, Batch, BatchEvent, BatchEventKind, Entry, StreamId};
+use streamwatch::domain::{AccountKey, Batch, BatchEvent, Entry, Heartbeat, PlayerEvent, StreamId};
 
 use crate::{event::Event, plan::RUN_MS, players, players::Deed, world::World};
 
@@ -25,15 +25,10 @@ pub fn elsewhere() -> AccountKey {
 
 /// The message of one event of a batch.
 pub fn single(event: &BatchEvent) -> Entry {
-    let (key, stream) = (event.key.clone(), event.stream);
-    match &event.kind {
-        BatchEventKind::Heartbeat { every_ms, metadata } => Entry::Heartbeat {
-            key,
-            stream,
-            every_ms: *every_ms,
-            metadata: metadata.clone(),
-        },
-        BatchEventKind::Stop => Entry::Stop { key, stream },
+    let key = event.key.clone();
+    match event.event.clone() {
+        PlayerEvent::Heartbeat(heartbeat) => Entry::Heartbeat { key, heartbeat },
+        PlayerEvent::Stop(stop) => Entry::Stop { key, stop },
     }
 }
 
@@ -43,18 +38,11 @@ impl World {
         if self.plan.batch_ms == 0 || self.rng.u8(..8) == 0 {
             return self.take(entry);
         }
-        let (key, stream, kind) = match &*entry {
-            Entry::Heartbeat {
-                key,
-                stream,
-                every_ms,
-                metadata,
-            } => {
-                let (every_ms, metadata) = (*every_ms, metadata.clone());
-                let kind = BatchEventKind::Heartbeat { every_ms, metadata };
-                (key.clone(), *stream, kind)
+        let (key, event) = match &*entry {
+            Entry::Heartbeat { key, heartbeat } => {
+                (key.clone(), PlayerEvent::Heartbeat(heartbeat.clone()))
             }
-            Entry::Stop { key, stream } => (key.clone(), *stream, BatchEventKind::Stop),
+            Entry::Stop { key, stop } => (key.clone(), PlayerEvent::Stop(stop.clone())),
             Entry::Batch(_) | Entry::Internal { .. } => return self.take(entry),
         };
         if self.gathered.is_empty() {
@@ -66,8 +54,7 @@ impl World {
             self.gathered.push(BatchEvent {
                 index: self.gathered.len() as u16,
                 key: key.clone(),
-                stream,
-                kind: kind.clone(),
+                event: event.clone(),
             });
         }
     }
@@ -93,11 +80,7 @@ impl World {
             let event = BatchEvent {
                 index: 0,
                 key: elsewhere(),
-                stream: StreamId(players::new_id(&mut self.rng)),
-                kind: BatchEventKind::Heartbeat {
-                    every_ms: None,
-                    metadata: None,
-                },
+                event: Heartbeat::of(StreamId(players::new_id(&mut self.rng))).into(),
             };
             let stale = match self.rng.bool() {
                 true => (HERE.0 + 1, None),

@@ -26,11 +26,19 @@ pub struct Counted {
     pub batched: u64,
     /// Batches for another partition.
     pub wrong_partition: u64,
+    /// Requests with fields of rules 2 under rules 1.
+    pub old_rules: u64,
+    /// Streams that an `init` ended without naming them.
+    pub given_way: u64,
+    /// Streams that ended because they were too old.
+    pub too_old: u64,
+    /// Checks of the count in a lifecycle event.
+    pub counts: u64,
 }
 
 impl Counted {
     /// All counts, in any order.
-    pub const fn all(&self) -> [u64; 17] {
+    pub const fn all(&self) -> [u64; 21] {
         [
             self.entries,
             self.compared,
@@ -49,6 +57,10 @@ impl Counted {
             self.said_full,
             self.batched,
             self.wrong_partition,
+            self.old_rules,
+            self.given_way,
+            self.too_old,
+            self.counts,
         ]
     }
 }
@@ -72,5 +84,9 @@ impl std::ops::AddAssign for Counted {
         self.said_full += other.said_full;
         self.batched += other.batched;
         self.wrong_partition += other.wrong_partition;
+        self.old_rules += other.old_rules;
+        self.given_way += other.given_way;
+        self.too_old += other.too_old;
+        self.counts += other.counts;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use streamwatch::domain::{Entry, EntryId, Internal, Settings, WallTime};
+use streamwatch::domain::{Entry, EntryId, Internal, Rules, Settings, WallTime};
 
 use crate::{
     event::Event,
@@ -136,7 +136,10 @@ fn lose_tail(world: &mut World) {
         let worker = &mut world.workers[w];
         let follows = worker.history.generation == world.log.generation;
         if follows && worker.diverged.is_none() {
-            worker.diverged = worker.replica.applied().and_then(|last| lost.up_to(last));
+            // A replica that is restoring a snapshot expects its last entries.
+            let restoring = worker.restored.and_then(|id| world.snapshots.diverged(id));
+            let applied = worker.replica.applied();
+            worker.diverged = applied.and_then(|last| lost.up_to(last)).or(restoring);
         }
         world.lose(w);
     }
@@ -149,10 +152,19 @@ fn lose_tail(world: &mut World) {
 fn change_settings(world: &mut World) {
     let settings = world.settings.clone();
     let ttl_ms = world.rng.choice([2_000, 3_000, 10_000]).unwrap_or(2_000);
+    let max_stream_age_ms = match world.plan.settings.max_stream_age_ms {
+        0 => 0,
+        max => world.rng.choice([0, max, 2 * max]).unwrap_or(max),
+    };
     world.settings = Settings {
         number: settings.number + 1,
         ttl_ms,
         heartbeat_every_ms: ttl_ms / 3,
+        max_stream_age_ms,
+        rules: match world.rng.bool() {
+            true => Rules::V2.number(),
+            false => settings.rules,
+        },
         ..settings
     };
     world.settings_changed = true;

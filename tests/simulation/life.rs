@@ -23,6 +23,8 @@ pub struct Life {
     pub ended: Option<u64>,
     /// Its TTL.
     pub ttl_ms: u64,
+    /// Log time of its start.
+    pub began_ms: u64,
     /// The log time until which it stays stopped.
     pub stopped_until: u64,
     /// An `init` named it in `replace`, or a stop of it changed nothing: a replica without the
@@ -36,6 +38,9 @@ impl Life {
             self.stopped_until <= sign.log_ms,
             "a stopped stream counts again: {self:?}, {sign:?}"
         );
+        if !self.is_active(sign.log_ms) {
+            self.began_ms = sign.log_ms;
+        }
         self.ttl_ms = sign.ttl_ms;
         self.signs.push(sign);
         self.ended = None;
@@ -44,6 +49,11 @@ impl Life {
     pub fn is_active(&self, log_ms: u64) -> bool {
         let last = self.signs.last();
         last.is_some_and(|sign| log_ms < sign.log_ms + sign.lasts_ms)
+    }
+
+    /// Its age, from the next whole second after its start.
+    pub const fn age_ms(&self, log_ms: u64) -> u64 {
+        log_ms.saturating_sub(self.began_ms.div_ceil(1_000) * 1_000)
     }
 
     /// Whether it is stopped, even if its player still sends heartbeats.

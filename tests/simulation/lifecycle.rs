@@ -3,20 +3,24 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use streamwatch::domain::{
-    Account, AccountKey, Announcement, Entry, HeartbeatOutcome, Internal, LifecycleEventKind,
-    LogTime, OpenOutcome, StopOutcome, StoppedReason, StreamId, WallTime,
+    Account, AccountKey, Announcement, Entry, ExpiryCause, HeartbeatOutcome, Internal,
+    LifecycleEventKind, OpenOutcome, Rules, Settings, StoppedReason, StreamId, WallTime,
 };
 
 use streamwatch::replica::Applied;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum What {
+    /// Started by a heartbeat.
     Counted,
+    /// Started by an `init`, or admitted by one under rules 1.
+    Opened,
     Admitted,
     Refused,
     Stopped,
     Replaced,
     Expired,
+    TooOld,
 }
 
 /// An expected event: its kind, stream and entry.
@@ -43,56 +47,53 @@ impl Happenings {
         });
     }
 
-    /// Adds the events of an entry of an account whose records were `before`. A heartbeat keeps a
-    /// stream active for `lasts_ms`.
-    pub fn entry(
-        &mut self,
-        offset: u64,
-        entry: &Entry,
-        applied: &Applied,
-        before: &Account,
-        log_ms: u64,
-        lasts_ms: u64,
-    ) {
+    /// Adds the events of an entry: the streams that it ended, and its own. `before` are the
+    /// records of its account. A heartbeat keeps a stream active for `lasts_ms`.
+    pub fn entry(&mut self, offset: u64, happened: &Applying, ended: &[(StreamId, What)]) {
+        let Applying {
+            entry,
+            applied,
+            before,
+            log_ms,
+            lasts_ms,
+            settings,
+        } = *happened;
+        for (stream, what) in ended {
+            let was_active = self.deadlines.remove(stream).is_some();
+            if was_active {
+                self.all.push((offset, *stream, *what));
+            }
+        }
         let mut happens = |stream, what| self.all.push((offset, stream, what));
         let until = log_ms + lasts_ms;
         match (entry, applied) {
-            (Entry::Heartbeat { stream, .. }, Applied::Heartbeat(outcome)) => match outcome {
+            (Entry::Heartbeat { heartbeat, .. }, Applied::Heartbeat(outcome)) => match outcome {
                 HeartbeatOutcome::Started { .. } => {
-                    happens(*stream, What::Counted);
-                    self.deadlines.insert(*stream, until);
+                    happens(heartbeat.stream, What::Counted);
+                    self.deadlines.insert(heartbeat.stream, until);
                 }
                 HeartbeatOutcome::Refreshed { .. } => {
-                    self.deadlines.insert(*stream, until);
+                    self.deadlines.insert(heartbeat.stream, until);
                 }
                 HeartbeatOutcome::Stopped(_) | HeartbeatOutcome::Dropped(_) => {}
             },
-            (Entry::Stop { stream, .. }, Applied::Stop(StopOutcome::Ended)) => {
-                happens(*stream, What::Stopped);
-                self.deadlines.remove(stream);
-            }
             (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
                 let Internal::Open(open) = body else { return };
                 let counted = self.deadlines.contains_key(&open.stream);
                 let mut known = before.streams().iter();
-                let admitted = counted && known.any(|s| s.id == open.stream && s.admitted);
+                let admitted =
+                    counted && known.any(|s| s.id == open.stream && s.standing.is_admitted());
                 match outcome {
-                    OpenOutcome::Opened => {
-                        for replaced in &open.replace {
-                            if self.deadlines.remove(replaced).is_some() {
-                                happens(*replaced, What::Replaced);
-                            }
-                        }
-                        if !admitted {
-                            happens(open.stream, What::Admitted);
+                    OpenOutcome::Opened { .. } => {
+                        match (counted, settings.rules()) {
+                            _ if admitted => {}
+                            (true, Rules::V2) => happens(open.stream, What::Admitted),
+                            _ => happens(open.stream, What::Opened),
                         }
                         self.deadlines.insert(open.stream, until);
                     }
-                    OpenOutcome::Refused(_) => {
-                        let mut remembered = before.refusals().iter();
-                        let again = remembered
-                            .any(|r| r.request == open.request && LogTime(log_ms) < r.until);
-                        if !again {
+                    OpenOutcome::Refused { is_remembered, .. } => {
+                        if !is_remembered {
                             happens(open.stream, What::Refused);
                         }
                     }
@@ -104,6 +105,19 @@ impl Happenings {
     }
 }
 
+/// The application of an entry.
+#[derive(Clone, Copy)]
+pub struct Applying<'a> {
+    pub entry: &'a Entry,
+    pub applied: &'a Applied,
+    /// The records of its account before it.
+    pub before: &'a Account,
+    pub log_ms: u64,
+    /// The time from a heartbeat to the deadline of its stream.
+    pub lasts_ms: u64,
+    pub settings: &'a Settings,
+}
+
 /// Published events.
 #[derive(Default)]
 pub struct Lifecycle {
@@ -111,6 +125,10 @@ pub struct Lifecycle {
     published: HashMap<(What, StreamId, u64), Announcement>,
     /// The offset and wall time of each account's latest event, repetitions apart.
     last: HashMap<AccountKey, (u64, WallTime)>,
+    /// The offset from which on rules 2 are in force, and the count of each account's latest event.
+    rules_2_from: Option<u64>,
+    counts: HashMap<AccountKey, u32>,
+    counted: u64,
     doubtful: bool,
     repeats: u64,
 }
@@ -119,6 +137,23 @@ impl Lifecycle {
     /// Whether entries were lost, or published by a replica without the log's beginning.
     pub fn doubt(&mut self) {
         self.doubtful = true;
+    }
+
+    /// Notes the rules that an entry sets.
+    pub fn note_rules(&mut self, offset: u64, entry: &Entry) {
+        if let Entry::Internal {
+            body: Internal::Settings { settings, .. },
+            ..
+        } = entry
+            && settings.rules() == Rules::V2
+        {
+            self.rules_2_from.get_or_insert(offset);
+        }
+    }
+
+    /// Number of checked counts.
+    pub fn counts(&self) -> u64 {
+        self.counted
     }
 
     /// Number of repeated events.
@@ -133,7 +168,10 @@ impl Lifecycle {
         }
         let what = what(announcement);
         let cause = match announcement.event.kind {
-            LifecycleEventKind::Expired { deadline, .. } => deadline.0,
+            LifecycleEventKind::Expired {
+                cause: ExpiryCause::Deadline(deadline),
+                ..
+            } => deadline.0,
             _ => announcement.offset,
         };
         let of = (what, announcement.event.stream, cause);
@@ -150,7 +188,25 @@ impl Lifecycle {
         );
         *last = this;
         assert!(started_at(announcement) <= this.1, "{announcement:?}");
+        self.check_count(announcement, what);
         self.published.insert(of, announcement.clone());
+    }
+
+    /// Checks that the count of an event is that of the event before it, plus what it changes.
+    fn check_count(&mut self, announcement: &Announcement, what: What) {
+        let Announcement { offset, count, .. } = *announcement;
+        let before = self.counts.insert(announcement.key.clone(), count);
+        let exact = self.rules_2_from.is_some_and(|from| offset >= from);
+        let change = match what {
+            What::Counted | What::Opened => 1,
+            What::Admitted | What::Refused => 0,
+            What::Stopped | What::Replaced | What::Expired | What::TooOld => -1,
+        };
+        if exact {
+            let before = before.unwrap_or(0) as i32;
+            assert_eq!(count as i32, before + change, "{announcement:?}");
+            self.counted += 1;
+        }
     }
 
     /// Checks that exactly the expected events were published.
@@ -175,6 +231,7 @@ impl Lifecycle {
 fn started_at(announcement: &Announcement) -> WallTime {
     match announcement.event.kind {
         LifecycleEventKind::Opened { started_at, .. }
+        | LifecycleEventKind::Admitted { started_at }
         | LifecycleEventKind::Stopped { started_at, .. } => started_at,
         LifecycleEventKind::Expired {
             started_at,
@@ -187,13 +244,18 @@ fn started_at(announcement: &Announcement) -> WallTime {
 
 fn what(announcement: &Announcement) -> What {
     match announcement.event.kind {
-        LifecycleEventKind::Opened { admitted: true, .. } => What::Admitted,
+        LifecycleEventKind::Opened { admitted: true, .. } => What::Opened,
+        LifecycleEventKind::Admitted { .. } => What::Admitted,
         LifecycleEventKind::Opened { .. } => What::Counted,
         LifecycleEventKind::Refused { .. } => What::Refused,
         LifecycleEventKind::Stopped { reason, .. } => match reason {
             StoppedReason::Stopped => What::Stopped,
             StoppedReason::Replaced => What::Replaced,
+            StoppedReason::TooOld => panic!("it has expired: {announcement:?}"),
         },
-        LifecycleEventKind::Expired { .. } => What::Expired,
+        LifecycleEventKind::Expired { cause, .. } => match cause {
+            ExpiryCause::Deadline(_) => What::Expired,
+            ExpiryCause::TooOld => What::TooOld,
+        },
     }
 }

@@ -9,14 +9,16 @@
 //! - replicas with comparable histories have equal states at equal offsets; a restored replica has
 //!   the history of the replica that wrote the snapshot;
 //! - no replica drops a state of its log;
-//! - admission is exact: `max_active` N never admits more than N, N simultaneous requests count 1
-//!   to N, and no request is decided twice;
+//! - admission is exact: no limit is ever exceeded, no request that fits is refused, no stream ends
+//!   for nothing, N simultaneous requests count 1 to N, and no request is decided twice;
 //! - no stream expires early: a stream with timely heartbeats is in every answer;
 //! - no stream is counted too long: an expired or stopped stream disappears in time;
 //! - a `strong` answer includes all entries that the log stored before the request, a `local` one
 //!   all but those of the last three intervals;
 //! - log time is not faster than true time, and never makes up for a pause;
-//! - lifecycle events are complete: each at least once, in order, with identical repetitions;
+//! - no stream grows older than it may, and none that is young enough ends for its age;
+//! - lifecycle events are complete: each at least once, in order, with identical repetitions, and
+//!   with counts that add up;
 //! - after the last fault, all workers serve, one leads, and no request is pending; a leader that
 //!   shuts down has a successor at once;
 //! - the leader repeats which limits are reached.
@@ -26,6 +28,7 @@
 //! `STREAMWATCH_KEEP_GOING=1` does not stop at the first failure. A seed always gives the same run.
 //! `tests/simulation/mutate` checks that mutations of the rules are detected here.
 
+mod admission;
 mod answers;
 mod batches;
 mod counted;

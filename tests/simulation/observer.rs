@@ -8,17 +8,19 @@ use std::{
 
 use streamwatch::{
     domain::{
-        Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, Open, OpenOutcome,
-        RefusedReason, RequestId, Settings, StopOutcome, StreamId, StreamState, WallShift,
+        Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, OnLimit, OpenOutcome,
+        RefusedReason, RequestId, Settings, StopOutcome, StopTarget, StoppedReason, StreamId,
+        StreamState,
     },
     replica::{Applied, Now, Replica},
 };
 
 use crate::{
+    admission::Decided,
     batches::single,
     full::Full,
     life::{Life, Sign},
-    lifecycle::Happenings,
+    lifecycle::{Applying, Happenings, What},
     log::Log,
     row::{Row, keys_of, row},
     shell::apply,
@@ -37,7 +39,11 @@ pub struct Observer {
     pub keys: Vec<AccountKey>,
     /// The streams, by account and id.
     pub lives: BTreeMap<AccountKey, BTreeMap<StreamId, Life>>,
+    /// The reason of each refusal, and the log time until which it is stored.
     refused: HashMap<RequestId, (u64, RefusedReason)>,
+    /// Streams that an `init` ended without naming them, and streams that were too old.
+    pub given_way: u64,
+    pub too_old: u64,
     /// The minimum by which log time was ahead of true time. Without workers, log time stops, and
     /// never makes up for the pause.
     least_ahead: Option<i64>,
@@ -67,6 +73,8 @@ impl Observer {
             keys: Vec::new(),
             lives: BTreeMap::new(),
             refused: HashMap::new(),
+            given_way: 0,
+            too_old: 0,
             least_ahead: None,
             may_gain_ms,
             misled: None,
@@ -144,32 +152,28 @@ impl Observer {
             if let (Entry::Batch(batch), Applied::Batch(outcomes)) = (entry, &row.applied) {
                 let counted: u64 = row.counters.bad.iter().sum();
                 let rejected = counted - bad.iter().sum::<u64>();
-                assert_eq!(rejected, batch.rejected().len() as u64);
+                let ignored = outcomes.iter().filter(|outcome| match outcome {
+                    Applied::Heartbeat(outcome) => outcome.ignores_metadata(),
+                    outcome => matches!(outcome, Applied::OldRules(_)),
+                });
+                assert_eq!(rejected, (batch.rejected().len() + ignored.count()) as u64);
                 // As if each event were an entry of its own.
                 assert_eq!(batch.events().len(), outcomes.len());
                 for (event, outcome) in batch.events().iter().zip(outcomes) {
                     assert_ne!(*outcome, Applied::Skipped, "{event:?} was not applied");
                     let entry = single(event);
-                    self.note(at, log_ms, &event.key, &entry, outcome);
-                    self.note_happenings(log_ms, &entry, outcome, None);
+                    let ended = self.note(at, log_ms, &event.key, &entry, outcome);
+                    self.note_happenings(log_ms, &entry, outcome, None, &ended);
                 }
             } else {
+                let mut ended = Vec::new();
                 if let Some((key, _)) = row.accounts.first() {
-                    self.note(at, log_ms, key, entry, &row.applied);
+                    ended = self.note(at, log_ms, key, entry, &row.applied);
                 }
-                self.note_happenings(log_ms, entry, &row.applied, before.as_ref());
-            }
-            if let (Entry::Internal { body, .. }, Applied::Open(outcome)) = (entry, &row.applied)
-                && let Internal::Open(open) = body
-            {
-                let after = row.accounts.first().and_then(|(_, a)| a.clone());
-                self.check_admission(
-                    log_ms,
-                    open,
-                    *outcome,
-                    &before.unwrap_or_default(),
-                    &after.unwrap_or_default(),
-                );
+                let (applied, before) = (&row.applied, before.as_ref());
+                self.note_happenings(log_ms, entry, applied, before, &ended);
+                let after = row.accounts.first().and_then(|(_, a)| a.as_ref());
+                self.check_admission(log_ms, entry, applied, before, after, &ended);
             }
         }
         self.rows.push(row);
@@ -193,28 +197,43 @@ impl Observer {
         entry: &Entry,
         applied: &Applied,
         before: Option<&Account>,
+        ended: &[(StreamId, What)],
     ) {
         let offset = self.rows.len() as u64;
         self.happened.time(offset, log_ms);
         if let Some(settings) = self.replica.settings() {
             let stream = match entry {
-                Entry::Heartbeat { key, stream, .. } => {
-                    self.lives.get(key).and_then(|l| l.get(stream))
+                Entry::Heartbeat { key, heartbeat } => {
+                    self.lives.get(key).and_then(|l| l.get(&heartbeat.stream))
                 }
                 _ => None,
             };
             let ttl_ms = stream.map_or(settings.ttl_ms, |life| life.ttl_ms);
-            let lasts_ms = lasts_ms(ttl_ms);
             let nothing = Account::default();
-            let before = before.unwrap_or(&nothing);
-            let happened = &mut self.happened;
-            happened.entry(offset, entry, applied, before, log_ms, lasts_ms);
+            let applying = Applying {
+                entry,
+                applied,
+                before: before.unwrap_or(&nothing),
+                log_ms,
+                lasts_ms: lasts_ms(ttl_ms),
+                settings,
+            };
+            self.happened.entry(offset, &applying, ended);
         }
     }
 
-    fn note(&mut self, at: u64, log_ms: u64, key: &AccountKey, entry: &Entry, applied: &Applied) {
+    /// Notes the signs of life and the ends of streams. Returns the active streams that an entry
+    /// ended.
+    fn note(
+        &mut self,
+        at: u64,
+        log_ms: u64,
+        key: &AccountKey,
+        entry: &Entry,
+        applied: &Applied,
+    ) -> Vec<(StreamId, What)> {
         let Some(settings) = self.replica.settings() else {
-            return;
+            return Vec::new();
         };
         let sign_of = |is_heartbeat, ttl_ms| Sign {
             at,
@@ -224,72 +243,105 @@ impl Observer {
             is_heartbeat,
         };
         let sign = |is_heartbeat| sign_of(is_heartbeat, settings.ttl_ms);
+        let max_age_ms = settings.max_age_ms().unwrap_or(u64::MAX);
         let lives = self.lives.entry(key.clone()).or_default();
-        if let Entry::Heartbeat { stream, .. } = entry {
-            let life = lives.entry(*stream).or_default();
+        if let Entry::Heartbeat { heartbeat, .. } = entry {
+            let life = lives.entry(heartbeat.stream).or_default();
             // A replica that lacks the stop of the stream keeps the longest TTL.
             let longest = life.heard.map_or(0, |sign| sign.ttl_ms);
             life.heard = Some(sign_of(true, settings.ttl_ms.max(longest)));
         }
+        // Streams with a new tombstone, and active ones that were ended.
+        let mut stopped = Vec::new();
         let mut ended = Vec::new();
         match (entry, applied) {
-            (
-                Entry::Heartbeat { stream, .. },
-                Applied::Heartbeat(HeartbeatOutcome::Started { .. }),
-            ) => lives.entry(*stream).or_default().live(sign(true)),
-            (
-                Entry::Heartbeat {
-                    stream, every_ms, ..
-                },
-                Applied::Heartbeat(HeartbeatOutcome::Refreshed { .. }),
-            ) => {
-                let life = lives.entry(*stream).or_default();
-                // A shorter TTL takes effect when the player states a short enough interval.
-                let knows = every_ms.is_some_and(|ms| u64::from(ms) <= settings.heartbeat_every_ms);
-                let ttl_ms = if knows {
-                    settings.ttl_ms
-                } else {
-                    settings.ttl_ms.max(life.ttl_ms)
-                };
-                life.live(sign_of(true, ttl_ms));
-            }
-            (Entry::Heartbeat { stream, .. }, Applied::Heartbeat(HeartbeatOutcome::Stopped(_))) => {
-                let life = lives.entry(*stream).or_default();
-                life.stays_stopped(log_ms, settings);
-            }
-            (Entry::Stop { stream, .. }, Applied::Stop(outcome)) => {
-                let life = lives.entry(*stream).or_default();
-                let was_active = life.is_active(log_ms);
-                assert_eq!(*outcome == StopOutcome::Ended, was_active, "{stream}");
-                if *outcome == StopOutcome::Unchanged {
-                    life.named = true;
-                } else {
-                    ended.push(*stream);
+            (Entry::Heartbeat { heartbeat, .. }, Applied::Heartbeat(outcome)) => {
+                let life = lives.entry(heartbeat.stream).or_default();
+                match outcome {
+                    HeartbeatOutcome::Started { .. } => life.live(sign(true)),
+                    HeartbeatOutcome::Refreshed { .. } => {
+                        // A shorter TTL takes effect when the player states a short enough
+                        // interval.
+                        let every_now = settings.heartbeat_every_ms;
+                        let every_ms = heartbeat.every_ms;
+                        let knows = every_ms.is_some_and(|ms| u64::from(ms) <= every_now);
+                        let ttl_ms = if knows {
+                            settings.ttl_ms
+                        } else {
+                            settings.ttl_ms.max(life.ttl_ms)
+                        };
+                        assert!(life.age_ms(log_ms) <= max_age_ms, "too old: {life:?}");
+                        life.live(sign_of(true, ttl_ms));
+                    }
+                    HeartbeatOutcome::Stopped(cause) if life.is_active(log_ms) => {
+                        assert_eq!(cause.reason, StoppedReason::TooOld);
+                        assert!(life.age_ms(log_ms) > max_age_ms, "not too old: {life:?}");
+                        ended.push((heartbeat.stream, What::TooOld));
+                    }
+                    HeartbeatOutcome::Stopped(_) => life.stays_stopped(log_ms, settings),
+                    HeartbeatOutcome::Dropped(_) => {}
                 }
             }
+            (Entry::Stop { stop, .. }, Applied::Stop(outcome)) => match stop.target {
+                StopTarget::One(stream) => {
+                    let life = lives.entry(stream).or_default();
+                    let was_active = life.is_active(log_ms);
+                    assert_eq!(*outcome == StopOutcome::Ended, was_active, "{stream}");
+                    match outcome {
+                        StopOutcome::Ended => ended.push((stream, What::Stopped)),
+                        StopOutcome::Noted => stopped.push(stream),
+                        StopOutcome::Unchanged => life.named = true,
+                    }
+                }
+                StopTarget::All => {
+                    for (id, life) in lives.iter_mut() {
+                        if life.is_active(log_ms) {
+                            ended.push((*id, What::Stopped));
+                        }
+                        life.named = true;
+                    }
+                    assert_eq!(*outcome == StopOutcome::Ended, !ended.is_empty());
+                }
+            },
             (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
-                if let Internal::Open(open) = body {
-                    lives.entry(open.stream).or_default().heard = Some(sign(false));
-                    for named in &open.replace {
-                        lives.entry(*named).or_default().named = true;
+                let Internal::Open(open) = body else {
+                    return Vec::new();
+                };
+                let account = self.replica.account(key).unwrap_or_default();
+                let tombstones = account.tombstones().iter();
+                let too_old = tombstones.filter(|t| t.reason == StoppedReason::TooOld);
+                for tombstone in too_old {
+                    let life = lives.entry(tombstone.id).or_default();
+                    if life.is_active(log_ms) {
+                        assert!(life.age_ms(log_ms) > max_age_ms, "not too old: {life:?}");
+                        ended.push((tombstone.id, What::TooOld));
                     }
-                    if *outcome != OpenOutcome::Opened {
-                        return;
-                    }
-                    lives.entry(open.stream).or_default().live(sign(false));
-                    let state = |id| {
-                        let account = self.replica.account(key).unwrap_or_default();
-                        account.state_of(id, LogTime(log_ms))
-                    };
-                    let stopped = |id: &&StreamId| state(**id) == StreamState::Stopped;
-                    ended.extend(open.replace.iter().filter(stopped));
+                }
+                lives.entry(open.stream).or_default().heard = Some(sign(false));
+                if open.terms.is_some() {
+                    // A replica without the log's beginning may end others.
+                    lives.values_mut().for_each(|life| life.named = true);
+                }
+                for named in &open.replace {
+                    lives.entry(*named).or_default().named = true;
+                }
+                if let OpenOutcome::Opened { replaced } = outcome {
+                    ended.extend(replaced.iter().map(|id| (*id, What::Replaced)));
+                    let given_way = replaced.iter().filter(|id| !open.replace.contains(id));
+                    self.given_way += given_way.count() as u64;
+                    let life = lives.entry(open.stream).or_default();
+                    assert!(life.age_ms(log_ms) <= max_age_ms || !life.is_active(log_ms));
+                    life.live(sign(false));
+                    let state = |id| account.state_of(id, LogTime(log_ms));
+                    let is_stopped = |id: &&StreamId| state(**id) == StreamState::Stopped;
+                    stopped.extend(open.replace.iter().filter(is_stopped));
                 }
             }
             _ => {}
         }
-        for id in ended {
-            let life = self.lives.entry(key.clone()).or_default();
-            let life = life.entry(id).or_default();
+        self.too_old += ended.iter().filter(|(_, w)| *w == What::TooOld).count() as u64;
+        for id in stopped.iter().chain(ended.iter().map(|(id, _)| id)) {
+            let life = lives.entry(*id).or_default();
             if life.stopped_until <= log_ms {
                 if !life.is_active(log_ms) {
                     life.ttl_ms = 0;
@@ -299,63 +351,68 @@ impl Observer {
             life.signs.clear();
             life.ended.get_or_insert(at);
         }
+        ended
     }
 
-    /// Checks that `max_active` admits exactly the limit, that a refusal changes no record, and
-    /// that its repetition is refused too.
+    /// Checks a decision on a proposal, and that a repetition of a refused one is refused too.
     fn check_admission(
         &mut self,
         log_ms: u64,
-        open: &Open,
-        outcome: OpenOutcome,
-        before: &Account,
-        after: &Account,
+        entry: &Entry,
+        applied: &Applied,
+        before: Option<&Account>,
+        after: Option<&Account>,
+        ended: &[(StreamId, What)],
     ) {
-        let active = |account: &Account| -> BTreeMap<StreamId, bool> {
-            let activity = account.activity(&open.key, LogTime(log_ms), WallShift::default());
-            let streams = activity.streams.into_iter();
-            streams.map(|s| (s.stream, s.admitted)).collect()
-        };
-        let (before, after) = (active(before), active(after));
-        let retry = before.get(&open.stream) == Some(&true);
-        let mut others = before.clone();
-        others.retain(|id, _| *id != open.stream && !open.replace.contains(id));
-        if let Some((at, reason)) = self.refused.get(&open.request)
-            && log_ms < at + 30_000
-            && *reason != RefusedReason::OverCapacity
-            && outcome != OpenOutcome::Late
-        {
-            let again = OpenOutcome::Refused(*reason);
-            assert_eq!(outcome, again, "a refusal was decided twice: {open:?}");
-            assert_eq!(before, after);
+        let (
+            Entry::Internal {
+                body: Internal::Open(open),
+                ..
+            },
+            Applied::Open(outcome),
+            Some(settings),
+        ) = (entry, applied, self.replica.settings())
+        else {
             return;
+        };
+        let nothing = Account::default();
+        let too_old = ended.iter().filter(|(_, what)| *what == What::TooOld);
+        let too_old: Vec<StreamId> = too_old.map(|(id, _)| *id).collect();
+        let decided = Decided::new(
+            open,
+            LogTime(log_ms),
+            before.unwrap_or(&nothing),
+            after.unwrap_or(&nothing),
+            &too_old,
+        );
+        if let Some((until, reason)) = self.refused.get(&open.request)
+            && log_ms < *until
+            && *reason != RefusedReason::OverCapacity
+            && *outcome != OpenOutcome::Late
+        {
+            let again = OpenOutcome::Refused {
+                reason: *reason,
+                is_remembered: true,
+            };
+            assert_eq!(*outcome, again, "a refusal was decided twice: {open:?}");
+            return decided.changes_nothing();
         }
         match outcome {
-            OpenOutcome::Opened => {
-                let mut expected = others;
-                expected.insert(open.stream, true);
-                assert_eq!(after, expected, "{open:?}");
-                let max = open.max_active.unwrap_or(u32::MAX) as usize;
-                assert!(
-                    retry || after.len() <= max,
-                    "{} active: {open:?}",
-                    after.len()
-                );
-            }
-            OpenOutcome::Refused(reason) => {
-                assert_eq!(before, after, "a refusal changed something: {open:?}");
-                if reason == RefusedReason::MaxActive {
-                    let max = open.max_active.unwrap_or(u32::MAX) as usize;
-                    assert!(
-                        !retry && others.len() >= max,
-                        "refused for no reason: {open:?}"
-                    );
+            OpenOutcome::Opened { replaced } => decided.is_exact(replaced),
+            OpenOutcome::Refused { reason, .. } => {
+                decided.changes_nothing();
+                if matches!(reason, RefusedReason::MaxActive | RefusedReason::Limits) {
+                    decided.is_refused_for_a_reason();
+                    let terms = open.terms.as_deref();
+                    let refuses = terms.is_none_or(|it| it.on_limit == OnLimit::Refuse);
+                    assert!(refuses, "refused instead of replacing: {open:?}");
                 }
-                self.refused.entry(open.request).or_insert((log_ms, reason));
+                let until = log_ms + settings.refusal_ms();
+                self.refused.entry(open.request).or_insert((until, *reason));
             }
             OpenOutcome::Late => {
                 assert!(log_ms > open.not_after.0);
-                assert_eq!(before, after);
+                decided.changes_nothing();
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The choices of a seed before its run.
 
 use fastrand::Rng;
-use streamwatch::domain::Settings;
+use streamwatch::domain::{Rules, Settings};
 
 /// The length of a run, in milliseconds of true time.
 pub const RUN_MS: u64 = 30_000;
@@ -65,7 +65,7 @@ pub enum Fault {
     MonoStep,
     /// The leader shuts down.
     Leave,
-    /// `topology set`: another TTL.
+    /// `topology set`: another TTL, another maximum age, or new rules.
     Settings,
 }
 
@@ -105,6 +105,13 @@ impl Plan {
         }
         if rng.u8(..3) == 0 {
             settings.max_tombstones_per_account = rng.u32(3..12);
+        }
+        if rng.u8(..4) == 0 {
+            settings.max_stream_age_ms = rng.u64(4_000..15_000);
+        }
+        if rng.u8(..3) == 0 {
+            settings.rules = Rules::V1.number();
+            faults.push(Fault::Settings);
         }
         let interval_ms = settings.interval_ms();
         Self {

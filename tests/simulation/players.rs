@@ -3,7 +3,10 @@
 use std::rc::Rc;
 
 use fastrand::Rng;
-use streamwatch::domain::{AccountKey, Entry, InitRequest, Metadata, RequestId, StreamId};
+use streamwatch::domain::{
+    AccountKey, Condition, Entry, GivenReason, Heartbeat, InitRequest, Limit, Metadata,
+    MetadataPatch, OnLimit, RequestId, Stop, StreamId, Terms,
+};
 use uuid::Uuid;
 
 use crate::plan::Plan;
@@ -74,17 +77,17 @@ fn one(
     let heartbeat = |metadata| {
         Deed::Publish(Rc::new(Entry::Heartbeat {
             key: key.clone(),
-            stream,
-            every_ms,
-            metadata,
+            heartbeat: Heartbeat {
+                stream,
+                every_ms,
+                metadata,
+            },
         }))
     };
     let mut at = 0;
     for _ in 0..rng.u64(0..20) {
         at += every + rng.u64(..=every / 10);
-        let metadata = (rng.u8(..5) == 0).then(|| {
-            Metadata::new(&mut [("device", rng.u8(..3).to_string())]).expect("small enough")
-        });
+        let metadata = (rng.u8(..5) == 0).then(|| patch(rng));
         script.push((at, heartbeat(metadata.clone())));
         match rng.u8(..20) {
             0 => script.push((at + rng.u64(..every), heartbeat(metadata))), // twice
@@ -94,11 +97,24 @@ fn one(
         }
     }
     if rng.u8(..3) != 0 {
-        let stop = || {
+        let stop = |stop| {
             Deed::Publish(Rc::new(Entry::Stop {
                 key: key.clone(),
-                stream,
+                stop,
             }))
+        };
+        let reason = GivenReason::new("bye").ok();
+        if rng.u8(..12) == 0 {
+            // A backend ends everything of the account.
+            script.push((rng.u64(..=at), stop(Stop::of_all(reason.clone()))));
+        }
+        let given = (rng.u8(..3) == 0).then_some(reason).flatten();
+        let stop = || {
+            let reason = given.clone().map(Ok);
+            stop(Stop {
+                reason,
+                ..Stop::of(stream)
+            })
         };
         at += rng.u64(..every);
         script.push((at, stop()));
@@ -120,13 +136,68 @@ fn init(
     max_active: Option<u32>,
     replace: Vec<StreamId>,
 ) -> Box<InitRequest> {
+    let terms = (rng.u8(..3) == 0).then(|| terms(rng));
+    let has_limits = terms.as_ref().is_some_and(|terms| !terms.limits.is_empty());
     Box::new(InitRequest {
         key: key.clone(),
         stream,
         request: RequestId(new_id(rng)),
-        max_active,
+        // It would be one of the limits.
+        max_active: max_active.filter(|_| !has_limits),
         replace,
-        metadata: Metadata::default(),
+        metadata: if rng.bool() {
+            metadata(rng)
+        } else {
+            Metadata::default()
+        },
+        terms: terms.map(Box::new),
         group_by: Vec::new(),
     })
+}
+
+/// One of few values of each of two keys.
+fn metadata(rng: &mut Rng) -> Metadata {
+    let keys = ["device", "kind"].into_iter();
+    let mut pairs: Vec<_> = keys.map(|key| (key, rng.u8(..3).to_string())).collect();
+    pairs.retain(|_| rng.u8(..4) != 0);
+    Metadata::new(&mut pairs).expect("small enough")
+}
+
+fn patch(rng: &mut Rng) -> MetadataPatch {
+    match rng.u8(..8) {
+        0 => MetadataPatch::Invalid,
+        1 | 2 => {
+            let removed = vec!["kind".into()];
+            MetadataPatch::merge(Metadata::default(), removed).expect("small enough")
+        }
+        3 | 4 => MetadataPatch::merge(metadata(rng), Vec::new()).expect("small enough"),
+        _ => metadata(rng).into(),
+    }
+}
+
+fn terms(rng: &mut Rng) -> Terms {
+    let limit = |rng: &mut Rng| Limit {
+        max: rng.u32(1..5),
+        distinct: rng.bool().then(|| "device".into()),
+        conditions: match rng.u8(..3) {
+            0 => Vec::new(),
+            kind => vec![Condition {
+                key: "kind".into(),
+                values: vec!["0".into(), kind.to_string().into()],
+            }],
+        },
+    };
+    Terms {
+        limits: (0..rng.u8(..3)).map(|_| limit(rng)).collect(),
+        same: match rng.u8(..4) {
+            0 => vec!["device".into()],
+            1 => vec!["device".into(), "kind".into()],
+            _ => Vec::new(),
+        },
+        on_limit: match rng.bool() {
+            true => OnLimit::ReplaceOldest,
+            false => OnLimit::Refuse,
+        },
+        reason: None,
+    }
 }

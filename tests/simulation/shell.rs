@@ -247,6 +247,12 @@ impl World {
                 Effect::Late(request) => {
                     self.requests.acknowledge(request);
                 }
+                Effect::OldRules { request, .. } => {
+                    let rules = self.workers[w].replica.settings().map(|s| s.rules);
+                    assert_eq!(rules, Some(1), "rejected for old rules");
+                    self.counted.old_rules += 1;
+                    self.requests.acknowledge(request);
+                }
                 Effect::Release(request) => self.requests.put_back(request),
                 Effect::Announce {
                     number,

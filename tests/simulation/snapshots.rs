@@ -53,6 +53,12 @@ impl Snapshots {
         newest_first.find(|s| s.trailer.is_some() && !s.damaged && !rejected.contains(&s.id))
     }
 
+    /// The lost entries of a snapshot.
+    pub fn diverged(&self, id: u64) -> Option<Lost> {
+        let mut all = self.all.iter();
+        all.find(|snapshot| snapshot.id == id)?.diverged.clone()
+    }
+
     /// Marks the snapshots with entries that the broker has lost.
     pub fn lose_tail(&mut self, lost: &Lost) {
         for snapshot in &mut self.all {

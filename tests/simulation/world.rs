@@ -123,6 +123,9 @@ impl World {
         }
         self.check_all_is_well();
         self.counted.repeated = self.lifecycle.repeats();
+        self.counted.counts = self.lifecycle.counts();
+        self.counted.given_way += self.observer.given_way;
+        self.counted.too_old += self.observer.too_old;
         self.counted
     }
 
@@ -141,6 +144,7 @@ impl World {
     pub fn take(&mut self, entry: Rc<Entry>) {
         self.observer.take(self.now, Rc::clone(&entry));
         let offset = self.log.append(self.now, Rc::clone(&entry));
+        self.lifecycle.note_rules(offset, &entry);
         self.counted.entries += 1;
         for worker in 0..self.workers.len() {
             let to = &self.workers[worker];
@@ -183,7 +187,8 @@ impl World {
             limited: self.settings.max_streams_per_account < 100
                 || self.settings.max_tombstones_per_account < 100
                 || self.settings.max_streams_per_tenant < 100
-                || self.settings.max_streams_per_partition < 100,
+                || self.settings.max_streams_per_partition < 100
+                || self.plan.settings.max_stream_age_ms > 0,
             shown_behind_ms: self
                 .plan
                 .clocks_agree()

@@ -252,14 +252,12 @@ fn addressed(
     }
     let properties = worker_properties(pending.reply.kind);
     match &pending.to.route {
-        ReplyRoute::Queue {
-            name,
-            correlation_id,
-        } => {
-            let mut properties = properties.with_headers(headers);
-            if let Some(id) = correlation_id {
-                properties = properties.with_correlation_id(id.clone());
-            }
+        ReplyRoute::Queue { name, correlation } => {
+            let mut properties = match correlation.clone() {
+                Some(id) => id.put_correlation(properties, &mut headers),
+                None => properties,
+            };
+            properties = properties.with_headers(headers);
             if !direct::is_direct(name.as_str()) {
                 properties = properties.with_expiration(REPLY_TTL_MS.into());
             }

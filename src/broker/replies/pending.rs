@@ -8,12 +8,13 @@ use crate::{
     broker::{
         Receipt,
         direct::Process,
+        ids::Id,
         reply_to::{ReplyRoute, ReplyTo},
     },
     wire::Encoded,
 };
 
-/// Memory of a reply in addition to its body, in bytes.
+/// Memory of a reply in addition to its body and its correlation id, in bytes.
 const REPLY_BYTES: usize = 512;
 
 /// A reply that is not confirmed yet.
@@ -40,6 +41,10 @@ impl PendingReply {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.reply.body.len() + REPLY_BYTES
+        let correlation = match &self.to.route {
+            ReplyRoute::Queue { correlation, .. } => correlation.as_ref().map_or(0, Id::len),
+            ReplyRoute::Topic(_) => 0,
+        };
+        self.reply.body.len() + correlation + REPLY_BYTES
     }
 }

@@ -7,13 +7,14 @@ use lapin::{
     BasicProperties, Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
-    types::ShortString,
+    types::{FieldTable, ShortString},
 };
 
 use crate::{
     broker::{
         Names, NoReply, ReplyTo,
         delivery::{message, received, trace},
+        ids::{Id, long_correlation, long_message},
         mqtt::response_topic,
         reply_to::reply_to,
         topology::REQUEST_TTL,
@@ -59,8 +60,12 @@ impl RequestDelivery {
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         let mut message = message(&self.delivery);
-        // The MQTT response topic is deduplicated like a `reply_to`.
+        // Requests are deduplicated by these ids, and by the MQTT response topic like a `reply_to`.
         message.reply_to = message.reply_to.or_else(|| response_topic(&self.delivery));
+        message.message_id = message.message_id.or_else(|| long_message(&self.delivery));
+        message.correlation_id = message
+            .correlation_id
+            .or_else(|| long_correlation(&self.delivery));
         message
     }
 
@@ -88,17 +93,20 @@ impl RequestDelivery {
         trace(&self.delivery)
     }
 
-    /// The parts that are published again: key, body, and the properties of the contract.
-    pub(in crate::broker) fn into_parts(self) -> (ShortString, Vec<u8>, BasicProperties) {
-        let from = self.delivery.properties;
+    /// The parts that are published again: key, body, and the properties of the contract. Ids that
+    /// are no property are added to `headers`, except those that are too long.
+    pub(in crate::broker) fn into_parts(
+        self,
+        headers: &mut FieldTable,
+    ) -> (ShortString, Vec<u8>, BasicProperties) {
         let mut properties = BasicProperties::default();
-        if let Some(id) = from.message_id() {
-            properties = properties.with_message_id(id.clone());
+        if let Some(id) = Id::message(&self.delivery).filter(Id::fits) {
+            properties = id.put_message(properties, headers);
         }
-        if let Some(id) = from.correlation_id() {
-            properties = properties.with_correlation_id(id.clone());
+        if let Some(id) = Id::correlation(&self.delivery).filter(Id::fits) {
+            properties = id.put_correlation(properties, headers);
         }
-        if let Some(encoding) = from.content_encoding() {
+        if let Some(encoding) = self.delivery.properties.content_encoding() {
             properties = properties.with_content_encoding(encoding.clone());
         }
         (self.delivery.routing_key, self.delivery.data, properties)

@@ -116,8 +116,9 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
         purpose,
         configure: NOTHING.to_owned(),
         write: any_of(&[escaped(names.exchange())]),
-        // Direct reply-to needs no permission.
-        read: NOTHING.to_owned(),
+        // Needed for direct reply-to over AMQP 1.0, not over AMQP 0.9.1. RabbitMQ lets only the
+        // requester's own session consume.
+        read: any_of(&["amq\\.rabbitmq\\.reply-to\\..+".to_owned()]),
         topics: vec![TopicPermission {
             exchange: names.exchange().to_owned(),
             write: any_of(keys),
@@ -204,10 +205,8 @@ mod tests {
         assert!(worker.read.contains("p00\\.streamwatch\\.p[0-9]{2}\\.log|"));
         let player = of("acme.player", "alice");
         assert_eq!(player.write, "^p00\\.streamwatch$");
-        assert_eq!(
-            (player.configure, player.read),
-            ("^$".to_owned(), "^$".to_owned())
-        );
+        assert_eq!(player.configure, "^$");
+        assert_eq!(player.read, "^amq\\.rabbitmq\\.reply-to\\..+$");
         let keys = "acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?";
         assert_eq!(player.topics[0].write, format!("^{keys}$"));
         let backend = of("acme.backend", "alice");

@@ -18,6 +18,13 @@ pub struct SettingsArgs {
     /// Interval of heartbeats [default: a third of the TTL]
     #[arg(long, env = "STREAMWATCH_HEARTBEAT_EVERY", value_name = "DURATION")]
     heartbeat_every: Option<String>,
+    /// Longest age of a stream, 0s for none; a stream that is older ends at its next heartbeat
+    /// [default: 0s]
+    #[arg(long, env = "STREAMWATCH_MAX_STREAM_AGE", value_name = "DURATION")]
+    max_stream_age: Option<String>,
+    /// Version of the rules, which cannot be lowered; all workers must support it [default: 2]
+    #[arg(long, env = "STREAMWATCH_RULES", value_name = "VERSION")]
+    rules: Option<String>,
     /// Most active streams of one account [default: 100]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_ACCOUNT", value_name = "N")]
     max_streams_per_account: Option<String>,
@@ -92,6 +99,13 @@ impl SettingsArgs {
         if let Some(every) = mistakes.duration_if("--heartbeat-every", every) {
             base.heartbeat_every_ms = ms(every);
         }
+        let age = self.max_stream_age.as_deref();
+        if let Some(age) = mistakes.duration_if("--max-stream-age", age) {
+            base.max_stream_age_ms = ms(age);
+        }
+        if let Some(rules) = mistakes.check_if::<u32>("--rules", self.rules.as_deref()) {
+            base.rules = rules;
+        }
         let every = self.snapshot_every.as_deref();
         if let Some(every) = mistakes.duration_if("--snapshot-every", every) {
             base.snapshot_every_ms = ms(every);
@@ -143,6 +157,8 @@ impl SettingsArgs {
             Self {
                 ttl: None,
                 heartbeat_every: None,
+                max_stream_age: None,
+                rules: None,
                 max_streams_per_account: None,
                 max_tombstones_per_account: None,
                 max_refusals_per_account: None,

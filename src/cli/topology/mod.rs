@@ -111,6 +111,13 @@ impl Command {
                 let (newest, in_force) = at.in_force().await?;
                 let mut mistakes = Mistakes::default();
                 let mut wanted = args.check(newest.clone(), &mut mistakes);
+                if wanted.rules < newest.rules {
+                    mistakes.note(format!(
+                        "--rules: {} are in force, and entries were applied by them: they cannot \
+                         be taken back",
+                        newest.rules
+                    ));
+                }
                 mistakes.finish(Some(()))?;
                 // Logs differ after an interrupted change, which this one completes.
                 if wanted != newest || !in_force.agree() {

@@ -168,7 +168,7 @@ mod tests {
                 "rabbitmqctl set_topic_permissions --vhost 'it'\\''s tv' streamwatch.acme.player \
                  streamwatch '^acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?$' '^$'",
                 "rabbitmqctl set_permissions --vhost 'it'\\''s tv' streamwatch.acme.player '^$' \
-                 '^streamwatch$' '^$'",
+                 '^streamwatch$' '^amq\\.rabbitmq\\.reply-to\\..+$'",
             ]
         );
     }

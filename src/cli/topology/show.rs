@@ -21,8 +21,13 @@ pub(super) fn print(
     let lines = [
         ("exchange", names.exchange().to_owned()),
         ("settings", format!("number {}", settings.number)),
+        ("rules", settings.rules.to_string()),
         ("ttl", ms(settings.ttl_ms)),
         ("heartbeat-every", ms(settings.heartbeat_every_ms)),
+        (
+            "max-stream-age",
+            settings.max_age_ms().map_or_else(|| "none".to_owned(), ms),
+        ),
         ("tick interval", ms(settings.interval_ms())),
         (
             "max-streams-per-account",

@@ -76,6 +76,12 @@ fn details(event: &LifecycleMessage) -> String {
             None => format!("({})", reason),
         });
     }
+    if let Some(successor) = event.successor {
+        parts.push(format!("(by {successor})"));
+    }
+    if let Some(given) = event.given_reason.as_deref() {
+        parts.push(format!("\"{given}\""));
+    }
     if let Some(seen) = event.last_seen {
         parts.push(format!("(last seen {seen})"));
     }
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn events_are_aligned_in_columns() {
         let mut lines = Lines::default();
-        let mut line = |account, kind, more| {
+        let mut line = |account: &str, kind: &str, more: &str| {
             let body = event(account, kind, more);
             lines.event(&decode_lifecycle(body.as_bytes()).unwrap())
         };
@@ -129,6 +135,9 @@ mod tests {
         );
         let stopped = r#","reason":"stopped""#;
         assert!(line("bob", "stopped", stopped).ends_with("stopped    1 active"));
+        let replaced = format!(r#","reason":"replaced","successor":"{id}","given_reason":"moved""#);
+        let shown = format!("stopped    1 active  (replaced) (by {id}) \"moved\"");
+        assert!(line("bob", "stopped", &replaced).ends_with(&shown));
     }
 
     #[test]

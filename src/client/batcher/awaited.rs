@@ -83,7 +83,7 @@ impl Awaited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::BatchEventKind;
+    use crate::domain::{Heartbeat, Stop};
 
     fn tenant() -> Tenant {
         Tenant::new("acme").unwrap()
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn stop(stream: StreamId) -> Events {
-        Events::alone(&tenant(), &account(), stream, &BatchEventKind::Stop)
+        Events::alone(&tenant(), &account(), &Stop::of(stream).into())
     }
 
     #[test]
@@ -125,9 +125,9 @@ mod tests {
         let mut awaited = Awaited::default();
         let metadata = (0..16).map(|n| (n.to_string(), "m".repeat(256)));
         let metadata = crate::domain::Metadata::new(&mut metadata.collect::<Vec<_>>()).unwrap();
-        let kind = BatchEventKind::Heartbeat {
-            every_ms: None,
-            metadata: Some(metadata),
+        let large = || Heartbeat {
+            metadata: Some(metadata.clone().into()),
+            ..Heartbeat::of(StreamId::generate())
         };
         for _ in 0..1_000 {
             let here = crate::wire::PartitionNumber {
@@ -135,7 +135,7 @@ mod tests {
                 partitions: 1,
             };
             let mut batch = Events::batch(&tenant(), &account(), here);
-            while batch.push(&account(), StreamId::generate(), &kind) {}
+            while batch.push(&account(), &large().into()) {}
             awaited.push(batch);
         }
         assert!((MOST_BYTES * 9 / 10..=MOST_BYTES).contains(&awaited.bytes));

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{MOST_EVENTS, StreamNews};
 use crate::{
     client::{BadNews, ClientError, connection::Send},
-    domain::{AccountId, BatchEvent, BatchEventKind, StreamId, Tenant},
+    domain::{AccountId, BatchEvent, PlayerEvent, StreamId, Tenant},
     wire::{self, BatchWriter, Kind, MAX_BATCH_BYTES, PartitionNumber},
 };
 
@@ -58,23 +58,11 @@ impl Events {
     }
 
     /// Creates a message of one event.
-    pub(super) fn alone(
-        tenant: &Tenant,
-        account: &AccountId,
-        stream: StreamId,
-        kind: &BatchEventKind,
-    ) -> Self {
-        let name = account.as_str();
-        let form = match kind {
-            BatchEventKind::Heartbeat { every_ms, metadata } => {
-                let every_ms = every_ms.map(u64::from);
-                let body = wire::heartbeat(name, stream, every_ms, metadata.as_ref());
-                Form::Alone(Kind::Heartbeat, body)
-            }
-            BatchEventKind::Stop => Form::Alone(Kind::Stop, wire::stop(name, stream)),
-        };
+    pub(super) fn alone(tenant: &Tenant, account: &AccountId, event: &PlayerEvent) -> Self {
+        let body = wire::event_body(account.as_str(), event);
+        let form = Form::Alone(Kind::of_event(event), body);
         let mut events = Self::new(tenant, account, form);
-        events.push(account, stream, kind);
+        events.push(account, event);
         events
     }
 
@@ -93,19 +81,16 @@ impl Events {
     }
 
     /// Appends an event. Returns `false`, without a change, if a batch has no room for it.
-    pub(super) fn push(
-        &mut self,
-        account: &AccountId,
-        stream: StreamId,
-        kind: &BatchEventKind,
-    ) -> bool {
-        self.writer.push(account.as_str(), stream, kind);
+    pub(super) fn push(&mut self, account: &AccountId, event: &PlayerEvent) -> bool {
+        self.writer.push(account.as_str(), event);
         let fits = self.len() <= MOST_EVENTS && self.writer.body_bytes() <= MAX_BATCH_BYTES;
         if !fits && self.len() > 1 {
             self.writer.pop();
             return false;
         }
-        if *kind == BatchEventKind::Stop {
+        if let PlayerEvent::Stop(_) = event
+            && let Some(stream) = event.stream()
+        {
             self.stops.push((account.clone(), stream));
         }
         true
@@ -148,7 +133,7 @@ impl Events {
         Some(StreamNews {
             tenant: self.tenant.clone(),
             account,
-            stream: event.stream,
+            stream: event.event.stream()?,
             news,
         })
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     client::{ClientError, budget::MOST_WAITING},
-    domain::{AccountId, BatchEventKind, StreamId, Tenant},
+    domain::{AccountId, PlayerEvent, Tenant},
     wire::PartitionNumber,
 };
 
@@ -58,8 +58,7 @@ impl Gatherer {
         &mut self,
         tenant: &Tenant,
         account: &AccountId,
-        stream: StreamId,
-        kind: &BatchEventKind,
+        event: &PlayerEvent,
         now: Instant,
     ) -> Result<(Confirm, bool), ClientError> {
         if self.bytes >= MOST_WAITING {
@@ -72,9 +71,9 @@ impl Gatherer {
             self.close_all();
         }
         let confirm = match partition {
-            Some(partition) => self.gather(tenant, account, partition, stream, kind, now),
+            Some(partition) => self.gather(tenant, account, partition, event, now),
             None => {
-                let alone = Events::alone(tenant, account, stream, kind);
+                let alone = Events::alone(tenant, account, event);
                 let message = Message::new(alone, now, self.patience);
                 let confirm = message.confirm();
                 self.bytes += message.events.bytes();
@@ -91,8 +90,7 @@ impl Gatherer {
         tenant: &Tenant,
         account: &AccountId,
         partition: PartitionNumber,
-        stream: StreamId,
-        kind: &BatchEventKind,
+        event: &PlayerEvent,
         now: Instant,
     ) -> Confirm {
         let patience = self.patience;
@@ -109,9 +107,9 @@ impl Gatherer {
             }
         };
         let message = batch.get_mut();
-        if !message.events.push(account, stream, kind) {
+        if !message.events.push(account, event) {
             self.queue.push_back(std::mem::replace(message, begin()));
-            message.events.push(account, stream, kind);
+            message.events.push(account, event);
             before = 0;
             self.begun.push_back((now, batch.key().clone()));
         }

@@ -1,13 +1,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::Metadata;
+use crate::domain::{Heartbeat, Metadata, StreamId};
 
 const PATIENCE: Duration = Duration::from_secs(2);
-const HEARTBEAT: BatchEventKind = BatchEventKind::Heartbeat {
-    every_ms: None,
-    metadata: None,
-};
+
+fn heartbeat() -> PlayerEvent {
+    Heartbeat::of(StreamId::generate()).into()
+}
 
 fn tenant() -> Tenant {
     Tenant::new("acme").unwrap()
@@ -34,8 +34,7 @@ fn knowing(accounts: usize) -> Gatherer {
 }
 
 fn add(gatherer: &mut Gatherer, n: usize, now: Instant) -> Confirm {
-    let stream = StreamId::generate();
-    let added = gatherer.add(&tenant(), &account(n), stream, &HEARTBEAT, now);
+    let added = gatherer.add(&tenant(), &account(n), &heartbeat(), now);
     added.unwrap().0
 }
 
@@ -68,8 +67,7 @@ fn tenants_do_not_share_batches() {
     let other = Tenant::new("other").unwrap();
     gatherer.learn(&other, &account(0), partition(0));
     add(&mut gatherer, 0, now);
-    let stream = StreamId::generate();
-    let added = gatherer.add(&other, &account(0), stream, &HEARTBEAT, now);
+    let added = gatherer.add(&other, &account(0), &heartbeat(), now);
     assert!(added.is_ok());
     assert_eq!(sizes(&mut gatherer, now + GATHER_FOR), [1, 1]);
 }
@@ -89,13 +87,12 @@ fn a_batch_has_at_most_128_kib() {
     let (mut gatherer, now) = (knowing(1), Instant::now());
     let metadata = (0..16).map(|n| (n.to_string(), "\u{1}".repeat(256)));
     let metadata = Metadata::new(&mut metadata.collect::<Vec<_>>()).unwrap();
-    let large = BatchEventKind::Heartbeat {
-        every_ms: None,
-        metadata: Some(metadata),
-    };
     for _ in 0..50 {
-        let stream = StreamId::generate();
-        let added = gatherer.add(&tenant(), &account(0), stream, &large, now);
+        let large = Heartbeat {
+            metadata: Some(metadata.clone().into()),
+            ..Heartbeat::of(StreamId::generate())
+        };
+        let added = gatherer.add(&tenant(), &account(0), &large.into(), now);
         assert!(added.is_ok());
     }
     gatherer.close_gathered(now + GATHER_FOR);
@@ -122,8 +119,7 @@ fn events_that_wait_are_bounded() {
     let error = loop {
         // Every tenth is sent alone.
         let n = usize::from(added % 10 == 0);
-        let stream = StreamId::generate();
-        match gatherer.add(&tenant(), &account(n), stream, &HEARTBEAT, now) {
+        match gatherer.add(&tenant(), &account(n), &heartbeat(), now) {
             Ok(_) => added += 1,
             Err(error) => break error,
         }
@@ -187,23 +183,22 @@ proptest! {
         let (mut came, mut left) = (Vec::new(), Vec::new());
         let leave = |message: Message, left: &mut Vec<_>| {
             let events = (0..message.events.len()).filter_map(|n| message.events.event(n));
-            left.extend(events.map(|(account, event)| (account, event.stream)));
+            left.extend(events.map(|(account, event)| (account, event.event)));
         };
         for step in steps {
             match step {
                 Step::Add(n) => {
-                    let stream = StreamId::generate();
-                    let added = gatherer.add(&tenant, &account(n), stream, &HEARTBEAT, now);
+                    let event = heartbeat();
+                    let added = gatherer.add(&tenant, &account(n), &event, now);
                     prop_assert!(added.is_ok());
-                    came.push((account(n), stream));
+                    came.push((account(n), event));
                 }
                 Step::Learn(n, partition, partitions) => {
                     let number = PartitionNumber { partition, partitions };
                     gatherer.learn(&tenant, &account(n), number);
                 }
                 Step::Forget(n) => {
-                    let stream = StreamId::generate();
-                    gatherer.forget(&Events::alone(&tenant, &account(n), stream, &HEARTBEAT));
+                    gatherer.forget(&Events::alone(&tenant, &account(n), &heartbeat()));
                 }
                 Step::Pass(ms) => now += Duration::from_millis(ms),
                 Step::Pop => {
@@ -220,9 +215,9 @@ proptest! {
         }
         prop_assert_eq!(gatherer.bytes, 0);
         for n in 0..6 {
-            let of = |all: &[(AccountId, StreamId)]| {
+            let of = |all: &[(AccountId, PlayerEvent)]| {
                 let own = all.iter().filter(|(account, _)| *account == self::account(n));
-                own.map(|(_, stream)| *stream).collect::<Vec<_>>()
+                own.map(|(_, event)| event.stream()).collect::<Vec<_>>()
             };
             prop_assert_eq!(of(&came), of(&left));
         }

@@ -82,12 +82,14 @@ impl Repeated {
                 continue;
             };
             let tenant = part.events.tenant.clone();
-            let stopped = awaited.stops_after(number, &tenant, &account, event.stream)
-                || self.stops_after(number, &tenant, &account, event.stream);
-            if stopped {
+            let stops_after = |stream| {
+                awaited.stops_after(number, &tenant, &account, stream)
+                    || self.stops_after(number, &tenant, &account, stream)
+            };
+            if event.event.stream().is_some_and(stops_after) {
                 continue;
             }
-            let alone = Events::alone(&tenant, &account, event.stream, &event.kind);
+            let alone = Events::alone(&tenant, &account, &event.event);
             return Some(Repeat::Send(Message {
                 repeats: true,
                 ..Message::new(alone, now, until - now)
@@ -111,14 +113,17 @@ impl Repeated {
 mod tests {
     use super::*;
     use crate::{
-        domain::BatchEventKind::{self, Heartbeat, Stop},
+        domain::{Heartbeat, PlayerEvent, Stop},
         wire::PartitionNumber,
     };
 
-    const HEARTBEAT: BatchEventKind = Heartbeat {
-        every_ms: None,
-        metadata: None,
-    };
+    fn heartbeat(stream: StreamId) -> PlayerEvent {
+        Heartbeat::of(stream).into()
+    }
+
+    fn stop(stream: StreamId) -> PlayerEvent {
+        Stop::of(stream).into()
+    }
 
     fn tenant() -> Tenant {
         Tenant::new("acme").unwrap()
@@ -128,14 +133,14 @@ mod tests {
         AccountId::new("alice").unwrap()
     }
 
-    fn batch(events: &[(StreamId, &BatchEventKind)]) -> Events {
+    fn batch(events: &[PlayerEvent]) -> Events {
         let here = PartitionNumber {
             partition: 0,
             partitions: 1,
         };
         let mut batch = Events::batch(&tenant(), &alice(), here);
-        for (stream, kind) in events {
-            assert!(batch.push(&alice(), *stream, kind));
+        for event in events {
+            assert!(batch.push(&alice(), event));
         }
         batch
     }
@@ -147,7 +152,7 @@ mod tests {
             match one {
                 Repeat::Send(message) => {
                     assert!(message.repeats && !message.events.is_batch());
-                    sent.push(message.events.event(0).unwrap().1.stream);
+                    sent.push(message.events.event(0).unwrap().1.event.stream().unwrap());
                 }
                 Repeat::Lost(news) => {
                     assert_eq!(news.news, BadNews::Lost);
@@ -164,8 +169,8 @@ mod tests {
         let (mut repeated, awaited, now) =
             (Repeated::default(), Awaited::default(), Instant::now());
         let [a, b, c] = [(); 3].map(|()| StreamId::generate());
-        repeated.push(2, batch(&[(c, &HEARTBEAT)]), now);
-        repeated.push(1, batch(&[(a, &HEARTBEAT), (b, &Stop)]), now);
+        repeated.push(2, batch(&[heartbeat(c)]), now);
+        repeated.push(1, batch(&[heartbeat(a), stop(b)]), now);
         assert_eq!(rest(&mut repeated, &awaited, now), [vec![a, b, c], vec![]]);
     }
 
@@ -175,15 +180,15 @@ mod tests {
             (Repeated::default(), Awaited::default(), Instant::now());
         let [sent, rejected, same, plays] = [(); 4].map(|()| StreamId::generate());
         let all = [
-            (sent, &HEARTBEAT),
-            (rejected, &HEARTBEAT),
-            (same, &HEARTBEAT),
-            (same, &Stop),
-            (plays, &HEARTBEAT),
+            heartbeat(sent),
+            heartbeat(rejected),
+            heartbeat(same),
+            stop(same),
+            heartbeat(plays),
         ];
         let (first, _) = awaited.push(batch(&all));
-        let (second, _) = awaited.push(batch(&[(rejected, &Stop)]));
-        let _third = awaited.push(Events::alone(&tenant(), &alice(), sent, &Stop));
+        let (second, _) = awaited.push(batch(&[stop(rejected)]));
+        let _third = awaited.push(Events::alone(&tenant(), &alice(), &stop(sent)));
         for number in [second, first] {
             repeated.push(number, awaited.remove(number).unwrap(), now);
         }
@@ -196,7 +201,7 @@ mod tests {
         let (mut repeated, awaited, now) =
             (Repeated::default(), Awaited::default(), Instant::now());
         let [a, b] = [(); 2].map(|()| StreamId::generate());
-        let events = || batch(&[(a, &HEARTBEAT), (b, &Stop)]);
+        let events = || batch(&[heartbeat(a), stop(b)]);
         repeated.push(1, events(), now);
         let before = now + REPEAT_FOR - Duration::from_millis(1);
         assert_eq!(rest(&mut repeated, &awaited, before), [vec![a, b], vec![]]);

@@ -17,7 +17,7 @@ use crate::{
     client::{
         Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, request::HeartbeatReply,
     },
-    domain::{AccountId, Metadata, StoppedReason, StreamId, Tenant},
+    domain::{AccountId, Heartbeat, Metadata, StopCause, StreamId, Tenant},
 };
 
 /// Interval of heartbeats until the first reply.
@@ -123,8 +123,8 @@ impl Keeper {
                 Ok(None)
             }
             Opening::Refused {
-                reason, activity, ..
-            } => Ok(Some(PlaybackState::Refused { reason, activity })),
+                refusal, activity, ..
+            } => Ok(Some(PlaybackState::Refused { refusal, activity })),
         }
     }
 
@@ -136,8 +136,8 @@ impl Keeper {
             if sent.is_none_or(|last| last.elapsed() >= self.every) {
                 sent = Some(Stopwatch::start());
                 let metadata = self.request.metadata.clone();
-                if let Some(reason) = self.heartbeat(Some(&metadata)).await {
-                    return Some(PlaybackState::Stopped(reason));
+                if let Some(cause) = self.heartbeat(Some(&metadata)).await {
+                    return Some(PlaybackState::Stopped(cause));
                 }
             }
             tokio::time::sleep(backoff.wait()).await;
@@ -174,8 +174,8 @@ impl Keeper {
                     Err(_) => {}
                 }
             }
-            if let Some(reason) = self.heartbeat(None).await {
-                return PlaybackState::Stopped(reason);
+            if let Some(cause) = self.heartbeat(None).await {
+                return PlaybackState::Stopped(cause);
             }
         }
     }
@@ -190,22 +190,29 @@ impl Keeper {
 
     /// Sends one heartbeat. `Some` if the stream was stopped. Waits for a reply for half the
     /// interval, at most 2 s, and adopts a changed interval.
-    async fn heartbeat(&mut self, metadata: Option<&Metadata>) -> Option<StoppedReason> {
+    async fn heartbeat(&mut self, metadata: Option<&Metadata>) -> Option<StopCause> {
         let wait = (self.every / 2).min(PATIENCE);
         let metadata = metadata.filter(|m| !m.is_empty());
         let sent = Stopwatch::start();
         // The default interval is not reported: no worker has sent it.
-        let every = self.ttl.map(|_| self.every);
+        let every_ms = self
+            .ttl
+            .and_then(|_| u32::try_from(self.every.as_millis()).ok());
+        let heartbeat = Heartbeat {
+            every_ms,
+            metadata: metadata.cloned().map(Into::into),
+            ..Heartbeat::of(self.stream)
+        };
         let (tenant, account) = (&self.tenant, &self.account);
-        let send_heartbeat =
-            self.backend
-                .send_heartbeat(tenant, account, self.stream, every, metadata, wait);
-        let reply = send_heartbeat.await;
+        let reply = self
+            .backend
+            .send_heartbeat(tenant, account, heartbeat, wait)
+            .await;
         if reply.is_ok() {
             self.confirmed = Some(sent);
         }
         match reply.unwrap_or_default()? {
-            HeartbeatReply::Stopped(reason) => Some(reason),
+            HeartbeatReply::Stopped(cause) => Some(cause),
             HeartbeatReply::Interval { every, ttl } => {
                 (self.every, self.ttl) = (every, Some(ttl));
                 None

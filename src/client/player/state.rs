@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::domain::{Activity, RefusedReason, StoppedReason};
+use crate::domain::{Activity, Refused, StopCause};
 
 /// The state of a playback.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub enum PlaybackState {
     Opened(Activity),
     /// The stream is not active, because of a limit. The application decides whether to play.
     Refused {
-        /// The reason.
-        reason: RefusedReason,
+        /// The reason, and what to do about it.
+        refusal: Refused,
         /// The account's activity.
         activity: Activity,
     },
     /// Another client stopped or replaced the stream.
-    Stopped(StoppedReason),
+    Stopped(StopCause),
 }
 
 /// The end of a playback.

@@ -1,7 +1,7 @@
 //! Expiry of an account's streams.
 
 use super::{Account, StreamRecord};
-use crate::domain::{LifecycleEvent, LogTime, WallShift};
+use crate::domain::{ExpiryCause, LifecycleEvent, LogTime, WallShift};
 
 impl Account {
     /// The next moment at which a record of the account expires or can be removed.
@@ -33,7 +33,10 @@ impl Account {
     ) {
         let over = |s: &&StreamRecord| before < s.deadline() && s.deadline() <= now;
         let expired = self.streams.iter().filter(over);
-        events.extend(expired.map(|s| LifecycleEvent::of_expired(now, shift, s)));
+        events.extend(expired.map(|s| {
+            let cause = ExpiryCause::Deadline(s.deadline());
+            LifecycleEvent::of_expired(now, shift, s, cause)
+        }));
     }
 
     /// Removes the records that no longer affect any answer at `now`.

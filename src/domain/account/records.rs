@@ -1,11 +1,13 @@
 //! The records of an account.
 
 use crate::domain::{
-    LogTime, Metadata, Moment, RefusedReason, RequestId, Settings, StoppedReason, StreamId,
-    WallTime,
+    GivenReason, LogTime, Metadata, Moment, RefusedReason, RequestId, Settings, StopCause,
+    StoppedReason, StreamId, WallTime,
 };
 
 /// A stream that is active, or has expired less than a TTL ago.
+///
+/// A replica has millions of them, so it takes 56 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Its id.
@@ -14,33 +16,105 @@ pub struct StreamRecord {
     pub started_at: WallTime,
     /// Log time of its last `init` or heartbeat.
     pub last_seen: LogTime,
-    /// Its TTL, in milliseconds: the longer of the TTL that its player was sent and the one in
-    /// force at its last heartbeat.
-    pub ttl_ms: u32,
-    /// Whether an `init` was admitted for it, at its start or later.
-    pub admitted: bool,
+    /// Log time of its start, for its age.
+    pub began: LogSecond,
+    /// Its TTL, and whether an `init` was admitted for it.
+    pub standing: Standing,
     /// Its metadata.
     pub metadata: Metadata,
 }
 
+/// A moment of log time in whole seconds, rounded up, so that no age is too high.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSecond(pub u32);
+
+impl LogSecond {
+    /// The second that ends at or after `time`.
+    #[must_use]
+    pub fn of(time: LogTime) -> Self {
+        Self(u32::try_from(time.0.div_ceil(1_000)).unwrap_or(u32::MAX))
+    }
+
+    /// The moment.
+    #[must_use]
+    pub const fn time(self) -> LogTime {
+        LogTime(self.0 as u64 * 1_000)
+    }
+}
+
+/// The TTL of a stream in milliseconds, at most 24 h, and whether an `init` was admitted for it, in
+/// four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing(u32);
+
+impl Standing {
+    const ADMITTED: u32 = 1 << 31;
+
+    /// Creates it. A TTL is less than 2^31 ms.
+    #[must_use]
+    pub const fn new(ttl_ms: u32, is_admitted: bool) -> Self {
+        let admitted = if is_admitted { Self::ADMITTED } else { 0 };
+        Self(ttl_ms & !Self::ADMITTED | admitted)
+    }
+
+    /// The TTL: the longer of the TTL that its player was sent and the one in force at its last
+    /// heartbeat.
+    #[must_use]
+    pub const fn ttl_ms(self) -> u32 {
+        self.0 & !Self::ADMITTED
+    }
+
+    /// Whether an `init` was admitted, at the start of the stream or later.
+    #[must_use]
+    pub const fn is_admitted(self) -> bool {
+        self.0 & Self::ADMITTED != 0
+    }
+}
+
 impl StreamRecord {
+    /// Creates the record of a stream that starts now.
+    pub(super) fn begin(
+        moment: &Moment,
+        id: StreamId,
+        is_admitted: bool,
+        metadata: Metadata,
+    ) -> Self {
+        Self {
+            id,
+            started_at: moment.shift.show(moment.now),
+            last_seen: moment.now,
+            began: LogSecond::of(moment.now),
+            standing: Standing::new(in_force(moment), is_admitted),
+            metadata,
+        }
+    }
+
     /// The moment at which it expires: two intervals after the TTL. Log time may lag real time by
     /// two intervals at the heartbeat, and no stream may expire early.
     pub(crate) fn deadline(&self) -> LogTime {
-        let ttl_ms = u64::from(self.ttl_ms);
+        let ttl_ms = u64::from(self.standing.ttl_ms());
         self.last_seen
             .plus(ttl_ms + 2 * Settings::interval_for(ttl_ms))
     }
 
     /// The moment at which its record can be removed.
     pub(super) fn forgotten_at(&self) -> LogTime {
-        self.deadline().plus(u64::from(self.ttl_ms))
+        self.deadline().plus(self.standing.ttl_ms().into())
     }
 
-    /// Records an `init`, whose reply contains the interval and the TTL in force.
-    pub(super) fn touch(&mut self, moment: &Moment) {
+    /// Whether it is older than a stream may be.
+    pub(super) fn is_too_old(&self, moment: &Moment) -> bool {
+        let max = moment.settings.max_age_ms();
+        max.is_some_and(|max| moment.now.since(self.began.time()) > max)
+    }
+
+    /// Records an admitted `init`, whose reply contains the interval and the TTL in force. Returns
+    /// whether it is the first one.
+    pub(super) fn touch(&mut self, moment: &Moment) -> bool {
+        let is_first = !self.standing.is_admitted();
         self.last_seen = moment.now;
-        self.ttl_ms = in_force(moment);
+        self.standing = Standing::new(in_force(moment), true);
+        is_first
     }
 
     /// Applies a heartbeat of a player that was last sent the interval `every_ms`, if any. Returns
@@ -49,12 +123,12 @@ impl StreamRecord {
     /// A longer TTL takes effect at once. A shorter one takes effect at the first heartbeat that
     /// states a short enough interval: only the player can confirm that it received the new one.
     pub(super) fn refresh(&mut self, moment: &Moment, every_ms: Option<u32>) -> bool {
-        let (sent, now) = (self.ttl_ms, in_force(moment));
+        let (sent, now) = (self.standing.ttl_ms(), in_force(moment));
         let every_now = moment.settings.heartbeat_every_ms;
         let keeps_up = every_ms.is_some_and(|ms| u64::from(ms) <= every_now);
         self.last_seen = moment.now;
         if now > sent || keeps_up {
-            self.ttl_ms = now;
+            self.standing = Standing::new(now, self.standing.is_admitted());
         }
         now != sent || every_ms.is_some_and(|ms| u64::from(ms) != every_now)
     }
@@ -64,7 +138,7 @@ fn in_force(moment: &Moment) -> u32 {
     u32::try_from(moment.settings.ttl_ms).unwrap_or(u32::MAX)
 }
 
-/// The record of a stopped stream: a late `init` or heartbeat does not resurrect the stream.
+/// The record of a stream that was ended: a late `init` or heartbeat does not resurrect it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
     /// Its id.
@@ -74,8 +148,10 @@ pub struct Tombstone {
     /// Its minimum duration from the last heartbeat on, in milliseconds: the stream's TTL. The
     /// settings in force may extend it.
     pub lasts_ms: u32,
-    /// The reason of the stop.
+    /// The reason of the end.
     pub reason: StoppedReason,
+    /// The reason that the sender of the `stop` or of the replacing `init` gave.
+    pub given: Option<GivenReason>,
 }
 
 impl Tombstone {
@@ -84,14 +160,15 @@ impl Tombstone {
     pub(super) fn new(
         moment: &Moment,
         id: StreamId,
-        reason: StoppedReason,
+        cause: StopCause,
         sent_ms: Option<u32>,
     ) -> Self {
         let mut tombstone = Self {
             id,
             until: moment.now,
             lasts_ms: sent_ms.unwrap_or(0),
-            reason,
+            reason: cause.reason,
+            given: cause.given,
         };
         tombstone.renew(moment);
         tombstone
@@ -101,6 +178,14 @@ impl Tombstone {
     pub(super) fn renew(&mut self, moment: &Moment) {
         let lasts_ms = moment.settings.tombstone_ms().max(self.lasts_ms.into());
         self.until = self.until.max(moment.now.plus(lasts_ms));
+    }
+
+    /// The cause of the end, for the player.
+    pub(super) fn cause(&self) -> StopCause {
+        StopCause {
+            reason: self.reason,
+            given: self.given.clone(),
+        }
     }
 }
 
@@ -127,5 +212,35 @@ pub(super) struct Past {
 impl Past {
     pub(super) const fn is_empty(&self) -> bool {
         self.tombstones.is_empty() && self.refusals.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_small() {
+        assert_eq!(size_of::<StreamRecord>(), 56);
+        assert_eq!(size_of::<Tombstone>(), 40);
+    }
+
+    #[test]
+    fn a_standing_is_a_ttl_and_whether_the_stream_was_admitted() {
+        for (ttl_ms, admitted) in [(1_000, false), (86_400_000, true), (0, true)] {
+            let standing = Standing::new(ttl_ms, admitted);
+            assert_eq!(
+                (standing.ttl_ms(), standing.is_admitted()),
+                (ttl_ms, admitted)
+            );
+        }
+    }
+
+    #[test]
+    fn a_start_is_never_earlier_than_it_was() {
+        for (ms, second) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2)] {
+            assert_eq!(LogSecond::of(LogTime(ms)), LogSecond(second));
+        }
+        assert_eq!(LogSecond(2).time(), LogTime(2_000));
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Account,
     records::{Past, Refusal, StreamRecord, Tombstone},
 };
-use crate::domain::Metadata;
+use crate::domain::{Metadata, StreamId};
 
 impl Account {
     /// Creates an account from the results of [`Self::streams`], [`Self::tombstones`] and
@@ -39,15 +39,11 @@ impl Account {
         }
     }
 
-    /// Replaces the metadata of the stream that shares `metadata`, if there is one.
-    pub fn share_metadata(
-        &mut self,
-        metadata: &Metadata,
-        shared: impl FnOnce(&Metadata) -> Metadata,
-    ) {
-        let mut streams = self.streams.iter_mut();
-        if let Some(stream) = streams.find(|s| s.metadata.is_same(metadata)) {
-            stream.metadata = shared(metadata);
+    /// Replaces the metadata of a stream by the result of `shared`, which is equal but
+    /// deduplicated.
+    pub fn share_metadata(&mut self, id: StreamId, shared: impl FnOnce(&Metadata) -> Metadata) {
+        if let Some(stream) = self.streams.iter_mut().find(|s| s.id == id) {
+            stream.metadata = shared(&stream.metadata);
         }
     }
 

@@ -1,7 +1,11 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{AccountId, LifecycleEventKind, Settings, Tenant, WallTime};
+use crate::domain::{
+    AccountId, ExpiryCause, GivenReason, Heartbeat, LifecycleEventKind, MetadataPatch, Open,
+    RefusedReason, RequestId, Rules, Settings, Stop, StopCause, StoppedReason, Tenant, Terms,
+    WallTime,
+};
 
 const TTL: u64 = 90_000;
 /// The time from a stream's last heartbeat to its deadline.
@@ -13,7 +17,11 @@ fn id(n: u128) -> StreamId {
 }
 
 fn metadata(device: &str) -> Metadata {
-    Metadata::new(&mut [("device", device)]).unwrap()
+    pairs(&[("device", device)])
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Metadata {
+    Metadata::new(&mut pairs.to_vec()).unwrap()
 }
 
 /// A proposal for stream `n`, with the request id `n`.
@@ -26,6 +34,25 @@ fn request(n: u128) -> Open {
         max_active: None,
         replace: Vec::new(),
         metadata: Metadata::default(),
+        terms: None,
+    }
+}
+
+/// A proposal for stream `n` with this metadata.
+fn with(n: u128, metadata: &[(&str, &str)]) -> Open {
+    Open {
+        metadata: pairs(metadata),
+        ..request(n)
+    }
+}
+
+/// Changes the terms of a proposal.
+fn on(open: Open, change: impl FnOnce(&mut Terms)) -> Open {
+    let mut terms = open.terms.unwrap_or_default();
+    change(&mut terms);
+    Open {
+        terms: Some(terms),
+        ..open
     }
 }
 
@@ -93,23 +120,43 @@ impl Alice {
         })
     }
 
-    fn heartbeat(&mut self, at: u64, n: u128) -> HeartbeatOutcome {
+    fn beat(&mut self, at: u64, heartbeat: &Heartbeat) -> HeartbeatOutcome {
         self.judge(at, |account, moment, events| {
-            account.heartbeat(moment, id(n), None, None, events)
+            account.heartbeat(moment, heartbeat, events)
         })
+    }
+
+    fn heartbeat(&mut self, at: u64, n: u128) -> HeartbeatOutcome {
+        self.beat(at, &Heartbeat::of(id(n)))
+    }
+
+    /// A heartbeat with metadata.
+    fn beat_with(&mut self, at: u64, n: u128, metadata: &[(&str, &str)]) -> HeartbeatOutcome {
+        let metadata = Some(pairs(metadata).into());
+        let heartbeat = Heartbeat {
+            metadata,
+            ..Heartbeat::of(id(n))
+        };
+        self.beat(at, &heartbeat)
     }
 
     /// A heartbeat of a player that was last sent this interval.
     fn beat_every(&mut self, at: u64, n: u128, every_ms: u32) -> HeartbeatOutcome {
+        let heartbeat = Heartbeat {
+            every_ms: Some(every_ms),
+            ..Heartbeat::of(id(n))
+        };
+        self.beat(at, &heartbeat)
+    }
+
+    fn stop_by(&mut self, at: u64, stop: &Stop) -> StopOutcome {
         self.judge(at, |account, moment, events| {
-            account.heartbeat(moment, id(n), Some(every_ms), None, events)
+            account.stop(moment, stop, events)
         })
     }
 
     fn stop(&mut self, at: u64, n: u128) -> StopOutcome {
-        self.judge(at, |account, moment, events| {
-            account.stop(moment, id(n), events)
-        })
+        self.stop_by(at, &Stop::of(id(n)))
     }
 
     fn activity(&self, at: u64) -> Vec<ActiveStream> {
@@ -134,17 +181,62 @@ impl Alice {
     }
 }
 
-const OPENED: OpenOutcome = OpenOutcome::Opened;
-const REFRESHED: HeartbeatOutcome = HeartbeatOutcome::Refreshed { outdated: false };
-const OUTDATED: HeartbeatOutcome = HeartbeatOutcome::Refreshed { outdated: true };
-const STARTED: HeartbeatOutcome = HeartbeatOutcome::Started { outdated: false };
-const MAX_ACTIVE: OpenOutcome = OpenOutcome::Refused(RefusedReason::MaxActive);
-const ACCOUNT_CAP: OpenOutcome = OpenOutcome::Refused(RefusedReason::AccountCap);
-const OVER_CAPACITY: OpenOutcome = OpenOutcome::Refused(RefusedReason::OverCapacity);
-const STOPPED: OpenOutcome = OpenOutcome::Refused(RefusedReason::Stopped);
+const OPENED: OpenOutcome = OpenOutcome::Opened {
+    replaced: Vec::new(),
+};
+const REFRESHED: HeartbeatOutcome = HeartbeatOutcome::Refreshed {
+    outdated: false,
+    metadata: MetadataOutcome::Kept,
+};
+const OUTDATED: HeartbeatOutcome = HeartbeatOutcome::Refreshed {
+    outdated: true,
+    metadata: MetadataOutcome::Kept,
+};
+const STARTED: HeartbeatOutcome = HeartbeatOutcome::Started {
+    outdated: false,
+    metadata: MetadataOutcome::Kept,
+};
+const MAX_ACTIVE: OpenOutcome = refused(RefusedReason::MaxActive);
+const LIMITS: OpenOutcome = refused(RefusedReason::Limits);
+const ACCOUNT_CAP: OpenOutcome = refused(RefusedReason::AccountCap);
+const OVER_CAPACITY: OpenOutcome = refused(RefusedReason::OverCapacity);
+const STOPPED: OpenOutcome = refused(RefusedReason::Stopped);
 
+const fn refused(reason: RefusedReason) -> OpenOutcome {
+    OpenOutcome::Refused {
+        reason,
+        is_remembered: false,
+    }
+}
+
+const fn remembered(reason: RefusedReason) -> OpenOutcome {
+    OpenOutcome::Refused {
+        reason,
+        is_remembered: true,
+    }
+}
+
+/// The outcome of a proposal that ended these streams.
+fn opened_for(replaced: &[u128]) -> OpenOutcome {
+    OpenOutcome::Opened {
+        replaced: replaced.iter().copied().map(id).collect(),
+    }
+}
+
+/// The outcome of a heartbeat of a stopped stream.
+fn stays(reason: StoppedReason) -> HeartbeatOutcome {
+    HeartbeatOutcome::Stopped(reason.into())
+}
+
+mod age;
+mod caps;
 mod events;
 mod limits;
+mod merging;
+mod refusals;
+mod replacing;
+mod rules_1;
 mod shorter_ttl;
+mod stop_all;
 mod table;
 mod tombstones;

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::domain::{AccountId, Moment, Settings, StreamId, Tenant, WallShift};
+use crate::domain::{AccountId, Heartbeat, Moment, Settings, StreamId, Tenant, WallShift};
 
 /// A number of accounts whose table can be shrunk.
 const MANY: u64 = 2 * index::LARGE as u64;
@@ -22,13 +22,23 @@ fn heartbeat(accounts: &mut Accounts, settings: &Settings, account: &str, id: St
     };
     let key = key(account);
     accounts.change(accounts.hash(&key), &key, at + 1, moment.now, |a, _| {
-        a.heartbeat(&moment, id, Some(1), None, &mut Vec::new());
+        let heartbeat = Heartbeat {
+            every_ms: Some(1),
+            ..Heartbeat::of(id)
+        };
+        a.heartbeat(&moment, &heartbeat, &mut Vec::new());
     });
 }
 
 fn advance(accounts: &mut Accounts, now: u64) {
     let now = LogTime(now);
-    accounts.advance(0, now, now, WallShift::default());
+    accounts.advance(TimeStep {
+        offset: 0,
+        before: now,
+        now,
+        shift: WallShift::default(),
+        rules: Rules::NEWEST,
+    });
     accounts.expire(usize::MAX);
 }
 

@@ -1,22 +1,20 @@
 use super::{snapshot::assert_same, *};
 use crate::domain::{
-    Batch, BatchEvent, BatchEventKind, Counters, HeartbeatOutcome, StopOutcome, StoppedReason,
+    Batch, BatchEvent, Counters, Heartbeat, HeartbeatOutcome, MetadataOutcome, Stop, StopCause,
+    StopOutcome, StoppedReason,
 };
 
 /// A heartbeat, or a stop if the number of the stream is negative.
 fn event(account: &str, n: i128) -> BatchEvent {
-    let kind = match n {
-        0.. => BatchEventKind::Heartbeat {
-            every_ms: None,
-            metadata: None,
-        },
-        _ => BatchEventKind::Stop,
+    let stream = id(n.unsigned_abs());
+    let event = match n {
+        0.. => Heartbeat::of(stream).into(),
+        _ => Stop::of(stream).into(),
     };
     BatchEvent {
         index: 0,
         key: key(account),
-        stream: id(n.unsigned_abs()),
-        kind,
+        event,
     }
 }
 
@@ -25,13 +23,22 @@ fn batch(events: &[(&str, i128)]) -> Entry {
     Entry::Batch(Batch::new(0, None, events.collect(), Vec::new()))
 }
 
-const STARTED: Applied = Applied::Heartbeat(HeartbeatOutcome::Started { outdated: false });
-const REFRESHED: Applied = Applied::Heartbeat(HeartbeatOutcome::Refreshed { outdated: false });
-const STOPPED: Applied = Applied::Heartbeat(HeartbeatOutcome::Stopped(StoppedReason::Stopped));
+pub(super) const STARTED: Applied = Applied::Heartbeat(HeartbeatOutcome::Started {
+    outdated: false,
+    metadata: MetadataOutcome::Kept,
+});
+pub(super) const REFRESHED: Applied = Applied::Heartbeat(HeartbeatOutcome::Refreshed {
+    outdated: false,
+    metadata: MetadataOutcome::Kept,
+});
+const STOPPED: Applied = Applied::Heartbeat(HeartbeatOutcome::Stopped(StopCause {
+    reason: StoppedReason::Stopped,
+    given: None,
+}));
 const ENDED: Applied = Applied::Stop(StopOutcome::Ended);
 
 impl Rig {
-    fn apply_last(&mut self, entry: Entry) -> Applied {
+    pub(super) fn apply_last(&mut self, entry: Entry) -> Applied {
         let offset = self.log.len() as u64;
         self.log.push(entry.clone());
         self.next += 1;

@@ -67,8 +67,13 @@ fn new_streams_are_refused_from_the_entry_on_until_the_limit_is_lifted() {
         request: "i",
         answer: Answer::Refused {
             stream: id(5),
-            reason: RefusedReason::OverCapacity,
-            max_active: None,
+            refusal: Refused {
+                reason: RefusedReason::OverCapacity,
+                max_active: None,
+                conflicts: Vec::new(),
+                is_remembered: false,
+                retry_after_ms: None,
+            },
             activity: activity("erin", 20, &[]),
         },
         group_by: vec!["device".into()],
@@ -117,9 +122,7 @@ fn a_full_tenant_does_not_affect_others() {
     rig.log.push(heartbeat("bob", 2));
     rig.log.push(Entry::Heartbeat {
         key: other,
-        stream: id(3),
-        every_ms: None,
-        metadata: None,
+        heartbeat: Heartbeat::of(id(3)),
     });
     rig.read(10);
     let mut tenants: Vec<_> = rig.replica.totals_by_tenant().collect();

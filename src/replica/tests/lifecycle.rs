@@ -14,8 +14,9 @@ impl Rig {
                     announcement: a,
                 } => {
                     let kind = match a.event.kind {
-                        LifecycleEventKind::Opened { admitted: true, .. } => "admitted",
+                        LifecycleEventKind::Opened { admitted: true, .. } => "opened",
                         LifecycleEventKind::Opened { .. } => "counted",
+                        LifecycleEventKind::Admitted { .. } => "admitted",
                         LifecycleEventKind::Refused { .. } => "refused",
                         LifecycleEventKind::Stopped {
                             reason: StoppedReason::Stopped,
@@ -58,7 +59,7 @@ fn the_leader_announces_lifecycle_events_in_order() {
     rig.replica.init("r2", request, at(30));
     rig.append();
     rig.read(40);
-    let expected = ["counted", "replaced", "admitted", "refused"];
+    let expected = ["counted", "replaced", "opened", "refused"];
     assert_eq!(rig.kinds(), expected);
     rig.rounds(100, 3_000);
     assert_eq!(rig.kinds(), ["expired"]);

@@ -18,6 +18,7 @@ fn proposal(seq: u64, estimate: u64, n: u128, not_after: u64) -> Entry {
             max_active: None,
             replace: Vec::new(),
             metadata: Metadata::default(),
+            terms: None,
         })),
     }
 }
@@ -29,6 +30,7 @@ fn opened(request: &'static str, n: u128, activity: Activity) -> Effect<&'static
             stream: id(n),
             heartbeat_every_ms: 500,
             ttl_ms: 2_000,
+            replaced: Vec::new(),
             activity,
         },
         group_by: vec!["device".into()],
@@ -103,13 +105,14 @@ fn requests_at_once_over_two_replicas_count_one_to_n_and_max_active_admits_exact
                 Effect::Answer {
                     answer:
                         Answer::Refused {
-                            reason: RefusedReason::MaxActive,
-                            max_active: Some(6),
-                            activity,
-                            ..
+                            refusal, activity, ..
                         },
                     ..
-                } if activity.streams.len() == 6 => refused += 1,
+                } if activity.streams.len() == 6 => {
+                    assert_eq!(refusal.reason, RefusedReason::MaxActive);
+                    assert_eq!(refusal.conflicts[0].streams.len(), 6);
+                    refused += 1;
+                }
                 other => panic!("{other:?}"),
             }
         }

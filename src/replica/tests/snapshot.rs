@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::domain::{Announcement, Counters, REFUSAL_MS, SnapshotHeader, SnapshotTrailer};
+use crate::domain::{Announcement, Counters, SnapshotHeader, SnapshotTrailer, Stop};
 
 /// The parts of a snapshot.
 pub(super) type Copy = (
@@ -73,7 +73,7 @@ impl Rig {
 fn stop(account: &str, n: u128) -> Entry {
     Entry::Stop {
         key: key(account),
-        stream: id(n),
+        stop: Stop::of(id(n)),
     }
 }
 
@@ -175,16 +175,18 @@ fn a_restored_replica_skips_entries_that_had_changed_nothing() {
             max_active: Some(1),
             replace: Vec::new(),
             metadata: Metadata::default(),
+            terms: None,
         }));
         foreign(seq, body)
     };
     let mut rig = Rig::serving();
     rig.publish(0, &[heartbeat("alice", 1), again(5)]);
     // By then alice has no stream, and the refusal is stored for a short time more.
-    rig.rounds(0, REFUSAL_MS - INTERVAL);
+    let stored_ms = settings().refusal_ms();
+    rig.rounds(0, stored_ms - INTERVAL);
     let header = rig.replica.begin_snapshot().unwrap();
-    rig.publish(REFUSAL_MS - INTERVAL, &[again(6)]);
-    rig.rounds(REFUSAL_MS - INTERVAL, REFUSAL_MS + 2 * INTERVAL);
+    rig.publish(stored_ms - INTERVAL, &[again(6)]);
+    rig.rounds(stored_ms - INTERVAL, stored_ms + 2 * INTERVAL);
     let accounts = rig.accounts();
     let (trailer, unannounced) = rig.replica.end_snapshot().unwrap();
     let other = rig.restored((header, accounts, trailer, unannounced));
@@ -238,8 +240,8 @@ fn a_replica_that_has_not_caught_up_takes_no_snapshot() {
 #[test]
 fn a_snapshot_with_unknown_rules_is_not_restored() {
     let (mut header, ..) = serving().copy(1_000, &[], &[]);
-    header.settings.rules = RULES_VERSION + 1;
-    let unknown = Fault::UnknownRules(RULES_VERSION + 1);
+    header.settings.rules = Rules::NEWEST.number() + 1;
+    let unknown = Fault::UnknownRules(Rules::NEWEST.number() + 1);
     assert_eq!(Restoring::new(header).err(), Some(unknown));
 }
 

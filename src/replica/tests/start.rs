@@ -73,11 +73,11 @@ fn unknown_rules_are_a_fault_and_drop_the_state() {
     let mut rig = Rig::serving();
     let newer = Settings {
         number: 2,
-        rules: RULES_VERSION + 1,
+        rules: Rules::NEWEST.number() + 1,
         ..settings()
     };
     let fault = rig.replica.apply(9, &declared(newer), at(0));
-    assert_eq!(fault, Err(Fault::UnknownRules(RULES_VERSION + 1)));
+    assert_eq!(fault, Err(Fault::UnknownRules(Rules::NEWEST.number() + 1)));
     assert_eq!(rig.replica.settings(), None);
     assert_eq!(rig.replica.attach(), StartAt::First);
 }
@@ -149,7 +149,7 @@ fn a_truncated_log_is_served_from_its_first_tick_on() {
 fn offsets_may_be_missing_but_each_is_applied_once() {
     let mut rig = Rig::serving();
     let mut apply = |offset, entry: &Entry| rig.replica.apply(offset, entry, at(0)).unwrap();
-    let started = Applied::Heartbeat(crate::domain::HeartbeatOutcome::Started { outdated: false });
+    let started = batch::STARTED;
     assert_eq!(apply(10, &heartbeat("alice", 1)), started);
     assert_eq!(apply(10, &heartbeat("alice", 2)), Applied::Skipped);
     assert_eq!(apply(7, &heartbeat("alice", 3)), Applied::Skipped);

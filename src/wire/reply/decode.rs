@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        AccountId, AccountKey, ActiveStream, Activity, Answer, Metadata, RefusedReason,
-        StoppedReason, StreamId, StreamState, Tenant,
+        AccountId, AccountKey, ActiveStream, Activity, Answer, Conflict, GivenReason, Metadata,
+        Refused, RefusedReason, StopCause, StoppedReason, StreamId, StreamState, Tenant,
     },
     wire::{Problem, Rfc3339},
 };
@@ -46,6 +46,8 @@ enum In {
         stream: Uuid,
         heartbeat_every_ms: u64,
         ttl_ms: u64,
+        #[serde(default)]
+        replaced: Vec<Uuid>,
         #[serde(flatten)]
         partition: Option<PartitionNumber>,
         activity: ActivityIn,
@@ -54,6 +56,11 @@ enum In {
         stream: Uuid,
         reason: String,
         max_active: Option<u32>,
+        #[serde(default)]
+        conflicts: Vec<ConflictIn>,
+        #[serde(default)]
+        remembered: bool,
+        retry_after_ms: Option<u64>,
         #[serde(flatten)]
         partition: Option<PartitionNumber>,
         activity: ActivityIn,
@@ -68,6 +75,7 @@ enum In {
     Stopped {
         stream: Uuid,
         reason: String,
+        given_reason: Option<String>,
     },
     Interval {
         stream: Uuid,
@@ -87,6 +95,12 @@ enum In {
 }
 
 #[derive(Deserialize)]
+struct ConflictIn {
+    limit: usize,
+    streams: Vec<Uuid>,
+}
+
+#[derive(Deserialize)]
 struct EventIn {
     index: u16,
     #[serde(flatten)]
@@ -100,6 +114,7 @@ enum NewsIn {
     Stopped {
         stream: Uuid,
         reason: String,
+        given_reason: Option<String>,
     },
     Interval {
         stream: Uuid,
@@ -135,6 +150,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
             stream,
             heartbeat_every_ms,
             ttl_ms,
+            replaced,
             partition,
             activity,
         } => {
@@ -143,6 +159,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
                 stream: StreamId(stream),
                 heartbeat_every_ms,
                 ttl_ms,
+                replaced: replaced.into_iter().map(StreamId).collect(),
                 activity,
             };
             Reply::Answer {
@@ -155,15 +172,27 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
             stream,
             reason,
             max_active,
+            conflicts,
+            remembered,
+            retry_after_ms,
             partition,
             activity,
         } => {
             let (activity, by) = activity.decode()?;
-            let reason = known(&reason, RefusedReason::ALL, RefusedReason::as_str)?;
+            let conflicts = conflicts.into_iter().map(|it| Conflict {
+                limit: it.limit,
+                streams: it.streams.into_iter().map(StreamId).collect(),
+            });
+            let refusal = Refused {
+                reason: known(&reason, RefusedReason::ALL, RefusedReason::as_str)?,
+                max_active,
+                conflicts: conflicts.collect(),
+                is_remembered: remembered,
+                retry_after_ms,
+            };
             let answer = Answer::Refused {
                 stream: StreamId(stream),
-                reason,
-                max_active,
+                refusal,
                 activity,
             };
             Reply::Answer {
@@ -190,7 +219,16 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
                 partition,
             }
         }
-        In::Stopped { stream, reason } => NewsIn::Stopped { stream, reason }.decode()?,
+        In::Stopped {
+            stream,
+            reason,
+            given_reason,
+        } => NewsIn::Stopped {
+            stream,
+            reason,
+            given_reason,
+        }
+        .decode()?,
         In::Interval {
             stream,
             heartbeat_every_ms,
@@ -219,9 +257,17 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
 impl NewsIn {
     fn decode(self) -> Result<Reply, BadReply> {
         Ok(match self {
-            Self::Stopped { stream, reason } => Reply::Stopped {
+            Self::Stopped {
+                stream,
+                reason,
+                given_reason,
+            } => Reply::Stopped {
                 stream: StreamId(stream),
-                reason: known(&reason, StoppedReason::ALL, StoppedReason::as_str)?,
+                cause: StopCause {
+                    reason: known(&reason, StoppedReason::ALL, StoppedReason::as_str)?,
+                    // A longer one is of a later version of the contract.
+                    given: given_reason.and_then(|text| GivenReason::new(&text).ok()),
+                },
             },
             Self::Interval {
                 stream,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::encode::PartitionNumber;
 use crate::{
-    domain::{Answer, StoppedReason, StreamId},
+    domain::{Answer, StopCause, StreamId},
     wire::Problem,
 };
 
@@ -37,8 +37,8 @@ pub enum Reply {
     Stopped {
         /// The stream.
         stream: StreamId,
-        /// The reason.
-        reason: StoppedReason,
+        /// The cause.
+        cause: StopCause,
     },
     /// The player of a heartbeat does not use the interval or the TTL in force.
     Interval {

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::news::EventNews;
 use crate::{
-    domain::{ActiveStream, Activity, Answer, Metadata, StoppedReason, StreamId, WallTime},
+    domain::{ActiveStream, Activity, Answer, Metadata, StreamId, WallTime},
     wire::{Problem, Rfc3339},
 };
 
@@ -108,8 +109,9 @@ struct ActivityOut<'a> {
 }
 
 impl<'a> ActivityOut<'a> {
-    fn new(activity: &'a Activity, group_by: &'a [String]) -> Self {
-        let mut room = MAX_REPLY_BYTES - BESIDE_STREAMS_BYTES;
+    /// Creates the part of a reply in which other lists take `taken` bytes.
+    fn new(activity: &'a Activity, group_by: &'a [String], taken: usize) -> Self {
+        let mut room = (MAX_REPLY_BYTES - BESIDE_STREAMS_BYTES).saturating_sub(taken);
         let by = (!group_by.is_empty()).then_some(By::new(activity, group_by));
         if let Some(by) = &by {
             room = room.saturating_sub(serde_json::to_vec(by).map_or(0, |json| json.len()));
@@ -146,6 +148,32 @@ const fn expires_at(as_of: WallTime, in_ms: u64) -> Rfc3339 {
     Rfc3339(WallTime(as_of.0.saturating_add_unsigned(in_ms)))
 }
 
+/// Stream ids.
+struct Ids<'a>(&'a [StreamId]);
+
+impl Ids<'_> {
+    const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Upper bound of their size, in bytes.
+    const fn bytes(&self) -> usize {
+        self.0.len() * 40
+    }
+}
+
+impl Serialize for Ids<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.iter().map(|id| id.0))
+    }
+}
+
+#[derive(Serialize)]
+struct ConflictOut<'a> {
+    limit: usize,
+    streams: Ids<'a>,
+}
+
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Out<'a> {
@@ -155,6 +183,8 @@ enum Out<'a> {
         ttl_ms: u64,
         expires_in_ms: u64,
         expires_at: Rfc3339,
+        #[serde(skip_serializing_if = "Ids::is_empty")]
+        replaced: Ids<'a>,
         #[serde(flatten)]
         partition: Option<PartitionNumber>,
         activity: ActivityOut<'a>,
@@ -164,6 +194,12 @@ enum Out<'a> {
         reason: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         max_active: Option<u32>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        conflicts: Vec<ConflictOut<'a>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        remembered: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
         #[serde(flatten)]
         partition: Option<PartitionNumber>,
         activity: ActivityOut<'a>,
@@ -186,79 +222,6 @@ enum Out<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         truncated: bool,
     },
-}
-
-/// Bad news about one event of a batch: the reply that its sender would get if it were a message of
-/// its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EventNews {
-    /// The position of the event in the batch.
-    pub index: u16,
-    /// The news.
-    #[serde(flatten)]
-    pub news: News,
-}
-
-/// Bad news about a heartbeat or a stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum News {
-    /// The stream has been stopped.
-    Stopped {
-        /// The stream.
-        stream: Uuid,
-        /// The reason.
-        reason: &'static str,
-    },
-    /// The player does not use the interval or the TTL in force.
-    Interval {
-        /// The stream.
-        stream: Uuid,
-        /// The interval of heartbeats.
-        heartbeat_every_ms: u64,
-        /// The time after the last heartbeat until the stream expires.
-        ttl_ms: u64,
-    },
-    /// The event was rejected.
-    Error {
-        /// The reason.
-        error: Problem,
-    },
-}
-
-impl News {
-    /// The stream has been stopped.
-    #[must_use]
-    pub const fn stopped(stream: StreamId, reason: StoppedReason) -> Self {
-        Self::Stopped {
-            stream: stream.0,
-            reason: reason.as_str(),
-        }
-    }
-
-    /// The player does not use the interval or the TTL in force.
-    #[must_use]
-    pub const fn interval(stream: StreamId, heartbeat_every_ms: u64, ttl_ms: u64) -> Self {
-        Self::Interval {
-            stream: stream.0,
-            heartbeat_every_ms,
-            ttl_ms,
-        }
-    }
-
-    /// Encodes the reply to a message of its own.
-    #[must_use]
-    pub fn encode(&self) -> Encoded {
-        let kind = match self {
-            Self::Stopped { .. } => "stopped",
-            Self::Interval { .. } => "interval",
-            Self::Error { .. } => "error",
-        };
-        Encoded {
-            kind,
-            body: serde_json::to_vec(self).expect("strings and numbers always encode"),
-        }
-    }
 }
 
 /// Encodes the reply to a batch, with the news in the order of the events. Those beyond the bound of
@@ -305,8 +268,10 @@ pub fn answer(answer: &Answer, group_by: &[String], partition: Option<PartitionN
             stream,
             heartbeat_every_ms,
             ttl_ms,
+            replaced,
             activity,
         } => {
+            let replaced = Ids(replaced);
             let own = activity.streams.iter().find(|s| s.stream == *stream);
             let expires_in_ms = own.map_or(0, |s| s.expires_in_ms);
             let out = Out::Opened {
@@ -316,22 +281,34 @@ pub fn answer(answer: &Answer, group_by: &[String], partition: Option<PartitionN
                 expires_in_ms,
                 expires_at: expires_at(activity.as_of, expires_in_ms),
                 partition,
-                activity: ActivityOut::new(activity, group_by),
+                activity: ActivityOut::new(activity, group_by, replaced.bytes()),
+                replaced,
             };
             encoded("opened", &out)
         }
         Answer::Refused {
             stream,
-            reason,
-            max_active,
+            refusal,
             activity,
         } => {
+            let conflicts = refusal.conflicts.iter().map(|conflict| ConflictOut {
+                limit: conflict.limit,
+                streams: Ids(&conflict.streams),
+            });
+            let conflicts: Vec<_> = conflicts.collect();
+            let taken = conflicts
+                .iter()
+                .map(|conflict| 40 + conflict.streams.bytes());
+            let taken = taken.sum();
             let out = Out::Refused {
                 stream: stream.0,
-                reason: reason.as_str(),
-                max_active: *max_active,
+                reason: refusal.reason.as_str(),
+                max_active: refusal.max_active,
+                conflicts,
+                remembered: refusal.is_remembered,
+                retry_after_ms: refusal.retry_after_ms,
                 partition,
-                activity: ActivityOut::new(activity, group_by),
+                activity: ActivityOut::new(activity, group_by, taken),
             };
             encoded("refused", &out)
         }
@@ -340,7 +317,7 @@ pub fn answer(answer: &Answer, group_by: &[String], partition: Option<PartitionN
                 stream: stream.map(|(id, _)| id.0),
                 state: stream.map(|(_, state)| state.as_str()),
                 partition,
-                activity: ActivityOut::new(activity, group_by),
+                activity: ActivityOut::new(activity, group_by, 0),
             };
             encoded("activity", &out)
         }

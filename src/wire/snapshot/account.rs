@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::codes::{Id, refused, stopped, store_refused, store_stopped, stream};
+use super::codes::{
+    Id, given, refused, stopped, store_given, store_refused, store_stopped, stream,
+};
 use crate::domain::{
-    Account, AccountKey, LogTime, Metadata, Refusal, RequestId, StreamRecord, Tombstone, WallTime,
+    Account, AccountKey, LogSecond, LogTime, Metadata, Refusal, RequestId, Standing, StreamRecord,
+    Tombstone, WallTime,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -15,7 +18,8 @@ pub(super) struct StoredAccount<'a> {
     last: u64,
     #[serde(borrow)]
     streams: Vec<StoredStream<'a>>,
-    tombstones: Vec<(Id, u64, u32, u8)>,
+    #[serde(borrow)]
+    tombstones: Vec<StoredTombstone<'a>>,
     refusals: Vec<(Id, u64, u8)>,
 }
 
@@ -24,10 +28,20 @@ struct StoredStream<'a> {
     id: Id,
     started_at: i64,
     last_seen: u64,
+    began: u32,
     ttl_ms: u32,
     admitted: bool,
     #[serde(borrow)]
     metadata: Vec<(&'a str, &'a str)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTombstone<'a> {
+    id: Id,
+    until: u64,
+    lasts_ms: u32,
+    reason: u8,
+    given: Option<&'a str>,
 }
 
 pub(super) fn store_account<'a>(
@@ -39,13 +53,17 @@ pub(super) fn store_account<'a>(
         id: s.id.0.into_bytes(),
         started_at: s.started_at.0,
         last_seen: s.last_seen.0,
-        ttl_ms: s.ttl_ms,
-        admitted: s.admitted,
+        began: s.began.0,
+        ttl_ms: s.standing.ttl_ms(),
+        admitted: s.standing.is_admitted(),
         metadata: s.metadata.pairs().collect(),
     });
-    let tombstones = account.tombstones().iter().map(|t| {
-        let id = t.id.0.into_bytes();
-        (id, t.until.0, t.lasts_ms, store_stopped(t.reason))
+    let tombstones = account.tombstones().iter().map(|t| StoredTombstone {
+        id: t.id.0.into_bytes(),
+        until: t.until.0,
+        lasts_ms: t.lasts_ms,
+        reason: store_stopped(t.reason),
+        given: store_given(t.given.as_ref()),
     });
     let refusals = account
         .refusals()
@@ -64,17 +82,7 @@ pub(super) fn store_account<'a>(
 impl StoredAccount<'_> {
     pub(super) fn decode(self) -> Option<(AccountKey, u64, Account)> {
         let streams = self.streams.into_iter().map(StoredStream::decode);
-        let tombstones = self
-            .tombstones
-            .into_iter()
-            .map(|(id, until, lasts_ms, reason)| {
-                Some(Tombstone {
-                    id: stream(id),
-                    until: LogTime(until),
-                    lasts_ms,
-                    reason: stopped(reason)?,
-                })
-            });
+        let tombstones = self.tombstones.into_iter().map(StoredTombstone::decode);
         let refusals = self.refusals.into_iter().map(|(id, until, reason)| {
             Some(Refusal {
                 request: RequestId(Uuid::from_bytes(id)),
@@ -101,9 +109,21 @@ impl StoredStream<'_> {
             id: stream(self.id),
             started_at: WallTime(self.started_at),
             last_seen: LogTime(self.last_seen),
-            ttl_ms: self.ttl_ms,
-            admitted: self.admitted,
+            began: LogSecond(self.began),
+            standing: Standing::new(self.ttl_ms, self.admitted),
             metadata: Metadata::new(&mut self.metadata).ok()?,
+        })
+    }
+}
+
+impl StoredTombstone<'_> {
+    fn decode(self) -> Option<Tombstone> {
+        Some(Tombstone {
+            id: stream(self.id),
+            until: LogTime(self.until),
+            lasts_ms: self.lasts_ms,
+            reason: stopped(self.reason)?,
+            given: given(self.given)?,
         })
     }
 }

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::{Id, refused, stopped, store_refused, store_stopped, stream};
+use super::codes::{
+    Id, given, refused, stopped, store_given, store_refused, store_stopped, stream,
+};
 use crate::domain::{
-    AccountKey, Announcement, LifecycleEvent, LifecycleEventKind, LogTime, Metadata, WallTime,
+    AccountKey, Announcement, ExpiryCause, LifecycleEvent, LifecycleEventKind, LogTime, Metadata,
+    WallTime,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -15,17 +18,20 @@ pub(super) struct StoredAnnouncement<'a> {
     count: u32,
     stream: Id,
     at: i64,
-    kind: StoredKind,
+    #[serde(borrow)]
+    kind: StoredKind<'a>,
     #[serde(borrow)]
     metadata: Vec<(&'a str, &'a str)>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum StoredKind {
+enum StoredKind<'a> {
     Opened(bool, i64),
     Refused(u8, Option<u32>),
-    Stopped(u8, i64),
-    Expired(i64, i64, u64),
+    Stopped(u8, i64, Option<Id>, Option<&'a str>),
+    /// The last field is the deadline; without it, the stream was too old.
+    Expired(i64, i64, Option<u64>),
+    Admitted(i64),
 }
 
 pub(super) fn store_announcement(announcement: &Announcement) -> StoredAnnouncement<'_> {
@@ -37,22 +43,37 @@ pub(super) fn store_announcement(announcement: &Announcement) -> StoredAnnouncem
         count: announcement.count,
         stream: event.stream.0.into_bytes(),
         at: event.at.0,
-        kind: match event.kind {
+        kind: match &event.kind {
             LifecycleEventKind::Opened {
                 admitted,
                 started_at,
-            } => StoredKind::Opened(admitted, started_at.0),
+            } => StoredKind::Opened(*admitted, started_at.0),
+            LifecycleEventKind::Admitted { started_at } => StoredKind::Admitted(started_at.0),
             LifecycleEventKind::Refused { reason, max_active } => {
-                StoredKind::Refused(store_refused(reason), max_active)
+                StoredKind::Refused(store_refused(*reason), *max_active)
             }
-            LifecycleEventKind::Stopped { reason, started_at } => {
-                StoredKind::Stopped(store_stopped(reason), started_at.0)
-            }
+            LifecycleEventKind::Stopped {
+                reason,
+                started_at,
+                successor,
+                given,
+            } => StoredKind::Stopped(
+                store_stopped(*reason),
+                started_at.0,
+                successor.map(|id| id.0.into_bytes()),
+                store_given(given.as_ref()),
+            ),
             LifecycleEventKind::Expired {
                 started_at,
                 last_seen,
-                deadline,
-            } => StoredKind::Expired(started_at.0, last_seen.0, deadline.0),
+                cause,
+            } => {
+                let deadline = match cause {
+                    ExpiryCause::Deadline(deadline) => Some(deadline.0),
+                    ExpiryCause::TooOld => None,
+                };
+                StoredKind::Expired(started_at.0, last_seen.0, deadline)
+            }
         },
         metadata: event.metadata.pairs().collect(),
     }
@@ -69,14 +90,21 @@ impl StoredAnnouncement<'_> {
                 reason: refused(reason)?,
                 max_active,
             },
-            StoredKind::Stopped(reason, at) => LifecycleEventKind::Stopped {
+            StoredKind::Admitted(at) => LifecycleEventKind::Admitted {
+                started_at: WallTime(at),
+            },
+            StoredKind::Stopped(reason, at, successor, text) => LifecycleEventKind::Stopped {
                 reason: stopped(reason)?,
                 started_at: WallTime(at),
+                successor: successor.map(stream),
+                given: given(text)?,
             },
             StoredKind::Expired(at, last_seen, deadline) => LifecycleEventKind::Expired {
                 started_at: WallTime(at),
                 last_seen: WallTime(last_seen),
-                deadline: LogTime(deadline),
+                cause: deadline.map_or(ExpiryCause::TooOld, |deadline| {
+                    ExpiryCause::Deadline(LogTime(deadline))
+                }),
             },
         };
         Some(Announcement {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::domain::{RefusedReason, StoppedReason, StreamId};
+use crate::domain::{GivenReason, RefusedReason, StoppedReason, StreamId};
 
 pub(super) type Id = [u8; 16];
 
@@ -10,10 +10,22 @@ pub(super) const fn stream(id: Id) -> StreamId {
     StreamId(Uuid::from_bytes(id))
 }
 
+/// The text of a given reason.
+pub(super) fn store_given(given: Option<&GivenReason>) -> Option<&str> {
+    given.map(GivenReason::as_str)
+}
+
+/// `None` if the text is not acceptable.
+#[allow(clippy::option_option, reason = "an acceptable text may be absent")]
+pub(super) fn given(text: Option<&str>) -> Option<Option<GivenReason>> {
+    text.map(GivenReason::new).transpose().ok()
+}
+
 pub(super) const fn store_stopped(reason: StoppedReason) -> u8 {
     match reason {
         StoppedReason::Stopped => 0,
         StoppedReason::Replaced => 1,
+        StoppedReason::TooOld => 2,
     }
 }
 
@@ -28,6 +40,7 @@ pub(super) const fn store_refused(reason: RefusedReason) -> u8 {
         RefusedReason::AccountCap => 1,
         RefusedReason::OverCapacity => 2,
         RefusedReason::Stopped => 3,
+        RefusedReason::Limits => 4,
     }
 }
 

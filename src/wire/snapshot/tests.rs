@@ -2,9 +2,10 @@ use super::*;
 use uuid::Uuid;
 
 use crate::domain::{
-    AccountId, AccountKey, Announcement, Counters, EntryId, LifecycleEvent, LifecycleEventKind,
-    LogTime, Metadata, Refusal, RefusedReason, RequestId, Settings, SnapshotHeader,
-    SnapshotTrailer, StoppedReason, StreamId, StreamRecord, Tenant, Tombstone, WallShift, WallTime,
+    AccountId, AccountKey, Announcement, Counters, EntryId, ExpiryCause, GivenReason,
+    LifecycleEvent, LifecycleEventKind, LogSecond, LogTime, Metadata, Refusal, RefusedReason,
+    RequestId, Settings, SnapshotHeader, SnapshotTrailer, Standing, StoppedReason, StreamId,
+    StreamRecord, Tenant, Tombstone, WallShift, WallTime,
 };
 
 fn key(account: &str) -> AccountKey {
@@ -47,8 +48,8 @@ fn account() -> Account {
         id: StreamId::generate(),
         started_at: WallTime(-5),
         last_seen: LogTime(1 << 40),
-        ttl_ms: 90_000,
-        admitted,
+        began: LogSecond(u32::MAX),
+        standing: Standing::new(90_000, admitted),
         metadata,
     };
     let tombstone = |reason| Tombstone {
@@ -56,6 +57,9 @@ fn account() -> Account {
         until: LogTime(77),
         lasts_ms: 90_000,
         reason,
+        given: GivenReason::new("é")
+            .ok()
+            .filter(|_| reason == StoppedReason::Replaced),
     };
     let refusal = |reason| Refusal {
         request: RequestId(Uuid::new_v4()),
@@ -64,17 +68,8 @@ fn account() -> Account {
     };
     Account::from_records(
         vec![stream(said(), true), stream(Metadata::default(), false)],
-        [StoppedReason::Stopped, StoppedReason::Replaced]
-            .map(tombstone)
-            .into(),
-        [
-            RefusedReason::MaxActive,
-            RefusedReason::AccountCap,
-            RefusedReason::OverCapacity,
-            RefusedReason::Stopped,
-        ]
-        .map(refusal)
-        .into(),
+        StoppedReason::ALL.map(tombstone).into(),
+        RefusedReason::ALL.map(refusal).into(),
     )
 }
 
@@ -83,7 +78,7 @@ fn counters() -> Counters {
         refreshed: u64::MAX,
         late: 4,
         admitted: 5,
-        refusals: [1, 2, 3, 4],
+        refusals: [1, 2, 3, 4, 5],
         ..Counters::default()
     };
     counters.expired.counts[10] = 6;
@@ -107,14 +102,28 @@ fn parts() -> [Part; 4] {
             reason: RefusedReason::MaxActive,
             max_active: Some(2),
         },
+        LifecycleEventKind::Admitted { started_at },
         LifecycleEventKind::Stopped {
             reason: StoppedReason::Replaced,
             started_at,
+            successor: Some(StreamId::generate()),
+            given: GivenReason::new("moved").ok(),
+        },
+        LifecycleEventKind::Stopped {
+            reason: StoppedReason::Stopped,
+            started_at,
+            successor: None,
+            given: None,
         },
         LifecycleEventKind::Expired {
             started_at,
             last_seen: WallTime(5),
-            deadline: LogTime(6),
+            cause: ExpiryCause::Deadline(LogTime(6)),
+        },
+        LifecycleEventKind::Expired {
+            started_at,
+            last_seen: WallTime(5),
+            cause: ExpiryCause::TooOld,
         },
     ];
     let unannounced = kinds.map(|kind| Announcement {
@@ -205,7 +214,7 @@ fn a_part_that_expands_beyond_the_limit_is_rejected() {
         encoder.write_all(&[0; 65_536]).unwrap();
     }
     encoder.finish().unwrap();
-    let mut message = Vec::from(*b"SWS\x01");
+    let mut message = Vec::from(*b"SWS\x02");
     message.extend_from_slice(&crc32fast::hash(&frame).to_le_bytes());
     message.extend_from_slice(&frame);
     assert!(message.len() < MAX_PART_BYTES / 100);

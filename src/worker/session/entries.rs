@@ -3,7 +3,7 @@
 use super::{End, MOST_APPLIED, Session, broker_clock};
 use crate::{
     broker::{LogDelivery, LogEntry},
-    domain::{Batch, Entry, HeartbeatOutcome, StreamId},
+    domain::{Batch, Entry, HeartbeatOutcome, PlayerEvent, StreamId},
     replica::{Applied, Now},
     wire::{self, Code, EventNews, Message, News, Origin, Problem},
     worker::{clock, rejections},
@@ -39,18 +39,11 @@ impl Session<'_> {
             Ok(entry) => {
                 self.learn_broker_clock(&entry, delivery);
                 let applied = self.partition.replica.apply(delivery.offset, &entry, now)?;
-                match (&entry, &applied) {
-                    (Entry::Heartbeat { stream, .. }, Applied::Heartbeat(outcome)) => {
-                        if let Some(news) = self.news(*stream, *outcome) {
-                            self.reply(delivery, || news.encode());
-                        }
-                    }
-                    (Entry::Batch(batch), Applied::Batch(outcomes)) => {
-                        self.batch_news(delivery, batch, outcomes);
-                        return Ok(outcomes.len().max(1));
-                    }
-                    _ => {}
+                if let (Entry::Batch(batch), Applied::Batch(outcomes)) = (&entry, &applied) {
+                    self.batch_news(delivery, batch, outcomes);
+                    return Ok(outcomes.len().max(1));
                 }
+                self.entry_news(delivery, &entry, &applied);
                 return Ok(1);
             }
             Err(problem) => problem,
@@ -64,29 +57,71 @@ impl Session<'_> {
         Ok(1)
     }
 
+    /// Reports the problem of a heartbeat or a stop that was applied, and replies with its bad news.
+    fn entry_news(&mut self, delivery: &LogDelivery, entry: &Entry, applied: &Applied) {
+        let problem = match entry {
+            Entry::Heartbeat { .. } => Ignored::of(false, applied),
+            Entry::Stop { stop, .. } => Ignored::of(stop.ignores_reason(), applied),
+            Entry::Batch(_) | Entry::Internal { .. } => return,
+        };
+        let problem = problem.map(|problem| problem.describe(&delivery.message(), None));
+        if let Some(problem) = &problem {
+            let message = self.routed(delivery.message());
+            rejections::log(problem.code);
+            self.publish_rejection(Origin::log(delivery.offset), &message, problem);
+        }
+        let news = match (entry, applied) {
+            (Entry::Heartbeat { heartbeat, .. }, Applied::Heartbeat(outcome)) => {
+                self.news(heartbeat.stream, outcome)
+            }
+            _ => None,
+        };
+        let news = news.or_else(|| problem.map(|error| News::Error { error }));
+        if let Some(news) = news {
+            self.reply(delivery, || news.encode());
+        }
+    }
+
     /// Reports the rejected events of a batch, and replies with the bad news of all its events.
     fn batch_news(&mut self, delivery: &LogDelivery, batch: &Batch, outcomes: &[Applied]) {
         for reason in batch.rejected() {
             rejections::log(Code::ALL[*reason]);
         }
+        let mut problems: Vec<(u16, Ignored)> = Vec::new();
+        for (event, outcome) in batch.events().iter().zip(outcomes) {
+            let ignores_reason =
+                matches!(&event.event, PlayerEvent::Stop(stop) if stop.ignores_reason());
+            if let Some(problem) = Ignored::of(ignores_reason, outcome) {
+                rejections::log(problem.code());
+                problems.push((event.index, problem));
+            }
+        }
         if !self.partition.replica.leads() {
             return;
         }
-        let mut all: Vec<EventNews> = Vec::new();
+        let message = self.routed(delivery.message());
+        let mut errors = Vec::new();
         if !batch.rejected().is_empty() {
-            let message = self.routed(delivery.message());
-            for (index, error) in wire::rejected_events(&message).unwrap_or_default() {
-                let origin = Origin::log(delivery.offset).of_event(index);
-                self.publish_rejection(origin, &message, &error);
-                let news = News::Error { error };
+            errors = wire::rejected_events(&message).unwrap_or_default();
+        }
+        let described = problems.into_iter();
+        errors.extend(described.map(|(index, it)| (index, it.describe(&message, Some(index)))));
+        let mut all: Vec<EventNews> = Vec::new();
+        for (event, outcome) in batch.events().iter().zip(outcomes) {
+            if let (PlayerEvent::Heartbeat(heartbeat), Applied::Heartbeat(outcome)) =
+                (&event.event, outcome)
+                && let Some(news) = self.news(heartbeat.stream, outcome)
+            {
+                let index = event.index;
                 all.push(EventNews { index, news });
             }
         }
-        for (event, outcome) in batch.events().iter().zip(outcomes) {
-            if let Applied::Heartbeat(outcome) = outcome
-                && let Some(news) = self.news(event.stream, *outcome)
-            {
-                let index = event.index;
+        for (index, error) in errors {
+            let origin = Origin::log(delivery.offset).of_event(index);
+            self.publish_rejection(origin, &message, &error);
+            // One event has one news.
+            if all.iter().all(|one| one.index != index) {
+                let news = News::Error { error };
                 all.push(EventNews { index, news });
             }
         }
@@ -152,18 +187,54 @@ impl Session<'_> {
     }
 
     /// Returns the bad news for the sender of a heartbeat, if there are any.
-    fn news(&self, stream: StreamId, outcome: HeartbeatOutcome) -> Option<News> {
+    fn news(&self, stream: StreamId, outcome: &HeartbeatOutcome) -> Option<News> {
         match outcome {
-            HeartbeatOutcome::Stopped(reason) => Some(News::stopped(stream, reason)),
-            HeartbeatOutcome::Refreshed { outdated: true }
-            | HeartbeatOutcome::Started { outdated: true } => {
+            HeartbeatOutcome::Stopped(cause) => Some(News::stopped(stream, cause)),
+            HeartbeatOutcome::Refreshed { outdated: true, .. }
+            | HeartbeatOutcome::Started { outdated: true, .. } => {
                 let settings = self.partition.replica.settings()?;
                 let (every, ttl) = (settings.heartbeat_every_ms, settings.ttl_ms);
                 Some(News::interval(stream, every, ttl))
             }
-            HeartbeatOutcome::Refreshed { outdated: false }
-            | HeartbeatOutcome::Started { outdated: false }
+            HeartbeatOutcome::Refreshed { .. }
+            | HeartbeatOutcome::Started { .. }
             | HeartbeatOutcome::Dropped(_) => None,
+        }
+    }
+}
+
+/// The part of a valid message that was ignored.
+#[derive(Clone, Copy)]
+enum Ignored {
+    /// A field; the event counts.
+    Field,
+    /// The event, which uses this field of newer rules.
+    Event(&'static str),
+}
+
+impl Ignored {
+    /// The ignored part of a heartbeat or a stop that was applied, if there is one.
+    fn of(ignores_reason: bool, applied: &Applied) -> Option<Self> {
+        match applied {
+            Applied::OldRules(field) => Some(Self::Event(field)),
+            Applied::Heartbeat(outcome) if outcome.ignores_metadata() => Some(Self::Field),
+            Applied::Stop(_) if ignores_reason => Some(Self::Field),
+            _ => None,
+        }
+    }
+
+    const fn code(self) -> Code {
+        match self {
+            Self::Field => Code::BadField,
+            Self::Event(_) => Code::OldRules,
+        }
+    }
+
+    /// Describes it for the sender. `index` is its position in a batch.
+    fn describe(self, message: &Message, index: Option<u16>) -> Problem {
+        match self {
+            Self::Field => wire::ignored(message, index),
+            Self::Event(field) => Problem::old_rules(field),
         }
     }
 }

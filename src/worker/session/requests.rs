@@ -11,6 +11,7 @@ use crate::{
     worker::{
         clock,
         pending::{PendingRequest, RequestQueues, Source},
+        rejections,
     },
 };
 
@@ -131,6 +132,13 @@ impl Session<'_> {
                 self.partition.metrics.leader.set(0.0);
             }
             Effect::Late(request) => self.late(request),
+            Effect::OldRules { request, field } => {
+                if let Some(request) = self.unless_blocked(request) {
+                    let problem = Problem::old_rules(field);
+                    rejections::count(request.source.as_str(), problem.code);
+                    self.requests.refuse(request, &problem);
+                }
+            }
             Effect::Unavailable(request) => {
                 if let Some(request) = self.unless_blocked(request) {
                     self.partition.metrics.unavailable.increment(1);

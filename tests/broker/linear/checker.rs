@@ -118,6 +118,8 @@ struct Place {
 
 struct Search<'h> {
     history: &'h [Operation],
+    /// Whether any operation ends streams. Otherwise, a refusal for a limit is final.
+    streams_end: bool,
     seen: HashSet<Place>,
     path: Vec<usize>,
     longest: (Vec<usize>, State),
@@ -128,6 +130,9 @@ impl<'h> Search<'h> {
         assert!(history.len() <= MOST_OPERATIONS, "too long a history");
         Self {
             history,
+            streams_end: history
+                .iter()
+                .any(|operation| operation.call.may_end_streams()),
             seen: HashSet::new(),
             path: Vec::new(),
             longest: (Vec::new(), State::default()),
@@ -135,7 +140,11 @@ impl<'h> Search<'h> {
     }
 
     fn finds(&mut self) -> bool {
-        self.goes_on(Place::default())
+        let state = State::before(self.history);
+        self.goes_on(Place {
+            state,
+            ..Place::default()
+        })
     }
 
     fn goes_on(&mut self, place: Place) -> bool {
@@ -154,7 +163,19 @@ impl<'h> Search<'h> {
         if !self.seen.insert(place) {
             return false;
         }
-        for (n, operation) in left().filter(|(_, o)| o.invoked <= end) {
+        let may_be_next = || left().filter(move |(_, o)| o.invoked <= end);
+        // If it fits at a later place, it fits here, too.
+        let without_effect = may_be_next().find_map(|(n, operation)| {
+            let (answered, answer) = place.answers(n, operation);
+            let fits = operation
+                .answered
+                .is_some_and(|(_, output)| output == answer);
+            (fits && operation.never_had_an_effect()).then_some((n, answered))
+        });
+        if let Some((n, answered)) = without_effect {
+            return self.takes(n, answered);
+        }
+        for (n, operation) in may_be_next() {
             let (answered, answer) = place.answers(n, operation);
             let fits = match operation.answered {
                 Some((_, output)) => output == answer,
@@ -164,14 +185,44 @@ impl<'h> Search<'h> {
             if fits && self.takes(n, answered) {
                 return true;
             }
-            if operation.repeated && !place.decided.has(n) {
-                let decided = place.decides(n, operation);
-                if decided != place && self.takes(n, decided) {
-                    return true;
-                }
+            if operation.repeated
+                && !place.decided.has(n)
+                && let Some(decided) = self.decides(place, n, operation)
+                && self.takes(n, decided)
+            {
+                return true;
             }
         }
         false
+    }
+
+    /// Applies an operation whose worker dies before it replies, unless this would explain nothing or
+    /// contradict the answer to its repetition.
+    fn decides(&self, mut place: Place, n: usize, operation: &Operation) -> Option<Place> {
+        // A repetition ends only streams that the request names.
+        if let Some((_, Answer::Opened { replaced, .. })) = operation.answered
+            && !operation.call.names(replaced)
+        {
+            return None;
+        }
+        let by_limit = |answer| matches!(answer, Answer::Refused(reason, _) if reason != RefusedReason::Stopped);
+        let (state, answer) = place.state.after(operation.call);
+        let refused = by_limit(answer);
+        let refused_again = operation
+            .answered
+            .is_some_and(|(_, answer)| by_limit(answer));
+        if refused != refused_again
+            || (refused && !self.streams_end)
+            || (!refused && state == place.state)
+        {
+            return None;
+        }
+        if refused {
+            place.refused = place.refused.with(n);
+        }
+        place.decided = place.decided.with(n);
+        place.state = state;
+        Some(place)
     }
 
     fn takes(&mut self, n: usize, place: Place) -> bool {
@@ -186,8 +237,8 @@ impl Place {
     /// Applies an operation with its answer.
     fn answers(mut self, n: usize, operation: &Operation) -> (Self, Answer) {
         let (state, mut answer) = self.state.after(operation.call);
-        if self.refused.has(n) {
-            answer = Answer::Refused(RefusedReason::MaxActive, self.state.active);
+        if let (true, Call::Init { limits, .. }) = (self.refused.has(n), operation.call) {
+            answer = Answer::Refused(limits.reason(), self.state.active);
         } else {
             self.state = state;
         }
@@ -195,21 +246,6 @@ impl Place {
         self.decided = self.decided.without(n);
         self.refused = self.refused.without(n);
         (self, answer)
-    }
-
-    /// Applies an operation whose worker dies before it replies.
-    fn decides(mut self, n: usize, operation: &Operation) -> Self {
-        let (state, answer) = self.state.after(operation.call);
-        let changes = state != self.state;
-        let refused = matches!(answer, Answer::Refused(RefusedReason::MaxActive, _));
-        if changes || refused {
-            self.decided = self.decided.with(n);
-        }
-        if refused {
-            self.refused = self.refused.with(n);
-        }
-        self.state = state;
-        self
     }
 }
 

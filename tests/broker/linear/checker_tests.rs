@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use streamwatch::client::RefusedReason::{MaxActive, Stopped};
+use streamwatch::client::RefusedReason::{self, MaxActive, Stopped};
 
 use super::checker::{Explained, Violation, check};
+use super::limits::Limits;
 use super::model::{Answer, Call, Event, Operation, Streams};
 
 fn set<const N: usize>(numbers: [usize; N]) -> Streams {
@@ -12,31 +13,55 @@ fn set<const N: usize>(numbers: [usize; N]) -> Streams {
 }
 
 const fn init(stream: usize) -> Call {
-    Call::Init {
-        stream,
-        max_active: None,
-        replace: Streams::NONE,
-    }
+    limited(Limits::NONE, stream)
 }
 
 const fn at_most(max: u32, stream: usize) -> Call {
-    Call::Init {
-        stream,
-        max_active: Some(max),
-        replace: Streams::NONE,
-    }
+    limited(Limits::at_most(max), stream)
 }
 
 fn replacing<const N: usize>(replace: [usize; N], stream: usize) -> Call {
     Call::Init {
         stream,
-        max_active: Some(1),
+        limits: Limits::at_most(1),
+        same: false,
         replace: set(replace),
     }
 }
 
+const fn limited(limits: Limits, stream: usize) -> Call {
+    Call::Init {
+        stream,
+        limits,
+        same: false,
+        replace: Streams::NONE,
+    }
+}
+
+const fn instead_of_its_device(max: u32, stream: usize) -> Call {
+    Call::Init {
+        stream,
+        limits: Limits::at_most(max),
+        same: true,
+        replace: Streams::NONE,
+    }
+}
+
+/// A refusal for a limit by metadata.
+fn beyond<const N: usize>(numbers: [usize; N]) -> Answer {
+    Answer::Refused(RefusedReason::Limits, set(numbers))
+}
+
 fn opened<const N: usize>(numbers: [usize; N]) -> Answer {
-    Answer::Opened(set(numbers))
+    opened_for(numbers, [])
+}
+
+/// An admission that ended other streams.
+fn opened_for<const N: usize, const M: usize>(numbers: [usize; N], ended: [usize; M]) -> Answer {
+    Answer::Opened {
+        active: set(numbers),
+        replaced: set(ended),
+    }
 }
 
 fn active<const N: usize>(numbers: [usize; N]) -> Answer {
@@ -91,11 +116,100 @@ fn sequential_operations_are_accepted_with_the_answers_of_the_model() {
         done(4, 5, at_most(2, 0), opened([0])),
         done(6, 7, at_most(2, 1), opened([0, 1])),
         done(8, 9, at_most(2, 2), Answer::Refused(MaxActive, set([0, 1]))),
-        done(10, 11, replacing([0, 1], 2), opened([2])),
+        done(10, 11, replacing([0, 1], 2), opened_for([2], [0, 1])),
         done(12, 13, init(0), Answer::Refused(Stopped, set([2]))),
         done(14, 15, Call::Stop(3), Answer::Confirmed),
         done(16, 17, init(3), Answer::Refused(Stopped, set([2]))),
         done(18, 19, Call::Status, active([2])),
+    ]);
+}
+
+#[test]
+fn limits_by_metadata_are_those_of_the_model() {
+    let devices = |stream| limited(Limits::of_devices(2), stream);
+    let live = |stream| limited(Limits::of_live(1), stream);
+    // Streams 0 and 4 play on one device; 0 to 3 are trailers, 4 to 11 are live.
+    accepted(&[
+        done(0, 1, devices(0), opened([0])),
+        done(2, 3, devices(4), opened([0, 4])),
+        done(4, 5, devices(1), opened([0, 1, 4])),
+        done(6, 7, devices(2), beyond([0, 1, 4])),
+        done(8, 9, live(5), beyond([0, 1, 4])),
+        done(10, 11, live(3), opened([0, 1, 3, 4])),
+        done(
+            12,
+            13,
+            instead_of_its_device(4, 8),
+            opened_for([1, 3, 8], [0, 4]),
+        ),
+        done(14, 15, init(0), Answer::Refused(Stopped, set([1, 3, 8]))),
+    ]);
+    // A stream that a heartbeat started is a device of its own.
+    let begun = Call::Batch([Event::Heartbeat(8), Event::Heartbeat(9)]);
+    accepted(&[
+        done(0, 1, begun, Answer::Confirmed),
+        done(2, 3, devices(0), beyond([8, 9])),
+        done(4, 5, live(5), opened([5, 8, 9])),
+        done(6, 7, instead_of_its_device(9, 4), opened([4, 5, 8, 9])),
+    ]);
+}
+
+#[test]
+fn the_oldest_streams_give_way_and_no_more_than_needed() {
+    let oldest = |limits: Limits, stream| {
+        let replace_oldest = true;
+        let limits = Limits {
+            replace_oldest,
+            ..limits
+        };
+        limited(limits, stream)
+    };
+    let both = Limits {
+        devices: Some(2),
+        live: Some(1),
+        ..Limits::NONE
+    };
+    let before = |last| {
+        [
+            done(0, 1, init(5), opened([5])),
+            done(2, 3, init(0), opened([0, 5])),
+            done(4, 5, init(1), opened([0, 1, 5])),
+            last,
+        ]
+    };
+    let fourth = |limits, stream, answer| before(done(6, 7, oldest(limits, stream), answer));
+    let at_most = Limits::at_most;
+    accepted(&fourth(at_most(3), 2, opened_for([0, 1, 2], [5])));
+    accepted(&fourth(at_most(4), 2, opened([0, 1, 2, 5])));
+    rejected(&fourth(at_most(3), 2, opened_for([1, 2, 5], [0])));
+    rejected(&fourth(at_most(3), 2, opened_for([1, 2], [0, 5])));
+    // Stream 1 plays on the device of stream 5: the end of stream 5 alone frees no device.
+    accepted(&fourth(
+        Limits::of_devices(2),
+        2,
+        opened_for([1, 2, 5], [0]),
+    ));
+    // Only a live stream is in the way. Then the end of stream 4 keeps both limits, with one more.
+    accepted(&fourth(both, 4, opened_for([0, 1, 4], [5])));
+    let beyond_both = [done(8, 9, oldest(both, 6), opened_for([1, 6], [0, 4]))];
+    let so_far = fourth(both, 4, opened_for([0, 1, 4], [5]));
+    accepted(&[&so_far[..], &beyond_both].concat());
+}
+
+#[test]
+fn a_violation_of_a_limit_by_metadata_is_rejected() {
+    let devices = |stream| limited(Limits::of_devices(1), stream);
+    rejected(&[
+        done(0, 9, devices(0), opened([0])),
+        done(0, 9, devices(1), opened([0, 1])),
+    ]);
+    rejected(&[
+        done(0, 1, devices(0), opened([0])),
+        done(2, 3, devices(4), beyond([0])),
+    ]);
+    rejected(&[
+        done(0, 1, init(0), opened([0])),
+        done(2, 3, instead_of_its_device(1, 4), opened([0, 4])),
     ]);
 }
 
@@ -318,18 +432,22 @@ fn an_init_that_is_decided_twice_counts_once_and_is_never_unseen() {
 fn recorded() -> Vec<Operation> {
     let mut history = Vec::new();
     let all = |until: usize| Streams::of(0..until);
+    let seen = |active| Answer::Opened {
+        active,
+        replaced: Streams::NONE,
+    };
     for client in 0..8 {
         let from = client as u64 * 3;
         let streams = all(client + 1);
         let mut own = [
-            done(from, from + 4, at_most(8, client), Answer::Opened(streams)),
+            done(from, from + 4, at_most(8, client), seen(streams)),
             done(
                 from + 5,
                 from + 6,
                 Call::Status,
                 Answer::Active(all((client + 2).min(8))),
             ),
-            repeated(done(40, 50, init(client), Answer::Opened(all(8)))),
+            repeated(done(40, 50, init(client), seen(all(8)))),
             done(60, 80, Call::Stop(client), Answer::Confirmed),
             pending(70, at_most(3, 20 + client)),
         ];

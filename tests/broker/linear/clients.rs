@@ -6,14 +6,16 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use streamwatch::client::{
-    AccountId, Activity, Backend, BatchEvent, BatchEventKind, ClientError, Consistency,
-    OpenRequest, Opening, PartitionNumber, StatusQuery, StreamId,
+    AccountId, Activity, Backend, BatchEvent, ClientError, Consistency, Heartbeat, OpenRequest,
+    Opening, PartitionNumber, StatusQuery, Stop, StreamId,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::choices::{choose, metadata, terms};
+use super::limits::Limits;
 use super::model::{Answer, Call, Event, Operation, Streams};
-use crate::fixture::{account, tenant};
+use crate::fixture::{account, patient, tenant};
 
 pub const CLIENTS: usize = 8;
 /// With 8 clients, 56 operations on an account.
@@ -22,6 +24,8 @@ const CALLS: usize = 7;
 const MOST_UNANSWERED: usize = 10;
 /// One caller in this number does not wait for the answer.
 const IMPATIENT: usize = 20;
+/// Simultaneous inits of an account.
+pub const BURST: usize = 32;
 
 /// The partition of all accounts.
 const PARTITION: PartitionNumber = PartitionNumber {
@@ -58,6 +62,32 @@ impl Account {
         history
     }
 
+    /// Simultaneous inits, one of each client, with the limits of the account. Each client asks for
+    /// the state afterwards.
+    pub async fn burst(&self, backends: &[Backend], seed: u64) -> Vec<Operation> {
+        let mut choices = Rng::with_seed(mix(seed, self.number));
+        let limits = Limits {
+            max_active: None,
+            devices: Some(choices.u32(1..=3)),
+            live: Some(choices.u32(1..=4)),
+            replace_oldest: choices.bool(),
+        };
+        let clients = (0..BURST).map(async |client| {
+            let backend = patient(&backends[client % backends.len()]);
+            let init = Call::Init {
+                stream: client,
+                limits,
+                same: false,
+                replace: Streams::NONE,
+            };
+            let init = self.operate(client, &backend, init).await;
+            [init, self.operate(client, &backend, Call::Status).await]
+        });
+        let mut history = join_all(clients).await.concat();
+        history.sort_by_key(|operation: &Operation| operation.invoked);
+        history
+    }
+
     async fn run(&self, client: usize, backend: &Backend, mut choices: Rng) -> Vec<Operation> {
         let mut operations = Vec::with_capacity(CALLS);
         for n in 0..CALLS {
@@ -68,25 +98,29 @@ impl Account {
             let impatient = choices.usize(..IMPATIENT) == 0;
             let patience = Duration::from_millis(choices.u64(1..20));
             let hasty = impatient.then(|| backend.clone().with_patience(patience));
-            let invoked = self.began.elapsed();
-            let answer = self.perform(hasty.as_ref().unwrap_or(backend), call).await;
-            let answered = match answer {
-                Ok(answer) => Some((self.began.elapsed(), answer)),
-                Err(error) => {
-                    assert!(error.is_retryable(), "{call}: {error}");
-                    self.unanswered.fetch_add(1, Ordering::Relaxed);
-                    None
-                }
-            };
-            operations.push(Operation {
-                client,
-                call,
-                invoked,
-                answered,
-                repeated: false,
-            });
+            let backend = hasty.as_ref().unwrap_or(backend);
+            operations.push(self.operate(client, backend, call).await);
         }
         operations
+    }
+
+    async fn operate(&self, client: usize, backend: &Backend, call: Call) -> Operation {
+        let invoked = self.began.elapsed();
+        let answered = match self.perform(backend, call).await {
+            Ok(answer) => Some((self.began.elapsed(), answer)),
+            Err(error) => {
+                assert!(error.is_retryable(), "{call}: {error}");
+                self.unanswered.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        };
+        Operation {
+            client,
+            call,
+            invoked,
+            answered,
+            repeated: false,
+        }
     }
 
     async fn perform(&self, backend: &Backend, call: Call) -> Result<Answer, ClientError> {
@@ -111,41 +145,41 @@ impl Account {
             }
             Call::Init {
                 stream,
-                max_active,
+                limits,
+                same,
                 replace,
             } => {
                 let request = OpenRequest {
                     stream: Some(self.stream(stream)),
-                    max_active,
+                    metadata: metadata(stream),
+                    max_active: limits.max_active,
+                    terms: terms(limits, same),
                     replace: replace.numbers().map(|n| self.stream(n)).collect(),
                     ..OpenRequest::default()
                 };
                 let (_, opening) = backend.open(&tenant, &self.name, &request).await?;
                 Ok(match opening {
-                    Opening::Opened { activity, .. } => Answer::Opened(self.numbers(&activity)),
+                    Opening::Opened {
+                        activity, replaced, ..
+                    } => Answer::Opened {
+                        active: self.numbers(&activity),
+                        replaced: self.numbers_of(replaced.into_iter()),
+                    },
                     Opening::Refused {
-                        reason, activity, ..
-                    } => Answer::Refused(reason, self.numbers(&activity)),
+                        refusal, activity, ..
+                    } => Answer::Refused(refusal.reason, self.numbers(&activity)),
                 })
             }
         }
     }
 
     fn event(&self, event: Event) -> BatchEvent {
-        let (number, kind) = match event {
-            Event::Stop(number) => (number, BatchEventKind::Stop),
-            Event::Heartbeat(number) => {
-                let kind = BatchEventKind::Heartbeat {
-                    every_ms: None,
-                    metadata: None,
-                };
-                (number, kind)
-            }
-        };
         BatchEvent {
             account: self.name.clone(),
-            stream: self.stream(number),
-            kind,
+            event: match event {
+                Event::Stop(number) => Stop::of(self.stream(number)).into(),
+                Event::Heartbeat(number) => Heartbeat::of(self.stream(number)).into(),
+            },
         }
     }
 
@@ -154,46 +188,18 @@ impl Account {
     }
 
     fn numbers(&self, activity: &Activity) -> Streams {
-        let numbers = activity.streams.iter().map(|active| {
-            let (owner, number) = active.stream.0.as_u64_pair();
+        self.numbers_of(activity.streams.iter().map(|active| active.stream))
+    }
+
+    fn numbers_of(&self, ids: impl ExactSizeIterator<Item = StreamId>) -> Streams {
+        let count = ids.len();
+        let streams = Streams::of(ids.map(|id| {
+            let (owner, number) = id.0.as_u64_pair();
             assert_eq!(owner, self.number + 1, "a stream of another account");
             usize::try_from(number).expect("one of its streams")
-        });
-        let streams = Streams::of(numbers);
-        let output = activity.streams.len();
-        assert_eq!(
-            streams.count() as usize,
-            output,
-            "a stream is counted twice"
-        );
+        }));
+        assert_eq!(streams.count() as usize, count, "a stream is listed twice");
         streams
-    }
-}
-
-/// The `n`th operation of a client. At any time, all clients use similar streams; later operations
-/// use later streams, since ended streams stay ended.
-fn choose(choices: &mut Rng, n: usize) -> Call {
-    let near = |choices: &mut Rng| 2 * n + choices.usize(..6);
-    match choices.u32(..100) {
-        0..30 => Call::Status,
-        30..38 => Call::Batch(std::array::from_fn(|_| match choices.bool() {
-            true => Event::Heartbeat(near(choices)),
-            false => Event::Stop(near(choices)),
-        })),
-        38..45 => Call::Stop(near(choices)),
-        // Any stream that may still be active, to get below the limit again.
-        45..55 => Call::Stop(choices.usize(..2 * n + 4)),
-        _ => {
-            let stream = near(choices);
-            let max_active = (choices.u32(..4) > 0).then(|| choices.u32(1..6));
-            let count = [0, 0, 0, 1, 2][choices.usize(..5)];
-            let replace = Streams::of((0..count).map(|_| near(choices)));
-            Call::Init {
-                stream,
-                max_active,
-                replace: replace.without(Streams::of([stream])),
-            }
-        }
     }
 }
 

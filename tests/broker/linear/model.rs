@@ -1,9 +1,10 @@
 //! A sequential model of one account, and its operations.
 
-use std::fmt;
 use std::time::Duration;
 
 use streamwatch::client::RefusedReason;
+
+use super::limits::{Limits, device};
 
 /// Most streams of one history, and most operations.
 pub const MOST_STREAMS: usize = 64;
@@ -41,6 +42,10 @@ impl Streams {
         Self(self.0 & !others.0)
     }
 
+    pub const fn intersection(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     pub const fn count(self) -> u32 {
         self.0.count_ones()
     }
@@ -50,24 +55,42 @@ impl Streams {
     }
 }
 
-impl fmt::Display for Streams {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.numbers().map(|number| format!("s{number}")).collect();
-        write!(f, "{{{}}}", all.join(" "))
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Init {
         stream: usize,
-        max_active: Option<u32>,
+        limits: Limits,
+        /// Whether it ends the streams with metadata of the same device.
+        same: bool,
         replace: Streams,
     },
     Stop(usize),
     /// Two events, which take effect at one moment, in this order.
     Batch([Event; 2]),
     Status,
+}
+
+impl Call {
+    /// Whether it names all of these streams in `replace`.
+    pub fn names(self, streams: Streams) -> bool {
+        match self {
+            Self::Init { replace, .. } => streams.without(replace) == Streams::NONE,
+            Self::Stop(_) | Self::Batch(_) | Self::Status => streams == Streams::NONE,
+        }
+    }
+
+    pub fn may_end_streams(self) -> bool {
+        match self {
+            Self::Init {
+                limits,
+                same,
+                replace,
+                ..
+            } => same || limits.replace_oldest || replace != Streams::NONE,
+            Self::Stop(_) | Self::Batch(_) => true,
+            Self::Status => false,
+        }
+    }
 }
 
 /// An event in a batch.
@@ -80,7 +103,7 @@ pub enum Event {
 /// The answer to an operation; a confirm in case of a stop or a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    Opened(Streams),
+    Opened { active: Streams, replaced: Streams },
     Refused(RefusedReason, Streams),
     Confirmed,
     Active(Streams),
@@ -100,10 +123,20 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Returns whether the operation has no effect.
+    /// Whether its answer is that of an operation without an effect.
     pub const fn is_a_read(&self) -> bool {
         let refused = matches!(self.answered, Some((_, Answer::Refused(..))));
         refused || matches!(self.call, Call::Status)
+    }
+
+    /// Whether it had no effect when it was decided first, either. An `init` that was refused because
+    /// its stream had ended may have opened it before.
+    pub const fn never_had_an_effect(&self) -> bool {
+        let for_its_end = matches!(
+            self.answered,
+            Some((_, Answer::Refused(RefusedReason::Stopped, _)))
+        );
+        self.is_a_read() && !(self.repeated && for_its_end)
     }
 }
 
@@ -111,12 +144,56 @@ impl Operation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
     pub active: Streams,
-    /// The active streams that an `init` opened. The others were started by heartbeats.
+    /// The active streams that an `init` opened, with metadata. The others were started by
+    /// heartbeats.
     admitted: Streams,
     stopped: Streams,
+    /// The active streams in the order of their starts, if any operation depends on it. Otherwise,
+    /// the search has fewer states.
+    order: Option<Order>,
+}
+
+/// Streams in the order of their starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Order {
+    numbers: [u8; MOST_STREAMS],
+    count: u8,
+}
+
+impl Order {
+    const NONE: Self = Self {
+        numbers: [0; MOST_STREAMS],
+        count: 0,
+    };
+
+    fn numbers(&self) -> impl Iterator<Item = usize> {
+        let started = &self.numbers[..usize::from(self.count)];
+        started.iter().map(|number| usize::from(*number))
+    }
+
+    fn of(numbers: impl Iterator<Item = usize>) -> Self {
+        let mut order = Self::NONE;
+        for number in numbers {
+            order.numbers[usize::from(order.count)] = u8::try_from(number).expect("at most 64");
+            order.count += 1;
+        }
+        order
+    }
 }
 
 impl State {
+    /// The state before the first operation.
+    pub fn before(history: &[Operation]) -> Self {
+        let depends = |operation: &Operation| match operation.call {
+            Call::Init { limits, .. } => limits.replace_oldest,
+            Call::Stop(_) | Call::Batch(_) | Call::Status => false,
+        };
+        Self {
+            order: history.iter().any(depends).then_some(Order::NONE),
+            ..Self::default()
+        }
+    }
+
     /// Returns the state after `call`, and the answer.
     pub fn after(self, call: Call) -> (Self, Answer) {
         match call {
@@ -128,44 +205,62 @@ impl State {
             ),
             Call::Init {
                 stream,
-                max_active,
+                limits,
+                same,
                 replace,
             } => {
-                if let Some(reason) = self.refusal(stream, max_active, replace) {
+                let mut ending = replace;
+                if same && !self.admitted.has(stream) {
+                    let same = self.admitted.numbers();
+                    let same = same.filter(|n| device(*n) == device(stream));
+                    ending = ending.and(Streams::of(same)).without(Streams::of([stream]));
+                }
+                if let Some(reason) = self.refusal(stream, limits, ending) {
                     return (self, Answer::Refused(reason, self.active));
                 }
-                let mut next = self.ended(replace);
-                next.active = next.active.with(stream);
+                if limits.replace_oldest && !self.admitted.has(stream) {
+                    let order = self.order.expect("an operation depends on it");
+                    let others = order.numbers();
+                    let others = others.filter(|n| *n != stream && !ending.has(*n));
+                    let others: Vec<usize> = others.collect();
+                    ending = ending.and(limits.ended(stream, &others, self.admitted));
+                }
+                let replaced = ending.intersection(self.active);
+                let mut next = self.ended(ending).started(stream);
                 next.admitted = next.admitted.with(stream);
-                (next, Answer::Opened(next.active))
+                let active = next.active;
+                (next, Answer::Opened { active, replaced })
             }
         }
     }
 
-    fn event(mut self, event: Event) -> Self {
+    fn event(self, event: Event) -> Self {
         match event {
-            Event::Heartbeat(stream) if self.stopped.has(stream) => {}
-            Event::Heartbeat(stream) => self.active = self.active.with(stream),
-            Event::Stop(stream) => self = self.ended(Streams::of([stream])),
+            Event::Heartbeat(stream) if self.stopped.has(stream) => self,
+            Event::Heartbeat(stream) => self.started(stream),
+            Event::Stop(stream) => self.ended(Streams::of([stream])),
+        }
+    }
+
+    fn started(mut self, stream: usize) -> Self {
+        if !self.active.has(stream) {
+            self.active = self.active.with(stream);
+            let order = self.order;
+            self.order = order.map(|order| Order::of(order.numbers().chain([stream])));
         }
         self
     }
 
-    fn refusal(
-        self,
-        stream: usize,
-        max_active: Option<u32>,
-        replace: Streams,
-    ) -> Option<RefusedReason> {
+    fn refusal(self, stream: usize, limits: Limits, replace: Streams) -> Option<RefusedReason> {
         if self.stopped.has(stream) {
             return Some(RefusedReason::Stopped);
         }
-        if self.admitted.has(stream) {
-            return None; // a retry
+        if self.admitted.has(stream) || limits.replace_oldest {
+            return None; // a retry, or others give way
         }
-        let with_it = self.active.without(replace).with(stream).count();
-        let too_many = max_active.is_some_and(|max| with_it > max);
-        too_many.then_some(RefusedReason::MaxActive)
+        let others = self.active.without(replace).without(Streams::of([stream]));
+        let exceeded = limits.are_exceeded(stream, others, self.admitted);
+        exceeded.then_some(limits.reason())
     }
 
     fn ended(self, streams: Streams) -> Self {
@@ -173,70 +268,10 @@ impl State {
             active: self.active.without(streams),
             admitted: self.admitted.without(streams),
             stopped: self.stopped.and(streams),
-        }
-    }
-}
-
-/// ` 12.345 –  14.001 ms  c3  init s4, at most 2, replacing {s1} → opened {s2 s4}`
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |at: Duration| format!("{:.3}", at.as_secs_f64() * 1e3);
-        let until = self.answered.map_or_else(String::new, |(at, _)| ms(at));
-        let (from, client) = (ms(self.invoked), self.client);
-        write!(f, "{from:>9} – {until:>9} ms  c{client}  {}", self.call)?;
-        match self.answered {
-            Some((_, answer)) => write!(f, " → {answer}")?,
-            None => f.write_str(" → no answer yet")?,
-        }
-        let note = if self.repeated {
-            "  (a worker died)"
-        } else {
-            ""
-        };
-        f.write_str(note)
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status => f.write_str("status"),
-            Self::Stop(stream) => write!(f, "stop s{stream}"),
-            Self::Batch([first, second]) => write!(f, "batch of {first} and {second}"),
-            Self::Init {
-                stream,
-                max_active,
-                replace,
-            } => {
-                write!(f, "init s{stream}")?;
-                if let Some(max) = max_active {
-                    write!(f, ", at most {max}")?;
-                }
-                if replace.count() > 0 {
-                    write!(f, ", replacing {replace}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Heartbeat(stream) => write!(f, "heartbeat s{stream}"),
-            Self::Stop(stream) => write!(f, "stop s{stream}"),
-        }
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Opened(streams) => write!(f, "opened {streams}"),
-            Self::Refused(reason, streams) => write!(f, "refused, {reason:?} {streams}"),
-            Self::Confirmed => f.write_str("confirmed"),
-            Self::Active(streams) => write!(f, "active {streams}"),
+            order: self.order.map(|order| {
+                let numbers = order.numbers();
+                Order::of(numbers.filter(|n| !streams.has(*n)))
+            }),
         }
     }
 }

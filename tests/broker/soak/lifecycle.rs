@@ -14,7 +14,7 @@ use serde_json::Value;
 use streamwatch::client::{Names, StreamId};
 use tokio::task::JoinSet;
 
-use super::ledger::Life;
+use super::{follower::Follower, ledger::Life};
 
 /// Most unacknowledged events.
 const PREFETCH: u16 = 1_000;
@@ -33,10 +33,12 @@ struct Received {
     events: HashMap<String, Event>,
     /// Repetitions with the same id and a different body.
     changed: u64,
+    follower: Follower,
 }
 
 pub struct Lifecycle {
     received: Arc<Mutex<Received>>,
+    pub follower: Follower,
     /// Aborted when this is dropped.
     _task: JoinSet<()>,
 }
@@ -61,7 +63,8 @@ impl Lifecycle {
         declare(&channel, &queue, &names.lifecycle())
             .await
             .expect("the exchange is there");
-        let received = Arc::default();
+        let received = Arc::<Mutex<Received>>::default();
+        let follower = lock(&received).follower.clone();
         let mut task = JoinSet::new();
         let into = Arc::clone(&received);
         task.spawn(async move {
@@ -72,6 +75,7 @@ impl Lifecycle {
         });
         Self {
             received,
+            follower,
             _task: task,
         }
     }
@@ -193,6 +197,7 @@ impl Received {
             body: body.to_vec(),
             again: 0,
         };
+        self.follower.note(&output);
         self.events.insert(id, event);
     }
 }

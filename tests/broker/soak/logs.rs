@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streamwatch::broker::{Addresses, BrokerError, Link, LogEntry, LogFollower, LogFrom};
 use streamwatch::client::{Names, StreamId};
-use streamwatch::domain::{BatchEventKind, Entry, Internal};
+use streamwatch::domain::{Entry, Internal, PlayerEvent, Stop, StopTarget};
 use streamwatch::wire;
 use tokio::task::JoinSet;
 
@@ -126,23 +126,30 @@ async fn read(
 }
 
 impl Log {
+    /// Viewers stop one stream at a time.
+    fn stop(&mut self, stop: &Stop) {
+        if let StopTarget::One(stream) = stop.target {
+            self.stops.insert(stream);
+        }
+    }
+
     fn note(&mut self, entry: &Entry) {
         match entry {
-            Entry::Heartbeat { key, stream, .. } => {
-                *self.beats.entry(*stream).or_default() += 1;
+            Entry::Heartbeat { key, heartbeat } => {
+                *self.beats.entry(heartbeat.stream).or_default() += 1;
                 self.account(key.account());
             }
-            Entry::Stop { key, stream } => {
-                self.stops.insert(*stream);
+            Entry::Stop { key, stop } => {
+                self.stop(stop);
                 self.account(key.account());
             }
             Entry::Batch(batch) => {
                 for event in batch.events() {
-                    match event.kind {
-                        BatchEventKind::Heartbeat { .. } => {
-                            *self.beats.entry(event.stream).or_default() += 1;
+                    match &event.event {
+                        PlayerEvent::Heartbeat(heartbeat) => {
+                            *self.beats.entry(heartbeat.stream).or_default() += 1;
                         }
-                        BatchEventKind::Stop => drop(self.stops.insert(event.stream)),
+                        PlayerEvent::Stop(stop) => self.stop(stop),
                     }
                     self.account(event.key.account());
                 }

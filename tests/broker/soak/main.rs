@@ -8,6 +8,7 @@ mod broker {
 mod checker;
 mod counters;
 mod faults;
+mod follower;
 mod hostile;
 mod ledger;
 mod lifecycle;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::broker::fixture::Races;
 use super::checker::{Checker, LATE};
 use super::faults::{self, Done};
+use super::follower::Followed;
 use super::hostile::{self, Hostile};
 use super::ledger::Ledger;
 use super::lifecycle::{Comparison, Lifecycle};
@@ -97,6 +98,13 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
         done: Mutex::default(),
     };
     let (stop, stopped) = signal::channel(false);
+    let (follower, backend) = (
+        run.lifecycle.follower.clone(),
+        targets.installation.backend(),
+    );
+    let names = run.viewers.ledger.accounts();
+    let comparing = follower.compare(backend, names, plan.seed, stopped.clone());
+    let comparing = tokio::spawn(comparing);
     let asking = tokio::spawn(run.checker.clone().ask(plan.seed, stopped));
     let settled = run.viewers.settled();
     let hostile = tokio::spawn(run.hostile.clone().publish(plan.seed, settled));
@@ -106,6 +114,7 @@ pub async fn run(plan: &Plan, nodes: Nodes<'_>) -> Report {
         ready = run.play(plan, stop) => ready,
     };
     asking.await.expect("the checker does not panic");
+    comparing.await.expect("the follower does not panic");
     hostile.await.expect("the hostile player does not panic");
     run.report(began, ready, races).await
 }
@@ -183,6 +192,13 @@ impl Run<'_> {
         report.must(ready, || "the workers are not ready at the end".to_owned());
         // Before the viewers leave, whose streams would then rightly expire.
         let comparison = self.compare().await;
+        let follower = &self.lifecycle.follower;
+        let (backend, names) = (
+            self.targets.installation.backend(),
+            self.viewers.ledger.accounts(),
+        );
+        follower.compare_all(backend, names).await;
+        let followed = follower.followed();
         let broke = self.viewers.leave().await;
         report.must(broke.is_none(), || format!("a viewer panicked: {broke:?}"));
         self.logs.all_known(now()).await;
@@ -198,6 +214,7 @@ impl Run<'_> {
         )
         .await;
         lifecycle_rows(&mut report, &comparison);
+        follower_rows(&mut report, &followed);
         let checker = self.checker.found();
         report.section("faults");
         report.faults(&self.done(), |one| {
@@ -373,6 +390,17 @@ fn lifecycle_rows(report: &mut Report, comparison: &Comparison) {
         show(wrong.iter());
         report.none(name, wrong.len() as u64);
     }
+}
+
+fn follower_rows(report: &mut Report, followed: &Followed) {
+    report.section("a follower that counts `opened` minus ends");
+    report.row("events whose count was compared", followed.events);
+    report.row(
+        "replies compared while an account was quiet",
+        followed.quiet,
+    );
+    show(followed.mistakes.iter());
+    report.none("wrong counts", followed.mistakes.len() as u64);
 }
 
 /// Prints some of the violations.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use streamwatch::client::{
-    AccountId, Backend, BadNews, BatchEvent, BatchEventKind, Client, ClientError, OpenRequest,
-    Opening, PartitionNumber, StreamId,
+    AccountId, Backend, BadNews, BatchEvent, Client, ClientError, Heartbeat, OpenRequest, Opening,
+    PartitionNumber, PlayerEvent, Stop, StreamId,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,10 +31,6 @@ const CRASHES: f64 = 0.2;
 const STRAYS: f64 = 0.2;
 /// Every third viewer publishes its events in batches, once a reply has stated its partition.
 const BATCHES_EVERY: usize = 3;
-const HEARTBEAT: BatchEventKind = BatchEventKind::Heartbeat {
-    every_ms: None,
-    metadata: None,
-};
 /// Wait for a reply to a heartbeat.
 const BAD_NEWS: Duration = Duration::from_millis(100);
 /// First and last wait between attempts of a request, without jitter.
@@ -250,12 +246,12 @@ impl Viewer {
                     }
                     return true;
                 }
-                Ok((_, Opening::Refused { reason, .. })) => {
+                Ok((_, Opening::Refused { refusal, .. })) => {
                     self.ledger.refused(&self.name, stream);
                     increment(&self.tally.refused);
                     if self.limit.is_none() {
                         self.tally
-                            .wrong(format!("{}: refused, {reason:?}", self.name));
+                            .wrong(format!("{}: refused, {refusal:?}", self.name));
                     }
                     return false;
                 }
@@ -307,7 +303,8 @@ impl Viewer {
     /// Publishes one heartbeat. Returns the reply, if it is bad news for an active stream.
     async fn publish_heartbeat(&self, stream: StreamId) -> Result<Option<String>, ClientError> {
         if let Some(partition) = self.partition {
-            let news = self.publish_batch(partition, stream, &[HEARTBEAT]).await?;
+            let events = [Heartbeat::of(stream).into()];
+            let news = self.publish_batch(partition, &events).await?;
             let mut news = news.into_iter().map(|(_, news)| news);
             let bad = news.find(|news| !matches!(news, BadNews::Interval { .. }));
             return Ok(bad.map(|news| format!("{news:?}")));
@@ -322,8 +319,8 @@ impl Viewer {
     async fn publish_stop(&self, stream: StreamId) -> Result<(), ClientError> {
         match self.partition {
             Some(partition) => {
-                let events = [HEARTBEAT, BatchEventKind::Stop];
-                self.publish_batch(partition, stream, &events).await?;
+                let events = [Heartbeat::of(stream).into(), Stop::of(stream).into()];
+                self.publish_batch(partition, &events).await?;
                 Ok(())
             }
             None => self.backend.stop(&tenant(), &self.account(), stream).await,
@@ -333,16 +330,14 @@ impl Viewer {
     async fn publish_batch(
         &self,
         partition: PartitionNumber,
-        stream: StreamId,
-        kinds: &[BatchEventKind],
+        events: &[PlayerEvent],
     ) -> Result<Vec<(usize, BadNews)>, ClientError> {
         let account = self.account();
-        let event = |kind: &BatchEventKind| BatchEvent {
+        let event = |event: &PlayerEvent| BatchEvent {
             account: account.clone(),
-            stream,
-            kind: kind.clone(),
+            event: event.clone(),
         };
-        let events: Vec<_> = kinds.iter().map(event).collect();
+        let events: Vec<_> = events.iter().map(event).collect();
         let tenant = tenant();
         let batch = self.backend.batch(&tenant, partition, &events, BAD_NEWS);
         let news = batch.await?;

@@ -24,6 +24,9 @@ async function play(replace) {
   playback = new Playback(link, account, {
     metadata: { device, platform: "web" },
     maxActive: settings.maxActive,
+    limits: settings.limits,
+    // After a reload or a crash, the tab takes its own place.
+    same: settings.limits && ["device", "platform"],
     replace,
     ticks: byWorker,
   });
@@ -52,10 +55,11 @@ const STATES = {
 const REASONS = {
   replaced: "Another player took over",
   stopped: "Playback was ended from elsewhere",
+  too_old: "Playback has lasted too long",
 };
 
 function show() {
-  const { type, reason, activity } = playback.state;
+  const { type, reason, givenReason, conflicts, activity } = playback.state;
   const runs = type === "opened" || type === "unanswered";
   const [text, mood] = STATES[type];
   badge("state", text, mood);
@@ -71,12 +75,13 @@ function show() {
   if (type === "asking") curtain("One moment …", "");
   if (type === "over") curtain("Paused", "This tab does not count while it is paused.", "Play on");
   if (type === "stopped") {
-    curtain(REASONS[reason], "This stream does not count any more.", "Play here again");
+    const detail = givenReason ?? "This stream does not count any more.";
+    curtain(REASONS[reason] ?? reason, detail, "Play here again");
   }
   if (type === "refused") {
     const [headline, detail] = whyRefused(reason, activity);
     curtain(headline, detail, "Try again");
-    if (reason === "max_active") offerPlaces(activity.streams);
+    if (conflicts) offerPlaces(inTheWay(conflicts, activity.streams));
   }
   notice(said(playback.state));
   if (activity) showActivity(activity);
@@ -85,18 +90,24 @@ function show() {
 
 function said({ type, reason, activity }) {
   if (type === "opened") return `Playing; ${activity.count} on this account`;
-  if (type === "stopped") return REASONS[reason];
+  if (type === "stopped") return REASONS[reason] ?? reason;
   if (type === "refused") return `Refused: ${reason}`;
   return STATES[type][0].replace(/^./, (first) => first.toUpperCase());
 }
 
 function whyRefused(reason, { count }) {
-  if (reason !== "max_active") return ["Not possible right now", `The reason is ${reason}.`];
+  const byLimit = reason === "max_active" || reason === "limits";
+  if (!byLimit) return ["Not possible right now", `The reason is ${reason}.`];
   const players = count === 1 ? "One other player is" : `${count} other players are`;
   return ["Already playing elsewhere", `${players} on. Take a place over, or wait until one ends.`];
 }
 
-/** Shows a button for each active stream that replaces it in one step. */
+/** The active streams in the way of the first exceeded limit. */
+function inTheWay([{ streams }], active) {
+  return active.filter(({ stream }) => streams.includes(stream));
+}
+
+/** Shows a button for each of these streams that replaces it in one step. */
 function offerPlaces(streams) {
   const choices = streams.map(({ stream, metadata, started_at }) => {
     const button = document.createElement("button");

@@ -12,8 +12,9 @@
 //   asking       the request is under way
 //   unanswered   no reply: play. Heartbeats take effect, and the request is repeated
 //   opened       it counts; `activity` as of then
-//   refused      a limit: `reason`, `activity`
-//   stopped      another client ended it: `reason` is `stopped` or `replaced`
+//   refused      a limit: `reason`, `activity`; `conflicts` has the streams in the way
+//   stopped      another client or its age ended it: `reason` is `stopped`, `replaced` or `too_old`,
+//                `givenReason` is the text of that client, if there is one
 //   over         ended by `stop`
 
 import { Rejected } from "./link.js";
@@ -56,12 +57,13 @@ export class Playback extends EventTarget {
   #asking = false;
 
   /** `ticks` is another timer than `setInterval`: see `browser/ticks.js`. */
-  constructor(link, account, { metadata, maxActive, replace, ticks = byInterval } = {}) {
+  constructor(link, account, { metadata, ticks = byInterval, ...terms } = {}) {
     super();
+    const { maxActive, limits, same, onLimit, replace } = terms;
     this.#link = link;
     this.#account = account;
     this.#metadata = metadata;
-    this.#limits = { max_active: maxActive, replace };
+    this.#limits = { max_active: maxActive, limits, same, on_limit: onLimit, replace };
     this.#ticks = ticks;
   }
 
@@ -182,7 +184,8 @@ export class Playback extends EventTarget {
     if (reply.type === "refused") {
       // Where heartbeats went before the answer, the stream counts by them.
       if (this.state.type !== "asking") this.#stopping = this.#sendStop();
-      this.#end({ type: "refused", reason: reply.reason, activity: reply.activity });
+      const { reason, conflicts, activity } = reply;
+      this.#end({ type: "refused", reason, conflicts, activity });
     } else {
       this.#keep(reply);
       this.#lastSignOfLife = Date.now();
@@ -194,7 +197,7 @@ export class Playback extends EventTarget {
   // The answer to a heartbeat: the stream was ended, or the interval has changed.
   #told(news) {
     if (news.type === "stopped" && news.stream === this.stream) {
-      this.#end({ type: "stopped", reason: news.reason });
+      this.#end({ type: "stopped", reason: news.reason, givenReason: news.given_reason });
     } else if (news.type === "interval" && news.stream === this.stream) {
       this.#keep(news);
     }

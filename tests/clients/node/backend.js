@@ -3,12 +3,15 @@
 //   const backend = new Backend("amqp://user:password@localhost/%2f", "acme");
 //   const { count, by } = await backend.activity("alice", { groupBy: ["device"] });
 //   const reply = await backend.open("alice", { maxActive: 2 });
+//   const limits = [{ max: 3, distinct: "device" }];
+//   await backend.open("alice", { limits, metadata: { device: "tv-1" } });
 //   if (reply.type === "refused") …            // reply.activity.streams has the active streams
 //   await backend.stop("alice", stream);
+//   await backend.stopAll("alice", { reason: "account closed" });
 //   await backend.close();
 //
 // Any number of requests may be pending on one connection. Enforce limits in a backend, because
-// viewers cannot change its program: `max_active` is decided in one step.
+// viewers cannot change its program: all limits of a request are decided in one step.
 //
 // From a shell: AMQP_URL=… node backend.js acme alice
 
@@ -41,20 +44,26 @@ export class Backend {
    * Opens a stream, or is refused. After `NoAnswer` repeat it with the same `stream` and
    * `messageId`: a retry never opens a second one.
    */
-  open(account, { stream, messageId, maxActive, replace, metadata } = {}) {
+  open(account, { stream, messageId, metadata, ...terms } = {}) {
     stream ??= crypto.randomUUID();
     messageId ??= crypto.randomUUID();
-    const body = { account, stream, metadata, max_active: maxActive, replace };
-    return this.#ask("init", body, messageId);
+    const { maxActive, limits, same, onLimit, replace, reason } = terms;
+    const fields = { max_active: maxActive, limits, same, on_limit: onLimit, replace, reason };
+    return this.#ask("init", { account, stream, metadata, ...fields }, messageId);
   }
 
   heartbeat(account, stream, { metadata } = {}) {
     return this.#tell("heartbeat", { account, stream, metadata });
   }
 
-  /** Ends a stream; its player learns it with its next heartbeat. */
-  stop(account, stream) {
-    return this.#tell("stop", { account, stream });
+  /** Ends a stream; its player learns it, and the reason, with its next heartbeat. */
+  stop(account, stream, { reason } = {}) {
+    return this.#tell("stop", { account, stream, reason });
+  }
+
+  /** Ends all active streams of an account. */
+  stopAll(account, { reason } = {}) {
+    return this.#tell("stop", { account, all: true, reason });
   }
 
   /**

@@ -42,6 +42,33 @@ test("of simultaneous inits exactly max_active are opened", async () => {
   assert.deepEqual(reasons, Array(DEVICES - 5).fill("max_active"));
 });
 
+test("limits count devices and kinds, and a refusal names the streams in the way", async () => {
+  const account = newAccount();
+  const limits = [
+    { max: 2, distinct: "device" },
+    { max: 1, where: { kind: ["live"] } },
+  ];
+  const open = (device, kind, terms) =>
+    backend.open(account, { limits, metadata: { device, kind }, ...terms });
+  const live = await open("tv", "live");
+  assert.equal((await open("tv", "trailer")).type, "opened");
+  assert.equal((await open("phone", "vod")).type, "opened");
+  const refused = await open("phone", "live");
+  assert.deepEqual([refused.type, refused.reason], ["refused", "limits"]);
+  assert.deepEqual(refused.conflicts, [{ limit: 1, streams: [live.stream] }]);
+  const replacing = await open("phone", "live", { onLimit: "replace_oldest", reason: "moved" });
+  assert.deepEqual([replacing.type, replacing.replaced], ["opened", [live.stream]]);
+});
+
+test("one message ends all streams of an account", async () => {
+  const account = newAccount();
+  const opened = await Promise.all(Array.from({ length: 5 }, () => backend.open(account)));
+  await backend.stopAll(account, { reason: "account closed" });
+  assert.equal((await backend.activity(account, { strong: true })).count, 0);
+  for (const { stream } of opened) await backend.heartbeat(account, stream);
+  assert.equal((await backend.activity(account, { strong: true })).count, 0, "they stay out");
+});
+
 test("a retry with the same ids opens no second stream, and gets the same decision", async () => {
   const account = newAccount();
   const first = { stream: crypto.randomUUID(), messageId: crypto.randomUUID(), maxActive: 1 };
@@ -53,7 +80,9 @@ test("a retry with the same ids opens no second stream, and gets the same decisi
   assert.equal((await backend.open(account, second)).type, "refused");
   await backend.stop(account, first.stream);
   // The place is free, and yet: that request has been decided. A new one is decided afresh.
-  assert.equal((await backend.open(account, second)).type, "refused");
+  const remembered = await backend.open(account, second);
+  assert.deepEqual([remembered.type, remembered.remembered], ["refused", true]);
+  assert.ok(remembered.retry_after_ms > 0);
   const afresh = { ...second, messageId: crypto.randomUUID() };
   assert.equal((await backend.open(account, afresh)).type, "opened");
 });

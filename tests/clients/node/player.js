@@ -1,6 +1,8 @@
 // A player in Node, from a shell: it plays until it is interrupted, or ended from elsewhere.
 //
 //   AMQP_URL=… node player.js acme alice --device tv --max-active 2
+//   AMQP_URL=… node player.js acme alice --device tv --same device --on-limit replace_oldest \
+//     --limits '[{"max": 2, "distinct": "device"}]'
 //
 // The logic is in `javascript/playback.js`, which also runs in browsers.
 
@@ -14,6 +16,9 @@ const { values, positionals } = parseArgs({
   options: {
     device: { type: "string", default: "node" },
     "max-active": { type: "string" },
+    limits: { type: "string" },
+    same: { type: "string", multiple: true },
+    "on-limit": { type: "string" },
     replace: { type: "string", multiple: true },
   },
 });
@@ -25,13 +30,17 @@ const link = new AmqpLink(process.env.AMQP_URL, tenant, {
 const playback = new Playback(link, account, {
   metadata: { device: values.device },
   maxActive: values["max-active"] && Number(values["max-active"]),
+  limits: values.limits && JSON.parse(values.limits),
+  same: values.same,
+  onLimit: values["on-limit"],
   replace: values.replace,
 });
 
 const over = new Promise((resolve) => {
   playback.addEventListener("change", () => {
-    const { type, reason, activity } = playback.state;
-    console.log(JSON.stringify({ type, reason, stream: playback.stream, count: activity?.count }));
+    const { type, reason, givenReason, activity } = playback.state;
+    const { stream } = playback;
+    console.log(JSON.stringify({ type, reason, givenReason, stream, count: activity?.count }));
     if (!playback.plays) resolve();
   });
 });

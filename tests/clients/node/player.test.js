@@ -86,8 +86,36 @@ test("a second player is refused, takes over, and the first is notified", async 
   assert.equal(activity.streams[0].stream, first.stream);
   const second = player(account, { maxActive: 1, replace: [first.stream] });
   assert.equal((await second.open()).type, "opened");
-  assert.deepEqual(await becomes(first, "stopped"), { type: "stopped", reason: "replaced" });
+  assert.deepEqual(await becomes(first, "stopped"), {
+    type: "stopped",
+    reason: "replaced",
+    givenReason: undefined,
+  });
   assert.deepEqual((await streams(account)).map((it) => it.stream), [second.stream]);
+});
+
+test("a restarted player takes its own place", async () => {
+  const account = newAccount();
+  const limited = { limits: [{ max: 1 }], same: ["device"], metadata: { device: "tv-1" } };
+  const first = player(account, limited);
+  await first.open();
+  const again = player(account, limited);
+  assert.equal((await again.open()).type, "opened");
+  assert.equal((await becomes(first, "stopped")).reason, "replaced");
+  const other = player(account, { ...limited, metadata: { device: "tv-2" } });
+  const { type, conflicts } = await other.open();
+  assert.deepEqual([type, conflicts], ["refused", [{ limit: 0, streams: [again.stream] }]]);
+});
+
+test("a player gets the reason of the backend that ended all streams", async () => {
+  const account = newAccount();
+  const [tv, phone] = [player(account), player(account)];
+  await Promise.all([tv.open(), phone.open()]);
+  await app.stopAll(account, { reason: "account closed" });
+  for (const playback of [tv, phone]) {
+    const { reason, givenReason } = await becomes(playback, "stopped");
+    assert.deepEqual([reason, givenReason], ["stopped", "account closed"]);
+  }
 });
 
 test("a player whose stream a backend has stopped is notified", async () => {

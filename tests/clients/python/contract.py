@@ -70,6 +70,10 @@ def problems_as_sent(channel: str, properties: pika.BasicProperties, body: bytes
     own = {key: value for key, value in vars(properties).items() if value is not None}
     own.pop("headers", None)
     found = problems(name, "payload", payload) + problems(name, "headers", own | headers)
+    if kind == "error":
+        problem = payload.get("error", {})
+        if ("retry_after_ms" in problem) != problem.get("retryable"):
+            found.append("retry_after_ms is there, or not, contrary to retryable")
     if own.get("type") != kind:
         found.append("the property type is not the body's")
     for place, names in (("header", headers), ("property", own)):
@@ -123,7 +127,11 @@ def _closed(schema: Any) -> Any:
 
 
 def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    return SCHEMAS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    """The schema that is referenced, with the keys beside the reference."""
+    if "$ref" not in schema:
+        return schema
+    beside = {key: value for key, value in schema.items() if key != "$ref"}
+    return SCHEMAS[schema["$ref"].rpartition("/")[2]] | beside
 
 
 _REGISTRY = Registry().with_resource(

@@ -6,23 +6,32 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pika
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
+from rabbitmq_amqp_python_client import ConnectionParameters
 
 import roles
 from processes import BINARY, Node, Site, eventually
 from roles import TENANT, VIEWER
+from streamwatch_amqp10 import Amqp10Client
 from streamwatch_client import StreamwatchClient
+
+Client = TypeVar("Client", bound=Amqp10Client)
 
 # How many each test's installations have.
 PARTITIONS = [1, 4]
+
+# RabbitMQ before this version has no direct reply-to over AMQP 1.0.
+DIRECT_REPLIES_BY_AMQP_1_0 = (4, 2)
 
 
 class Installation:
@@ -44,9 +53,8 @@ class Installation:
             by_mqtt=True,
         )
         self.exchange = f"{permissions.namespace}streamwatch"
-        numbers = node.ctl("version").strip().split(".")
         # RabbitMQ's.
-        self.version = tuple(int(number) for number in numbers)
+        self.version = node.version()
         # By role, with the password: they are many, and logging in takes a while.
         self._connections: dict[str, pika.BlockingConnection] = {}
 
@@ -86,6 +94,22 @@ class Installation:
 
     def client(self, role: str, tenant: str = TENANT) -> StreamwatchClient:
         return StreamwatchClient(self.url(role), tenant, self.permissions.namespace)
+
+    def amqp10(self, role: str, client: type[Client]) -> Client:
+        """A client over AMQP 1.0. For an older RabbitMQ, it gets a queue for its replies."""
+        user, password = self.permissions.user(role)
+        host, port = self.node.url.rpartition("@")[2].partition("/")[0].split(":")
+        parameters = ConnectionParameters(
+            host=host, port=int(port), virtual_host=self.vhost, user=user, password=password
+        )
+        replies = None
+        if self.version < DIRECT_REPLIES_BY_AMQP_1_0:
+            replies = f"{self.exchange}.replies/{secrets.token_hex(8)}"
+            with self.channel("operator") as channel:
+                channel.queue_declare(replies, durable=True)
+            permissions = ["^$", *(f"^{re.escape(name)}$" for name in [self.exchange, replies])]
+            self.node.ctl("set_permissions", "--vhost", self.vhost, user, *permissions)
+        return client(parameters, TENANT, self.permissions.namespace, replies)
 
     def cli(self, role: str, *arguments: str) -> dict[str, object]:
         return json.loads(self.site.run("--json", *arguments, url=self.url(role)))

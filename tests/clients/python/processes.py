@@ -82,6 +82,10 @@ class Node:
         """Runs rabbitmqctl. Files that it reads must lie in the node's folder."""
         return self._run("ctl", *arguments)
 
+    def version(self) -> tuple[int, ...]:
+        """RabbitMQ's version."""
+        return tuple(int(number) for number in self.ctl("version").strip().split("."))
+
     def stop(self) -> None:
         """Stops it gracefully. Data, ports and name are kept for `start`."""
         self._run("stop")
@@ -220,6 +224,7 @@ class Site:
         namespace: str | None = None,
         worker_url: str | None = None,
         by_mqtt: bool = False,
+        rules: int | None = None,
     ):
         self.url = url
         self.worker_url = worker_url or url
@@ -239,6 +244,8 @@ class Site:
             options += ["--partitions", str(partitions)]
         if by_mqtt:
             options.append("--mqtt")
+        if rules is not None:
+            options += ["--rules", str(rules)]
         self.run("topology", "declare", *options)
 
     def run(self, *arguments: str, url: str | None = None) -> str:

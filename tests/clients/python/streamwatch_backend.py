@@ -15,7 +15,7 @@ A backend asks what accounts play, and opens and ends streams on viewers' behalf
 What is not answered in time raises `TimeoutError`, and what was under way when the connection
 broke `ConnectionError`: in both cases the outcome is unknown. Retry, an `open` with the same
 `stream` and `message_id`: that never opens a second stream. Enforce limits in a backend, with
-`max_active`: it is decided in one step.
+`max_active` or `limits`: they are decided in one step.
 """
 
 from __future__ import annotations
@@ -107,12 +107,20 @@ class Backend:
         account: str,
         *,
         stream: str,
-        metadata: dict[str, str] | None = None,
+        metadata: Body | None = None,
         max_active: int | None = None,
+        limits: list[Body] | None = None,
+        same: list[str] | None = None,
+        on_limit: str | None = None,
         replace: list[str] | None = None,
+        reason: str | None = None,
         message_id: str | None = None,
     ) -> Body:
-        """`opened` or `refused`. A retry repeats `stream` and `message_id`."""
+        """`opened` or `refused`. A retry repeats `stream` and `message_id`.
+
+        `limits` count streams by metadata: at most three devices, and two live streams, are
+        `[{"max": 3, "distinct": "device"}, {"max": 2, "where": {"kind": ["live"]}}]`.
+        """
         return await self._ask(
             "init",
             account,
@@ -120,13 +128,22 @@ class Backend:
             stream=stream,
             metadata=metadata,
             max_active=max_active,
+            limits=limits,
+            same=same,
+            on_limit=on_limit,
             replace=replace,
+            reason=reason,
         )
 
-    async def stop(self, account: str, stream: str) -> None:
+    async def stop(self, account: str, stream: str, reason: str | None = None) -> None:
         """Ends the stream. There is no answer: the broker's confirm is enough."""
         async with asyncio.timeout(self.timeout):
-            await self._publish("stop", account, {"stream": stream})
+            await self._publish("stop", account, {"stream": stream, "reason": reason})
+
+    async def stop_all(self, account: str, reason: str | None = None) -> None:
+        """Ends all active streams of the account. Their players get the reason."""
+        async with asyncio.timeout(self.timeout):
+            await self._publish("stop", account, {"all": True, "reason": reason})
 
     async def batch(
         self, partition: int, events: list[Body], *, partitions: int | None = None

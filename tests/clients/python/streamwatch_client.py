@@ -39,6 +39,9 @@ from urllib.parse import quote
 
 import pika
 
+# Pairs of a stream, such as its device. Numbers and booleans are kept as their JSON text.
+Metadata = dict[str, str | int | float | bool | None]
+
 # The pseudo-queue of RabbitMQ's direct reply-to.
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
@@ -122,21 +125,30 @@ class StreamwatchClient:
         account: str,
         stream: str | None = None,
         *,
-        metadata: dict[str, str] | None = None,
+        metadata: Metadata | None = None,
         max_active: int | None = None,
+        limits: list[dict[str, Any]] | None = None,
+        same: list[str] | None = None,
+        on_limit: str | None = None,
         replace: list[str] | None = None,
+        reason: str | None = None,
         message_id: str | None = None,
     ) -> Reply:
         """Asks to open a stream: `opened`, `refused` or `error`.
 
-        A retry repeats `stream` and `message_id`.
+        A retry repeats `stream` and `message_id`. `limits` count streams by metadata:
+        `[{"max": 2, "where": {"kind": ["live"]}}, {"max": 3, "distinct": "device"}]`.
         """
         body = _without_none(
             account=account,
             stream=stream,
             metadata=metadata,
             max_active=max_active,
+            limits=limits,
+            same=same,
+            on_limit=on_limit,
             replace=replace,
+            reason=reason,
         )
         return self.request("init", body, message_id=message_id or str(uuid.uuid4()))
 
@@ -145,12 +157,13 @@ class StreamwatchClient:
         account: str,
         stream: str,
         *,
-        metadata: dict[str, str] | None = None,
+        metadata: Metadata | None = None,
         heartbeat_every_ms: int | None = None,
         want_bad_news: bool = True,
     ) -> str:
         """Keeps the stream active, from a player that was last sent that interval.
 
+        The metadata is merged: a key replaces its value, `None` removes it, absent keys stay.
         There is an answer only if the stream was ended, or the interval has changed.
         Returns the heartbeat's correlation_id, which that answer would carry.
         """
@@ -162,9 +175,15 @@ class StreamwatchClient:
         )
         return self.publish("heartbeat", body, want_reply=want_bad_news)
 
-    def stop(self, account: str, stream: str) -> None:
+    def stop(self, account: str, stream: str, reason: str | None = None) -> None:
         """Ends the stream. There is no answer: the broker's confirm is enough."""
-        self.publish("stop", {"account": account, "stream": stream}, want_reply=False)
+        body = _without_none(account=account, stream=stream, reason=reason)
+        self.publish("stop", body, want_reply=False)
+
+    def stop_all(self, account: str, reason: str | None = None) -> None:
+        """Ends all active streams of the account. Their players get the reason."""
+        body = _without_none(account=account, all=True, reason=reason)
+        self.publish("stop", body, want_reply=False)
 
     def bad_news(self, timeout: float | None = None) -> Reply | None:
         """The next `stopped` that a heartbeat of ours got, or None."""

@@ -178,7 +178,7 @@ def test_an_account_must_be_a_short_name(
 METADATA = {
     "a text": "tv",
     "a list": ["tv"],
-    "a number in it": {"device": 7},
+    "a list in it": {"device": [7]},
     "an object in it": {"device": {"type": "tv"}},
     "17 keys": {f"key{n}": "v" for n in range(17)},
     "1,000 keys": {f"k{n}": "v" for n in range(1_000)},
@@ -188,13 +188,40 @@ METADATA = {
 }
 
 BAD_FIELDS: list[tuple[str, str, Any]] = [
-    *[(kind, "metadata", METADATA[name]) for kind in ("init", "heartbeat") for name in METADATA],
+    *[("init", "metadata", METADATA[name]) for name in METADATA],
     *[
         (kind, "stream", stream)
         for kind in KINDS
         for stream in ("not-a-uuid", "", STREAM[:-1], STREAM + "0", 7, [STREAM])
     ],
     *[("init", "max_active", number) for number in (0, -1, 1.5, "3", True, [3])],
+    ("init", "limits", {"max": 1}),
+    ("init", "limits", [{"max": 1}] * 9),
+    *[
+        ("init", "limits", [limit])
+        for limit in (
+            {},
+            [1],
+            {"max": 0},
+            {"max": 1, "distinct": ""},
+            {"max": 1, "distinct": 7},
+            {"max": 1, "were": {"kind": ["live"]}},
+            {"max": 1, "where": {"kind": "live"}},
+            {"max": 1, "where": {"kind": []}},
+            {"max": 1, "where": {"kind": ["v"] * 17}},
+            {"max": 1, "where": {"kind": [None]}},
+            {"max": 1, "where": {f"key{n}": ["v"] for n in range(5)}},
+        )
+    ],
+    ("init", "same", "device"),
+    ("init", "same", [""]),
+    ("init", "same", ["k"] * 5),
+    ("init", "on_limit", "replace_youngest"),
+    ("init", "reason", ""),
+    ("init", "reason", "r" * 65),
+    ("init", "reason", "a\nb"),
+    ("stop", "all", True),  # beside a stream
+    ("stop", "all", "yes"),
     ("init", "replace", STREAM),
     ("init", "replace", ["not-a-uuid"]),
     ("init", "replace", [7]),
@@ -220,6 +247,45 @@ def test_a_field_must_have_the_type_and_limits_of_the_contract(
     body = GOOD | {field: value}
     assert len(json.dumps(body)) < 16 * 1024
     refuse(site, client, account, kind, body, "bad_field", field)
+
+
+@pytest.mark.parametrize("name", METADATA)
+def test_bad_metadata_never_costs_the_heartbeat(
+    site: Site, client: StreamwatchClient, account: str, name: str
+) -> None:
+    site.wait_for_leader()
+    stream = client.init(account, metadata={"device": "tv"})["stream"]
+    before = client.status(account, consistency="strong").streams[stream]
+    body = {"account": account, "stream": stream, "metadata": METADATA[name]}
+    error = client.request("heartbeat", body)["error"]
+    assert (error["code"], error["field"]) == ("bad_field", "metadata")
+    assert error["message"].endswith("the heartbeat counts, its metadata is ignored")
+    after = client.status(account, consistency="strong").streams[stream]
+    assert after["metadata"] == {"device": "tv"}
+    assert after["last_seen"] >= before["last_seen"]
+
+
+def test_a_bad_reason_never_costs_the_stop(
+    site: Site, client: StreamwatchClient, account: str
+) -> None:
+    site.wait_for_leader()
+    for reason in ["", "r" * 65, "a\nb", 7, ["bye"]]:
+        client.init(account)
+        error = client.request("stop", {"account": account, "all": True, "reason": reason})["error"]
+        assert (error["code"], error["field"]) == ("bad_field", "reason")
+        assert client.status(account, consistency="strong").count == 0
+
+
+@pytest.mark.parametrize("empty", [[], {}, None])
+def test_empty_metadata_of_any_language_is_taken(
+    client: StreamwatchClient, account: str, empty: Any
+) -> None:
+    body = {"account": account, "metadata": empty}
+    stream = client.request("init", body)["stream"]
+    client.heartbeat(account, stream, metadata={"device": "tv"})
+    client.publish("heartbeat", body | {"stream": stream}, want_reply=False)
+    record = client.status(account, consistency="strong").streams[stream]
+    assert record["metadata"] == {"device": "tv"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import base64
 import json
 import struct
 import time
+from urllib.parse import quote
 
 import pika
 import pytest
@@ -100,14 +101,32 @@ def test_a_reply_queue_may_be_named_after_streamwatch(
     channel.queue_delete(queue)
 
 
+@pytest.mark.parametrize("address", ["/queues/", "/queue/", "/amq/queue/"])
+@pytest.mark.parametrize("kind", ["status", "init", "heartbeat"])
+def test_a_reply_queue_may_be_an_address(
+    site: Site, client: StreamwatchClient, account: str, kind: str, address: str
+) -> None:
+    site.wait_for_leader()
+    channel = client.channel
+    queue = f"my/replies {account}"
+    channel.queue_declare(queue, exclusive=True)
+    body = {"account": account, "stream": "x" if kind == "heartbeat" else new_stream_id()}
+    client.publish(kind, body, reply_to=address + quote(queue, safe=""))
+    answer = eventually(lambda: channel.basic_get(queue, auto_ack=True)[2], "it is answered")
+    types = {"status": "activity", "init": "opened", "heartbeat": "error"}
+    assert json.loads(answer)["type"] == types[kind]
+    channel.queue_delete(queue)
+
+
+@pytest.mark.parametrize("address", ["", "/queues/", "/queue/"])
 @pytest.mark.parametrize("queue", ["p00.log", "p00.status", "lifecycle.acme.audit"])
 def test_no_reply_goes_to_a_queue_of_streamwatch(
-    site: Site, client: StreamwatchClient, account: str, queue: str
+    site: Site, client: StreamwatchClient, account: str, queue: str, address: str
 ) -> None:
     rejected = client.channel.queue_declare("", exclusive=True).method.queue
     client.channel.queue_bind(rejected, f"{site.namespace}streamwatch.rejected", "#")
     properties = pika.BasicProperties(
-        reply_to=f"{site.namespace}streamwatch.{queue}", headers={"account": account}
+        reply_to=f"{address}{site.namespace}streamwatch.{queue}", headers={"account": account}
     )
     body = json.dumps({"account": account}).encode()
     client.channel.basic_publish(f"{site.namespace}streamwatch", "acme.status", body, properties)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import roles
-from installations import Permissions
+from installations import DIRECT_REPLIES_BY_AMQP_1_0, Permissions
 from processes import BINARY, PRIVATE_NODE, ROOT, Node, Site, private_node
 
 CLIENTS = ROOT / "tests" / "clients"
@@ -95,8 +95,10 @@ def short() -> Iterator[str]:
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(CLIENTS)))
 def test_the_tests_in(
-    file: Path, place: dict[str, object], tmp_path: Path, short: str
+    file: Path, node: Node, place: dict[str, object], tmp_path: Path, short: str
 ) -> None:
+    if file.name.startswith("amqp10") and node.version() < DIRECT_REPLIES_BY_AMQP_1_0:
+        pytest.skip("this RabbitMQ has no direct reply-to over AMQP 1.0")
     if file.parent.name == "browser" and CHROMIUM is None:
         pytest.skip("Chromium is not installed: tests/install-javascript --browser")
     assert (CLIENTS / "node_modules").exists(), "no packages: run tests/install-javascript first"

@@ -67,10 +67,11 @@ def test_opened_replaced_stopped_and_expired_are_published_in_order(
 
     events = follower.wait_for(account, 6)
     told = [(event["type"], event["stream"], event["count"]) for event in events]
-    # The second and the third are one step.
-    assert told[0] == ("opened", first, 1)
-    assert sorted(told[1:3]) == [("opened", second, 1), ("stopped", first, 1)]
-    assert told[3:] == [
+    assert told == [
+        ("opened", first, 1),
+        # One step.
+        ("stopped", first, 0),
+        ("opened", second, 1),
         ("stopped", second, 0),
         ("opened", silent, 1),
         ("expired", silent, 0),
@@ -81,11 +82,42 @@ def test_opened_replaced_stopped_and_expired_are_published_in_order(
     assert opened["admitted"] is True
     assert instant(opened["at"]) == instant(opened["started_at"])
     replaced = next(event for event in events if event["type"] == "stopped")
-    assert replaced["reason"] == "replaced"
+    assert (replaced["reason"], replaced["successor"]) == ("replaced", second)
     assert replaced["metadata"] == {"device": "tv"}
     expired = events[-1]
     assert instant(expired["started_at"]) <= instant(expired["last_seen"]) < instant(expired["at"])
     assert "metadata" not in expired
+
+
+def test_a_stream_is_opened_once_and_counts_add_up(
+    client: StreamwatchClient, follower: Follower, account: str
+) -> None:
+    late, others = new_stream_id(), [new_stream_id() for _ in range(3)]
+    client.heartbeat(account, late, want_bad_news=False)
+    client.init(account, late)
+    for stream in others:
+        client.init(account, stream)
+    client.stop_all(account, reason="account closed")
+    events = follower.wait_for(account, 9)
+    told = [(event["type"], event["stream"], event["count"]) for event in events]
+    opened = [("opened", stream, 2 + n) for n, stream in enumerate(others)]
+    stopped = [("stopped", stream, 3 - n) for n, stream in enumerate([late, *others])]
+    assert told == [("opened", late, 1), ("admitted", late, 1), *opened, *stopped]
+    assert {event["given_reason"] for event in events[5:]} == {"account closed"}
+    count = 0
+    for event in events:
+        count += {"opened": 1, "admitted": 0, "stopped": -1}[event["type"]]
+        assert event["count"] == count
+
+
+def test_streams_that_expire_at_one_tick_count_down_to_none(
+    client: StreamwatchClient, follower: Follower, account: str
+) -> None:
+    for _ in range(4):
+        client.heartbeat(account, new_stream_id(), want_bad_news=False)
+    events = follower.wait_for(account, 8)
+    counts = [event["count"] for event in events if event["type"] == "expired"]
+    assert counts == [3, 2, 1, 0]
 
 
 def test_a_refusal_is_published_once_for_all_retries(

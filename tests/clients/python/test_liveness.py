@@ -102,13 +102,14 @@ def test_a_heartbeat_without_an_init_counts(client: StreamwatchClient, account: 
     assert record["metadata"] == {"device": "tv"}
 
 
-def test_metadata_in_a_heartbeat_replaces_all_that_was_there(
-    client: StreamwatchClient, account: str
-) -> None:
-    opened = client.init(account, metadata={"device": "tv", "channel": "one"})
-    client.heartbeat(account, opened["stream"], metadata={"channel": "two"})
+def test_metadata_in_a_heartbeat_is_merged(client: StreamwatchClient, account: str) -> None:
+    first = {"device": "tv", "channel": "one", "asset": "a"}
+    opened = client.init(account, metadata=first)
+    changes = {"channel": "two", "asset": None, "bitrate": 5000, "hdr": True}
+    client.heartbeat(account, opened["stream"], metadata=changes)
     record = client.status(account, consistency="strong").streams[opened["stream"]]
-    assert record["metadata"] == {"channel": "two"}
+    merged = {"device": "tv", "channel": "two", "bitrate": "5000", "hdr": "true"}
+    assert record["metadata"] == merged
     assert record["admitted"] is True
 
 

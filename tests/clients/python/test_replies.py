@@ -206,6 +206,51 @@ def test_a_correlation_id_as_long_as_amqp_allows_is_echoed(
             assert reply.type in ("opened", "activity")
 
 
+@pytest.mark.parametrize("headers", [True, False], ids=["by header", "by the intake"])
+def test_a_reply_has_the_message_id_if_the_request_has_no_correlation_id(
+    client: StreamwatchClient, account: str, headers: bool
+) -> None:
+    for kind in ["init", "status"]:
+        client.publish(
+            kind,
+            {"account": account},
+            correlation_id=None,
+            message_id=f"only {kind}",
+            headers={"account": account} if headers else {},
+        )
+        assert client.wait_for(f"only {kind}").type in ("opened", "activity")
+
+
+@pytest.mark.parametrize("name", ["x-correlation-id", "x-message-id"])
+@pytest.mark.parametrize("headers", [True, False], ids=["by header", "by the intake"])
+def test_an_id_in_a_header_is_returned_in_a_header(
+    client: StreamwatchClient, account: str, name: str, headers: bool
+) -> None:
+    own = {"account": account} if headers else {}
+    for kind in ["init", "status"]:
+        long = f"{kind:1024}"
+        own[name] = long
+        client.publish(kind, {"account": account}, correlation_id=None, headers=own)
+        assert client.wait_for(None).properties.headers["x-correlation-id"] == long
+
+
+@pytest.mark.parametrize("kind", ["init", "status"])
+def test_a_request_with_an_id_that_is_too_long_is_rejected(
+    site: Site, client: StreamwatchClient, account: str, kind: str
+) -> None:
+    rejected = client.channel.queue_declare("", exclusive=True).method.queue
+    client.channel.queue_bind(rejected, f"{site.namespace}streamwatch.rejected", "#")
+    for headers in [{"account": account}, {}]:
+        headers["x-message-id"] = "i" * 1_025
+        client.publish(kind, {"account": account}, correlation_id=None, headers=headers)
+        deadline = time.monotonic() + 10
+        while (got := client.channel.basic_get(rejected, auto_ack=True))[2] is None:
+            assert time.monotonic() < deadline, "it is not reported"
+            time.sleep(0.02)
+        assert json.loads(got[2])["field"] == "correlation_id"
+    assert client.status(account, consistency="strong").count == 0
+
+
 def test_a_reply_to_an_ordinary_queue_expires_there(
     client: StreamwatchClient, account: str
 ) -> None:

@@ -22,9 +22,15 @@ import pika.exceptions
 import pytest
 
 import roles
-from installations import PARTITIONS, Installation, Permissions
+from installations import (
+    DIRECT_REPLIES_BY_AMQP_1_0,
+    PARTITIONS,
+    Installation,
+    Permissions,
+)
 from processes import BINARY, ROOT, Node, eventually
 from roles import ROLES, TABLE, TENANT, VIEWER, Action, At, Row, outcome
+from streamwatch_amqp10 import Amqp10Client
 from streamwatch_client import new_stream_id
 
 OAUTH = "rabbitmq_auth_backend_oauth2"
@@ -304,6 +310,8 @@ def test_a_token_makes_a_viewer(here: Installation, node: Node, token_key: bytes
     """The scopes of deploy/SECURE.md: whatever a viewer may do, and nothing else."""
     place = f"{quote(here.vhost, safe='')}/{here.exchange}"
     scopes = [f"streamwatch.write:{place}/{TENANT}.{kind}.{VIEWER}" for kind in roles.KINDS]
+    replies = "amq.rabbitmq.reply-to.*"
+    scopes.append(f"streamwatch.read:{quote(here.vhost, safe='')}/{replies}")
     here.permissions.tokens["token"] = token(token_key, scopes)
     wrong = []
     for row in TABLE:
@@ -313,6 +321,10 @@ def test_a_token_makes_a_viewer(here: Installation, node: Node, token_key: bytes
             if (code not in action.allowed) if may else code != roles.ACCESS_REFUSED:
                 wrong.append(f"{'may' if may else 'may not'} {action.name}: {code}")
     assert not wrong, "\n".join(wrong)
+    if here.version >= DIRECT_REPLIES_BY_AMQP_1_0:
+        with here.amqp10("token", Amqp10Client) as viewer:
+            reply = viewer.request(f"status.{VIEWER}", {"account": VIEWER})
+        assert reply["type"] == "activity"
     here.permissions.tokens["token"] = token(token_key, scopes, expires_in=-60)
     with pytest.raises(pika.exceptions.AMQPConnectionError), here.channel("token"):
         pass

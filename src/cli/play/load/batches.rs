@@ -7,9 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::crowd::Crowd;
 use crate::{
     cli::play::ledger::Ledger,
-    client::{
-        AccountId, Backend, BatchEventKind, ClientError, PartitionNumber, StatusQuery, StreamId,
-    },
+    client::{AccountId, Backend, ClientError, Heartbeat, PartitionNumber, StatusQuery, StreamId},
     wire::{BatchWriter, MAX_BATCH_BYTES, compress},
 };
 
@@ -97,11 +95,8 @@ impl Batches {
             self.gathering.len() - 1
         });
         let gathering = &mut self.gathering[place];
-        let kind = BatchEventKind::Heartbeat {
-            every_ms: None,
-            metadata: None,
-        };
-        gathering.events.push(name.as_str(), stream, &kind);
+        let heartbeat = Heartbeat::of(stream).into();
+        gathering.events.push(name.as_str(), &heartbeat);
         if gathering.events.len() == 1 {
             gathering.account = name;
         }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     broker::{Addresses, BrokerError, CONFIRM_WITHIN, Link, Names, Outgoing, RpcChannel, RpcEvent},
-    client::ClientError,
+    client::{ClientError, Heartbeat},
     wire::{self, Kind, RoutingKey},
 };
 
@@ -199,7 +199,7 @@ impl Publisher {
     fn heartbeat(&mut self) {
         let Some(batches) = &mut self.batches else {
             let (account, stream) = self.crowd.anyone(&mut self.random);
-            let body = wire::heartbeat(account.as_str(), stream, None, None);
+            let body = wire::event_body(account.as_str(), &Heartbeat::of(stream).into());
             return self.publish(account.as_str().to_owned(), body, false);
         };
         let (account, stream) = self.crowd.in_turn(self.turn);

@@ -67,7 +67,10 @@ fn a_longer_ttl_takes_effect_at_once_and_the_player_is_notified() {
 #[test]
 fn the_heartbeat_of_a_new_stream_is_outdated_only_with_another_interval() {
     let mut alice = shortened();
-    let outdated = HeartbeatOutcome::Started { outdated: true };
+    let outdated = HeartbeatOutcome::Started {
+        outdated: true,
+        metadata: MetadataOutcome::Kept,
+    };
     assert_eq!(alice.beat_every(0, 3, 30_000), outdated);
     assert_eq!(alice.beat_every(0, 4, 3_000), STARTED);
     assert_eq!(alice.heartbeat(0, 5), STARTED);
@@ -90,7 +93,7 @@ fn a_stopped_stream_stays_stopped_for_the_ttl_that_its_player_was_sent() {
     alice.stop(0, 1);
     alice.stop(0, 9);
     for at in [30_000, 100_000, 189_999] {
-        let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
+        let stopped = stays(StoppedReason::Stopped);
         assert_eq!(alice.heartbeat(at, 1), stopped, "at {at}");
     }
     assert_eq!(alice.state(189_999 + TTL - 1, 1), StreamState::Stopped);

@@ -108,10 +108,11 @@ fn a_stop_before_the_init_refuses_it() {
 #[test]
 fn a_heartbeat_of_an_unknown_stream_counts_as_not_admitted() {
     let mut alice = Alice::default();
-    let started = alice.judge(7, |a, m, f| {
-        a.heartbeat(m, id(1), None, Some(&metadata("tv")), f)
-    });
-    assert_eq!(started, STARTED);
+    let started = HeartbeatOutcome::Started {
+        outdated: false,
+        metadata: MetadataOutcome::Changed,
+    };
+    assert_eq!(alice.beat_with(7, 1, &[("device", "tv")]), started);
     let stream = alice.only(7, 1);
     assert_eq!((stream.admitted, stream.started_at), (false, WallTime(7)));
     assert_eq!(stream.metadata, metadata("tv"));
@@ -132,21 +133,15 @@ fn a_heartbeat_after_the_deadline_is_a_new_start() {
 }
 
 #[test]
-fn a_heartbeat_refreshes_and_replaces_only_the_metadata_it_brings() {
+fn a_heartbeat_refreshes_and_without_metadata_keeps_it() {
     let mut alice = Alice::default();
-    alice.judge(0, |a, m, f| {
-        a.heartbeat(m, id(1), None, Some(&metadata("tv")), f)
-    });
+    alice.beat_with(0, 1, &[("device", "tv")]);
     assert_eq!(alice.heartbeat(10, 1), REFRESHED);
-    assert_eq!(alice.only(10, 1).metadata, metadata("tv"));
-    alice.judge(20, |a, m, f| {
-        a.heartbeat(m, id(1), None, Some(&metadata("phone")), f)
-    });
-    let stream = alice.only(20, 1);
-    assert_eq!(stream.metadata, metadata("phone"));
+    let stream = alice.only(10, 1);
+    assert_eq!(stream.metadata, metadata("tv"));
     assert_eq!(
         (stream.started_at, stream.last_seen),
-        (WallTime(0), WallTime(20))
+        (WallTime(0), WallTime(10))
     );
 }
 
@@ -155,7 +150,7 @@ fn a_heartbeat_never_resurrects_a_stopped_stream_and_renews_its_tombstone() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     assert_eq!(alice.stop(0, 1), StopOutcome::Ended);
-    let stopped = HeartbeatOutcome::Stopped(StoppedReason::Stopped);
+    let stopped = stays(StoppedReason::Stopped);
     assert_eq!(alice.heartbeat(TTL - 1, 1), stopped);
     assert_eq!(alice.heartbeat(2 * TTL - 2, 1), stopped);
     assert_eq!(alice.active(2 * TTL - 2), [] as [u128; 0]);
@@ -224,12 +219,12 @@ fn expires_in_reaches_zero_at_the_ttl_before_the_deadline() {
 }
 
 #[test]
-fn streams_are_sorted_by_start_and_id() {
+fn streams_are_in_the_order_of_their_starts() {
     let mut alice = Alice::default();
-    for (at, n) in [(5, 3), (5, 1), (0, 9), (7, 2)] {
+    for (at, n) in [(0, 9), (5, 3), (5, 1), (7, 2)] {
         alice.heartbeat(at, n);
     }
-    assert_eq!(alice.active(7), [9, 1, 3, 2]);
+    assert_eq!(alice.active(7), [9, 3, 1, 2]);
 }
 
 #[test]
@@ -242,11 +237,16 @@ fn repeating_any_entry_changes_nothing() {
     }
     once.open(0, &request(1));
     for (alice, times) in [(&mut once, 1), (&mut twice, 2)] {
-        for _ in 0..times {
-            assert_eq!(alice.open(1, &replacing(&[1], request(2))), OPENED);
+        for again in 0..times {
+            let outcome = alice.open(1, &replacing(&[1], request(2)));
+            assert_eq!(outcome, if again == 0 { opened_for(&[1]) } else { OPENED });
         }
-        for _ in 0..times {
-            assert_eq!(alice.open(2, &refused), MAX_ACTIVE);
+        for again in 0..times {
+            let outcome = match again {
+                0 => MAX_ACTIVE,
+                _ => remembered(RefusedReason::MaxActive),
+            };
+            assert_eq!(alice.open(2, &refused), outcome);
         }
         for _ in 0..times {
             alice.stop(3, 2);

@@ -5,7 +5,7 @@ use super::*;
 const NOT_KNOWN: StopOutcome = StopOutcome::Unchanged;
 
 fn stopped() -> HeartbeatOutcome {
-    HeartbeatOutcome::Stopped(StoppedReason::Stopped)
+    stays(StoppedReason::Stopped)
 }
 
 fn dropped() -> HeartbeatOutcome {
@@ -69,7 +69,8 @@ fn every_active_stream_can_be_stopped_or_replaced_at_the_cap() {
         assert_eq!(alice.open(0, &request(n)), OPENED);
     }
     // The active stream can replace active streams, but not unknown ones.
-    assert_eq!(alice.open(1, &replacing(&[2, 9], request(1))), OPENED);
+    let replacing = replacing(&[2, 9], request(1));
+    assert_eq!(alice.open(1, &replacing), opened_for(&[2]));
     assert_eq!(alice.state(1, 9), StreamState::Unknown);
     assert_eq!(alice.active(1), [1, 3, 4]);
     for n in [1, 3, 4] {
@@ -122,7 +123,8 @@ fn a_viewer_can_zap_once_a_second_for_as_long_as_it_likes() {
     for n in 1..=seconds {
         let at = u64::try_from(n).unwrap() * 1_000;
         let zapping = at_most(1, replacing(&[n - 1], request(n)));
-        assert_eq!(bob.open(at, &zapping), OPENED, "at {at}");
+        let before = if n == 1 { vec![] } else { vec![n - 1] };
+        assert_eq!(bob.open(at, &zapping), opened_for(&before), "at {at}");
         assert_eq!(bob.active(at), [n]);
     }
 }

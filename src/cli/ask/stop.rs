@@ -1,0 +1,58 @@
+//! `streamwatch stop`
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Account, BrokerArgs, Mistakes, Output, Patience};
+use crate::client::{Stop as Ending, StopTarget, StreamId};
+
+/// End a stream, or all streams of an account
+#[derive(clap::Args, Debug)]
+pub struct Stop {
+    #[command(flatten)]
+    account: Account,
+    /// The stream's id
+    stream: Option<String>,
+    /// End all active streams of the account
+    #[arg(long)]
+    all: bool,
+    /// The reason for the players, at most 64 bytes
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Time to wait for an error
+    #[arg(long, default_value = "500ms", value_name = "DURATION")]
+    wait: String,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+impl Stop {
+    pub(in crate::cli) async fn run(
+        self,
+        broker: &BrokerArgs,
+        output: Output,
+    ) -> anyhow::Result<ExitCode> {
+        let mut mistakes = Mistakes::default();
+        let stream = mistakes.check_if::<StreamId>("STREAM", self.stream.as_deref());
+        let target = match (self.all, &self.stream) {
+            (true, None) => Some(StopTarget::All),
+            (false, Some(_)) => stream.map(StopTarget::One),
+            (true, Some(_)) | (false, None) => {
+                mistakes.note("STREAM: either the id of one stream, or --all");
+                None
+            }
+        };
+        let reason = mistakes.check_if("--reason", self.reason.as_deref());
+        let wait = mistakes.duration("--wait", &self.wait);
+        let ready = super::ready(broker, &self.account, &self.patience, mistakes)?;
+        if let (Some(target), Some(wait)) = (target, wait) {
+            let reason = reason.map(Ok);
+            let stop = Ending { target, reason };
+            let (tenant, account) = (&ready.tenant, &ready.account);
+            ready.backend.send_stop(tenant, account, stop, wait).await?;
+            output.print(["sent"], &json!({ "sent": true }));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

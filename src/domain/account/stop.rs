@@ -1,0 +1,134 @@
+//! Ends of streams by stops, other streams, and their age.
+
+use super::{Account, Tombstone};
+use crate::domain::{
+    LifecycleEvent, Moment, Stop, StopCause, StopTarget, StoppedReason, StreamId,
+    lifecycle::Stopping,
+};
+
+/// The outcome of a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopOutcome {
+    /// The stream, or any of the account's, was active.
+    Ended,
+    /// The stream was not active. A later `init` of it is refused.
+    Noted,
+    /// The stream was stopped before, its tombstone would exceed a limit, or no stream of the
+    /// account was active.
+    Unchanged,
+}
+
+impl Account {
+    /// Applies a stop. Appends the resulting lifecycle events to `events`.
+    pub fn stop(
+        &mut self,
+        moment: &Moment,
+        stop: &Stop,
+        events: &mut Vec<LifecycleEvent>,
+    ) -> StopOutcome {
+        let states_causes = moment.settings.rules().state_causes();
+        let stopping = Stopping {
+            reason: StoppedReason::Stopped,
+            successor: None,
+            given: stop
+                .reason
+                .clone()
+                .and_then(Result::ok)
+                .filter(|_| states_causes),
+            reserved: 0,
+        };
+        match stop.target {
+            StopTarget::One(id) => self.end(moment, id, &stopping, events),
+            StopTarget::All => self.end_all(moment, &stopping, events),
+        }
+    }
+
+    fn end_all(
+        &mut self,
+        moment: &Moment,
+        stopping: &Stopping,
+        events: &mut Vec<LifecycleEvent>,
+    ) -> StopOutcome {
+        let active: Vec<StreamId> = self.all_active(moment.now).map(|s| s.id).collect();
+        for id in &active {
+            self.end(moment, *id, stopping, events);
+        }
+        if active.is_empty() {
+            StopOutcome::Unchanged
+        } else {
+            StopOutcome::Ended
+        }
+    }
+
+    /// Ends a stream. The end of an inactive one is stored if there is room for it.
+    pub(super) fn end(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        stopping: &Stopping,
+        events: &mut Vec<LifecycleEvent>,
+    ) -> StopOutcome {
+        let now = moment.now;
+        if self.tombstone(id, now).is_some() {
+            return StopOutcome::Unchanged;
+        }
+        let sent_ms = match self.active(id, now) {
+            Some(stream) => {
+                events.push(LifecycleEvent::of_stopped(moment, stream, stopping));
+                Some(stream.standing.ttl_ms())
+            }
+            // An `init` of the stream would be refused too.
+            None if moment.full || self.room(moment) <= stopping.reserved => {
+                return StopOutcome::Unchanged;
+            }
+            None => None,
+        };
+        let cause = StopCause {
+            reason: stopping.reason,
+            given: stopping.given.clone(),
+        };
+        self.bury(moment, id, cause, sent_ms);
+        match sent_ms {
+            Some(_) => StopOutcome::Ended,
+            None => StopOutcome::Noted,
+        }
+    }
+
+    /// Ends an active stream that is too old. Returns the cause for its player.
+    pub(super) fn end_too_old(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        events: &mut Vec<LifecycleEvent>,
+    ) -> StopCause {
+        let cause = StopCause::from(StoppedReason::TooOld);
+        if let Some(stream) = self.active(id, moment.now) {
+            events.push(LifecycleEvent::of_too_old(moment, stream));
+            let sent_ms = Some(stream.standing.ttl_ms());
+            self.bury(moment, id, cause.clone(), sent_ms);
+        }
+        cause
+    }
+
+    /// Ends all active streams that are too old.
+    pub(super) fn end_all_too_old(&mut self, moment: &Moment, events: &mut Vec<LifecycleEvent>) {
+        if moment.settings.max_age_ms().is_none() {
+            return;
+        }
+        let active = self.all_active(moment.now);
+        let too_old: Vec<StreamId> = active
+            .filter(|s| s.is_too_old(moment))
+            .map(|s| s.id)
+            .collect();
+        for id in too_old {
+            self.end_too_old(moment, id, events);
+        }
+    }
+
+    /// Replaces a stream by its tombstone.
+    fn bury(&mut self, moment: &Moment, id: StreamId, cause: StopCause, sent_ms: Option<u32>) {
+        self.sweep(moment.now);
+        self.streams.retain(|s| s.id != id);
+        self.insert_tombstone(Tombstone::new(moment, id, cause, sent_ms));
+    }
+}
