@@ -3,12 +3,14 @@
 mod decode;
 mod decoded;
 mod encode;
+mod tenant;
 
 pub use decode::{BadReply, decode};
 pub use decoded::{BatchNews, CountsBy, Reply};
 pub use encode::{
     Encoded, EventNews, MAX_REPLY_BYTES, News, PartitionNumber, answer, batch, error,
 };
+pub use tenant::tenant_answer;
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;
