@@ -75,8 +75,17 @@ impl Accounts {
     /// Visits some slots at log time `at`. Returns the pages when the pass has visited all.
     pub(in crate::replica) fn scan(&mut self, at: LogTime) -> Option<Vec<Collected>> {
         self.count_values(PER_CALL / 4);
+        self.scan_some(at, PER_CALL)
+    }
+
+    /// Visits slots up to a total cost.
+    pub(in crate::replica) fn scan_some(
+        &mut self,
+        at: LogTime,
+        budget: usize,
+    ) -> Option<Vec<Collected>> {
         let scan = self.scan.as_mut()?;
-        if scan.step(self.table.from(scan.place()), at, PER_CALL) {
+        if scan.step(self.table.from(scan.place()), at, budget) {
             return None;
         }
         self.scan.take().map(Scan::collected)
@@ -84,7 +93,7 @@ impl Accounts {
 
     /// Counts the streams of some accounts by the values of their metadata, after a change of the
     /// keys.
-    pub(in crate::replica) fn count_values(&mut self, most: usize) {
+    fn count_values(&mut self, most: usize) {
         let Some(first) = self.indexes.values.uncounted() else {
             return;
         };
