@@ -176,11 +176,16 @@ async fn check(caller: &mut Caller<'_>, backend: &Backend, partitions: u16) {
     for header in [None, Some("viewer-00"), Some("viewer-01"), Some("nobody")] {
         let body = r#"{"group_by": ["channel"]}"#;
         let totals = replies(caller, "totals", header, body, partitions).await;
-        assert_eq!(of_viewers(by_channel(totals.values())), expected_by_channel());
+        assert_eq!(
+            of_viewers(by_channel(totals.values())),
+            expected_by_channel()
+        );
         let body = r#"{"min_active": 3, "limit": 1000}"#;
         let accounts = replies(caller, "accounts", header, body, partitions).await;
         let listed = accounts.values().flat_map(|it| it["accounts"].as_array());
-        let listed = listed.flatten().map(|it| it["account"].as_str().expect("a name").to_owned());
+        let listed = listed
+            .flatten()
+            .map(|it| it["account"].as_str().expect("a name").to_owned());
         let three = (0..VIEWERS).filter(|n| streams_of(*n) == 3).map(viewer);
         assert_eq!(listed.collect::<BTreeSet<_>>(), three.collect());
     }
@@ -188,7 +193,10 @@ async fn check(caller: &mut Caller<'_>, backend: &Backend, partitions: u16) {
     let totals = backend.totals(&tenant(), &[]).await.expect("an answer");
     assert_eq!(totals.missing, Vec::<u16>::new());
     let ValueCounts { values, others } = totals.by["channel"].clone();
-    assert_eq!(of_viewers(values.into_iter().collect()), expected_by_channel());
+    assert_eq!(
+        of_viewers(values.into_iter().collect()),
+        expected_by_channel()
+    );
     assert_eq!(others, 0);
     assert!(totals.by["device"].values.is_empty());
 
@@ -199,10 +207,17 @@ async fn check(caller: &mut Caller<'_>, backend: &Backend, partitions: u16) {
     };
     let mut found = Vec::new();
     loop {
-        let page = backend.accounts(&tenant(), &query).await.expect("an answer");
+        let page = backend
+            .accounts(&tenant(), &query)
+            .await
+            .expect("an answer");
         assert_eq!(page.missing, Vec::<u16>::new());
         assert!(page.accounts.len() <= 7);
-        found.extend(page.accounts.into_iter().map(|it| (it.account.to_string(), it.count)));
+        found.extend(
+            page.accounts
+                .into_iter()
+                .map(|it| (it.account.to_string(), it.count)),
+        );
         query.after = page.next;
         if query.after.is_none() {
             break;
@@ -234,12 +249,16 @@ async fn each_partition_answers_once(partitions: u16) {
     check(&mut caller, &backend, partitions).await;
 
     let before = snapshots(&second, "written").await;
-    eventually(PATIENCE, "each partition has a later snapshot", async || {
-        let written = snapshots(&second, "written").await;
-        (written >= before + 2.0 * f64::from(partitions))
-            .then_some(())
-            .ok_or(written)
-    })
+    eventually(
+        PATIENCE,
+        "each partition has a later snapshot",
+        async || {
+            let written = snapshots(&second, "written").await;
+            (written >= before + 2.0 * f64::from(partitions))
+                .then_some(())
+                .ok_or(written)
+        },
+    )
     .await;
     second.kill().await;
     let mut again = installation.ready_worker().await;
@@ -287,7 +306,10 @@ async fn the_client_and_the_program_report_partitions_that_do_not_answer() {
     let asked = ["--json", "totals", "acme", "--timeout", "3s"];
     let totals = installation.cli(&asked).await.exits(NO_ANSWER).json();
     assert_eq!(totals["missing_partitions"], serde_json::json!([1]));
-    assert_eq!(totals["by"], serde_json::json!({"channel": {}, "device": {}}));
+    assert_eq!(
+        totals["by"],
+        serde_json::json!({"channel": {}, "device": {}})
+    );
 
     let nobody = Installation::bare(Broker::shared().await);
     declare(&nobody, 2).await;
@@ -303,15 +325,36 @@ async fn the_program_lists_accounts_and_counts_by_the_keys_of_the_settings() {
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
     start_viewers(&backend).await;
-    let listed = ["--json", "accounts", "acme", "--min-active", "3", "--limit", "2"];
+    let listed = [
+        "--json",
+        "accounts",
+        "acme",
+        "--min-active",
+        "3",
+        "--limit",
+        "2",
+    ];
     let listed = installation.cli(&listed).await.exits(DONE).json();
     let accounts = serde_json::json!([
         {"account": "viewer-02", "count": 3}, {"account": "viewer-05", "count": 3}
     ]);
-    assert_eq!((&listed["accounts"], &listed["next"]), (&accounts, &"viewer-05".into()));
-    let rest = ["accounts", "acme", "--min-active", "3", "--after", "viewer-26"];
+    assert_eq!(
+        (&listed["accounts"], &listed["next"]),
+        (&accounts, &"viewer-05".into())
+    );
+    let rest = [
+        "accounts",
+        "acme",
+        "--min-active",
+        "3",
+        "--after",
+        "viewer-26",
+    ];
     let rest = installation.cli(&rest).await.exits(DONE).stdout;
-    assert!(rest.contains("1 account with at least 3 active streams"), "{rest}");
+    assert!(
+        rest.contains("1 account with at least 3 active streams"),
+        "{rest}"
+    );
     assert!(rest.contains("viewer-29"), "{rest}");
 
     // Nothing is counted yet.
@@ -336,8 +379,14 @@ async fn the_program_lists_accounts_and_counts_by_the_keys_of_the_settings() {
     let stopped = backend.send_stop(&tenant(), &account("viewer-02"), all, Duration::ZERO);
     stopped.await.expect("it is confirmed");
     eventually(PATIENCE, "its streams are not counted", async || {
-        let totals = backend.totals(&tenant(), &[]).await.map_err(|e| e.to_string())?;
-        let news = totals.by["channel"].values.iter().find(|(value, _)| value == "news");
+        let totals = backend
+            .totals(&tenant(), &[])
+            .await
+            .map_err(|e| e.to_string())?;
+        let news = totals.by["channel"]
+            .values
+            .iter()
+            .find(|(value, _)| value == "news");
         let expected = expected_by_channel()["news"] - 3;
         match news {
             Some((_, count)) if *count == expected => Ok(()),
@@ -353,10 +402,16 @@ async fn an_installation_of_an_earlier_version_says_that_its_topology_must_be_de
     let _worker = installation.ready_worker().await;
     let channel = installation.broker.channel().await;
     let each = installation.names().each_partition();
-    let deleted = channel.exchange_delete(each.into(), lapin::options::ExchangeDeleteOptions::default());
+    let deleted = channel.exchange_delete(
+        each.into(),
+        lapin::options::ExchangeDeleteOptions::default(),
+    );
     deleted.await.expect("it was there");
     let backend = installation.backend();
-    let error = backend.totals(&tenant(), &[]).await.expect_err("no routing");
+    let error = backend
+        .totals(&tenant(), &[])
+        .await
+        .expect_err("no routing");
     assert!(error.to_string().contains("topology declare"), "{error}");
     installation.declare("60s").await;
     let totals = backend.totals(&tenant(), &[]).await.expect("an answer");

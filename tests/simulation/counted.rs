@@ -94,5 +94,7 @@ impl std::ops::AddAssign for Counted {
         self.given_way += other.given_way;
         self.too_old += other.too_old;
         self.counts += other.counts;
+        self.totals += other.totals;
+        self.pages += other.pages;
     }
 }

@@ -84,7 +84,10 @@ impl World {
             return;
         };
         // The observer lists the accounts of the log that is there.
-        let is_of_this_log = self.workers[w].history.generation == self.observer.generation;
+        let worker = &self.workers[w];
+        let is_of_this_log = worker.history.generation == self.observer.generation
+            && worker.diverged.is_none()
+            && replica.has_caught_up();
         if replica.is_expiring() || replica.is_scanning() || !is_of_this_log {
             return;
         }
