@@ -397,7 +397,7 @@ async fn the_program_lists_accounts_and_counts_by_the_keys_of_the_settings() {
 }
 
 #[tokio::test]
-async fn an_installation_of_an_earlier_version_says_that_its_topology_must_be_declared() {
+async fn an_earlier_topology_is_reported_with_the_command_that_completes_it() {
     let installation = Installation::partitions(Broker::shared().await, "60s", 1).await;
     let _worker = installation.ready_worker().await;
     let channel = installation.broker.channel().await;

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_beyond_the_bound_of_a_reply_ends_earlier_and_says_so() {
+    fn a_page_beyond_the_bound_of_a_reply_ends_earlier_and_has_more() {
         let account = |n: u32| format!("{n:04}{}", "\"".repeat(124));
         let encoded = tenant_answer(&page((0..1_000).map(account), false), PARTITION);
         assert!(encoded.body.len() <= MAX_REPLY_BYTES);
