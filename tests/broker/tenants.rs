@@ -89,7 +89,8 @@ struct Churn {
 
 impl Churn {
     fn start(backend: Backend) -> Self {
-        let (stops, rounds) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let stops = Arc::new(AtomicBool::new(false));
+        let rounds: Arc<AtomicU64> = Arc::default();
         let (stop, count) = (Arc::clone(&stops), Arc::clone(&rounds));
         let task = tokio::spawn(async move {
             for round in 0_usize.. {
@@ -350,7 +351,7 @@ async fn the_program_lists_accounts_and_counts_by_the_keys_of_the_settings() {
         "--after",
         "viewer-26",
     ];
-    let rest = installation.cli(&rest).await.exits(DONE).stdout;
+    let rest = installation.cli(&rest).await.exits(DONE).stdout.clone();
     assert!(
         rest.contains("1 account with at least 3 active streams"),
         "{rest}"
@@ -359,7 +360,7 @@ async fn the_program_lists_accounts_and_counts_by_the_keys_of_the_settings() {
 
     // Nothing is counted yet.
     let totals = ["totals", "acme", "--by", "channel"];
-    let none = installation.cli(&totals).await.exits(DONE).stdout;
+    let none = installation.cli(&totals).await.exits(DONE).stdout.clone();
     assert!(none.contains("channel is not counted"), "{none}");
     let set = ["topology", "set", "--count-by", "channel"];
     installation.cli(&set).await.exits(DONE);
@@ -376,11 +377,12 @@ async fn the_program_lists_accounts_and_counts_by_the_keys_of_the_settings() {
         target: streamwatch::client::StopTarget::All,
         reason: None,
     };
-    let stopped = backend.send_stop(&tenant(), &account("viewer-02"), all, Duration::ZERO);
+    let (tenant, viewer) = (tenant(), account("viewer-02"));
+    let stopped = backend.send_stop(&tenant, &viewer, all, Duration::ZERO);
     stopped.await.expect("it is confirmed");
     eventually(PATIENCE, "its streams are not counted", async || {
         let totals = backend
-            .totals(&tenant(), &[])
+            .totals(&tenant, &[])
             .await
             .map_err(|e| e.to_string())?;
         let news = totals.by["channel"]
