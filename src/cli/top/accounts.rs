@@ -125,7 +125,7 @@ impl Accounts {
         }
     }
 
-    /// Adds listed accounts. One that is known keeps its count, which later events may have changed.
+    /// Adds listed accounts. A known account keeps its count, which later events may have changed.
     pub(super) fn learn(&mut self, tenant: &Tenant, listed: Vec<AccountCount>, at: Duration) {
         for AccountCount { account, count } in listed {
             let key = AccountKey::new(tenant, &account);
