@@ -9,7 +9,9 @@ mod instruments;
 mod spans;
 
 pub use bad_input::BadInput;
-pub use figures::{Active, Figures, Held, MAX_TENANTS, PartitionFigures, Tenants};
+pub use figures::{
+    Active, Figures, Held, MAX_TENANTS, MAX_VALUES_SHOWN, PartitionFigures, TenantValues, Tenants,
+};
 pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
 pub use http::{Endpoints, HttpError, HttpServer};
 pub use instruments::{IntakeMetrics, PartitionMetrics, ReplyMetrics};

@@ -28,6 +28,7 @@ mod position;
 mod requests;
 mod restoring;
 mod snapshot;
+mod tenants;
 mod tick;
 
 pub use accounts::{Levels, Totals};
@@ -48,7 +49,7 @@ use position::LogPosition;
 
 use crate::domain::{
     Account, AccountKey, Activity, Counters, Entry, Internal, LifecycleEvent, LogClock, LogTime,
-    Settings,
+    Settings, ValueCounts,
 };
 
 /// The position from which to read the log.
@@ -158,6 +159,7 @@ impl<T> Replica<T> {
         self.phase = Phase::Detached;
         self.leadership.detach();
         self.requests = Requests::default();
+        self.accounts.abandon_scan();
         self.effects.clear();
         self.liveness.reset();
         self.abandon_snapshot();
@@ -226,6 +228,19 @@ impl<T> Replica<T> {
     /// Totals by tenant, in any order.
     pub fn totals_by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
         self.accounts.by_tenant()
+    }
+
+    /// The metadata keys whose values are counted.
+    #[must_use]
+    pub fn counted_keys(&self) -> &[String] {
+        self.accounts.counted_keys()
+    }
+
+    /// Active streams of a tenant by the values of a metadata key. Incomplete until
+    /// [`Self::scan`] has counted existing streams after a change of the keys.
+    #[must_use]
+    pub fn values_of(&self, tenant: &str, key: &str) -> ValueCounts {
+        self.accounts.values_of(tenant, key)
     }
 
     /// Number of accounts by their number of active streams.

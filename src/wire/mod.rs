@@ -25,6 +25,7 @@ mod request;
 mod routing_key;
 #[cfg(feature = "worker")]
 pub mod snapshot;
+mod tenant;
 mod terms;
 mod timestamp;
 mod trace;
@@ -43,11 +44,13 @@ pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
     APP_ID, BadReply, BatchNews, CONTRACT, CountsBy, Encoded, EventNews, MAX_REPLY_BYTES, News,
     PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
+    tenant_answer,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{
     InitFields, batch as batch_body, event as event_body, init as init_body, status as status_body,
 };
 pub use routing_key::{Kind, RoutingKey};
+pub use tenant::{tenant, tenant_body};
 pub use timestamp::{Rfc3339, show};
 pub use trace::{MAX_STATE_BYTES, Trace};

@@ -228,6 +228,16 @@ impl Problem {
         )
     }
 
+    /// A request of a known kind was routed to no queue of its kind.
+    #[must_use]
+    pub fn not_routed() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "this installation does not route requests of this kind: its operator runs \
+             `streamwatch topology declare`",
+        )
+    }
+
     /// The outcome of the request is unknown.
     #[must_use]
     pub fn unavailable() -> Self {

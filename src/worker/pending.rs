@@ -6,7 +6,7 @@ use crate::{
     broker::{
         BrokerError, LocalRequests, Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue,
     },
-    domain::Answer,
+    domain::{Answer, TenantAnswer},
     ops::{Parent, Span},
     replica::Mono,
     wire::{self, Encoded, PartitionNumber, Problem},
@@ -147,6 +147,22 @@ impl RequestQueues {
         });
         self.reply(request, valid_for, || {
             wire::answer(answer, group_by, Some(self.partition))
+        });
+    }
+
+    /// Replies with the replica's answer about a tenant, which is outdated after `fresh_for`.
+    pub(super) fn answer_tenant(
+        &self,
+        mut request: PendingRequest,
+        answer: &TenantAnswer,
+        fresh_for: Duration,
+    ) {
+        request.ended(match answer {
+            TenantAnswer::Accounts(_) => "accounts",
+            TenantAnswer::Totals(_) => "totals",
+        });
+        self.reply(request, fresh_for, || {
+            wire::tenant_answer(answer, self.partition)
         });
     }
 

@@ -37,6 +37,7 @@ mod secrets;
 mod sharing;
 mod shutdown;
 mod snapshots;
+mod tenants;
 mod tls;
 mod top;
 mod traces;

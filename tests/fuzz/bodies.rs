@@ -76,6 +76,7 @@ pub fn requests(data: &[u8]) {
         wire::init(&message).err(),
         wire::status(&message).err(),
         wire::entry(&message).err(),
+        wire::tenant(&message).err(),
     ]
     .into_iter()
     .flatten()
@@ -89,6 +90,16 @@ pub fn requests(data: &[u8]) {
     check(wire::init(&message), data);
     check(wire::status(&message), data);
     check(wire::entry(&message), data);
+    check(wire::tenant(&message), data);
+    if let Ok(request) = wire::tenant(&message) {
+        let (kind, body) = wire::tenant_body(&request);
+        let again = Message {
+            body: &body,
+            ..message
+        };
+        assert!(message.routing_key.ends_with(kind.as_str()));
+        assert_eq!(wire::tenant(&again), Ok(request));
+    }
     by_amqp_1_0(&message);
     if let Ok(Entry::Batch(batch)) = wire::entry(&message) {
         let rejected = wire::rejected_events(&message).expect("it was decoded");
@@ -128,6 +139,7 @@ fn by_amqp_1_0(message: &Message) {
     };
     assert_eq!(wire::entry(&wrapped), wire::entry(message));
     assert_eq!(wire::status(&wrapped), wire::status(message));
+    assert_eq!(wire::tenant(&wrapped), wire::tenant(message));
     assert_eq!(wire::init(&wrapped).err(), wire::init(message).err());
 }
 

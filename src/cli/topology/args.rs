@@ -43,6 +43,10 @@ pub struct SettingsArgs {
     /// Interval of snapshots of each partition [default: 2m]
     #[arg(long, env = "STREAMWATCH_SNAPSHOT_EVERY", value_name = "DURATION")]
     snapshot_every: Option<String>,
+    /// Metadata keys whose values are counted for each tenant, at most 4, separated by commas; empty
+    /// for none [default: none]
+    #[arg(long, env = "STREAMWATCH_COUNT_BY", value_name = "KEYS")]
+    count_by: Option<String>,
 }
 
 /// Arguments of a declaration.
@@ -110,6 +114,10 @@ impl SettingsArgs {
         if let Some(every) = mistakes.duration_if("--snapshot-every", every) {
             base.snapshot_every_ms = ms(every);
         }
+        if let Some(keys) = &self.count_by {
+            let keys = keys.split(',').filter(|_| !keys.is_empty());
+            base.count_by = keys.map(str::to_owned).collect();
+        }
         let mut small = |name, text: &Option<String>, setting: &mut u32| {
             if let Some(n) = mistakes.check_if(name, text.as_deref()) {
                 *setting = n;
@@ -165,6 +173,7 @@ impl SettingsArgs {
                 max_streams_per_partition: None,
                 max_streams_per_tenant: None,
                 snapshot_every: None,
+                count_by: None,
             }
         )
     }

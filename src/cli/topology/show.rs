@@ -50,6 +50,14 @@ pub(super) fn print(
             settings.max_streams_per_tenant.to_string(),
         ),
         ("snapshot-every", ms(settings.snapshot_every_ms)),
+        (
+            "count-by",
+            if settings.count_by.is_empty() {
+                "none".to_owned()
+            } else {
+                settings.count_by.join(",")
+            },
+        ),
         ("partitions", settings.partitions.to_string()),
         (
             "mqtt",

@@ -53,6 +53,30 @@ async def eventually(succeeds: Callable[[], Awaitable[dict[str, object]]]) -> di
                 await asyncio.sleep(0.1)
 
 
+def test_accounts_and_totals_of_the_tenant(site: Site) -> None:
+    site.run("topology", "set", "--count-by", "channel")
+    accounts = [f"listed-{n:02}" for n in range(20)]
+
+    async def use(backend: Backend) -> None:
+        for account in accounts:
+            for _ in range(2):
+                metadata = {"channel": "news"}
+                await backend.open(account, stream=new_stream_id(), metadata=metadata)
+        found: list[str] = []
+        after: str | None = "listed-"
+        while after is not None:
+            page, after = await backend.accounts(min_active=2, after=after, limit=7)
+            found += [it["account"] for it in page]
+        assert [account for account in found if account.startswith("listed-")] == accounts
+        totals = await backend.totals(group_by=["channel"])
+        assert totals["by"]["channel"]["news"] == 40
+        assert totals["streams"] >= 40
+        with pytest.raises(Rejected, match="min_active"):
+            await backend.accounts(min_active=0)
+
+    with_backend(site, use)
+
+
 def test_a_batch_carries_the_events_of_many_accounts(site: Site) -> None:
     streams = {f"batched-{n}-{secrets.token_hex(4)}": new_stream_id() for n in range(QUESTIONS)}
 
