@@ -39,5 +39,5 @@ pub use crate::{
         Heartbeat, Limit, Metadata, MetadataPatch, OnLimit, PlayerEvent, Refused, RefusedReason,
         Stop, StopCause, StopTarget, StoppedReason, StreamId, StreamState, Tenant, Terms,
     },
-    wire::{PartitionNumber, Problem},
+    wire::{Code, PartitionNumber, Problem},
 };

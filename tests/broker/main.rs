@@ -37,6 +37,7 @@ mod secrets;
 mod sharing;
 mod shutdown;
 mod snapshots;
+mod throttling;
 mod tls;
 mod top;
 mod traces;
