@@ -120,11 +120,13 @@ impl OfKind {
             .account_rate
             .zip(account)
             .map(|(rate, account)| (rate, self.accounts.owner((tenant, account))));
-        let mut of_tenant = self.tenant_rate.map(|rate| {
-            let owner = self.tenants.owner(tenant);
-            let bucket = self.tenants.of(owner, now);
-            (rate, bucket.unwrap_or(&mut self.other_tenants))
-        });
+        let mut of_tenant = match self.tenant_rate {
+            None => None,
+            Some(rate) => {
+                let bucket = self.tenants.of(self.tenants.owner(tenant), now);
+                Some((rate, bucket.unwrap_or(&mut self.other_tenants)))
+            }
+        };
         if let Some((rate, owner)) = account
             && let Some(bucket) = self.accounts.get_mut(owner)
             && !bucket.accepts(rate, now)

@@ -123,7 +123,7 @@ mod tests {
                 kind: "init",
                 limit: "tenant",
                 replied: true,
-                tenant: Some(&tenant).map(|name| name.as_str()).filter(|_| n != 3),
+                tenant: Some(tenant.as_str()).filter(|_| n != 3),
             };
             metrics.count(request, 7);
         }

@@ -23,7 +23,7 @@ pub(super) struct SharedThrottle(Arc<Mutex<State>>);
 struct State {
     /// Number of partitions.
     of: u16,
-    /// What each partition's log states.
+    /// The settings and workers of each partition.
     partitions: BTreeMap<u16, Stated>,
     throttle: Throttle,
     /// A request passes the intake before its partition, so the intake counts by itself.
@@ -147,7 +147,7 @@ impl PartitionThrottle {
         }
     }
 
-    /// Whether requests have no limits. So far, only this partition may know it.
+    /// Whether requests have no limits, by this partition's log.
     fn is_off(&self) -> bool {
         self.stated.is_none_or(|it| it.limits.is_off())
     }

@@ -112,7 +112,7 @@ async fn an_account_is_throttled_beyond_its_limit_and_accepted_when_it_has_waite
             .all(|wait| wait.as_millis() >= 250 && wait.as_millis() <= 2_500),
         "{waits:?}"
     );
-    // Those that wait as long as they are told are accepted, all of them.
+    // All callers that wait for their time are accepted.
     let mut again = JoinSet::new();
     for wait in waits {
         let (backend, alice) = (backend.clone(), alice.clone());

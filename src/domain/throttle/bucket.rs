@@ -67,7 +67,7 @@ impl Rate {
 pub(super) struct Bucket {
     /// The time at which it is full again.
     full_at: Nanos,
-    /// The last time that a throttled request was told to come back at.
+    /// The latest time at which a throttled request was invited to come back.
     promised: Nanos,
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_waits_as_long_as_it_is_told_is_accepted() {
+    fn a_caller_that_waits_for_its_time_is_accepted() {
         let mut bucket = Bucket::default();
         let rate = rate(2);
         accepted(&mut bucket, rate, std::iter::repeat_n(0, 10));
@@ -185,7 +185,7 @@ mod tests {
         accepted(&mut bucket, rate(1), std::iter::repeat_n(0, 10));
         assert!(bucket.accepts(rate(1_000), MS));
         assert!(!bucket.accepts(rate(100), MS));
-        // A clock that goes back throttles nobody for longer.
+        // A clock that goes back throttles no caller for longer.
         let later = Bucket {
             full_at: u64::MAX / 2,
             promised: u64::MAX / 2,

@@ -46,7 +46,7 @@ def test_the_limits_are_settings_of_the_installation(limited: Site) -> None:
     }
 
 
-def test_a_backend_that_waits_as_long_as_it_is_told_gets_its_answer(
+def test_a_backend_that_waits_for_its_time_gets_its_answer(
     limited: Site, account: str
 ) -> None:
     async def play() -> None:
