@@ -1,4 +1,6 @@
-//! Throttling: limits of tenants and accounts, and one tenant's flood beside another's questions.
+//! Throttling: limits of tenants and accounts.
+
+mod flood;
 
 use std::time::Duration;
 
@@ -6,19 +8,11 @@ use futures_util::{StreamExt, stream};
 use streamwatch::client::{
     AccountId, Backend, ClientError, Code, OpenRequest, StatusQuery, StreamId, Tenant,
 };
-use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
+use tokio::time::Instant;
 
 use crate::fixture::exit::{DONE, WRONG_SETTINGS};
-use crate::fixture::{Broker, Installation, PATIENCE, Worker, account, eventually, heavy, tenant};
-
-/// Connections of a flood.
-const CONNECTIONS: usize = 3;
-/// Unanswered requests of each.
-const IN_FLIGHT: usize = 400;
-/// Questions of another tenant, one every 10 ms.
-const QUESTIONS: usize = 400;
+use crate::fixture::{Broker, Installation, PATIENCE, account, eventually, heavy, tenant};
 
 /// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,131 +292,4 @@ async fn wrong_limits_are_reported() {
             .exits(WRONG_SETTINGS)
             .reports("inits-per-second must be");
     }
-}
-
-/// Questions of one tenant at a constant rate: the time to the reply of each.
-async fn questions(installation: &Installation<'_>) -> Vec<Duration> {
-    let backend = crate::fixture::patient(&installation.backend());
-    let mut timer = interval(Duration::from_millis(10));
-    let mut questions = JoinSet::new();
-    for _ in 0..QUESTIONS {
-        timer.tick().await;
-        let backend = backend.clone();
-        questions.spawn(async move {
-            let quiet = Tenant::new("quiet").expect("letters");
-            let asked = Instant::now();
-            let outcome = ask(&backend, &quiet, &account("alice")).await;
-            (outcome == Outcome::Answered).then(|| asked.elapsed())
-        });
-    }
-    let mut waits: Vec<_> = questions.join_all().await.into_iter().flatten().collect();
-    waits.sort_unstable();
-    waits
-}
-
-/// Requests of the tenant `flood` from three connections, each as fast as it can.
-struct Flood {
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<[u64; 3]>,
-    began: Instant,
-}
-
-impl Flood {
-    fn start(installation: &Installation<'_>) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        for _ in 0..CONNECTIONS {
-            let (backend, stopped) = (installation.backend(), stopped.clone());
-            tasks.spawn(async move {
-                let flood = Tenant::new("flood").expect("letters");
-                let account = account("mallory");
-                let forever = stream::repeat(()).take_while(|()| {
-                    let goes_on = !*stopped.borrow();
-                    std::future::ready(goes_on)
-                });
-                let asked = forever.map(|()| ask(&backend, &flood, &account));
-                let outcomes = asked.buffer_unordered(IN_FLIGHT);
-                let count = async |mut counted: [u64; 3], outcome| {
-                    let place = match outcome {
-                        Outcome::Answered => 0,
-                        Outcome::Throttled(_) => 1,
-                        Outcome::Silent => 2,
-                    };
-                    counted[place] += 1;
-                    counted
-                };
-                outcomes.fold([0; 3], count).await
-            });
-        }
-        Self {
-            stop,
-            tasks,
-            began: Instant::now(),
-        }
-    }
-
-    async fn finish(self) -> String {
-        let seconds = self.began.elapsed().as_secs_f64();
-        let _ = self.stop.send(true);
-        let counts = self.tasks.join_all().await;
-        let rate = |place: usize| counts.iter().map(|it| it[place]).sum::<u64>() as f64 / seconds;
-        format!(
-            "a second: {:.0} answered, {:.0} throttled, {:.0} without a reply",
-            rate(0),
-            rate(1),
-            rate(2)
-        )
-    }
-}
-
-#[tokio::test]
-async fn one_tenant_s_flood_costs_another_none_of_its_answers() {
-    let _alone = heavy().await;
-    let broker = Broker::start().await;
-    let installation = Installation::declared(&broker, "10m").await;
-    let _worker: Worker = installation.ready_worker().await;
-    let report = |when: &str, waits: &[Duration]| {
-        let at = |part: usize| {
-            waits
-                .get(waits.len() * part / 100)
-                .copied()
-                .unwrap_or_default()
-        };
-        let (p50, p99) = (at(50), at(99));
-        eprintln!(
-            "{when}: p50 {p50:?}, p99 {p99:?}, {} of {QUESTIONS} answered",
-            waits.len()
-        );
-    };
-    report("alone", &questions(&installation).await);
-
-    let flood = Flood::start(&installation);
-    let waits = questions(&installation).await;
-    report(
-        &format!("without throttling ({})", flood.finish().await),
-        &waits,
-    );
-
-    set(&installation, &["--tenant-statuses-per-second", "200"]).await;
-    until_flooder_is_throttled(&installation).await;
-    let flood = Flood::start(&installation);
-    let waits = questions(&installation).await;
-    report(
-        &format!("with throttling ({})", flood.finish().await),
-        &waits,
-    );
-    assert_eq!(waits.len(), QUESTIONS);
-}
-
-async fn until_flooder_is_throttled(installation: &Installation<'_>) {
-    let backend = installation
-        .backend()
-        .with_patience(Duration::from_millis(500));
-    eventually(PATIENCE, "requests are throttled", async || {
-        let outcomes = ask_at_once(&backend, &account("bob"), 600).await;
-        (answered(&outcomes) < 600)
-            .then_some(())
-            .ok_or("all are answered")
-    })
-    .await;
 }
