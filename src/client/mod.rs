@@ -42,5 +42,5 @@ pub use crate::{
         RefusedReason, Stop, StopCause, StopTarget, StoppedReason, StreamId, StreamState, Tenant,
         Terms, ValueCounts,
     },
-    wire::{PartitionNumber, Problem},
+    wire::{Code, PartitionNumber, Problem},
 };

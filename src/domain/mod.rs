@@ -21,6 +21,8 @@ mod rules;
 mod settings;
 mod snapshot;
 mod tenant;
+mod throttle;
+mod throttling;
 mod time;
 
 pub use account::{
@@ -56,4 +58,6 @@ pub use tenant::{
     AccountCount, AccountsPage, AccountsRequest, MAX_ACCOUNTS, TenantAnswer, TenantRequest,
     TenantTotals, TotalsRequest, ValueCounts,
 };
+pub use throttle::{Rate, Share, Throttle, Throttled};
+pub use throttling::{ThrottledBy, ThrottledKind, Throttling};
 pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_KEY_BYTES, Rules};
+use super::{MAX_KEY_BYTES, Rules, Throttling};
 
 /// Maximum time of a request in its queue, in milliseconds, redeliveries included.
 pub const REQUEST_QUEUE_MS: u64 = 10_000;
@@ -48,6 +48,8 @@ pub struct Settings {
     /// Interval of each partition's snapshots, in milliseconds: 1 s to 24 h. The log's retention
     /// must be at least three times as long.
     pub snapshot_every_ms: u64,
+    /// Limits of requests per second.
+    pub throttling: Throttling,
     /// Number of partitions of the topology: 1 to 64. It never changes.
     pub partitions: u16,
     /// Metadata keys whose values are counted for each tenant: at most 4, each of 1 to 64 bytes,
@@ -70,6 +72,7 @@ impl Default for Settings {
             max_streams_per_partition: 5_000_000,
             max_streams_per_tenant: 5_000_000,
             snapshot_every_ms: 120_000,
+            throttling: Throttling::default(),
             partitions: 1,
             count_by: Vec::new(),
         }
@@ -271,6 +274,7 @@ impl Settings {
             "count-by",
             "at most 4 different metadata keys, each of 1 to 64 bytes",
         );
+        errors.extend(self.throttling.errors(self.rules().throttle()));
         if errors.is_empty() {
             Ok(())
         } else {

@@ -7,6 +7,7 @@ mod health;
 mod http;
 mod instruments;
 mod spans;
+mod throttling;
 
 pub use bad_input::BadInput;
 pub use figures::{
@@ -16,3 +17,4 @@ pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
 pub use http::{Endpoints, HttpError, HttpServer};
 pub use instruments::{IntakeMetrics, PartitionMetrics, ReplyMetrics};
 pub use spans::{ExportError, Exporting, Parent, Span, export};
+pub use throttling::{ThrottleMetrics, ThrottledRequest};

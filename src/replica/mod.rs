@@ -30,6 +30,7 @@ mod restoring;
 mod snapshot;
 mod tenants;
 mod tick;
+mod workers;
 
 pub use accounts::{Levels, Totals};
 pub use announcements::MAX_UNANNOUNCED;
@@ -46,6 +47,7 @@ use in_flight::Requests;
 use leadership::Leadership;
 use liveness::{FRESH_INTERVALS, Liveness};
 use position::LogPosition;
+use workers::Workers;
 
 use crate::domain::{
     Account, AccountKey, Activity, Counters, Entry, Internal, LifecycleEvent, LogClock, LogTime,
@@ -94,6 +96,7 @@ pub struct Replica<T> {
     counted_events: Vec<(u32, LifecycleEvent)>,
     liveness: Liveness,
     leadership: Leadership,
+    workers: Workers,
     requests: Requests<T>,
     effects: Vec<Effect<T>>,
 }
@@ -120,6 +123,7 @@ impl<T> Replica<T> {
             counted_events: Vec::new(),
             liveness: Liveness::default(),
             leadership: Leadership::default(),
+            workers: Workers::default(),
             requests: Requests::default(),
             effects: Vec::new(),
         }
@@ -265,6 +269,12 @@ impl<T> Replica<T> {
     #[must_use]
     pub const fn wrote(&self, entry: &Entry) -> bool {
         matches!(entry, Entry::Internal { entry_id, .. } if entry_id.writer == self.writer)
+    }
+
+    /// The number of workers that serve the partition, this one included.
+    pub fn workers(&mut self, now: Mono) -> usize {
+        let interval_ms = self.interval_ms();
+        self.workers.count(now, interval_ms)
     }
 
     /// The log's time, once known.

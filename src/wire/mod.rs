@@ -6,6 +6,7 @@
 mod amqp_value;
 mod batch;
 mod batch_writer;
+mod caller;
 mod decode;
 mod diagnosis;
 mod event_fields;
@@ -32,6 +33,7 @@ mod trace;
 
 pub use batch::{MAX_BATCH_BYTES, rejected_events};
 pub use batch_writer::BatchWriter;
+pub use caller::Caller;
 pub use decode::{account, entry, init, status};
 pub use gzip::{GZIP, compress};
 pub use ignored::ignored;

@@ -212,6 +212,7 @@ impl<'a> Session<'a> {
             let caught_up = !shown && self.partition.replica.has_caught_up();
             if caught_up {
                 shown = true;
+                self.partition.set_limits();
                 self.partition.report_metrics();
             }
             self.perform().await?;
@@ -287,6 +288,7 @@ impl<'a> Session<'a> {
                         self.requeue_held();
                     }
                     self.partition.replica.tick(clock::now())?;
+                    self.partition.set_limits();
                     self.partition.report_metrics();
                     self.report();
                 }

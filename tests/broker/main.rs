@@ -38,6 +38,7 @@ mod sharing;
 mod shutdown;
 mod snapshots;
 mod tenants;
+mod throttling;
 mod tls;
 mod top;
 mod traces;

@@ -289,6 +289,7 @@ pub fn targets() -> Vec<Target> {
             entries,
             text(&[
                 r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"candidate_from":5,"leads":true,"unannounced":6},"entry":{"tick":{}}}"#,
+                r#"{"writer":1,"seq":2,"entry":{"tick":{"settings":{"number":1,"rules":2,"ttl_ms":90000,"throttling":{"tenant_inits_per_second":1,"tenant_statuses_per_second":2,"account_inits_per_second":3,"account_statuses_per_second":4},"partitions":1}}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[],"terms":{"limits":[{"max":1,"distinct":"a","where":{"b":["c"]}}],"same":["a"],"on_limit":"replace_oldest","reason":"x"}}}}"#,
             ]),

@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use super::throttling::ThrottlingArgs;
 use crate::{
     broker::topology::Retention,
     cli::{mistakes::Mistakes, output::duration},
@@ -47,6 +48,8 @@ pub struct SettingsArgs {
     /// for none [default: none]
     #[arg(long, env = "STREAMWATCH_COUNT_BY", value_name = "KEYS")]
     count_by: Option<String>,
+    #[command(flatten)]
+    throttling: ThrottlingArgs,
 }
 
 /// Arguments of a declaration.
@@ -118,6 +121,7 @@ impl SettingsArgs {
             let keys = keys.split(',').filter(|_| !keys.is_empty());
             base.count_by = keys.map(str::to_owned).collect();
         }
+        self.throttling.check(&mut base.throttling, mistakes);
         let mut small = |name, text: &Option<String>, setting: &mut u32| {
             if let Some(n) = mistakes.check_if(name, text.as_deref()) {
                 *setting = n;
@@ -160,22 +164,24 @@ impl SettingsArgs {
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        matches!(
-            self,
-            Self {
-                ttl: None,
-                heartbeat_every: None,
-                max_stream_age: None,
-                rules: None,
-                max_streams_per_account: None,
-                max_tombstones_per_account: None,
-                max_refusals_per_account: None,
-                max_streams_per_partition: None,
-                max_streams_per_tenant: None,
-                snapshot_every: None,
-                count_by: None,
-            }
-        )
+        self.throttling.is_empty()
+            && matches!(
+                self,
+                Self {
+                    ttl: None,
+                    heartbeat_every: None,
+                    max_stream_age: None,
+                    rules: None,
+                    max_streams_per_account: None,
+                    max_tombstones_per_account: None,
+                    max_refusals_per_account: None,
+                    max_streams_per_partition: None,
+                    max_streams_per_tenant: None,
+                    snapshot_every: None,
+                    count_by: None,
+                    throttling: _,
+                }
+            )
     }
 }
 

@@ -64,7 +64,12 @@ pub(super) fn print(
             if by_mqtt { "let in" } else { "not let in" }.to_owned(),
         ),
     ];
-    let lines = lines.iter();
+    let throttling = settings.throttling.by_name();
+    let limits = throttling.map(|(name, limit)| match limit {
+        0 => (name, "none".to_owned()),
+        limit => (name, limit.to_string()),
+    });
+    let lines = lines.iter().chain(&limits);
     let mut text: Vec<_> = lines
         .map(|(name, value)| format!("{name:<28}{value}"))
         .collect();

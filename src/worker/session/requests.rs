@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{End, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
-    domain::{Entry, TenantAnswer},
+    domain::{AccountKey, Entry, TenantAnswer},
     replica::Effect,
     wire::{self, Kind, Message, Origin, Problem},
     worker::{
@@ -16,9 +16,14 @@ use crate::{
 };
 
 impl Session<'_> {
-    /// Decodes a request and passes it to the replica, or rejects it.
+    /// Decodes a request and passes it to the replica, or throttles or rejects it.
     pub(super) fn request(&mut self, source: Source, delivery: &RequestDelivery) {
         let now = clock::now();
+        let throttle = &self.partition.throttle;
+        // First: a flood costs no more than this.
+        if let Some(after) = throttle.check(source, &delivery.message(), now.mono) {
+            return self.requests.throttle(delivery, after);
+        }
         let names = &self.requests.names;
         let (request, problem) =
             PendingRequest::new(source, self.partition.number, delivery, names, now.mono);
@@ -33,9 +38,16 @@ impl Session<'_> {
         if at_broker.is_some_and(|now| delivery.is_late(now)) {
             return self.late(request);
         }
+        let by_account = |key: &AccountKey| {
+            let throttle = &self.partition.throttle;
+            throttle.check_account(source, &message, key.account(), now.mono)
+        };
         let refused = match source {
             Source::Init => match wire::init(&message) {
-                Ok(init) => return self.partition.replica.init(request, init, now),
+                Ok(init) => match by_account(&init.key) {
+                    Some(after) => return self.requests.throttle(delivery, after),
+                    None => return self.partition.replica.init(request, init, now),
+                },
                 Err(problem) => problem,
             },
             Source::Status if is_about_tenant(&message) => match wire::tenant(&message) {
@@ -43,7 +55,10 @@ impl Session<'_> {
                 Err(problem) => problem,
             },
             Source::Status => match wire::status(&message) {
-                Ok(status) => return self.partition.replica.status(request, status, now),
+                Ok(status) => match by_account(&status.key) {
+                    Some(after) => return self.requests.throttle(delivery, after),
+                    None => return self.partition.replica.status(request, status, now),
+                },
                 Err(problem) => problem,
             },
             Source::Unrouted => wire::RoutingKey::parse(message.routing_key)

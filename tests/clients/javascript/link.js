@@ -10,11 +10,11 @@
 /** No reply, or no connection: the outcome is unknown. Retry with the same ids. */
 export class NoAnswer extends Error {}
 
-/** A worker replied with `error`: `code`, `field`, `retryable`. */
+/** A worker replied with `error`: `code`, `field`, `retryable`, `retryAfterMs`. */
 export class Rejected extends Error {
-  constructor({ code, message, field, retryable = false }) {
+  constructor({ code, message, field, retryable = false, retry_after_ms: retryAfterMs }) {
     super(`${code}: ${message}`);
-    Object.assign(this, { code, field, retryable });
+    Object.assign(this, { code, field, retryable, retryAfterMs });
   }
 }
 

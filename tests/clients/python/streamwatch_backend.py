@@ -44,6 +44,8 @@ class Rejected(Exception):
         self.code: str = error["code"]
         self.field: str | None = error.get("field")
         self.retryable: bool = error.get("retryable", False)
+        # Milliseconds to wait before a retry: of `throttled`, until the request is accepted.
+        self.retry_after_ms: int | None = error.get("retry_after_ms")
 
 
 def new_stream_id() -> str:

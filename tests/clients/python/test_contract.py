@@ -285,6 +285,7 @@ ELSEWHERE = {("refused", "over_capacity"), ("error", "late"), ("error", "unavail
     ("error", "undecodable"),
     ("error", "undeliverable"),
     ("error", "old_rules"),
+    ("error", "throttled"),
     ("stopped", "too_old"),
     ("accountsReply", "a-page"),
     ("accountsReply", "no-accounts"),
@@ -449,6 +450,24 @@ def test_fields_of_newer_rules_are_rejected_as_the_example_shows(
             assert client.status("alice", consistency="strong").count == 0
     finally:
         old.close()
+
+
+def test_requests_beyond_a_limit_are_throttled_as_the_example_shows(
+    broker_url: str, tmp_path: Path
+) -> None:
+    limited = Site(broker_url, tmp_path, ttl=30.0, heartbeat_every=10.0)
+    try:
+        limited.run("topology", "set", "--account-statuses-per-second", "1")
+        limited.start_workers(1)
+        limited.wait_for_leader()
+        with limited.client(confirms=False) as client:
+            asked = [provoke(client, "throttled") for _ in range(30)]
+            replies = [client.wait_for(one) for one in asked[:15]]
+            throttled = [reply for reply in replies if reply.type == "error"]
+            throttled[0].body["error"]["retry_after_ms"] = 20
+            assert_is_the_example(throttled[0], "throttled")
+    finally:
+        limited.close()
 
 
 def test_a_request_that_log_time_overtakes_is_late_as_the_example_shows(spare: Site) -> None:
