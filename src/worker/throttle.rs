@@ -71,7 +71,9 @@ impl SharedThrottle {
         let kind = match RoutingKey::parse(message.routing_key).ok()?.kind {
             Kind::Init => ThrottledKind::Init,
             Kind::Status => ThrottledKind::Status,
-            Kind::Heartbeat | Kind::Stop | Kind::Batch => return None,
+            Kind::Heartbeat | Kind::Stop | Kind::Batch | Kind::Accounts | Kind::Totals => {
+                return None;
+            }
         };
         let Caller { tenant, account } = Caller::of(message);
         let outcome = state
