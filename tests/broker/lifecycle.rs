@@ -191,7 +191,7 @@ impl Viewers {
         join_all(all.map(|name| come_and_go(backend, name, Self::SESSIONS))).await
     }
 
-    /// Waits until the events of all streams have been heard. Checks their order, and returns all
+    /// Waits until the events of all streams have been received. Checks their order, and returns all
     /// messages of these accounts.
     async fn heard(&self, follower: &Follower, streams: Vec<Vec<StreamId>>) -> Vec<Message> {
         // The killed worker may have answered a request without acknowledging it. Another worker
