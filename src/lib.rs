@@ -35,9 +35,9 @@
 //! 1. [`worker::session::Session::entries`] takes the entry. (`worker/session/entries.rs`)
 //! 2. [`wire::entry`] decodes it, or returns a [`wire::Problem`]. (`wire/decode.rs`)
 //! 3. [`replica::Replica::apply`] checks its offset, and finds the account. (`replica/apply.rs`)
-//! 4. [`domain::Account::heartbeat`] decides the outcome. (`domain/account.rs`)
+//! 4. [`domain::Account::heartbeat`] decides the outcome. (`domain/account/heartbeat.rs`)
 //! 5. [`wire::News::encode`] encodes a reply if the stream has been stopped or the player's interval
-//!    is outdated. Most heartbeats get none. (`wire/reply/encode.rs`)
+//!    is outdated. Most heartbeats get none. (`wire/reply/news.rs`)
 //! 6. [`worker::session::Session::reply`] sends it if this replica leads the partition.
 //!
 //! ## One `init`
@@ -51,7 +51,7 @@
 //! 5. [`worker::session::Session::entries`] takes the proposal from the log, on every replica.
 //!    (`worker/session/entries.rs`)
 //! 6. [`replica::Replica::apply`] applies it at its log time. (`replica/apply.rs`)
-//! 7. [`domain::Account::open`] decides the admission. (`domain/account.rs`)
+//! 7. [`domain::Account::open`] decides the admission. (`domain/account/open.rs`)
 //! 8. [`replica::Replica::answer_open`] answers on the replica that proposed it, with the account's
 //!    activity at that entry: [`replica::Effect::Answer`].
 //! 9. [`worker::pending::RequestQueues::answer`] sends the reply, and acknowledges the request once

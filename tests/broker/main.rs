@@ -6,6 +6,7 @@ mod batcher;
 mod broker_loss;
 mod check;
 mod cli;
+mod cli_limits;
 mod cli_settings;
 mod client;
 mod clocks;

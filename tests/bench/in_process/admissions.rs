@@ -29,8 +29,8 @@ pub fn run(report: &mut Report) {
         let measured = Pairs::measure(report.pairs, || decide(0), insert);
         report.add(none, "ns", measured, Target::None);
     }
-    for limits in [1, 8] {
-        let some = name(&format!("{limits} limits"), "none");
+    for (limits, text) in [(1, "1 limit"), (8, "8 limits")] {
+        let some = name(text, "none");
         if report.wants(&some) {
             let measured = Pairs::measure(report.pairs, || decide(limits), || decide(0));
             report.add(some, "ns", measured, Target::None);
@@ -51,10 +51,10 @@ fn decide(limits: usize) -> f64 {
         })
     };
     for stream in 0..BEFORE {
-        ours.run_decoded(&inits(stream, &terms(0)));
+        ours.take_decoded(&inits(stream, &terms(0)));
     }
     let measured = inits(BEFORE, &terms(limits));
-    let each = ns_each(ACCOUNTS, || ours.run_decoded(&measured));
+    let each = ns_each(ACCOUNTS, || ours.take_decoded(&measured));
     let streams = ACCOUNTS * (BEFORE + 1);
     assert_eq!(ours.replica.totals().streams, streams as u64);
     each

@@ -100,6 +100,14 @@ impl Ours {
         }
     }
 
+    /// Applies decoded entries at one log time.
+    pub fn take_decoded(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.apply(entry);
+        }
+        self.tell();
+    }
+
     /// Marks this number of tenants as full, none of them in the corpus.
     pub fn full_tenants(&mut self, tenants: usize) {
         for n in 0..tenants {
