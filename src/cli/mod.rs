@@ -129,7 +129,7 @@ impl Cli {
             Command::Totals(args) => return args.run(&self.broker, output).await,
             Command::Watch(args) => args.run(&self.broker, output).await?,
             #[cfg(feature = "top")]
-            Command::Top(args) => args.run(&self.broker, output).await?,
+            Command::Top(args) => Box::pin(args.run(&self.broker, output)).await?,
             #[cfg(feature = "play")]
             Command::Play(args) => return args.run(&self.broker, output).await,
             Command::Check(args) => return args.run(&self.broker, output).await,
