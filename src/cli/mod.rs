@@ -101,7 +101,8 @@ impl Cli {
                 return ExitCode::SUCCESS;
             }
         };
-        match cli.run().await {
+        // The futures of all commands are in this one.
+        match Box::pin(cli.run()).await {
             Ok(code) => code,
             Err(error) => {
                 let output = match error.downcast_ref::<Mistakes>() {
@@ -129,7 +130,7 @@ impl Cli {
             Command::Totals(args) => return args.run(&self.broker, output).await,
             Command::Watch(args) => args.run(&self.broker, output).await?,
             #[cfg(feature = "top")]
-            Command::Top(args) => Box::pin(args.run(&self.broker, output)).await?,
+            Command::Top(args) => args.run(&self.broker, output).await?,
             #[cfg(feature = "play")]
             Command::Play(args) => return args.run(&self.broker, output).await,
             Command::Check(args) => return args.run(&self.broker, output).await,
