@@ -101,7 +101,8 @@ impl Cli {
                 return ExitCode::SUCCESS;
             }
         };
-        match cli.run().await {
+        // The futures of all commands are in this one.
+        match Box::pin(cli.run()).await {
             Ok(code) => code,
             Err(error) => {
                 let output = match error.downcast_ref::<Mistakes>() {
