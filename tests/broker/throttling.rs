@@ -25,7 +25,10 @@ enum Outcome {
 fn outcome<T>(result: Result<T, ClientError>) -> Outcome {
     match result {
         Ok(_) => Outcome::Answered,
-        Err(ClientError::NoAnswer(_)) => Outcome::Silent,
+        // The client or the broker may still be busy with a flood.
+        Err(ClientError::NoAnswer(_) | ClientError::NotSent(_) | ClientError::NotTaken(_)) => {
+            Outcome::Silent
+        }
         Err(error) => {
             let wait = error.retry_after();
             let ClientError::Refused(problem) = error else {

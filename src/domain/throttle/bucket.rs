@@ -50,14 +50,15 @@ impl Rate {
             return None;
         }
         let interval_ns = (SECOND_NS * PARTS).div_ceil(product);
-        let at_least = MIN_BURST * interval_ns;
+        let in_a_second = product / PARTS;
+        let burst = if in_a_second > MIN_BURST {
+            in_a_second
+        } else {
+            MIN_BURST
+        };
         Some(Self {
             interval_ns,
-            window_ns: if at_least > SECOND_NS {
-                at_least
-            } else {
-                SECOND_NS
-            },
+            window_ns: burst * interval_ns,
         })
     }
 }
@@ -183,8 +184,8 @@ mod tests {
     fn a_bucket_whose_rate_changes_is_empty_at_most() {
         let mut bucket = Bucket::default();
         accepted(&mut bucket, rate(1), std::iter::repeat_n(0, 10));
-        assert!(bucket.accepts(rate(1_000), MS));
-        assert!(!bucket.accepts(rate(100), MS));
+        assert_eq!(bucket.accepts_after(rate(1_000), MS), MS);
+        assert_eq!(bucket.accepts_after(rate(100), MS), 10 * MS);
         // A clock that goes back throttles no caller for longer.
         let later = Bucket {
             full_at: u64::MAX / 2,
