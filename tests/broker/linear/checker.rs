@@ -31,7 +31,7 @@ pub struct Violation {
 }
 
 /// Searches for an order.
-pub fn check(history: &[Operation]) -> Result<Explained, Violation> {
+pub fn check(history: &[Operation]) -> Result<Explained, Box<Violation>> {
     let atomic: Vec<Operation> = history.iter().map(without_repetition).collect();
     if Search::new(&atomic).finds() {
         return Ok(Explained::Atomic);
@@ -43,11 +43,11 @@ pub fn check(history: &[Operation]) -> Result<Explained, Violation> {
     let mut search = Search::new(&operations);
     assert!(!search.finds(), "the shorter history can be explained");
     let (order, state) = (search.longest.0, search.longest.1);
-    Err(Violation {
+    Err(Box::new(Violation {
         order: order.iter().map(|&n| operations[n].call).collect(),
         state,
         operations,
-    })
+    }))
 }
 
 fn without_repetition(operation: &Operation) -> Operation {

@@ -101,7 +101,7 @@ fn accepted(history: &[Operation]) {
     }
 }
 
-fn rejected(history: &[Operation]) -> Violation {
+fn rejected(history: &[Operation]) -> Box<Violation> {
     match check(history) {
         Ok(explained) => panic!("accepted as {explained:?}"),
         Err(violation) => violation,
