@@ -10,8 +10,8 @@ use crate::domain::{
     AccountsPage, AccountsRequest, TenantAnswer, TenantRequest, TenantTotals, TotalsRequest,
 };
 
-/// Maximum number of pages collected in one pass.
-const MAX_PAGES: usize = 16;
+/// Maximum number of pages collected in one pass. All of its replies are encoded at once.
+const MAX_PAGES: usize = 4;
 
 impl<T> Replica<T> {
     /// Answers a request about a tenant: totals at once, accounts when [`Self::scan`] has

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use lapin::types::ShortString;
 use serde_json::Value;
 use streamwatch::client::{
     AccountsQuery, Backend, ClientError, Metadata, Stop, StreamId, ValueCounts,
@@ -29,7 +30,7 @@ const fn streams_of(n: usize) -> usize {
 }
 
 const fn channel_of(n: usize) -> &'static str {
-    if n % 2 == 0 { "news" } else { "sport" }
+    if n.is_multiple_of(2) { "news" } else { "sport" }
 }
 
 fn expected_by_channel() -> BTreeMap<String, u64> {
@@ -144,7 +145,7 @@ async fn replies(
         let reply = caller.reply_within(PATIENCE).await;
         let reply = reply.unwrap_or_else(|| panic!("{} of {partitions} replied", replies.len()));
         let correlation_id = reply.properties.correlation_id().as_ref();
-        assert_eq!(correlation_id.map(|id| id.as_str()), Some(id.as_str()));
+        assert_eq!(correlation_id.map(ShortString::as_str), Some(id.as_str()));
         let json: Value = serde_json::from_slice(&reply.data).expect("JSON");
         assert_eq!(json["type"], kind, "{json}");
         assert_eq!(json["partitions"], partitions, "{json}");
