@@ -42,6 +42,22 @@ async fn without_a_local_queue_the_shared_queue_carries_status_requests() {
 }
 
 #[tokio::test]
+async fn on_rabbitmq_3_a_worker_consumes_the_shared_queue_alone() {
+    if Broker::version().await >= (4, 0) {
+        return;
+    }
+    let installation = Installation::declared(Broker::shared().await, "10s").await;
+    let worker = installation.ready_worker().await;
+    eventually(PATIENCE, "the worker logs it", async || {
+        let log = worker.stderr();
+        let alone = log.contains("from the shared queue alone");
+        alone.then_some(()).ok_or(log)
+    })
+    .await;
+    assert!(!worker.stderr().contains("WARN"), "{}", worker.stderr());
+}
+
+#[tokio::test]
 async fn a_worker_that_stops_loses_no_status_request() {
     let Some(installation) = with_local_queues().await else {
         return;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{RequestDelivery, connection::Consuming};
 use crate::broker::{
     Addresses, Backoff, BrokerError, Link, Names,
-    topology::{add_local_queue, remove_local_queue},
+    topology::{StatusRouting, add_local_queue, remove_local_queue},
 };
 
 /// Time without a local queue after a message has closed its connection. Undeliverable requests
@@ -192,6 +192,12 @@ impl Place {
         let session = Uuid::new_v4().as_u64_pair().0;
         let queue = self.names.local_status_queue(self.partition, session);
         let (link, channel) = self.connect().await?;
+        if StatusRouting::of(&link).await? == StatusRouting::Shared {
+            // RabbitMQ 3 would refuse the queue's arguments.
+            return Err(BrokerError::NotFound(
+                self.names.local_status(self.partition),
+            ));
+        }
         add_local_queue(&channel, &self.names, self.partition, &queue).await?;
         let open = Consuming::begin(link, channel, queue.clone(), self.prefetch).await?;
         Ok(Box::new(Local { queue, open }))

@@ -45,7 +45,7 @@ impl StatusRouting {
     ///
     /// # Errors
     /// If the broker cannot be reached.
-    pub(super) async fn of(link: &Link) -> Result<Self, BrokerError> {
+    pub(in crate::broker) async fn of(link: &Link) -> Result<Self, BrokerError> {
         let (major, ..) = link.greeting().await?.numbers();
         Ok(if major >= SINCE {
             Self::Local
