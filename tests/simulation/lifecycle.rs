@@ -9,8 +9,9 @@ use streamwatch::domain::{
 
 use streamwatch::replica::Applied;
 
+/// The kind of a lifecycle event. Its cause is part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum What {
+pub enum EventKind {
     /// Started by a heartbeat.
     Counted,
     /// Started by an `init`, or admitted by one under rules 1.
@@ -24,7 +25,7 @@ pub enum What {
 }
 
 /// An expected event: its kind, stream and entry.
-pub type Happened = (u64, StreamId, What);
+pub type Happened = (u64, StreamId, EventKind);
 
 /// Expected events, computed by the observer.
 #[derive(Default)]
@@ -41,7 +42,7 @@ impl Happenings {
         self.deadlines.retain(|stream, deadline| {
             let over = *deadline <= log_ms;
             if over {
-                all.push((offset, *stream, What::Expired));
+                all.push((offset, *stream, EventKind::Expired));
             }
             !over
         });
@@ -49,7 +50,7 @@ impl Happenings {
 
     /// Adds the events of an entry: the streams that it ended, and its own. `before` are the
     /// records of its account. A heartbeat keeps a stream active for `lasts_ms`.
-    pub fn entry(&mut self, offset: u64, happened: &Applying, ended: &[(StreamId, What)]) {
+    pub fn entry(&mut self, offset: u64, happened: &Applying, ended: &[(StreamId, EventKind)]) {
         let Applying {
             entry,
             applied,
@@ -69,7 +70,7 @@ impl Happenings {
         match (entry, applied) {
             (Entry::Heartbeat { heartbeat, .. }, Applied::Heartbeat(outcome)) => match outcome {
                 HeartbeatOutcome::Started { .. } => {
-                    happens(heartbeat.stream, What::Counted);
+                    happens(heartbeat.stream, EventKind::Counted);
                     self.deadlines.insert(heartbeat.stream, until);
                 }
                 HeartbeatOutcome::Refreshed { .. } => {
@@ -87,14 +88,14 @@ impl Happenings {
                     OpenOutcome::Opened { .. } => {
                         match (counted, settings.rules()) {
                             _ if admitted => {}
-                            (true, Rules::V2) => happens(open.stream, What::Admitted),
-                            _ => happens(open.stream, What::Opened),
+                            (true, Rules::V2) => happens(open.stream, EventKind::Admitted),
+                            _ => happens(open.stream, EventKind::Opened),
                         }
                         self.deadlines.insert(open.stream, until);
                     }
                     OpenOutcome::Refused { is_remembered, .. } => {
                         if !is_remembered {
-                            happens(open.stream, What::Refused);
+                            happens(open.stream, EventKind::Refused);
                         }
                     }
                     OpenOutcome::Late => {}
@@ -122,7 +123,7 @@ pub struct Applying<'a> {
 #[derive(Default)]
 pub struct Lifecycle {
     /// Published events by identity: kind, stream and cause.
-    published: HashMap<(What, StreamId, u64), Announcement>,
+    published: HashMap<(EventKind, StreamId, u64), Announcement>,
     /// The offset and wall time of each account's latest event, repetitions apart.
     last: HashMap<AccountKey, (u64, WallTime)>,
     /// The offset from which on rules 2 are in force, and the count of each account's latest event.
@@ -193,14 +194,14 @@ impl Lifecycle {
     }
 
     /// Checks that the count of an event is that of the event before it, plus what it changes.
-    fn check_count(&mut self, announcement: &Announcement, what: What) {
+    fn check_count(&mut self, announcement: &Announcement, what: EventKind) {
         let Announcement { offset, count, .. } = *announcement;
         let before = self.counts.insert(announcement.key.clone(), count);
         let exact = self.rules_2_from.is_some_and(|from| offset >= from);
         let change = match what {
-            What::Counted | What::Opened => 1,
-            What::Admitted | What::Refused => 0,
-            What::Stopped | What::Replaced | What::Expired | What::TooOld => -1,
+            EventKind::Counted | EventKind::Opened => 1,
+            EventKind::Admitted | EventKind::Refused => 0,
+            EventKind::Stopped | EventKind::Replaced | EventKind::Expired | EventKind::TooOld => -1,
         };
         if exact {
             let before = before.unwrap_or(0) as i32;
@@ -242,20 +243,20 @@ fn started_at(announcement: &Announcement) -> WallTime {
     }
 }
 
-fn what(announcement: &Announcement) -> What {
+fn what(announcement: &Announcement) -> EventKind {
     match announcement.event.kind {
-        LifecycleEventKind::Opened { admitted: true, .. } => What::Opened,
-        LifecycleEventKind::Admitted { .. } => What::Admitted,
-        LifecycleEventKind::Opened { .. } => What::Counted,
-        LifecycleEventKind::Refused { .. } => What::Refused,
+        LifecycleEventKind::Opened { admitted: true, .. } => EventKind::Opened,
+        LifecycleEventKind::Admitted { .. } => EventKind::Admitted,
+        LifecycleEventKind::Opened { .. } => EventKind::Counted,
+        LifecycleEventKind::Refused { .. } => EventKind::Refused,
         LifecycleEventKind::Stopped { reason, .. } => match reason {
-            StoppedReason::Stopped => What::Stopped,
-            StoppedReason::Replaced => What::Replaced,
+            StoppedReason::Stopped => EventKind::Stopped,
+            StoppedReason::Replaced => EventKind::Replaced,
             StoppedReason::TooOld => panic!("it has expired: {announcement:?}"),
         },
         LifecycleEventKind::Expired { cause, .. } => match cause {
-            ExpiryCause::Deadline(_) => What::Expired,
-            ExpiryCause::TooOld => What::TooOld,
+            ExpiryCause::Deadline(_) => EventKind::Expired,
+            ExpiryCause::TooOld => EventKind::TooOld,
         },
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     batches::single,
     full::Full,
     life::{Life, Sign},
-    lifecycle::{Applying, Happenings, What},
+    lifecycle::{Applying, EventKind, Happenings},
     log::Log,
     row::{Row, keys_of, row},
     shell::apply,
@@ -197,7 +197,7 @@ impl Observer {
         entry: &Entry,
         applied: &Applied,
         before: Option<&Account>,
-        ended: &[(StreamId, What)],
+        ended: &[(StreamId, EventKind)],
     ) {
         let offset = self.rows.len() as u64;
         self.happened.time(offset, log_ms);
@@ -231,7 +231,7 @@ impl Observer {
         key: &AccountKey,
         entry: &Entry,
         applied: &Applied,
-    ) -> Vec<(StreamId, What)> {
+    ) -> Vec<(StreamId, EventKind)> {
         let Some(settings) = self.replica.settings() else {
             return Vec::new();
         };
@@ -276,7 +276,7 @@ impl Observer {
                     HeartbeatOutcome::Stopped(cause) if life.is_active(log_ms) => {
                         assert_eq!(cause.reason, StoppedReason::TooOld);
                         assert!(life.age_ms(log_ms) > max_age_ms, "not too old: {life:?}");
-                        ended.push((heartbeat.stream, What::TooOld));
+                        ended.push((heartbeat.stream, EventKind::TooOld));
                     }
                     HeartbeatOutcome::Stopped(_) => life.stays_stopped(log_ms, settings),
                     HeartbeatOutcome::Dropped(_) => {}
@@ -288,7 +288,7 @@ impl Observer {
                     let was_active = life.is_active(log_ms);
                     assert_eq!(*outcome == StopOutcome::Ended, was_active, "{stream}");
                     match outcome {
-                        StopOutcome::Ended => ended.push((stream, What::Stopped)),
+                        StopOutcome::Ended => ended.push((stream, EventKind::Stopped)),
                         StopOutcome::Noted => stopped.push(stream),
                         StopOutcome::Unchanged => life.named = true,
                     }
@@ -296,7 +296,7 @@ impl Observer {
                 StopTarget::All => {
                     for (id, life) in lives.iter_mut() {
                         if life.is_active(log_ms) {
-                            ended.push((*id, What::Stopped));
+                            ended.push((*id, EventKind::Stopped));
                         }
                         life.named = true;
                     }
@@ -314,7 +314,7 @@ impl Observer {
                     let life = lives.entry(tombstone.id).or_default();
                     if life.is_active(log_ms) {
                         assert!(life.age_ms(log_ms) > max_age_ms, "not too old: {life:?}");
-                        ended.push((tombstone.id, What::TooOld));
+                        ended.push((tombstone.id, EventKind::TooOld));
                     }
                 }
                 lives.entry(open.stream).or_default().heard = Some(sign(false));
@@ -326,7 +326,7 @@ impl Observer {
                     lives.entry(*named).or_default().named = true;
                 }
                 if let OpenOutcome::Opened { replaced } = outcome {
-                    ended.extend(replaced.iter().map(|id| (*id, What::Replaced)));
+                    ended.extend(replaced.iter().map(|id| (*id, EventKind::Replaced)));
                     let given_way = replaced.iter().filter(|id| !open.replace.contains(id));
                     self.given_way += given_way.count() as u64;
                     let life = lives.entry(open.stream).or_default();
@@ -339,7 +339,10 @@ impl Observer {
             }
             _ => {}
         }
-        self.too_old += ended.iter().filter(|(_, w)| *w == What::TooOld).count() as u64;
+        self.too_old += ended
+            .iter()
+            .filter(|(_, w)| *w == EventKind::TooOld)
+            .count() as u64;
         for id in stopped.iter().chain(ended.iter().map(|(id, _)| id)) {
             let life = lives.entry(*id).or_default();
             if life.stopped_until <= log_ms {
@@ -362,7 +365,7 @@ impl Observer {
         applied: &Applied,
         before: Option<&Account>,
         after: Option<&Account>,
-        ended: &[(StreamId, What)],
+        ended: &[(StreamId, EventKind)],
     ) {
         let (
             Entry::Internal {
@@ -376,7 +379,7 @@ impl Observer {
             return;
         };
         let nothing = Account::default();
-        let too_old = ended.iter().filter(|(_, what)| *what == What::TooOld);
+        let too_old = ended.iter().filter(|(_, what)| *what == EventKind::TooOld);
         let too_old: Vec<StreamId> = too_old.map(|(id, _)| *id).collect();
         let decided = Decided::new(
             open,

@@ -29,7 +29,7 @@ fn limited<const N: usize>(n: u128, metadata: &[(&str, &str)], limits: [Limit; N
     on(with(n, metadata), |terms| terms.limits = limits.into())
 }
 
-/// The same, which replaces the oldest.
+/// A proposal for stream `n` that ends the oldest streams to keep these limits.
 fn fifo<const N: usize>(n: u128, metadata: &[(&str, &str)], limits: [Limit; N]) -> Open {
     on(limited(n, metadata, limits), |terms| {
         terms.on_limit = OnLimit::ReplaceOldest;
