@@ -146,6 +146,13 @@ impl Names {
         format!("{}.{session:016x}", self.status(partition))
     }
 
+    /// The exchange of requests about a tenant, in front of the shared status queue of each
+    /// partition.
+    #[must_use]
+    pub fn each_partition(&self) -> String {
+        format!("{}.each", self.exchange)
+    }
+
     /// The headers exchange that separates messages with the header `account` from those without.
     #[must_use]
     pub fn by_header(&self) -> String {

@@ -33,8 +33,8 @@ pub struct Outgoing {
     pub number: u64,
     /// Its routing key.
     pub routing_key: String,
-    /// The header `account`.
-    pub account: String,
+    /// The header `account`; `None` for a request about a tenant.
+    pub account: Option<String>,
     /// The message id; the same for every repetition of one request.
     pub message_id: Option<String>,
     /// Whether a reply is requested.
@@ -161,8 +161,10 @@ async fn send(
     unwritten: &AtomicUsize,
 ) -> lapin::Result<Published> {
     let mut headers = FieldTable::default();
-    let account = AMQPValue::LongString(message.account.into());
-    headers.insert(ACCOUNT_HEADER.into(), account);
+    if let Some(account) = message.account {
+        let account = AMQPValue::LongString(account.into());
+        headers.insert(ACCOUNT_HEADER.into(), account);
+    }
     let mut properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_headers(headers);

@@ -3,6 +3,7 @@
 mod init;
 mod limit;
 mod stop;
+mod tenants;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 pub use init::Init;
 pub use stop::Stop;
+pub use tenants::{Accounts, Totals};
 
 use super::{
     arguments::BrokerArgs,

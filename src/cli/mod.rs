@@ -62,7 +62,8 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong settings; 3 RabbitMQ cannot be reached; 4 there is no \
-topology; 5 no worker answered in time; 6 refused (the stream does not count)";
+topology; 5 no worker answered in time, or none of a \
+partition; 6 refused (the stream does not count)";
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
@@ -73,6 +74,8 @@ enum Command {
     Heartbeat(ask::Heartbeat),
     Stop(ask::Stop),
     Status(ask::Status),
+    Accounts(ask::Accounts),
+    Totals(ask::Totals),
     Watch(watch::Args),
     #[cfg(feature = "top")]
     Top(top::Args),
@@ -98,7 +101,8 @@ impl Cli {
                 return ExitCode::SUCCESS;
             }
         };
-        match cli.run().await {
+        // The futures of all commands are in this one.
+        match Box::pin(cli.run()).await {
             Ok(code) => code,
             Err(error) => {
                 let output = match error.downcast_ref::<Mistakes>() {
@@ -122,6 +126,8 @@ impl Cli {
             Command::Heartbeat(args) => return args.run(&self.broker, output).await,
             Command::Stop(args) => return args.run(&self.broker, output).await,
             Command::Status(args) => return args.run(&self.broker, output).await,
+            Command::Accounts(args) => return args.run(&self.broker, output).await,
+            Command::Totals(args) => return args.run(&self.broker, output).await,
             Command::Watch(args) => args.run(&self.broker, output).await?,
             #[cfg(feature = "top")]
             Command::Top(args) => args.run(&self.broker, output).await?,

@@ -8,6 +8,7 @@ mod aggregate;
 mod ask;
 mod format;
 mod lines;
+mod listing;
 mod rates;
 mod rows;
 mod scrape;
@@ -45,6 +46,7 @@ use crate::{
     worker::wall,
 };
 use ask::Asked;
+use listing::ListRequest;
 use screen::{Input, Screen};
 use state::{Round, State};
 use summary::Summary;
@@ -62,7 +64,7 @@ const FIRST_PRINTED: u64 = 2;
 /// Show streams, rates, lag, tenants and accounts live
 ///
 /// Totals, rates and lag come from the workers' metrics; accounts from lifecycle events since the
-/// start of top, and from status requests. If one of these is unavailable, the other is shown.
+/// start of top, and from accounts and status requests. If one of these is unavailable, the other is shown.
 /// Prints lines if there is no terminal.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -179,6 +181,7 @@ impl Args {
             interval: plan.interval,
             began: Instant::now(),
             following,
+            tenant: plan.tenant,
         };
         top.run(&mut stop, plan.until).await
     }
@@ -214,6 +217,8 @@ struct Top {
     interval: Duration,
     began: Instant,
     following: Option<Following>,
+    /// The only tenant whose accounts are shown.
+    tenant: Option<Tenant>,
 }
 
 impl Top {
@@ -245,7 +250,8 @@ impl Top {
                 // A round that takes longer than the interval delays the next one.
                 _ = due.tick(), if round.is_none() => {
                     let requests = self.state.requests();
-                    round = Some(tokio::spawn(self.asked.clone().round(requests)));
+                    let lists = self.lists();
+                    round = Some(tokio::spawn(self.asked.clone().round(requests, lists)));
                 }
                 done = finished(&mut round) => {
                     round = None;
@@ -292,6 +298,21 @@ impl Top {
     fn summary(&self) -> Summary {
         let interval_ms = u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX);
         Summary::new(&self.state, wall(), interval_ms)
+    }
+
+    /// The requests for accounts of the next round: of the only tenant, or of the largest ones.
+    fn lists(&self) -> Vec<ListRequest> {
+        if self.following.is_none() {
+            return Vec::new();
+        }
+        let rounds = self.state.rounds;
+        if let Some(tenant) = &self.tenant {
+            let only = std::iter::once(tenant.as_str());
+            return self.state.listing.requests(rounds, only);
+        }
+        let tenants = self.summary().tenants;
+        let names = tenants.iter().map(|it| it.tenant.as_str());
+        self.state.listing.requests(rounds, names)
     }
 
     fn draw(&mut self) -> anyhow::Result<()> {

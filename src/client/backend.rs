@@ -324,13 +324,13 @@ fn message(
     Send {
         tenant: tenant.clone(),
         kind,
-        account: account.clone(),
+        account: Some(account.clone()),
         message_id,
         body,
         gzip: false,
     }
 }
 
-fn other_reply() -> ClientError {
+pub(super) fn other_reply() -> ClientError {
     ClientError::BadReply("it is of another kind; the worker may have a later version".to_owned())
 }

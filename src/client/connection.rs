@@ -11,7 +11,7 @@ use super::{
     ClientError,
     budget::{Budget, Reserved},
     channels::{Channels, Refusals, is_event},
-    sent::{Sent, Status, Waiting},
+    sent::{Sent, SentToEach, Status, Waiting},
 };
 use crate::{
     broker::{Addresses, Backoff, BrokerError, Link, Names, Outgoing, RpcEvent},
@@ -31,7 +31,8 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Send {
     pub(super) tenant: Tenant,
     pub(super) kind: Kind,
-    pub(super) account: AccountId,
+    /// `None` for a request about a tenant.
+    pub(super) account: Option<AccountId>,
     pub(super) message_id: Option<String>,
     pub(super) body: Vec<u8>,
     /// Whether the body is compressed with gzip.
@@ -117,6 +118,18 @@ impl Client {
         self.send_since(Instant::now(), send, reply, patience).await
     }
 
+    /// Sends a request that each partition answers, as [`Self::send`] does.
+    pub(super) async fn send_to_each(
+        &self,
+        send: Send,
+        patience: Duration,
+    ) -> Result<SentToEach, ClientError> {
+        let began = Instant::now();
+        let (waiting, sent) = SentToEach::new(self.status.clone(), began, patience);
+        self.hand_over(began, send, waiting, patience).await?;
+        Ok(sent)
+    }
+
     /// Sends a message as [`Self::send`] does. It has waited since `began`.
     pub(super) async fn send_since(
         &self,
@@ -125,19 +138,31 @@ impl Client {
         reply: bool,
         patience: Duration,
     ) -> Result<Sent, ClientError> {
+        let (waiting, sent) = Sent::new(reply, self.status.clone(), began, patience);
+        self.hand_over(began, send, waiting, patience).await?;
+        Ok(sent)
+    }
+
+    /// Hands a message over to the connection when it may be sent.
+    async fn hand_over(
+        &self,
+        began: Instant,
+        send: Send,
+        waiting: Waiting,
+        patience: Duration,
+    ) -> Result<(), ClientError> {
         let bytes = send.body.len();
         let waits = self.budget.to_wait(bytes).ok_or(ClientError::Backlog)?;
         let reserved = timeout_at(began + patience, self.reserve(bytes)).await;
         let reserved = reserved.map_err(|_| self.not_sent(patience))?;
         drop(waits);
-        let (waiting, sent) = Sent::new(reply, self.status.clone(), began, patience);
         // The receiver exists as long as this handle.
         let _ = self.commands.send(Command {
             send,
             waiting,
             reserved,
         });
-        Ok(sent)
+        Ok(())
     }
 
     /// The error of a message that was not sent within `waited`.
@@ -266,8 +291,10 @@ async fn serve(
                     }
                 }
                 Ok(RpcEvent::Reply(number, body)) => {
-                    if let Some((_, one)) = waiting.remove(&number) {
-                        one.answered(&body);
+                    if let Some((kind, mut one)) = waiting.remove(&number)
+                        && one.answered(&body)
+                    {
+                        waiting.insert(number, (kind, one));
                     }
                 }
                 Err(error) => break error,
@@ -309,7 +336,7 @@ fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {
     Outgoing {
         number,
         routing_key: RoutingKey::of_tenant(&send.tenant, send.kind),
-        account: send.account.as_str().to_owned(),
+        account: send.account.map(|account| account.as_str().to_owned()),
         message_id: send.message_id,
         reply,
         body: send.body,

@@ -50,6 +50,18 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The time to wait before a repetition of the request, if a worker has stated one.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(Problem {
+                retry_after_ms: Some(ms),
+                ..
+            }) => Some(Duration::from_millis(*ms)),
+            _ => None,
+        }
+    }
+
     /// Returns whether a repetition of the request, with the same stream id, can succeed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {

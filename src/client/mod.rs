@@ -24,6 +24,7 @@ mod error;
 mod player;
 mod request;
 mod sent;
+mod tenants;
 
 pub use backend::{Backend, PATIENCE};
 pub use batcher::{Batcher, NewsReader, StreamNews};
@@ -31,13 +32,15 @@ pub use connection::Client;
 pub use error::ClientError;
 pub use player::{Playback, PlaybackState, Player};
 pub use request::{AccountStatus, BadNews, BatchEvent, OpenRequest, Opening, StatusQuery};
+pub use tenants::{AccountsQuery, TenantAccounts, Totals};
 
 pub use crate::{
     broker::{AddressError, Addresses, Identity, Names, Tls},
     domain::{
-        AccountId, ActiveStream, Activity, Condition, Conflict, Consistency, GivenReason,
-        Heartbeat, Limit, Metadata, MetadataPatch, OnLimit, PlayerEvent, Refused, RefusedReason,
-        Stop, StopCause, StopTarget, StoppedReason, StreamId, StreamState, Tenant, Terms,
+        AccountCount, AccountId, ActiveStream, Activity, Condition, Conflict, Consistency,
+        GivenReason, Heartbeat, Limit, Metadata, MetadataPatch, OnLimit, PlayerEvent, Refused,
+        RefusedReason, Stop, StopCause, StopTarget, StoppedReason, StreamId, StreamState, Tenant,
+        Terms, ValueCounts,
     },
-    wire::{PartitionNumber, Problem},
+    wire::{Code, PartitionNumber, Problem},
 };

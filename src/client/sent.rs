@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 
 use super::ClientError;
 use crate::{
     broker::{BrokerError, Published},
+    domain::Settings,
     wire::{self, Reply},
 };
+
+/// Most replies to a request that each partition answers, errors included.
+const MAX_REPLIES: usize = 2 * Settings::MAX_PARTITIONS as usize;
 
 /// The state of the connection.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ impl Sent {
         let (answer, replied) = oneshot::channel();
         let waiting = Waiting {
             confirmed: Some(confirm),
-            replied: reply.then_some(answer),
+            replied: reply.then_some(Replied::Once(answer)),
         };
         let sent = Self {
             confirmed,
@@ -120,11 +124,76 @@ impl Sent {
     }
 }
 
+/// The sender's half of a request that each partition answers.
+pub(super) struct SentToEach {
+    sent: Sent,
+    replies: mpsc::Receiver<Result<Reply, ClientError>>,
+}
+
+impl SentToEach {
+    /// Creates both halves.
+    pub(super) fn new(
+        status: watch::Receiver<Status>,
+        began: Instant,
+        patience: Duration,
+    ) -> (Waiting, Self) {
+        let (mut waiting, sent) = Sent::new(false, status, began, patience);
+        let (each, replies) = mpsc::channel(MAX_REPLIES);
+        waiting.replied = Some(Replied::Each(each));
+        (waiting, Self { sent, replies })
+    }
+
+    /// Waits for the next reply.
+    pub(super) async fn reply(&mut self) -> Result<Reply, ClientError> {
+        match timeout(self.sent.left(), self.replies.recv()).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) | Err(_) => Err(self.sent.no_reply()),
+        }
+    }
+
+    /// Whether the time for replies is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.sent.left().is_zero()
+    }
+}
+
+/// Where the connection passes replies.
+pub(super) enum Replied {
+    /// The only reply.
+    Once(oneshot::Sender<Result<Reply, ClientError>>),
+    /// The reply of each partition.
+    Each(mpsc::Sender<Result<Reply, ClientError>>),
+}
+
+impl Replied {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Once(answer) => answer.is_closed(),
+            Self::Each(each) => each.is_closed(),
+        }
+    }
+
+    /// Passes on a reply or an error. Returns whether further ones are expected.
+    fn send(self, reply: Result<Reply, ClientError>) -> Option<Self> {
+        match self {
+            Self::Once(answer) => {
+                let _ = answer.send(reply);
+                None
+            }
+            Self::Each(each) => {
+                // More than one reply of each partition is not expected.
+                let _ = each.try_send(reply);
+                (!each.is_closed()).then_some(Self::Each(each))
+            }
+        }
+    }
+}
+
 /// The connection's half: it passes on the confirm and the reply. A reply can arrive before the
 /// confirm, and implies it.
 pub(super) struct Waiting {
     confirmed: Option<oneshot::Sender<Result<(), ClientError>>>,
-    pub(super) replied: Option<oneshot::Sender<Result<Reply, ClientError>>>,
+    pub(super) replied: Option<Replied>,
 }
 
 impl Waiting {
@@ -132,7 +201,7 @@ impl Waiting {
     pub(super) fn is_abandoned(&self) -> bool {
         let gone = |closed: Option<bool>| closed.unwrap_or(true);
         gone(self.confirmed.as_ref().map(oneshot::Sender::is_closed))
-            && gone(self.replied.as_ref().map(oneshot::Sender::is_closed))
+            && gone(self.replied.as_ref().map(Replied::is_closed))
     }
 
     /// Passes on a confirm or an error. Returns whether a reply is still expected.
@@ -145,7 +214,8 @@ impl Waiting {
         if let Err(error) = &outcome
             && let Some(replied) = self.replied.take()
         {
-            let _ = replied.send(Err(error.clone()));
+            // Other partitions may have stored the request that one rejects.
+            self.replied = replied.send(Err(error.clone()));
         }
         if let Some(confirmed) = self.confirmed.take() {
             let _ = confirmed.send(outcome);
@@ -153,15 +223,16 @@ impl Waiting {
         self.replied.is_some()
     }
 
-    /// Passes on a reply.
-    pub(super) fn answered(self, body: &[u8]) {
-        if let Some(confirmed) = self.confirmed {
+    /// Passes on a reply. Returns whether further ones are expected.
+    pub(super) fn answered(&mut self, body: &[u8]) -> bool {
+        if let Some(confirmed) = self.confirmed.take() {
             let _ = confirmed.send(Ok(()));
         }
-        if let Some(replied) = self.replied {
+        if let Some(replied) = self.replied.take() {
             let reply = wire::decode_reply(body).map_err(|e| ClientError::BadReply(e.to_string()));
-            let _ = replied.send(reply);
+            self.replied = replied.send(reply);
         }
+        self.replied.is_some()
     }
 
     /// Passes on the error of a lost connection or channel.

@@ -89,6 +89,11 @@ impl Account {
         self.all_active(now).count()
     }
 
+    /// The metadata of each stream that is active at `now`.
+    pub fn active_metadata(&self, now: LogTime) -> impl Iterator<Item = &Metadata> {
+        self.all_active(now).map(|stream| &stream.metadata)
+    }
+
     /// Number of streams and tombstones, those that have expired but are not yet removed included.
     #[must_use]
     pub fn records(&self) -> usize {

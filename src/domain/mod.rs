@@ -20,6 +20,9 @@ mod request;
 mod rules;
 mod settings;
 mod snapshot;
+mod tenant;
+mod throttle;
+mod throttling;
 mod time;
 
 pub use account::{
@@ -51,4 +54,10 @@ pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
 pub use rules::Rules;
 pub use settings::{REQUEST_QUEUE_MS, Settings, SettingsError};
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};
+pub use tenant::{
+    AccountCount, AccountsPage, AccountsRequest, MAX_ACCOUNTS, TenantAnswer, TenantRequest,
+    TenantTotals, TotalsRequest, ValueCounts,
+};
+pub use throttle::{Rate, Share, Throttle, Throttled};
+pub use throttling::{ThrottledBy, ThrottledKind, Throttling};
 pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};

@@ -64,6 +64,11 @@ impl Rules {
         self.is_2()
     }
 
+    /// Whether requests may be throttled: workers that support only version 1 do not throttle.
+    pub(super) const fn throttle(self) -> bool {
+        self.is_2()
+    }
+
     /// Whether streams have a maximum age, if one is set.
     pub(super) const fn limit_age(self) -> bool {
         self.is_2()

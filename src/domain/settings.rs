@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Rules;
+use super::{MAX_KEY_BYTES, Rules, Throttling};
 
 /// Maximum time of a request in its queue, in milliseconds, redeliveries included.
 pub const REQUEST_QUEUE_MS: u64 = 10_000;
@@ -48,8 +48,14 @@ pub struct Settings {
     /// Interval of each partition's snapshots, in milliseconds: 1 s to 24 h. The log's retention
     /// must be at least three times as long.
     pub snapshot_every_ms: u64,
+    /// Limits of requests per second.
+    pub throttling: Throttling,
     /// Number of partitions of the topology: 1 to 64. It never changes.
     pub partitions: u16,
+    /// Metadata keys whose values are counted for each tenant: at most 4, each of 1 to 64 bytes,
+    /// without duplicates. No decision depends on them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub count_by: Vec<String>,
 }
 
 impl Default for Settings {
@@ -66,7 +72,9 @@ impl Default for Settings {
             max_streams_per_partition: 5_000_000,
             max_streams_per_tenant: 5_000_000,
             snapshot_every_ms: 120_000,
+            throttling: Throttling::default(),
             partitions: 1,
+            count_by: Vec::new(),
         }
     }
 }
@@ -95,6 +103,9 @@ impl Settings {
 
     /// The maximum number of partitions.
     pub const MAX_PARTITIONS: u16 = 64;
+
+    /// The maximum number of metadata keys whose values are counted.
+    pub const MAX_COUNT_BY: usize = 4;
 
     /// The rules in force; version 1 if the number is not supported.
     #[must_use]
@@ -181,6 +192,16 @@ impl Settings {
         }
     }
 
+    fn counts_by_few_keys(&self) -> bool {
+        let keys = &self.count_by;
+        let is_first = |n: usize, key: &String| !keys[..n].contains(key);
+        keys.len() <= Self::MAX_COUNT_BY
+            && keys
+                .iter()
+                .enumerate()
+                .all(|(n, key)| (1..=MAX_KEY_BYTES).contains(&key.len()) && is_first(n, key))
+    }
+
     /// Checks the ranges of all settings.
     ///
     /// # Errors
@@ -248,6 +269,12 @@ impl Settings {
             "partitions",
             "1 to 64",
         );
+        must(
+            self.counts_by_few_keys(),
+            "count-by",
+            "at most 4 different metadata keys, each of 1 to 64 bytes",
+        );
+        errors.extend(self.throttling.errors(self.rules().throttle()));
         if errors.is_empty() {
             Ok(())
         } else {
@@ -333,6 +360,31 @@ mod tests {
             assert_eq!(errors[0].setting, "max-stream-age");
         }
         assert_eq!(with(3, 0).check().unwrap_err()[0].setting, "rules");
+    }
+
+    #[test]
+    fn at_most_four_different_metadata_keys_are_counted() {
+        let with = |keys: &[&str]| Settings {
+            count_by: keys.iter().map(|&key| key.to_owned()).collect(),
+            ..Settings::default()
+        };
+        let long = "k".repeat(64);
+        for good in [&["channel"][..], &["a", "b", "c", "d"], &[&long]] {
+            assert_eq!(with(good).check(), Ok(()));
+        }
+        let longer = "k".repeat(65);
+        for wrong in [
+            &["a", "b", "c", "d", "e"][..],
+            &["a", "a"],
+            &[""],
+            &[&longer],
+        ] {
+            let errors = with(wrong).check().unwrap_err();
+            assert_eq!(errors[0].setting, "count-by");
+        }
+        // Not in the entries of installations that count none.
+        let none = serde_json::to_string(&Settings::default()).unwrap();
+        assert!(!none.contains("count_by"));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! They are not in the registry, because its series stay for ever. These disappear with the state:
 //! a tenant without streams, a replica that is no longer fresh.
 
+mod values;
+
 use std::{
     collections::BTreeMap,
     fmt::{Display, Write},
@@ -180,6 +182,7 @@ fn holds(page: &mut Exposition, held: &Partitions<&Held>) {
             }
         }
     }
+    values::by_value(page, held, same);
 }
 
 /// Help of families whose values belong to the log and not to a worker.
@@ -323,6 +326,7 @@ mod tests {
                 levels: vec![2, 0, 1],
                 tenants: vec![("acme".to_owned(), active)],
                 others: Active::default(),
+                values: Vec::new(),
             }),
             offset: Some(77),
             ttl_ms: Some(90_000),

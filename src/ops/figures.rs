@@ -8,10 +8,14 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::domain::Counters;
+use crate::domain::{Counters, ValueCounts};
 
 /// Most tenants with series of their own, per partition.
 pub const MAX_TENANTS: usize = 50;
+/// Most tenants with series by values of metadata, per partition.
+pub const MAX_TENANTS_BY_VALUE: usize = 10;
+/// Most values of a metadata key with series of their own, per tenant and partition.
+pub const MAX_VALUES_SHOWN: usize = 20;
 /// Interval at which the tenants with the most streams are chosen, in milliseconds.
 pub const CHOOSE_EVERY_MS: u64 = 15_000;
 
@@ -37,6 +41,31 @@ pub struct Held {
     pub tenants: Vec<(String, Active)>,
     /// The sum of all other tenants.
     pub others: Active,
+    /// Streams of the largest of these tenants by the values of metadata keys.
+    pub values: Vec<TenantValues>,
+}
+
+/// Streams of a tenant by the values of one metadata key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantValues {
+    /// The tenant.
+    pub tenant: String,
+    /// The key.
+    pub key: String,
+    /// The counts.
+    pub counts: ValueCounts,
+}
+
+impl Held {
+    /// The tenants with series by values: those with the most streams.
+    #[must_use]
+    pub fn largest_tenants(&self) -> Vec<&str> {
+        let mut tenants: Vec<_> = self.tenants.iter().collect();
+        // The sort is stable: ties stay in the order of the names.
+        tenants.sort_by_key(|(_, active)| std::cmp::Reverse(active.streams));
+        let largest = tenants.into_iter().take(MAX_TENANTS_BY_VALUE);
+        largest.map(|(name, _)| name.as_str()).collect()
+    }
 }
 
 /// One partition.

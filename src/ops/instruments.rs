@@ -31,6 +31,14 @@ pub struct PartitionMetrics {
     pub status_answered: Counter,
     /// Their duration, in seconds.
     pub status_seconds: Histogram,
+    /// `accounts` requests that this worker answered.
+    pub accounts_answered: Counter,
+    /// Their duration, in seconds.
+    pub accounts_seconds: Histogram,
+    /// `totals` requests that this worker answered.
+    pub totals_answered: Counter,
+    /// Their duration, in seconds.
+    pub totals_seconds: Histogram,
     /// Requests requeued for another worker.
     pub released: Counter,
     /// Times a connection for requests was lost or did not open.
@@ -85,6 +93,10 @@ impl PartitionMetrics {
             init_seconds: took("init"),
             status_answered: request("status", "answered"),
             status_seconds: took("status"),
+            accounts_answered: request("accounts", "answered"),
+            accounts_seconds: took("accounts"),
+            totals_answered: request("totals", "answered"),
+            totals_seconds: took("totals"),
             released: request("any", "released"),
             requests_interrupted: count("streamwatch_requests_interrupted_total"),
             unavailable: request("any", "unavailable"),

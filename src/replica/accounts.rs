@@ -2,24 +2,28 @@
 
 mod due;
 mod index;
+mod reading;
+mod scan;
 mod slots;
 mod table;
 mod totals;
+mod values;
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hint::black_box;
 use std::ops::{ControlFlow, Range};
-
-use compact_str::CompactString;
 
 use super::pool::Pool;
 use crate::domain::{Account, AccountKey, LifecycleEvent, LogTime, Rules, RunningCount, WallShift};
 use due::Due;
 pub(super) use index::Hash;
+pub(super) use scan::Collected;
+use scan::Scan;
 use slots::{NEVER, Slot, SlotId};
 use table::Table;
 use totals::{Counted, Counts};
 pub use totals::{Levels, Totals};
+use values::{CountedMetadata, ValueIndex};
 
 /// Number of accounts whose expiries are processed with each entry. An entry makes fewer accounts
 /// due, so the expiries keep up with any log.
@@ -32,6 +36,8 @@ pub(super) struct Accounts {
     metadata: Pool,
     /// The slots that are left to be copied. Slots do not move meanwhile.
     to_copy: Range<usize>,
+    /// The pass that collects pages of accounts, if any.
+    scan: Option<Scan>,
     /// Steps of log time with unprocessed expiries.
     steps: VecDeque<TimeStep>,
     /// Streams that expired since they were last taken.
@@ -65,6 +71,7 @@ pub(super) struct Expired {
 struct Indexes {
     due: Due,
     counts: Counts,
+    values: ValueIndex,
     /// Keeps empty accounts until they have been copied, because a replica that restores the copy
     /// must skip the same entries. Slots do not move meanwhile.
     keep_empty: bool,
@@ -78,11 +85,13 @@ impl Accounts {
             indexes: Indexes {
                 due: Due::new(),
                 counts: Counts::default(),
+                values: ValueIndex::default(),
                 keep_empty: false,
                 emptied: BTreeSet::new(),
             },
             metadata: Pool::new(),
             to_copy: 0..0,
+            scan: None,
             steps: VecDeque::new(),
             expired: Vec::new(),
             expiries_per_entry: EXPIRIES_PER_ENTRY,
@@ -154,8 +163,9 @@ impl Accounts {
             return None;
         }
         slot.last = offset;
+        let before = self.indexes.values.before(id, slot);
         let result = change(&mut slot.account, &self.metadata);
-        if !self.indexes.update(id, slot, now) {
+        if !self.indexes.update(id, &before, slot, now) {
             self.free(id);
         }
         Some(result)
@@ -203,6 +213,7 @@ impl Accounts {
         let (Some(slot), Some(last)) = (self.table.slot_mut(id), self.steps.back()) else {
             return;
         };
+        let counted = self.indexes.values.before(id, slot);
         // Expiries before the due time were processed by an earlier call, whose steps may still be
         // in the list.
         let looked_at = LogTime(slot.due.0.saturating_sub(1));
@@ -225,7 +236,7 @@ impl Accounts {
             }));
         }
         slot.account.sweep(last.now);
-        if !self.indexes.update(id, slot, last.now) {
+        if !self.indexes.update(id, &counted, slot, last.now) {
             self.free(id);
         }
     }
@@ -297,48 +308,39 @@ impl Accounts {
     }
 
     fn begin(&mut self, hash: Hash, mut slot: Slot, now: LogTime) {
-        if self.indexes.update(self.table.next_id(), &mut slot, now) {
+        let (id, none) = (self.table.next_id(), CountedMetadata::new());
+        if self.indexes.update(id, &none, &mut slot, now) {
             self.table.insert(hash, slot);
         }
     }
 
     fn free(&mut self, id: SlotId) {
+        let from = self.table.last_id();
+        let Some(moved) = self.table.remove(id) else {
+            return;
+        };
         // The account that moved into this slot stays due at the same moment.
-        if let Some(moved) = self.table.remove(id)
-            && moved.due != NEVER
-        {
+        if moved.due != NEVER {
             self.indexes.due.put(id, moved.due);
         }
-    }
-
-    pub(super) const fn totals(&self) -> Totals {
-        self.indexes.counts.totals
-    }
-
-    pub(super) fn of_tenant(&self, tenant: &str) -> Totals {
-        let by_tenant = &self.indexes.counts.by_tenant;
-        by_tenant.get(tenant).copied().unwrap_or_default()
-    }
-
-    pub(super) const fn levels(&self) -> Levels {
-        self.indexes.counts.levels
-    }
-
-    /// The tenants whose records changed since the last call.
-    pub(super) fn take_changed(&mut self) -> HashSet<CompactString> {
-        std::mem::take(&mut self.indexes.counts.changed)
-    }
-
-    pub(super) fn by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
-        let by_tenant = &self.indexes.counts.by_tenant;
-        by_tenant.iter().map(|(name, t)| (name.as_str(), *t))
+        self.indexes.values.moved(from, id, moved);
+        if let Some(scan) = &mut self.scan {
+            scan.moved(from, id, moved);
+        }
     }
 }
 
 impl Indexes {
-    /// Updates the aggregates for an account. Returns false if the account is empty and must be
+    /// Updates the aggregates for an account, whose streams have been counted by the metadata
+    /// `before`. Returns false if the account is empty and must be
     /// removed.
-    fn update(&mut self, id: SlotId, slot: &mut Slot, now: LogTime) -> bool {
+    fn update(
+        &mut self,
+        id: SlotId,
+        before: &CountedMetadata,
+        slot: &mut Slot,
+        now: LogTime,
+    ) -> bool {
         let counted = Counted {
             active: u32::try_from(slot.account.count(now)).unwrap_or(u32::MAX),
             records: u32::try_from(slot.account.records()).unwrap_or(u32::MAX),
@@ -348,20 +350,22 @@ impl Indexes {
             self.counts.change(tenant, slot.counted, counted);
             slot.counted = counted;
         }
-        match slot.account.next_change(now) {
+        let next = slot.account.next_change(now);
+        match next {
             Some(next) if next < slot.due => {
                 slot.due = next;
                 self.due.put(id, next);
             }
             Some(_) => {}
-            None => {
-                // Another account may use the slot before that moment.
-                slot.due = NEVER;
-                if !self.keep_empty {
-                    return false;
-                }
-                self.emptied.insert(id);
-            }
+            // Another account may use the slot before that moment.
+            None => slot.due = NEVER,
+        }
+        self.values.change(id, before, slot);
+        if next.is_none() && !self.keep_empty {
+            return false;
+        }
+        if next.is_none() {
+            self.emptied.insert(id);
         }
         true
     }

@@ -176,6 +176,7 @@ impl<T> Replica<T> {
             if Rules::of(settings.rules).is_none() {
                 return Err(self.start_over(Fault::UnknownRules(settings.rules)));
             }
+            self.accounts.count_by(&settings.count_by);
             self.settings = Some(settings.clone());
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! Effects that a replica requests from its caller.
 
-use crate::domain::{Announcement, Answer, Entry, HeartbeatOutcome, OpenOutcome, StopOutcome};
+use crate::domain::{
+    Announcement, Answer, Entry, HeartbeatOutcome, OpenOutcome, StopOutcome, TenantAnswer,
+};
 
 use super::Mono;
 use crate::domain::WallTime;
@@ -27,6 +29,13 @@ pub enum Effect<T> {
         answer: Answer,
         /// The metadata keys to count the streams by.
         group_by: Vec<String>,
+    },
+    /// Send the answer about a tenant, then acknowledge the request.
+    AnswerTenant {
+        /// The request.
+        request: T,
+        /// The answer to send.
+        answer: TenantAnswer,
     },
     /// The request was too late: reply with `late`, then acknowledge it.
     Late(T),

@@ -3,15 +3,48 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Mono;
-use crate::domain::StatusRequest;
+use crate::domain::{AccountsRequest, StatusRequest, Tenant, TenantRequest};
 
 /// A request that waits until the replica is fresh.
 #[derive(Debug)]
 pub(super) struct Held<T> {
     pub(super) request: T,
     pub(super) at: Mono,
-    /// `None` for an `init`.
-    pub(super) status: Option<StatusRequest>,
+    pub(super) content: HeldContent,
+}
+
+/// The content of a request that waits.
+#[derive(Debug)]
+pub(super) enum HeldContent {
+    /// The broker delivers an `init` again.
+    Init,
+    Status(StatusRequest),
+    Tenant(TenantRequest),
+}
+
+/// A request for a tenant's accounts, whose page is being collected.
+#[derive(Debug)]
+pub(super) struct PendingPage<T> {
+    pub(super) request: T,
+    pub(super) tenant: Tenant,
+    pub(super) at: Mono,
+}
+
+/// Requests for tenants' accounts. Those in one pass over the accounts are answered together; later
+/// ones wait for the next pass.
+#[derive(Debug)]
+pub(super) struct Pages<T> {
+    pub(super) collecting: Vec<PendingPage<T>>,
+    pub(super) next: VecDeque<(T, AccountsRequest, Mono)>,
+}
+
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self {
+            collecting: Vec::new(),
+            next: VecDeque::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -55,6 +88,7 @@ pub(super) struct Requests<T> {
     /// Proposals that have not been read back, by the number of their entry.
     pub(super) opens: HashMap<u64, PendingOpen<T>>,
     pub(super) strong: Strong<T>,
+    pub(super) pages: Pages<T>,
     pub(super) held: VecDeque<Held<T>>,
 }
 
@@ -64,6 +98,7 @@ impl<T> Default for Requests<T> {
             taking: false,
             opens: HashMap::new(),
             strong: Strong::default(),
+            pages: Pages::default(),
             held: VecDeque::new(),
         }
     }

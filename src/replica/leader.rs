@@ -54,6 +54,8 @@ impl<T> Replica<T> {
             _ => reading.leads && self.leadership.has_observed(),
         };
         if writer != self.writer && recent {
+            let serves = reading.candidate_from.is_some();
+            self.workers.seen(writer, serves, now.mono);
             self.leadership
                 .seen(writer, reading.candidate_from, now.mono);
             self.decide_leader(now);

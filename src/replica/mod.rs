@@ -28,7 +28,9 @@ mod position;
 mod requests;
 mod restoring;
 mod snapshot;
+mod tenants;
 mod tick;
+mod workers;
 
 pub use accounts::{Levels, Totals};
 pub use announcements::MAX_UNANNOUNCED;
@@ -45,10 +47,11 @@ use in_flight::Requests;
 use leadership::Leadership;
 use liveness::{FRESH_INTERVALS, Liveness};
 use position::LogPosition;
+use workers::Workers;
 
 use crate::domain::{
     Account, AccountKey, Activity, Counters, Entry, Internal, LifecycleEvent, LogClock, LogTime,
-    Settings,
+    Settings, ValueCounts,
 };
 
 /// The position from which to read the log.
@@ -93,6 +96,7 @@ pub struct Replica<T> {
     counted_events: Vec<(u32, LifecycleEvent)>,
     liveness: Liveness,
     leadership: Leadership,
+    workers: Workers,
     requests: Requests<T>,
     effects: Vec<Effect<T>>,
 }
@@ -119,6 +123,7 @@ impl<T> Replica<T> {
             counted_events: Vec::new(),
             liveness: Liveness::default(),
             leadership: Leadership::default(),
+            workers: Workers::default(),
             requests: Requests::default(),
             effects: Vec::new(),
         }
@@ -158,6 +163,7 @@ impl<T> Replica<T> {
         self.phase = Phase::Detached;
         self.leadership.detach();
         self.requests = Requests::default();
+        self.accounts.abandon_scan();
         self.effects.clear();
         self.liveness.reset();
         self.abandon_snapshot();
@@ -228,6 +234,19 @@ impl<T> Replica<T> {
         self.accounts.by_tenant()
     }
 
+    /// The metadata keys whose values are counted.
+    #[must_use]
+    pub fn counted_keys(&self) -> &[String] {
+        self.accounts.counted_keys()
+    }
+
+    /// Active streams of a tenant by the values of a metadata key. Incomplete until
+    /// [`Self::scan`] has counted existing streams after a change of the keys.
+    #[must_use]
+    pub fn values_of(&self, tenant: &str, key: &str) -> ValueCounts {
+        self.accounts.values_of(tenant, key)
+    }
+
     /// Number of accounts by their number of active streams.
     #[must_use]
     pub const fn levels(&self) -> Levels {
@@ -250,6 +269,12 @@ impl<T> Replica<T> {
     #[must_use]
     pub const fn wrote(&self, entry: &Entry) -> bool {
         matches!(entry, Entry::Internal { entry_id, .. } if entry_id.writer == self.writer)
+    }
+
+    /// The number of workers that serve the partition, this one included.
+    pub fn workers(&mut self, now: Mono) -> usize {
+        let interval_ms = self.interval_ms();
+        self.workers.count(now, interval_ms)
     }
 
     /// The log's time, once known.

@@ -3,7 +3,7 @@
 
 use super::{
     Applied, Effect, Mono, Now, Replica,
-    in_flight::{Held, PendingOpen, StrongRequest},
+    in_flight::{Held, HeldContent, PendingOpen, StrongRequest},
 };
 use crate::domain::{
     Account, Answer, Consistency, InitRequest, Internal, LogTime, Moment, Open, OpenOutcome,
@@ -13,13 +13,13 @@ use crate::domain::{
 /// Time after which a request is requeued if its proposal has not been read back, in milliseconds.
 const PROPOSAL_MS: u64 = 5_000;
 /// Maximum time from a `status` to its answer, in milliseconds.
-const STATUS_MS: u64 = 10_000;
+pub(super) const STATUS_MS: u64 = 10_000;
 
 impl<T> Replica<T> {
     /// Proposes an `init` in the log. It is answered when the proposal is read back.
     pub fn init(&mut self, request: T, init: InitRequest, now: Now) {
         if !self.is_live(now.mono) {
-            return self.hold(request, None, now);
+            return self.hold(request, HeldContent::Init, now);
         }
         let Some(settings) = &self.settings else {
             return self.effects.push(Effect::Release(request));
@@ -53,7 +53,7 @@ impl<T> Replica<T> {
     /// Answers a `status`; a strong one when a marker is read back.
     pub fn status(&mut self, request: T, status: StatusRequest, now: Now) {
         if !self.is_live(now.mono) {
-            return self.hold(request, Some(status), now);
+            return self.hold(request, HeldContent::Status(status), now);
         }
         match status.consistency {
             Consistency::Local => {
@@ -71,11 +71,11 @@ impl<T> Replica<T> {
         }
     }
 
-    fn hold(&mut self, request: T, status: Option<StatusRequest>, now: Now) {
+    pub(super) fn hold(&mut self, request: T, content: HeldContent, now: Now) {
         self.requests.held.push_back(Held {
             request,
             at: now.mono,
-            status,
+            content,
         });
     }
 
@@ -199,14 +199,15 @@ impl<T> Replica<T> {
             self.effects.push(Effect::Resume);
         }
         for held in std::mem::take(&mut self.requests.held) {
-            match held.status {
+            match held.content {
                 // An `init` may have waited in a buffer while this worker was stalled. The broker
                 // has its age: after requeueing, it is delivered again only if it is still valid.
-                None => self.effects.push(Effect::Release(held.request)),
-                Some(_) if now.mono.ms_since(held.at) >= STATUS_MS => {
+                HeldContent::Init => self.effects.push(Effect::Release(held.request)),
+                _ if now.mono.ms_since(held.at) >= STATUS_MS => {
                     self.effects.push(Effect::Late(held.request));
                 }
-                Some(status) => self.status(held.request, status, now),
+                HeldContent::Status(status) => self.status(held.request, status, now),
+                HeldContent::Tenant(tenant) => self.about_tenant(held.request, tenant, now),
             }
         }
     }
@@ -238,6 +239,7 @@ impl<T> Replica<T> {
             let requests = requests.map(|q| Effect::Release(q.request));
             self.effects.extend(requests);
             strong.marker = None;
+            self.release_pages();
         }
     }
 
@@ -248,5 +250,7 @@ impl<T> Replica<T> {
             + self.requests.held.len()
             + self.requests.strong.waiting.len()
             + self.requests.strong.next.len()
+            + self.requests.pages.collecting.len()
+            + self.requests.pages.next.len()
     }
 }

@@ -27,9 +27,11 @@ impl Restoring {
         if Rules::of(header.settings.rules).is_none() {
             return Err(Fault::UnknownRules(header.settings.rules));
         }
+        let mut accounts = Accounts::new();
+        accounts.count_by(&header.settings.count_by);
         Ok(Self {
             header,
-            accounts: Accounts::new(),
+            accounts,
             unannounced: Vec::new(),
         })
     }

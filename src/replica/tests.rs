@@ -10,6 +10,7 @@ mod requests;
 mod rules;
 mod snapshot;
 mod start;
+mod tenants;
 
 use uuid::Uuid;
 

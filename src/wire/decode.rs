@@ -235,7 +235,7 @@ pub(super) fn stream_id(field: Option<Id>) -> Result<StreamId, Problem> {
 }
 
 /// Checks the keys, and omits duplicates: they are keys of an object in the reply.
-fn group_by(keys: Option<Array<Text>>) -> Result<Vec<String>, Problem> {
+pub(super) fn group_by(keys: Option<Array<Text>>) -> Result<Vec<String>, Problem> {
     let keys = keys.map(|array| array.0).unwrap_or_default();
     if keys.len() > MAX_GROUP_BY {
         let message = "must be an array of at most 16 metadata keys, not a longer one";

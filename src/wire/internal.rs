@@ -209,7 +209,7 @@ fn limit(error: impl std::error::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AccountId, Condition, GivenReason, Limit, OnLimit, Terms};
+    use crate::domain::{AccountId, Condition, GivenReason, Limit, OnLimit, Terms, Throttling};
 
     fn round_trip(reading: Option<Reading>, body: Internal) {
         let entry_id = EntryId {
@@ -273,7 +273,13 @@ mod tests {
             };
             round_trip(Some(reading), Internal::Open(Box::new(open)));
         }
-        let settings = Settings::default();
+        let settings = Settings {
+            throttling: Throttling {
+                account_inits_per_second: 5,
+                ..Throttling::default()
+            },
+            ..Settings::default()
+        };
         round_trip(None, Internal::Tick(None));
         let wall = WallTime(-1);
         round_trip(None, Internal::Join { wall });

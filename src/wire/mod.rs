@@ -6,6 +6,7 @@
 mod amqp_value;
 mod batch;
 mod batch_writer;
+mod caller;
 mod decode;
 mod diagnosis;
 mod event_fields;
@@ -25,12 +26,14 @@ mod request;
 mod routing_key;
 #[cfg(feature = "worker")]
 pub mod snapshot;
+mod tenant;
 mod terms;
 mod timestamp;
 mod trace;
 
 pub use batch::{MAX_BATCH_BYTES, rejected_events};
 pub use batch_writer::BatchWriter;
+pub use caller::Caller;
 pub use decode::{account, entry, init, status};
 pub use gzip::{GZIP, compress};
 pub use ignored::ignored;
@@ -43,11 +46,13 @@ pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
     APP_ID, BadReply, BatchNews, CONTRACT, CountsBy, Encoded, EventNews, MAX_REPLY_BYTES, News,
     PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
+    tenant_answer,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
 pub use request::{
     InitFields, batch as batch_body, event as event_body, init as init_body, status as status_body,
 };
 pub use routing_key::{Kind, RoutingKey};
+pub use tenant::{tenant, tenant_body};
 pub use timestamp::{Rfc3339, show};
 pub use trace::{MAX_STATE_BYTES, Trace};

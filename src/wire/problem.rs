@@ -35,6 +35,8 @@ pub enum Code {
     WrongPartition,
     /// A field that needs newer rules than the installation has.
     OldRules,
+    /// More requests per second than the installation accepts of the tenant or the account.
+    Throttled,
     /// A code of a later version of the contract.
     #[serde(other)]
     Other,
@@ -58,13 +60,14 @@ impl Code {
             Self::Undeliverable => "undeliverable",
             Self::WrongPartition => "wrong_partition",
             Self::OldRules => "old_rules",
+            Self::Throttled => "throttled",
             Self::Other => "other",
         }
     }
 
     /// All codes, in the order of their numbers. Snapshots contain counts by number, so a code
     /// never changes its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BadJson,
         Self::TooLarge,
         Self::BadField,
@@ -78,6 +81,7 @@ impl Code {
         Self::Undeliverable,
         Self::WrongPartition,
         Self::OldRules,
+        Self::Throttled,
         Self::Other,
     ];
 
@@ -91,7 +95,7 @@ impl Code {
     /// Whether a retry of the same message may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Late | Self::Unavailable)
+        matches!(self, Self::Late | Self::Unavailable | Self::Throttled)
     }
 }
 
@@ -226,6 +230,29 @@ impl Problem {
             "needs rules version 2, and this installation has version 1: once all of its workers \
              support them, an operator sets them with `streamwatch topology set --rules 2`",
         )
+    }
+
+    /// A request of a known kind was routed to no queue of its kind.
+    #[must_use]
+    pub fn not_routed() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "this installation does not route requests of this kind: its operator runs \
+             `streamwatch topology declare`",
+        )
+    }
+
+    /// The tenant or the account sends more requests per second than the installation accepts.
+    #[must_use]
+    pub fn throttled(retry_after_ms: u64) -> Self {
+        Self {
+            retry_after_ms: Some(retry_after_ms),
+            ..Self::new(
+                Code::Throttled,
+                "more requests a second than this installation accepts of the tenant or the \
+                 account; nothing changed: repeat the request after retry_after_ms",
+            )
+        }
     }
 
     /// The outcome of the request is unknown.

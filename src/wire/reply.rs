@@ -4,11 +4,13 @@ mod decode;
 mod decoded;
 mod encode;
 mod news;
+mod tenant;
 
 pub use decode::{BadReply, decode};
 pub use decoded::{BatchNews, CountsBy, Reply};
 pub use encode::{Encoded, MAX_REPLY_BYTES, PartitionNumber, answer, batch, error};
 pub use news::{EventNews, News};
+pub use tenant::tenant_answer;
 
 /// The version of the contract: the header `contract` of every reply.
 pub const CONTRACT: i32 = 1;

@@ -23,16 +23,22 @@ pub enum Kind {
     Status,
     /// Heartbeats and stops of many streams.
     Batch,
+    /// Requests a tenant's accounts.
+    Accounts,
+    /// Requests a tenant's totals.
+    Totals,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Init,
         Self::Heartbeat,
         Self::Stop,
         Self::Status,
         Self::Batch,
+        Self::Accounts,
+        Self::Totals,
     ];
 
     /// The kinds that players may publish.
@@ -47,6 +53,15 @@ impl Kind {
         }
     }
 
+    /// The kinds that only backends may publish.
+    pub const OF_BACKENDS: [Self; 3] = [Self::Batch, Self::Accounts, Self::Totals];
+
+    /// Whether messages of this kind are about a tenant and go to each partition.
+    #[must_use]
+    pub const fn is_about_tenant(self) -> bool {
+        matches!(self, Self::Accounts | Self::Totals)
+    }
+
     /// The word in the routing key.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -56,6 +71,8 @@ impl Kind {
             Self::Stop => "stop",
             Self::Status => "status",
             Self::Batch => "batch",
+            Self::Accounts => "accounts",
+            Self::Totals => "totals",
         }
     }
 }
@@ -77,7 +94,7 @@ impl FromStr for Kind {
                 Problem::new(
                     Code::UnknownKind,
                     "the routing key must be TENANT.init, TENANT.heartbeat, TENANT.stop, \
-                     TENANT.status or TENANT.batch",
+                     TENANT.status, TENANT.batch, TENANT.accounts or TENANT.totals",
                 )
             })
     }
@@ -103,10 +120,16 @@ impl<'a> RoutingKey<'a> {
     pub fn parse(key: &'a str) -> Result<Self, Problem> {
         let mut words = key.splitn(3, '.');
         let tenant = words.next().unwrap_or_default();
-        let kind = words.next().unwrap_or_default().parse()?;
+        let kind: Kind = words.next().unwrap_or_default().parse()?;
         check_tenant(tenant).map_err(|e| Problem::new(Code::BadTenant, e.to_string()))?;
         let account = match words.next() {
             None => None,
+            Some(_) if kind.is_about_tenant() => {
+                return Err(Problem::new(
+                    Code::AccountMismatch,
+                    "accounts and totals are about a tenant: the routing key must name no account",
+                ));
+            }
             Some(encoded) => Some(percent_decode_str(encoded).decode_utf8().map_err(|_| {
                 Problem::new(
                     Code::AccountMismatch,

@@ -11,7 +11,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Config, rejections::Rejections, retry::Retry};
+use super::{
+    Config, clock,
+    rejections::Rejections,
+    retry::Retry,
+    throttle::{RetryAfter, SharedThrottle},
+};
 use crate::{
     broker::{
         BrokerError, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo, RequestDelivery,
@@ -64,7 +69,7 @@ struct PendingMessage {
 pub(super) async fn run(
     config: Config,
     of: u16,
-    replies: Replies,
+    (replies, throttle): (Replies, SharedThrottle),
     health: Arc<Health>,
     mut shutdown: watch::Receiver<bool>,
 ) {
@@ -72,7 +77,7 @@ pub(super) async fn run(
     let mut retry = Retry::new("the intake is interrupted", None, &config.addresses);
     loop {
         let opened = tokio::select! {
-            opened = Intake::open(&config, of, retry.failures, replies.clone()) => opened,
+            opened = Intake::open(&config, of, retry.failures, (&replies, &throttle)) => opened,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
@@ -95,6 +100,7 @@ struct Intake {
     events: RequestQueue,
     forwarder: Forwarder<PendingMessage>,
     replies: Replies,
+    throttle: SharedThrottle,
     names: Names,
     rejections: Rejections,
 }
@@ -104,7 +110,7 @@ impl Intake {
         config: &Config,
         of: u16,
         n: usize,
-        replies: Replies,
+        (replies, throttle): (&Replies, &SharedThrottle),
     ) -> Result<Self, BrokerError> {
         let (addresses, names) = (&config.addresses, &config.names);
         topology::open_partitions(addresses, names, of).await?;
@@ -116,7 +122,8 @@ impl Intake {
             // Confirmed to their senders: only undeliverable ones may reach the delivery limit.
             events: queue("events", names.intake_events()).one_by_one(),
             forwarder: Forwarder::new(&publish, names).await?,
-            replies,
+            replies: replies.clone(),
+            throttle: throttle.clone(),
             names: names.clone(),
             rejections: Rejections::new(names),
             publish,
@@ -209,6 +216,15 @@ impl Intake {
         };
         let origin = Origin::queue("intake");
         let message = delivery.message();
+        if kind == MessageClass::Request
+            && let Some(RetryAfter(after)) = self.throttle.check_intake(&message, clock::mono())
+        {
+            pending.reply_to = delivery.reply_to(&self.names).ok();
+            return match after {
+                Some(ms) => self.refuse(pending, &Problem::throttled(ms)),
+                None => pending.receipt.ack(),
+            };
+        }
         match delivery.reply_to(&self.names) {
             Ok(to) => pending.reply_to = Some(to),
             Err(none) => {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::pending::PendingRequest;
 use crate::{
-    ops::{Active, Figures, Held, PartitionFigures, PartitionMetrics, Tenants},
+    ops::{
+        Active, Figures, Held, MAX_VALUES_SHOWN, PartitionFigures, PartitionMetrics, TenantValues,
+        Tenants,
+    },
     replica::{Mono, Replica, Totals},
 };
 
@@ -58,13 +61,28 @@ impl MetricsReporter {
         };
         let of = |name: &str| self::active(replica.totals_of(name));
         let (tenants, others) = self.tenants.split(now_ms, active, all, of);
-        Held {
+        let mut held = Held {
             active,
             records: replica.totals().records,
             levels: replica.levels().0.into(),
             tenants,
             others,
-        }
+            values: Vec::new(),
+        };
+        let keys = replica.counted_keys();
+        let values = held.largest_tenants().into_iter().flat_map(|tenant| {
+            keys.iter().map(|key| {
+                let mut counts = replica.values_of(tenant, key);
+                counts.keep(MAX_VALUES_SHOWN);
+                TenantValues {
+                    tenant: tenant.to_owned(),
+                    key: key.clone(),
+                    counts,
+                }
+            })
+        });
+        held.values = values.collect();
+        held
     }
 
     /// Reports that the log is unavailable.

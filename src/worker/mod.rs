@@ -23,6 +23,7 @@ mod retry;
 mod selection;
 pub(crate) mod session;
 mod snapshots;
+mod throttle;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ use partition::Partition;
 pub use partition_list::{PartitionList, PartitionListError};
 use partition_task::PartitionTask;
 use selection::Selection;
+use throttle::{PartitionThrottle, SharedThrottle};
 
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 use uuid::Uuid;
@@ -81,6 +83,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     tracing::info!(partitions = ?selection.numbers, of = selection.of, "following");
     let (replies, sender) = ReplySender::new(&config.addresses, &config.names);
     let sending = tokio::spawn(replies::run(sender));
+    let throttle = SharedThrottle::new(selection.of);
     let mut tasks = JoinSet::new();
     for (n, number) in selection.numbers.into_iter().enumerate() {
         let partition = Partition {
@@ -91,6 +94,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
             replica: Replica::new(Uuid::new_v4().as_u64_pair().0),
             metrics: PartitionMetrics::new(number),
             reporter: MetricsReporter::new(number, Arc::clone(&figures)),
+            throttle: PartitionThrottle::new(throttle.clone(), number),
             health: Arc::clone(&health),
         };
         let task = PartitionTask::new(partition, replies.clone());
@@ -108,8 +112,8 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         });
     }
     if intake {
-        let replies = replies.clone();
-        tasks.spawn(intake::run(config, selection.of, replies, health, shutdown));
+        let outside = (replies.clone(), throttle);
+        tasks.spawn(intake::run(config, selection.of, outside, health, shutdown));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;

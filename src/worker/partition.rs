@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Config, clock, metrics_reporter::MetricsReporter, pending::PendingRequest};
+use super::{
+    Config, clock, metrics_reporter::MetricsReporter, pending::PendingRequest,
+    throttle::PartitionThrottle,
+};
 use crate::{
     ops::{Health, PartitionMetrics},
     replica::Replica,
@@ -19,10 +22,19 @@ pub(super) struct Partition {
     pub(super) replica: Replica<PendingRequest>,
     pub(super) metrics: PartitionMetrics,
     pub(super) reporter: MetricsReporter,
+    pub(super) throttle: PartitionThrottle,
     pub(super) health: Arc<Health>,
 }
 
 impl Partition {
+    /// Adopts the limits of requests in force, and the number of workers that share them.
+    pub(super) fn set_limits(&mut self) {
+        let workers = self.replica.workers(clock::mono());
+        if let Some(settings) = self.replica.settings() {
+            self.throttle.set(settings, workers);
+        }
+    }
+
     /// Updates the metrics that are computed from the replica.
     pub(super) fn report_metrics(&mut self) {
         self.reporter

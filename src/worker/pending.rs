@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::throttle::RetryAfter;
 use crate::{
     broker::{
         BrokerError, LocalRequests, Names, Receipt, Replies, ReplyTo, RequestDelivery, RequestQueue,
     },
-    domain::Answer,
+    domain::{Answer, TenantAnswer, ThrottledKind},
     ops::{Parent, Span},
     replica::Mono,
     wire::{self, Encoded, PartitionNumber, Problem},
@@ -26,6 +27,15 @@ impl Source {
             Self::Init => "init",
             Self::Status => "status",
             Self::Unrouted => "unrouted",
+        }
+    }
+
+    /// The kind of its requests, if they are throttled.
+    pub(super) const fn throttled(self) -> Option<ThrottledKind> {
+        match self {
+            Self::Init => Some(ThrottledKind::Init),
+            Self::Status => Some(ThrottledKind::Status),
+            Self::Unrouted => None,
         }
     }
 }
@@ -150,6 +160,22 @@ impl RequestQueues {
         });
     }
 
+    /// Replies with the replica's answer about a tenant, which is outdated after `fresh_for`.
+    pub(super) fn answer_tenant(
+        &self,
+        mut request: PendingRequest,
+        answer: &TenantAnswer,
+        fresh_for: Duration,
+    ) {
+        request.ended(match answer {
+            TenantAnswer::Accounts(_) => "accounts",
+            TenantAnswer::Totals(_) => "totals",
+        });
+        self.reply(request, fresh_for, || {
+            wire::tenant_answer(answer, self.partition)
+        });
+    }
+
     /// Replies with an error.
     pub(super) fn refuse(&self, mut request: PendingRequest, problem: &Problem) {
         request.ended(problem.code.as_str());
@@ -169,6 +195,21 @@ impl RequestQueues {
                     tracing::warn!("too many replies are pending; requeueing a request");
                 }
             }
+        }
+    }
+
+    /// Acknowledges a throttled request at once, so that it leaves its place to another one, and
+    /// replies without waiting for the confirm.
+    pub(super) fn throttle(&self, delivery: &RequestDelivery, RetryAfter(after): RetryAfter) {
+        delivery.receipt().ack();
+        if let Some(ms) = after
+            && let Ok(mut to) = delivery.reply_to(&self.names)
+        {
+            to.trace = delivery.trace().map(Box::new);
+            // Its requester repeats the request, with or without this reply.
+            let _ = self
+                .replies
+                .reply(to, wire::error(&Problem::throttled(ms)), None);
         }
     }
 

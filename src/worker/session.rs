@@ -107,6 +107,7 @@ enum Event {
     Request(Source, Result<RequestDelivery, BrokerError>),
     Tick,
     Expire,
+    Scan,
     SnapshotDue,
     Snapshot(Option<SnapshotStep>),
     Shutdown,
@@ -211,6 +212,7 @@ impl<'a> Session<'a> {
             let caught_up = !shown && self.partition.replica.has_caught_up();
             if caught_up {
                 shown = true;
+                self.partition.set_limits();
                 self.partition.report_metrics();
             }
             self.perform().await?;
@@ -226,6 +228,7 @@ impl<'a> Session<'a> {
             let tick_at = ticked.map_or_else(Instant::now, |at| at + interval);
             let snapshots = self.partition.replica.leads() && !self.draining;
             let expiring = self.partition.replica.is_expiring();
+            let scanning = self.partition.replica.is_scanning();
             let snapshot_at = self.snapshots.due().filter(|_| snapshots);
             let event = tokio::select! {
                 entry = self.log.next() => Event::Entry(entry?),
@@ -240,6 +243,7 @@ impl<'a> Session<'a> {
                 // A snapshot never contains a partial expiry.
                 step = self.snapshots.next(), if !expiring => Event::Snapshot(step),
                 () = std::future::ready(()), if expiring => Event::Expire,
+                () = std::future::ready(()), if scanning => Event::Scan,
                 _ = shutdown.wait_for(|stop| *stop), if !self.draining => Event::Shutdown,
                 () = until(grace_over) => Event::GraceOver,
                 () = tokio::time::sleep(STARTING_CHECK), if starting => continue,
@@ -284,11 +288,16 @@ impl<'a> Session<'a> {
                         self.requeue_held();
                     }
                     self.partition.replica.tick(clock::now())?;
+                    self.partition.set_limits();
                     self.partition.report_metrics();
                     self.report();
                 }
                 Event::Expire => {
                     self.partition.replica.expire();
+                    tokio::task::yield_now().await;
+                }
+                Event::Scan => {
+                    self.partition.replica.scan(clock::now());
                     tokio::task::yield_now().await;
                 }
                 Event::SnapshotDue => self.begin_snapshot(),

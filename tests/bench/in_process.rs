@@ -10,6 +10,7 @@ mod limits;
 mod memory;
 mod ours;
 mod speed;
+mod tenants;
 
 use super::report::Report;
 pub use batches::parse;
@@ -21,6 +22,7 @@ pub fn run(streams: &[usize], report: &mut Report) {
         batches::run(streams, report);
         copies::run(streams, report);
         limits::run(streams, report);
+        tenants::run(streams, report);
     }
     admissions::run(report);
     for &streams in streams {

@@ -12,6 +12,7 @@ mod filling;
 mod live;
 mod measured_process;
 mod opened;
+mod paged;
 mod peers;
 mod restarted;
 mod snapshotted;
@@ -64,7 +65,9 @@ pub fn run(plan: &Plan, report: &mut Report) {
         let batches = batches::wants(plan, report);
         let status = status::wants(plan, report) || exclusive::wants(plan, report);
         let asked = status || opened::wants(report) || !peers.replying.is_empty();
-        let snapshotted = restarted::wants(plan, report) || live::wants(plan, report);
+        let snapshotted = restarted::wants(plan, report)
+            || paged::wants(plan, report)
+            || live::wants(plan, report);
         if !drained && !batches && !asked && !snapshotted {
             return;
         }
@@ -90,6 +93,7 @@ pub fn run(plan: &Plan, report: &mut Report) {
         }
         if snapshotted {
             let large = restarted::run(&broker, plan, report).await;
+            paged::run(&large, plan, report).await;
             live::run(&large, plan, report).await;
         }
     });

@@ -38,6 +38,8 @@ mod secrets;
 mod sharing;
 mod shutdown;
 mod snapshots;
+mod tenants;
+mod throttling;
 mod tls;
 mod top;
 mod traces;

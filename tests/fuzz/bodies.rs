@@ -76,6 +76,7 @@ pub fn requests(data: &[u8]) {
         wire::init(&message).err(),
         wire::status(&message).err(),
         wire::entry(&message).err(),
+        wire::tenant(&message).err(),
     ]
     .into_iter()
     .flatten()
@@ -89,6 +90,16 @@ pub fn requests(data: &[u8]) {
     check(wire::init(&message), data);
     check(wire::status(&message), data);
     check(wire::entry(&message), data);
+    check(wire::tenant(&message), data);
+    if let Ok(request) = wire::tenant(&message) {
+        let (kind, body) = wire::tenant_body(&request);
+        let again = Message {
+            body: &body,
+            ..message
+        };
+        assert!(message.routing_key.ends_with(kind.as_str()));
+        assert_eq!(wire::tenant(&again), Ok(request));
+    }
     by_amqp_1_0(&message);
     if let Ok(Entry::Batch(batch)) = wire::entry(&message) {
         let rejected = wire::rejected_events(&message).expect("it was decoded");
@@ -128,6 +139,7 @@ fn by_amqp_1_0(message: &Message) {
     };
     assert_eq!(wire::entry(&wrapped), wire::entry(message));
     assert_eq!(wire::status(&wrapped), wire::status(message));
+    assert_eq!(wire::tenant(&wrapped), wire::tenant(message));
     assert_eq!(wire::init(&wrapped).err(), wire::init(message).err());
 }
 
@@ -277,6 +289,7 @@ pub fn targets() -> Vec<Target> {
             entries,
             text(&[
                 r#"{"writer":1,"seq":2,"clock":{"estimate_ms":3,"wall_ms":4,"candidate_from":5,"leads":true,"unannounced":6},"entry":{"tick":{}}}"#,
+                r#"{"writer":1,"seq":2,"entry":{"tick":{"settings":{"number":1,"rules":2,"ttl_ms":90000,"throttling":{"tenant_inits_per_second":1,"tenant_statuses_per_second":2,"account_inits_per_second":3,"account_statuses_per_second":4},"partitions":1}}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[["a","b"]]}}}"#,
                 r#"{"writer":1,"seq":2,"entry":{"open":{"tenant":"acme","account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001","request":"0192f0c1-0000-7000-8000-000000000002","not_after_ms":9,"metadata":[],"terms":{"limits":[{"max":1,"distinct":"a","where":{"b":["c"]}}],"same":["a"],"on_limit":"replace_oldest","reason":"x"}}}}"#,
             ]),

@@ -34,11 +34,15 @@ pub struct Counted {
     pub too_old: u64,
     /// Checks of the count in a lifecycle event.
     pub counts: u64,
+    /// Checks of tenants' totals.
+    pub totals: u64,
+    /// Pages of accounts.
+    pub pages: u64,
 }
 
 impl Counted {
     /// All counts, in any order.
-    pub const fn all(&self) -> [u64; 21] {
+    pub const fn all(&self) -> [u64; 23] {
         [
             self.entries,
             self.compared,
@@ -61,6 +65,8 @@ impl Counted {
             self.given_way,
             self.too_old,
             self.counts,
+            self.totals,
+            self.pages,
         ]
     }
 }
@@ -88,5 +94,7 @@ impl std::ops::AddAssign for Counted {
         self.given_way += other.given_way;
         self.too_old += other.too_old;
         self.counts += other.counts;
+        self.totals += other.totals;
+        self.pages += other.pages;
     }
 }

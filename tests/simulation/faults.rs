@@ -156,8 +156,11 @@ fn change_settings(world: &mut World) {
         0 => 0,
         max => world.rng.choice([0, max, 2 * max]).unwrap_or(max),
     };
+    let keys = [&[][..], &["kind"], &["device", "kind"]];
+    let keys = world.rng.choice(keys).unwrap_or_default();
     world.settings = Settings {
         number: settings.number + 1,
+        count_by: keys.iter().map(|&key| key.to_owned()).collect(),
         ttl_ms,
         heartbeat_every_ms: ttl_ms / 3,
         max_stream_age_ms,

@@ -47,6 +47,7 @@ mod requests;
 mod row;
 mod shell;
 mod snapshots;
+mod tenants;
 mod worker;
 mod world;
 

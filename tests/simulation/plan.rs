@@ -113,6 +113,9 @@ impl Plan {
             settings.rules = Rules::V1.number();
             faults.push(Fault::Settings);
         }
+        let keys = [&[][..], &["device"], &["kind", "device"]];
+        let keys = rng.choice(keys).unwrap_or_default();
+        settings.count_by = keys.iter().map(|&key| key.to_owned()).collect();
         let interval_ms = settings.interval_ms();
         Self {
             workers: rng.usize(1..=4),

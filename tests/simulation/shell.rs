@@ -15,6 +15,7 @@ use crate::{
     plan::RUN_MS,
     requests::Body,
     row::row,
+    tenants::ABOUT_TENANT,
     worker::{Delivery, History},
     world::World,
 };
@@ -121,6 +122,7 @@ impl World {
             return self.fail(w, fault);
         }
         self.obey(w);
+        self.about_tenants(w);
         let worker = &mut self.workers[w];
         let follows = worker.attached == Some(self.log.generation)
             && worker.history.generation == self.log.generation;
@@ -236,6 +238,8 @@ impl World {
     pub fn obey(&mut self, w: usize) {
         for effect in self.workers[w].replica.take_effects() {
             match effect {
+                Effect::AnswerTenant { answer, .. } => self.tenant_answer(w, &answer),
+                Effect::Late(ABOUT_TENANT) | Effect::Release(ABOUT_TENANT) => {}
                 Effect::Append(entry) => self.append(w, entry),
                 Effect::Answer {
                     request, answer, ..

@@ -91,6 +91,9 @@ pub(super) const fn keys_of(kind: Kind) -> &'static str {
         Kind::Stop => "*.stop.#",
         Kind::Status => "*.status.#",
         Kind::Batch => "*.batch.#",
+        // A request about a tenant names no account.
+        Kind::Accounts => "*.accounts",
+        Kind::Totals => "*.totals",
     }
 }
 

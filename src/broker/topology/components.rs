@@ -53,9 +53,17 @@ pub(super) fn components(names: &Names, layout: &Layout) -> Vec<Component> {
         Component::Exchange(topic(&names.rejected())),
     ]);
     components.extend(unrouted(names));
+    let each = names.each_partition();
+    components.push(Component::Exchange(internal(
+        &each,
+        ExchangeKind::Fanout,
+        vec![],
+    )));
     for number in (0..partitions).rev() {
         components.extend(partition(names, number, layout.retention));
         components.extend(status(names, number, layout.status));
+        components.push(bind(&each, To::Queue(names.status(number)), ""));
+        components.extend(about_tenants(names, &names.partition(number)));
     }
     let first = if partitions > 1 {
         components.extend(entrance(names));
@@ -116,6 +124,13 @@ fn entrance(names: &Names) -> Vec<Component> {
     ]
 }
 
+/// The routing of requests about a tenant from an exchange to each partition, whatever the header
+/// `account` has selected.
+fn about_tenants(names: &Names, from: &str) -> [Component; 2] {
+    let to_each = |kind| bind(from, To::Exchange(names.each_partition()), keys_of(kind));
+    [Kind::Accounts, Kind::Totals].map(to_each)
+}
+
 /// Queues of messages without the header, which wait until a worker adds it, and their routing.
 fn intake(names: &Names) -> Vec<Component> {
     let (intake, request_queue, event_queue) = (
@@ -125,7 +140,7 @@ fn intake(names: &Names) -> Vec<Component> {
     );
     let route = |queue: &str, key| bind(&intake, To::Queue(queue.to_owned()), key);
     let unrouted = vec![alternate(&names.unrouted())];
-    vec![
+    let mut components = vec![
         Component::Exchange(internal(&intake, ExchangeKind::Topic, unrouted)),
         queue(&request_queue, requests()),
         // The broker has confirmed these, so they stay until a worker runs, as in a log. Log time
@@ -151,7 +166,9 @@ fn intake(names: &Names) -> Vec<Component> {
             // Without a value, any value of the header matches.
             arguments: vec![("x-match", text("all")), (ACCOUNT_HEADER, AMQPValue::Void)],
         }),
-    ]
+    ];
+    components.extend(about_tenants(names, &intake));
+    components
 }
 
 fn unrouted(names: &Names) -> Vec<Component> {

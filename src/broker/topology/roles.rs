@@ -17,7 +17,7 @@ mod mqtt;
 mod patterns;
 mod role;
 
-use patterns::{NOTHING, kinds, of_any_partition};
+use patterns::{NOTHING, kinds, kinds_of, of_any_partition};
 pub(super) use patterns::{any_of, escaped};
 pub use role::{Role, TopicPermission};
 
@@ -110,7 +110,7 @@ fn operator(names: &Names, by_mqtt: bool) -> Role {
 fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
     let user = |role| format!("{}.{tenant}.{role}", names.exchange());
     let of_players = format!("{tenant}\\.{}(\\.[^.]+)?", kinds());
-    let batch = format!("{tenant}\\.{}", Kind::Batch);
+    let of_backends = format!("{tenant}\\.{}", kinds_of(&Kind::OF_BACKENDS));
     let publisher = |role, purpose, keys: &[String]| Role {
         user: user(role),
         purpose,
@@ -138,8 +138,9 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
         },
         publisher(
             "backend",
-            "a tenant's backends, which may publish for any account, also in batches",
-            &[of_players.clone(), batch],
+            "a tenant's backends, which may publish for any account, also in batches, and ask for \
+             accounts and totals",
+            &[of_players.clone(), of_backends],
         ),
         Role {
             user: user("subscriber"),
@@ -210,7 +211,10 @@ mod tests {
         let keys = "acme\\.(init|heartbeat|stop|status)(\\.[^.]+)?";
         assert_eq!(player.topics[0].write, format!("^{keys}$"));
         let backend = of("acme.backend", "alice");
-        assert_eq!(backend.topics[0].write, format!("^({keys}|acme\\.batch)$"));
+        assert_eq!(
+            backend.topics[0].write,
+            format!("^({keys}|acme\\.(batch|accounts|totals))$")
+        );
     }
 
     #[test]

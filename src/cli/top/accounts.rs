@@ -6,7 +6,7 @@ use lru::LruCache;
 use uuid::Uuid;
 
 use crate::{
-    domain::{AccountKey, WallTime},
+    domain::{AccountCount, AccountKey, Tenant, WallTime},
     wire::{LifecycleMessage, Rfc3339},
 };
 
@@ -122,6 +122,20 @@ impl Accounts {
         let now = self.seen.peek(&request.key).map_or(0, |seen| seen.version);
         if now == request.version {
             self.set(request.key, count, at);
+        }
+    }
+
+    /// Adds listed accounts. A known account keeps its count, which later events may have changed.
+    pub(super) fn learn(&mut self, tenant: &Tenant, listed: Vec<AccountCount>, at: Duration) {
+        for AccountCount { account, count } in listed {
+            let key = AccountKey::new(tenant, &account);
+            if self.seen.peek(&key).is_none() {
+                self.set(key.clone(), count, at);
+                // It may have ended since, so a status request follows.
+                if let Some(seen) = self.seen.peek_mut(&key) {
+                    seen.exact = false;
+                }
+            }
         }
     }
 

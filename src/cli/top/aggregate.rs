@@ -4,13 +4,15 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
-    rows::{PerSecond, TenantRow, Totals},
+    rows::{PerSecond, TenantRow, Totals, ValueRow},
     state::State,
     worker_metrics::{Active, OfLog, OfWorker, Replica},
 };
 
 /// Most listed tenants.
 const MOST_TENANTS: usize = 20;
+/// Most listed values of metadata keys.
+const MOST_VALUES: usize = 20;
 
 /// The replicas of one partition, each with the index of its worker.
 pub(super) type Replicas<'a> = Vec<(usize, &'a Replica)>;
@@ -120,5 +122,32 @@ pub(super) fn tenants(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Vec<TenantR
         .collect();
     rows.sort_by_key(|row| Reverse(row.streams));
     rows.truncate(MOST_TENANTS);
+    rows
+}
+
+/// The values of metadata keys with the most streams.
+pub(super) fn values(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Vec<ValueRow> {
+    let mut sums = BTreeMap::new();
+    for replicas in by_partition.values() {
+        let mut of_partition = BTreeMap::new();
+        for (of, streams) in replicas.iter().flat_map(|(_, it)| &it.values) {
+            let known: &mut u64 = of_partition.entry(of).or_default();
+            *known = (*known).max(*streams);
+        }
+        for (of, streams) in of_partition {
+            *sums.entry(of).or_insert(0) += streams;
+        }
+    }
+    let playing = sums.into_iter().filter(|(_, streams)| *streams > 0);
+    let mut rows: Vec<_> = playing
+        .map(|((tenant, key, value), streams)| ValueRow {
+            tenant: tenant.clone(),
+            key: key.clone(),
+            value: value.clone(),
+            streams,
+        })
+        .collect();
+    rows.sort_by_key(|row| Reverse(row.streams));
+    rows.truncate(MOST_VALUES);
     rows
 }

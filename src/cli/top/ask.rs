@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{accounts::StatusRequest, state::Round, worker_metrics};
+use super::{accounts::StatusRequest, listing::ListRequest, state::Round, worker_metrics};
 use crate::{
     cli::{http, output::duration},
-    client::{AccountId, AccountStatus, Backend, StatusQuery, Tenant},
+    client::{AccountId, AccountStatus, Backend, StatusQuery, Tenant, TenantAccounts},
 };
 
 /// Timeout of a worker's metrics.
@@ -26,7 +26,11 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Sends all requests concurrently. Takes as long as the slowest, which is bounded.
-    pub(super) async fn round(self, requests: Vec<StatusRequest>) -> Round {
+    pub(super) async fn round(
+        self,
+        requests: Vec<StatusRequest>,
+        lists: Vec<ListRequest>,
+    ) -> Round {
         let mut pages = JoinSet::new();
         for (n, page) in self.pages.iter().cloned().enumerate() {
             pages.spawn(async move { (n, metrics(&page).await) });
@@ -39,12 +43,29 @@ impl Asked {
                 (request, answer)
             });
         }
+        let mut listed = JoinSet::new();
+        for request in lists {
+            let asked = self.clone();
+            listed.spawn(async move {
+                let answer = asked.accounts(&request).await;
+                (request, answer)
+            });
+        }
         let mut pages = pages.join_all().await;
         pages.sort_by_key(|(n, _)| *n);
         Round {
             pages: pages.into_iter().map(|(_, page)| page).collect(),
             answers: answers.join_all().await,
+            listed: listed.join_all().await,
         }
+    }
+
+    async fn accounts(&self, request: &ListRequest) -> Result<TenantAccounts, String> {
+        let Some(backend) = &self.backend else {
+            return Err("AMQP_URL is not set".to_owned());
+        };
+        let asked = backend.accounts(&request.tenant, &request.query).await;
+        asked.map_err(|error| error.to_string())
     }
 
     async fn status(&self, request: &StatusRequest) -> Result<AccountStatus, String> {

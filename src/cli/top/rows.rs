@@ -79,6 +79,15 @@ pub(super) struct TenantRow {
     pub(super) accounts: u64,
 }
 
+/// Streams of a tenant with one value of a metadata key.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ValueRow {
+    pub(super) tenant: String,
+    pub(super) key: String,
+    pub(super) value: String,
+    pub(super) streams: u64,
+}
+
 /// Lifecycle events since the subscription.
 #[derive(Debug, Serialize)]
 pub(super) struct LifecycleRow {
@@ -92,6 +101,8 @@ pub(super) struct LifecycleRow {
 #[derive(Debug, Serialize)]
 pub(super) struct AccountRows {
     pub(super) since: Option<Rfc3339>,
+    /// Whether workers have listed accounts, so that those without an event are known too.
+    pub(super) listed: bool,
     pub(super) known: usize,
     pub(super) evicted: u64,
     pub(super) largest: Vec<AccountRow>,

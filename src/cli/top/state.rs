@@ -4,12 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     accounts::{Accounts, StatusRequest},
+    listing::{ListRequest, Listing},
     rates::Readings,
     worker_metrics::WorkerMetrics,
 };
 use crate::{
     broker::BrokerError,
-    client::AccountStatus,
+    client::{AccountStatus, TenantAccounts},
     domain::{AccountKey, WallTime},
     wire::{LifecycleMessage, Rfc3339, decode_lifecycle},
 };
@@ -64,6 +65,7 @@ pub(super) struct Round {
     /// In the order of the workers.
     pub(super) pages: Vec<Result<WorkerMetrics, String>>,
     pub(super) answers: Vec<(StatusRequest, Result<AccountStatus, String>)>,
+    pub(super) listed: Vec<(ListRequest, Result<TenantAccounts, String>)>,
 }
 
 /// The state.
@@ -72,6 +74,7 @@ pub(super) struct State {
     pub(super) workers: Vec<Worker>,
     pub(super) lifecycle: Lifecycle,
     pub(super) accounts: Accounts,
+    pub(super) listing: Listing,
     /// The latest last.
     pub(super) events: VecDeque<ListedEvent>,
     pub(super) opened: Option<Opened>,
@@ -96,6 +99,7 @@ impl State {
                 Lifecycle::NotAsked
             },
             accounts: Accounts::default(),
+            listing: Listing::default(),
             events: VecDeque::with_capacity(MOST_EVENTS),
             opened: None,
             rounds: 0,
@@ -138,6 +142,11 @@ impl State {
         }
         for (request, answer) in round.answers {
             self.answered(request, answer, at);
+        }
+        for (request, answer) in round.listed {
+            if let Some(page) = self.listing.answered(&request, answer) {
+                self.accounts.learn(&request.tenant, page.accounts, at);
+            }
         }
         self.rounds += 1;
     }
@@ -286,6 +295,7 @@ pub(super) mod tests {
         Round {
             pages: vec![page],
             answers,
+            listed: Vec::new(),
         }
     }
 

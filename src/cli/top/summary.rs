@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    aggregate::{Replicas, fastest, per_second, tenants, tenths, totals},
+    aggregate::{Replicas, fastest, per_second, tenants, tenths, totals, values},
     rows::{
         AccountRow, AccountRows, LifecycleRow, OpenedRow, PartitionRow, PerSecond, ReplicaRow,
-        TenantRow, Totals, WorkerRow,
+        TenantRow, Totals, ValueRow, WorkerRow,
     },
     state::{Lifecycle, ListedEvent, MOST_SHOWN, State, Worker},
     worker_metrics::{Active, OfLog, Replica, WorkerMetrics},
@@ -28,6 +28,8 @@ pub(super) struct Summary {
     pub(super) partitions: Vec<PartitionRow>,
     /// The tenants with the most streams.
     pub(super) tenants: Vec<TenantRow>,
+    /// The values of the counted metadata keys with the most streams.
+    pub(super) values: Vec<ValueRow>,
     pub(super) lifecycle: LifecycleRow,
     pub(super) accounts: AccountRows,
     /// The opened account.
@@ -75,6 +77,7 @@ impl Summary {
                 })
                 .collect(),
             tenants: tenants(&by_partition),
+            values: values(&by_partition),
             lifecycle: LifecycleRow {
                 subscribed: matches!(state.lifecycle, Lifecycle::Listening),
                 since: state.accounts.since(),
@@ -111,6 +114,7 @@ fn account_rows(state: &State) -> AccountRows {
     let most = accounts.most(MOST_SHOWN).into_iter();
     AccountRows {
         since: accounts.since(),
+        listed: state.listing.has_listed,
         known: accounts.len(),
         evicted: accounts.evicted,
         largest: most
@@ -138,6 +142,7 @@ fn problems(state: &State) -> Vec<String> {
     of_lifecycle
         .into_iter()
         .chain(of_workers)
+        .chain(state.listing.error.clone())
         .chain(of_account)
         .collect()
 }

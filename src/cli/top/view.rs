@@ -36,10 +36,11 @@ per second         over the last ten seconds; init and status that workers
                    answered
 lag                age of a replica's state; * leader, ! not ready, ? worker
                    does not respond, - worker does not follow the partition
-most streams       accounts with lifecycle events since top started, without
-                   accounts that only sent heartbeats since then; the latest
-                   10,000 are kept; ? events may have been missed, and the
-                   account is refreshed by a request
+most streams       accounts with lifecycle events since top started, and
+                   those that workers list, of the five largest tenants; the
+                   latest 10,000 are kept; ? events may have been missed, and
+                   the account is refreshed by a request
+counted metadata   values of the keys of topology set --count-by
 -                  unknown
 ";
 

@@ -66,6 +66,8 @@ pub(super) struct Replica {
     /// Number of accounts by number of streams: 1, 2, … and `more`, in order.
     pub(super) levels: Vec<(String, u64)>,
     pub(super) tenants: BTreeMap<String, Active>,
+    /// Streams by tenant, metadata key and value.
+    pub(super) values: BTreeMap<(String, String, String), u64>,
     /// Absent until the replica has caught up.
     pub(super) counted: Option<[u64; OfLog::COUNT]>,
 }
@@ -140,6 +142,10 @@ impl Replica {
             }
             "streamwatch_tenant_active_streams" => {
                 self.tenant(sample).streams = whole.unwrap_or(0);
+            }
+            "streamwatch_tenant_active_streams_by" => {
+                let of = ["tenant", "key", "value"].map(|label| name(sample.label(label)));
+                *self.values.entry(of.into()).or_default() += whole.unwrap_or(0);
             }
             "streamwatch_tenant_active_accounts" => {
                 self.tenant(sample).accounts = whole.unwrap_or(0);

@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use super::throttling::ThrottlingArgs;
 use crate::{
     broker::topology::Retention,
     cli::{mistakes::Mistakes, output::duration},
@@ -43,6 +44,12 @@ pub struct SettingsArgs {
     /// Interval of snapshots of each partition [default: 2m]
     #[arg(long, env = "STREAMWATCH_SNAPSHOT_EVERY", value_name = "DURATION")]
     snapshot_every: Option<String>,
+    /// Metadata keys whose values are counted for each tenant, at most 4, separated by commas; empty
+    /// for none [default: none]
+    #[arg(long, env = "STREAMWATCH_COUNT_BY", value_name = "KEYS")]
+    count_by: Option<String>,
+    #[command(flatten)]
+    throttling: ThrottlingArgs,
 }
 
 /// Arguments of a declaration.
@@ -110,6 +117,11 @@ impl SettingsArgs {
         if let Some(every) = mistakes.duration_if("--snapshot-every", every) {
             base.snapshot_every_ms = ms(every);
         }
+        if let Some(keys) = &self.count_by {
+            let keys = keys.split(',').filter(|_| !keys.is_empty());
+            base.count_by = keys.map(str::to_owned).collect();
+        }
+        self.throttling.check(&mut base.throttling, mistakes);
         let mut small = |name, text: &Option<String>, setting: &mut u32| {
             if let Some(n) = mistakes.check_if(name, text.as_deref()) {
                 *setting = n;
@@ -152,21 +164,24 @@ impl SettingsArgs {
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        matches!(
-            self,
-            Self {
-                ttl: None,
-                heartbeat_every: None,
-                max_stream_age: None,
-                rules: None,
-                max_streams_per_account: None,
-                max_tombstones_per_account: None,
-                max_refusals_per_account: None,
-                max_streams_per_partition: None,
-                max_streams_per_tenant: None,
-                snapshot_every: None,
-            }
-        )
+        self.throttling.is_empty()
+            && matches!(
+                self,
+                Self {
+                    ttl: None,
+                    heartbeat_every: None,
+                    max_stream_age: None,
+                    rules: None,
+                    max_streams_per_account: None,
+                    max_tombstones_per_account: None,
+                    max_refusals_per_account: None,
+                    max_streams_per_partition: None,
+                    max_streams_per_tenant: None,
+                    snapshot_every: None,
+                    count_by: None,
+                    throttling: _,
+                }
+            )
     }
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod definitions;
 mod roles;
 mod show;
+mod throttling;
 
 use anyhow::{Context, bail};
 pub use args::{DeclareArgs, SettingsArgs};

@@ -50,13 +50,26 @@ pub(super) fn print(
             settings.max_streams_per_tenant.to_string(),
         ),
         ("snapshot-every", ms(settings.snapshot_every_ms)),
+        (
+            "count-by",
+            if settings.count_by.is_empty() {
+                "none".to_owned()
+            } else {
+                settings.count_by.join(",")
+            },
+        ),
         ("partitions", settings.partitions.to_string()),
         (
             "mqtt",
             if by_mqtt { "let in" } else { "not let in" }.to_owned(),
         ),
     ];
-    let lines = lines.iter();
+    let throttling = settings.throttling.by_name();
+    let limits = throttling.map(|(name, limit)| match limit {
+        0 => (name, "none".to_owned()),
+        limit => (name, limit.to_string()),
+    });
+    let lines = lines.iter().chain(&limits);
     let mut text: Vec<_> = lines
         .map(|(name, value)| format!("{name:<28}{value}"))
         .collect();

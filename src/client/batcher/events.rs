@@ -147,7 +147,7 @@ impl Events {
         Send {
             tenant: self.tenant.clone(),
             kind,
-            account: self.account.clone(),
+            account: Some(self.account.clone()),
             message_id: None,
             body,
             gzip: false,

@@ -89,9 +89,9 @@ impl Keeper {
         match self.open().await {
             Ok(Some(refused)) => return refused,
             Ok(None) => {}
-            Err(_) => {
+            Err(error) => {
                 // Playback does not wait: a heartbeat takes effect if the request was lost.
-                if let Some(over) = self.unanswered().await {
+                if let Some(over) = self.unanswered(error).await {
                     return over;
                 }
             }
@@ -129,7 +129,7 @@ impl Keeper {
     }
 
     /// Sends heartbeats, and repeats the request until a worker replies.
-    async fn unanswered(&mut self) -> Option<PlaybackState> {
+    async fn unanswered(&mut self, mut error: ClientError) -> Option<PlaybackState> {
         let mut backoff = Backoff::default();
         let mut sent: Option<Stopwatch> = None;
         loop {
@@ -140,12 +140,13 @@ impl Keeper {
                     return Some(PlaybackState::Stopped(cause));
                 }
             }
-            tokio::time::sleep(backoff.wait()).await;
+            let wait = backoff.wait().max(error.retry_after().unwrap_or_default());
+            tokio::time::sleep(wait).await;
             match self.open().await {
                 Ok(over) => return over,
                 // A retry would fail too, so only heartbeats are sent.
-                Err(error) if !error.is_retryable() => return None,
-                Err(_) => {}
+                Err(failed) if !failed.is_retryable() => return None,
+                Err(failed) => error = failed,
             }
         }
     }

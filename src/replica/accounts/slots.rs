@@ -42,7 +42,7 @@ impl SlotId {
         Self(u32::try_from(place).expect("memory is too small for 2^32 accounts"))
     }
 
-    const fn place(self) -> usize {
+    pub(super) const fn place(self) -> usize {
         self.0 as usize
     }
 }

@@ -64,6 +64,11 @@ impl Table {
         SlotId::new(self.len())
     }
 
+    /// The id of the last account, which moves if another one is removed.
+    pub(super) fn last_id(&self) -> SlotId {
+        SlotId::new(self.len().saturating_sub(1))
+    }
+
     /// Inserts an account that is not in the table yet.
     pub(super) fn insert(&mut self, hash: Hash, slot: Slot) {
         let id = self.slots.push(slot);

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     decoded::{BatchNews, CountsBy, Reply},
     encode::PartitionNumber,
+    tenant::{AccountsIn, TotalsIn},
 };
 use crate::{
     domain::{
@@ -81,6 +82,18 @@ enum In {
         stream: Uuid,
         heartbeat_every_ms: u64,
         ttl_ms: u64,
+    },
+    Accounts {
+        #[serde(flatten)]
+        partition: PartitionNumber,
+        #[serde(flatten)]
+        page: AccountsIn,
+    },
+    Totals {
+        #[serde(flatten)]
+        partition: PartitionNumber,
+        #[serde(flatten)]
+        totals: TotalsIn,
     },
     Error {
         error: Problem,
@@ -249,6 +262,14 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
             let events = news.collect::<Result<_, _>>()?;
             Reply::Batch { events, truncated }
         }
+        In::Accounts { partition, page } => Reply::Tenant {
+            answer: page.decode()?,
+            partition,
+        },
+        In::Totals { partition, totals } => Reply::Tenant {
+            answer: totals.decode()?,
+            partition,
+        },
         In::Error { error } => Reply::Error(error),
         In::Unknown => Reply::Unknown,
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::encode::PartitionNumber;
 use crate::{
-    domain::{Answer, StopCause, StreamId},
+    domain::{Answer, StopCause, StreamId, TenantAnswer},
     wire::Problem,
 };
 
@@ -32,6 +32,13 @@ pub enum Reply {
         by: CountsBy,
         /// The partition of the account, for batches.
         partition: Option<PartitionNumber>,
+    },
+    /// One partition's answer about a tenant.
+    Tenant {
+        /// The answer.
+        answer: TenantAnswer,
+        /// The partition.
+        partition: PartitionNumber,
     },
     /// The stream of a heartbeat has been stopped.
     Stopped {

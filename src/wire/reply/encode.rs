@@ -23,9 +23,9 @@ pub const MAX_REPLY_BYTES: usize = 256 * 1024;
 /// Maximum size of the counts by `group_by`, in bytes.
 const MAX_COUNTS_BYTES: usize = 64 * 1024;
 /// The key for the sum of the values beyond that size.
-const OTHER: &str = "(other)";
+pub(super) const OTHER: &str = "(other)";
 /// Maximum size of a reply without its streams and counts, in bytes.
-const BESIDE_STREAMS_BYTES: usize = 2 * 1024;
+pub(super) const BESIDE_STREAMS_BYTES: usize = 2 * 1024;
 /// Maximum size of a stream without its metadata, in bytes.
 const STREAM_BYTES: usize = 256;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{End, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
-    domain::Entry,
+    domain::{AccountKey, Entry, TenantAnswer},
     replica::Effect,
-    wire::{self, Origin, Problem},
+    wire::{self, Kind, Message, Origin, Problem},
     worker::{
         clock,
         pending::{PendingRequest, RequestQueues, Source},
@@ -16,9 +16,14 @@ use crate::{
 };
 
 impl Session<'_> {
-    /// Decodes a request and passes it to the replica, or rejects it.
+    /// Decodes a request and passes it to the replica, or throttles or rejects it.
     pub(super) fn request(&mut self, source: Source, delivery: &RequestDelivery) {
         let now = clock::now();
+        let throttle = &self.partition.throttle;
+        // First: a flood costs no more than this.
+        if let Some(after) = throttle.check(source, &delivery.message(), now.mono) {
+            return self.requests.throttle(delivery, after);
+        }
         let names = &self.requests.names;
         let (request, problem) =
             PendingRequest::new(source, self.partition.number, delivery, names, now.mono);
@@ -33,19 +38,39 @@ impl Session<'_> {
         if at_broker.is_some_and(|now| delivery.is_late(now)) {
             return self.late(request);
         }
+        let by_account = |key: &AccountKey| {
+            let throttle = &self.partition.throttle;
+            throttle.check_account(source, &message, key.account(), now.mono)
+        };
         let refused = match source {
             Source::Init => match wire::init(&message) {
-                Ok(init) => return self.partition.replica.init(request, init, now),
+                Ok(init) => match by_account(&init.key) {
+                    Some(after) => return self.requests.throttle(delivery, after),
+                    None => return self.partition.replica.init(request, init, now),
+                },
+                Err(problem) => problem,
+            },
+            Source::Status if is_about_tenant(&message) => match wire::tenant(&message) {
+                Ok(tenant) => return self.partition.replica.about_tenant(request, tenant, now),
                 Err(problem) => problem,
             },
             Source::Status => match wire::status(&message) {
-                Ok(status) => return self.partition.replica.status(request, status, now),
+                Ok(status) => match by_account(&status.key) {
+                    Some(after) => return self.requests.throttle(delivery, after),
+                    None => return self.partition.replica.status(request, status, now),
+                },
                 Err(problem) => problem,
             },
             Source::Unrouted => wire::RoutingKey::parse(message.routing_key)
                 .err()
                 // The kind is known, but its queue is missing.
-                .unwrap_or_else(Problem::unavailable),
+                .unwrap_or_else(|| {
+                    if is_about_tenant(&message) {
+                        Problem::not_routed()
+                    } else {
+                        Problem::unavailable()
+                    }
+                }),
         };
         self.rejections
             .reject(origin, &message, &refused, &self.publish);
@@ -109,6 +134,23 @@ impl Session<'_> {
                         self.partition.metrics.status_seconds.record(took);
                     }
                 }
+            }
+            Effect::AnswerTenant { request, answer } => {
+                let Some(request) = self.unless_blocked(request) else {
+                    return Ok(());
+                };
+                let took = clock::mono().s_since(request.at);
+                let fresh_for = Duration::from_millis(self.partition.replica.fresh_for_ms());
+                let metrics = &self.partition.metrics;
+                let (answered, seconds) = match answer {
+                    TenantAnswer::Accounts(_) => {
+                        (&metrics.accounts_answered, &metrics.accounts_seconds)
+                    }
+                    TenantAnswer::Totals(_) => (&metrics.totals_answered, &metrics.totals_seconds),
+                };
+                answered.increment(1);
+                seconds.record(took);
+                self.requests.answer_tenant(request, &answer, fresh_for);
             }
             Effect::Announce {
                 number,
@@ -215,4 +257,11 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// Whether a message is a request about a tenant.
+fn is_about_tenant(message: &Message) -> bool {
+    let mut words = message.routing_key.split('.');
+    let kind = words.nth(1).and_then(|word| word.parse::<Kind>().ok());
+    kind.is_some_and(Kind::is_about_tenant)
 }

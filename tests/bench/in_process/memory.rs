@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::bare;
 use super::corpus::{self, Bodies};
 use super::ours::Ours;
+use super::tenants::counting;
 use crate::pairs::{Pairs, Side, turns};
 use crate::report::{Report, Target};
 
@@ -25,6 +26,8 @@ const FEW: usize = 1_000;
 const RESTS: usize = 300;
 /// The children: streamwatch, a moka cache, and a hash map.
 const OURS: &str = "ours";
+/// streamwatch that counts streams by two metadata keys.
+const COUNTED: &str = "counted";
 const CACHE: &str = "cache";
 const MAP: &str = "map";
 /// Messages generated at once.
@@ -52,6 +55,11 @@ pub fn run(streams: usize, report: &mut Report) {
     if large && report.wants(&own) {
         let (kept, _) = pairs(report.pairs, streams, streams, CACHE);
         report.add(own, "bytes", kept, Target::None);
+    }
+    let counted = format!("memory per stream beside one counted by 2 keys, {streams} streams");
+    if report.wants(&counted) {
+        let (kept, _) = pairs(report.pairs, streams, corpus::CHANNELS, COUNTED);
+        report.add(counted, "bytes", kept, Target::None);
     }
     if report.wants(&map) {
         let (kept, _) = pairs(report.pairs, streams, corpus::CHANNELS, MAP);
@@ -112,7 +120,8 @@ fn measured(child: &str, streams: usize, channels: usize) -> Memory {
 /// Prints the memory of this process at three moments, in bytes.
 pub fn child(name: &str, streams: usize, channels: usize) {
     let (before, full, after) = match name {
-        OURS => child_ours(streams, channels),
+        OURS => child_ours(Ours::empty(), streams, channels),
+        COUNTED => child_ours(Ours::empty_by(counting()), streams, channels),
         MAP => child_map(streams, channels),
         _ => child_cache(streams, channels),
     };
@@ -122,8 +131,7 @@ pub fn child(name: &str, streams: usize, channels: usize) {
     );
 }
 
-fn child_ours(streams: usize, channels: usize) -> (u64, u64, u64) {
-    let mut ours = Ours::empty();
+fn child_ours(mut ours: Ours, streams: usize, channels: usize) -> (u64, u64, u64) {
     let few = Bodies::first(few_of(streams));
     rest(|| ours.run(&few));
     let before = resident();

@@ -23,6 +23,11 @@ pub struct Ours {
 impl Ours {
     /// Creates an empty replica that has caught up.
     pub fn empty() -> Self {
+        Self::empty_by(Settings::default())
+    }
+
+    /// [`Self::empty`] with these settings.
+    pub fn empty_by(settings: Settings) -> Self {
         let mut ours = Self {
             replica: Replica::new(1),
             offset: 0,
@@ -34,7 +39,7 @@ impl Ours {
             entry_id: EntryId { writer: 2, seq: 1 },
             reading: None,
             body: Internal::Settings {
-                settings: Settings::default(),
+                settings,
                 wall: WallTime(1_700_000_000_000),
             },
         };
@@ -47,7 +52,12 @@ impl Ours {
 
     /// Creates a replica with this number of streams, one per account.
     pub fn filled(streams: usize) -> Self {
-        let mut ours = Self::empty();
+        Self::filled_by(Settings::default(), streams)
+    }
+
+    /// [`Self::filled`] with these settings.
+    pub fn filled_by(settings: Settings, streams: usize) -> Self {
+        let mut ours = Self::empty_by(settings);
         ours.run(&Bodies::first(streams));
         assert_eq!(ours.replica.totals().streams, streams as u64);
         ours

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use lapin::options::QueueDeleteOptions;
 use serde_json::Value;
 
 use super::Plan;
@@ -48,7 +47,6 @@ pub async fn run(snapshotted: &Snapshotted<'_>, plan: &Plan, report: &mut Report
     let [p99, kept, left] = names(plan);
     // Ticks repeat the settings at the log's end, where a command finds them at once.
     let worker = ready(&snapshotted.at, 1).await;
-    delete_queues_of_killed_workers(&snapshotted.at).await;
     if report.wants(&p99) {
         // The pause between two snapshots is longer than a snapshot.
         let every = (plan.largest / 33_000).clamp(2, 30);
@@ -81,22 +79,6 @@ pub async fn run(snapshotted: &Snapshotted<'_>, plan: &Plan, report: &mut Report
             let pairs = Pairs::of([after / 1e6], [before / 1e6]);
             report.add(left, "MB", pairs, Target::AtMost(1.2));
         }
-    }
-}
-
-/// Deletes the local queues of workers that were killed before. RabbitMQ does that after some seconds,
-/// and drops the requests that it routes there meanwhile.
-async fn delete_queues_of_killed_workers(at: &Installation<'_>) {
-    let of_a_worker = format!("{}.", at.names().status(0));
-    let queues = at.broker.ctl(&["-q", "list_queues", "name"]).await;
-    for queue in queues.lines().filter(|name| name.starts_with(&of_a_worker)) {
-        let channel = at.broker.channel().await;
-        let unused = QueueDeleteOptions {
-            if_unused: true,
-            ..QueueDeleteOptions::default()
-        };
-        // That of the running worker is in use.
-        let _ = channel.queue_delete(queue.into(), unused).await;
     }
 }
 

@@ -10,11 +10,11 @@
 /** No reply, or no connection: the outcome is unknown. Retry with the same ids. */
 export class NoAnswer extends Error {}
 
-/** A worker replied with `error`: `code`, `field`, `retryable`. */
+/** A worker replied with `error`: `code`, `field`, `retryable`, `retryAfterMs`. */
 export class Rejected extends Error {
-  constructor({ code, message, field, retryable = false }) {
+  constructor({ code, message, field, retryable = false, retry_after_ms: retryAfterMs }) {
     super(`${code}: ${message}`);
-    Object.assign(this, { code, field, retryable });
+    Object.assign(this, { code, field, retryable, retryAfterMs });
   }
 }
 
@@ -39,6 +39,29 @@ export class Link extends EventTarget {
       );
       this.#waiting.set(correlationId, { resolve, reject, timer });
     });
+    return this.#answered(reply, kind, body, { correlationId, messageId, patienceMs });
+  }
+
+  /** Publishes a request that each partition answers, and waits for the replies of all. */
+  async requestEach(kind, body, { patienceMs = 10_000 } = {}) {
+    if (this.#waiting.size >= MOST_WAITING) throw new NoAnswer("too many requests wait already");
+    const correlationId = crypto.randomUUID();
+    const replies = new Map();
+    const all = new Promise((resolve, reject) => {
+      const late = () =>
+        reject(new NoAnswer(`${replies.size} partitions answered ${kind} within ${patienceMs} ms`));
+      const timer = setTimeout(late, patienceMs);
+      const each = (reply) => {
+        replies.set(reply.partition, reply);
+        if (replies.size >= reply.partitions) resolve([...replies.values()]);
+      };
+      this.#waiting.set(correlationId, { resolve: each, reject, timer });
+    });
+    return this.#answered(all, kind, body, { correlationId, patienceMs });
+  }
+
+  /** Publishes a request whose reply is awaited. */
+  async #answered(reply, kind, body, { correlationId, messageId, patienceMs }) {
     try {
       // The reply may overtake the confirm; without either the patience runs out.
       const sent = this.publish(kind, body, { correlationId, messageId, patienceMs });

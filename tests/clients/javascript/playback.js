@@ -173,7 +173,7 @@ export class Playback extends EventTarget {
           this.dispatchEvent(new CustomEvent("rejected", { detail: error }));
           break;
         }
-        await sleep(backOff(attempt), signal);
+        await sleep(Math.max(backOff(attempt), error.retryAfterMs ?? 0), signal);
       }
     }
     this.#asking = false;

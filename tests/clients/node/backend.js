@@ -75,8 +75,46 @@ export class Backend {
     return this.#tell("batch", { partition, partitions, events });
   }
 
+  /**
+   * A page of the tenant's accounts with at least `minActive` streams, in order. `next` is the
+   * `after` of the next page.
+   */
+  async accounts({ minActive = 1, after, limit = 1000 } = {}) {
+    const body = { min_active: minActive, after, limit };
+    const replies = await this.#askEach("accounts", body);
+    // Behind the end of one partition's page, another account may follow.
+    const inOrder = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+    const [next] = replies.flatMap((reply) => reply.next ?? []).sort(inOrder);
+    const accounts = replies
+      .flatMap((reply) => reply.accounts)
+      .filter(({ account }) => next === undefined || inOrder(account, next) <= 0)
+      .sort((a, b) => inOrder(a.account, b.account));
+    return { accounts, next };
+  }
+
+  /** The tenant's `streams` and `accounts`, and the streams `by` the counted metadata keys. */
+  async totals({ groupBy } = {}) {
+    const sums = { streams: 0, accounts: 0, by: {} };
+    for (const reply of await this.#askEach("totals", { group_by: groupBy })) {
+      sums.streams += reply.streams;
+      sums.accounts += reply.accounts;
+      for (const [key, counts] of Object.entries(reply.by ?? {})) {
+        const ofKey = (sums.by[key] ??= {});
+        for (const [value, count] of Object.entries(counts)) {
+          ofKey[value] = (ofKey[value] ?? 0) + count;
+        }
+      }
+    }
+    return sums;
+  }
+
   close() {
     return this.#link.close();
+  }
+
+  async #askEach(kind, body) {
+    await this.#connected();
+    return this.#link.requestEach(kind, body, { patienceMs: this.#patienceMs });
   }
 
   async #ask(kind, body, messageId) {

@@ -32,6 +32,22 @@ test("hundreds of questions at once each get their own answer", async () => {
   assert.deepEqual(told, accounts.map((account, n) => [account, [opened[n].stream]]));
 });
 
+test("the tenant's accounts are listed page by page, and its streams are counted", async () => {
+  const accounts = Array.from({ length: 12 }, newAccount).sort();
+  await Promise.all(accounts.flatMap((it) => [backend.open(it), backend.open(it)]));
+  const listed = [];
+  let after;
+  do {
+    const page = await backend.accounts({ minActive: 2, after, limit: 5 });
+    listed.push(...page.accounts.filter(({ account }) => accounts.includes(account)));
+    after = page.next;
+  } while (after !== undefined);
+  assert.deepEqual(listed, accounts.map((account) => ({ account, count: 2 })));
+  const totals = await backend.totals();
+  assert.ok(totals.streams >= 24 && totals.accounts >= 12, JSON.stringify(totals));
+  await assert.rejects(backend.accounts({ minActive: 0 }), Rejected);
+});
+
 test("of simultaneous inits exactly max_active are opened", async () => {
   const account = newAccount();
   const inits = Array.from({ length: DEVICES }, () => backend.open(account, { maxActive: 5 }));

@@ -249,7 +249,7 @@ LOGS = ["p00.log", "p00.snapshots"]
 REQUESTS = ["p00.init", "p00.status", "unrouted"]
 INTAKE = ["intake.requests", "intake.events"]
 OURS = LOGS + REQUESTS
-INTERNAL = ["p00", "unrouted"]
+INTERNAL = ["p00", "unrouted", "each"]
 INTERNAL_OF_SEVERAL = ["header", "entrance", "intake", "closed"]
 
 
@@ -287,6 +287,11 @@ TABLE = [
         [publishing(f"{TENANT}.batch")],
     ),
     Row(
+        f"ask about all accounts: `{TENANT}.accounts`, `.totals`",
+        {OPERATOR, BACKEND},
+        [publishing(f"{TENANT}.accounts"), publishing(f"{TENANT}.totals")],
+    ),
+    Row(
         "publish with any other key: `acme.admin`, `acme`, more words",
         {OPERATOR},
         [
@@ -301,6 +306,10 @@ TABLE = [
                 f"{TENANT}.initial",
                 f"{TENANT}.batch.{VIEWER}",
                 f"{OTHER_TENANT}.batch",
+                f"{TENANT}.accounts.{VIEWER}",
+                f"{TENANT}.totals.{VIEWER}",
+                f"{OTHER_TENANT}.accounts",
+                f"{OTHER_TENANT}.totals",
                 f"{TENANT}.init.",
                 f"{TENANT}.init.{VIEWER}.{OTHER_ACCOUNT}",
                 f"{TENANT}.INIT",

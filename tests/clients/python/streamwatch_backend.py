@@ -44,6 +44,8 @@ class Rejected(Exception):
         self.code: str = error["code"]
         self.field: str | None = error.get("field")
         self.retryable: bool = error.get("retryable", False)
+        # Milliseconds to wait before a retry: of `throttled`, until the request is accepted.
+        self.retry_after_ms: int | None = error.get("retry_after_ms")
 
 
 def new_stream_id() -> str:
@@ -68,6 +70,8 @@ class Backend:
         self._under_way = asyncio.Semaphore(most_under_way)
         # Pending requests by correlation id.
         self._waiting: dict[str, asyncio.Future[Body]] = {}
+        # Requests that each partition answers.
+        self._answers: dict[str, asyncio.Queue[Body]] = {}
 
     async def __aenter__(self) -> Backend:
         # Comes back by itself when the broker does. Not all backends at the same moment.
@@ -156,7 +160,63 @@ class Backend:
         fields = {"partition": partition, "partitions": partitions, "events": events}
         await self._publish("batch", events[0]["account"], fields)
 
+    async def accounts(
+        self, *, min_active: int = 1, after: str | None = None, limit: int = 1000
+    ) -> tuple[list[Body], str | None]:
+        """A page of the tenant's accounts with at least `min_active` streams, in order.
+
+        The second value is the `after` of the next page, None after the last one.
+        """
+        replies = await self._ask_each(
+            "accounts", min_active=min_active, after=after, limit=limit
+        )
+        # Behind the end of one partition's page, another account may follow.
+        ends = [reply["next"] for reply in replies if "next" in reply]
+        end = min(ends, key=str.encode, default=None)
+        accounts = [account for reply in replies for account in reply["accounts"]]
+        accounts.sort(key=lambda it: it["account"].encode())
+        if end is not None:
+            accounts = [it for it in accounts if it["account"].encode() <= end.encode()]
+        return accounts, end
+
+    async def totals(self, group_by: list[str] | None = None) -> Body:
+        """The tenant's `streams` and `accounts`, and the streams `by` what is counted."""
+        sums: Body = {"streams": 0, "accounts": 0, "by": {}}
+        for reply in await self._ask_each("totals", group_by=group_by):
+            sums["streams"] += reply["streams"]
+            sums["accounts"] += reply["accounts"]
+            for key, counts in reply.get("by", {}).items():
+                of_key = sums["by"].setdefault(key, {})
+                for value, count in counts.items():
+                    of_key[value] = of_key.get(value, 0) + count
+        return sums
+
     # How a message goes out and an answer comes in
+
+    async def _ask_each(self, kind: str, **fields: Any) -> list[Body]:
+        """The answer of each partition. It raises `TimeoutError` if one does not answer."""
+        correlation_id = str(uuid.uuid4())
+        replies: dict[int, Body] = {}
+        async with asyncio.timeout(self.timeout), self._under_way:
+            answers = self._answers[correlation_id] = asyncio.Queue()
+            try:
+                await self._publish(
+                    kind,
+                    None,
+                    fields,
+                    reply_to=DIRECT_REPLY_TO,
+                    correlation_id=correlation_id,
+                )
+                partitions = None
+                while partitions is None or len(replies) < partitions:
+                    reply = await answers.get()
+                    if reply["type"] == "error":
+                        raise Rejected(reply["error"])
+                    partitions = reply["partitions"]
+                    replies[reply["partition"]] = reply
+            finally:
+                del self._answers[correlation_id]
+        return list(replies.values())
 
     async def _ask(
         self, kind: str, account: str, message_id: str | None = None, **fields: Any
@@ -181,13 +241,16 @@ class Backend:
             raise Rejected(reply["error"])
         return reply
 
-    async def _publish(self, kind: str, account: str, fields: Body, **properties: Any) -> None:
+    async def _publish(
+        self, kind: str, account: str | None, fields: Body, **properties: Any
+    ) -> None:
         body = {k: v for k, v in fields.items() if v is not None}
-        if kind != "batch":
+        if kind != "batch" and account is not None:
             body["account"] = account
         message = aio_pika.Message(
             json.dumps(body).encode(),
-            headers={"account": account},  # it picks the partition
+            # It picks the partition.
+            headers={} if account is None else {"account": account},
             content_type="application/json",
             **properties,
         )
@@ -201,9 +264,16 @@ class Backend:
         # A late one is not waited for any more.
         if answer is not None and not answer.done():
             answer.set_result(json.loads(message.body))
+        answers = self._answers.get(message.correlation_id or "")
+        if answers is not None:
+            answers.put_nowait(json.loads(message.body))
 
     def _on_lost(self, *_: object) -> None:
         """Fails the pending requests, because replies to the lost connection cannot arrive."""
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(ConnectionError("the connection broke"))
+        for answers in self._answers.values():
+            answers.put_nowait(
+                {"type": "error", "error": {"code": "lost", "message": "the connection broke"}}
+            )

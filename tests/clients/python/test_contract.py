@@ -285,7 +285,12 @@ ELSEWHERE = {("refused", "over_capacity"), ("error", "late"), ("error", "unavail
     ("error", "undecodable"),
     ("error", "undeliverable"),
     ("error", "old_rules"),
+    ("error", "throttled"),
     ("stopped", "too_old"),
+    ("accountsReply", "a-page"),
+    ("accountsReply", "no-accounts"),
+    ("totalsReply", "by-channel"),
+    ("totalsReply", "nothing-counted"),
 }
 
 
@@ -301,6 +306,44 @@ def test_no_example_of_a_reply_is_left_out() -> None:
     shown = {(message, name) for message in names for name in examples(message)}
     provoked = {("error", code) for code in MESSAGES["error"]["x-provoked-by"]}
     assert shown == SCENARIOS.keys() | provoked | ELSEWHERE
+
+
+@pytest.mark.parametrize(("kind", "name"), named("accounts", "totals"))
+def test_every_example_of_a_request_about_a_tenant_is_answered(
+    player: StreamwatchClient, kind: str, name: str
+) -> None:
+    example = examples(kind)[name]
+    correlation_id = player.publish(kind, example["payload"], **properties_of(example["headers"]))
+    contract.sent[kind] += 1
+    reply = player.wait_for(correlation_id)
+    assert reply.type == kind
+    assert f"{kind}Reply" in contract.replies_of(kind)
+
+
+def test_workers_reply_about_a_tenant_as_the_examples_show(spare: Site, tenant: str) -> None:
+    def request(kind: str, **fields: Any) -> Reply:
+        return client.request(kind, fields)
+
+    def counted() -> Reply | None:
+        reply = request("totals", group_by=["channel"])
+        return reply if "by" in reply.body else None
+
+    with spare.client(tenant) as client:
+        as_the_example("no-accounts", "accountsReply", request("accounts").body)
+        as_the_example("nothing-counted", "totalsReply", request("totals").body)
+        for account in ("alice", "bob", "carol"):
+            for _ in range(3):
+                client.init(account, metadata={"channel": "news"})
+        page = request("accounts", min_active=3, limit=2)
+        as_the_example("a-page", "accountsReply", page.body)
+        assert page["next"] == "bob"
+        spare.run("topology", "set", "--count-by", "channel")
+        try:
+            totals = eventually(counted, "streams are counted by channel", every=0.1)
+        finally:
+            spare.run("topology", "set", "--count-by", "")
+        as_the_example("by-channel", "totalsReply", totals.body)
+        assert totals["by"] == {"channel": {"news": 9}}
 
 
 def test_a_full_partition_refuses_as_the_example_shows(spare: Site, account: str) -> None:
@@ -407,6 +450,24 @@ def test_fields_of_newer_rules_are_rejected_as_the_example_shows(
             assert client.status("alice", consistency="strong").count == 0
     finally:
         old.close()
+
+
+def test_requests_beyond_a_limit_are_throttled_as_the_example_shows(
+    broker_url: str, tmp_path: Path
+) -> None:
+    limited = Site(broker_url, tmp_path, ttl=30.0, heartbeat_every=10.0)
+    try:
+        limited.run("topology", "set", "--account-statuses-per-second", "1")
+        limited.start_workers(1)
+        limited.wait_for_leader()
+        with limited.client(confirms=False) as client:
+            asked = [provoke(client, "throttled") for _ in range(30)]
+            replies = [client.wait_for(one) for one in asked[:15]]
+            throttled = [reply for reply in replies if reply.type == "error"]
+            throttled[0].body["error"]["retry_after_ms"] = 20
+            assert_is_the_example(throttled[0], "throttled")
+    finally:
+        limited.close()
 
 
 def test_a_request_that_log_time_overtakes_is_late_as_the_example_shows(spare: Site) -> None:

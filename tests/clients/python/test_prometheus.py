@@ -78,6 +78,7 @@ class Prometheus:
 def playing(site: Site) -> Iterator[Site]:
     """The site, with everything happening on it that a panel shows."""
     site.wait_for_leader()
+    site.run("topology", "set", "--count-by", "device")
     stop = threading.Event()
 
     def play() -> None:

@@ -7,7 +7,13 @@ pub(super) const NOTHING: &str = "^$";
 
 /// A pattern of the kinds that players may publish.
 pub(super) fn kinds() -> String {
-    format!("({})", Kind::OF_PLAYERS.map(Kind::as_str).join("|"))
+    kinds_of(&Kind::OF_PLAYERS)
+}
+
+/// A pattern of some kinds.
+pub(super) fn kinds_of(kinds: &[Kind]) -> String {
+    let words: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    format!("({})", words.join("|"))
 }
 
 /// A pattern of the names of one exchange or queue in any partition.

@@ -228,7 +228,7 @@ impl Publisher {
         self.channel.publish(Outgoing {
             number: self.number,
             routing_key: self.key.clone(),
-            account,
+            account: Some(account),
             message_id: None,
             // Without `reply_to`, as no reply is needed.
             reply: false,

@@ -22,6 +22,7 @@ fn after(pages: &[Result<&str, &str>]) -> State {
         Err(error) => Err((*error).to_owned()),
     });
     let round = Round {
+        listed: Vec::new(),
         pages: pages.collect(),
         answers: Vec::new(),
     };
@@ -71,6 +72,7 @@ fn rates_of_workers_are_added_up_and_rates_of_the_log_are_not() {
         );
     let page = WorkerMetrics::read(&later).unwrap();
     let round = Round {
+        listed: Vec::new(),
         pages: vec![Ok(page.clone()), Ok(page)],
         answers: Vec::new(),
     };
@@ -136,6 +138,7 @@ fn json_has_the_account_in_the_format_of_replies() {
     state.open(Some(key("alice")));
     let request = state.requests().remove(0);
     let round = Round {
+        listed: Vec::new(),
         pages: Vec::new(),
         answers: vec![(request, Ok(status("alice", 1)))],
     };

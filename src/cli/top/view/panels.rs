@@ -48,7 +48,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui
     } else {
         let [left, right] = sides(53).areas(below);
         accounts(frame, left, summary, ui);
-        events(frame, right, summary);
+        if summary.values.is_empty() {
+            events(frame, right, summary);
+        } else {
+            let halves = [Constraint::Percentage(50), Constraint::Percentage(50)];
+            let [above, below] = Layout::vertical(halves).areas(right);
+            values(frame, above, summary);
+            events(frame, below, summary);
+        }
     }
 }
 
@@ -149,6 +156,10 @@ fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
     let known = &summary.accounts;
     let more = if known.evicted > 0 { "+" } else { "" };
     let title = match known.since {
+        Some(_) if known.listed => {
+            let all = number(u64::try_from(known.known).ok());
+            format!(" Most streams, of {all}{more} ")
+        }
         Some(since) => {
             let all = number(u64::try_from(known.known).ok());
             format!(" Most streams since {}, of {all}{more} ", time(since))
@@ -177,6 +188,17 @@ fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
         .block(Block::bordered().title(title));
     let mut state = ListState::default().with_selected(ui.place(&known.largest));
     frame.render_stateful_widget(list, area, &mut state);
+}
+
+fn values(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
+    let rows = summary.values.iter().map(|it| {
+        let of = format!("{} {}={}", it.tenant, escape(&it.key), escape(&it.value));
+        Row::new(vec![Cell::from(of), right(number(Some(it.streams)))])
+    });
+    let widths = [Constraint::Min(6), Constraint::Length(9)];
+    let table =
+        Table::new(rows, widths).block(Block::bordered().title(" Streams by counted metadata "));
+    frame.render_widget(table, area);
 }
 
 fn events(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {

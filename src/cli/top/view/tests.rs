@@ -35,6 +35,7 @@ fn state() -> State {
     let later = PAGE.replace("\"refreshed\"} 100", "\"refreshed\"} 120");
     for (at, page) in [(0, PAGE), (2, later.as_str())] {
         let round = Round {
+            listed: Vec::new(),
             pages: [page, &behind]
                 .map(|text| Ok(WorkerMetrics::read(text).unwrap()))
                 .into(),
@@ -85,6 +86,7 @@ fn a_larger_screen_shows_the_opened_account_and_more_of_the_rest() {
     let mut state = state();
     state.open(Some(key("alice")));
     let round = Round {
+        listed: Vec::new(),
         pages: Vec::new(),
         answers: vec![(state.requests().remove(0), Ok(status("alice", 2)))],
     };
@@ -98,6 +100,7 @@ fn problems_are_shown_above_the_panels() {
     let mut state = state();
     state.lost(BrokerError::AccessRefused("user x".to_owned()));
     let round = Round {
+        listed: Vec::new(),
         pages: vec![
             Err("cannot read w1".to_owned()),
             Err("cannot read w2".to_owned()),
@@ -175,6 +178,7 @@ fn partitions_with_the_largest_lag_are_shown() {
     }
     let mut state = State::new(vec!["http://w:1/metrics".to_owned()], true);
     let round = Round {
+        listed: Vec::new(),
         pages: vec![Ok(WorkerMetrics::read(&all).unwrap())],
         answers: Vec::new(),
     };

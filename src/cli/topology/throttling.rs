@@ -1,0 +1,67 @@
+//! Arguments of throttling.
+
+use crate::{cli::mistakes::Mistakes, domain::Throttling};
+
+/// Limits of requests per second.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct ThrottlingArgs {
+    /// Most init requests of one tenant per second, 0 for no limit [default: 0]
+    #[arg(long, env = "STREAMWATCH_TENANT_INITS_PER_SECOND", value_name = "N")]
+    tenant_inits_per_second: Option<String>,
+    /// Most status requests of one tenant per second, 0 for no limit [default: 0]
+    #[arg(long, env = "STREAMWATCH_TENANT_STATUSES_PER_SECOND", value_name = "N")]
+    tenant_statuses_per_second: Option<String>,
+    /// Most init requests of one account per second at each worker, 0 for no limit [default: 0]
+    #[arg(long, env = "STREAMWATCH_ACCOUNT_INITS_PER_SECOND", value_name = "N")]
+    account_inits_per_second: Option<String>,
+    /// Most status requests of one account per second at each worker, 0 for no limit [default: 0]
+    #[arg(
+        long,
+        env = "STREAMWATCH_ACCOUNT_STATUSES_PER_SECOND",
+        value_name = "N"
+    )]
+    account_statuses_per_second: Option<String>,
+}
+
+impl ThrottlingArgs {
+    /// Sets the limits that are given, or notes the mistakes.
+    pub(super) fn check(&self, limits: &mut Throttling, mistakes: &mut Mistakes) {
+        let mut set = |name, text: &Option<String>, limit: &mut u32| {
+            if let Some(n) = mistakes.check_if(name, text.as_deref()) {
+                *limit = n;
+            }
+        };
+        set(
+            "--tenant-inits-per-second",
+            &self.tenant_inits_per_second,
+            &mut limits.tenant_inits_per_second,
+        );
+        set(
+            "--tenant-statuses-per-second",
+            &self.tenant_statuses_per_second,
+            &mut limits.tenant_statuses_per_second,
+        );
+        set(
+            "--account-inits-per-second",
+            &self.account_inits_per_second,
+            &mut limits.account_inits_per_second,
+        );
+        set(
+            "--account-statuses-per-second",
+            &self.account_statuses_per_second,
+            &mut limits.account_statuses_per_second,
+        );
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                tenant_inits_per_second: None,
+                tenant_statuses_per_second: None,
+                account_inits_per_second: None,
+                account_statuses_per_second: None,
+            }
+        )
+    }
+}
