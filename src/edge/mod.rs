@@ -1,0 +1,33 @@
+//! The edge: an HTTP service in front of RabbitMQ, for players that cannot use AMQP.
+//!
+//! It is the only part of an installation that faces the internet. It stores nothing that matters:
+//! any number of edges run beside each other.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | [`players`] | the operations of a player, without HTTP |
+//! | [`access`] | the caller of a request: its tenant and its accounts |
+
+pub mod access;
+pub mod players;
+
+pub use access::{Access, Caller, Denied, Scope};
+pub use players::{HeartbeatOutcome, Interval, Players, PlayersError};
+
+/// What all routes share. Clones are cheap.
+#[derive(Clone)]
+pub struct Edge {
+    /// The operations of players.
+    pub players: Players,
+    /// Identifies callers.
+    pub access: Access,
+}
+
+/// The address of a request's client, an extension of each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// The peer of the connection.
+    pub peer: std::net::IpAddr,
+    /// The client: the peer, or the address that a trusted proxy states.
+    pub client: std::net::IpAddr,
+}
