@@ -7,8 +7,10 @@
 //! | --- | --- |
 //! | [`players`] | the operations of a player, without HTTP |
 //! | [`access`] | the caller of a request: its tenant and its accounts |
+//! | [`adobe`] | the APIs of Adobe's Concurrency Monitoring |
 
 pub mod access;
+pub mod adobe;
 pub mod players;
 
 pub use access::{Access, Caller, Denied, Scope};
