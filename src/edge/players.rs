@@ -1,19 +1,44 @@
 //! The operations of players, without HTTP.
 
 mod error;
+mod news;
+mod signs;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use error::PlayersError;
+pub use news::Counts;
 
 use crate::client::{
-    AccountId, AccountStatus, Client, GivenReason, Heartbeat, OpenRequest, Opening, StatusQuery,
-    StopCause, StreamId, Tenant,
+    AccountId, AccountStatus, Backend, Batcher, Client, Consistency, GivenReason, Heartbeat,
+    OpenRequest, Opening, StatusQuery, Stop, StopCause, StopTarget, StoppedReason, StreamId,
+    StreamState, Tenant,
 };
+use news::{NewsCache, StreamKey};
+use signs::SignsOfLife;
+
+/// Longest wait for the state of a stream, before its heartbeat is sent without it.
+const CHECK_PATIENCE: Duration = Duration::from_millis(500);
+/// Longest wait for an error of a worker about a stop of all streams.
+const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
 
 /// The operations of players and of backends without AMQP. Clones are cheap and share everything.
+///
+/// **The end of a stream.** A worker replies to the heartbeat of an ended stream after RabbitMQ has
+/// confirmed it. The reply is kept for a TTL, and the stream's next heartbeat returns it. Workers
+/// repeat it for each heartbeat, so that every edge learns it from the heartbeats that it sends.
+///
+/// **Expiry.** Over AMQP, a heartbeat revives an expired stream. Here, the first heartbeat of a
+/// stream, and the first one after a pause as long as the TTL, first asks for the stream's state,
+/// and does not revive an expired one. At most 500 times a second, so that a restart of the edge is
+/// no flood of requests; without an answer, the heartbeat is sent.
 #[derive(Clone)]
-pub struct Players {}
+pub struct Players {
+    backend: Backend,
+    batcher: Batcher,
+    news: Arc<NewsCache>,
+    signs: Arc<SignsOfLife>,
+}
 
 /// An interval of heartbeats and a TTL that a player does not use yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +72,17 @@ impl Players {
     /// If called outside a tokio runtime.
     #[must_use]
     pub fn new(client: Client, patience: Duration) -> Self {
-        let _ = (client, patience);
-        Self {}
+        let backend = Backend::new(client).with_patience(patience);
+        let batcher = Batcher::new(backend.clone());
+        let news = Arc::new(NewsCache::default());
+        // Ends with the last handle of the batcher.
+        tokio::spawn(news::keep(batcher.news(), Arc::clone(&news)));
+        Self {
+            backend,
+            batcher,
+            news,
+            signs: Arc::new(SignsOfLife::default()),
+        }
     }
 
     /// Opens a stream, and returns its id and the decision. A repetition with the same id does not
@@ -63,8 +97,14 @@ impl Players {
         account: &AccountId,
         request: &OpenRequest,
     ) -> Result<(StreamId, Opening), PlayersError> {
-        let _ = (tenant, account, request);
-        Err(PlayersError::TimedOut)
+        let (stream, opening) = self.batcher.open(tenant, account, request).await?;
+        if let Opening::Opened { ttl, .. } = &opening {
+            let key = StreamKey::new(tenant, account, stream);
+            self.news.set_ttl(*ttl);
+            self.news.forget(key);
+            self.signs.seen(key, *ttl);
+        }
+        Ok((stream, opening))
     }
 
     /// Sends a heartbeat. Returns once RabbitMQ has stored it, or with the end of the stream.
@@ -77,8 +117,46 @@ impl Players {
         account: &AccountId,
         heartbeat: Heartbeat,
     ) -> Result<HeartbeatOutcome, PlayersError> {
-        let _ = (tenant, account, heartbeat);
-        Err(PlayersError::TimedOut)
+        let stream = heartbeat.stream;
+        let key = StreamKey::new(tenant, account, stream);
+        let is_ended = self.news.stopped(key).is_some();
+        if !is_ended && !self.signs.are_recent(key) && self.signs.may_check() {
+            match self.state(tenant, account, stream).await {
+                Some(StreamState::Expired) => return Ok(HeartbeatOutcome::Expired),
+                // Its heartbeat is sent, which renews the tombstone and gets the cause as a reply.
+                Some(StreamState::Stopped) => {
+                    self.news
+                        .stopped_because(key, StoppedReason::Stopped.into());
+                }
+                _ => {}
+            }
+        }
+        // The heartbeat of an ended stream renews its tombstone, so that it does not come back.
+        let sent = self.batcher.send(tenant, account, &heartbeat.into()).await;
+        if let Some(cause) = self.news.stopped(key) {
+            return Ok(HeartbeatOutcome::Stopped(cause));
+        }
+        sent?;
+        self.signs.seen(key, self.news.ttl());
+        let changed = self.news.take_interval(key);
+        Ok(HeartbeatOutcome::Stored { changed })
+    }
+
+    /// Returns the state of a stream, unless no worker answers soon.
+    async fn state(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+    ) -> Option<StreamState> {
+        let query = StatusQuery {
+            stream: Some(stream),
+            group_by: Vec::new(),
+            consistency: Consistency::Local,
+        };
+        let asked = self.batcher.status(tenant, account, &query);
+        let status = tokio::time::timeout(CHECK_PATIENCE, asked).await;
+        status.ok()?.ok()?.state
     }
 
     /// Stops a stream. Returns once RabbitMQ has stored the stop.
@@ -92,8 +170,18 @@ impl Players {
         stream: StreamId,
         reason: Option<GivenReason>,
     ) -> Result<(), PlayersError> {
-        let _ = (tenant, account, stream, reason);
-        Err(PlayersError::TimedOut)
+        let stop = Stop {
+            target: StopTarget::One(stream),
+            reason: reason.clone().map(Ok),
+        };
+        self.batcher.send(tenant, account, &stop.into()).await?;
+        let cause = StopCause {
+            reason: StoppedReason::Stopped,
+            given: reason,
+        };
+        let key = StreamKey::new(tenant, account, stream);
+        self.news.stopped_because(key, cause);
+        Ok(())
     }
 
     /// Stops all active streams of an account. Returns once RabbitMQ has stored the stop.
@@ -106,8 +194,9 @@ impl Players {
         account: &AccountId,
         reason: Option<GivenReason>,
     ) -> Result<(), PlayersError> {
-        let _ = (tenant, account, reason);
-        Err(PlayersError::TimedOut)
+        let stop = Stop::of_all(reason);
+        let stopped = self.backend.send_stop(tenant, account, stop, STOP_ALL_WAIT);
+        Ok(stopped.await?)
     }
 
     /// Returns the activity of an account, and the state of one stream if `query` names it.
@@ -120,7 +209,16 @@ impl Players {
         account: &AccountId,
         query: &StatusQuery,
     ) -> Result<AccountStatus, PlayersError> {
-        let _ = (tenant, account, query);
-        Err(PlayersError::TimedOut)
+        Ok(self.batcher.status(tenant, account, query).await?)
+    }
+
+    /// Figures for operators.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            waiting_bytes: self.batcher.waiting_bytes(),
+            kept_news: self.news.len(),
+            signs_of_life: self.signs.len(),
+        }
     }
 }

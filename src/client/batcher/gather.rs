@@ -175,6 +175,11 @@ impl Gatherer {
         }
     }
 
+    /// The memory of the events that wait, in bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Removes the next message to send.
     pub(super) fn pop(&mut self) -> Option<Message> {
         let message = self.queue.pop_front()?;
