@@ -1,5 +1,8 @@
 //! Evaluation results: bodies that state why a session was not opened, or has ended.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value, json};
 
 use super::{

@@ -28,23 +28,32 @@ mod throttle;
 mod v1;
 mod v2;
 
+use std::sync::Arc;
+
 use axum::{
-    Router,
+    Extension, Router,
     extract::DefaultBodyLimit,
+    http::header,
     routing::{get, post},
 };
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::Edge;
 pub use policy::Policies;
 pub use policy_file::PolicyProblems;
-use sessions::Sessions;
+use sessions::Shared;
 
 /// Longest form, in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// The routes of both versions of the API.
-pub fn routes(edge: Edge, policies: Policies) -> Router {
+/// The routes of both versions of the API. Pages of any origin may use them, as those of Adobe.
+pub fn routes(policies: Policies) -> Router<Edge> {
     let account = "/v1/{application}/{mvpd}/accounts/{account}";
+    let pages = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(Any)
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([header::LOCATION, header::DATE, header::EXPIRES]);
     Router::new()
         .route("/v2/metadata", get(v2::metadata))
         .route("/v2/sessions/{idp}/{subject}", post(v2::open))
@@ -63,5 +72,6 @@ pub fn routes(edge: Edge, policies: Policies) -> Router {
         )
         .route(&format!("{account}/activity"), get(v1::activity))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .with_state(Sessions::new(edge, policies))
+        .layer(Extension(Arc::new(Shared::new(policies))))
+        .layer(pages)
 }

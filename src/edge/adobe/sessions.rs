@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use axum::{
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+};
+use moka::sync::Cache;
+use tokio::time::{Instant, timeout};
 
 use super::{
     answer::Failure,
@@ -21,24 +26,44 @@ use super::{
 use crate::{
     client::{
         AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, Metadata,
-        OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, Tenant,
+        OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, StreamState, Tenant,
     },
     edge::{Caller, Edge, HeartbeatOutcome, PlayersError},
 };
 
 /// The interval that a player has until the edge has learned that of the installation.
-const FIRST_INTERVAL_MS: u32 = 5_000;
+const FIRST_INTERVAL: Duration = Duration::from_secs(5);
+/// Most sessions whose last heartbeat the edge remembers.
+const MOST_SESSIONS: u64 = 1_000_000;
+/// Most states that the edge asks for in a minute, so that its restart is no flood of requests.
+const CHECKS_PER_MINUTE: u32 = 30_000;
+/// Longest wait for the state of a session, before its heartbeat is sent without it.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The state of the routes. Clones are cheap and share it.
+/// The operations of sessions, from the state of the edge and that of these routes. Clones are cheap
+/// and share both.
 #[derive(Clone)]
 pub struct Sessions {
     pub(super) edge: Edge,
-    pub(super) policies: Arc<Policies>,
-    /// The installation's interval of heartbeats, as last learned.
-    interval_ms: Arc<AtomicU32>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// The state of these routes.
+pub struct Shared {
+    pub(super) policies: Policies,
+    pace: Pace,
     of_accounts: Windows<AccountKey>,
     of_sessions: Windows<StreamId>,
+    checks: Windows<()>,
+    /// The time of the last sign of life of sessions, since `start`.
+    seen: Cache<StreamId, Duration>,
     start: Instant,
+}
+
+/// The times of the installation, as last learned.
+struct Pace {
+    interval_ms: AtomicU32,
+    ttl_ms: AtomicU32,
 }
 
 /// The subject of a request, as an account.
@@ -79,25 +104,41 @@ pub enum Admission<'a> {
     },
 }
 
-impl Sessions {
+impl Shared {
     /// Creates the state.
     #[must_use]
-    pub fn new(edge: Edge, policies: Policies) -> Self {
+    pub fn new(policies: Policies) -> Self {
         let most = policies.requests_per_minute;
         Self {
-            edge,
-            policies: Arc::new(policies),
-            interval_ms: Arc::new(AtomicU32::new(FIRST_INTERVAL_MS)),
+            policies,
+            pace: Pace::new(FIRST_INTERVAL),
             of_accounts: Windows::new(most),
             of_sessions: Windows::new(most),
+            checks: Windows::new(CHECKS_PER_MINUTE),
+            seen: Cache::new(MOST_SESSIONS),
             start: Instant::now(),
         }
     }
+}
 
+impl FromRequestParts<Edge> for Sessions {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, StatusCode> {
+        let shared = parts.extensions.get::<Arc<Shared>>();
+        let shared = shared.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(Self {
+            edge: edge.clone(),
+            shared: Arc::clone(shared),
+        })
+    }
+}
+
+impl Sessions {
     /// The application of a caller.
     pub(super) fn application(&self, caller: &Caller) -> Result<&Application, Failure> {
         let id = caller.application.as_deref();
-        id.and_then(|id| self.policies.application(id))
+        id.and_then(|id| self.shared.policies.application(id))
             .ok_or(Failure::Forbidden(
                 "the application has no entry in the file of policies",
             ))
@@ -126,7 +167,7 @@ impl Sessions {
 
     pub(super) fn view<'a>(&'a self, subject: &Subject<'a>) -> View<'a> {
         View {
-            policies: &self.policies,
+            policies: &self.shared.policies,
             application: subject.application,
         }
     }
@@ -134,25 +175,30 @@ impl Sessions {
     /// Counts a request that opens a session of an account.
     pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), Failure> {
         let key = AccountKey::new(&subject.tenant, &subject.account);
-        let admitted = self.of_accounts.admit(key, self.start.elapsed());
+        let admitted = self.shared.of_accounts.admit(key, self.now());
         admitted.map_err(Failure::Throttled)
     }
 
     /// Counts a request of a session.
     pub(super) fn admit_session(&self, stream: StreamId) -> Result<(), Failure> {
-        let admitted = self.of_sessions.admit(stream, self.start.elapsed());
+        let admitted = self.shared.of_sessions.admit(stream, self.now());
         admitted.map_err(Failure::Throttled)
+    }
+
+    /// The time since the edge has begun.
+    fn now(&self) -> Duration {
+        self.shared.start.elapsed()
     }
 
     /// The interval of heartbeats.
     pub(super) fn interval(&self) -> Duration {
-        Duration::from_millis(self.interval_ms.load(Ordering::Relaxed).into())
+        Duration::from_millis(self.shared.pace.interval_ms.load(Ordering::Relaxed).into())
     }
 
-    fn learn_interval(&self, every: Duration) {
-        if let Ok(ms) = u32::try_from(every.as_millis()) {
-            self.interval_ms.store(ms.max(1), Ordering::Relaxed);
-        }
+    fn is_recent(&self, stream: StreamId) -> bool {
+        let ttl = Duration::from_millis(self.shared.pace.ttl_ms.load(Ordering::Relaxed).into());
+        let seen = self.shared.seen.get(&stream);
+        seen.is_some_and(|seen| self.now() < seen + ttl)
     }
 
     /// Opens a session under the rules of its application.
@@ -222,36 +268,51 @@ impl Sessions {
         request: &OpenRequest,
     ) -> Result<Opening, PlayersError> {
         let players = &self.edge.players;
-        let (_, opening) = players
-            .open(&subject.tenant, &subject.account, request)
-            .await?;
+        let opened = players.open(&subject.tenant, &subject.account, request);
+        let (stream, opening) = opened.await?;
         if let Opening::Opened {
-            heartbeat_every, ..
+            heartbeat_every,
+            ttl,
+            ..
         } = &opening
         {
-            self.learn_interval(*heartbeat_every);
+            self.shared.pace.learn(*heartbeat_every, *ttl);
+            self.shared.seen.insert(stream, self.now());
         }
         Ok(opening)
     }
 
-    /// Sends a heartbeat.
+    /// Sends the heartbeat of a session, unless it has expired.
+    ///
+    /// A player over AMQP creates its id, and its heartbeat begins an unknown stream. An edge
+    /// creates the ids of sessions, so an unknown one has expired.
     pub(super) async fn heartbeat(
         &self,
         subject: &Subject<'_>,
         stream: StreamId,
         metadata: Option<Metadata>,
     ) -> Result<HeartbeatOutcome, PlayersError> {
+        if !self.is_recent(stream) && self.shared.checks.admit((), self.now()).is_ok() {
+            let status = timeout(CHECK_PATIENCE, self.status(subject, Some(stream)));
+            let status = status.await.ok().and_then(Result::ok);
+            let state = status.and_then(|status| status.state);
+            if let Some(StreamState::Expired | StreamState::Unknown) = state {
+                return Ok(HeartbeatOutcome::Expired);
+            }
+        }
         let heartbeat = Heartbeat {
             stream,
-            every_ms: Some(self.interval_ms.load(Ordering::Relaxed)),
+            every_ms: Some(self.shared.pace.interval_ms.load(Ordering::Relaxed)),
             metadata: metadata.map(Into::into),
         };
         let players = &self.edge.players;
-        let outcome = players
-            .heartbeat(&subject.tenant, &subject.account, heartbeat)
-            .await?;
-        if let HeartbeatOutcome::Stored { changed: Some(new) } = &outcome {
-            self.learn_interval(new.every);
+        let sent = players.heartbeat(&subject.tenant, &subject.account, heartbeat);
+        let outcome = sent.await?;
+        if let HeartbeatOutcome::Stored { changed } = &outcome {
+            if let Some(new) = changed {
+                self.shared.pace.learn(new.every, new.ttl);
+            }
+            self.shared.seen.insert(stream, self.now());
         }
         Ok(outcome)
     }
@@ -283,6 +344,23 @@ impl Sessions {
             .players
             .activity(&subject.tenant, &subject.account, &query)
             .await
+    }
+}
+
+impl Pace {
+    fn new(interval: Duration) -> Self {
+        let pace = Self {
+            interval_ms: AtomicU32::new(1),
+            ttl_ms: AtomicU32::new(1),
+        };
+        pace.learn(interval, interval);
+        pace
+    }
+
+    fn learn(&self, interval: Duration, ttl: Duration) {
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1);
+        self.interval_ms.store(ms(interval), Ordering::Relaxed);
+        self.ttl_ms.store(ms(ttl), Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,6 @@
 //! Version 1 of the API.
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::Path, http::StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -37,7 +34,7 @@ fn subject<'a>(sessions: &'a Sessions, path: (&str, &str, &str)) -> Result<Subje
 
 /// `POST /v1/{application}/{mvpd}/accounts/{account}/streams`: opens a stream.
 pub(super) async fn open(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((application, mvpd, account)): Path<Account>,
     call: Call,
 ) -> Answer {
@@ -72,7 +69,7 @@ pub(super) async fn open(
 
 /// `POST …/streams/{stream}?event=…`: a heartbeat, or the stop of a stream.
 pub(super) async fn event(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((application, mvpd, account, stream)): Path<Stream>,
     call: Call,
 ) -> Answer {
@@ -111,7 +108,7 @@ async fn alive(
 
 /// `GET …/streams/{stream}`: whether a stream complies with the policies.
 pub(super) async fn stream(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((application, mvpd, account, stream)): Path<Stream>,
     call: Call,
 ) -> Answer {
@@ -132,7 +129,7 @@ pub(super) async fn stream(
 
 /// `GET …/streams`: the active streams of an account, with the fields of the parameter `fields`.
 pub(super) async fn streams(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((application, mvpd, account)): Path<Account>,
     call: Call,
 ) -> Answer {
@@ -162,7 +159,7 @@ pub(super) async fn streams(
 /// `GET …/activity`: the number of active streams, also by the metadata keys of the parameter
 /// `dimensions`.
 pub(super) async fn activity(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((application, mvpd, account)): Path<Account>,
     call: Call,
 ) -> Answer {

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::Path, http::StatusCode};
 use serde_json::Value;
 
 use super::{
@@ -51,7 +48,7 @@ pub(super) async fn metadata(State(sessions): State<Sessions>, call: Call) -> An
 
 /// `POST /v2/sessions/{idp}/{subject}`: opens a session.
 pub(super) async fn open(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((idp, subject)): Path<(String, String)>,
     call: Call,
 ) -> Answer {
@@ -137,7 +134,7 @@ fn decided(
 
 /// `POST /v2/sessions/{idp}/{subject}/{session}`: a heartbeat.
 pub(super) async fn heartbeat(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((idp, subject, session)): Path<(String, String, String)>,
     call: Call,
 ) -> Answer {
@@ -184,7 +181,7 @@ async fn gone(sessions: &Sessions, subject: &Subject<'_>, cause: &StopCause) -> 
 
 /// `DELETE /v2/sessions/{idp}/{subject}/{session}`: the end of a session.
 pub(super) async fn terminate(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((idp, subject, session)): Path<(String, String, String)>,
     call: Call,
 ) -> Answer {
@@ -212,7 +209,7 @@ pub(super) async fn terminate(
 
 /// `GET /v2/runningStreams/{idp}/{subject}`: the active sessions of an account.
 pub(super) async fn running(
-    State(sessions): State<Sessions>,
+    sessions: Sessions,
     Path((idp, subject)): Path<(String, String)>,
     call: Call,
 ) -> Answer {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     client::{Condition, Metadata, OnLimit, Tenant},
-    edge::adobe::policy::AccountError,
+    edge::adobe::policy::{AccountError, Application},
 };
 
 fn problems(text: &str) -> Vec<String> {
@@ -106,7 +106,7 @@ fn an_account_is_that_of_the_provider_unless_subjects_are_unique() {
         policies.application("tv").unwrap(),
     );
     let acme = Tenant::new("acme").unwrap();
-    let account = |application: &super::super::Application, idp, subject| {
+    let account = |application: &Application, idp, subject| {
         let found = application.account(&acme, idp, subject);
         found.map(|(tenant, account)| format!("{tenant} {account}"))
     };
