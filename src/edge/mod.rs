@@ -8,12 +8,24 @@
 //! | [`players`] | the operations of a player, without HTTP |
 //! | [`access`] | the caller of a request: its tenant and its accounts |
 //! | [`adobe`] | the APIs of Adobe's Concurrency Monitoring |
+//! | [`limits`] | limits of requests per second |
+//! | [`api`] | the HTTP API |
+//! | [`serve`] | the server: connections, TLS, bounds, shutdown |
 
 pub mod access;
 pub mod adobe;
+pub mod api;
+pub mod limits;
+mod metrics;
 pub mod players;
+pub mod serve;
 
-pub use access::{Access, Caller, Denied, Scope};
+use std::{net::IpAddr, sync::Arc};
+
+pub use access::{Access, AccessError, Caller, Denied, Scope};
+pub use api::RefusedFor;
+pub use limits::{Limits, Rates};
+pub use metrics::Readiness;
 pub use players::{HeartbeatOutcome, Interval, Players, PlayersError};
 
 /// What all routes share. Clones are cheap.
@@ -23,13 +35,15 @@ pub struct Edge {
     pub players: Players,
     /// Identifies callers.
     pub access: Access,
+    /// Limits of requests per second.
+    pub limits: Arc<Limits>,
 }
 
 /// The address of a request's client, an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     /// The peer of the connection.
-    pub peer: std::net::IpAddr,
+    pub peer: IpAddr,
     /// The client: the peer, or the address that a trusted proxy states.
-    pub client: std::net::IpAddr,
+    pub client: IpAddr,
 }

@@ -28,7 +28,7 @@ mod throttle;
 mod v1;
 mod v2;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -45,6 +45,16 @@ use sessions::Shared;
 
 /// Longest form, in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// The routes for the applications in a file of policies.
+///
+/// # Errors
+/// [`PolicyProblems`] if the file cannot be read, or has problems.
+pub fn routes_of_file(file: &Path) -> Result<Router<Edge>, PolicyProblems> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| PolicyProblems(vec![format!("{}: {error}", file.display())]))?;
+    Policies::parse(&text).map(routes)
+}
 
 /// The routes of both versions of the API. Pages of any origin may use them, as those of Adobe.
 pub fn routes(policies: Policies) -> Router<Edge> {

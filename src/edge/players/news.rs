@@ -16,7 +16,7 @@ use moka::{
 };
 
 use super::Interval;
-use crate::client::{AccountId, BadNews, NewsReader, StopCause, StoppedReason, StreamId, Tenant};
+use crate::client::{AccountId, BadNews, NewsReader, StopCause, StreamId, Tenant};
 
 const NEWS: &str = "streamwatch_edge_news_total";
 /// Most streams whose news are kept: about 30 MB. The oldest are dropped.
@@ -194,6 +194,7 @@ pub(super) async fn keep(mut reader: NewsReader, cache: Arc<NewsCache>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::StoppedReason;
 
     fn key(account: &str, stream: StreamId) -> StreamKey {
         let account = AccountId::new(account).unwrap();
