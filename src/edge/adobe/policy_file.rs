@@ -100,7 +100,7 @@ enum Counts {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleEntry {
-    name: Box<str>,
+    name: Option<Box<str>>,
     message: Option<Box<str>>,
     max: u32,
     distinct: Option<Box<str>>,

@@ -112,7 +112,8 @@ fn rule(
     counted: Option<&Condition>,
     note: &mut Vec<String>,
 ) -> Rule {
-    let place = format!("policy {:?}, rule {:?}", policy.name, entry.name);
+    let name = entry.name.clone().unwrap_or_else(|| name_of(entry));
+    let place = format!("policy {:?}, rule {name:?}", policy.name);
     if entry.max == 0 {
         note.push(format!("{place}: max: 0: must be at least 1"));
     }
@@ -154,7 +155,7 @@ fn rule(
     let message = entry.message.clone();
     Rule {
         policy: policy.name.clone(),
-        name: entry.name.clone(),
+        name,
         message: message.unwrap_or_else(|| "The limit of simultaneous streams is reached".into()),
         on_limit: match policy.strategy {
             Strategy::Lifo => OnLimit::Refuse,
@@ -167,6 +168,16 @@ fn rule(
         },
         per: entry.per.clone(),
     }
+}
+
+/// A name for a rule without one, such as `at most 2 deviceId per channel`.
+fn name_of(entry: &RuleEntry) -> Box<str> {
+    let counted = entry.distinct.as_deref().unwrap_or("streams");
+    let mut name = format!("at most {} {counted}", entry.max);
+    if !entry.per.is_empty() {
+        name = format!("{name} per {}", entry.per.join(" and "));
+    }
+    name.into()
 }
 
 fn application(
