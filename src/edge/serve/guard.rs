@@ -48,15 +48,17 @@ impl Guard {
     /// Puts the bounds around routes.
     pub(super) fn around(self, routes: Router<Edge>, origins: CorsOrigins) -> Router<Edge> {
         let routes = routes.fallback(api::not_found);
-        let routes = match cors(origins) {
+        let routes = routes.layer(from_fn_with_state(self, guard));
+        // Around all of it, since a page can read only responses with its headers.
+        match cors(origins) {
             Some(cors) => routes.layer(cors),
             None => routes,
-        };
-        routes.layer(from_fn_with_state(self, guard))
+        }
     }
 
     async fn handle(&self, request: Request, next: Next) -> axum::response::Response {
-        if request.uri().to_string().len() > MAX_ADDRESS_BYTES {
+        let address = request.uri().path_and_query();
+        if address.is_some_and(|address| address.as_str().len() > MAX_ADDRESS_BYTES) {
             return Refusal::LongAddress.into_response();
         }
         let client = request.extensions().get::<ClientAddress>();
