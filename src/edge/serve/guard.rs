@@ -17,7 +17,9 @@ use crate::edge::{
     ClientAddress, Edge, RefusedFor,
     api::{self, Refusal},
     metrics::{Counted, Ended},
+    players::TRACE,
 };
+use crate::wire::Trace;
 
 /// Longest address of a request, in bytes.
 const MAX_ADDRESS_BYTES: usize = 2_048;
@@ -71,8 +73,10 @@ impl Guard {
             return Refusal::Overloaded.into_response();
         };
         let _counted = Counted::request();
-        let response = tokio::time::timeout(self.bounds.request_within, next.run(request));
-        let response = response.await;
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let trace = header("traceparent").and_then(|it| Trace::parse(it, header("tracestate")));
+        let handled = TRACE.scope(trace, next.run(request));
+        let response = tokio::time::timeout(self.bounds.request_within, handled).await;
         response.unwrap_or_else(|_| Refusal::TooSlow.into_response())
     }
 }

@@ -1,6 +1,10 @@
 //! The life of streams over HTTP.
 
 use axum::http::Method;
+use lapin::{
+    options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
 use serde_json::json;
 use streamwatch::client::{Backend, Stop, StreamId};
 
@@ -228,4 +232,45 @@ async fn a_player_learns_a_changed_interval_from_its_heartbeat() {
         changed.json,
         json!({"heartbeat_every_ms": 5_000, "ttl_ms": 30_000})
     );
+}
+
+#[tokio::test]
+async fn a_request_continues_its_trace_in_rabbitmq() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let _worker = installation.ready_worker().await;
+    let edge = Edge::open_to_all(&installation, &[]).await;
+    let channel = installation.broker.channel().await;
+    let queue = format!("{}copies", installation.namespace);
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel.queue_declare(queue.as_str().into(), options, FieldTable::default());
+    declared.await.expect("a queue");
+    let exchange = format!("{}streamwatch", installation.namespace);
+    let bound = channel.queue_bind(
+        queue.as_str().into(),
+        exchange.as_str().into(),
+        "acme.init".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.expect("a binding");
+    let headers = [("traceparent", PARENT), ("tracestate", "vendor=1")];
+    edge.send(Method::POST, &streams_of("alice"), &headers, "")
+        .await
+        .is(201);
+    let copy = eventually(PATIENCE, "the copy arrives", async || {
+        let got = channel
+            .basic_get(queue.as_str().into(), BasicGetOptions::default())
+            .await;
+        got.expect("the queue").ok_or("nothing")
+    })
+    .await;
+    let headers = copy.properties.headers().clone().unwrap_or_default();
+    for (name, value) in [("traceparent", PARENT), ("tracestate", "vendor=1")] {
+        let header = headers.inner().get(name).expect("a header");
+        assert_eq!(*header, AMQPValue::LongString(value.into()));
+    }
 }
