@@ -20,11 +20,11 @@ pub struct Args {
     /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9420
     #[arg(long, env = "STREAMWATCH_EDGE_ADMIN", value_name = "ADDRESS:PORT")]
     admin: Option<String>,
-    /// The file that states who may call, in TOML (deploy/EDGE.md describes it). It is read again
-    /// when it changes
+    /// The file that states the callers, in TOML (deploy/EDGE.md describes it). It is read again when
+    /// it changes
     #[arg(long, env = "STREAMWATCH_EDGE_ACCESS", value_name = "FILE")]
     access: Option<String>,
-    /// Instead of --access: let everybody reach all accounts of this tenant. Only with a loopback
+    /// Instead of --access: let each client reach all accounts of this tenant. Only with a loopback
     /// address
     #[arg(long, value_name = "TENANT")]
     insecure_no_auth: Option<String>,
@@ -209,7 +209,7 @@ impl Args {
             }
             (None, None) => {
                 mistakes.note(format!(
-                    "{name}: the file that states who may call; deploy/EDGE.md describes it"
+                    "{name}: the file that states the callers; deploy/EDGE.md describes it"
                 ));
                 None
             }
@@ -219,7 +219,7 @@ impl Args {
             (None, Some(tenant)) => {
                 if http.is_some_and(|http| !http.ip().is_loopback()) {
                     mistakes.note(
-                        "--insecure-no-auth: everybody could reach all accounts; it needs a \
+                        "--insecure-no-auth: each client could reach all accounts; it needs a \
                          loopback address, such as --http 127.0.0.1:8080",
                     );
                     return None;

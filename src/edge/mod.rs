@@ -28,7 +28,7 @@ pub use limits::{Limits, Rates};
 pub use metrics::Readiness;
 pub use players::{HeartbeatOutcome, Interval, Players, PlayersError};
 
-/// What all routes share. Clones are cheap.
+/// The state that all routes share. Clones are cheap.
 #[derive(Clone)]
 pub struct Edge {
     /// The operations of players.

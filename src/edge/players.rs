@@ -14,8 +14,14 @@ use crate::client::{
     OpenRequest, Opening, StatusQuery, Stop, StopCause, StopTarget, StoppedReason, StreamId,
     StreamState, Tenant,
 };
+use crate::wire::Trace;
 use news::{NewsCache, StreamKey};
 use signs::SignsOfLife;
+
+tokio::task_local! {
+    /// The trace of the HTTP request that a task handles.
+    pub(super) static TRACE: Option<Trace>;
+}
 
 /// Longest wait for the state of a stream, before its heartbeat is sent without it.
 const CHECK_PATIENCE: Duration = Duration::from_millis(500);
@@ -97,7 +103,11 @@ impl Players {
         account: &AccountId,
         request: &OpenRequest,
     ) -> Result<(StreamId, Opening), PlayersError> {
-        let (stream, opening) = self.batcher.open(tenant, account, request).await?;
+        let (stream, opening) = self.traced().open(tenant, account, request).await?;
+        let (Opening::Opened { partition, .. } | Opening::Refused { partition, .. }) = &opening;
+        if let Some(partition) = partition {
+            self.batcher.learn(tenant, account, *partition);
+        }
         if let Opening::Opened { ttl, .. } = &opening {
             let key = StreamKey::new(tenant, account, stream);
             self.news.set_ttl(*ttl);
@@ -209,7 +219,17 @@ impl Players {
         account: &AccountId,
         query: &StatusQuery,
     ) -> Result<AccountStatus, PlayersError> {
-        Ok(self.batcher.status(tenant, account, query).await?)
+        let status = self.traced().status(tenant, account, query).await?;
+        if let Some(partition) = status.partition {
+            self.batcher.learn(tenant, account, partition);
+        }
+        Ok(status)
+    }
+
+    /// The backend, which continues the trace of the HTTP request.
+    fn traced(&self) -> Backend {
+        let trace = TRACE.try_with(Clone::clone).unwrap_or_default();
+        self.backend.clone().with_trace(trace)
     }
 
     /// Figures for operators.

@@ -57,7 +57,7 @@ pub struct HttpServer {
     metrics: PrometheusHandle,
 }
 
-/// What a process shows on the endpoints.
+/// The state of a process that the endpoints show.
 pub trait Shown: Clone + Send + Sync + 'static {
     /// The reason to restart the process, if there is one.
     fn unsound(&self) -> Option<String>;

@@ -18,6 +18,7 @@ mod deleted;
 mod deployed;
 mod disturbed;
 mod documented;
+mod edge;
 mod escapes;
 mod fixture;
 mod flood;

@@ -1,4 +1,4 @@
-//! What a connection does: it tells idle and slow connections from busy ones.
+//! The activity of a connection, which distinguishes idle and slow connections from busy ones.
 
 use std::{
     io,

@@ -17,7 +17,9 @@ use crate::edge::{
     ClientAddress, Edge, RefusedFor,
     api::{self, Refusal},
     metrics::{Counted, Ended},
+    players::TRACE,
 };
+use crate::wire::Trace;
 
 /// Longest address of a request, in bytes.
 const MAX_ADDRESS_BYTES: usize = 2_048;
@@ -48,15 +50,17 @@ impl Guard {
     /// Puts the bounds around routes.
     pub(super) fn around(self, routes: Router<Edge>, origins: CorsOrigins) -> Router<Edge> {
         let routes = routes.fallback(api::not_found);
-        let routes = match cors(origins) {
+        let routes = routes.layer(from_fn_with_state(self, guard));
+        // Around all of it, since a page can read only responses with its headers.
+        match cors(origins) {
             Some(cors) => routes.layer(cors),
             None => routes,
-        };
-        routes.layer(from_fn_with_state(self, guard))
+        }
     }
 
     async fn handle(&self, request: Request, next: Next) -> axum::response::Response {
-        if request.uri().to_string().len() > MAX_ADDRESS_BYTES {
+        let address = request.uri().path_and_query();
+        if address.is_some_and(|address| address.as_str().len() > MAX_ADDRESS_BYTES) {
             return Refusal::LongAddress.into_response();
         }
         let client = request.extensions().get::<ClientAddress>();
@@ -69,8 +73,10 @@ impl Guard {
             return Refusal::Overloaded.into_response();
         };
         let _counted = Counted::request();
-        let response = tokio::time::timeout(self.bounds.request_within, next.run(request));
-        let response = response.await;
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let trace = header("traceparent").and_then(|it| Trace::parse(it, header("tracestate")));
+        let handled = TRACE.scope(trace, next.run(request));
+        let response = tokio::time::timeout(self.bounds.request_within, handled).await;
         response.unwrap_or_else(|_| Refusal::TooSlow.into_response())
     }
 }
