@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "TENANT")]
     insecure_no_auth: Option<String>,
     /// The file of policies, in TOML, of applications that use the API of Adobe's Concurrency
-    /// Monitoring (deploy/EDGE.md describes it) [default: that API is not served]
+    /// Monitoring (tests/clients/FROM-ADOBE.md describes it) [default: that API is not served]
     #[arg(long, env = "STREAMWATCH_EDGE_POLICIES", value_name = "FILE")]
     policies: Option<String>,
     /// The certificate chain (PEM) for HTTPS; needs --https-key. Without it, plain HTTP behind a

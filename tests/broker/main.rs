@@ -19,6 +19,7 @@ mod deployed;
 mod disturbed;
 mod documented;
 mod edge;
+mod edge_adobe;
 mod escapes;
 mod fixture;
 mod flood;

@@ -22,24 +22,21 @@ pub struct Answer {
     pub status: StatusCode,
     /// The moment, for `Date`.
     pub at: WallTime,
-    /// The moment in `Expires`, if there is one.
-    pub expires: Option<WallTime>,
+    /// The header `Expires`, if there is one.
+    pub expires: Option<Expires>,
     /// The header `Location`.
     pub location: Option<String>,
     /// The body, as JSON.
     pub body: Option<Value>,
-    /// The headers about caches.
-    pub caching: Caching,
 }
 
-/// The headers about caches of a version of the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Caching {
-    /// Those of version 1, in which `Expires` is 0.
-    V1,
-    /// Those of version 2.
-    #[default]
-    V2,
+/// The header `Expires`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expires {
+    /// A moment.
+    At(WallTime),
+    /// The value 0, as in version 1.
+    Zero,
 }
 
 /// The reason why a request has no result.
@@ -73,7 +70,6 @@ impl Answer {
             expires: None,
             location: None,
             body: None,
-            caching: Caching::V2,
         }
     }
 
@@ -82,9 +78,8 @@ impl Answer {
     pub fn expires_in(mut self, time: Duration) -> Self {
         // Dates have whole seconds, and the difference to `Date` must not be longer than the time.
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).max(1);
-        self.expires = Some(WallTime(
-            self.at.0.saturating_add(seconds.saturating_mul(1_000)),
-        ));
+        let at = WallTime(self.at.0.saturating_add(seconds.saturating_mul(1_000)));
+        self.expires = Some(Expires::At(at));
         self
     }
 
@@ -92,13 +87,6 @@ impl Answer {
     #[must_use]
     pub fn with_location(mut self, location: String) -> Self {
         self.location = Some(location);
-        self
-    }
-
-    /// Sets the headers about caches.
-    #[must_use]
-    pub const fn caching(mut self, caching: Caching) -> Self {
-        self.caching = caching;
         self
     }
 
@@ -168,11 +156,7 @@ impl IntoResponse for Answer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_TYPE);
-        let caches = match self.caching {
-            Caching::V1 => "no-cache, no-store, max-age=0, must-revalidate",
-            Caching::V2 => "no-store",
-        };
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caches));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.body.is_some() {
             let json = HeaderValue::from_static("application/json;charset=utf-8");
             headers.insert(header::CONTENT_TYPE, json);
@@ -182,11 +166,10 @@ impl IntoResponse for Answer {
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
         let date = Some(http_date(self.at));
-        let expires = self.expires.map(http_date);
-        let expires = match self.caching {
-            Caching::V1 => expires.or_else(|| Some("0".to_owned())),
-            Caching::V2 => expires,
-        };
+        let expires = self.expires.map(|expires| match expires {
+            Expires::At(at) => http_date(at),
+            Expires::Zero => "0".to_owned(),
+        });
         for (name, value) in [
             (header::DATE, date),
             (header::EXPIRES, expires),
@@ -252,14 +235,14 @@ mod tests {
     #[test]
     fn a_session_with_a_short_interval_expires_after_a_second() {
         let answer = Answer::new(StatusCode::ACCEPTED, AT).expires_in(Duration::from_millis(300));
-        assert_eq!(answer.expires, Some(WallTime(AT.0 + 1_000)));
+        assert_eq!(answer.expires, Some(Expires::At(WallTime(AT.0 + 1_000))));
     }
 
     #[test]
     fn a_throttled_request_is_valid_again_at_its_expiry() {
         let answer = Failure::Throttled(Duration::from_millis(20_100)).answer(AT);
         assert_eq!((answer.status.as_u16(), &answer.body), (429, &None));
-        assert_eq!(answer.expires, Some(WallTime(AT.0 + 21_000)));
+        assert_eq!(answer.expires, Some(Expires::At(WallTime(AT.0 + 21_000))));
     }
 
     #[test]

@@ -52,7 +52,8 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 /// [`PolicyProblems`] if the file cannot be read, or has problems.
 pub fn routes_of_file(file: &Path) -> Result<Router<Edge>, PolicyProblems> {
     let text = std::fs::read_to_string(file);
-    let text = text.map_err(|error| PolicyProblems(vec![format!("{}: {error}", file.display())]))?;
+    let text =
+        text.map_err(|error| PolicyProblems(vec![format!("{}: {error}", file.display())]))?;
     Policies::parse(&text).map(routes)
 }
 

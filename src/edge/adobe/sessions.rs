@@ -1,6 +1,7 @@
 //! Sessions: the operations of both versions of the API.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -53,12 +54,16 @@ pub struct Shared {
     pub(super) policies: Policies,
     pace: Pace,
     of_accounts: Windows<AccountKey>,
-    of_sessions: Windows<StreamId>,
+    of_sessions: Windows<SessionKey>,
     checks: Windows<()>,
     /// The time of the last sign of life of sessions, since `start`.
-    seen: Cache<StreamId, Duration>,
+    seen: Cache<SessionKey, Duration>,
     start: Instant,
+    secret: RandomState,
 }
+
+/// A session of an account, by a hash that no caller can choose.
+type SessionKey = (u64, StreamId);
 
 /// The times of the installation, as last learned.
 struct Pace {
@@ -117,6 +122,7 @@ impl Shared {
             checks: Windows::new(CHECKS_PER_MINUTE),
             seen: Cache::new(MOST_SESSIONS),
             start: Instant::now(),
+            secret: RandomState::new(),
         }
     }
 }
@@ -158,6 +164,8 @@ impl Sessions {
                 "the credentials are those of another account",
             ));
         }
+        let limited = self.edge.limits.account(&tenant, &account);
+        limited.map_err(Failure::Throttled)?;
         Ok(Subject {
             application,
             tenant,
@@ -180,8 +188,9 @@ impl Sessions {
     }
 
     /// Counts a request of a session.
-    pub(super) fn admit_session(&self, stream: StreamId) -> Result<(), Failure> {
-        let admitted = self.shared.of_sessions.admit(stream, self.now());
+    pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), Failure> {
+        let key = self.key(subject, stream);
+        let admitted = self.shared.of_sessions.admit(key, self.now());
         admitted.map_err(Failure::Throttled)
     }
 
@@ -195,9 +204,14 @@ impl Sessions {
         Duration::from_millis(self.shared.pace.interval_ms.load(Ordering::Relaxed).into())
     }
 
-    fn is_recent(&self, stream: StreamId) -> bool {
+    fn key(&self, subject: &Subject, stream: StreamId) -> SessionKey {
+        let account = (subject.tenant.as_str(), subject.account.as_str());
+        (self.shared.secret.hash_one(account), stream)
+    }
+
+    fn is_recent(&self, session: SessionKey) -> bool {
         let ttl = Duration::from_millis(self.shared.pace.ttl_ms.load(Ordering::Relaxed).into());
-        let seen = self.shared.seen.get(&stream);
+        let seen = self.shared.seen.get(&session);
         seen.is_some_and(|seen| self.now() < seen + ttl)
     }
 
@@ -277,7 +291,9 @@ impl Sessions {
         } = &opening
         {
             self.shared.pace.learn(*heartbeat_every, *ttl);
-            self.shared.seen.insert(stream, self.now());
+            self.shared
+                .seen
+                .insert(self.key(subject, stream), self.now());
         }
         Ok(opening)
     }
@@ -292,7 +308,9 @@ impl Sessions {
         stream: StreamId,
         metadata: Option<Metadata>,
     ) -> Result<HeartbeatOutcome, PlayersError> {
-        if !self.is_recent(stream) && self.shared.checks.admit((), self.now()).is_ok() {
+        if !self.is_recent(self.key(subject, stream))
+            && self.shared.checks.admit((), self.now()).is_ok()
+        {
             let status = timeout(CHECK_PATIENCE, self.status(subject, Some(stream)));
             let status = status.await.ok().and_then(Result::ok);
             let state = status.and_then(|status| status.state);
@@ -312,7 +330,9 @@ impl Sessions {
             if let Some(new) = changed {
                 self.shared.pace.learn(new.every, new.ttl);
             }
-            self.shared.seen.insert(stream, self.now());
+            self.shared
+                .seen
+                .insert(self.key(subject, stream), self.now());
         }
         Ok(outcome)
     }

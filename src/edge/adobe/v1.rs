@@ -4,7 +4,7 @@ use axum::{extract::Path, http::StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::{Answer, Caching, Failure, now},
+    answer::{Answer, Expires, Failure, now},
     call::Call,
     ended::created,
     policy::{APPLICATION, Application},
@@ -22,8 +22,9 @@ type Stream = (String, String, String, String);
 type Outcome = Result<Answer, Failure>;
 
 fn answer(outcome: Outcome) -> Answer {
-    let answer = outcome.unwrap_or_else(|failure| failure.answer(now()));
-    answer.caching(Caching::V1)
+    let mut answer = outcome.unwrap_or_else(|failure| failure.answer(now()));
+    answer.expires.get_or_insert(Expires::Zero);
+    answer
 }
 
 fn subject<'a>(sessions: &'a Sessions, path: (&str, &str, &str)) -> Result<Subject<'a>, Failure> {
@@ -76,7 +77,7 @@ pub(super) async fn event(
     let taken = async {
         let subject = subject(&sessions, (&application, &mvpd, &account))?;
         let id = session_id(&stream)?;
-        sessions.admit_session(id)?;
+        sessions.admit_session(&subject, id)?;
         match call.parameter("event").as_deref() {
             Some("alive") => alive(&sessions, &subject, id).await?,
             Some("stop") => sessions.stop(&subject, id).await?,

@@ -33,7 +33,7 @@ fn caller(sessions: &Sessions, call: &Call) -> Result<Caller, Failure> {
 }
 
 /// `GET /v2/metadata`: the metadata keys that the application must send.
-pub(super) async fn metadata(State(sessions): State<Sessions>, call: Call) -> Answer {
+pub(super) async fn metadata(sessions: Sessions, call: Call) -> Answer {
     let required = || {
         let caller = caller(&sessions, &call)?;
         let keys: Vec<_> = sessions
@@ -142,7 +142,7 @@ pub(super) async fn heartbeat(
         let caller = caller(&sessions, &call)?;
         let subject = sessions.subject(&caller, &idp, &subject)?;
         let id = session_id(&session)?;
-        sessions.admit_session(id)?;
+        sessions.admit_session(&subject, id)?;
         let metadata = call.attributes()?.of_heartbeat();
         match sessions.heartbeat(&subject, id, metadata).await? {
             HeartbeatOutcome::Stored { .. } => {
@@ -189,7 +189,7 @@ pub(super) async fn terminate(
         let caller = caller(&sessions, &call)?;
         let subject = sessions.subject(&caller, &idp, &subject)?;
         let id = session_id(&session)?;
-        sessions.admit_session(id)?;
+        sessions.admit_session(&subject, id)?;
         // Without a worker, the stop is stored all the same.
         let status = sessions.status(&subject, Some(id)).await;
         let state = status.ok().and_then(|status| status.state);

@@ -67,7 +67,7 @@ fn policies() -> Policies {
         strategy = "fifo"
         rules = [
             {name = "any", max = 2},
-            {name = "live", max = 1, where = {contentType = ["live"]}},
+            {name = "live", where = {contentType = ["live"]}, max = 1},
         ]
     "#;
     Policies::parse(file).unwrap()
@@ -189,7 +189,7 @@ fn an_ended_session_is_shown_the_one_that_has_ended_it() {
             "obligations": [],
         });
         assert_eq!(body, expected);
-        // One that has ended too: its id states its start.
+        // A session that has ended too: its id states its start.
         let body = view.ended(&EndedBy::Termination(id(1)), &activity).unwrap();
         let terminator = &body["associatedAdvice"][0]["terminator"];
         assert_eq!(terminator["deviceName"], "Unknown");
