@@ -226,6 +226,13 @@ impl Batcher {
         }
     }
 
+    /// Returns whether the partition of an account is known. The events of others are sent alone, at
+    /// a higher cost for RabbitMQ.
+    #[must_use]
+    pub fn has_partition(&self, tenant: &Tenant, account: &AccountId) -> bool {
+        self.shared.gatherer().has_partition(tenant, account)
+    }
+
     /// The memory of the events that wait to be sent, in bytes: at most 16 MiB.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {

@@ -22,6 +22,7 @@ use std::{
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 pub use config::AccessError;
+use tokio::sync::Notify;
 
 use crate::client::{AccountId, Tenant};
 use rules::Rules;
@@ -121,6 +122,8 @@ pub struct Access {
     current: Arc<RwLock<Arc<Rules>>>,
     /// The file; `None` if every request has the same caller.
     file: Option<Arc<PathBuf>>,
+    /// Notified of tokens of unknown keys, which a URL may have by now.
+    unknown_key: Arc<Notify>,
 }
 
 impl Access {
@@ -133,6 +136,7 @@ impl Access {
         Ok(Self {
             current: Arc::new(RwLock::new(Arc::new(rules))),
             file: Some(Arc::new(file.to_owned())),
+            unknown_key: Arc::default(),
         })
     }
 
@@ -146,6 +150,7 @@ impl Access {
         Self {
             current: Arc::new(RwLock::new(Arc::new(rules))),
             file: None,
+            unknown_key: Arc::default(),
         }
     }
 
@@ -172,7 +177,7 @@ impl Access {
             let (scheme, credentials) = value.split_once(' ').ok_or(Denied::Malformed)?;
             let credentials = credentials.trim();
             return if scheme.eq_ignore_ascii_case("bearer") {
-                rules.token(credentials)
+                self.identify_token(credentials)
             } else if scheme.eq_ignore_ascii_case("basic") {
                 rules.applications.basic(credentials)
             } else {
@@ -190,7 +195,11 @@ impl Access {
     /// # Errors
     /// [`Denied`] if the token is not valid.
     pub fn identify_token(&self, token: &str) -> Result<Caller, Denied> {
-        self.rules().token(token)
+        let identified = self.rules().token(token);
+        if identified == Err(Denied::Key) {
+            self.unknown_key.notify_one();
+        }
+        identified
     }
 
     /// Returns the caller of an application without a secret.
@@ -228,11 +237,11 @@ impl Access {
         self.rules().is_complete()
     }
 
-    /// Reads the files every 5 s, and the URLs of keys every 5 min, and applies changes. Never
-    /// returns. A file with a mistake changes nothing.
+    /// Reads the files every 5 s, and the URLs of keys every 5 min, or 30 s if a token names an
+    /// unknown key, and applies changes. Never returns. A file with a mistake changes nothing.
     pub async fn keep_current(&self) {
         match &self.file {
-            Some(file) => reload::keep_current(file, &self.current).await,
+            Some(file) => reload::keep_current(file, &self.current, &self.unknown_key).await,
             None => std::future::pending().await,
         }
     }

@@ -130,7 +130,9 @@ impl Players {
         let stream = heartbeat.stream;
         let key = StreamKey::new(tenant, account, stream);
         let is_ended = self.news.stopped(key).is_some();
-        if !is_ended && !self.signs.are_recent(key) && self.signs.may_check() {
+        // The reply also states the partition, without which a heartbeat costs a message of its own.
+        let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
+        if !is_ended && !is_known && self.signs.may_check() {
             match self.state(tenant, account, stream).await {
                 Some(StreamState::Expired) => return Ok(HeartbeatOutcome::Expired),
                 // Its heartbeat is sent, which renews the tombstone and gets the cause as a reply.

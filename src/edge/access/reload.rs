@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use super::{
     config::{AccessError, Fetched, Loaded, Tables},
@@ -23,6 +26,8 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 const FETCH_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Interval of reads of the URLs until all have been read.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
+/// Interval of reads of the URLs if a token names an unknown key.
+const FETCH_FOR_KEY: Duration = Duration::from_secs(30);
 /// Largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -78,12 +83,20 @@ fn named(tables: &Tables) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Reads the files and the URLs again and again, and applies changes.
-pub(super) async fn keep_current(file: &Path, current: &RwLock<Arc<Rules>>) {
+pub(super) async fn keep_current(file: &Path, current: &RwLock<Arc<Rules>>, unknown_key: &Notify) {
     let mut state = State::default();
     let mut tick = interval(READ_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = unknown_key.notified() => {
+                let soon = state.fetched_at.map(|at| at + FETCH_FOR_KEY);
+                state.fetch_at = state.fetch_at.min(soon);
+                // The next tick reads them.
+                continue;
+            }
+        }
         if state.refresh(file).await
             && let Some(loaded) = &state.loaded
         {
@@ -107,6 +120,7 @@ struct State {
     loaded: Option<Loaded>,
     failed: Option<AccessError>,
     fetched: Vec<Fetched>,
+    fetched_at: Option<Instant>,
     fetch_at: Option<Instant>,
 }
 
@@ -164,6 +178,7 @@ impl State {
                 }
             }
         }
+        self.fetched_at = Some(now);
         self.fetch_at = Some(now + if failed { FETCH_AGAIN } else { FETCH_EVERY });
         true
     }

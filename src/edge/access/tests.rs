@@ -387,3 +387,41 @@ fn mistakes_are_named_and_secrets_are_not_quoted() {
     let shown = format!("{:?}", access.rules());
     assert!(!shown.contains("4711"), "{shown}");
 }
+
+#[tokio::test]
+async fn keys_of_a_url_are_read_and_secrets_among_them_are_not() {
+    let ed = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let x = URL_SAFE_NO_PAD.encode(ed.public_key_raw());
+    let set = json!({"keys": [
+        {"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": x, "use": "sig", "alg": "EdDSA"},
+        {"kty": "oct", "kid": "shared", "k": URL_SAFE_NO_PAD.encode(SECRET)},
+    ]});
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    let keys = axum::routing::get(async move || axum::Json(set));
+    let routes = axum::Router::new().route("/keys", keys);
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let folder = Folder::new();
+    let toml = format!("[[tokens]]\ntenant = \"acme\"\nany_account = true\njwks_url = \"{url}\"");
+    let access = folder.access(&toml).unwrap();
+    assert!(!access.is_complete());
+    let eddsa = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&ed.serialize_der()).unwrap();
+    let by_ed = |message: &[u8]| eddsa.sign(message).as_ref().to_vec();
+    let claims = json!({"exp": LATER});
+    let token_of_ed = token(&json!({"alg": "EdDSA", "kid": "ed"}), &claims, by_ed);
+    assert_eq!(bearer(&access, &token_of_ed), Err(Denied::Key));
+    let read = async {
+        while !access.is_complete() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let within = std::time::Duration::from_secs(20);
+    tokio::select! {
+        read = tokio::time::timeout(within, read) => read.unwrap(),
+        () = access.keep_current() => {}
+    }
+    assert_eq!(bearer(&access, &token_of_ed), Ok(caller(Scope::Any, None)));
+    let shared = json!({"alg": "HS256", "kid": "shared"});
+    let shared = token(&shared, &claims, hs256(SECRET));
+    assert_eq!(bearer(&access, &shared), Err(Denied::Key));
+}

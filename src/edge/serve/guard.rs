@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, Response, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header},
     middleware::{Next, from_fn_with_state},
     response::IntoResponse,
 };
@@ -73,12 +73,17 @@ impl Guard {
             return Refusal::Overloaded.into_response();
         };
         let _counted = Counted::request();
-        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-        let trace = header("traceparent").and_then(|it| Trace::parse(it, header("tracestate")));
+        let trace = trace(request.headers());
         let handled = TRACE.scope(trace, next.run(request));
         let response = tokio::time::timeout(self.bounds.request_within, handled).await;
         response.unwrap_or_else(|_| Refusal::TooSlow.into_response())
     }
+}
+
+/// The trace that a request continues.
+fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
+    Trace::parse(header("traceparent")?, header("tracestate"))
 }
 
 /// Limits, counts and logs a request.
