@@ -16,11 +16,12 @@
 //! | [`broker`] | RabbitMQ; the only module that names lapin |
 //! | [`worker`] | connects replicas to the broker: sessions, readiness, shutdown |
 //! | [`client`] | the library for players and backends in Rust |
+//! | [`edge`] | HTTP in front of the client library, for players without AMQP |
 //! | [`ops`] | health and metrics for operators |
 //! | [`cli`] | the `streamwatch` program, one file a subcommand |
 //!
 //! Dependencies point one way: `domain ← replica ← worker`, `domain ← wire ← broker ←
-//! {worker, client} ← cli`. A test checks them.
+//! {worker, client}`, `client ← edge`, all `← cli`. A test checks them.
 //!
 //! # Three walks from the socket to the reply
 //!
@@ -84,7 +85,7 @@
 //! # Features
 //!
 //! `client` alone includes no cache, HTTP server or argument parser. `cli` is the program with its
-//! worker; `top`, `play` and `otel` add these commands and the export of spans. All are on by
+//! worker; `edge`, `top`, `play` and `otel` add these commands and the export of spans. All are on by
 //! default.
 #![forbid(unsafe_code)]
 #![allow(
@@ -115,6 +116,8 @@ mod clock;
 mod deadline;
 #[forbid(clippy::disallowed_methods)]
 pub mod domain;
+#[cfg(feature = "edge")]
+pub mod edge;
 #[cfg(feature = "worker")]
 pub mod ops;
 #[cfg(feature = "worker")]

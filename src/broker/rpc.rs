@@ -18,9 +18,10 @@ use lapin::{
 use super::{
     BrokerError, Link, Names,
     connect::within,
+    delivery::put_trace,
     unconfirmed::{Unconfirmed, confirming},
 };
-use crate::wire::{ACCOUNT_HEADER, GZIP};
+use crate::wire::{ACCOUNT_HEADER, GZIP, Trace};
 
 const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Longest wait for RabbitMQ to close a channel; the client's other messages wait meanwhile.
@@ -43,6 +44,8 @@ pub struct Outgoing {
     pub body: Vec<u8>,
     /// Whether the body is compressed with gzip.
     pub gzip: bool,
+    /// The trace that it continues.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// The outcome of a message.
@@ -164,6 +167,9 @@ async fn send(
     if let Some(account) = message.account {
         let account = AMQPValue::LongString(account.into());
         headers.insert(ACCOUNT_HEADER.into(), account);
+    }
+    if let Some(trace) = message.trace {
+        put_trace(&mut headers, &trace);
     }
     let mut properties = BasicProperties::default()
         .with_content_type("application/json".into())

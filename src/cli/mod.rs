@@ -4,6 +4,8 @@ mod arguments;
 mod ask;
 mod check;
 mod completions;
+#[cfg(feature = "edge")]
+mod edge;
 mod follow;
 mod healthcheck;
 mod http;
@@ -70,6 +72,8 @@ enum Command {
     #[command(subcommand)]
     Topology(topology::Command),
     Worker(Box<worker::Args>),
+    #[cfg(feature = "edge")]
+    Edge(Box<edge::Args>),
     Init(ask::Init),
     Heartbeat(ask::Heartbeat),
     Stop(ask::Stop),
@@ -122,6 +126,8 @@ impl Cli {
         match self.command {
             Command::Topology(command) => command.run(&self.broker, output).await?,
             Command::Worker(args) => args.run(&self.broker).await?,
+            #[cfg(feature = "edge")]
+            Command::Edge(args) => args.run(&self.broker).await?,
             Command::Init(args) => return args.run(&self.broker, output).await,
             Command::Heartbeat(args) => return args.run(&self.broker, output).await,
             Command::Stop(args) => return args.run(&self.broker, output).await,

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         AccountId, Answer, Heartbeat, MetadataPatch, PlayerEvent, Stop, StopCause, StreamId, Tenant,
     },
-    wire::{self, InitFields, Kind, PartitionNumber, Reply},
+    wire::{self, InitFields, Kind, PartitionNumber, Reply, Trace},
 };
 
 /// Default timeout of a reply.
@@ -30,6 +30,8 @@ pub struct Backend {
     pub(super) patience: Duration,
     /// Whether batches are compressed.
     pub(super) gzip: bool,
+    /// The trace that requests continue.
+    trace: Option<Box<Trace>>,
 }
 
 impl Backend {
@@ -40,6 +42,7 @@ impl Backend {
             client,
             patience: PATIENCE,
             gzip: false,
+            trace: None,
         }
     }
 
@@ -55,6 +58,13 @@ impl Backend {
     #[must_use]
     pub const fn with_gzip(mut self) -> Self {
         self.gzip = true;
+        self
+    }
+
+    /// Lets the requests of this handle continue a trace: `open` and `status`.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Option<Trace>) -> Self {
+        self.trace = trace.map(Box::new);
         self
     }
 
@@ -74,7 +84,8 @@ impl Backend {
             &query.group_by,
             query.consistency,
         );
-        let send = message(tenant, Kind::Status, account, None, body);
+        let mut send = message(tenant, Kind::Status, account, None, body);
+        send.trace.clone_from(&self.trace);
         let mut sent = self.client.send(send, true, self.patience).await?;
         match sent.reply().await? {
             Reply::Answer {
@@ -126,7 +137,8 @@ impl Backend {
             group_by: &request.group_by,
         };
         let body = wire::init_body(account.as_str(), fields);
-        let send = message(tenant, Kind::Init, account, Some(id.to_string()), body);
+        let mut send = message(tenant, Kind::Init, account, Some(id.to_string()), body);
+        send.trace.clone_from(&self.trace);
         let mut sent = self.client.send(send, true, self.patience).await?;
         match sent.reply().await? {
             Reply::Answer {
@@ -328,6 +340,7 @@ fn message(
         message_id,
         body,
         gzip: false,
+        trace: None,
     }
 }
 

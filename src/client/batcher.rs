@@ -144,7 +144,14 @@ impl Batcher {
         self.send(tenant, account, &Stop::of(stream).into()).await
     }
 
-    async fn send(
+    /// Sends a heartbeat or a stop with any of their fields. A stop of all streams of an account is
+    /// not repeated in their order: use [`Backend::send_stop`].
+    ///
+    /// If the future is dropped, the event may still be sent.
+    ///
+    /// # Errors
+    /// As [`Self::heartbeat`].
+    pub async fn send(
         &self,
         tenant: &Tenant,
         account: &AccountId,
@@ -217,6 +224,19 @@ impl Batcher {
         if self.shared.gatherer().learn(tenant, account, partition) {
             self.wake();
         }
+    }
+
+    /// Returns whether the partition of an account is known. The events of others are sent alone, at
+    /// a higher cost for RabbitMQ.
+    #[must_use]
+    pub fn has_partition(&self, tenant: &Tenant, account: &AccountId) -> bool {
+        self.shared.gatherer().has_partition(tenant, account)
+    }
+
+    /// The memory of the events that wait to be sent, in bytes: at most 16 MiB.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.shared.gatherer().bytes()
     }
 
     /// Returns a reader of the news from now on. Any number of readers gets all news.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     broker::{Addresses, Backoff, BrokerError, Link, Names, Outgoing, RpcEvent},
     domain::{AccountId, Tenant},
-    wire::{self, Kind, RoutingKey},
+    wire::{self, Kind, RoutingKey, Trace},
 };
 
 /// Most messages in transit.
@@ -37,6 +37,8 @@ pub(super) struct Send {
     pub(super) body: Vec<u8>,
     /// Whether the body is compressed with gzip.
     pub(super) gzip: bool,
+    /// The trace that it continues.
+    pub(super) trace: Option<Box<Trace>>,
 }
 
 impl Send {
@@ -341,5 +343,6 @@ fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {
         reply,
         body: send.body,
         gzip: send.gzip,
+        trace: send.trace,
     }
 }

@@ -37,10 +37,11 @@ pub use tenants::{AccountsQuery, TenantAccounts, Totals};
 pub use crate::{
     broker::{AddressError, Addresses, Identity, Names, Tls},
     domain::{
-        AccountCount, AccountId, ActiveStream, Activity, Condition, Conflict, Consistency,
-        GivenReason, Heartbeat, Limit, Metadata, MetadataPatch, OnLimit, PlayerEvent, Refused,
-        RefusedReason, Stop, StopCause, StopTarget, StoppedReason, StreamId, StreamState, Tenant,
-        Terms, ValueCounts,
+        AccountCount, AccountId, AccountKey, ActiveStream, Activity, Condition, Conflict,
+        Consistency, GivenReason, Heartbeat, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_PAIRS,
+        MAX_REPLACED, MAX_SAME_KEYS, MAX_VALUE_BYTES, MAX_WHERE_KEYS, MAX_WHERE_VALUES, Metadata,
+        MetadataPatch, OnLimit, PlayerEvent, Refused, RefusedReason, Stop, StopCause, StopTarget,
+        StoppedReason, StreamId, StreamState, Tenant, Terms, ValueCounts, WallTime,
     },
     wire::{Code, PartitionNumber, Problem},
 };

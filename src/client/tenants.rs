@@ -129,6 +129,7 @@ impl Backend {
             message_id: None,
             body,
             gzip: false,
+            trace: None,
         };
         let mut sent = self.client.send_to_each(send, self.patience).await?;
         let mut answers = BTreeMap::new();

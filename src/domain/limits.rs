@@ -121,7 +121,8 @@ impl Limit {
     }
 
     /// Whether streams with this metadata count.
-    pub(super) fn includes(&self, metadata: &Metadata) -> bool {
+    #[must_use]
+    pub fn includes(&self, metadata: &Metadata) -> bool {
         self.conditions.iter().all(|it| it.is_met_by(metadata))
     }
 }

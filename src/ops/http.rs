@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::{
     Figures, Health, exposition,
-    instruments::{REQUEST_BOUNDS_S, REQUEST_SECONDS},
+    instruments::{DURATION_SECONDS, REQUEST_BOUNDS_S},
 };
 
 /// Interval at which samples of histograms are moved into buckets, with or without scrapes. Samples
@@ -57,9 +57,44 @@ pub struct HttpServer {
     metrics: PrometheusHandle,
 }
 
+/// The state of a process that the endpoints show.
+pub trait Shown: Clone + Send + Sync + 'static {
+    /// The reason to restart the process, if there is one.
+    fn unsound(&self) -> Option<String>;
+
+    /// Whether the process is ready, and its report as JSON.
+    fn readiness(&self) -> (bool, String);
+
+    /// Sets gauges before a scrape.
+    fn collect(&self) {}
+
+    /// Metric families in addition to those of the recorder.
+    fn families(&self) -> String {
+        String::new()
+    }
+}
+
+impl Shown for Endpoints {
+    fn unsound(&self) -> Option<String> {
+        self.health.unsound((self.clock)())
+    }
+
+    fn readiness(&self) -> (bool, String) {
+        let report = self.health.read((self.clock)());
+        let json = serde_json::to_string(&report).unwrap_or_default();
+        (report.ready, json)
+    }
+
+    fn families(&self) -> String {
+        let now_ms = (self.clock)();
+        let (report, figures) = (self.health.read(now_ms), self.figures.read());
+        exposition::render(&report, &figures, &self.reasons, now_ms)
+    }
+}
+
 #[derive(Clone)]
-struct Pages {
-    shown: Endpoints,
+struct Pages<S> {
+    shown: S,
     metrics: PrometheusHandle,
     process: Collector,
 }
@@ -70,7 +105,8 @@ impl HttpServer {
     /// # Errors
     /// If the address cannot be bound.
     pub async fn bind(address: SocketAddr) -> Result<Self, HttpError> {
-        let of_requests = Matcher::Full(REQUEST_SECONDS.to_owned());
+        // Those of workers and of edges.
+        let of_requests = Matcher::Suffix(DURATION_SECONDS.to_owned());
         let metrics = PrometheusBuilder::new()
             .set_buckets_for_metric(of_requests, &REQUEST_BOUNDS_S)
             .map_err(|e| HttpError::Metrics(e.to_string()))?
@@ -89,7 +125,7 @@ impl HttpServer {
     }
 
     /// Serves until the process ends.
-    pub async fn serve(self, shown: Endpoints) {
+    pub async fn serve<S: Shown>(self, shown: S) {
         let process = Collector::default();
         process.describe();
         let metrics = self.metrics.clone();
@@ -99,9 +135,9 @@ impl HttpServer {
             process,
         };
         let routes = Router::new()
-            .route("/healthz", get(healthz))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics_page))
+            .route("/healthz", get(healthz::<S>))
+            .route("/readyz", get(readyz::<S>))
+            .route("/metrics", get(metrics_page::<S>))
             .with_state(pages);
         let upkeep = async {
             loop {
@@ -120,34 +156,28 @@ impl HttpServer {
     }
 }
 
-async fn healthz(State(pages): State<Pages>) -> Response {
-    let shown = &pages.shown;
-    match shown.health.unsound((shown.clock)()) {
+async fn healthz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
+    match pages.shown.unsound() {
         None => "ok\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-async fn readyz(State(pages): State<Pages>) -> Response {
-    let shown = &pages.shown;
-    let report = shown.health.read((shown.clock)());
-    let status = if report.ready {
+async fn readyz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
+    let (is_ready, report) = pages.shown.readiness();
+    let status = if is_ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::to_string(&report).unwrap_or_default();
     let json = [(header::CONTENT_TYPE, "application/json")];
-    (status, json, format!("{body}\n")).into_response()
+    (status, json, format!("{report}\n")).into_response()
 }
 
-async fn metrics_page(State(pages): State<Pages>) -> Response {
+async fn metrics_page<S: Shown>(State(pages): State<Pages<S>>) -> Response {
     pages.process.collect();
-    let mut page = pages.metrics.render();
-    let shown = &pages.shown;
-    let now_ms = (shown.clock)();
-    let (report, figures) = (shown.health.read(now_ms), shown.figures.read());
-    page += &exposition::render(&report, &figures, &shown.reasons, now_ms);
+    pages.shown.collect();
+    let page = pages.metrics.render() + &pages.shown.families();
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (text, page).into_response()
 }

@@ -16,6 +16,8 @@ const ANNOUNCEMENTS: &str = "streamwatch_announcements_total";
 
 /// Histogram of the duration of requests.
 pub(super) const REQUEST_SECONDS: &str = "streamwatch_request_duration_seconds";
+/// The end of the names of histograms with the same buckets.
+pub(super) const DURATION_SECONDS: &str = "_request_duration_seconds";
 /// Its buckets, in seconds: from a status from memory to the longest wait of a client.
 pub(super) const REQUEST_BOUNDS_S: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,

@@ -14,7 +14,7 @@ pub use figures::{
     Active, Figures, Held, MAX_TENANTS, MAX_VALUES_SHOWN, PartitionFigures, TenantValues, Tenants,
 };
 pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
-pub use http::{Endpoints, HttpError, HttpServer};
+pub use http::{Endpoints, HttpError, HttpServer, Shown};
 pub use instruments::{IntakeMetrics, PartitionMetrics, ReplyMetrics};
 pub use spans::{ExportError, Exporting, Parent, Span, export};
 pub use throttling::{ThrottleMetrics, ThrottledRequest};

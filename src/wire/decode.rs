@@ -20,12 +20,12 @@ use crate::domain::{
 
 /// The body of a heartbeat.
 #[derive(Deserialize)]
-struct HeartbeatBody<'a> {
+pub(super) struct HeartbeatBody<'a> {
     #[serde(borrow)]
-    account: Option<Text<'a>>,
-    stream: Option<Id>,
-    heartbeat_every_ms: Option<WholeNumber>,
-    metadata: Option<PatchField>,
+    pub(super) account: Option<Text<'a>>,
+    pub(super) stream: Option<Id>,
+    pub(super) heartbeat_every_ms: Option<WholeNumber>,
+    pub(super) metadata: Option<PatchField>,
 }
 
 /// The body of a stop.
@@ -40,10 +40,10 @@ struct StopBody<'a> {
 
 /// The body of an init.
 #[derive(Deserialize)]
-struct InitBody<'a> {
+pub(super) struct InitBody<'a> {
     #[serde(borrow)]
-    account: Option<Text<'a>>,
-    stream: Option<Id>,
+    pub(super) account: Option<Text<'a>>,
+    pub(super) stream: Option<Id>,
     metadata: Option<MetadataField>,
     max_active: Option<WholeNumber>,
     replace: Option<Array<Id>>,
@@ -151,6 +151,14 @@ pub fn init(message: &Message) -> Result<InitRequest, Problem> {
     let key = message.key(&[Kind::Init])?;
     let body: InitBody = message.json()?;
     let key = message.account_key(&key, body.account.as_ref())?;
+    init_of_body(message, key, body)
+}
+
+pub(super) fn init_of_body(
+    message: &Message,
+    key: AccountKey,
+    body: InitBody,
+) -> Result<InitRequest, Problem> {
     // Without any id, a repetition cannot be recognized, so each request counts.
     let stream = body
         .stream

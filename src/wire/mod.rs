@@ -3,6 +3,7 @@
 //! Decoders take a [`Message`] and return a validated value or a [`Problem`], which never quotes
 //! the message.
 
+mod addressed;
 mod amqp_value;
 mod batch;
 mod batch_writer;
@@ -31,6 +32,7 @@ mod terms;
 mod timestamp;
 mod trace;
 
+pub use addressed::{Addressed, group_by as group_by_keys};
 pub use batch::{MAX_BATCH_BYTES, rejected_events};
 pub use batch_writer::BatchWriter;
 pub use caller::Caller;

@@ -13,6 +13,7 @@ mod caller;
 mod certificates;
 mod cluster;
 mod crowd;
+mod edge;
 mod follower;
 mod installation;
 mod load;
@@ -35,6 +36,7 @@ pub use caller::Caller;
 pub use certificates::{Authority, Folder, Pair, Valid};
 pub use cluster::Cluster;
 pub use crowd::{Crowd, Habits};
+pub use edge::{Edge, Response, call, read, request};
 pub use follower::{Follower, Message, first_of_each};
 pub use installation::{
     Installation, account, heartbeat, patient, playing, playing_if_answered, streams, strong,

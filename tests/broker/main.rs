@@ -18,6 +18,8 @@ mod deleted;
 mod deployed;
 mod disturbed;
 mod documented;
+mod edge;
+mod edge_adobe;
 mod escapes;
 mod fixture;
 mod flood;

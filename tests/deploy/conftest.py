@@ -54,7 +54,7 @@ def known_settings(run: Run) -> set[str]:
     """The environment variables that the program reads, by its own help."""
     texts = [
         run(processes.BINARY, *command, "--help")
-        for command in (["worker"], ["topology", "declare"], ["healthcheck"])
+        for command in (["worker"], ["edge"], ["topology", "declare"], ["healthcheck"])
     ]
     return {
         word.split("=")[0].strip("[]")

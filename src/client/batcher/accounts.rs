@@ -60,6 +60,13 @@ impl Accounts {
         (Some(number), self.insert(tenant, account, partition))
     }
 
+    /// Returns whether the partition of an account is known. Does not count as a use.
+    pub(super) fn has(&self, tenant: &Tenant, account: &AccountId) -> bool {
+        let generations = [&self.young, &self.old];
+        let accounts = generations.into_iter().filter_map(|all| all.get(tenant));
+        accounts.map(|all| all.contains_key(account)).any(|has| has)
+    }
+
     /// Stores the partition of an account. Returns whether the partition of an account was changed
     /// or dropped. Another number of partitions drops all accounts.
     pub(super) fn learn(

@@ -151,6 +151,7 @@ impl Events {
             message_id: None,
             body,
             gzip: false,
+            trace: None,
         }
     }
 }

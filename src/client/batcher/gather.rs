@@ -122,6 +122,11 @@ impl Gatherer {
         confirm
     }
 
+    /// Returns whether the partition of an account is known.
+    pub(super) fn has_partition(&self, tenant: &Tenant, account: &AccountId) -> bool {
+        self.accounts.has(tenant, account)
+    }
+
     /// Stores the partition of an account. Returns whether a message was queued.
     pub(super) fn learn(
         &mut self,
@@ -173,6 +178,11 @@ impl Gatherer {
         {
             self.close(began, place);
         }
+    }
+
+    /// The memory of the events that wait, in bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Removes the next message to send.

@@ -234,6 +234,7 @@ impl Publisher {
             reply: false,
             body,
             gzip,
+            trace: None,
         });
     }
 }

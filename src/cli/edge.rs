@@ -1,0 +1,302 @@
+//! `streamwatch edge`
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+
+use super::{arguments::BrokerArgs, mistakes::Mistakes, signals::stop_signal};
+use crate::{
+    client::Tenant,
+    edge::{
+        Access, Edge, Rates, adobe,
+        serve::{self, Bounds, Certificate, Config, CorsOrigins},
+    },
+};
+
+/// Serve HTTP for players that cannot use AMQP, until SIGTERM or Ctrl-C
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Serve the API here, such as 0.0.0.0:8443
+    #[arg(long, env = "STREAMWATCH_EDGE_HTTP", value_name = "ADDRESS:PORT")]
+    http: Option<String>,
+    /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9420
+    #[arg(long, env = "STREAMWATCH_EDGE_ADMIN", value_name = "ADDRESS:PORT")]
+    admin: Option<String>,
+    /// The file that states the callers, in TOML (deploy/EDGE.md describes it). It is read again when
+    /// it changes
+    #[arg(long, env = "STREAMWATCH_EDGE_ACCESS", value_name = "FILE")]
+    access: Option<String>,
+    /// Instead of --access: let each client reach all accounts of this tenant. Only with a loopback
+    /// address
+    #[arg(long, value_name = "TENANT")]
+    insecure_no_auth: Option<String>,
+    /// The file of policies, in TOML, of applications that use the API of Adobe's Concurrency
+    /// Monitoring (tests/clients/FROM-ADOBE.md describes it) [default: that API is not served]
+    #[arg(long, env = "STREAMWATCH_EDGE_POLICIES", value_name = "FILE")]
+    policies: Option<String>,
+    /// The certificate chain (PEM) for HTTPS; needs --https-key. Without it, plain HTTP behind a
+    /// proxy that ends TLS. It is read again when it changes
+    #[arg(long, env = "STREAMWATCH_EDGE_HTTPS_CERT", value_name = "FILE")]
+    https_cert: Option<String>,
+    /// The key of the certificate (PEM, not encrypted)
+    #[arg(long, env = "STREAMWATCH_EDGE_HTTPS_KEY", value_name = "FILE")]
+    https_key: Option<String>,
+    /// Origins of web pages that may call, separated by commas, such as https://www.example.com;
+    /// * for all [default: none]
+    #[arg(long, env = "STREAMWATCH_EDGE_CORS_ORIGIN", value_name = "LIST")]
+    cors_origin: Option<String>,
+    /// Most requests per second of one account, in bursts of twice as many [default: no limit]
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_ACCOUNT_REQUESTS_PER_SECOND",
+        value_name = "N"
+    )]
+    account_requests_per_second: Option<String>,
+    /// Most requests per second of one client address (IPv6: of one network /64), in bursts of twice
+    /// as many [default: no limit]
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_CLIENT_REQUESTS_PER_SECOND",
+        value_name = "N"
+    )]
+    client_requests_per_second: Option<String>,
+    /// Most connections; further ones wait to be accepted
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_MAX_CONNECTIONS",
+        default_value = "10000",
+        value_name = "N"
+    )]
+    max_connections: String,
+    /// Most requests in progress; further ones get 503
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_MAX_REQUESTS",
+        default_value = "4000",
+        value_name = "N"
+    )]
+    max_requests: String,
+    /// Longest time for the headers of a request, and for a TLS handshake
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_HEADER_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION"
+    )]
+    header_timeout: String,
+    /// Longest time for a request
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_REQUEST_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION"
+    )]
+    request_timeout: String,
+    /// Time after which a connection without a request is closed
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_IDLE_TIMEOUT",
+        default_value = "75s",
+        value_name = "DURATION"
+    )]
+    idle_timeout: String,
+    /// Longest wait for RabbitMQ or a worker before a request gets 503
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_PATIENCE",
+        default_value = "2s",
+        value_name = "DURATION"
+    )]
+    patience: String,
+    /// Time limit of a shutdown, from the signal to the end of the process
+    #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
+    grace: String,
+}
+
+/// An optional text; an empty environment variable counts as unset.
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+impl Args {
+    pub(super) async fn run(self, broker: &BrokerArgs) -> anyhow::Result<()> {
+        let mut mistakes = Mistakes::default();
+        let connection = broker.check(&mut mistakes);
+        let config = self.check(&mut mistakes);
+        let more = self.policies(&mut mistakes);
+        let ((addresses, names), settings) = mistakes.finish(connection.zip(config))?;
+        let Settings {
+            http,
+            admin,
+            access,
+            certificate,
+            rates,
+            bounds,
+            origins,
+            grace,
+        } = settings;
+        let config = Config {
+            addresses,
+            names,
+            http,
+            admin,
+            access,
+            certificate,
+            rates,
+            bounds,
+            origins,
+            grace,
+        };
+        Ok(serve::run(config, more, stop_signal()?).await?)
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+        let name = "--http (STREAMWATCH_EDGE_HTTP)";
+        let http = given(self.http.as_ref());
+        if http.is_none() {
+            mistakes.note(format!("{name}: where to serve, such as 0.0.0.0:8443"));
+        }
+        let http = mistakes.address(name, http);
+        let name = "--admin (STREAMWATCH_EDGE_ADMIN)";
+        let admin = mistakes.address(name, given(self.admin.as_ref()));
+        let access = self.access(http, mistakes);
+        let certificate = self.certificate(mistakes);
+        let rates = Rates {
+            account: mistakes.check_if::<NonZeroU32>(
+                "--account-requests-per-second",
+                given(self.account_requests_per_second.as_ref()),
+            ),
+            client: mistakes.check_if::<NonZeroU32>(
+                "--client-requests-per-second",
+                given(self.client_requests_per_second.as_ref()),
+            ),
+        };
+        let bounds = self.bounds(mistakes);
+        let origins = self.origins(mistakes);
+        let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
+        Some(Settings {
+            http: http?,
+            admin,
+            access: access?,
+            certificate,
+            rates,
+            bounds: bounds?,
+            origins,
+            grace: grace?,
+        })
+    }
+
+    /// The routes of Adobe's API, if there is a file of policies.
+    fn policies(&self, mistakes: &mut Mistakes) -> axum::Router<Edge> {
+        let Some(file) = given(self.policies.as_ref()) else {
+            return axum::Router::new();
+        };
+        adobe::routes_of_file(file.as_ref()).unwrap_or_else(|problems| {
+            for problem in problems.0 {
+                mistakes.note(format!("--policies (STREAMWATCH_EDGE_POLICIES): {problem}"));
+            }
+            axum::Router::new()
+        })
+    }
+
+    fn access(&self, http: Option<SocketAddr>, mistakes: &mut Mistakes) -> Option<Access> {
+        let name = "--access (STREAMWATCH_EDGE_ACCESS)";
+        match (
+            given(self.access.as_ref()),
+            given(self.insecure_no_auth.as_ref()),
+        ) {
+            (Some(_), Some(_)) => {
+                mistakes.note(format!("give {name} or --insecure-no-auth, not both"));
+                None
+            }
+            (None, None) => {
+                mistakes.note(format!(
+                    "{name}: the file that states the callers; deploy/EDGE.md describes it"
+                ));
+                None
+            }
+            (Some(file), None) => Access::from_file(&PathBuf::from(file))
+                .map_err(|error| mistakes.note(format!("{name}: {error}")))
+                .ok(),
+            (None, Some(tenant)) => {
+                if http.is_some_and(|http| !http.ip().is_loopback()) {
+                    mistakes.note(
+                        "--insecure-no-auth: each client could reach all accounts; it needs a \
+                         loopback address, such as --http 127.0.0.1:8080",
+                    );
+                    return None;
+                }
+                let tenant = mistakes.check::<Tenant>("--insecure-no-auth", tenant)?;
+                Some(Access::open_to_all(tenant))
+            }
+        }
+    }
+
+    fn certificate(&self, mistakes: &mut Mistakes) -> Option<Certificate> {
+        match (
+            given(self.https_cert.as_ref()),
+            given(self.https_key.as_ref()),
+        ) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Certificate::read(certificate.into(), key.into())
+                .map_err(|error| mistakes.note(format!("--https-cert, --https-key: {error}")))
+                .ok(),
+            _ => {
+                mistakes.note(
+                    "--https-cert (STREAMWATCH_EDGE_HTTPS_CERT) and --https-key \
+                     (STREAMWATCH_EDGE_HTTPS_KEY): give both, or neither",
+                );
+                None
+            }
+        }
+    }
+
+    fn bounds(&self, mistakes: &mut Mistakes) -> Option<Bounds> {
+        let mut number = |name: &str, text: &str| {
+            let number = mistakes.check::<NonZeroU32>(name, text)?;
+            usize::try_from(number.get()).ok()
+        };
+        let connections = number("--max-connections", &self.max_connections);
+        let requests = number("--max-requests", &self.max_requests);
+        let mut duration = |name: &str, text: &str| {
+            let duration = mistakes.duration(name, text)?;
+            if duration.is_zero() {
+                mistakes.note(format!("{name}: more than zero"));
+            }
+            Some(duration)
+        };
+        let headers_within = duration("--header-timeout", &self.header_timeout);
+        let request_within = duration("--request-timeout", &self.request_timeout);
+        let idle = duration("--idle-timeout", &self.idle_timeout);
+        let patience = duration("--patience", &self.patience);
+        Some(Bounds {
+            connections: connections?,
+            requests: requests?,
+            headers_within: headers_within?,
+            request_within: request_within?,
+            idle: idle?,
+            patience: patience?,
+        })
+    }
+
+    fn origins(&self, mistakes: &mut Mistakes) -> CorsOrigins {
+        let list = given(self.cors_origin.as_ref()).unwrap_or_default();
+        let each = list.split(',').map(str::trim).filter(|one| !one.is_empty());
+        let origins = each.filter_map(|one| {
+            serve::origin(one)
+                .map_err(|form| mistakes.note(format!("--cors-origin: {form}")))
+                .ok()
+        });
+        CorsOrigins(origins.collect())
+    }
+}
+
+/// The checked settings.
+struct Settings {
+    http: SocketAddr,
+    admin: Option<SocketAddr>,
+    access: Access,
+    certificate: Option<Certificate>,
+    rates: Rates,
+    bounds: Bounds,
+    origins: CorsOrigins,
+    grace: std::time::Duration,
+}

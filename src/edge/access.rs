@@ -1,0 +1,251 @@
+//! Access: the caller of a request, its tenant and its accounts.
+
+mod applications;
+mod claims;
+mod config;
+mod jwks;
+mod keys;
+mod network;
+mod proxy;
+mod reload;
+mod ring_provider;
+mod rules;
+mod secret;
+mod url;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+
+pub use config::AccessError;
+use tokio::sync::Notify;
+
+use crate::client::{AccountId, Tenant};
+use rules::Rules;
+
+/// The caller of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its tenant.
+    pub tenant: Tenant,
+    /// The accounts that it reaches.
+    pub account: Scope,
+    /// The id of its application, if it is known.
+    pub application: Option<String>,
+}
+
+/// The accounts that a caller reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All accounts of its tenant.
+    Any,
+    /// One account.
+    One(AccountId),
+}
+
+impl Caller {
+    /// Whether the caller reaches `account` of its tenant.
+    #[must_use]
+    pub fn reaches(&self, account: &AccountId) -> bool {
+        match &self.account {
+            Scope::Any => true,
+            Scope::One(one) => one == account,
+        }
+    }
+}
+
+/// The reason why a request has no caller. It contains nothing of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The request has no credentials.
+    #[error("the request has no credentials")]
+    Missing,
+    /// The credentials are of an unknown form.
+    #[error("the credentials have an unknown form")]
+    Malformed,
+    /// The application is unknown, or its secret is wrong.
+    #[error("the application is unknown, or its secret is wrong")]
+    Application,
+    /// The token names a key that is not configured, or none.
+    #[error("the token's key is unknown")]
+    Key,
+    /// The token names another algorithm than that of its key.
+    #[error("the token's algorithm is not that of its key")]
+    Algorithm,
+    /// The token's signature is wrong.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// The token has expired, or states no time of its expiry.
+    #[error("the token has expired, or has no exp")]
+    Expired,
+    /// The token is not valid yet.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// The token is of another issuer.
+    #[error("the token is of another issuer")]
+    Issuer,
+    /// The token is for another audience.
+    #[error("the token is for another audience")]
+    Audience,
+    /// The token or the proxy states no valid tenant or account.
+    #[error("there is no valid tenant or account in the token, or in the proxy's headers")]
+    Claims,
+}
+
+impl Denied {
+    /// The word in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "no_credentials",
+            Self::Malformed => "malformed_credentials",
+            Self::Application => "unknown_application",
+            Self::Key => "unknown_key",
+            Self::Algorithm => "wrong_algorithm",
+            Self::Signature => "wrong_signature",
+            Self::Expired => "expired_token",
+            Self::NotYetValid => "early_token",
+            Self::Issuer => "wrong_issuer",
+            Self::Audience => "wrong_audience",
+            Self::Claims => "bad_claims",
+        }
+    }
+}
+
+/// Identifies callers by a file that can change while it is used. Clones are cheap and share it.
+#[derive(Clone)]
+pub struct Access {
+    current: Arc<RwLock<Arc<Rules>>>,
+    /// The file; `None` if every request has the same caller.
+    file: Option<Arc<PathBuf>>,
+    /// Notified of tokens of unknown keys, which a URL may have by now.
+    unknown_key: Arc<Notify>,
+}
+
+impl Access {
+    /// Reads a file, and the files that it names. URLs are read by [`Self::keep_current`].
+    ///
+    /// # Errors
+    /// [`AccessError`] if a file cannot be read or has a mistake.
+    pub fn from_file(file: &Path) -> Result<Self, AccessError> {
+        let rules = reload::read(file)?.rules(&[])?;
+        Ok(Self {
+            current: Arc::new(RwLock::new(Arc::new(rules))),
+            file: Some(Arc::new(file.to_owned())),
+            unknown_key: Arc::default(),
+        })
+    }
+
+    /// Takes each request for one of a caller of `tenant` that reaches all accounts.
+    #[must_use]
+    pub fn open_to_all(tenant: Tenant) -> Self {
+        let rules = Rules {
+            everyone: Some(tenant),
+            ..Rules::default()
+        };
+        Self {
+            current: Arc::new(RwLock::new(Arc::new(rules))),
+            file: None,
+            unknown_key: Arc::default(),
+        }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        let current = self.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the caller of a request with these headers, from a connection of `peer`.
+    ///
+    /// # Errors
+    /// [`Denied`] if there are no valid credentials.
+    pub fn identify(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, Denied> {
+        let rules = self.rules();
+        if let Some(tenant) = &rules.everyone {
+            return Ok(Caller {
+                tenant: tenant.clone(),
+                account: Scope::Any,
+                application: None,
+            });
+        }
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let value = value.to_str().map_err(|_| Denied::Malformed)?;
+            let (scheme, credentials) = value.split_once(' ').ok_or(Denied::Malformed)?;
+            let credentials = credentials.trim();
+            return if scheme.eq_ignore_ascii_case("bearer") {
+                self.identify_token(credentials)
+            } else if scheme.eq_ignore_ascii_case("basic") {
+                rules.applications.basic(credentials)
+            } else {
+                Err(Denied::Malformed)
+            };
+        }
+        rules
+            .proxy
+            .as_ref()
+            .map_or(Err(Denied::Missing), |proxy| proxy.identify(headers, peer))
+    }
+
+    /// Returns the caller of a bearer token outside the headers, such as in a form.
+    ///
+    /// # Errors
+    /// [`Denied`] if the token is not valid.
+    pub fn identify_token(&self, token: &str) -> Result<Caller, Denied> {
+        let identified = self.rules().token(token);
+        if identified == Err(Denied::Key) {
+            self.unknown_key.notify_one();
+        }
+        identified
+    }
+
+    /// Returns the caller of an application without a secret.
+    ///
+    /// # Errors
+    /// [`Denied`] if it is unknown, or has a secret.
+    pub fn identify_application(&self, id: &str) -> Result<Caller, Denied> {
+        self.rules().applications.check(id, "")
+    }
+
+    /// The address of a request's client: the peer of its connection, or if that is a trusted
+    /// proxy, the last address of the header of forwarded addresses that is not of a proxy.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        let peer = peer.to_canonical();
+        let rules = self.rules();
+        let proxy = rules.proxy.as_ref();
+        proxy.map_or(peer, |proxy| proxy.client(headers, peer))
+    }
+
+    /// The schemes of credentials, for the header `WWW-Authenticate`.
+    #[must_use]
+    pub fn schemes(&self) -> &'static str {
+        let rules = self.rules();
+        match (rules.has_tokens(), rules.applications.is_empty()) {
+            (_, true) => "Bearer",
+            (true, false) => "Bearer, Basic realm=\"streamwatch\", charset=\"UTF-8\"",
+            (false, false) => "Basic realm=\"streamwatch\", charset=\"UTF-8\"",
+        }
+    }
+
+    /// Whether all URLs of keys have been read once.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.rules().is_complete()
+    }
+
+    /// Reads the files every 5 s, and the URLs of keys every 5 min, or 30 s if a token names an
+    /// unknown key, and applies changes. Never returns. A file with a mistake changes nothing.
+    pub async fn keep_current(&self) {
+        match &self.file {
+            Some(file) => reload::keep_current(file, &self.current, &self.unknown_key).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

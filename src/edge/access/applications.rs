@@ -1,0 +1,51 @@
+//! HTTP Basic with the id of an application and its secret.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{Caller, Denied, Scope, secret::Digest};
+use crate::client::Tenant;
+
+/// An application that reaches all accounts of a tenant.
+#[derive(Clone, Debug)]
+pub(super) struct Application {
+    pub(super) tenant: Tenant,
+    /// The digest of its secret; of an empty one if it has none.
+    pub(super) secret: Digest,
+}
+
+/// The applications by their ids.
+#[derive(Debug, Default)]
+pub(super) struct Applications(pub(super) HashMap<String, Application>);
+
+impl Applications {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the caller of the credentials of HTTP Basic.
+    pub(super) fn basic(&self, credentials: &str) -> Result<Caller, Denied> {
+        let decoded = STANDARD.decode(credentials).ok();
+        let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = text.ok_or(Denied::Malformed)?;
+        let (id, secret) = text.split_once(':').ok_or(Denied::Malformed)?;
+        self.check(id, secret)
+    }
+
+    /// Returns the caller of an application. Takes as long for an unknown one.
+    pub(super) fn check(&self, id: &str, secret: &str) -> Result<Caller, Denied> {
+        static NOBODY: LazyLock<Digest> = LazyLock::new(|| Digest::of("nobody"));
+        let known = self.0.get(id);
+        let expected = known.map_or(&*NOBODY, |one| &one.secret);
+        let agrees = expected.is_of(secret);
+        match known {
+            Some(application) if agrees => Ok(Caller {
+                tenant: application.tenant.clone(),
+                account: Scope::Any,
+                application: Some(id.to_owned()),
+            }),
+            _ => Err(Denied::Application),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The file of access, in TOML.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use axum::http::HeaderName;
+use jsonwebtoken::{Algorithm, Validation};
+use serde::Deserialize;
+
+use super::{
+    applications::{Application, Applications},
+    claims::Issuer,
+    keys::{self, Key},
+    proxy::{Identity, Proxy, TenantOf},
+    ring_provider,
+    rules::Rules,
+    secret::{Digest, Secret},
+};
+use crate::client::Tenant;
+
+/// A mistake in a file of access. It quotes no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct AccessError {
+    /// The file, or the table in it.
+    pub place: String,
+    /// The mistake.
+    pub problem: String,
+}
+
+impl AccessError {
+    pub(super) fn new(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self {
+            place: place.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// The tables of the file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tables {
+    pub(super) applications: Vec<ApplicationTable>,
+    pub(super) tokens: Vec<TokensTable>,
+    pub(super) proxy: Option<ProxyTable>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApplicationTable {
+    id: String,
+    tenant: String,
+    secret: Option<Secret>,
+    pub(super) secret_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TokensTable {
+    tenant: Option<String>,
+    tenant_claim: Option<String>,
+    account_claim: Option<String>,
+    any_account: bool,
+    application_claim: Option<String>,
+    issuer: Option<OneOrMore>,
+    audience: Option<OneOrMore>,
+    leeway_seconds: Option<u64>,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) jwks_url: Option<String>,
+    pub(super) keys: Vec<KeyTable>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyTable {
+    id: Option<String>,
+    algorithm: String,
+    secret: Option<Secret>,
+    pub(super) secret_file: Option<PathBuf>,
+    pub(super) pem_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProxyTable {
+    addresses: Vec<String>,
+    tenant: Option<String>,
+    tenant_header: Option<String>,
+    account_header: Option<String>,
+    #[serde(default)]
+    any_account: bool,
+    client_header: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn all(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(more) => more,
+        }
+    }
+}
+
+/// A file of access, and the files that it names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Loaded {
+    pub(super) file: PathBuf,
+    pub(super) tables: Tables,
+    pub(super) files: BTreeMap<PathBuf, Secret>,
+}
+
+/// Keys that were read from a URL.
+pub(super) type Fetched = (String, Vec<Key>);
+
+impl Loaded {
+    /// Checks everything, and returns the rules.
+    pub(super) fn rules(&self, fetched: &[Fetched]) -> Result<Rules, AccessError> {
+        ring_provider::install();
+        let Tables {
+            applications,
+            tokens,
+            proxy,
+        } = &self.tables;
+        let mut known = HashMap::new();
+        for table in applications {
+            let place = format!("application {:?}", table.id);
+            let application = self.application(table);
+            let application = application.map_err(|problem| AccessError::new(&place, problem))?;
+            if known.insert(table.id.clone(), application).is_some() {
+                return Err(AccessError::new(place, "its id is there twice"));
+            }
+        }
+        let issuers = tokens.iter().enumerate().map(|(n, table)| {
+            let place = format!("tokens, number {}", n + 1);
+            self.issuer(table, fetched)
+                .map_err(|problem| AccessError::new(place, problem))
+        });
+        let proxy = proxy.as_ref().map(|table| {
+            table
+                .check()
+                .map_err(|problem| AccessError::new("proxy", problem))
+        });
+        let rules = Rules {
+            everyone: None,
+            applications: Applications(known),
+            issuers: issuers.collect::<Result<_, _>>()?,
+            proxy: proxy.transpose()?,
+        };
+        let by_proxy = rules.proxy.as_ref().is_some_and(|it| it.identity.is_some());
+        if rules.applications.is_empty() && !rules.has_tokens() && !by_proxy {
+            let problem = "it identifies no caller: it needs applications, tokens or a proxy";
+            return Err(AccessError::new(self.file.display(), problem));
+        }
+        Ok(rules)
+    }
+
+    fn content(&self, file: &Path) -> Result<&str, String> {
+        let content = self.files.get(file).map(|secret| secret.0.as_str());
+        content.ok_or_else(|| format!("{} was not read", file.display()))
+    }
+
+    /// The secret in the table or in a file, whose last newline does not belong to it.
+    fn secret<'s>(
+        &'s self,
+        secret: Option<&'s Secret>,
+        file: Option<&PathBuf>,
+    ) -> Result<Option<&'s str>, String> {
+        match (secret, file) {
+            (Some(_), Some(_)) => Err("give secret or secret_file, not both".to_owned()),
+            (None, None) => Ok(None),
+            (Some(Secret(secret)), None) => Ok(Some(secret.as_str())),
+            (None, Some(file)) => Ok(Some(self.content(file)?.trim_end_matches(['\r', '\n']))),
+        }
+        .and_then(|secret| match secret {
+            Some("") => Err("the secret is empty".to_owned()),
+            secret => Ok(secret),
+        })
+    }
+
+    fn application(&self, table: &ApplicationTable) -> Result<Application, String> {
+        if table.id.is_empty() || table.id.contains(':') {
+            return Err("an id is not empty and has no colon".to_owned());
+        }
+        let secret = self.secret(table.secret.as_ref(), table.secret_file.as_ref())?;
+        Ok(Application {
+            tenant: tenant(&table.tenant)?,
+            secret: Digest::of(secret.unwrap_or_default()),
+        })
+    }
+
+    fn issuer(&self, table: &TokensTable, fetched: &[Fetched]) -> Result<Issuer, String> {
+        let mut all = Vec::new();
+        for key in &table.keys {
+            all.push(self.key(key)?);
+        }
+        if let Some(file) = &table.jwks_file {
+            let keys = keys::of_set(self.content(file)?, true);
+            all.extend(keys.map_err(|problem| format!("{}: {problem}", file.display()))?);
+        }
+        let read = table.jwks_url.as_ref().map(|url| {
+            let read = fetched.iter().find(|(of, _)| of == url);
+            all.extend(read.iter().flat_map(|(_, keys)| keys.clone()));
+            read.is_some()
+        });
+        if all.is_empty() && read.is_none() {
+            return Err("it needs keys, a jwks_file or a jwks_url".to_owned());
+        }
+        let account_claim = match (&table.account_claim, table.any_account) {
+            (Some(_), true) => {
+                return Err("give account_claim or any_account, not both".to_owned());
+            }
+            (None, true) => None,
+            (claim, false) => Some(claim.clone().unwrap_or_else(|| "sub".to_owned())),
+        };
+        Ok(Issuer {
+            keys: all,
+            is_complete: read.unwrap_or(true),
+            validation: table.validation()?,
+            tenant: tenant_of(
+                table.tenant.as_deref(),
+                table.tenant_claim.as_deref(),
+                "claim",
+            )?,
+            account_claim,
+            application_claim: table.application_claim.clone(),
+        })
+    }
+
+    fn key(&self, table: &KeyTable) -> Result<Key, String> {
+        let (id, name) = (table.id.clone(), table.algorithm.as_str());
+        let secret = self.secret(table.secret.as_ref(), table.secret_file.as_ref())?;
+        match (secret, &table.pem_file) {
+            (Some(secret), None) => Key::of_secret(id, name, secret),
+            (None, Some(file)) => Key::of_pem(id, name, self.content(file)?),
+            _ => Err("a key has a secret, a secret_file or a pem_file".to_owned()),
+        }
+    }
+}
+
+impl TokensTable {
+    fn validation(&self) -> Result<Validation, String> {
+        // The algorithm is set for each key.
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_nbf = true;
+        validation.leeway = self.leeway_seconds.unwrap_or(30);
+        if validation.leeway > 300 {
+            return Err("leeway_seconds is at most 300".to_owned());
+        }
+        let mut required = vec!["exp"];
+        if let Some(issuer) = &self.issuer {
+            validation.set_issuer(issuer.all());
+            required.push("iss");
+        }
+        if let Some(audience) = &self.audience {
+            validation.set_audience(audience.all());
+            required.push("aud");
+        }
+        validation.set_required_spec_claims(&required);
+        Ok(validation)
+    }
+}
+
+impl ProxyTable {
+    fn check(&self) -> Result<Proxy, String> {
+        if self.addresses.is_empty() {
+            return Err("addresses: it needs at least one".to_owned());
+        }
+        let header = |name: Option<&String>, default: &str| {
+            let name = name.map_or(default, String::as_str);
+            HeaderName::from_str(name).map_err(|_| "a header's name is not valid".to_owned())
+        };
+        let is_identity = self.tenant.is_some() || self.tenant_header.is_some();
+        let identity = is_identity.then(|| {
+            let fixed = self.tenant.as_deref();
+            let tenant = match tenant_of(fixed, self.tenant_header.as_deref(), "header")? {
+                TenantOf::Fixed(tenant) => TenantOf::Fixed(tenant),
+                TenantOf::Named(name) => TenantOf::Named(header(Some(&name), "")?),
+            };
+            Ok::<_, String>(Identity {
+                tenant,
+                account_header: header(self.account_header.as_ref(), "x-streamwatch-account")?,
+                any_account: self.any_account,
+            })
+        });
+        let addresses = self.addresses.iter().map(|text| text.parse());
+        let addresses: Result<_, &str> = addresses.collect();
+        Ok(Proxy {
+            addresses: addresses.map_err(|problem| format!("addresses: each {problem}"))?,
+            identity: identity.transpose()?,
+            client_header: header(self.client_header.as_ref(), "x-forwarded-for")?,
+        })
+    }
+}
+
+fn tenant(name: &str) -> Result<Tenant, String> {
+    Tenant::new(name).map_err(|error| format!("tenant: {error}"))
+}
+
+fn tenant_of(
+    fixed: Option<&str>,
+    named: Option<&str>,
+    by: &str,
+) -> Result<TenantOf<String>, String> {
+    match (fixed, named) {
+        (Some(name), None) => Ok(TenantOf::Fixed(tenant(name)?)),
+        (None, Some(name)) => Ok(TenantOf::Named(name.to_owned())),
+        _ => Err(format!("give tenant or tenant_{by}, one of them")),
+    }
+}

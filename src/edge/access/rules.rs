@@ -1,0 +1,33 @@
+//! The rules of access, as a file states them.
+
+use super::{
+    Caller, Denied,
+    applications::Applications,
+    claims::{self, Issuer},
+    proxy::Proxy,
+};
+use crate::client::Tenant;
+
+/// The ways to identify a caller.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    /// The tenant of each request, if no request needs credentials.
+    pub(super) everyone: Option<Tenant>,
+    pub(super) applications: Applications,
+    pub(super) issuers: Vec<Issuer>,
+    pub(super) proxy: Option<Proxy>,
+}
+
+impl Rules {
+    pub(super) fn token(&self, token: &str) -> Result<Caller, Denied> {
+        claims::verify(&self.issuers, token)
+    }
+
+    pub(super) fn has_tokens(&self) -> bool {
+        !self.issuers.is_empty()
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.issuers.iter().all(|issuer| issuer.is_complete)
+    }
+}

@@ -1,0 +1,92 @@
+//! The parts of a request that the routes read.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::{
+    RequestExt,
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+
+use super::{answer::Failure, attributes::Attributes};
+use crate::edge::ClientAddress;
+
+/// A request.
+#[derive(Debug)]
+pub struct Call {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its path and query.
+    pub uri: Uri,
+    /// Its body.
+    pub body: Bytes,
+    /// The peer of its connection.
+    pub peer: IpAddr,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Call {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let (parts, body) = request.with_limited_body().into_parts();
+        let Parts {
+            headers,
+            uri,
+            extensions,
+            ..
+        } = parts;
+        let address = extensions.get::<ClientAddress>();
+        let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.peer);
+        let body = Bytes::from_request(Request::new(body), state).await;
+        Ok(Self {
+            headers,
+            uri,
+            body: body.map_err(IntoResponse::into_response)?,
+            peer,
+        })
+    }
+}
+
+impl Call {
+    /// The metadata in the query and in the form.
+    pub(super) fn attributes(&self) -> Result<Attributes<'_>, Failure> {
+        let kind = self.header(header::CONTENT_TYPE);
+        let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+        let is_form = |kind: &str| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        if !self.body.is_empty() && !kind.is_none_or(is_form) {
+            return Err(Failure::NoForm);
+        }
+        Ok(Attributes::decode(self.query(), &self.body))
+    }
+
+    /// The query, empty if there is none.
+    pub(super) fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+
+    /// The value of a parameter of the query.
+    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.query().as_bytes());
+        Some(pairs.find(|(key, _)| key == name)?.1.into_owned())
+    }
+
+    /// The value of a header, if it is text.
+    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The URL of the edge's root, as the client has addressed it.
+    pub(super) fn origin(&self) -> String {
+        let forwarded = self.headers.get("x-forwarded-proto");
+        let scheme = match forwarded.map(|value| value.as_bytes()) {
+            Some(b"https") => "https",
+            _ => "http",
+        };
+        let host = self
+            .header(header::HOST)
+            .or_else(|| self.uri.authority().map(|it| it.as_str()));
+        format!("{scheme}://{}", host.unwrap_or("localhost"))
+    }
+}

@@ -1,0 +1,88 @@
+//! The APIs of Adobe's Concurrency Monitoring, for applications that use them: only their base URL
+//! changes.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | [`policy`] | the policies of applications: limits, required metadata, accounts |
+//! | [`policy_file`] | the file of policies and its checks |
+//! | [`attributes`] | metadata in queries and forms |
+//! | [`ended`] | termination codes, and which session has ended another |
+//! | [`evaluation`] | bodies that state why a session is not active |
+//! | [`displaced`] | the sessions that give way under rules of both kinds |
+//! | [`throttle`] | requests of a session and of an account in a minute |
+//! | [`answer`] | responses and their headers |
+//! | [`call`] | requests |
+//! | [`sessions`] | the operations of both versions |
+//! | [`v1`], [`v2`] | the routes |
+
+mod answer;
+mod attributes;
+mod call;
+mod displaced;
+mod ended;
+mod evaluation;
+mod policy;
+mod policy_file;
+mod sessions;
+mod throttle;
+mod v1;
+mod v2;
+
+use std::{path::Path, sync::Arc};
+
+use axum::{
+    Extension, Router,
+    extract::DefaultBodyLimit,
+    http::header,
+    routing::{get, post},
+};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+
+use super::Edge;
+pub use policy::Policies;
+pub use policy_file::PolicyProblems;
+use sessions::Shared;
+
+/// Longest form, in bytes.
+const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// The routes for the applications in a file of policies.
+///
+/// # Errors
+/// [`PolicyProblems`] if the file cannot be read, or has problems.
+pub fn routes_of_file(file: &Path) -> Result<Router<Edge>, PolicyProblems> {
+    let text = std::fs::read_to_string(file);
+    let text =
+        text.map_err(|error| PolicyProblems(vec![format!("{}: {error}", file.display())]))?;
+    Policies::parse(&text).map(routes)
+}
+
+/// The routes of both versions of the API. Pages of any origin may use them, as those of Adobe.
+pub fn routes(policies: Policies) -> Router<Edge> {
+    let account = "/v1/{application}/{mvpd}/accounts/{account}";
+    let pages = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(Any)
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([header::LOCATION, header::DATE, header::EXPIRES]);
+    Router::new()
+        .route("/v2/metadata", get(v2::metadata))
+        .route("/v2/sessions/{idp}/{subject}", post(v2::open))
+        .route(
+            "/v2/sessions/{idp}/{subject}/{session}",
+            post(v2::heartbeat).delete(v2::terminate),
+        )
+        .route("/v2/runningStreams/{idp}/{subject}", get(v2::running))
+        .route(
+            &format!("{account}/streams"),
+            post(v1::open).get(v1::streams),
+        )
+        .route(
+            &format!("{account}/streams/{{stream}}"),
+            post(v1::event).get(v1::stream),
+        )
+        .route(&format!("{account}/activity"), get(v1::activity))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .layer(Extension(Arc::new(Shared::new(policies))))
+        .layer(pages)
+}

@@ -1,0 +1,146 @@
+//! The file of policies.
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+
+use super::policy::Policies;
+
+/// The problems of a file of policies, each with what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct PolicyProblems(pub Vec<String>);
+
+impl fmt::Display for PolicyProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    applications: Vec<ApplicationEntry>,
+    #[serde(default)]
+    policies: Vec<PolicyEntry>,
+    requests_per_minute: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApplicationEntry {
+    id: Box<str>,
+    name: Option<Box<str>>,
+    #[serde(default)]
+    policies: Vec<Box<str>>,
+    #[serde(default)]
+    required: Vec<Box<str>>,
+    #[serde(default)]
+    optional: Vec<Box<str>>,
+    #[serde(default)]
+    same: Vec<Box<str>>,
+    #[serde(default = "yes")]
+    may_terminate: bool,
+    #[serde(default)]
+    account: AccountForm,
+    #[serde(default)]
+    tenants: BTreeMap<Box<str>, String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+enum AccountForm {
+    #[default]
+    #[serde(rename = "idp/subject")]
+    IdpAndSubject,
+    #[serde(rename = "subject")]
+    Subject,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyEntry {
+    name: Box<str>,
+    #[serde(default)]
+    strategy: Strategy,
+    #[serde(default)]
+    counts: Counts,
+    rules: Vec<RuleEntry>,
+}
+
+/// The reaction to a violated rule, in Adobe's words.
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Strategy {
+    /// A new session is blocked.
+    #[default]
+    Lifo,
+    /// The oldest session ends.
+    Fifo,
+}
+
+/// The streams that the rules of a policy count.
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Counts {
+    /// Those of the applications with this policy.
+    #[default]
+    Applications,
+    /// All of the account.
+    Account,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleEntry {
+    name: Option<Box<str>>,
+    message: Option<Box<str>>,
+    max: u32,
+    distinct: Option<Box<str>>,
+    #[serde(default)]
+    per: Vec<Box<str>>,
+    #[serde(default, rename = "where")]
+    conditions: BTreeMap<Box<str>, Vec<Value>>,
+}
+
+/// A value of metadata. Numbers and booleans are kept as their JSON text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Text(Box<str>),
+    Boolean(bool),
+    Number(i64),
+}
+
+impl Value {
+    fn text(&self) -> Box<str> {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Boolean(value) => value.to_string().into(),
+            Self::Number(number) => number.to_string().into(),
+        }
+    }
+}
+
+impl Policies {
+    /// Parses and checks the text of a file, which is TOML.
+    ///
+    /// # Errors
+    /// [`PolicyProblems`]: the first problem of its syntax, or all problems of its content.
+    pub fn parse(text: &str) -> Result<Self, PolicyProblems> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| {
+                1 + text[..span.start.min(text.len())].matches('\n').count()
+            });
+            PolicyProblems(vec![format!("line {line}: {}", error.message())])
+        })?;
+        check::policies(&file).map_err(PolicyProblems)
+    }
+}

@@ -1,0 +1,403 @@
+//! Sessions: the operations of both versions of the API.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+};
+use moka::sync::Cache;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    answer::Failure,
+    displaced::displaced,
+    ended::EndedBy,
+    evaluation::View,
+    policy::{Application, AppliedRule, Policies},
+    throttle::Windows,
+};
+use crate::{
+    client::{
+        AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, Metadata,
+        OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, StreamState, Tenant,
+    },
+    edge::{Caller, Edge, HeartbeatOutcome, PlayersError},
+};
+
+/// The interval that a player has until the edge has learned that of the installation.
+const FIRST_INTERVAL: Duration = Duration::from_secs(5);
+/// Most sessions whose last heartbeat the edge remembers.
+const MOST_SESSIONS: u64 = 1_000_000;
+/// Most states that the edge asks for in a minute, so that its restart is no flood of requests.
+const CHECKS_PER_MINUTE: u32 = 30_000;
+/// Longest wait for the state of a session, before its heartbeat is sent without it.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The operations of sessions, from the state of the edge and that of these routes. Clones are cheap
+/// and share both.
+#[derive(Clone)]
+pub struct Sessions {
+    pub(super) edge: Edge,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// The state of these routes.
+pub struct Shared {
+    pub(super) policies: Policies,
+    pace: Pace,
+    of_accounts: Windows<AccountKey>,
+    of_sessions: Windows<SessionKey>,
+    checks: Windows<()>,
+    /// The time of the last sign of life of sessions, since `start`.
+    seen: Cache<SessionKey, Duration>,
+    start: Instant,
+    secret: RandomState,
+}
+
+/// A session of an account, by a hash that no caller can choose.
+type SessionKey = (u64, StreamId);
+
+/// The times of the installation, as last learned.
+struct Pace {
+    interval_ms: AtomicU32,
+    ttl_ms: AtomicU32,
+}
+
+/// The subject of a request, as an account.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    /// The application that sends the request.
+    pub application: &'a Application,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The account.
+    pub account: AccountId,
+}
+
+/// A session to open.
+#[derive(Debug)]
+pub struct NewSession {
+    /// Its id.
+    pub stream: StreamId,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// The sessions that its viewer has chosen to end.
+    pub terminated: Vec<StreamId>,
+}
+
+/// The decision on a session.
+#[derive(Debug)]
+pub enum Admission<'a> {
+    /// It is active.
+    Opened(Activity),
+    /// It is not active.
+    Refused {
+        /// The rules that apply to it.
+        applied: Vec<AppliedRule<'a>>,
+        /// The reason.
+        refusal: Refused,
+        /// The active sessions of the account.
+        activity: Activity,
+    },
+}
+
+impl Shared {
+    /// Creates the state.
+    #[must_use]
+    pub fn new(policies: Policies) -> Self {
+        let most = policies.requests_per_minute;
+        Self {
+            policies,
+            pace: Pace::new(FIRST_INTERVAL),
+            of_accounts: Windows::new(most),
+            of_sessions: Windows::new(most),
+            checks: Windows::new(CHECKS_PER_MINUTE),
+            seen: Cache::new(MOST_SESSIONS),
+            start: Instant::now(),
+            secret: RandomState::new(),
+        }
+    }
+}
+
+impl FromRequestParts<Edge> for Sessions {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, StatusCode> {
+        let shared = parts.extensions.get::<Arc<Shared>>();
+        let shared = shared.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(Self {
+            edge: edge.clone(),
+            shared: Arc::clone(shared),
+        })
+    }
+}
+
+impl Sessions {
+    /// The application of a caller.
+    pub(super) fn application(&self, caller: &Caller) -> Result<&Application, Failure> {
+        let id = caller.application.as_deref();
+        id.and_then(|id| self.shared.policies.application(id))
+            .ok_or(Failure::Forbidden(
+                "the application has no entry in the file of policies",
+            ))
+    }
+
+    /// The account of a caller's request.
+    pub(super) fn subject(
+        &self,
+        caller: &Caller,
+        idp: &str,
+        subject: &str,
+    ) -> Result<Subject<'_>, Failure> {
+        let application = self.application(caller)?;
+        let (tenant, account) = application.account(&caller.tenant, idp, subject)?;
+        if !caller.reaches(&account) {
+            return Err(Failure::Forbidden(
+                "the credentials are those of another account",
+            ));
+        }
+        let limited = self.edge.limits.account(&tenant, &account);
+        limited.map_err(Failure::Throttled)?;
+        Ok(Subject {
+            application,
+            tenant,
+            account,
+        })
+    }
+
+    pub(super) fn view<'a>(&'a self, subject: &Subject<'a>) -> View<'a> {
+        View {
+            policies: &self.shared.policies,
+            application: subject.application,
+        }
+    }
+
+    /// Counts a request that opens a session of an account.
+    pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), Failure> {
+        let key = AccountKey::new(&subject.tenant, &subject.account);
+        let admitted = self.shared.of_accounts.admit(key, self.now());
+        admitted.map_err(Failure::Throttled)
+    }
+
+    /// Counts a request of a session.
+    pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), Failure> {
+        let key = self.key(subject, stream);
+        let admitted = self.shared.of_sessions.admit(key, self.now());
+        admitted.map_err(Failure::Throttled)
+    }
+
+    /// The time since the edge has begun.
+    fn now(&self) -> Duration {
+        self.shared.start.elapsed()
+    }
+
+    /// The interval of heartbeats.
+    pub(super) fn interval(&self) -> Duration {
+        Duration::from_millis(self.shared.pace.interval_ms.load(Ordering::Relaxed).into())
+    }
+
+    fn key(&self, subject: &Subject, stream: StreamId) -> SessionKey {
+        let account = (subject.tenant.as_str(), subject.account.as_str());
+        (self.shared.secret.hash_one(account), stream)
+    }
+
+    fn is_recent(&self, session: SessionKey) -> bool {
+        let ttl = Duration::from_millis(self.shared.pace.ttl_ms.load(Ordering::Relaxed).into());
+        let seen = self.shared.seen.get(&session);
+        seen.is_some_and(|seen| self.now() < seen + ttl)
+    }
+
+    /// Opens a session under the rules of its application.
+    pub(super) async fn open<'a>(
+        &self,
+        subject: &Subject<'a>,
+        session: NewSession,
+    ) -> Result<Admission<'a>, PlayersError> {
+        let NewSession {
+            stream,
+            metadata,
+            terminated,
+        } = session;
+        let applied = subject.application.applied(&metadata);
+        let mut request = OpenRequest {
+            stream: Some(stream),
+            terms: subject.application.terms(&applied),
+            metadata,
+            replace: terminated,
+            ..OpenRequest::default()
+        };
+        let by = if request.replace.is_empty() {
+            EndedBy::Policy(stream)
+        } else {
+            EndedBy::Termination(stream)
+        };
+        request.terms.reason = by.reason();
+        let mut opening = self.try_open(subject, &request).await?;
+        if let Opening::Refused {
+            refusal, activity, ..
+        } = &opening
+            && let Some(oldest) = displaced(&applied, &refusal.conflicts, activity)
+        {
+            request.replace.extend(oldest);
+            request.terms.reason = EndedBy::Policy(stream).reason();
+            opening = self.try_open(subject, &request).await?;
+        }
+        Ok(match opening {
+            Opening::Opened { activity, .. } => Admission::Opened(activity),
+            Opening::Refused {
+                refusal, activity, ..
+            } => Admission::Refused {
+                applied,
+                refusal,
+                activity,
+            },
+        })
+    }
+
+    /// Counts a stream again that has expired, since it plays. No rule decides on it.
+    pub(super) async fn resume(
+        &self,
+        subject: &Subject<'_>,
+        session: NewSession,
+    ) -> Result<(), PlayersError> {
+        let request = OpenRequest {
+            stream: Some(session.stream),
+            metadata: session.metadata,
+            ..OpenRequest::default()
+        };
+        self.try_open(subject, &request).await.map(drop)
+    }
+
+    async fn try_open(
+        &self,
+        subject: &Subject<'_>,
+        request: &OpenRequest,
+    ) -> Result<Opening, PlayersError> {
+        let players = &self.edge.players;
+        let opened = players.open(&subject.tenant, &subject.account, request);
+        let (stream, opening) = opened.await?;
+        if let Opening::Opened {
+            heartbeat_every,
+            ttl,
+            ..
+        } = &opening
+        {
+            self.shared.pace.learn(*heartbeat_every, *ttl);
+            self.shared
+                .seen
+                .insert(self.key(subject, stream), self.now());
+        }
+        Ok(opening)
+    }
+
+    /// Sends the heartbeat of a session, unless it has expired.
+    ///
+    /// A player over AMQP creates its id, and its heartbeat begins an unknown stream. An edge
+    /// creates the ids of sessions, so an unknown one has expired.
+    pub(super) async fn heartbeat(
+        &self,
+        subject: &Subject<'_>,
+        stream: StreamId,
+        metadata: Option<Metadata>,
+    ) -> Result<HeartbeatOutcome, PlayersError> {
+        if !self.is_recent(self.key(subject, stream))
+            && self.shared.checks.admit((), self.now()).is_ok()
+        {
+            let status = timeout(CHECK_PATIENCE, self.status(subject, Some(stream)));
+            let status = status.await.ok().and_then(Result::ok);
+            let state = status.and_then(|status| status.state);
+            if let Some(StreamState::Expired | StreamState::Unknown) = state {
+                return Ok(HeartbeatOutcome::Expired);
+            }
+        }
+        let heartbeat = Heartbeat {
+            stream,
+            every_ms: Some(self.shared.pace.interval_ms.load(Ordering::Relaxed)),
+            metadata: metadata.map(Into::into),
+        };
+        let players = &self.edge.players;
+        let sent = players.heartbeat(&subject.tenant, &subject.account, heartbeat);
+        let outcome = sent.await?;
+        if let HeartbeatOutcome::Stored { changed } = &outcome {
+            if let Some(new) = changed {
+                self.shared.pace.learn(new.every, new.ttl);
+            }
+            self.shared
+                .seen
+                .insert(self.key(subject, stream), self.now());
+        }
+        Ok(outcome)
+    }
+
+    /// Stops a session.
+    pub(super) async fn stop(
+        &self,
+        subject: &Subject<'_>,
+        stream: StreamId,
+    ) -> Result<(), PlayersError> {
+        let players = &self.edge.players;
+        players
+            .stop(&subject.tenant, &subject.account, stream, None)
+            .await
+    }
+
+    /// The account's activity, with every message that was confirmed before.
+    pub(super) async fn status(
+        &self,
+        subject: &Subject<'_>,
+        stream: Option<StreamId>,
+    ) -> Result<AccountStatus, PlayersError> {
+        let query = StatusQuery {
+            stream,
+            consistency: Consistency::Strong,
+            ..StatusQuery::default()
+        };
+        self.edge
+            .players
+            .activity(&subject.tenant, &subject.account, &query)
+            .await
+    }
+}
+
+impl Pace {
+    fn new(interval: Duration) -> Self {
+        let pace = Self {
+            interval_ms: AtomicU32::new(1),
+            ttl_ms: AtomicU32::new(1),
+        };
+        pace.learn(interval, interval);
+        pace
+    }
+
+    fn learn(&self, interval: Duration, ttl: Duration) {
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1);
+        self.interval_ms.store(ms(interval), Ordering::Relaxed);
+        self.ttl_ms.store(ms(ttl), Ordering::Relaxed);
+    }
+}
+
+/// Whether a refusal is the decision of the rules, and not a lack of room.
+pub(super) const fn is_by_rules(refusal: &Refused) -> bool {
+    matches!(
+        refusal.reason,
+        RefusedReason::Limits | RefusedReason::MaxActive | RefusedReason::AccountCap
+    )
+}
+
+/// The id in a path. The edge creates UUIDs.
+pub(super) fn session_id(text: &str) -> Result<StreamId, Failure> {
+    text.parse().map_err(|_| Failure::NoSession)
+}
+
+/// Whether an edge may have created this id.
+pub(super) fn is_of_an_edge(stream: StreamId) -> bool {
+    stream.0.get_version_num() == 7
+}

@@ -1,0 +1,91 @@
+//! The throttling of Adobe's pages: so many requests of a session, and of an account, in a minute.
+
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use moka::sync::Cache;
+
+/// The length of a window, which begins with its first request.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Most windows that are kept. The least used ones are forgotten first, which admits more.
+const MOST_WINDOWS: u64 = 100_000;
+
+/// Counts requests by key in windows. Clones share the counts.
+#[derive(Clone)]
+pub struct Windows<K: Hash + Eq + Send + Sync + 'static> {
+    windows: Cache<K, Arc<Window>>,
+    most: u32,
+}
+
+struct Window {
+    ends: Duration,
+    requests: AtomicU32,
+}
+
+impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
+    /// Admits `most` requests a window.
+    #[must_use]
+    pub fn new(most: u32) -> Self {
+        let windows = Cache::builder()
+            .max_capacity(MOST_WINDOWS)
+            .time_to_live(2 * WINDOW)
+            .build();
+        Self { windows, most }
+    }
+
+    /// Counts a request at `now`, the time since a fixed moment.
+    ///
+    /// # Errors
+    /// The time until the window ends, if the request exceeds the limit.
+    pub fn admit(&self, key: K, now: Duration) -> Result<(), Duration> {
+        let entry = self
+            .windows
+            .entry(key)
+            .and_upsert_with(|before| match before {
+                Some(entry) if entry.value().ends > now => entry.into_value(),
+                _ => Arc::new(Window {
+                    ends: now + WINDOW,
+                    requests: AtomicU32::new(0),
+                }),
+            });
+        let window = entry.into_value();
+        let before = window.requests.fetch_add(1, Ordering::Relaxed);
+        if before < self.most {
+            Ok(())
+        } else {
+            // Not to wrap around in a flood.
+            window.requests.store(self.most, Ordering::Relaxed);
+            Err(window.ends.saturating_sub(now))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(second: u64) -> Duration {
+        Duration::from_secs(second)
+    }
+
+    #[test]
+    fn a_window_begins_with_its_first_request_and_lasts_a_minute() {
+        let windows = Windows::new(200);
+        for _ in 0..50 {
+            assert_eq!(windows.admit("session1", at(10)), Ok(()));
+        }
+        for _ in 0..150 {
+            assert_eq!(windows.admit("session1", at(50)), Ok(()));
+        }
+        assert_eq!(windows.admit("session1", at(50)), Err(at(20)));
+        assert_eq!(windows.admit("session2", at(50)), Ok(()));
+        assert_eq!(windows.admit("session1", at(61)), Err(at(9)));
+        assert_eq!(windows.admit("session1", at(70)), Ok(()));
+    }
+}

@@ -1,0 +1,250 @@
+//! Version 1 of the API.
+
+use axum::{extract::Path, http::StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{
+    answer::{Answer, Expires, Failure, now},
+    call::Call,
+    ended::created,
+    policy::{APPLICATION, Application},
+    sessions::{Admission, NewSession, Sessions, Subject, is_of_an_edge, session_id},
+};
+use crate::{
+    client::{AccountStatus, Activity, Metadata, StreamId, StreamState, WallTime},
+    edge::HeartbeatOutcome,
+};
+
+/// The parts of the path: application, MVPD and account.
+type Account = (String, String, String);
+/// The parts of the path: application, MVPD, account and stream.
+type Stream = (String, String, String, String);
+type Outcome = Result<Answer, Failure>;
+
+fn answer(outcome: Outcome) -> Answer {
+    let mut answer = outcome.unwrap_or_else(|failure| failure.answer(now()));
+    answer.expires.get_or_insert(Expires::Zero);
+    answer
+}
+
+fn subject<'a>(sessions: &'a Sessions, path: (&str, &str, &str)) -> Result<Subject<'a>, Failure> {
+    let (application, mvpd, account) = path;
+    let caller = sessions.edge.access.identify_application(application);
+    sessions.subject(&caller.map_err(Failure::Denied)?, mvpd, account)
+}
+
+/// `POST /v1/{application}/{mvpd}/accounts/{account}/streams`: opens a stream.
+pub(super) async fn open(
+    sessions: Sessions,
+    Path((application, mvpd, account)): Path<Account>,
+    call: Call,
+) -> Answer {
+    let opened = async {
+        let subject = subject(&sessions, (&application, &mvpd, &account))?;
+        sessions.admit_account(&subject)?;
+        let metadata = call.attributes()?.of_session(subject.application, &[]);
+        let session = NewSession {
+            stream: StreamId::generate(),
+            metadata: metadata
+                .map_err(|error| Failure::Bad(error.to_string()))?
+                .metadata,
+            terminated: Vec::new(),
+        };
+        let id = session.stream;
+        let (is_compliant, start) = match sessions.open(&subject, session).await? {
+            Admission::Opened(activity) => (true, start_of(&activity, id)),
+            Admission::Refused { .. } => (false, None),
+        };
+        let url = format!(
+            "{}{}/{id}",
+            call.origin(),
+            call.uri.path().trim_end_matches('/')
+        );
+        let body = resource(&url, id, start, is_compliant);
+        Ok(Answer::new(StatusCode::CREATED, now())
+            .with_body(body)
+            .with_location(url))
+    };
+    answer(opened.await)
+}
+
+/// `POST …/streams/{stream}?event=…`: a heartbeat, or the stop of a stream.
+pub(super) async fn event(
+    sessions: Sessions,
+    Path((application, mvpd, account, stream)): Path<Stream>,
+    call: Call,
+) -> Answer {
+    let taken = async {
+        let subject = subject(&sessions, (&application, &mvpd, &account))?;
+        let id = session_id(&stream)?;
+        sessions.admit_session(&subject, id)?;
+        match call.parameter("event").as_deref() {
+            Some("alive") => alive(&sessions, &subject, id).await?,
+            Some("stop") => sessions.stop(&subject, id).await?,
+            _ => return Err(Failure::Bad("event must be alive or stop".to_owned())),
+        }
+        Ok(Answer::new(StatusCode::ACCEPTED, now()))
+    };
+    answer(taken.await)
+}
+
+/// In version 1, a stream is active if an event has arrived within the TTL, so a heartbeat begins
+/// it again.
+async fn alive(
+    sessions: &Sessions,
+    subject: &Subject<'_>,
+    stream: StreamId,
+) -> Result<(), Failure> {
+    if sessions.heartbeat(subject, stream, None).await? == HeartbeatOutcome::Expired {
+        let mut application = [(APPLICATION, &*subject.application.id)];
+        let again = NewSession {
+            stream,
+            metadata: Metadata::new(&mut application).unwrap_or_default(),
+            terminated: Vec::new(),
+        };
+        sessions.resume(subject, again).await?;
+    }
+    Ok(())
+}
+
+/// `GET …/streams/{stream}`: whether a stream complies with the policies.
+pub(super) async fn stream(
+    sessions: Sessions,
+    Path((application, mvpd, account, stream)): Path<Stream>,
+    call: Call,
+) -> Answer {
+    let shown = async {
+        let subject = subject(&sessions, (&application, &mvpd, &account))?;
+        let id = session_id(&stream)?;
+        let status = sessions.status(&subject, Some(id)).await?;
+        if status.state == Some(StreamState::Unknown) && !is_of_an_edge(id) {
+            return Err(Failure::NoSession);
+        }
+        let url = format!("{}{}", call.origin(), call.uri.path());
+        let start = start_of(&status.activity, id);
+        let body = resource(&url, id, start, complies(subject.application, &status, id));
+        Ok(Answer::new(StatusCode::OK, now()).with_body(body))
+    };
+    answer(shown.await)
+}
+
+/// `GET …/streams`: the active streams of an account, with the fields of the parameter `fields`.
+pub(super) async fn streams(
+    sessions: Sessions,
+    Path((application, mvpd, account)): Path<Account>,
+    call: Call,
+) -> Answer {
+    let shown = async {
+        let subject = subject(&sessions, (&application, &mvpd, &account))?;
+        let activity = sessions.status(&subject, None).await?.activity;
+        let fields = list(call.parameter("fields"));
+        let streams = activity.streams.iter().map(|stream| {
+            let mut shown = Map::new();
+            shown.insert("streamId".to_owned(), json!(stream.stream.to_string()));
+            shown.insert("streamStart".to_owned(), json!(stream.started_at.0));
+            for field in &fields {
+                let value = field_of(field, &mvpd, &account, &stream.metadata);
+                shown.entry(field.clone()).or_insert_with(|| json!(value));
+            }
+            Value::Object(shown)
+        });
+        let body = json!({
+            "_links": {"self": {"href": format!("{}{}", call.origin(), call.uri)}},
+            "streams": streams.collect::<Vec<_>>(),
+        });
+        Ok(Answer::new(StatusCode::OK, now()).with_body(body))
+    };
+    answer(shown.await)
+}
+
+/// `GET …/activity`: the number of active streams, also by the metadata keys of the parameter
+/// `dimensions`.
+pub(super) async fn activity(
+    sessions: Sessions,
+    Path((application, mvpd, account)): Path<Account>,
+    call: Call,
+) -> Answer {
+    let shown = async {
+        let subject = subject(&sessions, (&application, &mvpd, &account))?;
+        let activity = sessions.status(&subject, None).await?.activity;
+        let dimensions = list(call.parameter("dimensions")).into_iter();
+        let by = dimensions.map(|key| {
+            let counts = activity.count_by(if key == "application" {
+                APPLICATION
+            } else {
+                &key
+            });
+            let counts = counts
+                .into_iter()
+                .map(|(value, count)| (value.to_owned(), json!(count)));
+            (key, Value::Object(counts.collect()))
+        });
+        let body = json!({
+            "_links": {"self": {"href": format!("{}{}", call.origin(), call.uri)}},
+            "streams": activity.count(),
+            "by": Value::Object(by.collect()),
+        });
+        Ok(Answer::new(StatusCode::OK, now()).with_body(body))
+    };
+    answer(shown.await)
+}
+
+/// A stream as a resource of HAL.
+fn resource(url: &str, id: StreamId, start: Option<WallTime>, is_compliant: bool) -> Value {
+    let start = start.or_else(|| created(id)).unwrap_or_default();
+    json!({
+        "_links": {
+            "self": {"href": url},
+            "heartbeat": {"href": format!("{url}{{?event}}"), "templated": true},
+        },
+        "streamId": id.to_string(),
+        "streamStart": start.0,
+        "policyCompliant": is_compliant,
+    })
+}
+
+fn start_of(activity: &Activity, id: StreamId) -> Option<WallTime> {
+    let mut streams = activity.streams.iter();
+    Some(streams.find(|stream| stream.stream == id)?.started_at)
+}
+
+/// Whether a stream may play: it was admitted, or began with a heartbeat and exceeds no limit.
+fn complies(application: &Application, status: &AccountStatus, id: StreamId) -> bool {
+    if status.state != Some(StreamState::Active) {
+        return false;
+    }
+    let activity = &status.activity;
+    let stream = activity.streams.iter().find(|stream| stream.stream == id);
+    stream.is_none_or(|stream| {
+        let applied = application.applied(&stream.metadata);
+        stream.admitted
+            || applied
+                .iter()
+                .all(|rule| rule.count(activity) <= rule.max())
+    })
+}
+
+/// The fields that version 1 has for every stream, or a metadata key.
+fn field_of<'a>(
+    field: &str,
+    mvpd: &'a str,
+    account: &'a str,
+    metadata: &'a Metadata,
+) -> Option<&'a str> {
+    match field {
+        "application" => metadata.get(APPLICATION),
+        "mvpd" => Some(mvpd),
+        "accountId" => Some(account),
+        key => metadata.get(key),
+    }
+}
+
+/// The parts of a list with commas, at most 16.
+fn list(parameter: Option<String>) -> Vec<String> {
+    let text = parameter.unwrap_or_default();
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts.take(16).map(str::to_owned).collect()
+}

@@ -1,0 +1,233 @@
+//! Version 2 of the API.
+
+use std::time::Duration;
+
+use axum::{extract::Path, http::StatusCode};
+use serde_json::Value;
+
+use super::{
+    answer::{Answer, Failure, now},
+    call::Call,
+    ended::{EndedBy, codes, terminated, termination_code},
+    sessions::{Admission, NewSession, Sessions, Subject, is_by_rules, is_of_an_edge, session_id},
+};
+use crate::{
+    client::{MAX_REPLACED, StopCause, StreamId, StreamState},
+    edge::{Caller, HeartbeatOutcome},
+};
+
+/// The header with the codes of sessions to terminate.
+pub(super) const TERMINATE: &str = "x-terminate";
+
+type Outcome = Result<Answer, Failure>;
+
+fn answer(outcome: Outcome) -> Answer {
+    outcome.unwrap_or_else(|failure| failure.answer(now()))
+}
+
+fn caller(sessions: &Sessions, call: &Call) -> Result<Caller, Failure> {
+    let access = &sessions.edge.access;
+    access
+        .identify(&call.headers, call.peer)
+        .map_err(Failure::Denied)
+}
+
+/// `GET /v2/metadata`: the metadata keys that the application must send.
+pub(super) async fn metadata(sessions: Sessions, call: Call) -> Answer {
+    let required = || {
+        let caller = caller(&sessions, &call)?;
+        let keys: Vec<_> = sessions
+            .application(&caller)?
+            .required()
+            .map(Value::from)
+            .collect();
+        Ok(Answer::new(StatusCode::OK, now()).with_body(keys.into()))
+    };
+    answer(required())
+}
+
+/// `POST /v2/sessions/{idp}/{subject}`: opens a session.
+pub(super) async fn open(
+    sessions: Sessions,
+    Path((idp, subject)): Path<(String, String)>,
+    call: Call,
+) -> Answer {
+    let opened = async {
+        let caller = caller(&sessions, &call)?;
+        let subject = sessions.subject(&caller, &idp, &subject)?;
+        sessions.admit_account(&subject)?;
+        let sent = call.attributes()?;
+        if sent.lack_required(subject.application) {
+            return Err(Failure::MissingMetadata);
+        }
+        let terminated = chosen(&sessions, &subject, &call).await?;
+        let superseded: Vec<_> = terminated.iter().map(|id| termination_code(*id)).collect();
+        let metadata = sent.of_session(subject.application, &superseded);
+        let metadata = metadata.map_err(|error| Failure::Bad(error.to_string()))?;
+        if metadata.omitted > 0 {
+            tracing::debug!(
+                omitted = metadata.omitted,
+                "a session has more metadata than fits"
+            );
+        }
+        let session = NewSession {
+            stream: StreamId::generate(),
+            metadata: metadata.metadata,
+            terminated,
+        };
+        let id = session.stream;
+        let admission = sessions.open(&subject, session).await?;
+        Ok(decided(&sessions, &subject, id, &admission))
+    };
+    answer(opened.await)
+}
+
+/// The sessions whose codes are in the header.
+async fn chosen(
+    sessions: &Sessions,
+    subject: &Subject<'_>,
+    call: &Call,
+) -> Result<Vec<StreamId>, Failure> {
+    let values = call.headers.get_all(TERMINATE).into_iter();
+    let codes = codes(values.filter_map(|value| value.to_str().ok()));
+    if codes.is_empty() || !subject.application.may_terminate {
+        return Ok(Vec::new());
+    }
+    if codes.len() > MAX_REPLACED {
+        let most = format!("X-Terminate has at most {MAX_REPLACED} termination codes");
+        return Err(Failure::Bad(most));
+    }
+    let status = sessions.status(subject, None).await?;
+    Ok(terminated(&codes, &status.activity))
+}
+
+fn decided(
+    sessions: &Sessions,
+    subject: &Subject<'_>,
+    id: StreamId,
+    admission: &Admission<'_>,
+) -> Answer {
+    match admission {
+        Admission::Opened(_) => {
+            let accepted = Answer::new(StatusCode::ACCEPTED, now());
+            accepted
+                .expires_in(sessions.interval())
+                .with_location(id.to_string())
+        }
+        Admission::Refused {
+            applied,
+            refusal,
+            activity,
+        } if is_by_rules(refusal) => {
+            let view = sessions.view(subject);
+            let violations = view.violations(applied, &refusal.conflicts, activity);
+            Answer::new(StatusCode::CONFLICT, now()).with_body(violations)
+        }
+        Admission::Refused { refusal, .. } => {
+            let wait = refusal
+                .retry_after_ms
+                .map_or(Duration::from_secs(60), Duration::from_millis);
+            Answer::new(StatusCode::SERVICE_UNAVAILABLE, now()).expires_in(wait)
+        }
+    }
+}
+
+/// `POST /v2/sessions/{idp}/{subject}/{session}`: a heartbeat.
+pub(super) async fn heartbeat(
+    sessions: Sessions,
+    Path((idp, subject, session)): Path<(String, String, String)>,
+    call: Call,
+) -> Answer {
+    let beaten = async {
+        let caller = caller(&sessions, &call)?;
+        let subject = sessions.subject(&caller, &idp, &subject)?;
+        let id = session_id(&session)?;
+        sessions.admit_session(&subject, id)?;
+        let metadata = call.attributes()?.of_heartbeat();
+        match sessions.heartbeat(&subject, id, metadata).await? {
+            HeartbeatOutcome::Stored { .. } => {
+                let accepted = Answer::new(StatusCode::ACCEPTED, now());
+                Ok(accepted.expires_in(sessions.interval()))
+            }
+            HeartbeatOutcome::Stopped(cause) => gone(&sessions, &subject, &cause).await,
+            HeartbeatOutcome::Expired if is_of_an_edge(id) => {
+                Ok(Answer::new(StatusCode::GONE, now()))
+            }
+            HeartbeatOutcome::Expired => Err(Failure::NoSession),
+        }
+    };
+    answer(beaten.await)
+}
+
+/// The response to the heartbeat of an ended session.
+async fn gone(sessions: &Sessions, subject: &Subject<'_>, cause: &StopCause) -> Outcome {
+    let by = EndedBy::of(cause);
+    if by == EndedBy::Unstated {
+        return Ok(Answer::new(StatusCode::GONE, now()));
+    }
+    let activity = sessions.status(subject, None).await?.activity;
+    let view = sessions.view(subject);
+    if let EndedBy::Policy(successor) = by {
+        let violations = view.replaced(successor, &activity);
+        return Ok(Answer::new(StatusCode::CONFLICT, now()).with_body(violations));
+    }
+    let body = view.ended(&by, &activity);
+    let answer = Answer::new(StatusCode::GONE, now());
+    Ok(match body {
+        Some(body) => answer.with_body(body),
+        None => answer,
+    })
+}
+
+/// `DELETE /v2/sessions/{idp}/{subject}/{session}`: the end of a session.
+pub(super) async fn terminate(
+    sessions: Sessions,
+    Path((idp, subject, session)): Path<(String, String, String)>,
+    call: Call,
+) -> Answer {
+    let ended = async {
+        let caller = caller(&sessions, &call)?;
+        let subject = sessions.subject(&caller, &idp, &subject)?;
+        let id = session_id(&session)?;
+        sessions.admit_session(&subject, id)?;
+        // Without a worker, the stop is stored all the same.
+        let status = sessions.status(&subject, Some(id)).await;
+        let state = status.ok().and_then(|status| status.state);
+        match state.unwrap_or(StreamState::Active) {
+            StreamState::Active => {
+                sessions.stop(&subject, id).await?;
+                Ok(Answer::new(StatusCode::ACCEPTED, now()))
+            }
+            StreamState::Unknown if !is_of_an_edge(id) => Err(Failure::NoSession),
+            StreamState::Stopped | StreamState::Expired | StreamState::Unknown => {
+                Ok(Answer::new(StatusCode::GONE, now()))
+            }
+        }
+    };
+    answer(ended.await)
+}
+
+/// `GET /v2/runningStreams/{idp}/{subject}`: the active sessions of an account.
+pub(super) async fn running(
+    sessions: Sessions,
+    Path((idp, subject)): Path<(String, String)>,
+    call: Call,
+) -> Answer {
+    let shown = async {
+        let caller = caller(&sessions, &call)?;
+        let subject = sessions.subject(&caller, &idp, &subject)?;
+        let activity = sessions.status(&subject, None).await?.activity;
+        let body = sessions.view(&subject).running(&activity);
+        let answer = Answer::new(StatusCode::OK, now()).with_body(body);
+        let first = activity
+            .streams
+            .iter()
+            .map(|stream| stream.expires_in_ms)
+            .min();
+        Ok(match first {
+            Some(ms) => answer.expires_in(Duration::from_millis(ms)),
+            None => answer,
+        })
+    };
+    answer(shown.await)
+}

@@ -1,0 +1,152 @@
+//! The HTTP API, `/api/v1`.
+
+mod accounts;
+mod bodies;
+mod problem;
+mod streams;
+mod target;
+
+use axum::{
+    Json, Router,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use problem::RefusedFor;
+
+use super::Edge;
+use problem::Problem;
+
+/// The description of the API, without its paths.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "streamwatch",
+        description = "Concurrency monitoring for video services: how many streams is each account \
+            playing right now?\n\nA player opens a stream, sends a heartbeat every \
+            heartbeat_every_ms, and stops it. A status of 409 means: do not play; 410: stop \
+            playing; 429 and 503: play on, and repeat the request after Retry-After.\n\nErrors are \
+            problem details (RFC 9457) with a stable code.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    modifiers(&Schemes),
+    security(("basic" = []), ("bearer" = [])),
+    components(schemas(bodies::Open, bodies::Heartbeat))
+)]
+struct Description;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let components = description.components.get_or_insert_default();
+        for (name, scheme) in [
+            ("basic", HttpAuthScheme::Basic),
+            ("bearer", HttpAuthScheme::Bearer),
+        ] {
+            let scheme = SecurityScheme::Http(Http::new(scheme));
+            components.add_security_scheme(name, scheme);
+        }
+    }
+}
+
+fn described() -> OpenApiRouter<Edge> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(accounts::activity))
+        .routes(routes!(streams::open))
+        .routes(routes!(streams::put, streams::state, streams::delete))
+        .routes(routes!(streams::heartbeat))
+        .routes(routes!(streams::stop))
+}
+
+/// The description of the API in OpenAPI 3.1, as JSON.
+///
+/// # Errors
+/// Never; it is a JSON object.
+pub fn openapi() -> Result<String, serde_json::Error> {
+    let (_, description) = described().split_for_parts();
+    description.to_pretty_json().map(|json| json + "\n")
+}
+
+/// The routes of the API.
+#[must_use]
+pub fn routes() -> Router<Edge> {
+    let (routes, description) = described().split_for_parts();
+    let document = Json(description);
+    routes
+        .route("/api/v1/openapi.json", get(async move || document))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+}
+
+/// The response of an address without a route.
+pub(super) async fn not_found() -> Response {
+    Problem::not_found().into_response()
+}
+
+/// The response to a request that the server refuses before its route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The client sends too many requests.
+    Client(std::time::Duration),
+    /// Too many requests are in progress.
+    Overloaded,
+    /// The request has taken too long.
+    TooSlow,
+    /// The address is too long.
+    LongAddress,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        use axum::http::StatusCode;
+        let second = std::time::Duration::from_secs(1);
+        match self {
+            Self::Client(retry_after) => {
+                let detail = "more requests a second than this edge accepts of one client";
+                Problem::throttled(detail, retry_after)
+            }
+            Self::Overloaded => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the edge has too many requests in progress: play on, and repeat the request",
+            )
+            .retry_after(second),
+            Self::TooSlow => Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the request did not arrive in time",
+            )
+            .retry_after(second),
+            Self::LongAddress => Problem::new(
+                StatusCode::URI_TOO_LONG,
+                "too_large",
+                "the address is longer than 2,048 bytes",
+            ),
+        }
+        .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_description_is_that_of_the_program() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/openapi.json");
+        let described = openapi().unwrap();
+        if std::env::var_os("STREAMWATCH_WRITE_OPENAPI").is_some() {
+            std::fs::write(file, &described).unwrap();
+        }
+        let committed = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(
+            committed == described,
+            "write it: STREAMWATCH_WRITE_OPENAPI=1 cargo test the_committed_description"
+        );
+    }
+}

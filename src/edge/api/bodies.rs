@@ -1,0 +1,215 @@
+//! Bodies of requests and responses.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    client::{self, StreamId},
+    edge::Interval,
+    wire::show,
+};
+
+/// A request to open a stream. All fields are optional; an empty body opens a stream without
+/// metadata and limits.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it describes the body, which the contract's decoder reads"
+)]
+pub(super) struct Open {
+    /// The stream, created by the player before the first attempt.
+    stream: Option<Uuid>,
+    /// At most 16 pairs, such as device, channel or application: keys of 1 to 64 bytes; strings of
+    /// at most 256 bytes, numbers or booleans.
+    #[schema(value_type = Option<Object>, example = json!({"device": "tv"}))]
+    metadata: Option<()>,
+    /// Most active streams of the account, this one included. Instead of limits.
+    #[schema(minimum = 1)]
+    max_active: Option<u32>,
+    /// At most 8 limits.
+    limits: Option<Vec<Limit>>,
+    /// The reaction to a limit that would be exceeded: refuse (default) or replace_oldest.
+    on_limit: Option<String>,
+    /// At most 4 metadata keys: active streams that agree with this one in all of them end first.
+    same: Option<Vec<String>>,
+    /// At most 16 streams to stop in the same step.
+    replace: Option<Vec<Uuid>>,
+    /// The reason for the players of streams that this one ends: 1 to 64 bytes.
+    reason: Option<String>,
+    /// At most 16 metadata keys to count the account's streams by.
+    group_by: Option<Vec<String>>,
+}
+
+/// A limit of the account's active streams, the new one included.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it describes the body, which the contract's decoder reads"
+)]
+pub(super) struct Limit {
+    /// The maximum number of streams, or of different values of distinct.
+    #[schema(minimum = 1)]
+    max: u32,
+    /// Counts the different values of this metadata key.
+    distinct: Option<String>,
+    /// Counts only streams with one of these values of each key: at most 4 keys of 16 values.
+    #[schema(value_type = Option<Object>, example = json!({"kind": ["live"]}))]
+    r#where: Option<()>,
+}
+
+/// A heartbeat. All fields are optional, and the body may be empty.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it describes the body, which the contract's decoder reads"
+)]
+pub(super) struct Heartbeat {
+    /// Changes of the metadata (JSON Merge Patch): null removes a key.
+    #[schema(value_type = Option<Object>, example = json!({"paused": true}))]
+    metadata: Option<()>,
+    /// The interval that the player uses. A later response then states a changed one.
+    #[schema(minimum = 1)]
+    heartbeat_every_ms: Option<u32>,
+}
+
+/// An active stream that was opened.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Opened {
+    /// The stream.
+    pub(super) stream: Uuid,
+    /// The interval of heartbeats.
+    pub(super) heartbeat_every_ms: u64,
+    /// The time after the last heartbeat until the stream expires.
+    pub(super) ttl_ms: u64,
+    /// The active streams that it ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) replaced: Vec<Uuid>,
+    /// The account's active streams, this one included.
+    pub(super) activity: Activity,
+}
+
+/// The interval of heartbeats and the TTL, if they have changed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Changed {
+    /// The interval of heartbeats.
+    heartbeat_every_ms: u64,
+    /// The time after the last heartbeat until the stream expires.
+    ttl_ms: u64,
+}
+
+impl From<Interval> for Changed {
+    fn from(interval: Interval) -> Self {
+        let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis());
+        Self {
+            heartbeat_every_ms: ms(interval.every).unwrap_or(u64::MAX),
+            ttl_ms: ms(interval.ttl).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// An account's active streams.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Activity {
+    /// The tenant.
+    tenant: String,
+    /// The account.
+    account: String,
+    /// The number of active streams.
+    count: usize,
+    /// The moment of the answer.
+    #[schema(format = DateTime)]
+    as_of: String,
+    /// The streams, the oldest first.
+    streams: Vec<Stream>,
+    /// Whether some streams are omitted, since a response has a bound.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+    /// The number of streams for each value of each key of group_by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    by: BTreeMap<String, BTreeMap<String, u32>>,
+}
+
+/// An active stream.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Stream {
+    /// Its id.
+    stream: Uuid,
+    /// Whether it was opened; false if there were only heartbeats.
+    admitted: bool,
+    /// Its start.
+    #[schema(format = DateTime)]
+    started_at: String,
+    /// Its last sign of life.
+    #[schema(format = DateTime)]
+    last_seen: String,
+    /// Milliseconds from the moment of the answer to the end of its TTL.
+    expires_in_ms: u64,
+    /// Its metadata. Numbers and booleans are their JSON text.
+    metadata: BTreeMap<String, String>,
+}
+
+/// The state of a stream.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct State {
+    /// The stream.
+    pub(super) stream: Uuid,
+    /// active, stopped, expired or unknown.
+    pub(super) state: &'static str,
+    /// The account's active streams.
+    pub(super) activity: Activity,
+}
+
+/// Active streams in the way of a refused one.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Conflict {
+    /// The position of the limit in the request; 0 for max_active.
+    limit: usize,
+    /// Active streams that count toward the limit, the oldest first.
+    streams: Vec<Uuid>,
+}
+
+impl Activity {
+    pub(super) fn new(
+        activity: client::Activity,
+        by: BTreeMap<String, BTreeMap<String, u32>>,
+    ) -> Self {
+        let streams = activity.streams.iter().map(|stream| Stream {
+            stream: stream.stream.0,
+            admitted: stream.admitted,
+            started_at: show(stream.started_at),
+            last_seen: show(stream.last_seen),
+            expires_in_ms: stream.expires_in_ms,
+            metadata: stream
+                .metadata
+                .pairs()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        });
+        Self {
+            tenant: activity.key.tenant().to_owned(),
+            account: activity.key.account().to_owned(),
+            count: activity.count(),
+            as_of: show(activity.as_of),
+            streams: streams.collect(),
+            truncated: activity.left_out > 0,
+            by,
+        }
+    }
+}
+
+impl From<client::Conflict> for Conflict {
+    fn from(conflict: client::Conflict) -> Self {
+        Self {
+            limit: conflict.limit,
+            streams: ids(&conflict.streams),
+        }
+    }
+}
+
+/// Ids in a body.
+pub(super) fn ids(streams: &[StreamId]) -> Vec<Uuid> {
+    streams.iter().map(|stream| stream.0).collect()
+}

@@ -1,0 +1,262 @@
+//! Streams: open, heartbeat, stop, state.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{
+    bodies::{self, ids},
+    problem::Problem,
+    target::{Beacon, Body, Target},
+};
+use crate::{
+    client::{OpenRequest, Opening, StatusQuery, StreamId},
+    edge::{Edge, HeartbeatOutcome},
+};
+
+/// The header that makes a repeated POST about one stream.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Longest value of that header, in bytes.
+const MAX_IDEMPOTENCY_KEY: usize = 256;
+
+/// Opens a stream. A repetition with the same Idempotency-Key, or the same stream in the body, is
+/// about one stream and does not count twice.
+#[utoipa::path(
+    post,
+    path = "/api/v1/accounts/{account}/streams",
+    params(
+        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        ("Idempotency-Key" = Option<String>, Header, description = "At most 256 bytes, the same for each attempt"),
+    ),
+    request_body(content = Option<bodies::Open>, content_type = "application/json"),
+    responses(
+        (status = 201, description = "The stream is active", body = bodies::Opened, headers(("Location" = String))),
+        (status = 409, description = "The stream is refused, and does not count", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn open(
+    State(edge): State<Edge>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let key = headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes);
+    if key.is_some_and(|key| !(1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())) {
+        let detail = "the header has 1 to 256 bytes";
+        return Err(Problem::bad("Idempotency-Key", detail));
+    }
+    let opened = decide(&edge, &target, body, None, key).await?;
+    let account = utf8_percent_encode(target.account.as_str(), NON_ALPHANUMERIC);
+    let location = format!("/api/v1/accounts/{account}/streams/{}", opened.stream);
+    let location = [(header::LOCATION, location)];
+    Ok((StatusCode::CREATED, location, Json(opened)).into_response())
+}
+
+/// Opens a stream with the player's own id. A repetition does not count twice.
+#[utoipa::path(
+    put,
+    path = "/api/v1/accounts/{account}/streams/{stream}",
+    params(
+        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        ("stream" = uuid::Uuid, Path, description = "The stream, created by the player"),
+    ),
+    request_body(content = Option<bodies::Open>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The stream is active", body = bodies::Opened),
+        (status = 409, description = "The stream is refused, and does not count", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn put(
+    State(edge): State<Edge>,
+    target: Target,
+    body: Body,
+) -> Result<Json<bodies::Opened>, Problem> {
+    let stream = target.stream()?;
+    decide(&edge, &target, body, Some(stream), None)
+        .await
+        .map(Json)
+}
+
+/// Sends an `init`, and returns the stream that it opened.
+async fn decide(
+    edge: &Edge,
+    target: &Target,
+    body: Body,
+    stream: Option<StreamId>,
+    request_id: Option<&[u8]>,
+) -> Result<bodies::Opened, Problem> {
+    let init = target.body(&body).init(stream, request_id)?;
+    let request = OpenRequest {
+        stream: Some(init.stream),
+        metadata: init.metadata,
+        max_active: init.max_active,
+        replace: init.replace,
+        terms: init.terms.map(|terms| *terms).unwrap_or_default(),
+        group_by: init.group_by,
+    };
+    let opened = edge.players.open(&target.tenant, &target.account, &request);
+    match opened.await? {
+        (
+            stream,
+            Opening::Opened {
+                heartbeat_every,
+                ttl,
+                replaced,
+                activity,
+                by,
+                ..
+            },
+        ) => {
+            let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis());
+            Ok(bodies::Opened {
+                stream: stream.0,
+                heartbeat_every_ms: ms(heartbeat_every).unwrap_or(u64::MAX),
+                ttl_ms: ms(ttl).unwrap_or(u64::MAX),
+                replaced: ids(&replaced),
+                activity: bodies::Activity::new(activity, by),
+            })
+        }
+        (
+            _,
+            Opening::Refused {
+                refusal, activity, ..
+            },
+        ) => {
+            let activity = bodies::Activity::new(activity, std::collections::BTreeMap::new());
+            let conflicts = refusal.conflicts.into_iter().map(Into::into).collect();
+            let problem = Problem::refused(refusal.reason.as_str(), conflicts, activity);
+            let wait = refusal.retry_after_ms.map(std::time::Duration::from_millis);
+            Err(match wait {
+                Some(wait) => problem.retry_after(wait),
+                None => problem,
+            })
+        }
+    }
+}
+
+/// Keeps a stream active. Sent every heartbeat_every_ms.
+#[utoipa::path(
+    post,
+    path = "/api/v1/accounts/{account}/streams/{stream}/heartbeat",
+    params(
+        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        ("stream" = uuid::Uuid, Path, description = "The stream"),
+    ),
+    request_body(content = Option<bodies::Heartbeat>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Stored; the interval has changed", body = bodies::Changed),
+        (status = 204, description = "Stored"),
+        (status = 410, description = "The stream has ended, with the reason", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn heartbeat(
+    State(edge): State<Edge>,
+    target: Target,
+    body: Body,
+) -> Result<Response, Problem> {
+    let heartbeat = target.body(&body).heartbeat(target.stream()?)?;
+    let sent = edge
+        .players
+        .heartbeat(&target.tenant, &target.account, heartbeat);
+    match sent.await? {
+        HeartbeatOutcome::Stored { changed: None } => Ok(StatusCode::NO_CONTENT.into_response()),
+        HeartbeatOutcome::Stored {
+            changed: Some(interval),
+        } => Ok(Json(bodies::Changed::from(interval)).into_response()),
+        HeartbeatOutcome::Stopped(cause) => {
+            let given = cause.given.map(|given| given.as_str().to_owned());
+            Err(Problem::ended(cause.reason.as_str(), given))
+        }
+        HeartbeatOutcome::Expired => Err(Problem::ended("expired", None)),
+    }
+}
+
+/// Returns the state of a stream, and the account's active streams.
+#[utoipa::path(
+    get,
+    path = "/api/v1/accounts/{account}/streams/{stream}",
+    params(
+        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        ("stream" = uuid::Uuid, Path, description = "The stream"),
+    ),
+    responses(
+        (status = 200, description = "The state", body = bodies::State),
+        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn state(
+    State(edge): State<Edge>,
+    target: Target,
+) -> Result<Json<bodies::State>, Problem> {
+    let stream = target.stream()?;
+    let query = StatusQuery {
+        stream: Some(stream),
+        ..StatusQuery::default()
+    };
+    let answered = edge
+        .players
+        .activity(&target.tenant, &target.account, &query);
+    let status = answered.await?;
+    Ok(Json(bodies::State {
+        stream: stream.0,
+        state: status.state.map_or("unknown", |state| state.as_str()),
+        activity: bodies::Activity::new(status.activity, status.by),
+    }))
+}
+
+/// Stops a stream. It does not count from then on, and stays stopped.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/accounts/{account}/streams/{stream}",
+    params(
+        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        ("stream" = uuid::Uuid, Path, description = "The stream"),
+    ),
+    responses(
+        (status = 204, description = "Stopped"),
+        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn delete(
+    State(edge): State<Edge>,
+    target: Target,
+) -> Result<StatusCode, Problem> {
+    end(&edge, &target).await
+}
+
+/// Stops a stream, for navigator.sendBeacon: the body has any media type, and is empty or a form
+/// with the credentials, as access_token or application.
+#[utoipa::path(
+    post,
+    path = "/api/v1/accounts/{account}/streams/{stream}/stop",
+    params(
+        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        ("stream" = uuid::Uuid, Path, description = "The stream"),
+    ),
+    responses(
+        (status = 204, description = "Stopped"),
+        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn stop(
+    State(edge): State<Edge>,
+    Beacon(target): Beacon,
+) -> Result<StatusCode, Problem> {
+    end(&edge, &target).await
+}
+
+async fn end(edge: &Edge, target: &Target) -> Result<StatusCode, Problem> {
+    let stream = target.stream()?;
+    let stopped = edge
+        .players
+        .stop(&target.tenant, &target.account, stream, None);
+    stopped.await?;
+    Ok(StatusCode::NO_CONTENT)
+}

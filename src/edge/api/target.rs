@@ -1,0 +1,210 @@
+//! The caller, the account and the stream of a request, and its body.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+
+use super::problem::Problem;
+use crate::{
+    client::{AccountId, StreamId, Tenant},
+    edge::{Caller, ClientAddress, Edge},
+    wire::{Addressed, MAX_BODY_BYTES},
+};
+
+/// An account, and a stream if the address names one, that the caller reaches.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) tenant: Tenant,
+    pub(super) account: AccountId,
+    stream: Option<StreamId>,
+}
+
+/// A body of at most 16 KiB.
+pub(super) struct Body(pub(super) Bytes);
+
+/// A target, and the body. Credentials may be in the body, since `navigator.sendBeacon` cannot set
+/// headers.
+pub(super) struct Beacon(pub(super) Target);
+
+/// The fields of a beacon, as a form.
+#[derive(Default)]
+struct Credentials {
+    access_token: Option<String>,
+    application: Option<String>,
+}
+
+impl Target {
+    /// The stream of the address.
+    pub(super) fn stream(&self) -> Result<StreamId, Problem> {
+        self.stream.ok_or_else(Problem::not_found)
+    }
+
+    /// The body of a request about this account.
+    pub(super) fn body<'a>(&'a self, body: &'a Body) -> Addressed<'a> {
+        Addressed {
+            tenant: &self.tenant,
+            account: &self.account,
+            body: &body.0,
+        }
+    }
+
+    fn new(edge: &Edge, caller: Caller, names: &RawPathParams) -> Result<Self, Problem> {
+        let named = |wanted: &str| {
+            let mut all = names.iter();
+            all.find_map(|(name, value)| (name == wanted).then_some(value))
+        };
+        let account = named("account").ok_or_else(Problem::not_found)?;
+        let account =
+            AccountId::new(account).map_err(|error| Problem::bad("account", error.to_string()))?;
+        let stream = named("stream").map(|stream| {
+            let stream = stream.parse();
+            stream.map_err(|_| Problem::bad("stream", "must be a UUID, not another string"))
+        });
+        if !caller.reaches(&account) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "the credentials are of another account",
+            ));
+        }
+        let tenant = caller.tenant;
+        edge.limits.account(&tenant, &account).map_err(|wait| {
+            let detail = "more requests a second than this edge accepts of one account";
+            Problem::throttled(detail, wait)
+        })?;
+        Ok(Self {
+            tenant,
+            account,
+            stream: stream.transpose()?,
+        })
+    }
+}
+
+/// The caller by the headers.
+fn caller(edge: &Edge, parts: &Parts) -> Result<Caller, Problem> {
+    let address = parts.extensions.get::<ClientAddress>();
+    // The server sets it.
+    let peer = address.ok_or_else(Problem::not_found)?.peer;
+    let identified = edge.access.identify(&parts.headers, peer);
+    identified.map_err(|denied| Problem::denied(denied, edge.access.schemes()))
+}
+
+async fn names(parts: &mut Parts, edge: &Edge) -> Result<RawPathParams, Problem> {
+    let names = RawPathParams::from_request_parts(parts, edge).await;
+    names.map_err(|_| Problem::bad("account", "must be percent-encoded UTF-8"))
+}
+
+impl FromRequestParts<Edge> for Target {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let caller = caller(edge, parts)?;
+        let names = names(parts, edge).await?;
+        Self::new(edge, caller, &names)
+    }
+}
+
+impl FromRequest<Edge> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Edge) -> Result<Self, Problem> {
+        read(request).await.map(Self)
+    }
+}
+
+impl FromRequest<Edge> for Beacon {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, edge: &Edge) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            let target = Target::from_request_parts(&mut parts, edge).await?;
+            read(Request::from_parts(parts, body)).await?;
+            return Ok(Self(target));
+        }
+        let names = names(&mut parts, edge).await?;
+        let by_headers = caller(edge, &parts);
+        let body = read(Request::from_parts(parts, body)).await?;
+        let credentials = form(&body);
+        let denied = |denied| Problem::denied(denied, edge.access.schemes());
+        let caller = match credentials {
+            Credentials {
+                access_token: Some(token),
+                ..
+            } => edge.access.identify_token(&token).map_err(denied)?,
+            Credentials {
+                application: Some(id),
+                ..
+            } => edge.access.identify_application(&id).map_err(denied)?,
+            _ => by_headers?,
+        };
+        Ok(Self(Target::new(edge, caller, &names)?))
+    }
+}
+
+/// The credentials of a body in the form `access_token=TOKEN`. A token and the id of an application
+/// need no escapes, but may have them.
+fn form(body: &[u8]) -> Credentials {
+    let mut credentials = Credentials::default();
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
+        let plain = value.trim_end().replace('+', " ");
+        let value = percent_encoding::percent_decode_str(&plain).decode_utf8();
+        let value = value.ok().map(std::borrow::Cow::into_owned);
+        match name {
+            "access_token" => credentials.access_token = value,
+            "application" => credentials.application = value,
+            _ => {}
+        }
+    }
+    credentials
+}
+
+/// Reads a body of at most 16 KiB.
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    let large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the body is larger than 16 KiB",
+        )
+    };
+    if stated_bytes(request.headers()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
+        return Err(large());
+    }
+    let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await;
+    body.map_err(|_| large())
+}
+
+fn stated_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_a_beacon_are_fields_of_a_form() {
+        let of = |body: &str| {
+            let Credentials {
+                access_token,
+                application,
+            } = form(body.as_bytes());
+            (access_token, application)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(of("access_token=a.b-c_d"), (some("a.b-c_d"), None));
+        assert_eq!(of("x=1&application=web%20tv&y"), (None, some("web tv")));
+        for other in ["", "{}", "token", "access_token", "\u{0}=\u{0}"] {
+            assert_eq!(of(other), (None, None), "{other}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Metrics and readiness of an edge. No label contains an account.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::http::{Method, StatusCode};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use serde_json::json;
+
+use super::Edge;
+use crate::{client::Client, ops::Shown};
+
+const REQUESTS: &str = "streamwatch_edge_requests_total";
+const SECONDS: &str = "streamwatch_edge_request_duration_seconds";
+const REFUSED: &str = "streamwatch_edge_refused_total";
+const CONNECTIONS: &str = "streamwatch_edge_connections";
+const CLOSED: &str = "streamwatch_edge_connections_closed_total";
+const IN_PROGRESS: &str = "streamwatch_edge_requests_in_progress";
+const WAITING: &str = "streamwatch_edge_waiting_bytes";
+const CACHED: &str = "streamwatch_edge_cached_streams";
+const READY: &str = "streamwatch_edge_ready";
+
+/// Describes all metrics.
+pub(super) fn describe() {
+    describe_counter!(
+        REQUESTS,
+        "HTTP requests by method, route and status: sum() over edges."
+    );
+    describe_histogram!(
+        SECONDS,
+        "Duration of HTTP requests by route, from their headers to the response: sum() over edges."
+    );
+    describe_counter!(
+        REFUSED,
+        "HTTP requests that were not fulfilled, by reason: sum() over edges."
+    );
+    describe_gauge!(CONNECTIONS, "Open HTTP connections: sum() over edges.");
+    describe_counter!(
+        CLOSED,
+        "HTTP connections that this edge closed, by reason: slow (headers or TLS handshake), idle, \
+         error. sum() over edges."
+    );
+    describe_gauge!(IN_PROGRESS, "HTTP requests in progress: sum() over edges.");
+    describe_gauge!(
+        WAITING,
+        "Memory of the heartbeats and stops that wait for RabbitMQ, at most 16 MiB: sum() over edges."
+    );
+    describe_gauge!(
+        CACHED,
+        "Streams in the caches of news and of recent signs of life: sum() over edges."
+    );
+    describe_gauge!(
+        READY,
+        "1 if this edge is ready, as on /readyz: sum() over edges."
+    );
+}
+
+/// A request that has ended.
+pub(super) struct Ended<'a> {
+    pub(super) method: &'a Method,
+    /// The pattern of its address; `None` if there is no route.
+    pub(super) route: Option<&'a str>,
+    pub(super) status: StatusCode,
+    pub(super) took: Duration,
+    /// The reason if it was not fulfilled.
+    pub(super) refused: Option<&'static str>,
+}
+
+impl Ended<'_> {
+    /// Counts it.
+    pub(super) fn count(&self) {
+        let route = self.route.unwrap_or("(none)").to_owned();
+        // A client can invent methods.
+        let method = match *self.method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            Method::OPTIONS => "OPTIONS",
+            Method::HEAD => "HEAD",
+            _ => "(other)",
+        };
+        let status = self.status.as_u16().to_string();
+        histogram!(SECONDS, "route" => route.clone()).record(self.took.as_secs_f64());
+        counter!(REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
+        if let Some(reason) = self.refused {
+            counter!(REFUSED, "reason" => reason).increment(1);
+        }
+    }
+}
+
+/// A gauge that is 1 higher as long as this exists.
+pub(super) struct Counted(&'static str);
+
+impl Counted {
+    pub(super) fn connection() -> Self {
+        Self::new(CONNECTIONS)
+    }
+
+    pub(super) fn request() -> Self {
+        Self::new(IN_PROGRESS)
+    }
+
+    fn new(name: &'static str) -> Self {
+        gauge!(name).increment(1.0);
+        Self(name)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        gauge!(self.0).decrement(1.0);
+    }
+}
+
+/// Counts a connection that this edge closed.
+pub(super) fn closed(reason: &'static str) {
+    counter!(CLOSED, "reason" => reason).increment(1);
+}
+
+/// The readiness of an edge. It is ready if it is connected to RabbitMQ, has read the keys of all
+/// tokens, and is not shutting down.
+#[derive(Clone)]
+pub struct Readiness {
+    client: Client,
+    edge: Edge,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    pub(super) fn new(client: Client, edge: Edge) -> Self {
+        Self {
+            client,
+            edge,
+            stopping: Arc::default(),
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The reason why the edge is not ready.
+    fn obstacle(&self) -> Option<&'static str> {
+        if self.stopping.load(Ordering::Relaxed) {
+            Some("it is shutting down")
+        } else if !self.client.is_connected() {
+            Some("there is no connection to RabbitMQ, or RabbitMQ blocks it")
+        } else if !self.edge.access.is_complete() {
+            Some("the keys of tokens have not been read from their URL")
+        } else {
+            None
+        }
+    }
+}
+
+impl Shown for Readiness {
+    fn unsound(&self) -> Option<String> {
+        None
+    }
+
+    fn readiness(&self) -> (bool, String) {
+        let obstacle = self.obstacle();
+        let mut report = json!({ "ready": obstacle.is_none() });
+        if let Some(reason) = obstacle {
+            report["reason"] = reason.into();
+        }
+        (obstacle.is_none(), report.to_string())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    fn collect(&self) {
+        let counts = self.edge.players.counts();
+        gauge!(READY).set(if self.obstacle().is_none() { 1.0 } else { 0.0 });
+        gauge!(WAITING).set(counts.waiting_bytes as f64);
+        gauge!(CACHED, "cache" => "news").set(counts.kept_news as f64);
+        gauge!(CACHED, "cache" => "signs_of_life").set(counts.signs_of_life as f64);
+    }
+}

@@ -1,0 +1,49 @@
+//! The edge: an HTTP service in front of RabbitMQ, for players that cannot use AMQP.
+//!
+//! It is the only part of an installation that faces the internet. It stores nothing that matters:
+//! any number of edges run beside each other.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | [`players`] | the operations of a player, without HTTP |
+//! | [`access`] | the caller of a request: its tenant and its accounts |
+//! | [`adobe`] | the APIs of Adobe's Concurrency Monitoring |
+//! | [`limits`] | limits of requests per second |
+//! | [`api`] | the HTTP API |
+//! | [`serve`] | the server: connections, TLS, bounds, shutdown |
+
+pub mod access;
+pub mod adobe;
+pub mod api;
+pub mod limits;
+mod metrics;
+pub mod players;
+pub mod serve;
+
+use std::{net::IpAddr, sync::Arc};
+
+pub use access::{Access, AccessError, Caller, Denied, Scope};
+pub use api::RefusedFor;
+pub use limits::{Limits, Rates};
+pub use metrics::Readiness;
+pub use players::{HeartbeatOutcome, Interval, Players, PlayersError};
+
+/// The state that all routes share. Clones are cheap.
+#[derive(Clone)]
+pub struct Edge {
+    /// The operations of players.
+    pub players: Players,
+    /// Identifies callers.
+    pub access: Access,
+    /// Limits of requests per second.
+    pub limits: Arc<Limits>,
+}
+
+/// The address of a request's client, an extension of each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// The peer of the connection.
+    pub peer: IpAddr,
+    /// The client: the peer, or the address that a trusted proxy states.
+    pub client: IpAddr,
+}

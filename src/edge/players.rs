@@ -1,0 +1,246 @@
+//! The operations of players, without HTTP.
+
+mod error;
+mod news;
+mod signs;
+
+use std::{sync::Arc, time::Duration};
+
+pub use error::PlayersError;
+pub use news::Counts;
+
+use crate::client::{
+    AccountId, AccountStatus, Backend, Batcher, Client, Consistency, GivenReason, Heartbeat,
+    OpenRequest, Opening, StatusQuery, Stop, StopCause, StopTarget, StoppedReason, StreamId,
+    StreamState, Tenant,
+};
+use crate::wire::Trace;
+use news::{NewsCache, StreamKey};
+use signs::SignsOfLife;
+
+tokio::task_local! {
+    /// The trace of the HTTP request that a task handles.
+    pub(super) static TRACE: Option<Trace>;
+}
+
+/// Longest wait for the state of a stream, before its heartbeat is sent without it.
+const CHECK_PATIENCE: Duration = Duration::from_millis(500);
+/// Longest wait for an error of a worker about a stop of all streams.
+const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
+
+/// The operations of players and of backends without AMQP. Clones are cheap and share everything.
+///
+/// **The end of a stream.** A worker replies to the heartbeat of an ended stream after RabbitMQ has
+/// confirmed it. The reply is kept for a TTL, and the stream's next heartbeat returns it. Workers
+/// repeat it for each heartbeat, so that every edge learns it from the heartbeats that it sends.
+///
+/// **Expiry.** Over AMQP, a heartbeat revives an expired stream. Here, the first heartbeat of a
+/// stream, and the first one after a pause as long as the TTL, first asks for the stream's state,
+/// and does not revive an expired one. At most 500 times a second, so that a restart of the edge is
+/// no flood of requests; without an answer, the heartbeat is sent.
+#[derive(Clone)]
+pub struct Players {
+    backend: Backend,
+    batcher: Batcher,
+    news: Arc<NewsCache>,
+    signs: Arc<SignsOfLife>,
+}
+
+/// An interval of heartbeats and a TTL that a player does not use yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The interval of heartbeats.
+    pub every: Duration,
+    /// The time after which the stream expires without a heartbeat.
+    pub ttl: Duration,
+}
+
+/// The outcome of a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeartbeatOutcome {
+    /// RabbitMQ has stored it.
+    Stored {
+        /// The interval and the TTL in force, if an earlier heartbeat of the stream stated another
+        /// interval.
+        changed: Option<Interval>,
+    },
+    /// The stream was stopped or replaced, or it is too old. Its player stops.
+    Stopped(StopCause),
+    /// The stream has expired. Its player opens a new one.
+    Expired,
+}
+
+impl Players {
+    /// Creates the operations of one connection to RabbitMQ, which wait `patience` for a reply or a
+    /// confirm.
+    ///
+    /// # Panics
+    /// If called outside a tokio runtime.
+    #[must_use]
+    pub fn new(client: Client, patience: Duration) -> Self {
+        let backend = Backend::new(client).with_patience(patience);
+        let batcher = Batcher::new(backend.clone());
+        let news = Arc::new(NewsCache::default());
+        // Ends with the last handle of the batcher.
+        tokio::spawn(news::keep(batcher.news(), Arc::clone(&news)));
+        Self {
+            backend,
+            batcher,
+            news,
+            signs: Arc::new(SignsOfLife::default()),
+        }
+    }
+
+    /// Opens a stream, and returns its id and the decision. A repetition with the same id does not
+    /// count twice.
+    ///
+    /// # Errors
+    /// [`PlayersError`]. The stream may be active after [`PlayersError::Unavailable`] and
+    /// [`PlayersError::TimedOut`].
+    pub async fn open(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        request: &OpenRequest,
+    ) -> Result<(StreamId, Opening), PlayersError> {
+        let (stream, opening) = self.traced().open(tenant, account, request).await?;
+        let (Opening::Opened { partition, .. } | Opening::Refused { partition, .. }) = &opening;
+        if let Some(partition) = partition {
+            self.batcher.learn(tenant, account, *partition);
+        }
+        if let Opening::Opened { ttl, .. } = &opening {
+            let key = StreamKey::new(tenant, account, stream);
+            self.news.set_ttl(*ttl);
+            self.news.forget(key);
+            self.signs.seen(key, *ttl);
+        }
+        Ok((stream, opening))
+    }
+
+    /// Sends a heartbeat. Returns once RabbitMQ has stored it, or with the end of the stream.
+    ///
+    /// # Errors
+    /// [`PlayersError`].
+    pub async fn heartbeat(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        heartbeat: Heartbeat,
+    ) -> Result<HeartbeatOutcome, PlayersError> {
+        let stream = heartbeat.stream;
+        let key = StreamKey::new(tenant, account, stream);
+        let is_ended = self.news.stopped(key).is_some();
+        // The reply also states the partition, without which a heartbeat costs a message of its own.
+        let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
+        if !is_ended && !is_known && self.signs.may_check() {
+            match self.state(tenant, account, stream).await {
+                Some(StreamState::Expired) => return Ok(HeartbeatOutcome::Expired),
+                // Its heartbeat is sent, which renews the tombstone and gets the cause as a reply.
+                Some(StreamState::Stopped) => {
+                    self.news
+                        .stopped_because(key, StoppedReason::Stopped.into());
+                }
+                _ => {}
+            }
+        }
+        // The heartbeat of an ended stream renews its tombstone, so that it does not come back.
+        let sent = self.batcher.send(tenant, account, &heartbeat.into()).await;
+        if let Some(cause) = self.news.stopped(key) {
+            return Ok(HeartbeatOutcome::Stopped(cause));
+        }
+        sent?;
+        self.signs.seen(key, self.news.ttl());
+        let changed = self.news.take_interval(key);
+        Ok(HeartbeatOutcome::Stored { changed })
+    }
+
+    /// Returns the state of a stream, unless no worker answers soon.
+    async fn state(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+    ) -> Option<StreamState> {
+        let query = StatusQuery {
+            stream: Some(stream),
+            group_by: Vec::new(),
+            consistency: Consistency::Local,
+        };
+        let asked = self.batcher.status(tenant, account, &query);
+        let status = tokio::time::timeout(CHECK_PATIENCE, asked).await;
+        status.ok()?.ok()?.state
+    }
+
+    /// Stops a stream. Returns once RabbitMQ has stored the stop.
+    ///
+    /// # Errors
+    /// [`PlayersError`].
+    pub async fn stop(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        stream: StreamId,
+        reason: Option<GivenReason>,
+    ) -> Result<(), PlayersError> {
+        let stop = Stop {
+            target: StopTarget::One(stream),
+            reason: reason.clone().map(Ok),
+        };
+        self.batcher.send(tenant, account, &stop.into()).await?;
+        let cause = StopCause {
+            reason: StoppedReason::Stopped,
+            given: reason,
+        };
+        let key = StreamKey::new(tenant, account, stream);
+        self.news.stopped_because(key, cause);
+        Ok(())
+    }
+
+    /// Stops all active streams of an account. Returns once RabbitMQ has stored the stop.
+    ///
+    /// # Errors
+    /// [`PlayersError`].
+    pub async fn stop_all(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        reason: Option<GivenReason>,
+    ) -> Result<(), PlayersError> {
+        let stop = Stop::of_all(reason);
+        let stopped = self.backend.send_stop(tenant, account, stop, STOP_ALL_WAIT);
+        Ok(stopped.await?)
+    }
+
+    /// Returns the activity of an account, and the state of one stream if `query` names it.
+    ///
+    /// # Errors
+    /// [`PlayersError`].
+    pub async fn activity(
+        &self,
+        tenant: &Tenant,
+        account: &AccountId,
+        query: &StatusQuery,
+    ) -> Result<AccountStatus, PlayersError> {
+        let status = self.traced().status(tenant, account, query).await?;
+        if let Some(partition) = status.partition {
+            self.batcher.learn(tenant, account, partition);
+        }
+        Ok(status)
+    }
+
+    /// The backend, which continues the trace of the HTTP request.
+    fn traced(&self) -> Backend {
+        let trace = TRACE.try_with(Clone::clone).unwrap_or_default();
+        self.backend.clone().with_trace(trace)
+    }
+
+    /// Figures for operators.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            waiting_bytes: self.batcher.waiting_bytes(),
+            kept_news: self.news.len(),
+            signs_of_life: self.signs.len(),
+        }
+    }
+}

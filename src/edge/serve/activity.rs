@@ -1,0 +1,182 @@
+//! The activity of a connection, which distinguishes idle and slow connections from busy ones.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+/// The activity of a connection, shared by its socket and its requests.
+#[derive(Clone)]
+pub(super) struct Activity(Arc<Mutex<State>>);
+
+struct State {
+    /// Requests in progress.
+    requests: usize,
+    /// The end of the last request, or the begin of the connection.
+    idle_since: Instant,
+    /// The arrival of the first byte since then.
+    first_byte: Option<Instant>,
+    /// Whether requests are multiplexed. Bytes without a request are normal then.
+    is_http2: bool,
+}
+
+/// The reason to close a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closes {
+    /// The headers of a request do not arrive in time.
+    Slow,
+    /// There was no request for long.
+    Idle,
+}
+
+impl Activity {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            requests: 0,
+            idle_since: now,
+            first_byte: None,
+            is_http2: false,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request as long as the returned value exists.
+    pub(super) fn request(&self, is_http2: bool) -> InProgress {
+        let mut state = self.state();
+        state.requests += 1;
+        state.is_http2 = is_http2;
+        InProgress(self.clone())
+    }
+
+    /// The reason to close the connection now.
+    pub(super) fn closes(
+        &self,
+        headers_within: Duration,
+        idle: Duration,
+        now: Instant,
+    ) -> Option<Closes> {
+        let state = self.state();
+        if state.requests > 0 {
+            return None;
+        }
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let is_slow = state
+            .first_byte
+            .is_some_and(|at| since(at) >= headers_within);
+        if is_slow && !state.is_http2 {
+            Some(Closes::Slow)
+        } else {
+            (since(state.idle_since) >= idle).then_some(Closes::Idle)
+        }
+    }
+
+    fn received(&self) {
+        let mut state = self.state();
+        if state.requests == 0 && state.first_byte.is_none() {
+            state.first_byte = Some(Instant::now());
+        }
+    }
+}
+
+/// A request in progress.
+pub(super) struct InProgress(Activity);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.requests -= 1;
+        state.idle_since = Instant::now();
+        state.first_byte = None;
+    }
+}
+
+/// A socket that reports its activity.
+pub(super) struct Watched<S> {
+    pub(super) socket: S,
+    pub(super) activity: Activity,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.activity.received();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_slow_after_its_first_byte_and_idle_without_one() {
+        let began = Instant::now();
+        let (headers, idle) = (Duration::from_secs(10), Duration::from_secs(60));
+        let activity = Activity::new(began);
+        let closes = |after: u64| {
+            activity.closes(headers, idle, Instant::now() + Duration::from_secs(after))
+        };
+        assert_eq!(
+            (closes(9), closes(59), closes(61)),
+            (None, None, Some(Closes::Idle))
+        );
+        activity.received();
+        assert_eq!((closes(9), closes(11)), (None, Some(Closes::Slow)));
+        let request = activity.request(false);
+        assert_eq!(closes(1_000), None);
+        activity.received();
+        drop(request);
+        assert_eq!((closes(11), closes(61)), (None, Some(Closes::Idle)));
+        drop(activity.request(true));
+        activity.received();
+        assert_eq!((closes(11), closes(61)), (None, Some(Closes::Idle)));
+    }
+}

@@ -1,0 +1,27 @@
+//! The edge: players over HTTP, beside backends over AMQP.
+
+mod abuse;
+mod access;
+mod documented;
+mod outage;
+mod shutdown;
+mod story;
+mod tls;
+
+use streamwatch::client::StreamId;
+
+/// The address of the streams of an account.
+fn streams_of(account: &str) -> String {
+    format!("/api/v1/accounts/{account}/streams")
+}
+
+/// The address of a stream.
+fn stream_of(account: &str, stream: impl std::fmt::Display) -> String {
+    format!("{}/{stream}", streams_of(account))
+}
+
+/// The stream in a body.
+fn id(json: &serde_json::Value) -> StreamId {
+    let text = json["stream"].as_str().expect("a stream");
+    text.parse().expect("a UUID")
+}
