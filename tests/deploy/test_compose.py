@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import urllib.request
@@ -17,7 +19,7 @@ import processes
 from conftest import DEPLOY, Run, tool
 
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
-OURS = ("topology", "worker-1", "worker-2", "viewers")
+OURS = ("topology", "worker-1", "worker-2", "edge", "viewers")
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +90,44 @@ def test_the_services_run_as_their_users_at_a_broker_with_the_definitions_of_pre
         topology = start("topology")
         assert topology.wait(timeout=60) == 0, topology.stderr.read()
         address = f"127.0.0.1:{processes.free_port()}"
-        running = [start("worker-1", STREAMWATCH_HTTP=address), start("viewers")]
+        edge = f"127.0.0.1:{processes.free_port()}"
+        access = {
+            "STREAMWATCH_EDGE_HTTP": edge,
+            "STREAMWATCH_EDGE_ACCESS": str(secrets / "edge-access.toml"),
+        }
+        running = [
+            start("worker-1", STREAMWATCH_HTTP=address),
+            start("edge", **access),
+            start("viewers"),
+        ]
         try:
             metric = "streamwatch_active_streams"
             processes.eventually(lambda: counted(address, metric) > 0, metric, within=60)
+            secret = re.search('secret = "(.+)"', (secrets / "edge-access.toml").read_text())[1]
+            processes.eventually(lambda: is_opened(edge, secret), "a stream is opened", within=60)
+            assert not is_opened(edge, "a wrong secret")
         finally:
             for process in running:
                 process.kill()
                 process.wait()
     finally:
         run(processes.PRIVATE_NODE, "remove", node)
+
+
+def is_opened(edge: str, secret: str) -> bool:
+    """Whether the edge opens a stream for the application `demo`."""
+    credentials = base64.b64encode(f"demo:{secret}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://{edge}/api/v1/accounts/alice/streams",
+        data=b"{}",
+        headers={"Authorization": f"Basic {credentials}"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status == 201
+    except OSError:
+        return False
 
 
 def counted(address: str, metric: str) -> float:
@@ -155,12 +185,19 @@ def test_our_services_are_read_only_and_set_what_the_program_reads(
         assert service["environment"]["AMQP_URL_FILE"] == f"/run/secrets/{secrets[0]}"
 
 
-def test_the_program_accepts_every_command_of_the_file(compose: dict[str, Any]) -> None:
+def test_the_program_accepts_every_command_of_the_file(
+    compose: dict[str, Any], secrets: Path
+) -> None:
     for name in OURS:
-        command = compose["services"][name]["command"]
+        service = compose["services"][name]
+        command = service["command"]
+        environment = {
+            variable: value.replace("/run/secrets/edge-access", str(secrets / "edge-access.toml"))
+            for variable, value in service["environment"].items()
+        }
         said = subprocess.run(
             [processes.BINARY, *command],
-            env={"AMQP_URL_FILE": "/nonexistent"},
+            env=environment | {"AMQP_URL_FILE": "/nonexistent"},
             capture_output=True,
             text=True,
             timeout=30,

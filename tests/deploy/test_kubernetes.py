@@ -20,7 +20,7 @@ from conftest import DEPLOY, ROOT, Run
 KUBERNETES = DEPLOY / "kubernetes"
 # The oldest that is promised, and the newest whose schemas there are.
 VERSIONS = ("1.30", "1.37")
-WHOLE, SHARDED = ".", "sharded"
+WHOLE, SHARDED, EDGE = ".", "sharded", "edge"
 Manifest = dict[str, Any]
 
 
@@ -68,6 +68,11 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
     return render(SHARDED, tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    return render(EDGE, tmp_path_factory)
+
+
 @pytest.fixture(scope="module", params=[WHOLE, SHARDED])
 def installation(
     request: pytest.FixtureRequest, whole: list[Manifest], sharded: list[Manifest]
@@ -88,9 +93,9 @@ def pods(manifests: list[Manifest]) -> list[Manifest]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_manifest_is_valid_by_kubernetes_own_schemas(
-    installation: list[Manifest], version: str
+    installation: list[Manifest], edge: list[Manifest], version: str
 ) -> None:
-    for manifest in installation:
+    for manifest in installation + edge:
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
@@ -101,10 +106,10 @@ def test_a_manifest_with_a_mistake_is_not_valid(whole: list[Manifest]) -> None:
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
-def test_every_pod_is_restricted(installation: list[Manifest]) -> None:
+def test_every_pod_is_restricted(installation: list[Manifest], edge: list[Manifest]) -> None:
     [namespace] = of_kind(installation, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    for pod in pods(installation):
+    for pod in pods(installation + edge):
         spec = pod["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["runAsUser"] > 0
@@ -163,6 +168,74 @@ def test_everything_that_selects_pods_selects_those_it_is_for(
     for pod in workers:
         names = [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
         assert endpoint["port"] in names
+
+
+def test_everything_of_the_edge_selects_its_pods_and_no_others(
+    whole: list[Manifest], edge: list[Manifest], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    [pod] = pods(edge)
+    [service] = of_kind(edge, "Service")
+    [common] = of_kind(whole, "NetworkPolicy")
+    [policy] = of_kind(edge, "NetworkPolicy")
+    [budget] = of_kind(edge, "PodDisruptionBudget")
+    monitor = pod_monitor("streamwatch-edge", tmp_path_factory)
+    selectors = [
+        {"matchLabels": service["spec"]["selector"]},
+        policy["spec"]["podSelector"],
+        budget["spec"]["selector"],
+        monitor["selector"],
+    ]
+    for selector in selectors:
+        assert [it for it in pods(whole) + [pod] if selects(selector, it)] == [pod]
+    # Its way to RabbitMQ is that of the workers.
+    assert policy["spec"]["egress"] == common["spec"]["egress"]
+    [scaler] = of_kind(edge, "HorizontalPodAutoscaler")
+    [deployment] = of_kind(edge, "Deployment")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    job = pod["metadata"]["labels"][monitor["jobLabel"]]
+    assert job == scrape_config("streamwatch-edge")["job_name"]
+    ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert monitor["podMetricsEndpoints"][0]["port"] in ports
+    allowed = [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
+    assert sorted(allowed) == sorted(ports.values())
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+
+
+def test_the_command_of_the_edge_runs(
+    edge: list[Manifest], broker_url: str, tmp_path: Path, known_settings: set[str]
+) -> None:
+    (tmp_path / "amqp-url").write_text(broker_url + "\n")
+    (tmp_path / "access.toml").write_text('[[applications]]\nid = "a"\ntenant = "acme"\n')
+    [pod] = pods(edge)
+    [container] = pod["spec"]["containers"]
+    environment = environment_of(container, tmp_path)
+    assert environment.keys() <= known_settings
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for name, port in (("STREAMWATCH_EDGE_HTTP", "http"), ("STREAMWATCH_EDGE_ADMIN", "admin")):
+        assert environment[name] == f"0.0.0.0:{ports[port]}"
+        # On this machine on loopback alone.
+        environment[name] = f"127.0.0.1:{processes.free_port()}"
+    admin = int(environment["STREAMWATCH_EDGE_ADMIN"].rsplit(":", 1)[1])
+    process = subprocess.Popen(
+        [processes.BINARY, *container["args"]],
+        env={"PATH": os.environ["PATH"]} | environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for probe in ("readinessProbe", "livenessProbe"):
+            path = container[probe]["httpGet"]["path"]
+            processes.eventually(
+                lambda path=path: http_status(admin, path) == 200, path, within=30
+            )
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    # The pause before the signal and the longest shutdown fit.
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    grace = int(environment["STREAMWATCH_GRACE"].removesuffix("s"))
+    assert pod["spec"]["terminationGracePeriodSeconds"] > pause + grace
 
 
 def test_the_prometheus_operator_scrapes_the_same_of_rabbitmq_as_prometheus(
@@ -225,7 +298,7 @@ def environment_of(container: Manifest, secrets: Path) -> dict[str, str]:
     environment = {}
     for variable in container["env"]:
         value = variable["value"]
-        for path in mounted:
+        for path in sorted(mounted, key=len, reverse=True):
             value = value.replace(path, str(secrets))
         environment[variable["name"]] = value
     return environment
