@@ -38,6 +38,7 @@ async fn without_rabbitmq_requests_get_503_until_it_is_back() {
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "60s").await;
     let edge = Edge::open_to_all(&installation, &["--patience", "300ms"]).await;
+    broker.sync_declarations().await;
     broker.kill().await;
     let unseen = stream_of("alice", streamwatch::client::StreamId::generate());
     for path in [
