@@ -50,6 +50,13 @@ async fn without_rabbitmq_requests_get_503_until_it_is_back() {
         assert!(away.header("retry-after").is_some(), "{away:?}");
     }
     assert_eq!(edge.readiness().await, Some(503));
+    eventually(PATIENCE, "the loss is logged", async || {
+        let log = edge.process.stderr();
+        log.contains("there is no connection to RabbitMQ")
+            .then_some(())
+            .ok_or(log)
+    })
+    .await;
     broker.start_again().await;
     let _worker = installation.ready_worker().await;
     eventually(PATIENCE, "the edge works again", async || {
