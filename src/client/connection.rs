@@ -102,6 +102,15 @@ impl Client {
         matches!(*self.status.borrow(), Status::Connected)
     }
 
+    /// The error of the last attempt to connect, if there is no connection.
+    #[must_use]
+    pub fn failure(&self) -> Option<BrokerError> {
+        match &*self.status.borrow() {
+            Status::Down(error) => Some(error.clone()),
+            Status::Connecting(_) | Status::Connected | Status::Blocked => None,
+        }
+    }
+
     /// Waits until the connection is open and not blocked.
     pub async fn connected(&self) {
         let mut status = self.status.clone();

@@ -1,17 +1,14 @@
 //! The server: it accepts connections, serves them within bounds, and shuts down in order.
 
 mod activity;
+mod config;
 mod connection;
 mod guard;
 mod tls;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::{Router, http::HeaderValue};
+use axum::Router;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -19,78 +16,21 @@ use tokio::{
     time::{Instant, interval, timeout_at},
 };
 
+pub use config::{Bounds, Config, EdgeError, origin};
 pub use guard::CorsOrigins;
 pub use tls::{Certificate, CertificateError};
 
-use super::{Access, Edge, Limits, Players, Rates, Readiness, api, metrics};
-use crate::{
-    client::{Addresses, Client, Names},
-    ops::{HttpError, HttpServer},
-};
+use super::{Edge, Limits, Players, Readiness, api, metrics};
+use crate::{client::Client, ops::HttpServer};
 use connection::Connections;
 use guard::Guard;
 
 /// Interval of the work in the background.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
+/// Interval of checks of the connection to RabbitMQ.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Time of a shutdown before the deadline of the process.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
-
-/// The settings of an edge.
-pub struct Config {
-    /// The addresses of RabbitMQ.
-    pub addresses: Addresses,
-    /// The names of exchanges and queues.
-    pub names: Names,
-    /// The address to listen on.
-    pub http: SocketAddr,
-    /// The address of the endpoints for operators.
-    pub admin: Option<SocketAddr>,
-    /// Identifies callers.
-    pub access: Access,
-    /// The certificate; plain HTTP without one.
-    pub certificate: Option<Certificate>,
-    /// Limits of requests per second.
-    pub rates: Rates,
-    /// Bounds of connections and requests.
-    pub bounds: Bounds,
-    /// The origins of web pages that may call.
-    pub origins: CorsOrigins,
-    /// Time limit of a shutdown.
-    pub grace: Duration,
-}
-
-/// Bounds of connections and requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Most connections. Further ones wait to be accepted.
-    pub connections: usize,
-    /// Most requests in progress. Further ones are refused.
-    pub requests: usize,
-    /// Longest time for the headers of a request, and for a TLS handshake.
-    pub headers_within: Duration,
-    /// Longest time for a request.
-    pub request_within: Duration,
-    /// Time after which a connection without a request is closed.
-    pub idle: Duration,
-    /// Longest wait for a reply or a confirm of RabbitMQ.
-    pub patience: Duration,
-}
-
-/// An error at the start of an edge.
-#[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    /// The address cannot be bound.
-    #[error("cannot listen on {address}: {error}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        error: std::io::Error,
-    },
-    /// The endpoints for operators cannot be served.
-    #[error("{0}")]
-    Admin(#[from] HttpError),
-}
 
 /// Serves until `stopped` becomes true, and shuts down. `more` are routes in addition to those of the
 /// API.
@@ -116,13 +56,14 @@ pub async fn run(
         access: config.access,
         limits: Arc::new(Limits::new(config.rates)),
     };
-    let readiness = Readiness::new(client, edge.clone());
+    let readiness = Readiness::new(client.clone(), edge.clone());
     let guard = Guard::new(edge.clone(), config.bounds);
     let routes = guard.around(api::routes().merge(more), config.origins);
     let connections = Connections::new(config.bounds, routes.with_state(edge.clone()));
     // The program shows its addresses, since port 0 picks one.
     if let Some(admin) = &admin {
-        tracing::info!(address = ?admin.address(), "serving /healthz, /readyz and /metrics");
+        let address = admin.address().map(|address| address.to_string());
+        tracing::info!(address, "serving /healthz, /readyz and /metrics");
     }
     let bound = listener.local_addr().unwrap_or(address);
     let tls = config.certificate.is_some();
@@ -147,7 +88,8 @@ pub async fn run(
                 admin,
                 certificate,
                 edge.access.keep_current(),
-                tidy(&edge.limits)
+                tidy(&edge.limits),
+                report(&client)
             );
         }
     };
@@ -214,27 +156,28 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Acce
     }
 }
 
+/// Logs losses of the connection to RabbitMQ.
+async fn report(client: &Client) {
+    let mut tick = interval(CHECK_EVERY);
+    let mut was_lost = false;
+    loop {
+        tick.tick().await;
+        let failure = client.failure();
+        match &failure {
+            Some(error) if !was_lost => {
+                tracing::warn!(%error, "there is no connection to RabbitMQ; requests get 503");
+            }
+            None if was_lost => tracing::info!("connected to RabbitMQ again"),
+            _ => {}
+        }
+        was_lost = failure.is_some();
+    }
+}
+
 async fn tidy(limits: &Limits) {
     let mut tick = interval(TIDY_EVERY);
     loop {
         tick.tick().await;
         limits.clean();
     }
-}
-
-/// Parses an origin of web pages, such as `https://www.example.com`.
-///
-/// # Errors
-/// If it is not a scheme and a host without a path.
-pub fn origin(text: &str) -> Result<HeaderValue, &'static str> {
-    let form = "an origin such as https://www.example.com, or *";
-    if text == "*" {
-        return Ok(HeaderValue::from_static("*"));
-    }
-    let (scheme, host) = text.split_once("://").ok_or(form)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-    if !["http", "https"].contains(&scheme) || host.is_empty() || !host.chars().all(plain) {
-        return Err(form);
-    }
-    HeaderValue::from_str(text).map_err(|_| form)
 }

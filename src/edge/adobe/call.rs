@@ -3,10 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::{
-    RequestExt,
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, Uri, header, request::Parts},
+    http::{HeaderMap, Uri, header},
     response::{IntoResponse, Response},
 };
 
@@ -30,16 +29,10 @@ impl<S: Send + Sync> FromRequest<S> for Call {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let (parts, body) = request.with_limited_body().into_parts();
-        let Parts {
-            headers,
-            uri,
-            extensions,
-            ..
-        } = parts;
-        let address = extensions.get::<ClientAddress>();
+        let (headers, uri) = (request.headers().clone(), request.uri().clone());
+        let address = request.extensions().get::<ClientAddress>();
         let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.peer);
-        let body = Bytes::from_request(Request::new(body), state).await;
+        let body = Bytes::from_request(request, state).await;
         Ok(Self {
             headers,
             uri,

@@ -16,6 +16,7 @@ use crate::{
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}",
+    operation_id = "account_activity",
     params(
         ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
         ("group_by" = Option<Vec<String>>, Query, description = "Metadata keys to count by, repeated or separated by commas"),

@@ -28,6 +28,7 @@ const MAX_IDEMPOTENCY_KEY: usize = 256;
 #[utoipa::path(
     post,
     path = "/api/v1/accounts/{account}/streams",
+    operation_id = "open_stream",
     params(
         ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
         ("Idempotency-Key" = Option<String>, Header, description = "At most 256 bytes, the same for each attempt"),
@@ -61,6 +62,7 @@ pub(super) async fn open(
 #[utoipa::path(
     put,
     path = "/api/v1/accounts/{account}/streams/{stream}",
+    operation_id = "put_stream",
     params(
         ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
         ("stream" = uuid::Uuid, Path, description = "The stream, created by the player"),
@@ -144,6 +146,7 @@ async fn decide(
 #[utoipa::path(
     post,
     path = "/api/v1/accounts/{account}/streams/{stream}/heartbeat",
+    operation_id = "send_heartbeat",
     params(
         ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
         ("stream" = uuid::Uuid, Path, description = "The stream"),
@@ -182,6 +185,7 @@ pub(super) async fn heartbeat(
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}/streams/{stream}",
+    operation_id = "stream_state",
     params(
         ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
         ("stream" = uuid::Uuid, Path, description = "The stream"),
@@ -215,6 +219,7 @@ pub(super) async fn state(
 #[utoipa::path(
     delete,
     path = "/api/v1/accounts/{account}/streams/{stream}",
+    operation_id = "stop_stream",
     params(
         ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
         ("stream" = uuid::Uuid, Path, description = "The stream"),
@@ -236,6 +241,7 @@ pub(super) async fn delete(
 #[utoipa::path(
     post,
     path = "/api/v1/accounts/{account}/streams/{stream}/stop",
+    operation_id = "stop_stream_by_beacon",
     params(
         ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
         ("stream" = uuid::Uuid, Path, description = "The stream"),

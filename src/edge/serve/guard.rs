@@ -142,7 +142,7 @@ fn cors(CorsOrigins(origins): CorsOrigins) -> Option<CorsLayer> {
         all if all.iter().any(|origin| origin == "*") => AllowOrigin::any(),
         _ => AllowOrigin::list(origins),
     };
-    let (key, trace) = ("idempotency-key", "traceparent");
+    let (key, trace, terminate) = ("idempotency-key", "traceparent", "x-terminate");
     let cors = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
@@ -151,8 +151,14 @@ fn cors(CorsOrigins(origins): CorsOrigins) -> Option<CorsLayer> {
             header::CONTENT_TYPE,
             HeaderName::from_static(key),
             HeaderName::from_static(trace),
+            HeaderName::from_static(terminate),
         ])
-        .expose_headers([header::LOCATION, header::RETRY_AFTER])
+        .expose_headers([
+            header::LOCATION,
+            header::RETRY_AFTER,
+            header::DATE,
+            header::EXPIRES,
+        ])
         .max_age(CORS_FOR);
     Some(cors)
 }

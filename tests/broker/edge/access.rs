@@ -204,3 +204,41 @@ async fn one_account_too_fast_is_throttled_and_others_are_not() {
     assert_eq!(throttled.header("retry-after"), Some("1"));
     edge.post(&at("bob"), "").await.is(204);
 }
+
+#[tokio::test]
+async fn a_client_too_fast_is_throttled_by_the_address_that_a_trusted_proxy_states() {
+    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let folder = Folder::new();
+    let rules = r#"
+        [proxy]
+        addresses = ["127.0.0.1"]
+        tenant = "acme"
+        any_account = true"#;
+    let file = folder.write("access.toml", rules);
+    let arguments = [
+        "--access",
+        &file,
+        "--client-requests-per-second",
+        "1",
+        "--patience",
+        "100ms",
+    ];
+    let mut edge = Edge::start(&installation, &arguments);
+    edge.ready().await;
+    let of = async |client: &str| {
+        let headers = [("x-forwarded-for", client), ("origin", "https://a.example")];
+        edge.send(Method::GET, "/api/v1/accounts/alice", &headers, "")
+            .await
+    };
+    let throttled = eventually(PATIENCE, "it is throttled", async || {
+        let response = of("192.0.2.1").await;
+        (response.status == 429)
+            .then_some(())
+            .ok_or(response.status)?;
+        Ok::<_, u16>(response)
+    })
+    .await;
+    throttled.is_problem(429, "throttled");
+    // There is no worker.
+    of("192.0.2.2").await.is_problem(503, "unavailable");
+}

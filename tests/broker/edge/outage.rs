@@ -38,6 +38,7 @@ async fn without_rabbitmq_requests_get_503_until_it_is_back() {
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "60s").await;
     let edge = Edge::open_to_all(&installation, &["--patience", "300ms"]).await;
+    broker.sync_declarations().await;
     broker.kill().await;
     let unseen = stream_of("alice", streamwatch::client::StreamId::generate());
     for path in [
@@ -49,6 +50,13 @@ async fn without_rabbitmq_requests_get_503_until_it_is_back() {
         assert!(away.header("retry-after").is_some(), "{away:?}");
     }
     assert_eq!(edge.readiness().await, Some(503));
+    eventually(PATIENCE, "the loss is logged", async || {
+        let log = edge.process.stderr();
+        log.contains("there is no connection to RabbitMQ")
+            .then_some(())
+            .ok_or(log)
+    })
+    .await;
     broker.start_again().await;
     let _worker = installation.ready_worker().await;
     eventually(PATIENCE, "the edge works again", async || {

@@ -145,8 +145,9 @@ async fn a_repeated_post_with_the_same_key_is_about_one_stream() {
     let edge = Edge::open_to_all(&installation, &[]).await;
     let post = async |key: &str| {
         let headers = [("idempotency-key", key)];
-        let sent = edge.send(Method::POST, &streams_of("alice"), &headers, "");
-        id(&sent.await.is(201).json)
+        let at = streams_of("alice");
+        let sent = edge.send(Method::POST, &at, &headers, "").await;
+        id(&sent.is(201).json)
     };
     let first = post("one").await;
     assert_eq!(post("one").await, first);

@@ -1,5 +1,7 @@
 //! Sessions that others have ended.
 
+use std::time::Duration;
+
 use serde_json::json;
 use streamwatch::client::{GivenReason, OpenRequest, Stop, StopTarget};
 
@@ -63,8 +65,8 @@ async fn a_session_that_a_backend_stops_gets_its_reason() {
             target: StopTarget::One(stream(id)),
             reason,
         };
-        let wait = std::time::Duration::from_millis(1);
-        let sent = backend.send_stop(&tenant(), &account("adobe/alice"), stop, wait);
+        let (tenant, alice, wait) = (tenant(), account("adobe/alice"), Duration::from_millis(1));
+        let sent = backend.send_stop(&tenant, &alice, stop, wait);
         sent.await.expect("it is confirmed");
     }
     let gone = end(&app, "alice", &kicked).await.is(410);
@@ -110,13 +112,12 @@ async fn several_codes_end_several_sessions_and_a_refusal_ends_none() {
     let _worker = installation.ready_worker().await;
     let adobe = Adobe::start(&installation, &APPLICATIONS, POLICIES).await;
     let (app, backend) = (adobe.application("two"), installation.backend());
-    // A player without limits, over AMQP.
-    let opened = backend.open(&tenant(), &account("adobe/alice"), &OpenRequest::default());
-    let (amqp, _) = opened.await.expect("it is opened");
-    let mut all = vec![amqp];
-    for _ in 0..3 {
-        let opened = backend.open(&tenant(), &account("adobe/alice"), &OpenRequest::default());
-        all.push(opened.await.expect("it is opened").0);
+    // Players without limits, over AMQP.
+    let (tenant, alice, no_limits) = (tenant(), account("adobe/alice"), OpenRequest::default());
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let opened = backend.open(&tenant, &alice, &no_limits).await;
+        all.push(opened.expect("it is opened").0);
     }
     // Two of four end, but only one of them may stay beside a new one.
     let codes: Vec<_> = all.iter().map(|id| code(&id.to_string())).collect();
