@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     broker::{
-        Announced, Appended, Appender, BrokerError, Link, LocalRequests, LogEntry, LogFollower,
-        LogFrom, Replies, RequestDelivery, RequestQueue,
+        Announced, Appended, Appender, BrokerError, Endpoint, Link, LocalRequests, LogEntry,
+        LogFollower, LogFrom, Replies, RequestDelivery, RequestQueue,
     },
     deadline::until,
     ops::PartitionHealth,
@@ -127,16 +127,14 @@ impl<'a> Session<'a> {
         let consume = Link::open(&config.addresses, n, &name("consume")).await?;
         let publish = Link::open(&config.addresses, n, &name("publish")).await?;
         let appender = Appender::new(&publish, &names.log(number)).await?;
-        let queue = |what, queue, prefetch| {
-            RequestQueue::new(&config.addresses, n, name(what), queue, prefetch)
-        };
+        let endpoint = |what| Endpoint::new(&config.addresses, n, name(what));
+        let queue = |what, queue, prefetch| RequestQueue::new(endpoint(what), queue, prefetch);
         let requests = RequestQueues {
             inits: queue("init", names.init(number), INITS),
             local_statuses: LocalRequests::new(
-                &config.addresses,
-                n,
-                name("local status"),
-                (names, number),
+                endpoint("local status"),
+                names,
+                number,
                 LOCAL_STATUSES,
             ),
             statuses: queue("status", names.status(number), STATUSES),
@@ -215,6 +213,7 @@ impl<'a> Session<'a> {
                 self.partition.set_limits();
                 self.partition.report_metrics();
             }
+            self.name_local_queue();
             self.perform().await?;
             let was_starting = std::mem::replace(&mut starting, self.requests.are_starting());
             if caught_up || was_starting != starting {
@@ -284,6 +283,7 @@ impl<'a> Session<'a> {
                     ticked = Some(Instant::now());
                     self.log.ack();
                     self.maintain_publishers();
+                    self.requests.local_statuses.maintain();
                     if !self.publish.is_blocked() {
                         self.requeue_held();
                     }

@@ -79,6 +79,14 @@ impl Session<'_> {
         }
     }
 
+    /// Passes the number of the local queue to the replica, for its readings.
+    pub(super) fn name_local_queue(&mut self) {
+        let queue = self.requests.local_statuses.number();
+        if queue != self.partition.replica.local_queue() {
+            self.partition.replica.consume_locally(queue, clock::now());
+        }
+    }
+
     /// Performs the replica's effects, and those that result, until none is left.
     pub(super) async fn perform(&mut self) -> Result<(), End> {
         loop {
@@ -158,6 +166,14 @@ impl Session<'_> {
             } => {
                 let lifecycle = &mut self.lifecycle;
                 lifecycle.announce(number, &announcement, &self.publish);
+            }
+            Effect::Unbind(queues) => {
+                tracing::info!(
+                    partition = self.partition.number,
+                    queues = queues.len(),
+                    "unbinding the local queues of workers that have ended"
+                );
+                self.requests.local_statuses.unbind(queues);
             }
             Effect::Leads(true) => {
                 let worker = format_args!("{:016x}", self.partition.replica.writer());
