@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{End, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
-    domain::{AccountKey, Entry, TenantAnswer},
-    replica::Effect,
+    domain::{AccountKey, Entry, InitRequest, TenantAnswer},
+    replica::{Effect, Now},
     wire::{self, Kind, Message, Origin, Problem},
     worker::{
         clock,
@@ -46,7 +46,10 @@ impl Session<'_> {
             Source::Init => match wire::init(&message) {
                 Ok(init) => match by_account(&init.key) {
                     Some(after) => return self.requests.throttle(delivery, after),
-                    None => return self.partition.replica.init(request, init, now),
+                    None => match self.field_of_newer_rules(&init, now) {
+                        Some(field) => Problem::old_rules(field),
+                        None => return self.partition.replica.init(request, init, now),
+                    },
                 },
                 Err(problem) => problem,
             },
@@ -77,6 +80,13 @@ impl Session<'_> {
         if let Some(request) = self.unless_blocked(request) {
             self.requests.refuse(request, &refused);
         }
+    }
+
+    /// The first field that the rules in force do not accept.
+    fn field_of_newer_rules(&self, init: &InitRequest, now: Now) -> Option<&'static str> {
+        let replica = &self.partition.replica;
+        let settings = replica.settings().filter(|_| replica.is_live(now.mono))?;
+        init.field_beyond(settings.rules())
     }
 
     /// Passes the number of the local queue to the replica, for its readings.
