@@ -40,9 +40,11 @@ const INITS: u16 = 256;
 /// further ones go to the shared queue.
 const LOCAL_STATUSES: u16 = 256;
 /// Prefetch of the shared queue of `status` requests.
-const STATUSES: u16 = 64;
+const STATUSES: u16 = 256;
 /// Prefetch of the queue of messages of unknown kinds.
 const UNROUTED: u16 = 16;
+/// Most further `status` requests that are handled with a request.
+const MOST_REQUESTS: usize = 64;
 /// Most heartbeats, stops and internal entries applied before other events are handled, apart from
 /// those of one more entry.
 const MOST_APPLIED: usize = 256;
@@ -277,6 +279,7 @@ impl<'a> Session<'a> {
                 }
                 Event::Request(source, Ok(delivery)) => {
                     self.request(source, &delivery);
+                    self.delivered_requests();
                 }
                 Event::Request(source, Err(error)) => self.interrupted(source, &error),
                 Event::Tick => {

@@ -21,7 +21,7 @@ const QUESTIONS: usize = 800;
 /// Time for RabbitMQ to delete a queue without a consumer: it does so after 60 s.
 const UNUSED: Duration = Duration::from_secs(120);
 /// The prefetch of a worker's local queue and of the shared queue together.
-const PREFETCH: usize = 256 + 64;
+const PREFETCH: usize = 256 + 256;
 
 #[tokio::test]
 async fn a_local_queue_carries_status_requests_without_the_shared_queue() {

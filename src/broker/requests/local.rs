@@ -136,20 +136,6 @@ impl LocalRequests {
         }
     }
 
-    /// The next request that has been delivered already.
-    ///
-    /// # Errors
-    /// As [`Self::next`].
-    pub fn try_next(&mut self) -> Result<Option<RequestDelivery>, BrokerError> {
-        let State::Consuming(queue) = &mut self.state else {
-            return Ok(None);
-        };
-        match queue.open.consumer.next().now_or_never() {
-            None => Ok(None),
-            Some(next) => self.received(next).map(Some),
-        }
-    }
-
     fn opened(&mut self, opened: Result<Box<LocalQueue>, BrokerError>) -> Result<(), BrokerError> {
         let partition = self.place.partition;
         match opened {

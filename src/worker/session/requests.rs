@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{End, Session};
+use futures_util::FutureExt;
+
+use super::{End, MOST_REQUESTS, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
     domain::{AccountKey, Entry, InitRequest, TenantAnswer},
@@ -79,6 +81,20 @@ impl Session<'_> {
             .reject(origin, &message, &refused, &self.publish);
         if let Some(request) = self.unless_blocked(request) {
             self.requests.refuse(request, &refused);
+        }
+    }
+
+    /// Handles the `status` requests that have been delivered, up to [`MOST_REQUESTS`]: awaiting all
+    /// events of the partition costs more than a throttled request.
+    pub(super) fn delivered_requests(&mut self) {
+        for _ in 0..MOST_REQUESTS {
+            let queues = &mut self.requests;
+            let local = queues.local_statuses.next().now_or_never();
+            match local.or_else(|| queues.statuses.next().now_or_never()) {
+                None => return,
+                Some(Ok(delivery)) => self.request(Source::Status, &delivery),
+                Some(Err(error)) => self.interrupted(Source::Status, &error),
+            }
         }
     }
 
