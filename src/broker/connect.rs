@@ -9,8 +9,8 @@ use lapin::{
 use tokio::time::Instant;
 
 use super::{
-    Addresses, BrokerError, Greeting, address::is_secure, connect_failure::ConnectFailure, filter,
-    greeting, tls,
+    Addresses, Backoff, BrokerError, Greeting, address::is_secure, connect_failure::ConnectFailure,
+    filter, greeting, tls,
 };
 
 /// Longest wait for a connection, a channel, or the reply to a method.
@@ -24,21 +24,48 @@ const AVAILABLE_EVERY: Duration = Duration::from_millis(250);
 pub struct Link {
     connection: Arc<Connection>,
     address: String,
-    origin: Origin,
+    endpoint: Endpoint,
 }
 
 /// The address and the name of a connection.
 #[derive(Clone)]
-pub(super) struct Origin {
+pub struct Endpoint {
     addresses: Addresses,
     n: usize,
     name: String,
 }
 
-impl Origin {
-    /// Opens another connection to the same address.
+impl Endpoint {
+    /// The address for attempt `n`, and the name under which RabbitMQ lists the connection.
+    #[must_use]
+    pub fn new(addresses: &Addresses, n: usize, name: String) -> Self {
+        Self {
+            addresses: addresses.clone(),
+            n,
+            name,
+        }
+    }
+
+    /// Opens a connection to this address.
     pub(super) async fn open(&self) -> Result<Link, BrokerError> {
         Link::open(&self.addresses, self.n, &self.name).await
+    }
+
+    /// Opens a connection to this address, and a channel on it.
+    pub(super) async fn open_channel(&self) -> Result<(Link, Channel), BrokerError> {
+        let link = self.open().await?;
+        let channel = link.channel().await?;
+        Ok((link, channel))
+    }
+
+    /// Moves on to the next address.
+    pub(super) const fn move_on(&mut self) {
+        self.n += 1;
+    }
+
+    /// The waits between attempts at these addresses.
+    pub(super) fn backoff(&self) -> Backoff {
+        Backoff::over(&self.addresses)
     }
 }
 
@@ -73,15 +100,10 @@ impl Link {
             .await
             .unwrap_or_else(|_| Err(ConnectFailure::Slow(PATIENCE)))
             .map_err(|failure| failure.at(address.clone()))?;
-        let origin = Origin {
-            addresses: addresses.clone(),
-            n,
-            name: name.to_owned(),
-        };
         Ok(Self {
             connection: Arc::new(connection),
             address,
-            origin,
+            endpoint: Endpoint::new(addresses, n, name.to_owned()),
         })
     }
 
@@ -116,10 +138,10 @@ impl Link {
         async move { within("opening a channel", connection.create_channel()).await }
     }
 
-    /// Lets further connections of this origin receive bodies of this size, in bytes.
+    /// Lets further connections of this endpoint receive bodies of this size, in bytes.
     #[cfg(feature = "worker")]
     pub(super) fn with_bodies_up_to(mut self, bytes: usize) -> Self {
-        self.origin.addresses.set_largest_body(bytes);
+        self.endpoint.addresses.set_largest_body(bytes);
         self
     }
 
@@ -128,12 +150,12 @@ impl Link {
     /// # Errors
     /// As [`greeting()`].
     pub async fn greeting(&self) -> Result<Greeting, BrokerError> {
-        greeting(&self.origin.addresses, self.origin.n).await
+        greeting(&self.endpoint.addresses, self.endpoint.n).await
     }
 
-    /// The origin of this connection, to open another to the same address.
-    pub(super) fn origin(&self) -> Origin {
-        self.origin.clone()
+    /// The endpoint of this connection, to open another to the same address.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
     }
 
     /// The node's address, without the password.

@@ -17,7 +17,7 @@ use std::{mem, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{BrokerError, Link, connect::Origin};
+use super::{BrokerError, Link, connect::Endpoint};
 use consumer::LogConsumer;
 pub use entry::{LogDelivery, LogEntry};
 pub use from::LogFrom;
@@ -50,7 +50,7 @@ enum State {
 
 /// A reader of one log, on a connection of its own.
 pub struct LogFollower {
-    origin: Origin,
+    endpoint: Endpoint,
     queue: String,
     prefetch: u16,
     state: State,
@@ -86,7 +86,7 @@ impl LogFollower {
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
         let mut follower = Self {
-            origin: link.origin(),
+            endpoint: link.endpoint(),
             queue: queue.to_owned(),
             prefetch,
             state: State::Ended,
@@ -98,7 +98,7 @@ impl LogFollower {
             standby: None,
             beginning: 0..0,
         };
-        match LogConsumer::open(link.origin(), queue.to_owned(), from, prefetch).await {
+        match LogConsumer::open(link.endpoint(), queue.to_owned(), from, prefetch).await {
             Ok(consumer) => follower.state = State::Reading(consumer),
             Err(BrokerError::Internal(text)) => {
                 follower.internal(text)?;
@@ -200,7 +200,7 @@ impl LogFollower {
         let at = match self.from {
             LogFrom::Offset(at) if !starting => at,
             LogFrom::First if !starting => {
-                let start = start::find(self.origin.clone(), self.queue.clone());
+                let start = start::find(self.endpoint.clone(), self.queue.clone());
                 self.state = State::Starting(Box::pin(start));
                 return Ok(None);
             }
@@ -244,25 +244,25 @@ impl LogFollower {
             }))
         } else {
             self.standby = None;
-            let opening = LogConsumer::open(self.origin.clone(), queue, from, prefetch);
+            let opening = LogConsumer::open(self.endpoint.clone(), queue, from, prefetch);
             State::Attaching(Box::pin(opening))
         };
     }
 
     fn standby(&mut self) -> Standby {
-        let origin = &self.origin;
+        let endpoint = &self.endpoint;
         self.standby
-            .get_or_insert_with(|| Standby::new(origin.clone()))
+            .get_or_insert_with(|| Standby::new(endpoint.clone()))
             .clone()
     }
 
     /// Attaches again, if the log's end can be consumed. If that fails too, the entry is not the
     /// cause of the failure.
     fn attach_after_control(&mut self) {
-        let (origin, queue, from) = (self.origin.clone(), self.queue.clone(), self.from);
+        let (endpoint, queue, from) = (self.endpoint.clone(), self.queue.clone(), self.from);
         let standby = self.standby();
         self.state = State::Attaching(Box::pin(async move {
-            consumer::control(origin, queue.clone()).await?;
+            consumer::control(endpoint, queue.clone()).await?;
             LogConsumer::attach(standby.take().await?, queue, from).await
         }));
     }

@@ -44,7 +44,7 @@ pub use address::{AddressError, Addresses};
 pub use announce::{Announced, Announcer};
 pub use append::{Appended, Appender};
 pub use backoff::Backoff;
-pub use connect::Link;
+pub use connect::{Endpoint, Link};
 pub use error::BrokerError;
 pub use filter::Frames;
 pub use forward::{Forwarded, Forwarder};

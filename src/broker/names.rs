@@ -140,10 +140,10 @@ impl Names {
             .is_some_and(|rest| rest.ends_with(".status."))
     }
 
-    /// A local queue of `status` requests, which belongs to one session of a worker.
+    /// The local queue of `status` requests with this number, which one worker consumes.
     #[must_use]
-    pub fn local_status_queue(&self, partition: u16, session: u64) -> String {
-        format!("{}.{session:016x}", self.status(partition))
+    pub fn local_status_queue(&self, partition: u16, number: u64) -> String {
+        format!("{}.{number:016x}", self.status(partition))
     }
 
     /// The exchange of requests about a tenant, in front of the shared status queue of each

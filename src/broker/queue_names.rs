@@ -51,10 +51,10 @@ fn is_a_queue(name: &str) -> bool {
 
 /// Returns whether a worker's local queue of `status` requests has this name after the partition.
 fn is_a_local_queue(name: &str) -> bool {
-    let session = name
+    let number = name
         .strip_prefix(STATUS)
         .and_then(|rest| rest.strip_prefix('.'));
-    session.is_some_and(|it| it.len() == 16 && it.bytes().all(|b| b.is_ascii_hexdigit()))
+    number.is_some_and(|it| it.len() == 16 && it.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

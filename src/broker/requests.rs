@@ -14,6 +14,7 @@
 mod connection;
 mod delivery;
 mod local;
+mod local_queue;
 
 use std::{
     future::poll_fn,
@@ -24,7 +25,7 @@ use std::{
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Addresses, Backoff, BrokerError};
+use super::{Backoff, BrokerError, Endpoint};
 use connection::{Consuming, RequestConnection};
 pub use delivery::{Receipt, RequestDelivery};
 pub use local::LocalRequests;
@@ -38,9 +39,7 @@ const DOWN_FOR: Duration = Duration::from_secs(3);
 
 /// A queue of requests, consumed between [`Self::start`] and [`Self::stop`].
 pub struct RequestQueue {
-    addresses: Addresses,
-    node: usize,
-    name: String,
+    endpoint: Endpoint,
     queue: String,
     prefetch: u16,
     /// The prefetch of each connection while messages close connections.
@@ -61,19 +60,12 @@ pub struct RequestQueue {
 
 impl RequestQueue {
     /// Creates a queue that is not consumed yet. At most `prefetch` requests are unacknowledged at
-    /// once. RabbitMQ lists its connection as `name`; `node` is the first address to try.
+    /// once. `endpoint` has the first address to try.
     #[must_use]
-    pub fn new(
-        addresses: &Addresses,
-        node: usize,
-        name: String,
-        queue: String,
-        prefetch: u16,
-    ) -> Self {
+    pub fn new(endpoint: Endpoint, queue: String, prefetch: u16) -> Self {
         Self {
-            addresses: addresses.clone(),
-            node,
-            name,
+            backoff: endpoint.backoff(),
+            endpoint,
             queue,
             prefetch,
             small_prefetch: 1,
@@ -83,7 +75,6 @@ impl RequestQueue {
             down_since: None,
             starting: false,
             failed: None,
-            backoff: Backoff::over(addresses),
         }
     }
 
@@ -193,7 +184,7 @@ impl RequestQueue {
                     }
                     Poll::Ready(Err(error)) => {
                         if !error.is_by_a_message() {
-                            self.node += 1;
+                            self.endpoint.move_on();
                         }
                         error
                     }
@@ -275,13 +266,7 @@ impl RequestQueue {
             None => self.prefetch,
             Some(_) => self.small_prefetch,
         };
-        let opening = Consuming::open(
-            self.addresses.clone(),
-            self.node,
-            self.name.clone(),
-            self.queue.clone(),
-            prefetch,
-        );
+        let opening = Consuming::open(self.endpoint.clone(), self.queue.clone(), prefetch);
         RequestConnection::Opening(Box::pin(async move {
             sleep(wait).await;
             opening.await

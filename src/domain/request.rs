@@ -1,6 +1,6 @@
 //! Validated requests of clients.
 
-use super::{AccountKey, Metadata, RequestId, StreamId, Terms};
+use super::{AccountKey, Metadata, RequestId, Rules, StreamId, Terms};
 
 /// Maximum number of metadata keys that one request may group by.
 pub const MAX_GROUP_BY: usize = 16;
@@ -24,6 +24,15 @@ pub struct InitRequest {
     pub terms: Option<Box<Terms>>,
     /// Metadata keys by which the reply counts the streams.
     pub group_by: Vec<String>,
+}
+
+impl InitRequest {
+    /// The first field that these rules do not accept.
+    #[must_use]
+    pub fn field_beyond(&self, rules: Rules) -> Option<&'static str> {
+        let field = self.terms.as_deref()?.first_field()?;
+        (!rules.accept(Some(field))).then_some(field)
+    }
 }
 
 /// A `status`.

@@ -63,6 +63,9 @@ pub struct Reading {
     pub leads: bool,
     /// Number of the worker's buffered lifecycle events, whose publication the log does not record.
     pub unannounced: u64,
+    /// The number of the local queue of `status` requests that the worker consumes, which RabbitMQ 4
+    /// has.
+    pub local_queue: Option<u64>,
 }
 
 /// The time of a log. Neither log time nor the wall time computed from it goes back.
@@ -150,6 +153,7 @@ mod tests {
             candidate_from: None,
             leads,
             unannounced: 0,
+            local_queue: None,
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Effect<T> {
         /// The event.
         announcement: Box<Announcement>,
     },
+    /// Keep requests from the local queues with these numbers: no worker consumes them any more.
+    Unbind(Vec<u64>),
     /// Whether this replica leads its partition has changed.
     Leads(bool),
     /// Stop consuming requests: this replica is not fresh enough to answer.

@@ -46,13 +46,18 @@ impl<T> Replica<T> {
         }
     }
 
-    /// Records that an entry of another writer was applied, if the entry is recent. While catching
-    /// up, only those of a leader count, and only if they are as recent as this replica's outage.
+    /// Records the local queue of an entry's writer, and that an entry of another writer was applied
+    /// if the entry is recent. While catching up, only entries of a leader count as recent, and only
+    /// if they are as recent as this replica's outage.
     pub(super) fn observe_writer(&mut self, writer: u64, reading: &Reading, now: Now) {
         let recent = match self.phase {
             Phase::Serving => true,
             _ => reading.leads && self.leadership.has_observed(),
         };
+        // Also while catching up: a worker that starts unbinds the queues of those that were killed.
+        if let Some(queue) = reading.local_queue {
+            self.local_queues.seen(queue, now.mono);
+        }
         if writer != self.writer && recent {
             let serves = reading.candidate_from.is_some();
             self.workers.seen(writer, serves, now.mono);

@@ -23,6 +23,7 @@ mod in_flight;
 mod leader;
 mod leadership;
 mod liveness;
+mod local_queues;
 mod pool;
 mod position;
 mod requests;
@@ -46,6 +47,7 @@ use estimate::Estimate;
 use in_flight::Requests;
 use leadership::Leadership;
 use liveness::{FRESH_INTERVALS, Liveness};
+use local_queues::LocalQueues;
 use position::LogPosition;
 use workers::Workers;
 
@@ -97,6 +99,9 @@ pub struct Replica<T> {
     liveness: Liveness,
     leadership: Leadership,
     workers: Workers,
+    /// The local queue that this worker consumes.
+    local_queue: Option<u64>,
+    local_queues: LocalQueues,
     requests: Requests<T>,
     effects: Vec<Effect<T>>,
 }
@@ -124,6 +129,8 @@ impl<T> Replica<T> {
             liveness: Liveness::default(),
             leadership: Leadership::default(),
             workers: Workers::default(),
+            local_queue: None,
+            local_queues: LocalQueues::default(),
             requests: Requests::default(),
             effects: Vec::new(),
         }
@@ -152,6 +159,7 @@ impl<T> Replica<T> {
         *self = Self {
             phase: self.phase,
             seq: self.seq,
+            local_queue: self.local_queue,
             last_settings: self.last_settings.take(),
             accounts: self.accounts.emptied(),
             ..Self::new(self.writer)
@@ -275,6 +283,22 @@ impl<T> Replica<T> {
     pub fn workers(&mut self, now: Mono) -> usize {
         let interval_ms = self.interval_ms();
         self.workers.count(now, interval_ms)
+    }
+
+    /// Sets the local queue of `status` requests that this worker consumes, for its readings. Appends
+    /// a reading of a new one at once, so that the log contains the queue before RabbitMQ does.
+    pub fn consume_locally(&mut self, queue: Option<u64>, now: Now) {
+        let is_new = queue.is_some() && queue != self.local_queue;
+        self.local_queue = queue;
+        if is_new && self.has_caught_up() {
+            self.append(now, Internal::Tick(None));
+        }
+    }
+
+    /// The local queue that this worker consumes, as set.
+    #[must_use]
+    pub const fn local_queue(&self) -> Option<u64> {
+        self.local_queue
     }
 
     /// The log's time, once known.

@@ -24,7 +24,11 @@ impl<T> Replica<T> {
         let Some(settings) = &self.settings else {
             return self.effects.push(Effect::Release(request));
         };
-        let (rules, valid_ms) = (settings.rules(), settings.request_ms());
+        // Replicas of an earlier version would not see the field.
+        if let Some(field) = init.field_beyond(settings.rules()) {
+            return self.effects.push(Effect::OldRules { request, field });
+        }
+        let valid_ms = settings.request_ms();
         let open = Open {
             key: init.key,
             stream: init.stream,
@@ -35,12 +39,6 @@ impl<T> Replica<T> {
             metadata: init.metadata,
             terms: init.terms,
         };
-        // Replicas of an earlier version would not see the field.
-        if let Some(field) = open.field_of_rules_2()
-            && !rules.accept(Some(field))
-        {
-            return self.effects.push(Effect::OldRules { request, field });
-        }
         let seq = self.append(now, Internal::Open(Box::new(open)));
         let pending = PendingOpen {
             request,

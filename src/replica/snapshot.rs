@@ -122,6 +122,7 @@ impl<T> Replica<T> {
             candidate_from: None,
             leads: true,
             unannounced: 0,
+            local_queue: None,
         };
         let wall = now.wall;
         self.append_at(now, Some(reading), Internal::Settings { settings, wall });

@@ -5,6 +5,7 @@ mod capacity;
 mod expiry;
 mod freshness;
 mod lifecycle;
+mod local_queues;
 mod reattach;
 mod requests;
 mod rules;

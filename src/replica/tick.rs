@@ -49,10 +49,22 @@ impl<T> Replica<T> {
         self.watch_capacity(now);
         if self.leads() {
             self.record_announced(now);
+            self.unbind_abandoned(now);
         }
+        self.local_queues.forget_deleted(now.mono);
         self.maintain_requests(now);
         self.accounts.housekeep();
         Ok(())
+    }
+
+    /// Unbinds the local queues whose workers have ended. One worker does it, the leader. Other
+    /// workers remember the queues until RabbitMQ has deleted them, in case they lead next.
+    fn unbind_abandoned(&mut self, now: Now) {
+        let interval_ms = self.interval_ms();
+        let abandoned = self.local_queues.take_abandoned(now.mono, interval_ms);
+        if !abandoned.is_empty() {
+            self.effects.push(Effect::Unbind(abandoned));
+        }
     }
 
     /// Records the outcome of an announcement; outcomes arrive in order.
@@ -108,6 +120,7 @@ impl<T> Replica<T> {
                 candidate_from: self.leadership.candidate_from(),
                 leads: self.leads(),
                 unannounced: self.unannounced() as u64,
+                local_queue: self.local_queue,
             }),
             _ => None,
         };

@@ -30,6 +30,8 @@ struct Clock {
     leads: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     unannounced: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    local_queue: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,6 +135,7 @@ pub fn encode(entry_id: EntryId, reading: Option<&Reading>, internal: &Internal)
             candidate_from: r.candidate_from,
             leads: r.leads,
             unannounced: r.unannounced,
+            local_queue: r.local_queue,
         }),
         entry,
     };
@@ -178,6 +181,7 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
             candidate_from: c.candidate_from,
             leads: c.leads,
             unannounced: c.unannounced,
+            local_queue: c.local_queue,
         }),
         body,
     })
@@ -233,6 +237,7 @@ mod tests {
             candidate_from: Some(4),
             leads: true,
             unannounced: 3,
+            local_queue: Some(u64::MAX),
         };
         let tenant = Tenant::new("acme").unwrap();
         let open = Open {

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     broker::{
-        BrokerError, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo, RequestDelivery,
-        RequestQueue, topology,
+        BrokerError, Endpoint, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo,
+        RequestDelivery, RequestQueue, topology,
     },
     deadline::until,
     ops::{Health, IntakeMetrics},
@@ -116,7 +116,9 @@ impl Intake {
         topology::open_partitions(addresses, names, of).await?;
         let name = |what| format!("streamwatch worker, intake, {what}");
         let publish = Arc::new(Link::open(addresses, n, &name("publish")).await?);
-        let queue = |what, queue| RequestQueue::new(addresses, n, name(what), queue, PREFETCH);
+        let queue = |what, queue| {
+            RequestQueue::new(Endpoint::new(addresses, n, name(what)), queue, PREFETCH)
+        };
         Ok(Self {
             requests: queue("requests", names.intake_requests()),
             // Confirmed to their senders: only undeliverable ones may reach the delivery limit.

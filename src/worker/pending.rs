@@ -201,7 +201,7 @@ impl RequestQueues {
     /// Acknowledges a throttled request at once, so that it leaves its place to another one, and
     /// replies without waiting for the confirm.
     pub(super) fn throttle(&self, delivery: &RequestDelivery, RetryAfter(after): RetryAfter) {
-        delivery.receipt().ack();
+        delivery.ack();
         if let Some(ms) = after
             && let Ok(mut to) = delivery.reply_to(&self.names)
         {

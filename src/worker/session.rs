@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     broker::{
-        Announced, Appended, Appender, BrokerError, Link, LocalRequests, LogEntry, LogFollower,
-        LogFrom, Replies, RequestDelivery, RequestQueue,
+        Announced, Appended, Appender, BrokerError, Endpoint, Link, LocalRequests, LogEntry,
+        LogFollower, LogFrom, Replies, RequestDelivery, RequestQueue,
     },
     deadline::until,
     ops::PartitionHealth,
@@ -40,9 +40,11 @@ const INITS: u16 = 256;
 /// further ones go to the shared queue.
 const LOCAL_STATUSES: u16 = 256;
 /// Prefetch of the shared queue of `status` requests.
-const STATUSES: u16 = 64;
+const STATUSES: u16 = 256;
 /// Prefetch of the queue of messages of unknown kinds.
 const UNROUTED: u16 = 16;
+/// Most further `status` requests that are handled with a request.
+const MOST_REQUESTS: usize = 64;
 /// Most heartbeats, stops and internal entries applied before other events are handled, apart from
 /// those of one more entry.
 const MOST_APPLIED: usize = 256;
@@ -127,16 +129,14 @@ impl<'a> Session<'a> {
         let consume = Link::open(&config.addresses, n, &name("consume")).await?;
         let publish = Link::open(&config.addresses, n, &name("publish")).await?;
         let appender = Appender::new(&publish, &names.log(number)).await?;
-        let queue = |what, queue, prefetch| {
-            RequestQueue::new(&config.addresses, n, name(what), queue, prefetch)
-        };
+        let endpoint = |what| Endpoint::new(&config.addresses, n, name(what));
+        let queue = |what, queue, prefetch| RequestQueue::new(endpoint(what), queue, prefetch);
         let requests = RequestQueues {
             inits: queue("init", names.init(number), INITS),
             local_statuses: LocalRequests::new(
-                &config.addresses,
-                n,
-                name("local status"),
-                (names, number),
+                endpoint("local status"),
+                names,
+                number,
                 LOCAL_STATUSES,
             ),
             statuses: queue("status", names.status(number), STATUSES),
@@ -215,6 +215,7 @@ impl<'a> Session<'a> {
                 self.partition.set_limits();
                 self.partition.report_metrics();
             }
+            self.name_local_queue();
             self.perform().await?;
             let was_starting = std::mem::replace(&mut starting, self.requests.are_starting());
             if caught_up || was_starting != starting {
@@ -278,12 +279,14 @@ impl<'a> Session<'a> {
                 }
                 Event::Request(source, Ok(delivery)) => {
                     self.request(source, &delivery);
+                    self.delivered_requests();
                 }
                 Event::Request(source, Err(error)) => self.interrupted(source, &error),
                 Event::Tick => {
                     ticked = Some(Instant::now());
                     self.log.ack();
                     self.maintain_publishers();
+                    self.requests.local_statuses.maintain();
                     if !self.publish.is_blocked() {
                         self.requeue_held();
                     }

@@ -1,12 +1,14 @@
 //! `status` requests reach a worker through a local queue of its own, and the shared queue if the
 //! worker stops, freezes or is lost. RabbitMQ 3 has only the shared queue.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeleteOptions, QueueBindOptions};
 use lapin::types::FieldTable;
 use streamwatch::client::{Backend, StatusQuery, StreamId};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval};
 
 use crate::fixture::{
@@ -14,10 +16,12 @@ use crate::fixture::{
     playing, tenant,
 };
 
-/// Questions of each test, one every 5 ms.
+/// Least number of questions of each test, one every 5 ms.
 const QUESTIONS: usize = 800;
+/// Time for RabbitMQ to delete a queue without a consumer: it does so after 60 s.
+const UNUSED: Duration = Duration::from_secs(120);
 /// The prefetch of a worker's local queue and of the shared queue together.
-const PREFETCH: usize = 256 + 64;
+const PREFETCH: usize = 256 + 256;
 
 #[tokio::test]
 async fn a_local_queue_carries_status_requests_without_the_shared_queue() {
@@ -75,10 +79,63 @@ async fn a_worker_that_is_killed_loses_no_status_request() {
         return;
     };
     let _alone = heavy().await;
-    let (mut dies, _stays) = two_workers(&installation).await;
+    let mut dies = local_worker(&installation).await;
+    let orphan = bound_queue(&installation).await;
+    let _stays = local_worker(&installation).await;
     let questions = Questions::start(&installation.backend());
     dies.kill().await;
+    is_unbound(&installation, &orphan).await;
+    is_deleted(&installation, &orphan).await;
     assert_eq!(questions.unanswered("a worker is killed").await, 0);
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_unbinds_the_queue_of_one_that_was_killed() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let mut dies = local_worker(&installation).await;
+    let orphan = bound_queue(&installation).await;
+    dies.kill().await;
+    let _next = local_worker(&installation).await;
+    is_unbound(&installation, &orphan).await;
+    assert_ne!(bound_queue(&installation).await, orphan);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_frozen_has_a_local_queue_again() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _alone = heavy().await;
+    let mut freezes = local_worker(&installation).await;
+    let orphan = bound_queue(&installation).await;
+    let _stays = local_worker(&installation).await;
+    freezes.pause().await;
+    is_unbound(&installation, &orphan).await;
+    freezes.resume();
+    eventually(PATIENCE, "both workers have a queue", async || {
+        let bound = bound_queues(&installation).await;
+        (bound.len() == 2).then_some(()).ok_or(bound)
+    })
+    .await;
+    assert!(playing(&installation.backend(), "alice").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_binds_its_queue_again_after_another_has_unbound_it() {
+    let Some(installation) = with_local_queues().await else {
+        return;
+    };
+    let _worker = local_worker(&installation).await;
+    let queue = bound_queue(&installation).await;
+    let from = installation.names().local_status(0);
+    unbind(&installation, queue.clone(), from).await;
+    eventually(PATIENCE, "it is bound again", async || {
+        let bound = bound_queues(&installation).await;
+        (bound == [queue.clone()]).then_some(()).ok_or(bound)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -239,6 +296,34 @@ async fn unbind(installation: &Installation<'_>, queue: String, from: String) {
     unbound.await.expect("unbound");
 }
 
+/// Waits until another worker has unbound the queue of a worker that has ended.
+async fn is_unbound(installation: &Installation<'_>, queue: &String) {
+    eventually(PATIENCE, "another worker unbinds it", async || {
+        let bound = bound_queues(installation).await;
+        (!bound.contains(queue)).then_some(()).ok_or(bound)
+    })
+    .await;
+    let queues = std::slice::from_ref(queue);
+    assert!(exist(installation, queues).await, "RabbitMQ deleted it");
+}
+
+/// Waits until RabbitMQ has deleted a queue. A declaration, even a passive one, would postpone that;
+/// a binding of the queue does not.
+async fn is_deleted(installation: &Installation<'_>, queue: &str) {
+    let channel = installation.broker.channel().await;
+    eventually(UNUSED, "RabbitMQ deletes it", async || {
+        let bound = channel.queue_bind(
+            queue.into(),
+            "amq.fanout".into(),
+            "".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        bound.await.err().map(drop).ok_or("it exists")
+    })
+    .await;
+}
+
 async fn exist(installation: &Installation<'_>, queues: &[String]) -> bool {
     let list = ["-q", "list_queues", "name"];
     let all = installation.broker.ctl(&list).await;
@@ -265,15 +350,20 @@ async fn bound_queues(installation: &Installation<'_>) -> Vec<String> {
 }
 
 /// Requests at a constant rate. Each is sent once.
-struct Questions(tokio::task::JoinHandle<Vec<Option<Duration>>>);
+struct Questions {
+    task: JoinHandle<Vec<Option<Duration>>>,
+    enough: Arc<AtomicBool>,
+}
 
 impl Questions {
     fn start(backend: &Backend) -> Self {
         let backend = patient(backend);
-        Self(tokio::spawn(async move {
+        let enough = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&enough);
+        let task = tokio::spawn(async move {
             let mut timer = interval(Duration::from_millis(5));
             let mut questions = JoinSet::new();
-            for _ in 0..QUESTIONS {
+            while questions.len() < QUESTIONS || !stop.load(Ordering::Relaxed) {
                 timer.tick().await;
                 let backend = backend.clone();
                 questions.spawn(async move {
@@ -284,15 +374,18 @@ impl Questions {
                 });
             }
             questions.join_all().await
-        }))
+        });
+        Self { task, enough }
     }
 
     /// Waits for all replies. Returns the number of requests without one.
     async fn unanswered(self, when: &str) -> usize {
-        let waits = self.0.await.expect("the questions end");
+        self.enough.store(true, Ordering::Relaxed);
+        let waits = self.task.await.expect("the questions end");
         let longest = waits.iter().flatten().max();
         let unanswered = waits.iter().filter(|wait| wait.is_none()).count();
-        eprintln!("{when}: longest wait {longest:?}, {unanswered} of {QUESTIONS} unanswered");
+        let asked = waits.len();
+        eprintln!("{when}: longest wait {longest:?}, {unanswered} of {asked} unanswered");
         unanswered
     }
 }

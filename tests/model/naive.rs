@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use streamwatch::domain::{
     Conflict, ExpiryCause, GivenReason, Heartbeat, HeartbeatOutcome, LifecycleEvent,
     LifecycleEventKind, LogTime, Metadata, MetadataOutcome, MetadataPatch, Moment, Open,
-    OpenOutcome, Refused, RefusedReason, RequestId, Rules, Stop, StopCause, StopOutcome,
+    OpenOutcome, Refused, RefusedReason, RequestId, Rules, Settings, Stop, StopCause, StopOutcome,
     StopTarget, StoppedReason, StreamId, StreamState, WallShift, WallTime,
 };
 
@@ -198,8 +198,12 @@ impl History {
         let weighing = Weighing::new(open, &self.active(now));
         let broken = weighing.broken(&[]).into_iter().filter(|_| by_limits);
         let stays = self.stopped(open.stream, now).map(|(_, until)| until);
-        let remembered = self.refusal(open.request, now).filter(|_| is_remembered);
-        let until = stays.into_iter().chain(remembered.map(|(_, until)| until));
+        let room = self.room_at(moment, open);
+        let room = room.filter(|_| reason == RefusedReason::AccountCap);
+        let remembered = self.refusal(open.request, now);
+        let remembered = remembered.filter(|_| is_remembered || room.is_some());
+        let remembered = remembered.map(|(_, until)| until);
+        let until = stays.into_iter().chain(remembered).chain(room);
         Some(Refused {
             reason,
             max_active: open.max_active,
@@ -212,6 +216,38 @@ impl History {
             is_remembered,
             retry_after_ms: until.max().map(|until| until - now),
         })
+    }
+
+    /// The time at which a stream may start that only tombstones keep from starting now.
+    fn room_at(&self, moment: &Moment, open: &Open) -> Option<u64> {
+        let now = moment.now.0;
+        let mut ends: Vec<u64> = self
+            .streams()
+            .filter_map(|s| self.stopped(s, now))
+            .map(|(_, until)| until)
+            .collect();
+        ends.sort_unstable();
+        let active = self.active(now).len();
+        let fits = |cap: u32| {
+            let settings = Settings {
+                max_tombstones_per_account: cap,
+                ..moment.settings.clone()
+            };
+            let moment = Moment {
+                settings: &settings,
+                ..*moment
+            };
+            self.decide(&moment, open) != Err(RefusedReason::AccountCap)
+        };
+        let cap = moment.settings.max_tombstones_per_account as usize;
+        let has_room = |left: usize| left + active < cap;
+        if has_room(ends.len()) || !fits(u32::MAX) {
+            return None;
+        }
+        let left_after = |n: usize| ends.len() - n - 1;
+        (0..ends.len())
+            .find(|n| has_room(left_after(*n)))
+            .map(|n| ends[n])
     }
 
     pub fn heartbeat(&mut self, moment: &Moment, heartbeat: &Heartbeat) -> HeartbeatOutcome {

@@ -262,6 +262,7 @@ impl World {
                     number,
                     announcement,
                 } => self.announce(w, number, announcement),
+                Effect::Unbind(_) => {}
                 Effect::Leads(leads) => self.trace(|| format!("{w} leads: {leads}")),
                 Effect::Pause => {
                     self.workers[w].taking = false;

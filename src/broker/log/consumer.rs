@@ -11,7 +11,7 @@ use lapin::{
 use super::{entry::LogDelivery, from::LogFrom};
 use crate::broker::{
     BrokerError, Link,
-    connect::{Origin, within},
+    connect::{Endpoint, within},
     delivery::offset,
 };
 
@@ -30,8 +30,8 @@ pub(super) struct LogConsumer {
 
 /// Consumes from the log's end, to test whether RabbitMQ can serve the log at all. Error 541 here
 /// is returned as a lost connection.
-pub(super) async fn control(origin: Origin, queue: String) -> Result<(), BrokerError> {
-    let ended = LogConsumer::open(origin, queue, LogFrom::Next, 1).await;
+pub(super) async fn control(endpoint: Endpoint, queue: String) -> Result<(), BrokerError> {
+    let ended = LogConsumer::open(endpoint, queue, LogFrom::Next, 1).await;
     match ended {
         Ok(_) => Ok(()),
         Err(BrokerError::Internal(text)) => Err(BrokerError::Lost(text)),
@@ -47,13 +47,13 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) async fn open(origin: Origin, prefetch: u16) -> Result<Self, BrokerError> {
+    pub(super) async fn open(endpoint: Endpoint, prefetch: u16) -> Result<Self, BrokerError> {
         // Error 541 before consuming is not caused by an entry.
         let lost = |error| match error {
             BrokerError::Internal(text) => BrokerError::Lost(text),
             error => error,
         };
-        let link = origin.open().await.map_err(lost)?;
+        let link = endpoint.open().await.map_err(lost)?;
         let channel = link.channel().await.map_err(lost)?;
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         within("setting the prefetch", qos).await.map_err(lost)?;
@@ -67,12 +67,12 @@ impl Prepared {
 
 impl LogConsumer {
     pub(super) async fn open(
-        origin: Origin,
+        endpoint: Endpoint,
         queue: String,
         from: LogFrom,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
-        Self::attach(Prepared::open(origin, prefetch).await?, queue, from).await
+        Self::attach(Prepared::open(endpoint, prefetch).await?, queue, from).await
     }
 
     pub(super) async fn attach(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::{sync::Mutex, task::JoinSet};
 
 use super::consumer::Prepared;
-use crate::broker::{BrokerError, connect::Origin};
+use crate::broker::{BrokerError, connect::Endpoint};
 
 /// Standby connections that are open or opening.
 const AHEAD: usize = 4;
@@ -13,14 +13,14 @@ const AHEAD: usize = 4;
 /// Standby connections with prefetch 1. They close when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Standby {
-    origin: Origin,
+    endpoint: Endpoint,
     opening: Arc<Mutex<JoinSet<Result<Prepared, BrokerError>>>>,
 }
 
 impl Standby {
-    pub(super) fn new(origin: Origin) -> Self {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
         Self {
-            origin,
+            endpoint,
             opening: Arc::default(),
         }
     }
@@ -29,10 +29,10 @@ impl Standby {
     pub(super) async fn take(&self) -> Result<Prepared, BrokerError> {
         let mut opening = self.opening.lock().await;
         while opening.len() < AHEAD {
-            opening.spawn(Prepared::open(self.origin.clone(), 1));
+            opening.spawn(Prepared::open(self.endpoint.clone(), 1));
         }
         let opened = opening.join_next().await.and_then(Result::ok);
-        opening.spawn(Prepared::open(self.origin.clone(), 1));
+        opening.spawn(Prepared::open(self.endpoint.clone(), 1));
         opened.unwrap_or_else(|| Err(BrokerError::Lost("a connection was not opened".into())))
     }
 }

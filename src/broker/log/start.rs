@@ -7,7 +7,7 @@ use super::{
     consumer::{LogConsumer, control},
     from::LogFrom,
 };
-use crate::broker::{BrokerError, connect::Origin};
+use crate::broker::{BrokerError, connect::Endpoint};
 
 /// The last of the offsets probed one by one. Retention deletes far more entries at once, so a log
 /// whose oldest offset is not 0 begins beyond these.
@@ -32,9 +32,9 @@ pub(super) struct Start {
 ///
 /// # Errors
 /// If the connection is lost, or the log's end cannot be consumed either.
-pub(super) async fn find(origin: Origin, queue: String) -> Result<Start, BrokerError> {
-    control(origin.clone(), queue.clone()).await?;
-    let is_good = async |offset| is_deliverable(&origin, &queue, offset).await;
+pub(super) async fn find(endpoint: Endpoint, queue: String) -> Result<Start, BrokerError> {
+    control(endpoint.clone(), queue.clone()).await?;
+    let is_good = async |offset| is_deliverable(&endpoint, &queue, offset).await;
     for offset in 0..=ONE_BY_ONE {
         if is_good(offset).await? {
             let undeliverable = 0..offset;
@@ -68,10 +68,14 @@ pub(super) async fn find(origin: Origin, queue: String) -> Result<Start, BrokerE
     })
 }
 
-async fn is_deliverable(origin: &Origin, queue: &str, offset: u64) -> Result<bool, BrokerError> {
+async fn is_deliverable(
+    endpoint: &Endpoint,
+    queue: &str,
+    offset: u64,
+) -> Result<bool, BrokerError> {
     let delivered = async {
         let from = LogFrom::Offset(offset);
-        let mut consumer = LogConsumer::open(origin.clone(), queue.to_owned(), from, 1).await?;
+        let mut consumer = LogConsumer::open(endpoint.clone(), queue.to_owned(), from, 1).await?;
         consumer.next().await
     };
     match tokio::time::timeout(PATIENCE, delivered).await {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{PATIENCE, pending::PendingReply};
 use crate::{
     broker::{
-        Addresses, Backoff, BrokerError, Link, Names,
+        Addresses, Backoff, BrokerError, Endpoint, Link, Names,
         delivery::put_trace,
         direct,
         properties::{contract_headers, worker_properties},
@@ -47,9 +47,7 @@ enum State {
 
 /// A connection that opens when a reply is to be published.
 pub(super) struct ReplyConnection {
-    addresses: Addresses,
-    node: usize,
-    name: String,
+    endpoint: Endpoint,
     topics: ShortString,
     window: usize,
     state: State,
@@ -63,9 +61,7 @@ impl ReplyConnection {
     /// Creates a closed connection for at most `window` unconfirmed replies.
     pub(super) fn new(addresses: &Addresses, names: &Names, what: &str, window: usize) -> Self {
         Self {
-            addresses: addresses.clone(),
-            node: 0,
-            name: format!("streamwatch worker, {what}"),
+            endpoint: Endpoint::new(addresses, 0, format!("streamwatch worker, {what}")),
             topics: names.mqtt_exchange().into(),
             window,
             state: State::Closed(Duration::ZERO),
@@ -127,7 +123,7 @@ impl ReplyConnection {
                 opened = opening => match opened {
                     Ok(open) => self.state = State::Open(open),
                     Err(error) => {
-                        self.node += 1;
+                        self.endpoint.move_on();
                         return self.lost(error);
                     }
                 },
@@ -206,10 +202,10 @@ impl ReplyConnection {
         if let State::Closed(wait) = self.state
             && !self.backlog.is_empty()
         {
-            let (addresses, node, name) = (self.addresses.clone(), self.node, self.name.clone());
+            let endpoint = self.endpoint.clone();
             self.state = State::Opening(Box::pin(async move {
                 sleep(wait).await;
-                let link = Link::open(&addresses, node, &name).await?;
+                let link = endpoint.open().await?;
                 let channel = confirming(&link).await?;
                 Ok(Box::new((link, channel)))
             }));

@@ -9,7 +9,7 @@ use lapin::{
 };
 use tokio::time::sleep;
 
-use crate::broker::{Addresses, BrokerError, Link, connect::within};
+use crate::broker::{BrokerError, Endpoint, Link, connect::within};
 
 /// Time for a worker to acknowledge the requests of a cancelled consumer.
 const LAST_ACKS: Duration = Duration::from_secs(1);
@@ -38,14 +38,11 @@ pub(super) struct Consuming {
 impl Consuming {
     /// Opens a connection, and consumes `queue` with at most `prefetch` unacknowledged requests.
     pub(super) async fn open(
-        addresses: Addresses,
-        node: usize,
-        connection: String,
+        endpoint: Endpoint,
         queue: String,
         prefetch: u16,
     ) -> Result<Box<Self>, BrokerError> {
-        let link = Link::open(&addresses, node, &connection).await?;
-        let channel = link.channel().await?;
+        let (link, channel) = endpoint.open_channel().await?;
         Self::begin(link, channel, queue, prefetch)
             .await
             .map(Box::new)

@@ -112,6 +112,11 @@ impl RequestDelivery {
         (self.delivery.routing_key, self.delivery.data, properties)
     }
 
+    /// Acknowledges the request.
+    pub fn ack(&self) {
+        acknowledge(&self.channel, self.delivery.delivery_tag);
+    }
+
     /// The receipt, to acknowledge or requeue the request.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
@@ -135,10 +140,7 @@ pub struct Receipt {
 impl Receipt {
     /// Acknowledges the request.
     pub fn ack(&self) {
-        // The first poll hands the ack to the connection. If it is lost, the request is
-        // redelivered.
-        let options = BasicAckOptions::default();
-        let _ = self.channel.basic_ack(self.tag, options).now_or_never();
+        acknowledge(&self.channel, self.tag);
     }
 
     /// Requeues the request for another worker. From a local queue, it moves to the shared one.
@@ -149,4 +151,10 @@ impl Receipt {
         };
         let _ = self.channel.basic_nack(self.tag, options).now_or_never();
     }
+}
+
+fn acknowledge(channel: &Channel, tag: u64) {
+    // The first poll hands the ack to the connection. If it is lost, the request is redelivered.
+    let options = BasicAckOptions::default();
+    let _ = channel.basic_ack(tag, options).now_or_never();
 }

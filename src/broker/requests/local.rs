@@ -2,27 +2,26 @@
 //!
 //! The queue exists for speed, and the shared queue for safety: requests that the consumer of the
 //! local queue does not get or does not acknowledge move there. See [`crate::broker::topology`].
+//!
+//! Each consumed queue has a new number. The worker's entries of the log contain the number, so that
+//! other workers unbind the queue if the worker cannot do so itself.
 
 use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
-use lapin::Channel;
-use tokio::time::{sleep, timeout};
+use lapin::message::Delivery;
+use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{RequestDelivery, connection::Consuming};
-use crate::broker::{
-    Addresses, Backoff, BrokerError, Link, Names,
-    topology::{StatusRouting, add_local_queue, remove_local_queue},
+use super::{
+    RequestDelivery,
+    local_queue::{LocalQueue, Place},
 };
+use crate::broker::{Backoff, BrokerError, Endpoint, Names};
 
 /// Time without a local queue after a message has closed its connection. Undeliverable requests
 /// often come in numbers, and the shared queue drops them one by one.
 const REST: Duration = Duration::from_secs(30);
-
-/// Time to unbind a queue while a worker shuts down. The delivered requests wait meanwhile, and a node
-/// without a majority does not respond.
-const UNBINDING: Duration = Duration::from_secs(1);
 
 /// A local queue, consumed between [`Self::start`] and [`Self::stop`].
 pub struct LocalRequests {
@@ -31,56 +30,40 @@ pub struct LocalRequests {
     backoff: Backoff,
 }
 
-/// The connection and the names that a queue needs.
-#[derive(Clone)]
-struct Place {
-    addresses: Addresses,
-    node: usize,
-    /// The name of its connection.
-    name: String,
-    names: Names,
-    partition: u16,
-    prefetch: u16,
-}
-
 enum State {
     /// Not started, or the broker has no exchange for local queues.
     Idle,
-    Opening(Opening),
-    Consuming(Box<Local>),
+    /// The queue with this number is being opened.
+    Opening(u64, Opening),
+    Consuming(Box<LocalQueue>),
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Box<Local>, BrokerError>> + Send>>;
-
-/// A consumed queue.
-struct Local {
-    queue: String,
-    open: Consuming,
-}
+type Opening = Pin<Box<dyn Future<Output = Result<Box<LocalQueue>, BrokerError>> + Send>>;
 
 impl LocalRequests {
     /// Creates a queue that is not consumed yet. At most `prefetch` requests are unacknowledged at
-    /// once: a worker that stands still holds no more. RabbitMQ lists its connection as `name`;
-    /// `node` is the first address to try.
+    /// once: a worker that stands still holds no more. `endpoint` has the first address to try.
     #[must_use]
-    pub fn new(
-        addresses: &Addresses,
-        node: usize,
-        name: String,
-        (names, partition): (&Names, u16),
-        prefetch: u16,
-    ) -> Self {
+    pub fn new(endpoint: Endpoint, names: &Names, partition: u16, prefetch: u16) -> Self {
         Self {
+            backoff: endpoint.backoff(),
             place: Place {
-                addresses: addresses.clone(),
-                node,
-                name,
+                endpoint,
                 names: names.clone(),
                 partition,
                 prefetch,
             },
             state: State::Idle,
-            backoff: Backoff::over(addresses),
+        }
+    }
+
+    /// The number of the queue that is consumed or being opened.
+    #[must_use]
+    pub const fn number(&self) -> Option<u64> {
+        match &self.state {
+            State::Idle => None,
+            State::Opening(number, _) => Some(*number),
+            State::Consuming(queue) => Some(queue.number),
         }
     }
 
@@ -94,20 +77,33 @@ impl LocalRequests {
     /// Stops consuming at once. Unacknowledged requests move to the shared queue. The connection
     /// closes in the background, since RabbitMQ may not respond now.
     pub fn stop(&mut self) {
-        if let State::Consuming(local) = std::mem::replace(&mut self.state, State::Idle) {
-            tokio::spawn(self.place.clone().remove(*local));
+        if let State::Consuming(queue) = std::mem::replace(&mut self.state, State::Idle) {
+            tokio::spawn(self.place.clone().remove(*queue));
         }
+    }
+
+    /// Does periodic work. Call it every few seconds.
+    pub fn maintain(&mut self) {
+        if let State::Consuming(queue) = &mut self.state {
+            queue.maintain(&self.place);
+        }
+    }
+
+    /// Keeps requests from the queues with these numbers, in the background: the workers that
+    /// consumed them have ended.
+    pub fn unbind(&self, numbers: Vec<u64>) {
+        tokio::spawn(self.place.clone().unbind(numbers));
     }
 
     /// Stops consuming, and returns the requests already delivered. They can be acknowledged until
     /// [`Self::stop`].
     pub async fn drain(&mut self) -> Vec<RequestDelivery> {
         let mut delivered = Vec::new();
-        let State::Consuming(local) = &mut self.state else {
+        let State::Consuming(queue) = &mut self.state else {
             self.stop();
             return delivered;
         };
-        let open = &mut local.open;
+        let open = &mut queue.open;
         let cancelled = open.cancel().await;
         while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
             delivered.push(RequestDelivery::of_local_queue(delivery, &open.channel));
@@ -115,8 +111,7 @@ impl LocalRequests {
         if cancelled.is_err() {
             self.stop();
         } else {
-            let removal = self.place.unbind(&open.channel, &local.queue);
-            let _ = timeout(UNBINDING, removal).await;
+            queue.unbind(&self.place).await;
         }
         delivered
     }
@@ -127,114 +122,78 @@ impl LocalRequests {
     /// If the connection is lost or cannot be opened; the next call opens it again.
     pub async fn next(&mut self) -> Result<RequestDelivery, BrokerError> {
         loop {
-            let error = match &mut self.state {
+            match &mut self.state {
                 State::Idle => return std::future::pending().await,
-                State::Opening(opening) => match opening.await {
-                    Ok(local) => {
-                        tracing::info!(
-                            partition = self.place.partition,
-                            "consuming a local queue of status requests"
-                        );
-                        self.state = State::Consuming(local);
-                        continue;
-                    }
-                    Err(BrokerError::NotFound(_)) => {
-                        tracing::info!(
-                            partition = self.place.partition,
-                            "consuming status requests from the shared queue alone: there is no \
-                             exchange {}; `streamwatch topology declare` adds it on RabbitMQ 4",
-                            self.place.names.local_status(self.place.partition),
-                        );
-                        self.state = State::Idle;
-                        continue;
-                    }
-                    Err(error) => {
-                        self.place.node += 1;
-                        error
-                    }
-                },
-                State::Consuming(local) => match local.open.consumer.next().await {
-                    Some(Ok(delivery)) => {
-                        self.backoff.reset();
-                        let channel = &local.open.channel;
-                        return Ok(RequestDelivery::of_local_queue(delivery, channel));
-                    }
-                    ended => {
-                        let error = match ended {
-                            Some(Err(error)) => error.into(),
-                            _ => BrokerError::Cancelled(local.queue.clone()),
-                        };
-                        self.stop();
-                        error
-                    }
-                },
-            };
-            let wait = self.backoff.wait();
-            let rest = if error.is_by_a_message() { REST } else { wait };
-            self.state = self.open_after(rest);
-            return Err(error);
+                State::Opening(_, opening) => {
+                    let opened = opening.await;
+                    self.opened(opened)?;
+                }
+                State::Consuming(queue) => {
+                    let next = queue.open.consumer.next().await;
+                    return self.received(next);
+                }
+            }
         }
+    }
+
+    fn opened(&mut self, opened: Result<Box<LocalQueue>, BrokerError>) -> Result<(), BrokerError> {
+        let partition = self.place.partition;
+        match opened {
+            Ok(queue) => {
+                tracing::info!(partition, "consuming a local queue of status requests");
+                self.state = State::Consuming(queue);
+                Ok(())
+            }
+            Err(BrokerError::NotFound(_)) => {
+                tracing::info!(
+                    partition,
+                    "consuming status requests from the shared queue alone: there is no exchange \
+                     {}; `streamwatch topology declare` adds it on RabbitMQ 4",
+                    self.place.names.local_status(partition),
+                );
+                self.state = State::Idle;
+                Ok(())
+            }
+            Err(error) => {
+                self.place.endpoint.move_on();
+                Err(self.reopen_after(error))
+            }
+        }
+    }
+
+    fn received(
+        &mut self,
+        next: Option<lapin::Result<Delivery>>,
+    ) -> Result<RequestDelivery, BrokerError> {
+        let error = match (next, &self.state) {
+            (Some(Ok(delivery)), State::Consuming(queue)) => {
+                self.backoff.reset();
+                let channel = &queue.open.channel;
+                return Ok(RequestDelivery::of_local_queue(delivery, channel));
+            }
+            (Some(Err(error)), _) => error.into(),
+            _ => BrokerError::Cancelled(self.place.names.local_status(self.place.partition)),
+        };
+        self.stop();
+        Err(self.reopen_after(error))
+    }
+
+    /// Opens another queue after the back-off. Returns the error.
+    fn reopen_after(&mut self, error: BrokerError) -> BrokerError {
+        let wait = self.backoff.wait();
+        let rest = if error.is_by_a_message() { REST } else { wait };
+        self.state = self.open_after(rest);
+        error
     }
 
     /// Consumes a new queue after `wait`.
     fn open_after(&self, wait: Duration) -> State {
         let place = self.place.clone();
-        State::Opening(Box::pin(async move {
+        let number = Uuid::new_v4().as_u64_pair().0;
+        let opening = async move {
             sleep(wait).await;
-            place.open().await
-        }))
-    }
-}
-
-impl Place {
-    /// Opens a connection, declares a queue there, and consumes it.
-    async fn open(&self) -> Result<Box<Local>, BrokerError> {
-        let session = Uuid::new_v4().as_u64_pair().0;
-        let queue = self.names.local_status_queue(self.partition, session);
-        let (link, channel) = self.connect().await?;
-        if StatusRouting::of(&link).await? == StatusRouting::Shared {
-            // RabbitMQ 3 would refuse the queue's arguments.
-            return Err(BrokerError::NotFound(
-                self.names.local_status(self.partition),
-            ));
-        }
-        add_local_queue(&channel, &self.names, self.partition, &queue).await?;
-        let open = Consuming::begin(link, channel, queue.clone(), self.prefetch).await?;
-        Ok(Box::new(Local { queue, open }))
-    }
-
-    async fn connect(&self) -> Result<(Link, Channel), BrokerError> {
-        let link = Link::open(&self.addresses, self.node, &self.name).await?;
-        let channel = link.channel().await?;
-        Ok((link, channel))
-    }
-
-    /// Closes the connection of a queue, then keeps requests from the queue, so that none is lost
-    /// when RabbitMQ deletes it. Retries until RabbitMQ responds, since a durable queue and its
-    /// binding outlive a restart of RabbitMQ.
-    async fn remove(mut self, Local { queue, open }: Local) {
-        // The connection first, since its consumer still receives requests. Without a majority of
-        // nodes, RabbitMQ does not finish removing the queue, and then not closing either.
-        open.link.close().await;
-        let mut backoff = Backoff::over(&self.addresses);
-        while let Err(error) = self.unbind_over_a_new_connection(&queue).await {
-            tracing::debug!(partition = self.partition, %error, "cannot unbind {queue}; retrying");
-            self.node += 1;
-            sleep(backoff.wait()).await;
-        }
-    }
-
-    async fn unbind_over_a_new_connection(&self, queue: &str) -> Result<(), BrokerError> {
-        let (link, channel) = self.connect().await?;
-        let unbound = self.unbind(&channel, queue).await;
-        link.close().await;
-        match unbound {
-            Err(BrokerError::NotFound(_) | BrokerError::AccessRefused(_)) => Ok(()),
-            unbound => unbound,
-        }
-    }
-
-    async fn unbind(&self, channel: &Channel, queue: &str) -> Result<(), BrokerError> {
-        remove_local_queue(channel, &self.names, self.partition, queue).await
+            place.open(number).await
+        };
+        State::Opening(number, Box::pin(opening))
     }
 }

@@ -26,4 +26,4 @@ pub use ring::open_partitions;
 pub use roles::{Role, RoleScope, TopicPermission, roles};
 pub use show::{QueueState, followable, missing_exchanges, partitions, show};
 pub use status::StatusRouting;
-pub(in crate::broker) use status::{add_local_queue, remove_local_queue};
+pub(in crate::broker) use status::{add_local_queue, bind_local_queue, remove_local_queue};

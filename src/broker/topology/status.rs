@@ -6,7 +6,8 @@
 //! requests without a local queue, and those that a local queue cannot deliver at once: its worker
 //! is lost, has its prefetch unacknowledged, or rejects the request. A local queue never stores a
 //! request. RabbitMQ takes some milliseconds to delete one, and drops the requests that it routes
-//! there meanwhile. So workers unbind their queues first, except when they are killed.
+//! there meanwhile. So a worker unbinds its queue first, and another worker unbinds the queue of a
+//! worker that was killed.
 
 use lapin::{Channel, ExchangeKind, options::QueueDeclareOptions, types::FieldTable};
 
@@ -28,8 +29,9 @@ const SINCE: u32 = 4;
 /// request moves unless a consumer takes it at once.
 const MOVES_AFTER_MS: i64 = 0;
 /// Time without a consumer after which RabbitMQ deletes a local queue, in milliseconds. Until then,
-/// requests to a killed worker pass through it to the shared queue.
-const UNUSED_MS: i64 = 10_000;
+/// requests to a killed worker pass through it to the shared queue, if it is bound. Another worker
+/// unbinds it after ten tick intervals, at most 10 s.
+const UNUSED_MS: i64 = 60_000;
 
 /// The routing of `status` requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +104,16 @@ pub(in crate::broker) async fn add_local_queue(
     let options = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(queue.into(), options, arguments);
     within("declaring a local queue", declared).await?;
+    bind_local_queue(channel, names, partition, queue).await
+}
+
+/// Lets requests reach a local queue that exists.
+pub(in crate::broker) async fn bind_local_queue(
+    channel: &Channel,
+    names: &Names,
+    partition: u16,
+    queue: &str,
+) -> Result<(), BrokerError> {
     let from = names.local_status(partition);
     declare_component(channel, bind(&from, To::Queue(queue.to_owned()), "")).await
 }

@@ -7,7 +7,7 @@
 //! for a TTL although no player plays it. [`crate::domain::Settings::refusal_ms`] states how long.
 
 use super::{Account, Refusal};
-use crate::domain::{LogTime, Moment, Open, Refused, RefusedReason, RequestId};
+use crate::domain::{LogTime, Moment, Open, Refused, RefusedReason, RequestId, Settings};
 
 impl Account {
     pub(super) fn stored_refusal(&self, request: RequestId, now: LogTime) -> Option<&Refusal> {
@@ -52,10 +52,15 @@ impl Account {
     ) -> Refused {
         let now = moment.now;
         let by_limits = matches!(reason, RefusedReason::MaxActive | RefusedReason::Limits);
+        let room = match reason {
+            RefusedReason::AccountCap => self.awaits_room_until(moment, open),
+            _ => None,
+        };
         let remembered = self.stored_refusal(open.request, now);
-        let remembered = remembered.filter(|_| is_remembered).map(|r| r.until);
+        let remembered = remembered.filter(|_| is_remembered || room.is_some());
         let tombstone = self.tombstone(open.stream, now).map(|t| t.until);
-        let until = remembered.into_iter().chain(tombstone).max();
+        let until = remembered.map(|r| r.until).into_iter();
+        let until = until.chain(tombstone).chain(room).max();
         Refused {
             reason,
             max_active: open.max_active,
@@ -67,5 +72,20 @@ impl Account {
             is_remembered,
             retry_after_ms: until.map(|until| until.since(now)),
         }
+    }
+
+    /// The moment from which there is room for a stream that only tombstones keep from starting.
+    fn awaits_room_until(&self, moment: &Moment, open: &Open) -> Option<LogTime> {
+        let room_at = self.room_at(moment)?;
+        let settings = Settings {
+            max_tombstones_per_account: u32::MAX,
+            ..moment.settings.clone()
+        };
+        let roomy = Moment {
+            settings: &settings,
+            ..*moment
+        };
+        let fits = self.admit(&roomy, open) != Err(RefusedReason::AccountCap);
+        fits.then_some(room_at)
     }
 }

@@ -24,6 +24,17 @@ impl Account {
         (moment.settings.max_tombstones_per_account as usize).saturating_sub(taken)
     }
 
+    /// The moment from which one more stream may start, once enough tombstones have expired. `None` if
+    /// there is room now, or if the active streams alone leave none.
+    pub(super) fn room_at(&self, moment: &Moment) -> Option<LogTime> {
+        let cap = moment.settings.max_tombstones_per_account as usize;
+        let tombstones = self.tombstones().iter().map(|t| t.until);
+        let mut standing: Vec<_> = tombstones.filter(|until| *until > moment.now).collect();
+        let too_many = (standing.len() + self.count(moment.now) + 1).saturating_sub(cap);
+        let last = too_many.checked_sub(1)?;
+        (last < standing.len()).then(|| *standing.select_nth_unstable(last).1)
+    }
+
     /// Inserts a tombstone of a stream that has none.
     pub(super) fn insert_tombstone(&mut self, tombstone: Tombstone) {
         let tombstones = &mut self.past.get_or_insert_default().tombstones;

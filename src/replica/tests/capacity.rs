@@ -216,6 +216,7 @@ fn in_a_truncated_log_no_stream_is_refused_before_all_streams_have_sent_heartbea
             candidate_from: Some(1),
             leads: true,
             unannounced: 0,
+            local_queue: None,
         }),
         body: Internal::Tick(Some(small(100, 1))),
     };

@@ -9,6 +9,7 @@ fn proposal(seq: u64, estimate: u64, n: u128, not_after: u64) -> Entry {
             candidate_from: Some(1),
             leads: false,
             unannounced: 0,
+            local_queue: None,
         }),
         body: Internal::Open(Box::new(Open {
             key: key("alice"),
@@ -135,6 +136,7 @@ fn a_late_proposal_changes_nothing() {
             candidate_from: None,
             leads: false,
             unannounced: 0,
+            local_queue: None,
         });
         rig.log.push(Entry::Internal {
             entry_id: entry_id(2, now),

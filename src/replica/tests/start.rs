@@ -116,6 +116,7 @@ fn a_truncated_log_is_served_from_its_first_tick_on() {
         candidate_from: None,
         leads: true,
         unannounced: 0,
+        local_queue: None,
     };
     let tick = |writer, seq, reading, settings| Entry::Internal {
         entry_id: entry_id(writer, seq),
@@ -198,6 +199,7 @@ fn settings_declared_again_do_not_start_the_time_of_a_truncated_log() {
             candidate_from: None,
             leads: true,
             unannounced: 0,
+            local_queue: None,
         }),
         body: Internal::Tick(None),
     };

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::{End, Session};
+use futures_util::FutureExt;
+
+use super::{End, MOST_REQUESTS, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
-    domain::{AccountKey, Entry, TenantAnswer},
-    replica::Effect,
+    domain::{AccountKey, Entry, InitRequest, TenantAnswer},
+    replica::{Effect, Now},
     wire::{self, Kind, Message, Origin, Problem},
     worker::{
         clock,
@@ -46,7 +48,10 @@ impl Session<'_> {
             Source::Init => match wire::init(&message) {
                 Ok(init) => match by_account(&init.key) {
                     Some(after) => return self.requests.throttle(delivery, after),
-                    None => return self.partition.replica.init(request, init, now),
+                    None => match self.field_of_newer_rules(&init, now) {
+                        Some(field) => Problem::old_rules(field),
+                        None => return self.partition.replica.init(request, init, now),
+                    },
                 },
                 Err(problem) => problem,
             },
@@ -76,6 +81,35 @@ impl Session<'_> {
             .reject(origin, &message, &refused, &self.publish);
         if let Some(request) = self.unless_blocked(request) {
             self.requests.refuse(request, &refused);
+        }
+    }
+
+    /// Handles the `status` requests that have been delivered, up to [`MOST_REQUESTS`]: awaiting all
+    /// events of the partition costs more than a throttled request.
+    pub(super) fn delivered_requests(&mut self) {
+        for _ in 0..MOST_REQUESTS {
+            let queues = &mut self.requests;
+            let local = queues.local_statuses.next().now_or_never();
+            match local.or_else(|| queues.statuses.next().now_or_never()) {
+                None => return,
+                Some(Ok(delivery)) => self.request(Source::Status, &delivery),
+                Some(Err(error)) => self.interrupted(Source::Status, &error),
+            }
+        }
+    }
+
+    /// The first field that the rules in force do not accept.
+    fn field_of_newer_rules(&self, init: &InitRequest, now: Now) -> Option<&'static str> {
+        let replica = &self.partition.replica;
+        let settings = replica.settings().filter(|_| replica.is_live(now.mono))?;
+        init.field_beyond(settings.rules())
+    }
+
+    /// Passes the number of the local queue to the replica, for its readings.
+    pub(super) fn name_local_queue(&mut self) {
+        let queue = self.requests.local_statuses.number();
+        if queue != self.partition.replica.local_queue() {
+            self.partition.replica.consume_locally(queue, clock::now());
         }
     }
 
@@ -158,6 +192,14 @@ impl Session<'_> {
             } => {
                 let lifecycle = &mut self.lifecycle;
                 lifecycle.announce(number, &announcement, &self.publish);
+            }
+            Effect::Unbind(queues) => {
+                tracing::info!(
+                    partition = self.partition.number,
+                    queues = queues.len(),
+                    "unbinding the local queues of workers that have ended"
+                );
+                self.requests.local_statuses.unbind(queues);
             }
             Effect::Leads(true) => {
                 let worker = format_args!("{:016x}", self.partition.replica.writer());

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 
 import { NoAnswer, Rejected } from "../javascript/link.js";
@@ -113,6 +114,23 @@ test("activity is grouped by metadata, and a stream's state is returned", async 
   assert.equal(await state(), "active");
   await backend.stop(account, stream);
   assert.equal(await state(), "stopped");
+});
+
+test("a throttled question states when it is answered: retryAfterMs", async () => {
+  const account = newAccount();
+  // Both workers throttle, and each throttled question gets a reply.
+  const asked = Array.from({ length: 3 * site.perSecond }, () => backend.activity(account));
+  const outcomes = await Promise.allSettled(asked);
+  const throttled = outcomes.filter(({ status }) => status === "rejected").map((it) => it.reason);
+  assert.ok(throttled.length > 0 && throttled.length < outcomes.length, `${throttled.length}`);
+  for (const error of throttled) {
+    assert.ok(error instanceof Rejected, error);
+    assert.deepEqual([error.code, error.retryable], ["throttled", true]);
+    assert.ok(Number.isInteger(error.retryAfterMs) && error.retryAfterMs > 0, error.retryAfterMs);
+  }
+  const last = Math.max(...throttled.map(({ retryAfterMs }) => retryAfterMs));
+  await sleep(last);
+  assert.equal((await backend.activity(account)).count, 0);
 });
 
 test("a batch carries the events of many accounts of one partition", async () => {

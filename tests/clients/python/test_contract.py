@@ -433,7 +433,13 @@ def test_fields_of_newer_rules_are_rejected_as_the_example_shows(
         old.start_workers(1)
         old.wait_for_leader()
         with old.client() as client:
-            assert_is_the_example(client.wait_for(provoke(client, "old_rules")), "old_rules")
+            follower = Follower(old, "rejected", "acme.old_rules")
+            with closing(follower.connection):
+                reply = client.wait_for(provoke(client, "old_rules"))
+                assert_is_the_example(reply, "old_rules")
+                eventually(lambda: follower.take() or follower.heard, "the rejection is published")
+                ((_, _, rejected),) = follower.heard
+                assert (rejected["source"], rejected["field"]) == ("init", reply["error"]["field"])
             stream = client.init("alice", max_active=1)["stream"]
             for kind, body in {
                 "stop": {"account": "alice", "all": True},

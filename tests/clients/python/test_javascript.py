@@ -25,6 +25,8 @@ from processes import BINARY, PRIVATE_NODE, ROOT, Node, Site, private_node
 CLIENTS = ROOT / "tests" / "clients"
 TESTS = sorted(CLIENTS.glob("*/*.test.js"))
 CHROMIUM = shutil.which("chromium")
+# Questions about an account that each worker accepts in a second.
+PER_SECOND = 100
 # Only bounds how long a failure takes.
 TESTS_S = 300
 
@@ -59,6 +61,7 @@ def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         worker_url=url("worker"),
     )
     try:
+        site.run("topology", "set", "--account-statuses-per-second", str(PER_SECOND))
         workers = site.start_workers(2)
         site.wait_for_leader()
         yield {
@@ -67,6 +70,7 @@ def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
             "namespace": site.namespace,
             "ttlMs": round(site.ttl * 1000),
             "heartbeatEveryMs": round(site.heartbeat_every * 1000),
+            "perSecond": PER_SECOND,
             "workers": [worker.process.pid for worker in workers],
             "privateNode": str(PRIVATE_NODE),
             "brokerFolder": str(node.folder),

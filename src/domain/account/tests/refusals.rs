@@ -169,6 +169,52 @@ fn the_refusal_of_a_stopped_stream_states_how_long_it_stays_stopped() {
 }
 
 #[test]
+fn a_refusal_for_tombstones_states_when_there_is_room() {
+    let mut alice = Alice::with(|s| {
+        s.max_tombstones_per_account = 3;
+        s.max_streams_per_account = 2;
+    });
+    for n in [1, 2] {
+        alice.stop(n * 1_000, n.into());
+    }
+    alice.open(3_000, &request(3));
+    let refusal = alice.refusal(4_000, &request(4));
+    assert_eq!(refusal.reason, RefusedReason::AccountCap);
+    assert_eq!(refusal.retry_after_ms, Some(TTL - 3_000));
+    // The longer of that and the stored refusal.
+    let refusal = alice.refusal(TTL - 10_000, &request(5));
+    assert_eq!(refusal.retry_after_ms, Some(STORED));
+    // After the cap was lowered, more tombstones must expire.
+    alice.settings.max_tombstones_per_account = 2;
+    let refusal = alice.refusal(TTL - 10_000, &request(6));
+    assert_eq!(refusal.retry_after_ms, Some(STORED));
+    let refusal = alice.refusal(5_000, &request(7));
+    assert_eq!(refusal.retry_after_ms, Some(TTL - 3_000));
+    assert_eq!(alice.open(TTL + 2_000, &request(7)), OPENED);
+}
+
+#[test]
+fn waiting_does_not_help_against_active_streams() {
+    let mut alice = Alice::with(|s| {
+        s.max_tombstones_per_account = 3;
+        s.max_streams_per_account = 2;
+    });
+    alice.stop(0, 1);
+    alice.open(0, &request(2));
+    alice.open(0, &request(3));
+    let refusal = alice.refusal(0, &request(4));
+    assert_eq!(refusal.reason, RefusedReason::AccountCap);
+    assert_eq!(refusal.retry_after_ms, None);
+    // A stream that replaces another awaits the tombstone alone.
+    let refusal = alice.refusal(0, &replacing(&[2], request(5)));
+    assert_eq!(refusal.reason, RefusedReason::AccountCap);
+    assert_eq!(refusal.retry_after_ms, Some(TTL));
+    alice.settings.max_tombstones_per_account = 2;
+    let refusal = alice.refusal(0, &replacing(&[2], request(6)));
+    assert_eq!(refusal.retry_after_ms, None);
+}
+
+#[test]
 fn a_copy_in_the_queue_cannot_be_opened_after_its_player_was_refused() {
     // With several partitions, the copy may wait 10 s in the intake and 10 s in its queue, and be
     // proposed for 10 s, after the player sent it, 10 s after the decision.
