@@ -135,7 +135,7 @@ def here(
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     """Shows, with a failure, what the workers logged meanwhile."""
     report = yield
-    for log in processes.worker_logs:
+    for log in processes.service_logs:
         new = log.read_bytes()[_old_log.get(log, 0) :]
         if report.failed and new:
             text = new[-20_000:].decode(errors="replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import json
 import os
 import re
 import secrets
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pika
@@ -36,8 +38,8 @@ BROKER_START_S = 120
 READY_S = 30
 EXIT_S = 20
 
-# The logs of all workers, for reports of failures.
-worker_logs: list[Path] = []
+# The logs of all workers and edges, for reports of failures.
+service_logs: list[Path] = []
 
 
 def eventually(
@@ -147,17 +149,19 @@ class Entry:
     body: bytes
 
 
-class Worker:
-    """One `streamwatch worker`."""
+class Service:
+    """One process of the program, with its health and metrics at `http`."""
 
-    def __init__(self, name: str, environment: dict[str, str], log: Path):
+    def __init__(
+        self, name: str, arguments: list[str], http: str, environment: dict[str, str], log: Path
+    ):
         self.name = name
         self.log = log
-        self.http = f"127.0.0.1:{free_port()}"
-        worker_logs.append(log)
+        self.http = http
+        service_logs.append(log)
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [BINARY, "worker", "--http", self.http],
+                [BINARY, *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -190,7 +194,7 @@ class Worker:
         return self._get("/metrics")[1]
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Asks the worker to end, and returns its exit code."""
+        """Asks the process to end, and returns its exit code."""
         self.process.send_signal(how)
         return self.wait_end()
 
@@ -203,11 +207,40 @@ class Worker:
             self.process.wait()
 
     def _get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        return _fetch(f"http://{self.http}{path}")
+
+
+class Worker(Service):
+    """One `streamwatch worker`."""
+
+    def __init__(self, name: str, environment: dict[str, str], log: Path):
+        http = f"127.0.0.1:{free_port()}"
+        super().__init__(name, ["worker", "--http", http], http, environment, log)
+
+
+class Edge(Service):
+    """One `streamwatch edge` that lets every client reach all accounts of a tenant."""
+
+    def __init__(self, tenant: str, environment: dict[str, str], log: Path):
+        self.api = f"127.0.0.1:{free_port()}"
+        admin = f"127.0.0.1:{free_port()}"
+        arguments = ["--http", self.api, "--admin", admin, "--insecure-no-auth", tenant]
+        super().__init__("edge", ["edge", *arguments], admin, environment, log)
+        self.wait_ready()
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, str]:
+        """Sends a request of its API, and returns the status and the body of the response."""
+        data = None if body is None else json.dumps(body).encode()
+        url = f"http://{self.api}/api/v1{path}"
+        return _fetch(urllib.request.Request(url, data=data, method=method))
+
+
+def _fetch(request: str | urllib.request.Request) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 class Site:

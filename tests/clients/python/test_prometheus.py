@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from processes import ROOT, Site, eventually, free_port
+from processes import ROOT, Edge, Site, eventually, free_port
 from streamwatch_client import new_stream_id
 
 # Two partitions have an intake, whose metrics the alerts name.
@@ -27,7 +27,14 @@ DEPLOY = ROOT / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana" / "streamwatch.json"
 RUNBOOK = DEPLOY / "RUNBOOK.md"
-METRICS = DEPLOY / "MONITOR.md"
+METRICS = (DEPLOY / "MONITOR.md", DEPLOY / "EDGE.md")
+
+# Metrics of an edge that exist once it has served and refused requests.
+OF_REQUESTS = (
+    "streamwatch_edge_requests_total",
+    "streamwatch_edge_request_duration_seconds",
+    "streamwatch_edge_refused_total",
+)
 
 # Where a person would wait for minutes.
 SCRAPE_EVERY = "500ms"
@@ -111,20 +118,44 @@ def playing(site: Site) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(playing: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def edge(playing: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """An edge of the site, with requests that it serves and refuses."""
+    environment = playing.environment(playing.url)
+    edge = Edge("acme", environment, tmp_path_factory.mktemp("edge") / "log")
+    stop = threading.Event()
+
+    def call() -> None:
+        stream = new_stream_id()
+        while not stop.wait(0.1):
+            edge.call("PUT", f"/accounts/alice/streams/{stream}", {})
+            edge.call("POST", f"/accounts/alice/streams/{stream}/heartbeat")
+            edge.call("PUT", "/accounts/alice/streams/no-uuid", {})
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        yield edge
+    finally:
+        stop.set()
+        caller.join()
+        edge.kill()
+
+
+@pytest.fixture(scope="module")
+def prometheus(playing: Site, edge: Edge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus with the configuration of deploy/, but for its targets and its pace."""
     folder = tmp_path_factory.mktemp("prometheus")
     text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
     text = re.sub(r"_interval: 15s", f"_interval: {SCRAPE_EVERY}", text)
     targets = ", ".join(worker.http for worker in playing.workers)
-    # The workers; RabbitMQ's own metrics are not scraped here.
-    jobs = iter([f"[{{targets: [{targets}]}}]", "[]"])
+    # The workers and the edge; RabbitMQ's own metrics are not scraped here.
+    jobs = iter([f"[{{targets: [{targets}]}}]", f"[{{targets: [{edge.http}]}}]", "[]"])
     found, times = re.subn(
         r"( +)dns_sd_configs:\n(?:\1 .*\n?)+",
         lambda match: f"{match[1]}static_configs: {next(jobs)}\n",
         text,
     )
-    assert times == 2, "prometheus.yml finds workers and RabbitMQ by dns_sd_configs"
+    assert times == 3, "prometheus.yml finds workers, edges and RabbitMQ by dns_sd_configs"
     (folder / "prometheus.yml").write_text(found)
     shutil.copy(ALERTS, folder)
     address = f"127.0.0.1:{free_port()}"
@@ -174,9 +205,11 @@ def metrics_named(text: str) -> set[str]:
     return {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
 
 
-def test_promtool_accepts_the_metrics_of_a_worker(playing: Site) -> None:
-    for worker in playing.workers:
-        promtool("check", "metrics", given=worker.metrics())
+def test_promtool_accepts_the_metrics_of_a_worker_and_of_an_edge(
+    playing: Site, edge: Edge
+) -> None:
+    for service in [*playing.workers, edge]:
+        promtool("check", "metrics", given=service.metrics())
 
 
 def test_promtool_accepts_the_configuration_and_the_rules() -> None:
@@ -192,8 +225,15 @@ def test_every_alert_fires_when_it_should_and_not_before() -> None:
         assert f"alertname: {name}" in text, f"{name} has a test"
 
 
-def test_every_metric_of_the_dashboard_and_the_alerts_is_one_of_a_worker(playing: Site) -> None:
-    page = "".join(worker.metrics() for worker in playing.workers)
+def test_every_metric_of_the_dashboard_and_the_alerts_is_one_of_a_worker_or_an_edge(
+    playing: Site, edge: Edge
+) -> None:
+    def has_served() -> bool:
+        page = edge.metrics()
+        return all(f"# TYPE {name} " in page for name in OF_REQUESTS)
+
+    eventually(has_served, "the edge has served and refused requests", within=30)
+    page = "".join(service.metrics() for service in [*playing.workers, edge])
     there = set(re.findall(r"^# TYPE (\w+) ", page, flags=re.MULTILINE))
     alerts = "\n".join(re.findall(r"expr: (.*(?:\n {10}.*)*)", ALERTS.read_text()))
     named = metrics_named(alerts) | metrics_named(json.dumps(panels()))
@@ -203,8 +243,8 @@ def test_every_metric_of_the_dashboard_and_the_alerts_is_one_of_a_worker(playing
     ours = [(name, text) for name, text in helps if name.startswith("streamwatch_")]
     assert ours
     for name, text in ours:
-        documented = f"`{name}`" in METRICS.read_text()
-        assert documented, f"{name} is in the table of deploy/MONITOR.md: {text}"
+        documented = any(f"`{name}`" in page.read_text() for page in METRICS)
+        assert documented, f"{name} is in a table of deploy/MONITOR.md or EDGE.md: {text}"
 
 
 def test_every_panel_shows_something(prometheus: Prometheus) -> None:
