@@ -12,7 +12,7 @@ const WALLS: &str = "
     broker: replica ops worker client edge cli clock
     worker: client edge cli lapin
     client: replica ops worker edge cli lapin
-    edge: domain broker replica worker cli clock lapin
+    edge: domain broker replica worker cli lapin
     cli: clock lapin";
 
 fn check(folder: &Path, banned: &str) {
