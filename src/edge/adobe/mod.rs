@@ -60,7 +60,6 @@ pub fn routes_of_file(file: &Path) -> Result<Router<Edge>, PolicyProblems> {
 }
 
 /// The routes of both versions of the API. Pages of any origin may use them, as those of Adobe.
-#[must_use]
 pub fn routes(policies: Policies) -> Router<Edge> {
     let account = "/v1/{application}/{mvpd}/accounts/{account}";
     let pages = CorsLayer::new()
