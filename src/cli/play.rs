@@ -1,6 +1,6 @@
 //! `streamwatch play`: simulated viewers with real timing, and a check that the counts are right.
 
-mod ledger;
+mod expected;
 mod load;
 mod plan;
 mod spinner;
@@ -19,7 +19,7 @@ use super::{
     signals, terminal,
 };
 use crate::client::{Backend, Client, ClientError, Consistency, Player, StatusQuery};
-use ledger::{Ledger, Tally};
+use expected::{ExpectedStreams, ViewerCounts};
 use plan::Plan;
 use viewer::Viewer;
 
@@ -104,7 +104,10 @@ impl Args {
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
         let plan = self.check(&mut mistakes);
-        let load = self.load.check(self.duration.is_some(), &mut mistakes);
+        let given = self.duration.as_ref().and(plan.as_ref());
+        let load = self
+            .load
+            .check(given.map(|plan| plan.duration), &mut mistakes);
         let ((addresses, names), plan) = mistakes.finish(connection.zip(plan))?;
         if let Some(load) = load {
             return load.run(&plan, (addresses, names), output).await;
@@ -123,9 +126,9 @@ impl Args {
             duration(ttl),
             plan.seed
         )]);
-        let show = Show {
+        let show = PlayProgress {
             bar: spinner::new(),
-            ledger: Arc::new(Ledger::new(accounts, ttl)),
+            expected: Arc::new(ExpectedStreams::new(accounts, ttl)),
         };
         let report = tokio::select! {
             report = play(&plan, &clients, &backend, &show) => report,
@@ -141,14 +144,14 @@ impl Args {
     }
 }
 
-struct Show {
+struct PlayProgress {
     bar: ProgressBar,
-    ledger: Arc<Ledger>,
+    expected: Arc<ExpectedStreams>,
 }
 
 /// Plays, then freezes the viewers and compares account by account.
-async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -> Report {
-    let (ledger, accounts) = (&show.ledger, plan.accounts());
+async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &PlayProgress) -> Report {
+    let (expected, accounts) = (&show.expected, plan.accounts());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut viewers = JoinSet::new();
     for number in 0..accounts * plan.devices {
@@ -156,7 +159,7 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
         viewers.spawn(
             Viewer {
                 player: Player::new(client, plan.tenant.clone()),
-                ledger: Arc::clone(ledger),
+                expected: Arc::clone(expected),
                 account: number % accounts,
                 device: number / accounts,
                 session: plan.session,
@@ -175,21 +178,21 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
     while Instant::now() < until {
         let account = random.usize(..accounts);
         tokio::select! {
-            checked = check(backend, plan, ledger, account) => report.note(checked),
+            checked = check(backend, plan, expected, account) => report.note(checked),
             _ = &mut interrupted => break,
         }
         show.bar.set_message(format!(
             "{}   requests {}, wrong {}",
-            ledger.tally().line(),
+            expected.counts().line(),
             report.requests,
             report.wrong()
         ));
         show.bar.tick();
     }
-    // The viewers are frozen. Waits until the streams of crashed viewers have expired.
+    // The viewers are frozen. Wait until the streams of crashed viewers have expired.
     let _ = stop.send(true);
-    let patience = Instant::now() + ledger.settled_after();
-    while !ledger.is_still() && Instant::now() < patience {
+    let patience = Instant::now() + expected.settled_after();
+    while !expected.is_still() && Instant::now() < patience {
         show.bar
             .set_message("waiting for the last crashed viewers to expire".to_owned());
         show.bar.tick();
@@ -198,9 +201,9 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &Show) -
     for account in 0..accounts {
         show.bar.set_message(format!("comparing account {account}"));
         report.compared += 1;
-        report.note(check(backend, plan, ledger, account).await);
+        report.note(check(backend, plan, expected, account).await);
     }
-    report.tally = ledger.tally();
+    report.counts = expected.counts();
     viewers.abort_all();
     while viewers.join_next().await.is_some() {}
     report
@@ -218,19 +221,24 @@ enum Check {
     NoAnswer(ClientError),
 }
 
-async fn check(backend: &Backend, plan: &Plan, ledger: &Ledger, account: usize) -> Check {
+async fn check(
+    backend: &Backend,
+    plan: &Plan,
+    expected: &ExpectedStreams,
+    account: usize,
+) -> Check {
     let query = StatusQuery {
         consistency: Consistency::Strong,
         ..StatusQuery::default()
     };
-    let name = Ledger::name(account);
-    let before = ledger.version(account);
+    let name = ExpectedStreams::name(account);
+    let before = expected.version(account);
     let status = match backend.status(&plan.tenant, &name, &query).await {
         Ok(status) => status,
         Err(error) => return Check::NoAnswer(error),
     };
     let counted = status.activity.streams.iter().map(|s| s.stream);
-    match ledger.compare(account, before, counted) {
+    match expected.compare(account, before, counted) {
         None => Check::Changed,
         Some((0, 0)) => Check::Correct,
         Some((missing, over_counted)) => Check::Wrong {
@@ -250,7 +258,7 @@ struct Report {
     over_counted: usize,
     unanswered: u64,
     last_error: Option<String>,
-    tally: Tally,
+    counts: ViewerCounts,
 }
 
 impl Report {
@@ -293,7 +301,7 @@ impl Report {
             self.unanswered
         );
         let compared = format!("compared {} accounts at the end", self.compared);
-        let mut lines = vec![self.tally.line(), requests, compared];
+        let mut lines = vec![self.counts.line(), requests, compared];
         let error = self.last_error.as_ref();
         lines.extend(error.map(|error| format!("last error: {error}")));
         let verdict = if self.is_exact() {
@@ -310,9 +318,9 @@ impl Report {
             "exact": self.is_exact(), "seed": seed, "requests": self.requests, "correct": self.correct,
             "changed": self.changed, "missing": self.missing, "over_counted": self.over_counted,
             "unanswered": self.unanswered, "last_error": self.last_error,
-            "accounts_compared": self.compared, "opened": self.tally.opened,
-            "refused": self.tally.refused, "stopped": self.tally.stopped,
-            "crashed": self.tally.crashed, "playing": self.tally.playing,
+            "accounts_compared": self.compared, "opened": self.counts.opened,
+            "refused": self.counts.refused, "stopped": self.counts.stopped,
+            "crashed": self.counts.crashed, "playing": self.counts.playing,
         })
     }
 }

@@ -5,7 +5,6 @@
 
 mod accounts;
 mod aggregate;
-mod ask;
 mod format;
 mod lines;
 mod listing;
@@ -13,6 +12,7 @@ mod rates;
 mod rows;
 mod scrape;
 mod screen;
+mod sources;
 mod state;
 mod summary;
 mod ui;
@@ -45,12 +45,12 @@ use crate::{
     domain::{AccountKey, Tenant},
     worker::wall,
 };
-use ask::Asked;
 use listing::ListRequest;
 use screen::{Input, Screen};
+use sources::Sources;
 use state::{Round, State};
 use summary::Summary;
-use ui::{Ui, Wish};
+use ui::{Action, Ui};
 use view::Theme;
 
 /// Most worker addresses.
@@ -168,7 +168,7 @@ impl Args {
             .map(|addresses| follow(&names, plan.tenant.as_ref()).start(addresses));
         let client = addresses.map(|addresses: Addresses| Client::connect(addresses, names));
         let top = Top {
-            asked: Asked {
+            sources: Sources {
                 pages: Arc::new(plan.pages),
                 backend: client.map(Backend::new),
                 group_by: Arc::new(self.group_by.clone()),
@@ -207,7 +207,7 @@ fn follow(names: &Names, tenant: Option<&Tenant>) -> Follow {
 
 /// The running view.
 struct Top {
-    asked: Asked,
+    sources: Sources,
     state: State,
     ui: Ui,
     /// `None` if lines are printed.
@@ -251,7 +251,7 @@ impl Top {
                 _ = due.tick(), if round.is_none() => {
                     let requests = self.state.requests();
                     let lists = self.lists();
-                    round = Some(tokio::spawn(self.asked.clone().round(requests, lists)));
+                    round = Some(tokio::spawn(self.sources.clone().round(requests, lists)));
                 }
                 done = finished(&mut round) => {
                     round = None;
@@ -263,9 +263,9 @@ impl Top {
                 updates = next(&mut self.following) => self.apply_event(updates)?,
                 input = input(&mut self.screen) => {
                     match self.pressed(input) {
-                        Then::End => return Ok(()),
-                        Then::Ask => due.reset_immediately(),
-                        Then::Draw => {}
+                        Next::End => return Ok(()),
+                        Next::Ask => due.reset_immediately(),
+                        Next::Draw => {}
                     }
                     self.draw()?;
                 }
@@ -339,26 +339,26 @@ impl Top {
             || self.once
     }
 
-    fn pressed(&mut self, input: Input) -> Then {
+    fn pressed(&mut self, input: Input) -> Next {
         let Input::Pressed(key) = input else {
-            return Then::Draw;
+            return Next::Draw;
         };
         let most = self.summary().accounts.largest;
         match self.ui.press(key, &most, self.state.opened.is_some()) {
-            Wish::Quit => return Then::End,
-            Wish::Open(key) => {
+            Action::Quit => return Next::End,
+            Action::Open(key) => {
                 self.state.open(Some(key));
-                return Then::Ask;
+                return Next::Ask;
             }
-            Wish::Close => self.state.open(None),
-            Wish::Nothing => {}
+            Action::Close => self.state.open(None),
+            Action::Nothing => {}
         }
-        Then::Draw
+        Next::Draw
     }
 }
 
 /// The consequence of an input.
-enum Then {
+enum Next {
     End,
     /// Start a round at once.
     Ask,

@@ -74,7 +74,6 @@ pub fn openapi() -> Result<String, serde_json::Error> {
 }
 
 /// The routes of the API.
-#[must_use]
 pub fn routes() -> Router<Edge> {
     let (routes, description) = described().split_for_parts();
     let document = Json(description);

@@ -109,12 +109,15 @@ async fn all_events_of_a_rate_in_batches_are_confirmed_and_applied() {
         "50",
         "--accounts",
         "60",
+        "--warm-up",
+        "1s",
     ];
     let report = installation.cli(&play).await.exits(DONE).json();
     is_whole(&report);
     assert_eq!(
         (&report["batch"], &report["published"]),
-        (&50.into(), &4_000.into())
+        (&50.into(), &4_000.into()),
+        "events of the warm-up are published, confirmed and applied too"
     );
     // Each of 120 streams had its turn.
     let active = worker.metric("streamwatch_active_streams", "").await;
@@ -201,6 +204,9 @@ async fn missing_requirements_are_reported_before_anything_is_published() {
     wrong.exits(WRONG_SETTINGS).reports("--rate");
     let wrong = bare.cli(&["play", "--rate", "0"]).await;
     wrong.exits(WRONG_SETTINGS).reports("--rate: 1 to");
+    let long = [&RATE[..], &["--warm-up", "2s"]].concat();
+    let wrong = bare.cli(&long).await;
+    wrong.exits(WRONG_SETTINGS).reports("--warm-up: shorter");
 }
 
 #[tokio::test]

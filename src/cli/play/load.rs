@@ -10,18 +10,18 @@
 //! replying worker has applied these events, so the reply time is the lag.
 
 mod batches;
-mod crowd;
 mod meter;
 mod pace;
+mod population;
 mod probe;
 mod probes;
 mod progress;
 mod publisher;
+mod reply_times;
 mod report;
 mod search;
 mod stage;
 mod step;
-mod waits;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -40,12 +40,12 @@ use crate::{
     domain::Settings,
 };
 use batches::Batches;
-use crowd::Crowd;
+use population::Population;
 use probe::PATIENCE;
 use probes::Prober;
-use report::About;
+use report::LoadDescription;
 use search::Search;
-use stage::{Stage, Task};
+use stage::{Phase, Stage};
 use step::Step;
 
 /// Most publishing connections.
@@ -93,6 +93,15 @@ pub(super) struct LoadArgs {
         conflicts_with = "rate"
     )]
     step: String,
+    /// Time from the start of --rate that is not measured: in it, all streams begin
+    #[arg(
+        long,
+        default_value = "0s",
+        value_name = "DURATION",
+        requires = "rate",
+        conflicts_with = "find_max"
+    )]
+    warm_up: String,
 }
 
 /// Arguments of viewers with real timing only.
@@ -111,7 +120,10 @@ pub(super) struct Load {
 }
 
 enum Goal {
-    Rate(u32),
+    Rate {
+        per_s: u32,
+        warm_up: Duration,
+    },
     FindMax {
         step: Duration,
         /// The search has an end of its own: --duration was given.
@@ -125,8 +137,9 @@ impl LoadArgs {
         self.rate.is_some() || self.find_max
     }
 
-    /// Returns `None` if no load was requested, or after noting a mistake.
-    pub(super) fn check(&self, bounded: bool, mistakes: &mut Mistakes) -> Option<Load> {
+    /// Returns `None` if no load was requested, or after noting a mistake. `given` is the duration
+    /// of the run, if the user gave it.
+    pub(super) fn check(&self, given: Option<Duration>, mistakes: &mut Mistakes) -> Option<Load> {
         let connections = mistakes.check("--connections", &self.connections)?;
         if connections == 0 || connections > MOST_CONNECTIONS {
             mistakes.note(format!("--connections: 1 to {MOST_CONNECTIONS}"));
@@ -147,9 +160,16 @@ impl LoadArgs {
         if rate.is_some_and(|rate| rate == 0 || rate > search::MOST) {
             mistakes.note(format!("--rate: 1 to {}", search::MOST));
         }
+        let warm_up = mistakes.duration("--warm-up", &self.warm_up)?;
+        if !warm_up.is_zero() && given.is_none_or(|duration| warm_up >= duration) {
+            mistakes.note("--warm-up: shorter than --duration".to_owned());
+        }
         let goal = match rate {
-            Some(rate) => Goal::Rate(rate),
-            None if self.find_max => Goal::FindMax { step, bounded },
+            Some(per_s) => Goal::Rate { per_s, warm_up },
+            None if self.find_max => Goal::FindMax {
+                step,
+                bounded: given.is_some(),
+            },
             None => return None,
         };
         Some(Load {
@@ -178,31 +198,31 @@ impl Load {
             None => partitions(&addresses, &names).await?,
         };
         let accounts = plan.accounts.unwrap_or(ACCOUNTS_OF_PARTITION * partitions);
-        let crowd = Arc::new(Crowd {
+        let population = Arc::new(Population {
             tenant: plan.tenant.clone(),
             accounts,
             devices: plan.devices,
             seed: plan.seed,
             partitions,
         });
-        let about = About {
+        let description = LoadDescription {
             accounts,
             devices: plan.devices,
-            partitions: crowd.partitions,
+            partitions: population.partitions,
             connections: self.connections,
             batch: self.batch,
             seed: plan.seed,
         };
         let mut interrupted = signals::stop_signal()?;
         let ending = format!("the streams expire {} after the end", duration(ttl));
-        terminal::note([format!("{}; {ending}", about.text())]);
-        let prober = Prober::new(client, Arc::clone(&crowd));
+        terminal::note([format!("{}; {ending}", description.text())]);
+        let prober = Prober::new(client, Arc::clone(&population));
         let connections = self.connections;
         let stop = interrupted.clone();
         let opening = async {
             let learned = match self.batch {
                 1 => None,
-                _ => Some(batches::learn(&backend, &crowd).await?),
+                _ => Some(batches::learn(&backend, &population).await?),
             };
             let batches = || {
                 let learned = Arc::clone(learned.as_ref()?);
@@ -211,7 +231,7 @@ impl Load {
             Stage::open(
                 &addresses,
                 &names,
-                &crowd,
+                &population,
                 prober,
                 connections,
                 batches,
@@ -231,7 +251,7 @@ impl Load {
             () = signals::interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
         };
         stage.close().await;
-        let (lines, json) = measured.rendered(&about);
+        let (lines, json) = measured.rendered(&description);
         output.print(lines, &json);
         Ok(if measured.is_well() {
             ExitCode::SUCCESS
@@ -242,11 +262,11 @@ impl Load {
 
     async fn measure(&self, plan: &Plan, stage: &mut Stage) -> Measured {
         match self.goal {
-            Goal::Rate(rate_per_s) => {
-                let step = stage.step(Task {
-                    rate_per_s,
+            Goal::Rate { per_s, warm_up } => {
+                let step = stage.step(Phase {
+                    rate_per_s: per_s,
                     duration: plan.duration,
-                    warm_up: Duration::ZERO,
+                    warm_up,
                 });
                 Measured {
                     search: None,
@@ -287,12 +307,12 @@ async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>)
         if until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
-        let task = Task {
+        let phase = Phase {
             rate_per_s,
             duration,
             warm_up: pace::warm_up(duration),
         };
-        let step = stage.step(task).await;
+        let step = stage.step(phase).await;
         let goes_on = step.error.is_none() && !step.interrupted;
         // An interrupted step does not mean that its rate is too high.
         if goes_on {
@@ -334,13 +354,13 @@ impl Measured {
         found && !self.steps.is_empty() && self.steps.iter().all(Step::is_whole)
     }
 
-    fn rendered(&self, about: &About) -> (Vec<String>, Value) {
+    fn rendered(&self, load: &LoadDescription) -> (Vec<String>, Value) {
         let Some(step) = self.step() else {
             let none = "no step was tried: --duration is too short".to_owned();
             return (vec![none], Value::Null);
         };
         let mut lines = report::lines(step);
-        let mut json = report::json(about, step);
+        let mut json = report::json(load, step);
         if let Some(search) = self.search {
             lines.splice(0..0, report::found(search, &self.steps, step));
             json["max_per_s"] = search.held().into();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use fastrand::Rng;
 use tokio::sync::watch;
 
-use super::ledger::{Fate, Ledger};
+use super::expected::{ExpectedStreams, ViewerState};
 use crate::client::{Metadata, OpenRequest, PlaybackState, Player, StreamId};
 
 const DEVICES: [&str; 4] = ["tv", "phone", "tablet", "browser"];
@@ -13,7 +13,7 @@ const CHANNELS: [&str; 5] = ["sport-1", "news", "films", "kids", "series"];
 
 pub(super) struct Viewer {
     pub(super) player: Player,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) expected: Arc<ExpectedStreams>,
     pub(super) account: usize,
     pub(super) device: usize,
     pub(super) session: Duration,
@@ -36,8 +36,8 @@ impl Viewer {
 
     async fn watch(&mut self, stop: &mut watch::Receiver<bool>) {
         let stream = StreamId::generate();
-        let (ledger, account) = (Arc::clone(&self.ledger), self.account);
-        let set = |fate| ledger.set(account, stream, fate);
+        let (expected, account) = (Arc::clone(&self.expected), self.account);
+        let set = |state| expected.set(account, stream, state);
         let channel = *self.random.choice(&CHANNELS).unwrap_or(&"news");
         let device = DEVICES[self.device % DEVICES.len()];
         let request = OpenRequest {
@@ -47,8 +47,11 @@ impl Viewer {
             max_active: self.max_active,
             ..OpenRequest::default()
         };
-        set(Some(Fate::Changing));
-        let mut playback = self.player.open(Ledger::name(account), request).await;
+        set(Some(ViewerState::Changing));
+        let mut playback = self
+            .player
+            .open(ExpectedStreams::name(account), request)
+            .await;
         while playback.state() == PlaybackState::Unanswered {
             if !playback.changed().await {
                 return;
@@ -56,31 +59,31 @@ impl Viewer {
         }
         match playback.state() {
             PlaybackState::Refused { .. } => {
-                ledger.count(|t| t.refused += 1);
+                expected.count(|t| t.refused += 1);
                 return set(None);
             }
             PlaybackState::Stopped(_) => return set(None),
             PlaybackState::Opened(_) | PlaybackState::Unanswered => {}
         }
-        ledger.count(|t| {
+        expected.count(|t| {
             t.opened += 1;
             t.playing += 1;
         });
-        set(Some(Fate::Playing));
+        set(Some(ViewerState::Playing));
         let session = self.session.mul_f64(0.25 + 1.5 * self.random.f64());
         if wait(session, stop).await {
             // Plays on at the end of the run, so that the counts can be compared.
             return std::future::pending().await;
         }
-        ledger.count(|t| t.playing -= 1);
+        expected.count(|t| t.playing -= 1);
         if self.random.f64() < self.crash_rate {
             playback.abandon();
-            ledger.count(|t| t.crashed += 1);
-            set(Some(Fate::Crashed(tokio::time::Instant::now())));
+            expected.count(|t| t.crashed += 1);
+            set(Some(ViewerState::Crashed(tokio::time::Instant::now())));
         } else {
-            set(Some(Fate::Changing));
+            set(Some(ViewerState::Changing));
             playback.stop().await;
-            ledger.count(|t| t.stopped += 1);
+            expected.count(|t| t.stopped += 1);
             set(None);
         }
     }

@@ -17,7 +17,7 @@ const MOST_REPEATED: usize = 10_000;
 
 /// The state of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+struct AccountState {
     count: u32,
     /// Incremented by every event.
     version: u64,
@@ -28,7 +28,7 @@ struct Seen {
 
 /// An account and its number of streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Playing {
+pub(super) struct ActiveAccount {
     pub(super) key: AccountKey,
     pub(super) count: u32,
     /// True if no event can have been missed since.
@@ -54,7 +54,7 @@ pub(super) struct EventCounts {
 /// The accounts with active streams, by lifecycle events.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    seen: LruCache<AccountKey, Seen>,
+    seen: LruCache<AccountKey, AccountState>,
     repeated: LruCache<Uuid, ()>,
     pub(super) counts: EventCounts,
     /// Active accounts that were evicted because there were too many.
@@ -144,7 +144,7 @@ impl Accounts {
             self.seen.pop(&key);
             return;
         }
-        let seen = Seen {
+        let seen = AccountState {
             count,
             version: self.version,
             exact: true,
@@ -175,9 +175,9 @@ impl Accounts {
     }
 
     /// The accounts with the most streams, ties in order of names.
-    pub(super) fn most(&self, n: usize) -> Vec<Playing> {
+    pub(super) fn most(&self, n: usize) -> Vec<ActiveAccount> {
         let top = self.ranked(n).into_iter();
-        top.map(|(key, seen)| Playing {
+        top.map(|(key, seen)| ActiveAccount {
             key: key.clone(),
             count: seen.count,
             exact: seen.exact,
@@ -185,7 +185,7 @@ impl Accounts {
         .collect()
     }
 
-    fn ranked(&self, n: usize) -> Vec<(&AccountKey, &Seen)> {
+    fn ranked(&self, n: usize) -> Vec<(&AccountKey, &AccountState)> {
         let mut all: Vec<_> = self.seen.iter().collect();
         all.sort_unstable_by(|(a, of_a), (b, of_b)| {
             of_b.count.cmp(&of_a.count).then_with(|| a.cmp(b))

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use super::{
     rows::{PerSecond, TenantRow, Totals, ValueRow},
     state::State,
-    worker_metrics::{Active, OfLog, OfWorker, Replica},
+    worker_metrics::{Active, LogCounter, Replica, WorkerCounter},
 };
 
 /// Most listed tenants.
@@ -22,10 +22,10 @@ pub(super) fn fastest(
     state: &State,
     partition: u16,
     replicas: &Replicas<'_>,
-) -> Option<[f64; OfLog::COUNT]> {
+) -> Option<[f64; LogCounter::COUNT]> {
     let rates = replicas
         .iter()
-        .filter_map(|(n, _)| state.workers.get(*n)?.readings.of_log(partition));
+        .filter_map(|(n, _)| state.workers.get(*n)?.readings.log(partition));
     rates.reduce(|mut a, b| {
         a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(b));
         a
@@ -66,28 +66,28 @@ pub(super) fn totals(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Totals {
 
 /// Sums over partitions of the log's counters, and over workers of their own.
 pub(super) fn per_second(
-    of_log: &BTreeMap<u16, [f64; OfLog::COUNT]>,
-    of_workers: impl Iterator<Item = [f64; OfWorker::COUNT]>,
+    rates: &BTreeMap<u16, [f64; LogCounter::COUNT]>,
+    workers: impl Iterator<Item = [f64; WorkerCounter::COUNT]>,
 ) -> PerSecond {
     let add = |mut a: Vec<f64>, b: &[f64]| {
         a.resize(b.len(), 0.0);
         a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         a
     };
-    let log = of_log.values().fold(Vec::new(), |sum, it| add(sum, it));
-    let workers = of_workers.fold(Vec::new(), |sum, it| add(sum, &it));
-    let log = |what: OfLog| log.get(what as usize).copied().map(tenths);
-    let worker = |what: OfWorker| workers.get(what as usize).copied();
-    let bad = log(OfLog::Bad).zip(worker(OfWorker::Bad));
+    let sums = rates.values().fold(Vec::new(), |sum, it| add(sum, it));
+    let workers = workers.fold(Vec::new(), |sum, it| add(sum, &it));
+    let log = |what: LogCounter| sums.get(what as usize).copied().map(tenths);
+    let worker = |what: WorkerCounter| workers.get(what as usize).copied();
+    let bad = log(LogCounter::Bad).zip(worker(WorkerCounter::Bad));
     PerSecond {
-        heartbeats: log(OfLog::Heartbeats),
-        opened: log(OfLog::Opened),
-        refused: log(OfLog::Refused),
-        stopped: log(OfLog::Stopped),
-        replaced: log(OfLog::Replaced),
-        expired: log(OfLog::Expired),
-        init_answered: worker(OfWorker::InitAnswered).map(tenths),
-        status_answered: worker(OfWorker::StatusAnswered).map(tenths),
+        heartbeats: log(LogCounter::Heartbeats),
+        opened: log(LogCounter::Opened),
+        refused: log(LogCounter::Refused),
+        stopped: log(LogCounter::Stopped),
+        replaced: log(LogCounter::Replaced),
+        expired: log(LogCounter::Expired),
+        init_answered: worker(WorkerCounter::InitAnswered).map(tenths),
+        status_answered: worker(WorkerCounter::StatusAnswered).map(tenths),
         bad_input: bad.map(|(log, worker)| tenths(log + worker)),
     }
 }

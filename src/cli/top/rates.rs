@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::worker_metrics::{OfLog, OfWorker, WorkerMetrics};
+use super::worker_metrics::{LogCounter, WorkerCounter, WorkerMetrics};
 
 /// Time window of rates: long enough to be smooth, short enough to follow changes.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -16,8 +16,8 @@ const MOST: usize = 64;
 #[derive(Debug)]
 struct CounterSample {
     at: Duration,
-    of_log: BTreeMap<u16, [u64; OfLog::COUNT]>,
-    of_worker: [u64; OfWorker::COUNT],
+    log: BTreeMap<u16, [u64; LogCounter::COUNT]>,
+    worker: [u64; WorkerCounter::COUNT],
 }
 
 /// One worker's recent counters.
@@ -35,8 +35,8 @@ impl Readings {
         };
         self.0.push_back(CounterSample {
             at,
-            of_log: page.replicas.iter().filter_map(counted).collect(),
-            of_worker: page.counted,
+            log: page.replicas.iter().filter_map(counted).collect(),
+            worker: page.counted,
         });
         // At least two pages, for any interval.
         while self.0.len() > MOST || (self.0.len() > 2 && self.0[1].at + WINDOW <= at) {
@@ -50,13 +50,13 @@ impl Readings {
     }
 
     /// Rates of the worker's own counters.
-    pub(super) fn of_worker(&self) -> Option<Rates<{ OfWorker::COUNT }>> {
-        self.rates(|reading| Some(&reading.of_worker))
+    pub(super) fn worker(&self) -> Option<Rates<{ WorkerCounter::COUNT }>> {
+        self.rates(|reading| Some(&reading.worker))
     }
 
     /// Rates of the log's counters in its replica of a partition.
-    pub(super) fn of_log(&self, partition: u16) -> Option<Rates<{ OfLog::COUNT }>> {
-        self.rates(|reading| reading.of_log.get(&partition))
+    pub(super) fn log(&self, partition: u16) -> Option<Rates<{ LogCounter::COUNT }>> {
+        self.rates(|reading| reading.log.get(&partition))
     }
 
     fn rates<const N: usize>(
@@ -108,12 +108,12 @@ mod tests {
             readings.take(Duration::from_secs(*at), page);
         }
         let log = readings
-            .of_log(3)
-            .map(|rates| rates[OfLog::Heartbeats as usize]);
-        let worker = readings.of_worker();
+            .log(3)
+            .map(|rates| rates[LogCounter::Heartbeats as usize]);
+        let worker = readings.worker();
         (
             log,
-            worker.map(|rates| rates[OfWorker::InitAnswered as usize]),
+            worker.map(|rates| rates[WorkerCounter::InitAnswered as usize]),
         )
     }
 

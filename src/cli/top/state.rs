@@ -43,7 +43,7 @@ pub(super) enum Lifecycle {
 
 /// The account that is shown in detail.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct AccountDetail {
     pub(super) key: AccountKey,
     pub(super) status: Option<AccountStatus>,
     /// The error of the last request.
@@ -77,7 +77,7 @@ pub(super) struct State {
     pub(super) listing: Listing,
     /// The latest last.
     pub(super) events: VecDeque<ListedEvent>,
-    pub(super) opened: Option<Opened>,
+    pub(super) opened: Option<AccountDetail>,
     /// Number of completed rounds.
     pub(super) rounds: u64,
     /// A worker or RabbitMQ has replied once, so later failures are not fatal.
@@ -109,7 +109,7 @@ impl State {
 
     /// Shows an account in detail, or none.
     pub(super) fn open(&mut self, key: Option<AccountKey>) {
-        self.opened = key.map(|key| Opened {
+        self.opened = key.map(|key| AccountDetail {
             key,
             status: None,
             error: None,

@@ -11,7 +11,7 @@ use super::{
         TenantRow, Totals, ValueRow, WorkerRow,
     },
     state::{Lifecycle, ListedEvent, MOST_SHOWN, State, Worker},
-    worker_metrics::{Active, OfLog, Replica, WorkerMetrics},
+    worker_metrics::{Active, LogCounter, Replica, WorkerMetrics},
 };
 use crate::{domain::WallTime, wire::Rfc3339};
 
@@ -57,23 +57,27 @@ impl Summary {
                     .push((n, replica));
             }
         }
-        let of_log = by_partition.iter().filter_map(|(partition, replicas)| {
+        let rates = by_partition.iter().filter_map(|(partition, replicas)| {
             Some((*partition, fastest(state, *partition, replicas)?))
         });
-        let of_log: BTreeMap<_, _> = of_log.collect();
-        let of_workers = pages().filter_map(|(_, worker, _)| worker.readings.of_worker());
+        let rates: BTreeMap<_, _> = rates.collect();
+        let workers = pages().filter_map(|(_, worker, _)| worker.readings.worker());
         Self {
             kind: "top",
             at: Rfc3339(now),
             interval_ms,
             totals: totals(&by_partition),
-            per_second: per_second(&of_log, of_workers),
+            per_second: per_second(&rates, workers),
             workers: state.workers.iter().map(WorkerRow::new).collect(),
             partitions: by_partition
                 .iter()
                 .map(|(p, replicas)| {
-                    let rates = of_log.get(p);
-                    PartitionRow::new(*p, replicas, rates.map(|r| r[OfLog::Heartbeats as usize]))
+                    let rates = rates.get(p);
+                    PartitionRow::new(
+                        *p,
+                        replicas,
+                        rates.map(|r| r[LogCounter::Heartbeats as usize]),
+                    )
                 })
                 .collect(),
             tenants: tenants(&by_partition),
@@ -129,8 +133,8 @@ fn account_rows(state: &State) -> AccountRows {
 }
 
 fn problems(state: &State) -> Vec<String> {
-    let of_workers = state.workers.iter();
-    let of_workers = of_workers.filter_map(|it| it.page.as_ref()?.as_ref().err().cloned());
+    let workers = state.workers.iter();
+    let workers = workers.filter_map(|it| it.page.as_ref()?.as_ref().err().cloned());
     let of_lifecycle = match &state.lifecycle {
         Lifecycle::NotAsked => Some("no accounts and no events: AMQP_URL is not set".to_owned()),
         Lifecycle::Lost(error) => Some(format!("{error}; trying again")),
@@ -141,7 +145,7 @@ fn problems(state: &State) -> Vec<String> {
         opened.filter_map(|it| Some(format!("{}: {}", it.key.as_str(), it.error.as_ref()?)));
     of_lifecycle
         .into_iter()
-        .chain(of_workers)
+        .chain(workers)
         .chain(state.listing.error.clone())
         .chain(of_account)
         .collect()

@@ -17,7 +17,7 @@ pub(super) enum Key {
 
 /// The action to take.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Action {
     Nothing,
     Open(AccountKey),
     Close,
@@ -34,21 +34,21 @@ pub(super) struct Ui {
 
 impl Ui {
     /// Applies a key, given the listed accounts `most` and the `opened` one.
-    pub(super) fn press(&mut self, key: Key, most: &[AccountRow], opened: bool) -> Wish {
+    pub(super) fn press(&mut self, key: Key, most: &[AccountRow], opened: bool) -> Action {
         match key {
-            Key::Quit => return Wish::Quit,
+            Key::Quit => return Action::Quit,
             Key::Help => self.help = !self.help,
             Key::Back if self.help => self.help = false,
-            Key::Back if opened => return Wish::Close,
+            Key::Back if opened => return Action::Close,
             Key::Up | Key::Down if !opened => self.choose(key, most),
             Key::Enter if !opened => {
                 if let Some(n) = self.place(most) {
-                    return key_of(&most[n]).map_or(Wish::Nothing, Wish::Open);
+                    return key_of(&most[n]).map_or(Action::Nothing, Action::Open);
                 }
             }
             Key::Back | Key::Up | Key::Down | Key::Enter => {}
         }
-        Wish::Nothing
+        Action::Nothing
     }
 
     fn choose(&mut self, key: Key, most: &[AccountRow]) {
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn arrows_select_and_enter_opens() {
         let (mut ui, most) = (Ui::default(), rows(&["alice", "bob"]));
-        assert_eq!(ui.press(Key::Enter, &most, false), Wish::Nothing);
+        assert_eq!(ui.press(Key::Enter, &most, false), Action::Nothing);
         for (arrow, place) in [
             (Key::Down, 0),
             (Key::Down, 1),
@@ -101,12 +101,15 @@ mod tests {
             (Key::Up, 0),
             (Key::Up, 0),
         ] {
-            assert_eq!(ui.press(arrow, &most, false), Wish::Nothing);
+            assert_eq!(ui.press(arrow, &most, false), Action::Nothing);
             assert_eq!(ui.place(&most), Some(place));
         }
-        assert_eq!(ui.press(Key::Enter, &most, false), Wish::Open(key("alice")));
-        assert_eq!(ui.press(Key::Back, &most, true), Wish::Close);
-        assert_eq!(ui.press(Key::Down, &[], false), Wish::Nothing);
+        assert_eq!(
+            ui.press(Key::Enter, &most, false),
+            Action::Open(key("alice"))
+        );
+        assert_eq!(ui.press(Key::Back, &most, true), Action::Close);
+        assert_eq!(ui.press(Key::Down, &[], false), Action::Nothing);
     }
 
     #[test]
@@ -122,9 +125,9 @@ mod tests {
         let mut ui = Ui::default();
         ui.press(Key::Help, &[], true);
         assert!(ui.help);
-        assert_eq!(ui.press(Key::Back, &[], true), Wish::Nothing);
+        assert_eq!(ui.press(Key::Back, &[], true), Action::Nothing);
         assert!(!ui.help);
-        assert_eq!(ui.press(Key::Back, &[], true), Wish::Close);
-        assert_eq!(ui.press(Key::Quit, &[], true), Wish::Quit);
+        assert_eq!(ui.press(Key::Back, &[], true), Action::Close);
+        assert_eq!(ui.press(Key::Quit, &[], true), Action::Quit);
     }
 }

@@ -9,7 +9,7 @@ const LONGEST: usize = 64;
 
 /// Counters of the log, equal on every replica that has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OfLog {
+pub(super) enum LogCounter {
     Heartbeats,
     Opened,
     Refused,
@@ -19,19 +19,19 @@ pub(super) enum OfLog {
     Bad,
 }
 
-impl OfLog {
+impl LogCounter {
     pub(super) const COUNT: usize = 7;
 }
 
 /// Counters of a worker's own actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OfWorker {
+pub(super) enum WorkerCounter {
     InitAnswered,
     StatusAnswered,
     Bad,
 }
 
-impl OfWorker {
+impl WorkerCounter {
     pub(super) const COUNT: usize = 3;
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Replica {
     /// Streams by tenant, metadata key and value.
     pub(super) values: BTreeMap<(String, String, String), u64>,
     /// Absent until the replica has caught up.
-    pub(super) counted: Option<[u64; OfLog::COUNT]>,
+    pub(super) counted: Option<[u64; LogCounter::COUNT]>,
 }
 
 /// One worker.
@@ -77,7 +77,7 @@ pub(super) struct Replica {
 pub(super) struct WorkerMetrics {
     pub(super) version: String,
     pub(super) replicas: BTreeMap<u16, Replica>,
-    pub(super) counted: [u64; OfWorker::COUNT],
+    pub(super) counted: [u64; WorkerCounter::COUNT],
 }
 
 impl WorkerMetrics {
@@ -100,12 +100,12 @@ impl WorkerMetrics {
         match sample.name {
             "streamwatch_requests_total" if sample.label("outcome") == "answered" => {
                 match sample.label("kind") {
-                    "init" => self.count(OfWorker::InitAnswered, sample),
-                    "status" => self.count(OfWorker::StatusAnswered, sample),
+                    "init" => self.count(WorkerCounter::InitAnswered, sample),
+                    "status" => self.count(WorkerCounter::StatusAnswered, sample),
                     _ => {}
                 }
             }
-            "streamwatch_bad_input_total" => self.count(OfWorker::Bad, sample),
+            "streamwatch_bad_input_total" => self.count(WorkerCounter::Bad, sample),
             _ => {
                 if let Ok(partition) = sample.label("partition").parse() {
                     self.replicas.entry(partition).or_default().note(sample);
@@ -114,7 +114,7 @@ impl WorkerMetrics {
         }
     }
 
-    fn count(&mut self, what: OfWorker, sample: &Sample<'_>) {
+    fn count(&mut self, what: WorkerCounter, sample: &Sample<'_>) {
         let counted = &mut self.counted[what as usize];
         *counted = counted.saturating_add(sample.whole().unwrap_or(0));
     }
@@ -151,18 +151,18 @@ impl Replica {
                 self.tenant(sample).accounts = whole.unwrap_or(0);
             }
             "streamwatch_entries_total" if sample.label("kind") == "heartbeat" => {
-                self.count(OfLog::Heartbeats, sample);
+                self.count(LogCounter::Heartbeats, sample);
             }
-            "streamwatch_bad_entries_total" => self.count(OfLog::Bad, sample),
+            "streamwatch_bad_entries_total" => self.count(LogCounter::Bad, sample),
             "streamwatch_admissions_total" => match sample.label("outcome") {
-                "opened" => self.count(OfLog::Opened, sample),
-                "refused" => self.count(OfLog::Refused, sample),
+                "opened" => self.count(LogCounter::Opened, sample),
+                "refused" => self.count(LogCounter::Refused, sample),
                 _ => {}
             },
             "streamwatch_stream_duration_seconds_count" => match sample.label("cause") {
-                "stopped" => self.count(OfLog::Stopped, sample),
-                "replaced" => self.count(OfLog::Replaced, sample),
-                "expired" => self.count(OfLog::Expired, sample),
+                "stopped" => self.count(LogCounter::Stopped, sample),
+                "replaced" => self.count(LogCounter::Replaced, sample),
+                "expired" => self.count(LogCounter::Expired, sample),
                 _ => {}
             },
             _ => {}
@@ -175,7 +175,7 @@ impl Replica {
             .or_default()
     }
 
-    fn count(&mut self, what: OfLog, sample: &Sample<'_>) {
+    fn count(&mut self, what: LogCounter, sample: &Sample<'_>) {
         let counted = &mut self.counted.get_or_insert_default()[what as usize];
         *counted = counted.saturating_add(sample.whole().unwrap_or(0));
     }

@@ -63,8 +63,8 @@ impl Accounts {
     /// Returns whether the partition of an account is known. Does not count as a use.
     pub(super) fn has(&self, tenant: &Tenant, account: &AccountId) -> bool {
         let generations = [&self.young, &self.old];
-        let accounts = generations.into_iter().filter_map(|all| all.get(tenant));
-        accounts.map(|all| all.contains_key(account)).any(|has| has)
+        let mut accounts = generations.into_iter().filter_map(|all| all.get(tenant));
+        accounts.any(|all| all.contains_key(account))
     }
 
     /// Stores the partition of an account. Returns whether the partition of an account was changed

@@ -5,7 +5,11 @@ use axum::{
     extract::{RawQuery, State},
 };
 
-use super::{bodies, problem::Problem, target::Target};
+use super::{
+    bodies,
+    problem::{Details, Problem},
+    target::Target,
+};
 use crate::{
     client::{Consistency, StatusQuery},
     edge::Edge,
@@ -24,7 +28,7 @@ use crate::{
     ),
     responses(
         (status = 200, description = "The activity", body = bodies::Activity),
-        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn activity(

@@ -23,9 +23,13 @@ const PROBLEM_JSON: &str = "application/problem+json";
 pub struct RefusedFor(pub &'static str);
 
 /// An error.
+#[derive(Clone, Debug)]
+pub(super) struct Problem(Box<Details>);
+
+/// An error.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(super) struct Problem {
+pub(super) struct Details {
     /// A URI that identifies the kind of the problem: /api/v1/problems/ and the code.
     #[serde(rename = "type")]
     kind: String,
@@ -71,7 +75,7 @@ impl Problem {
         code: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("/api/v1/problems/{code}"),
             title: title(code),
             status: status.as_u16(),
@@ -85,41 +89,37 @@ impl Problem {
             activity: None,
             schemes: None,
             counted: code,
-        }
+        }))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Details)) -> Self {
+        change(&mut self.0);
+        self
     }
 
     /// A field of the address, the query or the headers that is not acceptable.
     pub(super) fn bad(field: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..Self::new(StatusCode::BAD_REQUEST, Code::BadField.as_str(), detail)
-        }
+        let problem = Self::new(StatusCode::BAD_REQUEST, Code::BadField.as_str(), detail);
+        problem.with(|it| it.field = Some(field.into()))
     }
 
     pub(super) fn retry_after(self, retry_after: Duration) -> Self {
         let ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            retry_after_ms: Some(ms.max(1)),
-            ..self
-        }
+        self.with(|it| it.retry_after_ms = Some(ms.max(1)))
     }
 
-    /// More requests than this edge accepts of `whom`.
+    /// More requests than this edge accepts.
     pub(super) fn throttled(detail: &'static str, retry_after: Duration) -> Self {
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self::new(status, Code::Throttled.as_str(), detail).retry_after(retry_after)
     }
 
     pub(super) fn denied(denied: Denied, schemes: &'static str) -> Self {
-        Self {
-            schemes: Some(schemes),
-            counted: denied.as_str(),
-            ..Self::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "the credentials are missing or not valid",
-            )
-        }
+        let detail = "the credentials are missing or not valid";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).with(|it| {
+            it.schemes = Some(schemes);
+            it.counted = denied.as_str();
+        })
     }
 
     pub(super) fn ended(reason: &'static str, given_reason: Option<String>) -> Self {
@@ -128,11 +128,10 @@ impl Problem {
         } else {
             "the stream has ended: its player stops"
         };
-        Self {
-            reason: Some(reason),
-            given_reason,
-            ..Self::new(StatusCode::GONE, "ended", detail)
-        }
+        Self::new(StatusCode::GONE, "ended", detail).with(|it| {
+            it.reason = Some(reason);
+            it.given_reason = given_reason;
+        })
     }
 
     /// A refused stream.
@@ -141,16 +140,12 @@ impl Problem {
         conflicts: Vec<Conflict>,
         activity: Activity,
     ) -> Self {
-        Self {
-            reason: Some(reason),
-            conflicts,
-            activity: Some(activity),
-            ..Self::new(
-                StatusCode::CONFLICT,
-                "refused",
-                "the stream is refused and does not count: its player does not play",
-            )
-        }
+        let detail = "the stream is refused and does not count: its player does not play";
+        Self::new(StatusCode::CONFLICT, "refused", detail).with(|it| {
+            it.reason = Some(reason);
+            it.conflicts = conflicts;
+            it.activity = Some(activity);
+        })
     }
 
     /// The method is not one of the address.
@@ -193,10 +188,8 @@ impl From<WireProblem> for Problem {
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self {
-            field: problem.field,
-            ..Self::new(status, problem.code.as_str(), problem.message)
-        }
+        let field = problem.field;
+        Self::new(status, problem.code.as_str(), problem.message).with(|it| it.field = field)
     }
 }
 
@@ -235,21 +228,24 @@ impl From<PlayersError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status);
+        let Self(details) = self;
+        let status = StatusCode::from_u16(details.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let json = serde_json::to_vec(&self).unwrap_or_default();
+        let json = serde_json::to_vec(&details).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], json).into_response();
-        if let Some(ms) = self.retry_after_ms {
+        if let Some(ms) = details.retry_after_ms {
             let seconds = HeaderValue::from(ms.div_ceil(1_000));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
-        if let Some(schemes) = self.schemes {
+        if let Some(schemes) = details.schemes {
             let schemes = HeaderValue::from_static(schemes);
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, schemes);
         }
-        response.extensions_mut().insert(RefusedFor(self.counted));
+        response
+            .extensions_mut()
+            .insert(RefusedFor(details.counted));
         response
     }
 }

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     bodies::{self, ids},
-    problem::Problem,
+    problem::{Details, Problem},
     target::{Beacon, Body, Target},
 };
 use crate::{
@@ -36,8 +36,8 @@ const MAX_IDEMPOTENCY_KEY: usize = 256;
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 201, description = "The stream is active", body = bodies::Opened, headers(("Location" = String))),
-        (status = 409, description = "The stream is refused, and does not count", body = Problem, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The stream is refused, and does not count", body = Details, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn open(
@@ -70,8 +70,8 @@ pub(super) async fn open(
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 200, description = "The stream is active", body = bodies::Opened),
-        (status = 409, description = "The stream is refused, and does not count", body = Problem, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The stream is refused, and does not count", body = Details, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn put(
@@ -155,8 +155,8 @@ async fn decide(
     responses(
         (status = 200, description = "Stored; the interval has changed", body = bodies::Changed),
         (status = 204, description = "Stored"),
-        (status = 410, description = "The stream has ended, with the reason", body = Problem, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The stream has ended, with the reason", body = Details, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn heartbeat(
@@ -192,7 +192,7 @@ pub(super) async fn heartbeat(
     ),
     responses(
         (status = 200, description = "The state", body = bodies::State),
-        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn state(
@@ -226,7 +226,7 @@ pub(super) async fn state(
     ),
     responses(
         (status = 204, description = "Stopped"),
-        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn delete(
@@ -248,7 +248,7 @@ pub(super) async fn delete(
     ),
     responses(
         (status = 204, description = "Stopped"),
-        (status = "default", description = "An error", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn stop(

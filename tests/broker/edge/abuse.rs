@@ -57,7 +57,7 @@ async fn accounts_in_addresses_are_decoded_once_and_obey_the_contract() {
     ] {
         let response = edge.post(&streams_of(bad), "").await;
         assert_eq!(
-            response.is_problem(400, "bad_field").json["field"],
+            response.fails_with(400, "bad_field").json["field"],
             "account"
         );
     }
@@ -71,18 +71,18 @@ async fn accounts_in_addresses_are_decoded_once_and_obey_the_contract() {
         edge.get(path).await.is(status);
     }
     let long = format!("/api/v1/accounts/a?{}", "x".repeat(2_048));
-    edge.get(&long).await.is_problem(414, "too_large");
+    edge.get(&long).await.fails_with(414, "too_large");
     let patch = edge
         .send(Method::PATCH, "/api/v1/accounts/a", &[], "")
         .await;
-    patch.is_problem(405, "method_not_allowed");
+    patch.fails_with(405, "method_not_allowed");
     let unknown = format!("{}/heartbeat", stream_of("a", StreamId::generate()));
     for (body, code) in [
         ("[", "bad_json"),
         ("7", "bad_json"),
         (r#"{"metadata":7}"#, "bad_field"),
     ] {
-        edge.post(&unknown, body).await.is_problem(400, code);
+        edge.post(&unknown, body).await.fails_with(400, code);
     }
 }
 
@@ -102,7 +102,7 @@ async fn large_and_slow_requests_are_refused_and_others_are_served() {
     let large = format!(r#"{{"x":"{}"}}"#, "y".repeat(20_000));
     edge.post(&streams_of("a"), &large)
         .await
-        .is_problem(413, "too_large");
+        .fails_with(413, "too_large");
     let chunked = format!(
         "POST /api/v1/accounts/a/streams HTTP/1.1\r\nhost: e\r\ntransfer-encoding: chunked\r\n\r\n\
          8000\r\n{}\r\n0\r\n\r\n",

@@ -82,7 +82,7 @@ async fn each_wrong_credential_has_its_status_and_its_metric() {
         ),
     ] {
         let denied = with(&edge, &authorization, "alice").await;
-        let denied = denied.is_problem(401, "unauthorized");
+        let denied = denied.fails_with(401, "unauthorized");
         let schemes = denied.header("www-authenticate").unwrap_or_default();
         assert!(
             schemes.contains("Bearer") && schemes.contains("Basic"),
@@ -94,12 +94,12 @@ async fn each_wrong_credential_has_its_status_and_its_metric() {
     }
     edge.post(&streams_of("alice"), "")
         .await
-        .is_problem(401, "unauthorized");
+        .fails_with(401, "unauthorized");
     assert!(playing(&installation.backend(), "alice").await.is_empty());
 
     let own = format!("Bearer {}", of(&good));
     let opened = with(&edge, &own, "alice").await.is(201);
-    with(&edge, &own, "bob").await.is_problem(403, "forbidden");
+    with(&edge, &own, "bob").await.fails_with(403, "forbidden");
     let label = "reason=\"forbidden\"";
     assert_eq!(
         edge.metric("streamwatch_edge_refused_total", label).await,
@@ -123,7 +123,7 @@ async fn each_wrong_credential_has_its_status_and_its_metric() {
     let body = format!("access_token={}", of(&good));
     edge.post(&format!("{at}/stop"), "access_token=junk")
         .await
-        .is_problem(401, "unauthorized");
+        .fails_with(401, "unauthorized");
     edge.post(&format!("{at}/stop"), &body).await.is(204);
     assert!(playing(&backend, "alice").await.is_empty());
     for secret in [SECRET, "s3cret", "wrong", &of(&good)] {
@@ -200,7 +200,7 @@ async fn one_account_too_fast_is_throttled_and_others_are_not() {
         Ok::<_, u16>(response)
     })
     .await;
-    let throttled = throttled.is_problem(429, "throttled");
+    let throttled = throttled.fails_with(429, "throttled");
     assert_eq!(throttled.header("retry-after"), Some("1"));
     edge.post(&at("bob"), "").await.is(204);
 }
@@ -238,7 +238,7 @@ async fn a_client_too_fast_is_throttled_by_the_address_that_a_trusted_proxy_stat
         Ok::<_, u16>(response)
     })
     .await;
-    throttled.is_problem(429, "throttled");
+    throttled.fails_with(429, "throttled");
     // There is no worker.
-    of("192.0.2.2").await.is_problem(503, "unavailable");
+    of("192.0.2.2").await.fails_with(503, "unavailable");
 }

@@ -16,7 +16,7 @@ async fn without_a_worker_heartbeats_are_stored_and_questions_are_retried_later(
         } else {
             edge.get(&path).await
         };
-        let away = sent.is_problem(503, "unavailable");
+        let away = sent.fails_with(503, "unavailable");
         assert!(away.header("retry-after").is_some(), "{away:?}");
     }
     // Stored by RabbitMQ, also of a stream that this edge has not seen.
@@ -46,7 +46,7 @@ async fn without_rabbitmq_requests_get_503_until_it_is_back() {
         format!("{unseen}/heartbeat"),
         format!("{unseen}/stop"),
     ] {
-        let away = edge.post(&path, "").await.is_problem(503, "unavailable");
+        let away = edge.post(&path, "").await.fails_with(503, "unavailable");
         assert!(away.header("retry-after").is_some(), "{away:?}");
     }
     assert_eq!(edge.readiness().await, Some(503));

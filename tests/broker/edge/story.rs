@@ -52,7 +52,7 @@ async fn two_devices_over_http_have_the_counts_that_a_backend_sees_over_amqp() {
     assert_eq!(again.json["activity"]["count"], 2);
 
     let third = edge.post(&streams_of("alice"), r#"{"max_active":2}"#).await;
-    let third = third.is_problem(409, "refused");
+    let third = third.fails_with(409, "refused");
     assert_eq!(
         (&third.json["reason"], &third.json["activity"]["count"]),
         (&json!("max_active"), &json!(2))
@@ -86,7 +86,7 @@ async fn two_devices_over_http_have_the_counts_that_a_backend_sees_over_amqp() {
     assert_eq!(playing(&backend, "alice").await, [id(&tv.json)]);
     assert_eq!(edge.get(&at).await.is(200).json["state"], "stopped");
     let ended = edge.post(&format!("{at}/heartbeat"), "").await;
-    assert_eq!(ended.is_problem(410, "ended").json["reason"], "stopped");
+    assert_eq!(ended.fails_with(410, "ended").json["reason"], "stopped");
 
     // The television loses its power. One TTL later it does not count, and cannot come back.
     eventually(PATIENCE, "the stream expires", async || {
@@ -95,7 +95,7 @@ async fn two_devices_over_http_have_the_counts_that_a_backend_sees_over_amqp() {
     })
     .await;
     let expired = edge.post(&format!("{location}/heartbeat"), "").await;
-    assert_eq!(expired.is_problem(410, "ended").json["reason"], "expired");
+    assert_eq!(expired.fails_with(410, "ended").json["reason"], "expired");
     assert_eq!(count(&backend).await, 0);
 }
 
@@ -129,7 +129,7 @@ async fn a_stream_that_a_backend_stops_is_gone_for_its_player_at_every_edge() {
             Ok::<_, u16>(response)
         })
         .await;
-        let gone = gone.is_problem(410, "ended").json;
+        let gone = gone.fails_with(410, "ended").json;
         assert_eq!(
             (&gone["reason"], &gone["given_reason"]),
             (&json!("stopped"), &json!("support"))
@@ -159,7 +159,7 @@ async fn a_repeated_post_with_the_same_key_is_about_one_stream() {
         .send(Method::POST, &streams_of("alice"), &headers, "")
         .await;
     assert_eq!(
-        sent.is_problem(400, "bad_field").json["field"],
+        sent.fails_with(400, "bad_field").json["field"],
         "Idempotency-Key"
     );
 }

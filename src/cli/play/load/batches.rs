@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::crowd::Crowd;
+use super::population::Population;
 use crate::{
-    cli::play::ledger::Ledger,
+    cli::play::expected::ExpectedStreams,
     client::{AccountId, Backend, ClientError, Heartbeat, PartitionNumber, StatusQuery, StreamId},
     wire::{BatchWriter, MAX_BATCH_BYTES, compress},
 };
@@ -22,19 +22,22 @@ pub(super) const MOST_EVENTS: usize = MAX_BATCH_BYTES / EVENT_BYTES - 1;
 pub(super) type Partitions = Arc<[PartitionNumber]>;
 
 /// Requests the partition of each account; of one account only, if the reply states one partition.
-pub(super) async fn learn(backend: &Backend, crowd: &Crowd) -> Result<Partitions, ClientError> {
+pub(super) async fn learn(
+    backend: &Backend,
+    population: &Population,
+) -> Result<Partitions, ClientError> {
     let request = async |number| {
         let query = StatusQuery::default();
-        let account = Ledger::name(number);
-        let status = backend.status(&crowd.tenant, &account, &query).await?;
+        let account = ExpectedStreams::name(number);
+        let status = backend.status(&population.tenant, &account, &query).await?;
         let missing = || ClientError::BadReply("it states no partition".to_owned());
         status.partition.ok_or_else(missing)
     };
     let first = request(0).await?;
     if first.partitions == 1 {
-        return Ok(vec![first; crowd.accounts].into());
+        return Ok(vec![first; population.accounts].into());
     }
-    let requests = stream::iter(0..crowd.accounts).map(request);
+    let requests = stream::iter(0..population.accounts).map(request);
     let learned: Vec<_> = requests.buffered(AT_ONCE).try_collect().await?;
     Ok(learned.into())
 }
@@ -84,7 +87,7 @@ impl Batches {
     /// Adds a heartbeat of the account with this number. Returns its batch if it is full.
     pub(super) fn add(&mut self, account: usize, stream: StreamId) -> Option<Batch> {
         let number = self.partitions[account];
-        let name = Ledger::name(account);
+        let name = ExpectedStreams::name(account);
         let place = self.gathering.iter().position(|one| one.number == number);
         let place = place.unwrap_or_else(|| {
             self.gathering.push(Gathering {

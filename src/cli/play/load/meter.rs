@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{probe::Probe, waits::Waits};
+use super::{probe::Probe, reply_times::ReplyTimes};
 use crate::{broker::Published, client::ClientError};
 
 /// Outcomes of the events so far.
@@ -36,10 +36,10 @@ impl Counts {
 
 /// Results of the probes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Probed {
-    pub(super) init: Waits,
-    pub(super) status: Waits,
-    pub(super) lag: Waits,
+pub(super) struct ProbeResults {
+    pub(super) init: ReplyTimes,
+    pub(super) status: ReplyTimes,
+    pub(super) lag: ReplyTimes,
     pub(super) last_error: Option<ClientError>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct MeterReading {
 }
 
 struct State {
-    probed: Probed,
+    results: ProbeResults,
     /// Start times of the pending lag probes.
     open: BTreeMap<u64, Instant>,
     last_lag: Duration,
@@ -99,7 +99,7 @@ impl Meter {
             lost: AtomicU64::new(0),
             together,
             state: Mutex::new(State {
-                probed: Probed::default(),
+                results: ProbeResults::default(),
                 open: BTreeMap::new(),
                 last_lag: Duration::ZERO,
                 answered: Vec::new(),
@@ -143,17 +143,17 @@ impl Meter {
     }
 
     pub(super) fn answered(&self, probe: Probe, answer: Result<Duration, ClientError>) {
-        let probed = &mut self.state().probed;
-        let waits = match probe {
-            Probe::Init => &mut probed.init,
-            Probe::Status => &mut probed.status,
-            Probe::Lag => &mut probed.lag,
+        let results = &mut self.state().results;
+        let reply_times = match probe {
+            Probe::Init => &mut results.init,
+            Probe::Status => &mut results.status,
+            Probe::Lag => &mut results.lag,
         };
         match answer {
-            Ok(wait) => waits.note(wait),
+            Ok(wait) => reply_times.note(wait),
             Err(error) => {
-                waits.note_unanswered(probe.patience());
-                probed.last_error = Some(error);
+                reply_times.note_unanswered(probe.patience());
+                results.last_error = Some(error);
             }
         }
     }
@@ -204,8 +204,8 @@ impl Meter {
     }
 
     /// Results of the probes since the last call.
-    pub(super) fn take_probed(&self) -> Probed {
-        std::mem::take(&mut self.state().probed)
+    pub(super) fn take_results(&self) -> ProbeResults {
+        std::mem::take(&mut self.state().results)
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    crowd::Crowd,
     meter::Meter,
+    population::Population,
     probe::{LAG_PATIENCE, PATIENCE, Probe},
 };
 use crate::client::{
@@ -23,7 +23,7 @@ use crate::client::{
 const INIT_EVERY: Duration = Duration::from_millis(50);
 /// 50 per second.
 const STATUS_EVERY: Duration = Duration::from_millis(20);
-/// Interval of requests to the accounts of [`Crowd::some`]: six per second and partition, or two
+/// Interval of requests to the accounts of [`Population::some`]: six per second and partition, or two
 /// with one partition. Short enough to notice a stall of any partition.
 const LAG_EVERY: Duration = Duration::from_millis(500);
 /// Accounts and connection of the probes.
@@ -31,28 +31,28 @@ const LAG_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Prober {
     backend: Backend,
     lag: Backend,
-    crowd: Arc<Crowd>,
+    population: Arc<Population>,
 }
 
 impl Prober {
-    pub(super) fn new(client: Client, crowd: Arc<Crowd>) -> Self {
+    pub(super) fn new(client: Client, population: Arc<Population>) -> Self {
         Self {
             backend: Backend::new(client.clone()).with_patience(PATIENCE),
             lag: Backend::new(client).with_patience(LAG_PATIENCE),
-            crowd,
+            population,
         }
     }
 
     /// Creates the meter for these probes.
     pub(super) fn meter(&self) -> Meter {
-        Meter::new(self.crowd.together())
+        Meter::new(self.population.together())
     }
 
     /// Sends requests until `stop` is dropped; returns when each has a reply or has timed out.
     /// Requests start on schedule, not after the previous reply, so that a stall of the workers is
     /// measured in full.
     pub(super) async fn run(self, meter: Arc<Meter>, mut stop: oneshot::Receiver<()>) {
-        let mut random = Rng::with_seed(!self.crowd.seed);
+        let mut random = Rng::with_seed(!self.population.seed);
         let mut under_way = JoinSet::new();
         let (mut inits, mut statuses) = (every(INIT_EVERY), every(STATUS_EVERY));
         let mut lags = every(LAG_EVERY);
@@ -62,14 +62,14 @@ impl Prober {
             tokio::select! {
                 _ = &mut stop => break,
                 _ = inits.tick() => {
-                    let (account, stream) = self.crowd.anyone(&mut random);
+                    let (account, stream) = self.population.random_stream(&mut random);
                     under_way.spawn(async move {
                         let took = prober.init(&account, stream).await;
                         meter.answered(Probe::Init, took);
                     });
                 }
                 _ = statuses.tick() => {
-                    let (account, _) = self.crowd.anyone(&mut random);
+                    let (account, _) = self.population.random_stream(&mut random);
                     under_way.spawn(async move {
                         let took = prober.status(&account).await;
                         meter.answered(Probe::Status, took);
@@ -77,10 +77,10 @@ impl Prober {
                 }
                 _ = lags.tick() => {
                     number += 1;
-                    let accounts = self.crowd.some(&mut random);
+                    let accounts = self.population.some(&mut random);
                     under_way.spawn(async move {
                         let confirmed = meter.lag_begins(number);
-                        let lag = strong(&prober.lag, &prober.crowd, &accounts).await;
+                        let lag = strong(&prober.lag, &prober.population, &accounts).await;
                         meter.lag_ends(number, confirmed, lag);
                     });
                 }
@@ -97,13 +97,17 @@ impl Prober {
             ..OpenRequest::default()
         };
         let from = Instant::now();
-        let opening = self.backend.open(&self.crowd.tenant, account, &request);
+        let opening = self
+            .backend
+            .open(&self.population.tenant, account, &request);
         opening.await.map(|_| from.elapsed())
     }
 
     async fn status(&self, account: &AccountId) -> Result<Duration, ClientError> {
         let (from, query) = (Instant::now(), StatusQuery::default());
-        let status = self.backend.status(&self.crowd.tenant, account, &query);
+        let status = self
+            .backend
+            .status(&self.population.tenant, account, &query);
         status.await.map(|_| from.elapsed())
     }
 
@@ -115,14 +119,19 @@ impl Prober {
         patience: Duration,
     ) -> Result<Duration, ClientError> {
         let backend = self.lag.clone().with_patience(patience);
-        strong(&backend, &self.crowd, &self.crowd.everywhere(random)).await
+        strong(
+            &backend,
+            &self.population,
+            &self.population.everywhere(random),
+        )
+        .await
     }
 }
 
 /// Sends strong `status` requests and returns the time of the slowest reply.
 async fn strong(
     backend: &Backend,
-    crowd: &Crowd,
+    population: &Population,
     accounts: &[AccountId],
 ) -> Result<Duration, ClientError> {
     let query = StatusQuery {
@@ -132,7 +141,7 @@ async fn strong(
     let from = Instant::now();
     let asked = accounts
         .iter()
-        .map(|account| backend.status(&crowd.tenant, account, &query));
+        .map(|account| backend.status(&population.tenant, account, &query));
     try_join_all(asked).await.map(|_| from.elapsed())
 }
 

@@ -21,18 +21,18 @@ pub(super) struct Progress {
     /// Standard error is a file or a pipe.
     plain: bool,
     shown: Instant,
-    last: Seen,
+    last: ProgressCounts,
 }
 
 #[derive(Clone, Copy)]
-struct Seen {
+struct ProgressCounts {
     at: Instant,
     published: u64,
     confirmed: u64,
     applied: u64,
 }
 
-impl Seen {
+impl ProgressCounts {
     fn nothing() -> Self {
         Self {
             at: Instant::now(),
@@ -49,13 +49,13 @@ impl Progress {
             bar: spinner::new(),
             plain: !stderr().is_terminal(),
             shown: Instant::now(),
-            last: Seen::nothing(),
+            last: ProgressCounts::nothing(),
         }
     }
 
     /// Starts a step with new counts.
     pub(super) fn restart(&mut self) {
-        self.last = Seen::nothing();
+        self.last = ProgressCounts::nothing();
     }
 
     pub(super) fn show(&mut self, meter: &Meter, doing: &str) {
@@ -66,7 +66,7 @@ impl Progress {
         }
         self.shown = Instant::now();
         let counts = meter.counts();
-        let now = Seen {
+        let now = ProgressCounts {
             at: Instant::now(),
             published: counts.published,
             confirmed: counts.confirmed,
@@ -97,7 +97,7 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    fn rate(&self, now: Seen, of: impl Fn(Seen) -> u64) -> String {
+    fn rate(&self, now: ProgressCounts, of: impl Fn(ProgressCounts) -> u64) -> String {
         let seconds = (now.at - self.last.at).as_secs_f64().max(0.001);
         let events = of(now).saturating_sub(of(self.last));
         #[expect(clippy::cast_precision_loss, reason = "it is shown rounded")]

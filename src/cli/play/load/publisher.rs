@@ -10,9 +10,9 @@ use tokio::{
 
 use super::{
     batches::{Batch, Batches},
-    crowd::Crowd,
     meter::Meter,
     pace,
+    population::Population,
 };
 use crate::{
     broker::{Addresses, BrokerError, CONFIRM_WITHIN, Link, Names, Outgoing, RpcChannel, RpcEvent},
@@ -29,22 +29,22 @@ const GATHER_FOR: Duration = Duration::from_millis(100);
 /// Interval at which due events are published, as timers and wake-ups cost more than events.
 const EVERY: Duration = Duration::from_millis(5);
 
-/// An order to publish. Events held back by a stall are published later, until its end. Publishers
-/// that execute it keep a reference.
-pub(super) struct Order {
+/// A rate of events from one time to another. Events held back by a stall are published later, until its end. Publishers
+/// that follow it keep a reference.
+pub(super) struct Schedule {
     pub(super) rate_per_s: u32,
     pub(super) from: Instant,
     pub(super) to: Instant,
     pub(super) meter: Arc<Meter>,
 }
 
-/// The current order; `None` for a pause. Publishers stop when its sender is dropped.
-pub(super) type Orders = watch::Receiver<Option<Arc<Order>>>;
+/// The current schedule; `None` for a pause. Publishers stop when its sender is dropped.
+pub(super) type CurrentSchedule = watch::Receiver<Option<Arc<Schedule>>>;
 
 pub(super) struct Publisher {
     link: Link,
     channel: RpcChannel,
-    crowd: Arc<Crowd>,
+    population: Arc<Population>,
     random: Rng,
     key: String,
     index: usize,
@@ -59,7 +59,7 @@ pub(super) struct Publisher {
     turn: usize,
     /// The number of the last message.
     number: u64,
-    /// The number of events in this order.
+    /// The number of events of this schedule.
     sent: u64,
     /// The number of unconfirmed events, those in batches that gather included.
     unconfirmed: u64,
@@ -70,7 +70,7 @@ impl Publisher {
     pub(super) async fn open(
         addresses: &Addresses,
         names: &Names,
-        crowd: Arc<Crowd>,
+        population: Arc<Population>,
         (index, publishers): (usize, usize),
         batches: Option<Batches>,
     ) -> Result<Self, BrokerError> {
@@ -83,9 +83,9 @@ impl Publisher {
         Ok(Self {
             link,
             channel,
-            random: Rng::with_seed(crowd.seed.wrapping_add(index as u64)),
-            key: RoutingKey::of_tenant(&crowd.tenant, kind),
-            crowd,
+            random: Rng::with_seed(population.seed.wrapping_add(index as u64)),
+            key: RoutingKey::of_tenant(&population.tenant, kind),
+            population,
             index,
             publishers,
             batches,
@@ -98,21 +98,21 @@ impl Publisher {
         })
     }
 
-    /// Executes orders.
+    /// Publishes by the current schedule.
     ///
     /// # Errors
     /// If the connection is lost or confirms time out. It publishes no more events then.
-    pub(super) async fn run(mut self, mut orders: Orders) -> Result<(), ClientError> {
-        let mut order: Option<Arc<Order>> = None;
+    pub(super) async fn run(mut self, mut current: CurrentSchedule) -> Result<(), ClientError> {
+        let mut schedule: Option<Arc<Schedule>> = None;
         let mut meter: Option<Arc<Meter>> = None;
         let ended = loop {
-            if let Some(order) = &order {
-                meter = Some(Arc::clone(&order.meter));
+            if let Some(schedule) = &schedule {
+                meter = Some(Arc::clone(&schedule.meter));
             }
-            let following = self.follow(order.as_deref(), meter.as_deref(), &mut orders);
+            let following = self.follow(schedule.as_deref(), meter.as_deref(), &mut current);
             match following.await {
                 Ok(true) => {
-                    order.clone_from(&orders.borrow_and_update());
+                    schedule.clone_from(&current.borrow_and_update());
                     self.sent = 0;
                 }
                 Ok(false) => break Ok(()),
@@ -122,21 +122,21 @@ impl Publisher {
         if let Some(meter) = meter {
             meter.lost(self.unconfirmed);
         }
-        // Dropped only now, as an order without references has published all its events.
-        drop(order);
+        // Dropped only now, as a schedule without references has published all its events.
+        drop(schedule);
         if ended.is_ok() {
             self.link.close().await;
         }
         ended
     }
 
-    /// Executes one order until the next; returns `false` if there is none. Later confirms still
-    /// count for the order of their event.
+    /// Publishes by one schedule until the next; returns `false` if there is none. Later confirms still
+    /// count for the schedule of their event.
     async fn follow(
         &mut self,
-        order: Option<&Order>,
+        schedule: Option<&Schedule>,
         meter: Option<&Meter>,
-        orders: &mut Orders,
+        current: &mut CurrentSchedule,
     ) -> Result<bool, ClientError> {
         let mut timer = interval(EVERY);
         timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -161,14 +161,14 @@ impl Publisher {
                     } else if heard.elapsed() > CONFIRM_WITHIN {
                         return Err(ClientError::NotTaken(CONFIRM_WITHIN));
                     }
-                    if let Some(order) = order {
-                        self.publish_due(order);
+                    if let Some(schedule) = schedule {
+                        self.publish_due(schedule);
                     }
                 }
-                changed = orders.changed() => {
+                changed = current.changed() => {
                     // Events due since the last tick.
-                    if let Some(order) = order {
-                        self.publish_due(order);
+                    if let Some(schedule) = schedule {
+                        self.publish_due(schedule);
                     }
                     self.flush();
                     return Ok(changed.is_ok());
@@ -177,14 +177,14 @@ impl Publisher {
         }
     }
 
-    fn publish_due(&mut self, order: &Order) {
-        let elapsed = order.to.min(Instant::now()) - order.from;
-        let due = pace::due(order.rate_per_s, elapsed, self.index, self.publishers);
+    fn publish_due(&mut self, schedule: &Schedule) {
+        let elapsed = schedule.to.min(Instant::now()) - schedule.from;
+        let due = pace::due(schedule.rate_per_s, elapsed, self.index, self.publishers);
         let window = self.batches.as_ref().map(|all| all.window(BATCHES));
         let room = window.unwrap_or(WINDOW).saturating_sub(self.unconfirmed);
         let events = due.saturating_sub(self.sent).min(room);
         // Counted before publishing, so that no confirm is counted first.
-        order.meter.published(events);
+        schedule.meter.published(events);
         self.sent += events;
         self.unconfirmed += events;
         for _ in 0..events {
@@ -198,11 +198,11 @@ impl Publisher {
     /// Publishes a heartbeat, or adds it to a batch.
     fn heartbeat(&mut self) {
         let Some(batches) = &mut self.batches else {
-            let (account, stream) = self.crowd.anyone(&mut self.random);
+            let (account, stream) = self.population.random_stream(&mut self.random);
             let body = wire::event_body(account.as_str(), &Heartbeat::of(stream).into());
             return self.publish(account.as_str().to_owned(), body, false);
         };
-        let (account, stream) = self.crowd.in_turn(self.turn);
+        let (account, stream) = self.population.in_turn(self.turn);
         self.turn += self.publishers;
         if let Some(full) = batches.add(account, stream) {
             self.publish_batch(full);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{meter::Probed, search::Search, step::Step, waits::Waits};
+use super::{meter::ProbeResults, reply_times::ReplyTimes, search::Search, step::Step};
 use crate::cli::output::table;
 
 /// The subject of the report.
-pub(super) struct About {
+pub(super) struct LoadDescription {
     pub(super) accounts: usize,
     pub(super) devices: usize,
     pub(super) partitions: usize,
@@ -17,7 +17,7 @@ pub(super) struct About {
     pub(super) seed: u64,
 }
 
-impl About {
+impl LoadDescription {
     pub(super) fn text(&self) -> String {
         format!(
             "{} streams on {} accounts, {} partition{}, {} connection{}{}, seed {}",
@@ -49,25 +49,25 @@ pub(super) fn lines(step: &Step) -> Vec<String> {
         row("confirmed", counts.confirmed, step.confirmed_per_s),
         row("applied", step.applied, step.applied_per_s),
     ];
-    let Probed {
+    let ProbeResults {
         init, status, lag, ..
-    } = &step.probed;
-    let waits = [
+    } = &step.results;
+    let reply_times = [
         ["ms", "p50", "p90", "p99", "max", "answers", "unanswered"].map(str::to_owned),
         cells("lag", lag),
         cells("init", init),
         cells("status", status),
     ];
     let mut lines = table(&events);
-    lines.extend(table(&waits));
+    lines.extend(table(&reply_times));
     lines.extend(step.applied_after.map(applied_after));
     lines.extend(remarks(step));
     lines
 }
 
 /// `>5000` means that no reply arrived in that time.
-fn cells(what: &str, waits: &Waits) -> [String; 7] {
-    let at = |percent| match waits.percentile(percent) {
+fn cells(what: &str, reply_times: &ReplyTimes) -> [String; 7] {
+    let at = |percent| match reply_times.percentile(percent) {
         None => "-".to_owned(),
         Some(wait) if wait.at_least => format!(">{:.0}", in_ms(wait.time)),
         Some(wait) => format!("{:.1}", in_ms(wait.time)),
@@ -78,8 +78,8 @@ fn cells(what: &str, waits: &Waits) -> [String; 7] {
         at(90),
         at(99),
         at(100),
-        waits.answered().to_string(),
-        waits.unanswered().to_string(),
+        reply_times.answered().to_string(),
+        reply_times.unanswered().to_string(),
     ]
 }
 
@@ -127,7 +127,7 @@ fn remarks(step: &Step) -> Vec<String> {
             },
         ));
     }
-    match (&step.error, &step.probed.last_error) {
+    match (&step.error, &step.results.last_error) {
         (Some(error), _) => output.push(format!("it ended with: {error}")),
         (None, Some(error)) => output.push(format!("last unanswered probe: {error}")),
         (None, None) => {}
@@ -141,19 +141,19 @@ fn remarks(step: &Step) -> Vec<String> {
 }
 
 /// The report as JSON, see [`text`].
-pub(super) fn json(about: &About, step: &Step) -> Value {
-    let (counts, probed) = (step.counts, &step.probed);
+pub(super) fn json(load: &LoadDescription, step: &Step) -> Value {
+    let (counts, results) = (step.counts, &step.results);
     json!({
-        "accounts": about.accounts, "streams": about.accounts * about.devices,
-        "partitions": about.partitions, "connections": about.connections,
-        "batch": about.batch, "seed": about.seed,
+        "accounts": load.accounts, "streams": load.accounts * load.devices,
+        "partitions": load.partitions, "connections": load.connections,
+        "batch": load.batch, "seed": load.seed,
         "rate_per_s": step.rate_per_s, "published_for_ms": in_ms(step.published_for),
         "requested": step.requested(), "published": counts.published, "confirmed": counts.confirmed,
         "applied": step.applied, "refused": counts.refused, "unroutable": counts.unroutable,
         "lost": counts.lost, "published_per_s": number(step.published_per_s),
         "confirmed_per_s": number(step.confirmed_per_s),
         "applied_per_s": number(step.applied_per_s),
-        "lag": waits(&probed.lag), "init": waits(&probed.init), "status": waits(&probed.status),
+        "lag": reply_times(&results.lag), "init": reply_times(&results.init), "status": reply_times(&results.status),
         "lag_at_end_ms": in_ms(step.lag_at_end),
         "applied_after_ms": step.applied_after.map(in_ms),
         "complete": step.is_whole(), "interrupted": step.interrupted,
@@ -163,12 +163,12 @@ pub(super) fn json(about: &About, step: &Step) -> Value {
 
 /// Percentiles of all probes, including those without a reply. If `…_at_least` is true, `…_ms` is
 /// the timeout and so a lower bound.
-fn waits(waits: &Waits) -> Value {
+fn reply_times(reply_times: &ReplyTimes) -> Value {
     let mut object = json!({
-        "answered": waits.answered(), "unanswered": waits.unanswered(),
+        "answered": reply_times.answered(), "unanswered": reply_times.unanswered(),
     });
     for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)] {
-        let wait = waits.percentile(percent);
+        let wait = reply_times.percentile(percent);
         object[format!("{name}_ms")] = wait.map(|wait| in_ms(wait.time)).into();
         object[format!("{name}_at_least")] = wait.is_some_and(|wait| wait.at_least).into();
     }
@@ -203,7 +203,7 @@ pub(super) fn line_json(step: &Step) -> Value {
     json!({
         "rate_per_s": step.rate_per_s, "holds": step.holds(),
         "confirmed_per_s": number(step.confirmed_per_s),
-        "lag": waits(&step.probed.lag), "lag_at_end_ms": in_ms(step.lag_at_end),
+        "lag": reply_times(&step.results.lag), "lag_at_end_ms": in_ms(step.lag_at_end),
         "applied_after_ms": step.applied_after.map(in_ms),
         "error": step.error.as_ref().map(ToString::to_string),
     })
@@ -211,19 +211,19 @@ pub(super) fn line_json(step: &Step) -> Value {
 
 /// The result of a search, which precedes the report of its best step. Contains the reason of an
 /// early end, as the last step may not be the best one.
-pub(super) fn found(search: Search, steps: &[Step], about: &Step) -> Vec<String> {
+pub(super) fn found(search: Search, steps: &[Step], step: &Step) -> Vec<String> {
     let mut lines = vec![match search.held() {
         Some(held) if search.next().is_none() => format!("the highest rate that holds: {held}/s"),
         Some(held) => format!("{held}/s holds; the search ended early, and more may hold"),
         None => "no rate held".to_owned(),
     }];
-    let last = steps.last().filter(|last| !std::ptr::eq(*last, about));
+    let last = steps.last().filter(|last| !std::ptr::eq(*last, step));
     if let Some(last) = last.filter(|last| !last.is_whole() || last.interrupted) {
         lines.push(format!("the last step was {}/s:", last.rate_per_s));
         let remarks = remarks(last);
         lines.extend(remarks.iter().map(|remark| format!("  {remark}")));
     }
-    lines.push(format!("at {}/s:", about.rate_per_s));
+    lines.push(format!("at {}/s:", step.rate_per_s));
     lines
 }
 
@@ -260,8 +260,8 @@ mod tests {
         client::ClientError,
     };
 
-    fn about() -> About {
-        About {
+    fn load() -> LoadDescription {
+        LoadDescription {
             accounts: 100,
             devices: 2,
             partitions: 1,
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn names_of_numbers_have_their_units() {
-        let object = json(&about(), &step());
+        let object = json(&load(), &step());
         assert_eq!(object["applied_per_s"], 499.123);
         assert_eq!(object["lag_at_end_ms"], 30.0);
         assert_eq!(object["applied_after_ms"], 2.6);
@@ -342,7 +342,7 @@ mod tests {
         let lag = output.lines().find(|line| line.starts_with("lag "));
         let lag: Vec<_> = lag.expect("a line").split_whitespace().collect();
         assert_eq!(lag, ["lag", "3.0", ">10000", ">10000", ">10000", "2", "1"]);
-        let lag = &json(&about(), &step)["lag"];
+        let lag = &json(&load(), &step)["lag"];
         assert_eq!(
             (&lag["p50_ms"], &lag["p50_at_least"]),
             (&3.001.into(), &false.into())

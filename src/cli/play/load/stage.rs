@@ -14,12 +14,12 @@ use tokio::{
 
 use super::{
     batches::Batches,
-    crowd::Crowd,
     meter::{Counts, Meter, MeterReading},
+    population::Population,
     probe::{LAG_PATIENCE, PATIENCE},
     probes::Prober,
     progress::{Progress, REFRESH},
-    publisher::{Order, Publisher},
+    publisher::{Publisher, Schedule},
     step::Step,
 };
 use crate::{
@@ -34,7 +34,7 @@ const SETTLED_EVERY: Duration = Duration::from_millis(2);
 
 /// A rate and its duration.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Task {
+pub(super) struct Phase {
     pub(super) rate_per_s: u32,
     pub(super) duration: Duration,
     /// Duration of the warm-up, which is not measured.
@@ -43,7 +43,7 @@ pub(super) struct Task {
 
 pub(super) struct Stage {
     prober: Prober,
-    orders: watch::Sender<Option<Arc<Order>>>,
+    schedule: watch::Sender<Option<Arc<Schedule>>>,
     publishers: JoinSet<Result<(), ClientError>>,
     interrupted: watch::Receiver<bool>,
     random: Rng,
@@ -51,7 +51,7 @@ pub(super) struct Stage {
 }
 
 /// Counts at one moment.
-struct Judged {
+struct CountsAt {
     at: Instant,
     counts: Counts,
     mark: MeterReading,
@@ -62,25 +62,25 @@ impl Stage {
     pub(super) async fn open(
         addresses: &Addresses,
         names: &Names,
-        crowd: &Arc<Crowd>,
+        population: &Arc<Population>,
         prober: Prober,
         connections: usize,
         batches: impl Fn() -> Option<Batches>,
         interrupted: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
-        let mut random = Rng::with_seed(crowd.seed);
+        let mut random = Rng::with_seed(population.seed);
         prober.everywhere(&mut random, PATIENCE).await?;
-        let (orders, followed) = watch::channel(None);
+        let (schedule, followed) = watch::channel(None);
         let mut publishers = JoinSet::new();
         for index in 0..connections {
             let which = (index, connections);
-            let crowd = Arc::clone(crowd);
-            let publisher = Publisher::open(addresses, names, crowd, which, batches());
+            let population = Arc::clone(population);
+            let publisher = Publisher::open(addresses, names, population, which, batches());
             publishers.spawn(publisher.await?.run(followed.clone()));
         }
         Ok(Self {
             prober,
-            orders,
+            schedule,
             publishers,
             interrupted,
             random,
@@ -91,37 +91,37 @@ impl Stage {
     /// Stops the publishers gracefully.
     pub(super) async fn close(mut self) {
         self.progress.clear();
-        drop(self.orders);
+        drop(self.schedule);
         while self.publishers.join_next().await.is_some() {}
     }
 
     /// Runs one step, and waits until none of its events is pending.
-    pub(super) async fn step(&mut self, task: Task) -> Step {
+    pub(super) async fn step(&mut self, phase: Phase) -> Step {
         let meter = Arc::new(self.prober.meter());
         let from = Instant::now();
-        let to = from + task.duration;
-        let order = Arc::new(Order {
-            rate_per_s: task.rate_per_s,
+        let to = from + phase.duration;
+        let schedule = Arc::new(Schedule {
+            rate_per_s: phase.rate_per_s,
             from,
             to,
             meter: Arc::clone(&meter),
         });
-        let held = Arc::downgrade(&order);
+        let held = Arc::downgrade(&schedule);
         let (stop, stopped) = oneshot::channel();
         let probing = tokio::spawn(self.prober.clone().run(Arc::clone(&meter), stopped));
-        self.orders.send_replace(Some(order));
+        self.schedule.send_replace(Some(schedule));
         self.progress.restart();
 
-        let (judged, mut error) = self.watch(&task, &meter, from, to).await;
+        let (first, mut error) = self.watch(&phase, &meter, from, to).await;
         let ended = Instant::now().min(to);
         let lag_at_end = meter.lag_now();
         let interrupted = error.is_none() && *self.interrupted.borrow();
-        self.orders.send_replace(None);
+        self.schedule.send_replace(None);
         drop(stop);
 
         let settled = self.settle(&meter, &held, &mut error).await;
         let patience = match error {
-            None if !interrupted => CATCH_UP.max(task.duration),
+            None if !interrupted => CATCH_UP.max(phase.duration),
             // After an interruption or an error, one try suffices.
             _ => Duration::ZERO,
         };
@@ -131,22 +131,22 @@ impl Stage {
         let (counts, mark) = (meter.counts(), meter.mark());
         let waited = mark.at.saturating_duration_since(ended);
         let applied_after = applied.is_ok().then_some(waited);
-        let since = |until: Instant| until.saturating_duration_since(judged.at);
+        let since = |until: Instant| until.saturating_duration_since(first.at);
         Step {
-            rate_per_s: task.rate_per_s,
+            rate_per_s: phase.rate_per_s,
             published_for: ended - from,
             counts,
             applied: mark.applied,
             published_per_s: per_s(
-                counts.published - judged.counts.published,
+                counts.published - first.counts.published,
                 since(ended.max(from)),
             ),
-            confirmed_per_s: per_s(counts.confirmed - judged.counts.confirmed, since(settled)),
+            confirmed_per_s: per_s(counts.confirmed - first.counts.confirmed, since(settled)),
             applied_per_s: per_s(
-                mark.applied - judged.mark.applied,
-                mark.at.saturating_duration_since(judged.mark.at),
+                mark.applied - first.mark.applied,
+                mark.at.saturating_duration_since(first.mark.at),
             ),
-            probed: meter.take_probed(),
+            results: meter.take_results(),
             lag_at_end,
             applied_after,
             error: error.or(applied.err()),
@@ -158,36 +158,36 @@ impl Stage {
     /// early.
     async fn watch(
         &mut self,
-        task: &Task,
+        phase: &Phase,
         meter: &Meter,
         from: Instant,
         to: Instant,
-    ) -> (Judged, Option<ClientError>) {
-        let mut judged = Judged {
+    ) -> (CountsAt, Option<ClientError>) {
+        let mut first = CountsAt {
             at: from,
             counts: Counts::default(),
             mark: meter.mark(),
         };
-        let mut warming_up = !task.warm_up.is_zero();
-        let doing = format!("{}/s", task.rate_per_s);
+        let mut warming_up = !phase.warm_up.is_zero();
+        let doing = format!("{}/s", phase.rate_per_s);
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
-                () = sleep_until(to) => return (judged, None),
-                () = sleep_until(from + task.warm_up), if warming_up => {
+                () = sleep_until(to) => return (first, None),
+                () = sleep_until(from + phase.warm_up), if warming_up => {
                     warming_up = false;
-                    let _ = meter.take_probed();
-                    judged = Judged {
+                    let _ = meter.take_results();
+                    first = CountsAt {
                         at: Instant::now(),
                         counts: meter.counts(),
                         mark: meter.mark(),
                     };
                 }
                 Some(ended) = self.publishers.join_next() => {
-                    return (judged, Some(why(ended)));
+                    return (first, Some(why(ended)));
                 }
-                _ = self.interrupted.wait_for(|it| *it) => return (judged, None),
+                _ = self.interrupted.wait_for(|it| *it) => return (first, None),
                 _ = refresh.tick() => self.progress.show(meter, &doing),
             }
         }
@@ -198,7 +198,7 @@ impl Stage {
     async fn settle(
         &mut self,
         meter: &Meter,
-        held: &Weak<Order>,
+        held: &Weak<Schedule>,
         error: &mut Option<ClientError>,
     ) -> Instant {
         while held.strong_count() > 0 || !meter.counts().is_settled() {

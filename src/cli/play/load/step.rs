@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    meter::{Counts, Probed},
+    meter::{Counts, ProbeResults},
     pace,
-    waits::Wait,
+    reply_times::ReplyTime,
 };
 use crate::client::ClientError;
 
@@ -21,7 +21,7 @@ pub(super) struct Step {
     pub(super) published_per_s: f64,
     pub(super) confirmed_per_s: f64,
     pub(super) applied_per_s: f64,
-    pub(super) probed: Probed,
+    pub(super) results: ProbeResults,
     /// Time of the last event.
     pub(super) lag_at_end: Duration,
     /// Time from the last event until all were applied; `None` if that was not observed.
@@ -48,13 +48,13 @@ impl Step {
     }
 
     /// The longest lag of the probes and at the end.
-    pub(super) fn most_lag(&self) -> Wait {
-        let at_end = Wait {
+    pub(super) fn most_lag(&self) -> ReplyTime {
+        let at_end = ReplyTime {
             time: self.lag_at_end,
             at_least: false,
         };
-        let probed = self.probed.lag.longest();
-        probed.map_or(at_end, |probed| probed.max(at_end))
+        let results = self.results.lag.longest();
+        results.map_or(at_end, |results| results.max(at_end))
     }
 
     /// True if the rate holds: almost all requested events were confirmed, and the workers kept up
@@ -75,7 +75,7 @@ pub(super) mod tests {
     use crate::cli::play::load::{meter::Meter, probe::LAG_PATIENCE, probe::Probe};
 
     /// Results with these lags.
-    fn probed(lags: Vec<Result<Duration, ClientError>>) -> Probed {
+    fn results(lags: Vec<Result<Duration, ClientError>>) -> ProbeResults {
         let meter = Meter::new(1);
         for probe in [Probe::Init, Probe::Status] {
             meter.answered(probe, Ok(Duration::from_millis(3)));
@@ -83,7 +83,7 @@ pub(super) mod tests {
         for lag in lags {
             meter.answered(Probe::Lag, lag);
         }
-        meter.take_probed()
+        meter.take_results()
     }
 
     /// A thousand events in two seconds without problems.
@@ -100,7 +100,7 @@ pub(super) mod tests {
             published_per_s: 500.0,
             confirmed_per_s: 499.6,
             applied_per_s: 499.123_456,
-            probed: probed(vec![Ok(Duration::from_millis(3))]),
+            results: results(vec![Ok(Duration::from_millis(3))]),
             lag_at_end: Duration::from_millis(30),
             applied_after: Some(Duration::from_micros(2_600)),
             error: None,
@@ -113,7 +113,7 @@ pub(super) mod tests {
         let answered = || Ok(Duration::from_millis(3));
         let none = Err(ClientError::NoAnswer(LAG_PATIENCE));
         Step {
-            probed: probed(vec![answered(), none, answered()]),
+            results: results(vec![answered(), none, answered()]),
             ..step()
         }
     }
@@ -126,7 +126,7 @@ pub(super) mod tests {
     #[test]
     fn a_step_too_short_for_a_lag_probe_is_judged_by_its_end() {
         let short = || Step {
-            probed: probed(vec![]),
+            results: results(vec![]),
             ..step()
         };
         assert!(short().holds());
@@ -166,7 +166,7 @@ pub(super) mod tests {
     #[test]
     fn who_stood_still_in_between_does_not_hold() {
         let stood_still = Step {
-            probed: probed(vec![
+            results: results(vec![
                 Ok(Duration::from_millis(3)),
                 Ok(Duration::from_secs(4)),
                 Ok(Duration::from_millis(3)),
@@ -181,7 +181,7 @@ pub(super) mod tests {
     fn a_lag_probe_without_an_answer_does_not_hold() {
         let unanswered = unanswered();
         assert!(!unanswered.holds());
-        let most = Wait {
+        let most = ReplyTime {
             time: LAG_PATIENCE,
             at_least: true,
         };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{claims, keys::Key},
-    Access, AccountId, Caller, Denied, Folder, Scope, alice, bearer, caller,
+    Access, AccountId, Denied, Folder, Scope, alice, bearer, caller,
 };
 
 const SECRET: &str = "a secret of at least thirty-two bytes";

@@ -17,7 +17,7 @@ use crate::{
 const SLACK: Duration = Duration::from_millis(1_500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ViewerState {
     /// Its `init` or `stop` is in transit: it may be active or not.
     Changing,
     /// A worker opened it, and its heartbeats are sent.
@@ -31,12 +31,12 @@ struct Account {
     /// Number of changes. A reply is compared only if the account did not change during the
     /// request.
     version: u64,
-    streams: HashMap<StreamId, Fate>,
+    streams: HashMap<StreamId, ViewerState>,
 }
 
 /// Counts of the comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct ViewerCounts {
     pub(super) opened: u64,
     pub(super) refused: u64,
     pub(super) stopped: u64,
@@ -44,7 +44,7 @@ pub(super) struct Tally {
     pub(super) playing: u64,
 }
 
-impl Tally {
+impl ViewerCounts {
     pub(super) fn line(&self) -> String {
         format!(
             "{} playing   opened {}, refused {}, stopped {}, crashed {}",
@@ -53,9 +53,9 @@ impl Tally {
     }
 }
 
-pub(super) struct Ledger {
+pub(super) struct ExpectedStreams {
     accounts: Vec<Mutex<Account>>,
-    tally: Mutex<Tally>,
+    counts: Mutex<ViewerCounts>,
     /// Time after which a silent stream has expired.
     gone_after: Duration,
 }
@@ -64,13 +64,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Ledger {
+impl ExpectedStreams {
     pub(super) fn new(accounts: usize, ttl: Duration) -> Self {
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let intervals = Duration::from_millis(2 * Settings::interval_for(ttl_ms));
         Self {
             accounts: (0..accounts).map(|_| Mutex::default()).collect(),
-            tally: Mutex::default(),
+            counts: Mutex::default(),
             gone_after: ttl + intervals + SLACK,
         }
     }
@@ -80,19 +80,19 @@ impl Ledger {
         AccountId::new(&format!("viewer-{number:03}")).expect("letters and digits")
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        *lock(&self.tally)
+    pub(super) fn counts(&self) -> ViewerCounts {
+        *lock(&self.counts)
     }
 
-    pub(super) fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut lock(&self.tally));
+    pub(super) fn count(&self, change: impl FnOnce(&mut ViewerCounts)) {
+        change(&mut lock(&self.counts));
     }
 
-    pub(super) fn set(&self, account: usize, stream: StreamId, fate: Option<Fate>) {
+    pub(super) fn set(&self, account: usize, stream: StreamId, state: Option<ViewerState>) {
         let mut account = lock(&self.accounts[account]);
         account.version += 1;
-        match fate {
-            Some(fate) => account.streams.insert(stream, fate),
+        match state {
+            Some(state) => account.streams.insert(stream, state),
             None => account.streams.remove(&stream),
         };
     }
@@ -115,10 +115,11 @@ impl Ledger {
         }
         let counted: Vec<_> = counted.collect();
         let missing = account.streams.iter();
-        let missing = missing.filter(|(id, fate)| **fate == Fate::Playing && !counted.contains(id));
+        let missing =
+            missing.filter(|(id, state)| **state == ViewerState::Playing && !counted.contains(id));
         let over_counted = counted.iter().filter(|id| match account.streams.get(id) {
-            Some(Fate::Playing | Fate::Changing) => false,
-            Some(Fate::Crashed(at)) => at.elapsed() > self.gone_after,
+            Some(ViewerState::Playing | ViewerState::Changing) => false,
+            Some(ViewerState::Crashed(at)) => at.elapsed() > self.gone_after,
             None => true,
         });
         Some((missing.count(), over_counted.count()))
@@ -133,10 +134,10 @@ impl Ledger {
     pub(super) fn is_still(&self) -> bool {
         self.accounts.iter().all(|account| {
             let account = lock(account);
-            account.streams.values().all(|fate| match fate {
-                Fate::Changing => false,
-                Fate::Playing => true,
-                Fate::Crashed(at) => at.elapsed() > self.gone_after,
+            account.streams.values().all(|state| match state {
+                ViewerState::Changing => false,
+                ViewerState::Playing => true,
+                ViewerState::Crashed(at) => at.elapsed() > self.gone_after,
             })
         })
     }

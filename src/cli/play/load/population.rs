@@ -4,7 +4,7 @@ use fastrand::Rng;
 use uuid::Builder;
 
 use crate::{
-    cli::play::ledger::Ledger,
+    cli::play::expected::ExpectedStreams,
     client::{AccountId, StreamId, Tenant},
 };
 
@@ -14,7 +14,7 @@ const SOME: usize = 3;
 const ALL: usize = 18;
 
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct Population {
     pub(super) tenant: Tenant,
     pub(super) accounts: usize,
     pub(super) devices: usize,
@@ -23,20 +23,20 @@ pub(super) struct Crowd {
     pub(super) partitions: usize,
 }
 
-impl Crowd {
+impl Population {
     /// One stream of the load.
-    pub(super) fn anyone(&self, random: &mut Rng) -> (AccountId, StreamId) {
+    pub(super) fn random_stream(&self, random: &mut Rng) -> (AccountId, StreamId) {
         let account = random.usize(..self.accounts);
         let device = random.usize(..self.devices);
         (
-            Ledger::name(account),
+            ExpectedStreams::name(account),
             self.stream(account * self.devices + device),
         )
     }
 
     /// The number of an account, and one of its streams. Each stream has its turn once in as many
     /// turns as there are streams, and neighbouring turns are of different accounts. So a large
-    /// crowd stays active without a timer for each stream.
+    /// population stays active without a timer for each stream.
     pub(super) fn in_turn(&self, turn: usize) -> (usize, StreamId) {
         let turn = turn % (self.accounts * self.devices);
         let (device, account) = (turn / self.accounts, turn % self.accounts);
@@ -56,7 +56,7 @@ impl Crowd {
     /// accounts covers most partitions.
     pub(super) fn some(&self, random: &mut Rng) -> Vec<AccountId> {
         match self.partitions {
-            1 => vec![Ledger::name(random.usize(..self.accounts))],
+            1 => vec![ExpectedStreams::name(random.usize(..self.accounts))],
             partitions => self.pick(SOME * partitions, random),
         }
     }
@@ -80,7 +80,7 @@ impl Crowd {
 
     fn pick(&self, most: usize, random: &mut Rng) -> Vec<AccountId> {
         let picked = random.choose_multiple(0..self.accounts, most);
-        picked.into_iter().map(Ledger::name).collect()
+        picked.into_iter().map(ExpectedStreams::name).collect()
     }
 }
 
@@ -90,8 +90,8 @@ mod tests {
 
     use super::*;
 
-    fn crowd(accounts: usize, partitions: usize, seed: u64) -> Crowd {
-        Crowd {
+    fn population(accounts: usize, partitions: usize, seed: u64) -> Population {
+        Population {
             tenant: Tenant::new("demo").unwrap(),
             accounts,
             devices: 2,
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn the_same_seed_has_the_same_streams_and_another_seed_others() {
         let streams = |seed| -> BTreeSet<_> {
-            let crowd = crowd(50, 1, seed);
-            (0..100).map(|n| crowd.stream(n)).collect()
+            let population = population(50, 1, seed);
+            (0..100).map(|n| population.stream(n)).collect()
         };
         assert_eq!(streams(7), streams(7));
         assert_eq!(streams(7).len(), 100);
@@ -113,22 +113,29 @@ mod tests {
 
     #[test]
     fn each_stream_has_its_turn_once() {
-        let crowd = crowd(50, 1, 7);
-        let all: BTreeSet<_> = (0..100).map(|n| crowd.in_turn(n).1).collect();
-        assert_eq!(all, (0..100).map(|n| crowd.stream(n)).collect());
-        assert_eq!(crowd.in_turn(3), crowd.in_turn(103));
+        let population = population(50, 1, 7);
+        let all: BTreeSet<_> = (0..100).map(|n| population.in_turn(n).1).collect();
+        assert_eq!(all, (0..100).map(|n| population.stream(n)).collect());
+        assert_eq!(population.in_turn(3), population.in_turn(103));
         let random = &mut Rng::with_seed(1);
-        assert!(all.contains(&crowd.anyone(random).1));
+        assert!(all.contains(&population.random_stream(random).1));
     }
 
     #[test]
     fn one_partition_is_asked_once_and_several_by_many_accounts() {
         let random = &mut Rng::with_seed(1);
-        assert_eq!(crowd(50, 1, 1).everywhere(random).len(), 1);
-        assert_eq!(crowd(1_000, 4, 1).some(random).len(), 12);
-        let all: BTreeSet<_> = crowd(50, 4, 1).everywhere(random).into_iter().collect();
-        assert_eq!(all.len(), 50, "a small crowd is asked about completely");
-        let together = |accounts, partitions| crowd(accounts, partitions, 1).together();
+        assert_eq!(population(50, 1, 1).everywhere(random).len(), 1);
+        assert_eq!(population(1_000, 4, 1).some(random).len(), 12);
+        let all: BTreeSet<_> = population(50, 4, 1)
+            .everywhere(random)
+            .into_iter()
+            .collect();
+        assert_eq!(
+            all.len(),
+            50,
+            "a small population is asked about completely"
+        );
+        let together = |accounts, partitions| population(accounts, partitions, 1).together();
         assert_eq!(
             (together(50, 1), together(50, 4), together(12, 4)),
             (1, 6, 1)

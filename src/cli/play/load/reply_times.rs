@@ -6,23 +6,23 @@ use hdrhistogram::Histogram;
 
 /// The time of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Wait {
+pub(super) struct ReplyTime {
     pub(super) time: Duration,
     /// No reply arrived in this time, so it is a lower bound.
     pub(super) at_least: bool,
 }
 
-/// The waits of one kind of probe. Probes without a reply count as the longest waits, as missing
+/// The reply times of one kind of probe. Probes without a reply count as the longest times, as missing
 /// replies would otherwise improve the percentiles.
 #[derive(Clone, Debug)]
-pub(super) struct Waits {
+pub(super) struct ReplyTimes {
     us: Histogram<u64>,
     unanswered: u64,
     /// The timeout of replies.
     patience: Duration,
 }
 
-impl Default for Waits {
+impl Default for ReplyTimes {
     fn default() -> Self {
         Self {
             // It grows automatically. Three digits are more precise than a run is repeatable.
@@ -33,7 +33,7 @@ impl Default for Waits {
     }
 }
 
-impl Waits {
+impl ReplyTimes {
     pub(super) fn note(&mut self, wait: Duration) {
         let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         // Cannot fail, as it grows.
@@ -54,29 +54,29 @@ impl Waits {
         self.unanswered
     }
 
-    /// The given percentile of the waits; `None` without probes.
-    pub(super) fn percentile(&self, percent: u64) -> Option<Wait> {
+    /// The given percentile of the reply times; `None` without probes.
+    pub(super) fn percentile(&self, percent: u64) -> Option<ReplyTime> {
         let asked = self.answered() + self.unanswered;
         let rank = (asked * percent).div_ceil(100).max(1);
         if rank > self.answered() {
-            return (asked > 0).then_some(Wait {
+            return (asked > 0).then_some(ReplyTime {
                 time: self.patience,
                 at_least: true,
             });
         }
         let mut passed = 0;
-        let mut waits = self.us.iter_recorded();
-        let wait = waits.find(|wait| {
+        let mut reply_times = self.us.iter_recorded();
+        let wait = reply_times.find(|wait| {
             passed += wait.count_since_last_iteration();
             passed >= rank
         })?;
-        Some(Wait {
+        Some(ReplyTime {
             time: Duration::from_micros(wait.value_iterated_to()),
             at_least: false,
         })
     }
 
-    pub(super) fn longest(&self) -> Option<Wait> {
+    pub(super) fn longest(&self) -> Option<ReplyTime> {
         self.percentile(100)
     }
 }
@@ -87,18 +87,18 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    fn to_100_ms() -> Waits {
-        let mut waits = Waits::default();
-        (1..=100).for_each(|ms| waits.note(Duration::from_millis(ms)));
-        waits
+    fn to_100_ms() -> ReplyTimes {
+        let mut reply_times = ReplyTimes::default();
+        (1..=100).for_each(|ms| reply_times.note(Duration::from_millis(ms)));
+        reply_times
     }
 
     #[test]
     fn a_percentile_is_a_wait_that_was_seen() {
-        assert_eq!(Waits::default().percentile(50), None);
-        let waits = to_100_ms();
+        assert_eq!(ReplyTimes::default().percentile(50), None);
+        let reply_times = to_100_ms();
         for percent in [1_u32, 50, 90, 99, 100] {
-            let wait = waits.percentile(percent.into()).unwrap();
+            let wait = reply_times.percentile(percent.into()).unwrap();
             let (ms, near) = (wait.time.as_secs_f64() * 1_000.0, f64::from(percent));
             assert!((ms - near).abs() < near / 500.0, "p{percent}: {wait:?}");
             assert!(!wait.at_least);
@@ -107,26 +107,30 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_waited_longer_than_all_that_was() {
-        let mut waits = to_100_ms();
-        waits.note_unanswered(PATIENCE);
-        assert_eq!((waits.answered(), waits.unanswered()), (100, 1));
-        assert!(!waits.percentile(99).unwrap().at_least);
-        let unknown = Some(Wait {
+        let mut reply_times = to_100_ms();
+        reply_times.note_unanswered(PATIENCE);
+        assert_eq!((reply_times.answered(), reply_times.unanswered()), (100, 1));
+        assert!(!reply_times.percentile(99).unwrap().at_least);
+        let unknown = Some(ReplyTime {
             time: PATIENCE,
             at_least: true,
         });
-        assert_eq!(waits.longest(), unknown);
+        assert_eq!(reply_times.longest(), unknown);
 
-        (1..=1_100).for_each(|_| waits.note_unanswered(PATIENCE));
+        (1..=1_100).for_each(|_| reply_times.note_unanswered(PATIENCE));
         for percent in [50, 90, 99, 100] {
-            assert_eq!(waits.percentile(percent), unknown, "survivors alone count");
+            assert_eq!(
+                reply_times.percentile(percent),
+                unknown,
+                "survivors alone count"
+            );
         }
     }
 
     #[test]
     fn where_nothing_is_answered_every_percentile_is_a_lower_bound() {
-        let mut waits = Waits::default();
-        waits.note_unanswered(PATIENCE);
-        assert!(waits.percentile(50).unwrap().at_least);
+        let mut reply_times = ReplyTimes::default();
+        reply_times.note_unanswered(PATIENCE);
+        assert!(reply_times.percentile(50).unwrap().at_least);
     }
 }

@@ -17,14 +17,14 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The sources of a round.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub(super) struct Sources {
     pub(super) pages: Arc<Vec<http::Endpoint>>,
     /// `None` without an address of RabbitMQ.
     pub(super) backend: Option<Backend>,
     pub(super) group_by: Arc<Vec<String>>,
 }
 
-impl Asked {
+impl Sources {
     /// Sends all requests concurrently. Takes as long as the slowest, which is bounded.
     pub(super) async fn round(
         self,
@@ -37,17 +37,17 @@ impl Asked {
         }
         let mut answers = JoinSet::new();
         for request in requests {
-            let asked = self.clone();
+            let sources = self.clone();
             answers.spawn(async move {
-                let answer = asked.status(&request).await;
+                let answer = sources.status(&request).await;
                 (request, answer)
             });
         }
         let mut listed = JoinSet::new();
         for request in lists {
-            let asked = self.clone();
+            let sources = self.clone();
             listed.spawn(async move {
-                let answer = asked.accounts(&request).await;
+                let answer = sources.accounts(&request).await;
                 (request, answer)
             });
         }
