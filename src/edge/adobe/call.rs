@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, Uri, header},
+    http::{HeaderMap, HeaderValue, Uri, header, uri::Authority},
     response::{IntoResponse, Response},
 };
 
@@ -73,13 +73,13 @@ impl Call {
     /// The URL of the edge's root, as the client has addressed it.
     pub(super) fn origin(&self) -> String {
         let forwarded = self.headers.get("x-forwarded-proto");
-        let scheme = match forwarded.map(|value| value.as_bytes()) {
+        let scheme = match forwarded.map(HeaderValue::as_bytes) {
             Some(b"https") => "https",
             _ => "http",
         };
         let host = self
             .header(header::HOST)
-            .or_else(|| self.uri.authority().map(|it| it.as_str()));
+            .or_else(|| self.uri.authority().map(Authority::as_str));
         format!("{scheme}://{}", host.unwrap_or("localhost"))
     }
 }

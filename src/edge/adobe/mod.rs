@@ -13,6 +13,7 @@
 //! | [`answer`] | responses and their headers |
 //! | [`call`] | requests |
 //! | [`sessions`] | the operations of both versions |
+//! | [`state`] | what the edge remembers |
 //! | [`v1`], [`v2`] | the routes |
 
 mod answer;
@@ -24,6 +25,7 @@ mod evaluation;
 mod policy;
 mod policy_file;
 mod sessions;
+mod state;
 mod throttle;
 mod v1;
 mod v2;
@@ -41,7 +43,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use super::Edge;
 pub use policy::Policies;
 pub use policy_file::PolicyProblems;
-use sessions::Shared;
+use state::Shared;
 
 /// Longest form, in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
@@ -58,7 +60,6 @@ pub fn routes_of_file(file: &Path) -> Result<Router<Edge>, PolicyProblems> {
 }
 
 /// The routes of both versions of the API. Pages of any origin may use them, as those of Adobe.
-#[must_use]
 pub fn routes(policies: Policies) -> Router<Edge> {
     let account = "/v1/{application}/{mvpd}/accounts/{account}";
     let pages = CorsLayer::new()

@@ -1,43 +1,29 @@
 //! Sessions: the operations of both versions of the API.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
-use moka::sync::Cache;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
     answer::Failure,
     displaced::displaced,
     ended::EndedBy,
     evaluation::View,
-    policy::{Application, AppliedRule, Policies},
-    throttle::Windows,
+    policy::{Application, AppliedRule},
+    state::{SessionKey, Shared},
 };
 use crate::{
     client::{
-        AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, Metadata,
+        AccountId, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED, Metadata,
         OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, StreamState, Tenant,
     },
     edge::{Caller, Edge, HeartbeatOutcome, PlayersError},
 };
 
-/// The interval that a player has until the edge has learned that of the installation.
-const FIRST_INTERVAL: Duration = Duration::from_secs(5);
-/// Most sessions whose last heartbeat the edge remembers.
-const MOST_SESSIONS: u64 = 1_000_000;
-/// Most states that the edge asks for in a minute, so that its restart is no flood of requests.
-const CHECKS_PER_MINUTE: u32 = 30_000;
 /// Longest wait for the state of a session, before its heartbeat is sent without it.
 const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -47,28 +33,6 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Sessions {
     pub(super) edge: Edge,
     pub(super) shared: Arc<Shared>,
-}
-
-/// The state of these routes.
-pub struct Shared {
-    pub(super) policies: Policies,
-    pace: Pace,
-    of_accounts: Windows<AccountKey>,
-    of_sessions: Windows<SessionKey>,
-    checks: Windows<()>,
-    /// The time of the last sign of life of sessions, since `start`.
-    seen: Cache<SessionKey, Duration>,
-    start: Instant,
-    secret: RandomState,
-}
-
-/// A session of an account, by a hash that no caller can choose.
-type SessionKey = (u64, StreamId);
-
-/// The times of the installation, as last learned.
-struct Pace {
-    interval_ms: AtomicU32,
-    ttl_ms: AtomicU32,
 }
 
 /// The subject of a request, as an account.
@@ -107,24 +71,6 @@ pub enum Admission<'a> {
         /// The active sessions of the account.
         activity: Activity,
     },
-}
-
-impl Shared {
-    /// Creates the state.
-    #[must_use]
-    pub fn new(policies: Policies) -> Self {
-        let most = policies.requests_per_minute;
-        Self {
-            policies,
-            pace: Pace::new(FIRST_INTERVAL),
-            of_accounts: Windows::new(most),
-            of_sessions: Windows::new(most),
-            checks: Windows::new(CHECKS_PER_MINUTE),
-            seen: Cache::new(MOST_SESSIONS),
-            start: Instant::now(),
-            secret: RandomState::new(),
-        }
-    }
 }
 
 impl FromRequestParts<Edge> for Sessions {
@@ -182,37 +128,23 @@ impl Sessions {
 
     /// Counts a request that opens a session of an account.
     pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), Failure> {
-        let key = AccountKey::new(&subject.tenant, &subject.account);
-        let admitted = self.shared.of_accounts.admit(key, self.now());
+        let admitted = self.shared.admit_account(&subject.tenant, &subject.account);
         admitted.map_err(Failure::Throttled)
     }
 
     /// Counts a request of a session.
     pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), Failure> {
-        let key = self.key(subject, stream);
-        let admitted = self.shared.of_sessions.admit(key, self.now());
+        let admitted = self.shared.admit_session(self.key(subject, stream));
         admitted.map_err(Failure::Throttled)
-    }
-
-    /// The time since the edge has begun.
-    fn now(&self) -> Duration {
-        self.shared.start.elapsed()
     }
 
     /// The interval of heartbeats.
     pub(super) fn interval(&self) -> Duration {
-        Duration::from_millis(self.shared.pace.interval_ms.load(Ordering::Relaxed).into())
+        Duration::from_millis(self.shared.interval_ms().into())
     }
 
     fn key(&self, subject: &Subject, stream: StreamId) -> SessionKey {
-        let account = (subject.tenant.as_str(), subject.account.as_str());
-        (self.shared.secret.hash_one(account), stream)
-    }
-
-    fn is_recent(&self, session: SessionKey) -> bool {
-        let ttl = Duration::from_millis(self.shared.pace.ttl_ms.load(Ordering::Relaxed).into());
-        let seen = self.shared.seen.get(&session);
-        seen.is_some_and(|seen| self.now() < seen + ttl)
+        self.shared.key(&subject.tenant, &subject.account, stream)
     }
 
     /// Opens a session under the rules of its application.
@@ -239,15 +171,17 @@ impl Sessions {
         } else {
             EndedBy::Termination(stream)
         };
-        request.terms.reason = by.reason();
+        if !request.replace.is_empty() || request.terms.first_field().is_some() {
+            request.terms.reason = by.reason();
+        }
         let mut opening = self.try_open(subject, &request).await?;
         if let Opening::Refused {
             refusal, activity, ..
         } = &opening
             && let Some(oldest) = displaced(&applied, &refusal.conflicts, activity)
+            && request.replace.len() + oldest.len() <= MAX_REPLACED
         {
             request.replace.extend(oldest);
-            request.terms.reason = EndedBy::Policy(stream).reason();
             opening = self.try_open(subject, &request).await?;
         }
         Ok(match opening {
@@ -290,10 +224,8 @@ impl Sessions {
             ..
         } = &opening
         {
-            self.shared.pace.learn(*heartbeat_every, *ttl);
-            self.shared
-                .seen
-                .insert(self.key(subject, stream), self.now());
+            self.shared.learn(*heartbeat_every, *ttl);
+            self.shared.is_alive(self.key(subject, stream));
         }
         Ok(opening)
     }
@@ -308,9 +240,8 @@ impl Sessions {
         stream: StreamId,
         metadata: Option<Metadata>,
     ) -> Result<HeartbeatOutcome, PlayersError> {
-        if !self.is_recent(self.key(subject, stream))
-            && self.shared.checks.admit((), self.now()).is_ok()
-        {
+        let key = self.key(subject, stream);
+        if !self.shared.is_recent(key) && self.shared.may_check() {
             let status = timeout(CHECK_PATIENCE, self.status(subject, Some(stream)));
             let status = status.await.ok().and_then(Result::ok);
             let state = status.and_then(|status| status.state);
@@ -320,7 +251,7 @@ impl Sessions {
         }
         let heartbeat = Heartbeat {
             stream,
-            every_ms: Some(self.shared.pace.interval_ms.load(Ordering::Relaxed)),
+            every_ms: Some(self.shared.interval_ms()),
             metadata: metadata.map(Into::into),
         };
         let players = &self.edge.players;
@@ -328,11 +259,9 @@ impl Sessions {
         let outcome = sent.await?;
         if let HeartbeatOutcome::Stored { changed } = &outcome {
             if let Some(new) = changed {
-                self.shared.pace.learn(new.every, new.ttl);
+                self.shared.learn(new.every, new.ttl);
             }
-            self.shared
-                .seen
-                .insert(self.key(subject, stream), self.now());
+            self.shared.is_alive(key);
         }
         Ok(outcome)
     }
@@ -364,23 +293,6 @@ impl Sessions {
             .players
             .activity(&subject.tenant, &subject.account, &query)
             .await
-    }
-}
-
-impl Pace {
-    fn new(interval: Duration) -> Self {
-        let pace = Self {
-            interval_ms: AtomicU32::new(1),
-            ttl_ms: AtomicU32::new(1),
-        };
-        pace.learn(interval, interval);
-        pace
-    }
-
-    fn learn(&self, interval: Duration, ttl: Duration) {
-        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1);
-        self.interval_ms.store(ms(interval), Ordering::Relaxed);
-        self.ttl_ms.store(ms(ttl), Ordering::Relaxed);
     }
 }
 

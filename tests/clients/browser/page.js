@@ -2,6 +2,7 @@
 //
 // Copy `play`, `pause` and the listeners at the end; the rest draws the page.
 
+import { HttpLink } from "../javascript/http.js";
 import { Playback } from "../javascript/playback.js";
 import { film } from "./film.js";
 import { StompLink } from "./stomp.js";
@@ -16,7 +17,8 @@ const asked = new URLSearchParams(location.search);
 const account = asked.get("account") ?? "alice";
 const device = asked.get("device") ?? "browser";
 
-const link = new StompLink(settings);
+// By an edge, or by RabbitMQ's Web STOMP.
+const link = settings.edge ? new HttpLink(settings) : new StompLink(settings);
 // The current stream. Each press of play starts a new one.
 let playback;
 

@@ -4,6 +4,7 @@
 //
 // with settings.json: {"brokerURL": "ws://localhost:15674/ws", "vhost": "streamwatch", "tenant":
 // "acme", "login": "streamwatch.acme.stomp-player", "passcode": "…", "maxActive": 1}
+// or, over HTTP: {"edge": "http://localhost:8080", "application": "web", "maxActive": 1}
 //
 // A service of your own gives its page the address, and to each viewer a credential that is
 // theirs and short-lived: see "Viewers by OAuth 2" in deploy/SECURE.md.

@@ -243,6 +243,39 @@ def _fetch(request: str | urllib.request.Request) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+class Edge:
+    """One `streamwatch edge` for an application of a tenant, without a secret."""
+
+    def __init__(self, environment: dict[str, str], folder: Path, application: str, tenant: str):
+        access = folder / "access.toml"
+        access.write_text(f'[[applications]]\nid = "{application}"\ntenant = "{tenant}"\n')
+        self.http, self.admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        arguments = ["--http", self.http, "--admin", self.admin, "--access", str(access)]
+        with (folder / "edge.log").open("wb") as output:
+            self.process = subprocess.Popen(
+                [BINARY, "edge", *arguments, "--cors-origin", "*"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent,
+            )
+        atexit.register(self.process.kill)
+        eventually(self._ready, "the edge is ready", within=READY_S)
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=EXIT_S)
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, "the edge ended before it served"
+        try:
+            with urllib.request.urlopen(f"http://{self.admin}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
 class Site:
     """One topology under a namespace of its own, and the workers that serve it."""
 

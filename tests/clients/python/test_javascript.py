@@ -20,7 +20,7 @@ import pytest
 
 import roles
 from installations import DIRECT_REPLIES_BY_AMQP_1_0, Permissions
-from processes import BINARY, PRIVATE_NODE, ROOT, Node, Site, private_node
+from processes import BINARY, PRIVATE_NODE, ROOT, Edge, Node, Site, private_node
 
 CLIENTS = ROOT / "tests" / "clients"
 TESTS = sorted(CLIENTS.glob("*/*.test.js"))
@@ -64,6 +64,8 @@ def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         site.run("topology", "set", "--account-statuses-per-second", str(PER_SECOND))
         workers = site.start_workers(2)
         site.wait_for_leader()
+        environment = site.environment(url(roles.BACKEND))
+        edge = Edge(environment, tmp_path_factory.mktemp("edge"), "web", roles.TENANT)
         yield {
             "urls": {"player": url(roles.PLAYER), "backend": url(roles.BACKEND)},
             "tenant": roles.TENANT,
@@ -83,8 +85,10 @@ def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
                 "namespace": site.namespace,
                 "maxActive": 1,
             },
+            "edge": {"edge": f"http://{edge.http}", "application": "web"},
             "chromium": CHROMIUM,
         }
+        edge.end()
         site.assert_workers_run()
     finally:
         site.close()
