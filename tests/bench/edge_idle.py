@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-# Connections from one address to another, which a port of the client's tells apart.
+# Connections from one address of the client, which differ in their ports.
 PER_ADDRESS = 20_000
 AT_ONCE = 200
 REQUEST = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: edge\r\n\r\n"
