@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import ctypes
 import json
 import os
@@ -219,20 +220,29 @@ class Worker(Service):
 
 
 class Edge(Service):
-    """One `streamwatch edge` that lets every client reach all accounts of a tenant."""
+    """One `streamwatch edge` for an application of a tenant, without a secret."""
 
-    def __init__(self, tenant: str, environment: dict[str, str], log: Path):
-        self.api = f"127.0.0.1:{free_port()}"
-        admin = f"127.0.0.1:{free_port()}"
-        arguments = ["--http", self.api, "--admin", admin, "--insecure-no-auth", tenant]
-        super().__init__("edge", ["edge", *arguments], admin, environment, log)
+    def __init__(self, environment: dict[str, str], folder: Path, application: str, tenant: str):
+        access = folder / "access.toml"
+        access.write_text(f'[[applications]]\nid = "{application}"\ntenant = "{tenant}"\n')
+        self.application = application
+        self.api, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        arguments = ["--http", self.api, "--admin", admin, "--access", str(access)]
+        arguments += ["--cors-origin", "*"]
+        super().__init__("edge", ["edge", *arguments], admin, environment, folder / "edge.log")
         self.wait_ready()
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, str]:
         """Sends a request of its API, and returns the status and the body of the response."""
-        data = None if body is None else json.dumps(body).encode()
-        url = f"http://{self.api}/api/v1{path}"
-        return _fetch(urllib.request.Request(url, data=data, method=method))
+        credentials = base64.b64encode(f"{self.application}:".encode()).decode()
+        return _fetch(
+            urllib.request.Request(
+                f"http://{self.api}/api/v1{path}",
+                data=None if body is None else json.dumps(body).encode(),
+                headers={"Authorization": f"Basic {credentials}"},
+                method=method,
+            )
+        )
 
 
 def _fetch(request: str | urllib.request.Request) -> tuple[int, str]:
@@ -241,39 +251,6 @@ def _fetch(request: str | urllib.request.Request) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-
-
-class Edge:
-    """One `streamwatch edge` for an application of a tenant, without a secret."""
-
-    def __init__(self, environment: dict[str, str], folder: Path, application: str, tenant: str):
-        access = folder / "access.toml"
-        access.write_text(f'[[applications]]\nid = "{application}"\ntenant = "{tenant}"\n')
-        self.http, self.admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        arguments = ["--http", self.http, "--admin", self.admin, "--access", str(access)]
-        with (folder / "edge.log").open("wb") as output:
-            self.process = subprocess.Popen(
-                [BINARY, "edge", *arguments, "--cors-origin", "*"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_parent,
-            )
-        atexit.register(self.process.kill)
-        eventually(self._ready, "the edge is ready", within=READY_S)
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=EXIT_S)
-
-    def _ready(self) -> bool:
-        assert self.process.poll() is None, "the edge ended before it served"
-        try:
-            with urllib.request.urlopen(f"http://{self.admin}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
 
 class Site:

@@ -85,7 +85,7 @@ def place(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
                 "namespace": site.namespace,
                 "maxActive": 1,
             },
-            "edge": {"edge": f"http://{edge.http}", "application": "web"},
+            "edge": {"edge": f"http://{edge.api}", "application": "web"},
             "chromium": CHROMIUM,
         }
         edge.end()

@@ -121,7 +121,7 @@ def playing(site: Site) -> Iterator[Site]:
 def edge(playing: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     """An edge of the site, with requests that it serves and refuses."""
     environment = playing.environment(playing.url)
-    edge = Edge("acme", environment, tmp_path_factory.mktemp("edge") / "log")
+    edge = Edge(environment, tmp_path_factory.mktemp("edge"), "web", "acme")
     stop = threading.Event()
 
     def call() -> None:
