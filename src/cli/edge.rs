@@ -66,6 +66,15 @@ pub struct Args {
         value_name = "N"
     )]
     max_connections: String,
+    /// Most connections of one client address (IPv6: of one network /64) that is no trusted proxy;
+    /// further ones are closed
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_MAX_CLIENT_CONNECTIONS",
+        default_value = "1000",
+        value_name = "N"
+    )]
+    max_client_connections: String,
     /// Most requests in progress; further ones get 503
     #[arg(
         long,
@@ -255,6 +264,7 @@ impl Args {
             usize::try_from(number.get()).ok()
         };
         let connections = number("--max-connections", &self.max_connections);
+        let client_connections = number("--max-client-connections", &self.max_client_connections);
         let requests = number("--max-requests", &self.max_requests);
         let mut duration = |name: &str, text: &str| {
             let duration = mistakes.duration(name, text)?;
@@ -269,6 +279,7 @@ impl Args {
         let patience = duration("--patience", &self.patience);
         Some(Bounds {
             connections: connections?,
+            client_connections: client_connections?,
             requests: requests?,
             headers_within: headers_within?,
             request_within: request_within?,

@@ -220,6 +220,13 @@ impl Access {
         proxy.map_or(peer, |proxy| proxy.client(headers, peer))
     }
 
+    /// Whether a peer is a trusted proxy.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let rules = self.rules();
+        rules.proxy.as_ref().is_some_and(|proxy| proxy.trusts(peer))
+    }
+
     /// The schemes of credentials, for the header `WWW-Authenticate`.
     #[must_use]
     pub fn schemes(&self) -> &'static str {

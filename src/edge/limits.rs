@@ -63,13 +63,9 @@ impl Limits {
     /// # Errors
     /// The time to wait, if it is one too many.
     pub fn client(&self, client: IpAddr) -> Result<(), Duration> {
-        let network = match client.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() & IPV6_PREFIX).into()),
-            address @ IpAddr::V4(_) => address,
-        };
         self.clients
             .as_ref()
-            .map_or(Ok(()), |limit| limit.check(network))
+            .map_or(Ok(()), |limit| limit.check(network_of(client)))
     }
 
     /// Drops the counts that have recovered. To be called every few seconds.
@@ -80,6 +76,14 @@ impl Limits {
         if let Some(clients) = &self.clients {
             clients.clean();
         }
+    }
+}
+
+/// The address, or the network /64 of an IPv6 address.
+pub(super) fn network_of(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & IPV6_PREFIX).into()),
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn describe() {
     describe_counter!(
         CLOSED,
         "HTTP connections that this edge closed, by reason: slow (headers or TLS handshake), idle, \
-         error. sum() over edges."
+         crowded (too many of one address), error. sum() over edges."
     );
     describe_gauge!(IN_PROGRESS, "HTTP requests in progress: sum() over edges.");
     describe_gauge!(

@@ -4,6 +4,7 @@ mod activity;
 mod config;
 mod connection;
 mod guard;
+mod peers;
 mod tls;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -24,6 +25,7 @@ use super::{Edge, Limits, Players, Readiness, api, metrics};
 use crate::{client::Client, ops::HttpServer};
 use connection::Connections;
 use guard::Guard;
+use peers::Peers;
 
 /// Interval of the work in the background.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -96,6 +98,7 @@ pub async fn run(
     let background = tokio::spawn(background);
     let mut open = JoinSet::new();
     let permits = Arc::new(Semaphore::new(config.bounds.connections));
+    let peers = Peers::default();
     loop {
         let accepted = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
@@ -105,11 +108,20 @@ pub async fn run(
         let Some((stream, peer, permit)) = accepted else {
             continue;
         };
+        // A proxy has the connections of many clients.
+        let most = match edge.access.trusts(peer) {
+            true => usize::MAX,
+            false => config.bounds.client_connections,
+        };
+        let Some(counted) = peers.admit(peer, most) else {
+            metrics::closed("crowded");
+            continue;
+        };
         let connection =
             connections.serve(stream, peer, config.certificate.as_ref(), stopped.clone());
         open.spawn(async move {
             connection.await;
-            drop(permit);
+            drop((permit, counted));
         });
     }
     readiness.stop();

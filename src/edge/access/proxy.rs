@@ -34,7 +34,8 @@ pub(super) struct Identity {
 }
 
 impl Proxy {
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address is that of a trusted proxy.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.addresses
             .iter()
             .any(|network| network.contains(address))

@@ -40,6 +40,8 @@ pub struct Config {
 pub struct Bounds {
     /// Most connections. Further ones wait to be accepted.
     pub connections: usize,
+    /// Most connections of one client address that is no trusted proxy. Further ones are closed.
+    pub client_connections: usize,
     /// Most requests in progress. Further ones are refused.
     pub requests: usize,
     /// Longest time for the headers of a request, and for a TLS handshake.

@@ -11,7 +11,9 @@ use tokio::{
 };
 
 use super::{id, stream_of, streams_of};
-use crate::fixture::{Broker, Edge, Installation, PATIENCE, call, playing, request};
+use crate::fixture::{
+    Broker, Edge, Folder, Installation, PATIENCE, call, eventually, playing, request,
+};
 
 /// Sends bytes, and reads until the edge closes the connection.
 async fn raw(edge: &Edge, bytes: &[u8]) -> String {
@@ -193,4 +195,51 @@ async fn further_connections_wait_and_requests_beyond_the_bound_are_refused() {
     assert!(waits.is_err(), "{waits:?}");
     drop(idle);
     get().await.expect("a response");
+}
+
+#[tokio::test]
+async fn connections_of_one_address_beyond_its_bound_are_closed() {
+    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let _worker = installation.ready_worker().await;
+    let bound = ["--max-client-connections", "2"];
+    let edge = Edge::open_to_all(&installation, &bound).await;
+    let open: Vec<_> = {
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            open.push(TcpStream::connect(edge.http).await.expect("it accepts"));
+        }
+        open
+    };
+    assert_eq!(
+        raw(&edge, b"GET /api/v1/openapi.json HTTP/1.1\r\n").await,
+        ""
+    );
+    let closed = "streamwatch_edge_connections_closed_total";
+    assert!(edge.metric(closed, "crowded").await >= 1.0);
+    drop(open);
+    eventually(PATIENCE, "the address has connections again", async || {
+        let answer = call(
+            edge.http,
+            request(Method::GET, "/api/v1/openapi.json", &[], ""),
+        )
+        .await;
+        answer.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_has_the_connections_of_many_clients() {
+    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let _worker = installation.ready_worker().await;
+    let folder = Folder::new();
+    let proxy = "[proxy]\naddresses = [\"127.0.0.1\"]\ntenant = \"acme\"\n";
+    let access = folder.write("access.toml", proxy);
+    let arguments = ["--access", &access, "--max-client-connections", "1"];
+    let mut edge = Edge::start(&installation, &arguments);
+    edge.ready().await;
+    let _open = TcpStream::connect(edge.http).await.expect("it accepts");
+    let caller = [("x-streamwatch-account", "alice")];
+    let get = request(Method::GET, "/api/v1/accounts/alice", &caller, "");
+    call(edge.http, get).await.expect("a response").is(200);
 }
