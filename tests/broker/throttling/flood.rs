@@ -34,7 +34,7 @@ async fn one_tenant_s_flood_costs_another_none_of_its_answers() {
 /// to 21,900 requests a second, at p50 36 to 116 ms: the worker's prefetch was exhausted, and requests
 /// moved to the shared queue.
 #[tokio::test]
-#[ignore = "a flood beyond the rate of RabbitMQ and a worker still costs some answers"]
+#[ignore = "floods a broker beyond the rate of RabbitMQ and a worker: in the long tests alone"]
 async fn one_tenant_s_flood_without_waiting_costs_another_none_of_its_answers() {
     answers_beside(Way::Blind).await;
 }
