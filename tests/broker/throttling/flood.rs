@@ -30,7 +30,7 @@ async fn one_tenant_s_flood_costs_another_none_of_its_answers() {
     answers_beside(Way::Waits).await;
 }
 
-/// RabbitMQ 4.3.6 and a worker on two busy cores answered all of 400 in each of five runs, beside 17,600
+/// RabbitMQ 4.3.6 and a worker on two busy cores answered all of 400 in each of four runs, beside 17,600
 /// to 21,900 requests a second, at p50 36 to 116 ms: the worker's prefetch was exhausted, and requests
 /// moved to the shared queue.
 #[tokio::test]
