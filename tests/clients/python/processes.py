@@ -207,6 +207,23 @@ class Service:
             self.process.kill()
             self.process.wait()
 
+    def pause(self) -> None:
+        """Sends SIGSTOP, and waits until no thread runs: one may answer a request until it stops."""
+        self.process.send_signal(signal.SIGSTOP)
+        eventually(self._stands_still, f"{self.name} stands still")
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def _stands_still(self) -> bool:
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        try:
+            stats = [task.read_text() for task in tasks]
+        except OSError:
+            return False  # a thread has ended meanwhile
+        # The state of a thread follows its name, which is in parentheses.
+        return all(stat.rpartition(") ")[2].startswith("T") for stat in stats)
+
     def _get(self, path: str) -> tuple[int, str]:
         return _fetch(f"http://{self.http}{path}")
 

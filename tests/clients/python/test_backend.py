@@ -1,9 +1,7 @@
 """The backend in aio-pika: many questions on one connection, and a broker that is restarted."""
 
 import asyncio
-import os
 import secrets
-import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -155,17 +153,16 @@ def test_an_error_is_raised_with_its_code(site: Site, account: str) -> None:
 def test_a_request_without_a_reply_ends_after_its_timeout(site: Site, account: str) -> None:
     async def ask(backend: Backend) -> None:
         assert (await backend.status(account))["activity"]["count"] == 0
-        pids = [worker.process.pid for worker in site.workers]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        for worker in site.workers:
+            worker.pause()
         try:
             asked = time.monotonic()
             with pytest.raises(TimeoutError):
                 await backend.status(account)
             assert 1 <= time.monotonic() - asked < 5
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            for worker in site.workers:
+                worker.resume()
         reply = await eventually(lambda: backend.status(account))
         assert reply["type"] == "activity"
 
