@@ -17,6 +17,11 @@ const RESOURCES = [
   },
   {
     Kind: PodMonitor,
+    file: "edge-pod-monitor.yaml",
+    damage: (it) => { it.spec.selector.matchLabels = "edge"; },
+  },
+  {
+    Kind: PodMonitor,
     file: "rabbitmq-pod-monitor.yaml",
     damage: (it) => { it.spec.podMetricsEndpoints[0].params.family = "queue_consumer_count"; },
   },
@@ -26,6 +31,11 @@ const RESOURCES = [
     damage: (it) => { delete it.spec.groups[0].rules[0].expr; },
   },
 ];
+
+test("each resource of the kustomization is checked", async () => {
+  const { resources } = parse(await readFile(new URL("kustomization.yaml", FOLDER), "utf8"));
+  assert.deepEqual(resources, RESOURCES.map(({ file }) => file));
+});
 
 for (const { Kind, file, damage } of RESOURCES) {
   test(`${file} keeps to its schema, and would not with a mistake in it`, async () => {
