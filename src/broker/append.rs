@@ -38,7 +38,7 @@ impl Appended {
                 "the log takes no entries: it does not exist, or has no leader".to_owned(),
             )),
             Self::TimedOut => Err(BrokerError::Timeout {
-                doing: "confirming an entry; has the log a majority of its nodes?",
+                doing: "confirming an entry of the log (check that a majority of its nodes runs)",
                 waited: CONFIRM_WITHIN,
             }),
         }

@@ -88,8 +88,8 @@ impl BrokerArgs {
             },
             (None, None) => {
                 mistakes.note(
-                    "AMQP_URL is not set: where is RabbitMQ? For example \
-                     AMQP_URL=amqp://user:password@host:5672/%2f",
+                    "AMQP_URL is not set: set it to the address of RabbitMQ, such as \
+                     amqp://user:password@host:5672/%2f",
                 );
                 None
             }

@@ -34,7 +34,7 @@ const REFUSED: u8 = 6;
 /// The account of a message.
 #[derive(clap::Args, Debug)]
 pub struct Account {
-    /// The owner of the account: A-Z a-z 0-9 _ -
+    /// The tenant: 1 to 64 of A-Z a-z 0-9 _ -
     tenant: String,
     /// The account
     account: String,

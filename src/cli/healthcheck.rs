@@ -69,7 +69,7 @@ impl Args {
         let name = "--http (STREAMWATCH_HTTP)";
         let Some(http) = given(&self.http) else {
             mistakes.note(format!(
-                "give --url or {name}: where does the worker serve it?"
+                "give --url, or {name}: the address that the worker serves"
             ));
             return None;
         };

@@ -64,7 +64,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong settings; 3 RabbitMQ cannot be reached; 4 there is no \
-topology; 5 no worker answered in time, or none of a \
+topology; 5 no worker replied in time, or not for every \
 partition; 6 refused (the stream does not count)";
 
 #[derive(clap::Subcommand, Debug)]

@@ -64,8 +64,8 @@ const FIRST_PRINTED: u64 = 2;
 /// Show streams, rates, lag, tenants and accounts live
 ///
 /// Totals, rates and lag come from the workers' metrics; accounts from lifecycle events since the
-/// start of top, and from accounts and status requests. If one of these is unavailable, the other is shown.
-/// Prints lines if there is no terminal.
+/// start of top, and from accounts and status requests. Without one of these sources, top shows
+/// the others. Prints lines if there is no terminal.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The workers' metrics endpoints; several separated by commas

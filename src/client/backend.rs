@@ -345,5 +345,5 @@ fn message(
 }
 
 pub(super) fn other_reply() -> ClientError {
-    ClientError::BadReply("it is of another kind; the worker may have a later version".to_owned())
+    ClientError::BadReply("its kind is not that of the request; the worker may be newer".to_owned())
 }

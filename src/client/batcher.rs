@@ -57,7 +57,7 @@ const MOST_NEWS: usize = 8_192;
 /// [`news`](Self::news) returns the streams that were stopped, whose interval has changed, or whose
 /// events were rejected. Replies can be lost, as those to any heartbeat; each later heartbeat of the
 /// stream gets another one. The batcher waits for the replies to the last 5,000 messages, or 64 MiB,
-/// for 30 s. A reply that is lost, or later, cannot state a wrong partition either.
+/// for 30 s. Without a reply, a wrong partition stays unnoticed.
 ///
 /// ```no_run
 #[doc = include_str!("../../tests/clients/rust/edge.rs")]

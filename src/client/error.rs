@@ -14,7 +14,7 @@ pub enum ClientError {
     #[error("there is no topology here: run `streamwatch topology declare`")]
     NoTopology,
     /// The request is in its queue, but no worker has replied.
-    #[error("no worker answered in {0:?}: is one running?")]
+    #[error("no worker replied within {0:?}: check that one runs")]
     NoAnswer(Duration),
     /// The message was handed to RabbitMQ, which did not confirm it in time. It may take effect.
     #[error(

@@ -167,7 +167,7 @@ impl From<StoppedReason> for StopCause {
     }
 }
 
-/// A refusal, with what its receiver can do.
+/// A refusal, with the data that its receiver needs to react.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The reason.

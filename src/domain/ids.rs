@@ -46,7 +46,7 @@ fn check_account(id: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// The application or programmer that owns a set of accounts: `[A-Za-z0-9_-]{1,64}`.
+/// A video service, the owner of accounts: `[A-Za-z0-9_-]{1,64}`.
 ///
 /// Only the routing key contains it, so that RabbitMQ's topic permissions separate tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -46,8 +46,8 @@ impl Rules {
         self.is_2()
     }
 
-    /// Whether a heartbeat or a stop may be followed by an event that names its cause in the
-    /// sender's words, and the successor of a replaced stream.
+    /// Whether lifecycle events contain the reason that a sender gave, and the successor of a
+    /// replaced stream.
     pub(super) const fn state_causes(self) -> bool {
         self.is_2()
     }

@@ -4,10 +4,10 @@
 //! if both have room. An account's flood does not use up the bucket of its tenant, since the account
 //! is checked first.
 //!
-//! A request that is not accepted gets a time to come back, which no other request gets. These times
-//! reach as far ahead as a bucket takes to fill, usually a second. Requests beyond that get no reply.
-//! So a flood gets as many replies as the limit allows requests, and waiting helps everyone who got
-//! a reply.
+//! A rejected request gets a time for its retry that no other request gets. Successive times are one
+//! interval of the limit apart, and reach as far ahead as a bucket takes to fill, usually a second.
+//! Requests beyond that are dropped without a reply. So a flood gets no more replies than the limit
+//! allows requests, and a client that waits is accepted.
 
 mod bucket;
 mod buckets;
@@ -18,7 +18,7 @@ pub use bucket::{Rate, Share};
 use buckets::Buckets;
 
 /// Most tenants with a bucket of their own, for each kind. Further ones share a bucket until some
-/// are full again: a client that invents tenants cannot leave its limit behind.
+/// are full again: a client cannot evade its limit by inventing tenants.
 const MAX_TENANTS: usize = 4_096;
 /// Most accounts with a bucket, for each kind. Further ones have no limit until some are full again:
 /// a bucket in common would throttle viewers because of others. The limit of their tenant holds.

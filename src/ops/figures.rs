@@ -31,7 +31,7 @@ pub struct Active {
 /// Contents of a fresh replica as of its last applied entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// All of it.
+    /// Active streams and accounts of the whole partition.
     pub active: Active,
     /// Records of streams, active or not.
     pub records: u64,
@@ -121,7 +121,7 @@ impl Figures {
         self.all().remove(&partition);
     }
 
-    /// All of it.
+    /// Returns the figures of all partitions.
     #[must_use]
     pub fn read(&self) -> BTreeMap<u16, PartitionFigures> {
         self.all().clone()

@@ -28,9 +28,9 @@ pub enum HttpError {
     /// The address cannot be bound.
     #[error("cannot listen on {address}: {error}")]
     Bind {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
     /// A metrics recorder is already installed.
@@ -148,7 +148,7 @@ impl HttpServer {
         tokio::select! {
             served = async { axum::serve(self.listener, routes).await } => {
                 if let Err(error) = served {
-                    tracing::error!(%error, "the HTTP endpoints are gone");
+                    tracing::error!(%error, "the server of /healthz, /readyz and /metrics has stopped; restart this process");
                 }
             }
             () = upkeep => {}

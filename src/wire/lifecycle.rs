@@ -17,7 +17,7 @@ pub struct LifecycleMessage<'a> {
     /// `opened`, `admitted`, `refused`, `stopped` or `expired`; later versions may add types.
     #[serde(rename = "type")]
     pub kind: Cow<'a, str>,
-    /// The owner of the account.
+    /// The tenant.
     pub tenant: Cow<'a, str>,
     /// The account of the stream.
     pub account: Cow<'a, str>,

@@ -153,8 +153,7 @@ impl Problem {
         Self::field(
             Code::BadField,
             "reply_to",
-            "it names no queue of the sender's: use amq.rabbitmq.reply-to, or a queue that is not \
-             one of streamwatch's",
+            "must be amq.rabbitmq.reply-to, or a queue that does not belong to streamwatch",
         )
     }
 

@@ -80,7 +80,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     };
     let intake = selection.of > 1;
     health.follows(&selection.numbers, intake);
-    tracing::info!(partitions = ?selection.numbers, of = selection.of, "following");
+    tracing::info!(partitions = ?selection.numbers, of = selection.of, "serving partitions");
     let (replies, sender) = ReplySender::new(&config.addresses, &config.names);
     let sending = tokio::spawn(replies::run(sender));
     let throttle = SharedThrottle::new(selection.of);

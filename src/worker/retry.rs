@@ -32,7 +32,7 @@ impl Failure for SettingsConflict {
     }
 }
 
-/// Attempts at the same thing, or sessions one after another.
+/// The retries of one operation, or of sessions one after another: back-off, failures, reports.
 pub(super) struct Retry {
     failed: &'static str,
     partition: Option<u16>,

@@ -10,7 +10,7 @@ use crate::{
 pub(super) struct Selection {
     /// Number of partitions of the topology.
     pub(super) of: u16,
-    /// Those of this worker, in order.
+    /// The partitions of this worker, in ascending order.
     pub(super) numbers: Vec<u16>,
 }
 

@@ -39,7 +39,7 @@ async fn without_a_worker_requests_exit_with_5_and_events_are_confirmed() {
         &["status", "acme", "alice", "--strong", "--timeout", "3s"],
     ];
     for finished in join_all(commands.map(|c| installation.cli(c))).await {
-        finished.exits(NO_ANSWER).reports("is one running?");
+        finished.exits(NO_ANSWER).reports("check that one runs");
         assert_eq!(finished.stdout, "", "{finished:?}");
     }
     let heartbeat = ["heartbeat", "acme", "alice", &stream, "--wait", "10ms"];

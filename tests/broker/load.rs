@@ -187,7 +187,7 @@ async fn missing_requirements_are_reported_before_anything_is_published() {
         .reports("streamwatch topology declare");
     bare.declare("10s").await;
     let alone = bare.cli(&["play", "--find-max"]).await;
-    alone.exits(NO_ANSWER).reports("is one running?");
+    alone.exits(NO_ANSWER).reports("check that one runs");
     assert_eq!(alone.stdout, "");
     for (more, word) in [
         (&["--find-max"][..], "--find-max"),

@@ -26,7 +26,7 @@ pub use role::{Role, TopicPermission};
 pub struct RoleScope {
     /// Tenants to include, with their players, backends and subscribers.
     pub tenants: Vec<Tenant>,
-    /// An account of each tenant scope viewer to include.
+    /// The account that gets a viewer role in each of these tenants.
     pub account: Option<AccountId>,
     /// Whether to include MQTT devices. Workers may then reply to them, and operators may bind the
     /// MQTT exchange.

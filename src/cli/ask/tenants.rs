@@ -23,7 +23,7 @@ const INCOMPLETE: u8 = 5;
 /// List a tenant's accounts with active streams, and the number of these
 #[derive(clap::Args, Debug)]
 pub struct Accounts {
-    /// The owner of the accounts: A-Z a-z 0-9 _ -
+    /// The tenant: 1 to 64 of A-Z a-z 0-9 _ -
     tenant: String,
     /// Only accounts with at least this many active streams, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 1,

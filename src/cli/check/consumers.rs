@@ -26,9 +26,8 @@ pub(super) fn look(
                     "consumers",
                     message,
                     "if streamwatch_requests_interrupted_total grows, RabbitMQ cannot deliver some \
-                     requests; else requests that dead consumers hold wait until their connections \
-                     are closed: `rabbitmqctl list_consumers` names the processes, \
-                     deploy/RUNBOOK.md (StreamwatchDeadConsumers) has details",
+                     requests. Otherwise, dead consumers hold requests until their connections close: \
+                     see `rabbitmqctl list_consumers` and deploy/RUNBOOK.md (StreamwatchDeadConsumers)",
                 );
             } else if consumers < *workers {
                 all_well = false;

@@ -34,7 +34,7 @@ impl Plan {
         match opening {
             Opening::Opened { ttl, .. } => Ok(ttl),
             Opening::Refused { .. } => {
-                anyhow::bail!("a single stream is refused: is the tenant full?")
+                anyhow::bail!("the installation refuses a single stream of the tenant: it may be full")
             }
         }
     }

@@ -50,7 +50,7 @@ pub struct Standing(u32);
 impl Standing {
     const ADMITTED: u32 = 1 << 31;
 
-    /// Creates it. A TTL is less than 2^31 ms.
+    /// Packs a TTL of less than 2^31 ms and the admission.
     #[must_use]
     pub const fn new(ttl_ms: u32, is_admitted: bool) -> Self {
         let admitted = if is_admitted { Self::ADMITTED } else { 0 };

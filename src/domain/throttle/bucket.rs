@@ -14,7 +14,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub struct Share(u64);
 
 impl Share {
-    /// All of it.
+    /// The whole limit: of the only worker.
     pub const ALL: Self = Self(PARTS);
 
     /// The share of a worker that serves these partitions of `of`, each beside other workers:

@@ -22,7 +22,7 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// Applies an entry. Returns the number of its events; 1 if it is no batch.
+    /// Applies an entry. Returns the number of its events: 1 unless it is a batch.
     fn entry(&mut self, entry: &LogEntry) -> Result<usize, End> {
         // Read for each entry: freshness must not be judged by a time before the last apply.
         let now = clock::now();
