@@ -34,7 +34,9 @@ impl Plan {
         match opening {
             Opening::Opened { ttl, .. } => Ok(ttl),
             Opening::Refused { .. } => {
-                anyhow::bail!("the installation refuses a single stream of the tenant: it may be full")
+                anyhow::bail!(
+                    "the installation refuses a single stream of the tenant: it may be full"
+                )
             }
         }
     }
