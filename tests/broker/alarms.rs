@@ -120,7 +120,7 @@ async fn requests_that_reach_the_workers_during_an_alarm_are_answered_after_it()
 #[tokio::test]
 #[ignore = "an alarm for longer than the TTL: `tests/run --all`"]
 async fn no_stream_expires_or_is_lost_during_a_long_alarm() {
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let ttl = Duration::from_secs(15);
     let installation = Installation::declared(&broker, "15s").await;

@@ -26,7 +26,7 @@ const HABITS: Habits = Habits {
 
 #[tokio::test]
 async fn everything_confirmed_counts_after_the_broker_was_killed_under_load() {
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::bare(&broker);
     let declare = [

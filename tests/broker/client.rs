@@ -118,7 +118,7 @@ async fn without_a_worker_playback_starts_and_its_heartbeats_count() {
 
 #[tokio::test]
 async fn two_hundred_players_share_one_connection_and_resume_after_a_restart_of_the_broker() {
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "60s").await;
     let mut worker = installation.ready_worker().await;

@@ -187,7 +187,7 @@ impl Drop for Clock {
 #[tokio::test]
 #[ignore = "it needs faketime: `tests/run --all`"]
 async fn workers_with_wrong_and_stepped_wall_clocks_expire_no_stream_early_or_late() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, "3s").await;
     let clocks = ["+1h", "-1h"].map(Clock::wrong_by);
     let mut workers = clocks.each_ref().map(|clock| clock.worker(&installation));

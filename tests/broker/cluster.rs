@@ -81,7 +81,7 @@ impl<'c> Site<'c> {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn nothing_is_lost_when_the_node_of_the_log_s_leader_dies() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let mut three_workers = Site::start(&cluster, 1).await;
     cluster.nodes[1].kill().await;
@@ -93,7 +93,7 @@ async fn nothing_is_lost_when_the_node_of_the_log_s_leader_dies() {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn nothing_is_lost_when_the_workers_node_dies() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let mut three_workers = Site::start(&cluster, 1).await;
     cluster.nodes[0].kill().await;
@@ -108,7 +108,7 @@ async fn nothing_is_lost_when_the_workers_node_dies() {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn nothing_is_lost_when_all_nodes_are_restarted_one_after_another() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let mut three_workers = Site::start(&cluster, 1).await;
     for node in &cluster.nodes {
@@ -124,7 +124,7 @@ async fn nothing_is_lost_when_all_nodes_are_restarted_one_after_another() {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn workers_wait_for_a_log_without_a_majority_and_no_stream_expires_meanwhile() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let mut three_workers = Site::start(&cluster, 1).await;
     // The workers' node keeps running, but cannot confirm.

@@ -66,7 +66,7 @@ async fn open(backend: &Backend, name: &str) -> StreamId {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn lifecycle_events_and_snapshots_continue_while_any_node_is_isolated() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let (installation, workers) = three_workers(&cluster, 0).await;
     let log = installation.names().log(0);
@@ -133,7 +133,7 @@ async fn leading(workers: &[Worker]) -> usize {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let (installation, mut workers) = three_workers(&cluster, 0).await;
     let follower = Follower::start(&installation.by_way_of(&cluster.nodes[0])).await;
@@ -169,7 +169,7 @@ async fn a_leader_that_is_stopped_or_killed_is_succeeded_within_seconds() {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn nothing_is_lost_or_outdated_when_the_node_of_all_leaders_is_cut_off_for_a_while() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let installation = declared(&cluster, 1, &["--ttl", "2m", "--partitions", "2"]).await;
     let others = cluster.without(1);
@@ -250,7 +250,7 @@ async fn nothing_is_lost_or_outdated_when_the_node_of_all_leaders_is_cut_off_for
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn requests_are_answered_throughout_a_rolling_restart_of_the_cluster() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let (installation, mut workers) = three_workers(&cluster, 1).await;
     let questioner = Questioner::start(installation.backend());
@@ -288,7 +288,7 @@ async fn requests_are_answered_throughout_a_rolling_restart_of_the_cluster() {
 #[tokio::test]
 #[ignore = "a cluster: `tests/run --all`"]
 async fn inits_are_answered_after_the_node_of_their_queue_s_leader_was_frozen() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let (installation, mut workers) = three_workers(&cluster, 1).await;
     let init = installation.names().init(0);

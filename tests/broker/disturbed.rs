@@ -220,7 +220,7 @@ async fn a_worker_whose_publishing_connection_stalls_does_not_reply_and_reconnec
 
 #[tokio::test]
 async fn a_worker_whose_connections_stall_for_a_while_resumes_and_never_replies_wrongly() {
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::shared().await;
     let proxy = Proxy::start(broker).await;
     let installation = Installation::declared(broker, "3s").await;

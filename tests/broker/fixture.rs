@@ -24,6 +24,7 @@ mod races;
 mod truth;
 mod worker;
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -83,10 +84,31 @@ pub fn namespace() -> String {
     format!("t{}-", random())
 }
 
-/// A lock of tests with a high load, so that one runs at a time.
-pub async fn heavy() -> SemaphorePermit<'static> {
-    static HEAVY: Semaphore = Semaphore::const_new(1);
-    HEAVY.acquire().await.expect("it is never closed")
+/// Tests with a high load, so that two run at a time.
+static HEAVY: Semaphore = Semaphore::const_new(2);
+/// All other tests with a broker. They mostly wait.
+static LIGHT: Semaphore = Semaphore::const_new(6);
+
+thread_local! {
+    /// The permit of this thread's test until the thread ends with it.
+    static PERMIT: Cell<Option<SemaphorePermit<'static>>> = const { Cell::new(None) };
+}
+
+/// Waits until at most one other test with a high load runs.
+pub async fn heavy() {
+    // Others use its permit while it waits.
+    PERMIT.take();
+    let permit = HEAVY.acquire().await.expect("it is never closed");
+    PERMIT.set(Some(permit));
+}
+
+/// Waits until few other tests run, unless this test already has a permit.
+async fn light() {
+    let permit = match PERMIT.take() {
+        Some(permit) => permit,
+        None => LIGHT.acquire().await.expect("it is never closed"),
+    };
+    PERMIT.set(Some(permit));
 }
 
 fn random() -> String {

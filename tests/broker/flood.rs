@@ -39,7 +39,7 @@ async fn publish(channel: &Channel, installation: &Installation<'_>, kind: &str)
 
 #[tokio::test]
 async fn a_flood_of_invalid_messages_is_counted_completely_and_logs_a_line_a_second() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10m").await;
     let json = [("STREAMWATCH_LOG_FORMAT", "json")];
     let mut worker = Worker::start_with(installation.broker, &installation.namespace, &[], &json);

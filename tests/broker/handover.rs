@@ -6,7 +6,7 @@ use crate::fixture::{Broker, Installation, Load, heavy};
 
 #[tokio::test]
 async fn a_rolling_restart_of_three_workers_loses_no_request() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let mut workers: Vec<_> = (0..3).map(|_| installation.worker()).collect();
     for worker in &mut workers {
@@ -28,7 +28,7 @@ async fn a_rolling_restart_of_three_workers_loses_no_request() {
 
 #[tokio::test]
 async fn after_a_worker_was_killed_the_others_continue_to_reply() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let (mut dies, _stays) = (
         installation.ready_worker().await,

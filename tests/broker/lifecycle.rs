@@ -141,7 +141,7 @@ async fn lifecycle_events_of_a_stream_are_published_in_order_with_the_count_afte
 async fn when_the_leader_is_killed_no_event_is_missing_and_repetitions_are_identical() {
     /// Kills until one hits a leader between publishing events and recording that in the log.
     const KILLS: usize = 8;
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     let follower = Follower::start(&installation).await;
     let mut workers = [

@@ -48,7 +48,7 @@ type History = (u64, Vec<Operation>);
 
 #[tokio::test]
 async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
-    let _alone = heavy().await;
+    heavy().await;
     let seed = chosen_seed();
     let histories = recorded(seed, ACCOUNTS, Account::history).await;
     let summary = explained(histories, seed).await;
@@ -67,7 +67,7 @@ async fn histories_of_many_clients_are_linearizable_while_workers_are_killed() {
 
 #[tokio::test]
 async fn of_32_simultaneous_inits_as_many_are_opened_as_fit_while_workers_are_killed() {
-    let _alone = heavy().await;
+    heavy().await;
     let seed = chosen_seed();
     let histories = recorded(seed, 1, Account::burst).await;
     for (number, history) in &histories {

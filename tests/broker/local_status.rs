@@ -66,7 +66,7 @@ async fn a_worker_that_stops_loses_no_status_request() {
     let Some(installation) = with_local_queues().await else {
         return;
     };
-    let _alone = heavy().await;
+    heavy().await;
     let (mut stops, _stays) = two_workers(&installation).await;
     let questions = Questions::start(&installation.backend());
     assert!(stops.stop().await.success());
@@ -78,7 +78,7 @@ async fn a_worker_that_is_killed_loses_no_status_request() {
     let Some(installation) = with_local_queues().await else {
         return;
     };
-    let _alone = heavy().await;
+    heavy().await;
     let mut dies = local_worker(&installation).await;
     let orphan = bound_queue(&installation).await;
     let _stays = local_worker(&installation).await;
@@ -107,7 +107,7 @@ async fn a_worker_that_was_frozen_has_a_local_queue_again() {
     let Some(installation) = with_local_queues().await else {
         return;
     };
-    let _alone = heavy().await;
+    heavy().await;
     let mut freezes = local_worker(&installation).await;
     let orphan = bound_queue(&installation).await;
     let _stays = local_worker(&installation).await;
@@ -143,7 +143,7 @@ async fn a_worker_that_freezes_holds_a_bounded_number_of_status_requests() {
     let Some(installation) = with_local_queues().await else {
         return;
     };
-    let _alone = heavy().await;
+    heavy().await;
     let (mut freezes, _stays) = two_workers(&installation).await;
     freezes.pause().await;
     let questions = Questions::start(&installation.backend());
@@ -157,7 +157,7 @@ async fn a_worker_that_stops_unbinds_its_queue() {
     let Some(installation) = with_local_queues().await else {
         return;
     };
-    let _alone = heavy().await;
+    heavy().await;
     let _stays = local_worker(&installation).await;
     let of_other = bound_queue(&installation).await;
     let mut stops = local_worker(&installation).await;
@@ -173,7 +173,7 @@ async fn a_worker_that_reconnects_unbinds_its_former_queue() {
     if Broker::version().await < (4, 0) {
         return;
     }
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10s").await;
     let _worker = local_worker(&installation).await;
@@ -187,7 +187,7 @@ async fn a_worker_unbinds_its_former_queue_after_a_restart_of_rabbitmq() {
     if Broker::version().await < (4, 0) {
         return;
     }
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10s").await;
     let _worker = local_worker(&installation).await;

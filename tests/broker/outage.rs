@@ -12,7 +12,7 @@ const TTL: &str = "4s";
 
 #[tokio::test]
 async fn after_an_outage_playing_streams_count_and_silent_ones_expire_a_ttl_later() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut worker = installation.ready_worker().await;
     let player = installation.player();

@@ -138,7 +138,7 @@ async fn a_process_that_sends_in_vain() {
 
 #[tokio::test]
 async fn a_client_s_memory_is_bounded_during_an_alarm_and_it_sends_nothing_stale_after_it() {
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10m").await;
     let backend = installation.backend().with_patience(PATIENCE);
@@ -169,7 +169,7 @@ async fn a_client_s_memory_is_bounded_during_an_alarm_and_it_sends_nothing_stale
 #[tokio::test]
 #[ignore = "a cluster of three: `tests/run --all`"]
 async fn a_client_s_memory_is_bounded_while_a_log_has_no_majority_and_it_resumes_after_it() {
-    let _alone = heavy().await;
+    heavy().await;
     let cluster = Cluster::start().await;
     let installation = Installation::declared(&cluster.nodes[0], "10m").await;
     let log = installation.names().log(0);

@@ -219,7 +219,7 @@ async fn accounts_keep_their_partition_when_the_broker_restarts() {
 async fn stops_confirmed_while_the_broker_restarts_take_effect_at_once_in_every_partition() {
     const CONNECTIONS: usize = 4;
     const ACCOUNTS: usize = 400;
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::partitions(&broker, "10m", 4).await;
     broker.sync_declarations().await;

@@ -236,7 +236,7 @@ async fn snapshots(worker: &Worker, outcome: &str) -> f64 {
 }
 
 async fn each_partition_answers_once(partitions: u16) {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::bare(Broker::shared().await);
     declare(&installation, partitions).await;
     let mut first = installation.ready_worker().await;

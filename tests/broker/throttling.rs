@@ -259,7 +259,7 @@ async fn new_limits_apply_in_all_partitions_and_to_messages_without_the_header()
 
 #[tokio::test]
 async fn workers_share_the_limit_of_a_tenant() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, "10s").await;
     set(&installation, &["--tenant-statuses-per-second", "100"]).await;
     let _workers = (

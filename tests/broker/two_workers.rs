@@ -29,7 +29,7 @@ fn patient(installation: &Installation) -> Backend {
 
 #[tokio::test]
 async fn killing_one_of_two_workers_under_load_loses_and_resurrects_nothing() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let (mut stays, mut dies) = (
         installation.ready_worker().await,
@@ -61,7 +61,7 @@ async fn killing_one_of_two_workers_under_load_loses_and_resurrects_nothing() {
 
 #[tokio::test]
 async fn after_both_workers_were_killed_a_restarted_one_counts_correctly() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut workers = [
         installation.ready_worker().await,
@@ -90,7 +90,7 @@ async fn after_both_workers_were_killed_a_restarted_one_counts_correctly() {
 
 #[tokio::test]
 async fn a_worker_that_was_frozen_for_longer_than_the_ttl_sends_no_outdated_reply() {
-    let _alone = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, TTL).await;
     let mut halts = installation.ready_worker().await;
     let runs = installation.ready_worker().await;

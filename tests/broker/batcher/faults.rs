@@ -72,7 +72,7 @@ async fn write(batcher: Batcher, n: usize, confirmed: Confirmed, stopped: watch:
 
 #[tokio::test]
 async fn each_confirmed_event_is_in_the_log_after_the_broker_was_killed_under_load() {
-    let _alone = heavy().await;
+    heavy().await;
     let broker = Broker::start().await;
     let installation = Installation::declared(&broker, "10m").await;
     broker.sync_declarations().await;
@@ -205,7 +205,8 @@ async fn a_batcher_without_a_broker_holds_16_mib_of_events_and_fails_each_in_tim
         }
     }
     assert!(waited > 2_000 && rejected > 500, "{waited} and {rejected}");
-    assert!(began.elapsed() < 5 * SOON, "{:?}", began.elapsed());
+    // Not one after the other: that would take over an hour.
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     // There is room again.
     let sent = heartbeat(&batcher, "known-1", StreamId::generate()).await;
     assert!(matches!(sent, Err(ClientError::Broker(_))), "{sent:?}");

@@ -58,7 +58,7 @@ async fn beats(edge: std::net::SocketAddr, name: String, sent: Arc<AtomicUsize>)
 
 #[tokio::test]
 async fn a_shutdown_under_load_answers_each_request_and_loses_no_confirmed_heartbeat() {
-    let _heavy = heavy().await;
+    heavy().await;
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let mut edge = Edge::open_to_all(&installation, &[]).await;

@@ -40,7 +40,7 @@ async fn one_tenant_s_flood_without_waiting_costs_another_none_of_its_answers() 
 }
 
 async fn answers_beside(way: Way) {
-    let _alone = heavy().await;
+    heavy().await;
     for limited in [false, true] {
         // A broker of its own: a flood leaves requests behind.
         let broker = Broker::start().await;

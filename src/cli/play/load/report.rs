@@ -304,7 +304,7 @@ mod tests {
             "1 event routed to no queue",
             "49 events without a confirm",
             "1 confirmed event was not seen",
-            "it ended with: no worker answered in 5s",
+            "it ended with: no worker replied within 5s: check that one runs",
             "NOT everything",
         ] {
             assert!(output.contains(part), "{part:?} is missing: {output}");
