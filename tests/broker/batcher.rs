@@ -22,6 +22,12 @@ const ONLY: PartitionNumber = PartitionNumber {
     partitions: 1,
 };
 
+/// A partition that is not the only one, for installations without a worker that could reject it.
+const ONE_OF_TWO: PartitionNumber = PartitionNumber {
+    partition: 0,
+    partitions: 2,
+};
+
 fn batcher(installation: &Installation<'_>) -> Batcher {
     Batcher::new(installation.backend().with_patience(PATIENCE))
 }
@@ -162,6 +168,22 @@ async fn events_of_unknown_accounts_are_sent_alone_until_a_reply_states_the_part
 }
 
 #[tokio::test]
+async fn one_reply_states_the_partition_of_all_accounts_if_there_is_one_partition() {
+    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let _worker = installation.ready_worker().await;
+    let batcher = batcher(&installation);
+    assert!(!batcher.has_partition(&tenant(), &account("bob")));
+    let status = batcher.status(&tenant(), &account("alice"), &strong());
+    status.await.expect("a reply");
+    let stream = StreamId::generate();
+    let sent = heartbeat(&batcher, "bob", stream).await;
+    sent.expect("a confirm");
+    let log = entries(&installation, 0).await;
+    assert_eq!(keys(&log, stream), ["acme.batch"]);
+    assert_eq!(playing(&installation.backend(), "bob").await, [stream]);
+}
+
+#[tokio::test]
 async fn a_stop_follows_its_heartbeat_while_partitions_are_learned_and_dropped() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let backend = installation.backend().with_patience(PATIENCE);
@@ -173,12 +195,12 @@ async fn a_stop_follows_its_heartbeat_while_partitions_are_learned_and_dropped()
     for n in 0..600 {
         let (name, stream) = (&names[n * 7 % 6], StreamId::generate());
         if n % 3 == 0 {
-            batcher.learn(&tenant(), &account(&names[n * 5 % 6]), ONLY);
+            batcher.learn(&tenant(), &account(&names[n * 5 % 6]), ONE_OF_TWO);
         }
         // A future sends its event when it is first polled.
         let mut heartbeat = Box::pin(heartbeat(&batcher, name, stream));
         assert!((&mut heartbeat).now_or_never().is_none());
-        batcher.learn(&tenant(), &account(&names[n % 6]), ONLY);
+        batcher.learn(&tenant(), &account(&names[n % 6]), ONE_OF_TWO);
         let mut stop = Box::pin(stop(&batcher, name, stream));
         assert!((&mut stop).now_or_never().is_none());
         streams.push(stream);
@@ -267,14 +289,16 @@ async fn events_of_a_batch_with_a_wrong_partition_count_nevertheless() {
 
 #[tokio::test]
 async fn bad_news_of_a_stream_arrive_whether_its_event_is_sent_in_a_batch_or_alone() {
-    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let installation = Installation::partitions(Broker::shared().await, "60s", 2).await;
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
-    leader(&backend, "alice").await;
+    let (names, here) = neighbours(&backend, 2).await;
+    let [batched, alone] = [&names[0], &names[1]];
+    leader(&backend, batched).await;
     let batcher = batcher(&installation);
     let mut news = batcher.news();
-    batcher.learn(&tenant(), &account("batched"), ONLY);
-    for name in ["batched", "alone"] {
+    batcher.learn(&tenant(), &account(batched), here);
+    for name in [batched, alone] {
         let (acme, account) = (tenant(), account(name));
         let [kicked, plays] = [(); 2].map(|()| StreamId::generate());
         for stream in [kicked, plays] {
@@ -304,7 +328,7 @@ async fn bad_news_of_a_stream_arrive_whether_its_event_is_sent_in_a_batch_or_alo
     // Too large for a message of its own.
     let pairs = (0..16).map(|n| (n.to_string(), "\u{1}".repeat(256)));
     let large = Metadata::new(&mut pairs.collect::<Vec<_>>()).expect("metadata");
-    let (acme, alone, stream) = (tenant(), account("alone"), StreamId::generate());
+    let (acme, alone, stream) = (tenant(), account(alone), StreamId::generate());
     let sent = batcher.heartbeat(&acme, &alone, stream, None, Some(&large));
     sent.await.expect("a confirm");
     let rejected = next(&mut news).await;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{ONLY, heartbeat, log, stop};
+use super::{ONE_OF_TWO, heartbeat, log, stop};
 use crate::fixture::{Broker, Installation, PATIENCE, account, eventually, heavy, tenant};
 
 /// A short patience, for errors.
@@ -21,7 +21,7 @@ const CLEAR: &str = "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).
 fn patient(installation: &Installation<'_>, patience: Duration) -> Batcher {
     let batcher = Batcher::new(installation.backend().with_patience(patience));
     for n in 0..10 {
-        batcher.learn(&tenant(), &account(&format!("known-{n}")), ONLY);
+        batcher.learn(&tenant(), &account(&format!("known-{n}")), ONE_OF_TWO);
     }
     batcher
 }
@@ -184,7 +184,7 @@ async fn a_batcher_without_a_broker_holds_16_mib_of_events_and_fails_each_in_tim
     let nowhere = "amqp://127.0.0.1:1".parse().expect("an address");
     let client = Client::connect(nowhere, Names::default());
     let batcher = Batcher::new(Backend::new(client).with_patience(SOON));
-    batcher.learn(&tenant(), &account("known-1"), ONLY);
+    batcher.learn(&tenant(), &account("known-1"), ONE_OF_TWO);
     let pairs = (0..16).map(|n| (n.to_string(), "m".repeat(256)));
     let metadata = Metadata::new(&mut pairs.collect::<Vec<_>>()).expect("metadata");
     let began = Instant::now();
