@@ -173,9 +173,9 @@ async fn one_reply_states_the_partition_of_all_accounts_if_there_is_one_partitio
     let _worker = installation.ready_worker().await;
     let batcher = batcher(&installation);
     assert!(!batcher.has_partition(&tenant(), &account("bob")));
-    let status = batcher.status(&tenant(), &account("alice"), &strong());
-    status.await.expect("a reply");
-    let stream = StreamId::generate();
+    let (acme, alice, stream) = (tenant(), account("alice"), StreamId::generate());
+    let status = batcher.status(&acme, &alice, &strong()).await;
+    status.expect("a reply");
     let sent = heartbeat(&batcher, "bob", stream).await;
     sent.expect("a confirm");
     let log = entries(&installation, 0).await;
