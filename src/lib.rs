@@ -48,7 +48,7 @@
 //! 1. [`worker::session::Session::request`] takes it. (`worker/session/requests.rs`)
 //! 2. [`wire::init`] decodes it. (`wire/decode.rs`)
 //! 3. [`replica::Replica::init`] proposes it: [`replica::Effect::Append`]. (`replica/requests.rs`)
-//! 4. [`worker::session::Session::perform`] appends the proposal with [`broker::Appender::append`].
+//! 4. [`worker::session::Session::perform`] appends the proposal with [`broker::Appender::append_entry`].
 //! 5. [`worker::session::Session::entries`] takes the proposal from the log, on every replica.
 //!    (`worker/session/entries.rs`)
 //! 6. [`replica::Replica::apply`] applies it at its log time. (`replica/apply.rs`)
@@ -66,7 +66,7 @@
 //! at once, through the shared queue.
 //!
 //! 1. [`worker::session::Session::request`] takes it. (`worker/session/requests.rs`)
-//! 2. [`wire::status`] decodes it. (`wire/decode.rs`)
+//! 2. [`wire::query`] decodes it. (`wire/decode.rs`)
 //! 3. [`replica::Replica::status`] answers a `local` one at once. A `strong` one waits until a
 //!    marker, an entry that this replica appends, has come back. (`replica/requests.rs`)
 //! 4. [`domain::Account::activity`] lists the active streams. (`domain/account.rs`)
@@ -103,6 +103,9 @@
         clippy::cast_sign_loss
     )
 )]
+
+#[macro_use]
+mod words;
 
 #[cfg(feature = "client")]
 pub mod broker;

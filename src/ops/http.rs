@@ -58,9 +58,9 @@ pub struct HttpServer {
 }
 
 /// The state of a process that the endpoints show.
-pub trait Shown: Clone + Send + Sync + 'static {
+pub trait StatusSource: Clone + Send + Sync + 'static {
     /// The reason to restart the process, if there is one.
-    fn unsound(&self) -> Option<String>;
+    fn restart_reason(&self) -> Option<String>;
 
     /// Whether the process is ready, and its report as JSON.
     fn readiness(&self) -> (bool, String);
@@ -74,9 +74,9 @@ pub trait Shown: Clone + Send + Sync + 'static {
     }
 }
 
-impl Shown for Endpoints {
-    fn unsound(&self) -> Option<String> {
-        self.health.unsound((self.clock)())
+impl StatusSource for Endpoints {
+    fn restart_reason(&self) -> Option<String> {
+        self.health.restart_reason((self.clock)())
     }
 
     fn readiness(&self) -> (bool, String) {
@@ -125,7 +125,7 @@ impl HttpServer {
     }
 
     /// Serves until the process ends.
-    pub async fn serve<S: Shown>(self, shown: S) {
+    pub async fn serve<S: StatusSource>(self, shown: S) {
         let process = Collector::default();
         process.describe();
         let metrics = self.metrics.clone();
@@ -156,14 +156,14 @@ impl HttpServer {
     }
 }
 
-async fn healthz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
-    match pages.shown.unsound() {
+async fn healthz<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
+    match pages.shown.restart_reason() {
         None => "ok\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-async fn readyz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
+async fn readyz<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
     let (is_ready, report) = pages.shown.readiness();
     let status = if is_ready {
         StatusCode::OK
@@ -174,7 +174,7 @@ async fn readyz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
     (status, json, format!("{report}\n")).into_response()
 }
 
-async fn metrics_page<S: Shown>(State(pages): State<Pages<S>>) -> Response {
+async fn metrics_page<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
     pages.process.collect();
     pages.shown.collect();
     let page = pages.metrics.render() + &pages.shown.families();
