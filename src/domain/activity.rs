@@ -72,7 +72,7 @@ words! {
 }
 
 words! {
-    /// The reason why a stream was refused.
+    /// The reason why a stream was refused. Snapshots contain its number, which never changes.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RefusedReason {
         /// The account would have more active streams than the request's `max_active`.
@@ -89,7 +89,7 @@ words! {
 }
 
 words! {
-    /// The reason why a stream was ended.
+    /// The reason why a stream was ended. Snapshots contain its number, which never changes.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum StoppedReason {
         /// By a `stop`.
