@@ -94,7 +94,7 @@ impl StatusSource for Endpoints {
 
 #[derive(Clone)]
 struct Pages<S> {
-    shown: S,
+    source: S,
     metrics: PrometheusHandle,
     process: Collector,
 }
@@ -125,12 +125,12 @@ impl HttpServer {
     }
 
     /// Serves until the process ends.
-    pub async fn serve<S: StatusSource>(self, shown: S) {
+    pub async fn serve<S: StatusSource>(self, source: S) {
         let process = Collector::default();
         process.describe();
         let metrics = self.metrics.clone();
         let pages = Pages {
-            shown,
+            source,
             metrics: self.metrics,
             process,
         };
@@ -157,14 +157,14 @@ impl HttpServer {
 }
 
 async fn healthz<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
-    match pages.shown.restart_reason() {
+    match pages.source.restart_reason() {
         None => "ok\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
 async fn readyz<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
-    let (is_ready, report) = pages.shown.readiness();
+    let (is_ready, report) = pages.source.readiness();
     let status = if is_ready {
         StatusCode::OK
     } else {
@@ -176,8 +176,8 @@ async fn readyz<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
 
 async fn metrics_page<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
     pages.process.collect();
-    pages.shown.collect();
-    let page = pages.metrics.render() + &pages.shown.families();
+    pages.source.collect();
+    let page = pages.metrics.render() + &pages.source.families();
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (text, page).into_response()
 }
