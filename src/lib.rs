@@ -18,7 +18,7 @@
 //! | [`client`] | the library for players and backends in Rust |
 //! | [`edge`] | HTTP in front of the client library, for players without AMQP |
 //! | [`ops`] | health and metrics for operators |
-//! | [`cli`] | the `streamwatch` program, one file a subcommand |
+//! | [`cli`] | the subcommands of the `streamwatch` program |
 //!
 //! Dependencies point one way: `domain ← replica ← worker`, `domain ← wire ← broker ←
 //! {worker, client}`, `client ← edge`, all `← cli`. A test checks them.
@@ -35,38 +35,52 @@
 //!
 //! 1. [`worker::session::Session::entries`] takes the entry. (`worker/session/entries.rs`)
 //! 2. [`wire::entry`] decodes it, or returns a [`wire::Problem`]. (`wire/decode.rs`)
-//! 3. [`replica::Replica::apply`] checks its offset, and finds the account. (`replica/apply.rs`)
-//! 4. [`domain::Account::heartbeat`] decides the outcome. (`domain/account/heartbeat.rs`)
-//! 5. [`wire::News::encode`] encodes a reply if the stream has been stopped or the player's interval
-//!    is outdated. Most heartbeats get none. (`wire/reply/news.rs`)
-//! 6. [`worker::session::Session::reply`] sends it if this replica leads the partition.
+//! 3. [`replica::Replica::apply`] checks its offset, and applies it with
+//!    [`replica::Replica::change`]. (`replica/apply.rs`)
+//! 4. [`replica::accounts::Accounts::change`] finds or creates the account.
+//!    (`replica/accounts.rs`)
+//! 5. [`replica::change::Change::apply`] checks that the rules in force have the heartbeat's fields.
+//!    (`replica/change.rs`)
+//! 6. [`domain::Account::heartbeat`] decides the outcome. (`domain/account/heartbeat.rs`)
+//! 7. [`worker::session::Session::news`] returns news if the stream has been stopped or the player's
+//!    interval is outdated. Most heartbeats get none. (`worker/session/entries.rs`)
+//! 8. [`wire::News::encode`] encodes them as a reply. (`wire/reply/news.rs`)
+//! 9. [`worker::session::Session::reply`] sends it if this replica leads the partition.
 //!
 //! ## One `init`
 //!
 //! One worker consumes the request from its queue.
 //!
 //! 1. [`worker::session::Session::request`] takes it. (`worker/session/requests.rs`)
-//! 2. [`wire::init`] decodes it. (`wire/decode.rs`)
-//! 3. [`replica::Replica::init`] proposes it: [`replica::Effect::Append`]. (`replica/requests.rs`)
-//! 4. [`worker::session::Session::perform`] appends the proposal with [`broker::Appender::append`].
-//! 5. [`worker::session::Session::entries`] takes the proposal from the log, on every replica.
+//! 2. [`worker::throttle::PartitionThrottle::check`] throttles it if its tenant or account has
+//!    exceeded a limit per second. (`worker/throttle.rs`)
+//! 3. [`worker::pending::PendingRequest::new`] keeps its reply address and delivery tag.
+//!    (`worker/pending.rs`)
+//! 4. [`wire::init`] decodes it. (`wire/decode.rs`)
+//! 5. [`worker::session::Session::field_of_newer_rules`] rejects it if a field needs newer rules.
+//! 6. [`replica::Replica::init`] proposes it: [`replica::Effect::Append`]. (`replica/requests.rs`)
+//! 7. [`worker::session::Session::perform`] appends the proposal with
+//!    [`broker::Appender::append_entry`].
+//! 8. [`worker::session::Session::entries`] takes the proposal from the log, on every replica.
 //!    (`worker/session/entries.rs`)
-//! 6. [`replica::Replica::apply`] applies it at its log time. (`replica/apply.rs`)
-//! 7. [`domain::Account::open`] decides the admission. (`domain/account/open.rs`)
-//! 8. [`replica::Replica::answer_open`] answers on the replica that proposed it, with the account's
-//!    activity at that entry: [`replica::Effect::Answer`].
-//! 9. [`worker::pending::RequestQueues::answer`] sends the reply, and acknowledges the request once
-//!    the broker has confirmed the reply. (`worker/pending.rs`)
+//! 9. [`replica::Replica::apply`] applies it at its log time, through the same functions as a
+//!    heartbeat. (`replica/apply.rs`)
+//! 10. [`domain::Account::open`] decides the admission. (`domain/account/open.rs`)
+//! 11. [`replica::Replica::answer_open`] answers on the replica that proposed it, with the account's
+//!     activity at that entry: [`replica::Effect::Answer`].
+//! 12. [`worker::pending::RequestQueues::answer`] sends the reply, and acknowledges the request
+//!     once the broker has confirmed the reply. (`worker/pending.rs`)
 //!
 //! If the worker is lost on the way, RabbitMQ requeues the request. Its repetition changes nothing.
 //!
 //! ## One `status`
 //!
-//! RabbitMQ hands the request to a worker through the worker's local queue, or, if none can take it
+//! RabbitMQ delivers the request to a worker through the worker's local queue, or, if none can take it
 //! at once, through the shared queue.
 //!
-//! 1. [`worker::session::Session::request`] takes it. (`worker/session/requests.rs`)
-//! 2. [`wire::status`] decodes it. (`wire/decode.rs`)
+//! 1. [`worker::session::Session::request`] takes it, throttles it, and keeps its reply address, as
+//!    for an `init`. (`worker/session/requests.rs`)
+//! 2. [`wire::query`] decodes it. (`wire/decode.rs`)
 //! 3. [`replica::Replica::status`] answers a `local` one at once. A `strong` one waits until a
 //!    marker, an entry that this replica appends, has come back. (`replica/requests.rs`)
 //! 4. [`domain::Account::activity`] lists the active streams. (`domain/account.rs`)
@@ -103,6 +117,9 @@
         clippy::cast_sign_loss
     )
 )]
+
+#[macro_use]
+mod words;
 
 #[cfg(feature = "client")]
 pub mod broker;

@@ -4,9 +4,9 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use lapin::{Channel, Confirmation};
 
 use super::{
-    BrokerError, Link, OptionalPublisher,
+    BrokerError, Connection, OptionalPublisher,
     optional_publisher::properties,
-    unconfirmed::{CONFIRM_WITHIN, Publishing, begin, publish_to_any},
+    unconfirmed::{CONFIRM_WITHIN, Publishing, begin, publish},
 };
 use crate::wire::Notice;
 
@@ -42,21 +42,21 @@ impl Announcer {
     }
 
     /// Opens the channel if it is not open; see [`OptionalPublisher::maintain`].
-    pub fn maintain(&mut self, link: &Link) -> Option<BrokerError> {
-        self.publisher.maintain(link)
+    pub fn maintain(&mut self, connection: &Connection) -> Option<BrokerError> {
+        self.publisher.maintain(connection)
     }
 
     /// Publishes an event without waiting; [`Self::next`] returns its outcome under `number`. Fails
     /// at once if the exchange is missing, or if the connection is blocked and lapin would buffer
     /// it. After a failure, all events fail until [`Self::next`] has returned every outcome, because
     /// an event must not overtake one that is published again.
-    pub fn announce(&mut self, number: u64, notice: Notice, link: &Link) {
+    pub fn announce(&mut self, number: u64, notice: Notice, connection: &Connection) {
         if self.unconfirmed.is_empty() {
-            self.channel = self.publisher.channel(link).cloned();
+            self.channel = self.publisher.channel(connection).cloned();
         }
         self.channel = self
             .channel
-            .take_if(|channel| channel.status().connected() && !link.is_blocked());
+            .take_if(|channel| channel.status().connected() && !connection.is_blocked());
         let Some(channel) = self.channel.clone() else {
             let failed = std::future::ready((number, Ok(None)));
             return self.unconfirmed.push_back(Box::pin(failed));
@@ -65,7 +65,7 @@ impl Announcer {
         self.unconfirmed.push_back(begin(async move {
             let properties = properties(&notice).with_delivery_mode(2);
             let key = notice.routing_key.into();
-            let confirmed = publish_to_any(&channel, exchange, key, &notice.body, properties);
+            let confirmed = publish(&channel, (exchange, key), &notice.body, properties, false);
             let confirmed = tokio::time::timeout(CONFIRM_WITHIN, confirmed).await;
             (number, confirmed.ok().transpose())
         }));

@@ -3,10 +3,11 @@
 use lapin::{Channel, Confirmation, types::ShortString};
 
 use super::{
-    BrokerError, Link,
+    BrokerError, Connection,
     properties::worker_properties,
     unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
 };
+use crate::{domain::InternalEntry, wire};
 
 /// Most unconfirmed entries of one appender.
 const MOST_UNCONFIRMED: usize = 10_000;
@@ -58,22 +59,28 @@ impl Appender {
     ///
     /// # Errors
     /// If the connection is lost.
-    pub async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
-        Self::of(link, queue, "application/json").await
+    pub async fn new(connection: &Connection, queue: &str) -> Result<Self, BrokerError> {
+        Self::of(connection, queue, "application/json").await
     }
 
     /// Opens an appender of entries of another content type.
     pub(super) async fn of(
-        link: &Link,
+        connection: &Connection,
         queue: &str,
         content_type: &'static str,
     ) -> Result<Self, BrokerError> {
         Ok(Self {
-            channel: confirming(link).await?,
+            channel: confirming(connection).await?,
             queue: queue.into(),
             content_type,
             unconfirmed: Unconfirmed::new(),
         })
+    }
+
+    /// Appends an internal entry as [`Self::append`] does, under its `seq`.
+    pub fn append_entry(&mut self, entry: &InternalEntry) -> bool {
+        let kind = wire::internal_kind(&entry.body);
+        self.append(entry.entry_id.seq, kind, wire::encode_internal(entry))
     }
 
     /// Appends an entry without waiting; [`Self::next`] returns its outcome under `number`. Entries
@@ -89,7 +96,7 @@ impl Appender {
             let properties = worker_properties(kind)
                 .with_content_type(content_type.into())
                 .with_delivery_mode(2);
-            let confirmed = publish(&channel, "".into(), queue, &body, properties);
+            let confirmed = publish(&channel, ("".into(), queue), &body, properties, true);
             let appended = match tokio::time::timeout(CONFIRM_WITHIN, confirmed).await {
                 Ok(Ok(Confirmation::Ack(None))) => Appended::Confirmed,
                 Ok(Ok(_)) => Appended::Failed,

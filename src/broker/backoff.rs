@@ -7,20 +7,22 @@ use tokio::time::Instant;
 
 use super::Addresses;
 
-/// The longest wait.
+/// The shortest wait between sessions and between attempts to open a connection.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// The longest of these waits.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The growth of the wait, less than 2 so that the last wait is short: a quorum queue or a log
 /// whose leader's node dies has a new leader after 1 s to 8 s.
 const FACTOR: f32 = 1.5;
-/// A session of this length ends the back-off.
-const STEADY: Duration = Duration::from_secs(10);
 
-/// Growing waits between attempts or sessions, from 0.1 s to 5 s. They grow once all addresses were
-/// tried: while one node of a cluster is down, the others can be tried soon. Jitter spreads clients
-/// that lost their broker at the same moment.
+/// Growing waits between attempts or sessions, by default from 0.1 s to 5 s. They grow once all
+/// addresses were tried: while one node of a cluster is down, the others can be tried soon. Jitter
+/// spreads clients that lost their broker at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
+    builder: ExponentialBuilder,
     waits: ExponentialBackoff,
+    longest: Duration,
     wait: Duration,
     /// Attempts with each wait.
     attempts: usize,
@@ -43,36 +45,48 @@ impl Backoff {
         Self::of(addresses.len())
     }
 
-    fn of(attempts: usize) -> Self {
+    /// Waits between attempts, from `shortest` to `longest`.
+    pub(super) fn between(shortest: Duration, longest: Duration) -> Self {
         let builder = ExponentialBuilder::default()
             .with_factor(FACTOR)
-            .with_min_delay(Duration::from_millis(100))
+            .with_min_delay(shortest)
             // Jitter adds up to the same amount.
-            .with_max_delay(LONGEST / 2)
+            .with_max_delay(longest / 2)
             .with_jitter()
             .without_max_times();
         Self {
+            builder,
             waits: builder.build(),
+            longest,
             wait: Duration::ZERO,
-            attempts,
+            attempts: 1,
             left: 0,
             waited: Instant::now(),
         }
     }
 
-    /// Starts over with the shortest wait.
-    pub fn reset(&mut self) {
-        *self = Self::of(self.attempts);
+    fn of(attempts: usize) -> Self {
+        Self {
+            attempts,
+            ..Self::between(SHORTEST, LONGEST)
+        }
     }
 
-    /// Returns the wait before the next attempt. Starts over if the last session has lasted 10 s.
+    /// Starts over with the shortest wait.
+    pub fn reset(&mut self) {
+        self.waits = self.builder.build();
+        self.left = 0;
+    }
+
+    /// Returns the wait before the next attempt. Starts over if the last session has lasted twice
+    /// the longest wait.
     pub fn wait(&mut self) -> Duration {
-        if self.waited.elapsed() > STEADY {
+        if self.waited.elapsed() > 2 * self.longest {
             self.reset();
         }
         if self.left == 0 {
             self.left = self.attempts;
-            self.wait = self.waits.next().unwrap_or(LONGEST);
+            self.wait = self.waits.next().unwrap_or(self.longest);
         }
         self.left -= 1;
         self.waited = Instant::now() + self.wait;

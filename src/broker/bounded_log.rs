@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{BrokerError, Link, LogEntry, LogFollower, LogFrom, append_once::OneShotAppender};
+use super::{
+    BrokerError, Connection, LogEntry, LogFollower, LogFrom, one_shot_appender::OneShotAppender,
+};
 use crate::{
-    domain::{Entry, EntryId, Internal, Reading},
+    domain::{Entry, EntryId, Internal, InternalEntry},
     wire,
 };
 
@@ -16,24 +18,17 @@ pub(super) struct BoundedLog {
     follower: LogFollower,
 }
 
-/// An entry that a worker or an operator appended.
-pub(super) struct InternalEntry {
-    pub(super) entry_id: EntryId,
-    pub(super) reading: Option<Reading>,
-    pub(super) body: Internal,
-}
-
 impl BoundedLog {
     /// Attaches to the log `queue`, and appends a marker at its end. Returns the marker's id.
     pub(super) async fn open(
-        link: &Link,
+        connection: &Connection,
         queue: &str,
         from: LogFrom,
     ) -> Result<(Self, EntryId), BrokerError> {
-        let mut appender = OneShotAppender::new(link, queue).await?;
-        let follower = LogFollower::attach(link, queue, from).await?;
+        let mut appender = OneShotAppender::new(connection, queue).await?;
+        let follower = LogFollower::attach(connection, queue, from).await?;
         // Appended after attaching: the last chunk could otherwise come after the marker.
-        let end = appender.append(&Internal::Tick(None)).await?;
+        let end = appender.append(Internal::Tick(None)).await?;
         Ok((Self { follower }, end))
     }
 
@@ -53,15 +48,7 @@ impl BoundedLog {
         self.follower.ack();
         // A player's invalid event does not concern an operator.
         let internal = match wire::entry(&delivery.message()) {
-            Ok(Entry::Internal {
-                entry_id,
-                reading,
-                body,
-            }) => Some(InternalEntry {
-                entry_id,
-                reading,
-                body,
-            }),
+            Ok(Entry::Internal(entry)) => Some(entry),
             _ => None,
         };
         Ok((delivery.offset, internal))

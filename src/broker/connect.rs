@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    Channel, Connection, ConnectionProperties, runtime::default_runtime, tcp::AMQPUriTcpExt,
-    types::LongString, uri::AMQPUri,
+    Channel, ConnectionProperties, runtime::default_runtime, tcp::AMQPUriTcpExt, types::LongString,
+    uri::AMQPUri,
 };
 use tokio::time::Instant;
 
@@ -21,8 +21,8 @@ const AVAILABLE_WITHIN: Duration = Duration::from_secs(10);
 const AVAILABLE_EVERY: Duration = Duration::from_millis(250);
 
 /// One connection to RabbitMQ.
-pub struct Link {
-    connection: Arc<Connection>,
+pub struct Connection {
+    inner: Arc<lapin::Connection>,
     address: String,
     endpoint: Endpoint,
 }
@@ -31,36 +31,36 @@ pub struct Link {
 #[derive(Clone)]
 pub struct Endpoint {
     addresses: Addresses,
-    n: usize,
+    attempt: usize,
     name: String,
 }
 
 impl Endpoint {
-    /// The address for attempt `n`, and the name under which RabbitMQ lists the connection.
+    /// The address for this attempt, and the name under which RabbitMQ lists the connection.
     #[must_use]
-    pub fn new(addresses: &Addresses, n: usize, name: String) -> Self {
+    pub fn new(addresses: &Addresses, attempt: usize, name: String) -> Self {
         Self {
             addresses: addresses.clone(),
-            n,
+            attempt,
             name,
         }
     }
 
     /// Opens a connection to this address.
-    pub(super) async fn open(&self) -> Result<Link, BrokerError> {
-        Link::open(&self.addresses, self.n, &self.name).await
+    pub(super) async fn open(&self) -> Result<Connection, BrokerError> {
+        Connection::open(&self.addresses, self.attempt, &self.name).await
     }
 
     /// Opens a connection to this address, and a channel on it.
-    pub(super) async fn open_channel(&self) -> Result<(Link, Channel), BrokerError> {
-        let link = self.open().await?;
-        let channel = link.channel().await?;
-        Ok((link, channel))
+    pub(super) async fn open_channel(&self) -> Result<(Connection, Channel), BrokerError> {
+        let connection = self.open().await?;
+        let channel = connection.channel().await?;
+        Ok((connection, channel))
     }
 
     /// Moves on to the next address.
     pub(super) const fn move_on(&mut self) {
-        self.n += 1;
+        self.attempt += 1;
     }
 
     /// The waits between attempts at these addresses.
@@ -69,13 +69,17 @@ impl Endpoint {
     }
 }
 
-impl Link {
-    /// Connects to the address for attempt `n`. RabbitMQ lists the connection as `name`.
+impl Connection {
+    /// Connects to the address for this attempt. RabbitMQ lists the connection as `name`.
     ///
     /// # Errors
     /// If no connection is established within 5 s.
-    pub async fn open(addresses: &Addresses, n: usize, name: &str) -> Result<Self, BrokerError> {
-        let (uri, address) = addresses.at(n);
+    pub async fn open(
+        addresses: &Addresses,
+        attempt: usize,
+        name: &str,
+    ) -> Result<Self, BrokerError> {
+        let (uri, address) = addresses.at(attempt);
         let properties =
             ConnectionProperties::default().with_connection_name(LongString::from(name));
         let connecting = async {
@@ -101,9 +105,9 @@ impl Link {
             .unwrap_or_else(|_| Err(ConnectFailure::Slow(PATIENCE)))
             .map_err(|failure| failure.at(address.clone()))?;
         Ok(Self {
-            connection: Arc::new(connection),
+            inner: Arc::new(connection),
             address,
-            endpoint: Endpoint::new(addresses, n, name.to_owned()),
+            endpoint: Endpoint::new(addresses, attempt, name.to_owned()),
         })
     }
 
@@ -112,12 +116,12 @@ impl Link {
     /// # Errors
     /// The last address's error, if no address is reachable.
     pub async fn open_any(addresses: &Addresses, name: &str) -> Result<Self, BrokerError> {
-        let mut n = 0;
+        let mut attempt = 0;
         loop {
-            match Self::open(addresses, n, name).await {
-                Ok(link) => return Ok(link),
-                Err(error) if n + 1 == addresses.len() => return Err(error),
-                Err(_) => n += 1,
+            match Self::open(addresses, attempt, name).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if attempt + 1 == addresses.len() => return Err(error),
+                Err(_) => attempt += 1,
             }
         }
     }
@@ -134,7 +138,7 @@ impl Link {
     pub(super) fn channel_later(
         &self,
     ) -> impl Future<Output = Result<Channel, BrokerError>> + Send + use<> {
-        let connection = Arc::clone(&self.connection);
+        let connection = Arc::clone(&self.inner);
         async move { within("opening a channel", connection.create_channel()).await }
     }
 
@@ -150,7 +154,7 @@ impl Link {
     /// # Errors
     /// As [`greeting()`].
     pub async fn greeting(&self) -> Result<Greeting, BrokerError> {
-        greeting(&self.endpoint.addresses, self.endpoint.n).await
+        greeting(&self.endpoint.addresses, self.endpoint.attempt).await
     }
 
     /// The endpoint of this connection, to open another to the same address.
@@ -167,12 +171,12 @@ impl Link {
     /// Returns whether RabbitMQ blocks publishing here: it has raised a memory or disk alarm.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.connection.status().blocked()
+        self.inner.status().blocked()
     }
 
     /// Closes the connection after the frames written before. Bounded by 5 s; ignores errors.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(PATIENCE, self.connection.close(200, "OK".into())).await;
+        let _ = tokio::time::timeout(PATIENCE, self.inner.close(200, "OK".into())).await;
     }
 }
 

@@ -9,7 +9,8 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 const PREFIX: &str = "amq.rabbitmq.reply-to.";
-const BARE: &str = "amq.rabbitmq.reply-to";
+/// The address that a requester uses and consumes; RabbitMQ replaces it by an address of its own.
+pub(in crate::broker) const DIRECT_REPLY_TO: &str = PREFIX.split_at(PREFIX.len() - 1).0;
 /// The prefix of the node's name, followed by the hash.
 const NODE: &str = "reply@";
 /// Upper bound of the hashes of node names, by `erlang:phash2/1`.
@@ -32,7 +33,7 @@ pub(super) fn is_direct(reply_to: &str) -> bool {
 /// bare name `amq.rabbitmq.reply-to` is neither: it is valid only for the requester, and RabbitMQ
 /// closes another channel that publishes a message with it.
 pub(super) fn is_sound(reply_to: &str) -> bool {
-    reply_to != BARE && (!is_direct(reply_to) || Process::of(reply_to).is_some())
+    reply_to != DIRECT_REPLY_TO && (!is_direct(reply_to) || Process::of(reply_to).is_some())
 }
 
 /// The node of a direct reply-to, and the range of its process number. RabbitMQ handles all
@@ -123,7 +124,7 @@ mod tests {
             direct(b"reply@12", 1, 0).replace(".a2V5", "."),
             direct(b"reply@12", 1, 0) + ".a2V5",
             PREFIX.to_owned(),
-            BARE.to_owned(),
+            DIRECT_REPLY_TO.to_owned(),
         ] {
             assert!(!is_sound(&bad), "{bad}");
         }

@@ -28,6 +28,12 @@ pub enum BrokerError {
     /// RabbitMQ refuses the user, the virtual host, or the operation.
     #[error("RabbitMQ refuses access ({0}): check the user, its password and its permissions")]
     AccessRefused(String),
+    /// RabbitMQ closed the channel to an exchange when a message was published.
+    #[error(
+        "RabbitMQ closed the channel to {0}: it does not exist, or this user may not publish to it; \
+         run `streamwatch topology declare`"
+    )]
+    CannotPublish(String),
     /// An exchange or a queue does not exist.
     #[error("not found ({0}): declare it with `streamwatch topology declare`")]
     NotFound(String),

@@ -12,10 +12,10 @@ use tokio::{
 };
 
 use super::{
-    BrokerError, Link, Names, ReplyTo, RequestDelivery,
+    BrokerError, Connection, Names, ReplyTo, RequestDelivery,
     delivery::put_trace,
     reply_to::ReplyRoute,
-    unconfirmed::{CONFIRM_WITHIN, Unconfirmed, confirming, publish},
+    unconfirmed::{CONFIRM_WITHIN, Destination, Unconfirmed, confirming, publish},
 };
 use crate::wire::ACCOUNT_HEADER;
 
@@ -44,11 +44,11 @@ impl<T: Send + 'static> Forwarder<T> {
     ///
     /// # Errors
     /// If the connection is lost.
-    pub async fn new(link: &Arc<Link>, names: &Names) -> Result<Self, BrokerError> {
-        let channel = confirming(link).await?;
+    pub async fn new(connection: &Arc<Connection>, names: &Names) -> Result<Self, BrokerError> {
+        let channel = confirming(connection).await?;
         Ok(Self {
             channel: Arc::new(CurrentChannel {
-                link: Arc::clone(link),
+                connection: Arc::clone(connection),
                 channel: Mutex::new(channel),
             }),
             // Not the header exchange: a message without a partition would return to the intake.
@@ -87,8 +87,7 @@ impl<T: Send + 'static> Forwarder<T> {
             None => {}
         }
         let message = ForwardedMessage {
-            exchange: self.exchange.clone(),
-            key,
+            to: (self.exchange.clone(), key),
             body,
             properties: properties.with_headers(headers),
         };
@@ -111,22 +110,21 @@ impl<T: Send + 'static> Forwarder<T> {
 
 /// A message that is published again.
 struct ForwardedMessage {
-    exchange: ShortString,
-    key: ShortString,
+    to: Destination,
     body: Vec<u8>,
     properties: BasicProperties,
 }
 
 impl ForwardedMessage {
     async fn publish(&self, channel: &Channel) -> lapin::Result<Confirmation> {
-        let (exchange, key) = (self.exchange.clone(), self.key.clone());
-        publish(channel, exchange, key, &self.body, self.properties.clone()).await
+        let (to, properties) = (self.to.clone(), self.properties.clone());
+        publish(channel, to, &self.body, properties, true).await
     }
 }
 
 /// The channel of a forwarder.
 struct CurrentChannel {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     channel: Mutex<Channel>,
 }
 
@@ -169,7 +167,7 @@ impl CurrentChannel {
             match timeout_at(until, &mut publishing).await {
                 Ok(outcome) => return Some(outcome),
                 // After an alarm, RabbitMQ confirms everything that waits.
-                Err(_) if self.link.is_blocked() && Instant::now() < deadline => {}
+                Err(_) if self.connection.is_blocked() && Instant::now() < deadline => {}
                 Err(_) => return None,
             }
         }
@@ -179,7 +177,7 @@ impl CurrentChannel {
     async fn after(&self, id: u16) -> Result<Channel, BrokerError> {
         let mut channel = self.channel.lock().await;
         if channel.id() == id {
-            *channel = confirming(&self.link).await?;
+            *channel = confirming(&self.connection).await?;
         }
         Ok(channel.clone())
     }

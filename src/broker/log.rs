@@ -17,7 +17,7 @@ use std::{mem, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{BrokerError, Link, connect::Endpoint};
+use super::{BrokerError, Connection, connect::Endpoint};
 use consumer::LogConsumer;
 pub use entry::{LogDelivery, LogEntry};
 pub use from::LogFrom;
@@ -71,22 +71,26 @@ pub struct LogFollower {
 }
 
 impl LogFollower {
-    /// Attaches to the log `queue`, on another connection to `link`'s address.
+    /// Attaches to the log `queue`, on another connection to `connection`'s address.
     ///
     /// # Errors
     /// `NotFound` if the log does not exist, `Unavailable` if this node has no running replica.
-    pub async fn attach(link: &Link, queue: &str, from: LogFrom) -> Result<Self, BrokerError> {
-        Self::attach_with(link, queue, from, PREFETCH).await
+    pub async fn attach(
+        connection: &Connection,
+        queue: &str,
+        from: LogFrom,
+    ) -> Result<Self, BrokerError> {
+        Self::attach_with(connection, queue, from, PREFETCH).await
     }
 
     pub(super) async fn attach_with(
-        link: &Link,
+        connection: &Connection,
         queue: &str,
         from: LogFrom,
         prefetch: u16,
     ) -> Result<Self, BrokerError> {
         let mut follower = Self {
-            endpoint: link.endpoint(),
+            endpoint: connection.endpoint(),
             queue: queue.to_owned(),
             prefetch,
             state: State::Ended,
@@ -98,7 +102,7 @@ impl LogFollower {
             standby: None,
             beginning: 0..0,
         };
-        match LogConsumer::open(link.endpoint(), queue.to_owned(), from, prefetch).await {
+        match LogConsumer::open(connection.endpoint(), queue.to_owned(), from, prefetch).await {
             Ok(consumer) => follower.state = State::Reading(consumer),
             Err(BrokerError::Internal(text)) => {
                 follower.internal(text)?;

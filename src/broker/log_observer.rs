@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{BrokerError, Link, LogFrom, Names, bounded_log::BoundedLog};
+use super::{BrokerError, Connection, LogFrom, Names, bounded_log::BoundedLog};
 use crate::domain::{Internal, LogTime, Settings, WallTime};
 
 /// Attempts to read the log's end.
@@ -12,7 +12,7 @@ const MAX_ATTEMPTS: u32 = 5;
 
 /// An observation of one partition's log.
 #[derive(Clone, Debug)]
-pub struct LogObserver {
+pub struct LogObservation {
     /// The time between publishing an entry and reading it back.
     pub round_trip: Duration,
     /// The settings that workers repeated meanwhile.
@@ -43,16 +43,16 @@ pub struct ObservedWorker {
 /// # Errors
 /// `NotFound` if there is no log, `AccessRefused` if the user may not read the log or not publish
 /// to the default exchange.
-pub async fn survey(
-    link: Link,
+pub async fn observe_log(
+    connection: Connection,
     names: &Names,
     partition: u16,
     watched: Duration,
     wall: fn() -> WallTime,
-) -> Result<LogObserver, BrokerError> {
+) -> Result<LogObservation, BrokerError> {
     let mut attempts = 1;
     let (mut log, round_trip) = loop {
-        match round_trip(&link, &names.log(partition)).await {
+        match round_trip(&connection, &names.log(partition)).await {
             // The first entry after the log's end is undeliverable, and its offset unknown.
             Err(BrokerError::Internal(_)) if attempts < MAX_ATTEMPTS => attempts += 1,
             measured => break measured?,
@@ -65,19 +65,19 @@ pub async fn survey(
         if let Internal::Tick(Some(repeated)) = entry.body {
             settings = Some(repeated);
         }
-        if let Some(reading) = entry.reading {
-            log_time = log_time.max(Some(reading.estimate));
+        if let Some(writer_state) = entry.writer_state {
+            log_time = log_time.max(Some(writer_state.estimate));
             let seen = ObservedWorker {
                 writer: entry.entry_id.writer,
-                ahead_ms: reading.wall.0 - wall().0,
-                leads: reading.leads,
-                unannounced: reading.unannounced,
+                ahead_ms: writer_state.wall.0 - wall().0,
+                leads: writer_state.leads,
+                unannounced: writer_state.unannounced,
             };
             workers.insert(entry.entry_id.writer, seen);
         }
     }
-    link.close().await;
-    Ok(LogObserver {
+    connection.close().await;
+    Ok(LogObservation {
         round_trip,
         settings,
         log_time,
@@ -86,9 +86,12 @@ pub async fn survey(
 }
 
 /// Appends a marker to a log, and reads up to it.
-async fn round_trip(link: &Link, queue: &str) -> Result<(BoundedLog, Duration), BrokerError> {
+async fn round_trip(
+    connection: &Connection,
+    queue: &str,
+) -> Result<(BoundedLog, Duration), BrokerError> {
     let began = Instant::now();
-    let (mut log, end) = BoundedLog::open(link, queue, LogFrom::Next).await?;
+    let (mut log, end) = BoundedLog::open(connection, queue, LogFrom::Next).await?;
     while log
         .entry()
         .await?

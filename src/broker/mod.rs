@@ -1,12 +1,11 @@
 //! RabbitMQ: the only folder that names lapin.
 //!
-//! It opens connections ([`Link`]), declares exchanges and queues ([`topology`]), reads and appends
+//! It opens connections ([`Connection`]), declares exchanges and queues ([`topology`]), reads and appends
 //! to logs, consumes requests, and publishes replies and lifecycle events.
 
 mod address;
 mod announce;
 mod append;
-mod append_once;
 mod backoff;
 mod bounded_log;
 mod connect;
@@ -24,6 +23,7 @@ mod mqtt;
 mod names;
 mod namespace;
 mod no_reply;
+mod one_shot_appender;
 mod optional_publisher;
 mod properties;
 mod queue_names;
@@ -44,13 +44,13 @@ pub use address::{AddressError, Addresses};
 pub use announce::{Announced, Announcer};
 pub use append::{Appended, Appender};
 pub use backoff::Backoff;
-pub use connect::{Endpoint, Link};
+pub use connect::{Connection, Endpoint};
 pub use error::BrokerError;
 pub use filter::Frames;
 pub use forward::{Forwarded, Forwarder};
 pub use greeting::{Greeting, greeting};
 pub use log::{LogDelivery, LogEntry, LogFollower, LogFrom};
-pub use log_observer::{LogObserver, ObservedWorker, survey};
+pub use log_observer::{LogObservation, ObservedWorker, observe_log};
 pub use names::{MQTT_EXCHANGE, MqttExchangeError, Names};
 pub use namespace::{MAX_NAMESPACE_BYTES, NamespaceError};
 pub use no_reply::NoReply;

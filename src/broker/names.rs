@@ -113,17 +113,11 @@ impl Names {
         format!("{}.{INIT}", self.partition(partition))
     }
 
-    /// The queue of one partition's `status` requests.
+    /// The shared queue of one partition's `status` requests. On RabbitMQ 4 and later, also the
+    /// exchange that routes them to a local queue.
     #[must_use]
     pub fn status(&self, partition: u16) -> String {
         format!("{}.{STATUS}", self.partition(partition))
-    }
-
-    /// The exchange that routes `status` requests to a local queue, on RabbitMQ 4 and later. It has
-    /// the name of the shared queue.
-    #[must_use]
-    pub fn local_status(&self, partition: u16) -> String {
-        self.status(partition)
     }
 
     /// The exchange in front of the shared queue of `status` requests. It receives those that have

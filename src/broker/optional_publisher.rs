@@ -5,21 +5,19 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lapin::{
     BasicProperties, Channel,
-    options::BasicPublishOptions,
     types::{AMQPValue, ShortString},
 };
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
-    BrokerError, Link,
+    Backoff, BrokerError, Connection,
     properties::{contract_headers, worker_properties},
-    unconfirmed::with_confirms,
+    unconfirmed::{with_confirms, write},
 };
 use crate::wire::{ACCOUNT_HEADER, Notice};
 
-/// Delay before a closed channel is opened again, at first and at most; it doubles in between. A
-/// channel that was open for longer than the maximum starts again at the minimum.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// Shortest and longest delay before a closed channel is opened again.
+const FIRST_WAIT: Duration = Duration::from_secs(3);
 const LONGEST_WAIT: Duration = Duration::from_secs(40);
 /// Interval at which a lasting error is reported again.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -34,10 +32,9 @@ pub struct OptionalPublisher {
     opening: Option<Opening>,
     /// The error of the last opening, still to be reported.
     unreported: Option<BrokerError>,
-    /// The time of the last attempt to open the channel.
-    tried: Option<Instant>,
-    /// The delay after that attempt.
-    wait: Duration,
+    /// The earliest time of the next attempt to open the channel; `None` for now.
+    next_attempt: Option<Instant>,
+    backoff: Backoff,
     /// The time of the last report.
     reported: Option<Instant>,
 }
@@ -65,8 +62,8 @@ impl OptionalPublisher {
             channel: None,
             opening: None,
             unreported: None,
-            tried: None,
-            wait: FIRST_WAIT,
+            next_attempt: None,
+            backoff: Backoff::between(FIRST_WAIT, LONGEST_WAIT),
             reported: None,
         }
     }
@@ -80,11 +77,11 @@ impl OptionalPublisher {
     }
 
     /// The channel, if it is open and the connection is not blocked.
-    pub(super) fn channel(&mut self, link: &Link) -> Option<&Channel> {
+    pub(super) fn channel(&mut self, connection: &Connection) -> Option<&Channel> {
         if let Some(error) = self.take_opened() {
             self.unreported = Some(error);
         }
-        self.open_channel().filter(|_| !link.is_blocked())
+        self.open_channel().filter(|_| !connection.is_blocked())
     }
 
     /// The channel, if it is open.
@@ -98,24 +95,19 @@ impl OptionalPublisher {
 
     /// Opens the channel in the background if it is closed and the delay has passed. Does not wait.
     /// Returns the error of an earlier opening: once, then once a minute while the error lasts.
-    pub fn maintain(&mut self, link: &Link) -> Option<BrokerError> {
+    pub fn maintain(&mut self, connection: &Connection) -> Option<BrokerError> {
         if self.opening.is_some() || self.unreported.is_some() {
             let error = self.take_opened();
             return error.or_else(|| self.unreported.take());
         }
         let is_open = self.open_channel().is_some();
-        let tried = self.tried.map(|at| at.elapsed());
-        if is_open || tried.is_some_and(|ago| ago < self.wait) || link.is_blocked() {
+        let is_early = self.next_attempt.is_some_and(|at| Instant::now() < at);
+        if is_open || is_early || connection.is_blocked() {
             return None;
         }
-        self.tried = Some(Instant::now());
+        self.next_attempt = Some(Instant::now() + self.backoff.wait());
         let again = self.channel.take().is_some();
-        self.wait = match tried {
-            // Not open for a while since: the last opening failed.
-            Some(ago) if ago <= 2 * LONGEST_WAIT => (2 * self.wait).min(LONGEST_WAIT),
-            _ => FIRST_WAIT,
-        };
-        let task = tokio::spawn(open(link.channel_later(), self.confirms));
+        let task = tokio::spawn(open(connection.channel_later(), self.confirms));
         self.opening = Some(Opening { task, again });
         None
     }
@@ -129,12 +121,7 @@ impl OptionalPublisher {
         let error = match opened.ok()? {
             Ok(channel) => {
                 self.channel = Some(channel);
-                let closed = format!(
-                    "it has closed the channel to {}: the exchange is missing, or this user may \
-                     not publish to it",
-                    self.exchange
-                );
-                again.then_some(BrokerError::AccessRefused(closed))
+                again.then(|| BrokerError::CannotPublish(self.exchange.to_string()))
             }
             // The owner of the connection reports it.
             Err(BrokerError::Lost(_)) => None,
@@ -156,19 +143,12 @@ impl OptionalPublisher {
     /// Publishes a message without a confirm. Returns false if the channel is closed, or the
     /// connection blocked.
     #[must_use]
-    pub fn publish(&mut self, notice: &Notice, link: &Link) -> bool {
-        let Some(channel) = self.channel(link).cloned() else {
+    pub fn publish(&mut self, notice: &Notice, connection: &Connection) -> bool {
+        let Some(channel) = self.channel(connection).cloned() else {
             return false;
         };
-        let key = notice.routing_key.as_str().into();
-        let options = BasicPublishOptions::default();
-        let sent = channel.basic_publish(
-            self.exchange.clone(),
-            key,
-            options,
-            &notice.body,
-            properties(notice),
-        );
+        let to = (self.exchange.clone(), notice.routing_key.as_str().into());
+        let sent = write(&channel, to, &notice.body, properties(notice), false);
         matches!(sent.now_or_never(), None | Some(Ok(_)))
     }
 }

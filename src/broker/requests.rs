@@ -104,7 +104,7 @@ impl RequestQueue {
         self.starting = false;
         for connection in self.connections.drain(..) {
             if let RequestConnection::Consuming(open) = connection {
-                tokio::spawn(async move { open.link.close().await });
+                tokio::spawn(async move { open.connection.close().await });
             }
         }
     }

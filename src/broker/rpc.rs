@@ -11,19 +11,19 @@ use std::{
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Consumer,
-    options::{BasicConsumeOptions, BasicPublishOptions},
+    options::BasicConsumeOptions,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
 use super::{
-    BrokerError, Link, Names,
+    BrokerError, Connection, Names,
     connect::within,
     delivery::put_trace,
-    unconfirmed::{Unconfirmed, confirming},
+    direct::DIRECT_REPLY_TO,
+    unconfirmed::{Unconfirmed, confirming, write},
 };
 use crate::wire::{ACCOUNT_HEADER, GZIP, Trace};
 
-const DIRECT_REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Longest wait for RabbitMQ to close a channel; the client's other messages wait meanwhile.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -83,8 +83,8 @@ impl RpcChannel {
     ///
     /// # Errors
     /// If the connection is lost.
-    pub async fn open(link: &Link, names: &Names) -> Result<Self, BrokerError> {
-        let channel = confirming(link).await?;
+    pub async fn open(connection: &Connection, names: &Names) -> Result<Self, BrokerError> {
+        let channel = confirming(connection).await?;
         let options = BasicConsumeOptions {
             no_ack: true,
             ..BasicConsumeOptions::default()
@@ -185,15 +185,9 @@ async fn send(
     if message.gzip {
         properties = properties.with_content_encoding(GZIP.into());
     }
-    let key = message.routing_key.into();
-    // The broker returns an unroutable message within its confirm.
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..BasicPublishOptions::default()
-    };
+    let to = (exchange, message.routing_key.into());
     unwritten.fetch_add(1, Relaxed);
-    let written = channel.basic_publish(exchange, key, options, &message.body, properties);
-    let written = written.await;
+    let written = write(channel, to, &message.body, properties, true).await;
     unwritten.fetch_sub(1, Relaxed);
     Ok(match written?.await? {
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Published::Unroutable,

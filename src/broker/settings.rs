@@ -6,12 +6,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::{
-    Addresses, BrokerError, Link, LogFrom, Names,
-    append_once::OneShotAppender,
-    bounded_log::{BoundedLog, InternalEntry},
-    connect::once_available,
+    Addresses, BrokerError, Connection, LogFrom, Names, bounded_log::BoundedLog,
+    connect::once_available, one_shot_appender::OneShotAppender,
 };
-use crate::domain::{EntryId, Internal, Settings, WallTime};
+use crate::domain::{EntryId, Internal, InternalEntry, Settings, WallTime};
 
 /// The longest interval at which workers repeat the settings, with some delay.
 const INTERVAL: Duration = Duration::from_millis(1_200);
@@ -120,8 +118,8 @@ async fn read_queue(addresses: &Addresses, queue: &str) -> Result<Option<Setting
 
 /// Waits for a worker to repeat the settings.
 async fn repeated(addresses: &Addresses, queue: &str) -> Result<Settings, BrokerError> {
-    let link = Link::open_any(addresses, NAME).await?;
-    let (mut log, _) = BoundedLog::open(&link, queue, LogFrom::Next).await?;
+    let connection = Connection::open_any(addresses, NAME).await?;
+    let (mut log, _) = BoundedLog::open(&connection, queue, LogFrom::Next).await?;
     let mut pass = Pass::default();
     loop {
         pass.entry(&mut log).await?;
@@ -174,8 +172,8 @@ impl Pass {
         queue: &str,
         from: LogFrom,
     ) -> Result<(), BrokerError> {
-        let link = Link::open_any(addresses, NAME).await?;
-        let (mut log, end) = BoundedLog::open(&link, queue, from).await?;
+        let connection = Connection::open_any(addresses, NAME).await?;
+        let (mut log, end) = BoundedLog::open(&connection, queue, from).await?;
         while self.entry(&mut log).await? != Some(end) {}
         if self.found.is_none() && from == LogFrom::Last && !self.is_of_a_short_log() {
             let waiting = async {
@@ -189,7 +187,7 @@ impl Pass {
                 .await
                 .unwrap_or(Ok::<_, BrokerError>(()))?;
         }
-        link.close().await;
+        connection.close().await;
         Ok(())
     }
 
@@ -236,16 +234,16 @@ async fn append(
     settings: &Settings,
     wall: WallTime,
 ) -> Result<(), SettingsConflict> {
-    let link = Link::open_any(addresses, NAME).await?;
+    let connection = Connection::open_any(addresses, NAME).await?;
     let body = Internal::Settings {
         settings: settings.clone(),
         wall,
     };
     let queue = names.log(partition);
-    let mut appender = OneShotAppender::new(&link, &queue).await?;
+    let mut appender = OneShotAppender::new(&connection, &queue).await?;
     let began = Instant::now();
-    appender.append(&body).await?;
-    link.close().await;
+    appender.append(body).await?;
+    connection.close().await;
     // A worker that has not read the new settings yet may have repeated the old ones at the end.
     let since = LogFrom::Ago(began.elapsed() + Duration::from_secs(3));
     match read_from(addresses, &queue, &[since, LogFrom::First]).await? {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Appender, BrokerError, Link, LogDelivery, LogEntry, LogFollower, LogFrom};
+use super::{Appender, BrokerError, Connection, LogDelivery, LogEntry, LogFollower, LogFrom};
 use crate::{
     domain::LogTime,
     wire::snapshot::{self, Part, PartContent, SnapshotError, SnapshotRef},
@@ -28,7 +28,7 @@ const BACK: [u64; 3] = [64, 4_096, u64::MAX];
 
 /// A partition's snapshot log, up to its end at the time of opening.
 pub struct SnapshotLog {
-    link: Link,
+    connection: Connection,
     queue: String,
     /// The body of the marker at the log's end.
     marker: Uuid,
@@ -45,7 +45,7 @@ pub struct SnapshotReader {
 
 /// Writes one snapshot.
 pub struct SnapshotWriter {
-    link: Link,
+    connection: Connection,
     appender: Appender,
     unconfirmed: usize,
 }
@@ -63,9 +63,9 @@ impl SnapshotLog {
     ///
     /// # Errors
     /// `NotFound` if the log does not exist.
-    pub async fn open(link: Link, queue: String) -> Result<Self, BrokerError> {
+    pub async fn open(connection: Connection, queue: String) -> Result<Self, BrokerError> {
         let mut log = Self {
-            link: link.with_bodies_up_to(LARGEST_PART),
+            connection: connection.with_bodies_up_to(LARGEST_PART),
             queue,
             marker: Uuid::new_v4(),
             end: u64::MAX,
@@ -73,7 +73,7 @@ impl SnapshotLog {
         // Attached before the marker is appended: other workers append too, so the log's last chunk
         // could come after this marker.
         let mut follower = log.follow(LogFrom::Last).await?;
-        let mut appender = Appender::of(&log.link, &log.queue, CONTENT).await?;
+        let mut appender = Appender::of(&log.connection, &log.queue, CONTENT).await?;
         appender.append(0, "mark", log.marker.as_bytes().to_vec());
         appender.next().await.1.confirmed()?;
         loop {
@@ -144,8 +144,8 @@ impl SnapshotLog {
             now,
         };
         let writer = SnapshotWriter {
-            appender: Appender::of(&self.link, &self.queue, CONTENT).await?,
-            link: self.link,
+            appender: Appender::of(&self.connection, &self.queue, CONTENT).await?,
+            connection: self.connection,
             unconfirmed: 0,
         };
         let parts = SnapshotParts {
@@ -158,11 +158,11 @@ impl SnapshotLog {
 
     /// Closes the connection.
     pub async fn close(self) {
-        self.link.close().await;
+        self.connection.close().await;
     }
 
     async fn follow(&self, from: LogFrom) -> Result<LogFollower, BrokerError> {
-        LogFollower::attach_with(&self.link, &self.queue, from, PREFETCH).await
+        LogFollower::attach_with(&self.connection, &self.queue, from, PREFETCH).await
     }
 
     fn is_marker(&self, delivery: &LogDelivery) -> bool {
@@ -244,7 +244,7 @@ impl SnapshotWriter {
         while self.unconfirmed > 0 {
             self.one_confirmed().await?;
         }
-        self.link.close().await;
+        self.connection.close().await;
         Ok(())
     }
 

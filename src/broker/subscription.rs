@@ -11,7 +11,7 @@ use lapin::{
 };
 use uuid::Uuid;
 
-use super::{BrokerError, Link, connect::within};
+use super::{BrokerError, Connection, connect::within};
 
 /// Most unacknowledged messages.
 const PREFETCH: u16 = 1_000;
@@ -43,12 +43,12 @@ impl Subscription {
     /// # Errors
     /// `NotFound` if the exchange does not exist, `AccessRefused` if the user may not subscribe.
     pub async fn open(
-        link: &Link,
+        connection: &Connection,
         exchange: &str,
         key: &str,
         prefix: &str,
     ) -> Result<Self, BrokerError> {
-        let channel = link.channel().await?;
+        let channel = connection.channel().await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_WAITING));
         let options = QueueDeclareOptions::exclusive();

@@ -4,19 +4,19 @@ use std::{pin::Pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{
-    BasicProperties, Channel, Confirmation,
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::ShortString,
 };
 
-use super::{BrokerError, Link, connect::within};
+use super::{BrokerError, Connection, connect::within};
 
 /// Longest wait for a confirm. A log without a majority of its nodes never confirms.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// Opens a channel with publisher confirms.
-pub(super) async fn confirming(link: &Link) -> Result<Channel, BrokerError> {
-    with_confirms(link.channel().await?).await
+pub(super) async fn confirming(connection: &Connection) -> Result<Channel, BrokerError> {
+    with_confirms(connection.channel().await?).await
 }
 
 /// Turns on publisher confirms.
@@ -26,34 +26,36 @@ pub(super) async fn with_confirms(channel: Channel) -> Result<Channel, BrokerErr
     Ok(channel)
 }
 
-/// Publishes a message, and waits for the confirm. The message is mandatory: if no queue takes it,
-/// the broker returns it within the confirm.
+/// An exchange and a routing key.
+pub(super) type Destination = (ShortString, ShortString);
+
+/// Publishes a message, and waits for the confirm. If the message is `mandatory` and no queue takes
+/// it, the broker returns it within the confirm.
 pub(super) async fn publish(
     channel: &Channel,
-    exchange: ShortString,
-    key: ShortString,
+    to: Destination,
     body: &[u8],
     properties: BasicProperties,
+    mandatory: bool,
 ) -> lapin::Result<Confirmation> {
+    write(channel, to, body, properties, mandatory).await?.await
+}
+
+/// Publishes a message as [`publish`] does, but waits only until it is written to the socket. The
+/// result is the future confirm.
+pub(super) async fn write(
+    channel: &Channel,
+    (exchange, key): Destination,
+    body: &[u8],
+    properties: BasicProperties,
+    mandatory: bool,
+) -> lapin::Result<PublisherConfirm> {
     let options = BasicPublishOptions {
-        mandatory: true,
+        mandatory,
         ..BasicPublishOptions::default()
     };
     let published = channel.basic_publish(exchange, key, options, body, properties);
-    published.await?.await
-}
-
-/// Publishes a message that need not reach any queue, and waits for the confirm.
-pub(super) async fn publish_to_any(
-    channel: &Channel,
-    exchange: ShortString,
-    key: ShortString,
-    body: &[u8],
-    properties: BasicProperties,
-) -> lapin::Result<Confirmation> {
-    let options = BasicPublishOptions::default();
-    let published = channel.basic_publish(exchange, key, options, body, properties);
-    published.await?.await
+    published.await
 }
 
 /// The outcome of a publishing, as a future.

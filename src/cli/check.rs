@@ -1,6 +1,5 @@
 //! `streamwatch check`: diagnoses an installation and suggests what to do.
 
-mod connection;
 mod consumers;
 mod findings;
 mod leaders;
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::{
     broker::{
-        Addresses, Greeting, Link, Names, greeting,
+        Addresses, Connection, Greeting, Names, greeting,
         topology::{self, QueueState},
     },
     client::{AccountId, Backend, Client, ClientError, Consistency, StatusQuery, Tenant},
@@ -24,6 +23,8 @@ use findings::Findings;
 
 /// The oldest supported version of RabbitMQ.
 const OLDEST: (u32, u32) = (3, 10);
+/// The name of its connections.
+const CONNECTION: &str = "streamwatch check";
 /// Time to wait for a reply.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A tenant and an account that no player uses.
@@ -49,34 +50,40 @@ impl Args {
         let watched = mistakes.duration("--watch", &self.watch);
         let ((addresses, names), watched) = mistakes.finish(connection.zip(watched))?;
         let mut findings = Findings::new(output);
-        let place = Place { addresses, names };
-        place.look(watched, &mut findings).await;
+        let installation = Installation { addresses, names };
+        installation.check(watched, &mut findings).await;
         Ok(findings.finish())
     }
 }
 
 /// The installation under check.
-struct Place {
+struct Installation {
     addresses: Addresses,
     names: Names,
 }
 
-impl Place {
+impl Installation {
     /// Runs the checks in order, until one fails that the next ones need.
-    async fn look(&self, watched: Duration, findings: &mut Findings) {
+    async fn check(&self, watched: Duration, findings: &mut Findings) {
         let brokers = self.brokers(findings).await;
-        let link = match connection::open(&self.addresses).await {
-            Ok(link) => link,
+        let connection = match Connection::open_any(&self.addresses, CONNECTION).await {
+            Ok(connection) => connection,
             Err(error) => return findings.fail_with("access", error),
         };
-        findings.ok("access", format!("logged in at {}", link.address()));
-        let Some((partitions, queues)) = self.topology(&link, findings).await else {
+        findings.ok("access", format!("logged in at {}", connection.address()));
+        let Some((partitions, queues)) = self.topology(&connection, findings).await else {
             return;
         };
-        link.close().await;
+        connection.close().await;
         hashing(&brokers, partitions, findings);
-        let seen = partitions::look(&self.addresses, &self.names, partitions, watched, findings);
-        consumers::look(&self.names, &queues, &seen.await, findings);
+        let seen = partitions::check_partitions(
+            &self.addresses,
+            &self.names,
+            partitions,
+            watched,
+            findings,
+        );
+        consumers::check_consumers(&self.names, &queues, &seen.await, findings);
         self.answer(findings).await;
     }
 
@@ -121,10 +128,10 @@ impl Place {
 
     async fn topology(
         &self,
-        link: &Link,
+        connection: &Connection,
         findings: &mut Findings,
     ) -> Option<(u16, Vec<QueueState>)> {
-        let partitions = match topology::partitions(link, &self.names).await {
+        let partitions = match topology::partitions(connection, &self.names).await {
             Ok(Some(partitions)) => partitions,
             Ok(None) => {
                 findings.fail_with("topology", ClientError::NoTopology);
@@ -135,8 +142,8 @@ impl Place {
                 return None;
             }
         };
-        let queues = topology::show(link, &self.names, partitions).await;
-        let exchanges = topology::missing_exchanges(link, &self.names, partitions).await;
+        let queues = topology::show(connection, &self.names, partitions).await;
+        let exchanges = topology::missing_exchanges(connection, &self.names, partitions).await;
         let (queues, mut missing) = match (queues, exchanges) {
             (Ok(queues), Ok(exchanges)) => (queues, exchanges),
             (Err(error), _) | (_, Err(error)) => {

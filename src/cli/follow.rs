@@ -7,7 +7,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::broker::{Addresses, Backoff, BrokerError, Link, Subscribed, Subscription};
+use crate::broker::{Addresses, Backoff, BrokerError, Connection, Subscribed, Subscription};
 
 /// Interval of checks of the exchange, as its deletion sends no notification.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -75,14 +75,14 @@ impl Follow {
                 () = sender.closed() => return,
             };
             let lost = match opened {
-                Ok((link, mut listener)) => {
+                Ok((connection, mut listener)) => {
                     let listening = sender.send(Update::Listening { again }).await;
                     again = true;
                     let lost = match listening {
                         Ok(()) => listen(&mut listener, sender).await,
                         Err(_) => None,
                     };
-                    link.close().await;
+                    connection.close().await;
                     lost
                 }
                 Err(error) => Some(error),
@@ -103,13 +103,14 @@ impl Follow {
         &self,
         addresses: &Addresses,
         turn: Option<usize>,
-    ) -> Result<(Link, Subscription), BrokerError> {
-        let link = match turn {
-            Some(n) => Link::open(addresses, n, self.name).await?,
-            None => Link::open_any(addresses, self.name).await?,
+    ) -> Result<(Connection, Subscription), BrokerError> {
+        let connection = match turn {
+            Some(n) => Connection::open(addresses, n, self.name).await?,
+            None => Connection::open_any(addresses, self.name).await?,
         };
-        let listener = Subscription::open(&link, &self.exchange, &self.key, &self.prefix).await?;
-        Ok((link, listener))
+        let listener =
+            Subscription::open(&connection, &self.exchange, &self.key, &self.prefix).await?;
+        Ok((connection, listener))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A GET request to a worker. The caller limits the time, this file the bytes.
 //!
-//! hyper-util's client would add three crates and a connection pool, for one request and a few
-//! lines of response.
+//! The client of hyper, whose server a worker includes, would add two crates (want, try-lock) and a
+//! task for the connection, for one request and a few lines of response.
 
 use std::io;
 

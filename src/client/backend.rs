@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     AccountStatus, BadNews, BatchEvent, Client, ClientError, OpenRequest, Opening, StatusQuery,
-    connection::Send, request::HeartbeatReply,
+    connection::Send,
 };
 use crate::{
     domain::{
@@ -236,8 +236,8 @@ impl Backend {
         };
         let sent = self.send_heartbeat(tenant, account, heartbeat, wait);
         Ok(match sent.await? {
-            Some(HeartbeatReply::Stopped(cause)) => Some(cause),
-            Some(HeartbeatReply::Interval { .. }) | None => None,
+            Some(BadNews::Stopped(cause)) => Some(cause),
+            _ => None,
         })
     }
 
@@ -286,22 +286,13 @@ impl Backend {
         account: &AccountId,
         heartbeat: Heartbeat,
         wait: Duration,
-    ) -> Result<Option<HeartbeatReply>, ClientError> {
+    ) -> Result<Option<BadNews>, ClientError> {
         let body = wire::event_body(account.as_str(), &PlayerEvent::Heartbeat(heartbeat));
         let send = message(tenant, Kind::Heartbeat, account, None, body);
         let mut sent = self.client.send(send, true, self.patience).await?;
         sent.confirm().await?;
         match sent.reply_within(wait).await {
-            Ok(Reply::Stopped { cause, .. }) => Ok(Some(HeartbeatReply::Stopped(cause))),
-            Ok(Reply::Interval {
-                heartbeat_every_ms,
-                ttl_ms,
-                ..
-            }) => Ok(Some(HeartbeatReply::Interval {
-                every: Duration::from_millis(heartbeat_every_ms),
-                ttl: Duration::from_millis(ttl_ms),
-            })),
-            Ok(_) => Err(other_reply()),
+            Ok(reply) => bad_news(reply).map(Some).ok_or_else(other_reply),
             Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
             // Most heartbeats get no reply.
             Err(_) => Ok(None),

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::budget::Reserved;
 use crate::{
-    broker::{BrokerError, CONFIRM_WITHIN, Link, Names, Outgoing, Published, RpcChannel, RpcEvent},
+    broker::{
+        BrokerError, CONFIRM_WITHIN, Connection, Names, Outgoing, Published, RpcChannel, RpcEvent,
+    },
     wire::Kind,
 };
 
@@ -37,10 +39,10 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    pub(super) async fn open(link: &Link, names: &Names) -> Result<Self, BrokerError> {
+    pub(super) async fn open(connection: &Connection, names: &Names) -> Result<Self, BrokerError> {
         Ok(Self {
-            events: RpcChannel::open(link, names).await?,
-            requests: RpcChannel::open(link, names).await?,
+            events: RpcChannel::open(connection, names).await?,
+            requests: RpcChannel::open(connection, names).await?,
             unconfirmed: Unconfirmed::default(),
         })
     }
@@ -56,11 +58,11 @@ impl Channels {
     pub(super) async fn renew(
         &mut self,
         kind: Kind,
-        link: &Link,
+        connection: &Connection,
         names: &Names,
     ) -> Result<(), BrokerError> {
         self.of(kind).close().await?;
-        *self.of(kind) = RpcChannel::open(link, names).await?;
+        *self.of(kind) = RpcChannel::open(connection, names).await?;
         self.unconfirmed.forget(kind);
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::{
     sent::{Sent, SentToEach, Status, Waiting},
 };
 use crate::{
-    broker::{Addresses, Backoff, BrokerError, Link, Names, Outgoing, RpcEvent},
+    broker::{Addresses, Backoff, BrokerError, Connection, Names, Outgoing, RpcEvent},
     domain::{AccountId, Tenant},
     wire::{self, Kind, RoutingKey, Trace},
 };
@@ -204,11 +204,11 @@ async fn run(
     let mut backoff = Backoff::over(&addresses);
     let mut number = 0;
     for n in 0.. {
-        let lost = match Link::open(&addresses, n, "streamwatch client").await {
-            Ok(link) => {
-                let lost = serve(&link, &names, &mut commands, &report, &mut number).await;
+        let lost = match Connection::open(&addresses, n, "streamwatch client").await {
+            Ok(connection) => {
+                let lost = serve(&connection, &names, &mut commands, &report, &mut number).await;
                 if lost.is_none() {
-                    return link.close().await;
+                    return connection.close().await;
                 }
                 lost
             }
@@ -229,13 +229,13 @@ async fn run(
 
 /// Serves commands on one connection. Returns its error, or `None` once every handle is dropped.
 async fn serve(
-    link: &Link,
+    connection: &Connection,
     names: &Names,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     report: &watch::Sender<Status>,
     number: &mut u64,
 ) -> Option<BrokerError> {
-    let mut channels = match Channels::open(link, names).await {
+    let mut channels = match Channels::open(connection, names).await {
         Ok(channels) => channels,
         Err(error) => return Some(error),
     };
@@ -248,7 +248,7 @@ async fn serve(
     // Held back while the connection is blocked, since lapin would buffer it.
     let mut next: Option<Command> = None;
     let error = loop {
-        let blocked = link.is_blocked();
+        let blocked = connection.is_blocked();
         if let Some(command) = next.take_if(|next| !blocked || next.waiting.is_abandoned())
             && !command.waiting.is_abandoned()
         {
@@ -274,7 +274,7 @@ async fn serve(
                 if let Some(kind) = channels.overdue(unblocked, waits) {
                     let late = "a confirm was overdue; the channel was closed".to_owned();
                     fail(&mut waiting, kind, &ClientError::Broker(BrokerError::Lost(late)));
-                    if let Err(error) = channels.renew(kind, link, names).await {
+                    if let Err(error) = channels.renew(kind, connection, names).await {
                         break error;
                     }
                 }
@@ -285,7 +285,7 @@ async fn serve(
                     let lost = "a log had no leader".to_owned();
                     let error = ClientError::Broker(BrokerError::Lost(lost));
                     fail(&mut waiting, Kind::Heartbeat, &error);
-                    if let Err(error) = channels.renew(Kind::Heartbeat, link, names).await {
+                    if let Err(error) = channels.renew(Kind::Heartbeat, connection, names).await {
                         break error;
                     }
                 }

@@ -43,7 +43,7 @@ pub struct BatchEvent {
     pub event: PlayerEvent,
 }
 
-/// Bad news about one event of a batch.
+/// Bad news about a heartbeat, or about one event of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadNews {
     /// The stream was stopped.
@@ -106,13 +106,4 @@ pub enum Opening {
         /// The partition of the account, for batches.
         partition: Option<PartitionNumber>,
     },
-}
-
-/// The reply to a heartbeat, if there is one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum HeartbeatReply {
-    /// The stream was stopped.
-    Stopped(StopCause),
-    /// The interval of heartbeats or the TTL has changed.
-    Interval { every: Duration, ttl: Duration },
 }

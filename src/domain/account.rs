@@ -6,33 +6,34 @@
 mod admission;
 mod expiry;
 mod heartbeat;
+mod lifecycle_events;
+mod limit_count;
 mod open;
 mod records;
 mod refusals;
 mod stop;
 mod stored;
-mod tally;
 mod tombstones;
 
 use smallvec::SmallVec;
 
 pub use heartbeat::{HeartbeatOutcome, MetadataOutcome};
 pub use open::OpenOutcome;
-pub use records::{LogSecond, Refusal, Standing, StreamRecord, Tombstone};
+pub use records::{LogSecond, Refusal, StreamRecord, Tombstone, TtlAndAdmission};
 pub use stop::StopOutcome;
 
 use super::{
     AccountKey, ActiveStream, Activity, LifecycleEvent, LogTime, Metadata, Moment, StreamId,
     StreamState, WallShift,
 };
-use records::Past;
+use records::EndedRecords;
 
 /// The streams, tombstones and refusals of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     // Most accounts have one stream, which is stored without an allocation.
     streams: SmallVec<[StreamRecord; 1]>,
-    past: Option<Box<Past>>,
+    ended: Option<Box<EndedRecords>>,
 }
 
 impl Account {
@@ -56,10 +57,13 @@ impl Account {
         // In the order of the log, also if several streams started at the same tick.
         let streams = self.all_active(now).map(|s| ActiveStream {
             stream: s.id,
-            admitted: s.standing.is_admitted(),
+            admitted: s.ttl_and_admission.is_admitted(),
             started_at: s.started_at,
             last_seen: shift.show(s.last_seen).max(s.started_at),
-            expires_in_ms: s.last_seen.plus(s.standing.ttl_ms().into()).since(now),
+            expires_in_ms: s
+                .last_seen
+                .plus(s.ttl_and_admission.ttl_ms().into())
+                .since(now),
             metadata: s.metadata.clone(),
         });
         Activity {
@@ -103,7 +107,7 @@ impl Account {
     /// Whether the account has no streams, tombstones or refusals.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.streams.is_empty() && self.past.is_none()
+        self.streams.is_empty() && self.ended.is_none()
     }
 
     fn all_active(&self, now: LogTime) -> impl Iterator<Item = &StreamRecord> {

@@ -56,96 +56,48 @@ impl Activity {
     }
 }
 
-/// The state of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamState {
-    /// It is active.
-    Active,
-    /// It was stopped or replaced, and its tombstone has not expired.
-    Stopped,
-    /// It expired less than a TTL ago.
-    Expired,
-    /// There is no record of it.
-    Unknown,
-}
-
-impl StreamState {
-    /// All states.
-    pub const ALL: [Self; 4] = [Self::Active, Self::Stopped, Self::Expired, Self::Unknown];
-
-    /// The contract's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Stopped => "stopped",
-            Self::Expired => "expired",
-            Self::Unknown => "unknown",
-        }
+words! {
+    /// The state of a stream.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum StreamState {
+        /// It is active.
+        Active = "active",
+        /// It was stopped or replaced, and its tombstone has not expired.
+        Stopped = "stopped",
+        /// It expired less than a TTL ago.
+        Expired = "expired",
+        /// There is no record of it.
+        Unknown = "unknown",
     }
 }
 
-/// The reason why a stream was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedReason {
-    /// The account would have more active streams than the request's `max_active`.
-    MaxActive,
-    /// The account has as many streams as the settings allow.
-    AccountCap,
-    /// The partition, or the tenant in it, is full.
-    OverCapacity,
-    /// The stream was stopped before it was opened.
-    Stopped,
-    /// One of the request's `limits` would be exceeded.
-    Limits,
-}
-
-impl RefusedReason {
-    /// All reasons.
-    pub const ALL: [Self; 5] = [
-        Self::MaxActive,
-        Self::AccountCap,
-        Self::OverCapacity,
-        Self::Stopped,
-        Self::Limits,
-    ];
-
-    /// The contract's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MaxActive => "max_active",
-            Self::AccountCap => "account_cap",
-            Self::OverCapacity => "over_capacity",
-            Self::Stopped => "stopped",
-            Self::Limits => "limits",
-        }
+words! {
+    /// The reason why a stream was refused. Snapshots contain its number, which never changes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RefusedReason {
+        /// The account would have more active streams than the request's `max_active`.
+        MaxActive = "max_active",
+        /// The account has as many streams as the settings allow.
+        AccountCap = "account_cap",
+        /// The partition, or the tenant in it, is full.
+        OverCapacity = "over_capacity",
+        /// The stream was stopped before it was opened.
+        Stopped = "stopped",
+        /// One of the request's `limits` would be exceeded.
+        Limits = "limits",
     }
 }
 
-/// The reason why a stream was ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoppedReason {
-    /// By a `stop`.
-    Stopped,
-    /// By the `init` of another stream.
-    Replaced,
-    /// By its age.
-    TooOld,
-}
-
-impl StoppedReason {
-    /// All reasons.
-    pub const ALL: [Self; 3] = [Self::Stopped, Self::Replaced, Self::TooOld];
-
-    /// The contract's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Replaced => "replaced",
-            Self::TooOld => "too_old",
-        }
+words! {
+    /// The reason why a stream was ended. Snapshots contain its number, which never changes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum StoppedReason {
+        /// By a `stop`.
+        Stopped = "stopped",
+        /// By the `init` of another stream.
+        Replaced = "replaced",
+        /// By its age.
+        TooOld = "too_old",
     }
 }
 

@@ -49,11 +49,11 @@ impl Batch {
         }
     }
 
-    /// Whether its sender means partition `number` of `of` partitions. A sender with an outdated
+    /// Whether its sender means `partition` of `partitions`. A sender with an outdated
     /// mapping may have mixed accounts of several partitions, so nothing of its batch may count.
     #[must_use]
-    pub fn is_for(&self, number: u16, of: u16) -> bool {
-        self.partition == number && self.partitions.is_none_or(|stated| stated == of)
+    pub fn is_for(&self, partition: u16, partitions: u16) -> bool {
+        self.partition == partition && self.partitions.is_none_or(|stated| stated == partitions)
     }
 
     /// All events, ordered by account; those of one account in the order of the message.

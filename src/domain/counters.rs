@@ -93,7 +93,7 @@ impl Counters {
     pub const fn stop(&mut self, outcome: StopOutcome) {
         match outcome {
             StopOutcome::Ended => self.ended += 1,
-            StopOutcome::Noted | StopOutcome::Unchanged => self.stop_unchanged += 1,
+            StopOutcome::Tombstoned | StopOutcome::Unchanged => self.stop_unchanged += 1,
         }
     }
 
@@ -117,9 +117,7 @@ impl Counters {
             LifecycleEventKind::Opened { admitted, .. } => self.admitted += u64::from(admitted),
             LifecycleEventKind::Admitted { .. } => self.admitted += 1,
             LifecycleEventKind::Refused { reason, .. } => {
-                let same = |r: &RefusedReason| *r == reason;
-                let place = RefusedReason::ALL.iter().position(same);
-                self.refusals[place.unwrap_or_default()] += 1;
+                self.refusals[reason as usize] += 1;
             }
             LifecycleEventKind::Stopped {
                 reason, started_at, ..

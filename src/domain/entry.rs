@@ -1,8 +1,8 @@
 //! Entries of a log, the only inputs that change the state.
 
 use super::{
-    AccountKey, Batch, Heartbeat, Limit, LogTime, Metadata, Reading, RequestId, Settings, Stop,
-    StreamId, Tenant, Terms, WallTime,
+    AccountKey, Batch, Heartbeat, Limit, LogTime, Metadata, RequestId, Settings, Stop, StreamId,
+    Tenant, Terms, WallTime, WorkerState,
 };
 
 /// Maximum number of streams that one `init` may replace.
@@ -28,14 +28,18 @@ pub enum Entry {
     /// Heartbeats and stops in one message, published by a backend or an edge.
     Batch(Batch),
     /// An entry that a worker or an operator appended.
-    Internal {
-        /// Its writer and number.
-        entry_id: EntryId,
-        /// The writer's clocks. `None` if the writer had not caught up.
-        reading: Option<Reading>,
-        /// Its content.
-        body: Internal,
-    },
+    Internal(InternalEntry),
+}
+
+/// An entry that a worker or an operator appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InternalEntry {
+    /// Its writer and number.
+    pub entry_id: EntryId,
+    /// The state of its writer. `None` if the writer had not caught up.
+    pub writer_state: Option<WorkerState>,
+    /// Its content.
+    pub body: Internal,
 }
 
 /// The identity of an internal entry, unique in its log.

@@ -3,6 +3,7 @@
 use std::{borrow::Borrow, fmt};
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Maximum length of a tenant, in bytes.
@@ -116,6 +117,12 @@ impl fmt::Display for AccountId {
     }
 }
 
+impl Serialize for AccountId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
 impl std::str::FromStr for AccountId {
     type Err = NameError;
 
@@ -187,7 +194,7 @@ impl Borrow<str> for AccountKey {
 }
 
 /// One playback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamId(pub Uuid);
 
 impl StreamId {
@@ -213,7 +220,7 @@ impl std::str::FromStr for StreamId {
 }
 
 /// The id of an `init`, the same for every delivery and proposal of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub Uuid);
 
 #[cfg(test)]

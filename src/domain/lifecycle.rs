@@ -1,8 +1,8 @@
 //! Lifecycle events of streams.
 
 use super::{
-    AccountKey, GivenReason, LogTime, Metadata, Moment, Open, RefusedReason, Rules, StoppedReason,
-    StreamId, StreamRecord, WallShift, WallTime,
+    AccountKey, GivenReason, LogTime, Metadata, RefusedReason, Rules, StoppedReason, StreamId,
+    WallTime,
 };
 
 /// A change of one stream, caused by one entry of the log.
@@ -85,15 +85,6 @@ pub enum ExpiryCause {
     TooOld,
 }
 
-/// The end of streams by a stop or another stream.
-pub(super) struct Stopping {
-    pub(super) reason: StoppedReason,
-    pub(super) successor: Option<StreamId>,
-    pub(super) given: Option<GivenReason>,
-    /// Number of tombstones to keep free for a stream that is about to start.
-    pub(super) reserved: usize,
-}
-
 /// The number of an account's active streams after each event of one entry.
 pub struct RunningCount {
     count: u32,
@@ -128,77 +119,6 @@ impl LifecycleEventKind {
             Self::Opened { .. } => 1,
             Self::Admitted { .. } | Self::Refused { .. } => 0,
             Self::Stopped { .. } | Self::Expired { .. } => -1,
-        }
-    }
-}
-
-impl LifecycleEvent {
-    /// The event of a stream that started now.
-    pub(super) fn of_opened(moment: &Moment, stream: &StreamRecord) -> Self {
-        let kind = LifecycleEventKind::Opened {
-            admitted: stream.standing.is_admitted(),
-            started_at: stream.started_at,
-        };
-        Self::of(stream, moment.now, moment.shift, kind)
-    }
-
-    /// The event of a stream that had started by a heartbeat and is admitted now.
-    pub(super) fn of_admitted(moment: &Moment, stream: &StreamRecord) -> Self {
-        if !moment.settings.rules().open_once() {
-            return Self::of_opened(moment, stream);
-        }
-        let kind = LifecycleEventKind::Admitted {
-            started_at: stream.started_at,
-        };
-        Self::of(stream, moment.now, moment.shift, kind)
-    }
-
-    pub(super) fn of_refused(moment: &Moment, open: &Open, reason: RefusedReason) -> Self {
-        Self {
-            stream: open.stream,
-            at: moment.shift.show(moment.now),
-            kind: LifecycleEventKind::Refused {
-                reason,
-                max_active: open.max_active,
-            },
-            metadata: open.metadata.clone(),
-        }
-    }
-
-    pub(super) fn of_stopped(moment: &Moment, stream: &StreamRecord, stopping: &Stopping) -> Self {
-        let kind = LifecycleEventKind::Stopped {
-            reason: stopping.reason,
-            started_at: stream.started_at,
-            successor: stopping.successor,
-            given: stopping.given.clone(),
-        };
-        Self::of(stream, moment.now, moment.shift, kind)
-    }
-
-    pub(super) fn of_too_old(moment: &Moment, stream: &StreamRecord) -> Self {
-        Self::of_expired(moment.now, moment.shift, stream, ExpiryCause::TooOld)
-    }
-
-    pub(super) fn of_expired(
-        now: LogTime,
-        shift: WallShift,
-        stream: &StreamRecord,
-        cause: ExpiryCause,
-    ) -> Self {
-        let kind = LifecycleEventKind::Expired {
-            started_at: stream.started_at,
-            last_seen: shift.show(stream.last_seen).max(stream.started_at),
-            cause,
-        };
-        Self::of(stream, now, shift, kind)
-    }
-
-    fn of(stream: &StreamRecord, now: LogTime, shift: WallShift, kind: LifecycleEventKind) -> Self {
-        Self {
-            stream: stream.id,
-            at: shift.show(now),
-            kind,
-            metadata: stream.metadata.clone(),
         }
     }
 }

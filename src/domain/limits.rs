@@ -1,5 +1,7 @@
 //! The terms of an `init`: limits of the account's active streams, and what it ends.
 
+use serde::{Serialize, Serializer};
+
 use super::{GivenReason, Metadata, StreamId};
 
 /// Maximum number of limits of one `init`.
@@ -14,50 +16,48 @@ pub const MAX_SAME_KEYS: usize = 4;
 pub const MAX_CONFLICTS: usize = 100;
 
 /// Terms that most `init`s do not have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Terms {
     /// The limits, at most 8. Without any, `max_active` is the only one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limit>,
     /// The active streams that agree with the new one in all of these metadata keys are ended first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub same: Vec<Box<str>>,
     /// The reaction to a limit that would be exceeded.
+    #[serde(skip_serializing_if = "OnLimit::is_default")]
     pub on_limit: OnLimit,
     /// The reason for the players of the streams that it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<GivenReason>,
 }
 
-/// The reaction of an `init` to a limit that would be exceeded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnLimit {
-    /// It is refused.
-    #[default]
-    Refuse,
-    /// It ends as many of the oldest conflicting streams as needed, and no more.
-    ReplaceOldest,
-}
-
-impl OnLimit {
-    /// All choices.
-    pub const ALL: [Self; 2] = [Self::Refuse, Self::ReplaceOldest];
-
-    /// The contract's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refuse => "refuse",
-            Self::ReplaceOldest => "replace_oldest",
-        }
+words! {
+    /// The reaction of an `init` to a limit that would be exceeded.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum OnLimit {
+        /// It is refused.
+        #[default]
+        Refuse = "refuse",
+        /// It ends as many of the oldest conflicting streams as needed, and no more.
+        ReplaceOldest = "replace_oldest",
     }
 }
 
 /// A limit of the account's active streams, the new one included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Limit {
     /// The maximum number of streams, or of different values of `distinct`.
     pub max: u32,
     /// Counts the different values of this metadata key. A stream without the key counts by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub distinct: Option<Box<str>>,
     /// Counts only streams that meet all conditions. The limit applies only to such a new stream.
+    #[serde(
+        rename = "where",
+        serialize_with = "as_map",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub conditions: Vec<Condition>,
 }
 
@@ -68,6 +68,17 @@ pub struct Condition {
     pub key: Box<str>,
     /// The values; numbers and booleans as their JSON text.
     pub values: Vec<Box<str>>,
+}
+
+impl OnLimit {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn as_map<S: Serializer>(conditions: &[Condition], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(conditions.iter().map(|one| (&one.key, &one.values)))
 }
 
 /// The streams because of which an `init` exceeds a limit.
@@ -93,7 +104,7 @@ impl Terms {
         [
             ("limits", !limits.is_empty()),
             ("same", !same.is_empty()),
-            ("on_limit", *on_limit != OnLimit::default()),
+            ("on_limit", !on_limit.is_default()),
             ("reason", reason.is_some()),
         ]
         .into_iter()

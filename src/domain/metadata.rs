@@ -4,6 +4,8 @@ mod patch;
 
 use std::{fmt, sync::Arc};
 
+use serde::{Serialize, Serializer};
+
 pub use patch::MetadataPatch;
 
 /// Maximum number of pairs in a stream's metadata.
@@ -37,6 +39,12 @@ pub enum MetadataError {
 /// share it. Each pair is the key's length in one byte, the value's length in two, then both.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Arc<[u8]>);
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.pairs())
+    }
+}
 
 impl Metadata {
     /// Packs pairs of any order.

@@ -7,9 +7,9 @@
 mod account;
 mod activity;
 mod batch;
-mod cause;
 mod counters;
 mod entry;
+mod given_reason;
 mod ids;
 mod lifecycle;
 mod limits;
@@ -19,6 +19,7 @@ mod player_event;
 mod request;
 mod rules;
 mod settings;
+mod settings_error;
 mod snapshot;
 mod tenant;
 mod throttle;
@@ -26,16 +27,16 @@ mod throttling;
 mod time;
 
 pub use account::{
-    Account, HeartbeatOutcome, LogSecond, MetadataOutcome, OpenOutcome, Refusal, Standing,
-    StopOutcome, StreamRecord, Tombstone,
+    Account, HeartbeatOutcome, LogSecond, MetadataOutcome, OpenOutcome, Refusal, StopOutcome,
+    StreamRecord, Tombstone, TtlAndAdmission,
 };
 pub use activity::{
     ActiveStream, Activity, Answer, Refused, RefusedReason, StopCause, StoppedReason, StreamState,
 };
 pub use batch::{Batch, BatchEvent, MAX_BATCH_EVENTS};
-pub use cause::{GivenReason, MAX_REASON_BYTES, ReasonError};
 pub use counters::{Counters, Durations, MAX_BAD_REASONS};
-pub use entry::{CapacityChange, Entry, EntryId, Internal, MAX_REPLACED, Open};
+pub use entry::{CapacityChange, Entry, EntryId, Internal, InternalEntry, MAX_REPLACED, Open};
+pub use given_reason::{GivenReason, MAX_REASON_BYTES, ReasonError};
 pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
     Tenant, check_tenant,
@@ -52,7 +53,8 @@ pub use moment::Moment;
 pub use player_event::{Heartbeat, PlayerEvent, Stop, StopTarget};
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
 pub use rules::Rules;
-pub use settings::{REQUEST_QUEUE_MS, Settings, SettingsError};
+pub use settings::{REQUEST_QUEUE_MS, Settings};
+pub use settings_error::SettingsError;
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};
 pub use tenant::{
     AccountCount, AccountsPage, AccountsRequest, MAX_ACCOUNTS, TenantAnswer, TenantRequest,
@@ -60,4 +62,4 @@ pub use tenant::{
 };
 pub use throttle::{Rate, Share, Throttle, Throttled};
 pub use throttling::{ThrottledBy, ThrottledKind, Throttling};
-pub use time::{LogClock, LogTime, Reading, WallShift, WallTime};
+pub use time::{LogClock, LogTime, WallShift, WallTime, WorkerState};

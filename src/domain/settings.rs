@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_KEY_BYTES, Rules, Throttling};
+use super::{MAX_KEY_BYTES, Rules, SettingsError, Throttling};
 
 /// Maximum time of a request in its queue, in milliseconds, redeliveries included.
 pub const REQUEST_QUEUE_MS: u64 = 10_000;
@@ -82,16 +82,6 @@ impl Default for Settings {
 /// The version of settings that state none.
 const fn first_version() -> u32 {
     Rules::V1.number()
-}
-
-/// A setting that is out of its range.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} must be {must_be}")]
-pub struct SettingsError {
-    /// The setting's name, as in `topology set --NAME`.
-    pub setting: &'static str,
-    /// The range, in words.
-    pub must_be: &'static str,
 }
 
 impl Settings {
@@ -208,8 +198,9 @@ impl Settings {
     /// One [`SettingsError`] for each setting that is out of its range.
     pub fn check(&self) -> Result<(), Vec<SettingsError>> {
         let mut errors = Vec::new();
-        let mut must = |holds: bool, setting, must_be| {
+        let mut must = |holds: bool, setting, must_be: &'static str| {
             if !holds {
+                let must_be = must_be.into();
                 errors.push(SettingsError { setting, must_be });
             }
         };
@@ -274,7 +265,12 @@ impl Settings {
             "count-by",
             "at most 4 different metadata keys, each of 1 to 64 bytes",
         );
-        errors.extend(self.throttling.errors(self.rules().throttle()));
+        let max = Throttling::MAX_PER_SECOND;
+        let throttling = self.throttling.out_of_range(self.rules().throttle());
+        errors.extend(throttling.map(|setting| SettingsError {
+            setting,
+            must_be: format!("0 for no limit, or 1 to {max}, which needs rules 2").into(),
+        }));
         if errors.is_empty() {
             Ok(())
         } else {

@@ -1,5 +1,7 @@
 //! Requests about all accounts of a tenant, and one partition's answers.
 
+use serde::Serialize;
+
 use super::{AccountId, Tenant, WallTime};
 
 /// Maximum number of accounts in an answer.
@@ -15,25 +17,29 @@ pub enum TenantRequest {
 }
 
 /// A request for a tenant's accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccountsRequest {
     /// The tenant.
+    #[serde(skip)]
     pub tenant: Tenant,
     /// Minimum number of an account's active streams: at least 1.
     pub min_active: u32,
     /// Only accounts after this one, in the order of their bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<AccountId>,
     /// Maximum number of accounts in the answer: 1 to [`MAX_ACCOUNTS`].
     pub limit: u16,
 }
 
 /// A request for a tenant's totals.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TotalsRequest {
     /// The tenant.
+    #[serde(skip)]
     pub tenant: Tenant,
     /// The metadata keys whose counts the answer includes; empty for all that the installation
     /// counts. Others are ignored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group_by: Vec<String>,
 }
 

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SettingsError;
-
 /// Requests per second that are accepted, 0 for no limit. A bucket may be full, so that more of
 /// them are accepted at once, see [`crate::domain::Rate`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,49 +17,25 @@ pub struct Throttling {
     pub account_statuses_per_second: u32,
 }
 
-/// A limit that throttles a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThrottledBy {
-    /// The limit of its tenant.
-    Tenant,
-    /// The limit of its account.
-    Account,
-}
-
-impl ThrottledBy {
-    /// All limits.
-    pub const ALL: [Self; 2] = [Self::Tenant, Self::Account];
-
-    /// The name in metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Account => "account",
-        }
+words! {
+    /// A limit that throttles a request.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ThrottledBy {
+        /// The limit of its tenant.
+        Tenant = "tenant",
+        /// The limit of its account.
+        Account = "account",
     }
 }
 
-/// A kind of request that is throttled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThrottledKind {
-    /// `init`.
-    Init,
-    /// `status`.
-    Status,
-}
-
-impl ThrottledKind {
-    /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Init, Self::Status];
-
-    /// The word of the contract.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Status => "status",
-        }
+words! {
+    /// A kind of request that is throttled.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ThrottledKind {
+        /// `init`.
+        Init = "init",
+        /// `status`.
+        Status = "status",
     }
 }
 
@@ -105,14 +79,11 @@ impl Throttling {
 
     /// The settings that are out of their range. `is_known` states whether the rules in force have
     /// throttling: a worker that supports only older rules would not throttle.
-    pub(super) fn errors(&self, is_known: bool) -> impl Iterator<Item = SettingsError> {
+    pub(super) fn out_of_range(&self, is_known: bool) -> impl Iterator<Item = &'static str> {
         let wrong =
             move |&(_, limit): &(_, u32)| limit > Self::MAX_PER_SECOND || (limit > 0 && !is_known);
         let settings = self.by_name().into_iter().filter(wrong);
-        settings.map(|(setting, _)| SettingsError {
-            setting,
-            must_be: "0 for no limit, or 1 to 1000000, which needs rules 2",
-        })
+        settings.map(|(setting, _)| setting)
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A moment in milliseconds since the log's start. Only entries of the log advance log time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct LogTime(pub u64);
 
 impl LogTime {
@@ -27,7 +31,9 @@ impl fmt::Display for LogTime {
 }
 
 /// A moment in milliseconds since 1970-01-01 UTC. It is shown to people; no rule uses it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct WallTime(pub i64);
 
 /// Offset from log time to wall time, in milliseconds.
@@ -48,30 +54,40 @@ impl WallShift {
     }
 }
 
-/// A worker's clocks at one moment, in ticks and all other entries that a worker appends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+/// A worker's clocks and role at one moment, in ticks and all other entries that a worker appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerState {
     /// The worker's estimate of log time: at most two intervals after the log time that the worker
     /// had applied.
+    #[serde(rename = "estimate_ms")]
     pub estimate: LogTime,
     /// The worker's wall clock at that moment.
+    #[serde(rename = "wall_ms")]
     pub wall: WallTime,
     /// The offset from which on the worker is a candidate for leader; the lowest offset leads.
     /// `None` if the worker is no candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate_from: Option<u64>,
     /// Whether the worker leads. The leader's wall clock sets the offset to wall time.
     pub leads: bool,
     /// Number of the worker's buffered lifecycle events, whose publication the log does not record.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub unannounced: u64,
     /// The number of the local queue of `status` requests that the worker consumes, which RabbitMQ 4
     /// has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_queue: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// The time of a log. Neither log time nor the wall time computed from it goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogClock {
-    /// Log time; `None` until the first entry with a reading.
+    /// Log time; `None` until the first entry with a writer's state.
     now: Option<LogTime>,
     shift: Option<WallShift>,
 }
@@ -104,23 +120,23 @@ impl LogClock {
         self.shift.get_or_insert(WallShift::between(now, wall));
     }
 
-    /// Applies a reading: advances log time to the estimate, by at most two intervals.
-    pub fn apply(&mut self, reading: &Reading, interval_ms: u64) {
+    /// Applies a worker's state: advances log time to the estimate, by at most two intervals.
+    pub fn apply(&mut self, writer_state: &WorkerState, interval_ms: u64) {
         let before = self.now;
         let now = match before {
-            Some(now) => now.max(reading.estimate.min(now.plus(2 * interval_ms))),
+            Some(now) => now.max(writer_state.estimate.min(now.plus(2 * interval_ms))),
             // The time of a truncated log continues from its readings.
-            None => reading.estimate,
+            None => writer_state.estimate,
         };
         self.now = Some(now);
-        let shown = WallShift::between(reading.estimate, reading.wall);
+        let shown = WallShift::between(writer_state.estimate, writer_state.wall);
         let (Some(before), Some(shift)) = (before, self.shift) else {
             self.shift.get_or_insert(shown);
             return;
         };
         // The estimate of a worker that stalled is older than its wall clock.
-        let fresh = reading.estimate.plus(2 * interval_ms) >= now;
-        if reading.leads && fresh {
+        let fresh = writer_state.estimate.plus(2 * interval_ms) >= now;
+        if writer_state.leads && fresh {
             // Wall time never goes back: if it is ahead, it advances at half the speed until it is
             // correct.
             let sinks_by = i64::try_from(now.since(before) / 2).unwrap_or(i64::MAX);
@@ -146,8 +162,8 @@ impl LogClock {
 mod tests {
     use super::*;
 
-    fn reading(estimate: u64, wall: i64, leads: bool) -> Reading {
-        Reading {
+    fn writer_state(estimate: u64, wall: i64, leads: bool) -> WorkerState {
+        WorkerState {
             estimate: LogTime(estimate),
             wall: WallTime(wall),
             candidate_from: None,
@@ -161,18 +177,18 @@ mod tests {
     fn a_reading_advances_log_time_by_at_most_two_intervals() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
-        clock.apply(&reading(50, 50, false), 100);
+        clock.apply(&writer_state(50, 50, false), 100);
         assert_eq!(clock.now(), Some(LogTime(50)));
-        clock.apply(&reading(10_000, 10_000, false), 100);
+        clock.apply(&writer_state(10_000, 10_000, false), 100);
         assert_eq!(clock.now(), Some(LogTime(250)));
-        clock.apply(&reading(0, 0, false), 100);
+        clock.apply(&writer_state(0, 0, false), 100);
         assert_eq!(clock.now(), Some(LogTime(250)));
     }
 
     #[test]
     fn the_time_of_a_truncated_log_continues_from_its_first_reading() {
         let mut clock = LogClock::default();
-        clock.apply(&reading(7_000_000, 1_000, false), 100);
+        clock.apply(&writer_state(7_000_000, 1_000, false), 100);
         assert_eq!(clock.now(), Some(LogTime(7_000_000)));
         assert_eq!(clock.shift().show(LogTime(7_000_000)), WallTime(1_000));
     }
@@ -181,9 +197,9 @@ mod tests {
     fn the_leader_sets_the_wall_time() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
-        clock.apply(&reading(100, 3_600_100, true), 100);
+        clock.apply(&writer_state(100, 3_600_100, true), 100);
         assert_eq!(clock.shift(), WallShift(3_600_000));
-        clock.apply(&reading(200, 200, false), 100);
+        clock.apply(&writer_state(200, 200, false), 100);
         assert_eq!(clock.shift(), WallShift(3_600_000));
     }
 
@@ -191,17 +207,17 @@ mod tests {
     fn wall_time_that_is_ahead_advances_at_half_the_speed() {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
-        clock.apply(&reading(100, 7_100, true), 100);
+        clock.apply(&writer_state(100, 7_100, true), 100);
         assert_eq!(clock.shift(), WallShift(7_000));
         let mut shown = clock.shift().show(LogTime(100));
         for log in (200..=14_100).step_by(100) {
-            clock.apply(&reading(log, log.cast_signed(), true), 100);
+            clock.apply(&writer_state(log, log.cast_signed(), true), 100);
             let now = clock.shift().show(LogTime(log));
             assert_eq!(now.0 - shown.0, 50, "at {log}");
             shown = now;
         }
         assert_eq!(clock.shift(), WallShift(0));
-        clock.apply(&reading(14_200, 14_200, true), 100);
+        clock.apply(&writer_state(14_200, 14_200, true), 100);
         assert_eq!(clock.shift(), WallShift(0));
     }
 
@@ -210,10 +226,10 @@ mod tests {
         let mut clock = LogClock::default();
         clock.begin(WallTime(0));
         for log in (100..=15_000).step_by(100) {
-            clock.apply(&reading(log, log.cast_signed(), true), 100);
+            clock.apply(&writer_state(log, log.cast_signed(), true), 100);
         }
         // It has read the log up to 200, and its clock is right.
-        clock.apply(&reading(400, 15_000, true), 100);
+        clock.apply(&writer_state(400, 15_000, true), 100);
         assert_eq!(
             (clock.now(), clock.shift()),
             (Some(LogTime(15_000)), WallShift(0))
@@ -235,7 +251,7 @@ mod tests {
                 match kind {
                     0 => clock.join(wall, 100),
                     1 => clock.begin(wall),
-                    kind => clock.apply(&reading(estimate, wall.0, kind == 2), 100),
+                    kind => clock.apply(&writer_state(estimate, wall.0, kind == 2), 100),
                 }
                 let now = clock.now().unwrap();
                 let this = (now, clock.shift().show(now));

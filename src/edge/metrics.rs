@@ -13,7 +13,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use serde_json::json;
 
 use super::Edge;
-use crate::{client::Client, ops::Shown};
+use crate::{client::Client, ops::StatusSource};
 
 const REQUESTS: &str = "streamwatch_edge_requests_total";
 const SECONDS: &str = "streamwatch_edge_request_duration_seconds";
@@ -159,8 +159,8 @@ impl Readiness {
     }
 }
 
-impl Shown for Readiness {
-    fn unsound(&self) -> Option<String> {
+impl StatusSource for Readiness {
+    fn restart_reason(&self) -> Option<String> {
         None
     }
 

@@ -1,8 +1,10 @@
 //! Rejected messages: all are counted, at most one per second is logged, without its payload.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use metrics::{counter, describe_counter};
+
+use super::RateLimit;
 
 const BAD_INPUT: &str = "streamwatch_bad_input_total";
 
@@ -15,9 +17,7 @@ pub struct BadInput {
     pub code: &'static str,
 }
 
-/// The second in which the last line was logged, and the lines suppressed since.
-static LAST_LINE_S: AtomicU64 = AtomicU64::new(0);
-static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+static LINES: Mutex<RateLimit> = Mutex::new(RateLimit::new(1));
 
 impl BadInput {
     /// Counts and logs it. For a message that only this worker has consumed.
@@ -30,10 +30,8 @@ impl BadInput {
     /// Logs it, or counts it as suppressed. Entries of a log are counted by the replica.
     pub fn log(self, now_s: u64) {
         let Self { source, code } = self;
-        if LAST_LINE_S.swap(now_s, Ordering::Relaxed) == now_s {
-            SUPPRESSED.fetch_add(1, Ordering::Relaxed);
-        } else {
-            let suppressed = SUPPRESSED.swap(0, Ordering::Relaxed);
+        let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(suppressed) = lines.admit_line(now_s) {
             tracing::warn!(source, code, suppressed, "rejected a message");
         }
     }

@@ -12,13 +12,13 @@ use std::{
 };
 
 use super::{
-    figures::{Active, Held, PartitionFigures},
+    figures::{Active, PartitionFigures, ReplicaContents},
     health::{Report, STALE_MS},
 };
 use crate::domain::{Counters, Durations, RefusedReason};
 
 /// Label of all tenants without a series of their own. No tenant's name has parentheses.
-const OTHERS: &str = "(other)";
+pub(super) const OTHERS: &str = "(other)";
 
 /// A page of metric families, each with help and type.
 struct Exposition(String);
@@ -62,7 +62,7 @@ pub(super) fn render(
         .collect();
     age(&mut page, &all, now_ms);
     let fresh = |f: &PartitionFigures| now_ms.saturating_sub(f.reported_at_ms) <= STALE_MS;
-    let held: Partitions<&Held> = all
+    let held: Partitions<&ReplicaContents> = all
         .iter()
         .filter(|(_, f)| fresh(f))
         .filter_map(|(p, f)| Some((p.clone(), f.held.as_ref()?)))
@@ -129,7 +129,7 @@ fn age(page: &mut Exposition, all: &Partitions<&PartitionFigures>, now_ms: u64) 
     }
 }
 
-fn holds(page: &mut Exposition, held: &Partitions<&Held>) {
+fn holds(page: &mut Exposition, held: &Partitions<&ReplicaContents>) {
     let same = "Equal on every replica, absent if it is not fresh: max() over workers, then sum() \
                 over partitions.";
     let of: [(_, _, Read); 2] = [
@@ -287,7 +287,7 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{Numbered, PartitionHealth};
+    use crate::ops::{PartitionHealth, PartitionReport};
 
     fn page(figures: PartitionFigures, now_ms: u64) -> String {
         let ready = PartitionHealth {
@@ -295,7 +295,7 @@ mod tests {
             ..PartitionHealth::default()
         };
         let report = Report {
-            partitions: vec![Numbered {
+            partitions: vec![PartitionReport {
                 partition: 3,
                 health: ready,
             }],
@@ -320,7 +320,7 @@ mod tests {
         };
         PartitionFigures {
             counters: Some(counters),
-            held: Some(Held {
+            held: Some(ReplicaContents {
                 active,
                 records: 6,
                 levels: vec![2, 0, 1],

@@ -30,7 +30,7 @@ pub struct Active {
 
 /// Contents of a fresh replica as of its last applied entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct ReplicaContents {
     /// Active streams and accounts of the whole partition.
     pub active: Active,
     /// Records of streams, active or not.
@@ -56,7 +56,7 @@ pub struct TenantValues {
     pub counts: ValueCounts,
 }
 
-impl Held {
+impl ReplicaContents {
     /// The tenants with series by values: those with the most streams.
     #[must_use]
     pub fn largest_tenants(&self) -> Vec<&str> {
@@ -74,7 +74,7 @@ pub struct PartitionFigures {
     /// Counters of its log. `None` until the replica has caught up.
     pub counters: Option<Counters>,
     /// `None` if the replica is not fresh.
-    pub held: Option<Held>,
+    pub held: Option<ReplicaContents>,
     /// The last entry that was applied.
     pub offset: Option<u64>,
     /// The TTL in force, in milliseconds.
@@ -254,7 +254,7 @@ mod tests {
         let figures = Figures::default();
         let report = |fresh_at_ms| PartitionFigures {
             fresh_at_ms,
-            held: Some(Held::default()),
+            held: Some(ReplicaContents::default()),
             ..PartitionFigures::default()
         };
         figures.set(0, report(Some(7)));

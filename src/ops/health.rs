@@ -49,7 +49,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The partitions that it follows.
-    pub partitions: Vec<Numbered>,
+    pub partitions: Vec<PartitionReport>,
     /// The intake, if the installation has several partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intake: Option<IntakeHealth>,
@@ -57,7 +57,7 @@ pub struct Report {
 
 /// A partition's health under its number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Numbered {
+pub struct PartitionReport {
     /// Its number.
     pub partition: u16,
     /// Its health.
@@ -107,7 +107,7 @@ impl Health {
     /// Returns the reason to restart the process, if a thread is stuck. An unavailable broker is
     /// not a reason.
     #[must_use]
-    pub fn unsound(&self, now_ms: u64) -> Option<String> {
+    pub fn restart_reason(&self, now_ms: u64) -> Option<String> {
         let state = self.state();
         let silent = |at: &u64| now_ms.saturating_sub(*at);
         let (partition, at) = state.pulses.iter().max_by_key(|(_, at)| silent(at))?;
@@ -142,7 +142,7 @@ impl Health {
                 health.ready = false;
                 health.reason = Some("its worker has not reported for a while".to_owned());
             }
-            Numbered {
+            PartitionReport {
                 partition: *partition,
                 health,
             }
@@ -192,17 +192,20 @@ mod tests {
     #[test]
     fn a_process_is_sound_as_long_as_all_its_threads_run() {
         let health = Health::default();
-        assert_eq!(health.unsound(0), None);
+        assert_eq!(health.restart_reason(0), None);
         health.waits("no topology".to_owned());
         health.follows(&[0, 7], false);
         health.pulse(0, 1_000);
         health.pulse(7, 2_000);
-        assert_eq!(health.unsound(1_000 + STUCK_MS), None);
+        assert_eq!(health.restart_reason(1_000 + STUCK_MS), None);
         health.pulse(7, 31_000);
-        let unsound = health.unsound(32_000).unwrap();
-        assert_eq!(unsound, "the thread of partition 0 has been stuck for 31 s");
+        let restart_reason = health.restart_reason(32_000).unwrap();
+        assert_eq!(
+            restart_reason,
+            "the thread of partition 0 has been stuck for 31 s"
+        );
         health.pulse(0, 32_000);
-        assert_eq!(health.unsound(32_000), None);
+        assert_eq!(health.restart_reason(32_000), None);
     }
 
     #[test]

@@ -58,9 +58,9 @@ pub struct HttpServer {
 }
 
 /// The state of a process that the endpoints show.
-pub trait Shown: Clone + Send + Sync + 'static {
+pub trait StatusSource: Clone + Send + Sync + 'static {
     /// The reason to restart the process, if there is one.
-    fn unsound(&self) -> Option<String>;
+    fn restart_reason(&self) -> Option<String>;
 
     /// Whether the process is ready, and its report as JSON.
     fn readiness(&self) -> (bool, String);
@@ -74,9 +74,9 @@ pub trait Shown: Clone + Send + Sync + 'static {
     }
 }
 
-impl Shown for Endpoints {
-    fn unsound(&self) -> Option<String> {
-        self.health.unsound((self.clock)())
+impl StatusSource for Endpoints {
+    fn restart_reason(&self) -> Option<String> {
+        self.health.restart_reason((self.clock)())
     }
 
     fn readiness(&self) -> (bool, String) {
@@ -94,7 +94,7 @@ impl Shown for Endpoints {
 
 #[derive(Clone)]
 struct Pages<S> {
-    shown: S,
+    source: S,
     metrics: PrometheusHandle,
     process: Collector,
 }
@@ -125,12 +125,12 @@ impl HttpServer {
     }
 
     /// Serves until the process ends.
-    pub async fn serve<S: Shown>(self, shown: S) {
+    pub async fn serve<S: StatusSource>(self, source: S) {
         let process = Collector::default();
         process.describe();
         let metrics = self.metrics.clone();
         let pages = Pages {
-            shown,
+            source,
             metrics: self.metrics,
             process,
         };
@@ -156,15 +156,15 @@ impl HttpServer {
     }
 }
 
-async fn healthz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
-    match pages.shown.unsound() {
+async fn healthz<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
+    match pages.source.restart_reason() {
         None => "ok\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-async fn readyz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
-    let (is_ready, report) = pages.shown.readiness();
+async fn readyz<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
+    let (is_ready, report) = pages.source.readiness();
     let status = if is_ready {
         StatusCode::OK
     } else {
@@ -174,10 +174,10 @@ async fn readyz<S: Shown>(State(pages): State<Pages<S>>) -> Response {
     (status, json, format!("{report}\n")).into_response()
 }
 
-async fn metrics_page<S: Shown>(State(pages): State<Pages<S>>) -> Response {
+async fn metrics_page<S: StatusSource>(State(pages): State<Pages<S>>) -> Response {
     pages.process.collect();
-    pages.shown.collect();
-    let page = pages.metrics.render() + &pages.shown.families();
+    pages.source.collect();
+    let page = pages.metrics.render() + &pages.source.families();
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (text, page).into_response()
 }

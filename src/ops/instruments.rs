@@ -12,6 +12,7 @@ const REQUESTS: &str = "streamwatch_requests_total";
 const INTAKE: &str = "streamwatch_intake_total";
 const SNAPSHOTS: &str = "streamwatch_snapshots_total";
 const REPLIES_DROPPED: &str = "streamwatch_replies_dropped_total";
+const REPLY_RECONNECTS: &str = "streamwatch_reply_reconnects_total";
 const ANNOUNCEMENTS: &str = "streamwatch_announcements_total";
 
 /// Histogram of the duration of requests.
@@ -85,8 +86,14 @@ impl PartitionMetrics {
     pub fn new(partition: u16) -> Self {
         describe();
         let p = format!("{partition:02}");
-        let count = |name: &'static str| counter!(name, "partition" => p.clone());
-        let shown = |name: &'static str| gauge!(name, "partition" => p.clone());
+        let count = |name: &'static str, description: &'static str| {
+            describe_counter!(name, description);
+            counter!(name, "partition" => p.clone())
+        };
+        let shown = |name: &'static str, description: &'static str| {
+            describe_gauge!(name, description);
+            gauge!(name, "partition" => p.clone())
+        };
         let of = |name: &'static str, outcome: &'static str| counter!(name, "partition" => p.clone(), "outcome" => outcome);
         let request = |kind: &'static str, outcome: &'static str| counter!(REQUESTS, "partition" => p.clone(), "kind" => kind, "outcome" => outcome);
         let took = |kind: &'static str| histogram!(REQUEST_SECONDS, "partition" => p.clone(), "kind" => kind);
@@ -100,23 +107,59 @@ impl PartitionMetrics {
             totals_answered: request("totals", "answered"),
             totals_seconds: took("totals"),
             released: request("any", "released"),
-            requests_interrupted: count("streamwatch_requests_interrupted_total"),
+            requests_interrupted: count(
+                "streamwatch_requests_interrupted_total",
+                "Times a connection for requests was lost or did not open, for example because RabbitMQ \
+                 cannot deliver a request: sum() over workers.",
+            ),
             unavailable: request("any", "unavailable"),
             late: request("any", "late"),
-            replies_blocked: count("streamwatch_replies_blocked_total"),
-            reconnects: count("streamwatch_reconnects_total"),
-            started_over: count("streamwatch_started_over_total"),
+            replies_blocked: count(
+                "streamwatch_replies_blocked_total",
+                "Replies not sent because the broker blocks the connection (memory or disk alarm): sum() \
+                 over workers. Their requests are requeued; replies to heartbeats are dropped.",
+            ),
+            reconnects: count(
+                "streamwatch_reconnects_total",
+                "Sessions with the broker that ended other than by shutdown, failed attempts to start one \
+                 included: sum() over workers.",
+            ),
+            started_over: count(
+                "streamwatch_started_over_total",
+                "Times this worker discarded its state because the log was replaced: sum() over workers.",
+            ),
             snapshots_written: of(SNAPSHOTS, "written"),
             snapshots_failed: of(SNAPSHOTS, "failed"),
             snapshots_restored: of(SNAPSHOTS, "restored"),
-            snapshot_bytes: shown("streamwatch_snapshot_bytes"),
-            snapshot_seconds: shown("streamwatch_snapshot_seconds"),
+            snapshot_bytes: shown(
+                "streamwatch_snapshot_bytes",
+                "Size of the last snapshot that this worker wrote, compressed: max() over workers.",
+            ),
+            snapshot_seconds: shown(
+                "streamwatch_snapshot_seconds",
+                "Time that this worker took to write its last snapshot: max() over workers.",
+            ),
             announced: of(ANNOUNCEMENTS, "confirmed"),
             announcements_refused: of(ANNOUNCEMENTS, "refused"),
-            announcing_interrupted: count("streamwatch_announcing_interrupted_total"),
-            announcements_lost: count("streamwatch_announcements_lost_total"),
-            unannounced: shown("streamwatch_unannounced"),
-            leader: shown("streamwatch_leader"),
+            announcing_interrupted: count(
+                "streamwatch_announcing_interrupted_total",
+                "Interruptions of publishing lifecycle events until the next try: the exchange is missing, \
+                 or the broker blocks publishers. sum() over workers.",
+            ),
+            announcements_lost: count(
+                "streamwatch_announcements_lost_total",
+                "Lifecycle events that were dropped because too many were buffered, since this worker \
+                 started: max() over workers.",
+            ),
+            unannounced: shown(
+                "streamwatch_unannounced",
+                "Lifecycle events that are buffered, as the log does not record their publication: max() \
+                 over workers, then sum() over partitions.",
+            ),
+            leader: shown(
+                "streamwatch_leader",
+                "1 if this worker leads the partition: sum() over workers is 1.",
+            ),
         };
         counters.leader.set(0.0);
         counters
@@ -147,12 +190,12 @@ impl ReplyMetrics {
              had to be retried one by one (crowded). sum() over workers."
         );
         describe_counter!(
-            "streamwatch_reply_reconnects_total",
+            REPLY_RECONNECTS,
             "Times a connection for replies was lost or did not open: sum() over workers."
         );
         let dropped = |reason: &'static str| counter!(REPLIES_DROPPED, "reason" => reason);
         Self {
-            reconnects: counter!("streamwatch_reply_reconnects_total"),
+            reconnects: counter!(REPLY_RECONNECTS),
             undeliverable: dropped("undeliverable"),
             expired: dropped("expired"),
             crowded: dropped("crowded"),
@@ -204,53 +247,7 @@ fn describe() {
          over workers is at least the number of events."
     );
     describe_counter!(
-        "streamwatch_announcing_interrupted_total",
-        "Interruptions of publishing lifecycle events until the next try: the exchange is missing, \
-         or the broker blocks publishers. sum() over workers."
-    );
-    describe_counter!(
-        "streamwatch_announcements_lost_total",
-        "Lifecycle events that were dropped because too many were buffered, since this worker \
-         started: max() over workers."
-    );
-    describe_gauge!(
-        "streamwatch_unannounced",
-        "Lifecycle events that are buffered, as the log does not record their publication: max() \
-         over workers, then sum() over partitions."
-    );
-    describe_counter!(
         SNAPSHOTS,
         "Snapshots that this worker wrote, failed to write, or restored: sum() over workers."
-    );
-    describe_gauge!(
-        "streamwatch_snapshot_bytes",
-        "Size of the last snapshot that this worker wrote, compressed: max() over workers."
-    );
-    describe_gauge!(
-        "streamwatch_snapshot_seconds",
-        "Time that this worker took to write its last snapshot: max() over workers."
-    );
-    describe_gauge!(
-        "streamwatch_leader",
-        "1 if this worker leads the partition: sum() over workers is 1."
-    );
-    describe_counter!(
-        "streamwatch_reconnects_total",
-        "Sessions with the broker that ended other than by shutdown, failed attempts to start one \
-         included: sum() over workers."
-    );
-    describe_counter!(
-        "streamwatch_started_over_total",
-        "Times this worker discarded its state because the log was replaced: sum() over workers."
-    );
-    describe_counter!(
-        "streamwatch_requests_interrupted_total",
-        "Times a connection for requests was lost or did not open, for example because RabbitMQ \
-         cannot deliver a request: sum() over workers."
-    );
-    describe_counter!(
-        "streamwatch_replies_blocked_total",
-        "Replies not sent because the broker blocks the connection (memory or disk alarm): sum() \
-         over workers. Their requests are requeued; replies to heartbeats are dropped."
     );
 }

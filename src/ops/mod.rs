@@ -6,15 +6,18 @@ mod figures;
 mod health;
 mod http;
 mod instruments;
+mod rate_limit;
 mod spans;
 mod throttling;
 
 pub use bad_input::BadInput;
 pub use figures::{
-    Active, Figures, Held, MAX_TENANTS, MAX_VALUES_SHOWN, PartitionFigures, TenantValues, Tenants,
+    Active, Figures, MAX_TENANTS, MAX_VALUES_SHOWN, PartitionFigures, ReplicaContents,
+    TenantValues, Tenants,
 };
-pub use health::{Health, IntakeHealth, Numbered, PartitionHealth, Report};
-pub use http::{Endpoints, HttpError, HttpServer, Shown};
+pub use health::{Health, IntakeHealth, PartitionHealth, PartitionReport, Report};
+pub use http::{Endpoints, HttpError, HttpServer, StatusSource};
 pub use instruments::{IntakeMetrics, PartitionMetrics, ReplyMetrics};
+pub use rate_limit::RateLimit;
 pub use spans::{ExportError, Exporting, Parent, Span, export};
 pub use throttling::{ThrottleMetrics, ThrottledRequest};

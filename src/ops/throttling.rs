@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use metrics::{Counter, counter, describe_counter};
 
-use super::figures::MAX_TENANTS;
+use super::{RateLimit, exposition::OTHERS, figures::MAX_TENANTS};
 
 const THROTTLED: &str = "streamwatch_throttled_total";
 const BY_TENANT: &str = "streamwatch_tenant_throttled_total";
-/// The label of all tenants without a series of their own.
-const OTHERS: &str = "(other)";
 
 /// A throttled request.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +28,7 @@ pub struct ThrottleMetrics {
     counters: HashMap<(&'static str, &'static str, bool), Counter>,
     tenants: HashMap<String, Counter>,
     others: Option<Counter>,
-    /// The second in which the last line was logged, and the lines suppressed since.
-    last_line_s: u64,
-    suppressed: u64,
+    lines: RateLimit,
 }
 
 impl ThrottleMetrics {
@@ -65,8 +61,7 @@ impl ThrottleMetrics {
             counters,
             tenants: HashMap::new(),
             others: None,
-            last_line_s: 0,
-            suppressed: 0,
+            lines: RateLimit::new(1),
         }
     }
 
@@ -82,14 +77,10 @@ impl ThrottleMetrics {
             counter.increment(1);
         }
         self.of_tenant(tenant).increment(1);
-        if self.last_line_s == now_s {
-            self.suppressed += 1;
-            return;
+        if let Some(suppressed) = self.lines.admit_line(now_s) {
+            let tenant = tenant.unwrap_or("(invalid)");
+            tracing::warn!(tenant, kind, limit, suppressed, "throttled a request");
         }
-        self.last_line_s = now_s;
-        let suppressed = std::mem::take(&mut self.suppressed);
-        let tenant = tenant.unwrap_or("(invalid)");
-        tracing::warn!(tenant, kind, limit, suppressed, "throttled a request");
     }
 
     fn of_tenant(&mut self, tenant: Option<&str>) -> &Counter {
@@ -130,6 +121,6 @@ mod tests {
         assert_eq!(metrics.tenants.len(), MAX_TENANTS);
         assert!(!metrics.tenants.contains_key("t3"));
         assert!(metrics.others.is_some());
-        assert_eq!(metrics.suppressed, 999);
+        assert_eq!(metrics.lines.admit_line(8), Some(999));
     }
 }

@@ -2,7 +2,7 @@
 
 mod due;
 mod index;
-mod reading;
+mod queries;
 mod scan;
 mod slots;
 mod table;
@@ -21,7 +21,7 @@ pub(super) use scan::Collected;
 use scan::Scan;
 use slots::{NEVER, Slot, SlotId};
 use table::Table;
-use totals::{Counted, Counts};
+use totals::{AccountCounts, Counts};
 pub use totals::{Levels, Totals};
 use values::{CountedMetadata, ValueIndex};
 
@@ -341,7 +341,7 @@ impl Indexes {
         slot: &mut Slot,
         now: LogTime,
     ) -> bool {
-        let counted = Counted {
+        let counted = AccountCounts {
             active: u32::try_from(slot.account.count(now)).unwrap_or(u32::MAX),
             records: u32::try_from(slot.account.records()).unwrap_or(u32::MAX),
         };

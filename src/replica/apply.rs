@@ -7,8 +7,8 @@ use super::{
     position::AnotherLog,
 };
 use crate::domain::{
-    AccountKey, Announcement, Batch, Counters, Entry, EntryId, Internal, LogTime, Moment, Reading,
-    Rules, RunningCount, Settings,
+    AccountKey, Announcement, Batch, Counters, Entry, EntryId, Internal, InternalEntry, LogTime,
+    Moment, Rules, RunningCount, Settings, WorkerState,
 };
 
 /// Number of accounts whose expiries are processed with each account of a batch.
@@ -32,11 +32,11 @@ impl<T> Replica<T> {
             }
             Entry::Stop { key, stop } => Ok(self.change_once(key, offset, Change::Stop(stop))),
             Entry::Batch(batch) => Ok(self.apply_batch(offset, batch)),
-            Entry::Internal {
+            Entry::Internal(InternalEntry {
                 entry_id,
-                reading,
+                writer_state,
                 body,
-            } => self.apply_internal(offset, *entry_id, reading.as_ref(), body, now),
+            }) => self.apply_internal(offset, *entry_id, writer_state.as_ref(), body, now),
         }
     }
 
@@ -88,7 +88,7 @@ impl<T> Replica<T> {
     ///
     /// # Errors
     /// [`Fault::AnotherLog`], as [`Self::apply`].
-    pub fn pass_over(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
+    pub fn skip_entry(&mut self, offset: u64, reason: usize, now: Now) -> Result<(), Fault> {
         self.position.lose(offset);
         self.skip(offset, reason, now)
     }
@@ -103,7 +103,7 @@ impl<T> Replica<T> {
         &mut self,
         offset: u64,
         entry_id: EntryId,
-        reading: Option<&Reading>,
+        writer_state: Option<&WorkerState>,
         body: &Internal,
         now: Now,
     ) -> Result<Applied, Fault> {
@@ -124,18 +124,18 @@ impl<T> Replica<T> {
             return Ok(Applied::Skipped);
         };
         let mut foreign = false;
-        if let Some(reading) = reading {
+        if let Some(writer_state) = writer_state {
             let before = self.clock.now();
             // A replica of this log is never so far ahead.
-            foreign = before.is_some_and(|l| reading.estimate > l.plus(2 * interval_ms));
-            self.clock.apply(reading, interval_ms);
+            foreign = before.is_some_and(|l| writer_state.estimate > l.plus(2 * interval_ms));
+            self.clock.apply(writer_state, interval_ms);
             if before.is_none()
                 && let (Some(now), Some(settings)) = (self.clock.now(), &self.settings)
             {
                 self.capacity.learn_from(now, settings);
             }
             self.advance(offset, before);
-            self.observe_writer(entry_id.writer, reading, now);
+            self.observe_writer(entry_id.writer, writer_state, now);
         }
         let applied = match body {
             Internal::Open(open) => {

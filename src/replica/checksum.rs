@@ -50,7 +50,7 @@ impl Checksum {
                     }
                 }
             }
-            Some(Entry::Internal { .. }) | None => {}
+            Some(Entry::Internal(_)) | None => {}
         }
         self.0 = hasher.finalize();
     }

@@ -1,7 +1,7 @@
 //! Effects that a replica requests from its caller.
 
 use crate::domain::{
-    Announcement, Answer, Entry, HeartbeatOutcome, OpenOutcome, StopOutcome, TenantAnswer,
+    Announcement, Answer, HeartbeatOutcome, InternalEntry, OpenOutcome, StopOutcome, TenantAnswer,
 };
 
 use super::Mono;
@@ -20,7 +20,7 @@ pub struct Now {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect<T> {
     /// Append this entry to the log, and report the outcome with [`super::Replica::appended`].
-    Append(Entry),
+    Append(InternalEntry),
     /// Send the answer, then acknowledge the request.
     Answer {
         /// The request.

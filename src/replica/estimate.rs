@@ -10,6 +10,12 @@ use crate::domain::LogTime;
 pub struct Mono(pub u64);
 
 impl Mono {
+    /// Whole seconds since that moment.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
     /// Milliseconds from `earlier` to this reading; 0 if `earlier` is later.
     #[must_use]
     pub const fn ms_since(self, earlier: Self) -> u64 {

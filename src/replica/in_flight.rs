@@ -7,15 +7,15 @@ use crate::domain::{AccountsRequest, StatusRequest, Tenant, TenantRequest};
 
 /// A request that waits until the replica is fresh.
 #[derive(Debug)]
-pub(super) struct Held<T> {
+pub(super) struct PendingRequest<T> {
     pub(super) request: T,
     pub(super) at: Mono,
-    pub(super) content: HeldContent,
+    pub(super) content: PendingContent,
 }
 
 /// The content of a request that waits.
 #[derive(Debug)]
-pub(super) enum HeldContent {
+pub(super) enum PendingContent {
     /// The broker delivers an `init` again.
     Init,
     Status(StatusRequest),
@@ -89,7 +89,7 @@ pub(super) struct Requests<T> {
     pub(super) opens: HashMap<u64, PendingOpen<T>>,
     pub(super) strong: Strong<T>,
     pub(super) pages: Pages<T>,
-    pub(super) held: VecDeque<Held<T>>,
+    pub(super) held: VecDeque<PendingRequest<T>>,
 }
 
 impl<T> Default for Requests<T> {

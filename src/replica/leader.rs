@@ -1,7 +1,7 @@
 //! A replica that becomes the leader of its partition, or steps back.
 
 use super::{Effect, Now, Phase, Replica};
-use crate::domain::{Internal, Reading};
+use crate::domain::{Internal, WorkerState};
 
 impl<T> Replica<T> {
     /// Whether this replica leads its partition.
@@ -49,20 +49,20 @@ impl<T> Replica<T> {
     /// Records the local queue of an entry's writer, and that an entry of another writer was applied
     /// if the entry is recent. While catching up, only entries of a leader count as recent, and only
     /// if they are as recent as this replica's outage.
-    pub(super) fn observe_writer(&mut self, writer: u64, reading: &Reading, now: Now) {
+    pub(super) fn observe_writer(&mut self, writer: u64, writer_state: &WorkerState, now: Now) {
         let recent = match self.phase {
             Phase::Serving => true,
-            _ => reading.leads && self.leadership.has_observed(),
+            _ => writer_state.leads && self.leadership.has_observed(),
         };
         // Also while catching up: a worker that starts unbinds the queues of those that were killed.
-        if let Some(queue) = reading.local_queue {
+        if let Some(queue) = writer_state.local_queue {
             self.local_queues.seen(queue, now.mono);
         }
         if writer != self.writer && recent {
-            let serves = reading.candidate_from.is_some();
+            let serves = writer_state.candidate_from.is_some();
             self.workers.seen(writer, serves, now.mono);
             self.leadership
-                .seen(writer, reading.candidate_from, now.mono);
+                .seen(writer, writer_state.candidate_from, now.mono);
             self.decide_leader(now);
         }
     }

@@ -1,6 +1,6 @@
 //! The local queues of a partition's workers, as seen in its log.
 //!
-//! A reading contains the number of its writer's local queue. A queue is abandoned once no entry has
+//! A worker's state contains the number of its writer's local queue. A queue is abandoned once no entry has
 //! contained its number for ten intervals: its worker has ended, or consumes another queue. A worker
 //! that is not dead leaves its queue by itself before that, after six intervals in which no marker
 //! was read back.

@@ -52,8 +52,8 @@ use position::LogPosition;
 use workers::Workers;
 
 use crate::domain::{
-    Account, AccountKey, Activity, Counters, Entry, Internal, LifecycleEvent, LogClock, LogTime,
-    Settings, ValueCounts,
+    Account, AccountKey, Activity, Counters, Entry, Internal, InternalEntry, LifecycleEvent,
+    LogClock, LogTime, Settings, ValueCounts,
 };
 
 /// The position from which to read the log.
@@ -276,7 +276,7 @@ impl<T> Replica<T> {
     /// Whether this replica has appended the entry.
     #[must_use]
     pub const fn wrote(&self, entry: &Entry) -> bool {
-        matches!(entry, Entry::Internal { entry_id, .. } if entry_id.writer == self.writer)
+        matches!(entry, Entry::Internal(InternalEntry { entry_id, .. }) if entry_id.writer == self.writer)
     }
 
     /// The number of workers that serve the partition, this one included.
@@ -285,8 +285,8 @@ impl<T> Replica<T> {
         self.workers.count(now, interval_ms)
     }
 
-    /// Sets the local queue of `status` requests that this worker consumes, for its readings. Appends
-    /// a reading of a new one at once, so that the log contains the queue before RabbitMQ does.
+    /// Sets the local queue of `status` requests that this worker consumes, for its entries. Appends a
+    /// tick with a new one at once, so that the log contains the queue before RabbitMQ does.
     pub fn consume_locally(&mut self, queue: Option<u64>, now: Now) {
         let is_new = queue.is_some() && queue != self.local_queue;
         self.local_queue = queue;

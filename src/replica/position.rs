@@ -5,7 +5,7 @@
 //! it applied, which carries a unique [`EntryId`], and compares a checksum of the entries after it.
 
 use super::checksum::Checksum;
-use crate::domain::{Entry, EntryId, SnapshotHeader, SnapshotTrailer};
+use crate::domain::{Entry, EntryId, InternalEntry, SnapshotHeader, SnapshotTrailer};
 
 /// The log does not contain the entries that were applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Anchor {
 impl Anchor {
     fn is(self, offset: u64, entry: Option<&Entry>) -> bool {
         offset == self.offset
-            && matches!(entry, Some(Entry::Internal { entry_id, .. }) if *entry_id == self.entry_id)
+            && matches!(entry, Some(Entry::Internal(InternalEntry { entry_id, .. })) if *entry_id == self.entry_id)
     }
 }
 
@@ -86,7 +86,7 @@ impl LogPosition {
             return Err(AnotherLog);
         }
         match entry {
-            Some(Entry::Internal { entry_id, .. }) => {
+            Some(Entry::Internal(InternalEntry { entry_id, .. })) => {
                 self.checksum = Checksum::default();
                 self.anchor = Some(Anchor {
                     offset,
@@ -130,7 +130,7 @@ impl LogPosition {
         let (true, Some(repeated)) = (behind, &mut self.repeated) else {
             return Ok(());
         };
-        if matches!(entry, Some(Entry::Internal { .. })) {
+        if matches!(entry, Some(Entry::Internal(_))) {
             return Err(AnotherLog);
         }
         repeated.add(offset, entry);

@@ -3,7 +3,7 @@
 
 use super::{
     Applied, Effect, Mono, Now, Replica,
-    in_flight::{Held, HeldContent, PendingOpen, StrongRequest},
+    in_flight::{PendingContent, PendingOpen, PendingRequest, StrongRequest},
 };
 use crate::domain::{
     Account, Answer, Consistency, InitRequest, Internal, LogTime, Moment, Open, OpenOutcome,
@@ -19,7 +19,7 @@ impl<T> Replica<T> {
     /// Proposes an `init` in the log. It is answered when the proposal is read back.
     pub fn init(&mut self, request: T, init: InitRequest, now: Now) {
         if !self.is_live(now.mono) {
-            return self.hold(request, HeldContent::Init, now);
+            return self.hold(request, PendingContent::Init, now);
         }
         let Some(settings) = &self.settings else {
             return self.effects.push(Effect::Release(request));
@@ -51,7 +51,7 @@ impl<T> Replica<T> {
     /// Answers a `status`; a strong one when a marker is read back.
     pub fn status(&mut self, request: T, status: StatusRequest, now: Now) {
         if !self.is_live(now.mono) {
-            return self.hold(request, HeldContent::Status(status), now);
+            return self.hold(request, PendingContent::Status(status), now);
         }
         match status.consistency {
             Consistency::Local => {
@@ -69,8 +69,8 @@ impl<T> Replica<T> {
         }
     }
 
-    pub(super) fn hold(&mut self, request: T, content: HeldContent, now: Now) {
-        self.requests.held.push_back(Held {
+    pub(super) fn hold(&mut self, request: T, content: PendingContent, now: Now) {
+        self.requests.held.push_back(PendingRequest {
             request,
             at: now.mono,
             content,
@@ -200,12 +200,12 @@ impl<T> Replica<T> {
             match held.content {
                 // An `init` may have waited in a buffer while this worker was stalled. The broker
                 // has its age: after requeueing, it is delivered again only if it is still valid.
-                HeldContent::Init => self.effects.push(Effect::Release(held.request)),
+                PendingContent::Init => self.effects.push(Effect::Release(held.request)),
                 _ if now.mono.ms_since(held.at) >= STATUS_MS => {
                     self.effects.push(Effect::Late(held.request));
                 }
-                HeldContent::Status(status) => self.status(held.request, status, now),
-                HeldContent::Tenant(tenant) => self.about_tenant(held.request, tenant, now),
+                PendingContent::Status(status) => self.status(held.request, status, now),
+                PendingContent::Tenant(tenant) => self.about_tenant(held.request, tenant, now),
             }
         }
     }

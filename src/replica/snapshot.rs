@@ -16,7 +16,8 @@ use super::{
     position::{AnotherLog, LogPosition},
 };
 use crate::domain::{
-    Account, AccountKey, Announcement, Internal, LogClock, Reading, SnapshotHeader, SnapshotTrailer,
+    Account, AccountKey, Announcement, Internal, LogClock, SnapshotHeader, SnapshotTrailer,
+    WorkerState,
 };
 
 impl<T> Replica<T> {
@@ -116,7 +117,7 @@ impl<T> Replica<T> {
         if self.position.has_beginning() {
             return;
         }
-        let reading = Reading {
+        let writer_state = WorkerState {
             estimate: log,
             wall: now.wall,
             candidate_from: None,
@@ -125,7 +126,11 @@ impl<T> Replica<T> {
             local_queue: None,
         };
         let wall = now.wall;
-        self.append_at(now, Some(reading), Internal::Settings { settings, wall });
+        self.append_at(
+            now,
+            Some(writer_state),
+            Internal::Settings { settings, wall },
+        );
     }
 
     /// Abandons the snapshot that is being taken.

@@ -3,7 +3,7 @@
 
 use super::{
     Effect, Now, Replica,
-    in_flight::{HeldContent, PendingPage},
+    in_flight::{PendingContent, PendingPage},
     requests::STATUS_MS,
 };
 use crate::domain::{
@@ -22,7 +22,7 @@ impl<T> Replica<T> {
             && (matches!(content, TenantRequest::Accounts(_))
                 || self.accounts.values_are_counted());
         match content {
-            content if !is_ready => self.hold(request, HeldContent::Tenant(content), now),
+            content if !is_ready => self.hold(request, PendingContent::Tenant(content), now),
             TenantRequest::Totals(totals) => self.answer_totals(request, totals, now),
             TenantRequest::Accounts(accounts) => {
                 let next = &mut self.requests.pages.next;

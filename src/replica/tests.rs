@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, EntryId, Heartbeat,
-    InitRequest, Metadata, Open, Reading, Refused, RefusedReason, RequestId, Rules, StatusRequest,
-    StreamId, StreamState, Tenant, WallTime,
+    InitRequest, InternalEntry, Metadata, Open, Refused, RefusedReason, RequestId, Rules,
+    StatusRequest, StreamId, StreamState, Tenant, WallTime, WorkerState,
 };
 
 /// A TTL of 2 s: the interval is 100 ms, and streams expire after 2.2 s.
@@ -46,11 +46,11 @@ fn entry_id(writer: u64, seq: u64) -> EntryId {
 
 /// An internal entry of another writer, without a time.
 fn foreign(seq: u64, body: Internal) -> Entry {
-    Entry::Internal {
+    Entry::Internal(InternalEntry {
         entry_id: entry_id(99, seq),
-        reading: None,
+        writer_state: None,
         body,
-    }
+    })
 }
 
 fn declared(settings: Settings) -> Entry {
@@ -183,7 +183,7 @@ impl Rig {
         let mut appended = Vec::new();
         for effect in self.replica.take_effects() {
             match effect {
-                Effect::Append(entry) => appended.push(entry),
+                Effect::Append(entry) => appended.push(Entry::Internal(entry)),
                 other => self.others.push(other),
             }
         }

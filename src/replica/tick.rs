@@ -1,7 +1,7 @@
 //! Ticks, and the other entries that a replica appends.
 
 use super::{Effect, Fault, Mono, Now, Phase, Replica};
-use crate::domain::{Entry, EntryId, Internal, LogTime, Reading};
+use crate::domain::{EntryId, Internal, InternalEntry, LogTime, WorkerState};
 
 impl<T> Replica<T> {
     /// Records the outcome of an own entry: `Ok` once the broker has confirmed it.
@@ -113,8 +113,8 @@ impl<T> Replica<T> {
 
     /// Appends an own entry and returns its number.
     pub(super) fn append(&mut self, now: Now, body: Internal) -> u64 {
-        let reading = match self.phase {
-            Phase::Serving => Some(Reading {
+        let writer_state = match self.phase {
+            Phase::Serving => Some(WorkerState {
                 estimate: self.read_estimate(now.mono),
                 wall: now.wall,
                 candidate_from: self.leadership.candidate_from(),
@@ -124,19 +124,24 @@ impl<T> Replica<T> {
             }),
             _ => None,
         };
-        self.append_at(now, reading, body)
+        self.append_at(now, writer_state, body)
     }
 
-    /// Appends an own entry with this reading.
-    pub(super) fn append_at(&mut self, now: Now, reading: Option<Reading>, body: Internal) -> u64 {
+    /// Appends an own entry with this state.
+    pub(super) fn append_at(
+        &mut self,
+        now: Now,
+        writer_state: Option<WorkerState>,
+        body: Internal,
+    ) -> u64 {
         self.seq += 1;
         self.liveness.appended(self.seq, now.mono);
-        self.effects.push(Effect::Append(Entry::Internal {
+        self.effects.push(Effect::Append(InternalEntry {
             entry_id: EntryId {
                 writer: self.writer,
                 seq: self.seq,
             },
-            reading,
+            writer_state,
             body,
         }));
         self.seq

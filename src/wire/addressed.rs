@@ -4,9 +4,12 @@ use super::{
     Code, Message, Problem,
     decode::{HeartbeatBody, InitBody, init_of_body},
     fields::{Array, Id, Text},
+    message::bad,
+    shared_fields,
 };
 use crate::domain::{
-    AccountId, AccountKey, Heartbeat, InitRequest, MetadataPatch, StreamId, Tenant,
+    AccountId, AccountKey, Heartbeat, InitRequest, MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES,
+    MetadataPatch, StreamId, Tenant,
 };
 
 /// A request of an account. Its body may repeat the account and the stream, but not name others.
@@ -56,9 +59,11 @@ impl<'a> Addressed<'a> {
         check_stream(stream, body.stream.as_ref())?;
         let metadata = body.metadata.map(|field| field.0);
         if metadata == Some(MetadataPatch::Invalid) {
-            let message = "must be an object of at most 16 pairs: keys of 1 to 64 bytes, and \
-                           strings of at most 256 bytes, numbers, booleans or null";
-            return Err(Problem::field(Code::BadField, "metadata", message));
+            let message = format!(
+                "must be an object of at most {MAX_PAIRS} pairs: keys of 1 to {MAX_KEY_BYTES} \
+                 bytes, and strings of at most {MAX_VALUE_BYTES} bytes, numbers, booleans or null"
+            );
+            return Err(bad("metadata", message));
         }
         Ok(Heartbeat {
             stream,
@@ -92,7 +97,7 @@ fn check_stream(stream: StreamId, body: Option<&Id>) -> Result<(), Problem> {
         return Ok(());
     }
     let message = "must be the stream of the address of the request, or left out";
-    Err(Problem::field(Code::BadField, "stream", message))
+    Err(bad("stream", message))
 }
 
 /// Checks metadata keys by which a reply counts streams, and omits duplicates.
@@ -101,7 +106,7 @@ fn check_stream(stream: StreamId, body: Option<&Id>) -> Result<(), Problem> {
 /// `bad_field` if there are more than 16, or one is empty or longer than 64 bytes.
 pub fn group_by<'k>(keys: impl Iterator<Item = &'k str>) -> Result<Vec<String>, Problem> {
     let keys = keys.map(|key| Text(key.into())).collect();
-    super::decode::group_by(Some(Array(keys)))
+    shared_fields::group_by(Some(Array(keys)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 use super::*;
-use crate::wire::{
-    MAX_BODY_BYTES, Message, account, entry, ignored, init, rejected_events, status,
-};
+use crate::wire::{MAX_BODY_BYTES, Message, account, entry, ignored, init, query, rejected_events};
 
 const JSON: &[u8] = br#"{"account":"alice","stream":"0192f0c1-0000-7000-8000-000000000001"}"#;
 
@@ -52,8 +50,8 @@ fn a_string_or_binary_decodes_as_the_json_that_it_contains() {
         let plain = init(&message("acme.init", JSON)).unwrap();
         let found = init(&message("acme.init", &body)).unwrap();
         assert_eq!((found.key, found.stream), (plain.key, plain.stream));
-        let plain = status(&message("acme.status", JSON));
-        assert_eq!(status(&message("acme.status", &body)), plain);
+        let plain = query(&message("acme.status", JSON));
+        assert_eq!(query(&message("acme.status", &body)), plain);
         assert_eq!(
             account(&message("acme.init", &body)).unwrap().account(),
             "alice"

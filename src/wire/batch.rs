@@ -14,13 +14,12 @@ use serde_json::value::RawValue;
 use super::{
     AccountHeader, Code, Message, Problem, RoutingKey,
     amqp_value::unwrapped,
-    decode::{bad, stop_of, stream_id},
     diagnosis::diagnose,
     fields::{Id, Object, ReasonField, Text, Whole, WholeNumber, not},
     gzip::{GZIP, decompress},
-    ignored,
-    message::missing,
+    message::{bad, missing},
     metadata_field::PatchField,
+    shared_fields::{stop_of, stream_id},
 };
 use crate::domain::{AccountKey, Batch, BatchEvent, Heartbeat, MAX_BATCH_EVENTS, PlayerEvent};
 
@@ -79,13 +78,17 @@ pub fn rejected_events(message: &Message) -> Result<Vec<(u16, Problem)>, Problem
     Ok(decode(message, &key)?.rejected)
 }
 
-/// Returns the problem of a field of the event at `index` that was ignored.
-pub(super) fn ignored_in_event(message: &Message, index: u16) -> Option<Problem> {
+/// Applies `read` to the JSON of the event at `index`.
+pub(super) fn with_event<T>(
+    message: &Message,
+    index: u16,
+    read: impl FnOnce(&[u8]) -> T,
+) -> Option<T> {
     let body = plain_body(message).ok()?;
     let Object(body) = serde_json::from_slice::<Object<BatchBody<&RawValue>>>(&body).ok()?;
     let Events(events) = body.events?;
     let event = events.get(usize::from(index))?;
-    Some(ignored::field(event.get().as_bytes()))
+    Some(read(event.get().as_bytes()))
 }
 
 /// Returns the account of the first valid event, which routes a batch without a header.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     domain::{Entry, MetadataPatch, Stop, StreamId},
-    wire::{self, AccountHeader},
+    wire::{self, AccountHeader, ignored},
 };
 
 const ID: &str = "0192f0c1-0000-7000-8000-000000000001";

@@ -6,17 +6,28 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Code, Kind, Message, Problem, batch,
+    Kind, Message, Problem, RoutingKey, batch,
     fields::{Array, Id, Object, ReasonField, Text, WholeNumber},
     internal,
-    message::missing,
+    message::bad,
     metadata_field::{MetadataField, PatchField},
+    shared_fields::{group_by, stop_of, stream_id},
+    tenant,
     terms::{LimitBody, TermsBody},
 };
 use crate::domain::{
-    AccountKey, Consistency, Entry, Heartbeat, InitRequest, MAX_GROUP_BY, MAX_KEY_BYTES,
-    MAX_REPLACED, RequestId, StatusRequest, Stop, StopTarget, StreamId, Terms,
+    AccountKey, Consistency, Entry, Heartbeat, InitRequest, MAX_REPLACED, RequestId, StatusRequest,
+    StreamId, TenantRequest, Terms,
 };
+
+/// A request of a status queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// A `status`.
+    Account(StatusRequest),
+    /// A request about a tenant.
+    Tenant(TenantRequest),
+}
 
 /// The body of a heartbeat.
 #[derive(Deserialize)]
@@ -124,25 +135,6 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
     })
 }
 
-/// The stop of a stream, or of all with `all`.
-pub(super) fn stop_of(
-    stream: Option<Id>,
-    all: Option<bool>,
-    reason: Option<ReasonField>,
-) -> Result<Stop, Problem> {
-    let is_all = all == Some(true);
-    if is_all && stream.is_some() {
-        return Err(bad("all", "must not be true beside stream"));
-    }
-    let target = if is_all {
-        StopTarget::All
-    } else {
-        StopTarget::One(stream_id(stream)?)
-    };
-    let reason = reason.map(|field| field.0);
-    Ok(Stop { target, reason })
-}
-
 /// Decodes an `init`.
 ///
 /// # Errors
@@ -195,7 +187,7 @@ pub(super) fn init_of_body(
         .derived_id(&content, &key)
         .unwrap_or_else(Uuid::new_v4);
     if replace.len() > MAX_REPLACED {
-        let message = "must be an array of at most 16 UUIDs, not a longer one";
+        let message = format!("must be an array of at most {MAX_REPLACED} UUIDs, not a longer one");
         return Err(bad("replace", message));
     }
     if replace.contains(&stream) {
@@ -214,15 +206,23 @@ pub(super) fn init_of_body(
     })
 }
 
-/// Decodes a `status`.
+/// Decodes a request of a status queue: a `status`, an `accounts` or a `totals`.
 ///
 /// # Errors
-/// Errors of a `status`.
-pub fn status(message: &Message) -> Result<StatusRequest, Problem> {
-    let key = message.key(&[Kind::Status])?;
+/// Errors of these requests.
+pub fn query(message: &Message) -> Result<Query, Problem> {
+    let key = message.key(&[Kind::Status, Kind::Accounts, Kind::Totals])?;
+    match key.kind {
+        Kind::Accounts => tenant::accounts(message, &key).map(Query::Tenant),
+        Kind::Totals => tenant::totals(message, &key).map(Query::Tenant),
+        _ => status(message, &key).map(Query::Account),
+    }
+}
+
+fn status(message: &Message, key: &RoutingKey) -> Result<StatusRequest, Problem> {
     let body: StatusBody = message.json()?;
     Ok(StatusRequest {
-        key: message.account_key(&key, body.account.as_ref())?,
+        key: message.account_key(key, body.account.as_ref())?,
         stream: body.stream.map(|id| StreamId(id.0)),
         group_by: group_by(body.group_by)?,
         consistency: match body.consistency.as_ref().map(AsRef::as_ref) {
@@ -234,37 +234,6 @@ pub fn status(message: &Message) -> Result<StatusRequest, Problem> {
             }
         },
     })
-}
-
-pub(super) fn stream_id(field: Option<Id>) -> Result<StreamId, Problem> {
-    field
-        .map(|id| StreamId(id.0))
-        .ok_or_else(|| missing("stream"))
-}
-
-/// Checks the keys, and omits duplicates: they are keys of an object in the reply.
-pub(super) fn group_by(keys: Option<Array<Text>>) -> Result<Vec<String>, Problem> {
-    let keys = keys.map(|array| array.0).unwrap_or_default();
-    if keys.len() > MAX_GROUP_BY {
-        let message = "must be an array of at most 16 metadata keys, not a longer one";
-        return Err(bad("group_by", message));
-    }
-    let mut different: Vec<String> = Vec::with_capacity(keys.len());
-    for Text(key) in keys {
-        if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
-            let message = "each element must be a metadata key of 1 to 64 bytes, not an empty or \
-                           a longer one";
-            return Err(bad("group_by", message));
-        }
-        if !different.iter().any(|other| *other == key) {
-            different.push(key.into_owned());
-        }
-    }
-    Ok(different)
-}
-
-pub(super) fn bad(field: &'static str, message: &'static str) -> Problem {
-    Problem::field(Code::BadField, field, message)
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ fn without_position(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Message, entry, init, status};
+    use crate::wire::{Message, entry, init, query};
 
     const ID: &str = "0192f0c1-0000-7000-8000-000000000001";
 
@@ -147,7 +147,7 @@ mod tests {
         };
         let problem = match kind {
             "init" => init(&message).map(drop),
-            "status" => status(&message).map(drop),
+            "status" => query(&message).map(drop),
             _ => entry(&message).map(drop),
         }
         .unwrap_err();
@@ -319,12 +319,12 @@ mod tests {
             (
                 "metadata",
                 "{\"\":\"\"}".to_owned(),
-                format!("{metadata} with an empty or a longer key"),
+                format!("{metadata} with an empty key, or one of more than 64 bytes"),
             ),
             (
                 "metadata",
                 format!("{{\"a\":\"{}\"}}", "v".repeat(257)),
-                format!("{metadata} with a longer value"),
+                format!("{metadata} with a value of more than 256 bytes"),
             ),
             (
                 "metadata",
@@ -334,7 +334,7 @@ mod tests {
             (
                 "metadata",
                 format!("{{{}}}", pairs.join(",")),
-                format!("{metadata} of more values"),
+                format!("{metadata} of more than 16 values"),
             ),
             (
                 "replace",

@@ -40,12 +40,12 @@ impl Serialize for EventFields<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut fields = to.serialize_struct("event", 5)?;
         if self.has_kind {
-            fields.serialize_field("kind", Kind::of_event(self.event).as_str())?;
+            fields.serialize_field("kind", &Kind::of_event(self.event))?;
         }
         fields.serialize_field("account", self.account)?;
         match self.event {
             PlayerEvent::Heartbeat(heartbeat) => {
-                fields.serialize_field("stream", &heartbeat.stream.0)?;
+                fields.serialize_field("stream", &heartbeat.stream)?;
                 if let Some(every_ms) = heartbeat.every_ms {
                     fields.serialize_field("heartbeat_every_ms", &every_ms)?;
                 }
@@ -55,11 +55,11 @@ impl Serialize for EventFields<'_> {
             }
             PlayerEvent::Stop(stop) => {
                 match stop.target {
-                    StopTarget::One(stream) => fields.serialize_field("stream", &stream.0)?,
+                    StopTarget::One(stream) => fields.serialize_field("stream", &stream)?,
                     StopTarget::All => fields.serialize_field("all", &true)?,
                 }
                 if let Some(Ok(reason)) = &stop.reason {
-                    fields.serialize_field("reason", reason.as_str())?;
+                    fields.serialize_field("reason", reason)?;
                 }
             }
         }

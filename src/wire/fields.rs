@@ -43,7 +43,7 @@ pub(super) struct Object<T>(pub(super) T);
 pub(super) struct ReasonField(pub(super) Result<GivenReason, ReasonError>);
 
 /// The error for a value of the right JSON type that is not acceptable.
-pub(super) fn not<E: Error>(came: &'static str, visitor: &dyn serde::de::Expected) -> E {
+pub(super) fn not<E: Error>(came: &str, visitor: &dyn serde::de::Expected) -> E {
     E::invalid_value(Unexpected::Other(came), visitor)
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     Code, Message, Problem, amqp_value::unwrapped, batch, diagnosis::diagnose, fields::ReasonField,
-    metadata_field::StrictPatchField, terms::BAD_REASON,
+    metadata_field::StrictPatchField, terms::bad_reason,
 };
 use crate::domain::MAX_PAIRS;
 
@@ -27,13 +27,13 @@ struct Given {
 pub fn ignored(message: &Message, index: Option<u16>) -> Problem {
     let problem = match index {
         None => unwrapped(message.body).ok().map(field),
-        Some(index) => batch::ignored_in_event(message, index),
+        Some(index) => batch::with_event(message, index, field),
     };
     problem.unwrap_or_else(too_many_pairs)
 }
 
 /// Returns the problem of the field of a heartbeat or a stop, by its body.
-pub(super) fn field(body: &[u8]) -> Problem {
+fn field(body: &[u8]) -> Problem {
     let given = serde_json::from_slice::<Given>(body);
     if let Ok(Given {
         reason: Some(ReasonField(Err(_))),
@@ -42,7 +42,7 @@ pub(super) fn field(body: &[u8]) -> Problem {
         return Problem::field(
             Code::BadField,
             "reason",
-            but_counts(BAD_REASON, "stop", "reason"),
+            but_counts(&bad_reason(), "stop", "reason"),
         );
     }
     let problem = diagnose::<Strict>(body);

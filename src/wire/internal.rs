@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::{Code, Problem, fields::is_zero, terms::TermsField};
+use super::{Code, Problem, terms::TermsField};
 use crate::domain::{
-    AccountKey, CapacityChange, Entry, EntryId, Internal, LogTime, Metadata, Open, Reading,
-    RequestId, Settings, StreamId, Tenant, WallTime,
+    AccountKey, CapacityChange, Entry, EntryId, Internal, InternalEntry, LogTime, Metadata, Open,
+    RequestId, Settings, StreamId, Tenant, WallTime, WorkerState,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -16,22 +15,9 @@ struct Envelope<'a> {
     writer: u64,
     seq: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    clock: Option<Clock>,
+    clock: Option<WorkerState>,
     #[serde(borrow)]
     entry: Body<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Clock {
-    estimate_ms: u64,
-    wall_ms: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    candidate_from: Option<u64>,
-    leads: bool,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    unannounced: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    local_queue: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,13 +28,13 @@ enum Body<'a> {
         settings: Option<Cow<'a, Settings>>,
     },
     Join {
-        wall_ms: i64,
+        wall_ms: WallTime,
     },
     #[serde(borrow)]
     Open(OpenBody<'a>),
     Settings {
         settings: Cow<'a, Settings>,
-        wall_ms: i64,
+        wall_ms: WallTime,
     },
     Capacity {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,13 +50,13 @@ enum Body<'a> {
 struct OpenBody<'a> {
     tenant: Cow<'a, str>,
     account: Cow<'a, str>,
-    stream: Uuid,
-    request: Uuid,
-    not_after_ms: u64,
+    stream: StreamId,
+    request: RequestId,
+    not_after_ms: LogTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_active: Option<u32>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    replace: Vec<Uuid>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    replace: Cow<'a, [StreamId]>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
@@ -92,20 +78,25 @@ pub const fn kind(internal: &Internal) -> &'static str {
 
 /// Encodes an internal entry.
 #[must_use]
-pub fn encode(entry_id: EntryId, reading: Option<&Reading>, internal: &Internal) -> Vec<u8> {
-    let entry = match internal {
+pub fn encode(entry: &InternalEntry) -> Vec<u8> {
+    let InternalEntry {
+        entry_id,
+        writer_state,
+        body,
+    } = entry;
+    let entry = match body {
         Internal::Tick(settings) => Body::Tick {
             settings: settings.as_ref().map(Cow::Borrowed),
         },
-        Internal::Join { wall } => Body::Join { wall_ms: wall.0 },
+        Internal::Join { wall } => Body::Join { wall_ms: *wall },
         Internal::Open(open) => Body::Open(OpenBody {
             tenant: open.key.tenant().into(),
             account: open.key.account().into(),
-            stream: open.stream.0,
-            request: open.request.0,
-            not_after_ms: open.not_after.0,
+            stream: open.stream,
+            request: open.request,
+            not_after_ms: open.not_after,
             max_active: open.max_active,
-            replace: open.replace.iter().map(|id| id.0).collect(),
+            replace: Cow::Borrowed(&open.replace),
             metadata: open
                 .metadata
                 .pairs()
@@ -118,7 +109,7 @@ pub fn encode(entry_id: EntryId, reading: Option<&Reading>, internal: &Internal)
         }),
         Internal::Settings { settings, wall } => Body::Settings {
             settings: Cow::Borrowed(settings),
-            wall_ms: wall.0,
+            wall_ms: *wall,
         },
         Internal::Capacity(change) => Body::Capacity {
             tenant: change.tenant.as_ref().map(|t| t.as_str().into()),
@@ -129,14 +120,7 @@ pub fn encode(entry_id: EntryId, reading: Option<&Reading>, internal: &Internal)
     let envelope = Envelope {
         writer: entry_id.writer,
         seq: entry_id.seq,
-        clock: reading.map(|r| Clock {
-            estimate_ms: r.estimate.0,
-            wall_ms: r.wall.0,
-            candidate_from: r.candidate_from,
-            leads: r.leads,
-            unannounced: r.unannounced,
-            local_queue: r.local_queue,
-        }),
+        clock: *writer_state,
         entry,
     };
     serde_json::to_vec(&envelope).expect("strings and numbers always encode")
@@ -156,13 +140,11 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
     let envelope: Envelope = serde_json::from_slice(body).map_err(unknown)?;
     let body = match envelope.entry {
         Body::Tick { settings } => Internal::Tick(settings.map(Cow::into_owned)),
-        Body::Join { wall_ms } => Internal::Join {
-            wall: WallTime(wall_ms),
-        },
+        Body::Join { wall_ms } => Internal::Join { wall: wall_ms },
         Body::Open(open) => Internal::Open(Box::new(open.decode()?)),
         Body::Settings { settings, wall_ms } => Internal::Settings {
             settings: settings.into_owned(),
-            wall: WallTime(wall_ms),
+            wall: wall_ms,
         },
         Body::Capacity { tenant, full } => Internal::Capacity(CapacityChange {
             tenant: tenant.map(|t| Tenant::new(&t)).transpose().map_err(limit)?,
@@ -170,21 +152,14 @@ pub fn decode(body: &[u8]) -> Result<Entry, Problem> {
         }),
         Body::Announced { up_to } => Internal::Announced { up_to },
     };
-    Ok(Entry::Internal {
+    Ok(Entry::Internal(InternalEntry {
         entry_id: EntryId {
             writer: envelope.writer,
             seq: envelope.seq,
         },
-        reading: envelope.clock.map(|c| Reading {
-            estimate: LogTime(c.estimate_ms),
-            wall: WallTime(c.wall_ms),
-            candidate_from: c.candidate_from,
-            leads: c.leads,
-            unannounced: c.unannounced,
-            local_queue: c.local_queue,
-        }),
+        writer_state: envelope.clock,
         body,
-    })
+    }))
 }
 
 impl OpenBody<'_> {
@@ -193,11 +168,11 @@ impl OpenBody<'_> {
         let mut pairs = self.metadata;
         Ok(Open {
             key,
-            stream: StreamId(self.stream),
-            request: RequestId(self.request),
-            not_after: LogTime(self.not_after_ms),
+            stream: self.stream,
+            request: self.request,
+            not_after: self.not_after_ms,
             max_active: self.max_active,
-            replace: self.replace.into_iter().map(StreamId).collect(),
+            replace: self.replace.into_owned(),
             metadata: Metadata::new(&mut pairs).map_err(limit)?,
             terms: self
                 .terms
@@ -212,26 +187,124 @@ fn limit(error: impl std::error::Error) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::domain::{AccountId, Condition, GivenReason, Limit, OnLimit, Terms, Throttling};
 
-    fn round_trip(reading: Option<Reading>, body: Internal) {
+    /// Logs keep entries across releases.
+    #[test]
+    fn entries_have_stable_bytes() {
+        let id = |n| StreamId(Uuid::from_u128(n));
+        let tenant = Tenant::new("acme").unwrap();
+        let live = Condition {
+            key: "kind".into(),
+            values: vec!["live".into(), "1".into()],
+        };
+        let limit = Limit {
+            max: 3,
+            distinct: Some("device".into()),
+            conditions: vec![live],
+        };
+        let open = Open {
+            key: AccountKey::new(&tenant, &AccountId::new("al/ice").unwrap()),
+            stream: id(7),
+            request: RequestId(id(8).0),
+            not_after: LogTime(99),
+            max_active: Some(2),
+            replace: vec![id(9)],
+            metadata: Metadata::new(&mut [("device", "tv"), ("a", "1")]).unwrap(),
+            terms: Some(Box::new(Terms {
+                limits: vec![limit, Limit::of_all(1)],
+                same: vec!["device".into()],
+                on_limit: OnLimit::ReplaceOldest,
+                reason: GivenReason::new("bye").ok(),
+            })),
+        };
+        let bare = Open {
+            max_active: None,
+            replace: Vec::new(),
+            metadata: Metadata::default(),
+            terms: None,
+            ..open.clone()
+        };
+        let writer_state = WorkerState {
+            estimate: LogTime(12),
+            wall: WallTime(-5),
+            candidate_from: Some(4),
+            leads: true,
+            unannounced: 3,
+            local_queue: Some(u64::MAX),
+        };
+        let short = WorkerState {
+            candidate_from: None,
+            leads: false,
+            unannounced: 0,
+            local_queue: None,
+            ..writer_state
+        };
+        let capacity = |tenant, full| Internal::Capacity(CapacityChange { tenant, full });
+        let wall = WallTime(-1);
+        for (writer_state, body, json) in [
+            (
+                Some(writer_state),
+                Internal::Open(Box::new(open)),
+                r#""clock":{"estimate_ms":12,"wall_ms":-5,"candidate_from":4,"leads":true,"unannounced":3,"local_queue":18446744073709551615},"entry":{"open":{"tenant":"acme","account":"al/ice","stream":"00000000-0000-0000-0000-000000000007","request":"00000000-0000-0000-0000-000000000008","not_after_ms":99,"max_active":2,"replace":["00000000-0000-0000-0000-000000000009"],"metadata":[["a","1"],["device","tv"]],"terms":{"limits":[{"max":3,"distinct":"device","where":{"kind":["live","1"]}},{"max":1}],"same":["device"],"on_limit":"replace_oldest","reason":"bye"}}}"#,
+            ),
+            (
+                Some(short),
+                Internal::Open(Box::new(bare)),
+                r#""clock":{"estimate_ms":12,"wall_ms":-5,"leads":false},"entry":{"open":{"tenant":"acme","account":"al/ice","stream":"00000000-0000-0000-0000-000000000007","request":"00000000-0000-0000-0000-000000000008","not_after_ms":99}}"#,
+            ),
+            (None, Internal::Tick(None), r#""entry":{"tick":{}}"#),
+            (
+                None,
+                Internal::Join { wall },
+                r#""entry":{"join":{"wall_ms":-1}}"#,
+            ),
+            (
+                None,
+                capacity(Some(tenant), true),
+                r#""entry":{"capacity":{"tenant":"acme","full":true}}"#,
+            ),
+            (
+                None,
+                capacity(None, false),
+                r#""entry":{"capacity":{"full":false}}"#,
+            ),
+            (
+                None,
+                Internal::Announced { up_to: 5 },
+                r#""entry":{"announced":{"up_to":5}}"#,
+            ),
+        ] {
+            let entry = InternalEntry {
+                entry_id: EntryId { writer: 1, seq: 2 },
+                writer_state,
+                body,
+            };
+            let bytes = String::from_utf8(encode(&entry)).unwrap();
+            assert_eq!(bytes, format!(r#"{{"writer":1,"seq":2,{json}}}"#));
+            assert_eq!(decode(bytes.as_bytes()), Ok(Entry::Internal(entry)));
+        }
+    }
+
+    fn round_trip(writer_state: Option<WorkerState>, body: Internal) {
         let entry_id = EntryId {
             writer: u64::MAX,
             seq: 7,
         };
-        let bytes = encode(entry_id, reading.as_ref(), &body);
-        let entry = Entry::Internal {
+        let entry = InternalEntry {
             entry_id,
-            reading,
+            writer_state,
             body,
         };
-        assert_eq!(decode(&bytes), Ok(entry));
+        assert_eq!(decode(&encode(&entry)), Ok(Entry::Internal(entry)));
     }
 
     #[test]
     fn every_entry_survives_encoding_and_decoding() {
-        let reading = Reading {
+        let writer_state = WorkerState {
             estimate: LogTime(12),
             wall: WallTime(-5),
             candidate_from: Some(4),
@@ -276,7 +349,7 @@ mod tests {
                 terms: Some(Box::new(terms)),
                 ..open.clone()
             };
-            round_trip(Some(reading), Internal::Open(Box::new(open)));
+            round_trip(Some(writer_state), Internal::Open(Box::new(open)));
         }
         let settings = Settings {
             throttling: Throttling {
@@ -288,17 +361,17 @@ mod tests {
         round_trip(None, Internal::Tick(None));
         let wall = WallTime(-1);
         round_trip(None, Internal::Join { wall });
-        round_trip(Some(reading), Internal::Tick(Some(settings.clone())));
-        round_trip(Some(reading), Internal::Open(Box::new(open)));
+        round_trip(Some(writer_state), Internal::Tick(Some(settings.clone())));
+        round_trip(Some(writer_state), Internal::Open(Box::new(open)));
         let wall = WallTime(1);
         round_trip(None, Internal::Settings { settings, wall });
         for tenant in [None, Some(tenant)] {
             let full = tenant.is_some();
             let change = CapacityChange { tenant, full };
-            round_trip(Some(reading), Internal::Capacity(change));
+            round_trip(Some(writer_state), Internal::Capacity(change));
         }
         let up_to = 1 << 40;
-        round_trip(Some(reading), Internal::Announced { up_to });
+        round_trip(Some(writer_state), Internal::Announced { up_to });
     }
 
     #[test]

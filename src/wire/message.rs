@@ -1,5 +1,7 @@
 //! A delivered message, and the checks that all decoders share.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -135,6 +137,10 @@ impl<'a> Message<'a> {
         let source = [&request[..], ids].concat().join(&0);
         Some(Uuid::new_v5(&DERIVED, &source))
     }
+}
+
+pub(super) fn bad(field: &'static str, message: impl Into<Cow<'static, str>>) -> Problem {
+    Problem::field(Code::BadField, field, message)
 }
 
 pub(super) fn missing(field: &'static str) -> Problem {

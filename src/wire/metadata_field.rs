@@ -122,12 +122,22 @@ impl<'a> Pairs<'a> {
 
 fn reason<E: Error>(error: MetadataError, visitor: &dyn serde::de::Expected) -> E {
     let came = match error {
-        MetadataError::TooManyPairs => "one of more values",
-        MetadataError::Key => "one with an empty or a longer key",
-        MetadataError::Value => "one with a longer value",
-        MetadataError::Twice => "one with a duplicate key",
+        MetadataError::TooManyPairs => format!("one of more than {MAX_PAIRS} values"),
+        MetadataError::Key => bad_key(),
+        MetadataError::Value => long_value(),
+        MetadataError::Twice => "one with a duplicate key".to_owned(),
     };
-    not(came, visitor)
+    not(&came, visitor)
+}
+
+/// An object with a value that is too long, in words.
+pub(super) fn long_value() -> String {
+    format!("one with a value of more than {MAX_VALUE_BYTES} bytes")
+}
+
+/// An object with a key that is not acceptable, in words.
+pub(super) fn bad_key() -> String {
+    format!("one with an empty key, or one of more than {MAX_KEY_BYTES} bytes")
 }
 
 /// Reads an object strictly, up to the first pair too many.

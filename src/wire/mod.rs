@@ -25,6 +25,7 @@ mod reply;
 mod reply_topic;
 mod request;
 mod routing_key;
+mod shared_fields;
 #[cfg(feature = "worker")]
 pub mod snapshot;
 mod tenant;
@@ -36,7 +37,7 @@ pub use addressed::{Addressed, group_by as group_by_keys};
 pub use batch::{MAX_BATCH_BYTES, rejected_events};
 pub use batch_writer::BatchWriter;
 pub use caller::Caller;
-pub use decode::{account, entry, init, status};
+pub use decode::{Query, account, entry, init, query};
 pub use gzip::{GZIP, compress};
 pub use ignored::ignored;
 pub use internal::{decode as decode_internal, encode as encode_internal, kind as internal_kind};
@@ -55,6 +56,6 @@ pub use request::{
     InitFields, batch as batch_body, event as event_body, init as init_body, status as status_body,
 };
 pub use routing_key::{Kind, RoutingKey};
-pub use tenant::{tenant, tenant_body};
+pub use tenant::tenant_body;
 pub use timestamp::{Rfc3339, show};
 pub use trace::{MAX_STATE_BYTES, Trace};

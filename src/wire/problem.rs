@@ -4,92 +4,54 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// The stable codes of the contract's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Code {
-    /// The body is not a JSON object in UTF-8.
-    BadJson,
-    /// The body is larger than 16 KiB, or than 128 KiB if it is a batch.
-    TooLarge,
-    /// A field has a wrong type or exceeds its limits.
-    BadField,
-    /// A required field is missing.
-    MissingField,
-    /// The routing key contains no kind of the contract.
-    UnknownKind,
-    /// The routing key's tenant is not `[A-Za-z0-9_-]{1,64}`.
-    BadTenant,
-    /// The account in the routing key or in the header `account` differs from the body's.
-    AccountMismatch,
-    /// The request had expired when it was decided. Nothing changed.
-    Late,
-    /// The outcome is unknown. Retry with the same stream id.
-    Unavailable,
-    /// A property or header is not UTF-8, is nested too deep, or all of them are too large.
-    Undecodable,
-    /// An entry that RabbitMQ cannot deliver; never sent as a reply.
-    Undeliverable,
-    /// A batch for another partition.
-    WrongPartition,
-    /// A field that needs newer rules than the installation has.
-    OldRules,
-    /// More requests per second than the installation accepts of the tenant or the account.
-    Throttled,
-    /// A code of a later version of the contract.
-    #[serde(other)]
-    Other,
+use crate::domain::{Counters, MAX_BAD_REASONS};
+
+words! {
+    /// The stable codes of the contract's errors.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    #[non_exhaustive]
+    pub enum Code {
+        /// The body is not a JSON object in UTF-8.
+        BadJson = "bad_json",
+        /// The body is larger than 16 KiB, or than 128 KiB if it is a batch.
+        TooLarge = "too_large",
+        /// A field has a wrong type or exceeds its limits.
+        BadField = "bad_field",
+        /// A required field is missing.
+        MissingField = "missing_field",
+        /// The routing key contains no kind of the contract.
+        UnknownKind = "unknown_kind",
+        /// The routing key's tenant is not `[A-Za-z0-9_-]{1,64}`.
+        BadTenant = "bad_tenant",
+        /// The account in the routing key or in the header `account` differs from the body's.
+        AccountMismatch = "account_mismatch",
+        /// The request had expired when it was decided. Nothing changed.
+        Late = "late",
+        /// The outcome is unknown. Retry with the same stream id.
+        Unavailable = "unavailable",
+        /// A property or header is not UTF-8, is nested too deep, or all of them are too large.
+        Undecodable = "undecodable",
+        /// An entry that RabbitMQ cannot deliver; never sent as a reply.
+        Undeliverable = "undeliverable",
+        /// A batch for another partition.
+        WrongPartition = "wrong_partition",
+        /// A field that needs newer rules than the installation has.
+        OldRules = "old_rules",
+        /// More requests per second than the installation accepts of the tenant or the account.
+        Throttled = "throttled",
+        /// A code of a later version of the contract.
+        #[serde(other)]
+        Other = "other",
+    }
 }
 
 impl Code {
-    /// The code in replies, metrics and logs.
+    /// The number of the code. Snapshots contain counts by number, so a code never changes its
+    /// number.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BadJson => "bad_json",
-            Self::TooLarge => "too_large",
-            Self::BadField => "bad_field",
-            Self::MissingField => "missing_field",
-            Self::UnknownKind => "unknown_kind",
-            Self::BadTenant => "bad_tenant",
-            Self::AccountMismatch => "account_mismatch",
-            Self::Late => "late",
-            Self::Unavailable => "unavailable",
-            Self::Undecodable => "undecodable",
-            Self::Undeliverable => "undeliverable",
-            Self::WrongPartition => "wrong_partition",
-            Self::OldRules => "old_rules",
-            Self::Throttled => "throttled",
-            Self::Other => "other",
-        }
-    }
-
-    /// All codes, in the order of their numbers. Snapshots contain counts by number, so a code
-    /// never changes its number.
-    pub const ALL: [Self; 15] = [
-        Self::BadJson,
-        Self::TooLarge,
-        Self::BadField,
-        Self::MissingField,
-        Self::UnknownKind,
-        Self::BadTenant,
-        Self::AccountMismatch,
-        Self::Late,
-        Self::Unavailable,
-        Self::Undecodable,
-        Self::Undeliverable,
-        Self::WrongPartition,
-        Self::OldRules,
-        Self::Throttled,
-        Self::Other,
-    ];
-
-    /// The number of the code.
-    #[must_use]
-    pub fn number(self) -> usize {
-        let place = Self::ALL.iter().position(|code| *code == self);
-        place.unwrap_or(Self::ALL.len() - 1)
+    pub const fn number(self) -> usize {
+        self as usize
     }
 
     /// Whether a retry of the same message may succeed.
@@ -104,6 +66,11 @@ impl fmt::Display for Code {
         f.write_str(self.as_str())
     }
 }
+
+// The domain counts by these numbers.
+const _: () = assert!(Code::BadField.number() == Counters::BAD_FIELD);
+const _: () = assert!(Code::OldRules.number() == Counters::OLD_RULES);
+const _: () = assert!(Code::ALL.len() <= MAX_BAD_REASONS);
 
 /// The reason why a message was not accepted. It never quotes the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -267,13 +234,6 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Counters;
-
-    #[test]
-    fn the_domain_counts_by_the_numbers_of_the_codes() {
-        assert_eq!(Code::BadField.number(), Counters::BAD_FIELD);
-        assert_eq!(Code::OldRules.number(), Counters::OLD_RULES);
-    }
 
     #[test]
     fn codes_are_equal_in_json_and_in_text() {

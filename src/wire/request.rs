@@ -1,88 +1,64 @@
 //! Encoding of messages, for clients.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
-use super::{BatchWriter, PartitionNumber, event_fields::EventFields, terms::LimitOut};
-use crate::domain::{Consistency, Metadata, OnLimit, PlayerEvent, StreamId, Terms};
-
-fn object(account: &str) -> Map<String, Value> {
-    Map::from_iter([("account".to_owned(), account.into())])
-}
-
-fn pairs(metadata: &Metadata) -> Value {
-    Value::from_iter(metadata.pairs())
-}
-
-fn bytes(object: Map<String, Value>) -> Vec<u8> {
-    Value::Object(object).to_string().into_bytes()
-}
+use super::{BatchWriter, PartitionNumber, event_fields::EventFields};
+use crate::domain::{Consistency, Metadata, PlayerEvent, StreamId, Terms};
 
 /// The fields of an `init`, except its account.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct InitFields<'a> {
     /// The stream.
     pub stream: StreamId,
     /// Its metadata.
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
     pub metadata: &'a Metadata,
     /// The maximum number of active streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_active: Option<u32>,
     /// Streams to stop in the same step.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub replace: &'a [StreamId],
     /// Further terms.
+    #[serde(flatten)]
     pub terms: &'a Terms,
     /// Metadata keys by which the reply counts the streams.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub group_by: &'a [String],
+}
+
+#[derive(Serialize)]
+struct InitBody<'a> {
+    account: &'a str,
+    #[serde(flatten)]
+    fields: InitFields<'a>,
+}
+
+#[derive(Serialize)]
+struct StatusBody<'a> {
+    account: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamId>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    group_by: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consistency: Option<&'static str>,
+}
+
+pub(super) fn bytes(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("strings and numbers always encode")
 }
 
 /// The body of an `init`.
 #[must_use]
 pub fn init(account: &str, fields: InitFields) -> Vec<u8> {
-    let InitFields {
-        stream,
-        metadata,
-        max_active,
-        replace,
-        terms,
-        group_by,
-    } = fields;
-    let mut body = object(account);
-    body.insert("stream".into(), json!(stream.0));
-    if !metadata.is_empty() {
-        body.insert("metadata".into(), pairs(metadata));
-    }
-    if let Some(max) = max_active {
-        body.insert("max_active".into(), max.into());
-    }
-    if !replace.is_empty() {
-        body.insert(
-            "replace".into(),
-            replace.iter().map(|s| json!(s.0)).collect(),
-        );
-    }
-    if !terms.limits.is_empty() {
-        let limits: Vec<_> = terms.limits.iter().map(LimitOut).collect();
-        body.insert("limits".into(), json!(limits));
-    }
-    if !terms.same.is_empty() {
-        body.insert("same".into(), json!(terms.same));
-    }
-    if terms.on_limit != OnLimit::default() {
-        body.insert("on_limit".into(), terms.on_limit.as_str().into());
-    }
-    if let Some(reason) = &terms.reason {
-        body.insert("reason".into(), reason.as_str().into());
-    }
-    if !group_by.is_empty() {
-        body.insert("group_by".into(), json!(group_by));
-    }
-    bytes(body)
+    bytes(&InitBody { account, fields })
 }
 
 /// The body of a `heartbeat` or a `stop`.
 #[must_use]
 pub fn event(account: &str, event: &PlayerEvent) -> Vec<u8> {
-    let fields = EventFields::of(account, event);
-    serde_json::to_vec(&fields).expect("strings and numbers always encode")
+    bytes(&EventFields::of(account, event))
 }
 
 /// The body of a `batch` of accounts of `partition`.
@@ -104,15 +80,10 @@ pub fn status(
     group_by: &[String],
     consistency: Consistency,
 ) -> Vec<u8> {
-    let mut body = object(account);
-    if let Some(stream) = stream {
-        body.insert("stream".into(), json!(stream.0));
-    }
-    if !group_by.is_empty() {
-        body.insert("group_by".into(), json!(group_by));
-    }
-    if consistency == Consistency::Strong {
-        body.insert("consistency".into(), "strong".into());
-    }
-    bytes(body)
+    bytes(&StatusBody {
+        account,
+        stream,
+        group_by,
+        consistency: (consistency == Consistency::Strong).then_some("strong"),
+    })
 }

@@ -1,6 +1,6 @@
 //! Routing keys: `<tenant>.<kind>`, or `<tenant>.<kind>.<account, percent-encoded>`.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -10,37 +10,28 @@ use crate::domain::{AccountId, PlayerEvent, Tenant, check_tenant};
 /// RFC 3986's unreserved characters without the dot, which separates the words of the key.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// The kind of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Starts a stream.
-    Init,
-    /// Keeps a stream active.
-    Heartbeat,
-    /// Ends a stream.
-    Stop,
-    /// Requests an account's activity.
-    Status,
-    /// Heartbeats and stops of many streams.
-    Batch,
-    /// Requests a tenant's accounts.
-    Accounts,
-    /// Requests a tenant's totals.
-    Totals,
+words! {
+    /// The kind of a message.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Kind {
+        /// Starts a stream.
+        Init = "init",
+        /// Keeps a stream active.
+        Heartbeat = "heartbeat",
+        /// Ends a stream.
+        Stop = "stop",
+        /// Requests an account's activity.
+        Status = "status",
+        /// Heartbeats and stops of many streams.
+        Batch = "batch",
+        /// Requests a tenant's accounts.
+        Accounts = "accounts",
+        /// Requests a tenant's totals.
+        Totals = "totals",
+    }
 }
 
 impl Kind {
-    /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::Init,
-        Self::Heartbeat,
-        Self::Stop,
-        Self::Status,
-        Self::Batch,
-        Self::Accounts,
-        Self::Totals,
-    ];
-
     /// The kinds that players may publish.
     pub const OF_PLAYERS: [Self; 4] = [Self::Init, Self::Heartbeat, Self::Stop, Self::Status];
 
@@ -61,20 +52,6 @@ impl Kind {
     pub const fn is_about_tenant(self) -> bool {
         matches!(self, Self::Accounts | Self::Totals)
     }
-
-    /// The word in the routing key.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Heartbeat => "heartbeat",
-            Self::Stop => "stop",
-            Self::Status => "status",
-            Self::Batch => "batch",
-            Self::Accounts => "accounts",
-            Self::Totals => "totals",
-        }
-    }
 }
 
 impl fmt::Display for Kind {
@@ -83,21 +60,13 @@ impl fmt::Display for Kind {
     }
 }
 
-impl FromStr for Kind {
-    type Err = Problem;
-
-    fn from_str(word: &str) -> Result<Self, Problem> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
-            .ok_or_else(|| {
-                Problem::new(
-                    Code::UnknownKind,
-                    "the routing key must be TENANT.init, TENANT.heartbeat, TENANT.stop, \
-                     TENANT.status, TENANT.batch, TENANT.accounts or TENANT.totals",
-                )
-            })
-    }
+fn unknown_kind() -> Problem {
+    let [first @ .., last] = Kind::ALL.map(|kind| format!("TENANT.{kind}"));
+    let first = first.join(", ");
+    Problem::new(
+        Code::UnknownKind,
+        format!("the routing key must be {first} or {last}"),
+    )
 }
 
 /// A parsed routing key.
@@ -120,7 +89,8 @@ impl<'a> RoutingKey<'a> {
     pub fn parse(key: &'a str) -> Result<Self, Problem> {
         let mut words = key.splitn(3, '.');
         let tenant = words.next().unwrap_or_default();
-        let kind: Kind = words.next().unwrap_or_default().parse()?;
+        let kind = words.next().and_then(Kind::from_word);
+        let kind = kind.ok_or_else(unknown_kind)?;
         check_tenant(tenant).map_err(|e| Problem::new(Code::BadTenant, e.to_string()))?;
         let account = match words.next() {
             None => None,

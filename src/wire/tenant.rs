@@ -1,12 +1,12 @@
 //! Requests about a tenant.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 use super::{
     Code, Kind, Message, Problem, RoutingKey,
-    decode::group_by,
     fields::{Array, Text, Whole},
+    request::bytes,
+    shared_fields::group_by,
 };
 use crate::domain::{
     AccountId, AccountsRequest, MAX_ACCOUNTS, Tenant, TenantRequest, TotalsRequest,
@@ -33,20 +33,19 @@ struct TotalsBody<'a> {
     group_by: Option<Array<Text<'a>>>,
 }
 
-/// Decodes an `accounts` or a `totals`.
-///
-/// # Errors
-/// Errors of these requests.
-pub fn tenant(message: &Message) -> Result<TenantRequest, Problem> {
-    let key = message.key(&[Kind::Accounts, Kind::Totals])?;
-    let tenant = tenant_of(&key)?;
-    if key.kind == Kind::Totals {
-        let body: TotalsBody = message.json()?;
-        return Ok(TenantRequest::Totals(TotalsRequest {
-            tenant,
-            group_by: group_by(body.group_by)?,
-        }));
-    }
+/// Decodes a `totals`.
+pub(super) fn totals(message: &Message, key: &RoutingKey) -> Result<TenantRequest, Problem> {
+    let tenant = tenant_of(key)?;
+    let body: TotalsBody = message.json()?;
+    Ok(TenantRequest::Totals(TotalsRequest {
+        tenant,
+        group_by: group_by(body.group_by)?,
+    }))
+}
+
+/// Decodes an `accounts`.
+pub(super) fn accounts(message: &Message, key: &RoutingKey) -> Result<TenantRequest, Problem> {
+    let tenant = tenant_of(key)?;
     let body: AccountsBody = message.json()?;
     let after = body.after.map(|Text(account)| {
         AccountId::new(&account)
@@ -69,36 +68,29 @@ fn tenant_of(key: &RoutingKey) -> Result<Tenant, Problem> {
 /// The kind and the body of a request about a tenant.
 #[must_use]
 pub fn tenant_body(request: &TenantRequest) -> (Kind, Vec<u8>) {
-    let mut body = Map::new();
-    let kind = match request {
-        TenantRequest::Accounts(request) => {
-            body.insert("min_active".into(), request.min_active.into());
-            body.insert("limit".into(), request.limit.into());
-            if let Some(after) = &request.after {
-                body.insert("after".into(), after.as_str().into());
-            }
-            Kind::Accounts
-        }
-        TenantRequest::Totals(request) => {
-            if !request.group_by.is_empty() {
-                body.insert("group_by".into(), json!(request.group_by));
-            }
-            Kind::Totals
-        }
-    };
-    (kind, Value::Object(body).to_string().into_bytes())
+    match request {
+        TenantRequest::Accounts(request) => (Kind::Accounts, bytes(request)),
+        TenantRequest::Totals(request) => (Kind::Totals, bytes(request)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::wire::{Query, query};
 
     fn decoded(routing_key: &str, body: &str) -> Result<TenantRequest, Problem> {
-        tenant(&Message {
+        let message = Message {
             exchange: "streamwatch",
             routing_key,
             body: body.as_bytes(),
             ..Message::default()
+        };
+        query(&message).map(|query| match query {
+            Query::Tenant(request) => request,
+            Query::Account(status) => panic!("{status:?}"),
         })
     }
 
@@ -161,7 +153,7 @@ mod tests {
         let code = |key, body| decoded(key, body).unwrap_err().code;
         assert_eq!(code("acme.accounts.alice", "{}"), Code::AccountMismatch);
         assert_eq!(code("acme.totals.", "{}"), Code::AccountMismatch);
-        assert_eq!(code("acme.status", "{}"), Code::UnknownKind);
+        assert_eq!(code("acme.init", "{}"), Code::UnknownKind);
         assert_eq!(code("a cme.totals", "{}"), Code::BadTenant);
         assert_eq!(code("acme.totals", "[]"), Code::BadJson);
     }

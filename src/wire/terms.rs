@@ -3,19 +3,19 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer, Serialize,
     de::{Error, MapAccess, Visitor},
-    ser::SerializeStruct,
 };
 
 use super::{
-    Code, Problem,
+    Problem,
     fields::{Array, Object, Text, WholeNumber, not},
-    metadata_field::Scalar,
+    message::bad,
+    metadata_field::{Scalar, bad_key, long_value},
 };
 use crate::domain::{
-    Condition, GivenReason, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_SAME_KEYS, MAX_VALUE_BYTES,
-    MAX_WHERE_KEYS, MAX_WHERE_VALUES, OnLimit, Terms,
+    Condition, GivenReason, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_REASON_BYTES, MAX_SAME_KEYS,
+    MAX_VALUE_BYTES, MAX_WHERE_KEYS, MAX_WHERE_VALUES, OnLimit, Terms,
 };
 
 /// The fields of an `init` with its terms.
@@ -60,10 +60,6 @@ impl TermsBody<'_> {
     }
 }
 
-fn bad(field: &'static str, message: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::field(Code::BadField, field, message)
-}
-
 fn limits(Array(bodies): Array<Object<LimitBody>>) -> Result<Vec<Limit>, Problem> {
     if bodies.len() > MAX_LIMITS {
         let message = format!("must be an array of at most {MAX_LIMITS} limits, not a longer one");
@@ -99,27 +95,31 @@ fn key_of(field: &'static str, Text(key): &Text) -> Result<Box<str>, Problem> {
     if (1..=MAX_KEY_BYTES).contains(&key.len()) {
         return Ok((**key).into());
     }
-    let message = "each metadata key must be 1 to 64 bytes, not an empty or a longer one";
+    let message = format!(
+        "each metadata key must be 1 to {MAX_KEY_BYTES} bytes, not an empty or a longer one"
+    );
     Err(bad(field, message))
 }
 
 fn on_limit(Text(word): &Text) -> Result<OnLimit, Problem> {
-    let mut all = OnLimit::ALL.into_iter();
-    all.find(|choice| choice.as_str() == word).ok_or_else(|| {
-        bad(
-            "on_limit",
-            "must be refuse or replace_oldest, not another string",
-        )
+    OnLimit::from_word(word).ok_or_else(|| {
+        let [refuse, replace] = OnLimit::ALL.map(OnLimit::as_str);
+        let message = format!("must be {refuse} or {replace}, not another string");
+        bad("on_limit", message)
     })
 }
 
 fn reason(Text(text): &Text) -> Result<GivenReason, Problem> {
-    GivenReason::new(text).map_err(|_| bad("reason", BAD_REASON))
+    GivenReason::new(text).map_err(|_| bad("reason", bad_reason()))
 }
 
 /// The message for a reason that is not acceptable.
-pub(super) const BAD_REASON: &str =
-    "must be 1 to 64 bytes of UTF-8 without control characters, not another string";
+pub(super) fn bad_reason() -> String {
+    format!(
+        "must be 1 to {MAX_REASON_BYTES} bytes of UTF-8 without control characters, not another \
+         string"
+    )
+}
 
 impl<'de> Deserialize<'de> for Where {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
@@ -143,15 +143,19 @@ impl<'de> Deserialize<'de> for Where {
                 {
                     let is_long = |Scalar(value): &Scalar| value.len() > MAX_VALUE_BYTES;
                     if conditions.len() == MAX_WHERE_KEYS {
-                        return Err(not("one of more keys", &self));
+                        return Err(not(
+                            &format!("one of more than {MAX_WHERE_KEYS} keys"),
+                            &self,
+                        ));
                     } else if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
-                        return Err(not("one with an empty or a longer key", &self));
+                        return Err(not(&bad_key(), &self));
                     } else if conditions.iter().any(|other| *other.key == key) {
                         return Err(not("one with a duplicate key", &self));
                     } else if !(1..=MAX_WHERE_VALUES).contains(&values.len()) {
-                        return Err(not("one with fewer or more values", &self));
+                        let found = format!("one with no or more than {MAX_WHERE_VALUES} values");
+                        return Err(not(&found, &self));
                     } else if values.iter().any(is_long) {
-                        return Err(not("one with a value of more than 256 bytes", &self));
+                        return Err(not(&long_value(), &self));
                     }
                     conditions.push(Condition {
                         key: key.into(),
@@ -169,70 +173,14 @@ impl<'de> Deserialize<'de> for Where {
     }
 }
 
-/// Terms as JSON, in the log.
-#[derive(Clone)]
+/// Terms in the log.
+#[derive(Clone, Serialize)]
 pub(super) struct TermsField<'a>(pub(super) Cow<'a, Terms>);
-
-impl Serialize for TermsField<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Terms {
-            limits,
-            same,
-            on_limit,
-            reason,
-        } = &*self.0;
-        let mut terms = to.serialize_struct("terms", 4)?;
-        if !limits.is_empty() {
-            let limits: Vec<_> = limits.iter().map(LimitOut).collect();
-            terms.serialize_field("limits", &limits)?;
-        }
-        if !same.is_empty() {
-            terms.serialize_field("same", same)?;
-        }
-        if *on_limit != OnLimit::default() {
-            terms.serialize_field("on_limit", on_limit.as_str())?;
-        }
-        if let Some(reason) = reason {
-            terms.serialize_field("reason", reason.as_str())?;
-        }
-        terms.end()
-    }
-}
 
 impl<'de: 'a, 'a> Deserialize<'de> for TermsField<'a> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         let terms = TermsBody::deserialize(json)?.decode();
         let terms = terms.map_err(|problem| D::Error::custom(problem.message))?;
         Ok(Self(Cow::Owned(*terms.unwrap_or_default())))
-    }
-}
-
-/// A limit as JSON, in bodies and in the log.
-pub(super) struct LimitOut<'a>(pub(super) &'a Limit);
-
-impl Serialize for LimitOut<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Limit {
-            max,
-            distinct,
-            conditions,
-        } = self.0;
-        let mut limit = to.serialize_struct("limit", 3)?;
-        limit.serialize_field("max", max)?;
-        if let Some(key) = distinct {
-            limit.serialize_field("distinct", key)?;
-        }
-        if !conditions.is_empty() {
-            limit.serialize_field("where", &WhereOut(conditions))?;
-        }
-        limit.end()
-    }
-}
-
-struct WhereOut<'a>(&'a [Condition]);
-
-impl Serialize for WhereOut<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|one| (&one.key, &one.values)))
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn ms() -> u64 {
     clippy::disallowed_methods,
     reason = "the worker passes the time on from here"
 )]
-pub(super) fn wall() -> WallTime {
+#[must_use]
+pub fn wall() -> WallTime {
     WallTime(jiff::Timestamp::now().as_millisecond())
 }

@@ -3,7 +3,7 @@
 use super::{clock, retry::Retry};
 use crate::{
     broker::{
-        Addresses, Link, Names,
+        Addresses, Connection, Names,
         settings::{self, SettingsConflict},
         topology::{self, Retention, Topology},
     },
@@ -43,8 +43,8 @@ pub async fn declare(
     names: &Names,
     declaration: &Declaration,
 ) -> Result<Declared, SettingsConflict> {
-    let link = Link::open_any(addresses, "streamwatch declare").await?;
-    let counted = topology::partitions(&link, names).await?;
+    let connection = Connection::open_any(addresses, "streamwatch declare").await?;
+    let counted = topology::partitions(&connection, names).await?;
     // A log may be lost, so the settings take precedence.
     let there = match counted {
         Some(_) => settings::read(addresses, names, 0)
@@ -57,11 +57,11 @@ pub async fn declare(
     let Topology {
         partitions,
         new_logs,
-    } = topology::declare(&link, names, there, wanted, retention).await?;
+    } = topology::declare(&connection, names, there, wanted, retention).await?;
     if let Some(let_in) = declaration.by_mqtt {
-        topology::enable_mqtt(&link, names, let_in).await?;
+        topology::set_mqtt_enabled(&connection, names, let_in).await?;
     }
-    link.close().await;
+    connection.close().await;
     if new_logs < partitions {
         tracing::info!("existing logs keep their retention, unless a policy extends it");
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     broker::{
-        BrokerError, Endpoint, Forwarded, Forwarder, Link, Names, Receipt, Replies, ReplyTo,
+        BrokerError, Connection, Endpoint, Forwarded, Forwarder, Names, Receipt, Replies, ReplyTo,
         RequestDelivery, RequestQueue, topology,
     },
     deadline::until,
@@ -68,7 +68,7 @@ struct PendingMessage {
 /// Serves the intake until shutdown. Survives losses of the broker.
 pub(super) async fn run(
     config: Config,
-    of: u16,
+    partitions: u16,
     (replies, throttle): (Replies, SharedThrottle),
     health: Arc<Health>,
     mut shutdown: watch::Receiver<bool>,
@@ -77,7 +77,7 @@ pub(super) async fn run(
     let mut retry = Retry::new("the intake is interrupted", None, &config.addresses);
     loop {
         let opened = tokio::select! {
-            opened = Intake::open(&config, of, retry.failures, (&replies, &throttle)) => opened,
+            opened = Intake::open(&config, partitions, retry.failures, (&replies, &throttle)) => opened,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         let ended = match opened {
@@ -95,7 +95,7 @@ pub(super) async fn run(
 /// One session with the broker. Messages that it has consumed but not routed are requeued when it
 /// ends.
 struct Intake {
-    publish: Arc<Link>,
+    publish: Arc<Connection>,
     requests: RequestQueue,
     events: RequestQueue,
     forwarder: Forwarder<PendingMessage>,
@@ -108,14 +108,14 @@ struct Intake {
 impl Intake {
     async fn open(
         config: &Config,
-        of: u16,
+        partitions: u16,
         n: usize,
         (replies, throttle): (&Replies, &SharedThrottle),
     ) -> Result<Self, BrokerError> {
         let (addresses, names) = (&config.addresses, &config.names);
-        topology::open_partitions(addresses, names, of).await?;
+        topology::open_partitions(addresses, names, partitions).await?;
         let name = |what| format!("streamwatch worker, intake, {what}");
-        let publish = Arc::new(Link::open(addresses, n, &name("publish")).await?);
+        let publish = Arc::new(Connection::open(addresses, n, &name("publish")).await?);
         let queue = |what, queue| {
             RequestQueue::new(Endpoint::new(addresses, n, name(what)), queue, PREFETCH)
         };

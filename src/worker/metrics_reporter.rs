@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::pending::PendingRequest;
 use crate::{
     ops::{
-        Active, Figures, Held, MAX_VALUES_SHOWN, PartitionFigures, PartitionMetrics, TenantValues,
-        Tenants,
+        Active, Figures, MAX_VALUES_SHOWN, PartitionFigures, PartitionMetrics, ReplicaContents,
+        TenantValues, Tenants,
     },
     replica::{Mono, Replica, Totals},
 };
@@ -53,7 +53,7 @@ impl MetricsReporter {
         self.figures.set(self.partition, figures);
     }
 
-    fn held(&mut self, replica: &Replica<PendingRequest>, now_ms: u64) -> Held {
+    fn held(&mut self, replica: &Replica<PendingRequest>, now_ms: u64) -> ReplicaContents {
         let active = active(replica.totals());
         let all = || {
             let tenants = replica.totals_by_tenant();
@@ -61,7 +61,7 @@ impl MetricsReporter {
         };
         let of = |name: &str| self::active(replica.totals_of(name));
         let (tenants, others) = self.tenants.split(now_ms, active, all, of);
-        let mut held = Held {
+        let mut held = ReplicaContents {
             active,
             records: replica.totals().records,
             levels: replica.levels().0.into(),

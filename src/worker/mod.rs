@@ -16,7 +16,6 @@ mod partition;
 mod partition_list;
 mod partition_task;
 pub(crate) mod pending;
-mod rate_limit;
 mod rejections;
 mod replies;
 mod retry;
@@ -27,6 +26,7 @@ mod throttle;
 
 use std::{sync::Arc, time::Duration};
 
+pub use clock::wall;
 pub use config::Config;
 pub use declare::{Declaration, Declared, declare};
 pub use error::WorkerError;
@@ -43,7 +43,6 @@ use uuid::Uuid;
 
 use crate::{
     broker::ReplySender,
-    domain::WallTime,
     ops::{Endpoints, Figures, Health, HttpServer, PartitionMetrics},
     replica::Replica,
     wire::Code,
@@ -78,17 +77,17 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         selection = prepare(&config, &health) => selection?,
         _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
     };
-    let intake = selection.of > 1;
+    let intake = selection.partitions > 1;
     health.follows(&selection.numbers, intake);
-    tracing::info!(partitions = ?selection.numbers, of = selection.of, "serving partitions");
+    tracing::info!(partitions = ?selection.numbers, of = selection.partitions, "serving partitions");
     let (replies, sender) = ReplySender::new(&config.addresses, &config.names);
     let sending = tokio::spawn(replies::run(sender));
-    let throttle = SharedThrottle::new(selection.of);
+    let throttle = SharedThrottle::new(selection.partitions);
     let mut tasks = JoinSet::new();
     for (n, number) in selection.numbers.into_iter().enumerate() {
         let partition = Partition {
             number,
-            of: selection.of,
+            partitions: selection.partitions,
             takes_unrouted: n == 0,
             config: config.clone(),
             replica: Replica::new(Uuid::new_v4().as_u64_pair().0),
@@ -113,7 +112,13 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     }
     if intake {
         let outside = (replies.clone(), throttle);
-        tasks.spawn(intake::run(config, selection.of, outside, health, shutdown));
+        tasks.spawn(intake::run(
+            config,
+            selection.partitions,
+            outside,
+            health,
+            shutdown,
+        ));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|e| WorkerError::Task(e.to_string()))?;
@@ -140,10 +145,4 @@ async fn prepare(config: &Config, health: &Health) -> Result<Selection, WorkerEr
         declare::until_declared(&config.addresses, &config.names, declaration, health).await;
     }
     Selection::find(config, health).await
-}
-
-/// Reads the wall clock.
-#[must_use]
-pub fn wall() -> WallTime {
-    clock::wall()
 }

@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct Partition {
     pub(super) number: u16,
     /// Number of partitions.
-    pub(super) of: u16,
+    pub(super) partitions: u16,
     /// Consumes messages of unknown kinds, which belong to no partition.
     pub(super) takes_unrouted: bool,
     pub(super) config: Config,

@@ -1,9 +1,9 @@
 //! Rejected messages: counted, logged, and published for operators.
 
-use super::{clock, rate_limit::RateLimit};
+use super::clock;
 use crate::{
-    broker::{Link, Names, OptionalPublisher},
-    ops::BadInput,
+    broker::{Connection, Names, OptionalPublisher},
+    ops::{BadInput, RateLimit},
     wire::{self, Code, Message, Origin, Problem},
 };
 
@@ -25,8 +25,8 @@ impl Rejections {
     }
 
     /// Reopens the publisher if it is closed.
-    pub(super) fn maintain(&mut self, link: &Link) {
-        if let Some(error) = self.publisher.maintain(link) {
+    pub(super) fn maintain(&mut self, connection: &Connection) {
+        if let Some(error) = self.publisher.maintain(connection) {
             tracing::warn!("cannot publish rejected messages; they are only counted: {error}");
         }
     }
@@ -37,10 +37,10 @@ impl Rejections {
         origin: Origin,
         message: &Message,
         problem: &Problem,
-        link: &Link,
+        connection: &Connection,
     ) {
         count(origin.source, problem.code);
-        self.publish(origin, message, problem, link);
+        self.publish(origin, message, problem, connection);
     }
 
     /// Publishes a rejection.
@@ -49,25 +49,26 @@ impl Rejections {
         origin: Origin,
         message: &Message,
         problem: &Problem,
-        link: &Link,
+        connection: &Connection,
     ) {
         let now = clock::now();
-        let Some(left_out) = self.limit.admit(now.mono) else {
+        let Some(left_out) = self.limit.admit(now.mono.seconds()) else {
             return;
         };
         let notice = wire::rejected(origin, message, problem, now.wall, left_out);
-        self.limit.published(self.publisher.publish(&notice, link));
+        self.limit
+            .published(self.publisher.publish(&notice, connection));
     }
 }
 
 /// Counts and logs a rejected message of a queue.
 pub(super) fn count(source: &'static str, code: Code) {
     let code = code.as_str();
-    BadInput { source, code }.emit(clock::ms() / 1_000);
+    BadInput { source, code }.emit(clock::mono().seconds());
 }
 
 /// Logs a rejected log entry. The replica counts it.
 pub(super) fn log(code: Code) {
     let (source, code) = ("log", code.as_str());
-    BadInput { source, code }.log(clock::ms() / 1_000);
+    BadInput { source, code }.log(clock::mono().seconds());
 }

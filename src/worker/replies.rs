@@ -1,9 +1,9 @@
 //! The task that sends a worker's replies, and counts and logs failures.
 
-use super::{clock, rate_limit::RateLimit};
+use super::clock;
 use crate::{
     broker::{ReplyEvent, ReplySender},
-    ops::ReplyMetrics,
+    ops::{RateLimit, ReplyMetrics},
 };
 
 /// Most log lines per second about a persistent failure.
@@ -13,18 +13,19 @@ const LINES_PER_SECOND: u32 = 1;
 pub(super) async fn run(mut sender: ReplySender) {
     let metrics = ReplyMetrics::new();
     let limit = || RateLimit::new(LINES_PER_SECOND);
+    let now_s = || clock::mono().seconds();
     let (mut lost, mut dropped) = (limit(), limit());
     while let Some(event) = sender.next().await {
         match event {
             ReplyEvent::Lost(error) => {
                 metrics.reconnects.increment(1);
-                if let Some(more) = line(&mut lost) {
+                if let Some(more) = lost.admit_line(now_s()) {
                     tracing::warn!(more, "lost a connection for replies; reconnecting: {error}");
                 }
             }
             ReplyEvent::Dropped(error) => {
                 metrics.undeliverable.increment(1);
-                if let Some(more) = line(&mut dropped) {
+                if let Some(more) = dropped.admit_line(now_s()) {
                     tracing::warn!(
                         more,
                         "dropped a reply: RabbitMQ closes the connection because of the reply's address: {error}"
@@ -33,13 +34,13 @@ pub(super) async fn run(mut sender: ReplySender) {
             }
             ReplyEvent::Expired => {
                 metrics.expired.increment(1);
-                if let Some(more) = line(&mut dropped) {
+                if let Some(more) = dropped.admit_line(now_s()) {
                     tracing::warn!(more, "dropped a reply: RabbitMQ did not confirm it in time");
                 }
             }
             ReplyEvent::Crowded => {
                 metrics.crowded.increment(1);
-                if let Some(more) = line(&mut dropped) {
+                if let Some(more) = dropped.admit_line(now_s()) {
                     tracing::warn!(
                         more,
                         "dropped a reply: too many replies had to be retried one by one"
@@ -48,11 +49,4 @@ pub(super) async fn run(mut sender: ReplySender) {
             }
         }
     }
-}
-
-/// Returns the number of lines left out before this one; `None` if this one is left out too.
-fn line(limit: &mut RateLimit) -> Option<u64> {
-    let left_out = limit.admit(clock::mono())?;
-    limit.published(true);
-    Some(left_out)
 }

@@ -2,14 +2,14 @@
 
 use super::{Config, PartitionList, WorkerError, retry::Retry};
 use crate::{
-    broker::{BrokerError, Link, topology},
+    broker::{BrokerError, Connection, topology},
     ops::Health,
 };
 
 /// The partitions that a worker follows.
 pub(super) struct Selection {
     /// Number of partitions of the topology.
-    pub(super) of: u16,
+    pub(super) partitions: u16,
     /// The partitions of this worker, in ascending order.
     pub(super) numbers: Vec<u16>,
 }
@@ -22,31 +22,37 @@ impl Selection {
     /// log has delivered them.
     pub(super) async fn find(config: &Config, health: &Health) -> Result<Self, WorkerError> {
         let mut retry = Retry::new("cannot find the partitions", None, &config.addresses);
-        let of = loop {
+        let partitions = loop {
             match count(config, retry.failures).await {
-                Ok(of) => break of,
+                Ok(partitions) => break partitions,
                 Err(error) => retry.after(&error, |reason| health.waits(reason)).await,
             }
         };
-        let numbers = chosen(config.partitions.as_ref(), of)?;
-        Ok(Self { of, numbers })
+        let numbers = chosen(config.partitions.as_ref(), partitions)?;
+        Ok(Self {
+            partitions,
+            numbers,
+        })
     }
 }
 
 async fn count(config: &Config, n: usize) -> Result<u16, BrokerError> {
     let name = "streamwatch worker, looking for partitions";
-    let link = Link::open(&config.addresses, n, name).await?;
-    let found = topology::followable(&link, &config.names).await?;
-    link.close().await;
+    let connection = Connection::open(&config.addresses, n, name).await?;
+    let found = topology::partition_count(&connection, &config.names).await?;
+    connection.close().await;
     found.ok_or_else(|| BrokerError::NotFound(format!("no queue {}", config.names.log(0))))
 }
 
-fn chosen(list: Option<&PartitionList>, of: u16) -> Result<Vec<u16>, WorkerError> {
+fn chosen(list: Option<&PartitionList>, partitions: u16) -> Result<Vec<u16>, WorkerError> {
     let Some(PartitionList(list)) = list else {
-        return Ok((0..of).collect());
+        return Ok((0..partitions).collect());
     };
     match list.last() {
-        Some(&partition) if partition >= of => Err(WorkerError::NoSuchPartition { partition, of }),
+        Some(&partition) if partition >= partitions => Err(WorkerError::NoSuchPartition {
+            partition,
+            partitions,
+        }),
         _ => Ok(list.iter().copied().collect()),
     }
 }

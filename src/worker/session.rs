@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     broker::{
-        Announced, Appended, Appender, BrokerError, Endpoint, Link, LocalRequests, LogEntry,
+        Announced, Appended, Appender, BrokerError, Connection, Endpoint, LocalRequests, LogEntry,
         LogFollower, LogFrom, Replies, RequestDelivery, RequestQueue,
     },
     deadline::until,
@@ -87,10 +87,10 @@ impl Failure for End {
 pub(crate) struct Session<'a> {
     partition: &'a mut Partition,
     /// The connection that consumes the log.
-    consume: Link,
+    consume: Connection,
     log: LogFollower,
     /// The connection that publishes everything but replies.
-    publish: Link,
+    publish: Connection,
     appender: Appender,
     requests: RequestQueues,
     snapshots: Snapshots,
@@ -126,8 +126,8 @@ impl<'a> Session<'a> {
         let (number, config) = (partition.number, &partition.config);
         let names = &config.names;
         let name = |what| format!("streamwatch worker, partition {number:02}, {what}");
-        let consume = Link::open(&config.addresses, n, &name("consume")).await?;
-        let publish = Link::open(&config.addresses, n, &name("publish")).await?;
+        let consume = Connection::open(&config.addresses, n, &name("consume")).await?;
+        let publish = Connection::open(&config.addresses, n, &name("publish")).await?;
         let appender = Appender::new(&publish, &names.log(number)).await?;
         let endpoint = |what| Endpoint::new(&config.addresses, n, name(what));
         let queue = |what, queue, prefetch| RequestQueue::new(endpoint(what), queue, prefetch);
@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
             names: names.clone(),
             partition: PartitionNumber {
                 partition: number,
-                partitions: partition.of,
+                partitions: partition.partitions,
             },
         };
         let from = match partition.replica.attach() {
@@ -202,11 +202,11 @@ impl<'a> Session<'a> {
         loop {
             // Checked first: with another number, accounts belong to other partitions.
             if let Some(settings) = self.partition.replica.settings()
-                && settings.partitions != self.partition.of
+                && settings.partitions != self.partition.partitions
             {
                 return Err(End::OtherPartitions {
                     settings: settings.partitions,
-                    there: self.partition.of,
+                    there: self.partition.partitions,
                 });
             }
             let caught_up = !shown && self.partition.replica.has_caught_up();
@@ -215,7 +215,7 @@ impl<'a> Session<'a> {
                 self.partition.set_limits();
                 self.partition.report_metrics();
             }
-            self.name_local_queue();
+            self.publish_local_queue();
             self.perform().await?;
             let was_starting = std::mem::replace(&mut starting, self.requests.are_starting());
             if caught_up || was_starting != starting {
@@ -328,7 +328,7 @@ impl<'a> Session<'a> {
     /// only messages with the header to a partition, so the header was there, with a type that a
     /// log does not keep, such as a table.
     const fn routed<'m>(&self, mut message: Message<'m>) -> Message<'m> {
-        if self.partition.of > 1 && matches!(message.account, AccountHeader::Absent) {
+        if self.partition.partitions > 1 && matches!(message.account, AccountHeader::Absent) {
             message.account = AccountHeader::NotText;
         }
         message

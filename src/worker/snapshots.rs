@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Config;
 use crate::{
-    broker::{BrokerError, Link, SnapshotLog, SnapshotReader, SnapshotWriter},
+    broker::{BrokerError, Connection, SnapshotLog, SnapshotReader, SnapshotWriter},
     domain::{
         Account, AccountKey, Announcement, LogTime, Settings, SnapshotHeader, SnapshotTrailer,
     },
@@ -86,8 +86,8 @@ pub(super) async fn load(
 
 async fn open(config: &Config, partition: u16, n: usize) -> Result<SnapshotLog, BrokerError> {
     let name = format!("streamwatch worker, partition {partition:02}, snapshots");
-    let link = Link::open(&config.addresses, n, &name).await?;
-    SnapshotLog::open(link, config.names.snapshots(partition)).await
+    let connection = Connection::open(&config.addresses, n, &name).await?;
+    SnapshotLog::open(connection, config.names.snapshots(partition)).await
 }
 
 /// Assembles a snapshot: `None` if it is incomplete. Also returns the position of the previous one.

@@ -22,7 +22,7 @@ pub(super) struct SharedThrottle(Arc<Mutex<State>>);
 
 struct State {
     /// Number of partitions.
-    of: u16,
+    partition_count: u16,
     /// The settings and workers of each partition.
     partitions: BTreeMap<u16, Stated>,
     throttle: Throttle,
@@ -45,11 +45,11 @@ struct Stated {
 pub(super) struct RetryAfter(pub(super) Option<u64>);
 
 impl SharedThrottle {
-    pub(super) fn new(of: u16) -> Self {
+    pub(super) fn new(partition_count: u16) -> Self {
         let kinds = ThrottledKind::ALL.map(ThrottledKind::as_str);
         let limits = ThrottledBy::ALL.map(ThrottledBy::as_str);
         Self(Arc::new(Mutex::new(State {
-            of,
+            partition_count,
             partitions: BTreeMap::new(),
             throttle: Throttle::default(),
             intake: Throttle::default(),
@@ -89,7 +89,7 @@ impl State {
         let newest = self.partitions.values().max_by_key(|it| it.number);
         let limits = newest.map_or_else(Throttling::default, |it| it.limits);
         let workers = self.partitions.values().map(|it| it.workers);
-        let share = Share::of(workers, self.of);
+        let share = Share::of(workers, self.partition_count);
         self.throttle.set(&limits, share);
         self.intake.set(&limits, share);
         self.is_off = limits.is_off();
@@ -111,7 +111,7 @@ impl State {
             replied: retry_after_ms.is_some(),
             tenant: check_tenant(tenant).is_ok().then_some(tenant),
         };
-        self.metrics.count(request, now.0 / 1_000_000);
+        self.metrics.count(request, now.seconds());
         Some(RetryAfter(retry_after_ms))
     }
 }

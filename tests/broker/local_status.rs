@@ -41,7 +41,7 @@ async fn without_a_local_queue_the_shared_queue_carries_status_requests() {
     };
     let _worker = local_worker(&installation).await;
     let queue = bound_queue(&installation).await;
-    unbind(&installation, queue, installation.names().local_status(0)).await;
+    unbind(&installation, queue, installation.names().status(0)).await;
     assert!(playing(&installation.backend(), "alice").await.is_empty());
 }
 
@@ -129,7 +129,7 @@ async fn a_worker_binds_its_queue_again_after_another_has_unbound_it() {
     };
     let _worker = local_worker(&installation).await;
     let queue = bound_queue(&installation).await;
-    let from = installation.names().local_status(0);
+    let from = installation.names().status(0);
     unbind(&installation, queue.clone(), from).await;
     eventually(PATIENCE, "it is bound again", async || {
         let bound = bound_queues(&installation).await;
@@ -225,10 +225,7 @@ async fn declaring_a_topology_of_rabbitmq_3_on_rabbitmq_4_adds_local_queues() {
     );
     bound.await.expect("bound");
     channel
-        .exchange_delete(
-            names.local_status(0).into(),
-            ExchangeDeleteOptions::default(),
-        )
+        .exchange_delete(names.status(0).into(), ExchangeDeleteOptions::default())
         .await
         .expect("deleted");
     installation.declare("10s").await;
@@ -340,7 +337,7 @@ async fn bound_queue(installation: &Installation<'_>) -> String {
 
 /// The local queues that requests can reach.
 async fn bound_queues(installation: &Installation<'_>) -> Vec<String> {
-    let from = installation.names().local_status(0);
+    let from = installation.names().status(0);
     let list = ["-q", "list_bindings", "source_name", "destination_name"];
     let bindings = installation.broker.ctl(&list).await;
     let bound = bindings

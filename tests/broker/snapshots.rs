@@ -5,7 +5,7 @@ use std::time::Duration;
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use streamwatch::broker::{Addresses, Link, LogFollower, LogFrom, SnapshotLog};
+use streamwatch::broker::{Addresses, Connection, LogFollower, LogFrom, SnapshotLog};
 use streamwatch::client::{
     ActiveStream, Backend, Metadata, OpenRequest, Opening, StatusQuery, StreamId, StreamState,
 };
@@ -48,15 +48,15 @@ async fn declare(installation: &Installation<'_>) {
     assert!(declared.status.success(), "{declared:?}");
 }
 
-async fn link(installation: &Installation<'_>) -> Link {
+async fn connection(installation: &Installation<'_>) -> Connection {
     let addresses: Addresses = installation.broker.url().parse().expect("an address");
-    let link = Link::open(&addresses, 0, "test").await;
-    link.expect("the broker answers")
+    let connection = Connection::open(&addresses, 0, "test").await;
+    connection.expect("the broker answers")
 }
 
 async fn oldest_offset(installation: &Installation<'_>) -> u64 {
-    let (link, log) = (link(installation).await, installation.names().log(0));
-    let follower = LogFollower::attach(&link, &log, LogFrom::First).await;
+    let (connection, log) = (connection(installation).await, installation.names().log(0));
+    let follower = LogFollower::attach(&connection, &log, LogFrom::First).await;
     let entry = follower.expect("the log is there").next().await;
     entry.expect("it has entries").offset()
 }
@@ -200,8 +200,13 @@ async fn a_restarted_worker_restores_state_older_than_the_log() {
 
 /// Writes a snapshot that starts at an entry of no existing log.
 async fn write_foreign(installation: &Installation<'_>, whole: bool) {
-    let (link, queue) = (link(installation).await, installation.names().snapshots(0));
-    let log = SnapshotLog::open(link, queue).await.expect("it is there");
+    let (connection, queue) = (
+        connection(installation).await,
+        installation.names().snapshots(0),
+    );
+    let log = SnapshotLog::open(connection, queue)
+        .await
+        .expect("it is there");
     let before = log.find().await.expect("it can be read").first().copied();
     let now = LogTime(1 << 40);
     let (mut writer, mut parts) = log.write(now, before).await.expect("it can be written");
@@ -295,8 +300,8 @@ async fn many_workers_find_the_end_of_the_snapshot_log_concurrently() {
     let queue = installation.names().snapshots(0);
     let mut opening = JoinSet::new();
     for _ in 0..20 {
-        let (link, queue) = (link(&installation).await, queue.clone());
-        opening.spawn(async move { SnapshotLog::open(link, queue).await.map(drop) });
+        let (connection, queue) = (connection(&installation).await, queue.clone());
+        opening.spawn(async move { SnapshotLog::open(connection, queue).await.map(drop) });
     }
     for opened in opening.join_all().await {
         opened.expect("it is found");

@@ -11,7 +11,7 @@ use streamwatch::{
         Tenant, Tombstone, WallTime,
     },
     wire::{
-        self, AccountHeader, Message, Origin, RoutingKey,
+        self, AccountHeader, Message, Origin, Query, RoutingKey,
         snapshot::{self, MAX_PART_BYTES, Part, PartContent, SnapshotRef},
     },
 };
@@ -74,9 +74,8 @@ pub fn requests(data: &[u8]) {
     let message = message(data, "streamwatch");
     for problem in [
         wire::init(&message).err(),
-        wire::status(&message).err(),
+        wire::query(&message).err(),
         wire::entry(&message).err(),
-        wire::tenant(&message).err(),
     ]
     .into_iter()
     .flatten()
@@ -88,17 +87,16 @@ pub fn requests(data: &[u8]) {
         assert!(published.routing_key.len() <= 100 && published.body.len() < 4_096);
     }
     check(wire::init(&message), data);
-    check(wire::status(&message), data);
+    check(wire::query(&message), data);
     check(wire::entry(&message), data);
-    check(wire::tenant(&message), data);
-    if let Ok(request) = wire::tenant(&message) {
+    if let Ok(Query::Tenant(request)) = wire::query(&message) {
         let (kind, body) = wire::tenant_body(&request);
         let again = Message {
             body: &body,
             ..message
         };
         assert!(message.routing_key.ends_with(kind.as_str()));
-        assert_eq!(wire::tenant(&again), Ok(request));
+        assert_eq!(wire::query(&again), Ok(Query::Tenant(request)));
     }
     by_amqp_1_0(&message);
     if let Ok(Entry::Batch(batch)) = wire::entry(&message) {
@@ -138,8 +136,7 @@ fn by_amqp_1_0(message: &Message) {
         ..*message
     };
     assert_eq!(wire::entry(&wrapped), wire::entry(message));
-    assert_eq!(wire::status(&wrapped), wire::status(message));
-    assert_eq!(wire::tenant(&wrapped), wire::tenant(message));
+    assert_eq!(wire::query(&wrapped), wire::query(message));
     assert_eq!(wire::init(&wrapped).err(), wire::init(message).err());
 }
 
@@ -151,13 +148,8 @@ pub fn routing_key(data: &[u8]) {
 /// Internal entries: a decoded entry is encoded and decoded to an equal one.
 pub fn entries(data: &[u8]) {
     let decoded = wire::decode_internal(data);
-    if let Ok(Entry::Internal {
-        entry_id,
-        reading,
-        body,
-    }) = &decoded
-    {
-        let written = wire::encode_internal(*entry_id, reading.as_ref(), body);
+    if let Ok(Entry::Internal(entry)) = &decoded {
+        let written = wire::encode_internal(entry);
         assert_eq!(wire::decode_internal(&written).as_ref(), decoded.as_ref());
     }
     check(decoded, data);

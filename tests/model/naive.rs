@@ -401,7 +401,7 @@ impl History {
         if was_active {
             StopOutcome::Ended
         } else {
-            StopOutcome::Noted
+            StopOutcome::Tombstoned
         }
     }
 

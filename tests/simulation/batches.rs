@@ -43,7 +43,7 @@ impl World {
                 (key.clone(), PlayerEvent::Heartbeat(heartbeat.clone()))
             }
             Entry::Stop { key, stop } => (key.clone(), PlayerEvent::Stop(stop.clone())),
-            Entry::Batch(_) | Entry::Internal { .. } => return self.take(entry),
+            Entry::Batch(_) | Entry::Internal(_) => return self.take(entry),
         };
         if self.gathered.is_empty() {
             let after = self.rng.u64(..=self.plan.batch_ms);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use streamwatch::domain::{Entry, EntryId, Internal, Rules, Settings, WallTime};
+use streamwatch::domain::{Entry, EntryId, Internal, InternalEntry, Rules, Settings, WallTime};
 
 use crate::{
     event::Event,
@@ -181,13 +181,13 @@ pub fn append_settings(world: &mut World) {
         writer: world.rng.u64(..),
         seq: 1,
     };
-    let entry = Entry::Internal {
+    let entry = Entry::Internal(InternalEntry {
         entry_id,
-        reading: None,
+        writer_state: None,
         body: Internal::Settings {
             settings: world.settings.clone(),
             wall: WallTime(1_700_000_000_000 + world.now as i64),
         },
-    };
+    });
     world.take(Rc::new(entry));
 }

@@ -1,6 +1,6 @@
 //! The handling of events.
 
-use streamwatch::domain::{Consistency, Entry, Internal, StatusRequest};
+use streamwatch::domain::{Consistency, Entry, Internal, InternalEntry, StatusRequest};
 
 use crate::{event::Event, faults, plan::RUN_MS, players, requests::Body, world::World};
 
@@ -168,11 +168,11 @@ impl World {
 
     /// Handles an entry of a replica that follows a deleted log.
     fn take_foreign(&mut self, entry: &Entry) {
-        let Entry::Internal {
-            reading: Some(reading),
+        let Entry::Internal(InternalEntry {
+            writer_state: Some(writer_state),
             body,
             ..
-        } = entry
+        }) = entry
         else {
             return;
         };
@@ -180,7 +180,7 @@ impl World {
         let latest = self.observer.log_ms().unwrap_or(0) + 2 * self.settings.interval_ms();
         if let Internal::Announced { up_to } = body
             && *up_to < self.log.end()
-            && reading.estimate.0 <= latest
+            && writer_state.estimate.0 <= latest
         {
             self.lifecycle.doubt();
         }

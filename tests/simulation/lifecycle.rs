@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use streamwatch::domain::{
     Account, AccountKey, Announcement, Entry, ExpiryCause, HeartbeatOutcome, Internal,
-    LifecycleEventKind, OpenOutcome, Rules, Settings, StoppedReason, StreamId, WallTime,
+    InternalEntry, LifecycleEventKind, OpenOutcome, Rules, Settings, StoppedReason, StreamId,
+    WallTime,
 };
 
 use streamwatch::replica::Applied;
@@ -78,12 +79,12 @@ impl Happenings {
                 }
                 HeartbeatOutcome::Stopped(_) | HeartbeatOutcome::Dropped(_) => {}
             },
-            (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
+            (Entry::Internal(InternalEntry { body, .. }), Applied::Open(outcome)) => {
                 let Internal::Open(open) = body else { return };
                 let counted = self.deadlines.contains_key(&open.stream);
                 let mut known = before.streams().iter();
-                let admitted =
-                    counted && known.any(|s| s.id == open.stream && s.standing.is_admitted());
+                let admitted = counted
+                    && known.any(|s| s.id == open.stream && s.ttl_and_admission.is_admitted());
                 match outcome {
                     OpenOutcome::Opened { .. } => {
                         match (counted, settings.rules()) {
@@ -142,10 +143,10 @@ impl Lifecycle {
 
     /// Notes the rules that an entry sets.
     pub fn note_rules(&mut self, offset: u64, entry: &Entry) {
-        if let Entry::Internal {
+        if let Entry::Internal(InternalEntry {
             body: Internal::Settings { settings, .. },
             ..
-        } = entry
+        }) = entry
             && settings.rules() == Rules::V2
         {
             self.rules_2_from.get_or_insert(offset);

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use streamwatch::domain::{Entry, Internal};
+use streamwatch::domain::{Entry, Internal, InternalEntry};
 
 #[derive(Default)]
 pub struct Log {
@@ -63,15 +63,15 @@ impl Log {
     /// The offset from which on the log contains the settings and a time.
     pub fn settings_from(&self) -> Option<u64> {
         let named = self.entries.iter().find(|(_, entry)| match &**entry {
-            Entry::Internal {
+            Entry::Internal(InternalEntry {
                 body: Internal::Tick(Some(_)),
-                reading,
+                writer_state,
                 ..
-            } => reading.is_some(),
-            Entry::Internal {
+            }) => writer_state.is_some(),
+            Entry::Internal(InternalEntry {
                 body: Internal::Settings { .. },
                 ..
-            } => self.first == 0,
+            }) => self.first == 0,
             _ => false,
         });
         named.map(|(at, _)| *at)

@@ -8,9 +8,9 @@ use std::{
 
 use streamwatch::{
     domain::{
-        Account, AccountKey, Entry, HeartbeatOutcome, Internal, LogTime, OnLimit, OpenOutcome,
-        RefusedReason, RequestId, Settings, StopOutcome, StopTarget, StoppedReason, StreamId,
-        StreamState,
+        Account, AccountKey, Entry, HeartbeatOutcome, Internal, InternalEntry, LogTime, OnLimit,
+        OpenOutcome, RefusedReason, RequestId, Settings, StopOutcome, StopTarget, StoppedReason,
+        StreamId, StreamState,
     },
     replica::{Applied, Now, Replica},
 };
@@ -144,7 +144,7 @@ impl Observer {
         let row = row(&self.replica, at, self.end(), entry, applied, &self.keys);
         if let Some(log_ms) = row.log_ms {
             self.check_time(at, log_ms);
-            if let Entry::Internal { body, .. } = entry
+            if let Entry::Internal(InternalEntry { body, .. }) = entry
                 && let Internal::Capacity(change) = body
             {
                 self.full.note(change, log_ms);
@@ -289,7 +289,7 @@ impl Observer {
                     assert_eq!(*outcome == StopOutcome::Ended, was_active, "{stream}");
                     match outcome {
                         StopOutcome::Ended => ended.push((stream, EventKind::Stopped)),
-                        StopOutcome::Noted => stopped.push(stream),
+                        StopOutcome::Tombstoned => stopped.push(stream),
                         StopOutcome::Unchanged => life.named = true,
                     }
                 }
@@ -303,7 +303,7 @@ impl Observer {
                     assert_eq!(*outcome == StopOutcome::Ended, !ended.is_empty());
                 }
             },
-            (Entry::Internal { body, .. }, Applied::Open(outcome)) => {
+            (Entry::Internal(InternalEntry { body, .. }), Applied::Open(outcome)) => {
                 let Internal::Open(open) = body else {
                     return Vec::new();
                 };
@@ -368,10 +368,10 @@ impl Observer {
         ended: &[(StreamId, EventKind)],
     ) {
         let (
-            Entry::Internal {
+            Entry::Internal(InternalEntry {
                 body: Internal::Open(open),
                 ..
-            },
+            }),
             Applied::Open(outcome),
             Some(settings),
         ) = (entry, applied, self.replica.settings())

@@ -2,7 +2,7 @@
 
 use crate::batches::is_here;
 use streamwatch::{
-    domain::{Account, AccountKey, Counters, Entry, Internal},
+    domain::{Account, AccountKey, Counters, Entry, Internal, InternalEntry},
     replica::{Applied, Replica},
 };
 
@@ -58,11 +58,11 @@ pub fn row<T>(
 pub fn keys_of(entry: &Entry) -> impl Iterator<Item = &AccountKey> {
     let one = match entry {
         Entry::Heartbeat { key, .. } | Entry::Stop { key, .. } => Some(key),
-        Entry::Internal {
+        Entry::Internal(InternalEntry {
             body: Internal::Open(open),
             ..
-        } => Some(&open.key),
-        Entry::Batch(_) | Entry::Internal { .. } => None,
+        }) => Some(&open.key),
+        Entry::Batch(_) | Entry::Internal(_) => None,
     };
     let batch = match entry {
         Entry::Batch(batch) if is_here(batch) => Some(batch),

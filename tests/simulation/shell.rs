@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use streamwatch::{
-    domain::{Answer, Consistency, Entry, Internal, Settings},
+    domain::{Answer, Consistency, Entry, Internal, InternalEntry, Settings},
     replica::{Applied, Effect, Fault, Now, Replica, StartAt},
 };
 
@@ -193,7 +193,7 @@ impl World {
             "a replica went on with another log"
         );
         worker.history.start.get_or_insert(offset);
-        if let Entry::Internal { entry_id, .. } = &**entry
+        if let Entry::Internal(InternalEntry { entry_id, .. }) = &**entry
             && entry_id.writer == worker.writer
             && worker
                 .strong_mark
@@ -273,13 +273,10 @@ impl World {
         }
     }
 
-    fn append(&mut self, w: usize, entry: Entry) {
-        let Entry::Internal { entry_id, body, .. } = &entry else {
-            panic!("a replica appends internal entries only: {entry:?}")
-        };
-        let seq = entry_id.seq;
+    fn append(&mut self, w: usize, entry: InternalEntry) {
+        let seq = entry.entry_id.seq;
         // A replica that has just caught up appends such a marker too, without a pending request.
-        if *body == Internal::Tick(None) && self.workers[w].taking {
+        if entry.body == Internal::Tick(None) && self.workers[w].taking {
             self.workers[w].strong_mark = Some(seq);
         }
         let delay = self.rng.u64(..=self.delay_ms());
@@ -297,7 +294,7 @@ impl World {
             worker: w,
             connection,
             epoch: worker.epoch,
-            entry: Rc::new(entry),
+            entry: Rc::new(Entry::Internal(entry)),
         };
         let one_in = self.plan.append_fails_one_in;
         let fails = one_in > 0 && self.now < RUN_MS && self.rng.u64(..one_in) == 0;

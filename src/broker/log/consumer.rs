@@ -10,7 +10,7 @@ use lapin::{
 
 use super::{entry::LogDelivery, from::LogFrom};
 use crate::broker::{
-    BrokerError, Link,
+    BrokerError, Connection,
     connect::{Endpoint, within},
     delivery::offset,
 };
@@ -21,7 +21,7 @@ pub(super) struct LogConsumer {
     consumer: Consumer,
     channel: Channel,
     /// Closes the connection when dropped.
-    _link: Link,
+    _connection: Connection,
     queue: String,
     last_tag: u64,
     unacked: u16,
@@ -41,7 +41,7 @@ pub(super) async fn control(endpoint: Endpoint, queue: String) -> Result<(), Bro
 
 /// A connection whose channel does not consume yet.
 pub(super) struct Prepared {
-    link: Link,
+    connection: Connection,
     channel: Channel,
     prefetch: u16,
 }
@@ -53,12 +53,12 @@ impl Prepared {
             BrokerError::Internal(text) => BrokerError::Lost(text),
             error => error,
         };
-        let link = endpoint.open().await.map_err(lost)?;
-        let channel = link.channel().await.map_err(lost)?;
+        let connection = endpoint.open().await.map_err(lost)?;
+        let channel = connection.channel().await.map_err(lost)?;
         let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
         within("setting the prefetch", qos).await.map_err(lost)?;
         Ok(Self {
-            link,
+            connection,
             channel,
             prefetch,
         })
@@ -81,7 +81,7 @@ impl LogConsumer {
         from: LogFrom,
     ) -> Result<Self, BrokerError> {
         let Prepared {
-            link,
+            connection,
             channel,
             prefetch,
         } = prepared;
@@ -97,7 +97,7 @@ impl LogConsumer {
         Ok(Self {
             consumer,
             channel,
-            _link: link,
+            _connection: connection,
             queue,
             last_tag: 0,
             unacked: 0,

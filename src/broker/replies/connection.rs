@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep};
 use super::{PATIENCE, pending::PendingReply};
 use crate::{
     broker::{
-        Addresses, Backoff, BrokerError, Endpoint, Link, Names,
+        Addresses, Backoff, BrokerError, Connection, Endpoint, Names,
         delivery::put_trace,
         direct,
         properties::{contract_headers, worker_properties},
         reply_to::ReplyRoute,
-        unconfirmed::{Unconfirmed, confirming, publish_to_any},
+        unconfirmed::{Destination, Unconfirmed, confirming, publish},
     },
     deadline::until,
 };
@@ -36,13 +36,14 @@ pub(super) enum ConnectionEvent {
     Lost(BrokerError, Vec<(u64, PendingReply)>),
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Box<(Link, Channel)>, BrokerError>> + Send>>;
+type Opening =
+    Pin<Box<dyn Future<Output = Result<Box<(Connection, Channel)>, BrokerError>> + Send>>;
 
 enum State {
     /// Closed; to be opened after this delay.
     Closed(Duration),
     Opening(Opening),
-    Open(Box<(Link, Channel)>),
+    Open(Box<(Connection, Channel)>),
 }
 
 /// A connection that opens when a reply is to be published.
@@ -205,17 +206,17 @@ impl ReplyConnection {
             let endpoint = self.endpoint.clone();
             self.state = State::Opening(Box::pin(async move {
                 sleep(wait).await;
-                let link = endpoint.open().await?;
-                let channel = confirming(&link).await?;
-                Ok(Box::new((link, channel)))
+                let connection = endpoint.open().await?;
+                let channel = confirming(&connection).await?;
+                Ok(Box::new((connection, channel)))
             }));
         }
         let State::Open(open) = &self.state else {
             return None;
         };
-        let (link, channel) = &**open;
+        let (connection, channel) = &**open;
         while self.sent.len() < self.window
-            && !link.is_blocked()
+            && !connection.is_blocked()
             && let Some((id, pending)) = self.backlog.pop_front()
         {
             if pending.is_late() {
@@ -225,23 +226,17 @@ impl ReplyConnection {
             self.sent.insert(id, Arc::clone(&pending));
             let (channel, topics) = (channel.clone(), self.topics.clone());
             self.confirms.begin(async move {
-                let (exchange, key, properties) = addressed(&pending, topics);
+                let (to, properties) = addressed(&pending, topics);
                 let body = &pending.reply.body;
-                (
-                    id,
-                    publish_to_any(&channel, exchange, key, body, properties).await,
-                )
+                (id, publish(&channel, to, body, properties, false).await)
             });
         }
         None
     }
 }
 
-/// The exchange, routing key and properties of a reply.
-fn addressed(
-    pending: &PendingReply,
-    topics: ShortString,
-) -> (ShortString, ShortString, BasicProperties) {
+/// The destination and properties of a reply.
+fn addressed(pending: &PendingReply, topics: ShortString) -> (Destination, BasicProperties) {
     let mut headers = contract_headers();
     if let Some(trace) = &pending.to.trace {
         put_trace(&mut headers, trace);
@@ -257,14 +252,14 @@ fn addressed(
             if !direct::is_direct(name.as_str()) {
                 properties = properties.with_expiration(REPLY_TTL_MS.into());
             }
-            ("".into(), name.clone(), properties)
+            (("".into(), name.clone()), properties)
         }
         ReplyRoute::Topic(topic) => {
             topic.put_correlation(&mut headers);
             let properties = properties
                 .with_headers(headers)
                 .with_expiration(REPLY_TTL_MS.into());
-            (topics, topic.key.clone(), properties)
+            ((topics, topic.key.clone()), properties)
         }
     }
 }

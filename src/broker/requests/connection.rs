@@ -9,7 +9,7 @@ use lapin::{
 };
 use tokio::time::sleep;
 
-use crate::broker::{BrokerError, Endpoint, Link, connect::within};
+use crate::broker::{BrokerError, Connection, Endpoint, connect::within};
 
 /// Time for a worker to acknowledge the requests of a cancelled consumer.
 const LAST_ACKS: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ impl RequestConnection {
 
 /// A consumer, its channel and its connection.
 pub(super) struct Consuming {
-    pub(super) link: Link,
+    pub(super) connection: Connection,
     pub(super) channel: Channel,
     pub(super) consumer: Consumer,
 }
@@ -42,15 +42,15 @@ impl Consuming {
         queue: String,
         prefetch: u16,
     ) -> Result<Box<Self>, BrokerError> {
-        let (link, channel) = endpoint.open_channel().await?;
-        Self::begin(link, channel, queue, prefetch)
+        let (connection, channel) = endpoint.open_channel().await?;
+        Self::begin(connection, channel, queue, prefetch)
             .await
             .map(Box::new)
     }
 
     /// Consumes `queue` on a channel of `link` with at most `prefetch` unacknowledged requests.
     pub(super) async fn begin(
-        link: Link,
+        connection: Connection,
         channel: Channel,
         queue: String,
         prefetch: u16,
@@ -62,7 +62,7 @@ impl Consuming {
             channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
         let consumer = within("consuming requests", consume).await?;
         Ok(Self {
-            link,
+            connection,
             channel,
             consumer,
         })
@@ -80,6 +80,6 @@ impl Consuming {
         if self.cancel().await.is_ok() {
             sleep(LAST_ACKS).await;
         }
-        self.link.close().await;
+        self.connection.close().await;
     }
 }

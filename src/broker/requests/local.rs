@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     RequestDelivery,
-    local_queue::{LocalQueue, Place},
+    local_queue::{LocalQueue, LocalQueueSpec},
 };
 use crate::broker::{Backoff, BrokerError, Endpoint, Names};
 
@@ -25,7 +25,7 @@ const REST: Duration = Duration::from_secs(30);
 
 /// A local queue, consumed between [`Self::start`] and [`Self::stop`].
 pub struct LocalRequests {
-    place: Place,
+    spec: LocalQueueSpec,
     state: State,
     backoff: Backoff,
 }
@@ -47,7 +47,7 @@ impl LocalRequests {
     pub fn new(endpoint: Endpoint, names: &Names, partition: u16, prefetch: u16) -> Self {
         Self {
             backoff: endpoint.backoff(),
-            place: Place {
+            spec: LocalQueueSpec {
                 endpoint,
                 names: names.clone(),
                 partition,
@@ -78,21 +78,21 @@ impl LocalRequests {
     /// closes in the background, since RabbitMQ may not respond now.
     pub fn stop(&mut self) {
         if let State::Consuming(queue) = std::mem::replace(&mut self.state, State::Idle) {
-            tokio::spawn(self.place.clone().remove(*queue));
+            tokio::spawn(self.spec.clone().remove(*queue));
         }
     }
 
     /// Does periodic work. Call it every few seconds.
     pub fn maintain(&mut self) {
         if let State::Consuming(queue) = &mut self.state {
-            queue.maintain(&self.place);
+            queue.maintain(&self.spec);
         }
     }
 
     /// Keeps requests from the queues with these numbers, in the background: the workers that
     /// consumed them have ended.
     pub fn unbind(&self, numbers: Vec<u64>) {
-        tokio::spawn(self.place.clone().unbind(numbers));
+        tokio::spawn(self.spec.clone().unbind(numbers));
     }
 
     /// Stops consuming, and returns the requests already delivered. They can be acknowledged until
@@ -111,7 +111,7 @@ impl LocalRequests {
         if cancelled.is_err() {
             self.stop();
         } else {
-            queue.unbind(&self.place).await;
+            queue.unbind(&self.spec).await;
         }
         delivered
     }
@@ -137,7 +137,7 @@ impl LocalRequests {
     }
 
     fn opened(&mut self, opened: Result<Box<LocalQueue>, BrokerError>) -> Result<(), BrokerError> {
-        let partition = self.place.partition;
+        let partition = self.spec.partition;
         match opened {
             Ok(queue) => {
                 tracing::info!(partition, "consuming a local queue of status requests");
@@ -149,13 +149,13 @@ impl LocalRequests {
                     partition,
                     "consuming status requests from the shared queue alone: there is no exchange \
                      {}; `streamwatch topology declare` adds it on RabbitMQ 4",
-                    self.place.names.local_status(partition),
+                    self.spec.names.status(partition),
                 );
                 self.state = State::Idle;
                 Ok(())
             }
             Err(error) => {
-                self.place.endpoint.move_on();
+                self.spec.endpoint.move_on();
                 Err(self.reopen_after(error))
             }
         }
@@ -172,7 +172,7 @@ impl LocalRequests {
                 return Ok(RequestDelivery::of_local_queue(delivery, channel));
             }
             (Some(Err(error)), _) => error.into(),
-            _ => BrokerError::Cancelled(self.place.names.local_status(self.place.partition)),
+            _ => BrokerError::Cancelled(self.spec.names.status(self.spec.partition)),
         };
         self.stop();
         Err(self.reopen_after(error))
@@ -188,11 +188,11 @@ impl LocalRequests {
 
     /// Consumes a new queue after `wait`.
     fn open_after(&self, wait: Duration) -> State {
-        let place = self.place.clone();
+        let spec = self.spec.clone();
         let number = Uuid::new_v4().as_u64_pair().0;
         let opening = async move {
             sleep(wait).await;
-            place.open(number).await
+            spec.open(number).await
         };
         State::Opening(number, Box::pin(opening))
     }

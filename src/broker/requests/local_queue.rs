@@ -22,7 +22,7 @@ const UNBINDING: Duration = Duration::from_secs(1);
 
 /// The connection and the names that a local queue needs.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct LocalQueueSpec {
     pub(super) endpoint: Endpoint,
     pub(super) names: Names,
     pub(super) partition: u16,
@@ -38,7 +38,7 @@ pub(super) struct LocalQueue {
     binding: Option<JoinHandle<()>>,
 }
 
-impl Place {
+impl LocalQueueSpec {
     /// The name of the queue with this number.
     pub(super) fn queue(&self, number: u64) -> String {
         self.names.local_status_queue(self.partition, number)
@@ -49,16 +49,14 @@ impl Place {
     /// # Errors
     /// [`BrokerError::NotFound`] if the broker has no exchange for local queues.
     pub(super) async fn open(&self, number: u64) -> Result<Box<LocalQueue>, BrokerError> {
-        let (link, channel) = self.endpoint.open_channel().await?;
-        if StatusRouting::of(&link).await? == StatusRouting::Shared {
+        let (connection, channel) = self.endpoint.open_channel().await?;
+        if StatusRouting::of(&connection).await? == StatusRouting::Shared {
             // RabbitMQ 3 would refuse the queue's arguments.
-            return Err(BrokerError::NotFound(
-                self.names.local_status(self.partition),
-            ));
+            return Err(BrokerError::NotFound(self.names.status(self.partition)));
         }
         let queue = self.queue(number);
         add_local_queue(&channel, &self.names, self.partition, &queue).await?;
-        let open = Consuming::begin(link, channel, queue, self.prefetch).await?;
+        let open = Consuming::begin(connection, channel, queue, self.prefetch).await?;
         Ok(Box::new(LocalQueue {
             number,
             open,
@@ -71,7 +69,7 @@ impl Place {
     pub(super) async fn remove(self, queue: LocalQueue) {
         // The connection first, since its consumer still receives requests. Without a majority of
         // nodes, RabbitMQ does not finish removing the queue, and then not closing either.
-        queue.open.link.close().await;
+        queue.open.connection.close().await;
         self.unbind(vec![queue.number]).await;
     }
 
@@ -93,11 +91,11 @@ impl Place {
         &self,
         numbers: &mut Vec<u64>,
     ) -> Result<(), BrokerError> {
-        let link = self.endpoint.open().await?;
+        let connection = self.endpoint.open().await?;
         let mut unbound = Ok(());
         while let Some(&number) = numbers.last() {
             // An error closes the channel.
-            unbound = match link.channel().await {
+            unbound = match connection.channel().await {
                 Ok(channel) => {
                     let queue = self.queue(number);
                     remove_local_queue(&channel, &self.names, self.partition, &queue).await
@@ -111,7 +109,7 @@ impl Place {
             }
             numbers.pop();
         }
-        link.close().await;
+        connection.close().await;
         unbound
     }
 }
@@ -119,36 +117,36 @@ impl Place {
 impl LocalQueue {
     /// Binds the queue again from time to time, in the background: another worker has unbound it if
     /// this one stood still for long, and an operator may have declared its exchange anew.
-    pub(super) fn maintain(&mut self, place: &Place) {
+    pub(super) fn maintain(&mut self, spec: &LocalQueueSpec) {
         if self.bound_at.elapsed() < REBINDING {
             return;
         }
         self.bound_at = Instant::now();
-        let opening = self.open.link.channel_later();
-        let (place, queue) = (place.clone(), place.queue(self.number));
+        let opening = self.open.connection.channel_later();
+        let (spec, queue) = (spec.clone(), spec.queue(self.number));
         self.binding = Some(tokio::spawn(async move {
             // On a channel of its own, since an error closes it.
             let bound = match opening.await {
                 Ok(channel) => {
-                    bind_local_queue(&channel, &place.names, place.partition, &queue).await
+                    bind_local_queue(&channel, &spec.names, spec.partition, &queue).await
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = bound {
-                tracing::debug!(partition = place.partition, %error, "cannot bind {queue} again");
+                tracing::debug!(partition = spec.partition, %error, "cannot bind {queue} again");
             }
         }));
     }
 
     /// Unbinds the queue while its delivered requests can still be acknowledged. Gives up after 1 s.
-    pub(super) async fn unbind(&mut self, place: &Place) {
+    pub(super) async fn unbind(&mut self, spec: &LocalQueueSpec) {
         let binding = self.binding.take();
         let unbinding = async {
             if let Some(binding) = binding {
                 let _ = binding.await;
             }
-            let queue = place.queue(self.number);
-            remove_local_queue(&self.open.channel, &place.names, place.partition, &queue).await
+            let queue = spec.queue(self.number);
+            remove_local_queue(&self.open.channel, &spec.names, spec.partition, &queue).await
         };
         let _ = timeout(UNBINDING, unbinding).await;
     }

@@ -1,8 +1,15 @@
-//! An exchange, a queue or a binding.
+//! An exchange, a queue or a binding, and its declaration.
 
-use lapin::{ExchangeKind, types::AMQPValue};
+use lapin::{
+    Channel, ExchangeKind,
+    options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
 
-use crate::wire::Kind;
+use crate::{
+    broker::{BrokerError, connect::within},
+    wire::Kind,
+};
 
 /// Arguments of an exchange, a queue or a binding.
 pub(super) type Arguments = Vec<(&'static str, AMQPValue)>;
@@ -112,4 +119,56 @@ pub(super) fn text(value: &str) -> AMQPValue {
 
 pub(super) const fn number(value: i64) -> AMQPValue {
     AMQPValue::LongLongInt(value)
+}
+
+impl Component {
+    /// Declares it.
+    pub(super) async fn declare(self, channel: &Channel) -> Result<(), BrokerError> {
+        match self {
+            Self::Exchange(it) => declare_exchange(channel, it).await,
+            Self::Queue(it) => declare_queue(channel, it).await,
+            Self::Binding(it) => declare_binding(channel, it).await,
+        }
+    }
+}
+
+async fn declare_exchange(channel: &Channel, it: Exchange) -> Result<(), BrokerError> {
+    let options = ExchangeDeclareOptions {
+        durable: it.durable,
+        internal: it.internal,
+        ..ExchangeDeclareOptions::default()
+    };
+    let arguments = table(it.arguments);
+    let declared = channel.exchange_declare(it.name.into(), it.kind, options, arguments);
+    within("declaring an exchange", declared).await
+}
+
+async fn declare_queue(channel: &Channel, it: Queue) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions::durable();
+    let declared = channel.queue_declare(it.name.into(), options, table(it.arguments));
+    within("declaring a queue", declared).await.map(drop)
+}
+
+async fn declare_binding(channel: &Channel, it: Binding) -> Result<(), BrokerError> {
+    let (from, key, arguments) = (it.from.into(), it.key.into(), table(it.arguments));
+    match it.to {
+        To::Exchange(to) => {
+            let options = ExchangeBindOptions::default();
+            let bound = channel.exchange_bind(to.into(), from, key, options, arguments);
+            within("binding an exchange", bound).await
+        }
+        To::Queue(to) => {
+            let options = QueueBindOptions::default();
+            let bound = channel.queue_bind(to.into(), from, key, options, arguments);
+            within("binding a queue", bound).await
+        }
+    }
+}
+
+pub(super) fn table(arguments: Arguments) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in arguments {
+        table.insert(key.into(), value);
+    }
+    table
 }

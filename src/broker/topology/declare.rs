@@ -1,19 +1,13 @@
 //! Declaring the components of a topology.
 
-use lapin::{
-    Channel,
-    options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    types::FieldTable,
-};
-
 use super::{
     Layout, Retention, StatusRouting,
-    component::{Arguments, Binding, Component, Exchange, Queue, QueueKind, To},
+    component::{Component, QueueKind},
     components::components,
     show::queue_exists,
     status::unbind_shared,
 };
-use crate::broker::{BrokerError, Link, Names, connect::within};
+use crate::broker::{BrokerError, Connection, Names};
 
 /// The result of a declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +28,7 @@ pub struct Topology {
 /// `Precondition` if an exchange or a queue exists with other properties, `AccessRefused` if the
 /// user may not configure it.
 pub async fn declare(
-    link: &Link,
+    connection: &Connection,
     names: &Names,
     there: Option<u16>,
     wanted: Option<u16>,
@@ -46,7 +40,7 @@ pub async fn declare(
         return Err(BrokerError::OtherPartitions { there, wanted });
     }
     let beyond = names.log(partitions);
-    if queue_exists(link, &beyond).await? {
+    if queue_exists(connection, &beyond).await? {
         return Err(BrokerError::Precondition(format!(
             "{beyond} remains of a topology with more partitions: run `streamwatch topology \
              delete --yes` first"
@@ -55,18 +49,18 @@ pub async fn declare(
     let layout = Layout {
         partitions,
         retention,
-        status: StatusRouting::of(link).await?,
+        status: StatusRouting::of(connection).await?,
     };
-    let channel = link.channel().await?;
+    let channel = connection.channel().await?;
     let mut new_logs = partitions;
     for component in components(names, &layout) {
         if let Component::Queue(it) = &component
             && it.kind != QueueKind::Messages
-            && queue_exists(link, &it.name).await?
+            && queue_exists(connection, &it.name).await?
         {
             new_logs -= u16::from(it.kind == QueueKind::Log);
         } else {
-            declare_component(&channel, component).await?;
+            component.declare(&channel).await?;
         }
     }
     if layout.status == StatusRouting::Local {
@@ -78,57 +72,4 @@ pub async fn declare(
         partitions,
         new_logs,
     })
-}
-
-/// Declares one component.
-pub(super) async fn declare_component(
-    channel: &Channel,
-    component: Component,
-) -> Result<(), BrokerError> {
-    match component {
-        Component::Exchange(it) => exchange(channel, it).await,
-        Component::Queue(it) => queue(channel, it).await,
-        Component::Binding(it) => bind(channel, it).await,
-    }
-}
-
-async fn exchange(channel: &Channel, it: Exchange) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions {
-        durable: it.durable,
-        internal: it.internal,
-        ..ExchangeDeclareOptions::default()
-    };
-    let arguments = table(it.arguments);
-    let declared = channel.exchange_declare(it.name.into(), it.kind, options, arguments);
-    within("declaring an exchange", declared).await
-}
-
-async fn queue(channel: &Channel, it: Queue) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions::durable();
-    let declared = channel.queue_declare(it.name.into(), options, table(it.arguments));
-    within("declaring a queue", declared).await.map(drop)
-}
-
-async fn bind(channel: &Channel, it: Binding) -> Result<(), BrokerError> {
-    let (from, key, arguments) = (it.from.into(), it.key.into(), table(it.arguments));
-    match it.to {
-        To::Exchange(to) => {
-            let options = ExchangeBindOptions::default();
-            let bound = channel.exchange_bind(to.into(), from, key, options, arguments);
-            within("binding an exchange", bound).await
-        }
-        To::Queue(to) => {
-            let options = QueueBindOptions::default();
-            let bound = channel.queue_bind(to.into(), from, key, options, arguments);
-            within("binding a queue", bound).await
-        }
-    }
-}
-
-pub(super) fn table(arguments: Arguments) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (key, value) in arguments {
-        table.insert(key.into(), value);
-    }
-    table
 }

@@ -7,7 +7,7 @@ use lapin::{
 
 use super::{Layout, component::Component, components::components};
 use crate::{
-    broker::{BrokerError, Link, Names, connect::within},
+    broker::{BrokerError, Connection, Names, connect::within},
     domain::Settings,
 };
 
@@ -17,8 +17,8 @@ use crate::{
 ///
 /// # Errors
 /// If the broker refuses. Missing queues and exchanges are not an error.
-pub async fn delete(link: &Link, names: &Names) -> Result<(), BrokerError> {
-    let channel = link.channel().await?;
+pub async fn delete(connection: &Connection, names: &Names) -> Result<(), BrokerError> {
+    let channel = connection.channel().await?;
     delete_exchange(&channel, names.exchange()).await?;
     delete_exchange(&channel, &names.mqtt_entrance()).await?;
     for component in components(names, &Layout::of(Settings::MAX_PARTITIONS)) {

@@ -10,12 +10,11 @@ use lapin::ExchangeKind;
 
 use super::{
     component::{Component, To, bind, internal, keys_of},
-    declare::declare_component,
     delete::delete_exchange,
     show::exchange_exists,
 };
 use crate::{
-    broker::{BrokerError, Link, Names},
+    broker::{BrokerError, Connection, Names},
     wire::Kind,
 };
 
@@ -39,13 +38,17 @@ pub(super) fn mqtt(names: &Names) -> Vec<Component> {
 ///
 /// # Errors
 /// `NotFound` if the MQTT exchange is missing, `AccessRefused` if the user may not bind it.
-pub async fn enable_mqtt(link: &Link, names: &Names, enabled: bool) -> Result<(), BrokerError> {
-    let channel = link.channel().await?;
+pub async fn set_mqtt_enabled(
+    connection: &Connection,
+    names: &Names,
+    enabled: bool,
+) -> Result<(), BrokerError> {
+    let channel = connection.channel().await?;
     if !enabled {
         return delete_exchange(&channel, &names.mqtt_entrance()).await;
     }
     for component in mqtt(names) {
-        declare_component(&channel, component).await?;
+        component.declare(&channel).await?;
     }
     Ok(())
 }
@@ -54,6 +57,6 @@ pub async fn enable_mqtt(link: &Link, names: &Names, enabled: bool) -> Result<()
 ///
 /// # Errors
 /// If the broker cannot be reached.
-pub async fn is_mqtt_enabled(link: &Link, names: &Names) -> Result<bool, BrokerError> {
-    exchange_exists(link, &names.mqtt_entrance()).await
+pub async fn is_mqtt_enabled(connection: &Connection, names: &Names) -> Result<bool, BrokerError> {
+    exchange_exists(connection, &names.mqtt_entrance()).await
 }

@@ -11,12 +11,12 @@ use futures_util::{TryStreamExt, stream};
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
 use tokio::time::Instant;
 
-use super::{
-    components::{entrance_binding, ring},
-    declare::declare_component,
-};
+use super::components::{entrance_binding, ring};
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, append_once::OneShotAppender, connect::within},
+    broker::{
+        Addresses, BrokerError, Connection, Names, connect::within,
+        one_shot_appender::OneShotAppender,
+    },
     domain::Internal,
 };
 
@@ -47,31 +47,31 @@ pub async fn open_partitions(
     names: &Names,
     partitions: u16,
 ) -> Result<(), BrokerError> {
-    let link = Link::open_any(addresses, "streamwatch, opening the partitions").await?;
+    let connection = Connection::open_any(addresses, "streamwatch, opening the partitions").await?;
     let deadline = Instant::now() + LOGS_WITHIN;
     stream::iter((0..partitions).map(Ok))
         .try_for_each_concurrent(AT_ONCE, |partition| {
-            wait_for_confirm(&link, names, partition, deadline)
+            wait_for_confirm(&connection, names, partition, deadline)
         })
         .await?;
-    lock(&link, names).await?;
-    let channel = link.channel().await?;
+    lock(&connection, names).await?;
+    let channel = connection.channel().await?;
     for component in ring(names, partitions) {
-        declare_component(&channel, component).await?;
+        component.declare(&channel).await?;
     }
-    declare_component(&channel, entrance_binding(names)).await?;
-    link.close().await;
+    entrance_binding(names).declare(&channel).await?;
+    connection.close().await;
     Ok(())
 }
 
 /// Takes the lock, an exclusive queue, so that one worker binds at a time. Partitions must be bound
 /// in order, and RabbitMQ may confirm a repeated binding before the first one is in the ring. The
 /// lock ends with the connection.
-async fn lock(link: &Link, names: &Names) -> Result<(), BrokerError> {
+async fn lock(connection: &Connection, names: &Names) -> Result<(), BrokerError> {
     let name = names.ring_lock();
     let deadline = Instant::now() + LOCK_WITHIN;
     loop {
-        let channel = link.channel().await?;
+        let channel = connection.channel().await?;
         let options = QueueDeclareOptions::exclusive();
         let declared = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
         match within("locking the ring", declared).await {
@@ -92,15 +92,15 @@ async fn lock(link: &Link, names: &Names) -> Result<(), BrokerError> {
 
 /// Waits until a log confirms an entry, or until the deadline.
 async fn wait_for_confirm(
-    link: &Link,
+    connection: &Connection,
     names: &Names,
     partition: u16,
     deadline: Instant,
 ) -> Result<(), BrokerError> {
     let queue = names.log(partition);
     loop {
-        let mut appender = OneShotAppender::new(link, &queue).await?;
-        let appended = appender.append(&Internal::Tick(None));
+        let mut appender = OneShotAppender::new(connection, &queue).await?;
+        let appended = appender.append(Internal::Tick(None));
         match tokio::time::timeout_at(deadline, appended).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(BrokerError::NotFound(_) | BrokerError::Timeout { .. }))

@@ -8,7 +8,7 @@
 //! publish to or bind.
 
 use crate::{
-    broker::Names,
+    broker::{Names, direct::DIRECT_REPLY_TO},
     domain::{AccountId, Tenant},
     wire::{Kind, RoutingKey},
 };
@@ -118,7 +118,7 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
         write: any_of(&[escaped(names.exchange())]),
         // Needed for direct reply-to over AMQP 1.0, not over AMQP 0.9.1. RabbitMQ lets only the
         // requester's own session consume.
-        read: any_of(&["amq\\.rabbitmq\\.reply-to\\..+".to_owned()]),
+        read: any_of(&[format!("{}\\..+", escaped(DIRECT_REPLY_TO))]),
         topics: vec![TopicPermission {
             exchange: names.exchange().to_owned(),
             write: any_of(keys),

@@ -9,7 +9,7 @@ use lapin::{
 use super::{Layout, StatusRouting, component::Component, components::components};
 use crate::{
     broker::{
-        BrokerError, Link, LogFollower, LogFrom, Names,
+        BrokerError, Connection, LogFollower, LogFrom, Names,
         connect::{once_available, within},
     },
     domain::Settings,
@@ -32,9 +32,12 @@ pub struct QueueState {
 ///
 /// # Errors
 /// If the broker cannot be reached.
-pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
+pub async fn partitions(
+    connection: &Connection,
+    names: &Names,
+) -> Result<Option<u16>, BrokerError> {
     let mut count = 0;
-    while count < Settings::MAX_PARTITIONS && queue_exists(link, &names.log(count)).await? {
+    while count < Settings::MAX_PARTITIONS && queue_exists(connection, &names.log(count)).await? {
         count += 1;
     }
     Ok((count > 0).then_some(count))
@@ -46,10 +49,13 @@ pub async fn partitions(link: &Link, names: &Names) -> Result<Option<u16>, Broke
 ///
 /// # Errors
 /// If the broker cannot be reached.
-pub async fn followable(link: &Link, names: &Names) -> Result<Option<u16>, BrokerError> {
+pub async fn partition_count(
+    connection: &Connection,
+    names: &Names,
+) -> Result<Option<u16>, BrokerError> {
     let mut count = 0;
     while count < Settings::MAX_PARTITIONS {
-        match LogFollower::attach_with(link, &names.log(count), LogFrom::Next, 1).await {
+        match LogFollower::attach_with(connection, &names.log(count), LogFrom::Next, 1).await {
             // The log exists, perhaps with replicas on other nodes only.
             Ok(_) | Err(BrokerError::Unavailable(_)) => count += 1,
             Err(BrokerError::NotFound(_)) => break,
@@ -64,7 +70,7 @@ pub async fn followable(link: &Link, names: &Names) -> Result<Option<u16>, Broke
 /// # Errors
 /// If the broker cannot be reached.
 pub async fn show(
-    link: &Link,
+    connection: &Connection,
     names: &Names,
     partitions: u16,
 ) -> Result<Vec<QueueState>, BrokerError> {
@@ -73,7 +79,7 @@ pub async fn show(
         let Component::Queue(queue) = component else {
             continue;
         };
-        let found = inspect(link, &queue.name).await?;
+        let found = inspect(connection, &queue.name).await?;
         states.push(QueueState {
             name: queue.name,
             messages: found.as_ref().map(Queue::message_count),
@@ -90,12 +96,12 @@ pub async fn show(
 /// # Errors
 /// If the broker cannot be reached.
 pub async fn missing_exchanges(
-    link: &Link,
+    connection: &Connection,
     names: &Names,
     partitions: u16,
 ) -> Result<Vec<String>, BrokerError> {
     let layout = Layout {
-        status: StatusRouting::of(link).await?,
+        status: StatusRouting::of(connection).await?,
         ..Layout::of(partitions)
     };
     let mut missing = Vec::new();
@@ -103,7 +109,7 @@ pub async fn missing_exchanges(
         let Component::Exchange(exchange) = component else {
             continue;
         };
-        if !exchange_exists(link, &exchange.name).await? {
+        if !exchange_exists(connection, &exchange.name).await? {
             missing.push(exchange.name);
         }
     }
@@ -111,8 +117,11 @@ pub async fn missing_exchanges(
 }
 
 /// Returns whether an exchange exists.
-pub(super) async fn exchange_exists(link: &Link, exchange: &str) -> Result<bool, BrokerError> {
-    let channel = link.channel().await?;
+pub(super) async fn exchange_exists(
+    connection: &Connection,
+    exchange: &str,
+) -> Result<bool, BrokerError> {
+    let channel = connection.channel().await?;
     let declared = channel.exchange_declare(
         exchange.into(),
         // Ignored in a passive declaration.
@@ -131,14 +140,20 @@ pub(super) async fn exchange_exists(link: &Link, exchange: &str) -> Result<bool,
 }
 
 /// Returns whether a queue exists.
-pub(super) async fn queue_exists(link: &Link, queue: &str) -> Result<bool, BrokerError> {
-    Ok(inspect(link, queue).await?.is_some())
+pub(super) async fn queue_exists(
+    connection: &Connection,
+    queue: &str,
+) -> Result<bool, BrokerError> {
+    Ok(inspect(connection, queue).await?.is_some())
 }
 
-pub(super) async fn inspect(link: &Link, queue: &str) -> Result<Option<Queue>, BrokerError> {
+pub(super) async fn inspect(
+    connection: &Connection,
+    queue: &str,
+) -> Result<Option<Queue>, BrokerError> {
     let declared = once_available(async || {
         // RabbitMQ closes the channel of a failed passive declaration.
-        let channel = link.channel().await?;
+        let channel = connection.channel().await?;
         let options = QueueDeclareOptions::default().passive();
         let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
         within("inspecting a queue", declared).await

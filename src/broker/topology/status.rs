@@ -12,12 +12,11 @@
 use lapin::{Channel, ExchangeKind, options::QueueDeclareOptions, types::FieldTable};
 
 use super::{
-    component::{Arguments, Component, To, bind, internal, keys_of, number, queue, text},
-    components::{alternate, requests},
-    declare::{declare_component, table},
+    arguments::{alternate, requests},
+    component::{Arguments, Component, To, bind, internal, keys_of, number, queue, table, text},
 };
 use crate::{
-    broker::{BrokerError, Link, Names, connect::within},
+    broker::{BrokerError, Connection, Names, connect::within},
     wire::Kind,
 };
 
@@ -47,8 +46,8 @@ impl StatusRouting {
     ///
     /// # Errors
     /// If the broker cannot be reached.
-    pub(in crate::broker) async fn of(link: &Link) -> Result<Self, BrokerError> {
-        let (major, ..) = link.greeting().await?.numbers();
+    pub(in crate::broker) async fn of(connection: &Connection) -> Result<Self, BrokerError> {
+        let (major, ..) = connection.greeting().await?.numbers();
         Ok(if major >= SINCE {
             Self::Local
         } else {
@@ -65,10 +64,7 @@ pub(super) fn status(names: &Names, partition: u16, routing: StatusRouting) -> V
     match routing {
         StatusRouting::Shared => components.push(bind(&from, to_queue, keys_of(Kind::Status))),
         StatusRouting::Local => {
-            let (local, shared) = (
-                names.local_status(partition),
-                names.shared_status(partition),
-            );
+            let (local, shared) = (names.status(partition), names.shared_status(partition));
             let kind = ExchangeKind::Custom(LOCAL_RANDOM.to_owned());
             components.extend([
                 Component::Exchange(internal(&shared, ExchangeKind::Fanout, vec![])),
@@ -114,8 +110,9 @@ pub(in crate::broker) async fn bind_local_queue(
     partition: u16,
     queue: &str,
 ) -> Result<(), BrokerError> {
-    let from = names.local_status(partition);
-    declare_component(channel, bind(&from, To::Queue(queue.to_owned()), "")).await
+    let from = names.status(partition);
+    let binding = bind(&from, To::Queue(queue.to_owned()), "");
+    binding.declare(channel).await
 }
 
 /// Keeps further requests from reaching a local queue. RabbitMQ deletes it when it is unused.
@@ -125,7 +122,7 @@ pub(in crate::broker) async fn remove_local_queue(
     partition: u16,
     queue: &str,
 ) -> Result<(), BrokerError> {
-    unbind(channel, queue.to_owned(), names.local_status(partition), "").await
+    unbind(channel, queue.to_owned(), names.status(partition), "").await
 }
 
 async fn unbind(

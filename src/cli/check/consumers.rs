@@ -5,7 +5,7 @@ use super::findings::Findings;
 use crate::broker::{Names, topology::QueueState};
 
 /// Compares each partition's queues with `workers`, the workers whose ticks were read in its log.
-pub(super) fn look(
+pub(super) fn check_consumers(
     names: &Names,
     queues: &[QueueState],
     workers: &[Option<usize>],

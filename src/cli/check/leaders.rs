@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{connection, findings::Findings};
+use super::{CONNECTION, findings::Findings};
 use crate::{
-    broker::{Addresses, BrokerError, LogObserver, Names, SnapshotLog},
+    broker::{Addresses, BrokerError, Connection, LogObservation, Names, SnapshotLog},
     cli::output::duration,
     domain::LogTime,
 };
@@ -23,18 +23,18 @@ pub(super) async fn newest_snapshot(
     names: &Names,
     partition: u16,
 ) -> Newest {
-    let link = connection::open(addresses).await?;
-    let log = SnapshotLog::open(link, names.snapshots(partition)).await?;
+    let connection = Connection::open_any(addresses, CONNECTION).await?;
+    let log = SnapshotLog::open(connection, names.snapshots(partition)).await?;
     let newest = log.find().await?.first().map(|place| place.now);
     log.close().await;
     Ok(newest)
 }
 
 /// Reports the leader of one partition.
-pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &mut Findings) {
-    let leaders: Vec<_> = survey.workers.iter().filter(|it| it.leads).collect();
+pub(super) fn one(what: &str, observed: &LogObservation, newest: &Newest, findings: &mut Findings) {
+    let leaders: Vec<_> = observed.workers.iter().filter(|it| it.leads).collect();
     let Some(leader) = leaders.first() else {
-        let (message, remedy) = if survey.workers.is_empty() {
+        let (message, remedy) = if observed.workers.is_empty() {
             (
                 "no leader: no worker follows this partition",
                 "start a worker",
@@ -48,10 +48,10 @@ pub(super) fn one(what: &str, survey: &LogObserver, newest: &Newest, findings: &
         };
         return findings.fail(what, message, remedy);
     };
-    let every_ms = survey.settings.as_ref().map(|it| it.snapshot_every_ms);
+    let every_ms = observed.settings.as_ref().map(|it| it.snapshot_every_ms);
     let age_ms = match newest {
         Ok(newest) => newest
-            .zip(survey.log_time)
+            .zip(observed.log_time)
             .map(|(newest, now)| now.since(newest)),
         Err(error) => {
             findings.fail_with(what, error.clone());

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::{connection, findings::Findings, leaders};
+use super::{CONNECTION, findings::Findings, leaders};
 use crate::{
-    broker::{Addresses, BrokerError, LogObserver, Names, survey},
+    broker::{Addresses, BrokerError, Connection, LogObservation, Names, observe_log},
     cli::output::duration,
     worker::wall,
 };
@@ -19,51 +19,60 @@ const SKEW: Duration = Duration::from_secs(2);
 const SLOW: Duration = Duration::from_secs(1);
 
 /// A log as it was watched, and its newest snapshot.
-type Watched = Result<(LogObserver, leaders::Newest), BrokerError>;
+type Watched = Result<(LogObservation, leaders::Newest), BrokerError>;
 
 /// Reads all logs for a while, and prints the findings in order. Returns the number of workers that
 /// follow each; `None` if its log could not be read.
-pub(super) async fn look(
+pub(super) async fn check_partitions(
     addresses: &Addresses,
     names: &Names,
     partitions: u16,
     watched: Duration,
     findings: &mut Findings,
 ) -> Vec<Option<usize>> {
-    let surveys = stream::iter(0..partitions).map(|partition| async move {
-        let link = connection::open(addresses).await?;
-        let survey = survey(link, names, partition, watched, wall).await?;
+    let observations = stream::iter(0..partitions).map(|partition| async move {
+        let connection = Connection::open_any(addresses, CONNECTION).await?;
+        let observed = observe_log(connection, names, partition, watched, wall).await?;
         let newest = leaders::newest_snapshot(addresses, names, partition).await;
-        Ok((survey, newest))
+        Ok((observed, newest))
     });
-    let surveys: Vec<_> = surveys.buffered(AT_ONCE).collect().await;
-    for (partition, survey) in surveys.iter().enumerate() {
-        one(&format!("log p{partition:02}"), survey, findings);
-        if let Ok((survey, newest)) = survey {
-            leaders::one(&format!("leader p{partition:02}"), survey, newest, findings);
+    let observations: Vec<_> = observations.buffered(AT_ONCE).collect().await;
+    for (partition, observed) in observations.iter().enumerate() {
+        one(&format!("log p{partition:02}"), observed, findings);
+        if let Ok((observed, newest)) = observed {
+            leaders::one(
+                &format!("leader p{partition:02}"),
+                observed,
+                newest,
+                findings,
+            );
         }
     }
-    let seen: Vec<_> = surveys.iter().flatten().map(|(survey, _)| survey).collect();
+    let seen: Vec<_> = observations
+        .iter()
+        .flatten()
+        .map(|(observed, _)| observed)
+        .collect();
     settings(&seen, findings);
     clocks(&seen, findings);
-    let workers = surveys
+    let workers = observations
         .iter()
         .map(|it| Some(it.as_ref().ok()?.0.workers.len()));
     workers.collect()
 }
 
-fn one(what: &str, survey: &Watched, findings: &mut Findings) {
-    let survey = match survey {
-        Ok((survey, _)) => survey,
+fn one(what: &str, observed: &Watched, findings: &mut Findings) {
+    let observed = match observed {
+        Ok((observed, _)) => observed,
         Err(error) => return findings.fail_with(what, error.clone()),
     };
-    let round_trip = Duration::from_micros(survey.round_trip.as_micros().try_into().unwrap_or(0));
+    let round_trip = Duration::from_micros(observed.round_trip.as_micros().try_into().unwrap_or(0));
     let message = format!(
         "written and read again in {}, ticks of {} worker(s)",
         duration(round_trip),
-        survey.workers.len()
+        observed.workers.len()
     );
-    match survey.workers.len() {
+    match observed.workers.len() {
         0 => findings.fail(
             what,
             message,
@@ -84,7 +93,7 @@ fn one(what: &str, survey: &Watched, findings: &mut Findings) {
     }
 }
 
-fn settings(seen: &[&LogObserver], findings: &mut Findings) {
+fn settings(seen: &[&LogObservation], findings: &mut Findings) {
     let mut numbers: Vec<_> = seen.iter().filter_map(|s| s.settings.as_ref()).collect();
     numbers.dedup();
     match numbers.as_slice() {
@@ -106,8 +115,8 @@ fn settings(seen: &[&LogObserver], findings: &mut Findings) {
     }
 }
 
-fn clocks(seen: &[&LogObserver], findings: &mut Findings) {
-    let workers = seen.iter().flat_map(|survey| &survey.workers);
+fn clocks(seen: &[&LogObservation], findings: &mut Findings) {
+    let workers = seen.iter().flat_map(|observed| &observed.workers);
     let Some(worst) = workers.max_by_key(|worker| worker.ahead_ms.abs()) else {
         return;
     };

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use super::plan::Plan;
 use crate::{
-    broker::{Addresses, BrokerError, Link, Names, topology},
+    broker::{Addresses, BrokerError, Connection, Names, topology},
     cli::{
         mistakes::Mistakes,
         output::{Output, duration},
@@ -284,9 +284,9 @@ impl Load {
 /// Number of partitions. One, if the user has no permission on the logs: RabbitMQ 4.2.6 and later
 /// refuse it a passive declare.
 async fn partitions(addresses: &Addresses, names: &Names) -> anyhow::Result<usize> {
-    let link = Link::open_any(addresses, "streamwatch play").await?;
-    let counted = topology::partitions(&link, names).await;
-    link.close().await;
+    let connection = Connection::open_any(addresses, "streamwatch play").await?;
+    let counted = topology::partitions(&connection, names).await;
+    connection.close().await;
     match counted {
         Ok(partitions) => Ok(usize::from(partitions.ok_or(ClientError::NoTopology)?)),
         Err(BrokerError::AccessRefused(_)) => {

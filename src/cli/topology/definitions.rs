@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     broker::{
-        Addresses, Link, Names,
+        Addresses, Connection, Names,
         topology::{self, Layout, Retention, StatusRouting},
     },
     cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output},
@@ -111,10 +111,10 @@ impl Definitions {
         let partitions = match self.partitions {
             Ok(partitions) => partitions,
             Err(addresses) => {
-                let link = Link::open_any(&addresses, "streamwatch topology").await?;
-                let there = topology::partitions(&link, &self.names).await?;
-                by_mqtt |= topology::is_mqtt_enabled(&link, &self.names).await?;
-                link.close().await;
+                let connection = Connection::open_any(&addresses, "streamwatch topology").await?;
+                let there = topology::partitions(&connection, &self.names).await?;
+                by_mqtt |= topology::is_mqtt_enabled(&connection, &self.names).await?;
+                connection.close().await;
                 there.ok_or(ClientError::NoTopology)?
             }
         };

@@ -14,7 +14,7 @@ use roles::RolesArgs;
 use super::{arguments::BrokerArgs, mistakes::Mistakes, output::Output};
 use crate::{
     broker::{
-        Addresses, BrokerError, Link, Names,
+        Addresses, BrokerError, Connection, Names,
         settings::{self, InForce},
         topology,
     },
@@ -130,9 +130,9 @@ impl Command {
             }
             Self::Show(_) | Self::Roles(_) => at.show(output).await?,
             Self::Delete { .. } => {
-                let link = at.link().await?;
-                topology::delete(&link, &at.names).await?;
-                link.close().await;
+                let connection = at.connection().await?;
+                topology::delete(&connection, &at.names).await?;
+                connection.close().await;
                 output.print(["deleted"], &serde_json::json!({ "deleted": true }));
             }
         }
@@ -147,14 +147,14 @@ struct Installation {
 }
 
 impl Installation {
-    async fn link(&self) -> Result<Link, BrokerError> {
-        Link::open_any(&self.addresses, "streamwatch topology").await
+    async fn connection(&self) -> Result<Connection, BrokerError> {
+        Connection::open_any(&self.addresses, "streamwatch topology").await
     }
 
     async fn partitions(&self) -> anyhow::Result<u16> {
-        let link = self.link().await?;
-        let there = topology::partitions(&link, &self.names).await?;
-        link.close().await;
+        let connection = self.connection().await?;
+        let there = topology::partitions(&connection, &self.names).await?;
+        connection.close().await;
         Ok(there.ok_or(ClientError::NoTopology)?)
     }
 
@@ -177,10 +177,10 @@ impl Installation {
 
     async fn show(&self, output: Output) -> anyhow::Result<()> {
         let partitions = self.partitions().await?;
-        let link = self.link().await?;
-        let queues = topology::show(&link, &self.names, partitions).await?;
-        let by_mqtt = topology::is_mqtt_enabled(&link, &self.names).await?;
-        link.close().await;
+        let connection = self.connection().await?;
+        let queues = topology::show(&connection, &self.names, partitions).await?;
+        let by_mqtt = topology::is_mqtt_enabled(&connection, &self.names).await?;
+        connection.close().await;
         if queues.iter().any(|q| q.messages.is_none()) {
             return Err(ClientError::NoTopology.into());
         }

@@ -14,9 +14,7 @@ use super::{
 };
 use crate::{
     broker::Backoff,
-    client::{
-        Backend, Client, ClientError, OpenRequest, Opening, PATIENCE, request::HeartbeatReply,
-    },
+    client::{Backend, BadNews, Client, ClientError, OpenRequest, Opening, PATIENCE},
     domain::{AccountId, Heartbeat, Metadata, StopCause, StreamId, Tenant},
 };
 
@@ -213,11 +211,12 @@ impl Keeper {
             self.confirmed = Some(sent);
         }
         match reply.unwrap_or_default()? {
-            HeartbeatReply::Stopped(cause) => Some(cause),
-            HeartbeatReply::Interval { every, ttl } => {
+            BadNews::Stopped(cause) => Some(cause),
+            BadNews::Interval { every, ttl } => {
                 (self.every, self.ttl) = (every, Some(ttl));
                 None
             }
+            BadNews::Rejected(_) | BadNews::Lost => None,
         }
     }
 

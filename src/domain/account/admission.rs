@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{
     Account, StreamRecord,
-    tally::{Few, Tally},
+    limit_count::{InlineVec, LimitCount},
 };
 use crate::domain::{
     Conflict, MAX_CONFLICTS, Metadata, Moment, OnLimit, Open, RefusedReason, StreamId, Terms,
@@ -16,7 +16,7 @@ pub(super) type Ended = Vec<StreamId>;
 /// The other streams of an account, as far as they may count toward the limits of a request.
 struct Others<'a> {
     /// Active streams that neither end by `replace` nor by `same`, the oldest first.
-    rest: Few<&'a StreamRecord>,
+    rest: InlineVec<&'a StreamRecord>,
     /// Active streams that end by `same`, the oldest first.
     same: Ended,
 }
@@ -29,12 +29,12 @@ impl Account {
             return Err(RefusedReason::Stopped);
         }
         let own = self.active(open.stream, now);
-        if own.is_some_and(|s| s.standing.is_admitted()) {
+        if own.is_some_and(|s| s.ttl_and_admission.is_admitted()) {
             return Ok(Ended::new()); // a retry
         }
         let (others, ended) = match open.terms.as_deref() {
             None => (self.count_others(moment, open), Ended::new()),
-            Some(terms) => self.weigh(moment, open, terms)?,
+            Some(terms) => self.evaluate_terms(moment, open, terms)?,
         };
         let with_it = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
         if open.terms.is_none() && open.max_active.is_some_and(|max| with_it > max) {
@@ -61,16 +61,16 @@ impl Account {
 
     /// Decides by the terms of a request. Returns the number of active streams beside the new one,
     /// and the streams that end for it.
-    fn weigh(
+    fn evaluate_terms(
         &self,
         moment: &Moment,
         open: &Open,
         terms: &Terms,
     ) -> Result<(usize, Ended), RefusedReason> {
         let Others { rest, same } = self.others(moment, open);
-        let mut tallies = self.tallies(moment, open, &rest);
+        let mut counts = self.limit_counts(moment, open, &rest);
         let mut ended = same;
-        if !tallies.iter().any(Tally::is_broken) {
+        if !counts.iter().any(LimitCount::is_broken) {
             return Ok((rest.len(), ended));
         }
         if terms.on_limit == OnLimit::Refuse {
@@ -79,7 +79,7 @@ impl Account {
                 None => RefusedReason::Limits,
             });
         }
-        let oldest = oldest_in_the_way(&mut tallies, rest.len());
+        let oldest = oldest_in_the_way(&mut counts, rest.len());
         let left = rest.len() - oldest.len();
         ended.extend(oldest.into_iter().map(|n| rest[n].id));
         Ok((left, ended))
@@ -87,7 +87,7 @@ impl Account {
 
     fn others(&self, moment: &Moment, open: &Open) -> Others<'_> {
         let metadata = self.metadata_after(moment, open);
-        let (mut rest, mut same) = (Few::new(), Ended::new());
+        let (mut rest, mut same) = (InlineVec::new(), Ended::new());
         for stream in self.all_active(moment.now) {
             if stream.id == open.stream || open.replace.contains(&stream.id) {
                 continue;
@@ -111,12 +111,17 @@ impl Account {
         }
     }
 
-    fn tallies(&self, moment: &Moment, open: &Open, rest: &[&StreamRecord]) -> Few<Tally> {
+    fn limit_counts(
+        &self,
+        moment: &Moment,
+        open: &Open,
+        rest: &[&StreamRecord],
+    ) -> InlineVec<LimitCount> {
         let metadata = self.metadata_after(moment, open);
         let limits = open.limits();
-        let tallies = limits.iter().enumerate();
-        tallies
-            .filter_map(|(n, limit)| Tally::new(n, limit, metadata, rest))
+        let counts = limits.iter().enumerate();
+        counts
+            .filter_map(|(n, limit)| LimitCount::new(n, limit, metadata, rest))
             .collect()
     }
 
@@ -124,12 +129,12 @@ impl Account {
     #[must_use]
     pub fn conflicts(&self, moment: &Moment, open: &Open) -> Vec<Conflict> {
         let Others { rest, .. } = self.others(moment, open);
-        let tallies = self.tallies(moment, open, &rest);
-        let broken = tallies.iter().filter(|tally| tally.is_broken());
-        let conflicts = broken.map(|tally| {
-            let in_the_way = (0..rest.len()).filter(|n| tally.conflicts_with(*n));
+        let counts = self.limit_counts(moment, open, &rest);
+        let broken = counts.iter().filter(|it| it.is_broken());
+        let conflicts = broken.map(|it| {
+            let in_the_way = (0..rest.len()).filter(|n| it.conflicts_with(*n));
             Conflict {
-                limit: tally.limit,
+                limit: it.limit,
                 streams: in_the_way.take(MAX_CONFLICTS).map(|n| rest[n].id).collect(),
             }
         });
@@ -142,23 +147,23 @@ impl Account {
 /// From the oldest on, each one that conflicts with an exceeded limit is chosen. Then, from the
 /// youngest on, each one is spared that is not needed any more: the end of a later one, which
 /// counts toward several limits, or whose whole group ends, may have sufficed.
-fn oldest_in_the_way(tallies: &mut [Tally], count: usize) -> Few<usize> {
-    let mut chosen: Few<usize> = SmallVec::new();
+fn oldest_in_the_way(counts: &mut [LimitCount], count: usize) -> InlineVec<usize> {
+    let mut chosen: InlineVec<usize> = SmallVec::new();
     for n in 0..count {
-        if !tallies.iter().any(Tally::is_broken) {
+        if !counts.iter().any(LimitCount::is_broken) {
             break;
         }
-        let helps = |tally: &Tally| tally.is_broken() && tally.conflicts_with(n);
-        if tallies.iter().any(helps) {
-            tallies.iter_mut().for_each(|tally| tally.remove(n));
+        let helps = |it: &LimitCount| it.is_broken() && it.conflicts_with(n);
+        if counts.iter().any(helps) {
+            counts.iter_mut().for_each(|it| it.remove(n));
             chosen.push(n);
         }
     }
-    let mut needed: Few<usize> = SmallVec::new();
+    let mut needed: InlineVec<usize> = SmallVec::new();
     for n in chosen.into_iter().rev() {
-        tallies.iter_mut().for_each(|tally| tally.restore(n));
-        if tallies.iter().any(Tally::is_broken) {
-            tallies.iter_mut().for_each(|tally| tally.remove(n));
+        counts.iter_mut().for_each(|it| it.restore(n));
+        if counts.iter().any(LimitCount::is_broken) {
+            counts.iter_mut().for_each(|it| it.remove(n));
             needed.push(n);
         }
     }

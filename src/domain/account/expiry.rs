@@ -15,11 +15,11 @@ impl Account {
                 s.forgotten_at()
             }
         });
-        let past = self.past.as_deref().into_iter().flat_map(|p| {
+        let ended = self.ended.as_deref().into_iter().flat_map(|p| {
             let tombstones = p.tombstones.iter().map(|t| t.until);
             tombstones.chain(p.refusals.iter().map(|r| r.until))
         });
-        streams.chain(past).min()
+        streams.chain(ended).min()
     }
 
     /// Appends an event to `events` for each stream whose deadline is after `before` and at most
@@ -45,11 +45,11 @@ impl Account {
         if self.streams.spilled() && self.streams.len() <= 1 {
             self.streams.shrink_to_fit();
         }
-        if let Some(past) = &mut self.past {
-            past.tombstones.retain(|t| t.until > now);
-            past.refusals.retain(|r| r.until > now);
-            if past.is_empty() {
-                self.past = None;
+        if let Some(ended) = &mut self.ended {
+            ended.tombstones.retain(|t| t.until > now);
+            ended.refusals.retain(|r| r.until > now);
+            if ended.is_empty() {
+                self.ended = None;
             }
         }
     }

@@ -1,9 +1,8 @@
 //! Proposals.
 
-use super::Account;
+use super::{Account, lifecycle_events::StopDetails};
 use crate::domain::{
     LifecycleEvent, LifecycleEventKind, Moment, Open, RefusedReason, StoppedReason, StreamId,
-    lifecycle::Stopping,
 };
 
 /// The outcome of a proposal.
@@ -86,14 +85,14 @@ impl Account {
         }
         let states_causes = moment.settings.rules().state_causes();
         let terms = open.terms.as_deref();
-        let stopping = Stopping {
+        let details = StopDetails {
             reason: StoppedReason::Replaced,
             successor: states_causes.then_some(open.stream),
             given: terms.and_then(|terms| terms.reason.clone()),
             reserved: usize::from(self.active(open.stream, moment.now).is_none()),
         };
         for id in open.replace.iter().chain(further) {
-            self.end(moment, *id, &stopping, events);
+            self.end(moment, *id, &details, events);
         }
     }
 }

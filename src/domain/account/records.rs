@@ -19,7 +19,7 @@ pub struct StreamRecord {
     /// Log time of its start, for its age.
     pub began: LogSecond,
     /// Its TTL, and whether an `init` was admitted for it.
-    pub standing: Standing,
+    pub ttl_and_admission: TtlAndAdmission,
     /// Its metadata.
     pub metadata: Metadata,
 }
@@ -45,9 +45,9 @@ impl LogSecond {
 /// The TTL of a stream in milliseconds, at most 24 h, and whether an `init` was admitted for it, in
 /// four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing(u32);
+pub struct TtlAndAdmission(u32);
 
-impl Standing {
+impl TtlAndAdmission {
     const ADMITTED: u32 = 1 << 31;
 
     /// Packs a TTL of less than 2^31 ms and the admission.
@@ -84,7 +84,7 @@ impl StreamRecord {
             started_at: moment.shift.show(moment.now),
             last_seen: moment.now,
             began: LogSecond::of(moment.now),
-            standing: Standing::new(in_force(moment), is_admitted),
+            ttl_and_admission: TtlAndAdmission::new(in_force(moment), is_admitted),
             metadata,
         }
     }
@@ -92,14 +92,14 @@ impl StreamRecord {
     /// The moment at which it expires: two intervals after the TTL. Log time may lag real time by
     /// two intervals at the heartbeat, and no stream may expire early.
     pub(crate) fn deadline(&self) -> LogTime {
-        let ttl_ms = u64::from(self.standing.ttl_ms());
+        let ttl_ms = u64::from(self.ttl_and_admission.ttl_ms());
         self.last_seen
             .plus(ttl_ms + 2 * Settings::interval_for(ttl_ms))
     }
 
     /// The moment at which its record can be removed.
     pub(super) fn forgotten_at(&self) -> LogTime {
-        self.deadline().plus(self.standing.ttl_ms().into())
+        self.deadline().plus(self.ttl_and_admission.ttl_ms().into())
     }
 
     /// Whether it is older than a stream may be.
@@ -111,9 +111,9 @@ impl StreamRecord {
     /// Records an admitted `init`, whose reply contains the interval and the TTL in force. Returns
     /// whether it is the first one.
     pub(super) fn touch(&mut self, moment: &Moment) -> bool {
-        let is_first = !self.standing.is_admitted();
+        let is_first = !self.ttl_and_admission.is_admitted();
         self.last_seen = moment.now;
-        self.standing = Standing::new(in_force(moment), true);
+        self.ttl_and_admission = TtlAndAdmission::new(in_force(moment), true);
         is_first
     }
 
@@ -123,12 +123,13 @@ impl StreamRecord {
     /// A longer TTL takes effect at once. A shorter one takes effect at the first heartbeat that
     /// states a short enough interval: only the player can confirm that it received the new one.
     pub(super) fn refresh(&mut self, moment: &Moment, every_ms: Option<u32>) -> bool {
-        let (sent, now) = (self.standing.ttl_ms(), in_force(moment));
+        let (sent, now) = (self.ttl_and_admission.ttl_ms(), in_force(moment));
         let every_now = moment.settings.heartbeat_every_ms;
         let keeps_up = every_ms.is_some_and(|ms| u64::from(ms) <= every_now);
         self.last_seen = moment.now;
         if now > sent || keeps_up {
-            self.standing = Standing::new(now, self.standing.is_admitted());
+            self.ttl_and_admission =
+                TtlAndAdmission::new(now, self.ttl_and_admission.is_admitted());
         }
         now != sent || every_ms.is_some_and(|ms| u64::from(ms) != every_now)
     }
@@ -202,14 +203,14 @@ pub struct Refusal {
 
 /// Records that most accounts do not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Past {
+pub(super) struct EndedRecords {
     /// Sorted by id, for binary search.
     pub(super) tombstones: Vec<Tombstone>,
     /// In the order of their creation, which is also the order in which they can be removed.
     pub(super) refusals: Vec<Refusal>,
 }
 
-impl Past {
+impl EndedRecords {
     pub(super) const fn is_empty(&self) -> bool {
         self.tombstones.is_empty() && self.refusals.is_empty()
     }
@@ -228,7 +229,7 @@ mod tests {
     #[test]
     fn a_standing_is_a_ttl_and_whether_the_stream_was_admitted() {
         for (ttl_ms, admitted) in [(1_000, false), (86_400_000, true), (0, true)] {
-            let standing = Standing::new(ttl_ms, admitted);
+            let standing = TtlAndAdmission::new(ttl_ms, admitted);
             assert_eq!(
                 (standing.ttl_ms(), standing.is_admitted()),
                 (ttl_ms, admitted)

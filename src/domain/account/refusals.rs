@@ -11,8 +11,9 @@ use crate::domain::{LogTime, Moment, Open, Refused, RefusedReason, RequestId, Se
 
 impl Account {
     pub(super) fn stored_refusal(&self, request: RequestId, now: LogTime) -> Option<&Refusal> {
-        let past = self.past.as_deref()?;
-        past.refusals
+        let ended = self.ended.as_deref()?;
+        ended
+            .refusals
             .iter()
             .find(|r| r.request == request && r.until > now)
     }
@@ -29,7 +30,7 @@ impl Account {
             return;
         }
         let limit = moment.settings.max_refusals_per_account as usize;
-        let refusals = &mut self.past.get_or_insert_default().refusals;
+        let refusals = &mut self.ended.get_or_insert_default().refusals;
         // The oldest are evicted first. A repetition of such a request is decided again: its sender
         // may get two different replies, but no limit is exceeded.
         let too_many = (refusals.len() + 1).saturating_sub(limit);

@@ -1,10 +1,7 @@
 //! Ends of streams by stops, other streams, and their age.
 
-use super::{Account, Tombstone};
-use crate::domain::{
-    LifecycleEvent, Moment, Stop, StopCause, StopTarget, StoppedReason, StreamId,
-    lifecycle::Stopping,
-};
+use super::{Account, Tombstone, lifecycle_events::StopDetails};
+use crate::domain::{LifecycleEvent, Moment, Stop, StopCause, StopTarget, StoppedReason, StreamId};
 
 /// The outcome of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +9,7 @@ pub enum StopOutcome {
     /// The stream, or any of the account's, was active.
     Ended,
     /// The stream was not active. A later `init` of it is refused.
-    Noted,
+    Tombstoned,
     /// The stream was stopped before, its tombstone would exceed a limit, or no stream of the
     /// account was active.
     Unchanged,
@@ -27,7 +24,7 @@ impl Account {
         events: &mut Vec<LifecycleEvent>,
     ) -> StopOutcome {
         let states_causes = moment.settings.rules().state_causes();
-        let stopping = Stopping {
+        let details = StopDetails {
             reason: StoppedReason::Stopped,
             successor: None,
             given: stop
@@ -38,20 +35,20 @@ impl Account {
             reserved: 0,
         };
         match stop.target {
-            StopTarget::One(id) => self.end(moment, id, &stopping, events),
-            StopTarget::All => self.end_all(moment, &stopping, events),
+            StopTarget::One(id) => self.end(moment, id, &details, events),
+            StopTarget::All => self.end_all(moment, &details, events),
         }
     }
 
     fn end_all(
         &mut self,
         moment: &Moment,
-        stopping: &Stopping,
+        details: &StopDetails,
         events: &mut Vec<LifecycleEvent>,
     ) -> StopOutcome {
         let active: Vec<StreamId> = self.all_active(moment.now).map(|s| s.id).collect();
         for id in &active {
-            self.end(moment, *id, stopping, events);
+            self.end(moment, *id, details, events);
         }
         if active.is_empty() {
             StopOutcome::Unchanged
@@ -65,7 +62,7 @@ impl Account {
         &mut self,
         moment: &Moment,
         id: StreamId,
-        stopping: &Stopping,
+        details: &StopDetails,
         events: &mut Vec<LifecycleEvent>,
     ) -> StopOutcome {
         let now = moment.now;
@@ -74,23 +71,23 @@ impl Account {
         }
         let sent_ms = match self.active(id, now) {
             Some(stream) => {
-                events.push(LifecycleEvent::of_stopped(moment, stream, stopping));
-                Some(stream.standing.ttl_ms())
+                events.push(LifecycleEvent::of_stopped(moment, stream, details));
+                Some(stream.ttl_and_admission.ttl_ms())
             }
             // An `init` of the stream would be refused too.
-            None if moment.full || self.room(moment) <= stopping.reserved => {
+            None if moment.full || self.room(moment) <= details.reserved => {
                 return StopOutcome::Unchanged;
             }
             None => None,
         };
         let cause = StopCause {
-            reason: stopping.reason,
-            given: stopping.given.clone(),
+            reason: details.reason,
+            given: details.given.clone(),
         };
-        self.bury(moment, id, cause, sent_ms);
+        self.replace_by_tombstone(moment, id, cause, sent_ms);
         match sent_ms {
             Some(_) => StopOutcome::Ended,
-            None => StopOutcome::Noted,
+            None => StopOutcome::Tombstoned,
         }
     }
 
@@ -104,8 +101,8 @@ impl Account {
         let cause = StopCause::from(StoppedReason::TooOld);
         if let Some(stream) = self.active(id, moment.now) {
             events.push(LifecycleEvent::of_too_old(moment, stream));
-            let sent_ms = Some(stream.standing.ttl_ms());
-            self.bury(moment, id, cause.clone(), sent_ms);
+            let sent_ms = Some(stream.ttl_and_admission.ttl_ms());
+            self.replace_by_tombstone(moment, id, cause.clone(), sent_ms);
         }
         cause
     }
@@ -126,7 +123,13 @@ impl Account {
     }
 
     /// Replaces a stream by its tombstone.
-    fn bury(&mut self, moment: &Moment, id: StreamId, cause: StopCause, sent_ms: Option<u32>) {
+    fn replace_by_tombstone(
+        &mut self,
+        moment: &Moment,
+        id: StreamId,
+        cause: StopCause,
+        sent_ms: Option<u32>,
+    ) {
         self.sweep(moment.now);
         self.streams.retain(|s| s.id != id);
         self.insert_tombstone(Tombstone::new(moment, id, cause, sent_ms));

@@ -2,7 +2,7 @@
 
 use super::{
     Account,
-    records::{Past, Refusal, StreamRecord, Tombstone},
+    records::{EndedRecords, Refusal, StreamRecord, Tombstone},
 };
 use crate::domain::{Metadata, StreamId};
 
@@ -16,13 +16,13 @@ impl Account {
         refusals: Vec<Refusal>,
     ) -> Self {
         tombstones.sort_unstable_by_key(|t| t.id);
-        let past = Past {
+        let ended = EndedRecords {
             tombstones,
             refusals,
         };
         Self {
             streams: streams.into_iter().collect(),
-            past: (!past.is_empty()).then(|| Box::new(past)),
+            ended: (!ended.is_empty()).then(|| Box::new(ended)),
         }
     }
 
@@ -50,12 +50,12 @@ impl Account {
     /// Its tombstones, in the order of their ids.
     #[must_use]
     pub fn tombstones(&self) -> &[Tombstone] {
-        self.past.as_deref().map_or(&[], |p| &p.tombstones)
+        self.ended.as_deref().map_or(&[], |p| &p.tombstones)
     }
 
     /// Its stored refusals, in the order of their creation.
     #[must_use]
     pub fn refusals(&self) -> &[Refusal] {
-        self.past.as_deref().map_or(&[], |p| &p.refusals)
+        self.ended.as_deref().map_or(&[], |p| &p.refusals)
     }
 }

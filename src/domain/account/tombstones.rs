@@ -37,7 +37,7 @@ impl Account {
 
     /// Inserts a tombstone of a stream that has none.
     pub(super) fn insert_tombstone(&mut self, tombstone: Tombstone) {
-        let tombstones = &mut self.past.get_or_insert_default().tombstones;
+        let tombstones = &mut self.ended.get_or_insert_default().tombstones;
         let place = tombstones.partition_point(|t| t.id < tombstone.id);
         tombstones.insert(place, tombstone);
     }
@@ -50,7 +50,7 @@ impl Account {
     }
 
     pub(super) fn tombstone_mut(&mut self, id: StreamId, now: LogTime) -> Option<&mut Tombstone> {
-        let tombstones = &mut self.past.as_deref_mut()?.tombstones;
+        let tombstones = &mut self.ended.as_deref_mut()?.tombstones;
         let place = tombstones.binary_search_by_key(&id, |t| t.id).ok()?;
         Some(&mut tombstones[place]).filter(|t| t.until > now)
     }

@@ -17,14 +17,14 @@ impl Share {
     /// The whole limit: of the only worker.
     pub const ALL: Self = Self(PARTS);
 
-    /// The share of a worker that serves these partitions of `of`, each beside other workers:
+    /// The share of a worker that serves these partitions of `partitions`, each beside other workers:
     /// `workers` has the number of workers of each, its own included. The shares of all workers add
     /// up to one, whatever partitions each of them serves.
     #[must_use]
-    pub fn of(workers: impl Iterator<Item = usize>, of: u16) -> Self {
+    pub fn of(workers: impl Iterator<Item = usize>, partitions: u16) -> Self {
         let each = |workers| {
             let workers = u64::try_from(workers).unwrap_or(u64::MAX).max(1);
-            PARTS / workers.saturating_mul(u64::from(of.max(1)))
+            PARTS / workers.saturating_mul(u64::from(partitions.max(1)))
         };
         let sum: u64 = workers.map(each).sum();
         Self(sum.clamp(1, PARTS))

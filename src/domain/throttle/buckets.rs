@@ -79,7 +79,7 @@ mod tests {
     use crate::domain::throttle::{Rate, Share};
 
     #[test]
-    fn there_are_at_most_so_many_buckets_and_full_ones_make_room() {
+    fn evicts_full_buckets_at_capacity() {
         let rate = Rate::per_second(100, Share::ALL).unwrap();
         let mut buckets = Buckets::new(3);
         let now = 1;

@@ -1,10 +1,10 @@
 //! Streams by the values of metadata keys.
 
 use super::{Exposition, OTHERS, Partitions};
-use crate::ops::figures::{Held, MAX_TENANTS_BY_VALUE, MAX_VALUES_SHOWN};
+use crate::ops::figures::{MAX_TENANTS_BY_VALUE, MAX_VALUES_SHOWN, ReplicaContents};
 
 /// Writes the streams of tenants by the values of the metadata keys that the installation counts.
-pub(super) fn by_value(page: &mut Exposition, held: &Partitions<&Held>, same: &str) {
+pub(super) fn by_value(page: &mut Exposition, held: &Partitions<&ReplicaContents>, same: &str) {
     if held.iter().all(|(_, held)| held.values.is_empty()) {
         return;
     }
@@ -60,13 +60,13 @@ mod tests {
     use crate::{domain::ValueCounts, ops::figures::TenantValues};
 
     fn lines(values: Vec<(String, u64)>, others: u64) -> Vec<String> {
-        let held = Held {
+        let held = ReplicaContents {
             values: vec![TenantValues {
                 tenant: "acme".to_owned(),
                 key: "channel".to_owned(),
                 counts: ValueCounts { values, others },
             }],
-            ..Held::default()
+            ..ReplicaContents::default()
         };
         let mut page = Exposition(String::new());
         by_value(&mut page, &vec![("03".to_owned(), &held)], "");
@@ -94,7 +94,11 @@ mod tests {
     #[test]
     fn no_family_is_written_if_nothing_is_counted() {
         let mut page = Exposition(String::new());
-        by_value(&mut page, &vec![("03".to_owned(), &Held::default())], "");
+        by_value(
+            &mut page,
+            &vec![("03".to_owned(), &ReplicaContents::default())],
+            "",
+        );
         assert_eq!(page.0, "");
     }
 }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_is_found_until_it_is_taken_out() {
+    fn insert_find_remove() {
         let (mut index, hashes) = filled(10_000);
         for n in (0..10_000).step_by(2) {
             index.remove(hashes[n], SlotId::new(n));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_the_same_hash_each_is_found() {
+    fn finds_entries_with_equal_hashes() {
         let mut index = Index::new();
         let hash = index.hash("alice");
         let [alice, bob] = [0, 1].map(SlotId::new);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_hold_about_as_much_each() {
+    fn shards_are_balanced() {
         let (index, _) = filled(100 * PARTS);
         for part in &index.parts {
             assert!((30..=300).contains(&part.len()), "{}", part.len());

@@ -1,6 +1,6 @@
 //! Chunked storage of the accounts.
 
-use super::totals::Counted;
+use super::totals::AccountCounts;
 use crate::domain::{Account, AccountKey, LogTime};
 
 /// Slots per allocation. Chunks are added and freed without moving other slots.
@@ -14,7 +14,7 @@ pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 pub(super) struct Slot {
     pub(super) key: AccountKey,
     pub(super) account: Account,
-    pub(super) counted: Counted,
+    pub(super) counted: AccountCounts,
     /// The offset of the account's last entry, even if that entry changed nothing.
     pub(super) last: u64,
     /// The moment under which [`super::due::Due`] lists the account.
@@ -26,7 +26,7 @@ impl Slot {
         Self {
             key,
             account,
-            counted: Counted::default(),
+            counted: AccountCounts::default(),
             last,
             due: NEVER,
         }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_takes_the_place_of_one_that_goes() {
+    fn remove_moves_the_last_slot() {
         let mut slots = Slots::default();
         (0..5).for_each(|n| assert_eq!(slots.push(slot(n)), SlotId::new(n)));
         assert_eq!(slots.swap_remove(SlotId::new(1)).last, 1);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_comes_and_goes_by_chunks() {
+    fn allocates_and_frees_chunks() {
         let mut slots = Slots::default();
         for n in 0..=3 * CHUNK {
             slots.push(slot(n));

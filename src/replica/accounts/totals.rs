@@ -17,7 +17,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn change(&mut self, old: Counted, new: Counted) {
+    fn change(&mut self, old: AccountCounts, new: AccountCounts) {
         let change = |total: &mut u64, old: u32, new: u32| {
             *total = total
                 .saturating_add(u64::from(new))
@@ -56,7 +56,7 @@ impl Levels {
 
 /// Counts of one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(super) struct AccountCounts {
     pub(super) active: u32,
     pub(super) records: u32,
 }
@@ -73,7 +73,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Replaces the counts `old` of an account of `tenant` by `new`.
-    pub(super) fn change(&mut self, tenant: &str, old: Counted, new: Counted) {
+    pub(super) fn change(&mut self, tenant: &str, old: AccountCounts, new: AccountCounts) {
         self.totals.change(old, new);
         self.levels.change(old.active, new.active);
         let of_tenant = self.by_tenant.entry(tenant.into()).or_default();

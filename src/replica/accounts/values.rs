@@ -1,6 +1,6 @@
 //! Counts of each tenant's active streams by the values of metadata keys, updated with each change.
 
-mod of_key;
+mod value_counts;
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::slots::{Slot, SlotId};
 use crate::domain::{Metadata, Settings, ValueCounts};
-use of_key::Values;
+use value_counts::Values;
 
 /// The metadata of an account's counted streams, which shares its memory with them.
 pub(super) type CountedMetadata = SmallVec<[Metadata; 2]>;

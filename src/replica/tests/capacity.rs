@@ -12,7 +12,7 @@ fn small(partition: u64, tenant: u64) -> Settings {
 fn changes(rig: &mut Rig, now: u64) -> Vec<CapacityChange> {
     rig.tick(now);
     let bodies = rig.append().into_iter().map(|entry| match entry {
-        Entry::Internal { body, .. } => body,
+        Entry::Internal(InternalEntry { body, .. }) => body,
         other => panic!("{other:?}"),
     });
     let changes = bodies.filter_map(|body| match body {
@@ -208,17 +208,19 @@ fn in_a_truncated_log_no_stream_is_refused_before_all_streams_have_sent_heartbea
         replica.apply(offset, &entry, at(0)).unwrap();
         replica.totals().streams
     };
-    let tick = |ms| Entry::Internal {
-        entry_id: entry_id(9, ms),
-        reading: Some(Reading {
-            estimate: LogTime(ms),
-            wall: WallTime(ms as i64),
-            candidate_from: Some(1),
-            leads: true,
-            unannounced: 0,
-            local_queue: None,
-        }),
-        body: Internal::Tick(Some(small(100, 1))),
+    let tick = |ms| {
+        Entry::Internal(InternalEntry {
+            entry_id: entry_id(9, ms),
+            writer_state: Some(WorkerState {
+                estimate: LogTime(ms),
+                wall: WallTime(ms as i64),
+                candidate_from: Some(1),
+                leads: true,
+                unannounced: 0,
+                local_queue: None,
+            }),
+            body: Internal::Tick(Some(small(100, 1))),
+        })
     };
     apply(tick(50_000));
     apply(foreign(2, Internal::Capacity(acme(true))));

@@ -109,10 +109,10 @@ fn an_entry_with_further_events_is_not_recorded_as_announced() {
         appended.into_iter().any(|entry| {
             matches!(
                 entry,
-                Entry::Internal {
+                Entry::Internal(InternalEntry {
                     body: Internal::Announced { .. },
                     ..
-                }
+                })
             )
         })
     };

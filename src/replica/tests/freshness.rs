@@ -46,7 +46,7 @@ fn requests_are_requeued_while_markers_are_late() {
     let Effect::Append(tick) = effects.remove(0) else {
         panic!("no tick")
     };
-    rig.log.push(tick);
+    rig.log.push(Entry::Internal(tick));
     let given_back = ["q", "i", "s"].map(Effect::Release);
     assert_eq!(effects.remove(0), Effect::Pause);
     assert_eq!(effects, given_back);
@@ -57,7 +57,7 @@ fn requests_are_requeued_while_markers_are_late() {
     let Effect::Append(tick) = effects.remove(0) else {
         panic!("no tick")
     };
-    rig.log.push(tick);
+    rig.log.push(Entry::Internal(tick));
     assert_eq!(effects, [Effect::Release("late")], "and no second pause");
     rig.read(700);
     assert_eq!(rig.effects(), [Effect::Resume]);
@@ -107,7 +107,7 @@ fn a_stalled_replica_answers_only_after_a_new_marker() {
     let Effect::Append(tick) = &effects[0] else {
         panic!("no tick")
     };
-    rig.log.push(tick.clone());
+    rig.log.push(Entry::Internal(tick.clone()));
     rig.read(HOUR + 10);
     assert_eq!(rig.effects(), [Effect::Resume]);
     assert!(rig.replica.is_live(at(HOUR + 10).mono));

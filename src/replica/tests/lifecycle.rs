@@ -102,10 +102,10 @@ fn confirmed_events_are_recorded_in_the_log_once() {
     rig.round(100);
     let recorded = |rig: &Rig| {
         let announced = rig.log.iter().filter_map(|entry| match entry {
-            Entry::Internal {
+            Entry::Internal(InternalEntry {
                 body: Internal::Announced { up_to },
                 ..
-            } => Some(*up_to),
+            }) => Some(*up_to),
             _ => None,
         });
         announced.collect::<Vec<_>>()

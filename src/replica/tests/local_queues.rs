@@ -4,9 +4,9 @@ use super::*;
 
 /// A tick of another worker that consumes this queue.
 fn tick(seq: u64, queue: Option<u64>, ms: u64) -> Entry {
-    Entry::Internal {
+    Entry::Internal(InternalEntry {
         entry_id: entry_id(99, seq),
-        reading: Some(Reading {
+        writer_state: Some(WorkerState {
             estimate: LogTime(ms),
             wall: WallTime(ms as i64),
             candidate_from: Some(9_000),
@@ -15,7 +15,7 @@ fn tick(seq: u64, queue: Option<u64>, ms: u64) -> Entry {
             local_queue: queue,
         }),
         body: Internal::Tick(None),
-    }
+    })
 }
 
 fn unbound(rig: &mut Rig) -> Vec<u64> {
@@ -91,20 +91,25 @@ fn readings_contain_the_own_queue_at_once() {
         let entries = rig.append();
         assert_eq!(entries.len(), appended, "{queue:?}");
         for entry in entries {
-            let Entry::Internal { reading, .. } = entry else {
+            let Entry::Internal(InternalEntry { writer_state, .. }) = entry else {
                 panic!("{entry:?}")
             };
-            assert_eq!(reading.unwrap().local_queue, queue);
+            assert_eq!(writer_state.unwrap().local_queue, queue);
         }
     }
     let own = rig.replica.writer();
     rig.rounds(10, 500);
     let last = rig.log.last().cloned();
-    let Some(Entry::Internal {
-        entry_id, reading, ..
-    }) = last
+    let Some(Entry::Internal(InternalEntry {
+        entry_id,
+        writer_state,
+        ..
+    })) = last
     else {
         panic!("{last:?}")
     };
-    assert_eq!((entry_id.writer, reading.unwrap().local_queue), (own, None));
+    assert_eq!(
+        (entry_id.writer, writer_state.unwrap().local_queue),
+        (own, None)
+    );
 }

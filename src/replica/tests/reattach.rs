@@ -55,14 +55,14 @@ fn a_leader_that_returns_continues_to_lead_unless_another_led_meanwhile() {
         rig.replica.detach();
         assert!(!rig.replica.leads());
         if another {
-            let Some(Entry::Internal { reading, .. }) = rig.log.last() else {
+            let Some(Entry::Internal(InternalEntry { writer_state, .. })) = rig.log.last() else {
                 panic!("the last entry is the replica's tick");
             };
-            let of_another = Entry::Internal {
+            let of_another = Entry::Internal(InternalEntry {
                 entry_id: entry_id(99, 2),
-                reading: *reading,
+                writer_state: *writer_state,
                 body: Internal::Tick(None),
-            };
+            });
             rig.log.push(of_another);
         }
         let StartAt::Offset(anchor) = rig.replica.attach() else {
@@ -189,7 +189,7 @@ fn an_entry_that_only_one_node_can_deliver_is_no_other_log() {
     reattached(&mut rig, 3);
     let anchor = rig.log[3].clone();
     assert!(rig.replica.apply(3, &anchor, at(200)).is_ok());
-    assert_eq!(rig.replica.pass_over(4, 0, at(200)), Ok(()));
+    assert_eq!(rig.replica.skip_entry(4, 0, at(200)), Ok(()));
     assert!(
         rig.replica
             .apply(5, &heartbeat("carol", 3), at(200))
@@ -199,7 +199,7 @@ fn an_entry_that_only_one_node_can_deliver_is_no_other_log() {
 
     // Undeliverable at first, and delivered when the log is read again.
     let mut rig = followed();
-    assert_eq!(rig.replica.pass_over(5, 0, at(150)), Ok(()));
+    assert_eq!(rig.replica.skip_entry(5, 0, at(150)), Ok(()));
     reattached(&mut rig, 3);
     for (offset, entry) in [
         (3, anchor),

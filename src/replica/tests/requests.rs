@@ -1,9 +1,9 @@
 use super::*;
 
 fn proposal(seq: u64, estimate: u64, n: u128, not_after: u64) -> Entry {
-    Entry::Internal {
+    Entry::Internal(InternalEntry {
         entry_id: entry_id(1, seq),
-        reading: Some(Reading {
+        writer_state: Some(WorkerState {
             estimate: LogTime(estimate),
             wall: WallTime(estimate as i64),
             candidate_from: Some(1),
@@ -21,7 +21,7 @@ fn proposal(seq: u64, estimate: u64, n: u128, not_after: u64) -> Entry {
             metadata: Metadata::default(),
             terms: None,
         })),
-    }
+    })
 }
 
 fn opened(request: &'static str, n: u128, activity: Activity) -> Effect<&'static str> {
@@ -94,7 +94,7 @@ fn requests_at_once_over_two_replicas_count_one_to_n_and_max_active_admits_exact
             let Effect::Append(entry) = proposal else {
                 panic!("{proposal:?}")
             };
-            rig.log.push(entry.clone());
+            rig.log.push(Entry::Internal(entry.clone()));
         }
         rig.read(20);
         for effect in rig.effects() {
@@ -130,7 +130,7 @@ fn a_late_proposal_changes_nothing() {
     rig.log.truncate(rig.log.len() - 1);
     for now in (100..=2_100).step_by(100) {
         // Ticks of another worker advance log time.
-        let reading = Some(Reading {
+        let writer_state = Some(WorkerState {
             estimate: LogTime(now),
             wall: WallTime(0),
             candidate_from: None,
@@ -138,11 +138,11 @@ fn a_late_proposal_changes_nothing() {
             unannounced: 0,
             local_queue: None,
         });
-        rig.log.push(Entry::Internal {
+        rig.log.push(Entry::Internal(InternalEntry {
             entry_id: entry_id(2, now),
-            reading,
+            writer_state,
             body: Internal::Tick(None),
-        });
+        }));
     }
     rig.log.extend(held_back);
     rig.read(1_000);
@@ -217,7 +217,7 @@ fn strong_requests_share_only_a_later_marker() {
     let [Effect::Append(second)] = &effects[..] else {
         panic!("{effects:?}")
     };
-    rig.log.push(second.clone());
+    rig.log.push(Entry::Internal(second.clone()));
     rig.read(50);
     let alice = || activity("alice", 40, &[stream(1, 10, 40, false)]);
     assert_eq!(rig.effects(), [answer("b", alice()), answer("c", alice())]);
@@ -250,7 +250,7 @@ fn strong_requests_are_unavailable_if_their_marker_fails_and_later_ones_get_anot
     let [Effect::Append(next)] = &effects[..] else {
         panic!("no marker is appended for the second request: {effects:?}")
     };
-    rig.log.push(next.clone());
+    rig.log.push(Entry::Internal(next.clone()));
     rig.read(40);
     assert_eq!(rig.effects(), [answer("b", activity("alice", 30, &[]))]);
 }

@@ -278,7 +278,9 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_snapshot() {
         while let [Effect::Append(entry)] = &replica.take_effects()[..] {
             next += 1;
             appended += 1;
-            replica.apply(next, entry, at(0)).unwrap();
+            replica
+                .apply(next, &Entry::Internal(entry.clone()), at(0))
+                .unwrap();
         }
         assert_eq!(appended, if reminded { 2 } else { 1 });
         let known = reminded.then_some(&header.settings);
@@ -288,7 +290,9 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_snapshot() {
         replica.tick(at(100)).unwrap();
         while let [Effect::Append(entry), ..] = &replica.take_effects()[..] {
             next += 1;
-            replica.apply(next, entry, at(100)).unwrap();
+            replica
+                .apply(next, &Entry::Internal(entry.clone()), at(100))
+                .unwrap();
         }
         assert_eq!(replica.has_caught_up(), reminded);
     }

@@ -6,9 +6,9 @@ fn a_new_replica_reads_from_the_start_and_appends_a_marker_without_time() {
     assert_eq!(replica.attach(), StartAt::First);
     assert_eq!(replica.take_effects(), []);
     replica.attached(at(5));
-    let join = Entry::Internal {
+    let join = InternalEntry {
         entry_id: entry_id(1, 1),
-        reading: None,
+        writer_state: None,
         body: Internal::Join { wall: WallTime(5) },
     };
     assert_eq!(replica.take_effects(), [Effect::Append(join)]);
@@ -18,11 +18,11 @@ fn a_new_replica_reads_from_the_start_and_appends_a_marker_without_time() {
 fn a_replica_has_caught_up_when_its_own_marker_is_read_back() {
     let mut rig = Rig::attached(1, vec![declared(settings()), heartbeat("alice", 1)]);
     let own = rig.log.pop().unwrap();
-    rig.log.push(Entry::Internal {
+    rig.log.push(Entry::Internal(InternalEntry {
         entry_id: entry_id(2, 1),
-        reading: None,
+        writer_state: None,
         body: Internal::Tick(None),
-    });
+    }));
     rig.read(0);
     assert!(!rig.replica.has_caught_up());
     assert_eq!(rig.effects(), []);
@@ -110,7 +110,7 @@ fn a_truncated_log_is_served_from_its_first_tick_on() {
     replica.attach();
     replica.attached(at(0));
     assert_eq!(replica.take_effects().len(), 1);
-    let reading = Reading {
+    let writer_state = WorkerState {
         estimate: LogTime(7_000_000),
         wall: WallTime(1_000),
         candidate_from: None,
@@ -118,16 +118,18 @@ fn a_truncated_log_is_served_from_its_first_tick_on() {
         unannounced: 0,
         local_queue: None,
     };
-    let tick = |writer, seq, reading, settings| Entry::Internal {
-        entry_id: entry_id(writer, seq),
-        reading,
-        body: Internal::Tick(settings),
+    let tick = |writer, seq, writer_state, settings| {
+        Entry::Internal(InternalEntry {
+            entry_id: entry_id(writer, seq),
+            writer_state,
+            body: Internal::Tick(settings),
+        })
     };
     let mut apply = |offset, entry: &Entry| replica.apply(offset, entry, at(10)).unwrap();
     assert_eq!(apply(1_000, &heartbeat("alice", 1)), Applied::Skipped);
-    let bare = tick(9, 1, Some(reading), None);
+    let bare = tick(9, 1, Some(writer_state), None);
     assert_eq!(apply(1_001, &bare), Applied::Skipped);
-    apply(1_002, &tick(9, 2, Some(reading), Some(settings())));
+    apply(1_002, &tick(9, 2, Some(writer_state), Some(settings())));
     apply(1_003, &heartbeat("alice", 1));
     apply(1_004, &tick(1, 1, None, None));
     assert_eq!(replica.take_effects(), [Effect::Resume]);
@@ -179,7 +181,7 @@ fn a_first_marker_that_the_broker_rejects_is_appended_again() {
     rig.replica.appended(1, Err(()), at(10));
     assert_eq!(rig.effects(), []);
     rig.replica.tick(at(50)).unwrap();
-    let Some(Entry::Internal { entry_id, .. }) = rig.append().pop() else {
+    let Some(Entry::Internal(InternalEntry { entry_id, .. })) = rig.append().pop() else {
         panic!("no entry")
     };
     assert_eq!(entry_id.seq, 2);
@@ -191,9 +193,9 @@ fn a_first_marker_that_the_broker_rejects_is_appended_again() {
 fn settings_declared_again_do_not_start_the_time_of_a_truncated_log() {
     let mut replica = Replica::<u8>::new(1);
     replica.attach();
-    let tick = Entry::Internal {
+    let tick = Entry::Internal(InternalEntry {
         entry_id: entry_id(9, 1),
-        reading: Some(Reading {
+        writer_state: Some(WorkerState {
             estimate: LogTime(7_000_000),
             wall: WallTime(1_000),
             candidate_from: None,
@@ -202,7 +204,7 @@ fn settings_declared_again_do_not_start_the_time_of_a_truncated_log() {
             local_queue: None,
         }),
         body: Internal::Tick(None),
-    };
+    });
     replica.apply(1_000, &declared(settings()), at(0)).unwrap();
     assert_eq!(replica.log_time(), None);
     replica.apply(1_001, &tick, at(0)).unwrap();

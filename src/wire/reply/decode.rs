@@ -197,7 +197,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
                 streams: it.streams.into_iter().map(StreamId).collect(),
             });
             let refusal = Refused {
-                reason: known(&reason, RefusedReason::ALL, RefusedReason::as_str)?,
+                reason: known(RefusedReason::from_word(&reason))?,
                 max_active,
                 conflicts: conflicts.collect(),
                 is_remembered: remembered,
@@ -222,7 +222,7 @@ pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
         } => {
             let (activity, by) = activity.decode()?;
             let state = state
-                .map(|s| known(&s, StreamState::ALL, StreamState::as_str))
+                .map(|s| known(StreamState::from_word(&s)))
                 .transpose()?;
             let stream = stream.map(StreamId).zip(state);
             let answer = Answer::Status { activity, stream };
@@ -285,7 +285,7 @@ impl NewsIn {
             } => Reply::Stopped {
                 stream: StreamId(stream),
                 cause: StopCause {
-                    reason: known(&reason, StoppedReason::ALL, StoppedReason::as_str)?,
+                    reason: known(StoppedReason::from_word(&reason))?,
                     // A longer one is of a later version of the contract.
                     given: given_reason.and_then(|text| GivenReason::new(&text).ok()),
                 },
@@ -305,14 +305,8 @@ impl NewsIn {
     }
 }
 
-fn known<T: Copy, const N: usize>(
-    word: &str,
-    all: [T; N],
-    word_of: impl Fn(T) -> &'static str,
-) -> Result<T, BadReply> {
-    all.into_iter()
-        .find(|&t| word_of(t) == word)
-        .ok_or_else(|| BadReply::new("it has an unknown word"))
+fn known<T>(value: Option<T>) -> Result<T, BadReply> {
+    value.ok_or_else(|| BadReply::new("it has an unknown word"))
 }
 
 impl ActivityIn {

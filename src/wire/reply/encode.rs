@@ -1,11 +1,12 @@
 //! Encoding of replies, for workers.
 
 use serde::{Deserialize, Serialize, Serializer};
-use uuid::Uuid;
 
 use super::news::EventNews;
 use crate::{
-    domain::{ActiveStream, Activity, Answer, Metadata, StreamId, WallTime},
+    domain::{
+        ActiveStream, Activity, Answer, Metadata, RefusedReason, StreamId, StreamState, WallTime,
+    },
     wire::{Problem, Rfc3339},
 };
 
@@ -31,16 +32,8 @@ const STREAM_BYTES: usize = 256;
 
 /// Maximum size of a stream in a reply, in bytes.
 fn stream_bytes(stream: &ActiveStream) -> usize {
-    let json = serde_json::to_vec(&MetadataBody(&stream.metadata));
+    let json = serde_json::to_vec(&stream.metadata);
     STREAM_BYTES + json.map_or(0, |json| json.len())
-}
-
-struct MetadataBody<'a>(&'a Metadata);
-
-impl Serialize for MetadataBody<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.pairs())
-    }
 }
 
 /// Counts by the keys of `group_by`. The rarest values beyond the bound share one count.
@@ -85,13 +78,13 @@ impl Serialize for Counts<'_> {
 
 #[derive(Serialize)]
 struct StreamOut<'a> {
-    stream: Uuid,
+    stream: StreamId,
     admitted: bool,
     started_at: Rfc3339,
     last_seen: Rfc3339,
     expires_at: Rfc3339,
     expires_in_ms: u64,
-    metadata: MetadataBody<'a>,
+    metadata: &'a Metadata,
 }
 
 #[derive(Serialize)]
@@ -123,13 +116,13 @@ impl<'a> ActivityOut<'a> {
             fits
         });
         let streams = fitting.map(|s| StreamOut {
-            stream: s.stream.0,
+            stream: s.stream,
             admitted: s.admitted,
             started_at: Rfc3339(s.started_at),
             last_seen: Rfc3339(s.last_seen),
             expires_at: expires_at(activity.as_of, s.expires_in_ms),
             expires_in_ms: s.expires_in_ms,
-            metadata: MetadataBody(&s.metadata),
+            metadata: &s.metadata,
         });
         let streams: Vec<_> = streams.collect();
         Self {
@@ -149,6 +142,7 @@ const fn expires_at(as_of: WallTime, in_ms: u64) -> Rfc3339 {
 }
 
 /// Stream ids.
+#[derive(Serialize)]
 struct Ids<'a>(&'a [StreamId]);
 
 impl Ids<'_> {
@@ -162,12 +156,6 @@ impl Ids<'_> {
     }
 }
 
-impl Serialize for Ids<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.0.iter().map(|id| id.0))
-    }
-}
-
 #[derive(Serialize)]
 struct ConflictOut<'a> {
     limit: usize,
@@ -178,7 +166,7 @@ struct ConflictOut<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Out<'a> {
     Opened {
-        stream: Uuid,
+        stream: StreamId,
         heartbeat_every_ms: u64,
         ttl_ms: u64,
         expires_in_ms: u64,
@@ -190,8 +178,8 @@ enum Out<'a> {
         activity: ActivityOut<'a>,
     },
     Refused {
-        stream: Uuid,
-        reason: &'static str,
+        stream: StreamId,
+        reason: RefusedReason,
         #[serde(skip_serializing_if = "Option::is_none")]
         max_active: Option<u32>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -206,9 +194,9 @@ enum Out<'a> {
     },
     Activity {
         #[serde(skip_serializing_if = "Option::is_none")]
-        stream: Option<Uuid>,
+        stream: Option<StreamId>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        state: Option<&'static str>,
+        state: Option<StreamState>,
         #[serde(flatten)]
         partition: Option<PartitionNumber>,
         activity: ActivityOut<'a>,
@@ -275,7 +263,7 @@ pub fn answer(answer: &Answer, group_by: &[String], partition: Option<PartitionN
             let own = activity.streams.iter().find(|s| s.stream == *stream);
             let expires_in_ms = own.map_or(0, |s| s.expires_in_ms);
             let out = Out::Opened {
-                stream: stream.0,
+                stream: *stream,
                 heartbeat_every_ms: *heartbeat_every_ms,
                 ttl_ms: *ttl_ms,
                 expires_in_ms,
@@ -301,8 +289,8 @@ pub fn answer(answer: &Answer, group_by: &[String], partition: Option<PartitionN
                 .map(|conflict| 40 + conflict.streams.bytes());
             let taken = taken.sum();
             let out = Out::Refused {
-                stream: stream.0,
-                reason: refusal.reason.as_str(),
+                stream: *stream,
+                reason: refusal.reason,
                 max_active: refusal.max_active,
                 conflicts,
                 remembered: refusal.is_remembered,
@@ -314,8 +302,8 @@ pub fn answer(answer: &Answer, group_by: &[String], partition: Option<PartitionN
         }
         Answer::Status { activity, stream } => {
             let out = Out::Activity {
-                stream: stream.map(|(id, _)| id.0),
-                state: stream.map(|(_, state)| state.as_str()),
+                stream: stream.map(|(id, _)| id),
+                state: stream.map(|(_, state)| state),
                 partition,
                 activity: ActivityOut::new(activity, group_by, 0),
             };

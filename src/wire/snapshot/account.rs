@@ -7,8 +7,8 @@ use super::codes::{
     Id, given, refused, stopped, store_given, store_refused, store_stopped, stream,
 };
 use crate::domain::{
-    Account, AccountKey, LogSecond, LogTime, Metadata, Refusal, RequestId, Standing, StreamRecord,
-    Tombstone, WallTime,
+    Account, AccountKey, LogSecond, LogTime, Metadata, Refusal, RequestId, StreamRecord, Tombstone,
+    TtlAndAdmission, WallTime,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -54,8 +54,8 @@ pub(super) fn store_account<'a>(
         started_at: s.started_at.0,
         last_seen: s.last_seen.0,
         began: s.began.0,
-        ttl_ms: s.standing.ttl_ms(),
-        admitted: s.standing.is_admitted(),
+        ttl_ms: s.ttl_and_admission.ttl_ms(),
+        admitted: s.ttl_and_admission.is_admitted(),
         metadata: s.metadata.pairs().collect(),
     });
     let tombstones = account.tombstones().iter().map(|t| StoredTombstone {
@@ -110,7 +110,7 @@ impl StoredStream<'_> {
             started_at: WallTime(self.started_at),
             last_seen: LogTime(self.last_seen),
             began: LogSecond(self.began),
-            standing: Standing::new(self.ttl_ms, self.admitted),
+            ttl_and_admission: TtlAndAdmission::new(self.ttl_ms, self.admitted),
             metadata: Metadata::new(&mut self.metadata).ok()?,
         })
     }

@@ -22,29 +22,17 @@ pub(super) fn given(text: Option<&str>) -> Option<Option<GivenReason>> {
 }
 
 pub(super) const fn store_stopped(reason: StoppedReason) -> u8 {
-    match reason {
-        StoppedReason::Stopped => 0,
-        StoppedReason::Replaced => 1,
-        StoppedReason::TooOld => 2,
-    }
+    reason as u8
 }
 
 pub(super) fn stopped(code: u8) -> Option<StoppedReason> {
-    let mut all = StoppedReason::ALL.into_iter();
-    all.find(|reason| store_stopped(*reason) == code)
+    StoppedReason::ALL.get(usize::from(code)).copied()
 }
 
 pub(super) const fn store_refused(reason: RefusedReason) -> u8 {
-    match reason {
-        RefusedReason::MaxActive => 0,
-        RefusedReason::AccountCap => 1,
-        RefusedReason::OverCapacity => 2,
-        RefusedReason::Stopped => 3,
-        RefusedReason::Limits => 4,
-    }
+    reason as u8
 }
 
 pub(super) fn refused(code: u8) -> Option<RefusedReason> {
-    let mut all = RefusedReason::ALL.into_iter();
-    all.find(|reason| store_refused(*reason) == code)
+    RefusedReason::ALL.get(usize::from(code)).copied()
 }

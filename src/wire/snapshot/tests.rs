@@ -4,8 +4,8 @@ use uuid::Uuid;
 use crate::domain::{
     AccountId, AccountKey, Announcement, Counters, EntryId, ExpiryCause, GivenReason,
     LifecycleEvent, LifecycleEventKind, LogSecond, LogTime, Metadata, Refusal, RefusedReason,
-    RequestId, Settings, SnapshotHeader, SnapshotTrailer, Standing, StoppedReason, StreamId,
-    StreamRecord, Tenant, Tombstone, WallShift, WallTime,
+    RequestId, Settings, SnapshotHeader, SnapshotTrailer, StoppedReason, StreamId, StreamRecord,
+    Tenant, Tombstone, TtlAndAdmission, WallShift, WallTime,
 };
 
 fn key(account: &str) -> AccountKey {
@@ -49,7 +49,7 @@ fn account() -> Account {
         started_at: WallTime(-5),
         last_seen: LogTime(1 << 40),
         began: LogSecond(u32::MAX),
-        standing: Standing::new(90_000, admitted),
+        ttl_and_admission: TtlAndAdmission::new(90_000, admitted),
         metadata,
     };
     let tombstone = |reason| Tombstone {

@@ -1,6 +1,6 @@
 //! RabbitMQ's clock, as seen by a worker.
 
-use crate::domain::{Entry, Internal, WallTime};
+use crate::domain::{Entry, Internal, InternalEntry, WallTime};
 
 /// Own entries of which the shortest delay counts.
 const LATEST: usize = 4;
@@ -31,14 +31,14 @@ impl BrokerClock {
 /// The worker's time when it appended an entry.
 pub(super) const fn appended(entry: &Entry) -> Option<WallTime> {
     match entry {
-        Entry::Internal {
-            reading: Some(reading),
+        Entry::Internal(InternalEntry {
+            writer_state: Some(writer_state),
             ..
-        } => Some(reading.wall),
-        Entry::Internal {
+        }) => Some(writer_state.wall),
+        Entry::Internal(InternalEntry {
             body: Internal::Join { wall },
             ..
-        } => Some(*wall),
+        }) => Some(*wall),
         _ => None,
     }
 }

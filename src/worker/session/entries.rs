@@ -33,9 +33,11 @@ impl Session<'_> {
             }
         };
         let message = self.routed(delivery.message());
-        let (number, of) = (self.partition.number, self.partition.of);
+        let (number, partitions) = (self.partition.number, self.partition.partitions);
         let problem = match wire::entry(&message) {
-            Ok(Entry::Batch(batch)) if !batch.is_for(number, of) => Problem::wrong_partition(),
+            Ok(Entry::Batch(batch)) if !batch.is_for(number, partitions) => {
+                Problem::wrong_partition()
+            }
             Ok(entry) => {
                 self.learn_broker_clock(&entry, delivery);
                 let applied = self.partition.replica.apply(delivery.offset, &entry, now)?;
@@ -62,7 +64,7 @@ impl Session<'_> {
         let problem = match entry {
             Entry::Heartbeat { .. } => Ignored::of(false, applied),
             Entry::Stop { stop, .. } => Ignored::of(stop.ignores_reason(), applied),
-            Entry::Batch(_) | Entry::Internal { .. } => return,
+            Entry::Batch(_) | Entry::Internal(_) => return,
         };
         let problem = problem.map(|problem| problem.describe(&delivery.message(), None));
         if let Some(problem) = &problem {
@@ -154,7 +156,7 @@ impl Session<'_> {
         let problem = Problem::undeliverable();
         self.partition
             .replica
-            .pass_over(offset, problem.code.number(), now)?;
+            .skip_entry(offset, problem.code.number(), now)?;
         tracing::warn!(
             partition = self.partition.number,
             offset,

@@ -1,7 +1,7 @@
 //! Publishing of lifecycle events by the leader.
 
 use crate::{
-    broker::{Announced, Announcer, BrokerError, Link, Names},
+    broker::{Announced, Announcer, BrokerError, Connection, Names},
     domain::Announcement,
     ops::PartitionMetrics,
     replica::Replica,
@@ -27,16 +27,21 @@ impl Lifecycle {
     }
 
     /// Reopens the publisher if it is closed.
-    pub(super) fn maintain(&mut self, link: &Link) {
-        if let Some(error) = self.announcer.maintain(link) {
+    pub(super) fn maintain(&mut self, connection: &Connection) {
+        if let Some(error) = self.announcer.maintain(connection) {
             self.warn(&error);
         }
     }
 
     /// Publishes a lifecycle event.
-    pub(super) fn announce(&mut self, number: u64, announcement: &Announcement, link: &Link) {
+    pub(super) fn announce(
+        &mut self,
+        number: u64,
+        announcement: &Announcement,
+        connection: &Connection,
+    ) {
         let notice = wire::announcement(announcement);
-        self.announcer.announce(number, notice, link);
+        self.announcer.announce(number, notice, connection);
     }
 
     /// Returns the outcome of the next event. Pending while none is in flight.

@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 use super::{End, MOST_REQUESTS, Session};
 use crate::{
     broker::{BrokerError, RequestDelivery},
-    domain::{AccountKey, Entry, InitRequest, TenantAnswer},
+    domain::{AccountKey, InitRequest, TenantAnswer},
     replica::{Effect, Now},
-    wire::{self, Kind, Message, Origin, Problem},
+    wire::{self, Origin, Problem, Query, RoutingKey},
     worker::{
         clock,
         pending::{PendingRequest, RequestQueues, Source},
@@ -55,27 +55,22 @@ impl Session<'_> {
                 },
                 Err(problem) => problem,
             },
-            Source::Status if is_about_tenant(&message) => match wire::tenant(&message) {
-                Ok(tenant) => return self.partition.replica.about_tenant(request, tenant, now),
-                Err(problem) => problem,
-            },
-            Source::Status => match wire::status(&message) {
-                Ok(status) => match by_account(&status.key) {
+            Source::Status => match wire::query(&message) {
+                Ok(Query::Tenant(tenant)) => {
+                    return self.partition.replica.about_tenant(request, tenant, now);
+                }
+                Ok(Query::Account(status)) => match by_account(&status.key) {
                     Some(after) => return self.requests.throttle(delivery, after),
                     None => return self.partition.replica.status(request, status, now),
                 },
                 Err(problem) => problem,
             },
-            Source::Unrouted => wire::RoutingKey::parse(message.routing_key)
-                .err()
+            Source::Unrouted => match RoutingKey::parse(message.routing_key) {
                 // The kind is known, but its queue is missing.
-                .unwrap_or_else(|| {
-                    if is_about_tenant(&message) {
-                        Problem::not_routed()
-                    } else {
-                        Problem::unavailable()
-                    }
-                }),
+                Ok(key) if key.kind.is_about_tenant() => Problem::not_routed(),
+                Ok(_) => Problem::unavailable(),
+                Err(problem) => problem,
+            },
         };
         self.rejections
             .reject(origin, &message, &refused, &self.publish);
@@ -105,8 +100,8 @@ impl Session<'_> {
         init.field_beyond(settings.rules())
     }
 
-    /// Passes the number of the local queue to the replica, for its readings.
-    pub(super) fn name_local_queue(&mut self) {
+    /// Passes the number of the local queue to the replica, which publishes it in the log.
+    pub(super) fn publish_local_queue(&mut self) {
         let queue = self.requests.local_statuses.number();
         if queue != self.partition.replica.local_queue() {
             self.partition.replica.consume_locally(queue, clock::now());
@@ -128,24 +123,14 @@ impl Session<'_> {
 
     async fn perform_one(&mut self, effect: Effect<PendingRequest>) -> Result<(), End> {
         match effect {
-            Effect::Append(Entry::Internal {
-                entry_id,
-                reading,
-                body,
-            }) => {
-                let bytes = wire::encode_internal(entry_id, reading.as_ref(), &body);
-                let kind = wire::internal_kind(&body);
+            Effect::Append(entry) => {
                 // While the broker blocks, entries would wait here and be stale afterwards.
-                let taken =
-                    !self.publish.is_blocked() && self.appender.append(entry_id.seq, kind, bytes);
+                let taken = !self.publish.is_blocked() && self.appender.append_entry(&entry);
                 if !taken {
-                    self.partition
-                        .replica
-                        .appended(entry_id.seq, Err(()), clock::now());
+                    let seq = entry.entry_id.seq;
+                    self.partition.replica.appended(seq, Err(()), clock::now());
                 }
             }
-            // Only players and backends append these.
-            Effect::Append(Entry::Heartbeat { .. } | Entry::Stop { .. } | Entry::Batch(_)) => {}
             Effect::Answer {
                 request,
                 answer,
@@ -299,11 +284,4 @@ impl Session<'_> {
             }
         }
     }
-}
-
-/// Whether a message is a request about a tenant.
-fn is_about_tenant(message: &Message) -> bool {
-    let mut words = message.routing_key.split('.');
-    let kind = words.nth(1).and_then(|word| word.parse::<Kind>().ok());
-    kind.is_some_and(Kind::is_about_tenant)
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use streamwatch::domain::{
-    AccountId, AccountKey, Condition, Entry, EntryId, Internal, Limit, LogTime, Metadata, Open,
-    RequestId, StreamId, Tenant, Terms,
+    AccountId, AccountKey, Condition, Entry, EntryId, Internal, InternalEntry, Limit, LogTime,
+    Metadata, Open, RequestId, StreamId, Tenant, Terms,
 };
 
 use super::bare;
@@ -77,14 +77,14 @@ fn inits(n: usize, terms: &Option<Box<Terms>>) -> Vec<Entry> {
             metadata: Metadata::new(&mut metadata).expect("three pairs"),
             terms: terms.clone(),
         };
-        Entry::Internal {
+        Entry::Internal(InternalEntry {
             entry_id: EntryId {
                 writer: WRITER,
                 seq: (n * ACCOUNTS + position + 1) as u64,
             },
-            reading: None,
+            writer_state: None,
             body: Internal::Open(Box::new(open)),
-        }
+        })
     };
     let accounts = corpus::shuffled(0..ACCOUNTS, n as u64);
     accounts.into_iter().enumerate().map(init).collect()

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use streamwatch::domain::{CapacityChange, Entry, EntryId, Internal, Settings, Tenant, WallTime};
+use streamwatch::domain::{
+    CapacityChange, Entry, EntryId, Internal, InternalEntry, Settings, Tenant, WallTime,
+};
 use streamwatch::replica::{Effect, Mono, Now, Replica};
 use streamwatch::wire;
 
@@ -35,14 +37,14 @@ impl Ours {
             said: 1,
         };
         ours.replica.attach();
-        let settings = Entry::Internal {
+        let settings = Entry::Internal(InternalEntry {
             entry_id: EntryId { writer: 2, seq: 1 },
-            reading: None,
+            writer_state: None,
             body: Internal::Settings {
                 settings,
                 wall: WallTime(1_700_000_000_000),
             },
-        };
+        });
         ours.apply(&settings);
         ours.replica.attached(ours.now());
         ours.answer_itself();
@@ -113,17 +115,17 @@ impl Ours {
         for n in 0..tenants {
             self.said += 1;
             let tenant = Tenant::new(&format!("full-{n:05}")).expect("letters");
-            let full = Entry::Internal {
+            let full = Entry::Internal(InternalEntry {
                 entry_id: EntryId {
                     writer: 2,
                     seq: self.said,
                 },
-                reading: None,
+                writer_state: None,
                 body: Internal::Capacity(CapacityChange {
                     tenant: Some(tenant),
                     full: true,
                 }),
-            };
+            });
             self.apply(&full);
         }
     }
@@ -174,26 +176,25 @@ impl Ours {
     /// Records a leader that has announced all lifecycle events.
     fn tell(&mut self) {
         self.said += 1;
-        let announced = Entry::Internal {
+        let announced = Entry::Internal(InternalEntry {
             entry_id: EntryId {
                 writer: 2,
                 seq: self.said,
             },
-            reading: None,
+            writer_state: None,
             body: Internal::Announced {
                 up_to: self.offset - 1,
             },
-        };
+        });
         self.apply(&announced);
     }
 
     fn answer_itself(&mut self) {
         for effect in self.replica.take_effects() {
             if let Effect::Append(entry) = effect {
-                if let Entry::Internal { entry_id, .. } = &entry {
-                    self.replica.appended(entry_id.seq, Ok(()), self.now());
-                }
-                self.apply(&entry);
+                self.replica
+                    .appended(entry.entry_id.seq, Ok(()), self.now());
+                self.apply(&Entry::Internal(entry));
             }
         }
     }

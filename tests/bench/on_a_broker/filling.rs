@@ -13,8 +13,8 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use streamwatch::broker::{Appended, Appender, Link};
-use streamwatch::domain::{EntryId, Internal};
+use streamwatch::broker::{Appended, Appender, Connection};
+use streamwatch::domain::{EntryId, Internal, InternalEntry};
 use streamwatch::wire;
 use tokio::time::Instant;
 
@@ -151,17 +151,23 @@ async fn message(channel: &Channel, exchange: &str, content: Content, n: usize, 
 pub async fn record_announced(at: &Installation<'_>, number: u16) -> u64 {
     let log = at.names().log(number);
     let url = at.broker.url().parse().expect("an address");
-    let link = Link::open(&url, 0, "bench").await.expect("it connects");
-    let mut appender = Appender::new(&link, &log).await.expect("a channel");
+    let connection = Connection::open(&url, 0, "bench")
+        .await
+        .expect("it connects");
+    let mut appender = Appender::new(&connection, &log).await.expect("a channel");
     let writer = uuid::Uuid::new_v4().as_u64_pair().0;
     let mut append = async |seq, up_to| {
         let body = Internal::Announced { up_to };
         let entry_id = EntryId { writer, seq };
-        let bytes = wire::encode_internal(entry_id, None, &body);
-        appender.append(seq, wire::internal_kind(&body), bytes.clone());
+        let entry = InternalEntry {
+            entry_id,
+            writer_state: None,
+            body,
+        };
+        appender.append_entry(&entry);
         let (_, appended) = appender.next().await;
         assert!(matches!(appended, Appended::Confirmed), "{appended:?}");
-        bytes
+        wire::encode_internal(&entry)
     };
     // RabbitMQ does not report offsets to publishers, so the first entry is read to find its
     // position.
@@ -181,7 +187,7 @@ pub async fn record_announced(at: &Installation<'_>, number: u16) -> u64 {
         }
     };
     append(2, place).await;
-    link.close().await;
+    connection.close().await;
     place + 1
 }
 

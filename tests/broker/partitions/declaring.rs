@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use serde_json::{Value, json};
 use streamwatch::client::StreamId;
-use streamwatch::domain::{EntryId, Internal, Settings, WallTime};
+use streamwatch::domain::{EntryId, Internal, InternalEntry, Settings, WallTime};
 use streamwatch::wire;
 
 use crate::fixture::exit::{DONE, FAILED, NO_TOPOLOGY, WRONG_SETTINGS};
@@ -127,7 +127,11 @@ async fn an_interrupted_change_is_completed_by_the_next_one() {
         wall: WallTime(0),
     };
     let entry_id = EntryId { writer: 1, seq: 1 };
-    let entry = wire::encode_internal(entry_id, None, &body);
+    let entry = wire::encode_internal(&InternalEntry {
+        entry_id,
+        writer_state: None,
+        body,
+    });
     let channel = installation.broker.channel().await;
     let log = installation.names().log(2);
     let options = BasicPublishOptions::default();

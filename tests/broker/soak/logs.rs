@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use streamwatch::broker::{Addresses, BrokerError, Link, LogEntry, LogFollower, LogFrom};
+use streamwatch::broker::{Addresses, BrokerError, Connection, LogEntry, LogFollower, LogFrom};
 use streamwatch::client::{Names, StreamId};
-use streamwatch::domain::{Entry, Internal, PlayerEvent, Stop, StopTarget};
+use streamwatch::domain::{Entry, Internal, InternalEntry, PlayerEvent, Stop, StopTarget};
 use streamwatch::wire;
 use tokio::task::JoinSet;
 
@@ -103,10 +103,10 @@ async fn read(
     queue: &str,
     log: &Mutex<Log>,
 ) -> Result<std::convert::Infallible, BrokerError> {
-    let link = Link::open(addresses, n, "streamwatch soak").await?;
+    let connection = Connection::open(addresses, n, "streamwatch soak").await?;
     let next = lock(log).next;
     let from = next.map_or(LogFrom::First, LogFrom::Offset);
-    let mut follower = LogFollower::attach(&link, queue, from).await?;
+    let mut follower = LogFollower::attach(&connection, queue, from).await?;
     loop {
         let entry = follower.next().await?;
         let offset = entry.offset();
@@ -154,7 +154,9 @@ impl Log {
                     self.account(event.key.account());
                 }
             }
-            Entry::Internal { reading, body, .. } => {
+            Entry::Internal(InternalEntry {
+                writer_state, body, ..
+            }) => {
                 match body {
                     Internal::Settings { settings, wall } => {
                         self.time
@@ -163,10 +165,10 @@ impl Log {
                     Internal::Open(open) => self.account(open.key.account()),
                     _ => {}
                 }
-                if let Some(reading) = reading {
+                if let Some(writer_state) = writer_state {
                     self.time.apply(Reading {
-                        estimate: signed(reading.estimate.0),
-                        wall: reading.wall.0,
+                        estimate: signed(writer_state.estimate.0),
+                        wall: writer_state.wall.0,
                     });
                 }
             }

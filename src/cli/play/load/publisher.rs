@@ -15,7 +15,9 @@ use super::{
     population::Population,
 };
 use crate::{
-    broker::{Addresses, BrokerError, CONFIRM_WITHIN, Link, Names, Outgoing, RpcChannel, RpcEvent},
+    broker::{
+        Addresses, BrokerError, CONFIRM_WITHIN, Connection, Names, Outgoing, RpcChannel, RpcEvent,
+    },
     client::{ClientError, Heartbeat},
     wire::{self, Kind, RoutingKey},
 };
@@ -42,7 +44,7 @@ pub(super) struct Schedule {
 pub(super) type CurrentSchedule = watch::Receiver<Option<Arc<Schedule>>>;
 
 pub(super) struct Publisher {
-    link: Link,
+    connection: Connection,
     channel: RpcChannel,
     population: Arc<Population>,
     random: Rng,
@@ -78,10 +80,10 @@ impl Publisher {
             Some(_) => Kind::Batch,
             None => Kind::Heartbeat,
         };
-        let link = connect(addresses, index).await?;
-        let channel = RpcChannel::open(&link, names).await?;
+        let connection = connect(addresses, index).await?;
+        let channel = RpcChannel::open(&connection, names).await?;
         Ok(Self {
-            link,
+            connection,
             channel,
             random: Rng::with_seed(population.seed.wrapping_add(index as u64)),
             key: RoutingKey::of_tenant(&population.tenant, kind),
@@ -125,7 +127,7 @@ impl Publisher {
         // Dropped only now, as a schedule without references has published all its events.
         drop(schedule);
         if ended.is_ok() {
-            self.link.close().await;
+            self.connection.close().await;
         }
         ended
     }
@@ -241,11 +243,11 @@ impl Publisher {
 
 /// Connects publisher `index`. Each starts with another address, so that the nodes of a cluster
 /// share the connections, and tries the other addresses after a failure.
-async fn connect(addresses: &Addresses, index: usize) -> Result<Link, BrokerError> {
+async fn connect(addresses: &Addresses, index: usize) -> Result<Connection, BrokerError> {
     let mut tried = 0;
     loop {
-        match Link::open(addresses, index + tried, "streamwatch play").await {
-            Ok(link) => return Ok(link),
+        match Connection::open(addresses, index + tried, "streamwatch play").await {
+            Ok(connection) => return Ok(connection),
             Err(error) if tried + 1 == addresses.len() => return Err(error),
             Err(_) => tried += 1,
         }

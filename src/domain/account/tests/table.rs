@@ -99,7 +99,7 @@ fn a_refused_init_does_not_change_a_stream_started_by_a_heartbeat() {
 #[test]
 fn a_stop_before_the_init_refuses_it() {
     let mut alice = Alice::default();
-    assert_eq!(alice.stop(0, 1), StopOutcome::Noted);
+    assert_eq!(alice.stop(0, 1), StopOutcome::Tombstoned);
     assert_eq!(alice.state(0, 1), StreamState::Stopped);
     assert_eq!(alice.open(TTL - 1, &request(1)), STOPPED);
     assert_eq!(alice.open(TTL, &by(11, request(1))), OPENED);
@@ -174,7 +174,7 @@ fn a_stop_ends_an_active_stream_at_once() {
 fn a_stop_of_an_expired_stream_is_noted() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
-    assert_eq!(alice.stop(DEADLINE, 1), StopOutcome::Noted);
+    assert_eq!(alice.stop(DEADLINE, 1), StopOutcome::Tombstoned);
     assert_eq!(alice.state(DEADLINE, 1), StreamState::Stopped);
     assert_eq!(alice.state(DEADLINE + TTL, 1), StreamState::Unknown);
 }

@@ -37,7 +37,7 @@ fn no_flood_resurrects_a_stopped_stream() {
 fn at_the_cap_no_stream_starts_or_is_noted_until_tombstones_expire() {
     let mut alice = Alice::with(|s| s.max_tombstones_per_account = 3);
     for n in [1, 2] {
-        assert_eq!(alice.stop(n, n as u128), StopOutcome::Noted);
+        assert_eq!(alice.stop(n, n as u128), StopOutcome::Tombstoned);
     }
     assert_eq!(
         alice.open(2, &request(3)),

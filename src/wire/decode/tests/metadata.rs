@@ -75,15 +75,15 @@ fn a_heartbeat_with_bad_metadata_counts_and_its_sender_gets_the_reason() {
         ),
         (
             r#"{"":null}"#.to_owned(),
-            format!("{object} one with an empty or a longer key"),
+            format!("{object} one with an empty key, or one of more than 64 bytes"),
         ),
         (
             format!("{{\"a\":{}}}", "1".repeat(257)),
-            format!("{object} one with a longer value"),
+            format!("{object} one with a value of more than 256 bytes"),
         ),
         (
             format!("{{{}}}", many.join(",")),
-            format!("{object} one of more values"),
+            format!("{object} one of more than 16 values"),
         ),
     ] {
         assert_eq!(patch(&metadata), MetadataPatch::Invalid, "{metadata}");

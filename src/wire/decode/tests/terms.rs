@@ -85,11 +85,11 @@ fn bad_terms_get_the_expected_form() {
                 r#"{{"max":1,"where":{{{}}}}}"#,
                 five_keys.join(",")
             )),
-            format!("limits: each element {conditions} of more keys"),
+            format!("limits: each element {conditions} of more than 4 keys"),
         ),
         (
             limits(r#"{"max":1,"where":{"a":[]}}"#),
-            format!("limits: each element {conditions} with fewer or more values"),
+            format!("limits: each element {conditions} with no or more than 16 values"),
         ),
         (
             limits(r#"{"max":1,"where":{"a":[1],"a":[2]}}"#),

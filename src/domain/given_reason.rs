@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use compact_str::CompactString;
+use serde::{Serialize, Serializer};
 
 /// Maximum length of a given reason, in bytes.
 pub const MAX_REASON_BYTES: usize = 64;
@@ -37,6 +38,12 @@ impl GivenReason {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for GivenReason {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 

@@ -6,20 +6,20 @@ use super::StreamRecord;
 use crate::domain::{Limit, Metadata};
 
 /// Streams of an account, without an allocation for a handful of them.
-pub(super) type Few<T> = SmallVec<[T; 8]>;
+pub(super) type InlineVec<T> = SmallVec<[T; 8]>;
 
 /// The streams that count toward one limit, by their position among the other streams of the
 /// account. The new stream is included.
 ///
 /// A limit counts groups. Without `distinct`, each stream is a group of its own.
-pub(super) struct Tally {
+pub(super) struct LimitCount {
     /// The position of the limit in the request.
     pub(super) limit: usize,
     max: usize,
     /// The group of each other stream that counts.
-    groups: Few<Option<u16>>,
+    groups: InlineVec<Option<u16>>,
     /// The number of streams in each group; the new stream's group is the first.
-    sizes: Few<u16>,
+    sizes: InlineVec<u16>,
     /// The number of groups that are not empty.
     count: usize,
 }
@@ -27,7 +27,7 @@ pub(super) struct Tally {
 /// The new stream's group.
 const OWN: u16 = 0;
 
-impl Tally {
+impl LimitCount {
     /// Counts toward a limit. `None` if the limit does not apply to a stream with this metadata.
     pub(super) fn new(
         number: usize,
@@ -38,7 +38,7 @@ impl Tally {
         if !limit.includes(metadata) {
             return None;
         }
-        let mut tally = Self {
+        let mut limit_count = Self {
             limit: number,
             max: usize::try_from(limit.max).unwrap_or(usize::MAX),
             groups: SmallVec::from_elem(None, others.len()),
@@ -48,27 +48,27 @@ impl Tally {
         let counting = others.iter().enumerate();
         let counting = counting.filter(|(_, other)| limit.includes(&other.metadata));
         match &limit.distinct {
-            None => counting.for_each(|(n, _)| tally.begin(n)),
+            None => counting.for_each(|(n, _)| limit_count.begin(n)),
             Some(key) => {
                 let own = metadata.bytes_of(key);
                 let valued = counting.map(|(n, other)| (other.metadata.bytes_of(key), n));
-                let mut valued: Few<(Option<&[u8]>, usize)> = valued.collect();
+                let mut valued: InlineVec<(Option<&[u8]>, usize)> = valued.collect();
                 // Equal values become neighbours.
                 valued.sort_unstable();
                 let mut before = None;
                 for (value, n) in valued {
                     if value.is_some() && value == own {
-                        tally.join(n, OWN);
+                        limit_count.join(n, OWN);
                     } else if value.is_some() && value == before {
-                        tally.join(n, tally.last());
+                        limit_count.join(n, limit_count.last());
                     } else {
-                        tally.begin(n);
+                        limit_count.begin(n);
                     }
                     before = value;
                 }
             }
         }
-        Some(tally)
+        Some(limit_count)
     }
 
     fn begin(&mut self, n: usize) {

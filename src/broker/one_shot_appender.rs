@@ -1,10 +1,7 @@
 //! Appending single entries to a log: an operator's settings, and markers of a log's end.
 
-use super::{Appender, BrokerError, Link};
-use crate::{
-    domain::{EntryId, Internal},
-    wire,
-};
+use super::{Appender, BrokerError, Connection};
+use crate::domain::{EntryId, Internal, InternalEntry};
 
 /// A short-lived appender that waits for each confirm.
 pub(super) struct OneShotAppender {
@@ -13,9 +10,9 @@ pub(super) struct OneShotAppender {
 }
 
 impl OneShotAppender {
-    pub(super) async fn new(link: &Link, queue: &str) -> Result<Self, BrokerError> {
+    pub(super) async fn new(connection: &Connection, queue: &str) -> Result<Self, BrokerError> {
         Ok(Self {
-            appender: Appender::new(link, queue).await?,
+            appender: Appender::new(connection, queue).await?,
             entry_id: EntryId {
                 writer: uuid::Uuid::new_v4().as_u64_pair().0,
                 seq: 0,
@@ -24,11 +21,14 @@ impl OneShotAppender {
     }
 
     /// Appends an entry, and waits for its confirm. Returns the entry's id.
-    pub(super) async fn append(&mut self, body: &Internal) -> Result<EntryId, BrokerError> {
+    pub(super) async fn append(&mut self, body: Internal) -> Result<EntryId, BrokerError> {
         self.entry_id.seq += 1;
-        let bytes = wire::encode_internal(self.entry_id, None, body);
-        let kind = wire::internal_kind(body);
-        self.appender.append(self.entry_id.seq, kind, bytes);
+        let entry = InternalEntry {
+            entry_id: self.entry_id,
+            writer_state: None,
+            body,
+        };
+        self.appender.append_entry(&entry);
         self.appender.next().await.1.confirmed()?;
         Ok(self.entry_id)
     }
