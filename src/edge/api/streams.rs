@@ -10,7 +10,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     bodies::{self, ids},
-    problem::{Details, Problem},
+    problem::{
+        Details, Problem,
+        bodies::{Ended, EndedProblem, Refused, RefusedProblem},
+    },
     target::{Beacon, Body, Target},
 };
 use crate::{
@@ -36,7 +39,7 @@ const MAX_IDEMPOTENCY_KEY: usize = 256;
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 201, description = "The stream is active", body = bodies::Opened, headers(("Location" = String))),
-        (status = 409, description = "The stream is refused, and does not count", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "The stream is refused, and does not count", body = RefusedProblem, content_type = "application/problem+json"),
         (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
@@ -70,7 +73,7 @@ pub(super) async fn open(
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 200, description = "The stream is active", body = bodies::Opened),
-        (status = 409, description = "The stream is refused, and does not count", body = Details, content_type = "application/problem+json"),
+        (status = 409, description = "The stream is refused, and does not count", body = RefusedProblem, content_type = "application/problem+json"),
         (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
@@ -125,19 +128,17 @@ async fn decide(
             })
         }
         (
-            _,
+            stream,
             Opening::Refused {
-                refusal, activity, ..
+                refusal,
+                activity,
+                by,
+                ..
             },
         ) => {
-            let activity = bodies::Activity::new(activity, std::collections::BTreeMap::new());
-            let conflicts = refusal.conflicts.into_iter().map(Into::into).collect();
-            let problem = Problem::refused(refusal.reason.as_str(), conflicts, activity);
-            let wait = refusal.retry_after_ms.map(std::time::Duration::from_millis);
-            Err(match wait {
-                Some(wait) => problem.retry_after(wait),
-                None => problem,
-            })
+            let activity = bodies::Activity::new(activity, by);
+            let refused = Refused::new(stream, &refusal, activity);
+            Err(Problem::refused(refused, refusal.retry_after_ms))
         }
     }
 }
@@ -155,7 +156,7 @@ async fn decide(
     responses(
         (status = 200, description = "Stored; the interval has changed", body = bodies::Changed),
         (status = 204, description = "Stored"),
-        (status = 410, description = "The stream has ended, with the reason", body = Details, content_type = "application/problem+json"),
+        (status = 410, description = "The stream has ended, with the reason", body = EndedProblem, content_type = "application/problem+json"),
         (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
     )
 )]
@@ -173,11 +174,8 @@ pub(super) async fn heartbeat(
         HeartbeatOutcome::Stored {
             changed: Some(interval),
         } => Ok(Json(bodies::Changed::from(interval)).into_response()),
-        HeartbeatOutcome::Stopped(cause) => {
-            let given = cause.given.map(|given| given.as_str().to_owned());
-            Err(Problem::ended(cause.reason.as_str(), given))
-        }
-        HeartbeatOutcome::Expired => Err(Problem::ended("expired", None)),
+        HeartbeatOutcome::Stopped(cause) => Err(Problem::ended(cause.into())),
+        HeartbeatOutcome::Expired => Err(Problem::ended(Ended::EXPIRED)),
     }
 }
 
