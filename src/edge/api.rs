@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bodies;
+mod described;
 mod problem;
 mod streams;
 mod target;
@@ -37,7 +38,12 @@ use problem::{Problem, kinds};
     ),
     modifiers(&Schemes),
     security(("basic" = []), ("bearer" = [])),
-    components(schemas(bodies::Open, bodies::Heartbeat))
+    components(schemas(
+        bodies::Open,
+        bodies::Heartbeat,
+        described::EndedProblem,
+        described::RefusedProblem
+    ))
 )]
 struct Description;
 

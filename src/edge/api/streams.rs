@@ -10,9 +10,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     bodies::{self, ids},
+    described::{Fails, HasEnded, IsRefused, OfAccount, OfStream},
     problem::{
-        Details, Problem,
-        bodies::{Ended, EndedProblem, Refused, RefusedProblem},
+        Problem,
+        bodies::{Ended, Refused},
     },
     target::{Beacon, Body, Target},
 };
@@ -33,14 +34,14 @@ const MAX_IDEMPOTENCY_KEY: usize = 256;
     path = "/api/v1/accounts/{account}/streams",
     operation_id = "open_stream",
     params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        OfAccount,
         ("Idempotency-Key" = Option<String>, Header, description = "At most 256 bytes, the same for each attempt"),
     ),
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 201, description = "The stream is active", body = bodies::Opened, headers(("Location" = String))),
-        (status = 409, description = "The stream is refused, and does not count", body = RefusedProblem, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        IsRefused,
+        Fails,
     )
 )]
 pub(super) async fn open(
@@ -66,15 +67,12 @@ pub(super) async fn open(
     put,
     path = "/api/v1/accounts/{account}/streams/{stream}",
     operation_id = "put_stream",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream, created by the player"),
-    ),
+    params(OfStream),
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 200, description = "The stream is active", body = bodies::Opened),
-        (status = 409, description = "The stream is refused, and does not count", body = RefusedProblem, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        IsRefused,
+        Fails,
     )
 )]
 pub(super) async fn put(
@@ -148,16 +146,13 @@ async fn decide(
     post,
     path = "/api/v1/accounts/{account}/streams/{stream}/heartbeat",
     operation_id = "send_heartbeat",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     request_body(content = Option<bodies::Heartbeat>, content_type = "application/json"),
     responses(
         (status = 200, description = "Stored; the interval has changed", body = bodies::Changed),
         (status = 204, description = "Stored"),
-        (status = 410, description = "The stream has ended, with the reason", body = EndedProblem, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        HasEnded,
+        Fails,
     )
 )]
 pub(super) async fn heartbeat(
@@ -184,13 +179,10 @@ pub(super) async fn heartbeat(
     get,
     path = "/api/v1/accounts/{account}/streams/{stream}",
     operation_id = "stream_state",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     responses(
         (status = 200, description = "The state", body = bodies::State),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        Fails,
     )
 )]
 pub(super) async fn state(
@@ -218,13 +210,10 @@ pub(super) async fn state(
     delete,
     path = "/api/v1/accounts/{account}/streams/{stream}",
     operation_id = "stop_stream",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     responses(
         (status = 204, description = "Stopped"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        Fails,
     )
 )]
 pub(super) async fn delete(
@@ -240,13 +229,10 @@ pub(super) async fn delete(
     post,
     path = "/api/v1/accounts/{account}/streams/{stream}/stop",
     operation_id = "stop_stream_by_beacon",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     responses(
         (status = 204, description = "Stopped"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        Fails,
     )
 )]
 pub(super) async fn stop(

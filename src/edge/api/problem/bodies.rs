@@ -4,7 +4,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Details;
 use crate::{
     client::{self, StopCause, StreamId},
     edge::api::bodies::{Activity, ids},
@@ -12,7 +11,7 @@ use crate::{
 
 /// The end of a stream.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Ended {
+pub(in crate::edge::api) struct Ended {
     /// stopped, replaced, too_old or expired.
     reason: &'static str,
     /// The reason that the sender of the stop, or of the stream that replaced this one, gave.
@@ -22,7 +21,7 @@ pub(super) struct Ended {
 
 /// A refused stream.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Refused {
+pub(in crate::edge::api) struct Refused {
     /// The stream.
     stream: Uuid,
     /// max_active, limits, account_cap, over_capacity or stopped.
@@ -40,29 +39,9 @@ pub(super) struct Refused {
     activity: Activity,
 }
 
-/// The problem of an ended stream.
-#[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "it describes a body")]
-pub(super) struct EndedProblem {
-    #[serde(flatten)]
-    problem: Details,
-    #[serde(flatten)]
-    ended: Ended,
-}
-
-/// The problem of a refused stream. With retry_after_ms, the same request can succeed after that time.
-#[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "it describes a body")]
-pub(super) struct RefusedProblem {
-    #[serde(flatten)]
-    problem: Details,
-    #[serde(flatten)]
-    refused: Refused,
-}
-
 /// Active streams in the way of a refused one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Conflict {
+pub(in crate::edge::api) struct Conflict {
     /// The position of the limit in the request; 0 for max_active.
     limit: usize,
     /// Active streams that count toward the limit, the oldest first.
@@ -70,12 +49,12 @@ pub(super) struct Conflict {
 }
 
 impl Ended {
-    pub(super) const EXPIRED: Self = Self {
+    pub(in crate::edge::api) const EXPIRED: Self = Self {
         reason: "expired",
         given_reason: None,
     };
 
-    pub(super) fn has_expired(&self) -> bool {
+    pub(in crate::edge::api) fn has_expired(&self) -> bool {
         self.reason == Self::EXPIRED.reason
     }
 }
@@ -90,7 +69,11 @@ impl From<StopCause> for Ended {
 }
 
 impl Refused {
-    pub(super) fn new(stream: StreamId, refusal: &client::Refused, activity: Activity) -> Self {
+    pub(in crate::edge::api) fn new(
+        stream: StreamId,
+        refusal: &client::Refused,
+        activity: Activity,
+    ) -> Self {
         let conflicts = refusal.conflicts.iter().map(|conflict| Conflict {
             limit: conflict.limit,
             streams: ids(&conflict.streams),
