@@ -4,9 +4,10 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use super::{arguments::BrokerArgs, mistakes::Mistakes, signals::stop_signal};
 use crate::{
-    client::Tenant,
+    client::{Addresses, Names, Tenant},
     edge::{
-        Access, Edge, Rates, adobe,
+        Access, Rates,
+        adobe::PolicyFile,
         serve::{self, Bounds, Certificate, Config, CorsOrigins},
     },
 };
@@ -29,7 +30,8 @@ pub struct Args {
     #[arg(long, value_name = "TENANT")]
     insecure_no_auth: Option<String>,
     /// The file of policies, in TOML, of applications that use the API of Adobe's Concurrency
-    /// Monitoring (tests/clients/FROM-ADOBE.md describes it) [default: that API is not served]
+    /// Monitoring (tests/clients/FROM-ADOBE.md describes it). It is read again when it changes
+    /// [default: that API is not served]
     #[arg(long, env = "STREAMWATCH_EDGE_POLICIES", value_name = "FILE")]
     policies: Option<String>,
     /// The certificate chain (PEM) for HTTPS; needs --https-key. Without it, plain HTTP behind a
@@ -129,35 +131,16 @@ impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
-        let config = self.check(&mut mistakes);
-        let more = self.policies(&mut mistakes);
-        let ((addresses, names), settings) = mistakes.finish(connection.zip(config))?;
-        let Settings {
-            http,
-            admin,
-            access,
-            certificate,
-            rates,
-            bounds,
-            origins,
-            grace,
-        } = settings;
-        let config = Config {
-            addresses,
-            names,
-            http,
-            admin,
-            access,
-            certificate,
-            rates,
-            bounds,
-            origins,
-            grace,
-        };
-        Ok(serve::run(config, more, stop_signal()?).await?)
+        let config = self.check(connection, &mut mistakes);
+        let config = mistakes.finish(config)?;
+        Ok(serve::run(config, stop_signal()?).await?)
     }
 
-    fn check(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+    fn check(
+        &self,
+        connection: Option<(Addresses, Names)>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Config> {
         let name = "--http (STREAMWATCH_EDGE_HTTP)";
         let http = given(self.http.as_ref());
         if http.is_none() {
@@ -167,6 +150,7 @@ impl Args {
         let name = "--admin (STREAMWATCH_EDGE_ADMIN)";
         let admin = mistakes.address(name, given(self.admin.as_ref()));
         let access = self.access(http, mistakes);
+        let policies = self.policies(mistakes);
         let certificate = self.certificate(mistakes);
         let rates = Rates {
             account: mistakes.check_if::<NonZeroU32>(
@@ -181,10 +165,14 @@ impl Args {
         let bounds = self.bounds(mistakes);
         let origins = self.origins(mistakes);
         let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
-        Some(Settings {
+        let (addresses, names) = connection?;
+        Some(Config {
+            addresses,
+            names,
             http: http?,
             admin,
             access: access?,
+            policies,
             certificate,
             rates,
             bounds: bounds?,
@@ -193,17 +181,11 @@ impl Args {
         })
     }
 
-    /// The routes of Adobe's API, if there is a file of policies.
-    fn policies(&self, mistakes: &mut Mistakes) -> axum::Router<Edge> {
-        let Some(file) = given(self.policies.as_ref()) else {
-            return axum::Router::new();
-        };
-        adobe::routes_of_file(file.as_ref()).unwrap_or_else(|problems| {
-            for problem in problems.0 {
-                mistakes.note(format!("--policies (STREAMWATCH_EDGE_POLICIES): {problem}"));
-            }
-            axum::Router::new()
-        })
+    fn policies(&self, mistakes: &mut Mistakes) -> Option<PolicyFile> {
+        let read = PolicyFile::read(given(self.policies.as_ref())?.into());
+        let note = |problem| mistakes.note(format!("--policies (STREAMWATCH_EDGE_POLICIES): {problem}"));
+        read.map_err(|problems| problems.0.into_iter().for_each(note))
+            .ok()
     }
 
     fn access(&self, http: Option<SocketAddr>, mistakes: &mut Mistakes) -> Option<Access> {
@@ -298,16 +280,4 @@ impl Args {
         });
         CorsOrigins(origins.collect())
     }
-}
-
-/// The checked settings.
-struct Settings {
-    http: SocketAddr,
-    admin: Option<SocketAddr>,
-    access: Access,
-    certificate: Option<Certificate>,
-    rates: Rates,
-    bounds: Bounds,
-    origins: CorsOrigins,
-    grace: std::time::Duration,
 }

@@ -9,7 +9,7 @@ mod tls;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use futures_util::future::OptionFuture;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -21,7 +21,11 @@ pub use config::{Bounds, Config, EdgeError, origin};
 pub use guard::CorsOrigins;
 pub use tls::{Certificate, CertificateError};
 
-use super::{Edge, Limits, Players, Readiness, api, metrics};
+use super::{
+    Edge, Limits, Players, Readiness,
+    adobe::{self, PolicyFile},
+    api, metrics,
+};
 use crate::{client::Client, ops::HttpServer};
 use connection::Connections;
 use guard::Guard;
@@ -34,16 +38,11 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Time of a shutdown before the deadline of the process.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
 
-/// Serves until `stopped` becomes true, and shuts down. `more` are routes in addition to those of the
-/// API.
+/// Serves until `stopped` becomes true, and shuts down.
 ///
 /// # Errors
 /// If an address cannot be bound.
-pub async fn run(
-    config: Config,
-    more: Router<Edge>,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<(), EdgeError> {
+pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(), EdgeError> {
     let address = config.http;
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|error| EdgeError::Bind { address, error })?;
@@ -60,7 +59,9 @@ pub async fn run(
     };
     let readiness = Readiness::new(client.clone(), edge.clone());
     let guard = Guard::new(edge.clone(), config.bounds);
-    let routes = guard.around(api::routes().merge(more), config.origins);
+    let adobe = config.policies.as_ref().map(adobe::routes);
+    let routes = api::routes().merge(adobe.unwrap_or_default());
+    let routes = guard.around(routes, config.origins);
     let connections = Connections::new(config.bounds, routes.with_state(edge.clone()));
     // The program shows its addresses, since port 0 picks one.
     if let Some(admin) = &admin {
@@ -71,24 +72,16 @@ pub async fn run(
     let tls = config.certificate.is_some();
     tracing::info!(address = %bound, tls, "serving the HTTP API");
     let background = {
-        let (edge, certificate) = (edge.clone(), config.certificate.clone());
-        let readiness = readiness.clone();
+        let (edge, readiness) = (edge.clone(), readiness.clone());
+        let (certificate, policies) = (config.certificate.clone(), config.policies.clone());
         async move {
-            let admin = async {
-                match admin {
-                    Some(admin) => admin.serve(readiness).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let certificate = async {
-                match certificate {
-                    Some(certificate) => certificate.keep_current().await,
-                    None => std::future::pending().await,
-                }
-            };
+            let admin = admin.map(|admin| admin.serve(readiness));
+            let certificate = certificate.as_ref().map(Certificate::keep_current);
+            let policies = policies.as_ref().map(PolicyFile::keep_current);
             tokio::join!(
-                admin,
-                certificate,
+                OptionFuture::from(admin),
+                OptionFuture::from(certificate),
+                OptionFuture::from(policies),
                 edge.access.keep_current(),
                 tidy(&edge.limits),
                 report(&client)

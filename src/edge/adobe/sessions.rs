@@ -13,12 +13,12 @@ use super::{
     displaced::displaced,
     ended::EndedBy,
     evaluation::View,
-    policy::{Application, AppliedRule},
+    policy::{Application, AppliedRule, Policies},
     state::{SessionKey, Shared},
 };
 use crate::{
     client::{
-        AccountId, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED, Metadata,
+        AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED, Metadata,
         OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, StreamState, Tenant,
     },
     edge::{Caller, Edge, HeartbeatOutcome, PlayersError},
@@ -33,6 +33,8 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Sessions {
     pub(super) edge: Edge,
     pub(super) shared: Arc<Shared>,
+    /// The policies at the start of the request.
+    policies: Arc<Policies>,
 }
 
 /// The subject of a request, as an account.
@@ -82,6 +84,7 @@ impl FromRequestParts<Edge> for Sessions {
         Ok(Self {
             edge: edge.clone(),
             shared: Arc::clone(shared),
+            policies: shared.policies(),
         })
     }
 }
@@ -90,7 +93,7 @@ impl Sessions {
     /// The application of a caller.
     pub(super) fn application(&self, caller: &Caller) -> Result<&Application, Failure> {
         let id = caller.application.as_deref();
-        id.and_then(|id| self.shared.policies.application(id))
+        id.and_then(|id| self.policies.application(id))
             .ok_or(Failure::Forbidden(
                 "the application has no entry in the file of policies",
             ))
@@ -121,20 +124,23 @@ impl Sessions {
 
     pub(super) fn view<'a>(&'a self, subject: &Subject<'a>) -> View<'a> {
         View {
-            policies: &self.shared.policies,
+            policies: &self.policies,
             application: subject.application,
         }
     }
 
     /// Counts a request that opens a session of an account.
     pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), Failure> {
-        let admitted = self.shared.admit_account(&subject.tenant, &subject.account);
+        let key = AccountKey::new(&subject.tenant, &subject.account);
+        let most = self.policies.requests_per_minute;
+        let admitted = self.shared.admit_account(key, most);
         admitted.map_err(Failure::Throttled)
     }
 
     /// Counts a request of a session.
     pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), Failure> {
-        let admitted = self.shared.admit_session(self.key(subject, stream));
+        let (key, most) = (self.key(subject, stream), self.policies.requests_per_minute);
+        let admitted = self.shared.admit_session(key, most);
         admitted.map_err(Failure::Throttled)
     }
 

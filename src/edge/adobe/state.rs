@@ -2,7 +2,10 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,10 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::{policy::Policies, throttle::Windows};
-use crate::client::{AccountId, AccountKey, StreamId, Tenant};
+use crate::{
+    client::{AccountId, AccountKey, StreamId, Tenant},
+    edge::reload::Current,
+};
 
 /// The interval that a player has until the edge has learned that of the installation.
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,7 +27,7 @@ const CHECKS_PER_MINUTE: u32 = 30_000;
 
 /// The policies, and what the edge has learned.
 pub struct Shared {
-    pub(super) policies: Policies,
+    policies: Current<Policies>,
     /// The installation's interval of heartbeats, as last learned.
     interval_ms: AtomicU32,
     /// The installation's TTL, as last learned.
@@ -41,14 +47,13 @@ pub type SessionKey = (u64, StreamId);
 impl Shared {
     /// Creates the state.
     #[must_use]
-    pub fn new(policies: Policies) -> Self {
-        let most = policies.requests_per_minute;
+    pub(super) fn new(policies: Current<Policies>) -> Self {
         let shared = Self {
             policies,
             interval_ms: AtomicU32::default(),
             ttl_ms: AtomicU32::default(),
-            of_accounts: Windows::new(most),
-            of_sessions: Windows::new(most),
+            of_accounts: Windows::default(),
+            of_sessions: Windows::default(),
             checks: Windows::new(CHECKS_PER_MINUTE),
             seen: Cache::new(MOST_SESSIONS),
             start: Instant::now(),
@@ -88,23 +93,24 @@ impl Shared {
         seen.is_some_and(|seen| self.start.elapsed() < seen + ttl)
     }
 
+    /// The policies in use.
+    pub(super) fn policies(&self) -> Arc<Policies> {
+        self.policies.get()
+    }
+
     /// Whether the state of a session may be requested now.
     pub(super) fn may_check(&self) -> bool {
-        self.checks.admit((), self.start.elapsed()).is_ok()
+        let now = self.start.elapsed();
+        self.checks.admit((), CHECKS_PER_MINUTE, now).is_ok()
     }
 
-    /// Counts a request that opens a session of an account.
-    pub(super) fn admit_account(
-        &self,
-        tenant: &Tenant,
-        account: &AccountId,
-    ) -> Result<(), Duration> {
-        let key = AccountKey::new(tenant, account);
-        self.of_accounts.admit(key, self.start.elapsed())
+    /// Counts a request that opens a session of an account, which may send `most` a minute.
+    pub(super) fn admit_account(&self, account: AccountKey, most: u32) -> Result<(), Duration> {
+        self.of_accounts.admit(account, most, self.start.elapsed())
     }
 
-    /// Counts a request of a session.
-    pub(super) fn admit_session(&self, session: SessionKey) -> Result<(), Duration> {
-        self.of_sessions.admit(session, self.start.elapsed())
+    /// Counts a request of a session, which may send `most` a minute.
+    pub(super) fn admit_session(&self, session: SessionKey, most: u32) -> Result<(), Duration> {
+        self.of_sessions.admit(session, most, self.start.elapsed())
     }
 }
