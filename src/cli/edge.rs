@@ -117,6 +117,15 @@ pub struct Args {
         value_name = "DURATION"
     )]
     patience: String,
+    /// Time after the signal to shut down in which new connections are still accepted, while /readyz is
+    /// not ready and each response ends its connection; shorter than --grace
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_DRAIN",
+        default_value = "0s",
+        value_name = "DURATION"
+    )]
+    drain: String,
     /// Time limit of a shutdown, from the signal to the end of the process
     #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
     grace: String,
@@ -165,6 +174,13 @@ impl Args {
         let bounds = self.bounds(mistakes);
         let origins = self.origins(mistakes);
         let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
+        let drain = mistakes.duration("--drain (STREAMWATCH_EDGE_DRAIN)", &self.drain);
+        if let Some((drain, grace)) = drain.zip(grace)
+            && !drain.is_zero()
+            && drain >= grace
+        {
+            mistakes.note("--drain (STREAMWATCH_EDGE_DRAIN): shorter than --grace");
+        }
         let (addresses, names) = connection?;
         Some(Config {
             addresses,
@@ -177,6 +193,7 @@ impl Args {
             rates,
             bounds: bounds?,
             origins,
+            drain: drain?,
             grace: grace?,
         })
     }

@@ -33,7 +33,9 @@ pub struct Config {
     pub bounds: Bounds,
     /// The origins of web pages that may call.
     pub origins: CorsOrigins,
-    /// Time limit of a shutdown.
+    /// Time from the signal to shut down until the listener closes.
+    pub drain: Duration,
+    /// Time limit of a shutdown, from the signal.
     pub grace: Duration,
 }
 
