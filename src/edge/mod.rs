@@ -27,7 +27,7 @@ pub use access::{Access, AccessError, Caller, Denied, Scope};
 pub use api::RefusedFor;
 pub use limits::{Limits, Rates};
 pub use metrics::Readiness;
-pub use players::{HeartbeatOutcome, Interval, Players, PlayersError};
+pub use players::{HeartbeatOutcome, Interval, Players, PlayersError, UnknownStream};
 pub use reload::FileError;
 
 /// The state that all routes share. Clones are cheap.

@@ -6,7 +6,6 @@ use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
-use tokio::time::timeout;
 
 use super::{
     answer::Failure,
@@ -14,18 +13,15 @@ use super::{
     ended::EndedBy,
     evaluation::View,
     policy::{Application, AppliedRule, Policies},
-    state::{SessionKey, Shared},
+    state::Shared,
 };
 use crate::{
     client::{
-        AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED, Metadata,
-        OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, StreamState, Tenant,
+        AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED,
+        Metadata, OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, Tenant,
     },
-    edge::{Caller, Edge, HeartbeatOutcome, PlayersError},
+    edge::{Caller, Edge, HeartbeatOutcome, PlayersError, UnknownStream, players::StreamKey},
 };
-
-/// Longest wait for the state of a session, before its heartbeat is sent without it.
-const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The operations of sessions, from the state of the edge and that of these routes. Clones are cheap
 /// and share both.
@@ -139,7 +135,8 @@ impl Sessions {
 
     /// Counts a request of a session.
     pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), Failure> {
-        let (key, most) = (self.key(subject, stream), self.policies.requests_per_minute);
+        let key = StreamKey::new(&subject.tenant, &subject.account, stream);
+        let most = self.policies.requests_per_minute;
         let admitted = self.shared.admit_session(key, most);
         admitted.map_err(Failure::Throttled)
     }
@@ -147,10 +144,6 @@ impl Sessions {
     /// The interval of heartbeats.
     pub(super) fn interval(&self) -> Duration {
         Duration::from_millis(self.shared.interval_ms().into())
-    }
-
-    fn key(&self, subject: &Subject, stream: StreamId) -> SessionKey {
-        self.shared.key(&subject.tenant, &subject.account, stream)
     }
 
     /// Opens a session under the rules of its application.
@@ -223,15 +216,12 @@ impl Sessions {
     ) -> Result<Opening, PlayersError> {
         let players = &self.edge.players;
         let opened = players.open(&subject.tenant, &subject.account, request);
-        let (stream, opening) = opened.await?;
+        let (_, opening) = opened.await?;
         if let Opening::Opened {
-            heartbeat_every,
-            ttl,
-            ..
+            heartbeat_every, ..
         } = &opening
         {
-            self.shared.learn(*heartbeat_every, *ttl);
-            self.shared.is_alive(self.key(subject, stream));
+            self.shared.learn(*heartbeat_every);
         }
         Ok(opening)
     }
@@ -246,28 +236,17 @@ impl Sessions {
         stream: StreamId,
         metadata: Option<Metadata>,
     ) -> Result<HeartbeatOutcome, PlayersError> {
-        let key = self.key(subject, stream);
-        if !self.shared.is_recent(key) && self.shared.may_check() {
-            let status = timeout(CHECK_PATIENCE, self.status(subject, Some(stream)));
-            let status = status.await.ok().and_then(Result::ok);
-            let state = status.and_then(|status| status.state);
-            if let Some(StreamState::Expired | StreamState::Unknown) = state {
-                return Ok(HeartbeatOutcome::Expired);
-            }
-        }
         let heartbeat = Heartbeat {
             stream,
             every_ms: Some(self.shared.interval_ms()),
             metadata: metadata.map(Into::into),
         };
         let players = &self.edge.players;
-        let sent = players.heartbeat(&subject.tenant, &subject.account, heartbeat);
+        let (tenant, account) = (&subject.tenant, &subject.account);
+        let sent = players.heartbeat(tenant, account, heartbeat, UnknownStream::HasExpired);
         let outcome = sent.await?;
-        if let HeartbeatOutcome::Stored { changed } = &outcome {
-            if let Some(new) = changed {
-                self.shared.learn(new.every, new.ttl);
-            }
-            self.shared.is_alive(key);
+        if let HeartbeatOutcome::Stored { changed: Some(new) } = &outcome {
+            self.shared.learn(new.every);
         }
         Ok(outcome)
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     client::{OpenRequest, Opening, StatusQuery, StreamId},
-    edge::{Edge, HeartbeatOutcome},
+    edge::{Edge, HeartbeatOutcome, UnknownStream},
 };
 
 /// The header that makes a repeated POST about one stream.
@@ -161,9 +161,12 @@ pub(super) async fn heartbeat(
     body: Body,
 ) -> Result<Response, Problem> {
     let heartbeat = target.body(&body).heartbeat(target.stream()?)?;
-    let sent = edge
-        .players
-        .heartbeat(&target.tenant, &target.account, heartbeat);
+    let sent = edge.players.heartbeat(
+        &target.tenant,
+        &target.account,
+        heartbeat,
+        UnknownStream::Begins,
+    );
     match sent.await? {
         HeartbeatOutcome::Stored { changed: None } => Ok(StatusCode::NO_CONTENT.into_response()),
         HeartbeatOutcome::Stored {
