@@ -1,15 +1,19 @@
 //! `streamwatch edge`
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+mod limits;
+
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{arguments::BrokerArgs, mistakes::Mistakes, signals::stop_signal};
 use crate::{
-    client::Tenant,
+    client::{Addresses, Names, Tenant},
     edge::{
-        Access, Edge, Rates, adobe,
-        serve::{self, Bounds, Certificate, Config, CorsOrigins},
+        Access,
+        adobe::PolicyFile,
+        serve::{self, Certificate, Config, CorsOrigins},
     },
 };
+use limits::LimitArgs;
 
 /// Serve HTTP for players that cannot use AMQP, until SIGTERM or Ctrl-C
 #[derive(clap::Args, Debug)]
@@ -29,7 +33,8 @@ pub struct Args {
     #[arg(long, value_name = "TENANT")]
     insecure_no_auth: Option<String>,
     /// The file of policies, in TOML, of applications that use the API of Adobe's Concurrency
-    /// Monitoring (tests/clients/FROM-ADOBE.md describes it) [default: that API is not served]
+    /// Monitoring (tests/clients/FROM-ADOBE.md describes it). It is read again when it changes
+    /// [default: that API is not served]
     #[arg(long, env = "STREAMWATCH_EDGE_POLICIES", value_name = "FILE")]
     policies: Option<String>,
     /// The certificate chain (PEM) for HTTPS; needs --https-key. Without it, plain HTTP behind a
@@ -43,78 +48,17 @@ pub struct Args {
     /// * for all [default: none]
     #[arg(long, env = "STREAMWATCH_EDGE_CORS_ORIGIN", value_name = "LIST")]
     cors_origin: Option<String>,
-    /// Most requests per second of one account, in bursts of twice as many [default: no limit]
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Time after the signal to shut down in which new connections are still accepted, while /readyz is
+    /// not ready and each response ends its connection; shorter than --grace
     #[arg(
         long,
-        env = "STREAMWATCH_EDGE_ACCOUNT_REQUESTS_PER_SECOND",
-        value_name = "N"
-    )]
-    account_requests_per_second: Option<String>,
-    /// Most requests per second of one client address (IPv6: of one network /64), in bursts of twice
-    /// as many [default: no limit]
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_CLIENT_REQUESTS_PER_SECOND",
-        value_name = "N"
-    )]
-    client_requests_per_second: Option<String>,
-    /// Most connections; further ones wait to be accepted
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_MAX_CONNECTIONS",
-        default_value = "10000",
-        value_name = "N"
-    )]
-    max_connections: String,
-    /// Most connections of one client address (IPv6: of one network /64) that is no trusted proxy;
-    /// further ones are closed
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_MAX_CLIENT_CONNECTIONS",
-        default_value = "1000",
-        value_name = "N"
-    )]
-    max_client_connections: String,
-    /// Most requests in progress; further ones get 503
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_MAX_REQUESTS",
-        default_value = "4000",
-        value_name = "N"
-    )]
-    max_requests: String,
-    /// Longest time for the headers of a request, and for a TLS handshake
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_HEADER_TIMEOUT",
-        default_value = "10s",
+        env = "STREAMWATCH_EDGE_DRAIN",
+        default_value = "0s",
         value_name = "DURATION"
     )]
-    header_timeout: String,
-    /// Longest time for a request
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_REQUEST_TIMEOUT",
-        default_value = "10s",
-        value_name = "DURATION"
-    )]
-    request_timeout: String,
-    /// Time after which a connection without a request is closed
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_IDLE_TIMEOUT",
-        default_value = "75s",
-        value_name = "DURATION"
-    )]
-    idle_timeout: String,
-    /// Longest wait for RabbitMQ or a worker before a request gets 503
-    #[arg(
-        long,
-        env = "STREAMWATCH_EDGE_PATIENCE",
-        default_value = "2s",
-        value_name = "DURATION"
-    )]
-    patience: String,
+    drain: String,
     /// Time limit of a shutdown, from the signal to the end of the process
     #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
     grace: String,
@@ -129,35 +73,16 @@ impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
-        let config = self.check(&mut mistakes);
-        let more = self.policies(&mut mistakes);
-        let ((addresses, names), settings) = mistakes.finish(connection.zip(config))?;
-        let Settings {
-            http,
-            admin,
-            access,
-            certificate,
-            rates,
-            bounds,
-            origins,
-            grace,
-        } = settings;
-        let config = Config {
-            addresses,
-            names,
-            http,
-            admin,
-            access,
-            certificate,
-            rates,
-            bounds,
-            origins,
-            grace,
-        };
-        Ok(serve::run(config, more, stop_signal()?).await?)
+        let config = self.check(connection, &mut mistakes);
+        let config = mistakes.finish(config)?;
+        Ok(serve::run(config, stop_signal()?).await?)
     }
 
-    fn check(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+    fn check(
+        &self,
+        connection: Option<(Addresses, Names)>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Config> {
         let name = "--http (STREAMWATCH_EDGE_HTTP)";
         let http = given(self.http.as_ref());
         if http.is_none() {
@@ -167,43 +92,42 @@ impl Args {
         let name = "--admin (STREAMWATCH_EDGE_ADMIN)";
         let admin = mistakes.address(name, given(self.admin.as_ref()));
         let access = self.access(http, mistakes);
+        let policies = self.policies(mistakes);
         let certificate = self.certificate(mistakes);
-        let rates = Rates {
-            account: mistakes.check_if::<NonZeroU32>(
-                "--account-requests-per-second",
-                given(self.account_requests_per_second.as_ref()),
-            ),
-            client: mistakes.check_if::<NonZeroU32>(
-                "--client-requests-per-second",
-                given(self.client_requests_per_second.as_ref()),
-            ),
-        };
-        let bounds = self.bounds(mistakes);
+        let rates = self.limits.rates(mistakes);
+        let bounds = self.limits.bounds(mistakes);
         let origins = self.origins(mistakes);
         let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
-        Some(Settings {
+        let drain = mistakes.duration("--drain (STREAMWATCH_EDGE_DRAIN)", &self.drain);
+        if let Some((drain, grace)) = drain.zip(grace)
+            && !drain.is_zero()
+            && drain >= grace
+        {
+            mistakes.note("--drain (STREAMWATCH_EDGE_DRAIN): shorter than --grace");
+        }
+        let (addresses, names) = connection?;
+        Some(Config {
+            addresses,
+            names,
             http: http?,
             admin,
             access: access?,
+            policies,
             certificate,
             rates,
             bounds: bounds?,
             origins,
+            drain: drain?,
             grace: grace?,
         })
     }
 
-    /// The routes of Adobe's API, if there is a file of policies.
-    fn policies(&self, mistakes: &mut Mistakes) -> axum::Router<Edge> {
-        let Some(file) = given(self.policies.as_ref()) else {
-            return axum::Router::new();
-        };
-        adobe::routes_of_file(file.as_ref()).unwrap_or_else(|problems| {
-            for problem in problems.0 {
-                mistakes.note(format!("--policies (STREAMWATCH_EDGE_POLICIES): {problem}"));
-            }
-            axum::Router::new()
-        })
+    fn policies(&self, mistakes: &mut Mistakes) -> Option<PolicyFile> {
+        let read = PolicyFile::read(given(self.policies.as_ref())?.into());
+        let note =
+            |problem| mistakes.note(format!("--policies (STREAMWATCH_EDGE_POLICIES): {problem}"));
+        read.map_err(|problems| problems.0.into_iter().for_each(note))
+            .ok()
     }
 
     fn access(&self, http: Option<SocketAddr>, mistakes: &mut Mistakes) -> Option<Access> {
@@ -258,36 +182,6 @@ impl Args {
         }
     }
 
-    fn bounds(&self, mistakes: &mut Mistakes) -> Option<Bounds> {
-        let mut number = |name: &str, text: &str| {
-            let number = mistakes.check::<NonZeroU32>(name, text)?;
-            usize::try_from(number.get()).ok()
-        };
-        let connections = number("--max-connections", &self.max_connections);
-        let client_connections = number("--max-client-connections", &self.max_client_connections);
-        let requests = number("--max-requests", &self.max_requests);
-        let mut duration = |name: &str, text: &str| {
-            let duration = mistakes.duration(name, text)?;
-            if duration.is_zero() {
-                mistakes.note(format!("{name}: more than zero"));
-            }
-            Some(duration)
-        };
-        let headers_within = duration("--header-timeout", &self.header_timeout);
-        let request_within = duration("--request-timeout", &self.request_timeout);
-        let idle = duration("--idle-timeout", &self.idle_timeout);
-        let patience = duration("--patience", &self.patience);
-        Some(Bounds {
-            connections: connections?,
-            client_connections: client_connections?,
-            requests: requests?,
-            headers_within: headers_within?,
-            request_within: request_within?,
-            idle: idle?,
-            patience: patience?,
-        })
-    }
-
     fn origins(&self, mistakes: &mut Mistakes) -> CorsOrigins {
         let list = given(self.cors_origin.as_ref()).unwrap_or_default();
         let each = list.split(',').map(str::trim).filter(|one| !one.is_empty());
@@ -298,16 +192,4 @@ impl Args {
         });
         CorsOrigins(origins.collect())
     }
-}
-
-/// The checked settings.
-struct Settings {
-    http: SocketAddr,
-    admin: Option<SocketAddr>,
-    access: Access,
-    certificate: Option<Certificate>,
-    rates: Rates,
-    bounds: Bounds,
-    origins: CorsOrigins,
-    grace: std::time::Duration,
 }

@@ -165,12 +165,13 @@ impl Backend {
                     Answer::Refused {
                         refusal, activity, ..
                     },
+                by,
                 partition,
-                ..
             } => Ok(Opening::Refused {
                 partition,
                 refusal,
                 activity,
+                by,
             }),
             _ => Err(other_reply()),
         }

@@ -103,6 +103,8 @@ pub enum Opening {
         refusal: Refused,
         /// The account's active streams.
         activity: Activity,
+        /// Counts by the keys of `group_by`.
+        by: CountsBy,
         /// The partition of the account, for batches.
         partition: Option<PartitionNumber>,
     },

@@ -16,7 +16,7 @@ mod url;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
@@ -24,6 +24,7 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 pub use config::AccessError;
 use tokio::sync::Notify;
 
+use super::reload::Current;
 use crate::client::{AccountId, Tenant};
 use rules::Rules;
 
@@ -119,7 +120,7 @@ impl Denied {
 /// Identifies callers by a file that can change while it is used. Clones are cheap and share it.
 #[derive(Clone)]
 pub struct Access {
-    current: Arc<RwLock<Arc<Rules>>>,
+    current: Current<Rules>,
     /// The file; `None` if every request has the same caller.
     file: Option<Arc<PathBuf>>,
     /// Notified of tokens of unknown keys, which a URL may have by now.
@@ -134,7 +135,7 @@ impl Access {
     pub fn from_file(file: &Path) -> Result<Self, AccessError> {
         let rules = reload::read(file)?.rules(&[])?;
         Ok(Self {
-            current: Arc::new(RwLock::new(Arc::new(rules))),
+            current: Current::new(rules),
             file: Some(Arc::new(file.to_owned())),
             unknown_key: Arc::default(),
         })
@@ -148,15 +149,14 @@ impl Access {
             ..Rules::default()
         };
         Self {
-            current: Arc::new(RwLock::new(Arc::new(rules))),
+            current: Current::new(rules),
             file: None,
             unknown_key: Arc::default(),
         }
     }
 
     fn rules(&self) -> Arc<Rules> {
-        let current = self.current.read();
-        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+        self.current.get()
     }
 
     /// Returns the caller of a request with these headers, from a connection of `peer`.

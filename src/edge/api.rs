@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bodies;
+mod described;
 mod problem;
 mod streams;
 mod target;
@@ -20,7 +21,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use problem::RefusedFor;
 
 use super::Edge;
-use problem::Problem;
+use problem::{Problem, kinds};
 
 /// The description of the API, without its paths.
 #[derive(OpenApi)]
@@ -31,12 +32,18 @@ use problem::Problem;
             playing right now?\n\nA player opens a stream, sends a heartbeat every \
             heartbeat_every_ms, and stops it. A status of 409 means: do not play; 410: stop \
             playing; 429 and 503: play on, and repeat the request after Retry-After.\n\nErrors are \
-            problem details (RFC 9457) with a stable code.",
+            problem details (RFC 9457) with a stable code; their \
+            type is the address of a page about it.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     modifiers(&Schemes),
     security(("basic" = []), ("bearer" = [])),
-    components(schemas(bodies::Open, bodies::Heartbeat))
+    components(schemas(
+        bodies::Open,
+        bodies::Heartbeat,
+        described::EndedProblem,
+        described::RefusedProblem
+    ))
 )]
 struct Description;
 
@@ -62,6 +69,7 @@ fn described() -> OpenApiRouter<Edge> {
         .routes(routes!(streams::put, streams::state, streams::delete))
         .routes(routes!(streams::heartbeat))
         .routes(routes!(streams::stop))
+        .routes(routes!(kinds::page))
 }
 
 /// The description of the API in OpenAPI 3.1, as JSON.
@@ -102,30 +110,25 @@ pub(super) enum Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        use axum::http::StatusCode;
         let second = std::time::Duration::from_secs(1);
         match self {
             Self::Client(retry_after) => {
                 let detail = "more requests a second than this edge accepts of one client";
                 Problem::throttled(detail, retry_after)
             }
-            Self::Overloaded => Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "the edge has too many requests in progress: play on, and repeat the request",
-            )
-            .retry_after(second),
-            Self::TooSlow => Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "timeout",
-                "the request did not arrive in time",
-            )
-            .retry_after(second),
-            Self::LongAddress => Problem::new(
-                StatusCode::URI_TOO_LONG,
-                "too_large",
-                "the address is longer than 2,048 bytes",
-            ),
+            Self::Overloaded => {
+                let detail =
+                    "the edge has too many requests in progress: play on, and repeat the request";
+                Problem::new(&kinds::UNAVAILABLE, detail).retry_after(second)
+            }
+            Self::TooSlow => {
+                let detail = "the request did not arrive in time";
+                Problem::new(&kinds::TIMEOUT, detail).retry_after(second)
+            }
+            Self::LongAddress => {
+                let detail = "the address is longer than 2,048 bytes";
+                Problem::new(&kinds::ADDRESS_TOO_LONG, detail)
+            }
         }
         .into_response()
     }

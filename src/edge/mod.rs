@@ -18,6 +18,7 @@ pub mod api;
 pub mod limits;
 mod metrics;
 pub mod players;
+mod reload;
 pub mod serve;
 
 use std::{net::IpAddr, sync::Arc};
@@ -26,7 +27,8 @@ pub use access::{Access, AccessError, Caller, Denied, Scope};
 pub use api::RefusedFor;
 pub use limits::{Limits, Rates};
 pub use metrics::Readiness;
-pub use players::{HeartbeatOutcome, Interval, Players, PlayersError};
+pub use players::{HeartbeatOutcome, Interval, Players, PlayersError, UnknownStream};
+pub use reload::FileError;
 
 /// The state that all routes share. Clones are cheap.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ mod signs;
 use std::{sync::Arc, time::Duration};
 
 pub use error::PlayersError;
-pub use news::Counts;
+pub use news::{Counts, StreamKey};
 
 use crate::client::{
     AccountId, AccountStatus, Backend, Batcher, Client, Consistency, GivenReason, Heartbeat,
@@ -15,7 +15,7 @@ use crate::client::{
     StreamState, Tenant,
 };
 use crate::wire::Trace;
-use news::{NewsCache, StreamKey};
+use news::NewsCache;
 use signs::SignsOfLife;
 
 tokio::task_local! {
@@ -53,6 +53,15 @@ pub struct Interval {
     pub every: Duration,
     /// The time after which the stream expires without a heartbeat.
     pub ttl: Duration,
+}
+
+/// The meaning of a heartbeat of an unknown stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownStream {
+    /// The stream begins: its player has created the id.
+    Begins,
+    /// The stream expired long ago: an edge has created the id.
+    HasExpired,
 }
 
 /// The outcome of a heartbeat.
@@ -126,6 +135,7 @@ impl Players {
         tenant: &Tenant,
         account: &AccountId,
         heartbeat: Heartbeat,
+        unknown: UnknownStream,
     ) -> Result<HeartbeatOutcome, PlayersError> {
         let stream = heartbeat.stream;
         let key = StreamKey::new(tenant, account, stream);
@@ -133,7 +143,16 @@ impl Players {
         // The reply also states the partition, without which a heartbeat costs a message of its own.
         let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
         if !is_ended && !is_known && self.signs.may_check() {
-            match self.state(tenant, account, stream).await {
+            let state = async |consistency| self.state(tenant, account, stream, consistency).await;
+            let mut seen = state(Consistency::Local).await;
+            if seen == Some(StreamState::Unknown) && unknown == UnknownStream::HasExpired {
+                // A replica can lag behind the one that has answered its `init`.
+                seen = state(Consistency::Strong).await;
+                if seen == Some(StreamState::Unknown) {
+                    seen = Some(StreamState::Expired);
+                }
+            }
+            match seen {
                 Some(StreamState::Expired) => return Ok(HeartbeatOutcome::Expired),
                 // Its heartbeat is sent, which renews the tombstone and gets the cause as a reply.
                 Some(StreamState::Stopped) => {
@@ -160,11 +179,12 @@ impl Players {
         tenant: &Tenant,
         account: &AccountId,
         stream: StreamId,
+        consistency: Consistency,
     ) -> Option<StreamState> {
         let query = StatusQuery {
             stream: Some(stream),
             group_by: Vec::new(),
-            consistency: Consistency::Local,
+            consistency,
         };
         let asked = self.batcher.status(tenant, account, &query);
         let status = tokio::time::timeout(CHECK_PATIENCE, asked).await;

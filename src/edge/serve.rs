@@ -1,5 +1,6 @@
 //! The server: it accepts connections, serves them within bounds, and shuts down in order.
 
+mod accept;
 mod activity;
 mod config;
 mod connection;
@@ -7,25 +8,28 @@ mod guard;
 mod peers;
 mod tls;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use futures_util::future::OptionFuture;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{Instant, interval, timeout_at},
+    sync::watch,
+    time::{Instant, interval, sleep, timeout_at},
 };
 
 pub use config::{Bounds, Config, EdgeError, origin};
 pub use guard::CorsOrigins;
 pub use tls::{Certificate, CertificateError};
 
-use super::{Edge, Limits, Players, Readiness, api, metrics};
+use super::{
+    Edge, Limits, Players, Readiness,
+    adobe::{self, PolicyFile},
+    api, metrics,
+};
 use crate::{client::Client, ops::HttpServer};
-use connection::Connections;
+use accept::Acceptor;
+use connection::{Connections, Phase};
 use guard::Guard;
-use peers::Peers;
 
 /// Interval of the work in the background.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -34,16 +38,11 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Time of a shutdown before the deadline of the process.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
 
-/// Serves until `stopped` becomes true, and shuts down. `more` are routes in addition to those of the
-/// API.
+/// Serves until `stopped` becomes true, and shuts down.
 ///
 /// # Errors
 /// If an address cannot be bound.
-pub async fn run(
-    config: Config,
-    more: Router<Edge>,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<(), EdgeError> {
+pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(), EdgeError> {
     let address = config.http;
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|error| EdgeError::Bind { address, error })?;
@@ -60,35 +59,33 @@ pub async fn run(
     };
     let readiness = Readiness::new(client.clone(), edge.clone());
     let guard = Guard::new(edge.clone(), config.bounds);
-    let routes = guard.around(api::routes().merge(more), config.origins);
-    let connections = Connections::new(config.bounds, routes.with_state(edge.clone()));
+    let adobe = config.policies.as_ref().map(adobe::routes);
+    let routes = api::routes().merge(adobe.unwrap_or_default());
+    let routes = guard.around(routes, config.origins);
+    let routes = routes.with_state(edge.clone());
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let certificate = config.certificate.clone();
+    let bound = listener.local_addr().unwrap_or(address);
+    let connections = Connections::new(config.bounds, routes, certificate, phases);
+    let mut acceptor = Acceptor::new(listener, connections, edge.access.clone());
     // The program shows its addresses, since port 0 picks one.
     if let Some(admin) = &admin {
         let address = admin.address().map(|address| address.to_string());
         tracing::info!(address, "serving /healthz, /readyz and /metrics");
     }
-    let bound = listener.local_addr().unwrap_or(address);
     let tls = config.certificate.is_some();
     tracing::info!(address = %bound, tls, "serving the HTTP API");
     let background = {
-        let (edge, certificate) = (edge.clone(), config.certificate.clone());
-        let readiness = readiness.clone();
+        let (edge, readiness) = (edge.clone(), readiness.clone());
+        let (certificate, policies) = (config.certificate.clone(), config.policies.clone());
         async move {
-            let admin = async {
-                match admin {
-                    Some(admin) => admin.serve(readiness).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let certificate = async {
-                match certificate {
-                    Some(certificate) => certificate.keep_current().await,
-                    None => std::future::pending().await,
-                }
-            };
+            let admin = admin.map(|admin| admin.serve(readiness));
+            let certificate = certificate.as_ref().map(Certificate::keep_current);
+            let policies = policies.as_ref().map(PolicyFile::keep_current);
             tokio::join!(
-                admin,
-                certificate,
+                OptionFuture::from(admin),
+                OptionFuture::from(certificate),
+                OptionFuture::from(policies),
                 edge.access.keep_current(),
                 tidy(&edge.limits),
                 report(&client)
@@ -96,42 +93,25 @@ pub async fn run(
         }
     };
     let background = tokio::spawn(background);
-    let mut open = JoinSet::new();
-    let permits = Arc::new(Semaphore::new(config.bounds.connections));
-    let peers = Peers::default();
-    loop {
-        let accepted = tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
-            accepted = accept(&listener, &permits) => accepted,
-            Some(_) = open.join_next(), if !open.is_empty() => continue,
-        };
-        let Some((stream, peer, permit)) = accepted else {
-            continue;
-        };
-        // A proxy has the connections of many clients.
-        let most = match edge.access.trusts(peer) {
-            true => usize::MAX,
-            false => config.bounds.client_connections,
-        };
-        let Some(counted) = peers.admit(peer, most) else {
-            metrics::closed("crowded");
-            continue;
-        };
-        let connection =
-            connections.serve(stream, peer, config.certificate.as_ref(), stopped.clone());
-        open.spawn(async move {
-            connection.await;
-            drop((permit, counted));
-        });
-    }
+    acceptor.accept_until(stopped.wait_for(|it| *it)).await;
+    let deadline = Instant::now() + config.grace.saturating_sub(DEADLINE_MARGIN);
     readiness.stop();
-    drop(listener);
+    if !config.drain.is_zero() {
+        tracing::info!(
+            connections = acceptor.open(),
+            drain = ?config.drain,
+            "draining: not ready, and connections end after their next response"
+        );
+        let _ = phase.send(Phase::Draining);
+        acceptor.accept_until(sleep(config.drain)).await;
+    }
+    let mut open = acceptor.close();
+    let _ = phase.send(Phase::Closing(Instant::now()));
     tracing::info!(
         connections = open.len(),
         "shutting down: no new connections"
     );
     // Each request ends once RabbitMQ has confirmed its events, so no batch is left.
-    let deadline = Instant::now() + config.grace.saturating_sub(DEADLINE_MARGIN);
     let ended = async { while open.join_next().await.is_some() {} };
     if timeout_at(deadline, ended).await.is_err() {
         tracing::warn!(
@@ -141,31 +121,6 @@ pub async fn run(
     }
     background.abort();
     Ok(())
-}
-
-/// A connection, its peer, and its share of the bound of connections.
-type Accepted = (
-    tokio::net::TcpStream,
-    IpAddr,
-    tokio::sync::OwnedSemaphorePermit,
-);
-
-/// Accepts a connection as soon as there are fewer than allowed.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<Accepted> {
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            // Responses are small, and a player waits for them.
-            let _ = stream.set_nodelay(true);
-            Some((stream, peer.ip().to_canonical(), permit))
-        }
-        Err(error) => {
-            tracing::debug!(%error, "cannot accept a connection");
-            // Such as no free file descriptor.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
 }
 
 /// Logs losses of the connection to RabbitMQ.

@@ -49,7 +49,7 @@ impl Leadership {
         self.leads
     }
 
-    /// The offset of the candidacy, for readings.
+    /// The offset of the candidacy, for the state of a worker.
     pub(super) const fn candidate_from(&self) -> Option<u64> {
         match self.candidacy {
             Candidacy::From(offset) => Some(offset),

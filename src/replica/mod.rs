@@ -23,7 +23,6 @@ mod in_flight;
 mod leader;
 mod leadership;
 mod liveness;
-mod local_queues;
 mod pool;
 mod position;
 mod requests;
@@ -47,9 +46,8 @@ use estimate::Estimate;
 use in_flight::Requests;
 use leadership::Leadership;
 use liveness::{FRESH_INTERVALS, Liveness};
-use local_queues::LocalQueues;
 use position::LogPosition;
-use workers::Workers;
+use workers::{LocalQueues, Workers};
 
 use crate::domain::{
     Account, AccountKey, Activity, Counters, Entry, Internal, InternalEntry, LifecycleEvent,

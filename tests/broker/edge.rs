@@ -4,6 +4,7 @@ mod abuse;
 mod access;
 mod documented;
 mod outage;
+mod problems;
 mod shutdown;
 mod story;
 mod tls;

@@ -2,9 +2,12 @@
 
 mod documented;
 mod ended;
+mod partitions;
 mod refused;
+mod reload;
 mod rules;
 mod story;
+mod tenants;
 
 use axum::http::Method;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -16,7 +19,7 @@ use crate::fixture::{Edge, Folder, Installation, Response};
 /// An edge with two files: applications of the tenant `acme`, and their policies.
 pub struct Adobe {
     pub edge: Edge,
-    _files: Folder,
+    files: Folder,
 }
 
 impl Adobe {
@@ -35,10 +38,16 @@ impl Adobe {
         let arguments = ["--access", &access, "--policies", &policies];
         let mut edge = Edge::start(installation, &arguments);
         edge.ready().await;
-        Self {
-            edge,
-            _files: files,
-        }
+        Self { edge, files }
+    }
+
+    /// Changes the file of policies.
+    pub fn write_policies(&self, policies: &str) {
+        self.files.write("policies.toml", policies);
+    }
+
+    pub fn remove_policies(&self) {
+        std::fs::remove_file(self.files.path("policies.toml")).expect("it exists");
     }
 
     pub fn application<'a>(&'a self, id: &'a str) -> Application<'a> {

@@ -232,10 +232,12 @@ def test_the_command_of_the_edge_runs(
     finally:
         process.kill()
         process.wait()
-    # The pause before the signal and the longest shutdown fit.
-    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    # The longest shutdown, with its drain, fits.
     grace = int(environment["STREAMWATCH_GRACE"].removesuffix("s"))
-    assert pod["spec"]["terminationGracePeriodSeconds"] > pause + grace
+    assert pod["spec"]["terminationGracePeriodSeconds"] > grace
+    probe = container["readinessProbe"]
+    drain = int(environment["STREAMWATCH_EDGE_DRAIN"].removesuffix("s"))
+    assert drain > probe["periodSeconds"] + probe["timeoutSeconds"]
 
 
 def test_the_prometheus_operator_scrapes_the_same_of_rabbitmq_as_prometheus(

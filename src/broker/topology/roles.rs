@@ -28,6 +28,8 @@ pub struct RoleScope {
     pub tenants: Vec<Tenant>,
     /// The account that gets a viewer role in each of these tenants.
     pub account: Option<AccountId>,
+    /// The tenants of an edge to include.
+    pub edge: Vec<Tenant>,
     /// Whether to include MQTT devices. Workers may then reply to them, and operators may bind the
     /// MQTT exchange.
     pub by_mqtt: bool,
@@ -38,6 +40,7 @@ pub struct RoleScope {
 #[must_use]
 pub fn roles(names: &Names, scope: &RoleScope) -> Option<Vec<Role>> {
     let mut roles = vec![worker(names, scope.by_mqtt), operator(names, scope.by_mqtt)];
+    roles.extend((!scope.edge.is_empty()).then(|| edge(names, &scope.edge)));
     for tenant in &scope.tenants {
         roles.extend(of_tenant(names, tenant));
         roles.extend(scope.by_mqtt.then(|| mqtt::player(names, tenant)));
@@ -107,12 +110,23 @@ fn operator(names: &Names, by_mqtt: bool) -> Role {
     }
 }
 
-fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
-    let user = |role| format!("{}.{tenant}.{role}", names.exchange());
-    let of_players = format!("{tenant}\\.{}(\\.[^.]+)?", kinds());
-    let of_backends = format!("{tenant}\\.{}", kinds_of(&Kind::OF_BACKENDS));
-    let publisher = |role, purpose, keys: &[String]| Role {
-        user: user(role),
+/// The role of an edge: requests of all accounts of its tenants, and batches.
+fn edge(names: &Names, tenants: &[Tenant]) -> Role {
+    let tenants: Vec<_> = tenants.iter().map(Tenant::as_str).collect();
+    let kinds = [&Kind::OF_PLAYERS[..], &[Kind::Batch]].concat();
+    let keys = format!("({})\\.{}", tenants.join("|"), kinds_of(&kinds));
+    publisher(
+        names,
+        format!("{}.edge", names.exchange()),
+        "an edge",
+        &[keys],
+    )
+}
+
+/// A role that publishes with these keys, and gets direct replies.
+fn publisher(names: &Names, user: String, purpose: &'static str, keys: &[String]) -> Role {
+    Role {
+        user,
         purpose,
         configure: NOTHING.to_owned(),
         write: any_of(&[escaped(names.exchange())]),
@@ -124,7 +138,14 @@ fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
             write: any_of(keys),
             read: NOTHING.to_owned(),
         }],
-    };
+    }
+}
+
+fn of_tenant(names: &Names, tenant: &Tenant) -> [Role; 4] {
+    let user = |role| format!("{}.{tenant}.{role}", names.exchange());
+    let of_players = format!("{tenant}\\.{}(\\.[^.]+)?", kinds());
+    let of_backends = format!("{tenant}\\.{}", kinds_of(&Kind::OF_BACKENDS));
+    let publisher = |role, purpose, keys: &[String]| publisher(names, user(role), purpose, keys);
     let player = std::slice::from_ref(&of_players);
     let generated = any_of(&["amq\\.gen-.+".to_owned()]);
     let own_queues = format!("{}.+", escaped(&names.subscriptions(Some(tenant))));
@@ -193,6 +214,7 @@ mod tests {
         let scope = RoleScope {
             tenants: vec![tenant],
             account: Some(account),
+            edge: vec![],
             by_mqtt: true,
         };
         let mut all = roles(&names, &scope).unwrap().into_iter();
@@ -215,6 +237,20 @@ mod tests {
             backend.topics[0].write,
             format!("^({keys}|acme\\.(batch|accounts|totals))$")
         );
+    }
+
+    #[test]
+    fn an_edge_has_the_keys_of_each_of_its_tenants() {
+        let tenants = ["acme", "globex"].map(|name| Tenant::new(name).unwrap());
+        let scope = RoleScope {
+            edge: tenants.into(),
+            ..RoleScope::default()
+        };
+        let all = roles(&Names::default(), &scope).unwrap();
+        let edge = all.last().unwrap();
+        assert_eq!((all.len(), &*edge.user), (3, "streamwatch.edge"));
+        let keys = "^(acme|globex)\\.(init|heartbeat|stop|status|batch)$";
+        assert_eq!(edge.topics[0].write, keys);
     }
 
     #[test]
@@ -244,7 +280,7 @@ mod tests {
         let scope = RoleScope {
             tenants: vec![tenant],
             account: Some(long),
-            by_mqtt: false,
+            ..RoleScope::default()
         };
         assert_eq!(roles(&Names::default(), &scope), None);
     }

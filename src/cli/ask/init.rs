@@ -88,6 +88,7 @@ impl Init {
                 refusal,
                 activity,
                 partition,
+                ..
             } => {
                 let mut lines = refusal_lines(&refusal);
                 lines.extend(super::streams(&activity));

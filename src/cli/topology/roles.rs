@@ -8,7 +8,7 @@ use crate::{
         topology::{self, Role, RoleScope},
     },
     cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output},
-    domain::AccountId,
+    domain::{AccountId, Tenant},
 };
 
 /// Default virtual host.
@@ -26,6 +26,9 @@ pub struct RolesArgs {
     /// Also print the role of one viewer of each such tenant
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
+    /// Also print the role of an edge that serves this tenant; may be repeated
+    #[arg(long, value_name = "TENANT")]
+    edge: Vec<String>,
     /// Also print the roles of MQTT devices
     #[arg(long)]
     mqtt: bool,
@@ -39,16 +42,23 @@ pub(super) struct Asked {
 
 impl RolesArgs {
     pub(super) const fn is_empty(&self) -> bool {
-        self.vhost.is_none() && self.tenant.is_empty() && self.account.is_none() && !self.mqtt
+        self.vhost.is_none()
+            && self.tenant.is_empty()
+            && self.account.is_none()
+            && self.edge.is_empty()
+            && !self.mqtt
     }
 
     /// Returns the checked arguments, or notes the mistakes. The default virtual host is that of
     /// `addresses`.
     pub(super) fn check(&self, addresses: Option<&Addresses>, mistakes: &mut Mistakes) -> Asked {
-        let tenants = self.tenant.iter();
-        let tenants = tenants
-            .filter_map(|tenant| mistakes.check("--tenant", tenant))
-            .collect();
+        let mut checked = |name: &str, tenants: &[String]| {
+            let tenants = tenants.iter();
+            let tenants = tenants.filter_map(|tenant| mistakes.check(name, tenant));
+            tenants.collect::<Vec<Tenant>>()
+        };
+        let tenants = checked("--tenant", &self.tenant);
+        let edge = checked("--edge", &self.edge);
         let account = self.account.as_deref().and_then(|account| {
             let account = AccountId::new(account);
             account
@@ -64,6 +74,7 @@ impl RolesArgs {
             whose: RoleScope {
                 tenants,
                 account,
+                edge,
                 by_mqtt: self.mqtt,
             },
         }
@@ -89,7 +100,7 @@ impl RolesArgs {
 impl Asked {
     /// True if no role of a tenant is requested.
     pub(super) const fn has_no_tenant(&self) -> bool {
-        self.whose.tenants.is_empty()
+        self.whose.tenants.is_empty() && self.whose.edge.is_empty()
     }
 
     /// Returns the roles, or notes a mistake.
@@ -146,7 +157,6 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Tenant;
 
     #[test]
     fn commands_are_words_of_a_shell_and_topics_come_first() {

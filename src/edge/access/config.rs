@@ -20,7 +20,7 @@ use super::{
     rules::Rules,
     secret::{Digest, Secret},
 };
-use crate::client::Tenant;
+use crate::{client::Tenant, edge::FileError};
 
 /// A mistake in a file of access. It quotes no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,12 @@ impl AccessError {
             place: place.to_string(),
             problem: problem.to_string(),
         }
+    }
+}
+
+impl From<FileError> for AccessError {
+    fn from(error: FileError) -> Self {
+        Self::new(error.file.display(), error.problem)
     }
 }
 

@@ -2,16 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     config::{AccessError, Fetched, Loaded, Tables},
@@ -19,26 +14,23 @@ use super::{
     rules::Rules,
     secret::Secret,
 };
+use crate::edge::reload::{Current, Files, read_text, times};
 
-/// Interval of reads of the files, which are small.
-const READ_EVERY: Duration = Duration::from_secs(5);
 /// Interval of reads of the URLs.
 const FETCH_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Interval of reads of the URLs until all have been read.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
 /// Interval of reads of the URLs if a token names an unknown key.
 const FETCH_FOR_KEY: Duration = Duration::from_secs(30);
-/// Largest file, in bytes.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Reads a file of access, and the files that it names.
 pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
-    let text = read_one(file)?;
+    let text = read_text(file)?;
     let tables: Tables = toml::from_str(&text).map_err(|error| mistake(file, &text, &error))?;
     let mut files = BTreeMap::new();
     let base = file.parent().unwrap_or(Path::new(""));
     for named in named(&tables) {
-        let content = read_one(&base.join(&named))?;
+        let content = read_text(&base.join(&named))?;
         files.insert(named, Secret(content));
     }
     Ok(Loaded {
@@ -46,18 +38,6 @@ pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
         tables,
         files,
     })
-}
-
-fn read_one(file: &Path) -> Result<String, AccessError> {
-    let problem = match fs::metadata(file) {
-        Ok(about) if about.len() > MAX_FILE_BYTES => "it has more than 1 MiB".to_owned(),
-        Ok(_) => match fs::read_to_string(file) {
-            Ok(text) => return Ok(text),
-            Err(error) => format!("cannot read it: {}", error.kind()),
-        },
-        Err(error) => format!("cannot read it: {}", error.kind()),
-    };
-    Err(AccessError::new(file.display(), problem))
 }
 
 /// A mistake in the form of the file. The parser's messages quote values, which may be secrets.
@@ -83,13 +63,17 @@ fn named(tables: &Tables) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Reads the files and the URLs again and again, and applies changes.
-pub(super) async fn keep_current(file: &Path, current: &RwLock<Arc<Rules>>, unknown_key: &Notify) {
-    let mut state = State::default();
-    let mut tick = interval(READ_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(super) async fn keep_current(file: &Path, current: &Current<Rules>, unknown_key: &Notify) {
+    let mut state = State {
+        files: Files::new("the rules of access"),
+        fetched: Vec::new(),
+        fetched_at: None,
+        fetch_at: None,
+    };
+    let mut times = times();
     loop {
         tokio::select! {
-            _ = tick.tick() => {}
+            _ = times.tick() => {}
             () = unknown_key.notified() => {
                 let soon = state.fetched_at.map(|at| at + FETCH_FOR_KEY);
                 state.fetch_at = state.fetch_at.min(soon);
@@ -97,64 +81,36 @@ pub(super) async fn keep_current(file: &Path, current: &RwLock<Arc<Rules>>, unkn
                 continue;
             }
         }
-        if state.refresh(file).await
-            && let Some(loaded) = &state.loaded
+        if state.has_changed(file).await
+            && let Some(loaded) = state.files.content()
         {
-            match loaded.rules(&state.fetched) {
-                Ok(rules) => {
-                    let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
-                    *current = Arc::new(rules);
-                    drop(current);
-                    tracing::info!(file = %file.display(), "the rules of access are in force");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the rules of access have a mistake; those before stay in force");
-                }
-            }
+            state.files.put(loaded.rules(&state.fetched), current);
         }
     }
 }
 
-#[derive(Default)]
 struct State {
-    loaded: Option<Loaded>,
-    failed: Option<AccessError>,
+    files: Files<Loaded, AccessError>,
     fetched: Vec<Fetched>,
     fetched_at: Option<Instant>,
     fetch_at: Option<Instant>,
 }
 
 impl State {
-    /// Reads what is due. Returns whether something has changed.
-    async fn refresh(&mut self, file: &Path) -> bool {
+    /// Reads the files, and the URLs if they are due. Returns whether something has changed.
+    async fn has_changed(&mut self, file: &Path) -> bool {
         let path = file.to_owned();
-        // A file system that hangs must not hold up requests.
-        let loaded = tokio::task::spawn_blocking(move || read(&path)).await;
-        let mut changed = false;
-        match loaded {
-            Ok(Ok(loaded)) => {
-                self.failed = None;
-                if self.loaded.as_ref() != Some(&loaded) {
-                    self.loaded = Some(loaded);
-                    self.fetch_at = None;
-                    changed = true;
-                }
-            }
-            Ok(Err(error)) => {
-                if self.failed.as_ref() != Some(&error) {
-                    tracing::error!(%error, "cannot read the rules of access; those before stay in force");
-                    self.failed = Some(error);
-                }
-            }
-            Err(_) => {}
+        let has_changed = self.files.have_changed(move || read(&path)).await;
+        if has_changed {
+            self.fetch_at = None;
         }
-        changed | self.fetch().await
+        has_changed | self.fetch().await
     }
 
     /// Reads the URLs if they are due. A URL that cannot be read keeps its keys.
     async fn fetch(&mut self) -> bool {
         let now = Instant::now();
-        let tables = self.loaded.as_ref().map(|loaded| &loaded.tables);
+        let tables = self.files.content().map(|loaded| &loaded.tables);
         let tokens = tables.into_iter().flat_map(|tables| &tables.tokens);
         let urls: Vec<_> = tokens.filter_map(|it| it.jwks_url.clone()).collect();
         if urls.is_empty() || self.fetch_at.is_some_and(|at| now < at) {

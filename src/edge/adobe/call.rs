@@ -70,6 +70,11 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The URL without its query, as the client has addressed it.
+    pub(super) fn url(&self) -> String {
+        format!("{}{}", self.origin(), self.uri.path())
+    }
+
     /// The URL of the edge's root, as the client has addressed it.
     pub(super) fn origin(&self) -> String {
         let forwarded = self.headers.get("x-forwarded-proto");

@@ -30,7 +30,7 @@ mod throttle;
 mod v1;
 mod v2;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension, Router,
@@ -42,25 +42,15 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::Edge;
 pub use policy::Policies;
-pub use policy_file::PolicyProblems;
+pub use policy_file::{PolicyFile, PolicyProblems};
 use state::Shared;
 
 /// Longest form, in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// The routes for the applications in a file of policies.
-///
-/// # Errors
-/// [`PolicyProblems`] if the file cannot be read, or has problems.
-pub fn routes_of_file(file: &Path) -> Result<Router<Edge>, PolicyProblems> {
-    let text = std::fs::read_to_string(file);
-    let text =
-        text.map_err(|error| PolicyProblems(vec![format!("{}: {error}", file.display())]))?;
-    Policies::parse(&text).map(routes)
-}
-
-/// The routes of both versions of the API. Pages of any origin may use them, as those of Adobe.
-pub fn routes(policies: Policies) -> Router<Edge> {
+/// The routes of both versions of the API, for the applications in a file of policies. Pages of any
+/// origin may use them, as those of Adobe.
+pub fn routes(policies: &PolicyFile) -> Router<Edge> {
     let account = "/v1/{application}/{mvpd}/accounts/{account}";
     let pages = CorsLayer::new()
         .allow_origin(Any)
@@ -85,6 +75,6 @@ pub fn routes(policies: Policies) -> Router<Edge> {
         )
         .route(&format!("{account}/activity"), get(v1::activity))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .layer(Extension(Arc::new(Shared::new(policies))))
+        .layer(Extension(Arc::new(Shared::new(policies.current()))))
         .layer(pages)
 }

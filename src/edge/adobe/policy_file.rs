@@ -4,11 +4,15 @@ mod check;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 
 use super::policy::Policies;
+use crate::edge::{
+    FileError,
+    reload::{self, Current, Files},
+};
 
 /// The problems of a file of policies, each with what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +20,47 @@ pub struct PolicyProblems(pub Vec<String>);
 
 impl fmt::Display for PolicyProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl From<FileError> for PolicyProblems {
+    fn from(error: FileError) -> Self {
+        Self(vec![error.to_string()])
+    }
+}
+
+/// The policies in a file that can change while they are used. Clones are cheap and share them.
+#[derive(Clone)]
+pub struct PolicyFile {
+    file: Arc<PathBuf>,
+    current: Current<Policies>,
+}
+
+impl PolicyFile {
+    /// Reads a file of policies.
+    ///
+    /// # Errors
+    /// [`PolicyProblems`] if the file cannot be read, or has problems.
+    pub fn read(file: PathBuf) -> Result<Self, PolicyProblems> {
+        let policies = Policies::parse(&reload::read_text(&file)?)?;
+        Ok(Self {
+            file: Arc::new(file),
+            current: Current::new(policies),
+        })
+    }
+
+    pub(super) fn current(&self) -> Current<Policies> {
+        self.current.clone()
+    }
+
+    /// Reads the file every 5 s, and applies changes. Never returns. A file with a problem changes
+    /// nothing.
+    pub async fn keep_current(&self) {
+        let file = Arc::clone(&self.file);
+        let read = move || reload::read_text(&file).map_err(PolicyProblems::from);
+        let parse = |text: &String| Policies::parse(text);
+        reload::keep_current(Files::new("the policies"), read, parse, &self.current).await;
     }
 }
 

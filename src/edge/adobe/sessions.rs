@@ -6,26 +6,22 @@ use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
-use tokio::time::timeout;
 
 use super::{
     answer::Failure,
     displaced::displaced,
     ended::EndedBy,
     evaluation::View,
-    policy::{Application, AppliedRule},
-    state::{SessionKey, Shared},
+    policy::{Application, AppliedRule, Policies},
+    state::Shared,
 };
 use crate::{
     client::{
-        AccountId, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED, Metadata,
-        OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, StreamState, Tenant,
+        AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED,
+        Metadata, OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, Tenant,
     },
-    edge::{Caller, Edge, HeartbeatOutcome, PlayersError},
+    edge::{Caller, Edge, HeartbeatOutcome, PlayersError, UnknownStream, players::StreamKey},
 };
-
-/// Longest wait for the state of a session, before its heartbeat is sent without it.
-const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The operations of sessions, from the state of the edge and that of these routes. Clones are cheap
 /// and share both.
@@ -33,6 +29,8 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Sessions {
     pub(super) edge: Edge,
     pub(super) shared: Arc<Shared>,
+    /// The policies at the start of the request.
+    policies: Arc<Policies>,
 }
 
 /// The subject of a request, as an account.
@@ -82,6 +80,7 @@ impl FromRequestParts<Edge> for Sessions {
         Ok(Self {
             edge: edge.clone(),
             shared: Arc::clone(shared),
+            policies: shared.policies(),
         })
     }
 }
@@ -90,7 +89,7 @@ impl Sessions {
     /// The application of a caller.
     pub(super) fn application(&self, caller: &Caller) -> Result<&Application, Failure> {
         let id = caller.application.as_deref();
-        id.and_then(|id| self.shared.policies.application(id))
+        id.and_then(|id| self.policies.application(id))
             .ok_or(Failure::Forbidden(
                 "the application has no entry in the file of policies",
             ))
@@ -121,30 +120,30 @@ impl Sessions {
 
     pub(super) fn view<'a>(&'a self, subject: &Subject<'a>) -> View<'a> {
         View {
-            policies: &self.shared.policies,
+            policies: &self.policies,
             application: subject.application,
         }
     }
 
     /// Counts a request that opens a session of an account.
     pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), Failure> {
-        let admitted = self.shared.admit_account(&subject.tenant, &subject.account);
+        let key = AccountKey::new(&subject.tenant, &subject.account);
+        let most = self.policies.requests_per_minute;
+        let admitted = self.shared.admit_account(key, most);
         admitted.map_err(Failure::Throttled)
     }
 
     /// Counts a request of a session.
     pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), Failure> {
-        let admitted = self.shared.admit_session(self.key(subject, stream));
+        let key = StreamKey::new(&subject.tenant, &subject.account, stream);
+        let most = self.policies.requests_per_minute;
+        let admitted = self.shared.admit_session(key, most);
         admitted.map_err(Failure::Throttled)
     }
 
     /// The interval of heartbeats.
     pub(super) fn interval(&self) -> Duration {
         Duration::from_millis(self.shared.interval_ms().into())
-    }
-
-    fn key(&self, subject: &Subject, stream: StreamId) -> SessionKey {
-        self.shared.key(&subject.tenant, &subject.account, stream)
     }
 
     /// Opens a session under the rules of its application.
@@ -217,15 +216,12 @@ impl Sessions {
     ) -> Result<Opening, PlayersError> {
         let players = &self.edge.players;
         let opened = players.open(&subject.tenant, &subject.account, request);
-        let (stream, opening) = opened.await?;
+        let (_, opening) = opened.await?;
         if let Opening::Opened {
-            heartbeat_every,
-            ttl,
-            ..
+            heartbeat_every, ..
         } = &opening
         {
-            self.shared.learn(*heartbeat_every, *ttl);
-            self.shared.is_alive(self.key(subject, stream));
+            self.shared.learn(*heartbeat_every);
         }
         Ok(opening)
     }
@@ -240,28 +236,17 @@ impl Sessions {
         stream: StreamId,
         metadata: Option<Metadata>,
     ) -> Result<HeartbeatOutcome, PlayersError> {
-        let key = self.key(subject, stream);
-        if !self.shared.is_recent(key) && self.shared.may_check() {
-            let status = timeout(CHECK_PATIENCE, self.status(subject, Some(stream)));
-            let status = status.await.ok().and_then(Result::ok);
-            let state = status.and_then(|status| status.state);
-            if let Some(StreamState::Expired | StreamState::Unknown) = state {
-                return Ok(HeartbeatOutcome::Expired);
-            }
-        }
         let heartbeat = Heartbeat {
             stream,
             every_ms: Some(self.shared.interval_ms()),
             metadata: metadata.map(Into::into),
         };
         let players = &self.edge.players;
-        let sent = players.heartbeat(&subject.tenant, &subject.account, heartbeat);
+        let (tenant, account) = (&subject.tenant, &subject.account);
+        let sent = players.heartbeat(tenant, account, heartbeat, UnknownStream::HasExpired);
         let outcome = sent.await?;
-        if let HeartbeatOutcome::Stored { changed } = &outcome {
-            if let Some(new) = changed {
-                self.shared.learn(new.every, new.ttl);
-            }
-            self.shared.is_alive(key);
+        if let HeartbeatOutcome::Stored { changed: Some(new) } = &outcome {
+            self.shared.learn(new.every);
         }
         Ok(outcome)
     }

@@ -18,49 +18,40 @@ const MOST_WINDOWS: u64 = 100_000;
 
 /// Counts requests by key in windows. Clones share the counts.
 #[derive(Clone)]
-pub struct Windows<K: Hash + Eq + Send + Sync + 'static> {
-    windows: Cache<K, Arc<Window>>,
-    most: u32,
-}
+pub struct Windows<K: Hash + Eq + Send + Sync + 'static>(Cache<K, Arc<Window>>);
 
 struct Window {
     ends: Duration,
     requests: AtomicU32,
 }
 
-impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
-    /// Admits `most` requests a window.
-    #[must_use]
-    pub fn new(most: u32) -> Self {
-        let windows = Cache::builder()
-            .max_capacity(MOST_WINDOWS)
-            .time_to_live(2 * WINDOW)
-            .build();
-        Self { windows, most }
+impl<K: Hash + Eq + Send + Sync + 'static> Default for Windows<K> {
+    fn default() -> Self {
+        let windows = Cache::builder().max_capacity(MOST_WINDOWS);
+        Self(windows.time_to_live(2 * WINDOW).build())
     }
+}
 
-    /// Counts a request at `now`, the time since a fixed moment.
+impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
+    /// Counts a request at `now`, the time since a fixed moment. A window admits `most`.
     ///
     /// # Errors
     /// The time until the window ends, if the request exceeds the limit.
-    pub fn admit(&self, key: K, now: Duration) -> Result<(), Duration> {
-        let entry = self
-            .windows
-            .entry(key)
-            .and_upsert_with(|before| match before {
-                Some(entry) if entry.value().ends > now => entry.into_value(),
-                _ => Arc::new(Window {
-                    ends: now + WINDOW,
-                    requests: AtomicU32::new(0),
-                }),
-            });
+    pub fn admit(&self, key: K, most: u32, now: Duration) -> Result<(), Duration> {
+        let entry = self.0.entry(key).and_upsert_with(|before| match before {
+            Some(entry) if entry.value().ends > now => entry.into_value(),
+            _ => Arc::new(Window {
+                ends: now + WINDOW,
+                requests: AtomicU32::new(0),
+            }),
+        });
         let window = entry.into_value();
         let before = window.requests.fetch_add(1, Ordering::Relaxed);
-        if before < self.most {
+        if before < most {
             Ok(())
         } else {
             // Not to wrap around in a flood.
-            window.requests.store(self.most, Ordering::Relaxed);
+            window.requests.store(most, Ordering::Relaxed);
             Err(window.ends.saturating_sub(now))
         }
     }
@@ -76,16 +67,17 @@ mod tests {
 
     #[test]
     fn a_window_begins_with_its_first_request_and_lasts_a_minute() {
-        let windows = Windows::new(200);
+        let windows = Windows::default();
+        let admit = |session, now| windows.admit(session, 200, now);
         for _ in 0..50 {
-            assert_eq!(windows.admit("session1", at(10)), Ok(()));
+            assert_eq!(admit("session1", at(10)), Ok(()));
         }
         for _ in 0..150 {
-            assert_eq!(windows.admit("session1", at(50)), Ok(()));
+            assert_eq!(admit("session1", at(50)), Ok(()));
         }
-        assert_eq!(windows.admit("session1", at(50)), Err(at(20)));
-        assert_eq!(windows.admit("session2", at(50)), Ok(()));
-        assert_eq!(windows.admit("session1", at(61)), Err(at(9)));
-        assert_eq!(windows.admit("session1", at(70)), Ok(()));
+        assert_eq!(admit("session1", at(50)), Err(at(20)));
+        assert_eq!(admit("session2", at(50)), Ok(()));
+        assert_eq!(admit("session1", at(61)), Err(at(9)));
+        assert_eq!(admit("session1", at(70)), Ok(()));
     }
 }

@@ -1,6 +1,7 @@
 //! Version 1 of the API.
 
 use axum::{extract::Path, http::StatusCode};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -15,10 +16,34 @@ use crate::{
     edge::HeartbeatOutcome,
 };
 
-/// The parts of the path: application, MVPD and account.
-type Account = (String, String, String);
-/// The parts of the path: application, MVPD, account and stream.
-type Stream = (String, String, String, String);
+/// The parts of the path.
+#[derive(Deserialize)]
+pub(super) struct Address {
+    application: String,
+    mvpd: String,
+    account: String,
+    #[serde(default)]
+    stream: String,
+}
+
+impl Address {
+    fn subject<'a>(&self, sessions: &'a Sessions) -> Result<Subject<'a>, Failure> {
+        let access = &sessions.edge.access;
+        let caller = access.identify_application(&self.application);
+        sessions.subject(&caller.map_err(Failure::Denied)?, &self.mvpd, &self.account)
+    }
+
+    /// A field that version 1 has for every stream, or a metadata key.
+    fn field<'a>(&'a self, field: &str, metadata: &'a Metadata) -> Option<&'a str> {
+        match field {
+            "application" => metadata.get(APPLICATION),
+            "mvpd" => Some(&self.mvpd),
+            "accountId" => Some(&self.account),
+            key => metadata.get(key),
+        }
+    }
+}
+
 type Outcome = Result<Answer, Failure>;
 
 fn answer(outcome: Outcome) -> Answer {
@@ -27,20 +52,10 @@ fn answer(outcome: Outcome) -> Answer {
     answer
 }
 
-fn subject<'a>(sessions: &'a Sessions, path: (&str, &str, &str)) -> Result<Subject<'a>, Failure> {
-    let (application, mvpd, account) = path;
-    let caller = sessions.edge.access.identify_application(application);
-    sessions.subject(&caller.map_err(Failure::Denied)?, mvpd, account)
-}
-
 /// `POST /v1/{application}/{mvpd}/accounts/{account}/streams`: opens a stream.
-pub(super) async fn open(
-    sessions: Sessions,
-    Path((application, mvpd, account)): Path<Account>,
-    call: Call,
-) -> Answer {
+pub(super) async fn open(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
     let opened = async {
-        let subject = subject(&sessions, (&application, &mvpd, &account))?;
+        let subject = at.subject(&sessions)?;
         sessions.admit_account(&subject)?;
         let metadata = call.attributes()?.of_session(subject.application, &[]);
         let session = NewSession {
@@ -55,11 +70,7 @@ pub(super) async fn open(
             Admission::Opened(activity) => (true, start_of(&activity, id)),
             Admission::Refused { .. } => (false, None),
         };
-        let url = format!(
-            "{}{}/{id}",
-            call.origin(),
-            call.uri.path().trim_end_matches('/')
-        );
+        let url = format!("{}/{id}", call.url().trim_end_matches('/'));
         let body = resource(&url, id, start, is_compliant);
         Ok(Answer::new(StatusCode::CREATED, now())
             .with_body(body)
@@ -69,14 +80,10 @@ pub(super) async fn open(
 }
 
 /// `POST …/streams/{stream}?event=…`: a heartbeat, or the stop of a stream.
-pub(super) async fn event(
-    sessions: Sessions,
-    Path((application, mvpd, account, stream)): Path<Stream>,
-    call: Call,
-) -> Answer {
+pub(super) async fn event(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
     let taken = async {
-        let subject = subject(&sessions, (&application, &mvpd, &account))?;
-        let id = session_id(&stream)?;
+        let subject = at.subject(&sessions)?;
+        let id = session_id(&at.stream)?;
         sessions.admit_session(&subject, id)?;
         match call.parameter("event").as_deref() {
             Some("alive") => alive(&sessions, &subject, id).await?,
@@ -108,82 +115,75 @@ async fn alive(
 }
 
 /// `GET …/streams/{stream}`: whether a stream complies with the policies.
-pub(super) async fn stream(
-    sessions: Sessions,
-    Path((application, mvpd, account, stream)): Path<Stream>,
-    call: Call,
-) -> Answer {
+pub(super) async fn stream(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
     let shown = async {
-        let subject = subject(&sessions, (&application, &mvpd, &account))?;
-        let id = session_id(&stream)?;
+        let subject = at.subject(&sessions)?;
+        let id = session_id(&at.stream)?;
         let status = sessions.status(&subject, Some(id)).await?;
         if status.state == Some(StreamState::Unknown) && !is_of_an_edge(id) {
             return Err(Failure::NoSession);
         }
-        let url = format!("{}{}", call.origin(), call.uri.path());
         let start = start_of(&status.activity, id);
-        let body = resource(&url, id, start, complies(subject.application, &status, id));
+        let complies = complies(subject.application, &status, id);
+        let body = resource(&call.url(), id, start, complies);
         Ok(Answer::new(StatusCode::OK, now()).with_body(body))
     };
     answer(shown.await)
 }
 
 /// `GET …/streams`: the active streams of an account, with the fields of the parameter `fields`.
-pub(super) async fn streams(
-    sessions: Sessions,
-    Path((application, mvpd, account)): Path<Account>,
-    call: Call,
-) -> Answer {
-    let shown = async {
-        let subject = subject(&sessions, (&application, &mvpd, &account))?;
-        let activity = sessions.status(&subject, None).await?.activity;
-        let fields = list(call.parameter("fields"));
+pub(super) async fn streams(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
+    let fields = list(call.parameter("fields"));
+    let streams = |activity: &Activity| {
         let streams = activity.streams.iter().map(|stream| {
             let mut shown = Map::new();
             shown.insert("streamId".to_owned(), json!(stream.stream.to_string()));
             shown.insert("streamStart".to_owned(), json!(stream.started_at.0));
             for field in &fields {
-                let value = field_of(field, &mvpd, &account, &stream.metadata);
+                let value = at.field(field, &stream.metadata);
                 shown.entry(field.clone()).or_insert_with(|| json!(value));
             }
             Value::Object(shown)
         });
-        let body = json!({
-            "_links": {"self": {"href": format!("{}{}", call.origin(), call.uri)}},
-            "streams": streams.collect::<Vec<_>>(),
-        });
-        Ok(Answer::new(StatusCode::OK, now()).with_body(body))
+        json!({"streams": streams.collect::<Vec<_>>()})
     };
-    answer(shown.await)
+    about_account(&sessions, &at, &call, streams).await
 }
 
 /// `GET …/activity`: the number of active streams, also by the metadata keys of the parameter
 /// `dimensions`.
-pub(super) async fn activity(
-    sessions: Sessions,
-    Path((application, mvpd, account)): Path<Account>,
-    call: Call,
-) -> Answer {
-    let shown = async {
-        let subject = subject(&sessions, (&application, &mvpd, &account))?;
-        let activity = sessions.status(&subject, None).await?.activity;
-        let dimensions = list(call.parameter("dimensions")).into_iter();
-        let by = dimensions.map(|key| {
+pub(super) async fn activity(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
+    let dimensions = list(call.parameter("dimensions"));
+    let counts = |activity: &Activity| {
+        let by = dimensions.iter().map(|key| {
             let counts = activity.count_by(if key == "application" {
                 APPLICATION
             } else {
-                &key
+                key
             });
             let counts = counts
                 .into_iter()
                 .map(|(value, count)| (value.to_owned(), json!(count)));
-            (key, Value::Object(counts.collect()))
+            (key.clone(), Value::Object(counts.collect()))
         });
-        let body = json!({
-            "_links": {"self": {"href": format!("{}{}", call.origin(), call.uri)}},
-            "streams": activity.count(),
-            "by": Value::Object(by.collect()),
-        });
+        json!({"streams": activity.count(), "by": Value::Object(by.collect())})
+    };
+    about_account(&sessions, &at, &call, counts).await
+}
+
+/// The response with a body about an account's activity, and with its own address.
+async fn about_account(
+    sessions: &Sessions,
+    at: &Address,
+    call: &Call,
+    body_of: impl FnOnce(&Activity) -> Value,
+) -> Answer {
+    let shown = async {
+        let subject = at.subject(sessions)?;
+        let activity = sessions.status(&subject, None).await?.activity;
+        let mut body = body_of(&activity);
+        let url = format!("{}{}", call.origin(), call.uri);
+        body["_links"] = json!({"self": {"href": url}});
         Ok(Answer::new(StatusCode::OK, now()).with_body(body))
     };
     answer(shown.await)
@@ -222,21 +222,6 @@ fn complies(application: &Application, status: &AccountStatus, id: StreamId) -> 
                 .iter()
                 .all(|rule| rule.count(activity) <= rule.max())
     })
-}
-
-/// The fields that version 1 has for every stream, or a metadata key.
-fn field_of<'a>(
-    field: &str,
-    mvpd: &'a str,
-    account: &'a str,
-    metadata: &'a Metadata,
-) -> Option<&'a str> {
-    match field {
-        "application" => metadata.get(APPLICATION),
-        "mvpd" => Some(mvpd),
-        "accountId" => Some(account),
-        key => metadata.get(key),
-    }
 }
 
 /// The parts of a list with commas, at most 16.

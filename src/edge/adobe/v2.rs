@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::{extract::Path, http::StatusCode};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -18,6 +19,33 @@ use crate::{
 
 /// The header with the codes of sessions to terminate.
 pub(super) const TERMINATE: &str = "x-terminate";
+
+/// The parts of the path.
+#[derive(Deserialize)]
+pub(super) struct Address {
+    idp: String,
+    subject: String,
+    #[serde(default)]
+    session: String,
+}
+
+impl Address {
+    fn subject<'a>(&self, sessions: &'a Sessions, call: &Call) -> Result<Subject<'a>, Failure> {
+        sessions.subject(&caller(sessions, call)?, &self.idp, &self.subject)
+    }
+
+    /// The subject and its session, whose requests are counted.
+    fn session<'a>(
+        &self,
+        sessions: &'a Sessions,
+        call: &Call,
+    ) -> Result<(Subject<'a>, StreamId), Failure> {
+        let subject = self.subject(sessions, call)?;
+        let id = session_id(&self.session)?;
+        sessions.admit_session(&subject, id)?;
+        Ok((subject, id))
+    }
+}
 
 type Outcome = Result<Answer, Failure>;
 
@@ -47,14 +75,9 @@ pub(super) async fn metadata(sessions: Sessions, call: Call) -> Answer {
 }
 
 /// `POST /v2/sessions/{idp}/{subject}`: opens a session.
-pub(super) async fn open(
-    sessions: Sessions,
-    Path((idp, subject)): Path<(String, String)>,
-    call: Call,
-) -> Answer {
+pub(super) async fn open(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
     let opened = async {
-        let caller = caller(&sessions, &call)?;
-        let subject = sessions.subject(&caller, &idp, &subject)?;
+        let subject = at.subject(&sessions, &call)?;
         sessions.admit_account(&subject)?;
         let sent = call.attributes()?;
         if sent.lack_required(subject.application) {
@@ -133,16 +156,9 @@ fn decided(
 }
 
 /// `POST /v2/sessions/{idp}/{subject}/{session}`: a heartbeat.
-pub(super) async fn heartbeat(
-    sessions: Sessions,
-    Path((idp, subject, session)): Path<(String, String, String)>,
-    call: Call,
-) -> Answer {
+pub(super) async fn heartbeat(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
     let beaten = async {
-        let caller = caller(&sessions, &call)?;
-        let subject = sessions.subject(&caller, &idp, &subject)?;
-        let id = session_id(&session)?;
-        sessions.admit_session(&subject, id)?;
+        let (subject, id) = at.session(&sessions, &call)?;
         let metadata = call.attributes()?.of_heartbeat();
         match sessions.heartbeat(&subject, id, metadata).await? {
             HeartbeatOutcome::Stored { .. } => {
@@ -180,16 +196,9 @@ async fn gone(sessions: &Sessions, subject: &Subject<'_>, cause: &StopCause) -> 
 }
 
 /// `DELETE /v2/sessions/{idp}/{subject}/{session}`: the end of a session.
-pub(super) async fn terminate(
-    sessions: Sessions,
-    Path((idp, subject, session)): Path<(String, String, String)>,
-    call: Call,
-) -> Answer {
+pub(super) async fn terminate(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
     let ended = async {
-        let caller = caller(&sessions, &call)?;
-        let subject = sessions.subject(&caller, &idp, &subject)?;
-        let id = session_id(&session)?;
-        sessions.admit_session(&subject, id)?;
+        let (subject, id) = at.session(&sessions, &call)?;
         // Without a worker, the stop is stored all the same.
         let status = sessions.status(&subject, Some(id)).await;
         let state = status.ok().and_then(|status| status.state);
@@ -208,14 +217,9 @@ pub(super) async fn terminate(
 }
 
 /// `GET /v2/runningStreams/{idp}/{subject}`: the active sessions of an account.
-pub(super) async fn running(
-    sessions: Sessions,
-    Path((idp, subject)): Path<(String, String)>,
-    call: Call,
-) -> Answer {
+pub(super) async fn running(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
     let shown = async {
-        let caller = caller(&sessions, &call)?;
-        let subject = sessions.subject(&caller, &idp, &subject)?;
+        let subject = at.subject(&sessions, &call)?;
         let activity = sessions.status(&subject, None).await?.activity;
         let body = sessions.view(&subject).running(&activity);
         let answer = Answer::new(StatusCode::OK, now()).with_body(body);

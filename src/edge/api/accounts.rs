@@ -7,7 +7,8 @@ use axum::{
 
 use super::{
     bodies,
-    problem::{Details, Problem},
+    described::{Fails, OfAccount},
+    problem::Problem,
     target::Target,
 };
 use crate::{
@@ -22,13 +23,13 @@ use crate::{
     path = "/api/v1/accounts/{account}",
     operation_id = "account_activity",
     params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        OfAccount,
         ("group_by" = Option<Vec<String>>, Query, description = "Metadata keys to count by, repeated or separated by commas"),
         ("consistency" = Option<String>, Query, description = "local (default), or strong: includes all that RabbitMQ had confirmed before the request"),
     ),
     responses(
         (status = 200, description = "The activity", body = bodies::Activity),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        Fails,
     )
 )]
 pub(super) async fn activity(

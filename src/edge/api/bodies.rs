@@ -162,15 +162,6 @@ pub(super) struct State {
     pub(super) activity: Activity,
 }
 
-/// Active streams in the way of a refused one.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Conflict {
-    /// The position of the limit in the request; 0 for max_active.
-    limit: usize,
-    /// Active streams that count toward the limit, the oldest first.
-    streams: Vec<Uuid>,
-}
-
 impl Activity {
     pub(super) fn new(
         activity: client::Activity,
@@ -196,15 +187,6 @@ impl Activity {
             streams: streams.collect(),
             truncated: activity.left_out > 0,
             by,
-        }
-    }
-}
-
-impl From<client::Conflict> for Conflict {
-    fn from(conflict: client::Conflict) -> Self {
-        Self {
-            limit: conflict.limit,
-            streams: ids(&conflict.streams),
         }
     }
 }

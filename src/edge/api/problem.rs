@@ -1,19 +1,23 @@
 //! Errors as problem details (RFC 9457).
 
+pub(super) mod bodies;
+pub(super) mod kinds;
+
 use std::{borrow::Cow, time::Duration};
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bodies::{Activity, Conflict};
 use crate::{
-    client::{Code, Problem as WireProblem},
+    client::Problem as WireProblem,
     edge::{Denied, PlayersError},
 };
+use bodies::{Ended, Refused};
+use kinds::Kind;
 
 /// The media type of problem details.
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -24,13 +28,24 @@ pub struct RefusedFor(pub &'static str);
 
 /// An error.
 #[derive(Clone, Debug)]
-pub(super) struct Problem(Box<Details>);
+pub(super) struct Problem(Box<Content>);
+
+#[derive(Clone, Debug)]
+struct Content {
+    kind: &'static Kind,
+    details: Details,
+    more: Option<More>,
+    /// The schemes of credentials that the edge accepts.
+    schemes: Option<&'static str>,
+    /// The reason in metrics.
+    counted: &'static str,
+}
 
 /// An error.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct Details {
-    /// A URI that identifies the kind of the problem: /api/v1/problems/ and the code.
+    /// The address of a page about the kind of the problem: /api/v1/problems/ and the code.
     #[serde(rename = "type")]
     kind: String,
     /// The kind in words.
@@ -45,166 +60,118 @@ pub(super) struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     field: Option<Cow<'static, str>>,
-    /// The time to wait before a repetition, in milliseconds.
+    /// The time to wait before a repetition, in milliseconds; also the header Retry-After.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
-    /// The reason of an end: stopped, replaced, too_old or expired. Of a refusal: max_active,
-    /// limits, account_cap, over_capacity or stopped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    /// The reason that the sender of the stop, or of the stream that replaced this one, gave.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    given_reason: Option<String>,
-    /// The limits that a refused stream would exceed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conflicts: Vec<Conflict>,
-    /// The account's active streams, if the stream was refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    activity: Option<Activity>,
-    /// The schemes of credentials that the edge accepts.
-    #[serde(skip)]
-    schemes: Option<&'static str>,
-    /// The reason in metrics.
-    #[serde(skip)]
-    counted: &'static str,
+}
+
+/// The fields of one kind.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum More {
+    Ended(Ended),
+    Refused(Refused),
+}
+
+/// The body of a response.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(flatten)]
+    details: &'a Details,
+    #[serde(flatten)]
+    more: &'a Option<More>,
 }
 
 impl Problem {
-    pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self(Box::new(Details {
-            kind: format!("/api/v1/problems/{code}"),
-            title: title(code),
-            status: status.as_u16(),
-            detail: detail.into(),
-            code,
-            field: None,
-            retry_after_ms: None,
-            reason: None,
-            given_reason: None,
-            conflicts: Vec::new(),
-            activity: None,
+    pub(super) fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Content {
+            kind,
+            details: Details {
+                kind: kind.address(),
+                title: kind.title,
+                status: kind.status.as_u16(),
+                detail: detail.into(),
+                code: kind.code,
+                field: None,
+                retry_after_ms: None,
+            },
+            more: None,
             schemes: None,
-            counted: code,
+            counted: kind.code,
         }))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Details)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut Content)) -> Self {
         change(&mut self.0);
         self
     }
 
     /// A field of the address, the query or the headers that is not acceptable.
     pub(super) fn bad(field: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        let problem = Self::new(StatusCode::BAD_REQUEST, Code::BadField.as_str(), detail);
-        problem.with(|it| it.field = Some(field.into()))
+        Self::new(&kinds::BAD_FIELD, detail).with(|it| it.details.field = Some(field.into()))
     }
 
     pub(super) fn retry_after(self, retry_after: Duration) -> Self {
         let ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-        self.with(|it| it.retry_after_ms = Some(ms.max(1)))
+        self.with(|it| it.details.retry_after_ms = Some(ms.max(1)))
     }
 
     /// More requests than this edge accepts.
     pub(super) fn throttled(detail: &'static str, retry_after: Duration) -> Self {
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        Self::new(status, Code::Throttled.as_str(), detail).retry_after(retry_after)
+        Self::new(&kinds::THROTTLED, detail).retry_after(retry_after)
     }
 
     pub(super) fn denied(denied: Denied, schemes: &'static str) -> Self {
         let detail = "the credentials are missing or not valid";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).with(|it| {
+        Self::new(&kinds::UNAUTHORIZED, detail).with(|it| {
             it.schemes = Some(schemes);
             it.counted = denied.as_str();
         })
     }
 
-    pub(super) fn ended(reason: &'static str, given_reason: Option<String>) -> Self {
-        let detail = if reason == "expired" {
+    pub(super) fn ended(ended: Ended) -> Self {
+        let detail = if ended.has_expired() {
             "the stream has expired without heartbeats: open a new one"
         } else {
             "the stream has ended: its player stops"
         };
-        Self::new(StatusCode::GONE, "ended", detail).with(|it| {
-            it.reason = Some(reason);
-            it.given_reason = given_reason;
-        })
+        Self::new(&kinds::ENDED, detail).with(|it| it.more = Some(More::Ended(ended)))
     }
 
-    /// A refused stream.
-    pub(super) fn refused(
-        reason: &'static str,
-        conflicts: Vec<Conflict>,
-        activity: Activity,
-    ) -> Self {
+    /// A refused stream. The same request can succeed after `retry_after_ms`.
+    pub(super) fn refused(refused: Refused, retry_after_ms: Option<u64>) -> Self {
         let detail = "the stream is refused and does not count: its player does not play";
-        Self::new(StatusCode::CONFLICT, "refused", detail).with(|it| {
-            it.reason = Some(reason);
-            it.conflicts = conflicts;
-            it.activity = Some(activity);
+        Self::new(&kinds::REFUSED, detail).with(|it| {
+            it.details.retry_after_ms = retry_after_ms;
+            it.more = Some(More::Refused(refused));
         })
     }
 
     /// The method is not one of the address.
     pub(super) fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "the address does not have this method",
-        )
+        let detail = "the address does not have this method";
+        Self::new(&kinds::METHOD_NOT_ALLOWED, detail)
     }
 
     pub(super) fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is nothing at this address",
-        )
-    }
-}
-
-const fn title(code: &str) -> &'static str {
-    match code.as_bytes() {
-        b"unauthorized" => "Not identified",
-        b"forbidden" => "Not allowed",
-        b"not_found" => "Not found",
-        b"method_not_allowed" => "Method not allowed",
-        b"ended" => "The stream has ended",
-        b"refused" => "The stream is refused",
-        b"throttled" => "Too many requests",
-        b"unavailable" => "Temporarily unavailable",
-        b"timeout" => "The request took too long",
-        b"too_large" => "The request is too large",
-        _ => "The request is not acceptable",
+        Self::new(&kinds::NOT_FOUND, "there is nothing at this address")
     }
 }
 
 impl From<WireProblem> for Problem {
     fn from(problem: WireProblem) -> Self {
-        let status = match problem.code {
-            Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        let field = problem.field;
-        Self::new(status, problem.code.as_str(), problem.message).with(|it| it.field = field)
+        Self::new(problem.code.into(), problem.message).with(|it| it.details.field = problem.field)
     }
 }
 
 impl From<PlayersError> for Problem {
     fn from(error: PlayersError) -> Self {
-        let unavailable = |detail: &'static str| {
-            let code = Code::Unavailable.as_str();
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
-        };
+        let unavailable = |detail: &'static str| Self::new(&kinds::UNAVAILABLE, detail);
         let retry_after = error.retry_after();
         let problem = match error {
             PlayersError::Bad(problem) => problem.into(),
             PlayersError::Throttled { .. } => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                Code::Throttled.as_str(),
+                &kinds::THROTTLED,
                 "more requests a second than the installation accepts of the tenant or the account",
             ),
             PlayersError::Unavailable { reason, .. } => {
@@ -228,24 +195,70 @@ impl From<PlayersError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self(details) = self;
-        let status = StatusCode::from_u16(details.status);
-        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let json = serde_json::to_vec(&details).unwrap_or_default();
-        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], json).into_response();
+        let Content {
+            kind,
+            details,
+            more,
+            schemes,
+            counted,
+        } = *self.0;
+        let body = Body {
+            details: &details,
+            more: &more,
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let media_type = [(header::CONTENT_TYPE, PROBLEM_JSON)];
+        let mut response = (kind.status, media_type, json).into_response();
+        let headers = response.headers_mut();
         if let Some(ms) = details.retry_after_ms {
-            let seconds = HeaderValue::from(ms.div_ceil(1_000));
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            let seconds = ms.div_ceil(1_000).max(1);
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(schemes) = details.schemes {
+        if let Some(schemes) = schemes {
             let schemes = HeaderValue::from_static(schemes);
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, schemes);
+            headers.insert(header::WWW_AUTHENTICATE, schemes);
         }
+        response.extensions_mut().insert(RefusedFor(counted));
         response
-            .extensions_mut()
-            .insert(RefusedFor(details.counted));
-        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        client::{self, AccountKey, RefusedReason, StreamId, WallTime},
+        edge::api::bodies::Activity,
+    };
+
+    #[tokio::test]
+    async fn a_repeated_refusal_states_so_and_when_to_repeat_it() {
+        let stream = StreamId::generate();
+        let activity = client::Activity {
+            key: AccountKey::of("acme", "alice").unwrap(),
+            as_of: WallTime(0),
+            streams: Vec::new(),
+            left_out: 0,
+        };
+        let refusal = client::Refused {
+            reason: RefusedReason::MaxActive,
+            max_active: Some(1),
+            conflicts: Vec::new(),
+            is_remembered: true,
+            retry_after_ms: Some(27_450),
+        };
+        let activity = Activity::new(activity, std::collections::BTreeMap::new());
+        let refused = Refused::new(stream, &refusal, activity);
+        let response = Problem::refused(refused, refusal.retry_after_ms).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "28");
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        let body: Value = serde_json::from_slice(&body.unwrap()).unwrap();
+        assert_eq!(
+            (&body["stream"], &body["remembered"], &body["conflicts"]),
+            (&json!(stream.to_string()), &json!(true), &Value::Null)
+        );
+        assert_eq!(body["retry_after_ms"], 27_450);
     }
 }

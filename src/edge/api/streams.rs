@@ -10,12 +10,16 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     bodies::{self, ids},
-    problem::{Details, Problem},
+    described::{Fails, HasEnded, IsRefused, OfAccount, OfStream},
+    problem::{
+        Problem,
+        bodies::{Ended, Refused},
+    },
     target::{Beacon, Body, Target},
 };
 use crate::{
     client::{OpenRequest, Opening, StatusQuery, StreamId},
-    edge::{Edge, HeartbeatOutcome},
+    edge::{Edge, HeartbeatOutcome, UnknownStream},
 };
 
 /// The header that makes a repeated POST about one stream.
@@ -30,14 +34,14 @@ const MAX_IDEMPOTENCY_KEY: usize = 256;
     path = "/api/v1/accounts/{account}/streams",
     operation_id = "open_stream",
     params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
+        OfAccount,
         ("Idempotency-Key" = Option<String>, Header, description = "At most 256 bytes, the same for each attempt"),
     ),
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 201, description = "The stream is active", body = bodies::Opened, headers(("Location" = String))),
-        (status = 409, description = "The stream is refused, and does not count", body = Details, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        IsRefused,
+        Fails,
     )
 )]
 pub(super) async fn open(
@@ -63,15 +67,12 @@ pub(super) async fn open(
     put,
     path = "/api/v1/accounts/{account}/streams/{stream}",
     operation_id = "put_stream",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream, created by the player"),
-    ),
+    params(OfStream),
     request_body(content = Option<bodies::Open>, content_type = "application/json"),
     responses(
         (status = 200, description = "The stream is active", body = bodies::Opened),
-        (status = 409, description = "The stream is refused, and does not count", body = Details, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        IsRefused,
+        Fails,
     )
 )]
 pub(super) async fn put(
@@ -125,19 +126,17 @@ async fn decide(
             })
         }
         (
-            _,
+            stream,
             Opening::Refused {
-                refusal, activity, ..
+                refusal,
+                activity,
+                by,
+                ..
             },
         ) => {
-            let activity = bodies::Activity::new(activity, std::collections::BTreeMap::new());
-            let conflicts = refusal.conflicts.into_iter().map(Into::into).collect();
-            let problem = Problem::refused(refusal.reason.as_str(), conflicts, activity);
-            let wait = refusal.retry_after_ms.map(std::time::Duration::from_millis);
-            Err(match wait {
-                Some(wait) => problem.retry_after(wait),
-                None => problem,
-            })
+            let activity = bodies::Activity::new(activity, by);
+            let refused = Refused::new(stream, &refusal, activity);
+            Err(Problem::refused(refused, refusal.retry_after_ms))
         }
     }
 }
@@ -147,16 +146,13 @@ async fn decide(
     post,
     path = "/api/v1/accounts/{account}/streams/{stream}/heartbeat",
     operation_id = "send_heartbeat",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     request_body(content = Option<bodies::Heartbeat>, content_type = "application/json"),
     responses(
         (status = 200, description = "Stored; the interval has changed", body = bodies::Changed),
         (status = 204, description = "Stored"),
-        (status = 410, description = "The stream has ended, with the reason", body = Details, content_type = "application/problem+json"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        HasEnded,
+        Fails,
     )
 )]
 pub(super) async fn heartbeat(
@@ -165,19 +161,19 @@ pub(super) async fn heartbeat(
     body: Body,
 ) -> Result<Response, Problem> {
     let heartbeat = target.body(&body).heartbeat(target.stream()?)?;
-    let sent = edge
-        .players
-        .heartbeat(&target.tenant, &target.account, heartbeat);
+    let sent = edge.players.heartbeat(
+        &target.tenant,
+        &target.account,
+        heartbeat,
+        UnknownStream::Begins,
+    );
     match sent.await? {
         HeartbeatOutcome::Stored { changed: None } => Ok(StatusCode::NO_CONTENT.into_response()),
         HeartbeatOutcome::Stored {
             changed: Some(interval),
         } => Ok(Json(bodies::Changed::from(interval)).into_response()),
-        HeartbeatOutcome::Stopped(cause) => {
-            let given = cause.given.map(|given| given.as_str().to_owned());
-            Err(Problem::ended(cause.reason.as_str(), given))
-        }
-        HeartbeatOutcome::Expired => Err(Problem::ended("expired", None)),
+        HeartbeatOutcome::Stopped(cause) => Err(Problem::ended(cause.into())),
+        HeartbeatOutcome::Expired => Err(Problem::ended(Ended::EXPIRED)),
     }
 }
 
@@ -186,13 +182,10 @@ pub(super) async fn heartbeat(
     get,
     path = "/api/v1/accounts/{account}/streams/{stream}",
     operation_id = "stream_state",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     responses(
         (status = 200, description = "The state", body = bodies::State),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        Fails,
     )
 )]
 pub(super) async fn state(
@@ -220,13 +213,10 @@ pub(super) async fn state(
     delete,
     path = "/api/v1/accounts/{account}/streams/{stream}",
     operation_id = "stop_stream",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     responses(
         (status = 204, description = "Stopped"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        Fails,
     )
 )]
 pub(super) async fn delete(
@@ -242,13 +232,10 @@ pub(super) async fn delete(
     post,
     path = "/api/v1/accounts/{account}/streams/{stream}/stop",
     operation_id = "stop_stream_by_beacon",
-    params(
-        ("account" = String, Path, description = "1 to 128 bytes of UTF-8 without control characters"),
-        ("stream" = uuid::Uuid, Path, description = "The stream"),
-    ),
+    params(OfStream),
     responses(
         (status = 204, description = "Stopped"),
-        (status = "default", description = "An error", body = Details, content_type = "application/problem+json"),
+        Fails,
     )
 )]
 pub(super) async fn stop(

@@ -3,10 +3,10 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 
-use super::problem::Problem;
+use super::problem::{Problem, kinds};
 use crate::{
     client::{AccountId, StreamId, Tenant},
     edge::{Caller, ClientAddress, Edge},
@@ -63,11 +63,8 @@ impl Target {
             stream.map_err(|_| Problem::bad("stream", "must be a UUID, not another string"))
         });
         if !caller.reaches(&account) {
-            return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "the credentials are of another account",
-            ));
+            let detail = "the credentials are of another account";
+            return Err(Problem::new(&kinds::FORBIDDEN, detail));
         }
         let tenant = caller.tenant;
         edge.limits.account(&tenant, &account).map_err(|wait| {
@@ -164,13 +161,7 @@ fn form(body: &[u8]) -> Credentials {
 
 /// Reads a body of at most 16 KiB.
 async fn read(request: Request) -> Result<Bytes, Problem> {
-    let large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            "the body is larger than 16 KiB",
-        )
-    };
+    let large = || Problem::new(&kinds::TOO_LARGE, "the body is larger than 16 KiB");
     if stated_bytes(request.headers()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         return Err(large());
     }

@@ -27,10 +27,10 @@ const FIRST_TTL: Duration = Duration::from_secs(90);
 /// A stream of an account. A caller cannot choose the hash of its account, so that news never reach
 /// a stream with the same id in another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct StreamKey(u64, u128);
+pub struct StreamKey(u64, u128);
 
 impl StreamKey {
-    pub(super) fn new(tenant: &Tenant, account: &AccountId, stream: StreamId) -> Self {
+    pub(in crate::edge) fn new(tenant: &Tenant, account: &AccountId, stream: StreamId) -> Self {
         static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let account = SECRET.hash_one((tenant.as_str(), account.as_str()));
         Self(account, stream.0.as_u128())

@@ -24,6 +24,8 @@ struct State {
     idle_since: Instant,
     /// The arrival of the first byte since then.
     first_byte: Option<Instant>,
+    /// Whether there was a request.
+    has_begun: bool,
     /// Whether requests are multiplexed. Bytes without a request are normal then.
     is_http2: bool,
 }
@@ -43,6 +45,7 @@ impl Activity {
             requests: 0,
             idle_since: now,
             first_byte: None,
+            has_begun: false,
             is_http2: false,
         })))
     }
@@ -55,8 +58,19 @@ impl Activity {
     pub(super) fn request(&self, is_http2: bool) -> InProgress {
         let mut state = self.state();
         state.requests += 1;
+        state.has_begun = true;
         state.is_http2 = is_http2;
         InProgress(self.clone())
+    }
+
+    /// Whether there was a request.
+    pub(super) fn has_begun(&self) -> bool {
+        self.state().has_begun
+    }
+
+    /// Whether there was a request over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.state().is_http2
     }
 
     /// The reason to close the connection now.

@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use super::{Certificate, CorsOrigins};
 use crate::{
     client::{Addresses, Names},
-    edge::{Access, Rates},
+    edge::{Access, Rates, adobe::PolicyFile},
     ops::HttpError,
 };
 
@@ -23,6 +23,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Identifies callers.
     pub access: Access,
+    /// The policies of applications that use Adobe's API, which is not served without them.
+    pub policies: Option<PolicyFile>,
     /// The certificate; plain HTTP without one.
     pub certificate: Option<Certificate>,
     /// Limits of requests per second.
@@ -31,7 +33,9 @@ pub struct Config {
     pub bounds: Bounds,
     /// The origins of web pages that may call.
     pub origins: CorsOrigins,
-    /// Time limit of a shutdown.
+    /// Time from the signal to shut down until the listener closes.
+    pub drain: Duration,
+    /// Time limit of a shutdown, from the signal.
     pub grace: Duration,
 }
 

@@ -1,8 +1,12 @@
 //! One connection: TLS, HTTP/1.1 or HTTP/2, within its bounds.
 
-use std::{future::Future, net::IpAddr, pin::pin, time::Duration};
+use std::{future::Future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, http::Request};
+use axum::{
+    Router,
+    http::{HeaderValue, Request, header},
+    response::Response,
+};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -33,16 +37,37 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// Time for the last response of a connection that is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Time for the first request of a connection when the server closes.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
+
+/// The phase of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It serves.
+    Serving,
+    /// It serves, and lets connections end with a response.
+    Draining,
+    /// It closes connections since this moment.
+    Closing(Instant),
+}
+
 /// Serves connections.
 #[derive(Clone)]
 pub(super) struct Connections {
     bounds: Bounds,
     routes: Router,
+    certificate: Option<Certificate>,
+    phase: watch::Receiver<Phase>,
     builder: Builder<TokioExecutor>,
 }
 
 impl Connections {
-    pub(super) fn new(bounds: Bounds, routes: Router) -> Self {
+    pub(super) fn new(
+        bounds: Bounds,
+        routes: Router,
+        certificate: Option<Certificate>,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -61,27 +86,31 @@ impl Connections {
         Self {
             bounds,
             routes,
+            certificate,
+            phase,
             builder,
         }
     }
 
-    /// Serves one connection until it ends. After `stopped`, it serves the requests that have begun.
+    pub(super) const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Serves one connection until it ends.
     pub(super) fn serve(
         &self,
         stream: TcpStream,
         peer: IpAddr,
-        certificate: Option<&Certificate>,
-        stopped: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let this = self.clone();
-        let acceptor = certificate.map(Certificate::acceptor);
+        let acceptor = self.certificate.as_ref().map(Certificate::acceptor);
         async move {
             let _counted = metrics::Counted::connection();
             let Some(acceptor) = acceptor else {
-                return this.exchange(stream, peer, stopped).await;
+                return this.exchange(stream, peer).await;
             };
             match timeout(this.bounds.headers_within, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => this.exchange(stream, peer, stopped).await,
+                Ok(Ok(stream)) => this.exchange(stream, peer).await,
                 Ok(Err(error)) => {
                     metrics::closed("error");
                     tracing::debug!(%error, "a TLS handshake has failed");
@@ -91,7 +120,7 @@ impl Connections {
         }
     }
 
-    async fn exchange<S>(&self, socket: S, peer: IpAddr, mut stopped: watch::Receiver<bool>)
+    async fn exchange<S>(mut self, socket: S, peer: IpAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -100,7 +129,7 @@ impl Connections {
             socket,
             activity: activity.clone(),
         });
-        let routes = self.routes.clone();
+        let (routes, phase) = (self.routes.clone(), Arc::new(self.phase.clone()));
         let of_requests = activity.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let is_http2 = request.version() == axum::http::Version::HTTP_2;
@@ -109,9 +138,16 @@ impl Connections {
             request
                 .extensions_mut()
                 .insert(ClientAddress { peer, client });
-            let routes = routes.clone();
+            let (routes, phase) = (routes.clone(), Arc::clone(&phase));
             async move {
-                let response = tower_service(routes, request).await;
+                let mut response = tower_service(routes, request).await;
+                if let Ok(response) = &mut response
+                    && !is_http2
+                    && *phase.borrow() != Phase::Serving
+                {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
                 drop(in_progress);
                 response
             }
@@ -129,12 +165,20 @@ impl Connections {
                     }
                     return;
                 }
-                _ = stopped.wait_for(|stopped| *stopped) => break None,
-                _ = check.tick() => {
-                    if let Some(closes) = activity.closes(headers_within, idle, Instant::now()) {
-                        break Some(closes);
-                    }
+                () = changed(&mut self.phase) => {}
+                _ = check.tick() => {}
+            }
+            let now = Instant::now();
+            match *self.phase.borrow() {
+                // A GOAWAY. Earlier, a connection would close without an answer.
+                Phase::Draining if activity.is_http2() => connection.as_mut().graceful_shutdown(),
+                Phase::Closing(since) if activity.has_begun() || now >= since + FIRST_WITHIN => {
+                    break None;
                 }
+                Phase::Serving | Phase::Draining | Phase::Closing(_) => {}
+            }
+            if let Some(closes) = activity.closes(headers_within, idle, now) {
+                break Some(closes);
             }
         };
         match closes {
@@ -151,11 +195,18 @@ impl Connections {
     }
 }
 
+/// Waits for the next phase.
+async fn changed(phase: &mut watch::Receiver<Phase>) {
+    if phase.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Passes a request to the routes, which are always ready.
 async fn tower_service(
     mut routes: Router,
     request: Request<Incoming>,
-) -> Result<axum::response::Response, std::convert::Infallible> {
+) -> Result<Response, std::convert::Infallible> {
     use tower_service::Service;
     routes.call(request).await
 }

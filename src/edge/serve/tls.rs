@@ -1,33 +1,24 @@
 //! The certificate of the server, read again when its files change.
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::Arc,
 };
 
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 
-/// Interval of reads of the files.
-const READ_EVERY: Duration = Duration::from_secs(5);
+use crate::edge::reload::{self, Current, FileError, Files};
 
 /// A mistake in the files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// A file cannot be read.
-    #[error("cannot read {}: {reason}", file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// The cause.
-        reason: io::ErrorKind,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] FileError),
     /// A file has no certificate, or no key that is not encrypted.
     #[error("{} has no {what} in PEM form", file.display())]
     Missing {
@@ -44,11 +35,11 @@ pub enum CertificateError {
 /// The certificate of the server and its key. Clones share them.
 #[derive(Clone)]
 pub struct Certificate {
-    files: Arc<Files>,
-    current: Arc<RwLock<Arc<ServerConfig>>>,
+    files: Arc<Pair>,
+    current: Current<ServerConfig>,
 }
 
-struct Files {
+struct Pair {
     certificate: PathBuf,
     key: PathBuf,
 }
@@ -60,17 +51,11 @@ struct Content {
     key: Vec<u8>,
 }
 
-impl Files {
+impl Pair {
     fn read(&self) -> Result<Content, CertificateError> {
-        let read = |file: &Path| {
-            fs::read(file).map_err(|error| CertificateError::Unreadable {
-                file: file.to_owned(),
-                reason: error.kind(),
-            })
-        };
         Ok(Content {
-            certificate: read(&self.certificate)?,
-            key: read(&self.key)?,
+            certificate: reload::read(&self.certificate)?,
+            key: reload::read(&self.key)?,
         })
     }
 
@@ -104,47 +89,29 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError`] if a file cannot be used.
     pub fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
-        let files = Files { certificate, key };
+        let files = Pair { certificate, key };
         let config = files.config(&files.read()?)?;
         Ok(Self {
             files: Arc::new(files),
-            current: Arc::new(RwLock::new(Arc::new(config))),
+            current: Current::new(config),
         })
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let current = self.current.read();
-        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner)).into()
+        self.current.get().into()
     }
 
     /// Reads the files every 5 s, and uses a changed certificate for new connections. Never returns.
     pub(super) async fn keep_current(&self) {
-        let mut last: Option<Result<Content, CertificateError>> = None;
-        let mut tick = interval(READ_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let files = Arc::clone(&self.files);
-            let read = tokio::task::spawn_blocking(move || files.read()).await;
-            let Ok(read) = read else { continue };
-            if last.as_ref() == Some(&read) {
-                continue;
-            }
-            let config = read.as_ref().map_err(Clone::clone);
-            match config.and_then(|content| self.files.config(content)) {
-                Ok(config) => {
-                    let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                    *current = Arc::new(config);
-                    drop(current);
-                    if last.is_some() {
-                        tracing::info!("the changed TLS certificate is in use");
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the TLS certificate has a mistake; the one before stays in use");
-                }
-            }
-            last = Some(read);
-        }
+        let files = Arc::clone(&self.files);
+        let read = move || files.read();
+        let config = |content: &Content| self.files.config(content);
+        reload::keep_current(
+            Files::new("the TLS certificate"),
+            read,
+            config,
+            &self.current,
+        )
+        .await;
     }
 }

@@ -73,7 +73,7 @@ async fn accounts_in_addresses_are_decoded_once_and_obey_the_contract() {
         edge.get(path).await.is(status);
     }
     let long = format!("/api/v1/accounts/a?{}", "x".repeat(2_048));
-    edge.get(&long).await.fails_with(414, "too_large");
+    edge.get(&long).await.fails_with(414, "address_too_long");
     let patch = edge
         .send(Method::PATCH, "/api/v1/accounts/a", &[], "")
         .await;

@@ -81,7 +81,7 @@ async fn requests_share_a_connection_over_tls_and_a_changed_certificate_is_used(
     folder.write("key.pem", &pair().key);
     eventually(PATIENCE, "the mistake is reported", async || {
         let log = edge.process.stderr();
-        log.contains("the TLS certificate has a mistake")
+        log.contains("cannot use the changed files of the TLS certificate")
             .then_some(())
             .ok_or(log)
     })

@@ -125,6 +125,8 @@ class Permissions:
         for tenant in [TENANT, roles.OTHER_TENANT]:
             self.arguments += ["--tenant", tenant]
         self.arguments += ["--account", VIEWER, "--mqtt"]
+        for tenant in roles.EDGE_TENANTS:
+            self.arguments += ["--edge", tenant]
         self.definitions = json.loads(self.say("--json"))
         users = [it["user"] for it in self.definitions["permissions"]]
         # Passwords of those who have no user.

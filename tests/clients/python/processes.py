@@ -237,11 +237,18 @@ class Worker(Service):
 
 
 class Edge(Service):
-    """One `streamwatch edge` for an application of a tenant, without a secret."""
+    """One `streamwatch edge` for an application of each tenant, without a secret."""
 
-    def __init__(self, environment: dict[str, str], folder: Path, application: str, tenant: str):
+    def __init__(self, environment: dict[str, str], folder: Path, application: str, *tenants: str):
+        """The application of a second tenant has its name as a suffix, and so on."""
         access = folder / "access.toml"
-        access.write_text(f'[[applications]]\nid = "{application}"\ntenant = "{tenant}"\n')
+        names = [application, *(f"{application}-{tenant}" for tenant in tenants[1:])]
+        access.write_text(
+            "".join(
+                f'[[applications]]\nid = "{name}"\ntenant = "{tenant}"\n'
+                for name, tenant in zip(names, tenants, strict=True)
+            )
+        )
         self.application = application
         self.api, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
         arguments = ["--http", self.api, "--admin", admin, "--access", str(access)]

@@ -16,6 +16,7 @@ import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
 TENANT, OTHER_TENANT = "acme", "other"
+EDGE_TENANTS = [TENANT, "globex"]
 VIEWER, OTHER_ACCOUNT = "alice", "bob"
 KINDS = ["init", "heartbeat", "stop", "status"]
 
@@ -26,12 +27,13 @@ ROLES = {
     f"{TENANT}.player": "player",
     f"{TENANT}.stomp-player": "STOMP player",
     f"{TENANT}.backend": "backend",
+    "edge": "edge",
     f"{TENANT}.viewer.{VIEWER}": "viewer",
     f"{TENANT}.subscriber": "subscriber",
     f"{TENANT}.mqtt-player": "MQTT player",
     f"{TENANT}.mqtt-viewer.{VIEWER}": "MQTT viewer",
 }
-WORKER, OPERATOR, PLAYER, STOMP, BACKEND, A_VIEWER, SUBSCRIBER, MQTT, MQTT_VIEWER = ROLES
+WORKER, OPERATOR, PLAYER, STOMP, BACKEND, EDGE, A_VIEWER, SUBSCRIBER, MQTT, MQTT_VIEWER = ROLES
 DEVICES = {MQTT, MQTT_VIEWER}
 MQTT_EXCHANGE = "amq.topic"
 SPEAKERS = {OPERATOR, PLAYER, STOMP, BACKEND}
@@ -261,7 +263,7 @@ def of_several(actions: list[Action]) -> list[Action]:
 TABLE = [
     Row(
         f"publish `{TENANT}.init`, `.heartbeat`, `.stop`, `.status`",
-        SPEAKERS,
+        SPEAKERS | {EDGE},
         [publishing(f"{TENANT}.{kind}") for kind in KINDS],
     ),
     Row(
@@ -275,6 +277,11 @@ TABLE = [
         [publishing(f"{TENANT}.{kind}.{OTHER_ACCOUNT}") for kind in KINDS],
     ),
     Row(
+        f"publish for each tenant of an edge: `{EDGE_TENANTS[1]}.init`, `.batch`",
+        {OPERATOR, EDGE},
+        [publishing(f"{EDGE_TENANTS[1]}.{kind}") for kind in [*KINDS, "batch"]],
+    ),
+    Row(
         f"publish for another tenant: `{OTHER_TENANT}.init`",
         {OPERATOR},
         [publishing(f"{OTHER_TENANT}.{kind}") for kind in KINDS]
@@ -283,7 +290,7 @@ TABLE = [
     ),
     Row(
         f"publish `{TENANT}.batch`",
-        {OPERATOR, BACKEND},
+        {OPERATOR, BACKEND, EDGE},
         [publishing(f"{TENANT}.batch")],
     ),
     Row(

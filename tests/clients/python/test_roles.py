@@ -28,10 +28,11 @@ from installations import (
     Installation,
     Permissions,
 )
-from processes import BINARY, ROOT, Node, eventually
+from processes import BINARY, ROOT, Edge, Node, eventually
 from roles import ROLES, TABLE, TENANT, VIEWER, Action, At, Row, outcome
 from streamwatch_amqp10 import Amqp10Client
 from streamwatch_client import new_stream_id
+from streamwatch_http import Player
 
 OAUTH = "rabbitmq_auth_backend_oauth2"
 PLUGINS = f"rabbitmq_stomp,{OAUTH}"
@@ -104,6 +105,38 @@ def test_a_tenant_s_roles_play(here: Installation, role: str) -> None:
     here.cli(role, "stop", TENANT, account, stream)
     status = here.cli(role, "status", TENANT, account, "--strong")
     assert status["activity"]["count"] == 0
+
+
+def test_an_edge_serves_its_tenants_with_its_own_role(
+    here: Installation, tmp_path: Path
+) -> None:
+    tenants = [*roles.EDGE_TENANTS, roles.OTHER_TENANT]
+    environment = here.site.environment(here.url(roles.EDGE))
+    edge = Edge(environment, tmp_path, "web", *tenants)
+    account = f"viewer-{secrets.token_hex(4)}"
+    try:
+        for tenant in roles.EDGE_TENANTS:
+            web = "web" if tenant == TENANT else f"web-{tenant}"
+            player = Player(f"http://{edge.api}", account, application=web)
+            assert player.open(max_active=1)["type"] == "opened"
+            # Alone, and in a batch.
+            assert [player.heartbeat() for _ in range(3)] == [None] * 3
+            with here.client("operator", tenant) as operator:
+                assert operator.status(account, consistency="strong").count == 1
+            assert player.stop()
+            with here.client("operator", tenant) as operator:
+                assert operator.status(account, consistency="strong").count == 0
+        # It may not publish for a tenant that its role lacks, so it cannot answer.
+        other = Player(f"http://{edge.api}", account, application=f"web-{roles.OTHER_TENANT}")
+        assert other.open() == {"type": "unanswered"}
+        with here.client("operator", roles.OTHER_TENANT) as operator:
+            assert operator.status(account, consistency="strong").count == 0
+        # RabbitMQ has closed its connection. Others are served on the next one.
+        player = Player(f"http://{edge.api}", account, application="web")
+        eventually(lambda: player.open()["type"] == "opened", "another tenant is served")
+        assert player.stop()
+    finally:
+        edge.kill()
 
 
 def test_viewers_are_simulated_by_a_player(here: Installation) -> None:

@@ -1,0 +1,131 @@
+//! The limits and bounds of an edge.
+
+use std::num::NonZeroU32;
+
+use super::given;
+use crate::{
+    cli::mistakes::Mistakes,
+    edge::{Rates, serve::Bounds},
+};
+
+/// Arguments of limits and bounds.
+#[derive(clap::Args, Debug)]
+pub(super) struct LimitArgs {
+    /// Most requests per second of one account, in bursts of twice as many [default: no limit]
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_ACCOUNT_REQUESTS_PER_SECOND",
+        value_name = "N"
+    )]
+    account_requests_per_second: Option<String>,
+    /// Most requests per second of one client address (IPv6: of one network /64), in bursts of twice
+    /// as many [default: no limit]
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_CLIENT_REQUESTS_PER_SECOND",
+        value_name = "N"
+    )]
+    client_requests_per_second: Option<String>,
+    /// Most connections; further ones wait to be accepted
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_MAX_CONNECTIONS",
+        default_value = "10000",
+        value_name = "N"
+    )]
+    max_connections: String,
+    /// Most connections of one client address (IPv6: of one network /64) that is no trusted proxy;
+    /// further ones are closed
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_MAX_CLIENT_CONNECTIONS",
+        default_value = "1000",
+        value_name = "N"
+    )]
+    max_client_connections: String,
+    /// Most requests in progress; further ones get 503
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_MAX_REQUESTS",
+        default_value = "4000",
+        value_name = "N"
+    )]
+    max_requests: String,
+    /// Longest time for the headers of a request, and for a TLS handshake
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_HEADER_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION"
+    )]
+    header_timeout: String,
+    /// Longest time for a request
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_REQUEST_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION"
+    )]
+    request_timeout: String,
+    /// Time after which a connection without a request is closed
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_IDLE_TIMEOUT",
+        default_value = "75s",
+        value_name = "DURATION"
+    )]
+    idle_timeout: String,
+    /// Longest wait for RabbitMQ or a worker before a request gets 503
+    #[arg(
+        long,
+        env = "STREAMWATCH_EDGE_PATIENCE",
+        default_value = "2s",
+        value_name = "DURATION"
+    )]
+    patience: String,
+}
+
+impl LimitArgs {
+    pub(super) fn rates(&self, mistakes: &mut Mistakes) -> Rates {
+        Rates {
+            account: mistakes.check_if::<NonZeroU32>(
+                "--account-requests-per-second",
+                given(self.account_requests_per_second.as_ref()),
+            ),
+            client: mistakes.check_if::<NonZeroU32>(
+                "--client-requests-per-second",
+                given(self.client_requests_per_second.as_ref()),
+            ),
+        }
+    }
+
+    pub(super) fn bounds(&self, mistakes: &mut Mistakes) -> Option<Bounds> {
+        let mut number = |name: &str, text: &str| {
+            let number = mistakes.check::<NonZeroU32>(name, text)?;
+            usize::try_from(number.get()).ok()
+        };
+        let connections = number("--max-connections", &self.max_connections);
+        let client_connections = number("--max-client-connections", &self.max_client_connections);
+        let requests = number("--max-requests", &self.max_requests);
+        let mut duration = |name: &str, text: &str| {
+            let duration = mistakes.duration(name, text)?;
+            if duration.is_zero() {
+                mistakes.note(format!("{name}: more than zero"));
+            }
+            Some(duration)
+        };
+        let headers_within = duration("--header-timeout", &self.header_timeout);
+        let request_within = duration("--request-timeout", &self.request_timeout);
+        let idle = duration("--idle-timeout", &self.idle_timeout);
+        let patience = duration("--patience", &self.patience);
+        Some(Bounds {
+            connections: connections?,
+            client_connections: client_connections?,
+            requests: requests?,
+            headers_within: headers_within?,
+            request_within: request_within?,
+            idle: idle?,
+            patience: patience?,
+        })
+    }
+}
