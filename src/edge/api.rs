@@ -98,6 +98,8 @@ pub(super) enum Refusal {
     TooSlow,
     /// The address is too long.
     LongAddress,
+    /// The client has too many requests in progress.
+    Crowded,
 }
 
 impl IntoResponse for Refusal {
@@ -115,6 +117,10 @@ impl IntoResponse for Refusal {
                 "the edge has too many requests in progress: play on, and repeat the request",
             )
             .retry_after(second),
+            Self::Crowded => {
+                let detail = "the client has too many requests in progress";
+                Problem::throttled(detail, second).counted("crowded")
+            }
             Self::TooSlow => Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",

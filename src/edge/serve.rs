@@ -108,11 +108,7 @@ pub async fn run(
         let Some((stream, peer, permit)) = accepted else {
             continue;
         };
-        // A proxy has the connections of many clients.
-        let most = match edge.access.trusts(peer) {
-            true => usize::MAX,
-            false => config.bounds.client_connections,
-        };
+        let most = config.bounds.of_client(edge.access.trusts(peer));
         let Some(counted) = peers.admit(peer, most) else {
             metrics::closed("crowded");
             continue;

@@ -114,6 +114,11 @@ impl Problem {
         Self::new(status, Code::Throttled.as_str(), detail).retry_after(retry_after)
     }
 
+    /// Sets the reason in metrics, which is the code otherwise.
+    pub(super) fn counted(self, reason: &'static str) -> Self {
+        self.with(|it| it.counted = reason)
+    }
+
     pub(super) fn denied(denied: Denied, schemes: &'static str) -> Self {
         let detail = "the credentials are missing or not valid";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).with(|it| {
