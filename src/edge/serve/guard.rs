@@ -16,7 +16,7 @@ use super::{Bounds, peers::Peers};
 use crate::edge::{
     ClientAddress, Edge, RefusedFor,
     api::{self, Refusal},
-    metrics::{Counted, Ended},
+    metrics::{Abandoned, Counted, Ended},
     players::TRACE,
 };
 use crate::wire::Trace;
@@ -114,7 +114,9 @@ async fn guard(
     }
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let abandoned = Abandoned::unless_ended();
     let mut response = guard.handle(request, next).await;
+    abandoned.ended();
     let ended = Ended {
         method: &method,
         route: route.as_ref().map(MatchedPath::as_str),
