@@ -2,7 +2,10 @@
 
 use std::{future::Future, net::IpAddr, pin::pin, time::Duration};
 
-use axum::{Router, http::Request};
+use axum::{
+    Router,
+    http::{HeaderValue, Request, header},
+};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -109,9 +112,16 @@ impl Connections {
             request
                 .extensions_mut()
                 .insert(ClientAddress { peer, client });
+            let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
             let routes = routes.clone();
             async move {
-                let response = tower_service(routes, request).await;
+                let mut response = tower_service(routes, request).await;
+                if let (Ok(response), true) = (&mut response, is_last) {
+                    // If it also had a length, which hyper drops, a proxy may have used that, and
+                    // have taken the rest for another request (RFC 9112, section 6.1).
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
                 drop(in_progress);
                 response
             }
