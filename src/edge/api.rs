@@ -7,7 +7,9 @@ mod streams;
 mod target;
 
 use axum::{
-    Json, Router,
+    Router,
+    body::Bytes,
+    http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -76,7 +78,9 @@ pub fn openapi() -> Result<String, serde_json::Error> {
 /// The routes of the API.
 pub fn routes() -> Router<Edge> {
     let (routes, description) = described().split_for_parts();
-    let document = Json(description);
+    // Once, since it takes longer than to answer most requests.
+    let document = description.to_json().unwrap_or_default();
+    let document = ([(CONTENT_TYPE, "application/json")], Bytes::from(document));
     routes
         .route("/api/v1/openapi.json", get(async move || document))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
