@@ -5,10 +5,11 @@ use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
+use http_body_util::LengthLimitError;
 
 use super::problem::Problem;
 use crate::{
-    client::{AccountId, StreamId, Tenant},
+    client::{AccountId, Code, StreamId, Tenant},
     edge::{Caller, ClientAddress, Edge},
     wire::{Addressed, MAX_BODY_BYTES},
 };
@@ -175,7 +176,15 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
         return Err(large());
     }
     let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await;
-    body.map_err(|_| large())
+    body.map_err(|error| {
+        let cause = std::error::Error::source(&error);
+        if cause.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
+            large()
+        } else {
+            let detail = "the body has not arrived, or its chunks are not valid";
+            Problem::new(StatusCode::BAD_REQUEST, Code::BadJson.as_str(), detail)
+        }
+    })
 }
 
 fn stated_bytes(headers: &HeaderMap) -> Option<usize> {
