@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
@@ -162,8 +163,10 @@ impl State {
         }
         self.fetched.retain(|(url, _)| urls.contains(url));
         let mut failed = false;
-        for url in urls {
-            match jwks::fetch(&url).await {
+        // At the same time, so that a slow server does not delay the others.
+        let fetched = join_all(urls.iter().map(|url| jwks::fetch(url))).await;
+        for (url, fetched) in urls.into_iter().zip(fetched) {
+            match fetched {
                 Ok(keys) => {
                     self.fetched.retain(|(of, _)| *of != url);
                     self.fetched.push((url, keys));
