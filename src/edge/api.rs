@@ -19,7 +19,9 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use accounts::status_query;
 pub use problem::RefusedFor;
+pub(super) use target::credentials;
 
 use super::Edge;
 use problem::Problem;
@@ -96,14 +98,14 @@ pub(super) async fn not_found() -> Response {
 pub(super) enum Refusal {
     /// The client sends too many requests.
     Client(std::time::Duration),
+    /// The client has too many requests in progress.
+    Crowded,
     /// Too many requests are in progress.
     Overloaded,
     /// The request has taken too long.
     TooSlow,
     /// The address is too long.
     LongAddress,
-    /// The client has too many requests in progress.
-    Crowded,
 }
 
 impl IntoResponse for Refusal {
@@ -115,16 +117,16 @@ impl IntoResponse for Refusal {
                 let detail = "more requests a second than this edge accepts of one client";
                 Problem::throttled(detail, retry_after)
             }
+            Self::Crowded => {
+                let detail = "the client has too many requests in progress";
+                Problem::throttled(detail, second).counted("crowded")
+            }
             Self::Overloaded => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "the edge has too many requests in progress: play on, and repeat the request",
             )
             .retry_after(second),
-            Self::Crowded => {
-                let detail = "the client has too many requests in progress";
-                Problem::throttled(detail, second).counted("crowded")
-            }
             Self::TooSlow => Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",

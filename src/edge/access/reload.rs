@@ -34,8 +34,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Reads a file of access, and the files that it names.
 pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
-    let text = read_one(file)?;
-    let tables: Tables = toml::from_str(&text).map_err(|error| mistake(file, &text, &error))?;
+    let tables = parse(file, &read_one(file)?)?;
     let mut files = BTreeMap::new();
     let base = file.parent().unwrap_or(Path::new(""));
     for named in named(&tables) {
@@ -47,6 +46,24 @@ pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
         tables,
         files,
     })
+}
+
+fn parse(file: &Path, text: &str) -> Result<Tables, AccessError> {
+    toml::from_str(text).map_err(|error| mistake(file, text, &error))
+}
+
+/// Checks the text of a file of access that names no other files.
+///
+/// # Errors
+/// [`AccessError`] if it has a mistake, or names a file.
+pub fn check_file(text: &str) -> Result<(), AccessError> {
+    let file = Path::new("access.toml");
+    let loaded = Loaded {
+        file: file.to_owned(),
+        tables: parse(file, text)?,
+        files: BTreeMap::new(),
+    };
+    loaded.rules(&[]).map(drop)
 }
 
 fn read_one(file: &Path) -> Result<String, AccessError> {

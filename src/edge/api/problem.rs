@@ -24,7 +24,7 @@ pub struct RefusedFor(pub &'static str);
 
 /// An error.
 #[derive(Clone, Debug)]
-pub(super) struct Problem(Box<Details>);
+pub(in crate::edge) struct Problem(Box<Details>);
 
 /// An error.
 #[derive(Clone, Debug, Serialize, ToSchema)]

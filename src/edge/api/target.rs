@@ -163,6 +163,15 @@ fn form(body: &[u8]) -> Credentials {
     credentials
 }
 
+/// The token and the id of the application in a form.
+pub(in crate::edge) fn credentials(body: &[u8]) -> (Option<String>, Option<String>) {
+    let Credentials {
+        access_token,
+        application,
+    } = form(body);
+    (access_token, application)
+}
+
 /// Reads a body of at most 16 KiB.
 async fn read(request: Request) -> Result<Bytes, Problem> {
     let large = || {
@@ -202,13 +211,7 @@ mod tests {
 
     #[test]
     fn credentials_of_a_beacon_are_fields_of_a_form() {
-        let of = |body: &str| {
-            let Credentials {
-                access_token,
-                application,
-            } = form(body.as_bytes());
-            (access_token, application)
-        };
+        let of = |body: &str| credentials(body.as_bytes());
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(of("access_token=a.b-c_d"), (some("a.b-c_d"), None));
         assert_eq!(of("x=1&application=web%20tv&y"), (None, some("web tv")));
