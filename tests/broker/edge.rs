@@ -2,11 +2,13 @@
 
 mod abuse;
 mod access;
+mod clocks;
 mod documented;
 mod outage;
 mod shutdown;
 mod story;
 mod tls;
+mod tokens;
 
 use streamwatch::client::StreamId;
 

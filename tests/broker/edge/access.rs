@@ -1,34 +1,15 @@
 //! Callers and what they reach.
 
 use axum::http::Method;
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use ring::hmac;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use streamwatch::client::StreamId;
 
+use super::tokens::{LATER, SECRET, of, token};
 use super::{id, stream_of, streams_of};
 use crate::fixture::{
     Broker, Edge, Folder, Installation, PATIENCE, Response, cli, eventually, exit, playing,
 };
-
-const SECRET: &str = "a secret of at least thirty-two bytes";
-/// A moment in the year 2100.
-const LATER: u64 = 4_102_444_800;
-
-fn token(header: &Value, claims: &Value, secret: &str) -> String {
-    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
-    let signed = format!("{}.{}", part(header), part(claims));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let signature = hmac::sign(&key, signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
-fn of(claims: &Value) -> String {
-    token(&json!({"alg": "HS256", "kid": "k1"}), claims, SECRET)
-}
 
 fn configured() -> String {
     format!(
