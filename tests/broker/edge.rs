@@ -5,6 +5,7 @@ mod access;
 mod clocks;
 mod documented;
 mod outage;
+mod replaced;
 mod shutdown;
 mod story;
 mod tls;
