@@ -4,6 +4,7 @@ mod abuse;
 mod access;
 mod clocks;
 mod documented;
+mod keys;
 mod outage;
 mod replaced;
 mod shutdown;
