@@ -2,12 +2,16 @@
 
 mod abuse;
 mod access;
+mod beside;
 mod clocks;
 mod documented;
+mod floods;
+mod frames;
 mod keys;
 mod outage;
 mod replaced;
 mod shutdown;
+mod smuggling;
 mod story;
 mod tls;
 mod tokens;

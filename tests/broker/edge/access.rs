@@ -116,6 +116,60 @@ async fn each_wrong_credential_has_its_status_and_its_metric() {
 }
 
 #[tokio::test]
+async fn a_token_changes_no_stream_of_another_account_or_tenant() {
+    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let _worker = installation.ready_worker().await;
+    let folder = Folder::new();
+    let file = folder.write("access.toml", &configured());
+    let mut edge = Edge::start(&installation, &["--access", &file]);
+    edge.ready().await;
+    let of = |tenant: &str, account: &str| {
+        let claims = json!({"tenant": tenant, "sub": account, "exp": LATER, "aud": "streamwatch"});
+        format!("Bearer {}", of(&claims))
+    };
+    let bob = with(&edge, &of("acme", "bob"), "bob").await.is(201);
+    let stream = id(&bob.json);
+    let backend = installation.backend();
+    for (authorization, account) in [
+        // In its own account, the id is that of another stream.
+        (of("acme", "alice"), "alice"),
+        (of("other", "bob"), "bob"),
+        (of("acme", "alice"), "bob"),
+    ] {
+        let headers = [("authorization", &*authorization)];
+        let at = stream_of(account, stream);
+        let is_own = !(authorization == of("acme", "alice") && account == "bob");
+        let state = edge.send(Method::GET, &at, &headers, "").await;
+        if is_own {
+            assert_eq!(state.is(200).json["activity"]["count"], 0);
+        } else {
+            state.fails_with(403, "forbidden");
+        }
+        for (method, path) in [
+            (Method::PUT, at.clone()),
+            (Method::POST, format!("{at}/heartbeat")),
+            (Method::POST, format!("{at}/stop")),
+            (Method::DELETE, at.clone()),
+        ] {
+            let sent = edge.send(method.clone(), &path, &headers, "").await;
+            let is_done = [200, 204].contains(&sent.status);
+            assert_eq!(is_done, is_own, "{method} {path}: {sent:?}");
+        }
+        // The new stream replaces those of its account alone.
+        let replaces = format!(r#"{{"replace":["{stream}"],"max_active":1}}"#);
+        let opened = edge
+            .send(Method::POST, &streams_of(account), &headers, &replaces)
+            .await;
+        assert_eq!(opened.status, if is_own { 201 } else { 403 });
+        assert_eq!(playing(&backend, "bob").await, [stream], "{account}");
+    }
+    let own = of("acme", "bob");
+    let headers = [("authorization", &*own)];
+    let at = format!("{}/heartbeat", stream_of("bob", stream));
+    edge.send(Method::POST, &at, &headers, "").await.is(204);
+}
+
+#[tokio::test]
 async fn changed_rules_of_access_are_in_force_without_a_restart() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
