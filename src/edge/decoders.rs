@@ -30,6 +30,7 @@ pub fn key_set(json: &str) -> Result<Vec<String>, String> {
 }
 
 /// Decodes the metadata of a session and of its heartbeats, and termination codes.
+#[must_use]
 pub fn session<'a>(
     policies: &adobe::Policies,
     application: &str,
