@@ -22,6 +22,8 @@ use std::{
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 pub use config::AccessError;
+pub(super) use keys::key_ids;
+pub use reload::check_file;
 use tokio::sync::Notify;
 
 use super::reload::Current;

@@ -8,7 +8,9 @@ mod streams;
 mod target;
 
 use axum::{
-    Json, Router,
+    Router,
+    body::Bytes,
+    http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -18,7 +20,9 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use accounts::status_query;
 pub use problem::RefusedFor;
+pub(super) use target::credentials;
 
 use super::Edge;
 use problem::{Problem, kinds};
@@ -84,7 +88,9 @@ pub fn openapi() -> Result<String, serde_json::Error> {
 /// The routes of the API.
 pub fn routes() -> Router<Edge> {
     let (routes, description) = described().split_for_parts();
-    let document = Json(description);
+    // Once, since it takes longer than to answer most requests.
+    let document = description.to_json().unwrap_or_default();
+    let document = ([(CONTENT_TYPE, "application/json")], Bytes::from(document));
     routes
         .route("/api/v1/openapi.json", get(async move || document))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
@@ -100,6 +106,8 @@ pub(super) async fn not_found() -> Response {
 pub(super) enum Refusal {
     /// The client sends too many requests.
     Client(std::time::Duration),
+    /// The client has too many requests in progress.
+    Crowded,
     /// Too many requests are in progress.
     Overloaded,
     /// The request has taken too long.
@@ -115,6 +123,10 @@ impl IntoResponse for Refusal {
             Self::Client(retry_after) => {
                 let detail = "more requests a second than this edge accepts of one client";
                 Problem::throttled(detail, retry_after)
+            }
+            Self::Crowded => {
+                let detail = "the client has too many requests in progress";
+                Problem::throttled(detail, second).counted("crowded")
             }
             Self::Overloaded => {
                 let detail =

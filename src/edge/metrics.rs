@@ -94,6 +94,28 @@ impl Ended<'_> {
     }
 }
 
+/// Counts a request as abandoned when it is dropped: its client is gone before the response.
+pub(super) struct Abandoned(bool);
+
+impl Abandoned {
+    pub(super) const fn unless_ended() -> Self {
+        Self(true)
+    }
+
+    /// The request has a response.
+    pub(super) fn ended(mut self) {
+        self.0 = false;
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if self.0 {
+            counter!(REFUSED, "reason" => "abandoned").increment(1);
+        }
+    }
+}
+
 /// A gauge that is 1 higher as long as this exists.
 pub(super) struct Counted(&'static str);
 

@@ -8,6 +8,7 @@
 //! | [`players`] | the operations of a player, without HTTP |
 //! | [`access`] | the caller of a request: its tenant and its accounts |
 //! | [`adobe`] | the APIs of Adobe's Concurrency Monitoring |
+//! | [`decoders`] | what it decodes, for fuzz targets |
 //! | [`limits`] | limits of requests per second |
 //! | [`api`] | the HTTP API |
 //! | [`serve`] | the server: connections, TLS, bounds, shutdown |
@@ -15,6 +16,7 @@
 pub mod access;
 pub mod adobe;
 pub mod api;
+pub mod decoders;
 pub mod limits;
 mod metrics;
 pub mod players;

@@ -1,8 +1,6 @@
 //! Wrong clocks: publishers' clocks are ignored, and workers' clocks only appear in output.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
@@ -10,23 +8,11 @@ use lapin::types::{AMQPValue, FieldTable};
 use streamwatch::client::{Consistency, StreamId};
 
 use crate::fixture::{
-    Asker, Broker, Caller, Crowd, Folder, Habits, Installation, PATIENCE, Worker, account,
-    eventually, heavy, playing, strong, tenant,
+    Asker, Broker, Caller, Clock, Crowd, Folder, Habits, Installation, PATIENCE, Worker, account,
+    eventually, heavy, playing, seconds, strong, tenant,
 };
 
 const HOUR_S: i64 = 3_600;
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the test compares with the right time"
-)]
-fn seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since
-        .expect("it is later than 1970")
-        .as_secs()
-        .cast_signed()
-}
 
 #[tokio::test]
 async fn a_publisher_s_clock_has_no_effect() {
@@ -135,53 +121,6 @@ async fn a_time_in_a_request_has_no_effect_if_rabbitmq_adds_none() {
     let reply = caller.ask("init", "alice", long_ago).await;
     let reply: serde_json::Value = serde_json::from_slice(&reply.data).expect("JSON");
     assert_eq!(reply["type"], "opened", "{reply}");
-}
-
-/// A wall clock with the offset in a file.
-struct Clock {
-    file: PathBuf,
-    library: String,
-}
-
-impl Clock {
-    fn wrong_by(offset: &str) -> Self {
-        let mut faketime = Command::new("faketime");
-        let preloaded = faketime
-            .args(["-f", "+0", "printenv", "LD_PRELOAD"])
-            .output();
-        let library = preloaded.expect("faketime is installed").stdout;
-        let name = format!("streamwatch-test-clock-{}", uuid::Uuid::new_v4());
-        let clock = Self {
-            file: std::env::temp_dir().join(name),
-            library: String::from_utf8_lossy(&library).trim().to_owned(),
-        };
-        clock.step(offset);
-        clock
-    }
-
-    fn step(&self, offset: &str) {
-        std::fs::write(&self.file, offset).expect("a temporary file can be written");
-    }
-
-    fn worker(&self, installation: &Installation<'_>) -> Worker {
-        let environment = [
-            ("LD_PRELOAD", self.library.as_str()),
-            (
-                "FAKETIME_TIMESTAMP_FILE",
-                self.file.to_str().expect("letters"),
-            ),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ];
-        let namespace = &installation.namespace;
-        Worker::start_with(installation.broker, namespace, &[], &environment)
-    }
-}
-
-impl Drop for Clock {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.file);
-    }
 }
 
 #[tokio::test]

@@ -2,12 +2,20 @@
 
 mod abuse;
 mod access;
+mod beside;
+mod clocks;
 mod documented;
+mod floods;
+mod frames;
+mod keys;
 mod outage;
 mod problems;
+mod replaced;
 mod shutdown;
+mod smuggling;
 mod story;
 mod tls;
+mod tokens;
 
 use streamwatch::client::StreamId;
 

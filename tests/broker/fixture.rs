@@ -11,11 +11,13 @@ mod asker;
 mod broker;
 mod caller;
 mod certificates;
+mod clock;
 mod cluster;
 mod crowd;
 mod edge;
 mod follower;
 mod installation;
+mod kept_connection;
 mod load;
 mod process;
 mod proxy;
@@ -35,6 +37,7 @@ pub use asker::{Answers, Asker};
 pub use broker::Broker;
 pub use caller::Caller;
 pub use certificates::{Authority, Folder, Pair, Valid};
+pub use clock::{Clock, seconds};
 pub use cluster::Cluster;
 pub use crowd::{Crowd, Habits};
 pub use edge::{Edge, Response, call, read, request};
@@ -43,6 +46,7 @@ pub use installation::{
     Installation, account, heartbeat, patient, playing, playing_if_answered, streams, strong,
     tenant,
 };
+pub use kept_connection::KeptConnection;
 pub use load::Load;
 pub use process::{Finished, Process, cli, cli_with, exit};
 pub use proxy::{NOT_UTF8, Passage, Proxy};

@@ -2,6 +2,9 @@
 //! The fuzz targets here and the bounded run in `tests/decoders.rs` share them.
 #![allow(dead_code, reason = "a fuzz target needs one of them")]
 
+#[path = "edge.rs"]
+pub mod edge;
+
 use std::fmt::Debug;
 
 use streamwatch::{
@@ -269,7 +272,7 @@ pub fn targets() -> Vec<Target> {
         ]
         .concat(),
     );
-    vec![
+    let all = vec![
         ("requests", self::requests as fn(&[u8]), requests),
         (
             "routing_key",
@@ -321,7 +324,8 @@ pub fn targets() -> Vec<Target> {
                 "acme.replies.alice.tv\nacme.init.alice",
             ]),
         ),
-    ]
+    ];
+    all.into_iter().chain(edge::targets()).collect()
 }
 
 /// A part of a snapshot with one account.

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Validation, errors::ErrorKind};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
@@ -37,6 +37,8 @@ struct Header {
     alg: String,
     #[serde(default)]
     kid: Option<String>,
+    /// Extensions that must be understood. None is (RFC 7515, section 4.1.11).
+    crit: Option<IgnoredAny>,
 }
 
 impl Header {
@@ -47,7 +49,11 @@ impl Header {
         let (header, _) = token.split_once('.').ok_or(Denied::Malformed)?;
         let json = URL_SAFE_NO_PAD.decode(header);
         let json = json.map_err(|_| Denied::Malformed)?;
-        serde_json::from_slice(&json).map_err(|_| Denied::Malformed)
+        let header: Self = serde_json::from_slice(&json).map_err(|_| Denied::Malformed)?;
+        match header.crit {
+            Some(_) => Err(Denied::Malformed),
+            None => Ok(header),
+        }
     }
 }
 

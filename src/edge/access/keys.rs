@@ -134,3 +134,9 @@ pub(super) fn of_set(json: &str, secrets: bool) -> Result<Vec<Key>, String> {
     }
     Ok(keys)
 }
+
+/// The ids of the usable keys of a set without secrets.
+pub(in crate::edge) fn key_ids(json: &str) -> Result<Vec<String>, String> {
+    let keys = of_set(json, false)?.into_iter();
+    Ok(keys.filter_map(|key| key.id).collect())
+}

@@ -1,6 +1,6 @@
 //! Headers that a trusted proxy sets after it has identified the caller.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -76,13 +76,7 @@ impl Proxy {
         let listed: Vec<_> = values
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .map(|address| {
-                address
-                    .trim()
-                    .parse()
-                    .ok()
-                    .map(|ip: IpAddr| ip.to_canonical())
-            })
+            .map(|address| forwarded(address.trim()))
             .collect();
         let mut client = peer;
         // Each proxy appends the address that it has seen. Those before an untrusted one can be
@@ -96,6 +90,13 @@ impl Proxy {
         }
         client
     }
+}
+
+/// An address in the header of forwarded addresses. Some proxies append the port.
+fn forwarded(text: &str) -> Option<IpAddr> {
+    let address = text.parse().ok();
+    let address = address.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address| address.to_canonical())
 }
 
 /// The value of a header. A second one may be forged, so both are rejected.

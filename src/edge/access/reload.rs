@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -25,8 +26,7 @@ const FETCH_FOR_KEY: Duration = Duration::from_secs(30);
 
 /// Reads a file of access, and the files that it names.
 pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
-    let text = read_text(file)?;
-    let tables: Tables = toml::from_str(&text).map_err(|error| mistake(file, &text, &error))?;
+    let tables = parse(file, &read_text(file)?)?;
     let mut files = BTreeMap::new();
     let base = file.parent().unwrap_or(Path::new(""));
     for named in named(&tables) {
@@ -38,6 +38,24 @@ pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
         tables,
         files,
     })
+}
+
+fn parse(file: &Path, text: &str) -> Result<Tables, AccessError> {
+    toml::from_str(text).map_err(|error| mistake(file, text, &error))
+}
+
+/// Checks the text of an access file that names no other files.
+///
+/// # Errors
+/// [`AccessError`] if it has a mistake, or names a file.
+pub fn check_file(text: &str) -> Result<(), AccessError> {
+    let file = Path::new("access.toml");
+    let loaded = Loaded {
+        file: file.to_owned(),
+        tables: parse(file, text)?,
+        files: BTreeMap::new(),
+    };
+    loaded.rules(&[]).map(drop)
 }
 
 /// A mistake in the form of the file. The parser's messages quote values, which may be secrets.
@@ -118,8 +136,10 @@ impl State {
         }
         self.fetched.retain(|(url, _)| urls.contains(url));
         let mut failed = false;
-        for url in urls {
-            match jwks::fetch(&url).await {
+        // At the same time, so that a slow server does not delay the others.
+        let fetched = join_all(urls.iter().map(|url| jwks::fetch(url))).await;
+        for (url, fetched) in urls.into_iter().zip(fetched) {
+            match fetched {
                 Ok(keys) => {
                     self.fetched.retain(|(of, _)| *of != url);
                     self.fetched.push((url, keys));

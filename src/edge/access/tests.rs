@@ -131,6 +131,8 @@ fn a_trusted_proxy_states_the_caller_and_the_client() {
     );
     assert_eq!(client("198.51.100.1", "192.0.2.7"), "192.0.2.7");
     assert_eq!(client("junk, 10.0.0.2", "127.0.0.1"), "10.0.0.2");
+    assert_eq!(client("192.0.2.7:4711", "127.0.0.1"), "192.0.2.7");
+    assert_eq!(client("[2001:db8::1]:4711", "127.0.0.1"), "2001:db8::1");
     assert_eq!(client("", "::ffff:127.0.0.1"), "127.0.0.1");
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn activity(
 }
 
 /// The query of an activity.
-pub(super) fn status_query(query: &str) -> Result<StatusQuery, Problem> {
+pub(in crate::edge) fn status_query(query: &str) -> Result<StatusQuery, Problem> {
     let mut keys = Vec::new();
     let mut consistency = Consistency::Local;
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {

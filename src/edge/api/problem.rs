@@ -28,7 +28,7 @@ pub struct RefusedFor(pub &'static str);
 
 /// An error.
 #[derive(Clone, Debug)]
-pub(super) struct Problem(Box<Content>);
+pub(in crate::edge) struct Problem(Box<Content>);
 
 #[derive(Clone, Debug)]
 struct Content {
@@ -119,6 +119,11 @@ impl Problem {
     /// More requests than this edge accepts.
     pub(super) fn throttled(detail: &'static str, retry_after: Duration) -> Self {
         Self::new(&kinds::THROTTLED, detail).retry_after(retry_after)
+    }
+
+    /// Sets the reason in metrics, which is the code otherwise.
+    pub(super) fn counted(self, reason: &'static str) -> Self {
+        self.with(|it| it.counted = reason)
     }
 
     pub(super) fn denied(denied: Denied, schemes: &'static str) -> Self {

@@ -5,6 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use http_body_util::LengthLimitError;
 
 use super::problem::{Problem, kinds};
 use crate::{
@@ -159,6 +160,15 @@ fn form(body: &[u8]) -> Credentials {
     credentials
 }
 
+/// The token and the id of the application in a form.
+pub(in crate::edge) fn credentials(body: &[u8]) -> (Option<String>, Option<String>) {
+    let Credentials {
+        access_token,
+        application,
+    } = form(body);
+    (access_token, application)
+}
+
 /// Reads a body of at most 16 KiB.
 async fn read(request: Request) -> Result<Bytes, Problem> {
     let large = || Problem::new(&kinds::TOO_LARGE, "the body is larger than 16 KiB");
@@ -166,7 +176,15 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
         return Err(large());
     }
     let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await;
-    body.map_err(|_| large())
+    body.map_err(|error| {
+        let cause = std::error::Error::source(&error);
+        if cause.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
+            large()
+        } else {
+            let detail = "the body has not arrived, or its chunks are not valid";
+            Problem::new(&kinds::BAD_JSON, detail)
+        }
+    })
 }
 
 fn stated_bytes(headers: &HeaderMap) -> Option<usize> {
@@ -184,13 +202,7 @@ mod tests {
 
     #[test]
     fn credentials_of_a_beacon_are_fields_of_a_form() {
-        let of = |body: &str| {
-            let Credentials {
-                access_token,
-                application,
-            } = form(body.as_bytes());
-            (access_token, application)
-        };
+        let of = |body: &str| credentials(body.as_bytes());
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(of("access_token=a.b-c_d"), (some("a.b-c_d"), None));
         assert_eq!(of("x=1&application=web%20tv&y"), (None, some("web tv")));

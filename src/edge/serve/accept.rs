@@ -71,11 +71,8 @@ impl Acceptor {
     }
 
     fn serve(&mut self, (stream, peer, permit): Accepted) {
-        // A proxy has the connections of many clients.
-        let most = match self.access.trusts(peer) {
-            true => usize::MAX,
-            false => self.connections.bounds().client_connections,
-        };
+        let bounds = self.connections.bounds();
+        let most = bounds.of_client(self.access.trusts(peer));
         let Some(counted) = self.peers.admit(peer, most) else {
             return metrics::closed("crowded");
         };

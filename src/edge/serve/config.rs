@@ -44,7 +44,8 @@ pub struct Config {
 pub struct Bounds {
     /// Most connections. Further ones wait to be accepted.
     pub connections: usize,
-    /// Most connections of one client address that is no trusted proxy. Further ones are closed.
+    /// Most connections of one client address that is no trusted proxy, and most requests in
+    /// progress. Further connections are closed, and further requests refused.
     pub client_connections: usize,
     /// Most requests in progress. Further ones are refused.
     pub requests: usize,
@@ -56,6 +57,17 @@ pub struct Bounds {
     pub idle: Duration,
     /// Longest wait for a reply or a confirm of RabbitMQ.
     pub patience: Duration,
+}
+
+impl Bounds {
+    /// Most connections, and most requests in progress, of one address. A trusted proxy has those of
+    /// many clients.
+    pub(super) const fn of_client(&self, is_proxy: bool) -> usize {
+        match is_proxy {
+            true => usize::MAX,
+            false => self.client_connections,
+        }
+    }
 }
 
 /// An error at the start of an edge.

@@ -32,6 +32,9 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Most requests at a time on a connection.
 const MAX_CONCURRENT: u32 = 128;
+/// Most bytes of bodies that a connection holds, and most of one body: the least window of HTTP/2,
+/// which is larger than a body.
+const WINDOW_BYTES: u32 = 65_535;
 /// Interval of checks for slow and idle connections.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// Time for the last response of a connection that is closed.
@@ -81,6 +84,8 @@ impl Connections {
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_CONCURRENT)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .keep_alive_interval(bounds.idle / 2)
             .keep_alive_timeout(bounds.headers_within);
         Self {
@@ -138,13 +143,14 @@ impl Connections {
             request
                 .extensions_mut()
                 .insert(ClientAddress { peer, client });
+            let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
             let (routes, phase) = (routes.clone(), Arc::clone(&phase));
             async move {
                 let mut response = tower_service(routes, request).await;
-                if let Ok(response) = &mut response
-                    && !is_http2
-                    && *phase.borrow() != Phase::Serving
-                {
+                // If a chunked request also had a length, which hyper drops, a proxy may have used
+                // that, and have taken the rest for another request (RFC 9112, section 6.1).
+                let ends = is_last || !is_http2 && *phase.borrow() != Phase::Serving;
+                if ends && let Ok(response) = &mut response {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }

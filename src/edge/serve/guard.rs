@@ -12,11 +12,11 @@ use axum::{
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::Bounds;
+use super::{Bounds, peers::Peers};
 use crate::edge::{
     ClientAddress, Edge, RefusedFor,
     api::{self, Refusal},
-    metrics::{Counted, Ended},
+    metrics::{Abandoned, Counted, Ended},
     players::TRACE,
 };
 use crate::wire::Trace;
@@ -36,6 +36,8 @@ pub(super) struct Guard {
     edge: Edge,
     bounds: Bounds,
     requests: Arc<Semaphore>,
+    /// The requests in progress of each client.
+    clients: Peers,
 }
 
 impl Guard {
@@ -44,6 +46,7 @@ impl Guard {
             edge,
             bounds,
             requests: Arc::new(Semaphore::new(bounds.requests)),
+            clients: Peers::default(),
         }
     }
 
@@ -63,12 +66,18 @@ impl Guard {
         if address.is_some_and(|address| address.as_str().len() > MAX_ADDRESS_BYTES) {
             return Refusal::LongAddress.into_response();
         }
-        let client = request.extensions().get::<ClientAddress>();
-        if let Some(ClientAddress { client, .. }) = client
-            && let Err(wait) = self.edge.limits.client(*client)
-        {
+        // The server sets it.
+        let Some(&ClientAddress { client, .. }) = request.extensions().get() else {
+            return api::not_found().await;
+        };
+        if let Err(wait) = self.edge.limits.client(client) {
             return Refusal::Client(wait).into_response();
         }
+        // Over HTTP/2, a connection has many.
+        let most = self.bounds.of_client(self.edge.access.trusts(client));
+        let Some(_own) = self.clients.admit(client, most) else {
+            return Refusal::Crowded.into_response();
+        };
         let Ok(_permit) = self.requests.try_acquire() else {
             return Refusal::Overloaded.into_response();
         };
@@ -105,7 +114,9 @@ async fn guard(
     }
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let abandoned = Abandoned::unless_ended();
     let mut response = guard.handle(request, next).await;
+    abandoned.ended();
     let ended = Ended {
         method: &method,
         route: route.as_ref().map(MatchedPath::as_str),

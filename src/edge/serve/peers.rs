@@ -1,4 +1,5 @@
-//! The connections of each client address, so that one client does not take all of them.
+//! The connections, and the requests in progress, of each client address, so that one client does not
+//! take all of them.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -8,18 +9,18 @@ use std::{
 
 use crate::edge::limits::network_of;
 
-/// The number of open connections of each address, or network /64 of IPv6.
+/// The number of connections or requests of each address, or network /64 of IPv6.
 #[derive(Clone, Default)]
 pub(super) struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// One connection in the count of its address, until it is dropped.
+/// One connection or request in the count of its address, until it is dropped.
 pub(super) struct Counted {
     peers: Peers,
     address: IpAddr,
 }
 
 impl Peers {
-    /// Counts a connection of `peer`. Returns `None` if the peer has `most` connections.
+    /// Counts one of `peer`. Returns `None` if the peer has `most`.
     pub(super) fn admit(&self, peer: IpAddr, most: usize) -> Option<Counted> {
         let address = network_of(peer);
         let mut open = self.open();

@@ -16,7 +16,7 @@ use crate::fixture::{
 };
 
 /// Sends bytes, and reads until the edge closes the connection.
-async fn raw(edge: &Edge, bytes: &[u8]) -> String {
+pub async fn raw(edge: &Edge, bytes: &[u8]) -> String {
     let mut socket = TcpStream::connect(edge.http).await.expect("it accepts");
     // The edge may close it before it has read all.
     let _ = socket.write_all(bytes).await;

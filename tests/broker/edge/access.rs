@@ -1,34 +1,15 @@
 //! Callers and what they reach.
 
 use axum::http::Method;
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use ring::hmac;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use streamwatch::client::StreamId;
 
+use super::tokens::{LATER, SECRET, of, token};
 use super::{id, stream_of, streams_of};
 use crate::fixture::{
     Broker, Edge, Folder, Installation, PATIENCE, Response, cli, eventually, exit, playing,
 };
-
-const SECRET: &str = "a secret of at least thirty-two bytes";
-/// A moment in the year 2100.
-const LATER: u64 = 4_102_444_800;
-
-fn token(header: &Value, claims: &Value, secret: &str) -> String {
-    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
-    let signed = format!("{}.{}", part(header), part(claims));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let signature = hmac::sign(&key, signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
-fn of(claims: &Value) -> String {
-    token(&json!({"alg": "HS256", "kid": "k1"}), claims, SECRET)
-}
 
 fn configured() -> String {
     format!(
@@ -132,6 +113,60 @@ async fn each_wrong_credential_has_its_status_and_its_metric() {
             "{secret} is in the log"
         );
     }
+}
+
+#[tokio::test]
+async fn a_token_changes_no_stream_of_another_account_or_tenant() {
+    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let _worker = installation.ready_worker().await;
+    let folder = Folder::new();
+    let file = folder.write("access.toml", &configured());
+    let mut edge = Edge::start(&installation, &["--access", &file]);
+    edge.ready().await;
+    let of = |tenant: &str, account: &str| {
+        let claims = json!({"tenant": tenant, "sub": account, "exp": LATER, "aud": "streamwatch"});
+        format!("Bearer {}", of(&claims))
+    };
+    let bob = with(&edge, &of("acme", "bob"), "bob").await.is(201);
+    let stream = id(&bob.json);
+    let backend = installation.backend();
+    for (authorization, account) in [
+        // In its own account, the id is that of another stream.
+        (of("acme", "alice"), "alice"),
+        (of("other", "bob"), "bob"),
+        (of("acme", "alice"), "bob"),
+    ] {
+        let headers = [("authorization", &*authorization)];
+        let at = stream_of(account, stream);
+        let is_own = !(authorization == of("acme", "alice") && account == "bob");
+        let state = edge.send(Method::GET, &at, &headers, "").await;
+        if is_own {
+            assert_eq!(state.is(200).json["activity"]["count"], 0);
+        } else {
+            state.fails_with(403, "forbidden");
+        }
+        for (method, path) in [
+            (Method::PUT, at.clone()),
+            (Method::POST, format!("{at}/heartbeat")),
+            (Method::POST, format!("{at}/stop")),
+            (Method::DELETE, at.clone()),
+        ] {
+            let sent = edge.send(method.clone(), &path, &headers, "").await;
+            let is_done = [200, 204].contains(&sent.status);
+            assert_eq!(is_done, is_own, "{method} {path}: {sent:?}");
+        }
+        // The new stream replaces those of its account alone.
+        let replaces = format!(r#"{{"replace":["{stream}"],"max_active":1}}"#);
+        let opened = edge
+            .send(Method::POST, &streams_of(account), &headers, &replaces)
+            .await;
+        assert_eq!(opened.status, if is_own { 201 } else { 403 });
+        assert_eq!(playing(&backend, "bob").await, [stream], "{account}");
+    }
+    let own = of("acme", "bob");
+    let headers = [("authorization", &*own)];
+    let at = format!("{}/heartbeat", stream_of("bob", stream));
+    edge.send(Method::POST, &at, &headers, "").await.is(204);
 }
 
 #[tokio::test]

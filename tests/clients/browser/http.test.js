@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { eventually, newAccount, site } from "../javascript/site.js";
 import { Backend } from "../node/backend.js";
@@ -86,4 +87,69 @@ test("a closed tab stops counting at once", async () => {
     await eventually(async () => (await devices(account)).length === 0, "no stream is active");
     assert.ok(Date.now() - from < site.ttlMs / 2, "by its stop, not by its TTL");
   }
+});
+
+/** The statement in deploy/EDGE.md that stops a stream, for an application without a secret. */
+async function documentedBeacon() {
+  const page = await readFile(`${import.meta.dirname}/../../../deploy/EDGE.md`, "utf8");
+  const [, statement] = /```js\n(navigator\.sendBeacon[^]*?)```/.exec(page);
+  const token = "{ access_token: token }";
+  assert.ok(statement.includes(token), statement);
+  return statement.replace(token, "{ application }");
+}
+
+test("the documented beacon stops the stream of a page that is left, reloaded or closed", async () => {
+  const beacon = await documentedBeacon();
+  const leave = {
+    left: (page) => page.goto("about:blank"),
+    reloaded: (page) => page.reload(),
+    closed: (page) => page.close(),
+  };
+  for (const [how, go] of Object.entries(leave)) {
+    const account = `Zoë/${newAccount()}`;
+    const { stream } = await app.open(account, { metadata: { device: how } });
+    const page = await chromium.context.newPage();
+    await page.goto(address);
+    await page.evaluate(
+      ({ beacon, ...names }) => {
+        const send = new Function(...Object.keys(names), beacon);
+        addEventListener("pagehide", () => send(...Object.values(names)));
+      },
+      { beacon, ...site.edge, account: encodeURIComponent(account), stream },
+    );
+    assert.deepEqual(await devices(account), [how]);
+    const from = Date.now();
+    await go(page);
+    await eventually(async () => (await devices(account)).length === 0, `${how}: nobody plays`);
+    assert.ok(Date.now() - from < site.ttlMs / 2, "by its stop, not by its TTL");
+    assert.equal((await app.status(account, { stream, strong: true })).state, "stopped");
+    if (how !== "closed") await page.close();
+  }
+});
+
+test("a tab that goes to another page stops its stream", async () => {
+  const account = newAccount();
+  const page = await tab(account, "laptop");
+  await shows(page, "#state", "playing");
+  const stream = await page.textContent("#stream");
+  await page.goto("about:blank");
+  await eventually(async () => (await devices(account)).length === 0, "no stream is active");
+  assert.equal((await app.status(account, { stream, strong: true })).state, "stopped");
+  await page.close();
+});
+
+test("a tab in the background goes on counting, though the browser slows its timers", async () => {
+  const account = newAccount();
+  const page = await tab(account, "laptop");
+  await shows(page, "#state", "playing");
+  const stream = await page.textContent("#stream");
+  await chromium.context.pages()[0].bringToFront();
+  assert.ok(await page.evaluate(() => document.hidden));
+  const until = Date.now() + 3 * site.ttlMs;
+  while (Date.now() < until) {
+    const { state } = await app.status(account, { stream, strong: true });
+    assert.equal(state, "active");
+    await sleep(site.heartbeatEveryMs / 4);
+  }
+  await page.close();
 });

@@ -125,6 +125,8 @@ fn a_token_is_denied_for_each_wrong_part() {
             "{malformed}"
         );
     }
+    let extended = json!({"alg": "HS256", "kid": "k1", "crit": ["b64"], "b64": false});
+    assert_eq!(of(extended, SECRET), Denied::Malformed);
     let unsigned = token(&json!({"alg": "none", "kid": "k1"}), &good, |_| Vec::new());
     assert_eq!(bearer(&access, &unsigned), Err(Denied::Algorithm));
 }
