@@ -4,7 +4,7 @@ mod flood;
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use streamwatch::client::{
     AccountId, Backend, ClientError, Code, OpenRequest, StatusQuery, StreamId, Tenant,
 };
@@ -229,8 +229,9 @@ async fn new_limits_apply_in_all_partitions_and_to_messages_without_the_header()
     })
     .await;
     let channel = installation.broker.confirming_channel().await;
+    let began = Instant::now();
     eventually(PATIENCE, "the intake throttles", async || {
-        for _ in 0..200 {
+        let published = (0..200).map(async |_| {
             let published = channel.basic_publish(
                 installation.names().exchange().into(),
                 "flood.status".into(),
@@ -238,8 +239,9 @@ async fn new_limits_apply_in_all_partitions_and_to_messages_without_the_header()
                 br#"{"account":"alice"}"#,
                 lapin::BasicProperties::default().with_reply_to("nowhere".into()),
             );
-            published.await.expect("sent").await.expect("confirmed");
-        }
+            published.await.expect("sent").await.expect("confirmed")
+        });
+        join_all(published).await;
         let by = r#"tenant="flood""#;
         let throttled = worker
             .metric("streamwatch_tenant_throttled_total", by)
@@ -248,13 +250,8 @@ async fn new_limits_apply_in_all_partitions_and_to_messages_without_the_header()
     })
     .await;
     let forwarded = worker.metric("streamwatch_intake_total", "forwarded").await;
-    let throttled = worker
-        .metric("streamwatch_tenant_throttled_total", "flood")
-        .await;
-    assert!(
-        forwarded < throttled,
-        "{forwarded} were forwarded, {throttled} throttled"
-    );
+    let most = 21.0 + 20.0 * (began.elapsed().as_secs_f64() + 1.0);
+    assert!(forwarded <= most, "{forwarded} of at most {most}");
 }
 
 #[tokio::test]
