@@ -7,6 +7,7 @@ mod clocks;
 mod documented;
 mod floods;
 mod frames;
+mod key_server;
 mod keys;
 mod outage;
 mod problems;

@@ -129,7 +129,7 @@ async fn floods_of_frames_end_their_connection_and_nothing_else() {
     let (closed, answer) = beside(&edge, "continuations", attack).await;
     assert!(closed, "continuations: {:?}", frames::goodbye(&answer));
 
-    // Pings and settings that nobody needs: each one is acknowledged, and nothing is stored.
+    // Pings and settings without a purpose: each one is acknowledged, and nothing is stored.
     for (what, frame) in [("pings", frames::ping()), ("settings", frames::settings())] {
         let many = frame.repeat(1_000);
         let attack = flood(edge.http, begin.clone(), many, 100);

@@ -156,7 +156,7 @@ async fn heartbeats_stored_before_a_worker_runs_are_lost_for_one_interval_at_mos
     installation.cli(&delete).await.exits(DONE);
     let declare = ["topology", "declare", "--partitions", "2"];
     installation.cli(&declare).await.exits(DONE);
-    // Nobody can state yet that the partitions of these batches are wrong.
+    // No worker can state yet that the partitions of these batches are wrong.
     let sent = beat(&edge, &players).await;
     assert!(sent.iter().all(|status| *status == 204), "{sent:?}");
     let worker = installation.ready_worker().await;
