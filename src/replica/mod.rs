@@ -283,8 +283,9 @@ impl<T> Replica<T> {
         self.workers.count(now, interval_ms)
     }
 
-    /// Sets the local queue of `status` requests that this worker consumes, for its entries. Appends a
-    /// tick with a new one at once, so that the log contains the queue before RabbitMQ does.
+    /// Sets the local queue of `status` requests that this worker consumes, for its entries.
+    /// Appends a tick with a new one at once, so that the log contains the queue before RabbitMQ
+    /// does.
     pub fn consume_locally(&mut self, queue: Option<u64>, now: Now) {
         let is_new = queue.is_some() && queue != self.local_queue;
         self.local_queue = queue;
