@@ -9,11 +9,11 @@
 //! is read back, the replica has caught up and accepts requests ([`Effect::Resume`]). First start,
 //! restart and crash all take this path.
 
-mod accounts;
+pub(crate) mod accounts;
 mod announcements;
 mod apply;
 mod capacity;
-mod change;
+pub(crate) mod change;
 mod checksum;
 mod counters;
 mod effect;
