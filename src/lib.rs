@@ -75,8 +75,8 @@
 //!
 //! ## One `status`
 //!
-//! RabbitMQ delivers the request to a worker through the worker's local queue, or, if none can take it
-//! at once, through the shared queue.
+//! RabbitMQ delivers the request to a worker through the worker's local queue, or, if none can take
+//! it at once, through the shared queue.
 //!
 //! 1. [`worker::session::Session::request`] takes it, throttles it, and keeps its reply address, as
 //!    for an `init`. (`worker/session/requests.rs`)

@@ -1,7 +1,7 @@
 //! RabbitMQ: the only folder that names lapin.
 //!
-//! It opens connections ([`Connection`]), declares exchanges and queues ([`topology`]), reads and appends
-//! to logs, consumes requests, and publishes replies and lifecycle events.
+//! It opens connections ([`Connection`]), declares exchanges and queues ([`topology`]), reads and
+//! appends to logs, consumes requests, and publishes replies and lifecycle events.
 
 mod address;
 mod announce;

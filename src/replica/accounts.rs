@@ -30,7 +30,7 @@ use values::{CountedMetadata, ValueIndex};
 pub(super) const EXPIRIES_PER_ENTRY: usize = 32;
 
 #[derive(Debug)]
-pub(super) struct Accounts {
+pub(crate) struct Accounts {
     table: Table,
     indexes: Indexes,
     metadata: Pool,

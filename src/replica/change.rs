@@ -7,7 +7,7 @@ use crate::domain::{
 
 /// A change of one account.
 #[derive(Clone, Copy)]
-pub(super) enum Change<'e> {
+pub(crate) enum Change<'e> {
     Heartbeat(&'e Heartbeat),
     Stop(&'e Stop),
     Open(&'e Open),

@@ -1,12 +1,12 @@
 //! The leader of a partition: the replica that announces, writes snapshots and sets the wall time.
 //! Each replica decides from the log alone whether it leads.
 //!
-//! A worker's state contains the offset from which on its writer is a candidate: that of an own marker
-//! which it has read back. Offsets are unique, so replicas agree on their order, independent of
-//! clocks. A replica leads while its own markers return in time, and no candidate with a lower
+//! A worker's state contains the offset from which on its writer is a candidate: that of an own
+//! marker which it has read back. Offsets are unique, so replicas agree on their order, independent
+//! of clocks. A replica leads while its own markers return in time, and no candidate with a lower
 //! offset has appended anything for three intervals. The intervals also elapse while a replica is
-//! detached: after a longer outage of the log, the first replica to return leads at once. Two replicas may lead for
-//! a moment, which only causes repetitions.
+//! detached: after a longer outage of the log, the first replica to return leads at once. Two
+//! replicas may lead for a moment, which only causes repetitions.
 
 use super::Mono;
 

@@ -9,11 +9,11 @@
 //! is read back, the replica has caught up and accepts requests ([`Effect::Resume`]). First start,
 //! restart and crash all take this path.
 
-mod accounts;
+pub(crate) mod accounts;
 mod announcements;
 mod apply;
 mod capacity;
-mod change;
+pub(crate) mod change;
 mod checksum;
 mod counters;
 mod effect;
@@ -283,8 +283,9 @@ impl<T> Replica<T> {
         self.workers.count(now, interval_ms)
     }
 
-    /// Sets the local queue of `status` requests that this worker consumes, for its entries. Appends a
-    /// tick with a new one at once, so that the log contains the queue before RabbitMQ does.
+    /// Sets the local queue of `status` requests that this worker consumes, for its entries.
+    /// Appends a tick with a new one at once, so that the log contains the queue before RabbitMQ
+    /// does.
     pub fn consume_locally(&mut self, queue: Option<u64>, now: Now) {
         let is_new = queue.is_some() && queue != self.local_queue;
         self.local_queue = queue;

@@ -22,7 +22,7 @@ mod retry;
 mod selection;
 pub(crate) mod session;
 mod snapshots;
-mod throttle;
+pub(crate) mod throttle;
 
 use std::{sync::Arc, time::Duration};
 

@@ -42,7 +42,7 @@ impl Source {
 
 /// Data of a pending request: its reply address and delivery tag.
 #[derive(Debug)]
-pub(super) struct PendingRequest {
+pub(crate) struct PendingRequest {
     pub(super) source: Source,
     receipt: Receipt,
     reply_to: Option<ReplyTo>,

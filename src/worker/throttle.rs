@@ -117,7 +117,7 @@ impl State {
 }
 
 /// The throttle, as one partition uses it.
-pub(super) struct PartitionThrottle {
+pub(crate) struct PartitionThrottle {
     shared: SharedThrottle,
     partition: u16,
     stated: Option<Stated>,
