@@ -7,6 +7,12 @@ use crate::{
     wire::PartitionNumber,
 };
 
+/// The partition of all accounts, if there is one.
+const ONLY: PartitionNumber = PartitionNumber {
+    partition: 0,
+    partitions: 1,
+};
+
 type Partitions = HashMap<Tenant, HashMap<AccountId, u16>>;
 
 /// The known partitions of a bounded number of accounts.
@@ -15,6 +21,9 @@ type Partitions = HashMap<Tenant, HashMap<AccountId, u16>>;
 /// one is dropped, and the young one becomes the old one. So accounts are dropped only in calls,
 /// which return it: the events of an account stay in order only if its partition is not dropped
 /// while a batch with its events gathers. A cache that evicts at any moment does not fit here.
+///
+/// If there is one partition, all accounts are in it, and none is stored: the first reply about any
+/// account states it, and the first rejected batch drops it.
 #[derive(Debug)]
 pub(super) struct Accounts {
     /// The number of partitions that the last reply stated.
@@ -44,6 +53,9 @@ impl Accounts {
         tenant: &Tenant,
         account: &AccountId,
     ) -> (Option<PartitionNumber>, bool) {
+        if self.is_one() {
+            return (Some(ONLY), false);
+        }
         let number = |partition| PartitionNumber {
             partition,
             partitions: self.partitions,
@@ -62,6 +74,9 @@ impl Accounts {
 
     /// Returns whether the partition of an account is known. Does not count as a use.
     pub(super) fn has(&self, tenant: &Tenant, account: &AccountId) -> bool {
+        if self.is_one() {
+            return true;
+        }
         let generations = [&self.young, &self.old];
         let mut accounts = generations.into_iter().filter_map(|all| all.get(tenant));
         accounts.any(|all| all.contains_key(account))
@@ -85,6 +100,9 @@ impl Accounts {
         if self.most == 0 {
             return false;
         }
+        if self.is_one() {
+            return dropped;
+        }
         let (known, rotated) = self.get(tenant, account);
         dropped |= rotated;
         if known != Some(partition) {
@@ -96,10 +114,19 @@ impl Accounts {
 
     /// Drops the partition of an account. Returns whether it was known.
     pub(super) fn forget(&mut self, tenant: &Tenant, account: &AccountId) -> bool {
+        if self.is_one() {
+            self.partitions = 0;
+            return true;
+        }
         let remove = |from: &mut Partitions| from.get_mut(tenant)?.remove(account);
         let young = remove(&mut self.young).is_some();
         self.count -= usize::from(young);
         remove(&mut self.old).is_some() || young
+    }
+
+    /// Whether there is one partition, by the last reply. With a bound of zero, none is known.
+    const fn is_one(&self) -> bool {
+        self.partitions == 1 && self.most > 0
     }
 
     /// Adds an unknown account to the young generation. Returns whether other accounts were dropped.
@@ -175,25 +202,44 @@ mod tests {
     }
 
     #[test]
+    fn all_accounts_are_in_the_only_partition_until_one_is_forgotten() {
+        let mut accounts = Accounts::new(10);
+        let acme = tenant();
+        assert!(accounts.learn(&acme, &account(1), of(0, 1)), "the number");
+        assert!(!accounts.learn(&acme, &account(2), of(0, 1)));
+        assert_eq!(accounts.get(&acme, &account(3)), (Some(of(0, 1)), false));
+        assert!(accounts.has(&acme, &account(4)));
+        assert_eq!(size(&accounts), 0);
+        // A batch was sent to the wrong partition: the topology is another.
+        assert!(accounts.forget(&acme, &account(1)));
+        assert_eq!(accounts.get(&acme, &account(3)), (None, false));
+        assert!(accounts.learn(&acme, &account(1), of(3, 4)));
+        assert_eq!(accounts.get(&acme, &account(1)), (Some(of(3, 4)), false));
+        assert_eq!(accounts.get(&acme, &account(3)), (None, false));
+        assert!(accounts.learn(&acme, &account(3), of(0, 1)), "the number");
+        assert_eq!(accounts.get(&acme, &account(1)), (Some(of(0, 1)), false));
+    }
+
+    #[test]
     fn the_accounts_are_bounded_and_used_ones_stay() {
         let mut accounts = Accounts::new(10);
         let acme = tenant();
-        accounts.learn(&acme, &account(0), of(0, 1));
+        accounts.learn(&acme, &account(0), of(0, 2));
         let mut dropped = 0;
         for n in 1..1_000 {
-            dropped += usize::from(accounts.learn(&acme, &account(n), of(0, 1)));
+            dropped += usize::from(accounts.learn(&acme, &account(n), of(0, 2)));
             let (used, rotated) = accounts.get(&acme, &account(0));
             dropped += usize::from(rotated);
-            assert_eq!(used, Some(of(0, 1)), "{n}");
+            assert_eq!(used, Some(of(0, 2)), "{n}");
             assert!(size(&accounts) <= 10);
         }
         // Each generation of 5 has the used account and 4 others.
         assert!((240..=250).contains(&dropped), "{dropped}");
         assert_eq!(accounts.get(&acme, &account(1)), (None, false));
-        assert_eq!(accounts.get(&acme, &account(999)).0, Some(of(0, 1)));
+        assert_eq!(accounts.get(&acme, &account(999)).0, Some(of(0, 2)));
 
         let mut none = Accounts::new(0);
-        assert!(!none.learn(&acme, &account(0), of(0, 1)));
+        assert!(!none.learn(&acme, &account(0), of(0, 2)));
         assert_eq!(none.get(&acme, &account(0)), (None, false));
     }
 }
