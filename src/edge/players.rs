@@ -2,7 +2,9 @@
 
 mod error;
 mod news;
+mod recent;
 mod signs;
+mod stream_key;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +17,9 @@ use crate::client::{
     StreamState, Tenant,
 };
 use crate::wire::Trace;
-use news::{NewsCache, StreamKey};
+use news::{Kept, NewsCache};
 use signs::SignsOfLife;
+use stream_key::StreamKey;
 
 tokio::task_local! {
     /// The trace of the HTTP request that a task handles.
@@ -36,8 +39,9 @@ const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
 ///
 /// **Expiry.** Over AMQP, a heartbeat revives an expired stream. Here, the first heartbeat of a
 /// stream, and the first one after a pause as long as the TTL, first asks for the stream's state,
-/// and does not revive an expired one. At most 500 times a second, so that a restart of the edge is
-/// no flood of requests; without an answer, the heartbeat is sent.
+/// and does not revive an expired one. At most 2,000 times a second, and 100 at a time, so that a
+/// restart of the edge is no flood of requests, and busy workers get fewer of them; otherwise, and
+/// without an answer, the heartbeat is sent.
 #[derive(Clone)]
 pub struct Players {
     backend: Backend,
@@ -129,10 +133,13 @@ impl Players {
     ) -> Result<HeartbeatOutcome, PlayersError> {
         let stream = heartbeat.stream;
         let key = StreamKey::new(tenant, account, stream);
-        let is_ended = self.news.stopped(key).is_some();
+        let is_ended = self.news.is_stopped(key);
         // The reply also states the partition, without which a heartbeat costs a message of its own.
         let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
-        if !is_ended && !is_known && self.signs.may_check() {
+        if !is_ended
+            && !is_known
+            && let Some(_permit) = self.signs.check()
+        {
             match self.state(tenant, account, stream).await {
                 Some(StreamState::Expired) => return Ok(HeartbeatOutcome::Expired),
                 // Its heartbeat is sent, which renews the tombstone and gets the cause as a reply.
@@ -145,12 +152,17 @@ impl Players {
         }
         // The heartbeat of an ended stream renews its tombstone, so that it does not come back.
         let sent = self.batcher.send(tenant, account, &heartbeat.into()).await;
-        if let Some(cause) = self.news.stopped(key) {
+        let news = self.news.get(key);
+        if let Some(Kept::Stopped(cause)) = news {
             return Ok(HeartbeatOutcome::Stopped(cause));
         }
         sent?;
         self.signs.seen(key, self.news.ttl());
-        let changed = self.news.take_interval(key);
+        let Some(Kept::Interval(interval)) = news else {
+            return Ok(HeartbeatOutcome::Stored { changed: None });
+        };
+        self.news.forget(key);
+        let changed = Some(interval);
         Ok(HeartbeatOutcome::Stored { changed })
     }
 
