@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -28,8 +28,6 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Most requests at a time on a connection.
 const MAX_CONCURRENT: u32 = 128;
-/// Interval of checks for slow and idle connections.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// Time for the last response of a connection that is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -46,9 +44,8 @@ impl Connections {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(TokioTimer::new())
-            // Also the time between requests; `Activity` is stricter once bytes arrive.
-            .header_read_timeout(bounds.idle)
+            // `Activity` ends slow and idle connections, without a timer for each request.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEADER_BYTES as usize)
             .max_headers(MAX_HEADERS);
         builder
@@ -117,8 +114,7 @@ impl Connections {
             }
         });
         let mut connection = pin!(self.builder.serve_connection(io, service));
-        let mut check = interval(CHECK_EVERY);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = pin!(sleep_until(Instant::now()));
         let (headers_within, idle) = (self.bounds.headers_within, self.bounds.idle);
         let closes = loop {
             tokio::select! {
@@ -130,9 +126,10 @@ impl Connections {
                     return;
                 }
                 _ = stopped.wait_for(|stopped| *stopped) => break None,
-                _ = check.tick() => {
-                    if let Some(closes) = activity.closes(headers_within, idle, Instant::now()) {
-                        break Some(closes);
+                () = check.as_mut() => {
+                    match activity.closes(headers_within, idle, Instant::now()) {
+                        Ok(closes) => break Some(closes),
+                        Err(next) => check.as_mut().reset(next),
                     }
                 }
             }
