@@ -21,7 +21,7 @@ pub use config::{Bounds, Config, EdgeError, origin};
 pub use guard::CorsOrigins;
 pub use tls::{Certificate, CertificateError};
 
-use super::{Edge, Limits, Players, Readiness, api, metrics};
+use super::{Edge, Limits, Players, Readiness, Services, api, metrics};
 use crate::{client::Client, ops::HttpServer};
 use connection::Connections;
 use guard::Guard;
@@ -53,11 +53,11 @@ pub async fn run(
     };
     metrics::describe();
     let client = Client::connect(config.addresses, config.names);
-    let edge = Edge {
+    let edge = Edge::from(Services {
         players: Players::new(client.clone(), config.bounds.patience),
         access: config.access,
-        limits: Arc::new(Limits::new(config.rates)),
-    };
+        limits: Limits::new(config.rates),
+    });
     let readiness = Readiness::new(client.clone(), edge.clone());
     let guard = Guard::new(edge.clone(), config.bounds);
     let routes = guard.around(api::routes().merge(more), config.origins);

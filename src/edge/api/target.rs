@@ -1,7 +1,7 @@
 //! The caller, the account and the stream of a request, and its body.
 
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody as _},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
@@ -164,6 +164,9 @@ fn form(body: &[u8]) -> Credentials {
 
 /// Reads a body of at most 16 KiB.
 async fn read(request: Request) -> Result<Bytes, Problem> {
+    if request.body().is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
