@@ -43,8 +43,9 @@ const MOST_NEWS: usize = 8_192;
 ///
 /// **Partitions.** The batcher learns the partition of an account from the replies to
 /// [`open`](Self::open) and [`status`](Self::status), or by [`learn`](Self::learn). It remembers up
-/// to 1,000,000 accounts, about 100 MB; see [`with_accounts`](Self::with_accounts). It sends the
-/// events of other accounts in messages of their own, to which no reply states the partition. If
+/// to 1,000,000 accounts, about 100 MB; see [`with_accounts`](Self::with_accounts). If a reply states
+/// that there is only one partition, it is that of all accounts. The batcher sends the events of
+/// other accounts in messages of their own, to which no reply states the partition. If
 /// the partition of a batch proves to be wrong, nothing of the batch has taken effect. The batcher
 /// then forgets the partitions of its accounts, and sends the events again, each alone, for up to
 /// 30 s.

@@ -1,15 +1,14 @@
 //! Metrics and readiness of an edge. No label contains an account.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+mod requests;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use axum::http::{Method, StatusCode};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+pub(super) use requests::{Ended, RequestMetrics};
 use serde_json::json;
 
 use super::Edge;
@@ -60,40 +59,6 @@ pub(super) fn describe() {
     );
 }
 
-/// A request that has ended.
-pub(super) struct Ended<'a> {
-    pub(super) method: &'a Method,
-    /// The pattern of its address; `None` if there is no route.
-    pub(super) route: Option<&'a str>,
-    pub(super) status: StatusCode,
-    pub(super) took: Duration,
-    /// The reason if it was not fulfilled.
-    pub(super) refused: Option<&'static str>,
-}
-
-impl Ended<'_> {
-    /// Counts it.
-    pub(super) fn count(&self) {
-        let route = self.route.unwrap_or("(none)").to_owned();
-        // A client can invent methods.
-        let method = match *self.method {
-            Method::GET => "GET",
-            Method::POST => "POST",
-            Method::PUT => "PUT",
-            Method::DELETE => "DELETE",
-            Method::OPTIONS => "OPTIONS",
-            Method::HEAD => "HEAD",
-            _ => "(other)",
-        };
-        let status = self.status.as_u16().to_string();
-        histogram!(SECONDS, "route" => route.clone()).record(self.took.as_secs_f64());
-        counter!(REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
-        if let Some(reason) = self.refused {
-            counter!(REFUSED, "reason" => reason).increment(1);
-        }
-    }
-}
-
 /// Counts a request as abandoned when it is dropped: its client is gone before the response.
 pub(super) struct Abandoned(bool);
 
@@ -117,26 +82,23 @@ impl Drop for Abandoned {
 }
 
 /// A gauge that is 1 higher as long as this exists.
-pub(super) struct Counted(&'static str);
+pub(super) struct Counted(Gauge);
 
 impl Counted {
+    /// Counts a connection.
     pub(super) fn connection() -> Self {
-        Self::new(CONNECTIONS)
+        Self::new(gauge!(CONNECTIONS))
     }
 
-    pub(super) fn request() -> Self {
-        Self::new(IN_PROGRESS)
-    }
-
-    fn new(name: &'static str) -> Self {
-        gauge!(name).increment(1.0);
-        Self(name)
+    fn new(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        gauge!(self.0).decrement(1.0);
+        self.0.decrement(1.0);
     }
 }
 

@@ -23,7 +23,7 @@ pub mod players;
 mod reload;
 pub mod serve;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 pub use access::{Access, AccessError, Caller, Denied, Scope};
 pub use api::RefusedFor;
@@ -32,15 +32,32 @@ pub use metrics::Readiness;
 pub use players::{HeartbeatOutcome, Interval, Players, PlayersError, UnknownStream};
 pub use reload::FileError;
 
-/// The state that all routes share. Clones are cheap.
+/// The state that all routes share. A clone copies one pointer: each request makes several.
 #[derive(Clone)]
-pub struct Edge {
+pub struct Edge(Arc<Services>);
+
+/// The parts of an [`Edge`].
+pub struct Services {
     /// The operations of players.
     pub players: Players,
     /// Identifies callers.
     pub access: Access,
     /// Limits of requests per second.
-    pub limits: Arc<Limits>,
+    pub limits: Limits,
+}
+
+impl From<Services> for Edge {
+    fn from(services: Services) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+impl Deref for Edge {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
 }
 
 /// The address of a request's client, an extension of each request.

@@ -2,12 +2,15 @@
 
 mod error;
 mod news;
+mod recent;
 mod signs;
+mod stream_key;
 
 use std::{sync::Arc, time::Duration};
 
 pub use error::PlayersError;
-pub use news::{Counts, StreamKey};
+pub use news::Counts;
+pub use stream_key::StreamKey;
 
 use crate::client::{
     AccountId, AccountStatus, Backend, Batcher, Client, Consistency, GivenReason, Heartbeat,
@@ -15,7 +18,7 @@ use crate::client::{
     StreamState, Tenant,
 };
 use crate::wire::Trace;
-use news::NewsCache;
+use news::{Kept, NewsCache};
 use signs::SignsOfLife;
 
 tokio::task_local! {
@@ -36,8 +39,9 @@ const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
 ///
 /// **Expiry.** Over AMQP, a heartbeat revives an expired stream. Here, the first heartbeat of a
 /// stream, and the first one after a pause as long as the TTL, first asks for the stream's state,
-/// and does not revive an expired one. At most 500 times a second, so that a restart of the edge is
-/// no flood of requests; without an answer, the heartbeat is sent.
+/// and does not revive an expired one. At most 2,000 times a second, and 100 at a time, so that a
+/// restart of the edge is no flood of requests, and busy workers get fewer of them; otherwise, and
+/// without an answer, the heartbeat is sent.
 #[derive(Clone)]
 pub struct Players {
     backend: Backend,
@@ -139,10 +143,13 @@ impl Players {
     ) -> Result<HeartbeatOutcome, PlayersError> {
         let stream = heartbeat.stream;
         let key = StreamKey::new(tenant, account, stream);
-        let is_ended = self.news.stopped(key).is_some();
+        let is_ended = self.news.is_stopped(key);
         // The reply also states the partition, without which a heartbeat costs a message of its own.
         let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
-        if !is_ended && !is_known && self.signs.may_check() {
+        if !is_ended
+            && !is_known
+            && let Some(_permit) = self.signs.check()
+        {
             let state = async |consistency| self.state(tenant, account, stream, consistency).await;
             let mut seen = state(Consistency::Local).await;
             if seen == Some(StreamState::Unknown) && unknown == UnknownStream::HasExpired {
@@ -164,12 +171,17 @@ impl Players {
         }
         // The heartbeat of an ended stream renews its tombstone, so that it does not come back.
         let sent = self.batcher.send(tenant, account, &heartbeat.into()).await;
-        if let Some(cause) = self.news.stopped(key) {
+        let news = self.news.get(key);
+        if let Some(Kept::Stopped(cause)) = news {
             return Ok(HeartbeatOutcome::Stopped(cause));
         }
         sent?;
         self.signs.seen(key, self.news.ttl());
-        let changed = self.news.take_interval(key);
+        let Some(Kept::Interval(interval)) = news else {
+            return Ok(HeartbeatOutcome::Stored { changed: None });
+        };
+        self.news.forget(key);
+        let changed = Some(interval);
         Ok(HeartbeatOutcome::Stored { changed })
     }
 

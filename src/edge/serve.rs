@@ -8,7 +8,7 @@ mod guard;
 mod peers;
 mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use tokio::{
@@ -22,7 +22,7 @@ pub use guard::CorsOrigins;
 pub use tls::{Certificate, CertificateError};
 
 use super::{
-    Edge, Limits, Players, Readiness,
+    Edge, Limits, Players, Readiness, Services,
     adobe::{self, PolicyFile},
     api, metrics,
 };
@@ -52,11 +52,11 @@ pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(
     };
     metrics::describe();
     let client = Client::connect(config.addresses, config.names);
-    let edge = Edge {
+    let edge = Edge::from(Services {
         players: Players::new(client.clone(), config.bounds.patience),
         access: config.access,
-        limits: Arc::new(Limits::new(config.rates)),
-    };
+        limits: Limits::new(config.rates),
+    });
     let readiness = Readiness::new(client.clone(), edge.clone());
     let guard = Guard::new(edge.clone(), config.bounds);
     let adobe = config.policies.as_ref().map(adobe::routes);

@@ -2,6 +2,7 @@
 
 mod faults;
 mod log;
+mod moved;
 
 use std::time::Duration;
 
@@ -20,12 +21,6 @@ use log::{entries, keys, kinds};
 const ONLY: PartitionNumber = PartitionNumber {
     partition: 0,
     partitions: 1,
-};
-
-/// A partition that is not the only one, for installations without a worker that could reject it.
-const ONE_OF_TWO: PartitionNumber = PartitionNumber {
-    partition: 0,
-    partitions: 2,
 };
 
 fn batcher(installation: &Installation<'_>) -> Batcher {
@@ -185,22 +180,23 @@ async fn one_reply_states_the_partition_of_all_accounts_if_there_is_one_partitio
 
 #[tokio::test]
 async fn a_stop_follows_its_heartbeat_while_partitions_are_learned_and_dropped() {
-    let installation = Installation::declared(Broker::shared().await, "60s").await;
+    let installation = Installation::partitions(Broker::shared().await, "60s", 2).await;
+    let _worker = installation.ready_worker().await;
     let backend = installation.backend().with_patience(PATIENCE);
+    let (names, here) = neighbours(&backend, 6).await;
     // It remembers so few accounts that it sends their events in batches and alone in turn.
     let batcher = Batcher::with_accounts(backend, 4);
-    let names: Vec<_> = (0..6).map(|n| format!("viewer-{n}")).collect();
     let mut streams = Vec::new();
     let mut sent = Vec::new();
     for n in 0..600 {
         let (name, stream) = (&names[n * 7 % 6], StreamId::generate());
         if n % 3 == 0 {
-            batcher.learn(&tenant(), &account(&names[n * 5 % 6]), ONE_OF_TWO);
+            batcher.learn(&tenant(), &account(&names[n * 5 % 6]), here);
         }
         // A future sends its event when it is first polled.
         let mut heartbeat = Box::pin(heartbeat(&batcher, name, stream));
         assert!((&mut heartbeat).now_or_never().is_none());
-        batcher.learn(&tenant(), &account(&names[n % 6]), ONE_OF_TWO);
+        batcher.learn(&tenant(), &account(&names[n % 6]), here);
         let mut stop = Box::pin(stop(&batcher, name, stream));
         assert!((&mut stop).now_or_never().is_none());
         streams.push(stream);
@@ -212,7 +208,7 @@ async fn a_stop_follows_its_heartbeat_while_partitions_are_learned_and_dropped()
     for confirmed in join_all(sent).await {
         assert!(matches!(confirmed, (Ok(()), Ok(()))), "{confirmed:?}");
     }
-    let log = entries(&installation, 0).await;
+    let log = entries(&installation, here.partition).await;
     let count = |key| log.iter().filter(|entry| entry.key == key).count();
     let (batches, alone) = (count("acme.batch"), count("acme.heartbeat"));
     assert!(batches > 0 && alone > 0, "{batches} and {alone}");
@@ -292,13 +288,15 @@ async fn bad_news_of_a_stream_arrive_whether_its_event_is_sent_in_a_batch_or_alo
     let installation = Installation::partitions(Broker::shared().await, "60s", 2).await;
     let _worker = installation.ready_worker().await;
     let backend = installation.backend();
-    let (names, here) = neighbours(&backend, 2).await;
-    let [batched, alone] = [&names[0], &names[1]];
-    leader(&backend, batched).await;
+    for name in ["batched", "alone"] {
+        leader(&backend, name).await;
+    }
     let batcher = batcher(&installation);
     let mut news = batcher.news();
-    batcher.learn(&tenant(), &account(batched), here);
-    for name in [batched, alone] {
+    let batched = account("batched");
+    let learned = batcher.status(&tenant(), &batched, &strong()).await;
+    learned.expect("a reply");
+    for name in ["batched", "alone"] {
         let (acme, account) = (tenant(), account(name));
         let [kicked, plays] = [(); 2].map(|()| StreamId::generate());
         for stream in [kicked, plays] {
@@ -328,7 +326,7 @@ async fn bad_news_of_a_stream_arrive_whether_its_event_is_sent_in_a_batch_or_alo
     // Too large for a message of its own.
     let pairs = (0..16).map(|n| (n.to_string(), "\u{1}".repeat(256)));
     let large = Metadata::new(&mut pairs.collect::<Vec<_>>()).expect("metadata");
-    let (acme, alone, stream) = (tenant(), account(alone), StreamId::generate());
+    let (acme, alone, stream) = (tenant(), account("alone"), StreamId::generate());
     let sent = batcher.heartbeat(&acme, &alone, stream, None, Some(&large));
     sent.await.expect("a confirm");
     let rejected = next(&mut news).await;

@@ -22,7 +22,8 @@ type Partitions = HashMap<Tenant, HashMap<AccountId, u16>>;
 /// which return it: the events of an account stay in order only if its partition is not dropped
 /// while a batch with its events gathers. A cache that evicts at any moment does not fit here.
 ///
-/// If there is one partition, all accounts are in it, and none is stored.
+/// If there is one partition, all accounts are in it, and none is stored: the first reply about any
+/// account states it, and the first rejected batch drops it.
 #[derive(Debug)]
 pub(super) struct Accounts {
     /// The number of partitions that the last reply stated.
@@ -215,6 +216,8 @@ mod tests {
         assert!(accounts.learn(&acme, &account(1), of(3, 4)));
         assert_eq!(accounts.get(&acme, &account(1)), (Some(of(3, 4)), false));
         assert_eq!(accounts.get(&acme, &account(3)), (None, false));
+        assert!(accounts.learn(&acme, &account(3), of(0, 1)), "the number");
+        assert_eq!(accounts.get(&acme, &account(1)), (Some(of(0, 1)), false));
     }
 
     #[test]

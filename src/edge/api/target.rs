@@ -1,7 +1,7 @@
 //! The caller, the account and the stream of a request, and its body.
 
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody as _},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, header, request::Parts},
 };
@@ -171,6 +171,9 @@ pub(in crate::edge) fn credentials(body: &[u8]) -> (Option<String>, Option<Strin
 
 /// Reads a body of at most 16 KiB.
 async fn read(request: Request) -> Result<Bytes, Problem> {
+    if request.body().is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let large = || Problem::new(&kinds::TOO_LARGE, "the body is larger than 16 KiB");
     if stated_bytes(request.headers()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         return Err(large());

@@ -1,41 +1,23 @@
 //! Bad news about streams, kept for the next request of their players.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use metrics::{counter, describe_counter};
-use moka::{
-    policy::EvictionPolicy,
-    sync::{Cache, CacheBuilder},
-};
 
-use super::Interval;
-use crate::client::{AccountId, BadNews, NewsReader, StopCause, StreamId, Tenant};
+use super::{Interval, recent::Recent, stream_key::StreamKey};
+use crate::client::{BadNews, NewsReader, StopCause};
 
 const NEWS: &str = "streamwatch_edge_news_total";
-/// Most streams whose news are kept: about 30 MB. The oldest are dropped.
-const MOST_STREAMS: u64 = 100_000;
+/// Most streams whose news are kept: about 15 MB. The oldest are dropped.
+const MOST_STREAMS: usize = 100_000;
 /// The TTL until the first reply states it.
 const FIRST_TTL: Duration = Duration::from_secs(90);
-
-/// A stream of an account. A caller cannot choose the hash of its account, so that news never reach
-/// a stream with the same id in another account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StreamKey(u64, u128);
-
-impl StreamKey {
-    pub(in crate::edge) fn new(tenant: &Tenant, account: &AccountId, stream: StreamId) -> Self {
-        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        let account = SECRET.hash_one((tenant.as_str(), account.as_str()));
-        Self(account, stream.0.as_u128())
-    }
-}
 
 /// Figures of the caches and the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,55 +25,31 @@ pub struct Counts {
     /// Memory of the events that wait for RabbitMQ, in bytes.
     pub waiting_bytes: usize,
     /// Streams whose news are kept.
-    pub kept_news: u64,
+    pub kept_news: usize,
     /// Streams with a recent sign of life.
-    pub signs_of_life: u64,
+    pub signs_of_life: usize,
 }
 
+/// News about a stream.
 #[derive(Clone, Debug)]
-enum Kept {
+pub(super) enum Kept {
+    /// The stream was stopped.
     Stopped(StopCause),
+    /// The interval of its heartbeats has changed.
     Interval(Interval),
 }
 
 /// The last news of each stream, for a TTL. Without a restart, a change of the TTL does not change
 /// the time for which earlier news are kept.
 pub(super) struct NewsCache {
-    streams: Cache<StreamKey, (Kept, Duration)>,
+    streams: Recent<Kept>,
     ttl_ms: AtomicU64,
-}
-
-/// News are kept for the TTL in force.
-struct ForTtl;
-
-impl moka::Expiry<StreamKey, (Kept, Duration)> for ForTtl {
-    fn expire_after_create(
-        &self,
-        _: &StreamKey,
-        (_, ttl): &(Kept, Duration),
-        _: std::time::Instant,
-    ) -> Option<Duration> {
-        Some(*ttl)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &StreamKey,
-        (_, ttl): &(Kept, Duration),
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(*ttl)
-    }
 }
 
 impl Default for NewsCache {
     fn default() -> Self {
         let cache = Self {
-            streams: CacheBuilder::new(MOST_STREAMS)
-                .eviction_policy(EvictionPolicy::lru())
-                .expire_after(ForTtl)
-                .build(),
+            streams: Recent::new(MOST_STREAMS),
             ttl_ms: AtomicU64::new(0),
         };
         cache.set_ttl(FIRST_TTL);
@@ -110,23 +68,14 @@ impl NewsCache {
         self.ttl_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// The cause if the stream was stopped.
-    pub(super) fn stopped(&self, key: StreamKey) -> Option<StopCause> {
-        match self.streams.get(&key)?.0 {
-            Kept::Stopped(cause) => Some(cause),
-            Kept::Interval(_) => None,
-        }
+    /// The last news about a stream.
+    pub(super) fn get(&self, key: StreamKey) -> Option<Kept> {
+        self.streams.get(key)
     }
 
-    /// Removes the changed interval of a stream.
-    pub(super) fn take_interval(&self, key: StreamKey) -> Option<Interval> {
-        match self.streams.get(&key)?.0 {
-            Kept::Interval(interval) => {
-                self.streams.invalidate(&key);
-                Some(interval)
-            }
-            Kept::Stopped(_) => None,
-        }
+    /// Whether the stream was stopped.
+    pub(super) fn is_stopped(&self, key: StreamKey) -> bool {
+        matches!(self.get(key), Some(Kept::Stopped(_)))
     }
 
     /// Stores that a stream was stopped, until a reply to its next heartbeat states another cause.
@@ -134,18 +83,17 @@ impl NewsCache {
         self.put(key, Kept::Stopped(cause));
     }
 
-    /// Drops the news of a stream that was opened.
+    /// Drops the news of a stream that was opened, or whose player has received them.
     pub(super) fn forget(&self, key: StreamKey) {
-        self.streams.invalidate(&key);
+        self.streams.remove(key);
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.streams.run_pending_tasks();
-        self.streams.entry_count()
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
     }
 
     fn put(&self, key: StreamKey, kept: Kept) {
-        self.streams.insert(key, (kept, self.ttl()));
+        self.streams.put(key, kept, self.ttl());
     }
 
     fn add(&self, key: StreamKey, news: BadNews) -> &'static str {
@@ -194,7 +142,7 @@ pub(super) async fn keep(mut reader: NewsReader, cache: Arc<NewsCache>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::StoppedReason;
+    use crate::client::{AccountId, StoppedReason, StreamId, Tenant};
 
     fn key(account: &str, stream: StreamId) -> StreamKey {
         let account = AccountId::new(account).unwrap();
@@ -206,15 +154,18 @@ mod tests {
         let (cache, stream) = (NewsCache::default(), StreamId::generate());
         let cause = StopCause::from(StoppedReason::Replaced);
         cache.add(key("alice", stream), BadNews::Stopped(cause.clone()));
-        assert_eq!(cache.stopped(key("alice", stream)), Some(cause));
-        assert_eq!(cache.stopped(key("bob", stream)), None);
-        assert_eq!(cache.stopped(key("alice", StreamId::generate())), None);
+        assert!(
+            matches!(cache.get(key("alice", stream)), Some(Kept::Stopped(kept)) if kept == cause)
+        );
+        for other in [key("bob", stream), key("alice", StreamId::generate())] {
+            assert!(!cache.is_stopped(other));
+        }
         cache.forget(key("alice", stream));
-        assert_eq!(cache.stopped(key("alice", stream)), None);
+        assert!(!cache.is_stopped(key("alice", stream)));
     }
 
     #[test]
-    fn a_changed_interval_is_returned_once_and_sets_the_ttl() {
+    fn a_changed_interval_sets_the_ttl() {
         let (cache, key) = (NewsCache::default(), key("alice", StreamId::generate()));
         assert_eq!(cache.ttl(), FIRST_TTL);
         let interval = Interval {
@@ -223,9 +174,8 @@ mod tests {
         };
         let Interval { every, ttl } = interval;
         cache.add(key, BadNews::Interval { every, ttl });
-        assert_eq!((cache.ttl(), cache.stopped(key)), (ttl, None));
-        assert_eq!(cache.take_interval(key), Some(interval));
-        assert_eq!(cache.take_interval(key), None);
+        assert_eq!((cache.ttl(), cache.is_stopped(key)), (ttl, false));
+        assert!(matches!(cache.get(key), Some(Kept::Interval(kept)) if kept == interval));
     }
 
     #[test]
@@ -233,6 +183,6 @@ mod tests {
         let (cache, key) = (NewsCache::default(), key("alice", StreamId::generate()));
         cache.set_ttl(Duration::ZERO);
         cache.stopped_because(key, StoppedReason::Stopped.into());
-        assert_eq!(cache.stopped(key), None);
+        assert!(!cache.is_stopped(key));
     }
 }

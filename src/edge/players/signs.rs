@@ -3,58 +3,31 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use moka::{
-    Expiry,
-    policy::EvictionPolicy,
-    sync::{Cache, CacheBuilder},
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::news::StreamKey;
+use super::{recent::Recent, stream_key::StreamKey};
 
-/// Most streams: about 100 MB. Of others, more heartbeats ask for the state.
-const MOST_STREAMS: u64 = 500_000;
-/// Most requests a second for the state of a stream.
-const CHECKS_PER_SECOND: NonZeroU32 = NonZeroU32::new(500).unwrap();
+/// Most streams: about 40 MB. Of others, more heartbeats ask for the state.
+const MOST_STREAMS: usize = 500_000;
+/// Most requests a second for the state of a stream. Each costs RabbitMQ as much as a heartbeat that
+/// is sent alone, twice.
+const CHECKS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
+/// Most of these requests at a time. Workers that take longer than 50 ms get fewer a second.
+const MOST_CHECKS: usize = 100;
 
 /// Recent signs of life.
 pub(super) struct SignsOfLife {
-    /// The TTL of each stream at its last sign of life.
-    streams: Cache<StreamKey, Duration>,
-    checks: DefaultDirectRateLimiter,
-}
-
-/// Each entry lives for its own value, from its last insertion on.
-struct ForTtl;
-
-impl Expiry<StreamKey, Duration> for ForTtl {
-    fn expire_after_create(
-        &self,
-        _: &StreamKey,
-        ttl: &Duration,
-        _: std::time::Instant,
-    ) -> Option<Duration> {
-        Some(*ttl)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &StreamKey,
-        ttl: &Duration,
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(*ttl)
-    }
+    streams: Recent<()>,
+    rate: DefaultDirectRateLimiter,
+    checks: Semaphore,
 }
 
 impl Default for SignsOfLife {
     fn default() -> Self {
         Self {
-            streams: CacheBuilder::new(MOST_STREAMS)
-                .eviction_policy(EvictionPolicy::lru())
-                .expire_after(ForTtl)
-                .build(),
-            checks: RateLimiter::direct(Quota::per_second(CHECKS_PER_SECOND)),
+            streams: Recent::new(MOST_STREAMS),
+            rate: RateLimiter::direct(Quota::per_second(CHECKS_PER_SECOND)),
+            checks: Semaphore::new(MOST_CHECKS),
         }
     }
 }
@@ -62,55 +35,36 @@ impl Default for SignsOfLife {
 impl SignsOfLife {
     /// Stores a sign of life.
     pub(super) fn seen(&self, key: StreamKey, ttl: Duration) {
-        self.streams.insert(key, ttl);
+        self.streams.put(key, (), ttl);
     }
 
     /// Whether the last sign of life is less than a TTL ago.
     pub(super) fn are_recent(&self, key: StreamKey) -> bool {
-        self.streams.contains_key(&key)
+        self.streams.has(key)
     }
 
-    /// Whether the state of a stream may be requested now.
-    pub(super) fn may_check(&self) -> bool {
-        self.checks.check().is_ok()
+    /// Returns a permit if the state of a stream may be requested now. It is held until the reply.
+    pub(super) fn check(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.checks.try_acquire().ok()?;
+        self.rate.check().is_ok().then_some(permit)
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.streams.run_pending_tasks();
-        self.streams.entry_count()
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{AccountId, StreamId, Tenant};
-
-    fn key() -> StreamKey {
-        let account = AccountId::new("alice").unwrap();
-        StreamKey::new(
-            &Tenant::new("acme").unwrap(),
-            &account,
-            StreamId::generate(),
-        )
-    }
 
     #[test]
-    fn a_sign_of_life_is_recent_for_the_ttl_of_its_stream() {
+    fn checks_are_bounded_in_a_second_and_at_a_time() {
         let signs = SignsOfLife::default();
-        let (one, other) = (key(), key());
-        signs.seen(one, Duration::from_secs(60));
-        signs.seen(other, Duration::ZERO);
-        assert!(signs.are_recent(one) && !signs.are_recent(other));
-        assert!(!signs.are_recent(key()));
-        signs.seen(one, Duration::ZERO);
-        assert!(!signs.are_recent(one));
-    }
-
-    #[test]
-    fn checks_are_bounded() {
-        let signs = SignsOfLife::default();
-        let allowed = (0..10_000).filter(|_| signs.may_check()).count();
-        assert!((500..1_500).contains(&allowed), "{allowed}");
+        let held: Vec<_> = (0..1_000).filter_map(|_| signs.check()).collect();
+        assert_eq!(held.len(), MOST_CHECKS);
+        drop(held);
+        let allowed = (0..20_000).filter(|_| signs.check().is_some()).count();
+        assert!((1_900..4_000).contains(&allowed), "{allowed}");
     }
 }

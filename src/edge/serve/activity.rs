@@ -73,25 +73,27 @@ impl Activity {
         self.state().is_http2
     }
 
-    /// The reason to close the connection now.
+    /// Returns the reason to close the connection now, or the earliest time at which there can be one.
     pub(super) fn closes(
         &self,
         headers_within: Duration,
         idle: Duration,
         now: Instant,
-    ) -> Option<Closes> {
+    ) -> Result<Closes, Instant> {
         let state = self.state();
         if state.requests > 0 {
-            return None;
+            return Err(now + idle.min(headers_within));
         }
-        let since = |at: Instant| now.saturating_duration_since(at);
-        let is_slow = state
-            .first_byte
-            .is_some_and(|at| since(at) >= headers_within);
-        if is_slow && !state.is_http2 {
-            Some(Closes::Slow)
+        // Bytes may arrive just after this check.
+        let first_byte = state.first_byte.unwrap_or(now);
+        let slow_at = (!state.is_http2).then(|| first_byte + headers_within);
+        let idle_at = state.idle_since + idle;
+        if slow_at.is_some_and(|at| at <= now) {
+            Ok(Closes::Slow)
+        } else if idle_at <= now {
+            Ok(Closes::Idle)
         } else {
-            (since(state.idle_since) >= idle).then_some(Closes::Idle)
+            Err(slow_at.map_or(idle_at, |at| at.min(idle_at)))
         }
     }
 
@@ -175,9 +177,8 @@ mod tests {
         let began = Instant::now();
         let (headers, idle) = (Duration::from_secs(10), Duration::from_secs(60));
         let activity = Activity::new(began);
-        let closes = |after: u64| {
-            activity.closes(headers, idle, Instant::now() + Duration::from_secs(after))
-        };
+        let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let closes = |seconds| activity.closes(headers, idle, after(seconds)).ok();
         assert_eq!(
             (closes(9), closes(59), closes(61)),
             (None, None, Some(Closes::Idle))
@@ -192,5 +193,25 @@ mod tests {
         drop(activity.request(true));
         activity.received();
         assert_eq!((closes(11), closes(61)), (None, Some(Closes::Idle)));
+    }
+    #[tokio::test]
+    async fn a_connection_is_checked_when_it_can_be_slow_or_idle() {
+        let (headers, idle) = (Duration::from_secs(10), Duration::from_secs(75));
+        let began = Instant::now();
+        let activity = Activity::new(began);
+        let next = |now| activity.closes(headers, idle, now);
+        assert_eq!(next(began), Err(began + headers), "bytes may follow");
+        activity.received();
+        let slow = next(began + headers).expect_err("they have not arrived at the begin");
+        assert!(slow >= began + headers && slow < began + 2 * headers);
+        assert_eq!(next(slow), Ok(Closes::Slow));
+
+        let request = activity.request(false);
+        assert_eq!(next(slow), Err(slow + headers));
+        drop(request);
+        let before = began + idle - headers / 2;
+        let ends = next(before).expect_err("it has had a request");
+        assert!(ends >= began + idle && ends < before + headers);
+        assert_eq!(next(ends), Ok(Closes::Idle));
     }
 }

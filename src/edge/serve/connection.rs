@@ -16,7 +16,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -35,8 +35,6 @@ const MAX_CONCURRENT: u32 = 128;
 /// Most bytes of bodies that a connection holds, and most of one body: the least window of HTTP/2,
 /// which is larger than a body.
 const WINDOW_BYTES: u32 = 65_535;
-/// Interval of checks for slow and idle connections.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// Time for the last response of a connection that is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -74,9 +72,8 @@ impl Connections {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(TokioTimer::new())
-            // Also the time between requests; `Activity` is stricter once bytes arrive.
-            .header_read_timeout(bounds.idle)
+            // `Activity` ends slow and idle connections, without a timer for each request.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEADER_BYTES as usize)
             .max_headers(MAX_HEADERS);
         builder
@@ -159,8 +156,7 @@ impl Connections {
             }
         });
         let mut connection = pin!(self.builder.serve_connection(io, service));
-        let mut check = interval(CHECK_EVERY);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = pin!(sleep_until(Instant::now()));
         let (headers_within, idle) = (self.bounds.headers_within, self.bounds.idle);
         let closes = loop {
             tokio::select! {
@@ -172,20 +168,27 @@ impl Connections {
                     return;
                 }
                 () = changed(&mut self.phase) => {}
-                _ = check.tick() => {}
+                () = check.as_mut() => {}
             }
             let now = Instant::now();
+            let mut next = match activity.closes(headers_within, idle, now) {
+                Ok(closes) => break Some(closes),
+                Err(next) => next,
+            };
             match *self.phase.borrow() {
+                Phase::Serving => {}
                 // A GOAWAY. Earlier, a connection would close without an answer.
                 Phase::Draining if activity.is_http2() => connection.as_mut().graceful_shutdown(),
-                Phase::Closing(since) if activity.has_begun() || now >= since + FIRST_WITHIN => {
-                    break None;
+                Phase::Draining => {}
+                Phase::Closing(since) => {
+                    let first = since + FIRST_WITHIN;
+                    if activity.has_begun() || now >= first {
+                        break None;
+                    }
+                    next = next.min(first);
                 }
-                Phase::Serving | Phase::Draining | Phase::Closing(_) => {}
             }
-            if let Some(closes) = activity.closes(headers_within, idle, now) {
-                break Some(closes);
-            }
+            check.as_mut().reset(next);
         };
         match closes {
             Some(Closes::Slow) => return metrics::closed("slow"),

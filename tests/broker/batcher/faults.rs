@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{ONE_OF_TWO, heartbeat, log, stop};
+use super::{ONLY, heartbeat, log, neighbours, stop};
 use crate::fixture::{Broker, Installation, PATIENCE, account, eventually, heavy, tenant};
 
 /// A short patience, for errors.
@@ -21,12 +21,12 @@ const CLEAR: &str = "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).
 fn patient(installation: &Installation<'_>, patience: Duration) -> Batcher {
     let batcher = Batcher::new(installation.backend().with_patience(patience));
     for n in 0..10 {
-        batcher.learn(&tenant(), &account(&format!("known-{n}")), ONE_OF_TWO);
+        batcher.learn(&tenant(), &account(&format!("known-{n}")), ONLY);
     }
     batcher
 }
 
-/// Three quarters of the accounts are known, so that their events are sent in batches.
+/// The name of one of 20 accounts.
 fn name(n: usize) -> String {
     let known = if n.is_multiple_of(2) {
         "known"
@@ -52,8 +52,12 @@ fn record(confirmed: &Confirmed, stream: StreamId, kind: &'static str) {
     all.entry(stream).or_default().push(kind);
 }
 
-async fn write(batcher: Batcher, n: usize, confirmed: Confirmed, stopped: watch::Receiver<bool>) {
-    let name = name(n);
+async fn write(
+    batcher: Batcher,
+    name: String,
+    confirmed: Confirmed,
+    stopped: watch::Receiver<bool>,
+) {
     while !*stopped.borrow() {
         let stream = StreamId::generate();
         let [begun, ended] = tokio::join!(
@@ -74,15 +78,24 @@ async fn write(batcher: Batcher, n: usize, confirmed: Confirmed, stopped: watch:
 async fn each_confirmed_event_is_in_the_log_after_the_broker_was_killed_under_load() {
     heavy().await;
     let broker = Broker::start().await;
-    let installation = Installation::declared(&broker, "10m").await;
+    let installation = Installation::partitions(&broker, "10m", 2).await;
+    let backend = installation.backend();
+    // It binds the exchange of the partitions again.
+    let _worker = installation.ready_worker().await;
+    let (names, here) = neighbours(&backend, 20).await;
     broker.sync_declarations().await;
-    let batcher = patient(&installation, Duration::from_secs(2));
+    // The events of half of the accounts are sent in batches, the others alone.
+    let batcher = Batcher::new(backend.with_patience(Duration::from_secs(2)));
+    for name in &names[..10] {
+        batcher.learn(&tenant(), &account(name), here);
+    }
     let confirmed = Confirmed::default();
     let (end, ended) = watch::channel(false);
     let mut writers = JoinSet::new();
     for n in 0..60 {
         let confirmed = Arc::clone(&confirmed);
-        writers.spawn(write(batcher.clone(), n, confirmed, ended.clone()));
+        let name = names[n % names.len()].clone();
+        writers.spawn(write(batcher.clone(), name, confirmed, ended.clone()));
     }
     let count = || {
         let all = confirmed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +116,7 @@ async fn each_confirmed_event_is_in_the_log_after_the_broker_was_killed_under_lo
     let _ = end.send(true);
     writers.join_all().await;
 
-    let log = log::entries(&installation, 0).await;
+    let log = log::entries(&installation, here.partition).await;
     let batches = log.iter().filter(|entry| entry.key == "acme.batch").count();
     assert!(batches > 5 && log.len() > batches, "{batches}");
     let mut found: HashMap<StreamId, Vec<&str>> = HashMap::new();
@@ -184,7 +197,7 @@ async fn a_batcher_without_a_broker_holds_16_mib_of_events_and_fails_each_in_tim
     let nowhere = "amqp://127.0.0.1:1".parse().expect("an address");
     let client = Client::connect(nowhere, Names::default());
     let batcher = Batcher::new(Backend::new(client).with_patience(SOON));
-    batcher.learn(&tenant(), &account("known-1"), ONE_OF_TWO);
+    batcher.learn(&tenant(), &account("known-1"), ONLY);
     let pairs = (0..16).map(|n| (n.to_string(), "m".repeat(256)));
     let metadata = Metadata::new(&mut pairs.collect::<Vec<_>>()).expect("metadata");
     let began = Instant::now();
