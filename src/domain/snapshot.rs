@@ -22,6 +22,9 @@ pub struct SnapshotHeader {
     pub full: bool,
     /// Tenants whose new streams are refused.
     pub full_tenants: Vec<Tenant>,
+    /// Numbers of the workers' local queues. Entries before the snapshot contain the number of a worker
+    /// that has ended since.
+    pub local_queues: Vec<u64>,
 }
 
 /// The state of a replica at the end of a snapshot.

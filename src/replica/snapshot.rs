@@ -14,6 +14,7 @@ use super::{
     capacity::Capacity,
     counters::ReplicaCounters,
     position::{AnotherLog, LogPosition},
+    workers::LocalQueues,
 };
 use crate::domain::{
     Account, AccountKey, Announcement, Internal, LogClock, SnapshotHeader, SnapshotTrailer,
@@ -47,6 +48,7 @@ impl<T> Replica<T> {
             settings: self.settings.clone()?,
             full: self.capacity.partition_is_full(),
             full_tenants: self.capacity.full_tenants().cloned().collect(),
+            local_queues: self.local_queues.numbers().collect(),
         };
         self.accounts.copy();
         Some(header)
@@ -97,6 +99,7 @@ impl<T> Replica<T> {
             settings: Some(header.settings.clone()),
             capacity: Capacity::restored(header.full, header.full_tenants, header.now),
             last_settings: Some((header.settings, header.now)),
+            local_queues: LocalQueues::restored(header.local_queues),
             announcements: Announcements::restored(
                 trailer.announced,
                 trailer.end,

@@ -47,6 +47,7 @@ impl<T> Replica<T> {
         let settings = self.settings.clone();
         self.append(now, Internal::Tick(settings));
         self.watch_capacity(now);
+        self.local_queues.tick(now.mono);
         if self.leads() {
             self.record_announced(now);
             self.unbind_abandoned(now);

@@ -66,22 +66,47 @@ impl Workers {
 /// or consumes another queue. A worker that is not dead leaves its queue by itself before that, after
 /// six intervals in which no marker was read back.
 #[derive(Debug, Default)]
-pub(super) struct LocalQueues(LastSeen<MAX_QUEUES>);
+pub(super) struct LocalQueues {
+    seen: LastSeen<MAX_QUEUES>,
+    /// The queues of a snapshot, until the first tick.
+    restored: Vec<u64>,
+}
 
 impl LocalQueues {
+    /// The queues in a snapshot. They count as seen at the first tick.
+    pub(super) fn restored(mut queues: Vec<u64>) -> Self {
+        queues.truncate(MAX_QUEUES);
+        Self {
+            seen: LastSeen::default(),
+            restored: queues,
+        }
+    }
+
+    /// The numbers of all queues.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.seen.0.iter().map(|(queue, _)| *queue)
+    }
+
     /// Records an entry of a worker that consumes this queue.
     pub(super) fn seen(&mut self, queue: u64, now: Mono) {
-        self.0.seen(queue, now);
+        self.seen.seen(queue, now);
+    }
+
+    /// Records the time of a tick.
+    pub(super) fn tick(&mut self, now: Mono) {
+        for queue in std::mem::take(&mut self.restored) {
+            self.seen(queue, now);
+        }
     }
 
     /// Removes and returns the abandoned queues.
     pub(super) fn take_abandoned(&mut self, now: Mono, interval_ms: u64) -> Vec<u64> {
-        self.0.take_silent(now, SILENT_INTERVALS * interval_ms)
+        self.seen.take_silent(now, SILENT_INTERVALS * interval_ms)
     }
 
     /// Forgets the queues that RabbitMQ has deleted.
     pub(super) fn forget_deleted(&mut self, now: Mono) {
-        self.0.take_silent(now, FORGOTTEN_MS);
+        self.seen.take_silent(now, FORGOTTEN_MS);
     }
 }
 

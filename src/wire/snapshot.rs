@@ -25,7 +25,7 @@ pub use part::{Part, PartContent, SnapshotRef};
 pub const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
 
 const MAGIC: [u8; 3] = *b"SWS";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The position of the LZ4 frame.
 const BEGIN: usize = 8;
 

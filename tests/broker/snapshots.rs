@@ -220,6 +220,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
         settings: Settings::default(),
         full: false,
         full_tenants: Vec::new(),
+        local_queues: Vec::new(),
     })];
     if whole {
         contents.push(PartContent::Trailer(SnapshotTrailer {
@@ -240,7 +241,7 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
 
 async fn publish_garbage(installation: &Installation<'_>) {
     let channel = installation.broker.channel().await;
-    for body in [b"".as_slice(), b"SWS\x02\0\0\0\0", b"SWS\x09 of tomorrow"] {
+    for body in [b"".as_slice(), b"SWS\x03\0\0\0\0", b"SWS\x09 of tomorrow"] {
         let queue = installation.names().snapshots(0);
         let sent = channel.basic_publish(
             "".into(),

@@ -63,6 +63,20 @@ fn a_worker_that_starts_unbinds_the_queue_of_its_predecessor() {
 }
 
 #[test]
+fn a_worker_that_restores_a_snapshot_unbinds_the_queue_of_its_predecessor() {
+    let mut rig = Rig::serving();
+    rig.log.push(tick(1, Some(7), 50));
+    rig.read(50);
+    rig.rounds(100, 500);
+    let copy = rig.copy(500, &[], &[]);
+    let mut rig = rig.restored(copy).unwrap();
+    rig.rounds(0, 900);
+    assert!(unbound(&mut rig).is_empty());
+    rig.rounds(900, 2_000);
+    assert_eq!(unbound(&mut rig), [7]);
+}
+
+#[test]
 fn a_replica_unbinds_nothing_while_it_does_not_lead_or_its_log_lags() {
     let mut rig = Rig::serving();
     rig.log.push(tick(1, Some(7), 50));

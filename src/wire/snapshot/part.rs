@@ -94,6 +94,7 @@ struct StoredHeader<'a> {
     full: bool,
     #[serde(borrow)]
     full_tenants: Vec<&'a str>,
+    local_queues: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -200,6 +201,7 @@ fn store_header(header: &SnapshotHeader) -> StoredHeader<'_> {
         settings: serde_json::to_string(&header.settings).expect("numbers always encode"),
         full: header.full,
         full_tenants: header.full_tenants.iter().map(Tenant::as_str).collect(),
+        local_queues: header.local_queues.clone(),
     }
 }
 
@@ -215,6 +217,7 @@ impl StoredHeader<'_> {
             settings: serde_json::from_str(&self.settings).ok()?,
             full: self.full,
             full_tenants: tenants.collect::<Result<_, _>>().ok()?,
+            local_queues: self.local_queues,
         })
     }
 }

@@ -147,6 +147,7 @@ fn parts() -> [Part; 4] {
             settings,
             full: true,
             full_tenants: vec![Tenant::new("acme").unwrap()],
+            local_queues: vec![7, u64::MAX],
         })),
         part(PartContent::Accounts(vec![
             (key("alice"), 11, account()),
@@ -214,7 +215,7 @@ fn a_part_that_expands_beyond_the_limit_is_rejected() {
         encoder.write_all(&[0; 65_536]).unwrap();
     }
     encoder.finish().unwrap();
-    let mut message = Vec::from(*b"SWS\x02");
+    let mut message = Vec::from(*b"SWS\x03");
     message.extend_from_slice(&crc32fast::hash(&frame).to_le_bytes());
     message.extend_from_slice(&frame);
     assert!(message.len() < MAX_PART_BYTES / 100);
