@@ -67,4 +67,6 @@ pub struct ClientAddress {
     pub peer: IpAddr,
     /// The client: the peer, or the address that a trusted proxy states.
     pub client: IpAddr,
+    /// Whether the edge ends the connection's TLS.
+    pub is_tls: bool,
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, HeaderValue, Uri, header, uri::Authority},
+    http::{HeaderMap, Uri, header, uri::Authority},
     response::{IntoResponse, Response},
 };
 
@@ -23,6 +23,8 @@ pub struct Call {
     pub body: Bytes,
     /// The peer of its connection.
     pub peer: IpAddr,
+    /// Whether the edge ends the TLS of its connection.
+    pub is_tls: bool,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Call {
@@ -32,12 +34,14 @@ impl<S: Send + Sync> FromRequest<S> for Call {
         let (headers, uri) = (request.headers().clone(), request.uri().clone());
         let address = request.extensions().get::<ClientAddress>();
         let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.peer);
+        let is_tls = address.is_some_and(|address| address.is_tls);
         let body = Bytes::from_request(request, state).await;
         Ok(Self {
             headers,
             uri,
             body: body.map_err(IntoResponse::into_response)?,
             peer,
+            is_tls,
         })
     }
 }
@@ -78,13 +82,45 @@ impl Call {
     /// The URL of the edge's root, as the client has addressed it.
     pub(super) fn origin(&self) -> String {
         let forwarded = self.headers.get("x-forwarded-proto");
-        let scheme = match forwarded.map(HeaderValue::as_bytes) {
-            Some(b"https") => "https",
-            _ => "http",
-        };
+        let is_https = self.is_tls || forwarded.is_some_and(|proto| proto == "https");
+        let scheme = if is_https { "https" } else { "http" };
         let host = self
             .header(header::HOST)
             .or_else(|| self.uri.authority().map(Authority::as_str));
         format!("{scheme}://{}", host.unwrap_or("localhost"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_url_has_the_scheme_and_the_host_that_the_client_uses() {
+        for (is_tls, forwarded, url) in [
+            (false, None, "http://edge.example/v1/x"),
+            (true, None, "https://edge.example/v1/x"),
+            (false, Some("https"), "https://edge.example/v1/x"),
+            (false, Some("http"), "http://edge.example/v1/x"),
+        ] {
+            let peer = IpAddr::from([192, 0, 2, 1]);
+            let address = ClientAddress {
+                peer,
+                client: peer,
+                is_tls,
+            };
+            let request = Request::post("/v1/x?y=z")
+                .header(header::HOST, "edge.example")
+                .extension(address);
+            let request = match forwarded {
+                Some(proto) => request.header("x-forwarded-proto", proto),
+                None => request,
+            };
+            let request = request.body(Body::empty()).unwrap();
+            let call = Call::from_request(request, &()).await.unwrap();
+            assert_eq!(call.url(), url);
+        }
     }
 }

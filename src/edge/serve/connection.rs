@@ -109,10 +109,10 @@ impl Connections {
         async move {
             let _counted = metrics::Counted::connection();
             let Some(acceptor) = acceptor else {
-                return this.exchange(stream, peer).await;
+                return this.exchange(stream, peer, false).await;
             };
             match timeout(this.bounds.headers_within, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => this.exchange(stream, peer).await,
+                Ok(Ok(stream)) => this.exchange(stream, peer, true).await,
                 Ok(Err(error)) => {
                     metrics::closed("error");
                     tracing::debug!(%error, "a TLS handshake has failed");
@@ -122,7 +122,7 @@ impl Connections {
         }
     }
 
-    async fn exchange<S>(mut self, socket: S, peer: IpAddr)
+    async fn exchange<S>(mut self, socket: S, peer: IpAddr, is_tls: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -136,10 +136,12 @@ impl Connections {
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let is_http2 = request.version() == axum::http::Version::HTTP_2;
             let in_progress = of_requests.request(is_http2);
-            let client = peer;
-            request
-                .extensions_mut()
-                .insert(ClientAddress { peer, client });
+            let address = ClientAddress {
+                peer,
+                client: peer,
+                is_tls,
+            };
+            request.extensions_mut().insert(address);
             let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
             let (routes, phase) = (routes.clone(), Arc::clone(&phase));
             async move {
