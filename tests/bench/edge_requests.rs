@@ -30,12 +30,12 @@ use tokio::{
 const CONNECTIONS: u32 = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Operation {
     Init,
     Status(Consistency),
 }
 
-impl What {
+impl Operation {
     const ALL: [(&'static str, Self); 3] = [
         ("PUT, init", Self::Init),
         ("GET, status", Self::Status(Consistency::Local)),
@@ -59,19 +59,23 @@ impl Sender {
     }
 
     /// Sends a request about an account with one stream, or opens one in an idle account.
-    async fn send(&mut self, what: What, account: &str) -> anyhow::Result<()> {
+    async fn send(&mut self, operation: Operation, account: &str) -> anyhow::Result<()> {
         let stream = StreamId::generate();
         match self {
             Self::Http(sender) => {
                 let at = format!("/api/v1/accounts/{account}");
-                let (method, path) = match what {
-                    What::Init => (Method::PUT, format!("{at}/streams/{stream}")),
-                    What::Status(Consistency::Local) => (Method::GET, at),
-                    What::Status(Consistency::Strong) => {
+                let (method, path) = match operation {
+                    Operation::Init => (Method::PUT, format!("{at}/streams/{stream}")),
+                    Operation::Status(Consistency::Local) => (Method::GET, at),
+                    Operation::Status(Consistency::Strong) => {
                         (Method::GET, format!("{at}?consistency=strong"))
                     }
                 };
-                let body = if what == What::Init { "{}" } else { "" };
+                let body = if operation == Operation::Init {
+                    "{}"
+                } else {
+                    ""
+                };
                 let request = Request::builder().method(method).uri(path);
                 let request = request.header("host", "edge").body(Full::from(body))?;
                 sender.ready().await?;
@@ -82,8 +86,8 @@ impl Sender {
             }
             Self::Amqp(backend) => {
                 let (tenant, account) = (Tenant::new("acme")?, AccountId::new(account)?);
-                match what {
-                    What::Init => {
+                match operation {
+                    Operation::Init => {
                         let request = OpenRequest {
                             stream: Some(stream),
                             ..OpenRequest::default()
@@ -91,7 +95,7 @@ impl Sender {
                         let (_, opening) = backend.open(&tenant, &account, &request).await?;
                         ensure!(matches!(opening, Opening::Opened { .. }), "{opening:?}");
                     }
-                    What::Status(consistency) => {
+                    Operation::Status(consistency) => {
                         let query = StatusQuery {
                             consistency,
                             ..StatusQuery::default()
@@ -108,7 +112,7 @@ impl Sender {
 /// A measurement: its rate, its length and its accounts.
 #[derive(Clone, Copy)]
 struct Load {
-    what: What,
+    operation: Operation,
     rate: u32,
     seconds: u32,
     accounts: u32,
@@ -128,11 +132,11 @@ impl Load {
                 for n in all {
                     let due = began + Duration::from_secs(1) * n / self.rate;
                     sleep_until(due).await;
-                    let account = match self.what {
-                        What::Init => format!("init-{}-{n}", self.number),
-                        What::Status(_) => format!("viewer-{}", 1 + n % self.accounts),
+                    let account = match self.operation {
+                        Operation::Init => format!("init-{}-{n}", self.number),
+                        Operation::Status(_) => format!("viewer-{}", 1 + n % self.accounts),
                     };
-                    sender.send(self.what, &account).await?;
+                    sender.send(self.operation, &account).await?;
                     took.push(due.elapsed());
                 }
                 anyhow::Ok((sender, took))
@@ -168,11 +172,11 @@ async fn main() -> anyhow::Result<()> {
     let mut number = 0;
     // The first pair warms both sides up.
     for pair in 0..=pairs {
-        for (name, what) in What::ALL {
+        for (name, operation) in Operation::ALL {
             for (server, senders) in [("edge", &mut http), ("AMQP", &mut amqp)] {
                 number += 1;
                 let load = Load {
-                    what,
+                    operation,
                     rate,
                     seconds: if pair == 0 { 1 } else { seconds },
                     accounts,
