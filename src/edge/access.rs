@@ -12,6 +12,7 @@ mod ring_provider;
 mod rules;
 mod secret;
 mod url;
+mod verified;
 
 use std::{
     net::IpAddr,
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 
 use super::reload::Current;
 use crate::client::{AccountId, Tenant};
+use config::Fetched;
 use rules::Rules;
 
 /// The caller of a request.
@@ -135,7 +137,7 @@ impl Access {
     /// # Errors
     /// [`AccessError`] if a file cannot be read or has a mistake.
     pub fn from_file(file: &Path) -> Result<Self, AccessError> {
-        let rules = reload::read(file)?.rules(&[])?;
+        let rules = reload::read(file)?.rules(&Fetched::new())?;
         Ok(Self {
             current: Current::new(rules),
             file: Some(Arc::new(file.to_owned())),

@@ -65,7 +65,12 @@ impl<T> Current<T> {
     }
 
     pub(super) fn set(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        let mut value = Arc::new(value);
+        std::mem::swap(
+            &mut *self.0.write().unwrap_or_else(PoisonError::into_inner),
+            &mut value,
+        );
+        // The former value is dropped here, without the lock, since it can be large.
     }
 }
 

@@ -57,8 +57,16 @@ impl Header {
     }
 }
 
-/// Verifies a token, and returns the caller in its claims.
-pub(super) fn verify(issuers: &[Issuer], token: &str) -> Result<Caller, Denied> {
+/// The claims of a verified token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub(super) caller: Caller,
+    /// The claim `exp`, in seconds since 1970; `None` if it is not a whole number.
+    pub(super) expires: Option<u64>,
+}
+
+/// Verifies a token.
+pub(super) fn verify(issuers: &[Issuer], token: &str) -> Result<Verified, Denied> {
     let header = Header::of(token)?;
     let known = issuers.iter().flat_map(Issuer::own_keys);
     let named = known.filter(|(_, key)| key.id == header.kid);
@@ -69,7 +77,7 @@ pub(super) fn verify(issuers: &[Issuer], token: &str) -> Result<Caller, Denied> 
             continue;
         }
         match issuer.verify(key, token) {
-            Ok(caller) => return Ok(caller),
+            Ok(verified) => return Ok(verified),
             Err(error) => denied = error,
         }
     }
@@ -81,12 +89,15 @@ impl Issuer {
         self.keys.iter().map(move |key| (self, key))
     }
 
-    fn verify(&self, key: &Key, token: &str) -> Result<Caller, Denied> {
+    fn verify(&self, key: &Key, token: &str) -> Result<Verified, Denied> {
         let mut validation = self.validation.clone();
         validation.algorithms = vec![key.algorithm];
         let verified = jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation);
         let claims = verified.map_err(|error| denied(error.kind()))?.claims;
-        self.caller(&claims)
+        Ok(Verified {
+            caller: self.caller(&claims)?,
+            expires: claims.get("exp").and_then(Value::as_u64),
+        })
     }
 
     fn caller(&self, claims: &Map<String, Value>) -> Result<Caller, Denied> {

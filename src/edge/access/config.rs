@@ -19,6 +19,7 @@ use super::{
     ring_provider,
     rules::Rules,
     secret::{Digest, Secret},
+    verified::VerifiedTokens,
 };
 use crate::{client::Tenant, edge::FileError};
 
@@ -127,12 +128,12 @@ pub(super) struct Loaded {
     pub(super) files: BTreeMap<PathBuf, Secret>,
 }
 
-/// Keys that were read from a URL.
-pub(super) type Fetched = (String, Vec<Key>);
+/// The key sets that were read from URLs.
+pub(super) type Fetched = BTreeMap<String, String>;
 
 impl Loaded {
     /// Checks everything, and returns the rules.
-    pub(super) fn rules(&self, fetched: &[Fetched]) -> Result<Rules, AccessError> {
+    pub(super) fn rules(&self, fetched: &Fetched) -> Result<Rules, AccessError> {
         ring_provider::install();
         let Tables {
             applications,
@@ -163,6 +164,7 @@ impl Loaded {
             applications: Applications(known),
             issuers: issuers.collect::<Result<_, _>>()?,
             proxy: proxy.transpose()?,
+            verified: VerifiedTokens::default(),
         };
         let by_proxy = rules.proxy.as_ref().is_some_and(|it| it.identity.is_some());
         if rules.applications.is_empty() && !rules.has_tokens() && !by_proxy {
@@ -206,7 +208,7 @@ impl Loaded {
         })
     }
 
-    fn issuer(&self, table: &TokensTable, fetched: &[Fetched]) -> Result<Issuer, String> {
+    fn issuer(&self, table: &TokensTable, fetched: &Fetched) -> Result<Issuer, String> {
         let mut all = Vec::new();
         for key in &table.keys {
             all.push(self.key(key)?);
@@ -215,11 +217,11 @@ impl Loaded {
             let keys = keys::of_set(self.content(file)?, true);
             all.extend(keys.map_err(|problem| format!("{}: {problem}", file.display()))?);
         }
-        let read = table.jwks_url.as_ref().map(|url| {
-            let read = fetched.iter().find(|(of, _)| of == url);
-            all.extend(read.iter().flat_map(|(_, keys)| keys.clone()));
-            read.is_some()
-        });
+        let read = table.jwks_url.as_ref().map(|url| fetched.get(url));
+        if let Some(Some(set)) = read {
+            // A shared secret does not belong on the web.
+            all.extend(keys::of_set(set, false)?);
+        }
         if all.is_empty() && read.is_none() {
             return Err("it needs keys, a jwks_file or a jwks_url".to_owned());
         }
@@ -232,7 +234,7 @@ impl Loaded {
         };
         Ok(Issuer {
             keys: all,
-            is_complete: read.unwrap_or(true),
+            is_complete: read.is_none_or(|set| set.is_some()),
             validation: table.validation()?,
             tenant: tenant_of(
                 table.tenant.as_deref(),

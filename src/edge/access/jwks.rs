@@ -13,24 +13,21 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{
-    keys::{self, Key},
-    url::KeysUrl,
-};
+use super::{keys, url::KeysUrl};
 
 /// Longest time for one URL.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Largest key set, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Reads the keys of a URL.
-pub(super) async fn fetch(url: &str) -> Result<Vec<Key>, String> {
+/// Reads the key set of a URL, which has a usable key.
+pub(super) async fn fetch(url: &str) -> Result<String, String> {
     let parsed = KeysUrl::parse(url).ok_or("it is no https:// URL")?;
     let body = tokio::time::timeout(WITHIN, get(&parsed)).await;
     let body = body.map_err(|_| format!("no response within {WITHIN:?}"))??;
-    let json = std::str::from_utf8(&body).map_err(|_| "it is not UTF-8")?;
-    // A shared secret does not belong on the web.
-    keys::of_set(json, false)
+    let json = String::from_utf8(body.into()).map_err(|_| "it is not UTF-8")?;
+    keys::of_set(&json, false)?;
+    Ok(json)
 }
 
 async fn get(url: &KeysUrl) -> Result<Bytes, String> {

@@ -55,7 +55,7 @@ pub fn check_file(text: &str) -> Result<(), AccessError> {
         tables: parse(file, text)?,
         files: BTreeMap::new(),
     };
-    loaded.rules(&[]).map(drop)
+    loaded.rules(&Fetched::new()).map(drop)
 }
 
 /// A mistake in the form of the file. The parser's messages quote values, which may be secrets.
@@ -84,7 +84,7 @@ fn named(tables: &Tables) -> impl Iterator<Item = PathBuf> {
 pub(super) async fn keep_current(file: &Path, current: &Current<Rules>, unknown_key: &Notify) {
     let mut state = State {
         files: Files::new("the rules of access"),
-        fetched: Vec::new(),
+        fetched: Fetched::new(),
         fetched_at: None,
         fetch_at: None,
     };
@@ -109,7 +109,7 @@ pub(super) async fn keep_current(file: &Path, current: &Current<Rules>, unknown_
 
 struct State {
     files: Files<Loaded, AccessError>,
-    fetched: Vec<Fetched>,
+    fetched: Fetched,
     fetched_at: Option<Instant>,
     fetch_at: Option<Instant>,
 }
@@ -125,7 +125,8 @@ impl State {
         has_changed | self.fetch().await
     }
 
-    /// Reads the URLs if they are due. A URL that cannot be read keeps its keys.
+    /// Reads the URLs if they are due. A URL that cannot be read keeps its keys. Returns whether a key
+    /// set has changed.
     async fn fetch(&mut self) -> bool {
         let now = Instant::now();
         let tables = self.files.content().map(|loaded| &loaded.tables);
@@ -134,15 +135,15 @@ impl State {
         if urls.is_empty() || self.fetch_at.is_some_and(|at| now < at) {
             return false;
         }
-        self.fetched.retain(|(url, _)| urls.contains(url));
-        let mut failed = false;
+        self.fetched.retain(|url, _| urls.contains(url));
+        let (mut failed, mut has_changed) = (false, false);
         // At the same time, so that a slow server does not delay the others.
         let fetched = join_all(urls.iter().map(|url| jwks::fetch(url))).await;
         for (url, fetched) in urls.into_iter().zip(fetched) {
             match fetched {
-                Ok(keys) => {
-                    self.fetched.retain(|(of, _)| *of != url);
-                    self.fetched.push((url, keys));
+                Ok(set) => {
+                    has_changed |= self.fetched.get(&url) != Some(&set);
+                    self.fetched.insert(url, set);
                 }
                 Err(error) => {
                     failed = true;
@@ -156,6 +157,6 @@ impl State {
         }
         self.fetched_at = Some(now);
         self.fetch_at = Some(now + if failed { FETCH_AGAIN } else { FETCH_EVERY });
-        true
+        has_changed
     }
 }

@@ -5,6 +5,7 @@ use super::{
     applications::Applications,
     claims::{self, Issuer},
     proxy::Proxy,
+    verified::VerifiedTokens,
 };
 use crate::client::Tenant;
 
@@ -16,11 +17,13 @@ pub(super) struct Rules {
     pub(super) applications: Applications,
     pub(super) issuers: Vec<Issuer>,
     pub(super) proxy: Option<Proxy>,
+    pub(super) verified: VerifiedTokens,
 }
 
 impl Rules {
     pub(super) fn token(&self, token: &str) -> Result<Caller, Denied> {
-        claims::verify(&self.issuers, token)
+        self.verified
+            .get_or_verify(token, || claims::verify(&self.issuers, token))
     }
 
     pub(super) fn has_tokens(&self) -> bool {

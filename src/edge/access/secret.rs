@@ -43,15 +43,20 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// The SHA-256 digest of a text.
+pub(super) fn sha256(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    bytes
+}
+
 /// The digest of a secret, so that its length does not matter in comparisons.
 #[derive(Clone)]
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
     pub(super) fn of(secret: &str) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
-        Self(bytes)
+        Self(sha256(secret))
     }
 
     /// Compares in constant time.

@@ -91,9 +91,10 @@ impl Guard {
         if let Err(wait) = self.edge.limits.client(client) {
             return Refusal::Client(wait).into_response();
         }
-        // Over HTTP/2, a connection has many.
+        // Over HTTP/2, a connection has many. A bound above that of all requests needs no count.
         let most = self.bounds.of_client(self.edge.access.trusts(client));
-        let Some(_own) = self.clients.admit(client, most) else {
+        let own = (most < self.bounds.requests).then(|| self.clients.admit(client, most));
+        let Some(_own) = own.map_or(Some(None), |own| own.map(Some)) else {
             return Refusal::Crowded.into_response();
         };
         let Ok(_permit) = self.requests.try_acquire() else {
