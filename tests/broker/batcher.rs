@@ -3,6 +3,7 @@
 mod faults;
 mod log;
 mod moved;
+mod ring;
 
 use std::time::Duration;
 

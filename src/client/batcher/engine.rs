@@ -235,7 +235,7 @@ impl Engine {
             Err(ClientError::Refused(problem))
                 if problem.code == Code::WrongPartition && events.is_batch() =>
             {
-                self.shared.gatherer().forget(&events);
+                self.shared.gatherer().reject(&events);
                 self.repeated.push(message.number, events, Instant::now());
             }
             Err(ClientError::Refused(problem)) => {

@@ -80,6 +80,14 @@ impl Events {
         matches!(self.form, Form::Batch(_))
     }
 
+    /// The partition that a batch states.
+    pub(super) const fn partition(&self) -> Option<PartitionNumber> {
+        match self.form {
+            Form::Batch(partition) => Some(partition),
+            Form::Alone(..) => None,
+        }
+    }
+
     /// Appends an event. Returns `false`, without a change, if a batch has no room for it.
     pub(super) fn push(&mut self, account: &AccountId, event: &PlayerEvent) -> bool {
         self.writer.push(account.as_str(), event);

@@ -25,7 +25,8 @@ type Place = (Tenant, u16);
 ///
 /// The events of an account leave in the order of calls: the queue keeps the order, an account has
 /// events in at most one gathering batch, and an event alone is queued at once. So each change of a
-/// known partition first closes all gathering batches.
+/// known partition first closes all gathering batches. If the partition becomes known, the earlier
+/// events of the account are in the queue already.
 pub(super) struct Gatherer {
     accounts: Accounts,
     gathering: HashMap<Place, Message>,
@@ -137,10 +138,13 @@ impl Gatherer {
         self.accounts.learn(tenant, account, partition) && self.close_all()
     }
 
-    /// Drops the partitions of the accounts of these events.
-    pub(super) fn forget(&mut self, events: &Events) {
-        for account in events.accounts() {
-            if self.accounts.forget(&events.tenant, &account) {
+    /// Drops the partitions of the accounts of a batch that a worker has rejected.
+    pub(super) fn reject(&mut self, batch: &Events) {
+        let Some(partition) = batch.partition() else {
+            return;
+        };
+        for account in batch.accounts() {
+            if self.accounts.reject(&batch.tenant, &account, partition) {
                 self.close_all();
             }
         }

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Heartbeat, Metadata, StreamId};
+use crate::{
+    client::batcher::bucket::bucket,
+    domain::{Heartbeat, Metadata, StreamId},
+};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -25,12 +28,25 @@ fn partition(number: u16) -> PartitionNumber {
 }
 
 /// A gatherer that has the partitions of `accounts` accounts, two in turn.
+///
+/// These are not the true partitions, so the ring is never trusted.
 fn knowing(accounts: usize) -> Gatherer {
     let mut gatherer = Gatherer::new(1_000, PATIENCE);
     for n in 0..accounts {
         gatherer.learn(&tenant(), &account(n), partition((n % 2) as u16));
     }
     gatherer
+}
+
+/// Learns the true partitions of 300 other accounts.
+fn learn_all(gatherer: &mut Gatherer, partitions: u16) {
+    for n in 1_000..1_300 {
+        let number = PartitionNumber {
+            partition: bucket(&account(n), partitions),
+            partitions,
+        };
+        gatherer.learn(&tenant(), &account(n), number);
+    }
 }
 
 fn add(gatherer: &mut Gatherer, n: usize, now: Instant) -> Confirm {
@@ -59,6 +75,45 @@ fn known_accounts_gather_for_100_ms_and_others_are_sent_alone() {
     batches.sort_unstable();
     assert_eq!(batches, [2, 3], "accounts 1 and 3, and 0 and 2");
     assert_eq!((gatherer.bytes, gatherer.next_at()), (0, None));
+}
+
+#[test]
+fn accounts_gather_once_the_ring_is_trusted_and_after_their_earlier_events() {
+    let (mut gatherer, now) = (Gatherer::new(1_000, PATIENCE), Instant::now());
+    for n in 0..20 {
+        add(&mut gatherer, n, now);
+    }
+    learn_all(&mut gatherer, 4);
+    assert!((0..20).all(|n| gatherer.has_partition(&tenant(), &account(n))));
+    for n in 0..20 {
+        add(&mut gatherer, n, now);
+    }
+    let sizes = sizes(&mut gatherer, now + GATHER_FOR);
+    assert_eq!(sizes[..20], [1; 20], "alone, and first");
+    assert_eq!((sizes.len(), sizes[20..].iter().sum()), (24, 20));
+}
+
+#[test]
+fn a_dropped_ring_closes_all_batches() {
+    let (mut gatherer, now) = (Gatherer::new(1_000, PATIENCE), Instant::now());
+    learn_all(&mut gatherer, 3);
+    for n in 0..20 {
+        add(&mut gatherer, n, now);
+    }
+    let number = PartitionNumber {
+        partition: bucket(&account(7), 3),
+        partitions: 3,
+    };
+    let mut rejected = Events::batch(&tenant(), &account(7), number);
+    rejected.push(&account(7), &heartbeat());
+    gatherer.reject(&rejected);
+    assert!((0..20).all(|n| !gatherer.has_partition(&tenant(), &account(n))));
+    for n in 0..20 {
+        add(&mut gatherer, n, now);
+    }
+    let sizes = sizes(&mut gatherer, now);
+    assert_eq!((sizes[..3].iter().sum::<usize>(), sizes.len()), (20, 23));
+    assert_eq!(sizes[3..], [1; 20]);
 }
 
 #[test]
@@ -159,7 +214,9 @@ fn a_short_patience_shortens_the_gathering() {
 enum Step {
     Add(usize),
     Learn(usize, u16, u16),
-    Forget(usize),
+    /// Learns the true partitions of all accounts, so often that the ring is trusted.
+    LearnAll(u16),
+    Reject(usize, u16, u16),
     Pass(u64),
     Pop,
 }
@@ -168,7 +225,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0_usize..6).prop_map(Step::Add),
         3 => (0_usize..6, 0_u16..3, 4_u16..6).prop_map(|(n, p, of)| Step::Learn(n, p, of)),
-        1 => (0_usize..6).prop_map(Step::Forget),
+        1 => (1_u16..4).prop_map(Step::LearnAll),
+        1 => (0_usize..6, 1_u16..4).prop_map(|(n, of)| Step::Reject(n, bucket(&account(n), of), of)),
+        1 => (0_usize..6, 0_u16..3, 4_u16..6).prop_map(|(n, p, of)| Step::Reject(n, p, of)),
         2 => (0_u64..150).prop_map(Step::Pass),
         2 => Just(Step::Pop),
     ]
@@ -197,8 +256,12 @@ proptest! {
                     let number = PartitionNumber { partition, partitions };
                     gatherer.learn(&tenant, &account(n), number);
                 }
-                Step::Forget(n) => {
-                    gatherer.forget(&Events::alone(&tenant, &account(n), &heartbeat()));
+                Step::LearnAll(partitions) => learn_all(&mut gatherer, partitions),
+                Step::Reject(n, partition, partitions) => {
+                    let number = PartitionNumber { partition, partitions };
+                    let mut batch = Events::batch(&tenant, &account(n), number);
+                    batch.push(&account(n), &heartbeat());
+                    gatherer.reject(&batch);
                 }
                 Step::Pass(ms) => now += Duration::from_millis(ms),
                 Step::Pop => {
