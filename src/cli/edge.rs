@@ -32,7 +32,7 @@ pub struct Args {
     /// address
     #[arg(long, value_name = "TENANT")]
     insecure_no_auth: Option<String>,
-    /// The file of policies, in TOML, of applications that use the API of Adobe's Concurrency
+    /// The policy file, in TOML, of applications that use the API of Adobe's Concurrency
     /// Monitoring (tests/clients/FROM-ADOBE.md describes it). It is read again when it changes
     /// [default: that API is not served]
     #[arg(long, env = "STREAMWATCH_EDGE_POLICIES", value_name = "FILE")]

@@ -1,4 +1,4 @@
-//! Reading of key sets over HTTP.
+//! Reads key sets over HTTP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    keys::{self, Key},
+    keys::{self, VerificationKey},
     url::KeysUrl,
 };
 
@@ -24,12 +24,12 @@ const WITHIN: Duration = Duration::from_secs(10);
 const MAX_BYTES: usize = 256 * 1024;
 
 /// Reads the keys of a URL.
-pub(super) async fn fetch(url: &str) -> Result<Vec<Key>, String> {
-    let parsed = KeysUrl::parse(url).ok_or("it is no https:// URL")?;
+pub(super) async fn fetch(url: &str) -> Result<Vec<VerificationKey>, String> {
+    let parsed = KeysUrl::parse(url).ok_or("the URL must start with https://")?;
     let body = tokio::time::timeout(WITHIN, get(&parsed)).await;
     let body = body.map_err(|_| format!("no response within {WITHIN:?}"))??;
-    let json = std::str::from_utf8(&body).map_err(|_| "it is not UTF-8")?;
-    // A shared secret does not belong on the web.
+    let json = std::str::from_utf8(&body).map_err(|_| "the response is not UTF-8")?;
+    // A set on the web must not contain shared secrets.
     keys::of_set(json, false)
 }
 
@@ -79,14 +79,14 @@ where
         let response = sender.send_request(request).await;
         let response = response.map_err(|error| error.to_string())?;
         if response.status() != StatusCode::OK {
-            return Err(format!("its status is {}", response.status().as_u16()));
+            return Err(format!("the server responded with status {}", response.status().as_u16()));
         }
         let body = Limited::new(response.into_body(), MAX_BYTES)
             .collect()
             .await;
         Ok(body.map_err(|error| error.to_string())?.to_bytes())
     };
-    // The connection runs as long as the exchange.
+    // Drives the connection until the exchange ends.
     let connection = async {
         let _ = connection.await;
         std::future::pending().await

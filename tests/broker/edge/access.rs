@@ -184,7 +184,7 @@ async fn changed_rules_of_access_are_in_force_without_a_restart() {
     folder.write("access.toml", "applications = [{ id = ");
     eventually(PATIENCE, "the mistake is reported", async || {
         let log = edge.process.stderr();
-        log.contains("cannot use the changed files of the rules of access")
+        log.contains("cannot load changed access rules")
             .then_some(())
             .ok_or(log)
     })

@@ -1,4 +1,4 @@
-//! Changes of the file of policies.
+//! Changes of the policy file.
 
 use super::{Adobe, session};
 use crate::fixture::{Broker, Installation, PATIENCE, eventually};
@@ -26,7 +26,7 @@ async fn changed_policies_decide_on_new_sessions_and_a_mistake_keeps_those_befor
     adobe.write_policies(&at_most(0));
     eventually(PATIENCE, "the mistake is reported", async || {
         let log = adobe.edge.process.stderr();
-        let is_reported = log.contains("cannot use the changed files of the policies")
+        let is_reported = log.contains("cannot load changed policies")
             && log.contains("max: 0: must be at least 1");
         is_reported.then_some(()).ok_or(log)
     })
