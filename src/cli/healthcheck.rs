@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{http::Endpoint, mistakes::Mistakes, output::Output};
+use super::{http::PageUrl, mistakes::Mistakes, output::Output};
 
 /// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -37,7 +37,7 @@ impl Args {
         let place = self.place(&mut mistakes);
         let (place, timeout) = mistakes.finish(place.zip(timeout))?;
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let page = Endpoint {
+        let page = PageUrl {
             place,
             path: path.to_owned(),
         };
@@ -80,7 +80,7 @@ impl Args {
 
 /// The host and port of a URL without path.
 fn of_url(url: &str) -> Option<String> {
-    let page = Endpoint::of_url(url)?;
+    let page = PageUrl::of_url(url)?;
     (page.path == "/").then_some(page.place)
 }
 

@@ -15,14 +15,14 @@ const LONGEST_URL: usize = 2_048;
 
 /// The URL of a page over plain HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(super) struct PageUrl {
     /// A host and a port.
     pub(super) place: String,
     /// The path, from the first slash on.
     pub(super) path: String,
 }
 
-impl Endpoint {
+impl PageUrl {
     /// Splits `http://host:port/path`. The path may be left out.
     pub(super) fn of_url(url: &str) -> Option<Self> {
         let rest = url.strip_prefix("http://")?;
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_url_names_a_host_a_port_and_a_path() {
-        let of = |url| Endpoint::of_url(url).map(|page| (page.place, page.path));
+        let of = |url| PageUrl::of_url(url).map(|page| (page.place, page.path));
         let is = |place: &str, path: &str| Some((place.to_owned(), path.to_owned()));
         assert_eq!(of("http://h:1"), is("h:1", "/"));
         assert_eq!(of("http://[::1]:9419/"), is("[::1]:9419", "/"));

@@ -25,9 +25,9 @@ use engine::{Engine, Shared};
 use gather::Gatherer;
 pub use news::{NewsReader, StreamNews};
 
-/// Longest time that a batch gathers.
+/// Longest time for which a batch gathers events.
 const GATHER_FOR: Duration = Duration::from_millis(100);
-/// Most events in a batch.
+/// Largest number of events in a batch.
 const MOST_EVENTS: usize = 500;
 /// Default bound of the accounts with a known partition.
 const MOST_ACCOUNTS: usize = 1_000_000;
@@ -44,11 +44,10 @@ const MOST_NEWS: usize = 8_192;
 /// **Partitions.** The batcher learns the partition of an account from the replies to
 /// [`open`](Self::open) and [`status`](Self::status), or by [`learn`](Self::learn). It remembers up
 /// to 1,000,000 accounts, about 100 MB; see [`with_accounts`](Self::with_accounts). If a reply states
-/// that there is only one partition, it is that of all accounts. The batcher sends the events of
-/// other accounts in messages of their own, to which no reply states the partition. If
-/// the partition of a batch proves to be wrong, nothing of the batch has taken effect. The batcher
-/// then forgets the partitions of its accounts, and sends the events again, each alone, for up to
-/// 30 s.
+/// that there is only one partition, the batcher uses it for all accounts. It sends each event of an
+/// account without a known partition in a message of its own; the reply to such a message does not
+/// state the partition. If the partition of a batch is wrong, nothing of the batch takes effect. The
+/// batcher then forgets the partitions of its accounts, and retries each event alone for up to 30 s.
 ///
 /// **Order.** The events of an account take effect in the order of calls. A stop never takes effect
 /// before an earlier heartbeat of its stream. An event that is sent again can follow later ones, but
@@ -56,9 +55,9 @@ const MOST_NEWS: usize = 8_192;
 ///
 /// **News.** A confirm means that the log has stored the event. Replies arrive later:
 /// [`news`](Self::news) returns the streams that were stopped, whose interval has changed, or whose
-/// events were rejected. Replies can be lost, as those to any heartbeat; each later heartbeat of the
-/// stream gets another one. The batcher waits for the replies to the last 5,000 messages, or 64 MiB,
-/// for 30 s. Without a reply, a wrong partition stays unnoticed.
+/// events were rejected. A reply can be lost; each later heartbeat of the stream gets another one.
+/// The batcher waits for the replies to the last 5,000 messages, or 64 MiB, for 30 s. It does not
+/// notice a wrong partition whose reply is lost.
 ///
 /// ```no_run
 #[doc = include_str!("../../tests/clients/rust/edge.rs")]
@@ -83,8 +82,8 @@ impl Batcher {
         Self::with_accounts(backend, MOST_ACCOUNTS)
     }
 
-    /// Creates a batcher that remembers the partitions of at most `accounts` accounts, among them
-    /// the last used half as many. With 0, it sends every event alone.
+    /// Creates a batcher that remembers the partitions of at most `accounts` accounts. The most
+    /// recently used half is always kept. With 0, the batcher sends every event alone.
     ///
     /// # Panics
     /// If called outside a tokio runtime.
@@ -103,16 +102,16 @@ impl Batcher {
         }
     }
 
-    /// Sends a heartbeat. `every` is the interval that the player was last sent; without it, no
-    /// news state that the interval has changed. Returns once the broker has confirmed the message
-    /// with the heartbeat.
+    /// Sends a heartbeat. `every` is the interval that the player was last sent; without it, a
+    /// changed interval is not reported. Returns once the broker has confirmed the message with the
+    /// heartbeat.
     ///
     /// If the future is dropped, the heartbeat may still be sent.
     ///
     /// # Errors
     /// If the broker does not confirm the message in time. The heartbeat may take effect only if
     /// the error is [`ClientError::NotTaken`] or [`ClientError::Broker`].
-    /// [`ClientError::Backlog`], at once, if 16 MiB of events wait.
+    /// [`ClientError::Backlog`] immediately if 16 MiB of events wait.
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
@@ -145,8 +144,8 @@ impl Batcher {
         self.send(tenant, account, &Stop::of(stream).into()).await
     }
 
-    /// Sends a heartbeat or a stop with any of their fields. A stop of all streams of an account is
-    /// not repeated in their order: use [`Backend::send_stop`].
+    /// Sends a heartbeat or a stop with any of their fields. For a stop of all streams of an
+    /// account, use [`Backend::send_stop`]: a retry from here could follow later events.
     ///
     /// If the future is dropped, the event may still be sent.
     ///
@@ -170,7 +169,7 @@ impl Batcher {
             Ok(Some(outcome)) => outcome.clone(),
             // The task has panicked.
             Ok(None) | Err(_) => {
-                let ended = "the batcher has ended".to_owned();
+                let ended = "the task of the batcher has ended".to_owned();
                 Err(ClientError::Broker(BrokerError::Lost(ended)))
             }
         }

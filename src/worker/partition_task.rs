@@ -7,7 +7,7 @@ use super::{
     clock,
     partition::Partition,
     retry::Retry,
-    session::{End, Session},
+    session::{SessionError, Session},
     snapshots,
 };
 use crate::{
@@ -59,7 +59,7 @@ impl PartitionTask {
             self.partition.replica.detach();
             self.partition.metrics.reconnects.increment(1);
             self.partition.reporter.detached();
-            if matches!(end, End::Fault(Fault::AnotherLog)) {
+            if matches!(end, SessionError::Fault(Fault::AnotherLog)) {
                 self.partition.metrics.started_over.increment(1);
                 self.partition.reporter.forget();
             }
@@ -71,8 +71,8 @@ impl PartitionTask {
     }
 
     /// Rejects the replica's snapshot if it belongs to another log.
-    fn judge_snapshot(&mut self, end: &End) {
-        let another = matches!(end, End::Fault(Fault::AnotherLog));
+    fn judge_snapshot(&mut self, end: &SessionError) {
+        let another = matches!(end, SessionError::Fault(Fault::AnotherLog));
         if self.partition.replica.has_caught_up() {
             self.snapshot.loaded = None;
         } else if another && let Some(id) = self.snapshot.loaded.take() {
@@ -124,7 +124,7 @@ impl PartitionTask {
     }
 
     /// Runs one session, until shutdown or an error.
-    async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
+    async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> Result<(), SessionError> {
         let opening = self.open(n);
         let session = tokio::select! {
             opened = opening => opened?,

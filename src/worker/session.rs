@@ -31,7 +31,7 @@ use crate::{
     wire::{AccountHeader, Message, PartitionNumber},
 };
 use broker_clock::BrokerClock;
-use lifecycle::Lifecycle;
+use lifecycle::LifecyclePublisher;
 use snapshot_schedule::Snapshots;
 
 /// Prefetch of the queue of `init` requests.
@@ -60,7 +60,7 @@ const LAST_TICK: Duration = Duration::from_secs(1);
 
 /// The error that ended a session.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum End {
+pub(super) enum SessionError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
@@ -73,7 +73,7 @@ pub(super) enum End {
     OtherPartitions { settings: u16, there: u16 },
 }
 
-impl Failure for End {
+impl Failure for SessionError {
     fn needs_operator(&self) -> bool {
         match self {
             Self::Broker(error) => error.needs_operator(),
@@ -94,7 +94,7 @@ pub(crate) struct Session<'a> {
     appender: Appender,
     requests: RequestQueues,
     snapshots: Snapshots,
-    lifecycle: Lifecycle,
+    lifecycle: LifecyclePublisher,
     rejections: Rejections,
     broker_clock: BrokerClock,
     /// The worker shuts down: it consumes no more requests and answers the pending ones.
@@ -163,7 +163,7 @@ impl<'a> Session<'a> {
         );
         Ok(Self {
             snapshots: Snapshots::new(config, n),
-            lifecycle: Lifecycle::new(number, names),
+            lifecycle: LifecyclePublisher::new(number, names),
             rejections: Rejections::new(names),
             broker_clock: BrokerClock::default(),
             partition,
@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
     }
 
     /// Handles events until shutdown or an error, and closes the connections.
-    pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
+    pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), SessionError> {
         let end = self.serve(shutdown).await;
         self.partition.metrics.leader.set(0.0);
         let closing = async {
@@ -193,7 +193,7 @@ impl<'a> Session<'a> {
         end
     }
 
-    async fn serve(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
+    async fn serve(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), SessionError> {
         self.partition.replica.attached(clock::now());
         let mut ticked: Option<Instant> = None;
         let mut grace_over = None;
@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
             if let Some(settings) = self.partition.replica.settings()
                 && settings.partitions != self.partition.partitions
             {
-                return Err(End::OtherPartitions {
+                return Err(SessionError::OtherPartitions {
                     settings: settings.partitions,
                     there: self.partition.partitions,
                 });
@@ -264,7 +264,7 @@ impl<'a> Session<'a> {
                         // RabbitMQ may send a connection's entries to a former leader of the log
                         // for good, if that leader was cut off. Another connection finds the new one.
                         Appended::Lost(_) | Appended::TimedOut => {
-                            return appended.confirmed().map_err(End::from);
+                            return appended.confirmed().map_err(SessionError::from);
                         }
                     };
                     self.partition.replica.appended(seq, outcome, clock::now());

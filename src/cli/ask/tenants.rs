@@ -9,7 +9,7 @@ use crate::{
     cli::{
         arguments::BrokerArgs,
         mistakes::Mistakes,
-        output::{Output, table},
+        output::{Output, plural, table},
         terminal::escape,
     },
     client::{AccountsQuery, Backend, Client, Tenant, TenantAccounts, Totals as TenantTotals},
@@ -183,8 +183,4 @@ impl Totals {
         output.print(lines, &json);
         Ok(code)
     }
-}
-
-const fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

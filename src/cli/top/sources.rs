@@ -18,7 +18,7 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 /// The sources of a round.
 #[derive(Clone)]
 pub(super) struct Sources {
-    pub(super) pages: Arc<Vec<http::Endpoint>>,
+    pub(super) pages: Arc<Vec<http::PageUrl>>,
     /// `None` without an address of RabbitMQ.
     pub(super) backend: Option<Backend>,
     pub(super) group_by: Arc<Vec<String>>,
@@ -84,7 +84,7 @@ impl Sources {
     }
 }
 
-async fn metrics(page: &http::Endpoint) -> Result<worker_metrics::WorkerMetrics, String> {
+async fn metrics(page: &http::PageUrl) -> Result<worker_metrics::WorkerMetrics, String> {
     let url = page.url();
     let wrong = |what: &dyn std::fmt::Display| {
         format!("cannot read {url}: {what}; --metrics names the address that `worker --http` has")

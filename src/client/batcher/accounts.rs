@@ -17,15 +17,16 @@ type Partitions = HashMap<Tenant, HashMap<AccountId, u16>>;
 
 /// The known partitions of a bounded number of accounts.
 ///
-/// There are two generations. A use moves an account to the young one; once that is full, the old
-/// one is dropped, and the young one becomes the old one. So accounts are dropped only in calls,
-/// which return it: the events of an account stay in order only if its partition is not dropped
-/// while a batch with its events gathers. A cache that evicts at any moment does not fit here.
+/// Accounts are stored in two generations. A use moves an account to the young generation. When the
+/// young generation is full, the old one is dropped, and the young one becomes old. So accounts are
+/// dropped only by calls, which return whether they dropped any: the events of an account stay in
+/// order only if its partition is kept while a batch with its events gathers. A cache that evicts at
+/// any time cannot guarantee this.
 ///
-/// If there is one partition, all accounts are in it, and none is stored: the first reply about any
-/// account states it, and the first rejected batch drops it.
+/// With a single partition, no account is stored: the first reply about any account states the
+/// partition, and the first rejected batch drops it.
 #[derive(Debug)]
-pub(super) struct Accounts {
+pub(super) struct AccountPartitions {
     /// The number of partitions that the last reply stated.
     partitions: u16,
     young: Partitions,
@@ -35,8 +36,8 @@ pub(super) struct Accounts {
     most: usize,
 }
 
-impl Accounts {
-    /// Creates a map of at most `most` accounts. The last used half of them always stays.
+impl AccountPartitions {
+    /// Creates a map of at most `most` accounts. The most recently used half is always kept.
     pub(super) fn new(most: usize) -> Self {
         Self {
             partitions: 0,
@@ -167,7 +168,7 @@ mod tests {
         AccountId::new(&format!("viewer-{n}")).unwrap()
     }
 
-    fn size(accounts: &Accounts) -> usize {
+    fn size(accounts: &AccountPartitions) -> usize {
         let generations = [&accounts.young, &accounts.old];
         let tenants = generations.iter().flat_map(|one| one.values());
         tenants.map(HashMap::len).sum()
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_known_until_it_is_forgotten() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let (acme, other) = (tenant(), Tenant::new("other").unwrap());
         assert_eq!(accounts.get(&acme, &account(1)), (None, false));
         assert!(accounts.learn(&acme, &account(1), of(3, 4)), "the number");
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn another_number_of_partitions_drops_all_accounts() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let acme = tenant();
         accounts.learn(&acme, &account(1), of(3, 4));
         assert!(accounts.learn(&acme, &account(2), of(7, 8)));
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn all_accounts_are_in_the_only_partition_until_one_is_forgotten() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let acme = tenant();
         assert!(accounts.learn(&acme, &account(1), of(0, 1)), "the number");
         assert!(!accounts.learn(&acme, &account(2), of(0, 1)));
@@ -221,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn the_accounts_are_bounded_and_used_ones_stay() {
-        let mut accounts = Accounts::new(10);
+    fn accounts_are_bounded_and_used_accounts_are_kept() {
+        let mut accounts = AccountPartitions::new(10);
         let acme = tenant();
         accounts.learn(&acme, &account(0), of(0, 2));
         let mut dropped = 0;
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(accounts.get(&acme, &account(1)), (None, false));
         assert_eq!(accounts.get(&acme, &account(999)).0, Some(of(0, 2)));
 
-        let mut none = Accounts::new(0);
+        let mut none = AccountPartitions::new(0);
         assert!(!none.learn(&acme, &account(0), of(0, 2)));
         assert_eq!(none.get(&acme, &account(0)), (None, false));
     }

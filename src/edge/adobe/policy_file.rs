@@ -114,7 +114,7 @@ struct PolicyEntry {
     #[serde(default)]
     strategy: Strategy,
     #[serde(default)]
-    counts: Counts,
+    counts: CountScope,
     rules: Vec<RuleEntry>,
 }
 
@@ -132,7 +132,7 @@ enum Strategy {
 /// The streams that the rules of a policy count.
 #[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Counts {
+enum CountScope {
     /// Those of the applications with this policy.
     #[default]
     Applications,

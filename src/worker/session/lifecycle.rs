@@ -10,14 +10,14 @@ use crate::{
 };
 
 /// Publishes the replica's lifecycle events. Failures do not affect requests.
-pub(super) struct Lifecycle {
+pub(super) struct LifecyclePublisher {
     partition: u16,
     announcer: Announcer,
     /// The last publication failed.
     interrupted: bool,
 }
 
-impl Lifecycle {
+impl LifecyclePublisher {
     pub(super) fn new(partition: u16, names: &Names) -> Self {
         Self {
             partition,

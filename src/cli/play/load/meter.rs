@@ -16,7 +16,7 @@ use crate::{broker::Published, client::ClientError};
 
 /// Outcomes of the events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct LoadCounts {
     pub(super) published: u64,
     pub(super) confirmed: u64,
     /// Nacked by the broker: a queue is full, or a log has no leader.
@@ -27,7 +27,7 @@ pub(super) struct Counts {
     pub(super) lost: u64,
 }
 
-impl Counts {
+impl LoadCounts {
     /// True if no event is pending.
     pub(super) const fn is_settled(self) -> bool {
         self.published == self.confirmed + self.refused + self.unroutable + self.lost
@@ -112,11 +112,11 @@ impl Meter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> LoadCounts {
         // Reads outcomes before publications, so that outcomes never exceed them.
         let (confirmed, refused) = (self.confirmed.load(Relaxed), self.refused.load(Relaxed));
         let (unroutable, lost) = (self.unroutable.load(Relaxed), self.lost.load(Relaxed));
-        Counts {
+        LoadCounts {
             published: self.published.load(Relaxed),
             confirmed,
             refused,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{meter::ProbeResults, reply_times::ReplyTimes, search::Search, step::Step};
-use crate::cli::output::table;
+use crate::cli::output::{plural, table};
 
 /// The subject of the report.
 pub(super) struct LoadDescription {
@@ -245,16 +245,12 @@ fn ms(duration: Duration) -> String {
     }
 }
 
-const fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         cli::play::load::{
-            meter::Counts,
+            meter::LoadCounts,
             step::tests::{step, unanswered},
         },
         client::ClientError,
@@ -288,7 +284,7 @@ mod tests {
     #[test]
     fn every_problem_is_reported() {
         let mut step = step();
-        step.counts = Counts {
+        step.counts = LoadCounts {
             published: 900,
             confirmed: 800,
             refused: 50,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    meter::{Counts, ProbeResults},
+    meter::{LoadCounts, ProbeResults},
     pace,
     reply_times::ReplyTime,
 };
@@ -15,7 +15,7 @@ pub(super) struct Step {
     /// Duration of publishing.
     pub(super) published_for: Duration,
     /// Counts of the whole step.
-    pub(super) counts: Counts,
+    pub(super) counts: LoadCounts,
     pub(super) applied: u64,
     /// Counts after the warm-up.
     pub(super) published_per_s: f64,
@@ -39,7 +39,7 @@ impl Step {
 
     /// True if every published event was confirmed and applied.
     pub(super) fn is_whole(&self) -> bool {
-        let Counts {
+        let LoadCounts {
             published,
             confirmed,
             ..
@@ -91,10 +91,10 @@ pub(super) mod tests {
         Step {
             rate_per_s: 500,
             published_for: Duration::from_secs(2),
-            counts: Counts {
+            counts: LoadCounts {
                 published: 1_000,
                 confirmed: 1_000,
-                ..Counts::default()
+                ..LoadCounts::default()
             },
             applied: 1_000,
             published_per_s: 500.0,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AccountForm, ApplicationEntry, Counts, File, PolicyEntry, RuleEntry, Strategy};
+use super::{AccountForm, ApplicationEntry, CountScope, File, PolicyEntry, RuleEntry, Strategy};
 use crate::{
     client::{
         Condition, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_PAIRS, MAX_SAME_KEYS, MAX_VALUE_BYTES,
@@ -85,8 +85,8 @@ fn rules_of(
         ));
     }
     let counted = match policy.counts {
-        Counts::Account => None,
-        Counts::Applications => Some(Condition {
+        CountScope::Account => None,
+        CountScope::Applications => Some(Condition {
             key: APPLICATION.into(),
             values: users,
         }),
