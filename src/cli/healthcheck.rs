@@ -45,7 +45,7 @@ impl Args {
         let place = page.place;
         let (good, message) = match response {
             Ok(Ok((status, body))) => (status == 200, body.trim().to_owned()),
-            Ok(Err(error)) => (false, format!("cannot ask {place}: {error}")),
+            Ok(Err(error)) => (false, format!("cannot query {place}: {error}")),
             Err(_) => (false, format!("no answer from {place} in {}", self.timeout)),
         };
         output.print([&message], &json!({ "ok": good, "message": message }));
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_that_listens_everywhere_is_asked_on_this_machine() {
+    fn a_wildcard_address_is_queried_on_this_machine() {
         let of = |text: &str| reachable(text.parse().unwrap()).to_string();
         assert_eq!(of("0.0.0.0:9419"), "127.0.0.1:9419");
         assert_eq!(of("[::]:9419"), "[::1]:9419");

@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_a_status_and_a_body() {
+    fn a_response_has_a_status_and_a_body() {
         let (status, body) = parse("HTTP/1.0 503 No\r\nA: b\r\n\r\nwhy\n").unwrap();
         assert_eq!((status, body.as_str()), (503, "why\n"));
         assert!(parse("AMQP\0\0\x09\x01").is_err());
     }
 
     #[test]
-    fn an_answer_that_was_cut_off_is_not_taken_for_a_whole_one() {
+    fn a_truncated_response_is_an_error() {
         let answer = |body: &str| {
             parse(&format!(
                 "HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\n{body}"

@@ -99,9 +99,9 @@ impl PartitionTask {
                 self.snapshot.loaded = Some(loaded.id);
                 self.partition.replica.restore(loaded.restored);
             }
-            Ok(None) => tracing::info!(partition, "no snapshot; reading all of the log"),
+            Ok(None) => tracing::info!(partition, "no snapshot; reading the whole log"),
             Err(error @ BrokerError::NotFound(_)) => {
-                tracing::warn!(partition, %error, "no snapshot log; reading all of the log");
+                tracing::warn!(partition, %error, "no snapshot log; reading the whole log");
             }
             Err(error) if self.snapshot.failed < MOST_FAILED => {
                 self.snapshot.failed += 1;
@@ -109,7 +109,7 @@ impl PartitionTask {
             }
             // Serving what the log still has is better than not serving.
             Err(error) => {
-                tracing::error!(partition, %error, "cannot read the snapshots; reading all of the log");
+                tracing::error!(partition, %error, "cannot read the snapshots; reading the whole log");
             }
         }
         self.snapshot.failed = 0;

@@ -66,9 +66,9 @@ pub(super) enum SessionError {
     #[error(transparent)]
     Fault(#[from] Fault),
     #[error(
-        "the log's settings have {settings} partitions, but there are {there}: nothing is served. \
-         Run `streamwatch topology declare` and restart the workers; deploy/UPGRADE.md (Change the \
-         number of partitions) describes how"
+        "the log's settings have {settings} partitions, but the topology has {there}; the \
+         worker serves no requests: run `streamwatch topology declare` and restart the workers; \
+         deploy/UPGRADE.md (Change the number of partitions) describes how"
     )]
     OtherPartitions { settings: u16, there: u16 },
 }

@@ -75,7 +75,7 @@ fn completeness(missing: &[u16]) -> (Option<String>, ExitCode) {
     }
     let numbers: Vec<_> = missing.iter().map(|n| format!("{n:02}")).collect();
     let line = format!(
-        "incomplete: no answer of partition {} in time",
+        "incomplete: partition {} did not answer in time",
         numbers.join(", ")
     );
     (Some(line), ExitCode::from(INCOMPLETE))

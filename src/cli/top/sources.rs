@@ -12,7 +12,7 @@ use crate::{
 
 /// Timeout of a worker's metrics.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Most bytes of that: 64 partitions with 50 tenants each need less than one of them.
+/// Largest page of metrics, in bytes. 64 partitions with 50 tenants each need less than 1 MiB.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The sources of a round.
@@ -93,7 +93,7 @@ async fn metrics(page: &http::PageUrl) -> Result<worker_metrics::WorkerMetrics, 
         Err(_) => Err(wrong(&format!("no answer in {}", duration(PATIENCE)))),
         Ok(Err(error)) => Err(wrong(&error)),
         Ok(Ok((200, body))) => worker_metrics::WorkerMetrics::read(&body)
-            .ok_or_else(|| wrong(&"these are not a worker's metrics")),
-        Ok(Ok((status, _))) => Err(wrong(&format!("it answers with {status}"))),
+            .ok_or_else(|| wrong(&"the page has no metrics of a worker")),
+        Ok(Ok((status, _))) => Err(wrong(&format!("the status is {status}"))),
     }
 }

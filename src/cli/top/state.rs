@@ -68,7 +68,7 @@ pub(super) struct Round {
     pub(super) listed: Vec<(ListRequest, Result<TenantAccounts, String>)>,
 }
 
-/// The state.
+/// The state of `top`.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) workers: Vec<Worker>,
@@ -326,7 +326,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn it_fails_only_if_neither_workers_nor_rabbitmq_answer() {
+    fn top_fails_only_if_neither_workers_nor_rabbitmq_answer() {
         let refused = || Err("cannot ask a".to_owned());
         let lost = || BrokerError::AccessRefused("u".to_owned());
         let mut state = state();

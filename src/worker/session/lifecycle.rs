@@ -86,7 +86,7 @@ impl LifecyclePublisher {
     fn warn(&self, error: &BrokerError) {
         tracing::warn!(
             partition = self.partition,
-            "cannot publish lifecycle events; they are buffered: {error}"
+            "cannot publish lifecycle events: {error}; they are buffered until it succeeds"
         );
     }
 }

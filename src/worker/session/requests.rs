@@ -182,7 +182,7 @@ impl Session<'_> {
                 tracing::info!(
                     partition = self.partition.number,
                     queues = queues.len(),
-                    "unbinding the local queues of workers that have ended"
+                    "unbinding the local queues of terminated workers"
                 );
                 self.requests.local_statuses.unbind(queues);
             }
@@ -254,7 +254,7 @@ impl Session<'_> {
         self.partition.metrics.requests_interrupted.increment(1);
         tracing::warn!(
             partition = self.partition.number,
-            "consuming {} requests is interrupted; reconnecting: {error}",
+            "cannot consume {} requests; reconnecting: {error}",
             source.as_str()
         );
     }

@@ -138,7 +138,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_not_confirmed_does_not_hold() {
+    fn a_rate_with_missing_confirms_does_not_hold() {
         let slow = Step {
             confirmed_per_s: 470.0,
             ..step()
@@ -147,7 +147,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_is_behind_at_the_end_does_not_hold() {
+    fn a_rate_with_lag_at_the_end_does_not_hold() {
         let behind = Step {
             lag_at_end: Duration::from_secs(1),
             ..step()
@@ -164,7 +164,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_stood_still_in_between_does_not_hold() {
+    fn a_rate_with_a_stall_does_not_hold() {
         let stood_still = Step {
             results: results(vec![
                 Ok(Duration::from_millis(3)),
@@ -189,7 +189,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_ended_early_does_not_hold() {
+    fn a_step_that_ended_early_does_not_hold() {
         let lost = Step {
             error: Some(ClientError::NotTaken(Duration::from_secs(10))),
             ..step()
