@@ -166,7 +166,7 @@ fn the_state_is_kept_if_a_verified_log_is_silent() {
 }
 
 #[test]
-fn a_stall_of_this_worker_is_not_taken_for_silence_of_the_log() {
+fn a_stall_of_the_worker_does_not_count_as_silence_of_the_log() {
     let mut rig = followed();
     rig.tick(200);
     rig.append();

@@ -222,7 +222,7 @@ async fn an_edge_without_rules_of_access_does_not_start() {
 }
 
 #[tokio::test]
-async fn one_account_too_fast_is_throttled_and_others_are_not() {
+async fn an_account_over_its_limit_is_throttled_and_others_are_not() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let edge = Edge::open_to_all(&installation, &["--account-requests-per-second", "2"]).await;

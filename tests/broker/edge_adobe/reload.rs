@@ -14,7 +14,7 @@ fn at_most(max: u32) -> String {
 }
 
 #[tokio::test]
-async fn changed_policies_decide_on_new_sessions_and_a_mistake_keeps_those_before() {
+async fn changed_policies_apply_to_new_sessions_and_a_mistake_keeps_the_previous_ones() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let adobe = Adobe::start(&installation, &["app", "later"], &at_most(1)).await;
@@ -55,7 +55,7 @@ async fn changed_policies_decide_on_new_sessions_and_a_mistake_keeps_those_befor
 }
 
 #[tokio::test]
-async fn a_file_of_policies_that_is_gone_keeps_those_before() {
+async fn a_deleted_policy_file_keeps_the_previous_policies() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let adobe = Adobe::start(&installation, &["app"], &at_most(1)).await;

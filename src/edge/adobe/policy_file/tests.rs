@@ -141,7 +141,7 @@ fn the_syntax_is_checked_with_the_line() {
 }
 
 #[test]
-fn all_problems_are_found_at_once_with_what_to_do() {
+fn all_problems_are_reported_together_with_remedies() {
     let text = r#"
         requests_per_minute = 0
         [[applications]]
