@@ -86,7 +86,9 @@ impl Args {
         let name = "--http (STREAMWATCH_EDGE_HTTP)";
         let http = given(self.http.as_ref());
         if http.is_none() {
-            mistakes.note(format!("{name}: the address to serve on, such as 0.0.0.0:8443"));
+            mistakes.note(format!(
+                "{name}: the address to serve on, such as 0.0.0.0:8443"
+            ));
         }
         let http = mistakes.address(name, http);
         let name = "--admin (STREAMWATCH_EDGE_ADMIN)";

@@ -337,5 +337,7 @@ fn message(
 }
 
 pub(super) fn other_reply() -> ClientError {
-    ClientError::BadReply("the kind of the reply does not match the request; the worker may be newer".to_owned())
+    ClientError::BadReply(
+        "the kind of the reply does not match the request; the worker may be newer".to_owned(),
+    )
 }

@@ -11,7 +11,7 @@ use super::{
     ClientError,
     budget::{Budget, Reserved},
     channels::{Channels, Refusals, is_event},
-    sent::{Sent, SentToEach, ConnectionStatus, Waiting},
+    sent::{ConnectionStatus, Sent, SentToEach, Waiting},
 };
 use crate::{
     broker::{Addresses, Backoff, BrokerError, Connection, Names, Outgoing, RpcEvent},
@@ -107,14 +107,18 @@ impl Client {
     pub fn failure(&self) -> Option<BrokerError> {
         match &*self.status.borrow() {
             ConnectionStatus::Down(error) => Some(error.clone()),
-            ConnectionStatus::Connecting(_) | ConnectionStatus::Connected | ConnectionStatus::Blocked => None,
+            ConnectionStatus::Connecting(_)
+            | ConnectionStatus::Connected
+            | ConnectionStatus::Blocked => None,
         }
     }
 
     /// Waits until the connection is open and not blocked.
     pub async fn connected(&self) {
         let mut status = self.status.clone();
-        let _ = status.wait_for(|s| matches!(s, ConnectionStatus::Connected)).await;
+        let _ = status
+            .wait_for(|s| matches!(s, ConnectionStatus::Connected))
+            .await;
     }
 
     /// Sends a message as soon as the connection is not blocked and the budget for unconfirmed

@@ -11,7 +11,9 @@ pub enum ClientError {
     #[error("{0}")]
     Broker(BrokerError),
     /// The exchange does not exist, or no queue is bound to it.
-    #[error("the exchange does not exist, or no queue is bound to it: run `streamwatch topology declare`")]
+    #[error(
+        "the exchange does not exist, or no queue is bound to it: run `streamwatch topology declare`"
+    )]
     NoTopology,
     /// The request is in its queue, but no worker has replied.
     #[error("no worker replied within {0:?}: check that one runs")]

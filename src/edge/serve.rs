@@ -1,12 +1,12 @@
 //! The server: it accepts connections, serves them within bounds, and shuts down in order.
 
 mod accept;
-mod traffic;
 mod config;
 mod connection;
 mod guard;
 mod peers;
 mod tls;
+mod traffic;
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub use guard::CorsOrigins;
 pub use tls::{Certificate, CertificateError};
 
 use super::{
-    Edge, RequestLimits, Players, Readiness, Services,
+    Edge, Players, Readiness, RequestLimits, Services,
     adobe::{self, PolicyFile},
     api, metrics,
 };

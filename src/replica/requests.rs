@@ -3,7 +3,7 @@
 
 use super::{
     Applied, Effect, Mono, Now, Replica,
-    in_flight::{PendingContent, PendingOpen, HeldRequest, StrongRequest},
+    in_flight::{HeldRequest, PendingContent, PendingOpen, StrongRequest},
 };
 use crate::domain::{
     Account, Answer, Consistency, InitRequest, Internal, LogTime, Moment, Open, OpenOutcome,

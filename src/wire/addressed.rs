@@ -3,7 +3,7 @@
 use super::{
     Code, Message, Problem,
     decode::{HeartbeatBody, InitBody, init_of_body},
-    fields::{Array, UuidField, Text},
+    fields::{Array, Text, UuidField},
     message::bad,
     shared_fields,
 };

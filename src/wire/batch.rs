@@ -15,7 +15,7 @@ use super::{
     AccountHeader, Code, Message, Problem, RoutingKey,
     amqp_value::unwrapped,
     diagnosis::diagnose,
-    fields::{UuidField, Object, ReasonField, Text, Whole, WholeNumber, not},
+    fields::{Object, ReasonField, Text, UuidField, Whole, WholeNumber, not},
     gzip::{GZIP, decompress},
     message::{bad, missing},
     metadata_field::PatchField,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Kind, Message, Problem, RoutingKey, batch,
-    fields::{Array, UuidField, Object, ReasonField, Text, WholeNumber},
+    fields::{Array, Object, ReasonField, Text, UuidField, WholeNumber},
     internal,
     message::bad,
     metadata_field::{MetadataField, PatchField},

@@ -2,7 +2,7 @@
 
 use super::{
     Problem,
-    fields::{Array, UuidField, ReasonField, Text},
+    fields::{Array, ReasonField, Text, UuidField},
     message::{bad, missing},
 };
 use crate::domain::{MAX_GROUP_BY, MAX_KEY_BYTES, Stop, StopTarget, StreamId};

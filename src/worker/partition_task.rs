@@ -7,7 +7,7 @@ use super::{
     clock,
     partition::Partition,
     retry::Retry,
-    session::{SessionError, Session},
+    session::{Session, SessionError},
     snapshots,
 };
 use crate::{
@@ -124,7 +124,11 @@ impl PartitionTask {
     }
 
     /// Runs one session, until shutdown or an error.
-    async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> Result<(), SessionError> {
+    async fn session(
+        &mut self,
+        n: usize,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), SessionError> {
         let opening = self.open(n);
         let session = tokio::select! {
             opened = opening => opened?,

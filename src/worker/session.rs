@@ -177,7 +177,10 @@ impl<'a> Session<'a> {
     }
 
     /// Handles events until shutdown or an error, and closes the connections.
-    pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), SessionError> {
+    pub(super) async fn run(
+        mut self,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), SessionError> {
         let end = self.serve(shutdown).await;
         self.partition.metrics.leader.set(0.0);
         let closing = async {

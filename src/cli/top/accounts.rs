@@ -212,7 +212,13 @@ mod tests {
 
     const AT: Duration = Duration::ZERO;
 
-    fn apply(accounts: &mut ObservedAccounts, kind: &str, account: &str, count: u32, id: u128) -> bool {
+    fn apply(
+        accounts: &mut ObservedAccounts,
+        kind: &str,
+        account: &str,
+        count: u32,
+        id: u128,
+    ) -> bool {
         let body = format!(
             r#"{{"type":"{kind}","tenant":"acme","account":"{account}","count":{count},
             "at":"2026-11-22T10:00:04.120Z","stream":"0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111"}}"#

@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
-    rows::{PerSecond, TenantRow, InstallationTotals, ValueRow},
+    rows::{InstallationTotals, PerSecond, TenantRow, ValueRow},
     state::State,
     worker_metrics::{Active, LogCounter, ReplicaMetrics, WorkerCounter},
 };

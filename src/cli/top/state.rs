@@ -219,7 +219,9 @@ impl State {
         }
         let why = why.join("; ");
         match &self.lifecycle {
-            LifecycleSubscription::NotAsked => Some(anyhow::anyhow!("{why}; and AMQP_URL is not set")),
+            LifecycleSubscription::NotAsked => {
+                Some(anyhow::anyhow!("{why}; and AMQP_URL is not set"))
+            }
             LifecycleSubscription::Lost(error) => {
                 let why = format!("neither a worker nor RabbitMQ answers ({why})");
                 Some(anyhow::Error::new(error.clone()).context(why))

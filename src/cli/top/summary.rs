@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{
     aggregate::{Replicas, fastest, per_second, tenants, tenths, totals, values},
     rows::{
-        AccountRow, AccountRows, LifecycleRow, OpenedRow, PartitionRow, PerSecond, ReplicaRow,
-        TenantRow, InstallationTotals, ValueRow, WorkerRow,
+        AccountRow, AccountRows, InstallationTotals, LifecycleRow, OpenedRow, PartitionRow,
+        PerSecond, ReplicaRow, TenantRow, ValueRow, WorkerRow,
     },
     state::{LifecycleSubscription, ListedEvent, MOST_SHOWN, State, Worker},
     worker_metrics::{Active, LogCounter, ReplicaMetrics, WorkerMetrics},
@@ -136,7 +136,9 @@ fn problems(state: &State) -> Vec<String> {
     let workers = state.workers.iter();
     let workers = workers.filter_map(|it| it.page.as_ref()?.as_ref().err().cloned());
     let of_lifecycle = match &state.lifecycle {
-        LifecycleSubscription::NotAsked => Some("no accounts and no events: AMQP_URL is not set".to_owned()),
+        LifecycleSubscription::NotAsked => {
+            Some("no accounts and no events: AMQP_URL is not set".to_owned())
+        }
         LifecycleSubscription::Lost(error) => Some(format!("{error}; trying again")),
         LifecycleSubscription::Connecting | LifecycleSubscription::Listening => None,
     };

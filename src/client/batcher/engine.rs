@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     StreamNews,
     awaited::Awaited,
-    events::{UnconfirmedMessage, Outcome},
+    events::{Outcome, UnconfirmedMessage},
     gather::Gatherer,
     repeated::{Repeat, Repeated},
 };

@@ -94,7 +94,8 @@ impl Gatherer {
         now: Instant,
     ) -> Confirm {
         let patience = self.patience;
-        let begin = || UnconfirmedMessage::new(Events::batch(tenant, account, partition), now, patience);
+        let begin =
+            || UnconfirmedMessage::new(Events::batch(tenant, account, partition), now, patience);
         let place = (tenant.clone(), partition.partition);
         let (mut batch, mut before) = match self.gathering.entry(place) {
             Entry::Occupied(batch) => {

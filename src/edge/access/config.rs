@@ -145,7 +145,10 @@ impl AccessFile {
             let application = self.application(table);
             let application = application.map_err(|problem| AccessError::new(&place, problem))?;
             if known.insert(table.id.clone(), application).is_some() {
-                return Err(AccessError::new(place, "the id is used twice: remove one of the applications"));
+                return Err(AccessError::new(
+                    place,
+                    "the id is used twice: remove one of the applications",
+                ));
             }
         }
         let issuers = tokens.iter().enumerate().map(|(n, table)| {

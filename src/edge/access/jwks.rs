@@ -79,7 +79,10 @@ where
         let response = sender.send_request(request).await;
         let response = response.map_err(|error| error.to_string())?;
         if response.status() != StatusCode::OK {
-            return Err(format!("the server responded with status {}", response.status().as_u16()));
+            return Err(format!(
+                "the server responded with status {}",
+                response.status().as_u16()
+            ));
         }
         let body = Limited::new(response.into_body(), MAX_BYTES)
             .collect()

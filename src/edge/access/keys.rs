@@ -120,8 +120,8 @@ struct KeySet {
 
 /// The usable keys of a JSON Web Key Set. Others are ignored, as RFC 7517 demands.
 pub(super) fn of_set(json: &str, secrets: bool) -> Result<Vec<VerificationKey>, String> {
-    let set: KeySet =
-        serde_json::from_str(json).map_err(|_| "the content is not a JSON Web Key Set".to_owned())?;
+    let set: KeySet = serde_json::from_str(json)
+        .map_err(|_| "the content is not a JSON Web Key Set".to_owned())?;
     let keys: Vec<_> = set
         .keys
         .into_iter()

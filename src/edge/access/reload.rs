@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    config::{AccessError, Fetched, AccessFile, Tables},
+    config::{AccessError, AccessFile, Fetched, Tables},
     jwks,
     rules::AccessRules,
     secret::Secret,
@@ -81,7 +81,11 @@ fn named(tables: &Tables) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Reads the files and the key URLs periodically, and applies changes. Never returns.
-pub(super) async fn keep_current(file: &Path, current: &Current<AccessRules>, unknown_key: &Notify) {
+pub(super) async fn keep_current(
+    file: &Path,
+    current: &Current<AccessRules>,
+    unknown_key: &Notify,
+) {
     let mut state = State {
         files: Files::new("access rules"),
         fetched: Vec::new(),

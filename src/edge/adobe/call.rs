@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{response::AdobeError, attributes::Attributes};
+use super::{attributes::Attributes, response::AdobeError};
 use crate::edge::ClientAddress;
 
 /// A request.

@@ -16,7 +16,6 @@
 //! | [`state`] | the state that the edge keeps between requests |
 //! | [`v1`], [`v2`] | the routes |
 
-mod response;
 mod attributes;
 mod call;
 mod displaced;
@@ -24,6 +23,7 @@ mod ended;
 mod evaluation;
 mod policy;
 mod policy_file;
+mod response;
 mod sessions;
 mod state;
 mod throttle;

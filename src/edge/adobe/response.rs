@@ -110,7 +110,9 @@ impl AdobeError {
         match self {
             Self::Denied(denied) => stating(StatusCode::UNAUTHORIZED, denied.to_string()),
             Self::Forbidden(reason) => stating(StatusCode::FORBIDDEN, (*reason).to_owned()),
-            Self::MissingMetadata => response(StatusCode::BAD_REQUEST).with_body(refresh_metadata()),
+            Self::MissingMetadata => {
+                response(StatusCode::BAD_REQUEST).with_body(refresh_metadata())
+            }
             Self::Bad(reason) => stating(StatusCode::BAD_REQUEST, reason.clone()),
             Self::NoForm => stating(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -234,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_session_with_a_short_interval_expires_after_a_second() {
-        let response = AdobeResponse::new(StatusCode::ACCEPTED, AT).expires_in(Duration::from_millis(300));
+        let response =
+            AdobeResponse::new(StatusCode::ACCEPTED, AT).expires_in(Duration::from_millis(300));
         assert_eq!(response.expires, Some(Expires::At(WallTime(AT.0 + 1_000))));
     }
 

@@ -8,11 +8,11 @@ use axum::{
 };
 
 use super::{
-    response::AdobeError,
     displaced::displaced,
     ended::EndedBy,
     evaluation::View,
     policy::{Application, AppliedRule, Policies},
+    response::AdobeError,
     state::AdobeState,
 };
 use crate::{
@@ -133,7 +133,11 @@ impl Sessions {
     }
 
     /// Counts a request of a session.
-    pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), AdobeError> {
+    pub(super) fn admit_session(
+        &self,
+        subject: &Subject,
+        stream: StreamId,
+    ) -> Result<(), AdobeError> {
         let key = StreamKey::new(&subject.tenant, &subject.account, stream);
         let most = self.policies.requests_per_minute;
         let admitted = self.shared.admit_session(key, most);

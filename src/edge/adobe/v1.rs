@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    response::{AdobeResponse, Expires, AdobeError, now},
     call::Call,
     ended::created,
     policy::{APPLICATION, Application},
+    response::{AdobeError, AdobeResponse, Expires, now},
     sessions::{Admission, NewSession, Sessions, Subject, is_of_an_edge, session_id},
 };
 use crate::{
@@ -30,7 +30,11 @@ impl PathParts {
     fn subject<'a>(&self, sessions: &'a Sessions) -> Result<Subject<'a>, AdobeError> {
         let access = &sessions.edge.access;
         let caller = access.identify_application(&self.application);
-        sessions.subject(&caller.map_err(AdobeError::Denied)?, &self.mvpd, &self.account)
+        sessions.subject(
+            &caller.map_err(AdobeError::Denied)?,
+            &self.mvpd,
+            &self.account,
+        )
     }
 
     /// A field that version 1 has for every stream, or a metadata key.
@@ -53,7 +57,11 @@ fn response(outcome: Outcome) -> AdobeResponse {
 }
 
 /// `POST /v1/{application}/{mvpd}/accounts/{account}/streams`: opens a stream.
-pub(super) async fn open(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn open(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let opened = async {
         let subject = at.subject(&sessions)?;
         sessions.admit_account(&subject)?;
@@ -80,7 +88,11 @@ pub(super) async fn open(sessions: Sessions, Path(at): Path<PathParts>, call: Ca
 }
 
 /// `POST …/streams/{stream}?event=…`: a heartbeat, or the stop of a stream.
-pub(super) async fn event(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn event(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let taken = async {
         let subject = at.subject(&sessions)?;
         let id = session_id(&at.stream)?;
@@ -115,7 +127,11 @@ async fn alive(
 }
 
 /// `GET …/streams/{stream}`: whether a stream complies with the policies.
-pub(super) async fn stream(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn stream(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let shown = async {
         let subject = at.subject(&sessions)?;
         let id = session_id(&at.stream)?;
@@ -132,7 +148,11 @@ pub(super) async fn stream(sessions: Sessions, Path(at): Path<PathParts>, call: 
 }
 
 /// `GET …/streams`: the active streams of an account, with the fields of the parameter `fields`.
-pub(super) async fn streams(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn streams(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let fields = list(call.parameter("fields"));
     let streams = |activity: &Activity| {
         let streams = activity.streams.iter().map(|stream| {
@@ -152,7 +172,11 @@ pub(super) async fn streams(sessions: Sessions, Path(at): Path<PathParts>, call:
 
 /// `GET …/activity`: the number of active streams, also by the metadata keys of the parameter
 /// `dimensions`.
-pub(super) async fn activity(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn activity(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let dimensions = list(call.parameter("dimensions"));
     let counts = |activity: &Activity| {
         let by = dimensions.iter().map(|key| {

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    response::{AdobeResponse, AdobeError, now},
     call::Call,
     ended::{EndedBy, codes, terminated, termination_code},
+    response::{AdobeError, AdobeResponse, now},
     sessions::{Admission, NewSession, Sessions, Subject, is_by_rules, is_of_an_edge, session_id},
 };
 use crate::{
@@ -75,7 +75,11 @@ pub(super) async fn metadata(sessions: Sessions, call: Call) -> AdobeResponse {
 }
 
 /// `POST /v2/sessions/{idp}/{subject}`: opens a session.
-pub(super) async fn open(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn open(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let opened = async {
         let subject = at.subject(&sessions, &call)?;
         sessions.admit_account(&subject)?;
@@ -156,7 +160,11 @@ fn decided(
 }
 
 /// `POST /v2/sessions/{idp}/{subject}/{session}`: a heartbeat.
-pub(super) async fn heartbeat(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn heartbeat(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let beaten = async {
         let (subject, id) = at.session(&sessions, &call)?;
         let metadata = call.attributes()?.of_heartbeat();
@@ -196,7 +204,11 @@ async fn gone(sessions: &Sessions, subject: &Subject<'_>, cause: &StopCause) -> 
 }
 
 /// `DELETE /v2/sessions/{idp}/{subject}/{session}`: the end of a session.
-pub(super) async fn terminate(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn terminate(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let ended = async {
         let (subject, id) = at.session(&sessions, &call)?;
         // Without a worker, the stop is stored all the same.
@@ -217,7 +229,11 @@ pub(super) async fn terminate(sessions: Sessions, Path(at): Path<PathParts>, cal
 }
 
 /// `GET /v2/runningStreams/{idp}/{subject}`: the active sessions of an account.
-pub(super) async fn running(sessions: Sessions, Path(at): Path<PathParts>, call: Call) -> AdobeResponse {
+pub(super) async fn running(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let shown = async {
         let subject = at.subject(&sessions, &call)?;
         let activity = sessions.status(&subject, None).await?.activity;

@@ -21,8 +21,8 @@ use tokio::{
 
 use super::{
     Bounds,
-    traffic::{Closes, Traffic, Watched},
     tls::Certificate,
+    traffic::{Closes, Traffic, Watched},
 };
 use crate::edge::{ClientAddress, metrics};
 
@@ -180,7 +180,9 @@ impl Connections {
             match *self.phase.borrow() {
                 ServerPhase::Serving => {}
                 // A GOAWAY. Earlier, a connection would close without an answer.
-                ServerPhase::Draining if traffic.is_http2() => connection.as_mut().graceful_shutdown(),
+                ServerPhase::Draining if traffic.is_http2() => {
+                    connection.as_mut().graceful_shutdown();
+                }
                 ServerPhase::Draining => {}
                 ServerPhase::Closing(since) => {
                     let first = since + FIRST_WITHIN;

@@ -106,12 +106,6 @@ impl Certificate {
         let files = Arc::clone(&self.files);
         let read = move || files.read();
         let config = |content: &Content| self.files.config(content);
-        reload::keep_current(
-            Files::new("TLS certificates"),
-            read,
-            config,
-            &self.current,
-        )
-        .await;
+        reload::keep_current(Files::new("TLS certificates"), read, config, &self.current).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Log entries from the broker to the replica.
 
-use super::{SessionError, MOST_APPLIED, Session, broker_clock};
+use super::{MOST_APPLIED, Session, SessionError, broker_clock};
 use crate::{
     broker::{LogDelivery, LogEntry},
     domain::{Batch, Entry, HeartbeatOutcome, PlayerEvent, StreamId},

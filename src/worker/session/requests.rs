@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{SessionError, MOST_REQUESTS, Session};
+use super::{MOST_REQUESTS, Session, SessionError};
 use crate::{
     broker::{BrokerError, RequestDelivery},
     domain::{AccountKey, InitRequest, TenantAnswer},

@@ -58,7 +58,10 @@ impl Encoding {
     }
 
     /// Encodes the next part.
-    pub(super) async fn encode(&mut self, content: PartContent) -> Result<EncodedPart, BrokerError> {
+    pub(super) async fn encode(
+        &mut self,
+        content: PartContent,
+    ) -> Result<EncodedPart, BrokerError> {
         let gone = || BrokerError::Lost("the thread that encodes snapshots has ended".to_owned());
         let sent = self.contents.send(content).await;
         sent.map_err(|_| gone())?;

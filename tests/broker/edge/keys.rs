@@ -87,7 +87,10 @@ async fn keys_are_read_over_https_and_from_no_other_server() {
             format!("https://localhost:{at}/large"),
             "length limit exceeded",
         ),
-        (format!("https://localhost:{at}/moved"), "the server responded with status 302"),
+        (
+            format!("https://localhost:{at}/moved"),
+            "the server responded with status 302",
+        ),
         (
             format!("https://localhost:{at}/secret"),
             "the key set has no key with a kid",

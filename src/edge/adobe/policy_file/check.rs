@@ -8,7 +8,7 @@ use crate::{
         Condition, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_PAIRS, MAX_SAME_KEYS, MAX_VALUE_BYTES,
         MAX_WHERE_KEYS, MAX_WHERE_VALUES, OnLimit, Tenant,
     },
-    edge::adobe::policy::{APPLICATION, SubjectAccounts, Application, Policies, Rule, SUPERSEDED},
+    edge::adobe::policy::{APPLICATION, Application, Policies, Rule, SUPERSEDED, SubjectAccounts},
 };
 
 /// Adobe's documented limit.

@@ -6,7 +6,7 @@ use axum::{
     response::IntoResponse,
 };
 
-use super::{Details, ApiError};
+use super::{ApiError, Details};
 use crate::client::Code;
 
 /// Time for which a client may keep a page.
