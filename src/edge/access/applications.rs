@@ -35,9 +35,9 @@ impl Applications {
 
     /// Returns the caller of an application. An unknown id takes as long as a wrong secret.
     pub(super) fn check(&self, id: &str, secret: &str) -> Result<Caller, Denied> {
-        static NOBODY: LazyLock<Digest> = LazyLock::new(|| Digest::of("nobody"));
+        static UNKNOWN: LazyLock<Digest> = LazyLock::new(|| Digest::of("unknown"));
         let known = self.0.get(id);
-        let expected = known.map_or(&*NOBODY, |one| &one.secret);
+        let expected = known.map_or(&*UNKNOWN, |one| &one.secret);
         let agrees = expected.is_of(secret);
         match known {
             Some(application) if agrees => Ok(Caller {

@@ -93,7 +93,7 @@ pub(super) async fn event(
     Path(at): Path<PathParts>,
     call: Call,
 ) -> AdobeResponse {
-    let taken = async {
+    let outcome = async {
         let subject = at.subject(&sessions)?;
         let id = session_id(&at.stream)?;
         sessions.admit_session(&subject, id)?;
@@ -104,7 +104,7 @@ pub(super) async fn event(
         }
         Ok(AdobeResponse::new(StatusCode::ACCEPTED, now()))
     };
-    response(taken.await)
+    response(outcome.await)
 }
 
 /// In version 1, a stream is active if an event has arrived within the TTL, so a heartbeat begins
@@ -132,7 +132,7 @@ pub(super) async fn stream(
     Path(at): Path<PathParts>,
     call: Call,
 ) -> AdobeResponse {
-    let shown = async {
+    let outcome = async {
         let subject = at.subject(&sessions)?;
         let id = session_id(&at.stream)?;
         let status = sessions.status(&subject, Some(id)).await?;
@@ -144,7 +144,7 @@ pub(super) async fn stream(
         let body = resource(&call.url(), id, start, complies);
         Ok(AdobeResponse::new(StatusCode::OK, now()).with_body(body))
     };
-    response(shown.await)
+    response(outcome.await)
 }
 
 /// `GET …/streams`: the active streams of an account, with the fields of the parameter `fields`.
@@ -202,7 +202,7 @@ async fn about_account(
     call: &Call,
     body_of: impl FnOnce(&Activity) -> Value,
 ) -> AdobeResponse {
-    let shown = async {
+    let outcome = async {
         let subject = at.subject(sessions)?;
         let activity = sessions.status(&subject, None).await?.activity;
         let mut body = body_of(&activity);
@@ -210,7 +210,7 @@ async fn about_account(
         body["_links"] = json!({"self": {"href": url}});
         Ok(AdobeResponse::new(StatusCode::OK, now()).with_body(body))
     };
-    response(shown.await)
+    response(outcome.await)
 }
 
 /// A stream as a resource of HAL.

@@ -165,7 +165,7 @@ pub(super) async fn heartbeat(
     Path(at): Path<PathParts>,
     call: Call,
 ) -> AdobeResponse {
-    let beaten = async {
+    let outcome = async {
         let (subject, id) = at.session(&sessions, &call)?;
         let metadata = call.attributes()?.of_heartbeat();
         match sessions.heartbeat(&subject, id, metadata).await? {
@@ -180,7 +180,7 @@ pub(super) async fn heartbeat(
             HeartbeatReply::Expired => Err(AdobeError::NoSession),
         }
     };
-    response(beaten.await)
+    response(outcome.await)
 }
 
 /// The response to the heartbeat of an ended session.
@@ -234,7 +234,7 @@ pub(super) async fn running(
     Path(at): Path<PathParts>,
     call: Call,
 ) -> AdobeResponse {
-    let shown = async {
+    let outcome = async {
         let subject = at.subject(&sessions, &call)?;
         let activity = sessions.status(&subject, None).await?.activity;
         let body = sessions.view(&subject).running(&activity);
@@ -249,5 +249,5 @@ pub(super) async fn running(
             None => response,
         })
     };
-    response(shown.await)
+    response(outcome.await)
 }
