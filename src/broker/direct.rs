@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_confirmed_reply_stands_for_the_node_and_the_range_of_numbers() {
+    fn a_confirmed_reply_proves_the_node_and_its_range_of_process_numbers() {
         let process = |node, id, serial| Process::of(&direct(node, id, serial)).unwrap();
         let first = process(b"reply@12", 1, 0);
         assert_eq!(first, process(b"reply@12", 32_767, 8_191));

@@ -40,7 +40,7 @@ pub enum BrokerError {
     /// A queue exists, but RabbitMQ cannot reach its process, because RabbitMQ is starting or a
     /// node is down; or the node has no running replica of a log, for seconds after another node's
     /// death.
-    #[error("not available at present ({0}): check that all nodes of RabbitMQ run")]
+    #[error("temporarily unavailable ({0}): check that all nodes of RabbitMQ run")]
     Unavailable(String),
     /// Another connection owns the queue.
     #[error("owned by another connection ({0})")]
@@ -56,8 +56,8 @@ pub enum BrokerError {
     NoPlugin(String),
     /// The topology has another number of partitions.
     #[error(
-        "the topology has {there} partition(s), not {wanted}; their number stays: deploy/UPGRADE.md \
-         (Change the number of partitions) describes the move to another topology"
+        "the topology has {there} partition(s), not {wanted}; the number cannot be changed: \
+         deploy/UPGRADE.md (Change the number of partitions) describes the move to another topology"
     )]
     OtherPartitions {
         /// The number of partitions in the topology.

@@ -21,14 +21,14 @@ const MAX_ID_BYTES: usize = 1_024;
 
 /// An id of a message.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Id {
+pub(super) enum AmqpId {
     /// A property.
     Short(ShortString),
     /// A header with a string or binary.
     Long(AMQPValue),
 }
 
-impl Id {
+impl AmqpId {
     /// The correlation id of a message.
     pub(super) fn correlation(delivery: &Delivery) -> Option<Self> {
         let short = delivery.properties.correlation_id();

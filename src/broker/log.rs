@@ -219,7 +219,7 @@ impl LogFollower {
             offset = at,
             alone,
             certain,
-            "RabbitMQ closed the connection of a log's reader with an internal error"
+            "RabbitMQ closed the connection with an internal error; reading the log again"
         );
         if alone && (certain || self.failed_at == Some(at)) {
             self.failed_at = None;

@@ -4,7 +4,7 @@ use lapin::{message::Delivery, types::ShortString};
 
 use super::{
     Names, NoReply,
-    ids::Id,
+    ids::AmqpId,
     mqtt::{self, ReplyTopic},
     reply_address::reply_queue,
 };
@@ -24,7 +24,7 @@ pub(super) enum ReplyRoute {
     /// Through the default exchange, into a queue.
     Queue {
         name: ShortString,
-        correlation: Option<Id>,
+        correlation: Option<AmqpId>,
     },
     /// Through the MQTT exchange, under a topic.
     Topic(ReplyTopic),
@@ -41,7 +41,7 @@ pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, No
     }
     let address = delivery.properties.reply_to().as_ref();
     let queue = reply_queue(address.map_or("", ShortString::as_str))?;
-    let correlation = Id::of_reply(delivery);
+    let correlation = AmqpId::of_reply(delivery);
     if correlation.as_ref().is_some_and(|id| !id.fits()) {
         return Err(NoReply::RefusedCorrelation);
     }

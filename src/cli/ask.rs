@@ -16,7 +16,7 @@ pub use tenants::{Accounts, Totals};
 use super::{
     arguments::BrokerArgs,
     mistakes::Mistakes,
-    output::{Output, duration, table},
+    output::{Output, duration, plural, table},
     terminal::escape,
 };
 use crate::{
@@ -233,9 +233,9 @@ fn as_json(
 /// An account's streams, as a table.
 fn streams(activity: &Activity) -> Vec<String> {
     let count = activity.count();
-    let plural = if count == 1 { "" } else { "s" };
+    let ending = plural(count);
     let head = format!(
-        "{}/{}: {count} active stream{plural} at {}",
+        "{}/{}: {count} active stream{ending} at {}",
         activity.key.tenant(),
         activity.key.account(),
         wire::show(activity.as_of)

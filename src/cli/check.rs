@@ -105,7 +105,7 @@ impl Installation {
                             "streamwatch is tested with RabbitMQ alone",
                         );
                     } else if (major, minor) < OLDEST {
-                        findings.fail("broker", message, "take RabbitMQ 3.10 or later");
+                        findings.fail("broker", message, "use RabbitMQ 3.10 or later");
                     } else {
                         findings.ok("broker", message);
                     }

@@ -24,15 +24,15 @@ pub struct Args {
     /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9420
     #[arg(long, env = "STREAMWATCH_EDGE_ADMIN", value_name = "ADDRESS:PORT")]
     admin: Option<String>,
-    /// The file that states the callers, in TOML (deploy/EDGE.md describes it). It is read again when
-    /// it changes
+    /// The access file, in TOML: the callers and their credentials (deploy/EDGE.md describes it). It
+    /// is read again when it changes
     #[arg(long, env = "STREAMWATCH_EDGE_ACCESS", value_name = "FILE")]
     access: Option<String>,
     /// Instead of --access: let each client reach all accounts of this tenant. Only with a loopback
     /// address
     #[arg(long, value_name = "TENANT")]
     insecure_no_auth: Option<String>,
-    /// The file of policies, in TOML, of applications that use the API of Adobe's Concurrency
+    /// The policy file, in TOML, of applications that use the API of Adobe's Concurrency
     /// Monitoring (tests/clients/FROM-ADOBE.md describes it). It is read again when it changes
     /// [default: that API is not served]
     #[arg(long, env = "STREAMWATCH_EDGE_POLICIES", value_name = "FILE")]
@@ -86,7 +86,9 @@ impl Args {
         let name = "--http (STREAMWATCH_EDGE_HTTP)";
         let http = given(self.http.as_ref());
         if http.is_none() {
-            mistakes.note(format!("{name}: where to serve, such as 0.0.0.0:8443"));
+            mistakes.note(format!(
+                "{name}: the address to serve on, such as 0.0.0.0:8443"
+            ));
         }
         let http = mistakes.address(name, http);
         let name = "--admin (STREAMWATCH_EDGE_ADMIN)";
@@ -142,7 +144,7 @@ impl Args {
             }
             (None, None) => {
                 mistakes.note(format!(
-                    "{name}: the file that states the callers; deploy/EDGE.md describes it"
+                    "{name}: the access file, which deploy/EDGE.md describes"
                 ));
                 None
             }

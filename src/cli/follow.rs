@@ -1,4 +1,4 @@
-//! A subscription to an exchange that reconnects by itself.
+//! A subscription to an exchange, with automatic reconnects.
 
 use std::time::Duration;
 

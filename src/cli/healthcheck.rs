@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{http::Endpoint, mistakes::Mistakes, output::Output};
+use super::{http::PageUrl, mistakes::Mistakes, output::Output};
 
 /// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -37,7 +37,7 @@ impl Args {
         let place = self.place(&mut mistakes);
         let (place, timeout) = mistakes.finish(place.zip(timeout))?;
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let page = Endpoint {
+        let page = PageUrl {
             place,
             path: path.to_owned(),
         };
@@ -45,7 +45,7 @@ impl Args {
         let place = page.place;
         let (good, message) = match response {
             Ok(Ok((status, body))) => (status == 200, body.trim().to_owned()),
-            Ok(Err(error)) => (false, format!("cannot ask {place}: {error}")),
+            Ok(Err(error)) => (false, format!("cannot query {place}: {error}")),
             Err(_) => (false, format!("no answer from {place} in {}", self.timeout)),
         };
         output.print([&message], &json!({ "ok": good, "message": message }));
@@ -80,7 +80,7 @@ impl Args {
 
 /// The host and port of a URL without path.
 fn of_url(url: &str) -> Option<String> {
-    let page = Endpoint::of_url(url)?;
+    let page = PageUrl::of_url(url)?;
     (page.path == "/").then_some(page.place)
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_that_listens_everywhere_is_asked_on_this_machine() {
+    fn a_wildcard_address_is_queried_on_this_machine() {
         let of = |text: &str| reachable(text.parse().unwrap()).to_string();
         assert_eq!(of("0.0.0.0:9419"), "127.0.0.1:9419");
         assert_eq!(of("[::]:9419"), "[::1]:9419");

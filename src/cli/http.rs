@@ -15,14 +15,14 @@ const LONGEST_URL: usize = 2_048;
 
 /// The URL of a page over plain HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(super) struct PageUrl {
     /// A host and a port.
     pub(super) place: String,
     /// The path, from the first slash on.
     pub(super) path: String,
 }
 
-impl Endpoint {
+impl PageUrl {
     /// Splits `http://host:port/path`. The path may be left out.
     pub(super) fn of_url(url: &str) -> Option<Self> {
         let rest = url.strip_prefix("http://")?;
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_url_names_a_host_a_port_and_a_path() {
-        let of = |url| Endpoint::of_url(url).map(|page| (page.place, page.path));
+        let of = |url| PageUrl::of_url(url).map(|page| (page.place, page.path));
         let is = |place: &str, path: &str| Some((place.to_owned(), path.to_owned()));
         assert_eq!(of("http://h:1"), is("h:1", "/"));
         assert_eq!(of("http://[::1]:9419/"), is("[::1]:9419", "/"));
@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_a_status_and_a_body() {
+    fn a_response_has_a_status_and_a_body() {
         let (status, body) = parse("HTTP/1.0 503 No\r\nA: b\r\n\r\nwhy\n").unwrap();
         assert_eq!((status, body.as_str()), (503, "why\n"));
         assert!(parse("AMQP\0\0\x09\x01").is_err());
     }
 
     #[test]
-    fn an_answer_that_was_cut_off_is_not_taken_for_a_whole_one() {
+    fn a_truncated_response_is_an_error() {
         let answer = |body: &str| {
             parse(&format!(
                 "HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\n{body}"

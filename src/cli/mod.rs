@@ -1,4 +1,4 @@
-//! The `streamwatch` program: one file a subcommand.
+//! The `streamwatch` program, with one file per subcommand.
 
 mod arguments;
 mod ask;
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_in_the_wrong_place_is_not_quoted_with_its_password() {
+    fn a_misplaced_address_is_printed_without_its_password() {
         let output = without_passwords("unexpected 'amqp://u:s3c@ret@h/' found, amqp://h/ too");
         assert_eq!(output, "unexpected 'amqp://…@h/' found, amqp://h/ too");
     }

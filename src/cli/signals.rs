@@ -31,7 +31,7 @@ pub(super) async fn over(stop: &mut watch::Receiver<bool>, until: Option<Instant
     }
 }
 
-/// Waits for a second Ctrl-C: the first one stops gracefully, the second one at once.
+/// Waits for a second Ctrl-C. The first one stops the command gracefully, the second one at once.
 #[cfg(feature = "play")]
 pub(super) async fn interrupted_twice() {
     for _ in 0..2 {

@@ -65,7 +65,7 @@ fn json_line(json: &str) -> String {
 /// Prints lines to standard output.
 ///
 /// # Errors
-/// If the reader has gone.
+/// If the reader has closed the pipe.
 pub(super) fn print(lines: impl IntoIterator<Item: AsRef<str>>) -> io::Result<()> {
     write_lines(io::stdout().lock(), lines)
 }
@@ -73,7 +73,7 @@ pub(super) fn print(lines: impl IntoIterator<Item: AsRef<str>>) -> io::Result<()
 /// Prints one line of JSON to standard output.
 ///
 /// # Errors
-/// If the reader has gone.
+/// If the reader has closed the pipe.
 pub(super) fn print_json(json: &Value) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", json_line(&json.to_string()))
 }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_control_and_bidi_character_is_escaped_and_all_else_stays() {
+    fn only_control_and_bidi_characters_are_escaped() {
         let unsafe_ones = ('\0'..='\u{ffff}').filter(|c| is_unsafe(*c));
         assert_eq!(unsafe_ones.count(), 32 + 1 + 32 + 3 + 7 + 4);
         let text = "naïve 日本語 \u{1b}[31m\r\n\u{9b}2J\u{7f}\u{202e}txt\u{2066}";

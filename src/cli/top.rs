@@ -107,7 +107,7 @@ pub struct Args {
 
 /// The arguments, checked.
 struct Plan {
-    pages: Vec<http::Endpoint>,
+    pages: Vec<http::PageUrl>,
     account: Option<AccountKey>,
     tenant: Option<Tenant>,
     interval: Duration,
@@ -160,7 +160,7 @@ impl Args {
         let (plan, names) = mistakes.finish(plan.zip(names))?;
         let mut stop = stop_signal()?;
 
-        let urls = plan.pages.iter().map(http::Endpoint::url).collect();
+        let urls = plan.pages.iter().map(http::PageUrl::url).collect();
         let mut state = State::new(urls, addresses.is_some());
         state.open(plan.account.clone());
         let following = addresses
@@ -188,8 +188,8 @@ impl Args {
 }
 
 /// The URL of metrics, with the default path unless the address has one.
-fn page(url: &str) -> Option<http::Endpoint> {
-    let mut page = http::Endpoint::of_url(url.trim())?;
+fn page(url: &str) -> Option<http::PageUrl> {
+    let mut page = http::PageUrl::of_url(url.trim())?;
     if page.path == "/" {
         "/metrics".clone_into(&mut page.path);
     }

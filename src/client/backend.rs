@@ -18,8 +18,8 @@ use crate::{
 /// Default timeout of a reply.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A backend: it requests the activity of accounts, and opens and stops streams for them, as far as
-/// the permissions of its user allow. Any number of requests can be in flight.
+/// A backend. It requests the activity of accounts, and opens and stops streams for them if the
+/// permissions of its user allow it. Any number of requests can be in flight.
 ///
 /// ```no_run
 #[doc = include_str!("../../tests/clients/rust/backend.rs")]
@@ -53,15 +53,15 @@ impl Backend {
         self
     }
 
-    /// Compresses batches of at least 1 KiB. Their logs take a third of the disk, and each event
-    /// about a microsecond more of this process.
+    /// Compresses batches of at least 1 KiB. Logs then take a third of the disk space, and this
+    /// process about a microsecond more per event.
     #[must_use]
     pub const fn with_gzip(mut self) -> Self {
         self.gzip = true;
         self
     }
 
-    /// Lets the requests of this handle continue a trace: `open` and `status`.
+    /// Continues a trace in the `open` and `status` requests of this handle.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<Trace>) -> Self {
         self.trace = trace.map(Box::new);
@@ -194,11 +194,11 @@ impl Backend {
     }
 
     /// Stops one or all streams of an account, with a reason for their players. Waits `wait` for an
-    /// error of a worker, such as that of an installation whose rules have no stop of all streams.
+    /// error reply, such as that of an installation whose rules have no stop of all streams.
     ///
     /// # Errors
-    /// If the broker does not confirm the stop in time, or a worker rejects it or its reason. With
-    /// a rejected reason, it takes effect all the same.
+    /// If the broker does not confirm the stop in time, or a worker rejects it or its reason. A
+    /// stop with a rejected reason still takes effect.
     pub async fn send_stop(
         &self,
         tenant: &Tenant,
@@ -222,7 +222,7 @@ impl Backend {
     ///
     /// # Errors
     /// If the broker does not confirm the heartbeat in time, or a worker rejects it or its
-    /// metadata. With rejected metadata, it counts all the same.
+    /// metadata. A heartbeat with rejected metadata still counts.
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
@@ -248,7 +248,7 @@ impl Backend {
     ///
     /// # Errors
     /// If the broker does not confirm the batch in time, or a worker rejects it as a whole. The
-    /// code `wrong_partition` means that a partition of these accounts is not known any more.
+    /// code `wrong_partition` means that the stated partition of these accounts is outdated.
     pub async fn batch(
         &self,
         tenant: &Tenant,
@@ -301,7 +301,7 @@ impl Backend {
     }
 }
 
-/// The news about an event; `None` if it is of a later version of the contract.
+/// The news about an event; `None` if a later version of the contract defines it.
 pub(super) fn bad_news(reply: Reply) -> Option<BadNews> {
     match reply {
         Reply::Stopped { cause, .. } => Some(BadNews::Stopped(cause)),
@@ -337,5 +337,7 @@ fn message(
 }
 
 pub(super) fn other_reply() -> ClientError {
-    ClientError::BadReply("its kind is not that of the request; the worker may be newer".to_owned())
+    ClientError::BadReply(
+        "the kind of the reply does not match the request; the worker may be newer".to_owned(),
+    )
 }

@@ -27,9 +27,9 @@ use engine::{Engine, Shared};
 use gather::Gatherer;
 pub use news::{NewsReader, StreamNews};
 
-/// Longest time that a batch gathers.
+/// Longest time for which a batch gathers events.
 const GATHER_FOR: Duration = Duration::from_millis(100);
-/// Most events in a batch.
+/// Largest number of events in a batch.
 const MOST_EVENTS: usize = 500;
 /// Default bound of the accounts with a known partition.
 const MOST_ACCOUNTS: usize = 1_000_000;
@@ -50,8 +50,8 @@ const MOST_NEWS: usize = 8_192;
 /// With one partition, one reply suffices. With several, the batcher computes the bucket of an
 /// account as RabbitMQ 3.13 and later do. Once 24 replies about each bucket agree, the partition of
 /// every account is known, without memory for accounts. That takes about 110 replies with four
-/// partitions, and 2,400 with 64. Each later reply is compared: if one states another partition or another number of partitions, or a worker rejects a
-/// batch, the batcher learns again. All accounts of a batch are then in one bucket, which also routes
+/// partitions, and 2,400 with 64. If a later reply states another partition or another number of
+/// partitions, or a worker rejects a batch, the batcher learns again. All accounts of a batch are then in one bucket, which also routes
 /// the batch. So partitions that are outdated are always rejected, and never counted wrong.
 ///
 /// Until then, the batcher remembers the partitions of up to 1,000,000 accounts, about 100 MB; see
@@ -69,9 +69,9 @@ const MOST_NEWS: usize = 8_192;
 ///
 /// **News.** A confirm means that the log has stored the event. Replies arrive later:
 /// [`news`](Self::news) returns the streams that were stopped, whose interval has changed, or whose
-/// events were rejected. Replies can be lost, as those to any heartbeat; each later heartbeat of the
-/// stream gets another one. The batcher waits for the replies to the last 5,000 messages, or 64 MiB,
-/// for 30 s. Without a reply, a wrong partition stays unnoticed.
+/// events were rejected. A reply can be lost; each later heartbeat of the stream gets another one.
+/// The batcher waits for the replies to the last 5,000 messages, or 64 MiB, for 30 s. It does not
+/// notice a wrong partition whose reply is lost.
 ///
 /// ```no_run
 #[doc = include_str!("../../tests/clients/rust/edge.rs")]
@@ -96,9 +96,9 @@ impl Batcher {
         Self::with_accounts(backend, MOST_ACCOUNTS)
     }
 
-    /// Creates a batcher that remembers the partitions of at most `accounts` accounts, among them
-    /// the last used half as many, until the partition of every account is known. With 0, it learns
-    /// no partitions, and sends every event alone.
+    /// Creates a batcher that remembers the partitions of at most `accounts` accounts until the
+    /// partition of every account is known. The most recently used half is always kept. With 0, the
+    /// batcher learns no partitions, and sends every event alone.
     ///
     /// # Panics
     /// If called outside a tokio runtime.
@@ -117,16 +117,16 @@ impl Batcher {
         }
     }
 
-    /// Sends a heartbeat. `every` is the interval that the player was last sent; without it, no
-    /// news state that the interval has changed. Returns once the broker has confirmed the message
-    /// with the heartbeat.
+    /// Sends a heartbeat. `every` is the interval that the player was last sent; without it, a
+    /// changed interval is not reported. Returns once the broker has confirmed the message with the
+    /// heartbeat.
     ///
     /// If the future is dropped, the heartbeat may still be sent.
     ///
     /// # Errors
     /// If the broker does not confirm the message in time. The heartbeat may take effect only if
     /// the error is [`ClientError::NotTaken`] or [`ClientError::Broker`].
-    /// [`ClientError::Backlog`], at once, if 16 MiB of events wait.
+    /// [`ClientError::Backlog`] immediately if 16 MiB of events wait.
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
@@ -159,8 +159,8 @@ impl Batcher {
         self.send(tenant, account, &Stop::of(stream).into()).await
     }
 
-    /// Sends a heartbeat or a stop with any of their fields. A stop of all streams of an account is
-    /// not repeated in their order: use [`Backend::send_stop`].
+    /// Sends a heartbeat or a stop with any of their fields. For a stop of all streams of an
+    /// account, use [`Backend::send_stop`]: a retry from here could follow later events.
     ///
     /// If the future is dropped, the event may still be sent.
     ///
@@ -184,7 +184,7 @@ impl Batcher {
             Ok(Some(outcome)) => outcome.clone(),
             // The task has panicked.
             Ok(None) | Err(_) => {
-                let ended = "the batcher has ended".to_owned();
+                let ended = "the task of the batcher has ended".to_owned();
                 Err(ClientError::Broker(BrokerError::Lost(ended)))
             }
         }

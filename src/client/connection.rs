@@ -1,4 +1,4 @@
-//! One connection for any number of players and backends. It reconnects by itself.
+//! One connection for any number of players and backends, with automatic reconnects.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
     ClientError,
     budget::{Budget, Reserved},
     channels::{Channels, Refusals, is_event},
-    sent::{Sent, SentToEach, Status, Waiting},
+    sent::{ConnectionStatus, Sent, SentToEach, Waiting},
 };
 use crate::{
     broker::{Addresses, Backoff, BrokerError, Connection, Names, Outgoing, RpcEvent},
@@ -42,7 +42,7 @@ pub(super) struct Send {
 }
 
 impl Send {
-    /// Compresses the body if that is worth its time.
+    /// Compresses a body of at least [`MIN_COMPRESSED_BYTES`].
     pub(super) fn compressed(mut self) -> Self {
         if self.body.len() >= MIN_COMPRESSED_BYTES {
             self.body = wire::compress(&self.body);
@@ -66,7 +66,7 @@ struct Command {
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
     budget: Budget,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<ConnectionStatus>,
     names: Arc<Names>,
 }
 
@@ -79,7 +79,7 @@ impl Client {
     pub fn connect(addresses: Addresses, names: Names) -> Self {
         // Bounded by the budget: each command holds a part of it.
         let (commands, received) = mpsc::unbounded_channel();
-        let (report, status) = watch::channel(Status::Connecting(addresses.to_string()));
+        let (report, status) = watch::channel(ConnectionStatus::Connecting(addresses.to_string()));
         let names = Arc::new(names);
         tokio::spawn(run(addresses, Arc::clone(&names), received, report));
         Self {
@@ -99,22 +99,26 @@ impl Client {
     /// Returns whether the connection is open and not blocked.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        matches!(*self.status.borrow(), Status::Connected)
+        matches!(*self.status.borrow(), ConnectionStatus::Connected)
     }
 
     /// The error of the last attempt to connect, if there is no connection.
     #[must_use]
     pub fn failure(&self) -> Option<BrokerError> {
         match &*self.status.borrow() {
-            Status::Down(error) => Some(error.clone()),
-            Status::Connecting(_) | Status::Connected | Status::Blocked => None,
+            ConnectionStatus::Down(error) => Some(error.clone()),
+            ConnectionStatus::Connecting(_)
+            | ConnectionStatus::Connected
+            | ConnectionStatus::Blocked => None,
         }
     }
 
     /// Waits until the connection is open and not blocked.
     pub async fn connected(&self) {
         let mut status = self.status.clone();
-        let _ = status.wait_for(|s| matches!(s, Status::Connected)).await;
+        let _ = status
+            .wait_for(|s| matches!(s, ConnectionStatus::Connected))
+            .await;
     }
 
     /// Sends a message as soon as the connection is not blocked and the budget for unconfirmed
@@ -199,7 +203,7 @@ async fn run(
     addresses: Addresses,
     names: Arc<Names>,
     mut commands: mpsc::UnboundedReceiver<Command>,
-    report: watch::Sender<Status>,
+    report: watch::Sender<ConnectionStatus>,
 ) {
     let mut backoff = Backoff::over(&addresses);
     let mut number = 0;
@@ -217,8 +221,8 @@ async fn run(
         let Some(error) = lost else { return };
         // A missing exchange closes the channel, but the broker is reachable.
         if !matches!(error, BrokerError::NotFound(_)) {
-            tracing::debug!(%error, "the client's connection is lost");
-            let _ = report.send(Status::Down(error));
+            tracing::debug!(%error, "the client has lost its connection; it reconnects");
+            let _ = report.send(ConnectionStatus::Down(error));
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.wait()) => {}
@@ -232,20 +236,20 @@ async fn serve(
     connection: &Connection,
     names: &Names,
     commands: &mut mpsc::UnboundedReceiver<Command>,
-    report: &watch::Sender<Status>,
+    report: &watch::Sender<ConnectionStatus>,
     number: &mut u64,
 ) -> Option<BrokerError> {
     let mut channels = match Channels::open(connection, names).await {
         Ok(channels) => channels,
         Err(error) => return Some(error),
     };
-    let _ = report.send(Status::Connected);
+    let _ = report.send(ConnectionStatus::Connected);
     let mut waiting: HashMap<u64, (Kind, Waiting)> = HashMap::new();
     let mut refusals = Refusals::default();
     let mut check = interval(CHECK_EVERY);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unblocked = Instant::now();
-    // Held back while the connection is blocked, since lapin would buffer it.
+    // Not sent while the connection is blocked, since lapin would buffer it.
     let mut next: Option<Command> = None;
     let error = loop {
         let blocked = connection.is_blocked();
@@ -323,14 +327,14 @@ async fn serve(
 }
 
 /// Reports to the senders whether RabbitMQ blocks the connection.
-fn report_blocked(report: &watch::Sender<Status>, blocked: bool) {
+fn report_blocked(report: &watch::Sender<ConnectionStatus>, blocked: bool) {
     report.send_if_modified(|status| {
-        let reported = matches!(status, Status::Blocked);
+        let reported = matches!(status, ConnectionStatus::Blocked);
         if reported != blocked {
             *status = if blocked {
-                Status::Blocked
+                ConnectionStatus::Blocked
             } else {
-                Status::Connected
+                ConnectionStatus::Connected
             };
         }
         reported != blocked

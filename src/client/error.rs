@@ -11,7 +11,9 @@ pub enum ClientError {
     #[error("{0}")]
     Broker(BrokerError),
     /// The exchange does not exist, or no queue is bound to it.
-    #[error("there is no topology here: run `streamwatch topology declare`")]
+    #[error(
+        "the exchange does not exist, or no queue is bound to it: run `streamwatch topology declare`"
+    )]
     NoTopology,
     /// The request is in its queue, but no worker has replied.
     #[error("no worker replied within {0:?}: check that one runs")]
@@ -22,10 +24,10 @@ pub enum ClientError {
          and that a majority of its nodes runs, then repeat the request"
     )]
     NotTaken(Duration),
-    /// RabbitMQ has raised an alarm and takes no messages. The message was not sent, and is not
+    /// RabbitMQ has raised an alarm and accepts no messages. The message was not sent, and is not
     /// sent later.
     #[error(
-        "RabbitMQ takes no messages (alarm for memory or disk); not sent within {0:?}: free memory \
+        "RabbitMQ accepts no messages (memory or disk alarm); not sent within {0:?}: free memory \
          or disk on its nodes, then repeat the request"
     )]
     Blocked(Duration),

@@ -1,7 +1,7 @@
 //! The client library for Rust players and backends: `streamwatch` with `default-features = false,
 //! features = ["client"]`.
 //!
-//! One [`Client`] is one connection to RabbitMQ, which reconnects by itself. A [`Player`] opens
+//! One [`Client`] is one connection to RabbitMQ, which reconnects automatically. A [`Player`] opens
 //! streams and sends their heartbeats; a [`Backend`] requests the activity of accounts; a [`Batcher`]
 //! sends the heartbeats and stops of many players in few messages.
 //!

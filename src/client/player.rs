@@ -12,7 +12,7 @@ use tokio::{
 use super::{Client, OpenRequest, PATIENCE};
 use crate::domain::{AccountId, StreamId, Tenant};
 use keeper::Keeper;
-use state::End;
+use state::PlaybackEnd;
 pub use state::PlaybackState;
 
 /// A player of one tenant's streams. Any number of players can share a [`Client`].
@@ -57,7 +57,7 @@ impl Player {
 pub struct Playback {
     stream: StreamId,
     state: watch::Receiver<PlaybackState>,
-    end: Option<oneshot::Sender<End>>,
+    end: Option<oneshot::Sender<PlaybackEnd>>,
 }
 
 impl Playback {
@@ -83,7 +83,7 @@ impl Playback {
     pub async fn stop(mut self) {
         if let Some(end) = self.end.take() {
             let (done, is_done) = oneshot::channel();
-            if end.send(End::Stop(done)).is_ok() {
+            if end.send(PlaybackEnd::Stop(done)).is_ok() {
                 let _ = is_done.await;
             }
         }
@@ -93,7 +93,7 @@ impl Playback {
     /// its TTL.
     pub fn abandon(mut self) {
         if let Some(end) = self.end.take() {
-            let _ = end.send(End::Abandon);
+            let _ = end.send(PlaybackEnd::Abandon);
         }
     }
 }

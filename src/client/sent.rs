@@ -19,7 +19,7 @@ const MAX_REPLIES: usize = 2 * Settings::MAX_PARTITIONS as usize;
 
 /// The state of the connection.
 #[derive(Clone, Debug)]
-pub(super) enum Status {
+pub(super) enum ConnectionStatus {
     /// Connecting for the first time, to these addresses.
     Connecting(String),
     Connected,
@@ -28,7 +28,7 @@ pub(super) enum Status {
     Down(BrokerError),
 }
 
-impl Status {
+impl ConnectionStatus {
     /// The error of a message that was not sent within `waited`.
     pub(super) fn not_sent(&self, waited: Duration) -> ClientError {
         match self {
@@ -48,7 +48,7 @@ impl Status {
 pub(super) struct Sent {
     confirmed: oneshot::Receiver<Result<(), ClientError>>,
     replied: oneshot::Receiver<Result<Reply, ClientError>>,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<ConnectionStatus>,
     began: Instant,
     patience: Duration,
 }
@@ -57,7 +57,7 @@ impl Sent {
     /// Creates both halves.
     pub(super) fn new(
         reply: bool,
-        status: watch::Receiver<Status>,
+        status: watch::Receiver<ConnectionStatus>,
         began: Instant,
         patience: Duration,
     ) -> (Waiting, Self) {
@@ -118,7 +118,7 @@ impl Sent {
 
     fn not_taken(&self) -> ClientError {
         match &*self.status.borrow() {
-            Status::Down(error) => ClientError::Broker(error.clone()),
+            ConnectionStatus::Down(error) => ClientError::Broker(error.clone()),
             _ => ClientError::NotTaken(self.patience),
         }
     }
@@ -133,7 +133,7 @@ pub(super) struct SentToEach {
 impl SentToEach {
     /// Creates both halves.
     pub(super) fn new(
-        status: watch::Receiver<Status>,
+        status: watch::Receiver<ConnectionStatus>,
         began: Instant,
         patience: Duration,
     ) -> (Waiting, Self) {
@@ -151,13 +151,13 @@ impl SentToEach {
         }
     }
 
-    /// Whether the time for replies is over.
+    /// Whether the time limit for replies has passed.
     pub(super) fn is_over(&self) -> bool {
         self.sent.left().is_zero()
     }
 }
 
-/// Where the connection passes replies.
+/// The channel for replies.
 pub(super) enum Replied {
     /// The only reply.
     Once(oneshot::Sender<Result<Reply, ClientError>>),

@@ -178,7 +178,7 @@ impl Backend {
 const MAX_FAILURES: usize = 64;
 
 /// Merges the pages of partitions. If a page is not the last one of its partition, accounts after
-/// its end are left for the next page, since further ones may come before them.
+/// its end are left for the next page: the partition may have further accounts before them.
 fn merged(pages: Vec<AccountsPage>, limit: u16, missing: Vec<u16>) -> TenantAccounts {
     let as_of = pages.iter().map(|page| page.as_of).min();
     let ends = pages.iter().filter(|page| page.has_more);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_partitions_are_one_page_in_order() {
+    fn pages_of_partitions_are_merged_in_order() {
         let pages = vec![page(&["b", "d"], false), page(&["a", "c"], false)];
         let all = merged(pages.clone(), 100, vec![2]);
         assert_eq!((names(&all), &all.next), (vec!["a", "b", "c", "d"], &None));

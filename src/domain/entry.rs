@@ -108,8 +108,8 @@ impl Open {
     }
 
     /// The limits in the request. `max_active` is the short form of one of them.
-    pub(super) fn limits(&self) -> Limits<'_> {
-        Limits {
+    pub(super) fn limits(&self) -> RequestedLimits<'_> {
+        RequestedLimits {
             short: self.max_active.map(Limit::of_all),
             listed: self.terms.as_deref().map_or(&[], |terms| &terms.limits),
         }
@@ -117,12 +117,12 @@ impl Open {
 }
 
 /// The limits of a request.
-pub(super) struct Limits<'a> {
+pub(super) struct RequestedLimits<'a> {
     short: Option<Limit>,
     listed: &'a [Limit],
 }
 
-impl Limits<'_> {
+impl RequestedLimits<'_> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Limit> {
         self.short.iter().chain(self.listed)
     }

@@ -62,4 +62,5 @@ pub use tenant::{
 };
 pub use throttle::{Rate, Share, Throttle, Throttled};
 pub use throttling::{ThrottledBy, ThrottledKind, Throttling};
+pub(crate) use time::is_zero;
 pub use time::{LogClock, LogTime, WallShift, WallTime, WorkerState};

@@ -79,8 +79,9 @@ pub struct WorkerState {
     pub local_queue: Option<u64>,
 }
 
+/// Whether serde omits a number.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-const fn is_zero(n: &u64) -> bool {
+pub(crate) const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 

@@ -30,7 +30,7 @@ use tokio::sync::Notify;
 use super::reload::Current;
 use crate::client::{AccountId, Tenant};
 use config::Fetched;
-use rules::Rules;
+use rules::AccessRules;
 
 /// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +63,13 @@ impl Caller {
     }
 }
 
-/// The reason why a request has no caller. It contains nothing of the request.
+/// The reason why a request has no caller. It quotes nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The request has no credentials.
     #[error("the request has no credentials")]
     Missing,
-    /// The credentials are of an unknown form.
+    /// The credentials have an unknown form.
     #[error("the credentials have an unknown form")]
     Malformed,
     /// The application is unknown, or its secret is wrong.
@@ -78,7 +78,7 @@ pub enum Denied {
     /// The token names a key that is not configured, or none.
     #[error("the token's key is unknown")]
     Key,
-    /// The token names another algorithm than that of its key.
+    /// The token's algorithm is not that of its key.
     #[error("the token's algorithm is not that of its key")]
     Algorithm,
     /// The token's signature is wrong.
@@ -97,7 +97,7 @@ pub enum Denied {
     #[error("the token is for another audience")]
     Audience,
     /// The token or the proxy states no valid tenant or account.
-    #[error("there is no valid tenant or account in the token, or in the proxy's headers")]
+    #[error("the token, or the proxy's headers, contain no valid tenant or account")]
     Claims,
 }
 
@@ -121,13 +121,13 @@ impl Denied {
     }
 }
 
-/// Identifies callers by a file that can change while it is used. Clones are cheap and share it.
+/// Identifies callers by an access file, whose changes it applies. Clones are cheap and share it.
 #[derive(Clone)]
 pub struct Access {
-    current: Current<Rules>,
+    current: Current<AccessRules>,
     /// The file; `None` if every request has the same caller.
     file: Option<Arc<PathBuf>>,
-    /// Notified of tokens of unknown keys, which a URL may have by now.
+    /// Notified if a token names an unknown key, which a URL may have served since the last read.
     unknown_key: Arc<Notify>,
 }
 
@@ -145,12 +145,13 @@ impl Access {
         })
     }
 
-    /// Takes each request for one of a caller of `tenant` that reaches all accounts.
+    /// Identifies every request, also without credentials, as one of a caller of `tenant` that
+    /// reaches all accounts.
     #[must_use]
     pub fn open_to_all(tenant: Tenant) -> Self {
-        let rules = Rules {
+        let rules = AccessRules {
             everyone: Some(tenant),
-            ..Rules::default()
+            ..AccessRules::default()
         };
         Self {
             current: Current::new(rules),
@@ -159,7 +160,7 @@ impl Access {
         }
     }
 
-    fn rules(&self) -> Arc<Rules> {
+    fn rules(&self) -> Arc<AccessRules> {
         self.current.get()
     }
 
@@ -214,8 +215,8 @@ impl Access {
         self.rules().applications.check(id, "")
     }
 
-    /// The address of a request's client: the peer of its connection, or if that is a trusted
-    /// proxy, the last address of the header of forwarded addresses that is not of a proxy.
+    /// Returns the address of a request's client: the peer of the connection, or behind a trusted
+    /// proxy, the last forwarded address that is not a trusted proxy's.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let peer = peer.to_canonical();
@@ -248,8 +249,8 @@ impl Access {
         self.rules().is_complete()
     }
 
-    /// Reads the files every 5 s, and the URLs of keys every 5 min, or 30 s if a token names an
-    /// unknown key, and applies changes. Never returns. A file with a mistake changes nothing.
+    /// Reads the files every 5 s, and the URLs of keys every 5 min, or after 30 s if a token names
+    /// an unknown key. Applies changes, and ignores a file with a mistake. Never returns.
     pub async fn keep_current(&self) {
         match &self.file {
             Some(file) => reload::keep_current(file, &self.current, &self.unknown_key).await,

@@ -25,7 +25,7 @@ pub use problem::RefusedFor;
 pub(super) use target::credentials;
 
 use super::Edge;
-use problem::{Problem, kinds};
+use problem::{ApiError, kinds};
 
 /// The description of the API, without its paths.
 #[derive(OpenApi)]
@@ -88,22 +88,22 @@ pub fn openapi() -> Result<String, serde_json::Error> {
 /// The routes of the API.
 pub fn routes() -> Router<Edge> {
     let (routes, description) = described().split_for_parts();
-    // Once, since it takes longer than to answer most requests.
+    // Serialized once: it takes longer than most requests.
     let document = description.to_json().unwrap_or_default();
     let document = ([(CONTENT_TYPE, "application/json")], Bytes::from(document));
     routes
         .route("/api/v1/openapi.json", get(async move || document))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
 }
 
-/// The response of an address without a route.
+/// The response to a request whose address has no route.
 pub(super) async fn not_found() -> Response {
-    Problem::not_found().into_response()
+    ApiError::not_found().into_response()
 }
 
 /// The response to a request that the server refuses before its route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum GuardRefusal {
     /// The client sends too many requests.
     Client(std::time::Duration),
     /// The client has too many requests in progress.
@@ -116,30 +116,30 @@ pub(super) enum Refusal {
     LongAddress,
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for GuardRefusal {
     fn into_response(self) -> Response {
         let second = std::time::Duration::from_secs(1);
         match self {
             Self::Client(retry_after) => {
-                let detail = "more requests a second than this edge accepts of one client";
-                Problem::throttled(detail, retry_after)
+                let detail = "the client sends more requests a second than this edge accepts";
+                ApiError::throttled(detail, retry_after)
             }
             Self::Crowded => {
                 let detail = "the client has too many requests in progress";
-                Problem::throttled(detail, second).counted("crowded")
+                ApiError::throttled(detail, second).counted("crowded")
             }
             Self::Overloaded => {
                 let detail =
                     "the edge has too many requests in progress: play on, and repeat the request";
-                Problem::new(&kinds::UNAVAILABLE, detail).retry_after(second)
+                ApiError::new(&kinds::UNAVAILABLE, detail).retry_after(second)
             }
             Self::TooSlow => {
                 let detail = "the request did not arrive in time";
-                Problem::new(&kinds::TIMEOUT, detail).retry_after(second)
+                ApiError::new(&kinds::TIMEOUT, detail).retry_after(second)
             }
             Self::LongAddress => {
                 let detail = "the address is longer than 2,048 bytes";
-                Problem::new(&kinds::ADDRESS_TOO_LONG, detail)
+                ApiError::new(&kinds::ADDRESS_TOO_LONG, detail)
             }
         }
         .into_response()
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_description_is_that_of_the_program() {
+    fn the_committed_description_matches_the_program() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/openapi.json");
         let described = openapi().unwrap();
         if std::env::var_os("STREAMWATCH_WRITE_OPENAPI").is_some() {

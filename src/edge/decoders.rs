@@ -1,5 +1,5 @@
-//! The decoders of what reaches an edge from outside, for the fuzz targets in `tests/fuzz`.
-//! [`crate::wire::Addressed`] decodes bodies, and [`super::adobe::Policies`] a file of policies.
+//! The decoders of input that reaches an edge from outside, for the fuzz targets in `tests/fuzz`.
+//! [`crate::wire::Addressed`] decodes bodies, and [`super::adobe::Policies`] a policy file.
 
 use std::fmt;
 

@@ -23,24 +23,24 @@ const IPV6_PREFIX: u128 = u128::MAX << 64;
 
 /// Most requests per second; without a value, there is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
+pub struct RequestRates {
     /// Of one account.
     pub account: Option<NonZeroU32>,
     /// Of one client address; of an IPv6 network /64.
     pub client: Option<NonZeroU32>,
 }
 
-/// The limits of an edge. Each allows bursts of twice its rate.
-pub struct Limits {
+/// The limits of requests per second of an edge. Each allows bursts of twice its rate.
+pub struct RequestLimits {
     accounts: Option<Keyed<u64>>,
     clients: Option<Keyed<IpAddr>>,
     secret: RandomState,
 }
 
-impl Limits {
+impl RequestLimits {
     /// Creates the limits.
     #[must_use]
-    pub fn new(rates: Rates) -> Self {
+    pub fn new(rates: RequestRates) -> Self {
         Self {
             accounts: rates.account.map(Keyed::new),
             clients: rates.client.map(Keyed::new),
@@ -51,7 +51,7 @@ impl Limits {
     /// Counts a request of an account.
     ///
     /// # Errors
-    /// The time to wait, if it is one too many.
+    /// The time to wait, if the request exceeds the limit.
     pub fn account(&self, tenant: &Tenant, account: &AccountId) -> Result<(), Duration> {
         self.accounts.as_ref().map_or(Ok(()), |limit| {
             limit.check(self.secret.hash_one((tenant.as_str(), account.as_str())))
@@ -61,7 +61,7 @@ impl Limits {
     /// Counts a request of a client.
     ///
     /// # Errors
-    /// The time to wait, if it is one too many.
+    /// The time to wait, if the request exceeds the limit.
     pub fn client(&self, client: IpAddr) -> Result<(), Duration> {
         self.clients
             .as_ref()
@@ -90,7 +90,7 @@ pub(super) fn network_of(client: IpAddr) -> IpAddr {
 /// A limit for each key, in bounded memory.
 struct Keyed<K: Hash + Eq + Clone> {
     own: DefaultKeyedRateLimiter<K>,
-    /// Counts of further keys while there are too many.
+    /// Shared counts of the keys beyond the bound.
     shared: DefaultKeyedRateLimiter<u64>,
     secret: RandomState,
 }
@@ -127,15 +127,15 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 mod tests {
     use super::*;
 
-    fn limits(per_second: u32) -> Limits {
-        Limits::new(Rates {
+    fn limits(per_second: u32) -> RequestLimits {
+        RequestLimits::new(RequestRates {
             account: NonZeroU32::new(per_second),
             client: NonZeroU32::new(per_second),
         })
     }
 
     #[test]
-    fn one_account_too_fast_does_not_slow_another() {
+    fn an_account_over_its_limit_does_not_slow_another() {
         let limits = limits(1);
         let tenant = Tenant::new("acme").unwrap();
         let account = |name| limits.account(&tenant, &AccountId::new(name).unwrap());
@@ -146,7 +146,7 @@ mod tests {
             "{wait:?}"
         );
         assert!(account("bob").is_ok());
-        let off = Limits::new(Rates::default());
+        let off = RequestLimits::new(RequestRates::default());
         let alice = AccountId::new("alice").unwrap();
         assert!((0..1_000).all(|_| off.account(&tenant, &alice).is_ok()));
     }

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use metrics::{Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge};
-pub(super) use requests::{Ended, RequestMetrics};
+pub(super) use requests::{FinishedRequest, RequestMetrics};
 use serde_json::json;
 
 use super::Edge;
@@ -59,7 +59,7 @@ pub(super) fn describe() {
     );
 }
 
-/// Counts a request as abandoned when it is dropped: its client is gone before the response.
+/// Counts a request as abandoned when dropped: its client has disconnected before the response.
 pub(super) struct Abandoned(bool);
 
 impl Abandoned {
@@ -67,7 +67,7 @@ impl Abandoned {
         Self(true)
     }
 
-    /// The request has a response.
+    /// Marks the request as answered.
     pub(super) fn ended(mut self) {
         self.0 = false;
     }
@@ -81,10 +81,10 @@ impl Drop for Abandoned {
     }
 }
 
-/// A gauge that is 1 higher as long as this exists.
-pub(super) struct Counted(Gauge);
+/// Increments a gauge until dropped.
+pub(super) struct GaugeGuard(Gauge);
 
-impl Counted {
+impl GaugeGuard {
     /// Counts a connection.
     pub(super) fn connection() -> Self {
         Self::new(gauge!(CONNECTIONS))
@@ -96,7 +96,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
@@ -136,7 +136,7 @@ impl Readiness {
         } else if !self.client.is_connected() {
             Some("there is no connection to RabbitMQ, or RabbitMQ blocks it")
         } else if !self.edge.access.is_complete() {
-            Some("the keys of tokens have not been read from their URL")
+            Some("the token keys have not been read from their URL")
         } else {
             None
         }
@@ -159,10 +159,10 @@ impl StatusSource for Readiness {
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     fn collect(&self) {
-        let counts = self.edge.players.counts();
+        let occupancy = self.edge.players.occupancy();
         gauge!(READY).set(if self.obstacle().is_none() { 1.0 } else { 0.0 });
-        gauge!(WAITING).set(counts.waiting_bytes as f64);
-        gauge!(CACHED, "cache" => "news").set(counts.kept_news as f64);
-        gauge!(CACHED, "cache" => "signs_of_life").set(counts.signs_of_life as f64);
+        gauge!(WAITING).set(occupancy.waiting_bytes as f64);
+        gauge!(CACHED, "cache" => "news").set(occupancy.kept_news as f64);
+        gauge!(CACHED, "cache" => "signs_of_life").set(occupancy.signs_of_life as f64);
     }
 }

@@ -1,14 +1,14 @@
 //! The edge: an HTTP service in front of RabbitMQ, for players that cannot use AMQP.
 //!
-//! It is the only part of an installation that faces the internet. It stores nothing that matters:
-//! any number of edges run beside each other.
+//! It is the only part of an installation that faces the internet. It is stateless: any number of
+//! edges can run side by side.
 //!
 //! | file | content |
 //! | --- | --- |
 //! | [`players`] | the operations of a player, without HTTP |
 //! | [`access`] | the caller of a request: its tenant and its accounts |
 //! | [`adobe`] | the APIs of Adobe's Concurrency Monitoring |
-//! | [`decoders`] | what it decodes, for fuzz targets |
+//! | [`decoders`] | the decoders of input from outside, for fuzz targets |
 //! | [`limits`] | limits of requests per second |
 //! | [`api`] | the HTTP API |
 //! | [`serve`] | the server: connections, TLS, bounds, shutdown |
@@ -27,9 +27,9 @@ use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 pub use access::{Access, AccessError, Caller, Denied, Scope};
 pub use api::RefusedFor;
-pub use limits::{Limits, Rates};
+pub use limits::{RequestLimits, RequestRates};
 pub use metrics::Readiness;
-pub use players::{HeartbeatOutcome, Interval, Players, PlayersError, UnknownStream};
+pub use players::{HeartbeatReply, Interval, Players, PlayersError, UnknownStream};
 pub use reload::FileError;
 
 /// The state that all routes share. A clone copies one pointer: each request makes several.
@@ -43,7 +43,7 @@ pub struct Services {
     /// Identifies callers.
     pub access: Access,
     /// Limits of requests per second.
-    pub limits: Limits,
+    pub limits: RequestLimits,
 }
 
 impl From<Services> for Edge {

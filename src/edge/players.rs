@@ -9,7 +9,7 @@ mod stream_key;
 use std::{sync::Arc, time::Duration};
 
 pub use error::PlayersError;
-pub use news::Counts;
+pub use news::Occupancy;
 pub use stream_key::StreamKey;
 
 use crate::client::{
@@ -26,9 +26,9 @@ tokio::task_local! {
     pub(super) static TRACE: Option<Trace>;
 }
 
-/// Longest wait for the state of a stream, before its heartbeat is sent without it.
+/// Longest wait for the state of a stream. After it, the heartbeat is sent unchecked.
 const CHECK_PATIENCE: Duration = Duration::from_millis(500);
-/// Longest wait for an error of a worker about a stop of all streams.
+/// Longest wait for a worker's error reply to a stop of all streams.
 const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
 
 /// The operations of players and of backends without AMQP. Clones are cheap and share everything.
@@ -37,11 +37,11 @@ const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
 /// confirmed it. The reply is kept for a TTL, and the stream's next heartbeat returns it. Workers
 /// repeat it for each heartbeat, so that every edge learns it from the heartbeats that it sends.
 ///
-/// **Expiry.** Over AMQP, a heartbeat revives an expired stream. Here, the first heartbeat of a
-/// stream, and the first one after a pause as long as the TTL, first asks for the stream's state,
-/// and does not revive an expired one. At most 2,000 times a second, and 100 at a time, so that a
-/// restart of the edge is no flood of requests, and busy workers get fewer of them; otherwise, and
-/// without an answer, the heartbeat is sent.
+/// **Expiry.** Over AMQP, a heartbeat revives an expired stream; over HTTP, it does not. Before the
+/// first heartbeat of a stream, and before the first one after a pause as long as the TTL, the edge
+/// requests the stream's state. It sends at most 2,000 such requests per second, and at most 100 at
+/// a time: a restart of the edge does not flood the workers. A heartbeat beyond these bounds, or
+/// without a reply to its request, is sent unchecked.
 #[derive(Clone)]
 pub struct Players {
     backend: Backend,
@@ -68,9 +68,9 @@ pub enum UnknownStream {
     HasExpired,
 }
 
-/// The outcome of a heartbeat.
+/// The edge's reply to a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeartbeatOutcome {
+pub enum HeartbeatReply {
     /// RabbitMQ has stored it.
     Stored {
         /// The interval and the TTL in force, if an earlier heartbeat of the stream stated another
@@ -84,7 +84,7 @@ pub enum HeartbeatOutcome {
 }
 
 impl Players {
-    /// Creates the operations of one connection to RabbitMQ, which wait `patience` for a reply or a
+    /// Creates the operations on one connection to RabbitMQ. Each waits `patience` for a reply or a
     /// confirm.
     ///
     /// # Panics
@@ -94,7 +94,7 @@ impl Players {
         let backend = Backend::new(client).with_patience(patience);
         let batcher = Batcher::new(backend.clone());
         let news = Arc::new(NewsCache::default());
-        // Ends with the last handle of the batcher.
+        // The task ends with the last handle of the batcher.
         tokio::spawn(news::keep(batcher.news(), Arc::clone(&news)));
         Self {
             backend,
@@ -140,11 +140,11 @@ impl Players {
         account: &AccountId,
         heartbeat: Heartbeat,
         unknown: UnknownStream,
-    ) -> Result<HeartbeatOutcome, PlayersError> {
+    ) -> Result<HeartbeatReply, PlayersError> {
         let stream = heartbeat.stream;
         let key = StreamKey::new(tenant, account, stream);
         let is_ended = self.news.is_stopped(key);
-        // The reply also states the partition, without which a heartbeat costs a message of its own.
+        // The reply also states the partition. Without it, a heartbeat costs a message of its own.
         let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
         if !is_ended
             && !is_known
@@ -153,15 +153,15 @@ impl Players {
             let state = async |consistency| self.state(tenant, account, stream, consistency).await;
             let mut seen = state(Consistency::Local).await;
             if seen == Some(StreamState::Unknown) && unknown == UnknownStream::HasExpired {
-                // A replica can lag behind the one that has answered its `init`.
+                // This replica can lag behind the replica that answered the `init`.
                 seen = state(Consistency::Strong).await;
                 if seen == Some(StreamState::Unknown) {
                     seen = Some(StreamState::Expired);
                 }
             }
             match seen {
-                Some(StreamState::Expired) => return Ok(HeartbeatOutcome::Expired),
-                // Its heartbeat is sent, which renews the tombstone and gets the cause as a reply.
+                Some(StreamState::Expired) => return Ok(HeartbeatReply::Expired),
+                // The heartbeat is still sent: it renews the tombstone, and its reply has the cause.
                 Some(StreamState::Stopped) => {
                     self.news
                         .stopped_because(key, StoppedReason::Stopped.into());
@@ -169,23 +169,23 @@ impl Players {
                 _ => {}
             }
         }
-        // The heartbeat of an ended stream renews its tombstone, so that it does not come back.
+        // The heartbeat of an ended stream renews its tombstone, so that the stream stays stopped.
         let sent = self.batcher.send(tenant, account, &heartbeat.into()).await;
         let news = self.news.get(key);
         if let Some(Kept::Stopped(cause)) = news {
-            return Ok(HeartbeatOutcome::Stopped(cause));
+            return Ok(HeartbeatReply::Stopped(cause));
         }
         sent?;
         self.signs.seen(key, self.news.ttl());
         let Some(Kept::Interval(interval)) = news else {
-            return Ok(HeartbeatOutcome::Stored { changed: None });
+            return Ok(HeartbeatReply::Stored { changed: None });
         };
         self.news.forget(key);
         let changed = Some(interval);
-        Ok(HeartbeatOutcome::Stored { changed })
+        Ok(HeartbeatReply::Stored { changed })
     }
 
-    /// Returns the state of a stream, unless no worker answers soon.
+    /// Returns the state of a stream; `None` if no worker answers within [`CHECK_PATIENCE`].
     async fn state(
         &self,
         tenant: &Tenant,
@@ -268,8 +268,8 @@ impl Players {
 
     /// Figures for operators.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
             waiting_bytes: self.batcher.waiting_bytes(),
             kept_news: self.news.len(),
             signs_of_life: self.signs.len(),

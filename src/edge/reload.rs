@@ -1,4 +1,4 @@
-//! Values that files state, and that change while they are used.
+//! Values from files, replaced when the files change.
 
 use std::{
     fmt, fs,
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Interval of reads of the files, which are small.
+/// Interval between reads of the files, which are small.
 const READ_EVERY: Duration = Duration::from_secs(5);
 /// Largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -27,7 +27,7 @@ pub struct FileError {
 /// Reads a file of at most 1 MiB.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, FileError> {
     let problem = match fs::metadata(file).map(|about| about.len()) {
-        Ok(bytes) if bytes > MAX_FILE_BYTES => "it has more than 1 MiB".to_owned(),
+        Ok(bytes) if bytes > MAX_FILE_BYTES => "larger than 1 MiB".to_owned(),
         Ok(_) => match fs::read(file) {
             Ok(content) => return Ok(content),
             Err(error) => format!("cannot read it: {}", error.kind()),
@@ -38,15 +38,15 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, FileError> {
     Err(FileError { file, problem })
 }
 
-/// Reads a file of text.
+/// Reads a text file.
 pub(super) fn read_text(file: &Path) -> Result<String, FileError> {
     String::from_utf8(read(file)?).map_err(|_| FileError {
         file: file.to_owned(),
-        problem: "it is not UTF-8".to_owned(),
+        problem: "not UTF-8".to_owned(),
     })
 }
 
-/// The value in use. Clones share it.
+/// The current value. Clones share it.
 pub(super) struct Current<T>(Arc<RwLock<Arc<T>>>);
 
 impl<T> Clone for Current<T> {
@@ -81,13 +81,13 @@ pub(super) fn times() -> Interval {
     times
 }
 
-/// Files that are read again and again.
+/// Files that are read periodically.
 pub(super) struct Files<C, E> {
-    /// The value that they state, in logs.
+    /// The name of their content, in logs.
     what: &'static str,
-    /// The content, as of the last time that it could be read.
+    /// The content of the last successful read.
     content: Option<C>,
-    /// The mistake, if they cannot be read now.
+    /// The mistake of the last read, if it failed.
     mistake: Option<E>,
 }
 
@@ -109,7 +109,7 @@ where
         &mut self,
         read: impl FnOnce() -> Result<C, E> + Send + 'static,
     ) -> bool {
-        // A file system that hangs must not hold up requests.
+        // A file system that hangs must not block requests.
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(content)) => {
                 self.mistake = None;
@@ -128,17 +128,17 @@ where
         }
     }
 
-    /// The content, as of the last time that it could be read.
+    /// The content of the last successful read.
     pub(super) const fn content(&self) -> Option<&C> {
         self.content.as_ref()
     }
 
-    /// Puts the value of changed files in use, unless they have a mistake.
+    /// Replaces the current value by that of changed files, unless they have a mistake.
     pub(super) fn put<T>(&self, value: Result<T, E>, current: &Current<T>) {
         match value {
             Ok(value) => {
                 current.set(value);
-                tracing::info!("the files of {} are in use", self.what);
+                tracing::info!("loaded changed {}", self.what);
             }
             Err(mistake) => self.reject(&mistake),
         }
@@ -146,11 +146,11 @@ where
 
     fn reject(&self, mistake: &E) {
         let what = self.what;
-        tracing::error!(%mistake, "cannot use the changed files of {what}; those before stay in use");
+        tracing::error!(%mistake, "cannot load changed {what}; the edge keeps using the previous {what}");
     }
 }
 
-/// Reads files every 5 s, and puts their value in use once they have changed. Never returns.
+/// Reads files every 5 s, and replaces the current value when they have changed. Never returns.
 pub(super) async fn keep_current<C, E, T>(
     mut files: Files<C, E>,
     read: impl Fn() -> Result<C, E> + Clone + Send + 'static,

@@ -1,12 +1,12 @@
 //! The server: it accepts connections, serves them within bounds, and shuts down in order.
 
 mod accept;
-mod activity;
 mod config;
 mod connection;
 mod guard;
 mod peers;
 mod tls;
+mod traffic;
 
 use std::time::Duration;
 
@@ -22,20 +22,20 @@ pub use guard::CorsOrigins;
 pub use tls::{Certificate, CertificateError};
 
 use super::{
-    Edge, Limits, Players, Readiness, Services,
+    Edge, Players, Readiness, RequestLimits, Services,
     adobe::{self, PolicyFile},
     api, metrics,
 };
 use crate::{client::Client, ops::HttpServer};
 use accept::Acceptor;
-use connection::{Connections, Phase};
+use connection::{Connections, ServerPhase};
 use guard::Guard;
 
-/// Interval of the work in the background.
+/// Interval between background tasks.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
-/// Interval of checks of the connection to RabbitMQ.
+/// Interval between checks of the connection to RabbitMQ.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// Time of a shutdown before the deadline of the process.
+/// Time between the end of a shutdown and the deadline of the process.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
 
 /// Serves until `stopped` becomes true, and shuts down.
@@ -55,7 +55,7 @@ pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(
     let edge = Edge::from(Services {
         players: Players::new(client.clone(), config.bounds.patience),
         access: config.access,
-        limits: Limits::new(config.rates),
+        limits: RequestLimits::new(config.rates),
     });
     let readiness = Readiness::new(client.clone(), edge.clone());
     let guard = Guard::new(edge.clone(), config.bounds);
@@ -63,7 +63,7 @@ pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(
     let routes = api::routes().merge(adobe.unwrap_or_default());
     let routes = guard.around(routes, config.origins);
     let routes = routes.with_state(edge.clone());
-    let (phase, phases) = watch::channel(Phase::Serving);
+    let (phase, phases) = watch::channel(ServerPhase::Serving);
     let certificate = config.certificate.clone();
     let bound = listener.local_addr().unwrap_or(address);
     let connections = Connections::new(config.bounds, routes, certificate, phases);
@@ -102,11 +102,11 @@ pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(
             drain = ?config.drain,
             "draining: not ready, and connections end after their next response"
         );
-        let _ = phase.send(Phase::Draining);
+        let _ = phase.send(ServerPhase::Draining);
         acceptor.accept_until(sleep(config.drain)).await;
     }
     let mut open = acceptor.close();
-    let _ = phase.send(Phase::Closing(Instant::now()));
+    let _ = phase.send(ServerPhase::Closing(Instant::now()));
     tracing::info!(
         connections = open.len(),
         "shutting down: no new connections"
@@ -141,7 +141,7 @@ async fn report(client: &Client) {
     }
 }
 
-async fn tidy(limits: &Limits) {
+async fn tidy(limits: &RequestLimits) {
     let mut tick = interval(TIDY_EVERY);
     loop {
         tick.tick().await;

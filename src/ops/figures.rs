@@ -99,7 +99,7 @@ impl Figures {
     pub fn set(&self, partition: u16, figures: PartitionFigures) {
         let mut all = self.all();
         let known = all.entry(partition).or_default();
-        // The age grows on while the log is unavailable.
+        // The age keeps growing while the log is unavailable.
         let fresh_at_ms = figures.fresh_at_ms.or(known.fresh_at_ms);
         let counters = figures.counters.or(known.counters);
         *known = PartitionFigures {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_tenants_are_all_shown_at_once() {
+    fn a_few_tenants_all_have_series_immediately() {
         let mut tenants = Tenants::default();
         let mut all = BTreeMap::from([("acme".to_owned(), active(3))]);
         split(&mut tenants, 0, &all);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_tenants_the_largest_are_shown_and_the_others_are_one() {
+    fn only_the_largest_of_many_tenants_have_series_of_their_own() {
         let mut tenants = Tenants::default();
         let name = |n: u64| format!("t{n:04}");
         let mut all: BTreeMap<_, _> = (0..1_000).map(|n| (name(n), active(n))).collect();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_the_state_goes_on_while_the_log_is_away() {
+    fn the_age_of_the_state_grows_while_the_log_is_unavailable() {
         let figures = Figures::default();
         let report = |fresh_at_ms| PartitionFigures {
             fresh_at_ms,

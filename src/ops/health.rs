@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_ready_when_all_that_it_follows_is() {
+    fn a_worker_is_ready_when_its_partitions_and_intake_are() {
         let health = Health::default();
         assert!(!health.read(0).ready);
         health.waits("no topology".to_owned());
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_sound_as_long_as_all_its_threads_run() {
+    fn a_process_is_healthy_while_all_its_threads_run() {
         let health = Health::default();
         assert_eq!(health.restart_reason(0), None);
         health.waits("no topology".to_owned());

@@ -21,8 +21,8 @@ pub(super) use scan::Collected;
 use scan::Scan;
 use slots::{NEVER, Slot, SlotId};
 use table::Table;
-use totals::{AccountCounts, Counts};
-pub use totals::{Levels, Totals};
+use totals::{AccountCounts, PartitionCounts};
+pub use totals::{Levels, StreamCounts};
 use values::{CountedMetadata, ValueIndex};
 
 /// Number of accounts whose expiries are processed with each entry. An entry makes fewer accounts
@@ -70,7 +70,7 @@ pub(super) struct Expired {
 #[derive(Debug)]
 struct Indexes {
     due: Due,
-    counts: Counts,
+    counts: PartitionCounts,
     values: ValueIndex,
     /// Keeps empty accounts until they have been copied, because a replica that restores the copy
     /// must skip the same entries. Slots do not move meanwhile.
@@ -84,7 +84,7 @@ impl Accounts {
             table: Table::new(),
             indexes: Indexes {
                 due: Due::new(),
-                counts: Counts::default(),
+                counts: PartitionCounts::default(),
                 values: ValueIndex::default(),
                 keep_empty: false,
                 emptied: BTreeSet::new(),

@@ -7,7 +7,7 @@ use crate::domain::{AccountsRequest, StatusRequest, Tenant, TenantRequest};
 
 /// A request that waits until the replica is fresh.
 #[derive(Debug)]
-pub(super) struct PendingRequest<T> {
+pub(super) struct HeldRequest<T> {
     pub(super) request: T,
     pub(super) at: Mono,
     pub(super) content: PendingContent,
@@ -89,7 +89,7 @@ pub(super) struct Requests<T> {
     pub(super) opens: HashMap<u64, PendingOpen<T>>,
     pub(super) strong: Strong<T>,
     pub(super) pages: Pages<T>,
-    pub(super) held: VecDeque<PendingRequest<T>>,
+    pub(super) held: VecDeque<HeldRequest<T>>,
 }
 
 impl<T> Default for Requests<T> {

@@ -32,7 +32,7 @@ mod tenants;
 mod tick;
 mod workers;
 
-pub use accounts::{Levels, Totals};
+pub use accounts::{Levels, StreamCounts};
 pub use announcements::MAX_UNANNOUNCED;
 pub use effect::{Applied, Effect, Fault, Now};
 pub use estimate::Mono;
@@ -225,18 +225,18 @@ impl<T> Replica<T> {
 
     /// Totals of the partition as of the last applied entry.
     #[must_use]
-    pub const fn totals(&self) -> Totals {
+    pub const fn totals(&self) -> StreamCounts {
         self.accounts.totals()
     }
 
     /// Totals of one tenant; zero if the tenant is not known.
     #[must_use]
-    pub fn totals_of(&self, tenant: &str) -> Totals {
+    pub fn totals_of(&self, tenant: &str) -> StreamCounts {
         self.accounts.of_tenant(tenant)
     }
 
     /// Totals by tenant, in any order.
-    pub fn totals_by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
+    pub fn totals_by_tenant(&self) -> impl Iterator<Item = (&str, StreamCounts)> {
         self.accounts.by_tenant()
     }
 

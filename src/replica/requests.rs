@@ -3,7 +3,7 @@
 
 use super::{
     Applied, Effect, Mono, Now, Replica,
-    in_flight::{PendingContent, PendingOpen, PendingRequest, StrongRequest},
+    in_flight::{HeldRequest, PendingContent, PendingOpen, StrongRequest},
 };
 use crate::domain::{
     Account, Answer, Consistency, InitRequest, Internal, LogTime, Moment, Open, OpenOutcome,
@@ -70,7 +70,7 @@ impl<T> Replica<T> {
     }
 
     pub(super) fn hold(&mut self, request: T, content: PendingContent, now: Now) {
-        self.requests.held.push_back(PendingRequest {
+        self.requests.held.push_back(HeldRequest {
             request,
             at: now.mono,
             content,

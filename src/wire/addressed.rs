@@ -3,7 +3,7 @@
 use super::{
     Code, Message, Problem,
     decode::{HeartbeatBody, InitBody, init_of_body},
-    fields::{Array, Id, Text},
+    fields::{Array, Text, UuidField},
     message::bad,
     shared_fields,
 };
@@ -43,7 +43,7 @@ impl<'a> Addressed<'a> {
         self.check_account(body.account.as_ref())?;
         if let Some(stream) = stream {
             check_stream(stream, body.stream.as_ref())?;
-            body.stream = Some(Id(stream.0));
+            body.stream = Some(UuidField(stream.0));
         }
         let key = AccountKey::new(self.tenant, self.account);
         init_of_body(&message, key, body)
@@ -92,7 +92,7 @@ impl<'a> Addressed<'a> {
     }
 }
 
-fn check_stream(stream: StreamId, body: Option<&Id>) -> Result<(), Problem> {
+fn check_stream(stream: StreamId, body: Option<&UuidField>) -> Result<(), Problem> {
     if body.is_none_or(|id| id.0 == stream.0) {
         return Ok(());
     }

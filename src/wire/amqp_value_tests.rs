@@ -165,7 +165,7 @@ fn other_bodies_of_amqp_1_0_are_rejected_with_the_way_to_send_them() {
 }
 
 #[test]
-fn a_body_that_is_no_section_stays_as_it_is() {
+fn a_body_without_sections_is_unchanged() {
     for body in [
         &b""[..],
         b"{}",

@@ -15,7 +15,7 @@ use super::{
     AccountHeader, Code, Message, Problem, RoutingKey,
     amqp_value::unwrapped,
     diagnosis::diagnose,
-    fields::{Id, Object, ReasonField, Text, Whole, WholeNumber, not},
+    fields::{Object, ReasonField, Text, UuidField, Whole, WholeNumber, not},
     gzip::{GZIP, decompress},
     message::{bad, missing},
     metadata_field::PatchField,
@@ -42,7 +42,7 @@ struct EventBody<'a> {
     kind: Option<Text<'a>>,
     #[serde(borrow)]
     account: Option<Text<'a>>,
-    stream: Option<Id>,
+    stream: Option<UuidField>,
     heartbeat_every_ms: Option<WholeNumber>,
     metadata: Option<PatchField>,
     all: Option<bool>,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Kind, Message, Problem, RoutingKey, batch,
-    fields::{Array, Id, Object, ReasonField, Text, WholeNumber},
+    fields::{Array, Object, ReasonField, Text, UuidField, WholeNumber},
     internal,
     message::bad,
     metadata_field::{MetadataField, PatchField},
@@ -34,7 +34,7 @@ pub enum Query {
 pub(super) struct HeartbeatBody<'a> {
     #[serde(borrow)]
     pub(super) account: Option<Text<'a>>,
-    pub(super) stream: Option<Id>,
+    pub(super) stream: Option<UuidField>,
     pub(super) heartbeat_every_ms: Option<WholeNumber>,
     pub(super) metadata: Option<PatchField>,
 }
@@ -44,7 +44,7 @@ pub(super) struct HeartbeatBody<'a> {
 struct StopBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
-    stream: Option<Id>,
+    stream: Option<UuidField>,
     all: Option<bool>,
     reason: Option<ReasonField>,
 }
@@ -54,10 +54,10 @@ struct StopBody<'a> {
 pub(super) struct InitBody<'a> {
     #[serde(borrow)]
     pub(super) account: Option<Text<'a>>,
-    pub(super) stream: Option<Id>,
+    pub(super) stream: Option<UuidField>,
     metadata: Option<MetadataField>,
     max_active: Option<WholeNumber>,
-    replace: Option<Array<Id>>,
+    replace: Option<Array<UuidField>>,
     #[serde(borrow)]
     limits: Option<Array<Object<LimitBody<'a>>>>,
     #[serde(borrow)]
@@ -75,7 +75,7 @@ pub(super) struct InitBody<'a> {
 struct StatusBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
-    stream: Option<Id>,
+    stream: Option<UuidField>,
     #[serde(borrow)]
     group_by: Option<Array<Text<'a>>>,
     #[serde(borrow)]

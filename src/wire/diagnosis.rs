@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_out_of_its_limits_gets_the_limits() {
+    fn an_error_about_a_field_states_its_limits() {
         let whole = "must be a whole number from 1 to 4294967295, not";
         let metadata = "must be an object of at most 16 strings, numbers or booleans with keys of \
                         1 to 64 bytes and values of at most 256 bytes, not one";

@@ -18,7 +18,7 @@ use crate::domain::{GivenReason, ReasonError};
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
 /// A UUID in any of the forms of [`Uuid::try_parse`].
-pub(super) struct Id(pub(super) Uuid);
+pub(super) struct UuidField(pub(super) Uuid);
 
 /// A number without a fraction, so that `2.0` is 2, in inclusive bounds.
 #[derive(Clone, Copy)]
@@ -77,7 +77,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Id {
+impl<'de> Deserialize<'de> for UuidField {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         struct Ids;
 
@@ -193,10 +193,4 @@ impl<'de> Deserialize<'de> for ReasonField {
         let text = text.map_err(|_| ReasonError);
         Ok(Self(text.and_then(|Text(text)| GivenReason::new(&text))))
     }
-}
-
-/// Whether serde may omit a number.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-pub(super) const fn is_zero(n: &u64) -> bool {
-    *n == 0
 }

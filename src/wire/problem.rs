@@ -130,9 +130,9 @@ impl Problem {
         Self::field(
             Code::BadField,
             "response_topic",
-            "it must be the message's own topic with `replies` for its kind and something more \
-             behind it, such as TENANT/replies/ACCOUNT/DEVICE, of A-Z a-z 0-9 _ ~ % . - and at most \
-             255 bytes, as is the correlation data",
+            "must be the message's own topic with `replies` instead of the kind and at least one \
+             further level, such as TENANT/replies/ACCOUNT/DEVICE; topic and correlation data: at \
+             most 255 bytes of A-Z a-z 0-9 _ ~ % . - each",
         )
     }
 
@@ -142,7 +142,7 @@ impl Problem {
         Self::field(
             Code::BadField,
             "correlation_id",
-            "it must have at most 1,024 bytes, as must the message_id that replaces it",
+            "must have at most 1,024 bytes; the same bound holds for a message_id in its place",
         )
     }
 
@@ -151,7 +151,7 @@ impl Problem {
     pub fn late() -> Self {
         Self::new(
             Code::Late,
-            "the request was too old when it was decided; nothing was opened, ask again",
+            "the request was too old when it was decided; nothing was opened: repeat the request",
         )
     }
 
@@ -160,8 +160,8 @@ impl Problem {
     pub fn undecodable() -> Self {
         Self::new(
             Code::Undecodable,
-            "the message's properties must be UTF-8, as must the names of its headers, nested at \
-             most 16 deep; they must be smaller together than a frame",
+            "the message's properties and the names of its headers must be UTF-8, nested at most 16 \
+             deep, and fit into one frame",
         )
     }
 
@@ -170,8 +170,8 @@ impl Problem {
     pub fn undeliverable() -> Self {
         Self::new(
             Code::Undeliverable,
-            "RabbitMQ cannot deliver the entry to an AMQP 0.9.1 consumer: a property or header of \
-             it has a value that AMQP 0.9.1 does not have",
+            "RabbitMQ cannot deliver the entry to an AMQP 0.9.1 consumer: a property or header has \
+             a value of a type that AMQP 0.9.1 does not have",
         )
     }
 
@@ -215,8 +215,8 @@ impl Problem {
             retry_after_ms: Some(retry_after_ms),
             ..Self::new(
                 Code::Throttled,
-                "more requests a second than this installation accepts of the tenant or the \
-                 account; nothing changed: repeat the request after retry_after_ms",
+                "the tenant or the account sends more requests a second than this installation \
+                 accepts; nothing changed: repeat the request after retry_after_ms",
             )
         }
     }

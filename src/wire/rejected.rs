@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadReply, Code, Message, Notice, Problem, Rfc3339, fields::is_zero};
-use crate::domain::{Tenant, WallTime};
+use super::{BadReply, Code, Message, Notice, Problem, Rfc3339};
+use crate::domain::{Tenant, WallTime, is_zero};
 
 const KIND: &str = "rejected";
 /// Maximum length of a text from the message, in characters.

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_reply_lists_what_is_in_the_way() {
+    fn a_refused_reply_lists_the_conflicts() {
         let refused = |refusal| Answer::Refused {
             stream: StreamId(Uuid::from_u128(7)),
             refusal,

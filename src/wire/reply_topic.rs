@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_goes_under_the_requests_own_topic() {
+    fn a_reply_is_published_under_the_topic_of_its_request() {
         assert!(is_reply_topic("acme.replies.tv-1", "acme.init"));
         assert!(is_reply_topic("acme.replies.alice.tv-1", "acme.init.alice"));
         assert!(is_reply_topic(
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn no_reply_goes_to_a_topic_of_others() {
+    fn no_reply_is_published_to_a_foreign_topic() {
         for (topic, key) in [
             ("other.replies.x", "acme.init"),
             ("acme.heartbeat.alice", "acme.init.alice"),

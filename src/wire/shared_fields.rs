@@ -2,14 +2,14 @@
 
 use super::{
     Problem,
-    fields::{Array, Id, ReasonField, Text},
+    fields::{Array, ReasonField, Text, UuidField},
     message::{bad, missing},
 };
 use crate::domain::{MAX_GROUP_BY, MAX_KEY_BYTES, Stop, StopTarget, StreamId};
 
 /// The stop of a stream, or of all with `all`.
 pub(super) fn stop_of(
-    stream: Option<Id>,
+    stream: Option<UuidField>,
     all: Option<bool>,
     reason: Option<ReasonField>,
 ) -> Result<Stop, Problem> {
@@ -26,7 +26,7 @@ pub(super) fn stop_of(
     Ok(Stop { target, reason })
 }
 
-pub(super) fn stream_id(field: Option<Id>) -> Result<StreamId, Problem> {
+pub(super) fn stream_id(field: Option<UuidField>) -> Result<StreamId, Problem> {
     field
         .map(|id| StreamId(id.0))
         .ok_or_else(|| missing("stream"))

@@ -182,7 +182,7 @@ impl Intake {
             match turn {
                 Turn::Served => {}
                 Turn::Interrupted(error) if error.is_by_a_message() => {
-                    tracing::warn!("consuming the intake is interrupted; reconnecting: {error}");
+                    tracing::warn!("cannot consume the intake; reconnecting: {error}");
                 }
                 // A restart of RabbitMQ may have closed the partitions: the next session opens them.
                 Turn::Interrupted(error) => return Err(error),

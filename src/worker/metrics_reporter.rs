@@ -8,7 +8,7 @@ use crate::{
         Active, Figures, MAX_VALUES_SHOWN, PartitionFigures, PartitionMetrics, ReplicaContents,
         TenantValues, Tenants,
     },
-    replica::{Mono, Replica, Totals},
+    replica::{Mono, Replica, StreamCounts},
 };
 
 /// One partition's part of the figures.
@@ -96,7 +96,7 @@ impl MetricsReporter {
     }
 }
 
-const fn active(totals: Totals) -> Active {
+const fn active(totals: StreamCounts) -> Active {
     Active {
         streams: totals.streams,
         accounts: totals.accounts,

@@ -7,7 +7,7 @@ use super::{
     clock,
     partition::Partition,
     retry::Retry,
-    session::{End, Session},
+    session::{Session, SessionError},
     snapshots,
 };
 use crate::{
@@ -59,7 +59,7 @@ impl PartitionTask {
             self.partition.replica.detach();
             self.partition.metrics.reconnects.increment(1);
             self.partition.reporter.detached();
-            if matches!(end, End::Fault(Fault::AnotherLog)) {
+            if matches!(end, SessionError::Fault(Fault::AnotherLog)) {
                 self.partition.metrics.started_over.increment(1);
                 self.partition.reporter.forget();
             }
@@ -71,8 +71,8 @@ impl PartitionTask {
     }
 
     /// Rejects the replica's snapshot if it belongs to another log.
-    fn judge_snapshot(&mut self, end: &End) {
-        let another = matches!(end, End::Fault(Fault::AnotherLog));
+    fn judge_snapshot(&mut self, end: &SessionError) {
+        let another = matches!(end, SessionError::Fault(Fault::AnotherLog));
         if self.partition.replica.has_caught_up() {
             self.snapshot.loaded = None;
         } else if another && let Some(id) = self.snapshot.loaded.take() {
@@ -99,9 +99,9 @@ impl PartitionTask {
                 self.snapshot.loaded = Some(loaded.id);
                 self.partition.replica.restore(loaded.restored);
             }
-            Ok(None) => tracing::info!(partition, "no snapshot; reading all of the log"),
+            Ok(None) => tracing::info!(partition, "no snapshot; reading the whole log"),
             Err(error @ BrokerError::NotFound(_)) => {
-                tracing::warn!(partition, %error, "no snapshot log; reading all of the log");
+                tracing::warn!(partition, %error, "no snapshot log; reading the whole log");
             }
             Err(error) if self.snapshot.failed < MOST_FAILED => {
                 self.snapshot.failed += 1;
@@ -109,7 +109,7 @@ impl PartitionTask {
             }
             // Serving what the log still has is better than not serving.
             Err(error) => {
-                tracing::error!(partition, %error, "cannot read the snapshots; reading all of the log");
+                tracing::error!(partition, %error, "cannot read the snapshots; reading the whole log");
             }
         }
         self.snapshot.failed = 0;
@@ -124,7 +124,11 @@ impl PartitionTask {
     }
 
     /// Runs one session, until shutdown or an error.
-    async fn session(&mut self, n: usize, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
+    async fn session(
+        &mut self,
+        n: usize,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), SessionError> {
         let opening = self.open(n);
         let session = tokio::select! {
             opened = opening => opened?,

@@ -27,7 +27,9 @@ impl Rejections {
     /// Reopens the publisher if it is closed.
     pub(super) fn maintain(&mut self, connection: &Connection) {
         if let Some(error) = self.publisher.maintain(connection) {
-            tracing::warn!("cannot publish rejected messages; they are only counted: {error}");
+            tracing::warn!(
+                "cannot publish rejected messages: {error}; they are only counted until it succeeds"
+            );
         }
     }
 

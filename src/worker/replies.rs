@@ -28,7 +28,7 @@ pub(super) async fn run(mut sender: ReplySender) {
                 if let Some(more) = dropped.admit_line(now_s()) {
                     tracing::warn!(
                         more,
-                        "dropped a reply: RabbitMQ closes the connection because of the reply's address: {error}"
+                        "dropped a reply: RabbitMQ closes the connection because of its reply_to: {error}"
                     );
                 }
             }

@@ -31,7 +31,7 @@ use crate::{
     wire::{AccountHeader, Message, PartitionNumber},
 };
 use broker_clock::BrokerClock;
-use lifecycle::Lifecycle;
+use lifecycle::LifecyclePublisher;
 use snapshot_schedule::Snapshots;
 
 /// Prefetch of the queue of `init` requests.
@@ -60,20 +60,20 @@ const LAST_TICK: Duration = Duration::from_secs(1);
 
 /// The error that ended a session.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum End {
+pub(super) enum SessionError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Fault(#[from] Fault),
     #[error(
-        "the log's settings have {settings} partitions, but there are {there}: nothing is served. \
-         Run `streamwatch topology declare` and restart the workers; deploy/UPGRADE.md (Change the \
-         number of partitions) describes how"
+        "the log's settings have {settings} partitions, but the topology has {there}; the \
+         worker serves no requests: run `streamwatch topology declare` and restart the workers; \
+         deploy/UPGRADE.md (Change the number of partitions) describes how"
     )]
     OtherPartitions { settings: u16, there: u16 },
 }
 
-impl Failure for End {
+impl Failure for SessionError {
     fn needs_operator(&self) -> bool {
         match self {
             Self::Broker(error) => error.needs_operator(),
@@ -94,7 +94,7 @@ pub(crate) struct Session<'a> {
     appender: Appender,
     requests: RequestQueues,
     snapshots: Snapshots,
-    lifecycle: Lifecycle,
+    lifecycle: LifecyclePublisher,
     rejections: Rejections,
     broker_clock: BrokerClock,
     /// The worker shuts down: it consumes no more requests and answers the pending ones.
@@ -163,7 +163,7 @@ impl<'a> Session<'a> {
         );
         Ok(Self {
             snapshots: Snapshots::new(config, n),
-            lifecycle: Lifecycle::new(number, names),
+            lifecycle: LifecyclePublisher::new(number, names),
             rejections: Rejections::new(names),
             broker_clock: BrokerClock::default(),
             partition,
@@ -177,7 +177,10 @@ impl<'a> Session<'a> {
     }
 
     /// Handles events until shutdown or an error, and closes the connections.
-    pub(super) async fn run(mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
+    pub(super) async fn run(
+        mut self,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> Result<(), SessionError> {
         let end = self.serve(shutdown).await;
         self.partition.metrics.leader.set(0.0);
         let closing = async {
@@ -193,7 +196,7 @@ impl<'a> Session<'a> {
         end
     }
 
-    async fn serve(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), End> {
+    async fn serve(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), SessionError> {
         self.partition.replica.attached(clock::now());
         let mut ticked: Option<Instant> = None;
         let mut grace_over = None;
@@ -204,7 +207,7 @@ impl<'a> Session<'a> {
             if let Some(settings) = self.partition.replica.settings()
                 && settings.partitions != self.partition.partitions
             {
-                return Err(End::OtherPartitions {
+                return Err(SessionError::OtherPartitions {
                     settings: settings.partitions,
                     there: self.partition.partitions,
                 });
@@ -264,7 +267,7 @@ impl<'a> Session<'a> {
                         // RabbitMQ may send a connection's entries to a former leader of the log
                         // for good, if that leader was cut off. Another connection finds the new one.
                         Appended::Lost(_) | Appended::TimedOut => {
-                            return appended.confirmed().map_err(End::from);
+                            return appended.confirmed().map_err(SessionError::from);
                         }
                     };
                     self.partition.replica.appended(seq, outcome, clock::now());

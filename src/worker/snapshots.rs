@@ -19,7 +19,7 @@ use crate::{
     replica::{Restored, Restoring},
     wire::snapshot::{Part, PartContent, SnapshotError, SnapshotRef},
 };
-use encoding::{Encoded, Encoding};
+use encoding::{EncodedPart, Encoding};
 
 /// Most snapshots tried before the log is read from its first entry.
 const MOST_TRIED: usize = 4;
@@ -37,7 +37,7 @@ const SHARE: u64 = 2;
 const LONGEST_REST: Duration = Duration::from_millis(200);
 
 /// A restored snapshot.
-pub(super) struct Loaded {
+pub(super) struct RestoredSnapshot {
     pub(super) id: Uuid,
     pub(super) restored: Restored,
     pub(super) accounts: u64,
@@ -49,7 +49,7 @@ pub(super) async fn load(
     partition: u16,
     n: usize,
     rejected: &[Uuid],
-) -> Result<Option<Loaded>, BrokerError> {
+) -> Result<Option<RestoredSnapshot>, BrokerError> {
     let log = open(config, partition, n).await?;
     let mut places = log.find().await?;
     places.reverse();
@@ -71,7 +71,7 @@ pub(super) async fn load(
         if let Some((restored, accounts)) = whole {
             log.close().await;
             let id = place.id;
-            return Ok(Some(Loaded {
+            return Ok(Some(RestoredSnapshot {
                 id,
                 restored,
                 accounts,
@@ -321,7 +321,7 @@ struct Writing {
 }
 
 impl Writing {
-    async fn part(&mut self, content: PartContent) -> Result<Encoded, BrokerError> {
+    async fn part(&mut self, content: PartContent) -> Result<EncodedPart, BrokerError> {
         let mut encoded = self.encoding.encode(content).await?;
         let part = std::mem::take(&mut encoded.part);
         self.written.bytes += part.len() as u64;

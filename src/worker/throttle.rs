@@ -13,7 +13,7 @@ use crate::{
     },
     ops::{ThrottleMetrics, ThrottledRequest},
     replica::Mono,
-    wire::{AccountHeader, Caller, Kind, Message, RoutingKey},
+    wire::{AccountHeader, ClaimedAccount, Kind, Message, RoutingKey},
 };
 
 /// The throttle of all partitions of a worker, and that of its intake.
@@ -75,7 +75,7 @@ impl SharedThrottle {
                 return None;
             }
         };
-        let Caller { tenant, account } = Caller::of(message);
+        let ClaimedAccount { tenant, account } = ClaimedAccount::of(message);
         let outcome = state
             .intake
             .check(kind, tenant, account.as_deref(), nanos(now));
@@ -160,7 +160,7 @@ impl PartitionThrottle {
         if self.is_off() {
             return None;
         }
-        let Caller { tenant, account } = Caller::of(message);
+        let ClaimedAccount { tenant, account } = ClaimedAccount::of(message);
         let mut state = self.shared.state();
         let outcome = state
             .throttle
@@ -181,10 +181,10 @@ impl PartitionThrottle {
         if self.is_off() || !matches!(message.account, AccountHeader::Absent) {
             return None;
         }
-        let Caller {
+        let ClaimedAccount {
             tenant,
             account: None,
-        } = Caller::of(message)
+        } = ClaimedAccount::of(message)
         else {
             return None;
         };

@@ -80,7 +80,7 @@ async fn a_single_worker_is_a_warning_not_a_failure() {
 }
 
 #[tokio::test]
-async fn without_a_worker_it_reports_that_time_stands_still_and_no_request_is_answered() {
+async fn check_reports_that_no_worker_runs() {
     let installation = Installation::declared(Broker::shared().await, "20s").await;
     let finished = installation
         .cli(&["--json", "check", "--watch", "1s"])

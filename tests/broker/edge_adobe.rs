@@ -41,7 +41,7 @@ impl Adobe {
         Self { edge, files }
     }
 
-    /// Changes the file of policies.
+    /// Changes the policy file.
     pub fn write_policies(&self, policies: &str) {
         self.files.write("policies.toml", policies);
     }

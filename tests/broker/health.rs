@@ -171,7 +171,10 @@ async fn the_healthcheck_exits_with_the_worker_s_health() {
     assert_eq!(ready.exits(DONE).json()["ok"], true);
     worker.kill().await;
     let gone = cli_with(&environment, &["healthcheck"]).await;
-    assert!(gone.exits(FAILED).stdout.contains("cannot ask"), "{gone:?}");
+    assert!(
+        gone.exits(FAILED).stdout.contains("cannot query"),
+        "{gone:?}"
+    );
 
     // A process that listens there and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");

@@ -156,7 +156,7 @@ def test_prometheus_finds_the_workers_under_the_name_that_they_have(compose: dic
     assert f"STREAMWATCH_HTTP=0.0.0.0:{scraped['port']}" in dockerfile
 
 
-def test_nothing_waits_for_time(compose: dict[str, Any]) -> None:
+def test_services_wait_for_the_health_of_others(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for other, condition in service.get("depends_on", {}).items():
             waits = condition["condition"]

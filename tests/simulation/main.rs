@@ -117,7 +117,7 @@ fn run_all(first: u64, seeds: u64) -> Runs {
 }
 
 #[test]
-fn replicas_keep_the_promises_whatever_goes_wrong() {
+fn replicas_keep_the_guarantees_under_random_faults() {
     if let Some(seed) = number("STREAMWATCH_SEED") {
         println!("{:?}", run(seed, true).expect("see above"));
         return;
@@ -134,7 +134,7 @@ fn replicas_keep_the_promises_whatever_goes_wrong() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_run() {
+fn equal_seeds_give_equal_runs() {
     for seed in 0..3 {
         let counted = run(seed, false).expect("see above");
         assert_eq!(run(seed, false), Some(counted));

@@ -14,7 +14,7 @@ const CLUSTER_ID: usize = 13;
 
 /// The encoding of a property.
 #[derive(Clone, Copy)]
-enum Kind {
+enum PropertyType {
     Text,
     Table,
     Octet,
@@ -22,8 +22,8 @@ enum Kind {
 }
 
 /// The encodings of the properties, in order.
-const PROPERTIES: [Kind; 14] = {
-    use Kind::{Octet, Table, Text, Timestamp};
+const PROPERTIES: [PropertyType; 14] = {
+    use PropertyType::{Octet, Table, Text, Timestamp};
     [
         Text, Text, Table, Octet, Octet, Text, Text, Text, Text, Timestamp, Text, Text, Text, Text,
     ]
@@ -50,10 +50,10 @@ fn is_decodable(payload: &[u8]) -> Option<()> {
             continue;
         }
         match kind {
-            Kind::Text => str::from_utf8(rest.text()?).ok().map(drop)?,
-            Kind::Table => rest.long()?.entries(b'F', MAX_DEPTH)?,
-            Kind::Octet => rest.take(1).map(drop)?,
-            Kind::Timestamp => rest.take(8).map(drop)?,
+            PropertyType::Text => str::from_utf8(rest.text()?).ok().map(drop)?,
+            PropertyType::Table => rest.long()?.entries(b'F', MAX_DEPTH)?,
+            PropertyType::Octet => rest.take(1).map(drop)?,
+            PropertyType::Timestamp => rest.take(8).map(drop)?,
         }
     }
     rest.0.is_empty().then_some(())
@@ -128,18 +128,18 @@ impl<'a> Bytes<'a> {
         self.take(usize::try_from(size).ok()?).map(Bytes)
     }
 
-    fn property(&mut self, kind: Kind) -> Option<Keep> {
+    fn property(&mut self, kind: PropertyType) -> Option<Keep> {
         match kind {
-            Kind::Text => {
+            PropertyType::Text => {
                 let text = self.text()?;
                 Some(match str::from_utf8(text) {
                     Ok(_) => Keep::Same,
                     Err(_) => Keep::Nothing,
                 })
             }
-            Kind::Table => self.long().map(|table| Keep::Table(table.offsets())),
-            Kind::Octet => self.take(1).map(|_| Keep::Same),
-            Kind::Timestamp => self.take(8).map(|_| Keep::Same),
+            PropertyType::Table => self.long().map(|table| Keep::Table(table.offsets())),
+            PropertyType::Octet => self.take(1).map(|_| Keep::Same),
+            PropertyType::Timestamp => self.take(8).map(|_| Keep::Same),
         }
     }
 

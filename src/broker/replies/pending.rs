@@ -8,7 +8,7 @@ use crate::{
     broker::{
         Receipt,
         direct::Process,
-        ids::Id,
+        ids::AmqpId,
         reply_to::{ReplyRoute, ReplyTo},
     },
     wire::Encoded,
@@ -42,7 +42,7 @@ impl PendingReply {
 
     pub(super) fn bytes(&self) -> usize {
         let correlation = match &self.to.route {
-            ReplyRoute::Queue { correlation, .. } => correlation.as_ref().map_or(0, Id::len),
+            ReplyRoute::Queue { correlation, .. } => correlation.as_ref().map_or(0, AmqpId::len),
             ReplyRoute::Topic(_) => 0,
         };
         self.reply.body.len() + correlation + REPLY_BYTES

@@ -14,7 +14,7 @@ use crate::{
     broker::{
         Names, NoReply, ReplyTo,
         delivery::{message, received, trace},
-        ids::{Id, long_correlation, long_message},
+        ids::{AmqpId, long_correlation, long_message},
         mqtt::response_topic,
         reply_to::reply_to,
         topology::REQUEST_TTL,
@@ -100,10 +100,10 @@ impl RequestDelivery {
         headers: &mut FieldTable,
     ) -> (ShortString, Vec<u8>, BasicProperties) {
         let mut properties = BasicProperties::default();
-        if let Some(id) = Id::message(&self.delivery).filter(Id::fits) {
+        if let Some(id) = AmqpId::message(&self.delivery).filter(AmqpId::fits) {
             properties = id.put_message(properties, headers);
         }
-        if let Some(id) = Id::correlation(&self.delivery).filter(Id::fits) {
+        if let Some(id) = AmqpId::correlation(&self.delivery).filter(AmqpId::fits) {
             properties = id.put_correlation(properties, headers);
         }
         if let Some(encoding) = self.delivery.properties.content_encoding() {

@@ -9,7 +9,7 @@ use crate::{
     cli::{
         arguments::BrokerArgs,
         mistakes::Mistakes,
-        output::{Output, table},
+        output::{Output, plural, table},
         terminal::escape,
     },
     client::{AccountsQuery, Backend, Client, Tenant, TenantAccounts, Totals as TenantTotals},
@@ -75,7 +75,7 @@ fn completeness(missing: &[u16]) -> (Option<String>, ExitCode) {
     }
     let numbers: Vec<_> = missing.iter().map(|n| format!("{n:02}")).collect();
     let line = format!(
-        "incomplete: no answer of partition {} in time",
+        "incomplete: partition {} did not answer in time",
         numbers.join(", ")
     );
     (Some(line), ExitCode::from(INCOMPLETE))
@@ -183,8 +183,4 @@ impl Totals {
         output.print(lines, &json);
         Ok(code)
     }
-}
-
-const fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

@@ -40,6 +40,6 @@ pub(super) fn check_consumers(
         }
     }
     if all_well {
-        findings.ok("consumers", "as many consumers of requests as workers");
+        findings.ok("consumers", "each worker consumes requests");
     }
 }

@@ -127,7 +127,7 @@ fn clocks(seen: &[&LogObservation], findings: &mut Findings) {
         "ahead of"
     };
     let message = format!(
-        "no worker's is more than {} {side} this machine's",
+        "the clocks of the workers are at most {} {side} this machine's",
         duration(off)
     );
     if off > SKEW {

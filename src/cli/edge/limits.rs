@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::given;
 use crate::{
     cli::mistakes::Mistakes,
-    edge::{Rates, serve::Bounds},
+    edge::{RequestRates, serve::Bounds},
 };
 
 /// Arguments of limits and bounds.
@@ -86,8 +86,8 @@ pub(super) struct LimitArgs {
 }
 
 impl LimitArgs {
-    pub(super) fn rates(&self, mistakes: &mut Mistakes) -> Rates {
-        Rates {
+    pub(super) fn rates(&self, mistakes: &mut Mistakes) -> RequestRates {
+        RequestRates {
             account: mistakes.check_if::<NonZeroU32>(
                 "--account-requests-per-second",
                 given(self.account_requests_per_second.as_ref()),

@@ -45,7 +45,7 @@ use probe::PATIENCE;
 use probes::Prober;
 use report::LoadDescription;
 use search::Search;
-use stage::{Phase, Stage};
+use stage::{LoadPhase, Stage};
 use step::Step;
 
 /// Most publishing connections.
@@ -263,7 +263,7 @@ impl Load {
     async fn measure(&self, plan: &Plan, stage: &mut Stage) -> Measured {
         match self.goal {
             Goal::Rate { per_s, warm_up } => {
-                let step = stage.step(Phase {
+                let step = stage.step(LoadPhase {
                     rate_per_s: per_s,
                     duration: plan.duration,
                     warm_up,
@@ -307,7 +307,7 @@ async fn find_max(stage: &mut Stage, duration: Duration, until: Option<Instant>)
         if until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
-        let phase = Phase {
+        let phase = LoadPhase {
             rate_per_s,
             duration,
             warm_up: pace::warm_up(duration),

@@ -53,7 +53,7 @@ pub(super) struct EventCounts {
 
 /// The accounts with active streams, by lifecycle events.
 #[derive(Debug)]
-pub(super) struct Accounts {
+pub(super) struct ObservedAccounts {
     seen: LruCache<AccountKey, AccountState>,
     repeated: LruCache<Uuid, ()>,
     pub(super) counts: EventCounts,
@@ -64,13 +64,13 @@ pub(super) struct Accounts {
     pub(super) since: Option<WallTime>,
 }
 
-impl Default for Accounts {
+impl Default for ObservedAccounts {
     fn default() -> Self {
         Self::new(MOST_ACCOUNTS, MOST_REPEATED)
     }
 }
 
-impl Accounts {
+impl ObservedAccounts {
     fn new(accounts: usize, repeated: usize) -> Self {
         let most = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -212,7 +212,13 @@ mod tests {
 
     const AT: Duration = Duration::ZERO;
 
-    fn apply(accounts: &mut Accounts, kind: &str, account: &str, count: u32, id: u128) -> bool {
+    fn apply(
+        accounts: &mut ObservedAccounts,
+        kind: &str,
+        account: &str,
+        count: u32,
+        id: u128,
+    ) -> bool {
         let body = format!(
             r#"{{"type":"{kind}","tenant":"acme","account":"{account}","count":{count},
             "at":"2026-11-22T10:00:04.120Z","stream":"0192f0c1-7a52-7b1e-9d7e-0a4ce5b2a111"}}"#
@@ -221,7 +227,7 @@ mod tests {
         accounts.apply_event(&event, Some(&Uuid::from_u128(id).to_string()), AT)
     }
 
-    fn most(accounts: &Accounts) -> Vec<(String, u32, bool)> {
+    fn most(accounts: &ObservedAccounts) -> Vec<(String, u32, bool)> {
         let most = accounts.most(9).into_iter();
         most.map(|it| (it.key.account().to_owned(), it.count, it.exact))
             .collect()
@@ -237,7 +243,7 @@ mod tests {
 
     #[test]
     fn accounts_are_listed_by_number_of_streams() {
-        let mut accounts = Accounts::default();
+        let mut accounts = ObservedAccounts::default();
         apply(&mut accounts, "opened", "bob", 1, 1);
         apply(&mut accounts, "opened", "alice", 1, 2);
         apply(&mut accounts, "opened", "carol", 2, 3);
@@ -260,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_repeated_event_changes_nothing() {
-        let mut accounts = Accounts::default();
+        let mut accounts = ObservedAccounts::default();
         assert!(apply(&mut accounts, "opened", "alice", 1, 1));
         assert!(apply(&mut accounts, "opened", "alice", 2, 2));
         assert!(!apply(&mut accounts, "opened", "alice", 1, 1));
@@ -270,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_least_recent_of_too_many_accounts_is_evicted() {
-        let mut accounts = Accounts::new(2, 9);
+        let mut accounts = ObservedAccounts::new(2, 9);
         apply(&mut accounts, "opened", "alice", 1, 1);
         apply(&mut accounts, "opened", "bob", 1, 2);
         apply(&mut accounts, "opened", "alice", 2, 3);
@@ -284,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_applied_unless_a_later_event_has_arrived() {
-        let mut accounts = Accounts::default();
+        let mut accounts = ObservedAccounts::default();
         apply(&mut accounts, "opened", "alice", 1, 1);
         let early = accounts.request(&key("alice"));
         apply(&mut accounts, "opened", "alice", 2, 2);
@@ -302,7 +308,7 @@ mod tests {
 
     #[test]
     fn after_a_gap_an_account_is_uncertain_until_its_status_arrives() {
-        let mut accounts = Accounts::default();
+        let mut accounts = ObservedAccounts::default();
         accounts.subscribed(WallTime(7));
         for (n, account) in ["alice", "bob", "carol"].into_iter().enumerate() {
             let n = u32::try_from(n).unwrap();

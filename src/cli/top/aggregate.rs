@@ -4,9 +4,9 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
-    rows::{PerSecond, TenantRow, Totals, ValueRow},
+    rows::{InstallationTotals, PerSecond, TenantRow, ValueRow},
     state::State,
-    worker_metrics::{Active, LogCounter, Replica, WorkerCounter},
+    worker_metrics::{Active, LogCounter, ReplicaMetrics, WorkerCounter},
 };
 
 /// Most listed tenants.
@@ -15,7 +15,7 @@ const MOST_TENANTS: usize = 20;
 const MOST_VALUES: usize = 20;
 
 /// The replicas of one partition, each with the index of its worker.
-pub(super) type Replicas<'a> = Vec<(usize, &'a Replica)>;
+pub(super) type Replicas<'a> = Vec<(usize, &'a ReplicaMetrics)>;
 
 /// The rate of a log, which is the highest of its replicas, as all count the same entries.
 pub(super) fn fastest(
@@ -33,8 +33,8 @@ pub(super) fn fastest(
 }
 
 /// Sums over partitions of gauges.
-pub(super) fn totals(by_partition: &BTreeMap<u16, Replicas<'_>>) -> Totals {
-    let mut totals = Totals::default();
+pub(super) fn totals(by_partition: &BTreeMap<u16, Replicas<'_>>) -> InstallationTotals {
+    let mut totals = InstallationTotals::default();
     for replicas in by_partition.values() {
         let fresh = replicas
             .iter()

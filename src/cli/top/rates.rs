@@ -30,7 +30,7 @@ pub(super) type Rates<const N: usize> = [f64; N];
 impl Readings {
     /// Takes a page that was read at `at`.
     pub(super) fn take(&mut self, at: Duration, page: &WorkerMetrics) {
-        let counted = |(partition, replica): (&u16, &super::worker_metrics::Replica)| {
+        let counted = |(partition, replica): (&u16, &super::worker_metrics::ReplicaMetrics)| {
             Some((*partition, replica.counted?))
         };
         self.0.push_back(CounterSample {
@@ -87,13 +87,13 @@ fn float(n: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::worker_metrics::Replica;
+    use super::super::worker_metrics::ReplicaMetrics;
     use super::*;
 
     fn page(heartbeats: Option<u64>, init: u64) -> WorkerMetrics {
-        let replica = Replica {
+        let replica = ReplicaMetrics {
             counted: heartbeats.map(|n| [n, 0, 0, 0, 0, 0, 0]),
-            ..Replica::default()
+            ..ReplicaMetrics::default()
         };
         WorkerMetrics {
             replicas: BTreeMap::from([(3, replica)]),

@@ -14,7 +14,7 @@ use crate::{
 
 /// Sums over partitions.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Totals {
+pub(super) struct InstallationTotals {
     pub(super) streams: Option<u64>,
     pub(super) accounts: Option<u64>,
     pub(super) records: Option<u64>,

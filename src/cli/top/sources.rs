@@ -12,13 +12,13 @@ use crate::{
 
 /// Timeout of a worker's metrics.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Most bytes of that: 64 partitions with 50 tenants each need less than one of them.
+/// Largest page of metrics, in bytes. 64 partitions with 50 tenants each need less than 1 MiB.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The sources of a round.
 #[derive(Clone)]
 pub(super) struct Sources {
-    pub(super) pages: Arc<Vec<http::Endpoint>>,
+    pub(super) pages: Arc<Vec<http::PageUrl>>,
     /// `None` without an address of RabbitMQ.
     pub(super) backend: Option<Backend>,
     pub(super) group_by: Arc<Vec<String>>,
@@ -84,7 +84,7 @@ impl Sources {
     }
 }
 
-async fn metrics(page: &http::Endpoint) -> Result<worker_metrics::WorkerMetrics, String> {
+async fn metrics(page: &http::PageUrl) -> Result<worker_metrics::WorkerMetrics, String> {
     let url = page.url();
     let wrong = |what: &dyn std::fmt::Display| {
         format!("cannot read {url}: {what}; --metrics names the address that `worker --http` has")
@@ -93,7 +93,7 @@ async fn metrics(page: &http::Endpoint) -> Result<worker_metrics::WorkerMetrics,
         Err(_) => Err(wrong(&format!("no answer in {}", duration(PATIENCE)))),
         Ok(Err(error)) => Err(wrong(&error)),
         Ok(Ok((200, body))) => worker_metrics::WorkerMetrics::read(&body)
-            .ok_or_else(|| wrong(&"these are not a worker's metrics")),
-        Ok(Ok((status, _))) => Err(wrong(&format!("it answers with {status}"))),
+            .ok_or_else(|| wrong(&"the page has no metrics of a worker")),
+        Ok(Ok((status, _))) => Err(wrong(&format!("the status is {status}"))),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    accounts::{Accounts, StatusRequest},
+    accounts::{ObservedAccounts, StatusRequest},
     listing::{ListRequest, Listing},
     rates::Readings,
     worker_metrics::WorkerMetrics,
@@ -33,7 +33,7 @@ pub(super) struct Worker {
 
 /// State of the subscription to the lifecycle.
 #[derive(Debug)]
-pub(super) enum Lifecycle {
+pub(super) enum LifecycleSubscription {
     /// No address of RabbitMQ was given.
     NotAsked,
     Connecting,
@@ -68,12 +68,12 @@ pub(super) struct Round {
     pub(super) listed: Vec<(ListRequest, Result<TenantAccounts, String>)>,
 }
 
-/// The state.
+/// The state of `top`.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) workers: Vec<Worker>,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) accounts: Accounts,
+    pub(super) lifecycle: LifecycleSubscription,
+    pub(super) accounts: ObservedAccounts,
     pub(super) listing: Listing,
     /// The latest last.
     pub(super) events: VecDeque<ListedEvent>,
@@ -94,11 +94,11 @@ impl State {
         Self {
             workers: urls.into_iter().map(worker).collect(),
             lifecycle: if has_broker {
-                Lifecycle::Connecting
+                LifecycleSubscription::Connecting
             } else {
-                Lifecycle::NotAsked
+                LifecycleSubscription::NotAsked
             },
-            accounts: Accounts::default(),
+            accounts: ObservedAccounts::default(),
             listing: Listing::default(),
             events: VecDeque::with_capacity(MOST_EVENTS),
             opened: None,
@@ -120,7 +120,7 @@ impl State {
     pub(super) fn requests(&self) -> Vec<StatusRequest> {
         let opened = self.opened.iter().map(|it| self.accounts.request(&it.key));
         let listed = match self.lifecycle {
-            Lifecycle::Listening => self.accounts.requests(MOST_SHOWN, MOST_ASKED),
+            LifecycleSubscription::Listening => self.accounts.requests(MOST_SHOWN, MOST_ASKED),
             _ => Vec::new(),
         };
         let is_opened = |key: &AccountKey| self.opened.as_ref().is_some_and(|it| it.key == *key);
@@ -177,14 +177,14 @@ impl State {
 
     /// The subscription has started.
     pub(super) fn subscribed(&mut self, now: WallTime) {
-        self.lifecycle = Lifecycle::Listening;
+        self.lifecycle = LifecycleSubscription::Listening;
         self.answered = true;
         self.accounts.subscribed(now);
     }
 
     /// The subscription was lost.
     pub(super) fn lost(&mut self, error: BrokerError) {
-        self.lifecycle = Lifecycle::Lost(error);
+        self.lifecycle = LifecycleSubscription::Lost(error);
     }
 
     /// Applies a lifecycle event.
@@ -202,7 +202,7 @@ impl State {
 
     /// True if RabbitMQ has replied or failed, or is not used.
     pub(super) const fn is_settled(&self) -> bool {
-        !matches!(self.lifecycle, Lifecycle::Connecting)
+        !matches!(self.lifecycle, LifecycleSubscription::Connecting)
     }
 
     /// The reason to give up: all requests have failed and none has ever succeeded.
@@ -219,12 +219,14 @@ impl State {
         }
         let why = why.join("; ");
         match &self.lifecycle {
-            Lifecycle::NotAsked => Some(anyhow::anyhow!("{why}; and AMQP_URL is not set")),
-            Lifecycle::Lost(error) => {
+            LifecycleSubscription::NotAsked => {
+                Some(anyhow::anyhow!("{why}; and AMQP_URL is not set"))
+            }
+            LifecycleSubscription::Lost(error) => {
                 let why = format!("neither a worker nor RabbitMQ answers ({why})");
                 Some(anyhow::Error::new(error.clone()).context(why))
             }
-            Lifecycle::Connecting | Lifecycle::Listening => None,
+            LifecycleSubscription::Connecting | LifecycleSubscription::Listening => None,
         }
     }
 }
@@ -326,7 +328,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn it_fails_only_if_neither_workers_nor_rabbitmq_answer() {
+    fn top_fails_only_if_neither_workers_nor_rabbitmq_answer() {
         let refused = || Err("cannot ask a".to_owned());
         let lost = || BrokerError::AccessRefused("u".to_owned());
         let mut state = state();

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::{
     aggregate::{Replicas, fastest, per_second, tenants, tenths, totals, values},
     rows::{
-        AccountRow, AccountRows, LifecycleRow, OpenedRow, PartitionRow, PerSecond, ReplicaRow,
-        TenantRow, Totals, ValueRow, WorkerRow,
+        AccountRow, AccountRows, InstallationTotals, LifecycleRow, OpenedRow, PartitionRow,
+        PerSecond, ReplicaRow, TenantRow, ValueRow, WorkerRow,
     },
-    state::{Lifecycle, ListedEvent, MOST_SHOWN, State, Worker},
-    worker_metrics::{Active, LogCounter, Replica, WorkerMetrics},
+    state::{LifecycleSubscription, ListedEvent, MOST_SHOWN, State, Worker},
+    worker_metrics::{Active, LogCounter, ReplicaMetrics, WorkerMetrics},
 };
 use crate::{domain::WallTime, wire::Rfc3339};
 
@@ -22,7 +22,7 @@ pub(super) struct Summary {
     pub(super) kind: &'static str,
     pub(super) at: Rfc3339,
     pub(super) interval_ms: u64,
-    pub(super) totals: Totals,
+    pub(super) totals: InstallationTotals,
     pub(super) per_second: PerSecond,
     pub(super) workers: Vec<WorkerRow>,
     pub(super) partitions: Vec<PartitionRow>,
@@ -83,7 +83,7 @@ impl Summary {
             tenants: tenants(&by_partition),
             values: values(&by_partition),
             lifecycle: LifecycleRow {
-                subscribed: matches!(state.lifecycle, Lifecycle::Listening),
+                subscribed: matches!(state.lifecycle, LifecycleSubscription::Listening),
                 since: state.accounts.since(),
                 counts: state.accounts.counts,
             },
@@ -136,9 +136,11 @@ fn problems(state: &State) -> Vec<String> {
     let workers = state.workers.iter();
     let workers = workers.filter_map(|it| it.page.as_ref()?.as_ref().err().cloned());
     let of_lifecycle = match &state.lifecycle {
-        Lifecycle::NotAsked => Some("no accounts and no events: AMQP_URL is not set".to_owned()),
-        Lifecycle::Lost(error) => Some(format!("{error}; trying again")),
-        Lifecycle::Connecting | Lifecycle::Listening => None,
+        LifecycleSubscription::NotAsked => {
+            Some("no accounts and no events: AMQP_URL is not set".to_owned())
+        }
+        LifecycleSubscription::Lost(error) => Some(format!("{error}; trying again")),
+        LifecycleSubscription::Connecting | LifecycleSubscription::Listening => None,
     };
     let opened = state.opened.iter();
     let of_account =
@@ -166,7 +168,7 @@ impl PartitionRow {
     fn new(partition: u16, replicas: &Replicas<'_>, heartbeats: Option<f64>) -> Self {
         let fresh = replicas.iter().filter_map(|(_, it)| it.active);
         let active = fresh.reduce(Active::max);
-        let row = |(worker, it): &(usize, &Replica)| ReplicaRow {
+        let row = |(worker, it): &(usize, &ReplicaMetrics)| ReplicaRow {
             worker: *worker,
             ready: it.ready,
             lag_ms: it.lag_ms,

@@ -54,7 +54,7 @@ impl Active {
 
 /// One worker's replica of one partition.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Replica {
+pub(super) struct ReplicaMetrics {
     pub(super) ready: bool,
     pub(super) leads: bool,
     pub(super) lag_ms: Option<u64>,
@@ -76,7 +76,7 @@ pub(super) struct Replica {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct WorkerMetrics {
     pub(super) version: String,
-    pub(super) replicas: BTreeMap<u16, Replica>,
+    pub(super) replicas: BTreeMap<u16, ReplicaMetrics>,
     pub(super) counted: [u64; WorkerCounter::COUNT],
 }
 
@@ -120,7 +120,7 @@ impl WorkerMetrics {
     }
 }
 
-impl Replica {
+impl ReplicaMetrics {
     fn note(&mut self, sample: &Sample<'_>) {
         let whole = sample.whole();
         match sample.name {

@@ -103,8 +103,8 @@ impl Command {
                     && rest.settings.check(kept.clone(), &mut Mistakes::default()) != kept
                 {
                     bail!(
-                        "the topology is declared, but its logs have other settings, which stay \
-                         as they are: change them with `streamwatch topology set`"
+                        "the topology exists, and its logs keep their settings, which differ from \
+                         these: change them with `streamwatch topology set`"
                     );
                 }
             }
@@ -114,8 +114,8 @@ impl Command {
                 let mut wanted = args.check(newest.clone(), &mut mistakes);
                 if wanted.rules < newest.rules {
                     mistakes.note(format!(
-                        "--rules: {} are in force, and entries were applied by them: they cannot \
-                         be taken back",
+                        "--rules: version {} is in force, and entries were applied by it: the \
+                         version cannot be lowered",
                         newest.rules
                     ));
                 }
@@ -167,7 +167,7 @@ impl Installation {
             .context("the logs have no settings yet: run `streamwatch topology declare`")?;
         if newest.partitions != partitions {
             bail!(
-                "the settings have {} partitions, but there are the logs of {partitions}: run \
+                "the settings have {} partitions, but {partitions} log(s) exist: run \
                  `streamwatch topology delete --yes` and declare it anew",
                 newest.partitions
             );

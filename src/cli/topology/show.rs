@@ -61,7 +61,7 @@ pub(super) fn print(
         ("partitions", settings.partitions.to_string()),
         (
             "mqtt",
-            if by_mqtt { "let in" } else { "not let in" }.to_owned(),
+            if by_mqtt { "accepted" } else { "not accepted" }.to_owned(),
         ),
     ];
     let throttling = settings.throttling.by_name();

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_message_is_one_line_with_all_that_is_known() {
+    fn a_rejected_message_is_one_line() {
         let body = r#"{"type":"rejected","at":"2026-11-22T10:00:04.120Z","source":"log",
             "code":"bad_field","message":"expected a string","field":"metadata",
             "routing_key":"acme.heartbeat","offset":7,"index":3,"user_id":"acme","body_bytes":33,

@@ -19,7 +19,7 @@ type Partitions = HashMap<Tenant, HashMap<AccountId, u16>>;
 /// dropped while a batch with its events gathers. A cache that evicts at any moment does not fit
 /// here.
 #[derive(Debug)]
-pub(super) struct Accounts {
+pub(super) struct AccountPartitions {
     ring: Ring,
     young: Partitions,
     old: Partitions,
@@ -28,8 +28,8 @@ pub(super) struct Accounts {
     most: usize,
 }
 
-impl Accounts {
-    /// Creates a map of at most `most` accounts. The last used half of them always stays.
+impl AccountPartitions {
+    /// Creates a map of at most `most` accounts. The most recently used half is always kept.
     pub(super) fn new(most: usize) -> Self {
         Self {
             ring: Ring::default(),
@@ -168,7 +168,7 @@ mod tests {
         AccountId::new(&format!("viewer-{n}")).unwrap()
     }
 
-    fn size(accounts: &Accounts) -> usize {
+    fn size(accounts: &AccountPartitions) -> usize {
         let generations = [&accounts.young, &accounts.old];
         let tenants = generations.iter().flat_map(|one| one.values());
         tenants.map(HashMap::len).sum()
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_known_until_a_worker_rejects_it() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let (acme, other) = (tenant(), Tenant::new("other").unwrap());
         assert_eq!(accounts.get(&acme, &account(1)), (None, false));
         assert!(accounts.learn(&acme, &account(1), of(3, 4)), "the number");
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn another_number_of_partitions_drops_all_accounts() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let acme = tenant();
         accounts.learn(&acme, &account(1), of(3, 4));
         assert!(accounts.learn(&acme, &account(2), of(7, 8)));
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn all_accounts_are_in_the_only_partition_until_one_is_rejected() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let acme = tenant();
         assert!(accounts.learn(&acme, &account(1), of(0, 1)), "the number");
         assert!(!accounts.learn(&acme, &account(2), of(0, 1)));
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_trusted_ring_replaces_the_accounts_until_it_is_dropped() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let (acme, here) = (tenant(), of(bucket(&account(1), 4), 4));
         let before = of((here.partition + 1) % 4, 4);
         accounts.learn(&acme, &account(1), before);
@@ -261,7 +261,7 @@ mod tests {
         assert!(accounts.has(&acme, &account(2)));
 
         // Without accounts, nothing is learned.
-        let mut none = Accounts::new(0);
+        let mut none = AccountPartitions::new(0);
         for n in 0..1_000 {
             none.learn(&acme, &account(n), of(bucket(&account(n), 4), 4));
         }
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_accounts_are_bounded_and_used_ones_stay() {
-        let mut accounts = Accounts::new(10);
+        let mut accounts = AccountPartitions::new(10);
         let acme = tenant();
         accounts.learn(&acme, &account(0), of(0, 2));
         let mut dropped = 0;
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(accounts.get(&acme, &account(1)), (None, false));
         assert_eq!(accounts.get(&acme, &account(999)).0, Some(of(0, 2)));
 
-        let mut none = Accounts::new(0);
+        let mut none = AccountPartitions::new(0);
         assert!(!none.learn(&acme, &account(0), of(0, 2)));
         assert_eq!(none.get(&acme, &account(0)), (None, false));
     }

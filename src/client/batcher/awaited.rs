@@ -1,4 +1,4 @@
-//! Sent messages, until their replies must have arrived.
+//! Sent messages whose replies may still arrive.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,7 @@ pub(super) struct Awaited {
 
 struct Kept {
     events: Events,
-    /// Ends the wait for the reply when it is dropped.
+    /// Ends the wait for the reply when dropped.
     _waits: oneshot::Sender<()>,
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     StreamNews,
     awaited::Awaited,
-    events::{Message, Outcome},
+    events::{Outcome, UnconfirmedMessage},
     gather::Gatherer,
     repeated::{Repeat, Repeated},
 };
@@ -52,7 +52,7 @@ type Following = Pin<Box<dyn Future<Output = (InFlight, Followed)> + Send>>;
 struct InFlight {
     number: u64,
     outcome: watch::Sender<Option<Outcome>>,
-    /// Time until which the message is repeated, if it is itself a repetition.
+    /// The time until which the message is retried, if it is a retry itself.
     until: Option<Instant>,
     dropped: oneshot::Receiver<()>,
 }
@@ -71,7 +71,7 @@ pub(super) struct Engine {
     news: broadcast::Sender<StreamNews>,
     awaited: Awaited,
     repeated: Repeated,
-    /// Waits between repetitions that fail, and the end of the present wait.
+    /// The back-off between failed retries, and the end of the current wait.
     backoff: Backoff,
     repeat_at: Instant,
     /// The message that waits for the connection. Messages are sent one after the other.
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// The next message to send. Repetitions come first, since their events are older.
-    fn next(&mut self, now: Instant) -> Option<Message> {
+    fn next(&mut self, now: Instant) -> Option<UnconfirmedMessage> {
         while now >= self.repeat_at {
             match self.repeated.next(&self.awaited, now) {
                 Some(Repeat::Send(message)) => return Some(message),
@@ -150,8 +150,8 @@ impl Engine {
         self.shared.gatherer().pop()
     }
 
-    fn send(&mut self, message: Message) -> Sending {
-        let Message {
+    fn send(&mut self, message: UnconfirmedMessage) -> Sending {
+        let UnconfirmedMessage {
             events,
             began,
             patience,
@@ -204,10 +204,10 @@ impl Engine {
     fn unconfirmed(&mut self, message: InFlight, error: ClientError) {
         let events = self.awaited.remove(message.number);
         if let (Some(until), Some(events)) = (message.until, events) {
-            tracing::debug!(%error, "cannot repeat an event; it is retried");
+            tracing::debug!(%error, "cannot send an event again; retrying");
             self.repeated.push_until(message.number, events, until);
             let now = Instant::now();
-            // Once for all repetitions that fail together.
+            // One back-off for all retries that fail together.
             if now >= self.repeat_at {
                 self.repeat_at = now + self.backoff.wait();
             }

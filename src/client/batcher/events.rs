@@ -41,7 +41,7 @@ pub(super) type Confirm = watch::Receiver<Option<Outcome>>;
 
 /// A message that is not confirmed yet.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct UnconfirmedMessage {
     pub(super) events: Events,
     /// The time of the first event.
     pub(super) began: Instant,
@@ -164,7 +164,7 @@ impl Events {
     }
 }
 
-impl Message {
+impl UnconfirmedMessage {
     pub(super) fn new(events: Events, began: Instant, patience: Duration) -> Self {
         Self {
             events,

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::{
     GATHER_FOR,
-    accounts::Accounts,
-    events::{Confirm, Events, Message},
+    accounts::AccountPartitions,
+    events::{Confirm, Events, UnconfirmedMessage},
 };
 use crate::{
     client::{ClientError, budget::MOST_WAITING},
@@ -28,11 +28,11 @@ type Place = (Tenant, u16);
 /// known partition first closes all gathering batches. If the partition becomes known, the earlier
 /// events of the account are in the queue already.
 pub(super) struct Gatherer {
-    accounts: Accounts,
-    gathering: HashMap<Place, Message>,
-    /// The begin of each batch, in order, until [`Self::gather_for`] has passed.
+    accounts: AccountPartitions,
+    gathering: HashMap<Place, UnconfirmedMessage>,
+    /// The start of each batch, in order, until [`Self::gather_for`] has passed.
     begun: VecDeque<(Instant, Place)>,
-    queue: VecDeque<Message>,
+    queue: VecDeque<UnconfirmedMessage>,
     /// The memory of all these messages.
     bytes: usize,
     patience: Duration,
@@ -41,7 +41,7 @@ pub(super) struct Gatherer {
 impl Gatherer {
     pub(super) fn new(most_accounts: usize, patience: Duration) -> Self {
         Self {
-            accounts: Accounts::new(most_accounts),
+            accounts: AccountPartitions::new(most_accounts),
             gathering: HashMap::new(),
             begun: VecDeque::new(),
             queue: VecDeque::new(),
@@ -51,7 +51,7 @@ impl Gatherer {
     }
 
     /// Adds an event. Returns the receiver of its outcome, and whether a message was queued or
-    /// a first batch begun.
+    /// a first batch started.
     ///
     /// # Errors
     /// [`ClientError::Backlog`] if too many events wait.
@@ -75,7 +75,7 @@ impl Gatherer {
             Some(partition) => self.gather(tenant, account, partition, event, now),
             None => {
                 let alone = Events::alone(tenant, account, event);
-                let message = Message::new(alone, now, self.patience);
+                let message = UnconfirmedMessage::new(alone, now, self.patience);
                 let confirm = message.confirm();
                 self.bytes += message.events.bytes();
                 self.queue.push_back(message);
@@ -95,7 +95,8 @@ impl Gatherer {
         now: Instant,
     ) -> Confirm {
         let patience = self.patience;
-        let begin = || Message::new(Events::batch(tenant, account, partition), now, patience);
+        let begin =
+            || UnconfirmedMessage::new(Events::batch(tenant, account, partition), now, patience);
         let place = (tenant.clone(), partition.partition);
         let (mut batch, mut before) = match self.gathering.entry(place) {
             Entry::Occupied(batch) => {
@@ -159,7 +160,7 @@ impl Gatherer {
         self.queue.len() > queued
     }
 
-    /// Queues the batch that began at this time, if it still gathers.
+    /// Queues the batch that started at this time, if it still gathers.
     fn close(&mut self, began: Instant, place: Place) {
         if let Entry::Occupied(batch) = self.gathering.entry(place)
             && batch.get().began == began
@@ -190,14 +191,14 @@ impl Gatherer {
     }
 
     /// Removes the next message to send.
-    pub(super) fn pop(&mut self) -> Option<Message> {
+    pub(super) fn pop(&mut self) -> Option<UnconfirmedMessage> {
         let message = self.queue.pop_front()?;
         self.bytes -= message.events.bytes();
         Some(message)
     }
 
     /// Removes the next message if its patience has passed.
-    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Message> {
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<UnconfirmedMessage> {
         self.queue.front().filter(|first| first.has_expired(now))?;
         self.pop()
     }

@@ -240,7 +240,7 @@ proptest! {
         let mut gatherer = Gatherer::new(4, PATIENCE);
         let (mut now, tenant) = (Instant::now(), tenant());
         let (mut came, mut left) = (Vec::new(), Vec::new());
-        let leave = |message: Message, left: &mut Vec<_>| {
+        let leave = |message: UnconfirmedMessage, left: &mut Vec<_>| {
             let events = (0..message.events.len()).filter_map(|n| message.events.event(n));
             left.extend(events.map(|(account, event)| (account, event.event)));
         };

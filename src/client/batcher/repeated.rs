@@ -1,4 +1,4 @@
-//! Events to send again, since their batch was rejected because of its partition.
+//! Events to send again after their batch was rejected because of its partition.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     StreamNews,
     awaited::Awaited,
-    events::{Events, Message},
+    events::{Events, UnconfirmedMessage},
 };
 use crate::{
     client::BadNews,
@@ -34,7 +34,7 @@ struct Part {
 
 /// An event to send again, or lost.
 pub(super) enum Repeat {
-    Send(Message),
+    Send(UnconfirmedMessage),
     Lost(StreamNews),
 }
 
@@ -60,8 +60,8 @@ impl Repeated {
         self.0.is_empty()
     }
 
-    /// The next event. Skips a heartbeat if a stop of its stream was sent or rejected later: it
-    /// would change nothing, and must not follow the stop.
+    /// The next event. Skips a heartbeat if a stop of its stream was sent or rejected later: the
+    /// heartbeat would change nothing, and must not follow the stop.
     pub(super) fn next(&mut self, awaited: &Awaited, now: Instant) -> Option<Repeat> {
         loop {
             let part = self.0.front_mut()?;
@@ -90,9 +90,9 @@ impl Repeated {
                 continue;
             }
             let alone = Events::alone(&tenant, &account, &event.event);
-            return Some(Repeat::Send(Message {
+            return Some(Repeat::Send(UnconfirmedMessage {
                 repeats: true,
-                ..Message::new(alone, now, until - now)
+                ..UnconfirmedMessage::new(alone, now, until - now)
             }));
         }
     }

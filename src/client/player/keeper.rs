@@ -9,7 +9,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    state::{End, PlaybackState},
+    state::{PlaybackEnd, PlaybackState},
     stopwatch::Stopwatch,
 };
 use crate::{
@@ -66,7 +66,7 @@ impl Keeper {
         }
     }
 
-    pub(super) async fn run(mut self, mut ended: oneshot::Receiver<End>) {
+    pub(super) async fn run(mut self, mut ended: oneshot::Receiver<PlaybackEnd>) {
         let over = tokio::select! {
             over = self.play() => over,
             end = &mut ended => return self.end(end).await,
@@ -77,7 +77,7 @@ impl Keeper {
         if active {
             self.stop().await;
         }
-        if let Ok(End::Stop(done)) = ended.await {
+        if let Ok(PlaybackEnd::Stop(done)) = ended.await {
             let _ = done.send(());
         }
     }
@@ -164,7 +164,7 @@ impl Keeper {
                 tokio::time::sleep(spread).await;
             }
             if self.has_expired() {
-                // Another stream may have its place by now, so a heartbeat must not take it.
+                // Another stream may have been admitted meanwhile: an `init` decides, not a heartbeat.
                 self.id = Uuid::new_v4();
                 match self.open().await {
                     Ok(Some(refused)) => return refused,
@@ -220,10 +220,10 @@ impl Keeper {
         }
     }
 
-    async fn end(self, end: Result<End, oneshot::error::RecvError>) {
+    async fn end(self, end: Result<PlaybackEnd, oneshot::error::RecvError>) {
         let done = match end {
-            Ok(End::Abandon) => return,
-            Ok(End::Stop(done)) => Some(done),
+            Ok(PlaybackEnd::Abandon) => return,
+            Ok(PlaybackEnd::Stop(done)) => Some(done),
             Err(_) => None, // dropped
         };
         self.stop().await;

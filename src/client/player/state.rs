@@ -1,4 +1,4 @@
-//! The states of a playback, and how it ends.
+//! The states and the end of a playback.
 
 use tokio::sync::oneshot;
 
@@ -23,8 +23,8 @@ pub enum PlaybackState {
 }
 
 /// The end of a playback.
-pub(super) enum End {
-    /// With a stop; the sender is notified once the broker has confirmed it.
+pub(super) enum PlaybackEnd {
+    /// With a stop. The sender is notified once the broker has confirmed the stop.
     Stop(oneshot::Sender<()>),
     /// Without a stop.
     Abandon,

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_never_earlier_than_it_was() {
+    fn a_start_is_rounded_up_to_seconds() {
         for (ms, second) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2)] {
             assert_eq!(LogSecond::of(LogTime(ms)), LogSecond(second));
         }

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_waits_for_its_time_is_accepted() {
+    fn a_caller_that_waits_for_retry_after_is_accepted() {
         let mut bucket = Bucket::default();
         let rate = rate(2);
         accepted(&mut bucket, rate, std::iter::repeat_n(0, 10));

@@ -54,7 +54,7 @@ fn an_account_does_not_use_up_the_limit_of_its_tenant() {
 }
 
 #[test]
-fn a_throttled_request_names_its_limit_and_when_to_come_back() {
+fn a_throttled_request_states_its_limit_and_retry_after() {
     let mut it = throttle(100, 20);
     let yes = |by, retry_after_ms| Throttled::Yes { by, retry_after_ms };
     let ask = |it: &mut Throttle, account: &[u8]| it.check(Status, "acme", Some(account), 0);
@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn a_request_that_comes_back_in_time_is_accepted(
+    fn a_request_repeated_after_its_retry_time_is_accepted(
         tenant in 1_u32..500,
         account in 1_u32..500,
         flood in 10_usize..1_000,

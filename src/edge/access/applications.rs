@@ -9,15 +9,15 @@ use crate::client::Tenant;
 
 /// An application that reaches all accounts of a tenant.
 #[derive(Clone, Debug)]
-pub(super) struct Application {
+pub(super) struct ApplicationCredentials {
     pub(super) tenant: Tenant,
-    /// The digest of its secret; of an empty one if it has none.
+    /// The digest of its secret, or of an empty string if it has none.
     pub(super) secret: Digest,
 }
 
 /// The applications by their ids.
 #[derive(Debug, Default)]
-pub(super) struct Applications(pub(super) HashMap<String, Application>);
+pub(super) struct Applications(pub(super) HashMap<String, ApplicationCredentials>);
 
 impl Applications {
     pub(super) fn is_empty(&self) -> bool {
@@ -33,11 +33,11 @@ impl Applications {
         self.check(id, secret)
     }
 
-    /// Returns the caller of an application. Takes as long for an unknown one.
+    /// Returns the caller of an application. An unknown id takes as long as a wrong secret.
     pub(super) fn check(&self, id: &str, secret: &str) -> Result<Caller, Denied> {
-        static NOBODY: LazyLock<Digest> = LazyLock::new(|| Digest::of("nobody"));
+        static UNKNOWN: LazyLock<Digest> = LazyLock::new(|| Digest::of("unknown"));
         let known = self.0.get(id);
-        let expected = known.map_or(&*NOBODY, |one| &one.secret);
+        let expected = known.map_or(&*UNKNOWN, |one| &one.secret);
         let agrees = expected.is_of(secret);
         match known {
             Some(application) if agrees => Ok(Caller {

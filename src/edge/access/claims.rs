@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Caller, Denied, Scope,
-    keys::{self, Key},
+    keys::{self, VerificationKey},
     proxy::TenantOf,
 };
 use crate::client::{AccountId, Tenant};
@@ -20,7 +20,7 @@ const MOST_TRIES: usize = 4;
 /// The tokens of an issuer.
 #[derive(Clone, Debug)]
 pub(super) struct Issuer {
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<VerificationKey>,
     /// Whether its URL has been read, if it has one.
     pub(super) is_complete: bool,
     /// The checks of claims, for any algorithm.
@@ -85,11 +85,11 @@ pub(super) fn verify(issuers: &[Issuer], token: &str) -> Result<Verified, Denied
 }
 
 impl Issuer {
-    fn own_keys(&self) -> impl Iterator<Item = (&Self, &Key)> {
+    fn own_keys(&self) -> impl Iterator<Item = (&Self, &VerificationKey)> {
         self.keys.iter().map(move |key| (self, key))
     }
 
-    fn verify(&self, key: &Key, token: &str) -> Result<Verified, Denied> {
+    fn verify(&self, key: &VerificationKey, token: &str) -> Result<Verified, Denied> {
         let mut validation = self.validation.clone();
         validation.algorithms = vec![key.algorithm];
         let verified = jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation);

@@ -1,4 +1,4 @@
-//! The file of access, in TOML.
+//! The access file, in TOML.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,18 +12,18 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 
 use super::{
-    applications::{Application, Applications},
+    applications::{ApplicationCredentials, Applications},
     claims::Issuer,
-    keys::{self, Key},
-    proxy::{Identity, Proxy, TenantOf},
+    keys::{self, VerificationKey},
+    proxy::{IdentityHeaders, Proxy, TenantOf},
     ring_provider,
-    rules::Rules,
+    rules::AccessRules,
     secret::{Digest, Secret},
     verified::VerifiedTokens,
 };
 use crate::{client::Tenant, edge::FileError};
 
-/// A mistake in a file of access. It quotes no secret.
+/// A mistake in an access file. It quotes no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct AccessError {
@@ -120,9 +120,9 @@ impl OneOrMore {
     }
 }
 
-/// A file of access, and the files that it names.
+/// An access file, and the files that it names.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Loaded {
+pub(super) struct AccessFile {
     pub(super) file: PathBuf,
     pub(super) tables: Tables,
     pub(super) files: BTreeMap<PathBuf, Secret>,
@@ -131,9 +131,9 @@ pub(super) struct Loaded {
 /// The key sets that were read from URLs.
 pub(super) type Fetched = BTreeMap<String, String>;
 
-impl Loaded {
+impl AccessFile {
     /// Checks everything, and returns the rules.
-    pub(super) fn rules(&self, fetched: &Fetched) -> Result<Rules, AccessError> {
+    pub(super) fn rules(&self, fetched: &Fetched) -> Result<AccessRules, AccessError> {
         ring_provider::install();
         let Tables {
             applications,
@@ -146,7 +146,10 @@ impl Loaded {
             let application = self.application(table);
             let application = application.map_err(|problem| AccessError::new(&place, problem))?;
             if known.insert(table.id.clone(), application).is_some() {
-                return Err(AccessError::new(place, "its id is there twice"));
+                return Err(AccessError::new(
+                    place,
+                    "the id is used twice: remove one of the applications",
+                ));
             }
         }
         let issuers = tokens.iter().enumerate().map(|(n, table)| {
@@ -159,7 +162,7 @@ impl Loaded {
                 .check()
                 .map_err(|problem| AccessError::new("proxy", problem))
         });
-        let rules = Rules {
+        let rules = AccessRules {
             everyone: None,
             applications: Applications(known),
             issuers: issuers.collect::<Result<_, _>>()?,
@@ -168,7 +171,7 @@ impl Loaded {
         };
         let by_proxy = rules.proxy.as_ref().is_some_and(|it| it.identity.is_some());
         if rules.applications.is_empty() && !rules.has_tokens() && !by_proxy {
-            let problem = "it identifies no caller: it needs applications, tokens or a proxy";
+            let problem = "the file identifies no caller: add applications, tokens or a proxy";
             return Err(AccessError::new(self.file.display(), problem));
         }
         Ok(rules)
@@ -179,7 +182,7 @@ impl Loaded {
         content.ok_or_else(|| format!("{} was not read", file.display()))
     }
 
-    /// The secret in the table or in a file, whose last newline does not belong to it.
+    /// The secret in the table or in a file. A newline at the end of the file is not part of it.
     fn secret<'s>(
         &'s self,
         secret: Option<&'s Secret>,
@@ -197,12 +200,12 @@ impl Loaded {
         })
     }
 
-    fn application(&self, table: &ApplicationTable) -> Result<Application, String> {
+    fn application(&self, table: &ApplicationTable) -> Result<ApplicationCredentials, String> {
         if table.id.is_empty() || table.id.contains(':') {
-            return Err("an id is not empty and has no colon".to_owned());
+            return Err("an id must not be empty or contain a colon".to_owned());
         }
         let secret = self.secret(table.secret.as_ref(), table.secret_file.as_ref())?;
-        Ok(Application {
+        Ok(ApplicationCredentials {
             tenant: tenant(&table.tenant)?,
             secret: Digest::of(secret.unwrap_or_default()),
         })
@@ -223,7 +226,7 @@ impl Loaded {
             all.extend(keys::of_set(set, false)?);
         }
         if all.is_empty() && read.is_none() {
-            return Err("it needs keys, a jwks_file or a jwks_url".to_owned());
+            return Err("the table needs keys, a jwks_file or a jwks_url".to_owned());
         }
         let account_claim = match (&table.account_claim, table.any_account) {
             (Some(_), true) => {
@@ -246,13 +249,13 @@ impl Loaded {
         })
     }
 
-    fn key(&self, table: &KeyTable) -> Result<Key, String> {
+    fn key(&self, table: &KeyTable) -> Result<VerificationKey, String> {
         let (id, name) = (table.id.clone(), table.algorithm.as_str());
         let secret = self.secret(table.secret.as_ref(), table.secret_file.as_ref())?;
         match (secret, &table.pem_file) {
-            (Some(secret), None) => Key::of_secret(id, name, secret),
-            (None, Some(file)) => Key::of_pem(id, name, self.content(file)?),
-            _ => Err("a key has a secret, a secret_file or a pem_file".to_owned()),
+            (Some(secret), None) => VerificationKey::of_secret(id, name, secret),
+            (None, Some(file)) => VerificationKey::of_pem(id, name, self.content(file)?),
+            _ => Err("a key needs either a secret, a secret_file or a pem_file".to_owned()),
         }
     }
 }
@@ -264,7 +267,7 @@ impl TokensTable {
         validation.validate_nbf = true;
         validation.leeway = self.leeway_seconds.unwrap_or(30);
         if validation.leeway > 300 {
-            return Err("leeway_seconds is at most 300".to_owned());
+            return Err("leeway_seconds must be at most 300".to_owned());
         }
         let mut required = vec!["exp"];
         if let Some(issuer) = &self.issuer {
@@ -283,11 +286,11 @@ impl TokensTable {
 impl ProxyTable {
     fn check(&self) -> Result<Proxy, String> {
         if self.addresses.is_empty() {
-            return Err("addresses: it needs at least one".to_owned());
+            return Err("addresses: must have at least one address".to_owned());
         }
         let header = |name: Option<&String>, default: &str| {
             let name = name.map_or(default, String::as_str);
-            HeaderName::from_str(name).map_err(|_| "a header's name is not valid".to_owned())
+            HeaderName::from_str(name).map_err(|_| "the name of a header is not valid".to_owned())
         };
         let is_identity = self.tenant.is_some() || self.tenant_header.is_some();
         let identity = is_identity.then(|| {
@@ -296,7 +299,7 @@ impl ProxyTable {
                 TenantOf::Fixed(tenant) => TenantOf::Fixed(tenant),
                 TenantOf::Named(name) => TenantOf::Named(header(Some(&name), "")?),
             };
-            Ok::<_, String>(Identity {
+            Ok::<_, String>(IdentityHeaders {
                 tenant,
                 account_header: header(self.account_header.as_ref(), "x-streamwatch-account")?,
                 any_account: self.any_account,
@@ -324,6 +327,6 @@ fn tenant_of(
     match (fixed, named) {
         (Some(name), None) => Ok(TenantOf::Fixed(tenant(name)?)),
         (None, Some(name)) => Ok(TenantOf::Named(name.to_owned())),
-        _ => Err(format!("give tenant or tenant_{by}, one of them")),
+        _ => Err(format!("give either tenant or tenant_{by}")),
     }
 }

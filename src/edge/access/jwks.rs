@@ -1,4 +1,4 @@
-//! Reading of key sets over HTTP.
+//! Reads key sets over HTTP.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,10 +22,10 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// Reads the key set of a URL, which has a usable key.
 pub(super) async fn fetch(url: &str) -> Result<String, String> {
-    let parsed = KeysUrl::parse(url).ok_or("it is no https:// URL")?;
+    let parsed = KeysUrl::parse(url).ok_or("the URL must start with https://")?;
     let body = tokio::time::timeout(WITHIN, get(&parsed)).await;
     let body = body.map_err(|_| format!("no response within {WITHIN:?}"))??;
-    let json = String::from_utf8(body.into()).map_err(|_| "it is not UTF-8")?;
+    let json = String::from_utf8(body.into()).map_err(|_| "the response is not UTF-8")?;
     keys::of_set(&json, false)?;
     Ok(json)
 }
@@ -76,14 +76,17 @@ where
         let response = sender.send_request(request).await;
         let response = response.map_err(|error| error.to_string())?;
         if response.status() != StatusCode::OK {
-            return Err(format!("its status is {}", response.status().as_u16()));
+            return Err(format!(
+                "the server responded with status {}",
+                response.status().as_u16()
+            ));
         }
         let body = Limited::new(response.into_body(), MAX_BYTES)
             .collect()
             .await;
         Ok(body.map_err(|error| error.to_string())?.to_bytes())
     };
-    // The connection runs as long as the exchange.
+    // Drives the connection until the exchange ends.
     let connection = async {
         let _ = connection.await;
         std::future::pending().await

@@ -6,13 +6,13 @@ use jsonwebtoken::{
 };
 use serde::Deserialize;
 
-/// Least length of a secret of HS256, in bytes (RFC 7518, section 3.2).
+/// Least length of an HS256 secret, in bytes (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// A key.
+/// A key that verifies tokens.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
-    /// The `kid` of its tokens. A key without one verifies only tokens without one.
+pub(super) struct VerificationKey {
+    /// The `kid` of its tokens. A key without an id verifies only tokens without a `kid`.
     pub(super) id: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
@@ -40,18 +40,18 @@ fn algorithm(text: &str) -> Option<Algorithm> {
     all.into_iter().find(|one| name(*one) == text)
 }
 
-impl Key {
-    /// A key of a secret of HS256.
+impl VerificationKey {
+    /// A key from an HS256 secret.
     pub(super) fn of_secret(
         id: Option<String>,
         algorithm: &str,
         secret: &str,
     ) -> Result<Self, String> {
         if algorithm != name(Algorithm::HS256) {
-            return Err("only HS256 has a secret; other algorithms have a pem_file".to_owned());
+            return Err("only HS256 uses a secret; other algorithms need a pem_file".to_owned());
         }
         if secret.len() < MIN_SECRET_BYTES {
-            let error = format!("a secret of HS256 has at least {MIN_SECRET_BYTES} bytes");
+            let error = format!("an HS256 secret must have at least {MIN_SECRET_BYTES} bytes");
             return Err(error);
         }
         let key = DecodingKey::from_secret(secret.as_bytes());
@@ -64,14 +64,14 @@ impl Key {
 
     /// A public key in PEM form.
     pub(super) fn of_pem(id: Option<String>, name: &str, pem: &str) -> Result<Self, String> {
-        let algorithm = algorithm(name).ok_or("algorithm: HS256, RS256, ES256 or EdDSA")?;
+        let algorithm = algorithm(name).ok_or("algorithm: must be HS256, RS256, ES256 or EdDSA")?;
         let key = match algorithm {
             Algorithm::RS256 => DecodingKey::from_rsa_pem(pem.as_bytes()),
             Algorithm::ES256 => DecodingKey::from_ec_pem(pem.as_bytes()),
             Algorithm::EdDSA => DecodingKey::from_ed_pem(pem.as_bytes()),
-            _ => return Err("HS256 has a secret or a secret_file, not a pem_file".to_owned()),
+            _ => return Err("HS256 needs a secret or a secret_file, not a pem_file".to_owned()),
         };
-        let key = key.map_err(|_| format!("the file has no public key of {name} in PEM form"))?;
+        let key = key.map_err(|_| format!("the file contains no {name} public key in PEM form"))?;
         Ok(Self { id, algorithm, key })
     }
 
@@ -119,17 +119,17 @@ struct KeySet {
 }
 
 /// The usable keys of a JSON Web Key Set. Others are ignored, as RFC 7517 demands.
-pub(super) fn of_set(json: &str, secrets: bool) -> Result<Vec<Key>, String> {
-    let set: KeySet =
-        serde_json::from_str(json).map_err(|_| "it is not a JSON Web Key Set".to_owned())?;
+pub(super) fn of_set(json: &str, secrets: bool) -> Result<Vec<VerificationKey>, String> {
+    let set: KeySet = serde_json::from_str(json)
+        .map_err(|_| "the content is not a JSON Web Key Set".to_owned())?;
     let keys: Vec<_> = set
         .keys
         .into_iter()
         .filter_map(|value| serde_json::from_value::<Jwk>(value).ok())
-        .filter_map(|jwk| Key::of_jwk(&jwk, secrets))
+        .filter_map(|jwk| VerificationKey::of_jwk(&jwk, secrets))
         .collect();
     if keys.is_empty() {
-        let error = "it has no key with a kid for HS256, RS256, ES256 or EdDSA";
+        let error = "the key set has no key with a kid for HS256, RS256, ES256 or EdDSA";
         return Err(error.to_owned());
     }
     Ok(keys)

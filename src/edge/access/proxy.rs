@@ -18,15 +18,15 @@ pub(super) enum TenantOf<H> {
 #[derive(Clone, Debug)]
 pub(super) struct Proxy {
     pub(super) addresses: Vec<Network>,
-    /// `None` if the proxy identifies no callers, but forwards addresses.
-    pub(super) identity: Option<Identity>,
+    /// `None` if the proxy only forwards client addresses.
+    pub(super) identity: Option<IdentityHeaders>,
     /// The header of forwarded addresses.
     pub(super) client_header: HeaderName,
 }
 
 /// The headers that identify a caller.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
+pub(super) struct IdentityHeaders {
     pub(super) tenant: TenantOf<HeaderName>,
     pub(super) account_header: HeaderName,
     /// Whether a request without the header of the account reaches all accounts.
@@ -79,7 +79,7 @@ impl Proxy {
             .map(|address| forwarded(address.trim()))
             .collect();
         let mut client = peer;
-        // Each proxy appends the address that it has seen. Those before an untrusted one can be
+        // Each proxy appends the address of its peer. Addresses before an untrusted one can be
         // forged.
         for address in listed.into_iter().rev() {
             let Some(address) = address else { break };

@@ -1,4 +1,4 @@
-//! Reading of the file of access, and of changes.
+//! Reads the access file and its changes.
 
 use std::{
     collections::BTreeMap,
@@ -10,22 +10,22 @@ use futures_util::future::join_all;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    config::{AccessError, Fetched, Loaded, Tables},
+    config::{AccessError, AccessFile, Fetched, Tables},
     jwks,
-    rules::Rules,
+    rules::AccessRules,
     secret::Secret,
 };
 use crate::edge::reload::{Current, Files, read_text, times};
 
-/// Interval of reads of the URLs.
+/// Interval between reads of the key URLs.
 const FETCH_EVERY: Duration = Duration::from_secs(5 * 60);
-/// Interval of reads of the URLs until all have been read.
+/// Interval between reads of the key URLs until all have been read.
 const FETCH_AGAIN: Duration = Duration::from_secs(15);
-/// Interval of reads of the URLs if a token names an unknown key.
+/// Shortest time from one read of the key URLs to the next if a token names an unknown key.
 const FETCH_FOR_KEY: Duration = Duration::from_secs(30);
 
-/// Reads a file of access, and the files that it names.
-pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
+/// Reads an access file, and the files that it names.
+pub(super) fn read(file: &Path) -> Result<AccessFile, AccessError> {
     let tables = parse(file, &read_text(file)?)?;
     let mut files = BTreeMap::new();
     let base = file.parent().unwrap_or(Path::new(""));
@@ -33,7 +33,7 @@ pub(super) fn read(file: &Path) -> Result<Loaded, AccessError> {
         let content = read_text(&base.join(&named))?;
         files.insert(named, Secret(content));
     }
-    Ok(Loaded {
+    Ok(AccessFile {
         file: file.to_owned(),
         tables,
         files,
@@ -50,7 +50,7 @@ fn parse(file: &Path, text: &str) -> Result<Tables, AccessError> {
 /// [`AccessError`] if it has a mistake, or names a file.
 pub fn check_file(text: &str) -> Result<(), AccessError> {
     let file = Path::new("access.toml");
-    let loaded = Loaded {
+    let loaded = AccessFile {
         file: file.to_owned(),
         tables: parse(file, text)?,
         files: BTreeMap::new(),
@@ -58,7 +58,7 @@ pub fn check_file(text: &str) -> Result<(), AccessError> {
     loaded.rules(&Fetched::new()).map(drop)
 }
 
-/// A mistake in the form of the file. The parser's messages quote values, which may be secrets.
+/// A syntax error of the file. Most of the parser's messages quote values, which may be secrets.
 fn mistake(file: &Path, text: &str, error: &toml::de::Error) -> AccessError {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
@@ -68,7 +68,7 @@ fn mistake(file: &Path, text: &str, error: &toml::de::Error) -> AccessError {
     if about_names.iter().any(|start| message.starts_with(start)) {
         return AccessError::new(place, message);
     }
-    AccessError::new(place, "it is not TOML, or a value has a wrong type")
+    AccessError::new(place, "the file is not TOML, or a value has a wrong type")
 }
 
 /// The files that the tables name.
@@ -80,10 +80,14 @@ fn named(tables: &Tables) -> impl Iterator<Item = PathBuf> {
     secrets.chain(keys).chain(sets).flatten().cloned()
 }
 
-/// Reads the files and the URLs again and again, and applies changes.
-pub(super) async fn keep_current(file: &Path, current: &Current<Rules>, unknown_key: &Notify) {
+/// Reads the files and the key URLs periodically, and applies changes. Never returns.
+pub(super) async fn keep_current(
+    file: &Path,
+    current: &Current<AccessRules>,
+    unknown_key: &Notify,
+) {
     let mut state = State {
-        files: Files::new("the rules of access"),
+        files: Files::new("access rules"),
         fetched: Fetched::new(),
         fetched_at: None,
         fetch_at: None,
@@ -95,7 +99,7 @@ pub(super) async fn keep_current(file: &Path, current: &Current<Rules>, unknown_
             () = unknown_key.notified() => {
                 let soon = state.fetched_at.map(|at| at + FETCH_FOR_KEY);
                 state.fetch_at = state.fetch_at.min(soon);
-                // The next tick reads them.
+                // The next tick reads the URLs.
                 continue;
             }
         }
@@ -108,7 +112,7 @@ pub(super) async fn keep_current(file: &Path, current: &Current<Rules>, unknown_
 }
 
 struct State {
-    files: Files<Loaded, AccessError>,
+    files: Files<AccessFile, AccessError>,
     fetched: Fetched,
     fetched_at: Option<Instant>,
     fetch_at: Option<Instant>,
@@ -150,7 +154,7 @@ impl State {
                     tracing::warn!(
                         url,
                         error,
-                        "cannot read keys of tokens; those read before stay in force"
+                        "cannot read token keys; the edge keeps using the keys that it read before"
                     );
                 }
             }

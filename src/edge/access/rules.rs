@@ -1,4 +1,4 @@
-//! The rules of access, as a file states them.
+//! The rules of an access file.
 
 use super::{
     Caller, Denied,
@@ -11,7 +11,7 @@ use crate::client::Tenant;
 
 /// The ways to identify a caller.
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(super) struct AccessRules {
     /// The tenant of each request, if no request needs credentials.
     pub(super) everyone: Option<Tenant>,
     pub(super) applications: Applications,
@@ -20,7 +20,7 @@ pub(super) struct Rules {
     pub(super) verified: VerifiedTokens,
 }
 
-impl Rules {
+impl AccessRules {
     pub(super) fn token(&self, token: &str) -> Result<Caller, Denied> {
         self.verified
             .get_or_verify(token, || claims::verify(&self.issuers, token))

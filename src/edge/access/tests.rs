@@ -14,7 +14,7 @@ use super::*;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A folder with a file of access.
+/// A folder with an access file.
 struct Folder(PathBuf);
 
 impl Folder {

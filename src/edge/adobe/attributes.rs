@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::policy::{APPLICATION, Application, SUPERSEDED};
 use crate::client::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata};
 
-/// Keys that a heartbeat cannot change, by Adobe's pages. A session that needs them has them from
-/// its start, so heartbeats leave them out.
+/// Keys that a heartbeat cannot change, according to Adobe's pages. A session has them from its
+/// start, so heartbeats omit them.
 const FIXED: [&str; 9] = [
     "package",
     "channel",
@@ -27,7 +27,7 @@ const OWN: [&str; 2] = [APPLICATION, SUPERSEDED];
 #[derive(Debug, Default)]
 pub struct Attributes<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-/// A value that a rule needs is longer than metadata may be.
+/// A value that a rule needs exceeds the limit of metadata values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value of {0} is longer than {MAX_VALUE_BYTES} bytes")]
 pub struct TooLong(pub String);
@@ -37,7 +37,7 @@ pub struct TooLong(pub String);
 pub struct SessionMetadata {
     /// The metadata.
     pub metadata: Metadata,
-    /// The number of pairs without room in it.
+    /// The number of omitted pairs.
     pub omitted: usize,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Attributes<'a> {
         for (key, value) in query.chain(form_urlencoded::parse(form)) {
             match pairs.iter().position(|(other, _)| *other == key) {
                 Some(n) => pairs[n].1 = value,
-                // A stream has far fewer, and a search is linear.
+                // A stream has far fewer pairs, and the search is linear.
                 None if pairs.len() < 4 * MAX_PAIRS => pairs.push((key, value)),
                 None => {}
             }

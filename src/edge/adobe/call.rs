@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{answer::Failure, attributes::Attributes};
+use super::{attributes::Attributes, response::AdobeError};
 use crate::edge::ClientAddress;
 
 /// A request.
@@ -48,12 +48,12 @@ impl<S: Send + Sync> FromRequest<S> for Call {
 
 impl Call {
     /// The metadata in the query and in the form.
-    pub(super) fn attributes(&self) -> Result<Attributes<'_>, Failure> {
+    pub(super) fn attributes(&self) -> Result<Attributes<'_>, AdobeError> {
         let kind = self.header(header::CONTENT_TYPE);
         let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
         let is_form = |kind: &str| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
         if !self.body.is_empty() && !kind.is_none_or(is_form) {
-            return Err(Failure::NoForm);
+            return Err(AdobeError::NoForm);
         }
         Ok(Attributes::decode(self.query(), &self.body))
     }

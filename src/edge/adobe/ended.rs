@@ -42,8 +42,8 @@ pub fn codes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     codes
 }
 
-/// The way in which a session was ended. The successor's id is in the reason of the `init`, so
-/// that any edge has it.
+/// The cause of a session's end. The reason of the `init` contains the successor's id, so that any
+/// edge can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndedBy {
     /// By another session with its termination code.
@@ -72,7 +72,7 @@ impl EndedBy {
         GivenReason::new(&text).ok()
     }
 
-    /// The way that a cause states.
+    /// Reads the cause from a stop.
     #[must_use]
     pub fn of(cause: &StopCause) -> Self {
         let Some(given) = &cause.given else {

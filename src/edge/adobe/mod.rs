@@ -1,22 +1,21 @@
-//! The APIs of Adobe's Concurrency Monitoring, for applications that use them: only their base URL
-//! changes.
+//! The APIs of Adobe's Concurrency Monitoring. An application that uses them changes only its base
+//! URL.
 //!
 //! | file | content |
 //! | --- | --- |
 //! | [`policy`] | the policies of applications: limits, required metadata, accounts |
-//! | [`policy_file`] | the file of policies and its checks |
+//! | [`policy_file`] | the policy file and its checks |
 //! | [`attributes`] | metadata in queries and forms |
-//! | [`ended`] | termination codes, and which session has ended another |
+//! | [`ended`] | termination codes, and the session that ended another |
 //! | [`evaluation`] | bodies that state why a session is not active |
 //! | [`displaced`] | the sessions that give way under rules of both kinds |
 //! | [`throttle`] | requests of a session and of an account in a minute |
-//! | [`answer`] | responses and their headers |
+//! | [`response`] | responses and their headers |
 //! | [`call`] | requests |
 //! | [`sessions`] | the operations of both versions |
-//! | [`state`] | what the edge remembers |
+//! | [`state`] | the state that the edge keeps between requests |
 //! | [`v1`], [`v2`] | the routes |
 
-mod answer;
 mod attributes;
 mod call;
 mod displaced;
@@ -24,6 +23,7 @@ mod ended;
 mod evaluation;
 mod policy;
 mod policy_file;
+mod response;
 mod sessions;
 mod state;
 mod throttle;
@@ -45,13 +45,13 @@ use attributes::Attributes;
 use ended::codes;
 pub use policy::Policies;
 pub use policy_file::{PolicyFile, PolicyProblems};
-use state::Shared;
+use state::AdobeState;
 
 /// Longest form, in bytes.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// The routes of both versions of the API, for the applications in a file of policies. Pages of any
-/// origin may use them, as those of Adobe.
+/// The routes of both versions of the API, for the applications in a policy file. As with
+/// Adobe, web pages of any origin may use them.
 pub fn routes(policies: &PolicyFile) -> Router<Edge> {
     let account = "/v1/{application}/{mvpd}/accounts/{account}";
     let pages = CorsLayer::new()
@@ -77,7 +77,7 @@ pub fn routes(policies: &PolicyFile) -> Router<Edge> {
         )
         .route(&format!("{account}/activity"), get(v1::activity))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
-        .layer(Extension(Arc::new(Shared::new(policies.current()))))
+        .layer(Extension(Arc::new(AdobeState::new(policies.current()))))
         .layer(pages)
 }
 

@@ -33,12 +33,12 @@ pub struct Application {
     pub(super) same: Vec<Box<str>>,
     /// Whether a session may terminate others by their codes.
     pub(super) may_terminate: bool,
-    pub(super) accounts: Accounts,
+    pub(super) accounts: SubjectAccounts,
 }
 
 /// The accounts of an application's subjects.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Accounts {
+pub(super) struct SubjectAccounts {
     /// The tenants of identity providers, instead of the application's own.
     pub(super) tenants: BTreeMap<Box<str>, Tenant>,
     /// Whether the account is the subject alone, without the identity provider.
@@ -71,11 +71,11 @@ pub struct AppliedRule<'a> {
     pub limit: Limit,
 }
 
-/// The account of a subject cannot be one here.
+/// A subject cannot be mapped to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an identity provider has no slash, and together with the subject 1 to 128 bytes of UTF-8 \
-     without control characters"
+    "an identity provider must have no slash, and together with the subject 1 to 128 bytes of \
+     UTF-8 without control characters"
 )]
 pub struct AccountError;
 

@@ -1,4 +1,4 @@
-//! The file of policies.
+//! The policy file.
 
 mod check;
 #[cfg(test)]
@@ -14,7 +14,7 @@ use crate::edge::{
     reload::{self, Current, Files},
 };
 
-/// The problems of a file of policies, each with what to do.
+/// The problems of a policy file, each with its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct PolicyProblems(pub Vec<String>);
 
@@ -30,7 +30,7 @@ impl From<FileError> for PolicyProblems {
     }
 }
 
-/// The policies in a file that can change while they are used. Clones are cheap and share them.
+/// The policies of a policy file, whose changes it applies. Clones are cheap and share them.
 #[derive(Clone)]
 pub struct PolicyFile {
     file: Arc<PathBuf>,
@@ -38,7 +38,7 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
-    /// Reads a file of policies.
+    /// Reads a policy file.
     ///
     /// # Errors
     /// [`PolicyProblems`] if the file cannot be read, or has problems.
@@ -54,13 +54,12 @@ impl PolicyFile {
         self.current.clone()
     }
 
-    /// Reads the file every 5 s, and applies changes. Never returns. A file with a problem changes
-    /// nothing.
+    /// Reads the file every 5 s, applies changes, and ignores a file with a problem. Never returns.
     pub async fn keep_current(&self) {
         let file = Arc::clone(&self.file);
         let read = move || reload::read_text(&file).map_err(PolicyProblems::from);
         let parse = |text: &String| Policies::parse(text);
-        reload::keep_current(Files::new("the policies"), read, parse, &self.current).await;
+        reload::keep_current(Files::new("policies"), read, parse, &self.current).await;
     }
 }
 
@@ -115,7 +114,7 @@ struct PolicyEntry {
     #[serde(default)]
     strategy: Strategy,
     #[serde(default)]
-    counts: Counts,
+    counts: CountScope,
     rules: Vec<RuleEntry>,
 }
 
@@ -133,7 +132,7 @@ enum Strategy {
 /// The streams that the rules of a policy count.
 #[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Counts {
+enum CountScope {
     /// Those of the applications with this policy.
     #[default]
     Applications,

@@ -8,27 +8,26 @@ use axum::{
 };
 
 use super::{
-    answer::Failure,
     displaced::displaced,
     ended::EndedBy,
     evaluation::View,
     policy::{Application, AppliedRule, Policies},
-    state::Shared,
+    response::AdobeError,
+    state::AdobeState,
 };
 use crate::{
     client::{
         AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED,
         Metadata, OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, Tenant,
     },
-    edge::{Caller, Edge, HeartbeatOutcome, PlayersError, UnknownStream, players::StreamKey},
+    edge::{Caller, Edge, HeartbeatReply, PlayersError, UnknownStream, players::StreamKey},
 };
 
-/// The operations of sessions, from the state of the edge and that of these routes. Clones are cheap
-/// and share both.
+/// The operations of sessions. Clones are cheap and share the state of the edge and of these routes.
 #[derive(Clone)]
 pub struct Sessions {
     pub(super) edge: Edge,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<AdobeState>,
     /// The policies at the start of the request.
     policies: Arc<Policies>,
 }
@@ -75,7 +74,7 @@ impl FromRequestParts<Edge> for Sessions {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, StatusCode> {
-        let shared = parts.extensions.get::<Arc<Shared>>();
+        let shared = parts.extensions.get::<Arc<AdobeState>>();
         let shared = shared.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
         Ok(Self {
             edge: edge.clone(),
@@ -87,11 +86,11 @@ impl FromRequestParts<Edge> for Sessions {
 
 impl Sessions {
     /// The application of a caller.
-    pub(super) fn application(&self, caller: &Caller) -> Result<&Application, Failure> {
+    pub(super) fn application(&self, caller: &Caller) -> Result<&Application, AdobeError> {
         let id = caller.application.as_deref();
         id.and_then(|id| self.policies.application(id))
-            .ok_or(Failure::Forbidden(
-                "the application has no entry in the file of policies",
+            .ok_or(AdobeError::Forbidden(
+                "the policy file has no entry for the application",
             ))
     }
 
@@ -101,16 +100,16 @@ impl Sessions {
         caller: &Caller,
         idp: &str,
         subject: &str,
-    ) -> Result<Subject<'_>, Failure> {
+    ) -> Result<Subject<'_>, AdobeError> {
         let application = self.application(caller)?;
         let (tenant, account) = application.account(&caller.tenant, idp, subject)?;
         if !caller.reaches(&account) {
-            return Err(Failure::Forbidden(
-                "the credentials are those of another account",
+            return Err(AdobeError::Forbidden(
+                "the credentials belong to another account",
             ));
         }
         let limited = self.edge.limits.account(&tenant, &account);
-        limited.map_err(Failure::Throttled)?;
+        limited.map_err(AdobeError::Throttled)?;
         Ok(Subject {
             application,
             tenant,
@@ -126,19 +125,23 @@ impl Sessions {
     }
 
     /// Counts a request that opens a session of an account.
-    pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), Failure> {
+    pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), AdobeError> {
         let key = AccountKey::new(&subject.tenant, &subject.account);
         let most = self.policies.requests_per_minute;
         let admitted = self.shared.admit_account(key, most);
-        admitted.map_err(Failure::Throttled)
+        admitted.map_err(AdobeError::Throttled)
     }
 
     /// Counts a request of a session.
-    pub(super) fn admit_session(&self, subject: &Subject, stream: StreamId) -> Result<(), Failure> {
+    pub(super) fn admit_session(
+        &self,
+        subject: &Subject,
+        stream: StreamId,
+    ) -> Result<(), AdobeError> {
         let key = StreamKey::new(&subject.tenant, &subject.account, stream);
         let most = self.policies.requests_per_minute;
         let admitted = self.shared.admit_session(key, most);
-        admitted.map_err(Failure::Throttled)
+        admitted.map_err(AdobeError::Throttled)
     }
 
     /// The interval of heartbeats.
@@ -195,7 +198,7 @@ impl Sessions {
         })
     }
 
-    /// Counts a stream again that has expired, since it plays. No rule decides on it.
+    /// Revives an expired stream, since it plays. No rule is applied.
     pub(super) async fn resume(
         &self,
         subject: &Subject<'_>,
@@ -235,7 +238,7 @@ impl Sessions {
         subject: &Subject<'_>,
         stream: StreamId,
         metadata: Option<Metadata>,
-    ) -> Result<HeartbeatOutcome, PlayersError> {
+    ) -> Result<HeartbeatReply, PlayersError> {
         let heartbeat = Heartbeat {
             stream,
             every_ms: Some(self.shared.interval_ms()),
@@ -245,7 +248,7 @@ impl Sessions {
         let (tenant, account) = (&subject.tenant, &subject.account);
         let sent = players.heartbeat(tenant, account, heartbeat, UnknownStream::HasExpired);
         let outcome = sent.await?;
-        if let HeartbeatOutcome::Stored { changed: Some(new) } = &outcome {
+        if let HeartbeatReply::Stored { changed: Some(new) } = &outcome {
             self.shared.learn(new.every);
         }
         Ok(outcome)
@@ -290,8 +293,8 @@ pub(super) const fn is_by_rules(refusal: &Refused) -> bool {
 }
 
 /// The id in a path. The edge creates UUIDs.
-pub(super) fn session_id(text: &str) -> Result<StreamId, Failure> {
-    text.parse().map_err(|_| Failure::NoSession)
+pub(super) fn session_id(text: &str) -> Result<StreamId, AdobeError> {
+    text.parse().map_err(|_| AdobeError::NoSession)
 }
 
 /// Whether an edge may have created this id.

@@ -1,4 +1,4 @@
-//! The state of the routes. None of it matters to the counts: an edge can lose it.
+//! The state of the routes. The counts do not depend on it: a restart may lose it.
 
 use std::{
     sync::{
@@ -16,11 +16,11 @@ use crate::{
     edge::{players::StreamKey, reload::Current},
 };
 
-/// The interval that a player has until the edge has learned that of the installation.
+/// The interval of heartbeats until a reply states that of the installation.
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The policies, and what the edge has learned.
-pub struct Shared {
+pub struct AdobeState {
     policies: Current<Policies>,
     /// The installation's interval of heartbeats, as last learned.
     interval_ms: AtomicU32,
@@ -29,7 +29,7 @@ pub struct Shared {
     start: Instant,
 }
 
-impl Shared {
+impl AdobeState {
     /// Creates the state.
     #[must_use]
     pub(super) fn new(policies: Current<Policies>) -> Self {

@@ -1,4 +1,4 @@
-//! The throttling of Adobe's pages: so many requests of a session, and of an account, in a minute.
+//! Throttling as on Adobe's pages: bounds of requests per minute for each session and account.
 
 use std::{
     hash::Hash,
@@ -13,7 +13,7 @@ use moka::sync::Cache;
 
 /// The length of a window, which begins with its first request.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Most windows that are kept. The least used ones are forgotten first, which admits more.
+/// Largest number of windows. The least used ones are dropped first; their keys start new windows.
 const MOST_WINDOWS: u64 = 100_000;
 
 /// Counts requests by key in windows. Clones share the counts.
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
         if before < most {
             Ok(())
         } else {
-            // Not to wrap around in a flood.
+            // Saturates instead of wrapping around in a flood.
             window.requests.store(most, Ordering::Relaxed);
             Err(window.ends.saturating_sub(now))
         }

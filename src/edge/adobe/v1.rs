@@ -5,20 +5,20 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::{Answer, Expires, Failure, now},
     call::Call,
     ended::created,
     policy::{APPLICATION, Application},
+    response::{AdobeError, AdobeResponse, Expires, now},
     sessions::{Admission, NewSession, Sessions, Subject, is_of_an_edge, session_id},
 };
 use crate::{
     client::{AccountStatus, Activity, Metadata, StreamId, StreamState, WallTime},
-    edge::HeartbeatOutcome,
+    edge::HeartbeatReply,
 };
 
 /// The parts of the path.
 #[derive(Deserialize)]
-pub(super) struct Address {
+pub(super) struct PathParts {
     application: String,
     mvpd: String,
     account: String,
@@ -26,11 +26,15 @@ pub(super) struct Address {
     stream: String,
 }
 
-impl Address {
-    fn subject<'a>(&self, sessions: &'a Sessions) -> Result<Subject<'a>, Failure> {
+impl PathParts {
+    fn subject<'a>(&self, sessions: &'a Sessions) -> Result<Subject<'a>, AdobeError> {
         let access = &sessions.edge.access;
         let caller = access.identify_application(&self.application);
-        sessions.subject(&caller.map_err(Failure::Denied)?, &self.mvpd, &self.account)
+        sessions.subject(
+            &caller.map_err(AdobeError::Denied)?,
+            &self.mvpd,
+            &self.account,
+        )
     }
 
     /// A field that version 1 has for every stream, or a metadata key.
@@ -44,16 +48,20 @@ impl Address {
     }
 }
 
-type Outcome = Result<Answer, Failure>;
+type Outcome = Result<AdobeResponse, AdobeError>;
 
-fn answer(outcome: Outcome) -> Answer {
-    let mut answer = outcome.unwrap_or_else(|failure| failure.answer(now()));
-    answer.expires.get_or_insert(Expires::Zero);
-    answer
+fn response(outcome: Outcome) -> AdobeResponse {
+    let mut response = outcome.unwrap_or_else(|failure| failure.response(now()));
+    response.expires.get_or_insert(Expires::Zero);
+    response
 }
 
 /// `POST /v1/{application}/{mvpd}/accounts/{account}/streams`: opens a stream.
-pub(super) async fn open(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
+pub(super) async fn open(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let opened = async {
         let subject = at.subject(&sessions)?;
         sessions.admit_account(&subject)?;
@@ -61,7 +69,7 @@ pub(super) async fn open(sessions: Sessions, Path(at): Path<Address>, call: Call
         let session = NewSession {
             stream: StreamId::generate(),
             metadata: metadata
-                .map_err(|error| Failure::Bad(error.to_string()))?
+                .map_err(|error| AdobeError::Bad(error.to_string()))?
                 .metadata,
             terminated: Vec::new(),
         };
@@ -72,27 +80,31 @@ pub(super) async fn open(sessions: Sessions, Path(at): Path<Address>, call: Call
         };
         let url = format!("{}/{id}", call.url().trim_end_matches('/'));
         let body = resource(&url, id, start, is_compliant);
-        Ok(Answer::new(StatusCode::CREATED, now())
+        Ok(AdobeResponse::new(StatusCode::CREATED, now())
             .with_body(body)
             .with_location(url))
     };
-    answer(opened.await)
+    response(opened.await)
 }
 
 /// `POST …/streams/{stream}?event=…`: a heartbeat, or the stop of a stream.
-pub(super) async fn event(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
-    let taken = async {
+pub(super) async fn event(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
+    let outcome = async {
         let subject = at.subject(&sessions)?;
         let id = session_id(&at.stream)?;
         sessions.admit_session(&subject, id)?;
         match call.parameter("event").as_deref() {
             Some("alive") => alive(&sessions, &subject, id).await?,
             Some("stop") => sessions.stop(&subject, id).await?,
-            _ => return Err(Failure::Bad("event must be alive or stop".to_owned())),
+            _ => return Err(AdobeError::Bad("event must be alive or stop".to_owned())),
         }
-        Ok(Answer::new(StatusCode::ACCEPTED, now()))
+        Ok(AdobeResponse::new(StatusCode::ACCEPTED, now()))
     };
-    answer(taken.await)
+    response(outcome.await)
 }
 
 /// In version 1, a stream is active if an event has arrived within the TTL, so a heartbeat begins
@@ -101,8 +113,8 @@ async fn alive(
     sessions: &Sessions,
     subject: &Subject<'_>,
     stream: StreamId,
-) -> Result<(), Failure> {
-    if sessions.heartbeat(subject, stream, None).await? == HeartbeatOutcome::Expired {
+) -> Result<(), AdobeError> {
+    if sessions.heartbeat(subject, stream, None).await? == HeartbeatReply::Expired {
         let mut application = [(APPLICATION, &*subject.application.id)];
         let again = NewSession {
             stream,
@@ -115,24 +127,32 @@ async fn alive(
 }
 
 /// `GET …/streams/{stream}`: whether a stream complies with the policies.
-pub(super) async fn stream(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
-    let shown = async {
+pub(super) async fn stream(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
+    let outcome = async {
         let subject = at.subject(&sessions)?;
         let id = session_id(&at.stream)?;
         let status = sessions.status(&subject, Some(id)).await?;
         if status.state == Some(StreamState::Unknown) && !is_of_an_edge(id) {
-            return Err(Failure::NoSession);
+            return Err(AdobeError::NoSession);
         }
         let start = start_of(&status.activity, id);
         let complies = complies(subject.application, &status, id);
         let body = resource(&call.url(), id, start, complies);
-        Ok(Answer::new(StatusCode::OK, now()).with_body(body))
+        Ok(AdobeResponse::new(StatusCode::OK, now()).with_body(body))
     };
-    answer(shown.await)
+    response(outcome.await)
 }
 
 /// `GET …/streams`: the active streams of an account, with the fields of the parameter `fields`.
-pub(super) async fn streams(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
+pub(super) async fn streams(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let fields = list(call.parameter("fields"));
     let streams = |activity: &Activity| {
         let streams = activity.streams.iter().map(|stream| {
@@ -152,7 +172,11 @@ pub(super) async fn streams(sessions: Sessions, Path(at): Path<Address>, call: C
 
 /// `GET …/activity`: the number of active streams, also by the metadata keys of the parameter
 /// `dimensions`.
-pub(super) async fn activity(sessions: Sessions, Path(at): Path<Address>, call: Call) -> Answer {
+pub(super) async fn activity(
+    sessions: Sessions,
+    Path(at): Path<PathParts>,
+    call: Call,
+) -> AdobeResponse {
     let dimensions = list(call.parameter("dimensions"));
     let counts = |activity: &Activity| {
         let by = dimensions.iter().map(|key| {
@@ -174,19 +198,19 @@ pub(super) async fn activity(sessions: Sessions, Path(at): Path<Address>, call: 
 /// The response with a body about an account's activity, and with its own address.
 async fn about_account(
     sessions: &Sessions,
-    at: &Address,
+    at: &PathParts,
     call: &Call,
     body_of: impl FnOnce(&Activity) -> Value,
-) -> Answer {
-    let shown = async {
+) -> AdobeResponse {
+    let outcome = async {
         let subject = at.subject(sessions)?;
         let activity = sessions.status(&subject, None).await?.activity;
         let mut body = body_of(&activity);
         let url = format!("{}{}", call.origin(), call.uri);
         body["_links"] = json!({"self": {"href": url}});
-        Ok(Answer::new(StatusCode::OK, now()).with_body(body))
+        Ok(AdobeResponse::new(StatusCode::OK, now()).with_body(body))
     };
-    answer(shown.await)
+    response(outcome.await)
 }
 
 /// A stream as a resource of HAL.

@@ -8,7 +8,7 @@ use axum::{
 use super::{
     bodies,
     described::{Fails, OfAccount},
-    problem::Problem,
+    problem::ApiError,
     target::Target,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) async fn activity(
     State(edge): State<Edge>,
     target: Target,
     RawQuery(query): RawQuery,
-) -> Result<Json<bodies::Activity>, Problem> {
+) -> Result<Json<bodies::Activity>, ApiError> {
     let query = status_query(query.as_deref().unwrap_or_default())?;
     let answered = edge
         .players
@@ -46,7 +46,7 @@ pub(super) async fn activity(
 }
 
 /// The query of an activity.
-pub(in crate::edge) fn status_query(query: &str) -> Result<StatusQuery, Problem> {
+pub(in crate::edge) fn status_query(query: &str) -> Result<StatusQuery, ApiError> {
     let mut keys = Vec::new();
     let mut consistency = Consistency::Local;
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -54,7 +54,7 @@ pub(in crate::edge) fn status_query(query: &str) -> Result<StatusQuery, Problem>
         let decode = |text: &str| {
             let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
             let decoded = decoded.map(std::borrow::Cow::into_owned);
-            decoded.map_err(|_| Problem::bad("group_by", "must be percent-encoded UTF-8"))
+            decoded.map_err(|_| ApiError::bad("group_by", "must be percent-encoded UTF-8"))
         };
         match (name, plain.as_str()) {
             ("group_by", "") => {}
@@ -68,7 +68,7 @@ pub(in crate::edge) fn status_query(query: &str) -> Result<StatusQuery, Problem>
             ("consistency", "strong") => consistency = Consistency::Strong,
             ("consistency", _) => {
                 let detail = "must be local or strong, not another string";
-                return Err(Problem::bad("consistency", detail));
+                return Err(ApiError::bad("consistency", detail));
             }
             _ => {}
         }

@@ -13,26 +13,26 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    client::Problem as WireProblem,
+    client::Problem,
     edge::{Denied, PlayersError},
 };
 use bodies::{Ended, Refused};
-use kinds::Kind;
+use kinds::ProblemKind;
 
 /// The media type of problem details.
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The reason of a refused request, an extension of its response, for the metrics.
+/// The reason why a request was refused, for the metrics: an extension of its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedFor(pub &'static str);
 
-/// An error.
+/// An error response with problem details.
 #[derive(Clone, Debug)]
-pub(in crate::edge) struct Problem(Box<Content>);
+pub(in crate::edge) struct ApiError(Box<Content>);
 
 #[derive(Clone, Debug)]
 struct Content {
-    kind: &'static Kind,
+    kind: &'static ProblemKind,
     details: Details,
     more: Option<More>,
     /// The schemes of credentials that the edge accepts.
@@ -82,8 +82,8 @@ struct Body<'a> {
     more: &'a Option<More>,
 }
 
-impl Problem {
-    pub(super) fn new(kind: &'static Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+impl ApiError {
+    pub(super) fn new(kind: &'static ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Content {
             kind,
             details: Details {
@@ -116,12 +116,12 @@ impl Problem {
         self.with(|it| it.details.retry_after_ms = Some(ms.max(1)))
     }
 
-    /// More requests than this edge accepts.
+    /// A client or an account sends more requests than this edge accepts.
     pub(super) fn throttled(detail: &'static str, retry_after: Duration) -> Self {
         Self::new(&kinds::THROTTLED, detail).retry_after(retry_after)
     }
 
-    /// Sets the reason in metrics, which is the code otherwise.
+    /// Sets the reason in metrics. The default is the code.
     pub(super) fn counted(self, reason: &'static str) -> Self {
         self.with(|it| it.counted = reason)
     }
@@ -152,7 +152,7 @@ impl Problem {
         })
     }
 
-    /// The method is not one of the address.
+    /// The address does not have the method of the request.
     pub(super) fn method_not_allowed() -> Self {
         let detail = "the address does not have this method";
         Self::new(&kinds::METHOD_NOT_ALLOWED, detail)
@@ -163,13 +163,13 @@ impl Problem {
     }
 }
 
-impl From<WireProblem> for Problem {
-    fn from(problem: WireProblem) -> Self {
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
         Self::new(problem.code.into(), problem.message).with(|it| it.details.field = problem.field)
     }
 }
 
-impl From<PlayersError> for Problem {
+impl From<PlayersError> for ApiError {
     fn from(error: PlayersError) -> Self {
         let unavailable = |detail: &'static str| Self::new(&kinds::UNAVAILABLE, detail);
         let retry_after = error.retry_after();
@@ -177,12 +177,12 @@ impl From<PlayersError> for Problem {
             PlayersError::Bad(problem) => problem.into(),
             PlayersError::Throttled { .. } => Self::new(
                 &kinds::THROTTLED,
-                "more requests a second than the installation accepts of the tenant or the account",
+                "the tenant or the account sends more requests a second than the installation accepts",
             ),
             PlayersError::Unavailable { reason, .. } => {
-                tracing::debug!(reason, "a request is not possible now");
+                tracing::debug!(reason, "cannot complete a request; the client gets 503");
                 unavailable(
-                    "the service is away or has too much to do, and the request may take effect: \
+                    "the service is unavailable or overloaded, and the request may take effect: \
                      play on, and repeat it with the same stream id",
                 )
             }
@@ -198,7 +198,7 @@ impl From<PlayersError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Content {
             kind,
@@ -239,7 +239,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_repeated_refusal_states_so_and_when_to_repeat_it() {
+    async fn a_remembered_refusal_states_when_to_retry() {
         let stream = StreamId::generate();
         let activity = client::Activity {
             key: AccountKey::of("acme", "alice").unwrap(),
@@ -256,7 +256,7 @@ mod tests {
         };
         let activity = Activity::new(activity, std::collections::BTreeMap::new());
         let refused = Refused::new(stream, &refusal, activity);
-        let response = Problem::refused(refused, refusal.retry_after_ms).into_response();
+        let response = ApiError::refused(refused, refusal.retry_after_ms).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "28");
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         let body: Value = serde_json::from_slice(&body.unwrap()).unwrap();

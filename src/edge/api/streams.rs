@@ -12,23 +12,23 @@ use super::{
     bodies::{self, ids},
     described::{Fails, HasEnded, IsRefused, OfAccount, OfStream},
     problem::{
-        Problem,
+        ApiError,
         bodies::{Ended, Refused},
     },
     target::{Beacon, Body, Target},
 };
 use crate::{
     client::{OpenRequest, Opening, StatusQuery, StreamId},
-    edge::{Edge, HeartbeatOutcome, UnknownStream},
+    edge::{Edge, HeartbeatReply, UnknownStream},
 };
 
-/// The header that makes a repeated POST about one stream.
+/// The header that makes a retried POST open the same stream.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest value of that header, in bytes.
 const MAX_IDEMPOTENCY_KEY: usize = 256;
 
-/// Opens a stream. A repetition with the same Idempotency-Key, or the same stream in the body, is
-/// about one stream and does not count twice.
+/// Opens a stream. A retry with the same Idempotency-Key, or with the same stream in the body, opens
+/// the same stream and does not count twice.
 #[utoipa::path(
     post,
     path = "/api/v1/accounts/{account}/streams",
@@ -49,11 +49,11 @@ pub(super) async fn open(
     target: Target,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let key = headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes);
     if key.is_some_and(|key| !(1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())) {
-        let detail = "the header has 1 to 256 bytes";
-        return Err(Problem::bad("Idempotency-Key", detail));
+        let detail = "the header must have 1 to 256 bytes";
+        return Err(ApiError::bad("Idempotency-Key", detail));
     }
     let opened = decide(&edge, &target, body, None, key).await?;
     let account = utf8_percent_encode(target.account.as_str(), NON_ALPHANUMERIC);
@@ -79,7 +79,7 @@ pub(super) async fn put(
     State(edge): State<Edge>,
     target: Target,
     body: Body,
-) -> Result<Json<bodies::Opened>, Problem> {
+) -> Result<Json<bodies::Opened>, ApiError> {
     let stream = target.stream()?;
     decide(&edge, &target, body, Some(stream), None)
         .await
@@ -93,7 +93,7 @@ async fn decide(
     body: Body,
     stream: Option<StreamId>,
     request_id: Option<&[u8]>,
-) -> Result<bodies::Opened, Problem> {
+) -> Result<bodies::Opened, ApiError> {
     let init = target.body(&body).init(stream, request_id)?;
     let request = OpenRequest {
         stream: Some(init.stream),
@@ -136,7 +136,7 @@ async fn decide(
         ) => {
             let activity = bodies::Activity::new(activity, by);
             let refused = Refused::new(stream, &refusal, activity);
-            Err(Problem::refused(refused, refusal.retry_after_ms))
+            Err(ApiError::refused(refused, refusal.retry_after_ms))
         }
     }
 }
@@ -159,7 +159,7 @@ pub(super) async fn heartbeat(
     State(edge): State<Edge>,
     target: Target,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let heartbeat = target.body(&body).heartbeat(target.stream()?)?;
     let sent = edge.players.heartbeat(
         &target.tenant,
@@ -168,12 +168,12 @@ pub(super) async fn heartbeat(
         UnknownStream::Begins,
     );
     match sent.await? {
-        HeartbeatOutcome::Stored { changed: None } => Ok(StatusCode::NO_CONTENT.into_response()),
-        HeartbeatOutcome::Stored {
+        HeartbeatReply::Stored { changed: None } => Ok(StatusCode::NO_CONTENT.into_response()),
+        HeartbeatReply::Stored {
             changed: Some(interval),
         } => Ok(Json(bodies::Changed::from(interval)).into_response()),
-        HeartbeatOutcome::Stopped(cause) => Err(Problem::ended(cause.into())),
-        HeartbeatOutcome::Expired => Err(Problem::ended(Ended::EXPIRED)),
+        HeartbeatReply::Stopped(cause) => Err(ApiError::ended(cause.into())),
+        HeartbeatReply::Expired => Err(ApiError::ended(Ended::EXPIRED)),
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) async fn heartbeat(
 pub(super) async fn state(
     State(edge): State<Edge>,
     target: Target,
-) -> Result<Json<bodies::State>, Problem> {
+) -> Result<Json<bodies::State>, ApiError> {
     let stream = target.stream()?;
     let query = StatusQuery {
         stream: Some(stream),
@@ -222,7 +222,7 @@ pub(super) async fn state(
 pub(super) async fn delete(
     State(edge): State<Edge>,
     target: Target,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiError> {
     end(&edge, &target).await
 }
 
@@ -241,11 +241,11 @@ pub(super) async fn delete(
 pub(super) async fn stop(
     State(edge): State<Edge>,
     Beacon(target): Beacon,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, ApiError> {
     end(&edge, &target).await
 }
 
-async fn end(edge: &Edge, target: &Target) -> Result<StatusCode, Problem> {
+async fn end(edge: &Edge, target: &Target) -> Result<StatusCode, ApiError> {
     let stream = target.stream()?;
     let stopped = edge
         .players

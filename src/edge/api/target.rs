@@ -7,7 +7,7 @@ use axum::{
 };
 use http_body_util::LengthLimitError;
 
-use super::problem::{Problem, kinds};
+use super::problem::{ApiError, kinds};
 use crate::{
     client::{AccountId, StreamId, Tenant},
     edge::{Caller, ClientAddress, Edge},
@@ -38,8 +38,8 @@ struct Credentials {
 
 impl Target {
     /// The stream of the address.
-    pub(super) fn stream(&self) -> Result<StreamId, Problem> {
-        self.stream.ok_or_else(Problem::not_found)
+    pub(super) fn stream(&self) -> Result<StreamId, ApiError> {
+        self.stream.ok_or_else(ApiError::not_found)
     }
 
     /// The body of a request about this account.
@@ -51,26 +51,26 @@ impl Target {
         }
     }
 
-    fn new(edge: &Edge, caller: Caller, names: &RawPathParams) -> Result<Self, Problem> {
+    fn new(edge: &Edge, caller: Caller, names: &RawPathParams) -> Result<Self, ApiError> {
         let named = |wanted: &str| {
             let mut all = names.iter();
             all.find_map(|(name, value)| (name == wanted).then_some(value))
         };
-        let account = named("account").ok_or_else(Problem::not_found)?;
+        let account = named("account").ok_or_else(ApiError::not_found)?;
         let account =
-            AccountId::new(account).map_err(|error| Problem::bad("account", error.to_string()))?;
+            AccountId::new(account).map_err(|error| ApiError::bad("account", error.to_string()))?;
         let stream = named("stream").map(|stream| {
             let stream = stream.parse();
-            stream.map_err(|_| Problem::bad("stream", "must be a UUID, not another string"))
+            stream.map_err(|_| ApiError::bad("stream", "must be a UUID, not another string"))
         });
         if !caller.reaches(&account) {
-            let detail = "the credentials are of another account";
-            return Err(Problem::new(&kinds::FORBIDDEN, detail));
+            let detail = "the credentials belong to another account";
+            return Err(ApiError::new(&kinds::FORBIDDEN, detail));
         }
         let tenant = caller.tenant;
         edge.limits.account(&tenant, &account).map_err(|wait| {
-            let detail = "more requests a second than this edge accepts of one account";
-            Problem::throttled(detail, wait)
+            let detail = "the account sends more requests a second than this edge accepts";
+            ApiError::throttled(detail, wait)
         })?;
         Ok(Self {
             tenant,
@@ -81,23 +81,23 @@ impl Target {
 }
 
 /// The caller by the headers.
-fn caller(edge: &Edge, parts: &Parts) -> Result<Caller, Problem> {
+fn caller(edge: &Edge, parts: &Parts) -> Result<Caller, ApiError> {
     let address = parts.extensions.get::<ClientAddress>();
-    // The server sets it.
-    let peer = address.ok_or_else(Problem::not_found)?.peer;
+    // The server has set the address.
+    let peer = address.ok_or_else(ApiError::not_found)?.peer;
     let identified = edge.access.identify(&parts.headers, peer);
-    identified.map_err(|denied| Problem::denied(denied, edge.access.schemes()))
+    identified.map_err(|denied| ApiError::denied(denied, edge.access.schemes()))
 }
 
-async fn names(parts: &mut Parts, edge: &Edge) -> Result<RawPathParams, Problem> {
+async fn names(parts: &mut Parts, edge: &Edge) -> Result<RawPathParams, ApiError> {
     let names = RawPathParams::from_request_parts(parts, edge).await;
-    names.map_err(|_| Problem::bad("account", "must be percent-encoded UTF-8"))
+    names.map_err(|_| ApiError::bad("account", "must be percent-encoded UTF-8"))
 }
 
 impl FromRequestParts<Edge> for Target {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, ApiError> {
         let caller = caller(edge, parts)?;
         let names = names(parts, edge).await?;
         Self::new(edge, caller, &names)
@@ -105,17 +105,17 @@ impl FromRequestParts<Edge> for Target {
 }
 
 impl FromRequest<Edge> for Body {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &Edge) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &Edge) -> Result<Self, ApiError> {
         read(request).await.map(Self)
     }
 }
 
 impl FromRequest<Edge> for Beacon {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, edge: &Edge) -> Result<Self, Problem> {
+    async fn from_request(request: Request, edge: &Edge) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         if parts.headers.contains_key(header::AUTHORIZATION) {
             let target = Target::from_request_parts(&mut parts, edge).await?;
@@ -126,7 +126,7 @@ impl FromRequest<Edge> for Beacon {
         let by_headers = caller(edge, &parts);
         let body = read(Request::from_parts(parts, body)).await?;
         let credentials = form(&body);
-        let denied = |denied| Problem::denied(denied, edge.access.schemes());
+        let denied = |denied| ApiError::denied(denied, edge.access.schemes());
         let caller = match credentials {
             Credentials {
                 access_token: Some(token),
@@ -170,11 +170,11 @@ pub(in crate::edge) fn credentials(body: &[u8]) -> (Option<String>, Option<Strin
 }
 
 /// Reads a body of at most 16 KiB.
-async fn read(request: Request) -> Result<Bytes, Problem> {
+async fn read(request: Request) -> Result<Bytes, ApiError> {
     if request.body().is_end_stream() {
         return Ok(Bytes::new());
     }
-    let large = || Problem::new(&kinds::TOO_LARGE, "the body is larger than 16 KiB");
+    let large = || ApiError::new(&kinds::TOO_LARGE, "the body is larger than 16 KiB");
     if stated_bytes(request.headers()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
         return Err(large());
     }
@@ -185,7 +185,7 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
             large()
         } else {
             let detail = "the body has not arrived, or its chunks are not valid";
-            Problem::new(&kinds::BAD_JSON, detail)
+            ApiError::new(&kinds::BAD_JSON, detail)
         }
     })
 }

@@ -9,13 +9,13 @@ use std::{
 use axum::http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::{Counted, IN_PROGRESS, REFUSED, REQUESTS, SECONDS};
+use super::{GaugeGuard, IN_PROGRESS, REFUSED, REQUESTS, SECONDS};
 
 /// The label of requests without a route.
 const NO_ROUTE: &str = "(none)";
 
 /// A request that has ended.
-pub(in crate::edge) struct Ended<'a> {
+pub(in crate::edge) struct FinishedRequest<'a> {
     pub(in crate::edge) method: &'a Method,
     /// The pattern of its address; `None` if there is no route.
     pub(in crate::edge) route: Option<&'a str>,
@@ -54,12 +54,12 @@ impl RequestMetrics {
     }
 
     /// Counts a request in progress as long as the returned value exists.
-    pub(in crate::edge) fn in_progress(&self) -> Counted {
-        Counted::new(self.in_progress.clone())
+    pub(in crate::edge) fn in_progress(&self) -> GaugeGuard {
+        GaugeGuard::new(self.in_progress.clone())
     }
 
     /// Counts a request that has ended.
-    pub(in crate::edge) fn count(&self, ended: &Ended<'_>) {
+    pub(in crate::edge) fn count(&self, ended: &FinishedRequest<'_>) {
         let route = ended.route.unwrap_or(NO_ROUTE);
         let label = (method(ended.method), ended.status);
         if !self.count_known(route, label, ended.took) {
@@ -128,7 +128,7 @@ mod tests {
             let metrics = RequestMetrics::new();
             let invented = Method::from_bytes(b"INVENTED").unwrap();
             let of = |method: &Method, route, status, refused| {
-                metrics.count(&Ended {
+                metrics.count(&FinishedRequest {
                     method,
                     route,
                     status,

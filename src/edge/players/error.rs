@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::client::{ClientError, Code, Problem};
 
-/// The time to wait before a repetition if RabbitMQ or all workers are away.
+/// The time to wait before a repetition if RabbitMQ or every worker is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The reason why an operation has no result.
@@ -14,12 +14,13 @@ pub enum PlayersError {
     #[error("{0}")]
     Bad(Problem),
     /// More requests per second than the installation or this edge accepts. Nothing changed.
-    #[error("more requests a second than this installation accepts")]
+    #[error("the installation or the edge accepts fewer requests a second")]
     Throttled {
         /// The time to wait before a repetition.
         retry_after: Duration,
     },
-    /// RabbitMQ or all workers are away, or too many requests wait. The request may take effect.
+    /// RabbitMQ or every worker is unavailable, or too many requests wait. The request may take
+    /// effect.
     #[error("{reason}")]
     Unavailable {
         /// The time to wait before a repetition.
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_client_keeps_what_its_caller_can_do() {
+    fn a_client_error_keeps_its_retryability() {
         let throttled = ClientError::Refused(Problem::throttled(250)).into();
         assert!(matches!(
             throttled,
@@ -79,8 +80,8 @@ mod tests {
             matches!(old, PlayersError::Bad(problem) if problem.field.as_deref() == Some("limits"))
         );
         let waited = Duration::from_secs(2);
-        for away in [ClientError::NoAnswer(waited), ClientError::Backlog] {
-            let error = PlayersError::from(away);
+        for unavailable in [ClientError::NoAnswer(waited), ClientError::Backlog] {
+            let error = PlayersError::from(unavailable);
             assert!(matches!(error, PlayersError::Unavailable { .. }), "{error}");
             assert!(error.retry_after().is_some());
         }

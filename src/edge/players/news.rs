@@ -14,14 +14,14 @@ use super::{Interval, recent::Recent, stream_key::StreamKey};
 use crate::client::{BadNews, NewsReader, StopCause};
 
 const NEWS: &str = "streamwatch_edge_news_total";
-/// Most streams whose news are kept: about 15 MB. The oldest are dropped.
+/// Largest number of streams with news, about 15 MB. The oldest news are dropped.
 const MOST_STREAMS: usize = 100_000;
 /// The TTL until the first reply states it.
 const FIRST_TTL: Duration = Duration::from_secs(90);
 
-/// Figures of the caches and the queue.
+/// Sizes of the caches and of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct Occupancy {
     /// Memory of the events that wait for RabbitMQ, in bytes.
     pub waiting_bytes: usize,
     /// Streams whose news are kept.
@@ -39,8 +39,8 @@ pub(super) enum Kept {
     Interval(Interval),
 }
 
-/// The last news of each stream, for a TTL. Without a restart, a change of the TTL does not change
-/// the time for which earlier news are kept.
+/// The last news of each stream, kept for a TTL. A change of the TTL does not affect news that are
+/// already kept.
 pub(super) struct NewsCache {
     streams: Recent<Kept>,
     ttl_ms: AtomicU64,
@@ -58,7 +58,7 @@ impl Default for NewsCache {
 }
 
 impl NewsCache {
-    /// The TTL that a reply has stated last.
+    /// The TTL in the last reply that stated one.
     pub(super) fn ttl(&self) -> Duration {
         Duration::from_millis(self.ttl_ms.load(Ordering::Relaxed))
     }
@@ -83,7 +83,7 @@ impl NewsCache {
         self.put(key, Kept::Stopped(cause));
     }
 
-    /// Drops the news of a stream that was opened, or whose player has received them.
+    /// Drops the news of a stream that was opened, or whose player has received its news.
     pub(super) fn forget(&self, key: StreamKey) {
         self.streams.remove(key);
     }
@@ -108,7 +108,7 @@ impl NewsCache {
                 "interval"
             }
             BadNews::Rejected(problem) => {
-                tracing::debug!(code = %problem.code, "a worker has rejected an event");
+                tracing::debug!(code = %problem.code, "a worker rejected an event");
                 "rejected"
             }
             BadNews::Lost => {
@@ -126,8 +126,8 @@ impl NewsCache {
 pub(super) async fn keep(mut reader: NewsReader, cache: Arc<NewsCache>) {
     describe_counter!(
         NEWS,
-        "News about streams in replies of workers to heartbeats and stops, by kind; those that \
-         this edge was too slow to read are missed. sum() over edges."
+        "News about streams in workers' replies to heartbeats and stops, by kind; missed: this \
+         edge was too slow to read them. sum() over edges."
     );
     let mut lost = 0;
     while let Some(one) = reader.next().await {

@@ -1,4 +1,4 @@
-//! Values of streams that expire, in bounded memory.
+//! A bounded map from streams to values that expire.
 
 use std::{
     collections::HashMap,
@@ -11,24 +11,24 @@ use tokio::time::Instant;
 
 use super::stream_key::StreamKey;
 
-/// The last value of each stream, for a time of its own.
+/// A bounded map from streams to values, each with a TTL.
 ///
-/// There are two generations. A value is put into the young one. Once that has half of the most
-/// values, or all values of the old one have expired, the old one is dropped, and the young one
-/// becomes the old one. So the half of the most values that was put last always stays, and nothing
-/// searches for values that have expired. A general cache costs a heartbeat ten times as much.
+/// A new value enters the young generation. When the young generation holds half of the bound, or
+/// when each value of the old generation has expired, the old generation is dropped and the young
+/// one becomes old. So the most recent half of the bound is always kept, and no search for expired
+/// values is needed. A general cache costs ten times as much per heartbeat.
 pub(super) struct Recent<V>(Mutex<Generations<V>>);
 
 struct Generations<V> {
     young: Generation<V>,
     old: Generation<V>,
-    /// Most values of a generation.
+    /// Largest number of values in a generation.
     most: usize,
 }
 
 struct Generation<V> {
     values: HashMap<StreamKey, (V, Instant), BuildHasherDefault<Hashed>>,
-    /// The time at which the last value expires.
+    /// The time at which all values have expired.
     ends: Option<Instant>,
 }
 
@@ -42,7 +42,7 @@ impl<V: Clone> Recent<V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores a value for a time from now on.
+    /// Stores a value that expires after `ttl`.
     pub(super) fn put(&self, key: StreamKey, value: V, ttl: Duration) {
         let now = Instant::now();
         self.lock().put(key, value, ttl, now);
@@ -63,7 +63,7 @@ impl<V: Clone> Recent<V> {
         self.lock().remove(key);
     }
 
-    /// The number of values, with those that have expired and are not dropped yet.
+    /// The number of values, including expired ones that are not dropped yet.
     pub(super) fn len(&self) -> usize {
         self.lock().len(Instant::now())
     }
@@ -125,7 +125,7 @@ impl<V> Default for Generation<V> {
     }
 }
 
-/// Passes on the hash that a [`StreamKey`] contains.
+/// Uses the hash that a [`StreamKey`] contains.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_lives_for_its_own_time_from_its_last_put_on() {
+    fn a_value_expires_its_ttl_after_it_was_last_stored() {
         let (mut recent, now) = (Generations::new(100), Instant::now());
         let almost = TTL - Duration::from_millis(1);
         recent.put(key(1), "one", TTL, now);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_dropped_within_two_of_their_times() {
+    fn an_expired_value_is_dropped_within_another_ttl() {
         let (mut recent, now) = (Generations::new(1_000), Instant::now());
         for n in 0..10 {
             recent.put(key(n), (), TTL, now + TTL * n as u32 / 10);
@@ -188,11 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn the_values_are_bounded_and_the_half_that_was_put_last_stays() {
+    fn the_map_is_bounded_and_keeps_its_most_recent_half() {
         let (mut recent, now) = (Generations::new(100), Instant::now());
         for n in 1..1_000 {
             recent.put(key(n), n, TTL, now);
-            // A value that is put again and again stays too.
+            // A value that is stored repeatedly is kept too.
             recent.put(key(0), n, TTL, now);
             assert!(recent.len(now) <= 100, "{n}");
             for n in n.saturating_sub(48).max(1)..=n {

@@ -1,4 +1,4 @@
-//! The streams that were alive less than a TTL ago, as far as this edge has seen.
+//! Streams whose last sign of life this edge saw within a TTL.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -7,12 +7,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{recent::Recent, stream_key::StreamKey};
 
-/// Most streams: about 40 MB. Of others, more heartbeats ask for the state.
+/// Largest number of streams, about 40 MB. More heartbeats of other streams request the state.
 const MOST_STREAMS: usize = 500_000;
-/// Most requests a second for the state of a stream. Each costs RabbitMQ as much as a heartbeat that
-/// is sent alone, twice.
+/// Largest number of state requests per second. Each costs RabbitMQ as much as two heartbeats
+/// without a batch.
 const CHECKS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
-/// Most of these requests at a time. Workers that take longer than 50 ms get fewer a second.
+/// Largest number of state requests in flight. Workers that take longer than 50 ms get fewer per
+/// second.
 const MOST_CHECKS: usize = 100;
 
 /// Recent signs of life.
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checks_are_bounded_in_a_second_and_at_a_time() {
+    fn state_requests_are_bounded_per_second_and_in_flight() {
         let signs = SignsOfLife::default();
         let held: Vec<_> = (0..1_000).filter_map(|_| signs.check()).collect();
         assert_eq!(held.len(), MOST_CHECKS);

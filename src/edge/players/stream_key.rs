@@ -7,8 +7,9 @@ use std::{
 
 use crate::client::{AccountId, StreamId, Tenant};
 
-/// A stream of an account, with a hash that is computed once. A caller cannot choose the hash, so
-/// that values never reach a stream with the same id in another account.
+/// A stream of an account: a hash of tenant, account and stream under a random secret, and the id
+/// of the stream. A client cannot choose the hash, so values never reach a stream with the same id
+/// in another account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamKey {
     hash: u64,

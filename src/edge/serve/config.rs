@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use super::{Certificate, CorsOrigins};
 use crate::{
     client::{Addresses, Names},
-    edge::{Access, Rates, adobe::PolicyFile},
+    edge::{Access, RequestRates, adobe::PolicyFile},
     ops::HttpError,
 };
 
@@ -28,7 +28,7 @@ pub struct Config {
     /// The certificate; plain HTTP without one.
     pub certificate: Option<Certificate>,
     /// Limits of requests per second.
-    pub rates: Rates,
+    pub rates: RequestRates,
     /// Bounds of connections and requests.
     pub bounds: Bounds,
     /// The origins of web pages that may call.

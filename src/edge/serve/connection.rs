@@ -21,8 +21,8 @@ use tokio::{
 
 use super::{
     Bounds,
-    activity::{Activity, Closes, Watched},
     tls::Certificate,
+    traffic::{Closes, Traffic, Watched},
 };
 use crate::edge::{ClientAddress, metrics};
 
@@ -43,7 +43,7 @@ const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
 /// The phase of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum ServerPhase {
     /// It serves.
     Serving,
     /// It serves, and lets connections end with a response.
@@ -58,7 +58,7 @@ pub(super) struct Connections {
     bounds: Bounds,
     routes: Router,
     certificate: Option<Certificate>,
-    phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<ServerPhase>,
     builder: Builder<TokioExecutor>,
 }
 
@@ -67,12 +67,12 @@ impl Connections {
         bounds: Bounds,
         routes: Router,
         certificate: Option<Certificate>,
-        phase: watch::Receiver<Phase>,
+        phase: watch::Receiver<ServerPhase>,
     ) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
-            // `Activity` ends slow and idle connections, without a timer for each request.
+            // `Traffic` ends slow and idle connections, without a timer for each request.
             .header_read_timeout(None)
             .max_buf_size(MAX_HEADER_BYTES as usize)
             .max_headers(MAX_HEADERS);
@@ -107,7 +107,7 @@ impl Connections {
         let this = self.clone();
         let acceptor = self.certificate.as_ref().map(Certificate::acceptor);
         async move {
-            let _counted = metrics::Counted::connection();
+            let _counted = metrics::GaugeGuard::connection();
             let Some(acceptor) = acceptor else {
                 return this.exchange(stream, peer, false).await;
             };
@@ -126,13 +126,13 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Activity::new(Instant::now());
+        let traffic = Traffic::new(Instant::now());
         let io = TokioIo::new(Watched {
             socket,
-            activity: activity.clone(),
+            traffic: traffic.clone(),
         });
         let (routes, phase) = (self.routes.clone(), Arc::new(self.phase.clone()));
-        let of_requests = activity.clone();
+        let of_requests = traffic.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let is_http2 = request.version() == axum::http::Version::HTTP_2;
             let in_progress = of_requests.request(is_http2);
@@ -148,7 +148,7 @@ impl Connections {
                 let mut response = tower_service(routes, request).await;
                 // If a chunked request also had a length, which hyper drops, a proxy may have used
                 // that, and have taken the rest for another request (RFC 9112, section 6.1).
-                let ends = is_last || !is_http2 && *phase.borrow() != Phase::Serving;
+                let ends = is_last || !is_http2 && *phase.borrow() != ServerPhase::Serving;
                 if ends && let Ok(response) = &mut response {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
@@ -173,18 +173,20 @@ impl Connections {
                 () = check.as_mut() => {}
             }
             let now = Instant::now();
-            let mut next = match activity.closes(headers_within, idle, now) {
+            let mut next = match traffic.closes(headers_within, idle, now) {
                 Ok(closes) => break Some(closes),
                 Err(next) => next,
             };
             match *self.phase.borrow() {
-                Phase::Serving => {}
+                ServerPhase::Serving => {}
                 // A GOAWAY. Earlier, a connection would close without an answer.
-                Phase::Draining if activity.is_http2() => connection.as_mut().graceful_shutdown(),
-                Phase::Draining => {}
-                Phase::Closing(since) => {
+                ServerPhase::Draining if traffic.is_http2() => {
+                    connection.as_mut().graceful_shutdown();
+                }
+                ServerPhase::Draining => {}
+                ServerPhase::Closing(since) => {
                     let first = since + FIRST_WITHIN;
-                    if activity.has_begun() || now >= first {
+                    if traffic.has_begun() || now >= first {
                         break None;
                     }
                     next = next.min(first);
@@ -207,7 +209,7 @@ impl Connections {
 }
 
 /// Waits for the next phase.
-async fn changed(phase: &mut watch::Receiver<Phase>) {
+async fn changed(phase: &mut watch::Receiver<ServerPhase>) {
     if phase.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -24,8 +24,8 @@ use tower_service::Service;
 use super::{Bounds, peers::Peers};
 use crate::edge::{
     Access, ClientAddress, Edge, RefusedFor,
-    api::{self, Refusal},
-    metrics::{Abandoned, Ended, RequestMetrics},
+    api::{self, GuardRefusal},
+    metrics::{Abandoned, FinishedRequest, RequestMetrics},
     players::TRACE,
 };
 use crate::wire::Trace;
@@ -60,7 +60,7 @@ impl Guard {
         }
     }
 
-    /// Puts the bounds around routes.
+    /// Wraps routes in the bounds.
     pub(super) fn around(self, routes: Router<Edge>, origins: CorsOrigins) -> Router<Edge> {
         let routes = routes.fallback(api::not_found);
         let guard = Arc::new(self);
@@ -68,48 +68,48 @@ impl Guard {
             guard: Arc::clone(&guard),
             routes,
         }));
-        // Around all of it, since a page can read only responses with its headers.
+        // Outermost, since a web page can only read responses with CORS headers.
         match cors(origins) {
             Some(cors) => routes.layer(cors),
             None => routes,
         }
     }
 
-    /// Handles a request, unless it is beyond a bound. `handled` has done nothing yet.
+    /// Handles a request within the bounds. `handled` starts when it is polled.
     async fn handle(
         &self,
         head: &Head,
         handled: impl Future<Output = Result<Response, Infallible>>,
     ) -> Response {
         if head.is_long {
-            return Refusal::LongAddress.into_response();
+            return GuardRefusal::LongAddress.into_response();
         }
-        // The server sets it.
+        // The server has set the address.
         let Some(client) = head.client else {
             return api::not_found().await;
         };
         if let Err(wait) = self.edge.limits.client(client) {
-            return Refusal::Client(wait).into_response();
+            return GuardRefusal::Client(wait).into_response();
         }
         // Over HTTP/2, a connection has many. A bound above that of all requests needs no count.
         let most = self.bounds.of_client(self.edge.access.trusts(client));
         let own = (most < self.bounds.requests).then(|| self.clients.admit(client, most));
         let Some(_own) = own.map_or(Some(None), |own| own.map(Some)) else {
-            return Refusal::Crowded.into_response();
+            return GuardRefusal::Crowded.into_response();
         };
         let Ok(_permit) = self.requests.try_acquire() else {
-            return Refusal::Overloaded.into_response();
+            return GuardRefusal::Overloaded.into_response();
         };
         let _counted = self.metrics.in_progress();
         match timeout(self.bounds.request_within, handled).await {
             Ok(Ok(response)) => response,
-            Err(_) => Refusal::TooSlow.into_response(),
+            Err(_) => GuardRefusal::TooSlow.into_response(),
         }
     }
 
     /// Counts and logs a request that has ended, and sets the headers of its response.
     fn end(&self, head: &Head, response: &mut Response) {
-        let ended = Ended {
+        let ended = FinishedRequest {
             method: &head.method,
             route: head.route.as_ref().map(MatchedPath::as_str),
             status: response.status(),

@@ -13,15 +13,15 @@ use crate::edge::limits::network_of;
 #[derive(Clone, Default)]
 pub(super) struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// One connection or request in the count of its address, until it is dropped.
-pub(super) struct Counted {
+/// A connection or request that counts toward its address until dropped.
+pub(super) struct AdmittedPeer {
     peers: Peers,
     address: IpAddr,
 }
 
 impl Peers {
-    /// Counts one of `peer`. Returns `None` if the peer has `most`.
-    pub(super) fn admit(&self, peer: IpAddr, most: usize) -> Option<Counted> {
+    /// Counts a connection or request of `peer`. Returns `None` if the peer already has `most`.
+    pub(super) fn admit(&self, peer: IpAddr, most: usize) -> Option<AdmittedPeer> {
         let address = network_of(peer);
         let mut open = self.open();
         let count = open.entry(address).or_default();
@@ -30,7 +30,7 @@ impl Peers {
         }
         *count += 1;
         drop(open);
-        Some(Counted {
+        Some(AdmittedPeer {
             peers: self.clone(),
             address,
         })
@@ -41,7 +41,7 @@ impl Peers {
     }
 }
 
-impl Drop for Counted {
+impl Drop for AdmittedPeer {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.peers.open().entry(self.address) {
             *count.get_mut() -= 1;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_address_has_its_connections_and_gets_them_back() {
+    fn connections_count_toward_their_address_until_they_are_dropped() {
         let peers = Peers::default();
         let admit = |address: &str| peers.admit(address.parse().unwrap(), 2);
         let first = admit("192.0.2.1").unwrap();

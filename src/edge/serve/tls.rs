@@ -19,7 +19,7 @@ pub enum CertificateError {
     /// A file cannot be read.
     #[error(transparent)]
     Unreadable(#[from] FileError),
-    /// A file has no certificate, or no key that is not encrypted.
+    /// A file has no certificate, or no unencrypted key.
     #[error("{} has no {what} in PEM form", file.display())]
     Missing {
         /// The file.
@@ -106,12 +106,6 @@ impl Certificate {
         let files = Arc::clone(&self.files);
         let read = move || files.read();
         let config = |content: &Content| self.files.config(content);
-        reload::keep_current(
-            Files::new("the TLS certificate"),
-            read,
-            config,
-            &self.current,
-        )
-        .await;
+        reload::keep_current(Files::new("TLS certificates"), read, config, &self.current).await;
     }
 }

@@ -102,7 +102,8 @@ pub fn export() -> Result<Option<Exporting>, ExportError> {
         return Ok(None);
     };
     if !endpoint.starts_with("http://") {
-        let why = "the collector's address must begin with http://: take one beside the worker";
+        let why =
+            "the collector's address must begin with http://: use a collector on this machine";
         return Err(ExportError(why.to_owned()));
     }
     let client = OnRuntime {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use compact_str::CompactString;
 
-use super::{Accounts, Collected, Levels, Scan, Totals};
+use super::{Accounts, Collected, Levels, Scan, StreamCounts};
 use crate::domain::{AccountsRequest, LogTime, ValueCounts};
 
 /// Slots that one call of [`Accounts::scan`] visits, in a fraction of a millisecond. Those of
@@ -12,11 +12,11 @@ use crate::domain::{AccountsRequest, LogTime, ValueCounts};
 const PER_CALL: usize = 4_096;
 
 impl Accounts {
-    pub(in crate::replica) const fn totals(&self) -> Totals {
+    pub(in crate::replica) const fn totals(&self) -> StreamCounts {
         self.indexes.counts.totals
     }
 
-    pub(in crate::replica) fn of_tenant(&self, tenant: &str) -> Totals {
+    pub(in crate::replica) fn of_tenant(&self, tenant: &str) -> StreamCounts {
         let by_tenant = &self.indexes.counts.by_tenant;
         by_tenant.get(tenant).copied().unwrap_or_default()
     }
@@ -30,7 +30,7 @@ impl Accounts {
         std::mem::take(&mut self.indexes.counts.changed)
     }
 
-    pub(in crate::replica) fn by_tenant(&self) -> impl Iterator<Item = (&str, Totals)> {
+    pub(in crate::replica) fn by_tenant(&self) -> impl Iterator<Item = (&str, StreamCounts)> {
         let by_tenant = &self.indexes.counts.by_tenant;
         by_tenant.iter().map(|(name, t)| (name.as_str(), *t))
     }

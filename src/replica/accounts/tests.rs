@@ -52,7 +52,7 @@ fn totals_change_when_log_time_advances() {
     let id = StreamId::generate();
     heartbeat(&mut accounts, &settings, "alice", id, 0);
     heartbeat(&mut accounts, &settings, "bob", StreamId::generate(), 0);
-    let of = |accounts: u64, streams: u64, records: u64| Totals {
+    let of = |accounts: u64, streams: u64, records: u64| StreamCounts {
         accounts,
         streams,
         records,
@@ -252,6 +252,6 @@ fn outdated_due_moments_are_removed_with_the_accounts() {
     advance(&mut accounts, 2 * many + 20_000);
     assert_eq!(accounts.totals().accounts, 1);
     advance(&mut accounts, 8_000_000);
-    assert_eq!(accounts.totals(), Totals::default());
+    assert_eq!(accounts.totals(), StreamCounts::default());
     assert_eq!(accounts.indexes.due.len(), 0);
 }

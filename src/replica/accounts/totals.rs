@@ -6,7 +6,7 @@ use compact_str::CompactString;
 
 /// Counts of a partition, or of one tenant in it, as of the last applied entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct StreamCounts {
     /// Accounts with at least one active stream.
     pub accounts: u64,
     /// Active streams.
@@ -16,7 +16,7 @@ pub struct Totals {
     pub records: u64,
 }
 
-impl Totals {
+impl StreamCounts {
     fn change(&mut self, old: AccountCounts, new: AccountCounts) {
         let change = |total: &mut u64, old: u32, new: u32| {
             *total = total
@@ -63,15 +63,15 @@ pub(super) struct AccountCounts {
 
 /// Sums over all accounts.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) totals: Totals,
+pub(super) struct PartitionCounts {
+    pub(super) totals: StreamCounts,
     pub(super) levels: Levels,
-    pub(super) by_tenant: HashMap<CompactString, Totals>,
+    pub(super) by_tenant: HashMap<CompactString, StreamCounts>,
     /// Tenants whose records changed since they were last taken.
     pub(super) changed: HashSet<CompactString>,
 }
 
-impl Counts {
+impl PartitionCounts {
     /// Replaces the counts `old` of an account of `tenant` by `new`.
     pub(super) fn change(&mut self, tenant: &str, old: AccountCounts, new: AccountCounts) {
         self.totals.change(old, new);
@@ -81,7 +81,7 @@ impl Counts {
         if old.records != new.records && !self.changed.contains(tenant) {
             self.changed.insert(tenant.into());
         }
-        if *of_tenant == Totals::default() {
+        if *of_tenant == StreamCounts::default() {
             self.by_tenant.remove(tenant);
         }
     }

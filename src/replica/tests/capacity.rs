@@ -138,7 +138,7 @@ fn the_limit_of_an_empty_tenant_is_lifted() {
     rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     rig.rounds(0, 4_300);
-    assert_eq!(rig.replica.totals(), Totals::default());
+    assert_eq!(rig.replica.totals(), StreamCounts::default());
     rig.log.push(heartbeat("bob", 2));
     rig.read(4_300);
     assert_eq!(rig.replica.totals().streams, 1);

@@ -102,7 +102,7 @@ fn another_internal_entry_at_the_anchor_is_another_log() {
     reattached(&mut rig, 3);
     let fault = rig.replica.apply(3, &rig.log[3].clone(), at(200));
     assert_eq!(fault, Err(Fault::AnotherLog));
-    assert_eq!(rig.replica.totals(), Totals::default());
+    assert_eq!(rig.replica.totals(), StreamCounts::default());
     assert_eq!(rig.replica.log_time(), None);
     assert_eq!(rig.replica.attach(), StartAt::First);
 }
@@ -127,7 +127,7 @@ fn another_heartbeat_after_the_anchor_is_another_log() {
     assert!(rig.replica.apply(3, &rig.log[3].clone(), at(200)).is_ok());
     let fault = rig.replica.apply(4, &heartbeat("carol", 3), at(200));
     assert_eq!(fault, Err(Fault::AnotherLog));
-    assert_eq!(rig.replica.totals(), Totals::default());
+    assert_eq!(rig.replica.totals(), StreamCounts::default());
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_log_that_ends_before_the_anchor_is_noticed_by_its_silence() {
         rig.tick(now);
     }
     assert_eq!(rig.replica.tick(at(5_201)), Err(Fault::AnotherLog));
-    assert_eq!(rig.replica.totals(), Totals::default());
+    assert_eq!(rig.replica.totals(), StreamCounts::default());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_state_is_kept_if_a_verified_log_is_silent() {
 }
 
 #[test]
-fn a_stall_of_this_worker_is_not_taken_for_silence_of_the_log() {
+fn a_stall_of_the_worker_does_not_count_as_silence_of_the_log() {
     let mut rig = followed();
     rig.tick(200);
     rig.append();

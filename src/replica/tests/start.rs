@@ -65,7 +65,7 @@ fn entries_before_the_settings_are_skipped() {
     let applied = replica.apply(0, &heartbeat("alice", 1), at(0)).unwrap();
     assert_eq!(applied, Applied::Skipped);
     replica.apply(1, &declared(settings()), at(0)).unwrap();
-    assert_eq!(replica.totals(), Totals::default());
+    assert_eq!(replica.totals(), StreamCounts::default());
 }
 
 #[test]

@@ -143,7 +143,7 @@ enum NewsIn {
 
 /// The reason why a message from a worker does not match the contract.
 #[derive(Debug, thiserror::Error)]
-#[error("the message is not of the contract: {0}")]
+#[error("the message does not match the contract: {0}")]
 pub struct BadReply(String);
 
 impl BadReply {

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_like_the_others_is_counted_among_them() {
+    fn a_value_named_other_is_counted_with_the_others() {
         let counts = json(&totals(vec![(OTHER.to_owned(), 2), ("a".to_owned(), 1)], 7));
         let expected = serde_json::json!({ "a": 1, OTHER: 9 });
         assert_eq!(counts["by"]["channel"], expected);

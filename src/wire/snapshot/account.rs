@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::codes::{
-    Id, given, refused, stopped, store_given, store_refused, store_stopped, stream,
+    UuidBytes, given, refused, stopped, store_given, store_refused, store_stopped, stream,
 };
 use crate::domain::{
     Account, AccountKey, LogSecond, LogTime, Metadata, Refusal, RequestId, StreamRecord, Tombstone,
@@ -20,12 +20,12 @@ pub(super) struct StoredAccount<'a> {
     streams: Vec<StoredStream<'a>>,
     #[serde(borrow)]
     tombstones: Vec<StoredTombstone<'a>>,
-    refusals: Vec<(Id, u64, u8)>,
+    refusals: Vec<(UuidBytes, u64, u8)>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct StoredStream<'a> {
-    id: Id,
+    id: UuidBytes,
     started_at: i64,
     last_seen: u64,
     began: u32,
@@ -37,7 +37,7 @@ struct StoredStream<'a> {
 
 #[derive(Serialize, Deserialize)]
 struct StoredTombstone<'a> {
-    id: Id,
+    id: UuidBytes,
     until: u64,
     lasts_ms: u32,
     reason: u8,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::codes::{
-    Id, given, refused, stopped, store_given, store_refused, store_stopped, stream,
+    UuidBytes, given, refused, stopped, store_given, store_refused, store_stopped, stream,
 };
 use crate::domain::{
     AccountKey, Announcement, ExpiryCause, LifecycleEvent, LifecycleEventKind, LogTime, Metadata,
@@ -16,7 +16,7 @@ pub(super) struct StoredAnnouncement<'a> {
     tenant: &'a str,
     account: &'a str,
     count: u32,
-    stream: Id,
+    stream: UuidBytes,
     at: i64,
     #[serde(borrow)]
     kind: StoredKind<'a>,
@@ -28,7 +28,7 @@ pub(super) struct StoredAnnouncement<'a> {
 enum StoredKind<'a> {
     Opened(bool, i64),
     Refused(u8, Option<u32>),
-    Stopped(u8, i64, Option<Id>, Option<&'a str>),
+    Stopped(u8, i64, Option<UuidBytes>, Option<&'a str>),
     /// The last field is the deadline; without it, the stream was too old.
     Expired(i64, i64, Option<u64>),
     Admitted(i64),

@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use crate::domain::{GivenReason, RefusedReason, StoppedReason, StreamId};
 
-pub(super) type Id = [u8; 16];
+pub(super) type UuidBytes = [u8; 16];
 
-pub(super) const fn stream(id: Id) -> StreamId {
+pub(super) const fn stream(id: UuidBytes) -> StreamId {
     StreamId(Uuid::from_bytes(id))
 }
 

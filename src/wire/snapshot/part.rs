@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     account::{StoredAccount, store_account},
     announcement::{StoredAnnouncement, store_announcement},
-    codes::Id,
+    codes::UuidBytes,
     counters::{StoredCounters, store_counters},
 };
 use crate::domain::{
@@ -66,7 +66,7 @@ struct StoredPart<'a> {
 
 #[derive(Serialize, Deserialize)]
 struct StoredRef {
-    id: Id,
+    id: UuidBytes,
     after: Option<u64>,
     now: u64,
 }

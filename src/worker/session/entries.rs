@@ -1,6 +1,6 @@
 //! Log entries from the broker to the replica.
 
-use super::{End, MOST_APPLIED, Session, broker_clock};
+use super::{MOST_APPLIED, Session, SessionError, broker_clock};
 use crate::{
     broker::{LogDelivery, LogEntry},
     domain::{Batch, Entry, HeartbeatOutcome, PlayerEvent, StreamId},
@@ -11,7 +11,7 @@ use crate::{
 
 impl Session<'_> {
     /// Applies an entry and those delivered after it. Returns whether none is left.
-    pub(super) fn entries(&mut self, first: LogEntry) -> Result<bool, End> {
+    pub(super) fn entries(&mut self, first: LogEntry) -> Result<bool, SessionError> {
         let mut applied = self.entry(&first)?;
         while let Some(entry) = self.log.try_next()? {
             applied += self.entry(&entry)?;
@@ -23,7 +23,7 @@ impl Session<'_> {
     }
 
     /// Applies an entry. Returns the number of its events: 1 unless it is a batch.
-    fn entry(&mut self, entry: &LogEntry) -> Result<usize, End> {
+    fn entry(&mut self, entry: &LogEntry) -> Result<usize, SessionError> {
         // Read for each entry: freshness must not be judged by a time before the last apply.
         let now = clock::now();
         let delivery = match entry {
@@ -152,7 +152,7 @@ impl Session<'_> {
     }
 
     /// Skips an entry that RabbitMQ cannot deliver, as every replica does.
-    fn undeliverable(&mut self, offset: u64, now: Now) -> Result<(), End> {
+    fn undeliverable(&mut self, offset: u64, now: Now) -> Result<(), SessionError> {
         let problem = Problem::undeliverable();
         self.partition
             .replica

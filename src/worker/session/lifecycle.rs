@@ -10,14 +10,14 @@ use crate::{
 };
 
 /// Publishes the replica's lifecycle events. Failures do not affect requests.
-pub(super) struct Lifecycle {
+pub(super) struct LifecyclePublisher {
     partition: u16,
     announcer: Announcer,
     /// The last publication failed.
     interrupted: bool,
 }
 
-impl Lifecycle {
+impl LifecyclePublisher {
     pub(super) fn new(partition: u16, names: &Names) -> Self {
         Self {
             partition,
@@ -86,7 +86,7 @@ impl Lifecycle {
     fn warn(&self, error: &BrokerError) {
         tracing::warn!(
             partition = self.partition,
-            "cannot publish lifecycle events; they are buffered: {error}"
+            "cannot publish lifecycle events: {error}; they are buffered until it succeeds"
         );
     }
 }

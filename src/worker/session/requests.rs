@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{End, MOST_REQUESTS, Session};
+use super::{MOST_REQUESTS, Session, SessionError};
 use crate::{
     broker::{BrokerError, RequestDelivery},
     domain::{AccountKey, InitRequest, TenantAnswer},
@@ -109,7 +109,7 @@ impl Session<'_> {
     }
 
     /// Performs the replica's effects, and those that result, until none is left.
-    pub(super) async fn perform(&mut self) -> Result<(), End> {
+    pub(super) async fn perform(&mut self) -> Result<(), SessionError> {
         loop {
             let effects = self.partition.replica.take_effects();
             if effects.is_empty() {
@@ -121,7 +121,7 @@ impl Session<'_> {
         }
     }
 
-    async fn perform_one(&mut self, effect: Effect<PendingRequest>) -> Result<(), End> {
+    async fn perform_one(&mut self, effect: Effect<PendingRequest>) -> Result<(), SessionError> {
         match effect {
             Effect::Append(entry) => {
                 // While the broker blocks, entries would wait here and be stale afterwards.
@@ -182,7 +182,7 @@ impl Session<'_> {
                 tracing::info!(
                     partition = self.partition.number,
                     queues = queues.len(),
-                    "unbinding the local queues of workers that have ended"
+                    "unbinding the local queues of terminated workers"
                 );
                 self.requests.local_statuses.unbind(queues);
             }
@@ -254,7 +254,7 @@ impl Session<'_> {
         self.partition.metrics.requests_interrupted.increment(1);
         tracing::warn!(
             partition = self.partition.number,
-            "consuming {} requests is interrupted; reconnecting: {error}",
+            "cannot consume {} requests; reconnecting: {error}",
             source.as_str()
         );
     }

@@ -82,7 +82,7 @@ impl Session<'_> {
                 every
             }
             Some(SnapshotStep::Failed(error)) => {
-                tracing::warn!(partition, %error, "cannot write a snapshot");
+                tracing::warn!(partition, %error, "cannot write a snapshot; retrying");
                 self.partition.metrics.snapshots_failed.increment(1);
                 self.partition.replica.end_snapshot();
                 self.snapshots.failed += 1;

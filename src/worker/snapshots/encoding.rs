@@ -17,11 +17,11 @@ const NICE: i32 = 10;
 /// The thread that encodes the parts of one snapshot in order.
 pub(super) struct Encoding {
     contents: mpsc::Sender<PartContent>,
-    encoded: mpsc::Receiver<Result<Encoded, SnapshotError>>,
+    encoded: mpsc::Receiver<Result<EncodedPart, SnapshotError>>,
 }
 
 /// An encoded part.
-pub(super) struct Encoded {
+pub(super) struct EncodedPart {
     pub(super) part: Vec<u8>,
     /// Duration of the encoding.
     pub(super) took: Duration,
@@ -43,7 +43,7 @@ impl Encoding {
                 while let Some(content) = to_encode.blocking_recv() {
                     let began = Instant::now();
                     let part = parts.next(content);
-                    let encoded = encoder.encode(&part).map(|encoded| Encoded {
+                    let encoded = encoder.encode(&part).map(|encoded| EncodedPart {
                         part: encoded,
                         took: began.elapsed(),
                         content: part.content,
@@ -58,7 +58,10 @@ impl Encoding {
     }
 
     /// Encodes the next part.
-    pub(super) async fn encode(&mut self, content: PartContent) -> Result<Encoded, BrokerError> {
+    pub(super) async fn encode(
+        &mut self,
+        content: PartContent,
+    ) -> Result<EncodedPart, BrokerError> {
         let gone = || BrokerError::Lost("the thread that encodes snapshots has ended".to_owned());
         let sent = self.contents.send(content).await;
         sent.map_err(|_| gone())?;

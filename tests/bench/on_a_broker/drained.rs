@@ -156,7 +156,7 @@ pub async fn by_worker(filled: &Filled<'_>, messages: usize) -> Drained {
     let applied = worker.metric("streamwatch_entries_total", "").await;
     assert!(applied >= messages as f64, "it applied {applied} entries");
     let log = worker.log();
-    let whole = log.matches("reading all of the log").count();
+    let whole = log.matches("reading the whole log").count();
     assert_eq!(whole, partitions, "it began with a snapshot: {log}");
     worker.kill().await;
     Drained {

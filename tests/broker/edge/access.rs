@@ -184,7 +184,7 @@ async fn changed_rules_of_access_are_in_force_without_a_restart() {
     folder.write("access.toml", "applications = [{ id = ");
     eventually(PATIENCE, "the mistake is reported", async || {
         let log = edge.process.stderr();
-        log.contains("cannot use the changed files of the rules of access")
+        log.contains("cannot load changed access rules")
             .then_some(())
             .ok_or(log)
     })
@@ -222,7 +222,7 @@ async fn an_edge_without_rules_of_access_does_not_start() {
 }
 
 #[tokio::test]
-async fn one_account_too_fast_is_throttled_and_others_are_not() {
+async fn an_account_over_its_limit_is_throttled_and_others_are_not() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let edge = Edge::open_to_all(&installation, &["--account-requests-per-second", "2"]).await;

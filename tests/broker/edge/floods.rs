@@ -149,7 +149,7 @@ async fn floods_of_frames_end_their_connection_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn requests_at_once_of_one_client_leave_room_for_others() {
+async fn concurrent_requests_of_one_client_leave_room_for_others() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let arguments = [

@@ -87,10 +87,13 @@ async fn keys_are_read_over_https_and_from_no_other_server() {
             format!("https://localhost:{at}/large"),
             "length limit exceeded",
         ),
-        (format!("https://localhost:{at}/moved"), "its status is 302"),
+        (
+            format!("https://localhost:{at}/moved"),
+            "the server responded with status 302",
+        ),
         (
             format!("https://localhost:{at}/secret"),
-            "it has no key with a kid",
+            "the key set has no key with a kid",
         ),
         (format!("https://localhost:{strange}/keys"), "UnknownIssuer"),
         // Its certificate has another name.
@@ -100,7 +103,7 @@ async fn keys_are_read_over_https_and_from_no_other_server() {
         ),
         (
             "http://keys.example.com/".to_owned(),
-            "it is no https:// URL",
+            "the URL must start with https://",
         ),
     ];
     let well = format!("https://localhost:{at}/good");
@@ -134,7 +137,7 @@ async fn keys_are_read_over_https_and_from_no_other_server() {
     // A server that fails later changes nothing, until it is well again.
     server.fail("/good", "500 Internal Server Error");
     folder.write("access.toml", &(tokens(&[&well]) + "audience = \"x\"\n"));
-    logs(&edge, "its status is 500").await;
+    logs(&edge, "the server responded with status 500").await;
     folder.write("access.toml", &tokens(&[&well]));
     eventually(PATIENCE, "the keys read before are in force", async || {
         let status = good.status(&edge).await;

@@ -123,7 +123,7 @@ async fn an_edge_counts_on_after_the_number_of_partitions_has_changed() {
 }
 
 #[tokio::test]
-async fn an_edge_counts_on_after_another_rabbitmq_has_taken_the_address() {
+async fn an_edge_keeps_counting_after_another_rabbitmq_takes_the_address() {
     let port = free_port().to_string();
     let first = Broker::start_with(&["--port", &port]).await;
     let installation = Installation::partitions(&first, "60s", 4).await;

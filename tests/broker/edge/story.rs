@@ -139,7 +139,7 @@ async fn a_stream_that_a_backend_stops_is_gone_for_its_player_at_every_edge() {
 }
 
 #[tokio::test]
-async fn a_repeated_post_with_the_same_key_is_about_one_stream() {
+async fn a_repeated_post_with_the_same_key_opens_one_stream() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let edge = Edge::open_to_all(&installation, &[]).await;

@@ -81,7 +81,7 @@ async fn requests_share_a_connection_over_tls_and_a_changed_certificate_is_used(
     folder.write("key.pem", &pair().key);
     eventually(PATIENCE, "the mistake is reported", async || {
         let log = edge.process.stderr();
-        log.contains("cannot use the changed files of the TLS certificate")
+        log.contains("cannot load changed TLS certificates")
             .then_some(())
             .ok_or(log)
     })

@@ -1,4 +1,4 @@
-//! Changes of the file of policies.
+//! Changes of the policy file.
 
 use super::{Adobe, session};
 use crate::fixture::{Broker, Installation, PATIENCE, eventually};
@@ -14,7 +14,7 @@ fn at_most(max: u32) -> String {
 }
 
 #[tokio::test]
-async fn changed_policies_decide_on_new_sessions_and_a_mistake_keeps_those_before() {
+async fn changed_policies_apply_to_new_sessions_and_a_mistake_keeps_the_previous_ones() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let adobe = Adobe::start(&installation, &["app", "later"], &at_most(1)).await;
@@ -26,7 +26,7 @@ async fn changed_policies_decide_on_new_sessions_and_a_mistake_keeps_those_befor
     adobe.write_policies(&at_most(0));
     eventually(PATIENCE, "the mistake is reported", async || {
         let log = adobe.edge.process.stderr();
-        let is_reported = log.contains("cannot use the changed files of the policies")
+        let is_reported = log.contains("cannot load changed policies")
             && log.contains("max: 0: must be at least 1");
         is_reported.then_some(()).ok_or(log)
     })
@@ -55,7 +55,7 @@ async fn changed_policies_decide_on_new_sessions_and_a_mistake_keeps_those_befor
 }
 
 #[tokio::test]
-async fn a_file_of_policies_that_is_gone_keeps_those_before() {
+async fn a_deleted_policy_file_keeps_the_previous_policies() {
     let installation = Installation::declared(Broker::shared().await, "60s").await;
     let _worker = installation.ready_worker().await;
     let adobe = Adobe::start(&installation, &["app"], &at_most(1)).await;

@@ -1,4 +1,4 @@
-//! Each rule of the page for Adobe's customers, in a file of policies.
+//! Each rule of the page for Adobe's customers, in a policy file.
 
 use std::collections::BTreeSet;
 

@@ -187,7 +187,7 @@ async fn declare(installation: &Installation<'_>) {
     eventually(4 * PATIENCE, "the topology is declared", async || {
         match operate(installation, &[&declare[..], &settings].concat()).await {
             // Another TTL may be in force by now.
-            Some(output) if !output.contains("stay as they are") => Err(output),
+            Some(output) if !output.contains("keep their settings") => Err(output),
             _ => Ok(()),
         }
     })

@@ -26,7 +26,7 @@ const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 const PER_SECOND: &str = "200";
 
 #[tokio::test]
-async fn one_tenant_s_flood_costs_another_none_of_its_answers() {
+async fn a_flood_of_one_tenant_costs_another_no_replies() {
     answers_beside(Way::Waits).await;
 }
 
@@ -35,7 +35,7 @@ async fn one_tenant_s_flood_costs_another_none_of_its_answers() {
 /// moved to the shared queue.
 #[tokio::test]
 #[ignore = "floods a broker beyond the rate of RabbitMQ and a worker: in the long tests alone"]
-async fn one_tenant_s_flood_without_waiting_costs_another_none_of_its_answers() {
+async fn a_flood_of_one_tenant_without_waits_costs_another_no_replies() {
     answers_beside(Way::Blind).await;
 }
 

@@ -33,7 +33,7 @@ def test_a_heartbeat_cannot_begin_a_stream_beyond_the_cap(
     assert reply.activity["by"] == {"device": {"tv": 3}}
 
 
-def test_max_active_is_looked_at_before_the_cap(client: StreamwatchClient, account: str) -> None:
+def test_max_active_is_checked_before_the_cap(client: StreamwatchClient, account: str) -> None:
     for _ in range(3):
         client.init(account)
     refused = client.init(account, max_active=3)

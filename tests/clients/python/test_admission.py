@@ -11,7 +11,7 @@ def active(client: StreamwatchClient, account: str) -> set[str]:
     return set(client.status(account, consistency="strong").streams)
 
 
-def test_max_active_lets_so_many_in_and_no_more(client: StreamwatchClient, account: str) -> None:
+def test_max_active_opens_exactly_that_many_streams(client: StreamwatchClient, account: str) -> None:
     opened = [client.init(account, max_active=3) for _ in range(3)]
     assert [reply.type for reply in opened] == ["opened"] * 3
     assert [reply.count for reply in opened] == [1, 2, 3]
@@ -52,7 +52,7 @@ def test_replace_takes_the_place_of_the_streams_it_names(
     assert state == "stopped"
 
 
-def test_replace_may_name_sixteen_streams_and_some_that_never_were(
+def test_replace_may_name_sixteen_streams_and_unknown_ones(
     client: StreamwatchClient, account: str
 ) -> None:
     old = [client.init(account)["stream"] for _ in range(3)]
@@ -71,7 +71,7 @@ def test_a_refusal_replaces_nothing(client: StreamwatchClient, account: str) -> 
     assert active(client, account) == set(playing)
 
 
-def test_a_heartbeat_that_comes_before_its_init_does_not_slip_past_max_active(
+def test_an_early_heartbeat_does_not_bypass_max_active(
     client: StreamwatchClient, account: str
 ) -> None:
     admitted, sneaking = client.init(account)["stream"], new_stream_id()
@@ -133,7 +133,7 @@ def test_a_replaced_stream_is_not_opened_again(client: StreamwatchClient, accoun
     assert (refused.type, refused["reason"], refused.count) == ("refused", "stopped", 1)
 
 
-def test_the_refused_may_ask_again_and_is_decided_afresh(
+def test_a_new_request_after_a_refusal_is_decided_anew(
     client: StreamwatchClient, account: str
 ) -> None:
     playing, stream = client.init(account)["stream"], new_stream_id()

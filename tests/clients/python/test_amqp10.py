@@ -196,7 +196,7 @@ OTHER_BODIES = {
 
 
 @ROUTES
-def test_any_other_body_gets_an_error_with_the_way_to_send_it(
+def test_any_other_body_gets_an_error_that_names_the_accepted_forms(
     player: Recorder, account: str, by_header: bool
 ) -> None:
     routed = account if by_header else None

@@ -169,7 +169,7 @@ def test_a_request_without_a_reply_ends_after_its_timeout(site: Site, account: s
     with_backend(site, ask, timeout=1.0)
 
 
-def test_it_goes_on_when_the_broker_is_back_on_the_same_connection(
+def test_a_backend_continues_after_an_outage_of_the_broker(
     site: Site, node: Node, account: str
 ) -> None:
     async def ask(backend: Backend) -> None:

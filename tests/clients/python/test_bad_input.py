@@ -87,7 +87,7 @@ NOT_JSON = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NOT_JSON)
-def test_what_is_not_json_is_bad_json(
+def test_a_body_that_is_not_json_is_bad_json(
     site: Site, client: StreamwatchClient, account: str, kind: str, name: str
 ) -> None:
     refuse(site, client, account, kind, NOT_JSON[name], "bad_json")
@@ -124,7 +124,7 @@ def test_a_body_beyond_16_kib_is_too_large(
     refuse(site, client, account, kind, body, "too_large")
 
 
-def test_a_body_of_16_kib_is_taken(client: StreamwatchClient, account: str) -> None:
+def test_a_body_of_16_kib_is_accepted(client: StreamwatchClient, account: str) -> None:
     body = padded({"account": account}, 16 * 1024)
     assert client.request("init", body).type == "opened"
     assert client.request("status", body).type == "activity"
@@ -250,7 +250,7 @@ def test_a_field_must_have_the_type_and_limits_of_the_contract(
 
 
 @pytest.mark.parametrize("name", METADATA)
-def test_bad_metadata_never_costs_the_heartbeat(
+def test_a_heartbeat_with_bad_metadata_counts(
     site: Site, client: StreamwatchClient, account: str, name: str
 ) -> None:
     site.wait_for_leader()
@@ -265,7 +265,7 @@ def test_bad_metadata_never_costs_the_heartbeat(
     assert after["last_seen"] >= before["last_seen"]
 
 
-def test_a_bad_reason_never_costs_the_stop(
+def test_a_stop_with_a_bad_reason_takes_effect(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     site.wait_for_leader()
@@ -277,7 +277,7 @@ def test_a_bad_reason_never_costs_the_stop(
 
 
 @pytest.mark.parametrize("empty", [[], {}, None])
-def test_empty_metadata_of_any_language_is_taken(
+def test_empty_metadata_of_any_language_is_accepted(
     client: StreamwatchClient, account: str, empty: Any
 ) -> None:
     body = {"account": account, "metadata": empty}

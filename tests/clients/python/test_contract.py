@@ -78,7 +78,7 @@ def test_every_error_code_has_an_example_and_a_message_that_provokes_it() -> Non
 
 @pytest.mark.parametrize("form", ["short key", "account in the key"])
 @pytest.mark.parametrize(("kind", "name"), named(*KINDS))
-def test_every_example_of_a_message_is_taken_and_answered(
+def test_every_example_of_a_message_is_accepted_and_answered(
     player: StreamwatchClient, kind: str, name: str, form: str
 ) -> None:
     example = examples(kind)[name]
@@ -115,7 +115,7 @@ def test_every_example_of_a_message_is_taken_and_answered(
 
 
 @pytest.mark.parametrize("name", examples("batch"))
-def test_every_example_of_a_batch_is_taken(player: StreamwatchClient, name: str) -> None:
+def test_every_example_of_a_batch_is_accepted(player: StreamwatchClient, name: str) -> None:
     example = examples("batch")[name]
     body = example["payload"]
     player.publish("batch", body, want_reply=False, **properties_of(example["headers"]))

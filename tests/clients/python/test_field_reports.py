@@ -57,7 +57,7 @@ def test_a_trailer_uses_up_no_live_limit(client: StreamwatchClient, account: str
     assert replies[3]["conflicts"] == [{"limit": 0, "streams": [live]}]
 
 
-def test_a_restarted_player_does_not_lock_itself_out(
+def test_a_restarted_player_is_not_refused_by_its_own_stream(
     client: StreamwatchClient, account: str
 ) -> None:
     def restarted(device: str) -> Reply:
@@ -71,7 +71,7 @@ def test_a_restarted_player_does_not_lock_itself_out(
     assert played(client, account) == [again["stream"]]
 
 
-def test_the_oldest_stream_goes_and_its_player_learns_why(
+def test_the_oldest_stream_ends_and_its_player_gets_the_reason(
     client: StreamwatchClient, account: str
 ) -> None:
     streams = [client.init(account)["stream"] for _ in range(3)]
@@ -192,7 +192,7 @@ def test_a_stopped_stream_gets_the_time_at_which_it_may_start_again(
     assert 1_000 * site.ttl <= refused["retry_after_ms"] <= 31_000
 
 
-def test_a_zombie_that_sends_heartbeats_for_ever_ends_by_its_age(
+def test_a_stream_that_sends_heartbeats_forever_ends_at_the_maximum_age(
     site: Site,
     client: StreamwatchClient,
     follower: Follower,  # noqa: F811

@@ -70,7 +70,7 @@ def test_a_forged_open_admits_no_stream(site: Site, client: StreamwatchClient, a
 
 
 @pytest.mark.parametrize("type_", ["open", "tick", "settings", "full", "free", "announced"])
-def test_what_a_message_calls_itself_does_not_matter(
+def test_the_type_property_of_a_message_does_not_matter(
     site: Site, client: StreamwatchClient, account: str, type_: str
 ) -> None:
     stream = client.init(account)["stream"]

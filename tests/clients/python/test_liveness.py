@@ -113,7 +113,7 @@ def test_metadata_in_a_heartbeat_is_merged(client: StreamwatchClient, account: s
     assert record["admitted"] is True
 
 
-def test_a_heartbeat_after_the_stop_does_not_bring_the_stream_back(
+def test_a_heartbeat_does_not_revive_a_stopped_stream(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     stream = client.init(account)["stream"]
@@ -154,7 +154,7 @@ def test_a_heartbeat_of_a_replaced_stream_gets_the_reason(
     assert (news["reason"], news["stream"]) == ("replaced", old)
 
 
-def test_a_heartbeat_after_the_silence_begins_anew(
+def test_a_heartbeat_after_the_ttl_starts_the_stream_again(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     opened = client.init(account)

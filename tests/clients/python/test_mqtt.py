@@ -146,7 +146,7 @@ def test_a_device_that_can_only_publish_counts(
         soon(lambda: device.stream not in backend.status(VIEWER).streams, "its stop counts")
 
 
-def test_a_device_that_is_gone_is_stopped_by_its_last_will(here: Installation) -> None:
+def test_the_last_will_of_a_lost_device_stops_its_stream(here: Installation) -> None:
     account = f"will-{secrets.token_hex(4)}"
     with playing(here, account) as device, here.client(roles.BACKEND) as backend:
         first = device.stream
@@ -164,7 +164,7 @@ def test_a_device_that_is_gone_is_stopped_by_its_last_will(here: Installation) -
         soon(lambda: count(here, account) == 0, "and stops")
 
 
-def test_a_device_that_goes_in_order_leaves_no_will(here: Installation) -> None:
+def test_a_device_that_disconnects_cleanly_publishes_no_will(here: Installation) -> None:
     account = f"ordered-{secrets.token_hex(4)}"
     with playing(here, account) as device:
         soon(lambda: count(here, account) == 1, "it counts")
@@ -496,7 +496,7 @@ def test_a_user_property_picks_the_partition(here: Installation, mqtt5: None) ->
         device.stop()
 
 
-def test_what_a_worker_leaves_behind_another_answers(here: Installation, mqtt5: None) -> None:
+def test_requests_of_a_stopped_worker_are_answered_by_another(here: Installation, mqtt5: None) -> None:
     with playing(here, VIEWER, 5) as device:
         [old] = here.site.workers
         here.site.start_workers(1)

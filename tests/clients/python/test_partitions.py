@@ -62,7 +62,7 @@ def test_accounts_are_spread_over_all_partitions(
 
 
 @pytest.mark.parametrize(("header", "reply"), ways())
-def test_a_session_goes_the_same_way_whether_the_header_is_there_or_not(
+def test_a_session_counts_with_and_without_the_header(
     site: Site, client: StreamwatchClient, account: str, header: bool, reply: str
 ) -> None:
     options = options_of(client, header, reply)
@@ -104,7 +104,7 @@ def test_a_stopped_device_is_notified(
     assert (told.type, told["reason"]) == ("stopped", "stopped")
 
 
-def test_a_retry_is_recognised_whichever_way_it_comes(
+def test_a_retry_is_deduplicated_with_and_without_the_header(
     client: StreamwatchClient, account: str
 ) -> None:
     body = {"account": account}

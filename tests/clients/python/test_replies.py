@@ -110,7 +110,7 @@ def test_bad_news_and_errors_are_replies_like_all_others(
     assert_is_a_reply(client.wait_for(correlation_id), "error", correlation_id)
 
 
-def test_metadata_makes_the_round_trip(client: StreamwatchClient, account: str) -> None:
+def test_metadata_is_returned_unchanged(client: StreamwatchClient, account: str) -> None:
     metadata = {
         "device": "tv",
         "channel": "Das Erste – HD",
@@ -184,7 +184,7 @@ def test_unknown_fields_are_ignored(client: StreamwatchClient, account: str) -> 
     assert client.request("status", body | {"consistency": "strong"}).count == 1
 
 
-def test_tenants_are_apart(site: Site, client: StreamwatchClient, account: str) -> None:
+def test_tenants_are_isolated(site: Site, client: StreamwatchClient, account: str) -> None:
     stream = client.init(account)["stream"]
     with site.client(tenant="Other_1") as other:
         assert other.status(account, consistency="strong").count == 0

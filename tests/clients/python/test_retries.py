@@ -54,7 +54,7 @@ def test_without_a_message_id_the_correlation_id_means_the_same_stream(
     assert another.count == 2
 
 
-def test_requests_that_carry_no_id_at_all_are_different_streams(
+def test_requests_without_an_id_open_different_streams(
     client: StreamwatchClient, account: str
 ) -> None:
     body = {"account": account}
@@ -80,7 +80,7 @@ def test_a_stop_repeated_changes_nothing(client: StreamwatchClient, account: str
     assert list(client.status(account, consistency="strong").streams) == [stays]
 
 
-def test_a_repeated_replace_does_not_end_what_came_later(
+def test_a_repeated_replace_ends_no_later_stream(
     client: StreamwatchClient, account: str
 ) -> None:
     old, new = client.init(account)["stream"], new_stream_id()

@@ -40,7 +40,7 @@ SIGNING_KEY = secrets.token_bytes(32)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.label)
-def test_a_row_of_the_table(here: Installation, row: Row) -> None:
+def test_each_role_has_the_permissions_of_the_table(here: Installation, row: Row) -> None:
     with here.channel("operator") as channel:
         channel.queue_declare(f"{here.exchange}.lifecycle.{roles.OTHER_TENANT}.q", exclusive=False)
     actions = [a for a in row.actions if here.partitions > 1 or a.with_one_partition]

@@ -23,7 +23,7 @@ def test_a_stopped_stream_stays_stopped_under_a_flood_of_other_stops(
     assert (refused.type, refused["reason"]) == ("refused", "account_cap")
 
 
-def test_streams_run_on_through_a_lower_ttl(
+def test_a_lower_ttl_ends_no_running_stream(
     site: Site,
     client: StreamwatchClient,
     follower: Follower,  # noqa: F811

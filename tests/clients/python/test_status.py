@@ -14,7 +14,7 @@ def test_an_unknown_account_has_an_empty_activity(client: StreamwatchClient, acc
         assert reply.activity["account"] == account
 
 
-def test_asking_begins_nothing(client: StreamwatchClient, account: str) -> None:
+def test_a_status_starts_no_stream(client: StreamwatchClient, account: str) -> None:
     stream = new_stream_id()
     for _ in range(2):
         reply = client.status(account, stream=stream, consistency="strong")
@@ -80,7 +80,7 @@ def test_a_strong_answer_counts_what_was_confirmed_before_on_any_connection(
             assert client.status(account, consistency="strong").count == count
 
 
-def test_every_local_answer_is_right_soon(
+def test_local_answers_are_soon_right(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     client.init(account)

@@ -135,7 +135,7 @@ def test_the_terminal_is_restored(terminal: Terminal, way: str | signal.Signals)
     assert b"TRACE" not in terminal.output and b"SIGTERM" not in terminal.output
 
 
-def test_another_size_is_another_picture(terminal: Terminal) -> None:
+def test_the_view_adapts_to_the_size_of_the_terminal(terminal: Terminal) -> None:
     terminal.resize(10)
     terminal.shows("The screen is too small")
     terminal.resize(30)

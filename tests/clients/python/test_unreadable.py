@@ -90,7 +90,7 @@ def test_a_request_that_cannot_be_decoded_is_rejected_alone(
 
 
 @pytest.mark.parametrize("in_a_row", [1, 100])
-def test_entries_that_cannot_be_delivered_are_passed_over_and_those_around_them_count(
+def test_undeliverable_entries_are_skipped_and_all_others_count(
     site: Site, client: StreamwatchClient, account: str, in_a_row: int
 ) -> None:
     before = reconnects(site)

@@ -18,7 +18,7 @@ PLAYERS = 40
 UNDELIVERABLE = 10
 
 
-def test_one_that_cannot_be_read_is_dropped_and_those_around_it_count(
+def test_an_undecodable_message_is_dropped_and_others_count(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     for n in range(PLAYERS):
@@ -35,7 +35,7 @@ def test_one_that_cannot_be_read_is_dropped_and_those_around_it_count(
     site.assert_workers_run()
 
 
-def test_heartbeats_that_cannot_be_delivered_are_dropped_and_the_one_behind_them_counts(
+def test_undeliverable_heartbeats_are_dropped_and_the_next_one_counts(
     site: Site, client: StreamwatchClient, account: str
 ) -> None:
     exchange = f"{site.namespace}streamwatch"

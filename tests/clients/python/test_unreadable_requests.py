@@ -51,7 +51,7 @@ def is_answered(client: StreamwatchClient, account: str) -> bool:
         return False
 
 
-def test_one_is_dropped_and_the_other_requests_are_answered(
+def test_an_undeliverable_request_is_dropped_and_others_are_answered(
     site: Site, client: StreamwatchClient, account: str, hostile: amqp10.Publisher
 ) -> None:
     sessions, closed = reconnects(site), interrupted(site)
@@ -64,7 +64,7 @@ def test_one_is_dropped_and_the_other_requests_are_answered(
     assert reconnects(site) == sessions
 
 
-def test_a_thousand_in_a_row_do_not_stop_the_other_requests(
+def test_a_thousand_undeliverable_requests_do_not_stop_others(
     site: Site, client: StreamwatchClient, account: str, hostile: amqp10.Publisher
 ) -> None:
     sessions = reconnects(site)
@@ -74,7 +74,7 @@ def test_a_thousand_in_a_row_do_not_stop_the_other_requests(
     assert reconnects(site) == sessions
 
 
-def test_others_are_answered_while_ten_a_second_arrive(
+def test_requests_are_answered_during_ten_undeliverable_ones_a_second(
     site: Site, client: StreamwatchClient, account: str, hostile: amqp10.Publisher
 ) -> None:
     sessions = reconnects(site)

@@ -16,7 +16,7 @@ use crate::{broker::Published, client::ClientError};
 
 /// Outcomes of the events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct LoadCounts {
     pub(super) published: u64,
     pub(super) confirmed: u64,
     /// Nacked by the broker: a queue is full, or a log has no leader.
@@ -27,7 +27,7 @@ pub(super) struct Counts {
     pub(super) lost: u64,
 }
 
-impl Counts {
+impl LoadCounts {
     /// True if no event is pending.
     pub(super) const fn is_settled(self) -> bool {
         self.published == self.confirmed + self.refused + self.unroutable + self.lost
@@ -112,11 +112,11 @@ impl Meter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> LoadCounts {
         // Reads outcomes before publications, so that outcomes never exceed them.
         let (confirmed, refused) = (self.confirmed.load(Relaxed), self.refused.load(Relaxed));
         let (unroutable, lost) = (self.unroutable.load(Relaxed), self.lost.load(Relaxed));
-        Counts {
+        LoadCounts {
             published: self.published.load(Relaxed),
             confirmed,
             refused,
@@ -214,7 +214,7 @@ mod tests {
     use super::{super::probe::LAG_PATIENCE, *};
 
     #[test]
-    fn events_are_settled_when_something_became_of_each() {
+    fn events_are_settled_when_each_has_an_outcome() {
         let meter = Meter::new(1);
         meter.published(4);
         meter.settled(Published::Confirmed, 1);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_answer_does_not_take_back_what_was_applied() {
+    fn an_older_reply_does_not_lower_the_applied_count() {
         let meter = Meter::new(1);
         meter.applied(10);
         meter.applied(7);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_that_may_miss_a_partition_prove_only_together_that_events_are_applied() {
+    fn events_count_as_applied_after_enough_probes_to_cover_every_partition() {
         let meter = Meter::new(3);
         let answer = |number, confirmed, lag| {
             meter.lag_begins(number);
@@ -250,6 +250,6 @@ mod tests {
         assert_eq!(answer(2, 200, answered()), 100);
         assert_eq!(answer(5, 500, answered()), 200);
         meter.applied(500);
-        assert_eq!(answer(6, 600, answered()), 500, "nothing is taken back");
+        assert_eq!(answer(6, 600, answered()), 500, "the count never falls");
     }
 }

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn publishers_share_the_rate_to_the_event() {
+    fn publishers_share_the_rate_exactly() {
         for publishers in [1, 3, 4, 7] {
             for ms in [0, 1, 5, 333, 1_000, 59_999] {
                 for rate in [1, 10, 999, 20_000] {
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_rate_is_not_rounded_away() {
+    fn a_low_rate_is_not_rounded_to_zero() {
         let after = |s| all_due(1, Duration::from_secs(s));
         assert_eq!((after(0), after(1), after(60)), (0, 1, 60));
     }

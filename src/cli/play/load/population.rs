@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_has_the_same_streams_and_another_seed_others() {
+    fn equal_seeds_have_equal_streams() {
         let streams = |seed| -> BTreeSet<_> {
             let population = population(50, 1, seed);
             (0..100).map(|n| population.stream(n)).collect()
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn one_partition_is_asked_once_and_several_by_many_accounts() {
+    fn one_partition_needs_one_request_and_several_need_many() {
         let random = &mut Rng::with_seed(1);
         assert_eq!(population(50, 1, 1).everywhere(random).len(), 1);
         assert_eq!(population(1_000, 4, 1).some(random).len(), 12);

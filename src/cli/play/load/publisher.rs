@@ -31,8 +31,8 @@ const GATHER_FOR: Duration = Duration::from_millis(100);
 /// Interval at which due events are published, as timers and wake-ups cost more than events.
 const EVERY: Duration = Duration::from_millis(5);
 
-/// A rate of events from one time to another. Events held back by a stall are published later, until its end. Publishers
-/// that follow it keep a reference.
+/// A rate of events and its period. Events that a stall has delayed are published later within the
+/// period. Publishers that follow the schedule keep a reference.
 pub(super) struct Schedule {
     pub(super) rate_per_s: u32,
     pub(super) from: Instant,

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_a_wait_that_was_seen() {
+    fn a_percentile_is_an_observed_time() {
         assert_eq!(ReplyTimes::default().percentile(50), None);
         let reply_times = to_100_ms();
         for percent in [1_u32, 50, 90, 99, 100] {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_answered_waited_longer_than_all_that_was() {
+    fn probes_without_a_reply_count_as_the_longest() {
         let mut reply_times = to_100_ms();
         reply_times.note_unanswered(PATIENCE);
         assert_eq!((reply_times.answered(), reply_times.unanswered()), (100, 1));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_answered_every_percentile_is_a_lower_bound() {
+    fn without_replies_every_percentile_is_a_lower_bound() {
         let mut reply_times = ReplyTimes::default();
         reply_times.note_unanswered(PATIENCE);
         assert!(reply_times.percentile(50).unwrap().at_least);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{meter::ProbeResults, reply_times::ReplyTimes, search::Search, step::Step};
-use crate::cli::output::table;
+use crate::cli::output::{plural, table};
 
 /// The subject of the report.
 pub(super) struct LoadDescription {
@@ -44,7 +44,7 @@ pub(super) fn lines(step: &Step) -> Vec<String> {
     };
     let events = [
         ["", "events", "per second"].map(str::to_owned),
-        row("asked for", step.requested(), f64::from(step.rate_per_s)),
+        row("requested", step.requested(), f64::from(step.rate_per_s)),
         row("published", counts.published, step.published_per_s),
         row("confirmed", counts.confirmed, step.confirmed_per_s),
         row("applied", step.applied, step.applied_per_s),
@@ -87,7 +87,7 @@ fn cells(what: &str, reply_times: &ReplyTimes) -> [String; 7] {
 fn remarks(step: &Step) -> Vec<String> {
     let (counts, mut output) = (step.counts, Vec::new());
     if step.interrupted {
-        output.push("interrupted: this is what was seen until then".to_owned());
+        output.push("interrupted: the figures end at the interruption".to_owned());
     }
     let asked = step.requested();
     // Smaller deviations are normal between two batches.
@@ -107,7 +107,7 @@ fn remarks(step: &Step) -> Vec<String> {
             counts.unroutable,
             "routed to no queue: run `streamwatch topology declare`",
         ),
-        (counts.lost, "without a confirm: they may count or not"),
+        (counts.lost, "without a confirm: they may have been stored"),
     ] {
         if events > 0 {
             output.push(format!(
@@ -128,7 +128,7 @@ fn remarks(step: &Step) -> Vec<String> {
         ));
     }
     match (&step.error, &step.results.last_error) {
-        (Some(error), _) => output.push(format!("it ended with: {error}")),
+        (Some(error), _) => output.push(format!("the step ended with: {error}")),
         (None, Some(error)) => output.push(format!("last unanswered probe: {error}")),
         (None, None) => {}
     }
@@ -245,16 +245,12 @@ fn ms(duration: Duration) -> String {
     }
 }
 
-const fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         cli::play::load::{
-            meter::Counts,
+            meter::LoadCounts,
             step::tests::{step, unanswered},
         },
         client::ClientError,
@@ -288,7 +284,7 @@ mod tests {
     #[test]
     fn every_problem_is_reported() {
         let mut step = step();
-        step.counts = Counts {
+        step.counts = LoadCounts {
             published: 900,
             confirmed: 800,
             refused: 50,
@@ -304,7 +300,7 @@ mod tests {
             "1 event routed to no queue",
             "49 events without a confirm",
             "1 confirmed event was not seen",
-            "it ended with: no worker replied within 5s: check that one runs",
+            "the step ended with: no worker replied within 5s: check that one runs",
             "NOT everything",
         ] {
             assert!(output.contains(part), "{part:?} is missing: {output}");
@@ -336,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_that_no_answer_reached_is_a_lower_bound() {
+    fn a_percentile_beyond_all_replies_is_a_lower_bound() {
         let step = unanswered();
         let output = lines(&step).join("\n");
         let lag = output.lines().find(|line| line.starts_with("lag "));

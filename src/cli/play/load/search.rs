@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn it_doubles_while_the_rate_holds_and_then_halves_the_gap() {
+    fn the_search_doubles_the_rate_and_then_halves_the_gap() {
         let (held, tried) = find(5_100);
         assert_eq!(
             tried,
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_holds_it_gives_up_and_where_everything_does_it_ends() {
+    fn the_search_ends_if_no_rate_or_every_rate_holds() {
         let (held, tried) = find(0);
         assert_eq!((held, tried.last()), (None, Some(&15)));
         assert_eq!(find(u32::MAX).0, Some(MOST));

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     batches::Batches,
-    meter::{Counts, Meter, MeterReading},
+    meter::{LoadCounts, Meter, MeterReading},
     population::Population,
     probe::{LAG_PATIENCE, PATIENCE},
     probes::Prober,
@@ -34,7 +34,7 @@ const SETTLED_EVERY: Duration = Duration::from_millis(2);
 
 /// A rate and its duration.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Phase {
+pub(super) struct LoadPhase {
     pub(super) rate_per_s: u32,
     pub(super) duration: Duration,
     /// Duration of the warm-up, which is not measured.
@@ -53,7 +53,7 @@ pub(super) struct Stage {
 /// Counts at one moment.
 struct CountsAt {
     at: Instant,
-    counts: Counts,
+    counts: LoadCounts,
     mark: MeterReading,
 }
 
@@ -96,7 +96,7 @@ impl Stage {
     }
 
     /// Runs one step, and waits until none of its events is pending.
-    pub(super) async fn step(&mut self, phase: Phase) -> Step {
+    pub(super) async fn step(&mut self, phase: LoadPhase) -> Step {
         let meter = Arc::new(self.prober.meter());
         let from = Instant::now();
         let to = from + phase.duration;
@@ -158,14 +158,14 @@ impl Stage {
     /// early.
     async fn watch(
         &mut self,
-        phase: &Phase,
+        phase: &LoadPhase,
         meter: &Meter,
         from: Instant,
         to: Instant,
     ) -> (CountsAt, Option<ClientError>) {
         let mut first = CountsAt {
             at: from,
-            counts: Counts::default(),
+            counts: LoadCounts::default(),
             mark: meter.mark(),
         };
         let mut warming_up = !phase.warm_up.is_zero();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    meter::{Counts, ProbeResults},
+    meter::{LoadCounts, ProbeResults},
     pace,
     reply_times::ReplyTime,
 };
@@ -15,7 +15,7 @@ pub(super) struct Step {
     /// Duration of publishing.
     pub(super) published_for: Duration,
     /// Counts of the whole step.
-    pub(super) counts: Counts,
+    pub(super) counts: LoadCounts,
     pub(super) applied: u64,
     /// Counts after the warm-up.
     pub(super) published_per_s: f64,
@@ -39,7 +39,7 @@ impl Step {
 
     /// True if every published event was confirmed and applied.
     pub(super) fn is_whole(&self) -> bool {
-        let Counts {
+        let LoadCounts {
             published,
             confirmed,
             ..
@@ -91,10 +91,10 @@ pub(super) mod tests {
         Step {
             rate_per_s: 500,
             published_for: Duration::from_secs(2),
-            counts: Counts {
+            counts: LoadCounts {
                 published: 1_000,
                 confirmed: 1_000,
-                ..Counts::default()
+                ..LoadCounts::default()
             },
             applied: 1_000,
             published_per_s: 500.0,
@@ -138,7 +138,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_not_confirmed_does_not_hold() {
+    fn a_rate_with_missing_confirms_does_not_hold() {
         let slow = Step {
             confirmed_per_s: 470.0,
             ..step()
@@ -147,7 +147,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_is_behind_at_the_end_does_not_hold() {
+    fn a_rate_with_lag_at_the_end_does_not_hold() {
         let behind = Step {
             lag_at_end: Duration::from_secs(1),
             ..step()
@@ -164,7 +164,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_stood_still_in_between_does_not_hold() {
+    fn a_rate_with_a_stall_does_not_hold() {
         let stood_still = Step {
             results: results(vec![
                 Ok(Duration::from_millis(3)),
@@ -189,7 +189,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_ended_early_does_not_hold() {
+    fn a_step_that_ended_early_does_not_hold() {
         let lost = Step {
             error: Some(ClientError::NotTaken(Duration::from_secs(10))),
             ..step()

@@ -82,7 +82,7 @@ fn everything_fits_on_80_by_24() {
 }
 
 #[test]
-fn a_larger_screen_shows_the_opened_account_and_more_of_the_rest() {
+fn a_larger_screen_shows_the_opened_account_and_longer_lists() {
     let mut state = state();
     state.open(Some(key("alice")));
     let round = Round {

@@ -46,7 +46,7 @@ fn an_account_has_at_most_its_cap_of_streams() {
 }
 
 #[test]
-fn a_full_partition_takes_no_new_stream_and_keeps_those_it_has() {
+fn a_full_partition_refuses_new_streams_and_keeps_active_ones() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     alice.heartbeat(0, 2);

@@ -187,7 +187,7 @@ fn a_stream_that_a_heartbeat_began_is_judged_by_its_metadata() {
 }
 
 #[test]
-fn a_retry_is_not_judged_again() {
+fn a_retry_is_not_decided_again() {
     let mut alice = Alice::default();
     let open = limited(1, &[("kind", "live")], [of_kind(&["live"], 1)]);
     assert_eq!(alice.open(0, &open), OPENED);
@@ -197,7 +197,7 @@ fn a_retry_is_not_judged_again() {
 }
 
 #[test]
-fn the_oldest_goes_and_no_more_than_needed() {
+fn the_oldest_streams_end_and_no_more_than_needed() {
     let mut alice = playing_on(&["a", "b", "c", "d"]);
     assert_eq!(alice.open(5, &fifo(5, &[], [Limit::of_all(5)])), OPENED);
     assert_eq!(
@@ -234,7 +234,7 @@ fn only_streams_in_the_way_are_replaced() {
 }
 
 #[test]
-fn a_stream_that_counts_toward_two_limits_goes_instead_of_two_streams() {
+fn a_stream_in_two_limits_ends_instead_of_two_streams() {
     let mut alice = Alice::default();
     alice.open(1, &with(1, &[("kind", "vod")]));
     alice.open(2, &with(2, &[("kind", "live")]));
@@ -247,7 +247,7 @@ fn a_stream_that_counts_toward_two_limits_goes_instead_of_two_streams() {
 }
 
 #[test]
-fn a_device_that_goes_is_the_oldest_whose_end_makes_room() {
+fn the_oldest_device_whose_end_makes_room_is_ended() {
     // The tv has the oldest and the youngest stream: its end would take two.
     let mut alice = playing_on(&["tv", "phone", "tv"]);
     let tablet = |n| fifo(n, &[("device", "tablet")], [of_devices(2)]);
@@ -260,7 +260,7 @@ fn a_device_that_goes_is_the_oldest_whose_end_makes_room() {
 }
 
 #[test]
-fn the_streams_of_the_new_device_stay_when_another_device_goes() {
+fn the_streams_of_the_new_device_stay_when_another_device_ends() {
     let mut alice = playing_on(&["tablet", "tv", "phone"]);
     let open = fifo(4, &[("device", "tablet")], [of_devices(1)]);
     assert_eq!(alice.open(4, &open), opened_for(&[2, 3]));

@@ -61,7 +61,7 @@ fn rules_1_store_a_refusal_for_30_seconds_and_have_no_age() {
 }
 
 #[test]
-fn a_log_goes_on_under_new_rules_with_its_streams() {
+fn a_log_keeps_its_streams_under_new_rules() {
     let mut alice = old();
     alice.open(0, &with(1, &[("device", "tv")]));
     alice.heartbeat(0, 2);

@@ -28,7 +28,7 @@ fn max_active_counts_the_new_stream() {
 }
 
 #[test]
-fn an_expired_stream_takes_no_place_and_starts_again() {
+fn an_expired_stream_does_not_count_and_can_start_again() {
     let mut alice = Alice::default();
     alice.open(0, &request(1));
     assert_eq!(

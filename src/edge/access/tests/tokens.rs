@@ -11,7 +11,7 @@ use ring::{
 use serde_json::{Value, json};
 
 use super::{
-    super::{claims, keys::Key},
+    super::{claims, keys::VerificationKey},
     Access, AccountId, Denied, Folder, Scope, alice, bearer, caller,
 };
 
@@ -210,7 +210,7 @@ fn an_rsa_key_verifies_the_example_of_the_standard() {
     let mut issuers = access.rules().issuers.clone();
     assert_eq!(issuers[0].keys.len(), 1, "{:?}", issuers[0].keys);
     // The example has no kid.
-    issuers[0].keys = vec![Key {
+    issuers[0].keys = vec![VerificationKey {
         id: None,
         algorithm: Algorithm::RS256,
         key: DecodingKey::from_rsa_components(MODULUS, "AQAB").unwrap(),

@@ -171,7 +171,7 @@ fn a_session_that_a_policy_has_ended_gets_the_rules_that_are_full() {
 }
 
 #[test]
-fn an_ended_session_is_shown_the_one_that_has_ended_it() {
+fn an_ended_session_gets_its_successor() {
     let activity = activity(&[&[("applicationId", "demo-app"), ("deviceName", "The tablet")]]);
     with_view("demo-app", |view| {
         let body = view.ended(&EndedBy::Termination(id(0)), &activity).unwrap();

@@ -1,14 +1,14 @@
-//! The checks of a file of policies. All problems are collected.
+//! The checks of a policy file. All problems are collected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AccountForm, ApplicationEntry, Counts, File, PolicyEntry, RuleEntry, Strategy};
+use super::{AccountForm, ApplicationEntry, CountScope, File, PolicyEntry, RuleEntry, Strategy};
 use crate::{
     client::{
         Condition, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_PAIRS, MAX_SAME_KEYS, MAX_VALUE_BYTES,
         MAX_WHERE_KEYS, MAX_WHERE_VALUES, OnLimit, Tenant,
     },
-    edge::adobe::policy::{APPLICATION, Accounts, Application, Policies, Rule, SUPERSEDED},
+    edge::adobe::policy::{APPLICATION, Application, Policies, Rule, SUPERSEDED, SubjectAccounts},
 };
 
 /// Adobe's documented limit.
@@ -26,12 +26,12 @@ pub(super) fn policies(file: &File) -> Result<Policies, Vec<String>> {
     let note = &mut problems;
     for name in twice(file.policies.iter().map(|policy| &*policy.name)) {
         note.push(format!(
-            "policies: {name:?} is there twice: rename one of them"
+            "policies: {name:?} is defined twice: rename one of them"
         ));
     }
     for id in twice(file.applications.iter().map(|application| &*application.id)) {
         note.push(format!(
-            "applications: {id:?} is there twice: remove one of them"
+            "applications: {id:?} is defined twice: remove one of them"
         ));
     }
     let mut rules: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
@@ -85,8 +85,8 @@ fn rules_of(
         ));
     }
     let counted = match policy.counts {
-        Counts::Account => None,
-        Counts::Applications => Some(Condition {
+        CountScope::Account => None,
+        CountScope::Applications => Some(Condition {
             key: APPLICATION.into(),
             values: users,
         }),
@@ -256,10 +256,10 @@ fn required(entry: &ApplicationEntry, rules: &[Rule]) -> Vec<Box<str>> {
     required
 }
 
-fn accounts(place: &str, entry: &ApplicationEntry, note: &mut Vec<String>) -> Accounts {
-    let mut accounts = Accounts {
+fn accounts(place: &str, entry: &ApplicationEntry, note: &mut Vec<String>) -> SubjectAccounts {
+    let mut accounts = SubjectAccounts {
         of_subject: entry.account == AccountForm::Subject,
-        ..Accounts::default()
+        ..SubjectAccounts::default()
     };
     for (idp, tenant) in &entry.tenants {
         match Tenant::new(tenant) {

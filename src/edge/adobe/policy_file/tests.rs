@@ -141,7 +141,7 @@ fn the_syntax_is_checked_with_the_line() {
 }
 
 #[test]
-fn all_problems_are_found_at_once_with_what_to_do() {
+fn all_problems_are_reported_together_with_remedies() {
     let text = r#"
         requests_per_minute = 0
         [[applications]]
@@ -162,7 +162,7 @@ fn all_problems_are_found_at_once_with_what_to_do() {
     let found = problems(text);
     for part in [
         "requests_per_minute: 0",
-        "\"a:b\" is there twice",
+        "\"a:b\" is defined twice",
         "id: must be 1 to 256 bytes",
         "there is no policy \"none\"",
         "same: has more than 4 keys",

@@ -6,7 +6,7 @@ use axum::{
     response::IntoResponse,
 };
 
-use super::{Details, Problem};
+use super::{ApiError, Details};
 use crate::client::Code;
 
 /// Time for which a client may keep a page.
@@ -18,7 +18,7 @@ const LATER: &str = "plays on, and repeats the request with the same stream id a
 
 /// A kind of problem.
 #[derive(Debug)]
-pub(in crate::edge::api) struct Kind {
+pub(in crate::edge::api) struct ProblemKind {
     /// The stable code.
     pub(in crate::edge::api) code: &'static str,
     /// The status of its responses.
@@ -32,7 +32,7 @@ pub(in crate::edge::api) struct Kind {
 
 macro_rules! kinds {
     ($($name:ident: $code:literal, $status:ident, $title:literal, $meaning:literal, $player:expr;)*) => {
-        $(pub(in crate::edge::api) static $name: Kind = Kind {
+        $(pub(in crate::edge::api) static $name: ProblemKind = ProblemKind {
             code: $code,
             status: StatusCode::$status,
             title: $title,
@@ -40,7 +40,7 @@ macro_rules! kinds {
             player: $player,
         };)*
         /// All kinds.
-        static ALL: &[&Kind] = &[$(&$name),*];
+        static ALL: &[&ProblemKind] = &[$(&$name),*];
     };
 }
 
@@ -59,7 +59,7 @@ kinds! {
          installation or the edge accepts. The request has changed nothing.",
         LATER;
     UNAVAILABLE: "unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable",
-        "RabbitMQ or all workers are away, or the edge has too much to do. The request may take \
+        "RabbitMQ or every worker is unavailable, or the edge is overloaded. The request may take \
          effect.",
         LATER;
     TIMEOUT: "timeout", REQUEST_TIMEOUT, "The request took too long",
@@ -70,7 +70,7 @@ kinds! {
          streamwatch_edge_refused_total has the reason.",
         "plays on, gets new credentials, such as a new token, and repeats the request.";
     FORBIDDEN: "forbidden", FORBIDDEN, "Not allowed",
-        "The credentials are valid, but those of another account.",
+        "The credentials are valid, but belong to another account.",
         MISTAKE;
     BAD_JSON: "bad_json", BAD_REQUEST, "The body is no JSON object",
         "The body is not a JSON object in UTF-8.",
@@ -106,7 +106,7 @@ kinds! {
         MISTAKE;
 }
 
-impl Kind {
+impl ProblemKind {
     /// The address of its page, which identifies it.
     pub(in crate::edge::api) fn address(&self) -> String {
         format!("/api/v1/problems/{}", self.code)
@@ -125,7 +125,7 @@ impl Kind {
     }
 }
 
-impl From<Code> for &'static Kind {
+impl From<Code> for &'static ProblemKind {
     fn from(code: Code) -> Self {
         match code {
             Code::BadJson => &BAD_JSON,
@@ -160,9 +160,9 @@ impl From<Code> for &'static Kind {
 )]
 pub(in crate::edge::api) async fn page(
     Path(code): Path<String>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<impl IntoResponse, ApiError> {
     let kind = ALL.iter().find(|kind| kind.code == code);
-    let kind = kind.ok_or_else(Problem::not_found)?;
+    let kind = kind.ok_or_else(ApiError::not_found)?;
     Ok(([(header::CACHE_CONTROL, CACHED_FOR)], kind.page()))
 }
 
@@ -189,22 +189,22 @@ mod tests {
     }
 
     #[test]
-    fn each_code_is_there_once() {
+    fn codes_are_unique() {
         let codes: BTreeSet<_> = ALL.iter().map(|kind| kind.code).collect();
         assert_eq!(codes.len(), ALL.len());
     }
 
     #[test]
-    fn the_handbook_has_the_table_of_the_program() {
+    fn the_handbook_contains_the_table_of_codes() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/EDGE.md");
         let page = std::fs::read_to_string(page).unwrap();
         assert!(page.contains(&table()), "{}", table());
     }
 
     #[test]
-    fn a_code_of_the_contract_that_players_get_keeps_its_name() {
+    fn codes_of_the_contract_keep_their_names() {
         for code in Code::ALL {
-            let kind: &Kind = code.into();
+            let kind: &ProblemKind = code.into();
             let keeps = kind.code == code.as_str();
             let is_own = [&REJECTED.code, &UNAVAILABLE.code].contains(&&kind.code);
             assert!(keeps || is_own, "{code}");

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_values_have_counts_of_their_own_and_the_others_one_together() {
+    fn a_thousand_values_have_counts_and_the_others_share_one() {
         let mut values = Values::default();
         (0..MAX_VALUES).for_each(|n| values.add(&n.to_string()));
         assert_eq!((values.named.len(), values.others), (MAX_VALUES, 0));

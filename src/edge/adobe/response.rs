@@ -17,7 +17,7 @@ use crate::{
 
 /// A response at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct AdobeResponse {
     /// The status.
     pub status: StatusCode,
     /// The moment, for `Date`.
@@ -41,7 +41,7 @@ pub enum Expires {
 
 /// The reason why a request has no result.
 #[derive(Debug)]
-pub enum Failure {
+pub enum AdobeError {
     /// There are no valid credentials.
     Denied(Denied),
     /// The application has no policies, or may not use the account.
@@ -50,7 +50,7 @@ pub enum Failure {
     MissingMetadata,
     /// The request is not acceptable.
     Bad(String),
-    /// The body is no form.
+    /// The body is not a form.
     NoForm,
     /// The edge has not created a session with this id.
     NoSession,
@@ -60,7 +60,7 @@ pub enum Failure {
     Players(PlayersError),
 }
 
-impl Answer {
+impl AdobeResponse {
     /// An empty response with this status.
     #[must_use]
     pub const fn new(status: StatusCode, at: WallTime) -> Self {
@@ -98,58 +98,60 @@ impl Answer {
     }
 }
 
-impl Failure {
+impl AdobeError {
     /// The response to the request.
     #[must_use]
-    pub fn answer(&self, at: WallTime) -> Answer {
-        let answer = |status| Answer::new(status, at);
+    pub fn response(&self, at: WallTime) -> AdobeResponse {
+        let response = |status| AdobeResponse::new(status, at);
         let stating = |status, message: String| {
             let body = json!({"associatedAdvice": [], "obligations": [], "message": message});
-            answer(status).with_body(body)
+            response(status).with_body(body)
         };
         match self {
             Self::Denied(denied) => stating(StatusCode::UNAUTHORIZED, denied.to_string()),
             Self::Forbidden(reason) => stating(StatusCode::FORBIDDEN, (*reason).to_owned()),
-            Self::MissingMetadata => answer(StatusCode::BAD_REQUEST).with_body(refresh_metadata()),
+            Self::MissingMetadata => {
+                response(StatusCode::BAD_REQUEST).with_body(refresh_metadata())
+            }
             Self::Bad(reason) => stating(StatusCode::BAD_REQUEST, reason.clone()),
             Self::NoForm => stating(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the body must be application/x-www-form-urlencoded".to_owned(),
             ),
-            Self::NoSession => answer(StatusCode::NOT_FOUND),
+            Self::NoSession => response(StatusCode::NOT_FOUND),
             Self::Throttled(wait) => {
                 // Rounded up, so that the next call is valid.
                 let wait = *wait + Duration::from_millis(999);
-                answer(StatusCode::TOO_MANY_REQUESTS).expires_in(wait)
+                response(StatusCode::TOO_MANY_REQUESTS).expires_in(wait)
             }
             Self::Players(PlayersError::Throttled { retry_after }) => {
-                Self::Throttled(*retry_after).answer(at)
+                Self::Throttled(*retry_after).response(at)
             }
             Self::Players(error @ PlayersError::Bad(_)) => {
                 stating(StatusCode::BAD_REQUEST, error.to_string())
             }
             Self::Players(error) => {
-                tracing::warn!(%error, "cannot answer a request of Adobe's API");
-                let unavailable = answer(StatusCode::SERVICE_UNAVAILABLE);
+                tracing::warn!(%error, "cannot answer a request to Adobe's API; the client gets 503");
+                let unavailable = response(StatusCode::SERVICE_UNAVAILABLE);
                 unavailable.expires_in(error.retry_after().unwrap_or_default())
             }
         }
     }
 }
 
-impl From<PlayersError> for Failure {
+impl From<PlayersError> for AdobeError {
     fn from(error: PlayersError) -> Self {
         Self::Players(error)
     }
 }
 
-impl From<AccountError> for Failure {
+impl From<AccountError> for AdobeError {
     fn from(error: AccountError) -> Self {
         Self::Bad(error.to_string())
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for AdobeResponse {
     fn into_response(self) -> Response {
         let body = self.body.as_ref().map(Value::to_string);
         let mut response = body.unwrap_or_default().into_response();
@@ -175,7 +177,7 @@ impl IntoResponse for Answer {
             (header::EXPIRES, expires),
             (header::LOCATION, self.location),
         ] {
-            // Values of other bytes do not occur.
+            // Other values cannot occur.
             if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
                 headers.insert(name, value);
             }
@@ -213,10 +215,10 @@ mod tests {
 
     #[test]
     fn an_opened_session_has_its_id_and_the_time_of_its_next_heartbeat() {
-        let answer = Answer::new(StatusCode::ACCEPTED, AT)
+        let response = AdobeResponse::new(StatusCode::ACCEPTED, AT)
             .expires_in(Duration::from_millis(60_000))
             .with_location("76378b50-4eb0-43b4-b144-51cb62d85563".to_owned());
-        let response = answer.into_response();
+        let response = response.into_response();
         assert_eq!(response.status(), 202);
         for (name, value) in [
             (header::DATE, Some("Sat, 01 Jan 2022 12:00:00 GMT")),
@@ -234,15 +236,16 @@ mod tests {
 
     #[test]
     fn a_session_with_a_short_interval_expires_after_a_second() {
-        let answer = Answer::new(StatusCode::ACCEPTED, AT).expires_in(Duration::from_millis(300));
-        assert_eq!(answer.expires, Some(Expires::At(WallTime(AT.0 + 1_000))));
+        let response =
+            AdobeResponse::new(StatusCode::ACCEPTED, AT).expires_in(Duration::from_millis(300));
+        assert_eq!(response.expires, Some(Expires::At(WallTime(AT.0 + 1_000))));
     }
 
     #[test]
     fn a_throttled_request_is_valid_again_at_its_expiry() {
-        let answer = Failure::Throttled(Duration::from_millis(20_100)).answer(AT);
-        assert_eq!((answer.status.as_u16(), &answer.body), (429, &None));
-        assert_eq!(answer.expires, Some(Expires::At(WallTime(AT.0 + 21_000))));
+        let response = AdobeError::Throttled(Duration::from_millis(20_100)).response(AT);
+        assert_eq!((response.status.as_u16(), &response.body), (429, &None));
+        assert_eq!(response.expires, Some(Expires::At(WallTime(AT.0 + 21_000))));
     }
 
     #[test]
@@ -254,19 +257,19 @@ mod tests {
             reason,
         };
         for (failure, status) in [
-            (Failure::Denied(Denied::Missing), 401),
-            (Failure::Forbidden("no"), 403),
-            (Failure::MissingMetadata, 400),
-            (Failure::Bad(String::new()), 400),
-            (Failure::NoForm, 415),
-            (Failure::NoSession, 404),
+            (AdobeError::Denied(Denied::Missing), 401),
+            (AdobeError::Forbidden("no"), 403),
+            (AdobeError::MissingMetadata, 400),
+            (AdobeError::Bad(String::new()), 400),
+            (AdobeError::NoForm, 415),
+            (AdobeError::NoSession, 404),
             (PlayersError::TimedOut.into(), 503),
             (PlayersError::Throttled { retry_after }.into(), 429),
             (unavailable.into(), 503),
         ] {
-            let answer = failure.answer(AT);
-            assert_eq!(answer.status, status, "{failure:?}");
-            let body = answer.body.map(|body| body.to_string());
+            let response = failure.response(AT);
+            assert_eq!(response.status, status, "{failure:?}");
+            let body = response.body.map(|body| body.to_string());
             assert!(!body.is_some_and(|body| body.contains("secret")));
         }
     }

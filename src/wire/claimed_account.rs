@@ -6,17 +6,18 @@ use percent_encoding::percent_decode_str;
 
 use super::{AccountHeader, Message};
 
-/// The sender of a request, as far as its routing key and its headers name it. Not validated.
+/// The tenant and the account that a request's routing key and headers name. Not validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller<'a> {
+pub struct ClaimedAccount<'a> {
     /// The first word of the routing key.
     pub tenant: &'a str,
-    /// The account. That of the routing key comes first, as permissions may be for one account.
+    /// The account: that of the routing key, which permissions can bind to one account, else that of
+    /// the header.
     pub account: Option<Cow<'a, [u8]>>,
 }
 
-impl<'a> Caller<'a> {
-    /// The sender of `message`.
+impl<'a> ClaimedAccount<'a> {
+    /// The tenant and the account of `message`.
     #[must_use]
     pub fn of(message: &Message<'a>) -> Self {
         let mut words = message.routing_key.splitn(3, '.');
@@ -34,13 +35,13 @@ impl<'a> Caller<'a> {
 mod tests {
     use super::*;
 
-    fn caller<'a>(routing_key: &'a str, account: AccountHeader<'a>) -> (&'a str, Option<String>) {
+    fn claimed<'a>(routing_key: &'a str, account: AccountHeader<'a>) -> (&'a str, Option<String>) {
         let message = Message {
             routing_key,
             account,
             ..Message::default()
         };
-        let Caller { tenant, account } = Caller::of(&message);
+        let ClaimedAccount { tenant, account } = ClaimedAccount::of(&message);
         let text = account.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (tenant, text)
     }
@@ -50,14 +51,14 @@ mod tests {
         let header = AccountHeader::Text(b"bob");
         let some = |account: &str| Some(account.to_owned());
         assert_eq!(
-            caller("acme.init.al%C3%AF.ce%2e", header),
+            claimed("acme.init.al%C3%AF.ce%2e", header),
             ("acme", some("alï.ce."))
         );
-        assert_eq!(caller("acme.init", header), ("acme", some("bob")));
+        assert_eq!(claimed("acme.init", header), ("acme", some("bob")));
         assert_eq!(
-            caller("acme.status", AccountHeader::NotText),
+            claimed("acme.status", AccountHeader::NotText),
             ("acme", None)
         );
-        assert_eq!(caller("", AccountHeader::Absent), ("", None));
+        assert_eq!(claimed("", AccountHeader::Absent), ("", None));
     }
 }

@@ -1,4 +1,4 @@
-//! The activity of a connection, which distinguishes idle and slow connections from busy ones.
+//! The traffic of a connection, which distinguishes idle and slow connections from busy ones.
 
 use std::{
     io,
@@ -13,14 +13,14 @@ use tokio::{
     time::Instant,
 };
 
-/// The activity of a connection, shared by its socket and its requests.
+/// The traffic of a connection, shared by its socket and its requests.
 #[derive(Clone)]
-pub(super) struct Activity(Arc<Mutex<State>>);
+pub(super) struct Traffic(Arc<Mutex<State>>);
 
 struct State {
     /// Requests in progress.
     requests: usize,
-    /// The end of the last request, or the begin of the connection.
+    /// The end of the last request, or the start of the connection.
     idle_since: Instant,
     /// The arrival of the first byte since then.
     first_byte: Option<Instant>,
@@ -35,11 +35,11 @@ struct State {
 pub(super) enum Closes {
     /// The headers of a request do not arrive in time.
     Slow,
-    /// There was no request for long.
+    /// No request has arrived for a long time.
     Idle,
 }
 
-impl Activity {
+impl Traffic {
     pub(super) fn new(now: Instant) -> Self {
         Self(Arc::new(Mutex::new(State {
             requests: 0,
@@ -106,7 +106,7 @@ impl Activity {
 }
 
 /// A request in progress.
-pub(super) struct InProgress(Activity);
+pub(super) struct InProgress(Traffic);
 
 impl Drop for InProgress {
     fn drop(&mut self) {
@@ -117,10 +117,10 @@ impl Drop for InProgress {
     }
 }
 
-/// A socket that reports its activity.
+/// A socket that reports its traffic.
 pub(super) struct Watched<S> {
     pub(super) socket: S,
-    pub(super) activity: Activity,
+    pub(super) traffic: Traffic,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -132,7 +132,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.activity.received();
+            self.traffic.received();
         }
         read
     }
@@ -176,37 +176,37 @@ mod tests {
     async fn a_connection_is_slow_after_its_first_byte_and_idle_without_one() {
         let began = Instant::now();
         let (headers, idle) = (Duration::from_secs(10), Duration::from_secs(60));
-        let activity = Activity::new(began);
+        let traffic = Traffic::new(began);
         let after = |seconds| Instant::now() + Duration::from_secs(seconds);
-        let closes = |seconds| activity.closes(headers, idle, after(seconds)).ok();
+        let closes = |seconds| traffic.closes(headers, idle, after(seconds)).ok();
         assert_eq!(
             (closes(9), closes(59), closes(61)),
             (None, None, Some(Closes::Idle))
         );
-        activity.received();
+        traffic.received();
         assert_eq!((closes(9), closes(11)), (None, Some(Closes::Slow)));
-        let request = activity.request(false);
+        let request = traffic.request(false);
         assert_eq!(closes(1_000), None);
-        activity.received();
+        traffic.received();
         drop(request);
         assert_eq!((closes(11), closes(61)), (None, Some(Closes::Idle)));
-        drop(activity.request(true));
-        activity.received();
+        drop(traffic.request(true));
+        traffic.received();
         assert_eq!((closes(11), closes(61)), (None, Some(Closes::Idle)));
     }
     #[tokio::test]
     async fn a_connection_is_checked_when_it_can_be_slow_or_idle() {
         let (headers, idle) = (Duration::from_secs(10), Duration::from_secs(75));
         let began = Instant::now();
-        let activity = Activity::new(began);
-        let next = |now| activity.closes(headers, idle, now);
+        let traffic = Traffic::new(began);
+        let next = |now| traffic.closes(headers, idle, now);
         assert_eq!(next(began), Err(began + headers), "bytes may follow");
-        activity.received();
-        let slow = next(began + headers).expect_err("they have not arrived at the begin");
+        traffic.received();
+        let slow = next(began + headers).expect_err("no headers have arrived");
         assert!(slow >= began + headers && slow < began + 2 * headers);
         assert_eq!(next(slow), Ok(Closes::Slow));
 
-        let request = activity.request(false);
+        let request = traffic.request(false);
         assert_eq!(next(slow), Err(slow + headers));
         drop(request);
         let before = began + idle - headers / 2;
