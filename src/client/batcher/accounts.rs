@@ -175,7 +175,7 @@ mod tests {
     }
 
     /// Learns the true partitions of some accounts, until the ring is trusted.
-    fn learn_all(accounts: &mut Accounts, partitions: u16) {
+    fn learn_all(accounts: &mut AccountPartitions, partitions: u16) {
         for n in 10_000.. {
             let number = of(bucket(&account(n), partitions), partitions);
             accounts.learn(&tenant(), &account(n), number);

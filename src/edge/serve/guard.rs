@@ -91,7 +91,8 @@ impl Guard {
         if let Err(wait) = self.edge.limits.client(client) {
             return GuardRefusal::Client(wait).into_response();
         }
-        // Over HTTP/2, a connection has many. A bound above that of all requests needs no count.
+        // The bound of connections is not enough: an HTTP/2 connection has many requests. A bound above
+        // that of all requests needs no count.
         let most = self.bounds.of_client(self.edge.access.trusts(client));
         let own = (most < self.bounds.requests).then(|| self.clients.admit(client, most));
         let Some(_own) = own.map_or(Some(None), |own| own.map(Some)) else {
