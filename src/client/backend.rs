@@ -12,7 +12,7 @@ use crate::{
     domain::{
         AccountId, Answer, Heartbeat, MetadataPatch, PlayerEvent, Stop, StopCause, StreamId, Tenant,
     },
-    wire::{self, InitFields, Kind, PartitionNumber, Reply, Trace},
+    wire::{self, InitFields, Kind, News, PartitionNumber, Reply, Trace},
 };
 
 /// Default timeout of a reply.
@@ -271,7 +271,7 @@ impl Backend {
             Ok(Reply::Batch { events, .. }) => {
                 let news = events.into_iter();
                 Ok(news
-                    .filter_map(|one| Some((usize::from(one.index), bad_news(one.reply)?)))
+                    .filter_map(|one| Some((usize::from(one.index), bad_news(one.news)?)))
                     .collect())
             }
             Ok(_) => Err(other_reply()),
@@ -293,7 +293,8 @@ impl Backend {
         let mut sent = self.client.send(send, true, self.patience).await?;
         sent.confirm().await?;
         match sent.reply_within(wait).await {
-            Ok(reply) => bad_news(reply).map(Some).ok_or_else(other_reply),
+            Ok(Reply::News(news)) => bad_news(news).map(Some).ok_or_else(other_reply),
+            Ok(_) => Err(other_reply()),
             Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
             // Most heartbeats get no reply.
             Err(_) => Ok(None),
@@ -302,10 +303,10 @@ impl Backend {
 }
 
 /// The news about an event; `None` if it is of a later version of the contract.
-pub(super) fn bad_news(reply: Reply) -> Option<BadNews> {
-    match reply {
-        Reply::Stopped { cause, .. } => Some(BadNews::Stopped(cause)),
-        Reply::Interval {
+pub(super) fn bad_news(news: News) -> Option<BadNews> {
+    match news {
+        News::Stopped { cause, .. } => Some(BadNews::Stopped(cause)),
+        News::Interval {
             heartbeat_every_ms,
             ttl_ms,
             ..
@@ -313,8 +314,8 @@ pub(super) fn bad_news(reply: Reply) -> Option<BadNews> {
             every: Duration::from_millis(heartbeat_every_ms),
             ttl: Duration::from_millis(ttl_ms),
         }),
-        Reply::Error(problem) => Some(BadNews::Rejected(problem)),
-        _ => None,
+        News::Error { error } => Some(BadNews::Rejected(error)),
+        News::Unknown => None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         AccountCount, AccountId, AccountsPage, AccountsRequest, MAX_ACCOUNTS, Tenant, TenantAnswer,
         TenantRequest, TenantTotals, TotalsRequest, ValueCounts, WallTime,
     },
-    wire::{self, Problem, Reply},
+    wire::{self, News, Problem, Reply},
 };
 
 /// A request for a tenant's accounts.
@@ -141,7 +141,7 @@ impl Backend {
                     answers.insert(partition.partition, answer);
                     continue;
                 }
-                Ok(Reply::Error(problem)) => ClientError::Refused(problem),
+                Ok(Reply::News(News::Error { error })) => ClientError::Refused(error),
                 Ok(_) => other_reply(),
                 Err(error) => error,
             };

@@ -223,13 +223,13 @@ impl Engine {
         match reply {
             Ok(Reply::Batch { events: all, .. }) => {
                 for one in all {
-                    let news = bad_news(one.reply);
+                    let news = bad_news(one.news);
                     let index = usize::from(one.index);
                     self.publish(news.and_then(|news| events.news(index, news)));
                 }
             }
-            Ok(reply) => {
-                let news = bad_news(reply);
+            Ok(Reply::News(news)) => {
+                let news = bad_news(news);
                 self.publish(news.and_then(|news| events.news(0, news)));
             }
             Err(ClientError::Refused(problem))
@@ -245,7 +245,7 @@ impl Engine {
                 }
             }
             // Workers do not reply to a message without bad news.
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 
