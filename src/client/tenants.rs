@@ -122,15 +122,7 @@ impl Backend {
         request: &TenantRequest,
     ) -> Result<Gathered, ClientError> {
         let (kind, body) = wire::tenant_body(request);
-        let send = Send {
-            tenant: tenant.clone(),
-            kind,
-            account: None,
-            message_id: None,
-            body,
-            gzip: false,
-            trace: None,
-        };
+        let send = Send::new(tenant, kind, None, body);
         let mut sent = self.client.send_to_each(send, self.patience).await?;
         let mut answers = BTreeMap::new();
         let (mut partitions, mut failures, mut failed) = (None, 0, None);
