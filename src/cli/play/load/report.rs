@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{meter::ProbeResults, reply_times::ReplyTimes, search::Search, step::Step};
-use crate::cli::output::table;
+use crate::cli::output::{plural, table};
 
 /// The subject of the report.
 pub(super) struct LoadDescription {
@@ -110,10 +110,7 @@ fn remarks(step: &Step) -> Vec<String> {
         (counts.lost, "without a confirm: they may count or not"),
     ] {
         if events > 0 {
-            output.push(format!(
-                "{events} event{} {what}",
-                if events == 1 { "" } else { "s" }
-            ));
+            output.push(format!("{events} event{} {what}", plural(events)));
         }
     }
     if counts.confirmed > step.applied {
@@ -243,10 +240,6 @@ fn ms(duration: Duration) -> String {
     } else {
         format!("{ms:.0} ms")
     }
-}
-
-const fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 #[cfg(test)]

@@ -19,7 +19,11 @@ use super::{
     },
     Theme,
 };
-use crate::{cli::terminal::escape, client::ActiveStream, wire::Rfc3339};
+use crate::{
+    cli::{output::plural, terminal::escape},
+    client::ActiveStream,
+    wire::Rfc3339,
+};
 
 /// Columns of the partitions' panel before those of the workers: partition, streams, heartbeats.
 const BEFORE_WORKERS: [u16; 3] = [4, 10, 8];
@@ -224,10 +228,10 @@ fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
         return frame.render_widget(Paragraph::new(parts).block(block), area);
     };
     let activity = &status.activity;
-    let plural = if activity.count() == 1 { "" } else { "s" };
     let title = format!(
-        " {name}: {} active stream{plural} at {} ",
+        " {name}: {} active stream{} at {} ",
         activity.count(),
+        plural(activity.count()),
         time(Rfc3339(activity.as_of))
     );
     let counts = status
