@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    BrokerError, Connection, LogEntry, LogFollower, LogFrom, one_shot_appender::OneShotAppender,
+    BrokerError, Connection, LogEntry, LogFollower, LogFrom, connect::in_time,
+    one_shot_appender::OneShotAppender,
 };
 use crate::{
     domain::{Entry, EntryId, Internal, InternalEntry},
@@ -35,13 +36,8 @@ impl BoundedLog {
     /// Reads the next entry: its offset, and its content unless it is a player's. Times out after
     /// 20 s without an entry.
     pub(super) async fn entry(&mut self) -> Result<(u64, Option<InternalEntry>), BrokerError> {
-        let delivery = tokio::time::timeout(PATIENCE, self.follower.next())
-            .await
-            .map_err(|_| BrokerError::Timeout {
-                doing: "reading the log",
-                waited: PATIENCE,
-            })??;
-        let delivery = match delivery {
+        let delivery = in_time("reading the log", PATIENCE, self.follower.next());
+        let delivery = match delivery.await?? {
             LogEntry::Delivered(delivery) => delivery,
             LogEntry::Undeliverable(offset) => return Ok((offset, None)),
         };

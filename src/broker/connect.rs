@@ -116,12 +116,25 @@ impl Connection {
     /// # Errors
     /// The last address's error, if no address is reachable.
     pub async fn open_any(addresses: &Addresses, name: &str) -> Result<Self, BrokerError> {
-        let mut attempt = 0;
+        Self::open_any_from(addresses, 0, name).await
+    }
+
+    /// Connects to the first reachable address from `first` on, so that several connections share
+    /// the nodes of a cluster.
+    ///
+    /// # Errors
+    /// The last address's error, if no address is reachable.
+    pub async fn open_any_from(
+        addresses: &Addresses,
+        first: usize,
+        name: &str,
+    ) -> Result<Self, BrokerError> {
+        let mut tried = 0;
         loop {
-            match Self::open(addresses, attempt, name).await {
+            match Self::open(addresses, first + tried, name).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) if attempt + 1 == addresses.len() => return Err(error),
-                Err(_) => attempt += 1,
+                Err(error) if tried + 1 == addresses.len() => return Err(error),
+                Err(_) => tried += 1,
             }
         }
     }
@@ -185,13 +198,17 @@ pub(super) async fn within<T>(
     doing: &'static str,
     answer: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
-    match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(BrokerError::Timeout {
-            doing,
-            waited: PATIENCE,
-        }),
-    }
+    Ok(in_time(doing, PATIENCE, answer).await??)
+}
+
+/// Limits a wait. `doing` names the operation in the error.
+pub(super) async fn in_time<T>(
+    doing: &'static str,
+    waited: Duration,
+    answer: impl Future<Output = T>,
+) -> Result<T, BrokerError> {
+    let answer = tokio::time::timeout(waited, answer).await;
+    answer.map_err(|_| BrokerError::Timeout { doing, waited })
 }
 
 /// Repeats an operation on a queue while RabbitMQ cannot reach the queue's process, as it does for

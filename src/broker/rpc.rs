@@ -17,12 +17,15 @@ use lapin::{
 
 use super::{
     BrokerError, Connection, Names,
-    connect::within,
+    connect::{in_time, within},
     delivery::put_trace,
     direct::DIRECT_REPLY_TO,
     unconfirmed::{Unconfirmed, confirming, write},
 };
-use crate::wire::{ACCOUNT_HEADER, GZIP, Trace};
+use crate::{
+    domain::AccountId,
+    wire::{ACCOUNT_HEADER, GZIP, Trace},
+};
 
 /// Longest wait for RabbitMQ to close a channel; the client's other messages wait meanwhile.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -30,22 +33,33 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// A message from a client.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// The client's number for the message, which its [`RpcEvent`]s contain.
-    pub number: u64,
     /// Its routing key.
     pub routing_key: String,
     /// The header `account`; `None` for a request about a tenant.
     pub account: Option<String>,
     /// The message id; the same for every repetition of one request.
     pub message_id: Option<String>,
-    /// Whether a reply is requested.
-    pub reply: bool,
     /// The body.
     pub body: Vec<u8>,
     /// Whether the body is compressed with gzip.
     pub gzip: bool,
     /// The trace that it continues.
     pub trace: Option<Box<Trace>>,
+}
+
+impl Outgoing {
+    /// A message without an id and a trace.
+    #[must_use]
+    pub fn new(routing_key: String, account: Option<&AccountId>, body: Vec<u8>) -> Self {
+        Self {
+            routing_key,
+            account: account.map(|account| account.as_str().to_owned()),
+            message_id: None,
+            body,
+            gzip: false,
+            trace: None,
+        }
+    }
 }
 
 /// The outcome of a message.
@@ -102,12 +116,13 @@ impl RpcChannel {
     }
 
     /// Publishes a message without waiting; [`Self::next`] returns its outcome.
-    pub fn publish(&mut self, message: Outgoing) {
+    pub fn publish(&mut self, number: u64, message: Outgoing, reply: bool) {
         let (channel, exchange) = (self.channel.clone(), self.exchange.clone());
         let unwritten = Arc::clone(&self.unwritten);
+        let correlation = reply.then(|| number.to_string());
         self.unconfirmed.begin(async move {
-            let number = message.number;
-            (number, send(&channel, exchange, message, &unwritten).await)
+            let sent = send(&channel, exchange, message, correlation, &unwritten);
+            (number, sent.await)
         });
     }
 
@@ -122,13 +137,7 @@ impl RpcChannel {
             return Err(BrokerError::Lost("RabbitMQ reads nothing".to_owned()));
         }
         let closing = self.channel.close(200, "a confirm is overdue".into());
-        match tokio::time::timeout(CLOSE_WITHIN, closing).await {
-            Ok(closed) => Ok(closed?),
-            Err(_) => Err(BrokerError::Timeout {
-                doing: "closing a channel",
-                waited: CLOSE_WITHIN,
-            }),
-        }
+        Ok(in_time("closing a channel", CLOSE_WITHIN, closing).await??)
     }
 
     /// The next confirm or reply. Cancel safe.
@@ -161,6 +170,7 @@ async fn send(
     channel: &Channel,
     exchange: ShortString,
     message: Outgoing,
+    correlation: Option<String>,
     unwritten: &AtomicUsize,
 ) -> lapin::Result<Published> {
     let mut headers = FieldTable::default();
@@ -174,10 +184,10 @@ async fn send(
     let mut properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_headers(headers);
-    if message.reply {
+    if let Some(id) = correlation {
         properties = properties
             .with_reply_to(DIRECT_REPLY_TO.into())
-            .with_correlation_id(message.number.to_string().into());
+            .with_correlation_id(id.into());
     }
     if let Some(id) = message.message_id {
         properties = properties.with_message_id(id.into());

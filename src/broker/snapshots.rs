@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Appender, BrokerError, Connection, LogDelivery, LogEntry, LogFollower, LogFrom};
+use super::{
+    Appender, BrokerError, Connection, LogDelivery, LogEntry, LogFollower, LogFrom,
+    connect::in_time,
+};
 use crate::{
     domain::LogTime,
     wire::snapshot::{self, Part, PartContent, SnapshotError, SnapshotRef},
@@ -265,10 +268,5 @@ async fn next(follower: &mut LogFollower) -> Result<LogDelivery, BrokerError> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, delivered)
-        .await
-        .map_err(|_| BrokerError::Timeout {
-            doing: "reading the snapshot log",
-            waited: PATIENCE,
-        })?
+    in_time("reading the snapshot log", PATIENCE, delivered).await?
 }

@@ -1,8 +1,6 @@
 //! The settings of the broker from flags and the environment.
 
-use std::path::Path;
-
-use super::{mistakes::Mistakes, tls::TlsArgs};
+use super::{mistakes::Mistakes, setting::Setting, tls::TlsArgs};
 use crate::broker::{Addresses, MQTT_EXCHANGE, Names};
 
 /// RabbitMQ's address and the names of exchanges and queues.
@@ -17,7 +15,7 @@ pub struct BrokerArgs {
         global = true,
         value_name = "URL"
     )]
-    pub amqp_url: Option<String>,
+    pub amqp_url: Option<Setting<Addresses>>,
     /// A file that contains the address
     #[arg(long, env = "AMQP_URL_FILE", global = true, value_name = "FILE")]
     pub amqp_url_file: Option<String>,
@@ -46,20 +44,26 @@ impl BrokerArgs {
 
     /// Returns the names, or notes a mistake.
     pub fn names(&self, mistakes: &mut Mistakes) -> Option<Names> {
-        let names = Names::new(&self.namespace)
-            .map_err(|e| mistakes.note(format!("--namespace (STREAMWATCH_NAMESPACE): {e}")))
-            .ok()?;
-        names
-            .with_mqtt_exchange(&self.mqtt_exchange)
-            .map_err(|e| mistakes.note(format!("--mqtt-exchange (STREAMWATCH_MQTT_EXCHANGE): {e}")))
-            .ok()
+        let names = Names::new(&self.namespace);
+        let names = mistakes.check("--namespace (STREAMWATCH_NAMESPACE)", names)?;
+        let names = names.with_mqtt_exchange(&self.mqtt_exchange);
+        mistakes.check("--mqtt-exchange (STREAMWATCH_MQTT_EXCHANGE)", names)
     }
 
     /// Returns the addresses, if given, or notes the mistakes.
     pub fn addresses_if_given(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
-        let given = |it: &Option<String>| it.as_ref().is_some_and(|it| !it.is_empty());
-        let any = given(&self.amqp_url) || given(&self.amqp_url_file);
-        any.then(|| self.addresses(mistakes)).flatten()
+        let is_given = self.url().is_some() || self.file().is_some();
+        is_given.then(|| self.addresses(mistakes)).flatten()
+    }
+
+    fn url(&self) -> Option<&Setting<Addresses>> {
+        self.amqp_url.as_ref().filter(|url| url.is_given())
+    }
+
+    fn file(&self) -> Option<&str> {
+        self.amqp_url_file
+            .as_deref()
+            .filter(|file| !file.is_empty())
     }
 
     /// Returns the addresses, or notes the mistakes.
@@ -69,23 +73,19 @@ impl BrokerArgs {
     }
 
     fn listed(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
-        let given = self.amqp_url.as_deref().filter(|url| !url.is_empty());
-        let file = self.amqp_url_file.as_deref().filter(|f| !f.is_empty());
-        match (given, file) {
+        match (self.url(), self.file()) {
             (Some(_), Some(_)) => {
                 mistakes.note("give AMQP_URL or AMQP_URL_FILE, not both");
                 None
             }
-            (Some(url), None) => mistakes.check("--amqp-url (AMQP_URL)", url),
-            (None, Some(file)) => match std::fs::read_to_string(Path::new(file)) {
-                Ok(url) => mistakes.check("--amqp-url-file (AMQP_URL_FILE)", &url),
-                Err(error) => {
-                    mistakes.note(format!(
-                        "--amqp-url-file (AMQP_URL_FILE): cannot read it: {error}"
-                    ));
-                    None
-                }
-            },
+            (Some(url), None) => mistakes.take(url),
+            (None, Some(file)) => {
+                let name = "--amqp-url-file (AMQP_URL_FILE)";
+                let read = std::fs::read_to_string(file);
+                let read = read.map_err(|error| format!("cannot read it: {error}"));
+                let url = mistakes.check(name, read)?;
+                mistakes.check(name, url.trim().parse())
+            }
             (None, None) => {
                 mistakes.note(
                     "AMQP_URL is not set: set it to the address of RabbitMQ, such as \
@@ -99,24 +99,31 @@ impl BrokerArgs {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        broker: BrokerArgs,
+        #[arg(long, env = "STREAMWATCH_TTL_OF_A_TEST")]
+        ttl: Setting<Duration>,
+    }
 
     #[test]
     fn all_mistakes_are_reported_together_and_quote_no_password() {
-        let args = BrokerArgs {
-            amqp_url: Some("http://u:s3cret@host".to_owned()),
-            amqp_url_file: None,
-            namespace: "a b".to_owned(),
-            mqtt_exchange: MQTT_EXCHANGE.to_owned(),
-            tls: TlsArgs::default(),
-        };
+        let words = "x --amqp-url http://u:s3cret@host --ttl 90 --namespace a/b".split(' ');
+        let line = Line::try_parse_from(words).unwrap();
         let mut mistakes = Mistakes::default();
-        let broker = args.check(&mut mistakes);
-        mistakes.duration("--ttl", "90");
+        let broker = line.broker.check(&mut mistakes);
+        assert_eq!(mistakes.take(&line.ttl), None);
         let error = mistakes.finish(broker).unwrap_err().lines().join("\n");
         assert!(error.starts_with("3 settings are wrong:"), "{error}");
         assert!(
-            error.contains("AMQP_URL") && error.contains("--ttl"),
+            error.contains("--amqp-url (AMQP_URL): ") && error.contains("--ttl (STREAMWATCH_TTL"),
             "{error}"
         );
         assert!(!error.contains("s3cret"), "{error}");

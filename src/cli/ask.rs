@@ -17,6 +17,7 @@ use super::{
     arguments::BrokerArgs,
     mistakes::Mistakes,
     output::{Output, duration, plural, table},
+    setting::Setting,
     terminal::escape,
 };
 use crate::{
@@ -35,9 +36,9 @@ const REFUSED: u8 = 6;
 #[derive(clap::Args, Debug)]
 pub struct Account {
     /// The tenant: 1 to 64 of A-Z a-z 0-9 _ -
-    tenant: String,
+    tenant: Setting<Tenant>,
     /// The account
-    account: String,
+    account: Setting<AccountId>,
 }
 
 /// Time to wait.
@@ -45,7 +46,7 @@ pub struct Account {
 pub struct Patience {
     /// Time to wait for the reply
     #[arg(long, default_value = "2s", value_name = "DURATION")]
-    timeout: String,
+    timeout: Setting<Duration>,
 }
 
 /// Send one heartbeat of a stream
@@ -54,13 +55,13 @@ pub struct Heartbeat {
     #[command(flatten)]
     account: Account,
     /// The stream's id
-    stream: String,
+    stream: Setting<StreamId>,
     /// New metadata of the stream, such as device=tv
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<String>,
     /// Time to wait for the reply that the stream was stopped
     #[arg(long, default_value = "500ms", value_name = "DURATION")]
-    wait: String,
+    wait: Setting<Duration>,
     #[command(flatten)]
     patience: Patience,
 }
@@ -72,7 +73,7 @@ pub struct Status {
     account: Account,
     /// Also show the state of this stream; exit with 6 if it is not active
     #[arg(long)]
-    stream: Option<String>,
+    stream: Option<Setting<StreamId>>,
     /// Count the streams by this metadata key; may be repeated 16 times
     #[arg(long, value_name = "KEY")]
     group_by: Vec<String>,
@@ -85,15 +86,8 @@ pub struct Status {
 
 impl Account {
     fn check(&self, mistakes: &mut Mistakes) -> Option<(Tenant, AccountId)> {
-        let tenant = mistakes.check("TENANT", &self.tenant);
-        let account = match AccountId::new(&self.account) {
-            Ok(account) => Some(account),
-            Err(error) => {
-                mistakes.note(format!("ACCOUNT: {error}"));
-                None
-            }
-        };
-        tenant.zip(account)
+        let tenant = mistakes.take(&self.tenant);
+        tenant.zip(mistakes.take(&self.account))
     }
 }
 
@@ -110,17 +104,28 @@ fn ready(
     patience: &Patience,
     mut mistakes: Mistakes,
 ) -> Result<Ready, Mistakes> {
-    let connection = broker.check(&mut mistakes);
     let who = account.check(&mut mistakes);
-    let patience = mistakes.duration("--timeout", &patience.timeout);
-    let all = connection.zip(who).zip(patience);
-    let (((addresses, names), (tenant, account)), patience) = mistakes.finish(all)?;
-    let client = Client::connect(addresses, names);
+    let (backend, (tenant, account)) = connect(broker, who, patience, mistakes)?;
     Ok(Ready {
-        backend: Backend::new(client).with_patience(patience),
+        backend,
         tenant,
         account,
     })
+}
+
+/// Returns a connected backend, and the checked arguments.
+fn connect<T>(
+    broker: &BrokerArgs,
+    checked: Option<T>,
+    patience: &Patience,
+    mut mistakes: Mistakes,
+) -> Result<(Backend, T), Mistakes> {
+    let connection = broker.check(&mut mistakes);
+    let patience = mistakes.take(&patience.timeout);
+    let all = connection.zip(checked).zip(patience);
+    let (((addresses, names), checked), patience) = mistakes.finish(all)?;
+    let backend = Backend::new(Client::connect(addresses, names));
+    Ok((backend.with_patience(patience), checked))
 }
 
 fn metadata(pairs: &[String], mistakes: &mut Mistakes) -> Metadata {
@@ -131,20 +136,15 @@ fn metadata(pairs: &[String], mistakes: &mut Mistakes) -> Metadata {
             None => mistakes.note("--metadata: KEY=VALUE"),
         }
     }
-    match Metadata::new(&mut split) {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            mistakes.note(format!("--metadata: {error}"));
-            Metadata::default()
-        }
-    }
+    let metadata = Metadata::new(&mut split);
+    mistakes.check("--metadata", metadata).unwrap_or_default()
 }
 
 impl Heartbeat {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
-        let stream = mistakes.check::<StreamId>("STREAM", &self.stream);
-        let wait = mistakes.duration("--wait", &self.wait);
+        let stream = mistakes.take(&self.stream);
+        let wait = mistakes.take(&self.wait);
         let metadata = metadata(&self.metadata, &mut mistakes);
         let ready = ready(broker, &self.account, &self.patience, mistakes)?;
         let (Some(stream), Some(wait)) = (stream, wait) else {
@@ -183,7 +183,7 @@ impl Status {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
         let query = StatusQuery {
-            stream: mistakes.check_if("--stream", self.stream.as_deref()),
+            stream: mistakes.take(&self.stream),
             group_by: self.group_by.clone(),
             consistency: if self.strong {
                 Consistency::Strong
@@ -233,11 +233,10 @@ fn as_json(
 /// An account's streams, as a table.
 fn streams(activity: &Activity) -> Vec<String> {
     let count = activity.count();
-    let ending = plural(count);
     let head = format!(
-        "{}/{}: {count} active stream{ending} at {}",
-        activity.key.tenant(),
-        activity.key.account(),
+        "{}: {count} active stream{} at {}",
+        activity.key.as_str(),
+        plural(count),
         wire::show(activity.as_of)
     );
     if count == 0 {

@@ -11,6 +11,7 @@ use super::{
     arguments::BrokerArgs,
     mistakes::Mistakes,
     output::{Output, duration},
+    setting::Setting,
 };
 use crate::{
     broker::{
@@ -40,14 +41,14 @@ const ACCOUNT: &str = "nobody";
 pub struct Args {
     /// Time to read the ticks of workers in the logs
     #[arg(long, default_value = "3s", value_name = "DURATION")]
-    watch: String,
+    watch: Setting<Duration>,
 }
 
 impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
-        let watched = mistakes.duration("--watch", &self.watch);
+        let watched = mistakes.take(&self.watch);
         let ((addresses, names), watched) = mistakes.finish(connection.zip(watched))?;
         let mut findings = Findings::new(output);
         let installation = Installation { addresses, names };

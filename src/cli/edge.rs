@@ -2,9 +2,9 @@
 
 mod limits;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{arguments::BrokerArgs, mistakes::Mistakes, signals::stop_signal};
+use super::{arguments::BrokerArgs, mistakes::Mistakes, setting::Setting, signals::stop_signal};
 use crate::{
     client::{Addresses, Names, Tenant},
     edge::{
@@ -20,10 +20,10 @@ use limits::LimitArgs;
 pub struct Args {
     /// Serve the API here, such as 0.0.0.0:8443
     #[arg(long, env = "STREAMWATCH_EDGE_HTTP", value_name = "ADDRESS:PORT")]
-    http: Option<String>,
+    http: Option<Setting<SocketAddr>>,
     /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9420
     #[arg(long, env = "STREAMWATCH_EDGE_ADMIN", value_name = "ADDRESS:PORT")]
-    admin: Option<String>,
+    admin: Option<Setting<SocketAddr>>,
     /// The access file, in TOML: the callers and their credentials (deploy/EDGE.md describes it). It
     /// is read again when it changes
     #[arg(long, env = "STREAMWATCH_EDGE_ACCESS", value_name = "FILE")]
@@ -31,7 +31,7 @@ pub struct Args {
     /// Instead of --access: let each client reach all accounts of this tenant. Only with a loopback
     /// address
     #[arg(long, value_name = "TENANT")]
-    insecure_no_auth: Option<String>,
+    insecure_no_auth: Option<Setting<Tenant>>,
     /// The policy file, in TOML, of applications that use the API of Adobe's Concurrency
     /// Monitoring (tests/clients/FROM-ADOBE.md describes it). It is read again when it changes
     /// [default: that API is not served]
@@ -58,10 +58,10 @@ pub struct Args {
         default_value = "0s",
         value_name = "DURATION"
     )]
-    drain: String,
+    drain: Setting<Duration>,
     /// Time limit of a shutdown, from the signal to the end of the process
     #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
-    grace: String,
+    grace: Setting<Duration>,
 }
 
 /// An optional text; an empty environment variable counts as unset.
@@ -83,24 +83,21 @@ impl Args {
         connection: Option<(Addresses, Names)>,
         mistakes: &mut Mistakes,
     ) -> Option<Config> {
-        let name = "--http (STREAMWATCH_EDGE_HTTP)";
-        let http = given(self.http.as_ref());
-        if http.is_none() {
-            mistakes.note(format!(
-                "{name}: the address to serve on, such as 0.0.0.0:8443"
-            ));
+        if self.http.as_ref().is_none_or(|http| !http.is_given()) {
+            mistakes.note(
+                "--http (STREAMWATCH_EDGE_HTTP): the address to serve on, such as 0.0.0.0:8443",
+            );
         }
-        let http = mistakes.address(name, http);
-        let name = "--admin (STREAMWATCH_EDGE_ADMIN)";
-        let admin = mistakes.address(name, given(self.admin.as_ref()));
+        let http = mistakes.take(&self.http);
+        let admin = mistakes.take(&self.admin);
         let access = self.access(http, mistakes);
         let policies = self.policies(mistakes);
         let certificate = self.certificate(mistakes);
         let rates = self.limits.rates(mistakes);
         let bounds = self.limits.bounds(mistakes);
         let origins = self.origins(mistakes);
-        let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
-        let drain = mistakes.duration("--drain (STREAMWATCH_EDGE_DRAIN)", &self.drain);
+        let grace = mistakes.take(&self.grace);
+        let drain = mistakes.take(&self.drain);
         if let Some((drain, grace)) = drain.zip(grace)
             && !drain.is_zero()
             && drain >= grace
@@ -134,10 +131,7 @@ impl Args {
 
     fn access(&self, http: Option<SocketAddr>, mistakes: &mut Mistakes) -> Option<Access> {
         let name = "--access (STREAMWATCH_EDGE_ACCESS)";
-        match (
-            given(self.access.as_ref()),
-            given(self.insecure_no_auth.as_ref()),
-        ) {
+        match (given(self.access.as_ref()), &self.insecure_no_auth) {
             (Some(_), Some(_)) => {
                 mistakes.note(format!("give {name} or --insecure-no-auth, not both"));
                 None
@@ -148,9 +142,7 @@ impl Args {
                 ));
                 None
             }
-            (Some(file), None) => Access::from_file(&PathBuf::from(file))
-                .map_err(|error| mistakes.note(format!("{name}: {error}")))
-                .ok(),
+            (Some(file), None) => mistakes.check(name, Access::from_file(&PathBuf::from(file))),
             (None, Some(tenant)) => {
                 if http.is_some_and(|http| !http.ip().is_loopback()) {
                     mistakes.note(
@@ -159,8 +151,7 @@ impl Args {
                     );
                     return None;
                 }
-                let tenant = mistakes.check::<Tenant>("--insecure-no-auth", tenant)?;
-                Some(Access::open_to_all(tenant))
+                mistakes.take(tenant).map(Access::open_to_all)
             }
         }
     }
@@ -171,9 +162,10 @@ impl Args {
             given(self.https_key.as_ref()),
         ) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Certificate::read(certificate.into(), key.into())
-                .map_err(|error| mistakes.note(format!("--https-cert, --https-key: {error}")))
-                .ok(),
+            (Some(certificate), Some(key)) => {
+                let read = Certificate::read(certificate.into(), key.into());
+                mistakes.check("--https-cert, --https-key", read)
+            }
             _ => {
                 mistakes.note(
                     "--https-cert (STREAMWATCH_EDGE_HTTPS_CERT) and --https-key \
@@ -187,11 +179,7 @@ impl Args {
     fn origins(&self, mistakes: &mut Mistakes) -> CorsOrigins {
         let list = given(self.cors_origin.as_ref()).unwrap_or_default();
         let each = list.split(',').map(str::trim).filter(|one| !one.is_empty());
-        let origins = each.filter_map(|one| {
-            serve::origin(one)
-                .map_err(|form| mistakes.note(format!("--cors-origin: {form}")))
-                .ok()
-        });
+        let origins = each.filter_map(|one| mistakes.check("--cors-origin", serve::origin(one)));
         CorsOrigins(origins.collect())
     }
 }

@@ -3,11 +3,17 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    time::Duration,
 };
 
 use serde_json::json;
 
-use super::{http::PageUrl, mistakes::Mistakes, output::Output};
+use super::{
+    http::PageUrl,
+    mistakes::Mistakes,
+    output::{Output, duration},
+    setting::Setting,
+};
 
 /// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -24,16 +30,16 @@ pub struct Args {
     url: Option<String>,
     /// The address that the worker listens on; 0.0.0.0 means this machine
     #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
-    http: Option<String>,
+    http: Option<Setting<SocketAddr>>,
     /// Time to wait for the response
     #[arg(long, default_value = "3s", value_name = "DURATION")]
-    timeout: String,
+    timeout: Setting<Duration>,
 }
 
 impl Args {
     pub(super) async fn run(self, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
-        let timeout = mistakes.duration("--timeout", &self.timeout);
+        let timeout = mistakes.take(&self.timeout);
         let place = self.place(&mut mistakes);
         let (place, timeout) = mistakes.finish(place.zip(timeout))?;
         let path = if self.ready { "/readyz" } else { "/healthz" };
@@ -46,7 +52,10 @@ impl Args {
         let (good, message) = match response {
             Ok(Ok((status, body))) => (status == 200, body.trim().to_owned()),
             Ok(Err(error)) => (false, format!("cannot query {place}: {error}")),
-            Err(_) => (false, format!("no answer from {place} in {}", self.timeout)),
+            Err(_) => (
+                false,
+                format!("no answer from {place} in {}", duration(timeout)),
+            ),
         };
         output.print([&message], &json!({ "ok": good, "message": message }));
         Ok(if good {
@@ -58,23 +67,19 @@ impl Args {
 
     /// A host and a port.
     fn place(&self, mistakes: &mut Mistakes) -> Option<String> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        if let Some(url) = given(&self.url) {
-            let place = of_url(&url);
+        if let Some(url) = self.url.as_deref().filter(|url| !url.is_empty()) {
+            let place = of_url(url);
             if place.is_none() {
                 mistakes.note("--url: an address such as http://127.0.0.1:9419");
             }
             return place;
         }
-        let name = "--http (STREAMWATCH_HTTP)";
-        let Some(http) = given(&self.http) else {
-            mistakes.note(format!(
-                "give --url, or {name}: the address that the worker serves"
-            ));
-            return None;
-        };
-        let address = mistakes.address(name, Some(&http))?;
-        Some(reachable(address).to_string())
+        if self.http.as_ref().is_none_or(|http| !http.is_given()) {
+            mistakes.note(
+                "give --url, or --http (STREAMWATCH_HTTP): the address that the worker serves",
+            );
+        }
+        Some(reachable(mistakes.take(&self.http)?).to_string())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Mistakes in the settings. All are collected before anything starts, and reported together.
 
-use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::fmt;
 
-/// Invalid settings, each with the expected form. Values are not quoted, because one may be a
-/// password.
+use super::setting::Setting;
+
+/// Invalid settings, each with the expected form.
 #[derive(Debug, Default, thiserror::Error)]
 pub struct Mistakes(Vec<String>);
 
@@ -30,67 +31,36 @@ impl Mistakes {
         self.0.push(mistake.into());
     }
 
-    /// Returns the value of setting `name`, or notes a mistake.
-    pub fn check<T: FromStr<Err: fmt::Display>>(&mut self, name: &str, text: &str) -> Option<T> {
-        match text.trim().parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.note(format!("{name}: {error}"));
-                None
-            }
-        }
-    }
-
-    /// Returns the value of an optional setting, or notes a mistake.
-    pub fn check_if<T: FromStr<Err: fmt::Display>>(
+    /// Returns the value of a setting, if it has one, or notes the mistake in it.
+    pub fn take<'s, T: Clone + 's>(
         &mut self,
-        name: &str,
-        text: Option<&str>,
+        setting: impl Into<Option<&'s Setting<T>>>,
     ) -> Option<T> {
-        self.check(name, text?)
-    }
-
-    /// Returns a duration in milliseconds. The text needs a unit.
-    pub fn duration(&mut self, name: &str, text: &str) -> Option<Duration> {
-        match humantime::parse_duration(text.trim()) {
-            Ok(duration) => Some(duration),
-            Err(_) => {
-                self.note(format!(
-                    "{name}: a duration with its unit, such as 90s or 1m30s"
-                ));
+        match &setting.into()?.0 {
+            Ok(value) => value.clone(),
+            Err(mistake) => {
+                self.note(mistake);
                 None
             }
         }
     }
 
-    /// Returns an optional duration in milliseconds.
-    pub fn duration_if(&mut self, name: &str, text: Option<&str>) -> Option<Duration> {
-        self.duration(name, text?)
-    }
-
-    /// A number between 0 and 1.
-    #[cfg(feature = "play")]
-    pub fn rate(&mut self, name: &str, text: &str) -> Option<f64> {
-        match text.trim().parse() {
-            Ok(rate) if (0.0..=1.0).contains(&rate) => Some(rate),
-            _ => {
-                self.note(format!("{name}: a number from 0 to 1"));
-                None
-            }
+    /// Replaces `to` by the value of a setting, if it has one, or notes the mistake in it.
+    pub fn set<'s, T: Clone + 's>(
+        &mut self,
+        setting: impl Into<Option<&'s Setting<T>>>,
+        to: &mut T,
+    ) {
+        if let Some(value) = self.take(setting) {
+            *to = value;
         }
     }
 
-    /// An address to listen on.
-    pub fn address(&mut self, name: &str, text: Option<&str>) -> Option<SocketAddr> {
-        match text?.trim().parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                self.note(format!(
-                    "{name}: an address and a port, such as 127.0.0.1:9419"
-                ));
-                None
-            }
-        }
+    /// Returns the value, or notes a mistake of the setting `name`.
+    pub fn check<T, E: fmt::Display>(&mut self, name: &str, value: Result<T, E>) -> Option<T> {
+        value
+            .map_err(|error| self.note(format!("{name}: {error}")))
+            .ok()
     }
 
     /// Returns `value` if no mistake was noted.

@@ -13,6 +13,7 @@ mod mistakes;
 mod output;
 #[cfg(feature = "play")]
 mod play;
+mod setting;
 mod signals;
 mod terminal;
 mod tls;
@@ -160,7 +161,7 @@ impl Cli {
         let mut mistakes = Mistakes::default();
         // Hides lapin's log lines, as this program reports these errors itself.
         let directives = format!("{},lapin=off", self.log);
-        let filter: Option<EnvFilter> = mistakes.check("--log (STREAMWATCH_LOG)", &directives);
+        let filter = mistakes.check("--log (STREAMWATCH_LOG)", directives.parse::<EnvFilter>());
         let json = match self.log_format.as_str() {
             "text" => Some(false),
             "json" => Some(true),

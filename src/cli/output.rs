@@ -60,6 +60,11 @@ pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
+/// The ending of a noun after a number.
+pub(super) fn plural<N: PartialEq + From<u8>>(count: N) -> &'static str {
+    if count == N::from(1) { "" } else { "s" }
+}
+
 /// Formats rows as a table, one line per row.
 pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     // The width after escaping.

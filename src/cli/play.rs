@@ -16,9 +16,10 @@ use super::{
     arguments::BrokerArgs,
     mistakes::Mistakes,
     output::{Output, duration},
+    setting::{Setting, Value, Within},
     signals, terminal,
 };
-use crate::client::{Backend, Client, ClientError, Consistency, Player, StatusQuery};
+use crate::client::{Backend, Client, ClientError, Consistency, Player, StatusQuery, Tenant};
 use expected::{ExpectedStreams, ViewerCounts};
 use plan::Plan;
 use viewer::Viewer;
@@ -26,75 +27,81 @@ use viewer::Viewer;
 /// Most accounts whose viewers have real timing, and whose counts are checked.
 const MAX_ACCOUNTS: usize = 100_000;
 /// Most accounts of a load, which keeps no state of its streams.
-const MAX_LOAD_ACCOUNTS: usize = 50_000_000;
+const MAX_LOAD_ACCOUNTS: u64 = 50_000_000;
 /// Viewers per connection.
 const PER_CONNECTION: usize = 500;
 /// Time to wait for the reply to a check.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A share, from 0 to 1.
+#[derive(Clone, Copy, Debug)]
+struct Share(f64);
+
+impl Value for Share {
+    fn parse(text: &str) -> Result<Self, String> {
+        let share = text
+            .parse()
+            .ok()
+            .filter(|share| (0.0..=1.0).contains(share));
+        let share = share.map(Self);
+        share.ok_or_else(|| "a number from 0 to 1".to_owned())
+    }
+}
 
 /// Simulate viewers with real timing and check the counts
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The tenant to play as; its accounts are named viewer-000, viewer-001, …
     #[arg(long, default_value = "demo")]
-    tenant: String,
+    tenant: Setting<Tenant>,
     /// Number of accounts [default: 100; for a load 1000 per partition]
     #[arg(long, value_name = "N")]
-    accounts: Option<String>,
+    accounts: Option<Setting<Within<1, MAX_LOAD_ACCOUNTS>>>,
     /// Number of devices per account
     #[arg(long, default_value = "2", value_name = "N")]
-    streams_per_account: String,
+    streams_per_account: Setting<Within<1, 100>>,
     /// Time to play before the counts are compared [default: 60s]
     #[arg(long, value_name = "DURATION")]
-    duration: Option<String>,
+    duration: Option<Setting<Duration>>,
     /// Average duration of a session
     #[arg(long, default_value = "20s", value_name = "DURATION")]
-    session: String,
+    session: Setting<Duration>,
     /// Share of the sessions that end without a stop, from 0 to 1
     #[arg(long, default_value = "0.1", value_name = "RATE")]
-    crash_rate: String,
+    crash_rate: Setting<Share>,
     /// Request at most this number of active streams per account
     #[arg(long, value_name = "N")]
-    max_active: Option<String>,
+    max_active: Option<Setting<u32>>,
     /// Seed that repeats the viewers' choices; printed at the start
     #[arg(long, value_name = "N")]
-    seed: Option<String>,
+    seed: Option<Setting<u64>>,
     #[command(flatten)]
     load: load::LoadArgs,
 }
 
 impl Args {
     fn check(&self, mistakes: &mut Mistakes) -> Option<Plan> {
-        let within = |n: Option<usize>, name: &str, most: usize, mistakes: &mut Mistakes| {
-            if n.is_some_and(|n| n == 0 || n > most) {
-                mistakes.note(format!("{name}: 1 to {most}"));
-            }
-            n
-        };
-        let accounts = mistakes.check_if("--accounts", self.accounts.as_deref());
-        let most = match self.load.is_requested() {
-            true => MAX_LOAD_ACCOUNTS,
-            false => MAX_ACCOUNTS,
-        };
-        let accounts = within(accounts, "--accounts", most, mistakes);
-        let devices = mistakes.check("--streams-per-account", &self.streams_per_account);
-        let devices = within(devices, "--streams-per-account", 100, mistakes);
-        let max_active = self.max_active.as_deref();
-        let max_active = mistakes.check_if("--max-active", max_active);
-        let seed = mistakes.check_if("--seed", self.seed.as_deref());
-        let tenant = mistakes.check("--tenant", &self.tenant);
-        let duration = self.duration.as_deref().unwrap_or("60s");
-        let duration = mistakes.duration("--duration", duration);
-        let session = mistakes.duration("--session", &self.session);
-        let crash_rate = mistakes.rate("--crash-rate", &self.crash_rate);
+        let accounts = mistakes.take(&self.accounts).map(Within::get);
+        let too_many = accounts.is_some_and(|accounts: usize| accounts > MAX_ACCOUNTS);
+        if too_many && !self.load.is_requested() {
+            mistakes.note(format!("--accounts: 1 to {MAX_ACCOUNTS}"));
+        }
+        let devices = mistakes.take(&self.streams_per_account);
+        let max_active = mistakes.take(&self.max_active);
+        let seed = mistakes.take(&self.seed);
+        let tenant = mistakes.take(&self.tenant);
+        let mut duration = Duration::from_secs(60);
+        mistakes.set(&self.duration, &mut duration);
+        let session = mistakes.take(&self.session);
+        let crash_rate = mistakes.take(&self.crash_rate);
         // Checked last, so that one mistake does not hide others.
         Some(Plan {
             tenant: tenant?,
             accounts,
-            devices: devices?,
-            duration: duration?,
+            devices: devices?.get(),
+            duration,
             session: session?,
-            crash_rate: crash_rate?,
+            crash_rate: crash_rate?.0,
             max_active,
             seed: seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0),
         })

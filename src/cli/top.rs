@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::OptionFuture;
 use tokio::{
     sync::watch::Receiver,
     task::JoinHandle,
@@ -37,6 +38,7 @@ use super::{
     http,
     mistakes::Mistakes,
     output::{LOOK_EVERY, Output, duration, reader_is_gone},
+    setting::Setting,
     signals::{over, stop_signal},
 };
 use crate::{
@@ -79,7 +81,7 @@ pub struct Args {
     metrics: Vec<String>,
     /// Show only this tenant's accounts
     #[arg(long)]
-    tenant: Option<String>,
+    tenant: Option<Setting<Tenant>>,
     /// Show the details of this account, such as acme/alice
     #[arg(long, value_name = "TENANT/ACCOUNT")]
     account: Option<String>,
@@ -93,10 +95,10 @@ pub struct Args {
     group_by: Vec<String>,
     /// Interval between readings
     #[arg(long, default_value = "2s", value_name = "DURATION")]
-    interval: String,
+    interval: Setting<Duration>,
     /// End after this time
     #[arg(long = "for", value_name = "DURATION")]
-    duration: Option<String>,
+    duration: Option<Setting<Duration>>,
     /// Print the figures once, after the first interval, and end
     #[arg(long)]
     once: bool,
@@ -137,12 +139,12 @@ impl Args {
             }
             key
         });
-        let tenant = mistakes.check_if::<Tenant>("--tenant", self.tenant.as_deref());
-        let interval = mistakes.duration("--interval", &self.interval);
+        let tenant = mistakes.take(&self.tenant);
+        let interval = mistakes.take(&self.interval);
         if interval.is_some_and(|interval| interval < SHORTEST) {
             mistakes.note(format!("--interval: {} or more", duration(SHORTEST)));
         }
-        let lasts = mistakes.duration_if("--for", self.duration.as_deref());
+        let lasts = mistakes.take(&self.duration);
         Some(Plan {
             pages,
             account,
@@ -246,6 +248,9 @@ impl Top {
         let mut draw = every(DRAW_EVERY);
         let mut round: Option<JoinHandle<Round>> = None;
         loop {
+            let draws = self.screen.is_some();
+            let following = self.following.as_mut().map(Following::next);
+            let input = self.screen.as_mut().map(Screen::next);
             tokio::select! {
                 // A round that takes longer than the interval delays the next one.
                 _ = due.tick(), if round.is_none() => {
@@ -253,15 +258,15 @@ impl Top {
                     let lists = self.lists();
                     round = Some(tokio::spawn(self.sources.clone().round(requests, lists)));
                 }
-                done = finished(&mut round) => {
+                Some(done) = OptionFuture::from(round.as_mut()) => {
                     round = None;
                     self.state.take(done?, self.began.elapsed());
                     if self.print() {
                         return Ok(());
                     }
                 }
-                updates = next(&mut self.following) => self.apply_event(updates)?,
-                input = input(&mut self.screen) => {
+                Some(updates) = OptionFuture::from(following) => self.apply_event(updates)?,
+                Some(input) = OptionFuture::from(input) => {
                     match self.pressed(input) {
                         Next::End => return Ok(()),
                         Next::Ask => due.reset_immediately(),
@@ -269,8 +274,8 @@ impl Top {
                     }
                     self.draw()?;
                 }
-                _ = draw.tick(), if self.screen.is_some() => self.draw()?,
-                _ = look.tick(), if self.screen.is_none() => if reader_is_gone() {
+                _ = draw.tick(), if draws => self.draw()?,
+                _ = look.tick(), if !draws => if reader_is_gone() {
                     return Ok(());
                 },
                 () = over(stop, until) => return Ok(()),
@@ -369,25 +374,4 @@ fn every(period: Duration) -> Interval {
     let mut every = interval(period);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     every
-}
-
-async fn finished(round: &mut Option<JoinHandle<Round>>) -> anyhow::Result<Round> {
-    match round {
-        Some(round) => Ok(round.await?),
-        None => std::future::pending().await,
-    }
-}
-
-async fn next(following: &mut Option<Following>) -> Option<Update> {
-    match following {
-        Some(following) => following.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn input(screen: &mut Option<Screen>) -> Input {
-    match screen {
-        Some(screen) => screen.next().await,
-        None => std::future::pending().await,
-    }
 }

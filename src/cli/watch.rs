@@ -2,7 +2,7 @@
 
 mod lines;
 
-use std::num::NonZeroU64;
+use std::{num::NonZeroU64, time::Duration};
 
 use serde_json::Value;
 use tokio::{sync::watch::Receiver, time::Instant};
@@ -12,6 +12,7 @@ use super::{
     follow::{Follow, Update},
     mistakes::Mistakes,
     output::{LOOK_EVERY, Output, reader_is_gone},
+    setting::Setting,
     signals::{over, stop_signal},
     terminal,
 };
@@ -28,18 +29,18 @@ use lines::Lines;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Print only this tenant's events
-    tenant: Option<String>,
+    tenant: Option<Setting<Tenant>>,
     /// Print only this account's events
-    account: Option<String>,
+    account: Option<Setting<AccountId>>,
     /// Print rejected messages instead; they contain no account
     #[arg(long)]
     rejected: bool,
     /// End after this time
     #[arg(long = "for", value_name = "DURATION")]
-    duration: Option<String>,
+    duration: Option<Setting<Duration>>,
     /// End after this number of lines
     #[arg(long, value_name = "N")]
-    count: Option<String>,
+    count: Option<Setting<NonZeroU64>>,
 }
 
 /// Filter and progress of the output.
@@ -58,10 +59,10 @@ impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
-        let tenant = mistakes.check_if::<Tenant>("TENANT", self.tenant.as_deref());
-        let account = mistakes.check_if::<AccountId>("ACCOUNT", self.account.as_deref());
-        let duration = mistakes.duration_if("--for", self.duration.as_deref());
-        let count = mistakes.check_if::<NonZeroU64>("--count", self.count.as_deref());
+        let tenant = mistakes.take(&self.tenant);
+        let account = mistakes.take(&self.account);
+        let duration = mistakes.take(&self.duration);
+        let count = mistakes.take(&self.count);
         if self.rejected && self.account.is_some() {
             mistakes.note("ACCOUNT: rejected messages contain no account; omit it with --rejected");
         }

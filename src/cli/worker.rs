@@ -1,11 +1,17 @@
 //! `streamwatch worker`
 
+use std::{net::SocketAddr, time::Duration};
+
 use super::{
-    arguments::BrokerArgs, mistakes::Mistakes, signals::stop_signal, topology::DeclareArgs,
+    arguments::BrokerArgs,
+    mistakes::Mistakes,
+    setting::Setting,
+    signals::stop_signal,
+    topology::{DeclareArgs, PartitionCount},
 };
 use crate::{
     ops,
-    worker::{self, Config, Grace},
+    worker::{self, Config, Grace, PartitionList},
 };
 
 /// Count streams and answer requests, until SIGTERM or Ctrl-C
@@ -23,33 +29,27 @@ pub struct Args {
     first: DeclareArgs,
     /// With --declare: the number of partitions, if the topology is missing
     #[arg(long, env = "STREAMWATCH_DECLARE_PARTITIONS", value_name = "P")]
-    declare_partitions: Option<String>,
+    declare_partitions: Option<Setting<PartitionCount>>,
     /// The partitions to follow, such as 0,2,4-7 [default: all]
     #[arg(long, env = "STREAMWATCH_PARTITIONS", value_name = "LIST")]
-    partitions: Option<String>,
+    partitions: Option<Setting<PartitionList>>,
     /// Serve /healthz, /readyz and /metrics here, such as 127.0.0.1:9419
     #[arg(long, env = "STREAMWATCH_HTTP", value_name = "ADDRESS:PORT")]
-    http: Option<String>,
+    http: Option<Setting<SocketAddr>>,
     /// Time limit of a shutdown, from the signal to the end of the process
     #[arg(long, env = "STREAMWATCH_GRACE", default_value = "10s")]
-    grace: String,
+    grace: Setting<Duration>,
 }
 
 impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
         let connection = broker.check(&mut mistakes);
-        let http = mistakes.address("--http (STREAMWATCH_HTTP)", self.http.as_deref());
-        let grace = mistakes.duration("--grace (STREAMWATCH_GRACE)", &self.grace);
-        let grace = grace.map(Grace);
-        let declaration = self.first.check(
-            "--declare-partitions (STREAMWATCH_DECLARE_PARTITIONS)",
-            self.declare_partitions.as_deref(),
-            &mut mistakes,
-        );
-        // An empty environment variable counts as unset.
-        let list = self.partitions.as_deref().filter(|list| !list.is_empty());
-        let partitions = mistakes.check_if("--partitions (STREAMWATCH_PARTITIONS)", list);
+        let http = mistakes.take(&self.http);
+        let grace = mistakes.take(&self.grace).map(Grace);
+        let count = self.declare_partitions.as_ref();
+        let declaration = self.first.check(count, &mut mistakes);
+        let partitions = mistakes.take(&self.partitions);
         let exporting = ops::export().unwrap_or_else(|error| {
             mistakes.note(error.to_string());
             None

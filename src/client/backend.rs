@@ -12,7 +12,7 @@ use crate::{
     domain::{
         AccountId, Answer, Heartbeat, MetadataPatch, PlayerEvent, Stop, StopCause, StreamId, Tenant,
     },
-    wire::{self, InitFields, Kind, PartitionNumber, Reply, Trace},
+    wire::{self, InitFields, Kind, News, PartitionNumber, Reply, Trace},
 };
 
 /// Default timeout of a reply.
@@ -84,8 +84,8 @@ impl Backend {
             &query.group_by,
             query.consistency,
         );
-        let mut send = message(tenant, Kind::Status, account, None, body);
-        send.trace.clone_from(&self.trace);
+        let mut send = Send::new(tenant, Kind::Status, Some(account), body);
+        send.message.trace.clone_from(&self.trace);
         let mut sent = self.client.send(send, true, self.patience).await?;
         match sent.reply().await? {
             Reply::Answer {
@@ -137,8 +137,9 @@ impl Backend {
             group_by: &request.group_by,
         };
         let body = wire::init_body(account.as_str(), fields);
-        let mut send = message(tenant, Kind::Init, account, Some(id.to_string()), body);
-        send.trace.clone_from(&self.trace);
+        let mut send = Send::new(tenant, Kind::Init, Some(account), body);
+        send.message.message_id = Some(id.to_string());
+        send.message.trace.clone_from(&self.trace);
         let mut sent = self.client.send(send, true, self.patience).await?;
         match sent.reply().await? {
             Reply::Answer {
@@ -188,7 +189,7 @@ impl Backend {
         stream: StreamId,
     ) -> Result<(), ClientError> {
         let body = wire::event_body(account.as_str(), &Stop::of(stream).into());
-        let send = message(tenant, Kind::Stop, account, None, body);
+        let send = Send::new(tenant, Kind::Stop, Some(account), body);
         let mut sent = self.client.send(send, false, self.patience).await?;
         sent.confirm().await
     }
@@ -207,14 +208,9 @@ impl Backend {
         wait: Duration,
     ) -> Result<(), ClientError> {
         let body = wire::event_body(account.as_str(), &stop.into());
-        let send = message(tenant, Kind::Stop, account, None, body);
-        let mut sent = self.client.send(send, true, self.patience).await?;
-        sent.confirm().await?;
-        match sent.reply_within(wait).await {
-            Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
-            // Workers reply only with an error.
-            Ok(_) | Err(_) => Ok(()),
-        }
+        let send = Send::new(tenant, Kind::Stop, Some(account), body);
+        // Workers reply only with an error.
+        self.send_event(send, wait).await.map(drop)
     }
 
     /// Sends one heartbeat, and waits `wait` for a reply. Returns the cause if the stream was
@@ -261,23 +257,19 @@ impl Backend {
         };
         let encoded = events.iter().map(|e| (e.account.as_str(), &e.event));
         let body = wire::batch_body(partition, encoded);
-        let mut send = message(tenant, Kind::Batch, &first.account, None, body);
+        let mut send = Send::new(tenant, Kind::Batch, Some(&first.account), body);
         if self.gzip {
             send = send.compressed();
         }
-        let mut sent = self.client.send(send, true, self.patience).await?;
-        sent.confirm().await?;
-        match sent.reply_within(wait).await {
-            Ok(Reply::Batch { events, .. }) => {
+        match self.send_event(send, wait).await? {
+            None => Ok(Vec::new()),
+            Some(Reply::Batch { events, .. }) => {
                 let news = events.into_iter();
                 Ok(news
-                    .filter_map(|one| Some((usize::from(one.index), bad_news(one.reply)?)))
+                    .filter_map(|one| Some((usize::from(one.index), bad_news(one.news)?)))
                     .collect())
             }
-            Ok(_) => Err(other_reply()),
-            Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
-            // Workers do not reply to a batch without bad news.
-            Err(_) => Ok(Vec::new()),
+            Some(_) => Err(other_reply()),
         }
     }
 
@@ -289,23 +281,32 @@ impl Backend {
         wait: Duration,
     ) -> Result<Option<BadNews>, ClientError> {
         let body = wire::event_body(account.as_str(), &PlayerEvent::Heartbeat(heartbeat));
-        let send = message(tenant, Kind::Heartbeat, account, None, body);
+        let send = Send::new(tenant, Kind::Heartbeat, Some(account), body);
+        match self.send_event(send, wait).await? {
+            None => Ok(None),
+            Some(Reply::News(news)) => bad_news(news).map(Some).ok_or_else(other_reply),
+            Some(_) => Err(other_reply()),
+        }
+    }
+
+    /// Sends a message until the broker confirms it, and waits `wait` for a reply. Most get none, as
+    /// workers reply only with bad news.
+    async fn send_event(&self, send: Send, wait: Duration) -> Result<Option<Reply>, ClientError> {
         let mut sent = self.client.send(send, true, self.patience).await?;
         sent.confirm().await?;
         match sent.reply_within(wait).await {
-            Ok(reply) => bad_news(reply).map(Some).ok_or_else(other_reply),
+            Ok(reply) => Ok(Some(reply)),
             Err(ClientError::Refused(problem)) => Err(ClientError::Refused(problem)),
-            // Most heartbeats get no reply.
             Err(_) => Ok(None),
         }
     }
 }
 
 /// The news about an event; `None` if a later version of the contract defines it.
-pub(super) fn bad_news(reply: Reply) -> Option<BadNews> {
-    match reply {
-        Reply::Stopped { cause, .. } => Some(BadNews::Stopped(cause)),
-        Reply::Interval {
+pub(super) fn bad_news(news: News) -> Option<BadNews> {
+    match news {
+        News::Stopped { cause, .. } => Some(BadNews::Stopped(cause)),
+        News::Interval {
             heartbeat_every_ms,
             ttl_ms,
             ..
@@ -313,26 +314,8 @@ pub(super) fn bad_news(reply: Reply) -> Option<BadNews> {
             every: Duration::from_millis(heartbeat_every_ms),
             ttl: Duration::from_millis(ttl_ms),
         }),
-        Reply::Error(problem) => Some(BadNews::Rejected(problem)),
-        _ => None,
-    }
-}
-
-fn message(
-    tenant: &Tenant,
-    kind: Kind,
-    account: &AccountId,
-    message_id: Option<String>,
-    body: Vec<u8>,
-) -> Send {
-    Send {
-        tenant: tenant.clone(),
-        kind,
-        account: Some(account.clone()),
-        message_id,
-        body,
-        gzip: false,
-        trace: None,
+        News::Error { error } => Some(BadNews::Rejected(error)),
+        News::Unknown => None,
     }
 }
 

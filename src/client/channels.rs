@@ -7,11 +7,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::budget::Reserved;
+use super::{budget::Reserved, connection::Send};
 use crate::{
-    broker::{
-        BrokerError, CONFIRM_WITHIN, Connection, Names, Outgoing, Published, RpcChannel, RpcEvent,
-    },
+    broker::{BrokerError, CONFIRM_WITHIN, Connection, Names, Published, RpcChannel, RpcEvent},
     wire::Kind,
 };
 
@@ -48,9 +46,9 @@ impl Channels {
     }
 
     /// Publishes a message. `reserved` is released once the message has an outcome.
-    pub(super) fn publish(&mut self, kind: Kind, message: Outgoing, reserved: Reserved) {
-        self.unconfirmed.sent(message.number, kind, reserved);
-        self.of(kind).publish(message);
+    pub(super) fn publish(&mut self, number: u64, send: Send, reply: bool, reserved: Reserved) {
+        self.unconfirmed.sent(number, send.kind, reserved);
+        self.of(send.kind).publish(number, send.message, reply);
     }
 
     /// Closes the channel of `kind` and opens another. RabbitMQ then drops messages of that channel

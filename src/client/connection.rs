@@ -16,7 +16,7 @@ use super::{
 use crate::{
     broker::{Addresses, Backoff, BrokerError, Connection, Names, Outgoing, RpcEvent},
     domain::{AccountId, Tenant},
-    wire::{self, Kind, RoutingKey, Trace},
+    wire::{self, Kind, RoutingKey},
 };
 
 /// Most messages in transit.
@@ -29,24 +29,28 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// A message to publish.
 #[derive(Clone, Debug)]
 pub(super) struct Send {
-    pub(super) tenant: Tenant,
     pub(super) kind: Kind,
-    /// `None` for a request about a tenant.
-    pub(super) account: Option<AccountId>,
-    pub(super) message_id: Option<String>,
-    pub(super) body: Vec<u8>,
-    /// Whether the body is compressed with gzip.
-    pub(super) gzip: bool,
-    /// The trace that it continues.
-    pub(super) trace: Option<Box<Trace>>,
+    pub(super) message: Outgoing,
 }
 
 impl Send {
+    /// A message of `tenant`, of an account unless it is a request about the tenant.
+    pub(super) fn new(
+        tenant: &Tenant,
+        kind: Kind,
+        account: Option<&AccountId>,
+        body: Vec<u8>,
+    ) -> Self {
+        let routing_key = RoutingKey::of_tenant(tenant, kind);
+        let message = Outgoing::new(routing_key, account, body);
+        Self { kind, message }
+    }
+
     /// Compresses a body of at least [`MIN_COMPRESSED_BYTES`].
     pub(super) fn compressed(mut self) -> Self {
-        if self.body.len() >= MIN_COMPRESSED_BYTES {
-            self.body = wire::compress(&self.body);
-            self.gzip = true;
+        if self.message.body.len() >= MIN_COMPRESSED_BYTES {
+            self.message.body = wire::compress(&self.message.body);
+            self.message.gzip = true;
         }
         self
     }
@@ -166,7 +170,7 @@ impl Client {
         waiting: Waiting,
         patience: Duration,
     ) -> Result<(), ClientError> {
-        let bytes = send.body.len();
+        let bytes = send.message.body.len();
         let waits = self.budget.to_wait(bytes).ok_or(ClientError::Backlog)?;
         let reserved = timeout_at(began + patience, self.reserve(bytes)).await;
         let reserved = reserved.map_err(|_| self.not_sent(patience))?;
@@ -259,8 +263,7 @@ async fn serve(
             *number += 1;
             let kind = command.send.kind;
             let reply = command.waiting.replied.is_some();
-            let message = outgoing(*number, command.send, reply);
-            channels.publish(kind, message, command.reserved);
+            channels.publish(*number, command.send, reply, command.reserved);
             waiting.insert(*number, (kind, command.waiting));
         }
         let takes = next.is_none() && waiting.len() < MOST_WAITING;
@@ -345,17 +348,4 @@ fn report_blocked(report: &watch::Sender<ConnectionStatus>, blocked: bool) {
 fn fail(waiting: &mut HashMap<u64, (Kind, Waiting)>, kind: Kind, error: &ClientError) {
     let failed = waiting.extract_if(|_, (other, _)| is_event(*other) == is_event(kind));
     failed.for_each(|(_, (_, one))| one.failed(error));
-}
-
-fn outgoing(number: u64, send: Send, reply: bool) -> Outgoing {
-    Outgoing {
-        number,
-        routing_key: RoutingKey::of_tenant(&send.tenant, send.kind),
-        account: send.account.map(|account| account.as_str().to_owned()),
-        message_id: send.message_id,
-        reply,
-        body: send.body,
-        gzip: send.gzip,
-        trace: send.trace,
-    }
 }

@@ -11,7 +11,7 @@ use super::ClientError;
 use crate::{
     broker::{BrokerError, Published},
     domain::Settings,
-    wire::{self, Reply},
+    wire::{self, News, Reply},
 };
 
 /// Most replies to a request that each partition answers, errors included.
@@ -101,7 +101,7 @@ impl Sent {
             Ok(Err(_)) | Err(_) => return Err(self.no_reply()),
         };
         match reply {
-            Reply::Error(problem) => Err(ClientError::Refused(problem)),
+            Reply::News(News::Error { error }) => Err(ClientError::Refused(error)),
             reply => Ok(reply),
         }
     }

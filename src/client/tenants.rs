@@ -8,7 +8,7 @@ use crate::{
         AccountCount, AccountId, AccountsPage, AccountsRequest, MAX_ACCOUNTS, Tenant, TenantAnswer,
         TenantRequest, TenantTotals, TotalsRequest, ValueCounts, WallTime,
     },
-    wire::{self, Problem, Reply},
+    wire::{self, News, Problem, Reply},
 };
 
 /// A request for a tenant's accounts.
@@ -122,15 +122,7 @@ impl Backend {
         request: &TenantRequest,
     ) -> Result<Gathered, ClientError> {
         let (kind, body) = wire::tenant_body(request);
-        let send = Send {
-            tenant: tenant.clone(),
-            kind,
-            account: None,
-            message_id: None,
-            body,
-            gzip: false,
-            trace: None,
-        };
+        let send = Send::new(tenant, kind, None, body);
         let mut sent = self.client.send_to_each(send, self.patience).await?;
         let mut answers = BTreeMap::new();
         let (mut partitions, mut failures, mut failed) = (None, 0, None);
@@ -141,7 +133,7 @@ impl Backend {
                     answers.insert(partition.partition, answer);
                     continue;
                 }
-                Ok(Reply::Error(problem)) => ClientError::Refused(problem),
+                Ok(Reply::News(News::Error { error })) => ClientError::Refused(error),
                 Ok(_) => other_reply(),
                 Err(error) => error,
             };

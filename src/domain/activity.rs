@@ -1,5 +1,7 @@
 //! Answers to requests: an account's activity, and the outcome.
 
+use serde::{Deserialize, Serialize};
+
 use super::{AccountKey, Conflict, GivenReason, Metadata, StreamId, WallTime};
 
 /// An account's active streams.
@@ -39,6 +41,12 @@ impl Activity {
         self.streams.len() + self.left_out
     }
 
+    /// The active stream with this id.
+    #[must_use]
+    pub fn stream(&self, id: StreamId) -> Option<&ActiveStream> {
+        self.streams.iter().find(|stream| stream.stream == id)
+    }
+
     /// Number of streams for each value of the metadata key `key`, in the order of the values.
     /// Streams without the key are not counted.
     #[must_use]
@@ -58,7 +66,8 @@ impl Activity {
 
 words! {
     /// The state of a stream.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum StreamState {
         /// It is active.
         Active = "active",
@@ -73,7 +82,8 @@ words! {
 
 words! {
     /// The reason why a stream was refused. Snapshots contain its number, which never changes.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum RefusedReason {
         /// The account would have more active streams than the request's `max_active`.
         MaxActive = "max_active",
@@ -90,7 +100,8 @@ words! {
 
 words! {
     /// The reason why a stream was ended. Snapshots contain its number, which never changes.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum StoppedReason {
         /// By a `stop`.
         Stopped = "stopped",
@@ -102,11 +113,17 @@ words! {
 }
 
 /// The cause of the end of a stream, for its player.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopCause {
     /// The reason.
     pub reason: StoppedReason,
     /// The reason that the sender of the `stop` or of the replacing `init` gave.
+    #[serde(
+        rename = "given_reason",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "GivenReason::if_acceptable"
+    )]
     pub given: Option<GivenReason>,
 }
 
@@ -120,18 +137,26 @@ impl From<StoppedReason> for StopCause {
 }
 
 /// A refusal, with the data that its receiver needs to react.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The reason.
     pub reason: RefusedReason,
     /// The limit in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active: Option<u32>,
     /// The limits that the stream would exceed, with the streams in its way. For a stored refusal,
     /// as of the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<Conflict>,
     /// Whether an earlier decision on the same request is repeated.
+    #[serde(
+        rename = "remembered",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub is_remembered: bool,
     /// The time after which the same request may be admitted, in milliseconds, if waiting helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use compact_str::CompactString;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Maximum length of a given reason, in bytes.
 pub const MAX_REASON_BYTES: usize = 64;
@@ -38,6 +38,16 @@ impl GivenReason {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl GivenReason {
+    /// Deserializes a reason; `None` if a later version of the contract allowed it.
+    pub(super) fn if_acceptable<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Self>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        Ok(text.and_then(|text| Self::new(&text).ok()))
     }
 }
 

@@ -1,9 +1,13 @@
 //! Identifiers of tenants, accounts, streams and requests.
 
-use std::{borrow::Borrow, fmt};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    str::FromStr,
+};
 
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use uuid::Uuid;
 
 /// Maximum length of a tenant, in bytes.
@@ -82,7 +86,29 @@ impl fmt::Display for Tenant {
     }
 }
 
-impl std::str::FromStr for Tenant {
+impl Serialize for Tenant {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tenant {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        parsed(from)
+    }
+}
+
+/// Deserializes a text and checks it.
+fn parsed<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err = NameError>,
+    D: Deserializer<'de>,
+{
+    let text = Cow::<str>::deserialize(from)?;
+    text.parse().map_err(D::Error::custom)
+}
+
+impl FromStr for Tenant {
     type Err = NameError;
 
     fn from_str(name: &str) -> Result<Self, NameError> {
@@ -123,7 +149,13 @@ impl Serialize for AccountId {
     }
 }
 
-impl std::str::FromStr for AccountId {
+impl<'de> Deserialize<'de> for AccountId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        parsed(from)
+    }
+}
+
+impl FromStr for AccountId {
     type Err = NameError;
 
     fn from_str(id: &str) -> Result<Self, NameError> {
@@ -211,7 +243,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-impl std::str::FromStr for StreamId {
+impl FromStr for StreamId {
     type Err = uuid::Error;
 
     fn from_str(text: &str) -> Result<Self, uuid::Error> {

@@ -1,6 +1,6 @@
 //! The terms of an `init`: limits of the account's active streams, and what it ends.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{GivenReason, Metadata, StreamId};
 
@@ -82,7 +82,7 @@ fn as_map<S: Serializer>(conditions: &[Condition], to: S) -> Result<S::Ok, S::Er
 }
 
 /// The streams because of which an `init` exceeds a limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The position of the limit in the request; 0 for `max_active`.
     pub limit: usize,

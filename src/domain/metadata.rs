@@ -2,9 +2,9 @@
 
 mod patch;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 pub use patch::MetadataPatch;
 
@@ -43,6 +43,14 @@ pub struct Metadata(Arc<[u8]>);
 impl Serialize for Metadata {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(self.pairs())
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let pairs = BTreeMap::<String, String>::deserialize(from)?;
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        Self::new(&mut pairs).map_err(D::Error::custom)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests about all accounts of a tenant, and one partition's answers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{AccountId, Tenant, WallTime};
 
@@ -67,7 +67,7 @@ pub struct AccountsPage {
 }
 
 /// An account and its number of active streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountCount {
     /// The account.
     pub account: AccountId,

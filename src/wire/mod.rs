@@ -47,7 +47,7 @@ pub use notice::Notice;
 pub use problem::{Code, Problem};
 pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
-    APP_ID, BadReply, BatchNews, CONTRACT, CountsBy, Encoded, EventNews, MAX_REPLY_BYTES, News,
+    APP_ID, BadReply, CONTRACT, CountsBy, Encoded, EventNews, MAX_REPLY_BYTES, News,
     PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
     tenant_answer,
 };

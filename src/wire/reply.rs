@@ -1,14 +1,14 @@
 //! Replies as JSON: answers and errors, encoded by workers and decoded by clients.
 
+mod body;
 mod decode;
-mod decoded;
 mod encode;
 mod news;
 mod tenant;
 
-pub use decode::{BadReply, decode};
-pub use decoded::{BatchNews, CountsBy, Reply};
-pub use encode::{Encoded, MAX_REPLY_BYTES, PartitionNumber, answer, batch, error};
+pub use body::PartitionNumber;
+pub use decode::{BadReply, CountsBy, Reply, decode};
+pub use encode::{Encoded, MAX_REPLY_BYTES, answer, batch, error};
 pub use news::{EventNews, News};
 pub use tenant::tenant_answer;
 
@@ -89,6 +89,14 @@ mod tests {
 
     fn replaced() -> StopCause {
         StoppedReason::Replaced.into()
+    }
+
+    fn interval(stream: StreamId) -> News {
+        News::Interval {
+            stream,
+            heartbeat_every_ms: 10_000,
+            ttl_ms: 30_000,
+        }
     }
 
     #[test]
@@ -232,27 +240,27 @@ mod tests {
             reason: StoppedReason::Replaced,
             given: GivenReason::new("moved").ok(),
         };
-        assert_eq!(
-            decode(&News::stopped(stream, &cause).encode().body).unwrap(),
-            Reply::Stopped { stream, cause }
-        );
-        let expected = Reply::Interval {
-            stream,
-            heartbeat_every_ms: 10_000,
-            ttl_ms: 30_000,
+        let late = News::Error {
+            error: Problem::late(),
         };
-        assert_eq!(
-            decode(&News::interval(stream, 10_000, 30_000).encode().body).unwrap(),
-            expected
-        );
-        let problem = Problem::late();
-        assert_eq!(
-            decode(&error(&problem).body).unwrap(),
-            Reply::Error(problem)
-        );
+        assert_eq!(error(&Problem::late()), late.encode());
+        for news in [News::Stopped { stream, cause }, interval(stream), late] {
+            assert_eq!(decode(&news.encode().body).unwrap(), Reply::News(news));
+        }
         assert_eq!(
             decode(br#"{"type":"paused","since":1}"#).unwrap(),
-            Reply::Unknown
+            Reply::News(News::Unknown)
+        );
+        let of_later_version = format!(
+            r#"{{"type":"stopped","stream":"{stream}","reason":"stopped","given_reason":"{}"}}"#,
+            "x".repeat(65)
+        );
+        assert_eq!(
+            decode(of_later_version.as_bytes()).unwrap(),
+            Reply::News(News::Stopped {
+                stream,
+                cause: StoppedReason::Stopped.into()
+            })
         );
     }
 
@@ -263,9 +271,13 @@ mod tests {
         let error = News::Error {
             error: Problem::late(),
         };
+        let stopped = News::Stopped {
+            stream,
+            cause: replaced(),
+        };
         let news = [
-            of(0, News::stopped(stream, &replaced())),
-            of(7, News::interval(stream, 10_000, 30_000)),
+            of(0, stopped),
+            of(7, interval(stream)),
             of(999, error.clone()),
         ];
         let encoded = batch(&news);
@@ -287,13 +299,7 @@ mod tests {
             panic!("not a reply to a batch");
         };
         assert!(!truncated);
-        let cause = replaced();
-        let expected = BatchNews {
-            index: 0,
-            reply: Reply::Stopped { stream, cause },
-        };
-        assert_eq!(events[0], expected);
-        assert_eq!(events[2].reply, Reply::Error(Problem::late()));
+        assert_eq!(events, news);
 
         let long = Problem::new(crate::wire::Code::BadField, "x".repeat(1_000));
         let many: Vec<_> = (0..1_000)

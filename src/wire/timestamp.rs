@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::WallTime;
 
 /// A time in RFC 3339, in UTC, with milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rfc3339(pub WallTime);
 
 impl fmt::Display for Rfc3339 {

@@ -14,7 +14,7 @@ use streamwatch::{
         Tenant, Tombstone, WallTime,
     },
     wire::{
-        self, AccountHeader, Message, Origin, Query, RoutingKey,
+        self, AccountHeader, Message, News, Origin, Query, Reply, RoutingKey,
         snapshot::{self, MAX_PART_BYTES, Part, PartContent, SnapshotRef},
     },
 };
@@ -67,7 +67,8 @@ fn check<T: Debug>(decoded: Result<T, wire::Problem>, data: &[u8]) {
         Err(problem) => {
             let stated = wire::error(&problem);
             let read = wire::decode_reply(&stated.body);
-            assert!(matches!(read, Ok(wire::Reply::Error(_))), "{read:?}");
+            let is_error = matches!(read, Ok(Reply::News(News::Error { .. })));
+            assert!(is_error, "{read:?}");
         }
     }
 }

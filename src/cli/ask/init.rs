@@ -1,11 +1,13 @@
 //! `streamwatch init`
 
-use std::{process::ExitCode, time::Duration};
+use std::{num::NonZeroU32, process::ExitCode, time::Duration};
 
-use super::{Account, BrokerArgs, Mistakes, Output, Patience, REFUSED, as_json, limit, metadata};
+use super::{
+    Account, BrokerArgs, Mistakes, Output, Patience, REFUSED, Setting, as_json, limit, metadata,
+};
 use crate::{
     cli::output::duration,
-    client::{Conflict, Limit, OnLimit, OpenRequest, Opening, Refused, StreamId, Terms},
+    client::{Conflict, GivenReason, OnLimit, OpenRequest, Opening, Refused, StreamId, Terms},
     domain::{Answer, MAX_LIMITS, MAX_SAME_KEYS},
 };
 
@@ -16,10 +18,10 @@ pub struct Init {
     account: Account,
     /// The stream's id, a UUID [default: a new one]
     #[arg(long)]
-    stream: Option<String>,
+    stream: Option<Setting<StreamId>>,
     /// Refuse the stream if the account would then have more active streams than this
     #[arg(long, value_name = "N")]
-    max_active: Option<String>,
+    max_active: Option<Setting<NonZeroU32>>,
     /// Refuse the stream beyond this limit: N, or parts such as max=3,distinct=device or
     /// max=1,where=kind:live|vod; may be repeated 8 times
     #[arg(long, value_name = "LIMIT")]
@@ -33,10 +35,10 @@ pub struct Init {
     on_limit: Option<String>,
     /// Stop this stream in the same step; may be repeated 16 times
     #[arg(long, value_name = "STREAM")]
-    replace: Vec<String>,
+    replace: Vec<Setting<StreamId>>,
     /// The reason for the players of the streams that it ends, at most 64 bytes
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    reason: Option<Setting<GivenReason>>,
     /// Metadata of the stream, such as device=tv; may be repeated 16 times
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<String>,
@@ -104,19 +106,16 @@ impl Init {
     }
 
     fn request(&self, mistakes: &mut Mistakes) -> OpenRequest {
-        let max_active = self.max_active.as_deref();
-        let max_active = mistakes.check_if::<std::num::NonZeroU32>("--max-active", max_active);
+        let max_active = mistakes.take(&self.max_active);
         if max_active.is_some() && !self.limit.is_empty() {
             mistakes.note("--max-active: write --limit N beside other limits");
         }
         let replace = self.replace.iter();
         OpenRequest {
-            stream: mistakes.check_if("--stream", self.stream.as_deref()),
+            stream: mistakes.take(&self.stream),
             metadata: metadata(&self.metadata, mistakes),
-            max_active: max_active.map(std::num::NonZeroU32::get),
-            replace: replace
-                .filter_map(|id| mistakes.check("--replace", id))
-                .collect(),
+            max_active: max_active.map(NonZeroU32::get),
+            replace: replace.filter_map(|id| mistakes.take(id)).collect(),
             terms: self.terms(mistakes),
             group_by: Vec::new(),
         }
@@ -130,13 +129,9 @@ impl Init {
         for (name, _, most) in bounds.iter().filter(|(_, count, most)| count > most) {
             mistakes.note(format!("{name}: at most {most} times"));
         }
-        let mut limits: Vec<Limit> = Vec::new();
-        for text in &self.limit {
-            match limit::parse(text) {
-                Ok(limit) => limits.push(limit),
-                Err(error) => mistakes.note(format!("--limit: {error}")),
-            }
-        }
+        let limits = self.limit.iter();
+        let limits = limits.filter_map(|text| mistakes.check("--limit", limit::parse(text)));
+        let limits = limits.collect();
         let on_limit = match self.on_limit.as_deref() {
             None | Some("refuse") => OnLimit::Refuse,
             Some("replace-oldest" | "replace_oldest") => OnLimit::ReplaceOldest,
@@ -149,7 +144,7 @@ impl Init {
             limits,
             same: self.same.iter().map(|key| key.as_str().into()).collect(),
             on_limit,
-            reason: mistakes.check_if("--reason", self.reason.as_deref()),
+            reason: mistakes.take(&self.reason),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `streamwatch stop`
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
 
-use super::{Account, BrokerArgs, Mistakes, Output, Patience};
-use crate::client::{Stop as Ending, StopTarget, StreamId};
+use super::{Account, BrokerArgs, Mistakes, Output, Patience, Setting};
+use crate::client::{GivenReason, Stop as Ending, StopTarget, StreamId};
 
 /// End a stream, or all streams of an account
 #[derive(clap::Args, Debug)]
@@ -13,16 +13,16 @@ pub struct Stop {
     #[command(flatten)]
     account: Account,
     /// The stream's id
-    stream: Option<String>,
+    stream: Option<Setting<StreamId>>,
     /// End all active streams of the account
     #[arg(long)]
     all: bool,
     /// The reason for the players, at most 64 bytes
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    reason: Option<Setting<GivenReason>>,
     /// Time to wait for an error
     #[arg(long, default_value = "500ms", value_name = "DURATION")]
-    wait: String,
+    wait: Setting<Duration>,
     #[command(flatten)]
     patience: Patience,
 }
@@ -34,7 +34,7 @@ impl Stop {
         output: Output,
     ) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
-        let stream = mistakes.check_if::<StreamId>("STREAM", self.stream.as_deref());
+        let stream = mistakes.take(&self.stream);
         let target = match (self.all, &self.stream) {
             (true, None) => Some(StopTarget::All),
             (false, Some(_)) => stream.map(StopTarget::One),
@@ -43,8 +43,8 @@ impl Stop {
                 None
             }
         };
-        let reason = mistakes.check_if("--reason", self.reason.as_deref());
-        let wait = mistakes.duration("--wait", &self.wait);
+        let reason = mistakes.take(&self.reason);
+        let wait = mistakes.take(&self.wait);
         let ready = super::ready(broker, &self.account, &self.patience, mistakes)?;
         if let (Some(target), Some(wait)) = (target, wait) {
             let reason = reason.map(Ok);

@@ -4,15 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::Patience;
+use super::{BrokerArgs, Mistakes, Output, Patience, Setting, connect, escape, plural, table};
 use crate::{
-    cli::{
-        arguments::BrokerArgs,
-        mistakes::Mistakes,
-        output::{Output, plural, table},
-        terminal::escape,
-    },
-    client::{AccountsQuery, Backend, Client, Tenant, TenantAccounts, Totals as TenantTotals},
+    client::{AccountId, AccountsQuery, Tenant, TenantAccounts, Totals as TenantTotals},
     domain::MAX_ACCOUNTS,
     wire,
 };
@@ -24,14 +18,14 @@ const INCOMPLETE: u8 = 5;
 #[derive(clap::Args, Debug)]
 pub struct Accounts {
     /// The tenant: 1 to 64 of A-Z a-z 0-9 _ -
-    tenant: String,
+    tenant: Setting<Tenant>,
     /// Only accounts with at least this many active streams, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     min_active: u32,
     /// Only accounts after this one, in the order of their bytes
     #[arg(long, value_name = "ACCOUNT")]
-    after: Option<String>,
+    after: Option<Setting<AccountId>>,
     /// Most accounts to list, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_ACCOUNTS)))]
@@ -44,28 +38,13 @@ pub struct Accounts {
 #[derive(clap::Args, Debug)]
 pub struct Totals {
     /// The tenant: A-Z a-z 0-9 _ -
-    tenant: String,
+    tenant: Setting<Tenant>,
     /// Only the counts by this metadata key; may be repeated [default: all counted keys, see
     /// `topology set --count-by`]
     #[arg(long, value_name = "KEY")]
     by: Vec<String>,
     #[command(flatten)]
     patience: Patience,
-}
-
-fn ready(
-    broker: &BrokerArgs,
-    tenant: &str,
-    patience: &Patience,
-    mut mistakes: Mistakes,
-) -> Result<(Backend, Tenant), Mistakes> {
-    let connection = broker.check(&mut mistakes);
-    let tenant = mistakes.check::<Tenant>("TENANT", tenant);
-    let patience = mistakes.duration("--timeout", &patience.timeout);
-    let all = connection.zip(tenant).zip(patience);
-    let (((addresses, names), tenant), patience) = mistakes.finish(all)?;
-    let client = Client::connect(addresses, names);
-    Ok((Backend::new(client).with_patience(patience), tenant))
 }
 
 /// The line about partitions that have not answered, and the exit code.
@@ -90,10 +69,11 @@ impl Accounts {
         let mut mistakes = Mistakes::default();
         let query = AccountsQuery {
             min_active: self.min_active,
-            after: mistakes.check_if("--after", self.after.as_deref()),
+            after: mistakes.take(&self.after),
             limit: self.limit,
         };
-        let (backend, tenant) = ready(broker, &self.tenant, &self.patience, mistakes)?;
+        let tenant = mistakes.take(&self.tenant);
+        let (backend, tenant) = connect(broker, tenant, &self.patience, mistakes)?;
         let TenantAccounts {
             as_of,
             accounts,
@@ -105,7 +85,7 @@ impl Accounts {
             accounts.len(),
             plural(accounts.len()),
             query.min_active,
-            plural(query.min_active as usize),
+            plural(query.min_active),
             wire::show(as_of)
         )];
         if !accounts.is_empty() {
@@ -143,7 +123,9 @@ impl Totals {
         broker: &BrokerArgs,
         output: Output,
     ) -> anyhow::Result<ExitCode> {
-        let (backend, tenant) = ready(broker, &self.tenant, &self.patience, Mistakes::default())?;
+        let mut mistakes = Mistakes::default();
+        let tenant = mistakes.take(&self.tenant);
+        let (backend, tenant) = connect(broker, tenant, &self.patience, mistakes)?;
         let TenantTotals {
             as_of,
             accounts,
@@ -153,8 +135,8 @@ impl Totals {
         } = backend.totals(&tenant, &self.by).await?;
         let mut lines = vec![format!(
             "{tenant}: {streams} active stream{} of {accounts} account{} at {}",
-            if streams == 1 { "" } else { "s" },
-            if accounts == 1 { "" } else { "s" },
+            plural(streams),
+            plural(accounts),
             wire::show(as_of)
         )];
         let mut counts = Map::new();

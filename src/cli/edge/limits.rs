@@ -1,10 +1,9 @@
 //! The limits and bounds of an edge.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
-use super::given;
 use crate::{
-    cli::mistakes::Mistakes,
+    cli::{mistakes::Mistakes, setting::Setting},
     edge::{RequestRates, serve::Bounds},
 };
 
@@ -17,7 +16,7 @@ pub(super) struct LimitArgs {
         env = "STREAMWATCH_EDGE_ACCOUNT_REQUESTS_PER_SECOND",
         value_name = "N"
     )]
-    account_requests_per_second: Option<String>,
+    account_requests_per_second: Option<Setting<NonZeroU32>>,
     /// Most requests per second of one client address (IPv6: of one network /64), in bursts of twice
     /// as many [default: no limit]
     #[arg(
@@ -25,7 +24,7 @@ pub(super) struct LimitArgs {
         env = "STREAMWATCH_EDGE_CLIENT_REQUESTS_PER_SECOND",
         value_name = "N"
     )]
-    client_requests_per_second: Option<String>,
+    client_requests_per_second: Option<Setting<NonZeroU32>>,
     /// Most connections; further ones wait to be accepted
     #[arg(
         long,
@@ -33,7 +32,7 @@ pub(super) struct LimitArgs {
         default_value = "10000",
         value_name = "N"
     )]
-    max_connections: String,
+    max_connections: Setting<NonZeroU32>,
     /// Most connections of one client address (IPv6: of one network /64) that is no trusted proxy;
     /// further ones are closed
     #[arg(
@@ -42,7 +41,7 @@ pub(super) struct LimitArgs {
         default_value = "1000",
         value_name = "N"
     )]
-    max_client_connections: String,
+    max_client_connections: Setting<NonZeroU32>,
     /// Most requests in progress; further ones get 503
     #[arg(
         long,
@@ -50,7 +49,7 @@ pub(super) struct LimitArgs {
         default_value = "4000",
         value_name = "N"
     )]
-    max_requests: String,
+    max_requests: Setting<NonZeroU32>,
     /// Longest time for the headers of a request, and for a TLS handshake
     #[arg(
         long,
@@ -58,7 +57,7 @@ pub(super) struct LimitArgs {
         default_value = "10s",
         value_name = "DURATION"
     )]
-    header_timeout: String,
+    header_timeout: Setting<Duration>,
     /// Longest time for a request
     #[arg(
         long,
@@ -66,7 +65,7 @@ pub(super) struct LimitArgs {
         default_value = "10s",
         value_name = "DURATION"
     )]
-    request_timeout: String,
+    request_timeout: Setting<Duration>,
     /// Time after which a connection without a request is closed
     #[arg(
         long,
@@ -74,7 +73,7 @@ pub(super) struct LimitArgs {
         default_value = "75s",
         value_name = "DURATION"
     )]
-    idle_timeout: String,
+    idle_timeout: Setting<Duration>,
     /// Longest wait for RabbitMQ or a worker before a request gets 503
     #[arg(
         long,
@@ -82,33 +81,25 @@ pub(super) struct LimitArgs {
         default_value = "2s",
         value_name = "DURATION"
     )]
-    patience: String,
+    patience: Setting<Duration>,
 }
 
 impl LimitArgs {
     pub(super) fn rates(&self, mistakes: &mut Mistakes) -> RequestRates {
         RequestRates {
-            account: mistakes.check_if::<NonZeroU32>(
-                "--account-requests-per-second",
-                given(self.account_requests_per_second.as_ref()),
-            ),
-            client: mistakes.check_if::<NonZeroU32>(
-                "--client-requests-per-second",
-                given(self.client_requests_per_second.as_ref()),
-            ),
+            account: mistakes.take(&self.account_requests_per_second),
+            client: mistakes.take(&self.client_requests_per_second),
         }
     }
 
     pub(super) fn bounds(&self, mistakes: &mut Mistakes) -> Option<Bounds> {
-        let mut number = |name: &str, text: &str| {
-            let number = mistakes.check::<NonZeroU32>(name, text)?;
-            usize::try_from(number.get()).ok()
-        };
-        let connections = number("--max-connections", &self.max_connections);
-        let client_connections = number("--max-client-connections", &self.max_client_connections);
-        let requests = number("--max-requests", &self.max_requests);
-        let mut duration = |name: &str, text: &str| {
-            let duration = mistakes.duration(name, text)?;
+        let mut number =
+            |setting: &Setting<NonZeroU32>| usize::try_from(mistakes.take(setting)?.get()).ok();
+        let connections = number(&self.max_connections);
+        let client_connections = number(&self.max_client_connections);
+        let requests = number(&self.max_requests);
+        let mut duration = |name: &str, setting: &Setting<Duration>| {
+            let duration = mistakes.take(setting)?;
             if duration.is_zero() {
                 mistakes.note(format!("{name}: more than zero"));
             }

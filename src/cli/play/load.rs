@@ -34,10 +34,11 @@ use crate::{
     cli::{
         mistakes::Mistakes,
         output::{Output, duration},
+        setting::{Setting, Within},
         signals, terminal,
+        topology::PartitionCount,
     },
     client::{Backend, Client, ClientError},
-    domain::Settings,
 };
 use batches::Batches;
 use population::Population;
@@ -49,7 +50,7 @@ use stage::{LoadPhase, Stage};
 use step::Step;
 
 /// Most publishing connections.
-const MOST_CONNECTIONS: usize = 1_000;
+const MOST_CONNECTIONS: u64 = 1_000;
 /// Default number of accounts per partition. With 100 accounts over 16 partitions, the fullest
 /// would have twice its share and limit the result.
 const ACCOUNTS_OF_PARTITION: usize = 1_000;
@@ -64,7 +65,7 @@ pub(super) struct LoadArgs {
     /// applied, the lag, and the reply times. The streams expire one TTL later. Exits with 1 if any
     /// event was not confirmed and applied
     #[arg(long, value_name = "N", group = "load", conflicts_with_all = VIEWERS)]
-    rate: Option<String>,
+    rate: Option<Setting<Within<1, { search::MOST as u64 }>>>,
     /// Search the highest rate that holds: 95 percent of it confirmed, less than a second of lag
     /// all the time, and everything applied within a second of the last event. No step starts after
     /// --duration, if given. Ctrl-C ends the search too
@@ -72,18 +73,18 @@ pub(super) struct LoadArgs {
     find_max: bool,
     /// Number of publishing connections, each with up to 1,000 unconfirmed events
     #[arg(long, default_value = "4", value_name = "N", requires = "load")]
-    connections: String,
+    connections: Setting<Within<1, MOST_CONNECTIONS>>,
     /// Publish the heartbeats in batches of N; first requests the partition of each account. The
     /// streams have their heartbeats in turn: with S streams, each has one every S / rate seconds
     #[arg(long, default_value = "1", value_name = "N", requires = "load")]
-    batch: String,
+    batch: Setting<Within<1, { batches::MOST_EVENTS as u64 }>>,
     /// Compress the batches with gzip
     #[arg(long, requires = "batch")]
     gzip: bool,
     /// Number of partitions of the installation; needed if the user has no permission on queues
     /// [default: read from RabbitMQ]
     #[arg(long, value_name = "N", requires = "load")]
-    partitions: Option<String>,
+    partitions: Option<Setting<PartitionCount>>,
     /// Duration of each step of the search; its first fifth (at most 2s) is not measured
     #[arg(
         long,
@@ -92,7 +93,7 @@ pub(super) struct LoadArgs {
         requires = "find_max",
         conflicts_with = "rate"
     )]
-    step: String,
+    step: Setting<Duration>,
     /// Time from the start of --rate that is not measured: in it, all streams begin
     #[arg(
         long,
@@ -101,7 +102,7 @@ pub(super) struct LoadArgs {
         requires = "rate",
         conflicts_with = "find_max"
     )]
-    warm_up: String,
+    warm_up: Setting<Duration>,
 }
 
 /// Arguments of viewers with real timing only.
@@ -140,27 +141,15 @@ impl LoadArgs {
     /// Returns `None` if no load was requested, or after noting a mistake. `given` is the duration
     /// of the run, if the user gave it.
     pub(super) fn check(&self, given: Option<Duration>, mistakes: &mut Mistakes) -> Option<Load> {
-        let connections = mistakes.check("--connections", &self.connections)?;
-        if connections == 0 || connections > MOST_CONNECTIONS {
-            mistakes.note(format!("--connections: 1 to {MOST_CONNECTIONS}"));
-        }
-        let batch = mistakes.check("--batch", &self.batch)?;
-        if batch == 0 || batch > batches::MOST_EVENTS {
-            mistakes.note(format!("--batch: 1 to {}", batches::MOST_EVENTS));
-        }
-        let partitions = mistakes.check_if("--partitions", self.partitions.as_deref());
-        if partitions.is_some_and(|n| n == 0 || n > Settings::MAX_PARTITIONS) {
-            mistakes.note(format!("--partitions: 1 to {}", Settings::MAX_PARTITIONS));
-        }
-        let step = mistakes.duration("--step", &self.step)?;
+        let connections = mistakes.take(&self.connections)?;
+        let batch = mistakes.take(&self.batch)?;
+        let partitions = mistakes.take(&self.partitions);
+        let step = mistakes.take(&self.step)?;
         if step < SHORTEST_STEP {
             mistakes.note(format!("--step: {} or more", duration(SHORTEST_STEP)));
         }
-        let rate = mistakes.check_if("--rate", self.rate.as_deref());
-        if rate.is_some_and(|rate| rate == 0 || rate > search::MOST) {
-            mistakes.note(format!("--rate: 1 to {}", search::MOST));
-        }
-        let warm_up = mistakes.duration("--warm-up", &self.warm_up)?;
+        let rate = mistakes.take(&self.rate).map(Within::get);
+        let warm_up = mistakes.take(&self.warm_up)?;
         if !warm_up.is_zero() && given.is_none_or(|duration| warm_up >= duration) {
             mistakes.note("--warm-up: shorter than --duration".to_owned());
         }
@@ -174,10 +163,10 @@ impl LoadArgs {
         };
         Some(Load {
             goal,
-            connections,
-            batch,
+            connections: connections.get(),
+            batch: batch.get(),
             gzip: self.gzip,
-            partitions,
+            partitions: partitions.map(Within::get),
         })
     }
 }

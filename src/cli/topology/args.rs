@@ -1,49 +1,56 @@
 //! Arguments of the topology's commands.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
 use super::throttling::ThrottlingArgs;
 use crate::{
     broker::topology::Retention,
-    cli::{mistakes::Mistakes, output::duration},
+    cli::{
+        mistakes::Mistakes,
+        output::duration,
+        setting::{Setting, Within},
+    },
     domain::Settings,
     worker::Declaration,
 };
+
+/// A number of partitions.
+pub type PartitionCount = Within<1, { Settings::MAX_PARTITIONS as u64 }>;
 
 /// Settings of an installation. Others keep their value or get the default.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
     /// Time after its last heartbeat until a stream expires [default: 90s]
     #[arg(long, env = "STREAMWATCH_TTL", value_name = "DURATION")]
-    ttl: Option<String>,
+    ttl: Option<Setting<Duration>>,
     /// Interval of heartbeats [default: a third of the TTL]
     #[arg(long, env = "STREAMWATCH_HEARTBEAT_EVERY", value_name = "DURATION")]
-    heartbeat_every: Option<String>,
+    heartbeat_every: Option<Setting<Duration>>,
     /// Longest age of a stream, 0s for none; a stream that is older ends at its next heartbeat
     /// [default: 0s]
     #[arg(long, env = "STREAMWATCH_MAX_STREAM_AGE", value_name = "DURATION")]
-    max_stream_age: Option<String>,
+    max_stream_age: Option<Setting<Duration>>,
     /// Version of the rules, which cannot be lowered; all workers must support it [default: 2]
     #[arg(long, env = "STREAMWATCH_RULES", value_name = "VERSION")]
-    rules: Option<String>,
+    rules: Option<Setting<u32>>,
     /// Most active streams of one account [default: 100]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_ACCOUNT", value_name = "N")]
-    max_streams_per_account: Option<String>,
+    max_streams_per_account: Option<Setting<u32>>,
     /// Most active and stopped streams of one account together [default: 1000]
     #[arg(long, env = "STREAMWATCH_MAX_TOMBSTONES_PER_ACCOUNT", value_name = "N")]
-    max_tombstones_per_account: Option<String>,
+    max_tombstones_per_account: Option<Setting<u32>>,
     /// Most stored refusals of one account [default: 100]
     #[arg(long, env = "STREAMWATCH_MAX_REFUSALS_PER_ACCOUNT", value_name = "N")]
-    max_refusals_per_account: Option<String>,
+    max_refusals_per_account: Option<Setting<u32>>,
     /// Approximate capacity of one partition, in streams [default: 5000000]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_PARTITION", value_name = "N")]
-    max_streams_per_partition: Option<String>,
+    max_streams_per_partition: Option<Setting<u64>>,
     /// Approximate capacity of one tenant in one partition, in streams [default: 5000000]
     #[arg(long, env = "STREAMWATCH_MAX_STREAMS_PER_TENANT", value_name = "N")]
-    max_streams_per_tenant: Option<String>,
+    max_streams_per_tenant: Option<Setting<u64>>,
     /// Interval of snapshots of each partition [default: 2m]
     #[arg(long, env = "STREAMWATCH_SNAPSHOT_EVERY", value_name = "DURATION")]
-    snapshot_every: Option<String>,
+    snapshot_every: Option<Setting<Duration>>,
     /// Metadata keys whose values are counted for each tenant, at most 4, separated by commas; empty
     /// for none [default: none]
     #[arg(long, env = "STREAMWATCH_COUNT_BY", value_name = "KEYS")]
@@ -78,82 +85,58 @@ pub struct RetentionArgs {
     /// Retention of the log: at least ten TTLs, and three times --snapshot-every [default: 4h, or
     /// the minimum if it is longer]
     #[arg(long, env = "STREAMWATCH_RETENTION", value_name = "DURATION")]
-    retention: Option<String>,
+    retention: Option<Setting<Duration>>,
     /// Bytes of the log to keep per partition, whatever its age [default: 34359738368]
     #[arg(long, env = "STREAMWATCH_LOG_BYTES", value_name = "BYTES")]
-    log_bytes: Option<String>,
+    log_bytes: Option<Setting<Within<10_000_000, 100_000_000_000_000>>>,
     /// Bytes per segment of the log; RabbitMQ deletes whole segments [default: 67108864]
     #[arg(long, env = "STREAMWATCH_SEGMENT_BYTES", value_name = "BYTES")]
-    segment_bytes: Option<String>,
+    segment_bytes: Option<Setting<Within<1_000_000, 3_000_000_000>>>,
     /// Bytes of snapshots to keep per partition, at least three snapshots [default: 2147483648]
     #[arg(long, env = "STREAMWATCH_SNAPSHOT_BYTES", value_name = "BYTES")]
-    snapshot_bytes: Option<String>,
+    snapshot_bytes: Option<Setting<Within<10_000_000, 1_000_000_000_000>>>,
 }
 
 impl SettingsArgs {
     /// Returns `base` with these settings, or notes the mistakes.
     pub(super) fn check(&self, mut base: Settings, mistakes: &mut Mistakes) -> Settings {
-        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        if let Some(ttl) = mistakes.duration_if("--ttl (STREAMWATCH_TTL)", self.ttl.as_deref()) {
-            let a_third = base.heartbeat_every_ms == base.ttl_ms / 3;
-            base.ttl_ms = ms(ttl);
-            // Keeps an operator's choice.
-            if a_third {
-                base.heartbeat_every_ms = base.ttl_ms / 3;
+        let mut set_ms = |setting: &Option<Setting<Duration>>, to: &mut u64| {
+            if let Some(time) = mistakes.take(setting) {
+                *to = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             }
+        };
+        let is_a_third = base.heartbeat_every_ms == base.ttl_ms / 3;
+        set_ms(&self.ttl, &mut base.ttl_ms);
+        // Keeps an operator's choice.
+        if is_a_third {
+            base.heartbeat_every_ms = base.ttl_ms / 3;
         }
-        let every = self.heartbeat_every.as_deref();
-        if let Some(every) = mistakes.duration_if("--heartbeat-every", every) {
-            base.heartbeat_every_ms = ms(every);
-        }
-        let age = self.max_stream_age.as_deref();
-        if let Some(age) = mistakes.duration_if("--max-stream-age", age) {
-            base.max_stream_age_ms = ms(age);
-        }
-        if let Some(rules) = mistakes.check_if::<u32>("--rules", self.rules.as_deref()) {
-            base.rules = rules;
-        }
-        let every = self.snapshot_every.as_deref();
-        if let Some(every) = mistakes.duration_if("--snapshot-every", every) {
-            base.snapshot_every_ms = ms(every);
-        }
+        set_ms(&self.heartbeat_every, &mut base.heartbeat_every_ms);
+        set_ms(&self.max_stream_age, &mut base.max_stream_age_ms);
+        set_ms(&self.snapshot_every, &mut base.snapshot_every_ms);
         if let Some(keys) = &self.count_by {
             let keys = keys.split(',').filter(|_| !keys.is_empty());
             base.count_by = keys.map(str::to_owned).collect();
         }
         self.throttling.check(&mut base.throttling, mistakes);
-        let mut small = |name, text: &Option<String>, setting: &mut u32| {
-            if let Some(n) = mistakes.check_if(name, text.as_deref()) {
-                *setting = n;
-            }
-        };
-        small(
-            "--max-streams-per-account",
+        mistakes.set(&self.rules, &mut base.rules);
+        mistakes.set(
             &self.max_streams_per_account,
             &mut base.max_streams_per_account,
         );
-        small(
-            "--max-tombstones-per-account",
+        mistakes.set(
             &self.max_tombstones_per_account,
             &mut base.max_tombstones_per_account,
         );
-        small(
-            "--max-refusals-per-account",
+        mistakes.set(
             &self.max_refusals_per_account,
             &mut base.max_refusals_per_account,
         );
-        let mut large = |name, text: &Option<String>, setting: &mut u64| {
-            if let Some(n) = mistakes.check_if(name, text.as_deref()) {
-                *setting = n;
-            }
-        };
-        large(
-            "--max-streams-per-partition",
+        mistakes.set(
             &self.max_streams_per_partition,
             &mut base.max_streams_per_partition,
         );
-        large(
-            "--max-streams-per-tenant",
+        mistakes.set(
             &self.max_streams_per_tenant,
             &mut base.max_streams_per_tenant,
         );
@@ -186,18 +169,13 @@ impl SettingsArgs {
 }
 
 impl DeclareArgs {
-    /// Returns the declaration, or notes the mistakes. `flag` is the name of the flag for the
-    /// number of partitions.
+    /// Returns the declaration, or notes the mistakes.
     pub(in crate::cli) fn check(
         &self,
-        flag: &str,
-        partitions: Option<&str>,
+        partitions: Option<&Setting<PartitionCount>>,
         mistakes: &mut Mistakes,
     ) -> Declaration {
-        let partitions = mistakes.check_if(flag, partitions);
-        if partitions.is_some_and(|n| !(1..=Settings::MAX_PARTITIONS).contains(&n)) {
-            mistakes.note(format!("{flag}: 1 to {}", Settings::MAX_PARTITIONS));
-        }
+        let partitions = mistakes.take(partitions).map(Within::get);
         let first = self.settings.check(Settings::default(), mistakes);
         let retention = self.retention.check(first.least_retention_ms(), mistakes);
         Declaration {
@@ -227,7 +205,7 @@ impl RetentionArgs {
         let floor = Duration::from_millis(floor_ms);
         let mut retention = Retention::default();
         retention.max_age = retention.max_age.max(floor);
-        if let Some(age) = mistakes.duration_if("--retention", self.retention.as_deref()) {
+        if let Some(age) = mistakes.take(&self.retention) {
             if age < floor {
                 mistakes.note(format!(
                     "--retention: at least ten TTLs and three times --snapshot-every, {}",
@@ -236,32 +214,15 @@ impl RetentionArgs {
             }
             retention.max_age = age;
         }
-        let mut bytes = |name, text: &Option<String>, range: RangeInclusive<u64>, to: &mut u64| {
-            if let Some(bytes) = mistakes.check_if(name, text.as_deref()) {
-                if !range.contains(&bytes) {
-                    mistakes.note(format!("{name}: {} to {}", range.start(), range.end()));
-                }
-                *to = bytes;
-            }
-        };
-        bytes(
-            "--log-bytes",
-            &self.log_bytes,
-            10_000_000..=100_000_000_000_000,
-            &mut retention.log_bytes,
-        );
-        bytes(
-            "--segment-bytes",
-            &self.segment_bytes,
-            1_000_000..=3_000_000_000,
-            &mut retention.segment_bytes,
-        );
-        bytes(
-            "--snapshot-bytes",
-            &self.snapshot_bytes,
-            10_000_000..=1_000_000_000_000,
-            &mut retention.snapshot_bytes,
-        );
+        if let Some(bytes) = mistakes.take(&self.log_bytes) {
+            retention.log_bytes = bytes.get();
+        }
+        if let Some(bytes) = mistakes.take(&self.segment_bytes) {
+            retention.segment_bytes = bytes.get();
+        }
+        if let Some(bytes) = mistakes.take(&self.snapshot_bytes) {
+            retention.snapshot_bytes = bytes.get();
+        }
         retention
     }
 }

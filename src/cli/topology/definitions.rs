@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    args::RetentionArgs,
+    args::{PartitionCount, RetentionArgs},
     roles::{Asked, RolesArgs},
 };
 use crate::{
@@ -11,7 +11,12 @@ use crate::{
         Addresses, Connection, Names,
         topology::{self, Layout, Retention, StatusRouting},
     },
-    cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output},
+    cli::{
+        arguments::BrokerArgs,
+        mistakes::Mistakes,
+        output::Output,
+        setting::{Setting, Within},
+    },
     client::ClientError,
     domain::Settings,
 };
@@ -25,7 +30,7 @@ pub struct ShowArgs {
     definitions: bool,
     /// Number of partitions in the definitions, instead of RabbitMQ's
     #[arg(long, value_name = "P")]
-    partitions: Option<String>,
+    partitions: Option<Setting<PartitionCount>>,
     /// Print definitions for RabbitMQ 3, which has no exchanges of type x-local-random
     #[arg(long)]
     rabbitmq_3: bool,
@@ -65,12 +70,10 @@ impl ShowArgs {
     pub(super) fn check(&self, broker: &BrokerArgs) -> Result<Definitions, Mistakes> {
         let mut mistakes = Mistakes::default();
         let names = broker.names(&mut mistakes);
-        let (partitions, addresses) = match self.partitions.as_deref() {
-            Some(given) => (
-                checked(given, &mut mistakes),
-                broker.addresses_if_given(&mut mistakes),
-            ),
-            None => (None, broker.addresses(&mut mistakes)),
+        let partitions = mistakes.take(&self.partitions).map(Within::get);
+        let addresses = match &self.partitions {
+            Some(_) => broker.addresses_if_given(&mut mistakes),
+            None => broker.addresses(&mut mistakes),
         };
         let floor = Settings::default().least_retention_ms();
         let retention = self.retention.check(floor, &mut mistakes);
@@ -94,14 +97,6 @@ impl ShowArgs {
             permissions,
         })
     }
-}
-
-fn checked(partitions: &str, mistakes: &mut Mistakes) -> Option<u16> {
-    let partitions = mistakes.check("--partitions", partitions)?;
-    if !(1..=Settings::MAX_PARTITIONS).contains(&partitions) {
-        mistakes.note(format!("--partitions: 1 to {}", Settings::MAX_PARTITIONS));
-    }
-    Some(partitions)
 }
 
 impl Definitions {

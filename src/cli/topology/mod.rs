@@ -7,11 +7,11 @@ mod show;
 mod throttling;
 
 use anyhow::{Context, bail};
-pub use args::{DeclareArgs, SettingsArgs};
+pub use args::{DeclareArgs, PartitionCount, SettingsArgs};
 use definitions::ShowArgs;
 use roles::RolesArgs;
 
-use super::{arguments::BrokerArgs, mistakes::Mistakes, output::Output};
+use super::{arguments::BrokerArgs, mistakes::Mistakes, output::Output, setting::Setting};
 use crate::{
     broker::{
         Addresses, BrokerError, Connection, Names,
@@ -30,7 +30,7 @@ pub enum Command {
     Declare {
         /// Number of partitions, 1 to 64; it cannot be changed later [default: 1]
         #[arg(long, env = "STREAMWATCH_DECLARE_PARTITIONS", value_name = "P")]
-        partitions: Option<String>,
+        partitions: Option<Setting<PartitionCount>>,
         #[command(flatten)]
         rest: DeclareArgs,
     },
@@ -64,8 +64,7 @@ impl Command {
         let connection = broker.check(&mut mistakes);
         let declare = match &self {
             Self::Declare { partitions, rest } => {
-                let flag = "--partitions (STREAMWATCH_DECLARE_PARTITIONS)";
-                Some(rest.check(flag, partitions.as_deref(), &mut mistakes))
+                Some(rest.check(partitions.as_ref(), &mut mistakes))
             }
             Self::Set(args) => {
                 // Checked against the longest TTL. The TTL in force is read from the log later.

@@ -7,7 +7,7 @@ use crate::{
         Addresses, Names,
         topology::{self, Role, RoleScope},
     },
-    cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output},
+    cli::{arguments::BrokerArgs, mistakes::Mistakes, output::Output, setting::Setting},
     domain::{AccountId, Tenant},
 };
 
@@ -22,13 +22,13 @@ pub struct RolesArgs {
     vhost: Option<String>,
     /// Also print the roles of this tenant: players, backends, subscribers; may be repeated
     #[arg(long, value_name = "TENANT")]
-    tenant: Vec<String>,
+    tenant: Vec<Setting<Tenant>>,
     /// Also print the role of one viewer of each such tenant
     #[arg(long, value_name = "ACCOUNT")]
-    account: Option<String>,
+    account: Option<Setting<AccountId>>,
     /// Also print the role of an edge that serves this tenant; may be repeated
     #[arg(long, value_name = "TENANT")]
-    edge: Vec<String>,
+    edge: Vec<Setting<Tenant>>,
     /// Also print the roles of MQTT devices
     #[arg(long)]
     mqtt: bool,
@@ -52,19 +52,13 @@ impl RolesArgs {
     /// Returns the checked arguments, or notes the mistakes. The default virtual host is that of
     /// `addresses`.
     pub(super) fn check(&self, addresses: Option<&Addresses>, mistakes: &mut Mistakes) -> Asked {
-        let mut checked = |name: &str, tenants: &[String]| {
+        let mut taken = |tenants: &[Setting<Tenant>]| {
             let tenants = tenants.iter();
-            let tenants = tenants.filter_map(|tenant| mistakes.check(name, tenant));
-            tenants.collect::<Vec<Tenant>>()
+            tenants.filter_map(|tenant| mistakes.take(tenant)).collect()
         };
-        let tenants = checked("--tenant", &self.tenant);
-        let edge = checked("--edge", &self.edge);
-        let account = self.account.as_deref().and_then(|account| {
-            let account = AccountId::new(account);
-            account
-                .map_err(|error| mistakes.note(format!("--account: {error}")))
-                .ok()
-        });
+        let tenants = taken(&self.tenant);
+        let edge = taken(&self.edge);
+        let account = mistakes.take(&self.account);
         if account.is_some() && self.tenant.is_empty() {
             mistakes.note("--account: needs one --tenant");
         }

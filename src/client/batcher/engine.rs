@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, future::OptionFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     broker::Backoff,
     client::{Backend, BadNews, ClientError, backend::bad_news, sent::Sent},
+    deadline,
     wire::{Code, Reply},
 };
 
@@ -104,14 +105,14 @@ impl Engine {
             let next_at = self.proceed(Instant::now());
             tokio::select! {
                 woken = wake.recv() => if woken.is_none() { return },
-                (message, sent) = pending_or(&mut self.sending) => {
+                Some((message, sent)) = OptionFuture::from(self.sending.as_mut()) => {
                     self.sending = None;
                     self.sent(message, sent);
                 }
                 Some(ended) = self.following.next(), if !self.following.is_empty() => {
                     self.followed(ended);
                 }
-                () = pending_or_until(next_at) => {}
+                () = deadline::until(next_at) => {}
             }
         }
     }
@@ -223,13 +224,13 @@ impl Engine {
         match reply {
             Ok(Reply::Batch { events: all, .. }) => {
                 for one in all {
-                    let news = bad_news(one.reply);
+                    let news = bad_news(one.news);
                     let index = usize::from(one.index);
                     self.publish(news.and_then(|news| events.news(index, news)));
                 }
             }
-            Ok(reply) => {
-                let news = bad_news(reply);
+            Ok(Reply::News(news)) => {
+                let news = bad_news(news);
                 self.publish(news.and_then(|news| events.news(0, news)));
             }
             Err(ClientError::Refused(problem))
@@ -245,7 +246,7 @@ impl Engine {
                 }
             }
             // Workers do not reply to a message without bad news.
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -269,18 +270,4 @@ async fn follow(mut message: InFlight, mut sent: Sent) -> (InFlight, Followed) {
         _ = &mut message.dropped => Err(ClientError::NoAnswer(NEWS_WITHIN)),
     };
     (message, Followed::Replied(reply))
-}
-
-async fn pending_or(sending: &mut Option<Sending>) -> (InFlight, Result<Sent, ClientError>) {
-    match sending {
-        Some(sending) => sending.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn pending_or_until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -152,15 +152,7 @@ impl Events {
             Form::Batch(partition) => (Kind::Batch, self.writer.body(*partition)),
             Form::Alone(kind, body) => (*kind, body.clone()),
         };
-        Send {
-            tenant: self.tenant.clone(),
-            kind,
-            account: Some(self.account.clone()),
-            message_id: None,
-            body,
-            gzip: false,
-            trace: None,
-        }
+        Send::new(&self.tenant, kind, Some(&self.account), body)
     }
 }
 

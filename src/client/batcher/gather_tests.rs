@@ -156,7 +156,7 @@ fn a_batch_has_at_most_128_kib() {
     assert_eq!(events.sum::<usize>(), 50);
     let bytes: Vec<_> = messages
         .iter()
-        .map(|m| m.events.encode().body.len())
+        .map(|m| m.events.encode().message.body.len())
         .collect();
     assert!(
         bytes

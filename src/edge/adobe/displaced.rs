@@ -49,9 +49,5 @@ pub fn displaced(
 
 fn value_of<'a>(rule: &AppliedRule, activity: &'a Activity, id: StreamId) -> Option<&'a str> {
     let key = rule.limit.distinct.as_deref()?;
-    let mut streams = activity.streams.iter();
-    streams
-        .find(|stream| stream.stream == id)?
-        .metadata
-        .get(key)
+    activity.stream(id)?.metadata.get(key)
 }

@@ -37,7 +37,10 @@ impl View<'_> {
     ) -> Value {
         let advices = conflicts.iter().filter_map(|conflict| {
             let applied = applied.get(conflict.limit)?;
-            let sessions = conflict.streams.iter().map(|id| (*id, find(activity, *id)));
+            let sessions = conflict
+                .streams
+                .iter()
+                .map(|id| (*id, activity.stream(*id)));
             Some(self.violation(applied, sessions))
         });
         evaluation(advices.collect(), Vec::new())
@@ -46,7 +49,7 @@ impl View<'_> {
     /// The body for a session that a policy has ended for `successor`.
     #[must_use]
     pub fn replaced(&self, successor: StreamId, activity: &Activity) -> Value {
-        let stream = find(activity, successor);
+        let stream = activity.stream(successor);
         let metadata = stream.map_or_else(Metadata::default, |stream| stream.metadata.clone());
         let applied = self.application.applied(&metadata);
         let applied: Vec<_> = applied.into_iter().filter(AppliedRule::replaces).collect();
@@ -100,7 +103,7 @@ impl View<'_> {
     pub fn ended(&self, by: &EndedBy, activity: &Activity) -> Option<Value> {
         let (message, terminator) = match by {
             EndedBy::Termination(id) => {
-                let session = self.session(*id, find(activity, *id));
+                let session = self.session(*id, activity.stream(*id));
                 ("Another session has ended this one".to_owned(), session)
             }
             EndedBy::Backend(reason) => (reason.as_str().to_owned(), self.of_unknown()),
@@ -204,8 +207,4 @@ fn shown(metadata: &Metadata) -> Map<String, Value> {
     pairs
         .map(|(key, value)| (key.to_owned(), json!(value)))
         .collect()
-}
-
-fn find(activity: &Activity, id: StreamId) -> Option<&ActiveStream> {
-    activity.streams.iter().find(|stream| stream.stream == id)
 }

@@ -228,8 +228,7 @@ fn resource(url: &str, id: StreamId, start: Option<WallTime>, is_compliant: bool
 }
 
 fn start_of(activity: &Activity, id: StreamId) -> Option<WallTime> {
-    let mut streams = activity.streams.iter();
-    Some(streams.find(|stream| stream.stream == id)?.started_at)
+    Some(activity.stream(id)?.started_at)
 }
 
 /// Whether a stream may play: it was admitted, or began with a heartbeat and exceeds no limit.
@@ -238,8 +237,7 @@ fn complies(application: &Application, status: &AccountStatus, id: StreamId) -> 
         return false;
     }
     let activity = &status.activity;
-    let stream = activity.streams.iter().find(|stream| stream.stream == id);
-    stream.is_none_or(|stream| {
+    activity.stream(id).is_none_or(|stream| {
         let applied = application.applied(&stream.metadata);
         stream.admitted
             || applied

@@ -1,17 +1,16 @@
 //! News for the senders of heartbeats and stops. Most of these events get none.
 
-use serde::Serialize;
-use uuid::Uuid;
+use serde::{Deserialize, Serialize};
 
 use super::encode::Encoded;
 use crate::{
     domain::{StopCause, StreamId},
-    wire::Problem,
+    wire::{Problem, request::bytes},
 };
 
 /// Bad news about one event of a batch: the reply that its sender would get if it were a message of
 /// its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventNews {
     /// The position of the event in the batch.
     pub index: u16,
@@ -20,57 +19,38 @@ pub struct EventNews {
     pub news: News,
 }
 
-/// Bad news about a heartbeat or a stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Bad news about a heartbeat or a stop, or about any other message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum News {
     /// The stream has been stopped.
     Stopped {
         /// The stream.
-        stream: Uuid,
-        /// The reason.
-        reason: &'static str,
-        /// The reason in the `stop`, or in the `init` that replaced the stream.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        given_reason: Option<String>,
+        stream: StreamId,
+        /// The cause.
+        #[serde(flatten)]
+        cause: StopCause,
     },
     /// The player does not use the interval or the TTL in force.
     Interval {
         /// The stream.
-        stream: Uuid,
+        stream: StreamId,
         /// The interval of heartbeats.
         heartbeat_every_ms: u64,
         /// The time after the last heartbeat until the stream expires.
         ttl_ms: u64,
     },
-    /// The event was rejected.
+    /// The message was not accepted, or its outcome is unknown.
     Error {
         /// The reason.
         error: Problem,
     },
+    /// A type of a later version of the contract; never sent.
+    #[serde(other)]
+    Unknown,
 }
 
 impl News {
-    /// The stream has been stopped.
-    #[must_use]
-    pub fn stopped(stream: StreamId, cause: &StopCause) -> Self {
-        Self::Stopped {
-            stream: stream.0,
-            reason: cause.reason.as_str(),
-            given_reason: cause.given.as_ref().map(|given| given.as_str().to_owned()),
-        }
-    }
-
-    /// The player does not use the interval or the TTL in force.
-    #[must_use]
-    pub const fn interval(stream: StreamId, heartbeat_every_ms: u64, ttl_ms: u64) -> Self {
-        Self::Interval {
-            stream: stream.0,
-            heartbeat_every_ms,
-            ttl_ms,
-        }
-    }
-
     /// Encodes the reply to a message of its own.
     #[must_use]
     pub fn encode(&self) -> Encoded {
@@ -78,10 +58,9 @@ impl News {
             Self::Stopped { .. } => "stopped",
             Self::Interval { .. } => "interval",
             Self::Error { .. } => "error",
+            Self::Unknown => "unknown",
         };
-        Encoded {
-            kind,
-            body: serde_json::to_vec(self).expect("strings and numbers always encode"),
-        }
+        let body = bytes(self);
+        Encoded { kind, body }
     }
 }

@@ -1,140 +1,55 @@
-//! Answers about a tenant, encoded by workers and decoded by clients.
+//! Encoding of answers about a tenant, for workers.
 
-use std::{cmp::Reverse, collections::BTreeMap};
-
-use serde::{Deserialize, Serialize, Serializer};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    decode::BadReply,
-    encode::{BESIDE_STREAMS_BYTES, Encoded, MAX_REPLY_BYTES, OTHER, PartitionNumber},
+    body::{Body, PartitionNumber},
+    encode::{Encoded, MAX_LIST_BYTES, OTHER, encoded, fitting, json_bytes},
 };
 use crate::{
-    domain::{
-        AccountCount, AccountId, AccountsPage, Tenant, TenantAnswer, TenantTotals, ValueCounts,
-    },
+    domain::{AccountsPage, TenantAnswer, TenantTotals, ValueCounts},
     wire::Rfc3339,
 };
 
 /// Maximum size of an account in a reply without its name, in bytes.
 const ACCOUNT_BYTES: usize = 40;
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Out<'a> {
-    Accounts {
-        #[serde(flatten)]
-        partition: PartitionNumber,
-        tenant: &'a str,
-        as_of: Rfc3339,
-        accounts: Vec<AccountOut<'a>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        next: Option<&'a str>,
-    },
-    Totals {
-        #[serde(flatten)]
-        partition: PartitionNumber,
-        tenant: &'a str,
-        as_of: Rfc3339,
-        accounts: u64,
-        streams: u64,
-        #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
-        by: Vec<(&'a str, CountsOut<'a>)>,
-    },
-}
-
-#[derive(Serialize)]
-struct AccountOut<'a> {
-    account: &'a str,
-    count: u32,
-}
-
-/// The counts of the values that fit into `room` bytes, and of all others together.
-struct CountsOut<'a> {
-    values: &'a [(String, u64)],
-    others: u64,
-}
-
-fn json_bytes(text: &str) -> usize {
-    serde_json::to_vec(text).map_or(0, |json| json.len())
-}
-
-impl<'a> CountsOut<'a> {
-    fn new(counts: &'a ValueCounts, mut room: usize) -> Self {
-        let fitting = counts.values.iter().take_while(|(value, _)| {
-            // A colon, a comma and the count.
-            let bytes = json_bytes(value) + 22;
-            let fits = bytes <= room;
-            room = room.saturating_sub(bytes);
-            fits
-        });
-        let (values, rest) = counts.values.split_at(fitting.count());
-        let others = counts.others + rest.iter().map(|(_, count)| count).sum::<u64>();
-        Self { values, others }
-    }
-}
-
-impl Serialize for CountsOut<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        // A key of an object is there once, even if a player sends this value.
-        let named = self.values.iter().filter(|(value, _)| value != OTHER);
-        let of_players = self.values.iter().find(|(value, _)| value == OTHER);
-        let others = self.others + of_players.map_or(0, |(_, count)| *count);
-        let others = (others > 0).then_some((OTHER, others));
-        to.collect_map(named.map(|(v, n)| (v.as_str(), *n)).chain(others))
-    }
-}
-
-fn as_map<S: Serializer>(by: &[(&str, CountsOut)], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(by.iter().map(|(key, counts)| (key, counts)))
-}
+/// Maximum size of a count, with a colon and a comma, in bytes.
+const COUNT_BYTES: usize = 22;
 
 /// Encodes an answer about a tenant.
 #[must_use]
 pub fn tenant_answer(answer: &TenantAnswer, partition: PartitionNumber) -> Encoded {
-    let (kind, out) = match answer {
-        TenantAnswer::Accounts(page) => ("accounts", accounts(page, partition)),
-        TenantAnswer::Totals(totals) => ("totals", of_totals(totals, partition)),
-    };
-    Encoded {
-        kind,
-        body: serde_json::to_vec(&out).expect("strings and numbers always encode"),
+    match answer {
+        TenantAnswer::Accounts(page) => encoded("accounts", &accounts(page, partition)),
+        TenantAnswer::Totals(totals) => encoded("totals", &of_totals(totals, partition)),
     }
 }
 
-fn accounts(page: &AccountsPage, partition: PartitionNumber) -> Out<'_> {
-    let mut room = MAX_REPLY_BYTES - BESIDE_STREAMS_BYTES;
-    let fitting = page.accounts.iter().take_while(|it| {
-        let bytes = json_bytes(it.account.as_str()) + ACCOUNT_BYTES;
-        let fits = bytes <= room;
-        room = room.saturating_sub(bytes);
-        fits
+fn accounts(page: &AccountsPage, partition: PartitionNumber) -> Body<'_> {
+    let fitting = fitting(&page.accounts, MAX_LIST_BYTES, |it| {
+        json_bytes(&it.account) + ACCOUNT_BYTES
     });
-    let accounts: Vec<_> = fitting
-        .map(|it| AccountOut {
-            account: it.account.as_str(),
-            count: it.count,
-        })
-        .collect();
-    let has_more = page.has_more || accounts.len() < page.accounts.len();
-    Out::Accounts {
+    let accounts = &page.accounts[..fitting];
+    let has_more = page.has_more || fitting < page.accounts.len();
+    let last = accounts.last().filter(|_| has_more);
+    Body::Accounts {
         partition,
-        tenant: page.tenant.as_str(),
+        tenant: Cow::Borrowed(&page.tenant),
         as_of: Rfc3339(page.as_of),
-        next: accounts.last().filter(|_| has_more).map(|it| it.account),
-        accounts,
+        accounts: Cow::Borrowed(accounts),
+        next: last.map(|it| Cow::Borrowed(&it.account)),
     }
 }
 
-fn of_totals(totals: &TenantTotals, partition: PartitionNumber) -> Out<'_> {
-    let room = (MAX_REPLY_BYTES - BESIDE_STREAMS_BYTES) / totals.by.len().max(1);
+fn of_totals(totals: &TenantTotals, partition: PartitionNumber) -> Body<'_> {
+    let room = MAX_LIST_BYTES / totals.by.len().max(1);
     let by = totals.by.iter().map(|(key, counts)| {
-        let beside = json_bytes(key) + json_bytes(OTHER) + 32;
-        let room = room.saturating_sub(beside);
-        (key.as_str(), CountsOut::new(counts, room))
+        let beside = json_bytes(key) + json_bytes(&OTHER) + 32;
+        (key.clone(), counts_of(counts, room.saturating_sub(beside)))
     });
-    Out::Totals {
+    Body::Totals {
         partition,
-        tenant: totals.tenant.as_str(),
+        tenant: Cow::Borrowed(&totals.tenant),
         as_of: Rfc3339(totals.as_of),
         accounts: totals.accounts,
         streams: totals.streams,
@@ -142,73 +57,29 @@ fn of_totals(totals: &TenantTotals, partition: PartitionNumber) -> Out<'_> {
     }
 }
 
-/// A page of accounts as decoded.
-#[derive(Deserialize)]
-pub(super) struct AccountsIn {
-    tenant: String,
-    as_of: Rfc3339,
-    accounts: Vec<AccountIn>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct AccountIn {
-    account: String,
-    count: u32,
-}
-
-/// Totals as decoded.
-#[derive(Deserialize)]
-pub(super) struct TotalsIn {
-    tenant: String,
-    as_of: Rfc3339,
-    accounts: u64,
-    streams: u64,
-    #[serde(default)]
-    by: BTreeMap<String, BTreeMap<String, u64>>,
-}
-
-impl AccountsIn {
-    pub(super) fn decode(self) -> Result<TenantAnswer, BadReply> {
-        let accounts = self.accounts.into_iter().map(|it| {
-            Ok(AccountCount {
-                account: AccountId::new(&it.account).map_err(BadReply::new)?,
-                count: it.count,
-            })
-        });
-        Ok(TenantAnswer::Accounts(AccountsPage {
-            tenant: Tenant::new(&self.tenant).map_err(BadReply::new)?,
-            as_of: self.as_of.0,
-            accounts: accounts.collect::<Result<_, _>>()?,
-            has_more: self.next.is_some(),
-        }))
+/// The counts of the values that fit into `room` bytes, and of all others together: also of a value
+/// that is like their key.
+fn counts_of(counts: &ValueCounts, room: usize) -> BTreeMap<String, u64> {
+    let mut shown = counts.clone();
+    shown.keep(fitting(&counts.values, room, |(value, _)| {
+        json_bytes(value) + COUNT_BYTES
+    }));
+    let mut by: BTreeMap<_, _> = shown.values.into_iter().collect();
+    if shown.others > 0 {
+        *by.entry(OTHER.to_owned()).or_default() += shown.others;
     }
-}
-
-impl TotalsIn {
-    pub(super) fn decode(self) -> Result<TenantAnswer, BadReply> {
-        let by = self.by.into_iter().map(|(key, mut counts)| {
-            let others = counts.remove(OTHER).unwrap_or_default();
-            let mut values: Vec<_> = counts.into_iter().collect();
-            values.sort_by_key(|(_, count)| Reverse(*count));
-            (key, ValueCounts { values, others })
-        });
-        Ok(TenantAnswer::Totals(TenantTotals {
-            tenant: Tenant::new(&self.tenant).map_err(BadReply::new)?,
-            as_of: self.as_of.0,
-            accounts: self.accounts,
-            streams: self.streams,
-            by: by.collect(),
-        }))
-    }
+    by
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        domain::WallTime,
-        wire::reply::{Reply, decode},
+        domain::{AccountCount, AccountId, Tenant, WallTime},
+        wire::{
+            MAX_REPLY_BYTES,
+            reply::{Reply, decode},
+        },
     };
 
     const PARTITION: PartitionNumber = PartitionNumber {

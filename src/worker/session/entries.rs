@@ -191,12 +191,18 @@ impl Session<'_> {
     /// Returns the bad news for the sender of a heartbeat, if there are any.
     fn news(&self, stream: StreamId, outcome: &HeartbeatOutcome) -> Option<News> {
         match outcome {
-            HeartbeatOutcome::Stopped(cause) => Some(News::stopped(stream, cause)),
+            HeartbeatOutcome::Stopped(cause) => Some(News::Stopped {
+                stream,
+                cause: cause.clone(),
+            }),
             HeartbeatOutcome::Refreshed { outdated: true, .. }
             | HeartbeatOutcome::Started { outdated: true, .. } => {
                 let settings = self.partition.replica.settings()?;
-                let (every, ttl) = (settings.heartbeat_every_ms, settings.ttl_ms);
-                Some(News::interval(stream, every, ttl))
+                Some(News::Interval {
+                    stream,
+                    heartbeat_every_ms: settings.heartbeat_every_ms,
+                    ttl_ms: settings.ttl_ms,
+                })
             }
             HeartbeatOutcome::Refreshed { .. }
             | HeartbeatOutcome::Started { .. }

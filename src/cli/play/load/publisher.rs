@@ -18,7 +18,7 @@ use crate::{
     broker::{
         Addresses, BrokerError, CONFIRM_WITHIN, Connection, Names, Outgoing, RpcChannel, RpcEvent,
     },
-    client::{ClientError, Heartbeat},
+    client::{AccountId, ClientError, Heartbeat},
     wire::{self, Kind, RoutingKey},
 };
 
@@ -80,7 +80,7 @@ impl Publisher {
             Some(_) => Kind::Batch,
             None => Kind::Heartbeat,
         };
-        let connection = connect(addresses, index).await?;
+        let connection = Connection::open_any_from(addresses, index, "streamwatch play").await?;
         let channel = RpcChannel::open(&connection, names).await?;
         Ok(Self {
             connection,
@@ -202,7 +202,7 @@ impl Publisher {
         let Some(batches) = &mut self.batches else {
             let (account, stream) = self.population.random_stream(&mut self.random);
             let body = wire::event_body(account.as_str(), &Heartbeat::of(stream).into());
-            return self.publish(account.as_str().to_owned(), body, false);
+            return self.publish(&account, body, false);
         };
         let (account, stream) = self.population.in_turn(self.turn);
         self.turn += self.publishers;
@@ -222,35 +222,15 @@ impl Publisher {
 
     fn publish_batch(&mut self, batch: Batch) {
         self.sizes.insert(self.number + 1, batch.events);
-        self.publish(batch.account.as_str().to_owned(), batch.body, batch.gzip);
+        self.publish(&batch.account, batch.body, batch.gzip);
     }
 
-    fn publish(&mut self, account: String, body: Vec<u8>, gzip: bool) {
+    fn publish(&mut self, account: &AccountId, body: Vec<u8>, gzip: bool) {
         self.number += 1;
-        self.channel.publish(Outgoing {
-            number: self.number,
-            routing_key: self.key.clone(),
-            account: Some(account),
-            message_id: None,
-            // Without `reply_to`, as no reply is needed.
-            reply: false,
-            body,
-            gzip,
-            trace: None,
-        });
-    }
-}
-
-/// Connects publisher `index`. Each starts with another address, so that the nodes of a cluster
-/// share the connections, and tries the other addresses after a failure.
-async fn connect(addresses: &Addresses, index: usize) -> Result<Connection, BrokerError> {
-    let mut tried = 0;
-    loop {
-        match Connection::open(addresses, index + tried, "streamwatch play").await {
-            Ok(connection) => return Ok(connection),
-            Err(error) if tried + 1 == addresses.len() => return Err(error),
-            Err(_) => tried += 1,
-        }
+        let mut message = Outgoing::new(self.key.clone(), Some(account), body);
+        message.gzip = gzip;
+        // Without `reply_to`, as no reply is needed.
+        self.channel.publish(self.number, message, false);
     }
 }
 

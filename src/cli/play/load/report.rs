@@ -110,10 +110,7 @@ fn remarks(step: &Step) -> Vec<String> {
         (counts.lost, "without a confirm: they may have been stored"),
     ] {
         if events > 0 {
-            output.push(format!(
-                "{events} event{} {what}",
-                if events == 1 { "" } else { "s" }
-            ));
+            output.push(format!("{events} event{} {what}", plural(events)));
         }
     }
     if counts.confirmed > step.applied {

@@ -228,10 +228,10 @@ fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
         return frame.render_widget(Paragraph::new(parts).block(block), area);
     };
     let activity = &status.activity;
-    let ending = plural(activity.count());
     let title = format!(
-        " {name}: {} active stream{ending} at {} ",
+        " {name}: {} active stream{} at {} ",
         activity.count(),
+        plural(activity.count()),
         time(Rfc3339(activity.as_of))
     );
     let counts = status
