@@ -50,11 +50,6 @@ pub(super) fn reader_is_gone() -> bool {
     poll(&mut ends, Some(&at_once)).is_ok() && ends[0].revents().intersects(gone)
 }
 
-/// The ending of a regular noun after `count`.
-pub(super) const fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
 /// Formats a duration with its unit, as flags accept it.
 pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
