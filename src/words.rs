@@ -1,6 +1,7 @@
 //! Enums whose values are words, such as those of the contract.
 
-/// Defines an enum whose values have a word each, as which serde writes them.
+/// Defines an enum whose values have a word each. serde writes the word as JSON, and the number in
+/// snapshots.
 macro_rules! words {
     (
         $(#[$attribute:meta])*
@@ -11,7 +12,7 @@ macro_rules! words {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.serialize_str(self.as_str())
+                to.serialize_unit_variant(stringify!($name), *self as u32, self.as_str())
             }
         }
 

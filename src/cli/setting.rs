@@ -14,7 +14,7 @@ use crate::{
     worker::PartitionList,
 };
 
-/// The value of a setting, or the mistake in it. An empty variable counts as unset.
+/// The value of a setting, or the mistake in it. If its variable is empty, it counts as unset.
 #[derive(Clone, Debug)]
 pub struct Setting<T>(pub(super) Result<Option<T>, String>);
 

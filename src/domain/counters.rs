@@ -1,5 +1,7 @@
 //! Counters of a log, updated at each entry, so that they are equal on every replica.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     HeartbeatOutcome, LifecycleEvent, LifecycleEventKind, OpenOutcome, RefusedReason, StopOutcome,
     StoppedReason, WallTime,
@@ -12,7 +14,7 @@ pub const MAX_BAD_REASONS: usize = 16;
 ///
 /// The counters are a part of the state: snapshots contain them, and replicas that have applied
 /// the same entries have equal counters, independent of when they started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Heartbeats of active streams.
     pub refreshed: u64,
@@ -35,6 +37,7 @@ pub struct Counters {
     /// Admitted streams.
     pub admitted: u64,
     /// Refused requests without repetitions, in the order of [`RefusedReason::ALL`].
+    #[serde(with = "list")]
     pub refusals: [u64; RefusedReason::ALL.len()],
     /// Durations of the streams that a stop ended.
     pub stopped: Durations,
@@ -43,16 +46,38 @@ pub struct Counters {
     /// Durations of the streams that expired, up to the last heartbeat.
     pub expired: Durations,
     /// Rejected entries, by the number of the reason.
+    #[serde(with = "list")]
     pub bad: [u64; MAX_BAD_REASONS],
 }
 
 /// A histogram of how long streams had played when they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
     /// Number of streams in each class, the class above the last of [`Self::BOUNDS_S`] included.
-    pub counts: [u64; Self::BOUNDS_S.len() + 1],
+    #[serde(with = "list")]
+    pub counts: [u64; Durations::BOUNDS_S.len() + 1],
     /// Sum of all durations, in milliseconds.
     pub sum_ms: u64,
+}
+
+/// A list of counts, which later versions may extend: a missing count is 0.
+mod list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(counts: &[u64], to: S) -> Result<S::Ok, S::Error> {
+        counts.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        from: D,
+    ) -> Result<[u64; N], D::Error> {
+        let list = Vec::<u64>::deserialize(from)?;
+        let mut counts = [0; N];
+        let first = counts.get_mut(..list.len());
+        let too_many = || D::Error::invalid_length(list.len(), &"fewer counts");
+        first.ok_or_else(too_many)?.copy_from_slice(&list);
+        Ok(counts)
+    }
 }
 
 impl Durations {

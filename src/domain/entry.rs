@@ -1,5 +1,7 @@
 //! Entries of a log, the only inputs that change the state.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     AccountKey, Batch, Heartbeat, Limit, LogTime, Metadata, RequestId, Settings, Stop, StreamId,
     Tenant, Terms, WallTime, WorkerState,
@@ -43,7 +45,7 @@ pub struct InternalEntry {
 }
 
 /// The identity of an internal entry, unique in its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EntryId {
     /// A random number that a writer chooses at its start.
     pub writer: u64,

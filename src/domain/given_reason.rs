@@ -1,9 +1,9 @@
 //! The reason that a sender gives for ending streams.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use compact_str::CompactString;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Maximum length of a given reason, in bytes.
 pub const MAX_REASON_BYTES: usize = 64;
@@ -48,6 +48,13 @@ impl GivenReason {
     ) -> Result<Option<Self>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
         Ok(text.and_then(|text| Self::new(&text).ok()))
+    }
+}
+
+impl<'de> Deserialize<'de> for GivenReason {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(from)?;
+        Self::new(&text).map_err(D::Error::custom)
     }
 }
 

@@ -219,6 +219,20 @@ impl AccountKey {
 }
 
 // A key hashes and compares like its string, so that maps can be searched with a `&str`.
+/// As two texts in snapshots: the tenant and the account. They are borrowed, as there are millions.
+impl Serialize for AccountKey {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.split().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for AccountKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (tenant, account) = <(&str, &str)>::deserialize(from)?;
+        Self::of(tenant, account).map_err(D::Error::custom)
+    }
+}
+
 impl Borrow<str> for AccountKey {
     fn borrow(&self) -> &str {
         &self.0
@@ -227,7 +241,7 @@ impl Borrow<str> for AccountKey {
 
 /// One playback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct StreamId(pub Uuid);
+pub struct StreamId(#[serde(with = "as_id")] pub Uuid);
 
 impl StreamId {
     /// Generates a UUID version 7, for a player that is about to start a stream.
@@ -253,7 +267,27 @@ impl FromStr for StreamId {
 
 /// The id of an `init`, the same for every delivery and proposal of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RequestId(pub Uuid);
+pub struct RequestId(#[serde(with = "as_id")] pub Uuid);
+
+/// An id: a text in JSON, 16 bytes in snapshots.
+mod as_id {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(id: &Uuid, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            return id.serialize(to);
+        }
+        id.as_bytes().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
+        if from.is_human_readable() {
+            return Uuid::deserialize(from);
+        }
+        <[u8; 16]>::deserialize(from).map(Uuid::from_bytes)
+    }
+}
 
 #[cfg(test)]
 mod tests {

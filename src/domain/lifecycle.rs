@@ -1,12 +1,14 @@
 //! Lifecycle events of streams.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     AccountKey, GivenReason, LogTime, Metadata, RefusedReason, Rules, StoppedReason, StreamId,
     WallTime,
 };
 
 /// A change of one stream, caused by one entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleEvent {
     /// The stream.
     pub stream: StreamId,
@@ -19,7 +21,7 @@ pub struct LifecycleEvent {
 }
 
 /// A lifecycle event to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
     /// The offset of the entry that caused it.
     pub offset: u64,
@@ -32,17 +34,12 @@ pub struct Announcement {
 }
 
 /// The kind of a lifecycle event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LifecycleEventKind {
     /// The stream started. Rules version 1 also emits it instead of `Admitted`.
     Opened {
         /// Whether an `init` was admitted; false if there were only heartbeats.
         admitted: bool,
-        /// Its start.
-        started_at: WallTime,
-    },
-    /// An `init` was admitted for a stream that a heartbeat had started.
-    Admitted {
         /// Its start.
         started_at: WallTime,
     },
@@ -73,16 +70,37 @@ pub enum LifecycleEventKind {
         /// The cause.
         cause: ExpiryCause,
     },
+    /// An `init` was admitted for a stream that a heartbeat had started.
+    Admitted {
+        /// Its start.
+        started_at: WallTime,
+    },
 }
 
 /// The cause of an expiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<LogTime>", into = "Option<LogTime>")]
 pub enum ExpiryCause {
     /// No sign of life up to this deadline in log time, which distinguishes repeated expiries of
     /// one stream.
     Deadline(LogTime),
     /// The stream was older than a stream may be.
     TooOld,
+}
+
+impl From<Option<LogTime>> for ExpiryCause {
+    fn from(deadline: Option<LogTime>) -> Self {
+        deadline.map_or(Self::TooOld, Self::Deadline)
+    }
+}
+
+impl From<ExpiryCause> for Option<LogTime> {
+    fn from(cause: ExpiryCause) -> Self {
+        match cause {
+            ExpiryCause::Deadline(deadline) => Some(deadline),
+            ExpiryCause::TooOld => None,
+        }
+    }
 }
 
 /// The number of an account's active streams after each event of one entry.

@@ -40,17 +40,25 @@ pub enum MetadataError {
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Arc<[u8]>);
 
+/// An object in JSON, a list of pairs in snapshots.
 impl Serialize for Metadata {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.pairs())
+        if to.is_human_readable() {
+            return to.collect_map(self.pairs());
+        }
+        self.pairs().collect::<Vec<_>>().serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let pairs = BTreeMap::<String, String>::deserialize(from)?;
-        let mut pairs: Vec<_> = pairs.into_iter().collect();
-        Self::new(&mut pairs).map_err(D::Error::custom)
+        let metadata = if from.is_human_readable() {
+            let pairs = BTreeMap::<String, String>::deserialize(from)?;
+            Self::new(&mut pairs.into_iter().collect::<Vec<_>>())
+        } else {
+            Self::new(&mut Vec::<(&str, &str)>::deserialize(from)?)
+        };
+        metadata.map_err(D::Error::custom)
     }
 }
 

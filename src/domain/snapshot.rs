@@ -1,9 +1,11 @@
 //! Header and trailer of a snapshot.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Counters, EntryId, LogTime, Settings, Tenant, WallShift};
 
 /// The state of a replica at the start of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotHeader {
     /// Offset of the last internal entry that was applied. A restored replica reads the log from
     /// here.
@@ -16,7 +18,8 @@ pub struct SnapshotHeader {
     pub now: LogTime,
     /// Offset from log time to wall time.
     pub shift: WallShift,
-    /// The settings in force.
+    /// The settings in force. JSON as in the log, so that later versions can add settings.
+    #[serde(with = "as_json")]
     pub settings: Settings,
     /// Whether the partition accepts no new stream.
     pub full: bool,
@@ -28,7 +31,7 @@ pub struct SnapshotHeader {
 }
 
 /// The state of a replica at the end of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotTrailer {
     /// Offset of the last entry in the snapshot, which the log must contain.
     pub end: u64,
@@ -43,4 +46,25 @@ pub struct SnapshotTrailer {
     pub announced: Option<u64>,
     /// Counters of the entries up to `end`.
     pub counters: Counters,
+}
+
+/// Settings as a text with JSON.
+mod as_json {
+    use std::borrow::Cow;
+
+    use serde::{
+        Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _,
+    };
+
+    use crate::domain::Settings;
+
+    pub(super) fn serialize<S: Serializer>(settings: &Settings, to: S) -> Result<S::Ok, S::Error> {
+        let json = serde_json::to_string(settings).map_err(S::Error::custom)?;
+        json.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Settings, D::Error> {
+        let json = Cow::<str>::deserialize(from)?;
+        serde_json::from_str(&json).map_err(D::Error::custom)
+    }
 }

@@ -37,7 +37,7 @@ impl fmt::Display for LogTime {
 pub struct WallTime(pub i64);
 
 /// Offset from log time to wall time, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WallShift(pub i64);
 
 impl WallShift {

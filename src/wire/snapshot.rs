@@ -7,10 +7,6 @@
 //! A message is `SWS`, one byte for the version of the format, the CRC-32 of the rest in four
 //! bytes, and an LZ4 frame. A reader rejects other versions.
 
-mod account;
-mod announcement;
-mod codes;
-mod counters;
 mod part;
 
 use std::io::{Read, Write};

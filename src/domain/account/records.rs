@@ -1,5 +1,7 @@
 //! The records of an account.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{
     GivenReason, LogTime, Metadata, Moment, RefusedReason, RequestId, Settings, StopCause,
     StoppedReason, StreamId, WallTime,
@@ -8,7 +10,7 @@ use crate::domain::{
 /// A stream that is active, or has expired less than a TTL ago.
 ///
 /// A replica has millions of them, so it takes 56 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamRecord {
     /// Its id.
     pub id: StreamId,
@@ -25,7 +27,7 @@ pub struct StreamRecord {
 }
 
 /// A moment of log time in whole seconds, rounded up, so that no age is too high.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSecond(pub u32);
 
 impl LogSecond {
@@ -44,7 +46,8 @@ impl LogSecond {
 
 /// The TTL of a stream in milliseconds, at most 24 h, and whether an `init` was admitted for it, in
 /// four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u32, bool)", into = "(u32, bool)")]
 pub struct TtlAndAdmission(u32);
 
 impl TtlAndAdmission {
@@ -68,6 +71,18 @@ impl TtlAndAdmission {
     #[must_use]
     pub const fn is_admitted(self) -> bool {
         self.0 & Self::ADMITTED != 0
+    }
+}
+
+impl From<(u32, bool)> for TtlAndAdmission {
+    fn from((ttl_ms, is_admitted): (u32, bool)) -> Self {
+        Self::new(ttl_ms, is_admitted)
+    }
+}
+
+impl From<TtlAndAdmission> for (u32, bool) {
+    fn from(both: TtlAndAdmission) -> Self {
+        (both.ttl_ms(), both.is_admitted())
     }
 }
 
@@ -140,7 +155,7 @@ fn in_force(moment: &Moment) -> u32 {
 }
 
 /// The record of a stream that was ended: a late `init` or heartbeat does not resurrect it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
     /// Its id.
     pub id: StreamId,
@@ -191,14 +206,14 @@ impl Tombstone {
 }
 
 /// A refusal, stored for repetitions of its request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The refused request.
     pub request: RequestId,
-    /// The reason.
-    pub reason: RefusedReason,
     /// The moment at which it can be removed.
     pub until: LogTime,
+    /// The reason.
+    pub reason: RefusedReason,
 }
 
 /// Records that most accounts do not have.

@@ -1,10 +1,25 @@
 //! An account as it is stored in snapshots: its records.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::{
     Account,
     records::{EndedRecords, Refusal, StreamRecord, Tombstone},
 };
 use crate::domain::{Metadata, StreamId};
+
+impl Serialize for Account {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (self.streams(), self.tombstones(), self.refusals()).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Account {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (streams, tombstones, refusals) = Deserialize::deserialize(from)?;
+        Ok(Self::from_records(streams, tombstones, refusals))
+    }
+}
 
 impl Account {
     /// Creates an account from the results of [`Self::streams`], [`Self::tombstones`] and

@@ -8,6 +8,8 @@ use crate::domain::{
     Tenant, Tombstone, TtlAndAdmission, WallShift, WallTime,
 };
 
+const ID: Uuid = Uuid::from_u128(0x0192_f0c1_0000_7000_8000_0000_0000_0001);
+
 fn key(account: &str) -> AccountKey {
     AccountKey::new(
         &Tenant::new("acme").unwrap(),
@@ -28,7 +30,7 @@ fn entry_id(seq: u64) -> EntryId {
 
 fn part(content: PartContent) -> Part {
     let place = SnapshotRef {
-        id: Uuid::new_v4(),
+        id: ID,
         after: Some(7),
         now: LogTime(1_000),
     };
@@ -45,7 +47,7 @@ fn part(content: PartContent) -> Part {
 
 fn account() -> Account {
     let stream = |metadata, admitted| StreamRecord {
-        id: StreamId::generate(),
+        id: StreamId(ID),
         started_at: WallTime(-5),
         last_seen: LogTime(1 << 40),
         began: LogSecond(u32::MAX),
@@ -53,7 +55,7 @@ fn account() -> Account {
         metadata,
     };
     let tombstone = |reason| Tombstone {
-        id: StreamId::generate(),
+        id: StreamId(ID),
         until: LogTime(77),
         lasts_ms: 90_000,
         reason,
@@ -62,7 +64,7 @@ fn account() -> Account {
             .filter(|_| reason == StoppedReason::Replaced),
     };
     let refusal = |reason| Refusal {
-        request: RequestId(Uuid::new_v4()),
+        request: RequestId(ID),
         reason,
         until: LogTime(78),
     };
@@ -106,7 +108,7 @@ fn parts() -> [Part; 4] {
         LifecycleEventKind::Stopped {
             reason: StoppedReason::Replaced,
             started_at,
-            successor: Some(StreamId::generate()),
+            successor: Some(StreamId(ID)),
             given: GivenReason::new("moved").ok(),
         },
         LifecycleEventKind::Stopped {
@@ -131,7 +133,7 @@ fn parts() -> [Part; 4] {
         key: key("alice"),
         count: 2,
         event: LifecycleEvent {
-            stream: StreamId::generate(),
+            stream: StreamId(ID),
             at: WallTime(8),
             kind,
             metadata: said(),
@@ -220,4 +222,16 @@ fn a_part_that_expands_beyond_the_limit_is_rejected() {
     message.extend_from_slice(&frame);
     assert!(message.len() < MAX_PART_BYTES / 100);
     assert_eq!(decode(&message), Err(SnapshotError::TooLarge));
+}
+
+/// The domain's types are the format. Without a new version of it, only lists and settings may grow.
+#[test]
+fn the_format_of_this_version_does_not_change() {
+    let formats = parts().map(|part| {
+        let plain = part::encode(&part, Vec::new());
+        (plain.len(), crc32fast::hash(&plain))
+    });
+    // Of the header, the settings may grow.
+    let expected = [(322, 0xfb6a_d0e5), (450, 0x8080_33b5), (139, 0x64af_b8c6)];
+    assert_eq!((VERSION, &formats[1..]), (3, &expected[..]));
 }
