@@ -48,7 +48,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
 
 def test_the_users_have_the_permissions_that_the_program_prints(run: Run) -> None:
     roles = json.loads((COMPOSE.parent / "roles.json").read_text())
-    command = ["--json", "topology", "roles", "--tenant", "demo"]
+    command = ["--json", "topology", "roles", "--tenant", "demo", "--edge", "demo"]
     environment = {"AMQP_URL": "amqp://u:p@127.0.0.1:1/streamwatch"}
     assert roles == json.loads(run(processes.BINARY, *command, env=environment))
 
