@@ -8,6 +8,8 @@ mod stream_key;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 pub use error::PlayersError;
 pub use news::Occupancy;
 pub use stream_key::StreamKey;
@@ -148,9 +150,17 @@ impl Players {
         let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
         if !is_ended
             && !is_known
-            && let Some(_permit) = self.signs.check()
+            && let Some(permit) = self.signs.check()
         {
-            let state = async |consistency| self.state(tenant, account, stream, consistency).await;
+            let permit = Arc::new(permit);
+            let state = async |consistency| {
+                let query = StatusQuery {
+                    stream: Some(stream),
+                    group_by: Vec::new(),
+                    consistency,
+                };
+                self.state(tenant, account, query, &permit).await
+            };
             let mut seen = state(Consistency::Local).await;
             if seen == Some(StreamState::Unknown) && unknown == UnknownStream::HasExpired {
                 // This replica can lag behind the replica that answered the `init`.
@@ -190,17 +200,19 @@ impl Players {
         &self,
         tenant: &Tenant,
         account: &AccountId,
-        stream: StreamId,
-        consistency: Consistency,
+        query: StatusQuery,
+        permit: &Arc<OwnedSemaphorePermit>,
     ) -> Option<StreamState> {
-        let query = StatusQuery {
-            stream: Some(stream),
-            group_by: Vec::new(),
-            consistency,
-        };
-        let asked = self.batcher.status(tenant, account, &query);
-        let status = tokio::time::timeout(CHECK_PATIENCE, asked).await;
-        status.ok()?.ok()?.state
+        let (batcher, tenant, account) = (self.batcher.clone(), tenant.clone(), account.clone());
+        let permit = Arc::clone(permit);
+        // A task, since a late reply still states the partition of the account.
+        let status = tokio::spawn(async move {
+            let status = batcher.status(&tenant, &account, &query).await;
+            drop(permit);
+            status
+        });
+        let status = tokio::time::timeout(CHECK_PATIENCE, status).await;
+        status.ok()?.ok()?.ok()?.state
     }
 
     /// Stops a stream. Returns once RabbitMQ has stored the stop.

@@ -1,9 +1,9 @@
 //! Streams whose last sign of life this edge saw within a TTL.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{recent::Recent, stream_key::StreamKey};
 
@@ -20,7 +20,7 @@ const MOST_CHECKS: usize = 100;
 pub(super) struct SignsOfLife {
     streams: Recent<()>,
     rate: DefaultDirectRateLimiter,
-    checks: Semaphore,
+    checks: Arc<Semaphore>,
 }
 
 impl Default for SignsOfLife {
@@ -28,7 +28,7 @@ impl Default for SignsOfLife {
         Self {
             streams: Recent::new(MOST_STREAMS),
             rate: RateLimiter::direct(Quota::per_second(CHECKS_PER_SECOND)),
-            checks: Semaphore::new(MOST_CHECKS),
+            checks: Arc::new(Semaphore::new(MOST_CHECKS)),
         }
     }
 }
@@ -45,8 +45,8 @@ impl SignsOfLife {
     }
 
     /// Returns a permit if the state of a stream may be requested now. It is held until the reply.
-    pub(super) fn check(&self) -> Option<SemaphorePermit<'_>> {
-        let permit = self.checks.try_acquire().ok()?;
+    pub(super) fn check(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.checks).try_acquire_owned().ok()?;
         self.rate.check().is_ok().then_some(permit)
     }
 
