@@ -6,8 +6,9 @@ use crate::{
     wire::PartitionNumber,
 };
 
-/// Replies about each bucket that must agree, with several partitions. If RabbitMQ had one bucket more
-/// than 64 partitions, 1,536 replies would agree by chance once in 10^10.
+/// Replies about each bucket that must agree, with several partitions. With 64 partitions, that is 1,536
+/// replies: even if RabbitMQ had only one bucket more than this computation, they would agree by chance
+/// once in 10^10 times.
 const REPLIES: u8 = 24;
 /// Trusted partitions that may prove to be wrong before they are no longer learned this way.
 const MOST_DROPS: u8 = 3;
