@@ -14,8 +14,9 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(streamwatch::cli::Cli::main());
-    // After a failure, threads that still run are not awaited.
-    runtime.shutdown_background();
+    // Threads that still run are not awaited, and tasks not cancelled: a thread of lapin's panics if its
+    // task is.
+    std::mem::forget(runtime);
     code
 }
 
