@@ -37,7 +37,7 @@ use streamwatch::client::{Backend, RefusedReason};
 const TTL: &str = "60s";
 const WORKERS: usize = 3;
 const KILLS: usize = 4;
-const KILL_EVERY: Duration = Duration::from_secs(3);
+const KILL_EVERY: Duration = Duration::from_secs(2);
 /// Accounts with concurrent clients.
 const ACCOUNTS: u64 = 6;
 

@@ -131,6 +131,27 @@ def here(
     it.assert_unhurt()
 
 
+# The modules with the longest tests, which each run in one process: first, so that no process is left
+# with one of them at the end.
+_LONGEST = (
+    "test_javascript",
+    "test_mqtt",
+    "test_roles",
+    "test_amqp10",
+    "test_batch",
+    "test_unreadable_requests",
+    "test_liveness",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
+
+    items.sort(key=place)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     """Shows, with a failure, what the workers logged meanwhile."""

@@ -87,7 +87,7 @@ class Node:
 
     def version(self) -> tuple[int, ...]:
         """RabbitMQ's version."""
-        return tuple(int(number) for number in self.ctl("version").strip().split("."))
+        return tuple(int(number) for number in self._run("version").strip().split("."))
 
     def stop(self) -> None:
         """Stops it gracefully. Data, ports and name are kept for `start`."""

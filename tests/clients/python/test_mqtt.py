@@ -32,7 +32,7 @@ NOT_AUTHORIZED = 135
 @pytest.fixture(scope="module")
 def versions(node: Node) -> list[int]:
     """The versions of MQTT that this RabbitMQ supports, by paho's numbers."""
-    return [4, 5] if int(node.ctl("version").split(".")[0]) >= 4 else [4]
+    return [4, 5] if node.version() >= (4,) else [4]
 
 
 @pytest.fixture
