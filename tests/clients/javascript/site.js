@@ -1,4 +1,4 @@
-// The environment of the tests: a real broker and real workers, which `python/test_javascript.py`
+// The environment of the tests: a real broker and real workers, which `python/javascript.py`
 // starts and describes in STREAMWATCH_SITE.
 
 import { spawn } from "node:child_process";

@@ -134,6 +134,7 @@ def here(
 # The modules with the longest tests, which each run in one process: first, so that no process is left
 # with one of them at the end.
 _LONGEST = (
+    "test_browser",
     "test_javascript",
     "test_mqtt",
     "test_roles",
