@@ -19,7 +19,6 @@ mod player_event;
 mod request;
 mod rules;
 mod settings;
-mod settings_error;
 mod snapshot;
 mod tenant;
 mod throttle;
@@ -54,7 +53,6 @@ pub use player_event::{Heartbeat, PlayerEvent, Stop, StopTarget};
 pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
 pub use rules::Rules;
 pub use settings::{REQUEST_QUEUE_MS, Settings};
-pub use settings_error::SettingsError;
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};
 pub use tenant::{
     AccountCount, AccountsPage, AccountsRequest, MAX_ACCOUNTS, TenantAnswer, TenantRequest,

@@ -5,10 +5,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rules {
     /// Version 1.
-    V1,
+    V1 = 1,
     /// Version 2: limits by metadata, merged metadata, stops of whole accounts, one `opened` for
     /// each stream, and a maximum age of streams.
-    V2,
+    V2 = 2,
 }
 
 impl Rules {
@@ -28,10 +28,7 @@ impl Rules {
     /// The number in the settings.
     #[must_use]
     pub const fn number(self) -> u32 {
-        match self {
-            Self::V1 => 1,
-            Self::V2 => 2,
-        }
+        self as u32
     }
 
     /// Whether an entry that uses `field`, the first of its fields that needs version 2, is

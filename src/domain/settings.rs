@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_KEY_BYTES, Rules, SettingsError, Throttling};
+use super::{MAX_KEY_BYTES, Rules, Throttling};
 
 /// Maximum time of a request in its queue, in milliseconds, redeliveries included.
 pub const REQUEST_QUEUE_MS: u64 = 10_000;
@@ -112,42 +112,32 @@ impl Settings {
 
     /// The interval of ticks for a TTL: a twentieth of the TTL, at most 1 s.
     #[must_use]
-    pub const fn interval_for(ttl_ms: u64) -> u64 {
-        let twentieth = ttl_ms / 20;
-        if twentieth < 1_000 { twentieth } else { 1_000 }
+    pub fn interval_for(ttl_ms: u64) -> u64 {
+        (ttl_ms / 20).min(1_000)
     }
 
     /// The interval of ticks, in milliseconds.
     #[must_use]
-    pub const fn interval_ms(&self) -> u64 {
+    pub fn interval_ms(&self) -> u64 {
         Self::interval_for(self.ttl_ms)
     }
 
     /// The validity of a proposal, in milliseconds of log time: 10 s, or the TTL if it is shorter.
     #[must_use]
-    pub const fn request_ms(&self) -> u64 {
-        if self.ttl_ms < 10_000 {
-            self.ttl_ms
-        } else {
-            10_000
-        }
+    pub fn request_ms(&self) -> u64 {
+        self.ttl_ms.min(10_000)
     }
 
     /// The validity of a tombstone, in milliseconds of log time: the TTL, or the time for which an
     /// `init` of the stream may still arrive, if it is longer.
     #[must_use]
-    pub const fn tombstone_ms(&self) -> u64 {
-        let latest_open_ms = self.latest_open_ms();
-        if self.ttl_ms > latest_open_ms {
-            self.ttl_ms
-        } else {
-            latest_open_ms
-        }
+    pub fn tombstone_ms(&self) -> u64 {
+        self.ttl_ms.max(self.latest_open_ms())
     }
 
     /// The longest time from the publication of an `init` to its decision, in milliseconds of log
     /// time. With several partitions, an `init` may also have waited in the intake.
-    const fn latest_open_ms(&self) -> u64 {
+    fn latest_open_ms(&self) -> u64 {
         let queues = if self.partitions > 1 { 2 } else { 1 };
         queues * REQUEST_QUEUE_MS + self.request_ms()
     }
@@ -170,16 +160,9 @@ impl Settings {
     /// The minimum retention of the log, in milliseconds: ten times the TTL, or three times the
     /// interval of snapshots if that is longer.
     #[must_use]
-    pub const fn least_retention_ms(&self) -> u64 {
-        let (by_ttl, by_snapshots) = (
-            self.ttl_ms.saturating_mul(10),
-            self.snapshot_every_ms.saturating_mul(3),
-        );
-        if by_ttl > by_snapshots {
-            by_ttl
-        } else {
-            by_snapshots
-        }
+    pub fn least_retention_ms(&self) -> u64 {
+        let by_snapshots = self.snapshot_every_ms.saturating_mul(3);
+        self.ttl_ms.saturating_mul(10).max(by_snapshots)
     }
 
     fn counts_by_few_keys(&self) -> bool {
@@ -195,82 +178,61 @@ impl Settings {
     /// Checks the ranges of all settings.
     ///
     /// # Errors
-    /// One [`SettingsError`] for each setting that is out of its range.
-    pub fn check(&self) -> Result<(), Vec<SettingsError>> {
+    /// One text for each setting that is out of its range. It begins with the setting's name, as in
+    /// `topology set --NAME`.
+    pub fn check(&self) -> Result<(), Vec<String>> {
         let mut errors = Vec::new();
-        let mut must = |holds: bool, setting, must_be: &'static str| {
+        let mut must = |holds: bool, setting: &str, must_be: &str| {
             if !holds {
-                let must_be = must_be.into();
-                errors.push(SettingsError { setting, must_be });
+                errors.push(format!("{setting} must be {must_be}"));
             }
         };
-        let (per_account, per_many) = (1..=1_000, 1..=1_000_000_000);
-        let per_tombstones = self.max_streams_per_account..=1_000;
+        let is_per_account = |n: u32| (1..=1_000).contains(&n);
+        let is_per_many = |n: u64| (1..=1_000_000_000).contains(&n);
+        let rules = self.rules();
+        let ttl = (1_000..=Self::MAX_TTL_MS).contains(&self.ttl_ms);
+        must(ttl, "ttl", "1s to 24h");
         must(
-            (1_000..=Self::MAX_TTL_MS).contains(&self.ttl_ms),
-            "ttl",
-            "1s to 24h",
-        );
-        must(
-            self.heartbeat_every_ms >= 100 && self.heartbeat_every_ms < self.ttl_ms,
+            (100..self.ttl_ms).contains(&self.heartbeat_every_ms),
             "heartbeat-every",
             "at least 100ms and less than the ttl",
         );
         must(Rules::of(self.rules).is_some(), "rules", "1 or 2");
-        let ages = 1_000..=Self::MAX_AGE_MS;
+        let age = (1_000..=Self::MAX_AGE_MS).contains(&self.max_stream_age_ms);
         must(
-            self.max_stream_age_ms == 0
-                || (ages.contains(&self.max_stream_age_ms) && self.rules().limit_age()),
+            self.max_stream_age_ms == 0 || (age && rules.limit_age()),
             "max-stream-age",
             "0s for none, or 1s to 30days, which needs rules 2",
         );
+        let streams = is_per_account(self.max_streams_per_account);
+        must(streams, "max-streams-per-account", "1 to 1000");
+        let tombstones = self.max_tombstones_per_account;
         must(
-            per_account.contains(&self.max_streams_per_account),
-            "max-streams-per-account",
-            "1 to 1000",
-        );
-        must(
-            per_account.contains(&self.max_tombstones_per_account)
-                && per_tombstones.contains(&self.max_tombstones_per_account),
+            is_per_account(tombstones) && tombstones >= self.max_streams_per_account,
             "max-tombstones-per-account",
             "1 to 1000, and at least max-streams-per-account",
         );
-        must(
-            per_account.contains(&self.max_refusals_per_account),
-            "max-refusals-per-account",
-            "1 to 1000",
-        );
-        must(
-            per_many.contains(&self.max_streams_per_partition),
-            "max-streams-per-partition",
-            "1 to 1000000000",
-        );
-        must(
-            per_many.contains(&self.max_streams_per_tenant),
-            "max-streams-per-tenant",
-            "1 to 1000000000",
-        );
-        must(
-            (1_000..=86_400_000).contains(&self.snapshot_every_ms),
-            "snapshot-every",
-            "1s to 24h",
-        );
-        must(
-            (1..=Self::MAX_PARTITIONS).contains(&self.partitions),
-            "partitions",
-            "1 to 64",
-        );
+        let refusals = is_per_account(self.max_refusals_per_account);
+        must(refusals, "max-refusals-per-account", "1 to 1000");
+        let partition = is_per_many(self.max_streams_per_partition);
+        must(partition, "max-streams-per-partition", "1 to 1000000000");
+        let tenant = is_per_many(self.max_streams_per_tenant);
+        must(tenant, "max-streams-per-tenant", "1 to 1000000000");
+        let snapshots = (1_000..=86_400_000).contains(&self.snapshot_every_ms);
+        must(snapshots, "snapshot-every", "1s to 24h");
+        let partitions = (1..=Self::MAX_PARTITIONS).contains(&self.partitions);
+        must(partitions, "partitions", "1 to 64");
         must(
             self.counts_by_few_keys(),
             "count-by",
             "at most 4 different metadata keys, each of 1 to 64 bytes",
         );
         let max = Throttling::MAX_PER_SECOND;
-        let throttling = self.throttling.out_of_range(self.rules().throttle());
-        errors.extend(throttling.map(|setting| SettingsError {
-            setting,
-            must_be: format!("0 for no limit, or 1 to {max}, which needs rules 2").into(),
-        }));
+        let limited = format!("0 for no limit, or 1 to {max}, which needs rules 2");
+        for (setting, limit) in self.throttling.by_name() {
+            let holds = limit == 0 || (limit <= max && rules.throttle());
+            must(holds, setting, &limited);
+        }
         if errors.is_empty() {
             Ok(())
         } else {
@@ -297,7 +259,8 @@ mod tests {
             ..Settings::default()
         };
         let errors = wrong.check().unwrap_err();
-        let names: Vec<_> = errors.iter().map(|e| e.setting).collect();
+        let names = errors.iter().filter_map(|error| error.split(' ').next());
+        let names: Vec<_> = names.collect();
         assert_eq!(names, ["ttl", "heartbeat-every", "max-streams-per-account"]);
     }
 
@@ -353,9 +316,9 @@ mod tests {
         assert_eq!(with(1, day).max_age_ms(), None);
         for wrong in [with(1, day), with(2, 999), with(2, 31 * day)] {
             let errors = wrong.check().unwrap_err();
-            assert_eq!(errors[0].setting, "max-stream-age");
+            assert!(errors[0].starts_with("max-stream-age must be "));
         }
-        assert_eq!(with(3, 0).check().unwrap_err()[0].setting, "rules");
+        assert_eq!(with(3, 0).check().unwrap_err()[0], "rules must be 1 or 2");
     }
 
     #[test]
@@ -376,7 +339,7 @@ mod tests {
             &[&longer],
         ] {
             let errors = with(wrong).check().unwrap_err();
-            assert_eq!(errors[0].setting, "count-by");
+            assert!(errors[0].starts_with("count-by must be "));
         }
         // Not in the entries of installations that count none.
         let none = serde_json::to_string(&Settings::default()).unwrap();

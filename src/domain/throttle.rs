@@ -24,18 +24,13 @@ const MAX_TENANTS: usize = 4_096;
 /// a bucket in common would throttle viewers because of others. The limit of their tenant holds.
 const MAX_ACCOUNTS: usize = 131_072;
 
-/// Whether a request is accepted.
+/// A request that is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Throttled {
-    /// It is accepted.
-    No,
-    /// It is not accepted.
-    Yes {
-        /// The limit.
-        by: ThrottledBy,
-        /// The time after which it is accepted, in milliseconds. `None` if it gets no reply.
-        retry_after_ms: Option<u64>,
-    },
+pub struct Throttled {
+    /// The limit.
+    pub by: ThrottledBy,
+    /// The time after which it is accepted, in milliseconds. `None` if it gets no reply.
+    pub retry_after_ms: Option<u64>,
 }
 
 /// The buckets of a worker.
@@ -80,16 +75,17 @@ impl Throttle {
         }
     }
 
-    /// Decides on a request at `now`, in nanoseconds of a monotonic clock. Names need not be valid.
-    /// If the account is not known yet, only the tenant's limit applies.
+    /// Decides on a request at `now`, in nanoseconds of a monotonic clock; `None` if it is accepted.
+    /// Names need not be valid. If the account is not known yet, only the tenant's limit applies.
     pub fn check(
         &mut self,
         kind: ThrottledKind,
         tenant: &str,
         account: Option<&[u8]>,
         now: Nanos,
-    ) -> Throttled {
-        self.kinds[kind as usize].check(tenant, account, now)
+    ) -> Option<Throttled> {
+        let of = &mut self.kinds[kind as usize];
+        of.check(of.tenant_rate, tenant, account, now)
     }
 
     /// Decides on a request whose tenant was checked before its account was known.
@@ -99,8 +95,8 @@ impl Throttle {
         tenant: &str,
         account: &[u8],
         now: Nanos,
-    ) -> Throttled {
-        self.kinds[kind as usize].check_account(tenant, account, now)
+    ) -> Option<Throttled> {
+        self.kinds[kind as usize].check(None, tenant, Some(account), now)
     }
 }
 
@@ -115,12 +111,18 @@ impl OfKind {
         }
     }
 
-    fn check(&mut self, tenant: &str, account: Option<&[u8]>, now: Nanos) -> Throttled {
+    fn check(
+        &mut self,
+        tenant_rate: Option<Rate>,
+        tenant: &str,
+        account: Option<&[u8]>,
+        now: Nanos,
+    ) -> Option<Throttled> {
         let account = self
             .account_rate
             .zip(account)
             .map(|(rate, account)| (rate, self.accounts.owner((tenant, account))));
-        let mut of_tenant = match self.tenant_rate {
+        let mut of_tenant = match tenant_rate {
             None => None,
             Some(rate) => {
                 let bucket = self.tenants.of(self.tenants.owner(tenant), now);
@@ -132,11 +134,11 @@ impl OfKind {
             && !bucket.accepts(rate, now)
         {
             let least = of_tenant.map_or(0, |(rate, bucket)| bucket.accepts_after(rate, now));
-            return throttled(ThrottledBy::Account, bucket, rate, least, now);
+            return Some(throttled(ThrottledBy::Account, bucket, rate, least, now));
         }
         if let Some((rate, bucket)) = &mut of_tenant {
             if !bucket.accepts(*rate, now) {
-                return throttled(ThrottledBy::Tenant, bucket, *rate, 0, now);
+                return Some(throttled(ThrottledBy::Tenant, bucket, *rate, 0, now));
             }
             bucket.take(*rate, now);
         }
@@ -146,24 +148,7 @@ impl OfKind {
         {
             bucket.take(rate, now);
         }
-        Throttled::No
-    }
-
-    fn check_account(&mut self, tenant: &str, account: &[u8], now: Nanos) -> Throttled {
-        let Some(rate) = self.account_rate else {
-            return Throttled::No;
-        };
-        let owner = self.accounts.owner((tenant, account));
-        match self.accounts.of(owner, now) {
-            Some(bucket) if !bucket.accepts(rate, now) => {
-                throttled(ThrottledBy::Account, bucket, rate, 0, now)
-            }
-            Some(bucket) => {
-                bucket.take(rate, now);
-                Throttled::No
-            }
-            None => Throttled::No,
-        }
+        None
     }
 }
 
@@ -176,7 +161,7 @@ fn throttled(
     now: Nanos,
 ) -> Throttled {
     let wait = bucket.promise(rate, now);
-    Throttled::Yes {
+    Throttled {
         by,
         retry_after_ms: wait.map(|wait| wait.max(least).div_ceil(1_000_000)),
     }

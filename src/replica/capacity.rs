@@ -53,7 +53,7 @@ impl Capacity {
     }
 
     /// Starts at `now` with a truncated log, whose earlier entries are not known.
-    pub(super) const fn learn_from(&mut self, now: LogTime, settings: &Settings) {
+    pub(super) fn learn_from(&mut self, now: LogTime, settings: &Settings) {
         self.learns_until = now.plus(settings.ttl_ms + 2 * settings.interval_ms());
     }
 

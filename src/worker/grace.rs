@@ -15,14 +15,14 @@ pub struct Grace(pub Duration);
 impl Grace {
     /// The share for pending requests: 70 %.
     #[must_use]
-    pub const fn draining(self) -> Duration {
-        Duration::from_millis(self.ms() / 10 * 7)
+    pub fn draining(self) -> Duration {
+        self.whole() / 10 * 7
     }
 
     /// The share for the last replies and for closing connections: 20 %.
     #[must_use]
-    pub const fn closing(self) -> Duration {
-        Duration::from_millis(self.ms() / 10 * 2)
+    pub fn closing(self) -> Duration {
+        self.whole() / 10 * 2
     }
 
     /// Waits until `shutdown` is true and this time has passed.
@@ -30,17 +30,18 @@ impl Grace {
         if shutdown.wait_for(|stop| *stop).await.is_err() {
             return std::future::pending().await;
         }
-        sleep_until(Instant::now() + Duration::from_millis(self.ms())).await;
+        sleep_until(Instant::now() + self.whole()).await;
     }
 
-    /// In milliseconds, at most a day: adding it to the current time cannot overflow.
-    const fn ms(self) -> u64 {
-        const DAY_MS: u128 = 86_400_000;
-        let ms = self.0.as_millis();
-        #[expect(clippy::cast_possible_truncation, reason = "a day at most")]
-        let ms = if ms > DAY_MS { DAY_MS } else { ms } as u64;
-        ms
+    /// At most a day: adding it to the current time cannot overflow.
+    fn whole(self) -> Duration {
+        self.0.min(Duration::from_secs(86_400))
     }
+}
+
+/// Waits until a shutdown is requested.
+pub(super) async fn requested(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 #[cfg(test)]

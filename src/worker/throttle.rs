@@ -21,7 +21,6 @@ use crate::{
 pub(super) struct SharedThrottle(Arc<Mutex<State>>);
 
 struct State {
-    /// Number of partitions.
     partition_count: u16,
     /// The settings and workers of each partition.
     partitions: BTreeMap<u16, Stated>,
@@ -99,12 +98,10 @@ impl State {
         &mut self,
         kind: ThrottledKind,
         tenant: &str,
-        outcome: Throttled,
+        outcome: Option<Throttled>,
         now: Mono,
     ) -> Option<RetryAfter> {
-        let Throttled::Yes { by, retry_after_ms } = outcome else {
-            return None;
-        };
+        let Throttled { by, retry_after_ms } = outcome?;
         let request = ThrottledRequest {
             kind: kind.as_str(),
             limit: by.as_str(),

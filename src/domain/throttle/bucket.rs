@@ -44,18 +44,13 @@ impl Rate {
     /// The share of a rate per second; `None` for 0, no limit. A full bucket accepts the requests of
     /// one second at once, at least ten.
     #[must_use]
-    pub const fn per_second(number: u32, Share(parts): Share) -> Option<Self> {
-        let product = number as u64 * parts;
+    pub fn per_second(number: u32, Share(parts): Share) -> Option<Self> {
+        let product = u64::from(number) * parts;
         if product == 0 {
             return None;
         }
         let interval_ns = (SECOND_NS * PARTS).div_ceil(product);
-        let in_a_second = product / PARTS;
-        let burst = if in_a_second > MIN_BURST {
-            in_a_second
-        } else {
-            MIN_BURST
-        };
+        let burst = (product / PARTS).max(MIN_BURST);
         Some(Self {
             interval_ns,
             window_ns: burst * interval_ns,

@@ -22,7 +22,7 @@ fn throttle(tenant: u32, account: u32) -> Throttle {
 fn accepted(it: &mut Throttle, tenant: &str, account: &str, requests: usize, now: Nanos) -> usize {
     let accepts = |it: &mut Throttle| it.check(Status, tenant, Some(account.as_bytes()), now);
     let outcomes = (0..requests).map(|_| accepts(it));
-    outcomes.filter(|outcome| *outcome == Throttled::No).count()
+    outcomes.filter(Option::is_none).count()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn tenants_and_kinds_do_not_share_a_limit() {
     assert_eq!(accepted(&mut it, "acme", "alice", 500, 0), 100);
     assert_eq!(accepted(&mut it, "acme", "bob", 500, 0), 0);
     assert_eq!(accepted(&mut it, "other", "alice", 500, 0), 100);
-    assert_eq!(it.check(Init, "acme", Some(b"alice"), 0), Throttled::No);
+    assert_eq!(it.check(Init, "acme", Some(b"alice"), 0), None);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn an_account_does_not_use_up_the_limit_of_its_tenant() {
 #[test]
 fn a_throttled_request_states_its_limit_and_retry_after() {
     let mut it = throttle(100, 20);
-    let yes = |by, retry_after_ms| Throttled::Yes { by, retry_after_ms };
+    let yes = |by, retry_after_ms| Some(Throttled { by, retry_after_ms });
     let ask = |it: &mut Throttle, account: &[u8]| it.check(Status, "acme", Some(account), 0);
     accepted(&mut it, "acme", "alice", 20, 0);
     assert_eq!(ask(&mut it, b"alice"), yes(ThrottledBy::Account, Some(50)));
@@ -66,7 +66,7 @@ fn a_throttled_request_states_its_limit_and_retry_after() {
     }
     assert_eq!(ask(&mut it, b"bob"), yes(ThrottledBy::Tenant, Some(10)));
     let later = it.check(Status, "acme", Some(b"bob"), 10 * MS);
-    assert_eq!(later, Throttled::No);
+    assert_eq!(later, None);
     // A flood gets no more replies than the requests of a second.
     let flood: Vec<_> = (0..1_000).map(|_| ask(&mut it, b"carol")).collect();
     let silent = yes(ThrottledBy::Tenant, None);
@@ -77,22 +77,22 @@ fn a_throttled_request_states_its_limit_and_retry_after() {
 fn an_account_that_is_known_only_from_the_body_has_the_same_limit() {
     let mut it = throttle(0, 20);
     let mut ask = |now| {
-        assert_eq!(it.check(Status, "acme", None, now), Throttled::No);
+        assert_eq!(it.check(Status, "acme", None, now), None);
         it.check_account(Status, "acme", b"alice", now)
     };
-    assert_eq!((0..50).filter(|_| ask(0) == Throttled::No).count(), 20);
-    assert_eq!(ask(50 * MS), Throttled::No);
+    assert_eq!((0..50).filter(|_| ask(0).is_none()).count(), 20);
+    assert_eq!(ask(50 * MS), None);
     assert_eq!(accepted(&mut it, "acme", "alice", 50, 50 * MS), 0);
 }
 
 #[test]
 fn beyond_the_maximum_tenants_share_a_limit_and_accounts_have_only_that_of_their_tenant() {
     let mut it = OfKind::new(2, 2);
-    it.tenant_rate = Rate::per_second(100, Share::ALL);
+    let tenant_rate = Rate::per_second(100, Share::ALL);
     it.account_rate = Rate::per_second(20, Share::ALL);
     let mut accepted = |tenant: &str, account: &str| {
-        let outcomes = (0..500).map(|_| it.check(tenant, Some(account.as_bytes()), 0));
-        outcomes.filter(|outcome| *outcome == Throttled::No).count()
+        let outcomes = (0..500).map(|_| it.check(tenant_rate, tenant, Some(account.as_bytes()), 0));
+        outcomes.filter(Option::is_none).count()
     };
     assert_eq!((accepted("a", "1"), accepted("b", "1")), (20, 20));
     assert_eq!(accepted("a", "2"), 80, "no bucket is left for the account");
@@ -141,7 +141,7 @@ proptest! {
             // One account with at most 20 requests per second.
             if now - asked_at >= 50 * MS {
                 asked_at = now;
-                prop_assert_eq!(it.check(Status, "quiet", Some(b"alice"), now), Throttled::No);
+                prop_assert_eq!(it.check(Status, "quiet", Some(b"alice"), now), None);
             }
         }
     }
@@ -154,11 +154,11 @@ proptest! {
     ) {
         let mut it = throttle(tenant, account);
         accepted(&mut it, "acme", "alice", flood, 0);
-        if let Throttled::Yes { retry_after_ms: Some(ms), .. } =
+        if let Some(Throttled { retry_after_ms: Some(ms), .. }) =
             it.check(Status, "acme", Some(b"alice"), 0)
         {
             let later = it.check(Status, "acme", Some(b"alice"), ms * MS);
-            prop_assert_eq!(later, Throttled::No);
+            prop_assert_eq!(later, None);
         }
     }
 }
