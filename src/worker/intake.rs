@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Config, clock,
+    Config, clock, grace,
     rejections::Rejections,
     retry::Retry,
     throttle::{RetryAfter, SharedThrottle},
@@ -49,13 +49,6 @@ impl MessageClass {
             Self::Event => Duration::from_secs(600),
         }
     }
-}
-
-/// The next event of the session.
-enum Turn {
-    Served,
-    Interrupted(BrokerError),
-    Stop,
 }
 
 /// A message that is being published again.
@@ -169,28 +162,18 @@ impl Intake {
             if grace_over.is_some() && self.forwarder.pending() == 0 {
                 return Ok(());
             }
-            let turn = tokio::select! {
-                request = self.requests.next() => self.delivered(MessageClass::Request, request),
-                event = self.events.next() => self.delivered(MessageClass::Event, event),
+            tokio::select! {
+                request = self.requests.next() => self.delivered(MessageClass::Request, request)?,
+                event = self.events.next() => self.delivered(MessageClass::Event, event)?,
                 (pending, outcome) = self.forwarder.next() => {
                     self.settle(pending, outcome, metrics)?;
-                    Turn::Served
                 }
-                _ = shutdown.wait_for(|stop| *stop), if grace_over.is_none() => Turn::Stop,
-                () = until(grace_over) => return Ok(()),
-            };
-            match turn {
-                Turn::Served => {}
-                Turn::Interrupted(error) if error.is_by_a_message() => {
-                    tracing::warn!("cannot consume the intake; reconnecting: {error}");
-                }
-                // A restart of RabbitMQ may have closed the partitions: the next session opens them.
-                Turn::Interrupted(error) => return Err(error),
-                Turn::Stop => {
+                () = grace::requested(shutdown), if grace_over.is_none() => {
                     grace_over = Some(Instant::now() + config.grace.draining());
                     health.report_intake(Some("shutting down".to_owned()));
                     self.drain().await;
                 }
+                () = until(grace_over) => return Ok(()),
             }
         }
     }
@@ -199,14 +182,16 @@ impl Intake {
         &mut self,
         kind: MessageClass,
         delivery: Result<RequestDelivery, BrokerError>,
-    ) -> Turn {
+    ) -> Result<(), BrokerError> {
         match delivery {
-            Ok(delivery) => {
-                self.forward(kind, delivery);
-                Turn::Served
+            Ok(delivery) => self.forward(kind, delivery),
+            Err(error) if error.is_by_a_message() => {
+                tracing::warn!("cannot consume the intake; reconnecting: {error}");
             }
-            Err(error) => Turn::Interrupted(error),
+            // A restart of RabbitMQ may have closed the partitions: the next session opens them.
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Checks a message's account, and publishes the message again.

@@ -13,17 +13,16 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    clock,
+    clock, grace,
     partition::Partition,
     pending::{RequestQueues, Source},
     rejections::Rejections,
     retry::Failure,
-    snapshots::SnapshotStep,
 };
 use crate::{
     broker::{
-        Announced, Appended, Appender, BrokerError, Connection, Endpoint, LocalRequests, LogEntry,
-        LogFollower, LogFrom, Replies, RequestDelivery, RequestQueue,
+        Appended, Appender, BrokerError, Connection, Endpoint, LocalRequests, LogFollower, LogFrom,
+        Replies, RequestQueue,
     },
     deadline::until,
     ops::PartitionHealth,
@@ -101,21 +100,6 @@ pub(crate) struct Session<'a> {
     draining: bool,
 }
 
-/// The next event of the session.
-enum Event {
-    Entry(LogEntry),
-    Appended(u64, Appended),
-    Announced(u64, Announced),
-    Request(Source, Result<RequestDelivery, BrokerError>),
-    Tick,
-    Expire,
-    Scan,
-    SnapshotDue,
-    Snapshot(Option<SnapshotStep>),
-    Shutdown,
-    GraceOver,
-}
-
 impl<'a> Session<'a> {
     /// Connects, and attaches to the log at the replica's position.
     pub(super) async fn open(
@@ -162,7 +146,7 @@ impl<'a> Session<'a> {
             "attached to the log"
         );
         Ok(Self {
-            snapshots: Snapshots::new(config, n),
+            snapshots: Snapshots::new(n),
             lifecycle: LifecyclePublisher::new(number, names),
             rejections: Rejections::new(names),
             broker_clock: BrokerClock::default(),
@@ -234,88 +218,45 @@ impl<'a> Session<'a> {
             let expiring = self.partition.replica.is_expiring();
             let scanning = self.partition.replica.is_scanning();
             let snapshot_at = self.snapshots.due().filter(|_| snapshots);
-            let event = tokio::select! {
-                entry = self.log.next() => Event::Entry(entry?),
-                (seq, appended) = self.appender.next() => Event::Appended(seq, appended),
-                (number, announced) = self.lifecycle.next() => Event::Announced(number, announced),
-                init = self.requests.inits.next() => Event::Request(Source::Init, init),
-                status = self.requests.local_statuses.next() => Event::Request(Source::Status, status),
-                status = self.requests.statuses.next() => Event::Request(Source::Status, status),
-                other = self.requests.unrouted.next() => Event::Request(Source::Unrouted, other),
-                () = tokio::time::sleep_until(tick_at) => Event::Tick,
-                () = until(snapshot_at), if snapshot_at.is_some() => Event::SnapshotDue,
-                // A snapshot never contains a partial expiry.
-                step = self.snapshots.next(), if !expiring => Event::Snapshot(step),
-                () = std::future::ready(()), if expiring => Event::Expire,
-                () = std::future::ready(()), if scanning => Event::Scan,
-                _ = shutdown.wait_for(|stop| *stop), if !self.draining => Event::Shutdown,
-                () = until(grace_over) => Event::GraceOver,
-                () = tokio::time::sleep(STARTING_CHECK), if starting => continue,
-            };
-            match event {
-                Event::Entry(first) => {
-                    let drained = self.entries(first)?;
+            tokio::select! {
+                entry = self.log.next() => {
+                    let drained = self.entries(entry?)?;
                     if drained && !self.partition.replica.has_caught_up() {
                         tokio::time::sleep(REST).await;
                     }
                 }
-                Event::Appended(seq, appended) => {
-                    let outcome = match appended {
-                        Appended::Confirmed => Ok(()),
-                        Appended::Failed => Err(()),
-                        Appended::TimedOut if self.publish.is_blocked() => Err(()),
-                        // RabbitMQ may send a connection's entries to a former leader of the log
-                        // for good, if that leader was cut off. Another connection finds the new one.
-                        Appended::Lost(_) | Appended::TimedOut => {
-                            return appended.confirmed().map_err(SessionError::from);
-                        }
-                    };
-                    self.partition.replica.appended(seq, outcome, clock::now());
-                }
-                Event::Announced(number, announced) => {
+                (seq, appended) = self.appender.next() => self.appended(seq, appended)?,
+                announced = self.lifecycle.announcer.next() => {
                     let partition = &mut *self.partition;
-                    self.lifecycle.settle(
-                        (number, announced),
-                        &mut partition.replica,
-                        &partition.metrics,
-                    );
+                    let (replica, metrics) = (&mut partition.replica, &partition.metrics);
+                    self.lifecycle.settle(announced, replica, metrics);
                 }
-                Event::Request(source, Ok(delivery)) => {
-                    self.request(source, &delivery);
-                    self.delivered_requests();
-                }
-                Event::Request(source, Err(error)) => self.interrupted(source, &error),
-                Event::Tick => {
+                init = self.requests.inits.next() => self.delivered(Source::Init, init),
+                status = self.requests.local_statuses.next() => self.delivered(Source::Status, status),
+                status = self.requests.statuses.next() => self.delivered(Source::Status, status),
+                other = self.requests.unrouted.next() => self.delivered(Source::Unrouted, other),
+                () = tokio::time::sleep_until(tick_at) => {
                     ticked = Some(Instant::now());
-                    self.log.ack();
-                    self.maintain_publishers();
-                    self.requests.local_statuses.maintain();
-                    if !self.publish.is_blocked() {
-                        self.requeue_held();
-                    }
-                    self.partition.replica.tick(clock::now())?;
-                    self.partition.set_limits();
-                    self.partition.report_metrics();
-                    self.report();
+                    self.tick()?;
                 }
-                Event::Expire => {
+                () = until(snapshot_at), if snapshot_at.is_some() => self.begin_snapshot(),
+                // A snapshot never contains a partial expiry.
+                step = self.snapshots.next(), if !expiring => self.snapshot_step(step),
+                () = std::future::ready(()), if expiring => {
                     self.partition.replica.expire();
                     tokio::task::yield_now().await;
                 }
-                Event::Scan => {
+                () = std::future::ready(()), if scanning => {
                     self.partition.replica.scan(clock::now());
                     tokio::task::yield_now().await;
                 }
-                Event::SnapshotDue => self.begin_snapshot(),
-                Event::Snapshot(step) => self.snapshot_step(step),
-                Event::Shutdown => {
+                () = grace::requested(shutdown), if !self.draining => {
                     let over = Instant::now() + self.partition.config.grace.draining();
                     grace_over = Some(over);
                     // RabbitMQ requeues deliveries that are not drained in time.
-                    let drained = self.drain();
-                    let _ = tokio::time::timeout_at(over, drained).await;
+                    let _ = tokio::time::timeout_at(over, self.drain()).await;
                 }
-                Event::GraceOver => {
+                () = until(grace_over) => {
                     let pending = self.partition.replica.pending();
                     tracing::warn!(
                         pending,
@@ -323,8 +264,42 @@ impl<'a> Session<'a> {
                     );
                     return Ok(());
                 }
+                () = tokio::time::sleep(STARTING_CHECK), if starting => {}
             }
         }
+    }
+
+    /// Passes the outcome of an own entry to the replica.
+    fn appended(&mut self, seq: u64, appended: Appended) -> Result<(), SessionError> {
+        let outcome = match appended {
+            Appended::Confirmed => Ok(()),
+            Appended::Failed => Err(()),
+            Appended::TimedOut if self.publish.is_blocked() => Err(()),
+            // RabbitMQ may send a connection's entries to a former leader of the log for good, if
+            // that leader was cut off. Another connection finds the new one.
+            Appended::Lost(_) | Appended::TimedOut => {
+                return appended.confirmed().map_err(SessionError::from);
+            }
+        };
+        self.partition.replica.appended(seq, outcome, clock::now());
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), SessionError> {
+        self.log.ack();
+        self.rejections.maintain(&self.publish);
+        if self.partition.replica.leads() {
+            self.lifecycle.maintain(&self.publish);
+        }
+        self.requests.local_statuses.maintain();
+        if !self.publish.is_blocked() {
+            self.requeue_held();
+        }
+        self.partition.replica.tick(clock::now())?;
+        self.partition.set_limits();
+        self.partition.report_metrics();
+        self.report();
+        Ok(())
     }
 
     /// Marks a missing header `account` as invalid if there are several partitions. RabbitMQ routes
@@ -335,14 +310,6 @@ impl<'a> Session<'a> {
             message.account = AccountHeader::NotText;
         }
         message
-    }
-
-    /// Reopens closed publishers of rejections and lifecycle events in the background.
-    fn maintain_publishers(&mut self) {
-        self.rejections.maintain(&self.publish);
-        if self.partition.replica.leads() {
-            self.lifecycle.maintain(&self.publish);
-        }
     }
 
     /// Reports the health of the partition.

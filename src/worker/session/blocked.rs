@@ -17,7 +17,6 @@ impl Session<'_> {
         None
     }
 
-    /// Requeues the held requests.
     pub(super) fn requeue_held(&mut self) {
         for request in std::mem::take(&mut self.requests.held) {
             self.partition.metrics.released.increment(1);

@@ -2,17 +2,15 @@
 
 use crate::{
     broker::{Announced, Announcer, BrokerError, Connection, Names},
-    domain::Announcement,
     ops::PartitionMetrics,
     replica::Replica,
-    wire,
     worker::pending::PendingRequest,
 };
 
 /// Publishes the replica's lifecycle events. Failures do not affect requests.
 pub(super) struct LifecyclePublisher {
     partition: u16,
-    announcer: Announcer,
+    pub(super) announcer: Announcer,
     /// The last publication failed.
     interrupted: bool,
 }
@@ -31,22 +29,6 @@ impl LifecyclePublisher {
         if let Some(error) = self.announcer.maintain(connection) {
             self.warn(&error);
         }
-    }
-
-    /// Publishes a lifecycle event.
-    pub(super) fn announce(
-        &mut self,
-        number: u64,
-        announcement: &Announcement,
-        connection: &Connection,
-    ) {
-        let notice = wire::announcement(announcement);
-        self.announcer.announce(number, notice, connection);
-    }
-
-    /// Returns the outcome of the next event. Pending while none is in flight.
-    pub(super) async fn next(&mut self) -> (u64, Announced) {
-        self.announcer.next().await
     }
 
     /// Records the outcome of an event, and of later ones that are available.

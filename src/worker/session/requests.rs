@@ -19,7 +19,7 @@ use crate::{
 
 impl Session<'_> {
     /// Decodes a request and passes it to the replica, or throttles or rejects it.
-    pub(super) fn request(&mut self, source: Source, delivery: &RequestDelivery) {
+    fn request(&mut self, source: Source, delivery: &RequestDelivery) {
         let now = clock::now();
         let throttle = &self.partition.throttle;
         // First: a flood costs no more than this.
@@ -79,16 +79,35 @@ impl Session<'_> {
         }
     }
 
-    /// Handles the `status` requests that have been delivered, up to [`MOST_REQUESTS`]: awaiting all
-    /// events of the partition costs more than a throttled request.
-    pub(super) fn delivered_requests(&mut self) {
+    /// Handles a request, and the `status` requests that have been delivered, up to
+    /// [`MOST_REQUESTS`]: awaiting all events of the partition costs more than a throttled request.
+    pub(super) fn delivered(
+        &mut self,
+        source: Source,
+        delivery: Result<RequestDelivery, BrokerError>,
+    ) {
+        self.take(source, delivery);
         for _ in 0..MOST_REQUESTS {
             let queues = &mut self.requests;
             let local = queues.local_statuses.next().now_or_never();
-            match local.or_else(|| queues.statuses.next().now_or_never()) {
-                None => return,
-                Some(Ok(delivery)) => self.request(Source::Status, &delivery),
-                Some(Err(error)) => self.interrupted(Source::Status, &error),
+            let Some(status) = local.or_else(|| queues.statuses.next().now_or_never()) else {
+                return;
+            };
+            self.take(Source::Status, status);
+        }
+    }
+
+    /// Handles a request, or logs that the connection of its queue was lost. The queue reopens it.
+    fn take(&mut self, source: Source, delivery: Result<RequestDelivery, BrokerError>) {
+        match delivery {
+            Ok(delivery) => self.request(source, &delivery),
+            Err(error) => {
+                self.partition.metrics.requests_interrupted.increment(1);
+                tracing::warn!(
+                    partition = self.partition.number,
+                    "cannot consume {} requests; reconnecting: {error}",
+                    source.as_str()
+                );
             }
         }
     }
@@ -175,8 +194,11 @@ impl Session<'_> {
                 number,
                 announcement,
             } => {
-                let lifecycle = &mut self.lifecycle;
-                lifecycle.announce(number, &announcement, &self.publish);
+                let (announcer, notice) = (
+                    &mut self.lifecycle.announcer,
+                    wire::announcement(&announcement),
+                );
+                announcer.announce(number, notice, &self.publish);
             }
             Effect::Unbind(queues) => {
                 tracing::info!(
@@ -247,16 +269,6 @@ impl Session<'_> {
             self.partition.metrics.late.increment(1);
             self.requests.refuse(request, &Problem::late());
         }
-    }
-
-    /// Logs that the connection of one request queue was lost. The queue reopens it.
-    pub(super) fn interrupted(&self, source: Source, error: &BrokerError) {
-        self.partition.metrics.requests_interrupted.increment(1);
-        tracing::warn!(
-            partition = self.partition.number,
-            "cannot consume {} requests; reconnecting: {error}",
-            source.as_str()
-        );
     }
 
     /// Stops consuming requests. Those that were delivered are still answered.

@@ -2,11 +2,10 @@
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-use crate::worker::{Config, snapshots::SnapshotStep};
+use crate::worker::snapshots::SnapshotStep;
 
 /// The snapshots of a session.
 pub(super) struct Snapshots {
-    pub(super) config: Config,
     /// Index of the address to connect to.
     pub(super) node: usize,
     pub(super) due: Instant,
@@ -28,9 +27,8 @@ impl Drop for Writer {
 }
 
 impl Snapshots {
-    pub(super) fn new(config: &Config, node: usize) -> Self {
+    pub(super) fn new(node: usize) -> Self {
         Self {
-            config: config.clone(),
             node,
             due: Instant::now(),
             failed: 0,

@@ -28,9 +28,8 @@ impl Session<'_> {
     /// Starts a task that writes a snapshot if one is due.
     pub(super) fn begin_snapshot(&mut self) {
         let (sender, steps) = mpsc::channel(1);
-        let config = self.snapshots.config.clone();
         let task = tokio::spawn(snapshots::write(
-            config,
+            self.partition.config.clone(),
             self.partition.number,
             self.snapshots.node,
             sender,
