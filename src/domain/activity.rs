@@ -193,15 +193,3 @@ pub enum Answer {
         stream: Option<(StreamId, StreamState)>,
     },
 }
-
-impl Answer {
-    /// The activity in the answer.
-    #[must_use]
-    pub const fn activity(&self) -> &Activity {
-        match self {
-            Self::Opened { activity, .. }
-            | Self::Refused { activity, .. }
-            | Self::Status { activity, .. } => activity,
-        }
-    }
-}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountKey, Batch, Heartbeat, Limit, LogTime, Metadata, RequestId, Settings, Stop, StreamId,
+    AccountKey, Batch, Limit, LogTime, Metadata, PlayerEvent, RequestId, Settings, StreamId,
     Tenant, Terms, WallTime, WorkerState,
 };
 
@@ -13,19 +13,12 @@ pub const MAX_REPLACED: usize = 16;
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A heartbeat, published by a player.
-    Heartbeat {
+    /// A heartbeat or a stop, published by a player or a backend.
+    Player {
         /// The account.
         key: AccountKey,
-        /// The heartbeat.
-        heartbeat: Heartbeat,
-    },
-    /// A stop, published by a player or a backend.
-    Stop {
-        /// The account.
-        key: AccountKey,
-        /// The stop.
-        stop: Stop,
+        /// The event.
+        event: PlayerEvent,
     },
     /// Heartbeats and stops in one message, published by a backend or an edge.
     Batch(Batch),
@@ -118,7 +111,6 @@ impl Open {
     }
 }
 
-/// The limits of a request.
 pub(super) struct RequestedLimits<'a> {
     short: Option<Limit>,
     listed: &'a [Limit],

@@ -39,9 +39,7 @@ impl GivenReason {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl GivenReason {
     /// Deserializes a reason; `None` if a later version of the contract allowed it.
     pub(super) fn if_acceptable<'de, D: Deserializer<'de>>(
         from: D,

@@ -98,7 +98,6 @@ impl<'de> Deserialize<'de> for Tenant {
     }
 }
 
-/// Deserializes a text and checks it.
 fn parsed<'de, T, D>(from: D) -> Result<T, D::Error>
 where
     T: FromStr<Err = NameError>,

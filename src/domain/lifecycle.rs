@@ -79,54 +79,41 @@ pub enum LifecycleEventKind {
 
 /// The cause of an expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Option<LogTime>", into = "Option<LogTime>")]
 pub enum ExpiryCause {
+    /// The stream was older than a stream may be.
+    TooOld,
     /// No sign of life up to this deadline in log time, which distinguishes repeated expiries of
     /// one stream.
     Deadline(LogTime),
-    /// The stream was older than a stream may be.
-    TooOld,
 }
 
-impl From<Option<LogTime>> for ExpiryCause {
-    fn from(deadline: Option<LogTime>) -> Self {
-        deadline.map_or(Self::TooOld, Self::Deadline)
-    }
-}
-
-impl From<ExpiryCause> for Option<LogTime> {
-    fn from(cause: ExpiryCause) -> Self {
-        match cause {
-            ExpiryCause::Deadline(deadline) => Some(deadline),
-            ExpiryCause::TooOld => None,
+impl Announcement {
+    /// Removes the events of one account by the entry at `offset`, after which it has `active`
+    /// streams, and returns their announcements.
+    pub fn of_events(
+        offset: u64,
+        key: &AccountKey,
+        rules: Rules,
+        events: &mut Vec<LifecycleEvent>,
+        active: usize,
+    ) -> impl Iterator<Item = Self> {
+        let counts_each = rules.count_each_event();
+        let mut count = u32::try_from(active).unwrap_or(u32::MAX);
+        if counts_each {
+            let change: i32 = events.iter().map(|event| event.kind.change()).sum();
+            count = count.saturating_add_signed(-change);
         }
-    }
-}
-
-/// The number of an account's active streams after each event of one entry.
-pub struct RunningCount {
-    count: u32,
-    runs: bool,
-}
-
-impl RunningCount {
-    /// Starts before `events`, after all of which there are `after` active streams.
-    #[must_use]
-    pub fn new(rules: Rules, after: usize, events: &[LifecycleEvent]) -> Self {
-        let after = u32::try_from(after).unwrap_or(u32::MAX);
-        let runs = rules.count_each_event();
-        let change: i32 = events.iter().map(|event| event.kind.change()).sum();
-        let before = after.saturating_add_signed(-change);
-        let count = if runs { before } else { after };
-        Self { count, runs }
-    }
-
-    /// The number of active streams after the next event.
-    pub fn after(&mut self, next: &LifecycleEvent) -> u32 {
-        if self.runs {
-            self.count = self.count.saturating_add_signed(next.kind.change());
-        }
-        self.count
+        events.drain(..).map(move |event| {
+            if counts_each {
+                count = count.saturating_add_signed(event.kind.change());
+            }
+            Self {
+                offset,
+                key: key.clone(),
+                count,
+                event,
+            }
+        })
     }
 }
 
@@ -170,9 +157,9 @@ mod tests {
     #[test]
     fn each_event_has_the_count_of_opened_minus_ended_streams_so_far() {
         let counts = |rules, after| {
-            let events = events();
-            let mut running = RunningCount::new(rules, after, &events);
-            events.map(|event| running.after(&event))
+            let (key, mut events) = (AccountKey::of("acme", "alice").unwrap(), events().into());
+            let announcements = Announcement::of_events(7, &key, rules, &mut events, after);
+            announcements.map(|it| it.count).collect::<Vec<_>>()
         };
         assert_eq!(counts(Rules::V2, 3), [3, 2, 3, 3]);
         assert_eq!(counts(Rules::V1, 3), [3, 3, 3, 3]);

@@ -40,7 +40,7 @@ pub use ids::{
     AccountId, AccountKey, MAX_ACCOUNT_BYTES, MAX_TENANT_BYTES, NameError, RequestId, StreamId,
     Tenant, check_tenant,
 };
-pub use lifecycle::{Announcement, ExpiryCause, LifecycleEvent, LifecycleEventKind, RunningCount};
+pub use lifecycle::{Announcement, ExpiryCause, LifecycleEvent, LifecycleEventKind};
 pub use limits::{
     Condition, Conflict, Limit, MAX_CONFLICTS, MAX_LIMITS, MAX_SAME_KEYS, MAX_WHERE_KEYS,
     MAX_WHERE_VALUES, OnLimit, Terms,

@@ -53,13 +53,31 @@ impl PlayerEvent {
         }
     }
 
-    /// The first field that rules version 1 does not accept.
+    /// The first field that rules version 1 does not accept. It ignores the reason of a stop.
     #[must_use]
     pub fn field_of_rules_2(&self) -> Option<&'static str> {
         match self {
-            Self::Heartbeat(heartbeat) => heartbeat.field_of_rules_2(),
-            Self::Stop(stop) => stop.field_of_rules_2(),
+            Self::Heartbeat(heartbeat) => {
+                let is_merged = heartbeat
+                    .metadata
+                    .as_ref()
+                    .is_some_and(|it| !it.is_strings());
+                is_merged.then_some("metadata")
+            }
+            Self::Stop(stop) => (stop.target == StopTarget::All).then_some("all"),
         }
+    }
+
+    /// Whether it is a stop whose reason is not acceptable.
+    #[must_use]
+    pub const fn ignores_reason(&self) -> bool {
+        matches!(
+            self,
+            Self::Stop(Stop {
+                reason: Some(Err(_)),
+                ..
+            })
+        )
     }
 }
 
@@ -72,13 +90,6 @@ impl Heartbeat {
             every_ms: None,
             metadata: None,
         }
-    }
-
-    /// As [`PlayerEvent::field_of_rules_2`].
-    #[must_use]
-    pub fn field_of_rules_2(&self) -> Option<&'static str> {
-        let metadata = self.metadata.as_ref()?;
-        (!metadata.is_strings()).then_some("metadata")
     }
 }
 
@@ -98,21 +109,6 @@ impl Stop {
         Self {
             target: StopTarget::All,
             reason: reason.map(Ok),
-        }
-    }
-
-    /// Whether its reason is not acceptable.
-    #[must_use]
-    pub const fn ignores_reason(&self) -> bool {
-        matches!(self.reason, Some(Err(_)))
-    }
-
-    /// As [`PlayerEvent::field_of_rules_2`]. Version 1 ignores the reason.
-    #[must_use]
-    pub const fn field_of_rules_2(&self) -> Option<&'static str> {
-        match self.target {
-            StopTarget::All => Some("all"),
-            StopTarget::One(_) => None,
         }
     }
 }

@@ -14,10 +14,9 @@ use std::hint::black_box;
 use std::ops::{ControlFlow, Range};
 
 use super::pool::Pool;
-use crate::domain::{Account, AccountKey, LifecycleEvent, LogTime, Rules, RunningCount, WallShift};
+use crate::domain::{Account, AccountKey, Announcement, LogTime, Rules, WallShift};
 use due::Due;
 pub(super) use index::Hash;
-pub(super) use scan::Collected;
 use scan::Scan;
 use slots::{NEVER, Slot, SlotId};
 use table::Table;
@@ -25,24 +24,19 @@ use totals::{AccountCounts, PartitionCounts};
 pub use totals::{Levels, StreamCounts};
 use values::{CountedMetadata, ValueIndex};
 
-/// Number of accounts whose expiries are processed with each entry. An entry makes fewer accounts
-/// due, so the expiries keep up with any log.
-pub(super) const EXPIRIES_PER_ENTRY: usize = 32;
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Accounts {
     table: Table,
-    indexes: Indexes,
+    pub(super) indexes: Indexes,
     metadata: Pool,
     /// The slots that are left to be copied. Slots do not move meanwhile.
     to_copy: Range<usize>,
     /// The pass that collects pages of accounts, if any.
-    scan: Option<Scan>,
+    pub(super) scan: Option<Scan>,
     /// Steps of log time with unprocessed expiries.
     steps: VecDeque<TimeStep>,
-    /// Streams that expired since they were last taken.
-    expired: Vec<Expired>,
-    expiries_per_entry: usize,
+    /// The events of streams that expired since they were last taken.
+    expired: Vec<Announcement>,
 }
 
 /// An advance of log time from `before` to `now`, caused by the entry at `offset`.
@@ -56,22 +50,12 @@ pub(super) struct TimeStep {
     pub(super) rules: Rules,
 }
 
-/// A stream that expired by the entry at `offset`. `count` is the number of the account's active
-/// streams after it.
-#[derive(Debug)]
-pub(super) struct Expired {
-    pub(super) offset: u64,
-    pub(super) key: AccountKey,
-    pub(super) count: u32,
-    pub(super) event: LifecycleEvent,
-}
-
 /// Aggregates over all accounts, updated with each change.
-#[derive(Debug)]
-struct Indexes {
+#[derive(Debug, Default)]
+pub(super) struct Indexes {
     due: Due,
-    counts: PartitionCounts,
-    values: ValueIndex,
+    pub(super) counts: PartitionCounts,
+    pub(super) values: ValueIndex,
     /// Keeps empty accounts until they have been copied, because a replica that restores the copy
     /// must skip the same entries. Slots do not move meanwhile.
     keep_empty: bool,
@@ -79,45 +63,8 @@ struct Indexes {
 }
 
 impl Accounts {
-    pub(super) fn new() -> Self {
-        Self {
-            table: Table::new(),
-            indexes: Indexes {
-                due: Due::new(),
-                counts: PartitionCounts::default(),
-                values: ValueIndex::default(),
-                keep_empty: false,
-                emptied: BTreeSet::new(),
-            },
-            metadata: Pool::new(),
-            to_copy: 0..0,
-            scan: None,
-            steps: VecDeque::new(),
-            expired: Vec::new(),
-            expiries_per_entry: EXPIRIES_PER_ENTRY,
-        }
-    }
-
-    /// Creates an empty table with the same number of expiries per entry.
-    pub(super) fn emptied(&self) -> Self {
-        Self {
-            expiries_per_entry: self.expiries_per_entry,
-            ..Self::new()
-        }
-    }
-
-    pub(super) const fn expiries_per_entry(&self) -> usize {
-        self.expiries_per_entry
-    }
-
-    /// Sets the number of expiries per entry, for simulations.
-    pub(super) const fn expire_per_entry(&mut self, accounts: usize) {
-        self.expiries_per_entry = accounts;
-    }
-
-    /// Reads an account.
-    pub(super) fn read<R>(&self, key: &AccountKey, read: impl FnOnce(&Account) -> R) -> Option<R> {
-        Some(read(&self.table.get(key)?.account))
+    pub(super) fn get(&self, key: &AccountKey) -> Option<&Account> {
+        Some(&self.table.get(key)?.account)
     }
 
     pub(super) fn hash(&self, key: &AccountKey) -> Hash {
@@ -128,7 +75,10 @@ impl Accounts {
     /// nearly every account is a cache miss. Misses of consecutive reads overlap, while those
     /// between changes wait for each other.
     pub(super) fn prefetch(&self, hashes: impl Iterator<Item = Hash>) {
-        let ids: Vec<_> = hashes.map(|hash| self.table.probable(hash)).collect();
+        // Without comparing keys: another account has the same stored hash only by chance.
+        let ids: Vec<_> = hashes
+            .map(|hash| self.table.index.find(hash, |_| true))
+            .collect();
         let slots = ids.into_iter().filter_map(|id| self.table.slot(id?));
         black_box(slots.fold(0, |sum, slot| sum ^ slot.last ^ slot.due.0));
     }
@@ -151,7 +101,8 @@ impl Accounts {
             self.expire_one(id);
         }
         let found = self.table.find(hash, key);
-        let Some((id, slot)) = found.and_then(|id| Some((id, self.table.slot_mut(id)?))) else {
+        let Some((id, slot)) = found.and_then(|id| Some((id, self.table.slots.get_mut(id)?)))
+        else {
             let mut account = Account::default();
             let result = change(&mut account, &self.metadata);
             if !account.is_empty() {
@@ -203,14 +154,14 @@ impl Accounts {
         Some(self.steps.front()?.offset)
     }
 
-    /// Returns the streams that expired since the last call, those of one account in the order of
-    /// the log.
-    pub(super) fn take_expired(&mut self) -> Vec<Expired> {
+    /// Returns the events of streams that expired since the last call, those of one account in the
+    /// order of the log.
+    pub(super) fn take_expired(&mut self) -> Vec<Announcement> {
         std::mem::take(&mut self.expired)
     }
 
     fn expire_one(&mut self, id: SlotId) {
-        let (Some(slot), Some(last)) = (self.table.slot_mut(id), self.steps.back()) else {
+        let (Some(slot), Some(last)) = (self.table.slots.get_mut(id), self.steps.back()) else {
             return;
         };
         let counted = self.indexes.values.before(id, slot);
@@ -226,14 +177,10 @@ impl Accounts {
             if events.is_empty() {
                 continue;
             }
-            let after = slot.account.count(step.now);
-            let mut count = RunningCount::new(step.rules, after, &events);
-            self.expired.extend(events.drain(..).map(|event| Expired {
-                offset: step.offset,
-                key: slot.key.clone(),
-                count: count.after(&event),
-                event,
-            }));
+            let active = slot.account.count(step.now);
+            let (offset, rules) = (step.offset, step.rules);
+            let expired = Announcement::of_events(offset, &slot.key, rules, &mut events, active);
+            self.expired.extend(expired);
         }
         slot.account.sweep(last.now);
         if !self.indexes.update(id, &counted, slot, last.now) {
@@ -245,7 +192,7 @@ impl Accounts {
     /// [`Self::copied`].
     pub(super) fn copy(&mut self) {
         self.indexes.keep_empty = true;
-        self.to_copy = 0..self.table.len();
+        self.to_copy = 0..self.table.slots.len();
     }
 
     /// Calls `each` with the current state of the next accounts, until it breaks or all accounts
@@ -256,7 +203,7 @@ impl Accounts {
         mut each: impl FnMut(&AccountKey, u64, &Account) -> ControlFlow<()>,
     ) {
         let left = self.to_copy.len();
-        for slot in self.table.from(self.to_copy.start).take(left) {
+        for slot in self.table.slots.from(self.to_copy.start).take(left) {
             self.to_copy.start += 1;
             if each(&slot.key, slot.last, &slot.account).is_break() {
                 return;
@@ -298,8 +245,8 @@ impl Accounts {
     /// Does deferred work, and frees the memory of removed accounts.
     pub(super) fn housekeep(&mut self) {
         self.metadata.housekeep();
-        if !self.indexes.keep_empty && self.table.is_too_large() {
-            self.table.shrink();
+        if !self.indexes.keep_empty && self.table.index.is_too_large() {
+            self.table.index.shrink();
             let table = &self.table;
             self.indexes.due.forget(|id| Some(table.slot(id)?.due));
             self.indexes.counts.by_tenant.shrink_to_fit();
@@ -315,8 +262,7 @@ impl Accounts {
     }
 
     fn free(&mut self, id: SlotId) {
-        let from = self.table.last_id();
-        let Some(moved) = self.table.remove(id) else {
+        let Some((from, moved)) = self.table.remove(id) else {
             return;
         };
         // The account that moved into this slot stays due at the same moment.

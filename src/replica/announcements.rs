@@ -44,13 +44,9 @@ pub(super) struct Announcements {
 
 impl Announcements {
     /// Restores the events of a snapshot that ended at `end`.
-    pub(super) fn restored(
-        announced: Option<u64>,
-        end: u64,
-        buffered: impl IntoIterator<Item = Announcement>,
-    ) -> Self {
+    pub(super) fn restored(announced: Option<u64>, end: u64, buffered: Vec<Announcement>) -> Self {
         Self {
-            buffered: buffered.into_iter().collect(),
+            buffered: buffered.into(),
             announced,
             known_to: Some(end),
             ..Self::default()
@@ -288,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_restored_replica_adds_only_events_after_the_snapshot() {
-        let mut buffered = Announcements::restored(Some(1), 5, [at(4)]);
+        let mut buffered = Announcements::restored(Some(1), 5, vec![at(4)]);
         buffered.add(at(5));
         buffered.add(at(6));
         assert_eq!(taken(&mut buffered), [4, 6]);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     AccountKey, Announcement, Batch, Counters, Entry, EntryId, Internal, InternalEntry, LogTime,
-    Moment, Rules, RunningCount, Settings, WorkerState,
+    Moment, Rules, Settings, WorkerState,
 };
 
 /// Number of accounts whose expiries are processed with each account of a batch.
@@ -22,15 +22,14 @@ impl<T> Replica<T> {
     /// must be attached again.
     pub fn apply(&mut self, offset: u64, entry: &Entry, now: Now) -> Result<Applied, Fault> {
         self.liveness.delivered(now.mono);
-        self.expire_some(self.accounts.expiries_per_entry());
+        self.expire_some(self.expiries_per_entry);
         if !self.advance_to(offset, Some(entry))? {
             return Ok(Applied::Skipped);
         }
         match entry {
-            Entry::Heartbeat { key, heartbeat } => {
-                Ok(self.change_once(key, offset, Change::Heartbeat(heartbeat)))
+            Entry::Player { key, event } => {
+                Ok(self.change_once(key, offset, Change::Player(event)))
             }
-            Entry::Stop { key, stop } => Ok(self.change_once(key, offset, Change::Stop(stop))),
             Entry::Batch(batch) => Ok(self.apply_batch(offset, batch)),
             Entry::Internal(InternalEntry {
                 entry_id,
@@ -54,7 +53,7 @@ impl<T> Replica<T> {
             .prefetch(accounts.iter().map(|(hash, ..)| *hash));
         for (hash, key, events) in accounts {
             let last = outcomes.len() + events.len();
-            let changes = events.iter().map(|it| Change::of_event(&it.event));
+            let changes = events.iter().map(|it| Change::Player(&it.event));
             self.change(hash, key, offset, changes, |applied| outcomes.push(applied));
             outcomes.resize(last, Applied::Skipped);
             // An account becomes due at most once per entry, so the expiries keep up.
@@ -212,7 +211,7 @@ impl<T> Replica<T> {
             settings,
             full: self.capacity.is_full(key.tenant(), now),
         };
-        let (events, counted) = (&mut self.events, &mut self.counted_events);
+        let (events, caused) = (&mut self.events, &mut self.caused);
         let counters = &mut self.counters;
         self.accounts
             .change(hash, key, offset, now, |account, pool| {
@@ -232,10 +231,8 @@ impl<T> Replica<T> {
                         Applied::Batch(_) | Applied::Skipped | Applied::Internal => {}
                     });
                     if !events.is_empty() {
-                        let after = account.count(now);
-                        let mut count = RunningCount::new(settings.rules(), after, events);
-                        let events = events.drain(..);
-                        counted.extend(events.map(|event| (count.after(&event), event)));
+                        let (rules, active) = (settings.rules(), account.count(now));
+                        caused.extend(Announcement::of_events(offset, key, rules, events, active));
                     }
                     applied(outcome);
                 }
@@ -243,8 +240,11 @@ impl<T> Replica<T> {
         if self.is_expiring() {
             self.note_expired();
         }
-        if !self.counted_events.is_empty() {
-            self.note(offset, key);
+        if !self.caused.is_empty() {
+            let mut caused = std::mem::take(&mut self.caused);
+            caused.drain(..).for_each(|caused| self.note(caused));
+            self.caused = caused;
+            self.announce();
         }
     }
 
@@ -261,22 +261,7 @@ impl<T> Replica<T> {
             rules: self.settings.as_ref().map_or(Rules::V1, Settings::rules),
         };
         self.accounts.advance(step);
-        self.expire_some(self.accounts.expiries_per_entry());
-    }
-
-    /// Counts and buffers the lifecycle events of an account by the entry at `offset`.
-    fn note(&mut self, offset: u64, key: &AccountKey) {
-        for (count, event) in self.counted_events.drain(..) {
-            self.counters
-                .count(offset, |counters| counters.event(&event));
-            self.announcements.add(Announcement {
-                offset,
-                key: key.clone(),
-                count,
-                event,
-            });
-        }
-        self.announce();
+        self.expire_some(self.expiries_per_entry);
     }
 
     /// Processes an internal entry that was read back, if this replica appended it: updates the

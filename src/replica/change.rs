@@ -2,30 +2,21 @@
 
 use super::Applied;
 use crate::domain::{
-    Account, Heartbeat, LifecycleEvent, MetadataOutcome, Moment, Open, PlayerEvent, Stop, StreamId,
+    Account, LifecycleEvent, MetadataOutcome, Moment, Open, PlayerEvent, StreamId,
 };
 
 /// A change of one account.
 #[derive(Clone, Copy)]
 pub(crate) enum Change<'e> {
-    Heartbeat(&'e Heartbeat),
-    Stop(&'e Stop),
+    Player(&'e PlayerEvent),
     Open(&'e Open),
 }
 
-impl<'e> Change<'e> {
-    pub(super) const fn of_event(event: &'e PlayerEvent) -> Self {
-        match event {
-            PlayerEvent::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat),
-            PlayerEvent::Stop(stop) => Self::Stop(stop),
-        }
-    }
-
+impl Change<'_> {
     /// The first field that rules version 1 does not accept.
     fn field_of_rules_2(&self) -> Option<&'static str> {
         match self {
-            Self::Heartbeat(heartbeat) => heartbeat.field_of_rules_2(),
-            Self::Stop(stop) => stop.field_of_rules_2(),
+            Self::Player(event) => event.field_of_rules_2(),
             Self::Open(open) => open.field_of_rules_2(),
         }
     }
@@ -33,13 +24,13 @@ impl<'e> Change<'e> {
     /// Whether it is a stop whose reason is ignored.
     pub(super) fn ignores_reason(&self, applied: &Applied) -> bool {
         let applies = matches!(applied, Applied::Stop(_));
-        applies && matches!(self, Self::Stop(stop) if stop.ignores_reason())
+        applies && matches!(self, Self::Player(event) if event.ignores_reason())
     }
 
     /// The stream whose metadata it has set, if any.
     pub(super) fn has_set_metadata(&self, applied: &Applied) -> Option<StreamId> {
         match (self, applied) {
-            (Self::Heartbeat(heartbeat), Applied::Heartbeat(outcome)) => {
+            (Self::Player(PlayerEvent::Heartbeat(heartbeat)), Applied::Heartbeat(outcome)) => {
                 let is_changed = outcome.metadata() == MetadataOutcome::Changed;
                 is_changed.then_some(heartbeat.stream)
             }
@@ -63,10 +54,12 @@ impl<'e> Change<'e> {
             return Applied::OldRules(field);
         }
         match *self {
-            Self::Heartbeat(heartbeat) => {
+            Self::Player(PlayerEvent::Heartbeat(heartbeat)) => {
                 Applied::Heartbeat(account.heartbeat(moment, heartbeat, events))
             }
-            Self::Stop(stop) => Applied::Stop(account.stop(moment, stop, events)),
+            Self::Player(PlayerEvent::Stop(stop)) => {
+                Applied::Stop(account.stop(moment, stop, events))
+            }
             Self::Open(open) => Applied::Open(account.open(moment, open, events)),
         }
     }

@@ -1,11 +1,10 @@
 //! Effects that a replica requests from its caller.
 
+use super::Mono;
 use crate::domain::{
     Announcement, Answer, HeartbeatOutcome, InternalEntry, OpenOutcome, StopOutcome, TenantAnswer,
+    WallTime,
 };
-
-use super::Mono;
-use crate::domain::WallTime;
 
 /// The clocks of the machine, read once for each input.
 #[derive(Clone, Copy, Debug, Default)]

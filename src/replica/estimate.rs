@@ -51,7 +51,6 @@ impl Estimate {
         held
     }
 
-    /// Restarts the estimate at `log`.
     pub(super) fn start(&mut self, now: Mono, log: LogTime) {
         *self = Self { base: log, at: now };
     }

@@ -3,8 +3,11 @@
 //! same as in one step, in the same order for each account.
 
 use super::Replica;
-use crate::domain::{Announcement, Counters};
+use crate::domain::Announcement;
 
+/// Number of accounts whose expiries are processed with each entry. An entry makes fewer accounts
+/// due, so the expiries keep up with any log.
+pub(super) const EXPIRIES_PER_ENTRY: usize = 32;
 /// Number of accounts processed by one call of [`Replica::expire`], in about a millisecond.
 const PER_CALL: usize = 512;
 
@@ -22,7 +25,7 @@ impl<T> Replica<T> {
 
     /// Sets the number of expiries per entry, for simulations.
     pub const fn expire_per_entry(&mut self, accounts: usize) {
-        self.accounts.expire_per_entry(accounts);
+        self.expiries_per_entry = accounts;
     }
 
     pub(super) fn expire_some(&mut self, most: usize) {
@@ -32,17 +35,18 @@ impl<T> Replica<T> {
         }
     }
 
+    /// Counts and buffers a lifecycle event.
+    pub(super) fn note(&mut self, announcement: Announcement) {
+        let offset = announcement.offset;
+        self.counters
+            .count(offset, |counters| counters.event(&announcement.event));
+        self.announcements.add(announcement);
+    }
+
     /// Counts and buffers the lifecycle events of expired streams.
     pub(super) fn note_expired(&mut self) {
         for expired in self.accounts.take_expired() {
-            let count = |counters: &mut Counters| counters.event(&expired.event);
-            self.counters.count(expired.offset, count);
-            self.announcements.add(Announcement {
-                offset: expired.offset,
-                key: expired.key,
-                count: expired.count,
-                event: expired.event,
-            });
+            self.note(expired);
         }
         self.announcements.more_to_come(self.accounts.expiring());
         self.announce();

@@ -2,82 +2,30 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Mono;
-use crate::domain::{AccountsRequest, StatusRequest, Tenant, TenantRequest};
+use super::{Effect, Mono};
+use crate::domain::{AccountsRequest, StatusRequest, TenantRequest};
 
-/// A request that waits until the replica is fresh.
+/// A request that waits for its answer.
 #[derive(Debug)]
-pub(super) struct HeldRequest<T> {
+pub(super) struct Pending<T, C> {
     pub(super) request: T,
     pub(super) at: Mono,
-    pub(super) content: PendingContent,
+    pub(super) content: C,
 }
 
-/// The content of a request that waits.
+impl<T, C> Pending<T, C> {
+    pub(super) fn release(self) -> Effect<T> {
+        Effect::Release(self.request)
+    }
+}
+
+/// The content of a request that waits until the replica is fresh.
 #[derive(Debug)]
-pub(super) enum PendingContent {
+pub(super) enum HeldContent {
     /// The broker delivers an `init` again.
     Init,
     Status(StatusRequest),
     Tenant(TenantRequest),
-}
-
-/// A request for a tenant's accounts, whose page is being collected.
-#[derive(Debug)]
-pub(super) struct PendingPage<T> {
-    pub(super) request: T,
-    pub(super) tenant: Tenant,
-    pub(super) at: Mono,
-}
-
-/// Requests for tenants' accounts. Those in one pass over the accounts are answered together; later
-/// ones wait for the next pass.
-#[derive(Debug)]
-pub(super) struct Pages<T> {
-    pub(super) collecting: Vec<PendingPage<T>>,
-    pub(super) next: VecDeque<(T, AccountsRequest, Mono)>,
-}
-
-impl<T> Default for Pages<T> {
-    fn default() -> Self {
-        Self {
-            collecting: Vec::new(),
-            next: VecDeque::new(),
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct PendingOpen<T> {
-    pub(super) request: T,
-    pub(super) group_by: Vec<String>,
-    pub(super) at: Mono,
-}
-
-#[derive(Debug)]
-pub(super) struct StrongRequest<T> {
-    pub(super) request: T,
-    pub(super) status: StatusRequest,
-    pub(super) at: Mono,
-}
-
-/// Strong `status` requests. One marker is in flight at a time. When it is read back, the requests
-/// from before it are answered; later ones share the next marker.
-#[derive(Debug)]
-pub(super) struct Strong<T> {
-    pub(super) marker: Option<u64>,
-    pub(super) waiting: Vec<StrongRequest<T>>,
-    pub(super) next: Vec<StrongRequest<T>>,
-}
-
-impl<T> Default for Strong<T> {
-    fn default() -> Self {
-        Self {
-            marker: None,
-            waiting: Vec::new(),
-            next: Vec::new(),
-        }
-    }
 }
 
 /// Unanswered requests.
@@ -85,11 +33,19 @@ impl<T> Default for Strong<T> {
 pub(super) struct Requests<T> {
     /// Requests are consumed.
     pub(super) taking: bool,
-    /// Proposals that have not been read back, by the number of their entry.
-    pub(super) opens: HashMap<u64, PendingOpen<T>>,
-    pub(super) strong: Strong<T>,
-    pub(super) pages: Pages<T>,
-    pub(super) held: VecDeque<HeldRequest<T>>,
+    /// Proposals that have not been read back, by the number of their entry, with the metadata keys
+    /// by which their answers count the streams.
+    pub(super) opens: HashMap<u64, Pending<T, Vec<String>>>,
+    /// The marker of the strong `status` requests, which are answered when it is read back. One
+    /// marker is in flight at a time, and later requests share the next one.
+    pub(super) marker: Option<u64>,
+    pub(super) strong: Vec<Pending<T, StatusRequest>>,
+    pub(super) next_strong: Vec<Pending<T, StatusRequest>>,
+    /// Requests for tenants' accounts. Those in one pass over the accounts are answered together;
+    /// later ones wait for the next pass.
+    pub(super) pages: Vec<Pending<T, AccountsRequest>>,
+    pub(super) next_pages: VecDeque<Pending<T, AccountsRequest>>,
+    pub(super) held: Vec<Pending<T, HeldContent>>,
 }
 
 impl<T> Default for Requests<T> {
@@ -97,9 +53,12 @@ impl<T> Default for Requests<T> {
         Self {
             taking: false,
             opens: HashMap::new(),
-            strong: Strong::default(),
-            pages: Pages::default(),
-            held: VecDeque::new(),
+            marker: None,
+            strong: Vec::new(),
+            next_strong: Vec::new(),
+            pages: Vec::new(),
+            next_pages: VecDeque::new(),
+            held: Vec::new(),
         }
     }
 }

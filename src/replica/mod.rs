@@ -36,13 +36,14 @@ pub use accounts::{Levels, StreamCounts};
 pub use announcements::MAX_UNANNOUNCED;
 pub use effect::{Applied, Effect, Fault, Now};
 pub use estimate::Mono;
-pub use restoring::{Restored, Restoring};
+pub use restoring::Restoring;
 
 use accounts::Accounts;
 use announcements::Announcements;
 use capacity::Capacity;
 use counters::ReplicaCounters;
 use estimate::Estimate;
+use expiry::EXPIRIES_PER_ENTRY;
 use in_flight::Requests;
 use leadership::Leadership;
 use liveness::{FRESH_INTERVALS, Liveness};
@@ -50,8 +51,8 @@ use position::LogPosition;
 use workers::{LocalQueues, Workers};
 
 use crate::domain::{
-    Account, AccountKey, Activity, Counters, Entry, Internal, InternalEntry, LifecycleEvent,
-    LogClock, LogTime, Settings, ValueCounts,
+    Account, AccountKey, Activity, Announcement, Counters, Entry, Internal, InternalEntry,
+    LifecycleEvent, LogClock, LogTime, Settings, ValueCounts,
 };
 
 /// The position from which to read the log.
@@ -81,6 +82,7 @@ pub struct Replica<T> {
     phase: Phase,
     position: LogPosition,
     accounts: Accounts,
+    expiries_per_entry: usize,
     clock: LogClock,
     estimate: Estimate,
     settings: Option<Settings>,
@@ -91,9 +93,8 @@ pub struct Replica<T> {
     counters: ReplicaCounters,
     /// Lifecycle events of the change being applied; empty in between.
     events: Vec<LifecycleEvent>,
-    /// Lifecycle events of the account being changed, each with the number of active streams after
-    /// it; empty in between.
-    counted_events: Vec<(u32, LifecycleEvent)>,
+    /// Announcements of the account being changed; empty in between.
+    caused: Vec<Announcement>,
     liveness: Liveness,
     leadership: Leadership,
     workers: Workers,
@@ -114,7 +115,8 @@ impl<T> Replica<T> {
             seq: 0,
             phase: Phase::Detached,
             position: LogPosition::default(),
-            accounts: Accounts::new(),
+            accounts: Accounts::default(),
+            expiries_per_entry: EXPIRIES_PER_ENTRY,
             clock: LogClock::default(),
             estimate: Estimate::default(),
             settings: None,
@@ -123,7 +125,7 @@ impl<T> Replica<T> {
             announcements: Announcements::default(),
             counters: ReplicaCounters::default(),
             events: Vec::new(),
-            counted_events: Vec::new(),
+            caused: Vec::new(),
             liveness: Liveness::default(),
             leadership: Leadership::default(),
             workers: Workers::default(),
@@ -159,7 +161,7 @@ impl<T> Replica<T> {
             seq: self.seq,
             local_queue: self.local_queue,
             last_settings: self.last_settings.take(),
-            accounts: self.accounts.emptied(),
+            expiries_per_entry: self.expiries_per_entry,
             ..Self::new(self.writer)
         };
     }
@@ -169,7 +171,7 @@ impl<T> Replica<T> {
         self.phase = Phase::Detached;
         self.leadership.detach();
         self.requests = Requests::default();
-        self.accounts.abandon_scan();
+        self.accounts.scan = None;
         self.effects.clear();
         self.liveness.reset();
         self.abandon_snapshot();
@@ -226,37 +228,40 @@ impl<T> Replica<T> {
     /// Totals of the partition as of the last applied entry.
     #[must_use]
     pub const fn totals(&self) -> StreamCounts {
-        self.accounts.totals()
+        self.accounts.indexes.counts.totals
     }
 
     /// Totals of one tenant; zero if the tenant is not known.
     #[must_use]
     pub fn totals_of(&self, tenant: &str) -> StreamCounts {
-        self.accounts.of_tenant(tenant)
+        self.accounts.indexes.counts.of_tenant(tenant)
     }
 
     /// Totals by tenant, in any order.
     pub fn totals_by_tenant(&self) -> impl Iterator<Item = (&str, StreamCounts)> {
-        self.accounts.by_tenant()
+        let by_tenant = &self.accounts.indexes.counts.by_tenant;
+        by_tenant
+            .iter()
+            .map(|(name, counts)| (name.as_str(), *counts))
     }
 
     /// The metadata keys whose values are counted.
     #[must_use]
     pub fn counted_keys(&self) -> &[String] {
-        self.accounts.counted_keys()
+        self.accounts.indexes.values.keys()
     }
 
     /// Active streams of a tenant by the values of a metadata key. Incomplete until
     /// [`Self::scan`] has counted existing streams after a change of the keys.
     #[must_use]
     pub fn values_of(&self, tenant: &str, key: &str) -> ValueCounts {
-        self.accounts.values_of(tenant, key)
+        self.accounts.indexes.values.of(tenant, key)
     }
 
     /// Number of accounts by their number of active streams.
     #[must_use]
     pub const fn levels(&self) -> Levels {
-        self.accounts.levels()
+        self.accounts.indexes.counts.levels
     }
 
     /// Counters of the log's applied entries, equal on every replica.
@@ -309,27 +314,21 @@ impl<T> Replica<T> {
     /// The offset of the last entry that was applied.
     #[must_use]
     pub const fn applied(&self) -> Option<u64> {
-        self.position.applied()
+        self.position.applied
     }
 
     /// Clones an account as of the last applied entry, for inspection. It may be outdated, unlike
     /// the answers to requests.
     #[must_use]
     pub fn account(&self, key: &AccountKey) -> Option<Account> {
-        self.accounts.read(key, Account::clone)
+        self.accounts.get(key).cloned()
     }
 
     /// An account's activity at `at`.
     fn activity(&self, key: &AccountKey, at: LogTime) -> Activity {
-        let shift = self.clock.shift();
-        self.accounts
-            .read(key, |account| account.activity(key, at, shift))
-            .unwrap_or_else(|| Activity {
-                key: key.clone(),
-                as_of: shift.show(at),
-                streams: Vec::new(),
-                left_out: 0,
-            })
+        let none = Account::default();
+        let account = self.accounts.get(key).unwrap_or(&none);
+        account.activity(key, at, self.clock.shift())
     }
 }
 

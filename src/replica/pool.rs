@@ -15,11 +15,13 @@ const OVERHEAD_BYTES: usize = 256;
 #[derive(Debug)]
 pub(super) struct Pool(Cache<Metadata, Metadata>);
 
-impl Pool {
-    pub(super) fn new() -> Self {
+impl Default for Pool {
+    fn default() -> Self {
         Self::of(MAX_BYTES)
     }
+}
 
+impl Pool {
     fn of(most_bytes: u64) -> Self {
         let bytes = |value: &Metadata| OVERHEAD_BYTES + value.bytes();
         let weigher =
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn equal_metadata_is_stored_once() {
-        let pool = Pool::new();
+        let pool = Pool::default();
         let first = pool.shared(&of(1));
         assert!(pool.shared(&of(1)).is_same(&first));
         assert!(!pool.shared(&of(2)).is_same(&first));
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn evicted_metadata_stays_with_its_streams() {
-        let pool = Pool::new();
+        let pool = Pool::default();
         let first = pool.shared(&of(1));
         pool.clear();
         pool.housekeep();

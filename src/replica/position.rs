@@ -29,15 +29,15 @@ impl Anchor {
 #[derive(Debug, Default)]
 pub(super) struct LogPosition {
     /// Offset of the first entry that was read; 0 if the log was not truncated.
-    first: Option<u64>,
+    pub(super) first: Option<u64>,
     /// Offset of the last entry that was applied.
-    applied: Option<u64>,
+    pub(super) applied: Option<u64>,
     /// The last internal entry that was applied.
-    anchor: Option<Anchor>,
+    pub(super) anchor: Option<Anchor>,
     /// Whether the anchor is to be delivered, after the log was attached.
-    awaits_anchor: bool,
+    pub(super) awaits_anchor: bool,
     /// Checksum of the entries applied after the anchor.
-    checksum: Checksum,
+    pub(super) checksum: Checksum,
     /// Checksum of the entries that are delivered again after the anchor.
     repeated: Option<Checksum>,
     /// The end of the restored snapshot, until the replica has caught up.
@@ -142,35 +142,9 @@ impl LogPosition {
         Ok(())
     }
 
-    /// Whether no entry was applied.
-    pub(super) const fn is_blank(&self) -> bool {
-        self.anchor.is_none()
-    }
-
     /// Whether the log was read from its first entry on.
     pub(super) fn has_beginning(&self) -> bool {
         self.first == Some(0)
-    }
-
-    pub(super) const fn first(&self) -> Option<u64> {
-        self.first
-    }
-
-    pub(super) const fn applied(&self) -> Option<u64> {
-        self.applied
-    }
-
-    pub(super) const fn anchor(&self) -> Option<Anchor> {
-        self.anchor
-    }
-
-    pub(super) const fn awaits_anchor(&self) -> bool {
-        self.awaits_anchor
-    }
-
-    /// Checksum of the entries after the anchor, for a snapshot.
-    pub(super) const fn checksum(&self) -> Checksum {
-        self.checksum
     }
 
     /// Whether a snapshot was restored and the replica has not caught up since.
@@ -212,7 +186,7 @@ impl SnapshotEnd {
                 offset: trailer.last,
                 entry_id: trailer.last_entry_id,
             },
-            checksum: Checksum::from_sum(trailer.trail),
+            checksum: Checksum(trailer.trail),
             has_anchor: trailer.last == start,
             has_end: trailer.end == start,
         }

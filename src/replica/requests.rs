@@ -3,7 +3,7 @@
 
 use super::{
     Applied, Effect, Mono, Now, Replica,
-    in_flight::{HeldRequest, PendingContent, PendingOpen, StrongRequest},
+    in_flight::{HeldContent, Pending},
 };
 use crate::domain::{
     Account, Answer, Consistency, InitRequest, Internal, LogTime, Moment, Open, OpenOutcome,
@@ -19,7 +19,7 @@ impl<T> Replica<T> {
     /// Proposes an `init` in the log. It is answered when the proposal is read back.
     pub fn init(&mut self, request: T, init: InitRequest, now: Now) {
         if !self.is_live(now.mono) {
-            return self.hold(request, PendingContent::Init, now);
+            return self.hold(request, HeldContent::Init, now);
         }
         let Some(settings) = &self.settings else {
             return self.effects.push(Effect::Release(request));
@@ -40,10 +40,10 @@ impl<T> Replica<T> {
             terms: init.terms,
         };
         let seq = self.append(now, Internal::Open(Box::new(open)));
-        let pending = PendingOpen {
+        let pending = Pending {
             request,
-            group_by: init.group_by,
             at: now.mono,
+            content: init.group_by,
         };
         self.requests.opens.insert(seq, pending);
     }
@@ -51,7 +51,7 @@ impl<T> Replica<T> {
     /// Answers a `status`; a strong one when a marker is read back.
     pub fn status(&mut self, request: T, status: StatusRequest, now: Now) {
         if !self.is_live(now.mono) {
-            return self.hold(request, PendingContent::Status(status), now);
+            return self.hold(request, HeldContent::Status(status), now);
         }
         match status.consistency {
             Consistency::Local => {
@@ -59,18 +59,18 @@ impl<T> Replica<T> {
                 self.answer_status(request, status, at);
             }
             Consistency::Strong => {
-                self.requests.strong.next.push(StrongRequest {
+                self.requests.next_strong.push(Pending {
                     request,
-                    status,
                     at: now.mono,
+                    content: status,
                 });
                 self.append_marker(now);
             }
         }
     }
 
-    pub(super) fn hold(&mut self, request: T, content: PendingContent, now: Now) {
-        self.requests.held.push_back(HeldRequest {
+    pub(super) fn hold(&mut self, request: T, content: HeldContent, now: Now) {
+        self.requests.held.push(Pending {
             request,
             at: now.mono,
             content,
@@ -78,27 +78,22 @@ impl<T> Replica<T> {
     }
 
     fn append_marker(&mut self, now: Now) {
-        if self.requests.strong.marker.is_none() && !self.requests.strong.next.is_empty() {
-            self.requests.strong.waiting = std::mem::take(&mut self.requests.strong.next);
-            self.requests.strong.marker = Some(self.append(now, Internal::Tick(None)));
+        if self.requests.marker.is_none() && !self.requests.next_strong.is_empty() {
+            self.requests.strong = std::mem::take(&mut self.requests.next_strong);
+            self.requests.marker = Some(self.append(now, Internal::Tick(None)));
         }
     }
 
     /// Answers the strong requests that waited for the marker `seq`, at log time.
     pub(super) fn answer_strong(&mut self, seq: u64, now: Now) {
-        if self
-            .requests
-            .strong
-            .marker
-            .is_none_or(|marker| seq < marker)
-        {
+        if self.requests.marker.is_none_or(|marker| seq < marker) {
             return;
         }
-        self.requests.strong.marker = None;
+        self.requests.marker = None;
         let at = self.clock.now().unwrap_or_default();
-        for waiting in std::mem::take(&mut self.requests.strong.waiting) {
+        for waiting in std::mem::take(&mut self.requests.strong) {
             if now.mono.ms_since(waiting.at) < STATUS_MS {
-                self.answer_status(waiting.request, waiting.status, at);
+                self.answer_status(waiting.request, waiting.content, at);
             } else {
                 self.effects.push(Effect::Late(waiting.request));
             }
@@ -109,7 +104,8 @@ impl<T> Replica<T> {
     fn answer_status(&mut self, request: T, status: StatusRequest, at: LogTime) {
         let activity = self.activity(&status.key, at);
         let stream = status.stream.map(|id| {
-            let state = self.accounts.read(&status.key, |a| a.state_of(id, at));
+            let account = self.accounts.get(&status.key);
+            let state = account.map(|account| account.state_of(id, at));
             (id, state.unwrap_or(StreamState::Unknown))
         });
         self.effects.push(Effect::Answer {
@@ -138,7 +134,7 @@ impl<T> Replica<T> {
             // The sender has timed out. The broker drops the request if its TTL is over; otherwise
             // it is proposed again.
             _ if now.mono.ms_since(pending.at) > settings.request_ms() => {
-                return self.effects.push(Effect::Release(pending.request));
+                return self.effects.push(pending.release());
             }
             Applied::Open(OpenOutcome::Opened { replaced }) => Answer::Opened {
                 stream: open.stream,
@@ -151,14 +147,12 @@ impl<T> Replica<T> {
                 reason,
                 is_remembered,
             }) => {
-                let describe = |account: &Account| {
-                    account.describe_refusal(&moment, open, *reason, *is_remembered)
-                };
-                let refusal = self.accounts.read(&open.key, describe);
+                // A full partition stores no account for a refusal.
+                let none = Account::default();
+                let account = self.accounts.get(&open.key).unwrap_or(&none);
                 Answer::Refused {
                     stream: open.stream,
-                    // A full partition stores no account for a refusal.
-                    refusal: refusal.unwrap_or_else(|| describe(&Account::default())),
+                    refusal: account.describe_refusal(&moment, open, *reason, *is_remembered),
                     activity: activity(),
                 }
             }
@@ -171,7 +165,7 @@ impl<T> Replica<T> {
         self.effects.push(Effect::Answer {
             request: pending.request,
             answer,
-            group_by: pending.group_by,
+            group_by: pending.content,
         });
     }
 
@@ -180,10 +174,10 @@ impl<T> Replica<T> {
         if let Some(pending) = self.requests.opens.remove(&seq) {
             self.effects.push(Effect::Unavailable(pending.request));
         }
-        if self.requests.strong.marker == Some(seq) {
-            self.requests.strong.marker = None;
-            let waiting = std::mem::take(&mut self.requests.strong.waiting);
-            let failed = waiting.into_iter().map(|a| Effect::Unavailable(a.request));
+        if self.requests.marker == Some(seq) {
+            self.requests.marker = None;
+            let strong = self.requests.strong.drain(..);
+            let failed = strong.map(|waiting| Effect::Unavailable(waiting.request));
             self.effects.extend(failed);
             // Later requests wait for a marker of their own, which is appended here.
             self.append_marker(now);
@@ -200,12 +194,12 @@ impl<T> Replica<T> {
             match held.content {
                 // An `init` may have waited in a buffer while this worker was stalled. The broker
                 // has its age: after requeueing, it is delivered again only if it is still valid.
-                PendingContent::Init => self.effects.push(Effect::Release(held.request)),
+                HeldContent::Init => self.effects.push(held.release()),
                 _ if now.mono.ms_since(held.at) >= STATUS_MS => {
                     self.effects.push(Effect::Late(held.request));
                 }
-                PendingContent::Status(status) => self.status(held.request, status, now),
-                PendingContent::Tenant(tenant) => self.about_tenant(held.request, tenant, now),
+                HeldContent::Status(status) => self.status(held.request, status, now),
+                HeldContent::Tenant(tenant) => self.about_tenant(held.request, tenant, now),
             }
         }
     }
@@ -213,12 +207,9 @@ impl<T> Replica<T> {
     /// Requeues requests that this replica cannot answer in time.
     pub(super) fn maintain_requests(&mut self, now: Now) {
         let late = |at: Mono| now.mono.ms_since(at) >= PROPOSAL_MS;
-        let opens = self
-            .requests
-            .opens
-            .extract_if(|_, pending| late(pending.at));
-        let opens = opens.map(|(_, pending)| Effect::Release(pending.request));
-        self.effects.extend(opens);
+        let requests = &mut self.requests;
+        let opens = requests.opens.extract_if(|_, pending| late(pending.at));
+        self.effects.extend(opens.map(|(_, open)| open.release()));
 
         let lag_ms = self.lag_ms(now.mono).unwrap_or(u64::MAX);
         if self.requests.taking && lag_ms >= 6 * self.interval_ms() {
@@ -226,29 +217,26 @@ impl<T> Replica<T> {
             self.effects.push(Effect::Pause);
         }
         if !self.requests.taking {
-            let held = self
-                .requests
-                .held
-                .drain(..)
-                .map(|h| Effect::Release(h.request));
-            self.effects.extend(held);
-            let strong = &mut self.requests.strong;
-            let requests = strong.waiting.drain(..).chain(strong.next.drain(..));
-            let requests = requests.map(|q| Effect::Release(q.request));
-            self.effects.extend(requests);
-            strong.marker = None;
-            self.release_pages();
+            let requests = std::mem::take(&mut self.requests);
+            self.requests.opens = requests.opens;
+            self.accounts.scan = None;
+            let held = requests.held.into_iter().map(Pending::release);
+            let strong = requests.strong.into_iter().chain(requests.next_strong);
+            let pages = requests.pages.into_iter().chain(requests.next_pages);
+            let held = held.chain(strong.map(Pending::release));
+            self.effects.extend(held.chain(pages.map(Pending::release)));
         }
     }
 
     /// Number of unanswered requests.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.requests.opens.len()
-            + self.requests.held.len()
-            + self.requests.strong.waiting.len()
-            + self.requests.strong.next.len()
-            + self.requests.pages.collecting.len()
-            + self.requests.pages.next.len()
+        let requests = &self.requests;
+        requests.opens.len()
+            + requests.held.len()
+            + requests.strong.len()
+            + requests.next_strong.len()
+            + requests.pages.len()
+            + requests.next_pages.len()
     }
 }

@@ -1,7 +1,7 @@
 //! A snapshot that is being read, part by part.
 
 use super::{Fault, accounts::Accounts};
-use crate::domain::{Account, AccountKey, Announcement, Rules, SnapshotHeader, SnapshotTrailer};
+use crate::domain::{Account, AccountKey, Announcement, Rules, SnapshotHeader};
 
 /// A snapshot that is being read.
 #[derive(Debug)]
@@ -9,13 +9,6 @@ pub struct Restoring {
     pub(super) header: SnapshotHeader,
     pub(super) accounts: Accounts,
     pub(super) unannounced: Vec<Announcement>,
-}
-
-/// A complete snapshot, for [`super::Replica::restore`].
-#[derive(Debug)]
-pub struct Restored {
-    pub(super) copy: Restoring,
-    pub(super) trailer: SnapshotTrailer,
 }
 
 impl Restoring {
@@ -27,7 +20,7 @@ impl Restoring {
         if Rules::of(header.settings.rules).is_none() {
             return Err(Fault::UnknownRules(header.settings.rules));
         }
-        let mut accounts = Accounts::new();
+        let mut accounts = Accounts::default();
         accounts.count_by(&header.settings.count_by);
         Ok(Self {
             header,
@@ -43,25 +36,14 @@ impl Restoring {
         self.accounts.restore(key, last, account, self.header.now)
     }
 
-    /// Adds the next buffered lifecycle event.
-    pub fn unannounced(&mut self, announcement: Announcement) {
-        self.unannounced.push(announcement);
+    /// Adds the next buffered lifecycle events.
+    pub fn unannounced(&mut self, announcements: impl IntoIterator<Item = Announcement>) {
+        self.unannounced.extend(announcements);
     }
 
-    /// Ends with the trailer.
-    #[must_use]
-    pub const fn whole(self, trailer: SnapshotTrailer) -> Restored {
-        Restored {
-            copy: self,
-            trailer,
-        }
-    }
-}
-
-impl Restored {
     /// The header of the snapshot.
     #[must_use]
     pub const fn header(&self) -> &SnapshotHeader {
-        &self.copy.header
+        &self.header
     }
 }

@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Fault, Now, Phase, Replica, Restored,
+    Fault, Now, Phase, Replica, Restoring,
     announcements::Announcements,
     capacity::Capacity,
     counters::ReplicaCounters,
@@ -25,7 +25,7 @@ impl<T> Replica<T> {
     /// Whether the replica has no state, so that a snapshot can be restored.
     #[must_use]
     pub const fn is_blank(&self) -> bool {
-        self.position.is_blank()
+        self.position.anchor.is_none()
     }
 
     /// Starts a snapshot of the replica. `None` while the replica has not caught up, is expiring,
@@ -38,11 +38,11 @@ impl<T> Replica<T> {
         if self.capacity.is_learning(now) {
             return None;
         }
-        let anchor = self.position.anchor()?;
+        let anchor = self.position.anchor?;
         let header = SnapshotHeader {
             start: anchor.offset,
             entry_id: anchor.entry_id,
-            first: self.position.first()?,
+            first: self.position.first?,
             now,
             shift: self.clock.shift(),
             settings: self.settings.clone()?,
@@ -71,40 +71,38 @@ impl<T> Replica<T> {
         if self.is_expiring() {
             return None;
         }
-        let last = self.position.anchor()?;
+        let last = self.position.anchor?;
         let trailer = SnapshotTrailer {
-            end: self.position.applied()?,
+            end: self.position.applied?,
             last: last.offset,
             last_entry_id: last.entry_id,
-            trail: self.position.checksum().sum(),
+            trail: self.position.checksum.0,
             announced: self.announcements.cursor(),
             counters: *self.counters.get(),
         };
         Some((trailer, self.announcements.buffered().cloned().collect()))
     }
 
-    /// Restores a snapshot. When the log is attached, its entries show whether the snapshot is one
-    /// of that log.
-    pub fn restore(&mut self, restored: Restored) {
-        let Restored { copy, trailer } = restored;
-        let header = copy.header;
-        let mut accounts = copy.accounts;
-        accounts.expire_per_entry(self.accounts.expiries_per_entry());
+    /// Restores a snapshot that was read up to its trailer. When the log is attached, its entries
+    /// show whether the snapshot is one of that log.
+    pub fn restore(&mut self, snapshot: Restoring, trailer: SnapshotTrailer) {
+        let Restoring {
+            header,
+            accounts,
+            unannounced,
+        } = snapshot;
         *self = Self {
             phase: self.phase,
             seq: self.seq,
             position: LogPosition::restored(&header, &trailer),
             accounts,
+            expiries_per_entry: self.expiries_per_entry,
             clock: LogClock::at(header.now, header.shift),
             settings: Some(header.settings.clone()),
             capacity: Capacity::restored(header.full, header.full_tenants, header.now),
             last_settings: Some((header.settings, header.now)),
             local_queues: LocalQueues::restored(header.local_queues),
-            announcements: Announcements::restored(
-                trailer.announced,
-                trailer.end,
-                copy.unannounced,
-            ),
+            announcements: Announcements::restored(trailer.announced, trailer.end, unannounced),
             counters: ReplicaCounters::restored(trailer.counters, trailer.end),
             ..Self::new(self.writer)
         };

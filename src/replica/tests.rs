@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, EntryId, Heartbeat,
-    InitRequest, InternalEntry, Metadata, Open, Refused, RefusedReason, RequestId, Rules,
-    StatusRequest, StreamId, StreamState, Tenant, WallTime, WorkerState,
+    InitRequest, InternalEntry, Metadata, Open, PlayerEvent, Refused, RefusedReason, RequestId,
+    Rules, StatusRequest, StreamId, StreamState, Tenant, WallTime, WorkerState,
 };
 
 /// A TTL of 2 s: the interval is 100 ms, and streams expire after 2.2 s.
@@ -70,9 +70,9 @@ fn id(n: u128) -> StreamId {
 }
 
 fn heartbeat(account: &str, n: u128) -> Entry {
-    Entry::Heartbeat {
+    Entry::Player {
         key: key(account),
-        heartbeat: Heartbeat::of(id(n)),
+        event: Heartbeat::of(id(n)).into(),
     }
 }
 

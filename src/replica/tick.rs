@@ -32,7 +32,7 @@ impl<T> Replica<T> {
         match self.phase {
             Phase::Detached => return Ok(()),
             // The log ends before the last applied entry.
-            _ if silent && self.position.awaits_anchor() => {
+            _ if silent && self.position.awaits_anchor => {
                 return Err(self.start_over(Fault::AnotherLog));
             }
             _ if silent => return Err(Fault::Silent),
@@ -158,16 +158,17 @@ impl<T> Replica<T> {
 
     /// Appends the changes of the soft limits, if this replica leads.
     fn watch_capacity(&mut self, now: Now) {
-        let changed = self.accounts.take_changed();
+        let changed = std::mem::take(&mut self.accounts.indexes.counts.changed);
         let (true, Some(settings), Some(log)) = (self.leads(), &self.settings, self.clock.now())
         else {
             return self.capacity.unwatch();
         };
-        let counted = self.accounts.by_tenant().map(|(name, _)| name.into());
+        let counts = &self.accounts.indexes.counts;
+        let counted = counts.by_tenant.keys().cloned();
         let limit = settings.max_streams_per_tenant;
         self.capacity.watch(limit, changed, counted);
-        let records = self.accounts.totals().records;
-        let of_tenant = |name: &str| self.accounts.of_tenant(name).records;
+        let records = counts.totals.records;
+        let of_tenant = |name: &str| counts.of_tenant(name).records;
         for change in self.capacity.due(settings, log, records, of_tenant) {
             self.append(now, Internal::Capacity(change));
         }

@@ -82,7 +82,6 @@ impl LocalQueues {
         }
     }
 
-    /// The numbers of all queues.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.seen.0.iter().map(|(queue, _)| *queue)
     }
@@ -92,7 +91,6 @@ impl LocalQueues {
         self.seen.seen(queue, now);
     }
 
-    /// Records the time of a tick.
     pub(super) fn tick(&mut self, now: Mono) {
         for queue in std::mem::take(&mut self.restored) {
             self.seen(queue, now);

@@ -16,8 +16,8 @@ use super::{
     terms::{LimitBody, TermsBody},
 };
 use crate::domain::{
-    AccountKey, Consistency, Entry, Heartbeat, InitRequest, MAX_REPLACED, RequestId, StatusRequest,
-    StreamId, TenantRequest, Terms,
+    AccountKey, Consistency, Entry, Heartbeat, InitRequest, MAX_REPLACED, PlayerEvent, RequestId,
+    StatusRequest, StreamId, TenantRequest, Terms,
 };
 
 /// A request of a status queue.
@@ -119,19 +119,19 @@ pub fn entry(message: &Message) -> Result<Entry, Problem> {
     }
     if key.kind == Kind::Stop {
         let body: StopBody = message.json()?;
-        return Ok(Entry::Stop {
+        return Ok(Entry::Player {
             key: message.account_key(&key, body.account.as_ref())?,
-            stop: stop_of(body.stream, body.all, body.reason)?,
+            event: stop_of(body.stream, body.all, body.reason)?.into(),
         });
     }
     let body: HeartbeatBody = message.json()?;
-    Ok(Entry::Heartbeat {
+    Ok(Entry::Player {
         key: message.account_key(&key, body.account.as_ref())?,
-        heartbeat: Heartbeat {
+        event: PlayerEvent::Heartbeat(Heartbeat {
             stream: stream_id(body.stream)?,
             every_ms: body.heartbeat_every_ms.map(|n| n.0),
             metadata: body.metadata.map(|m| m.0),
-        },
+        }),
     })
 }
 

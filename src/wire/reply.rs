@@ -195,11 +195,16 @@ mod tests {
         assert!(encoded.body.len() > MAX_REPLY_BYTES / 2);
         let json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
         assert_eq!(json["activity"]["truncated"], true);
-        let Ok(Reply::Answer { answer, by, .. }) = decode(&encoded.body) else {
-            panic!("not an answer");
+        let Ok(Reply::Answer {
+            answer: Answer::Status { activity, .. },
+            by,
+            ..
+        }) = decode(&encoded.body)
+        else {
+            panic!("not the answer to a status");
         };
-        assert_eq!(answer.activity().count(), 1_000);
-        assert!(answer.activity().left_out > 0);
+        assert_eq!(activity.count(), 1_000);
+        assert!(activity.left_out > 0);
         assert!(
             by.values()
                 .all(|values| values.values().sum::<u32>() == 1_000)

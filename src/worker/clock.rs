@@ -6,7 +6,6 @@ use crate::{
     replica::{Mono, Now},
 };
 
-/// Reads both clocks.
 pub(super) fn now() -> Now {
     Now {
         mono: mono(),
@@ -14,7 +13,6 @@ pub(super) fn now() -> Now {
     }
 }
 
-/// Reads the monotonic clock.
 pub(super) fn mono() -> Mono {
     let uptime = uptime();
     Mono(uptime.as_secs() * 1_000_000 + u64::from(uptime.subsec_micros()))

@@ -93,11 +93,12 @@ impl PartitionTask {
         match snapshots::load(&self.partition.config, partition, n, rejected).await {
             Ok(Some(loaded)) => {
                 let took_ms = clock::now().mono.ms_since(began);
-                let (accounts, start) = (loaded.accounts, loaded.restored.header().start);
+                let (accounts, start) = (loaded.accounts, loaded.snapshot.header().start);
                 tracing::info!(partition, accounts, start, took_ms, "restored a snapshot");
                 self.partition.metrics.snapshots_restored.increment(1);
                 self.snapshot.loaded = Some(loaded.id);
-                self.partition.replica.restore(loaded.restored);
+                let replica = &mut self.partition.replica;
+                replica.restore(loaded.snapshot, loaded.trailer);
             }
             Ok(None) => tracing::info!(partition, "no snapshot; reading the whole log"),
             Err(error @ BrokerError::NotFound(_)) => {

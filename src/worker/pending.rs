@@ -89,7 +89,6 @@ impl PendingRequest {
         (request, problem)
     }
 
-    /// Ends its span.
     fn ended(&mut self, outcome: &'static str) {
         if let Some(span) = self.span.take() {
             span.end(outcome);

@@ -45,7 +45,6 @@ impl Rejections {
         self.publish(origin, message, problem, connection);
     }
 
-    /// Publishes a rejection.
     pub(super) fn publish(
         &mut self,
         origin: Origin,

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         Account, AccountKey, Announcement, LogTime, Settings, SnapshotHeader, SnapshotTrailer,
     },
-    replica::{Restored, Restoring},
+    replica::Restoring,
     wire::snapshot::{Part, PartContent, SnapshotError, SnapshotRef},
 };
 use encoding::{EncodedPart, Encoding};
@@ -33,13 +33,12 @@ const RESTS: u32 = 4;
 /// Share of the interval of snapshots after which all accounts are to be copied. A snapshot that is
 /// behind makes no pauses: the older the newest snapshot, the longer a worker takes to start.
 const SHARE: u64 = 2;
-/// The longest pause.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 
-/// A restored snapshot.
 pub(super) struct RestoredSnapshot {
     pub(super) id: Uuid,
-    pub(super) restored: Restored,
+    pub(super) snapshot: Restoring,
+    pub(super) trailer: SnapshotTrailer,
     pub(super) accounts: u64,
 }
 
@@ -66,16 +65,11 @@ pub(super) async fn load(
             let first = reader.next().await?.and_then(Result::ok);
             (first.and_then(|part| part.before), None)
         } else {
-            assemble(partition, reader).await?
+            assemble(partition, place.id, reader).await?
         };
-        if let Some((restored, accounts)) = whole {
+        if whole.is_some() {
             log.close().await;
-            let id = place.id;
-            return Ok(Some(RestoredSnapshot {
-                id,
-                restored,
-                accounts,
-            }));
+            return Ok(whole);
         }
         // An older snapshot is found only through the next newer one.
         places.splice(0..0, before);
@@ -93,8 +87,9 @@ async fn open(config: &Config, partition: u16, n: usize) -> Result<SnapshotLog, 
 /// Assembles a snapshot: `None` if it is incomplete. Also returns the position of the previous one.
 async fn assemble(
     partition: u16,
+    id: Uuid,
     reader: SnapshotReader,
-) -> Result<(Option<SnapshotRef>, Option<(Restored, u64)>), BrokerError> {
+) -> Result<(Option<SnapshotRef>, Option<RestoredSnapshot>), BrokerError> {
     let mut before = None;
     let mut restoring: Option<Restoring> = None;
     let mut accounts = 0;
@@ -131,11 +126,16 @@ async fn assemble(
                     .all(|(key, last, account)| restoring.account(key, last, account))
             }
             (PartContent::Unannounced(all), Some(restoring)) => {
-                all.into_iter().for_each(|a| restoring.unannounced(a));
+                restoring.unannounced(all);
                 true
             }
             (PartContent::Trailer(trailer), Some(_)) => {
-                let whole = restoring.take().map(|r| (r.whole(trailer), accounts));
+                let whole = restoring.take().map(|snapshot| RestoredSnapshot {
+                    id,
+                    snapshot,
+                    trailer,
+                    accounts,
+                });
                 return Ok((before, whole));
             }
             _ => false,

@@ -1,9 +1,9 @@
 //! Applies a script to the accounts and the model, and compares every answer after every step.
 
 use streamwatch::domain::{
-    Account, AccountId, AccountKey, Batch, BatchEvent, Condition, GivenReason, Heartbeat,
-    HeartbeatOutcome, LifecycleEvent, Limit, LogTime, Metadata, MetadataPatch, Moment, OnLimit,
-    Open, OpenOutcome, PlayerEvent, Refused, RequestId, Rules, RunningCount, Settings, Stop,
+    Account, AccountId, AccountKey, Announcement, Batch, BatchEvent, Condition, GivenReason,
+    Heartbeat, HeartbeatOutcome, LifecycleEvent, Limit, LogTime, Metadata, MetadataPatch, Moment,
+    OnLimit, Open, OpenOutcome, PlayerEvent, Refused, RequestId, Rules, Settings, Stop,
     StopOutcome, StreamId, Tenant, Terms, WallShift,
 };
 use uuid::Uuid;
@@ -128,9 +128,8 @@ impl Run {
             account.expired(LogTime(self.now), LogTime(to), self.shift, &mut expired);
             expired.sort_by_key(by_stream);
             assert_eq!(expired, expected, "at {to}");
-            let mut running = RunningCount::new(Rules::V2, account.count(LogTime(to)), &expired);
-            let running: Vec<u32> = expired.iter().map(|event| running.after(event)).collect();
-            assert_eq!(running, counts, "at {to}");
+            let active = account.count(LogTime(to));
+            assert_eq!(running_counts(expired, active), counts, "at {to}");
         }
         self.now = to;
     }
@@ -240,9 +239,7 @@ impl Run {
                 }
             };
             if self.settings.rules() == Rules::V2 {
-                let after = account.count(moment.now);
-                let mut running = RunningCount::new(Rules::V2, after, &events);
-                let running: Vec<u32> = events.iter().map(|event| running.after(event)).collect();
+                let running = running_counts(events.clone(), account.count(moment.now));
                 assert_eq!(running, counts, "{which}, {entry:?} at {}", self.now);
             }
             assert_eq!(outcome, expected, "{which}, {entry:?} at {}", self.now);
@@ -332,6 +329,13 @@ impl Run {
             }
         }
     }
+}
+
+/// The number of active streams after each event, of which `active` are left.
+fn running_counts(mut events: Vec<LifecycleEvent>, active: usize) -> Vec<u32> {
+    let key = AccountKey::of("acme", "alice").unwrap();
+    let announcements = Announcement::of_events(0, &key, Rules::V2, &mut events, active);
+    announcements.map(|it| it.count).collect()
 }
 
 fn id(n: u8) -> StreamId {

@@ -36,7 +36,9 @@ pub struct Answered<'a> {
 
 impl Answered<'_> {
     pub fn check(&self, observer: &Observer, bounds: &Bounds) {
-        let activity = self.answer.activity();
+        let (Answer::Opened { activity, .. }
+        | Answer::Refused { activity, .. }
+        | Answer::Status { activity, .. }) = self.answer;
         if let (Body::Init(init), Answer::Opened { stream, .. }) = (&self.request.body, self.answer)
         {
             assert_eq!(*stream, init.stream);

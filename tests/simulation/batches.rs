@@ -25,11 +25,8 @@ pub fn elsewhere() -> AccountKey {
 
 /// The message of one event of a batch.
 pub fn single(event: &BatchEvent) -> Entry {
-    let key = event.key.clone();
-    match event.event.clone() {
-        PlayerEvent::Heartbeat(heartbeat) => Entry::Heartbeat { key, heartbeat },
-        PlayerEvent::Stop(stop) => Entry::Stop { key, stop },
-    }
+    let BatchEvent { key, event, .. } = event.clone();
+    Entry::Player { key, event }
 }
 
 impl World {
@@ -39,10 +36,7 @@ impl World {
             return self.take(entry);
         }
         let (key, event) = match &*entry {
-            Entry::Heartbeat { key, heartbeat } => {
-                (key.clone(), PlayerEvent::Heartbeat(heartbeat.clone()))
-            }
-            Entry::Stop { key, stop } => (key.clone(), PlayerEvent::Stop(stop.clone())),
+            Entry::Player { key, event } => (key.clone(), event.clone()),
             Entry::Batch(_) | Entry::Internal(_) => return self.take(entry),
         };
         if self.gathered.is_empty() {

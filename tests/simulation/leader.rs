@@ -151,7 +151,7 @@ impl World {
         let (Some(trailer), Some(copy)) = (snapshot.trailer, snapshot.read()) else {
             return;
         };
-        worker.replica.restore(copy);
+        worker.replica.restore(copy, trailer);
         worker.restored = Some(snapshot.id);
         worker.remembers = Some(snapshot.history.generation);
         worker.history = snapshot.history;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use streamwatch::domain::{
     Account, AccountKey, Announcement, Entry, ExpiryCause, HeartbeatOutcome, Internal,
-    InternalEntry, LifecycleEventKind, OpenOutcome, Rules, Settings, StoppedReason, StreamId,
-    WallTime,
+    InternalEntry, LifecycleEventKind, OpenOutcome, PlayerEvent, Rules, Settings, StoppedReason,
+    StreamId, WallTime,
 };
 
 use streamwatch::replica::Applied;
@@ -69,7 +69,13 @@ impl Happenings {
         let mut happens = |stream, what| self.all.push((offset, stream, what));
         let until = log_ms + lasts_ms;
         match (entry, applied) {
-            (Entry::Heartbeat { heartbeat, .. }, Applied::Heartbeat(outcome)) => match outcome {
+            (
+                Entry::Player {
+                    event: PlayerEvent::Heartbeat(heartbeat),
+                    ..
+                },
+                Applied::Heartbeat(outcome),
+            ) => match outcome {
                 HeartbeatOutcome::Started { .. } => {
                     happens(heartbeat.stream, EventKind::Counted);
                     self.deadlines.insert(heartbeat.stream, until);

@@ -9,8 +9,8 @@ use std::{
 use streamwatch::{
     domain::{
         Account, AccountKey, Entry, HeartbeatOutcome, Internal, InternalEntry, LogTime, OnLimit,
-        OpenOutcome, RefusedReason, RequestId, Settings, StopOutcome, StopTarget, StoppedReason,
-        StreamId, StreamState,
+        OpenOutcome, PlayerEvent, RefusedReason, RequestId, Settings, StopOutcome, StopTarget,
+        StoppedReason, StreamId, StreamState,
     },
     replica::{Applied, Now, Replica},
 };
@@ -203,9 +203,10 @@ impl Observer {
         self.happened.time(offset, log_ms);
         if let Some(settings) = self.replica.settings() {
             let stream = match entry {
-                Entry::Heartbeat { key, heartbeat } => {
-                    self.lives.get(key).and_then(|l| l.get(&heartbeat.stream))
-                }
+                Entry::Player {
+                    key,
+                    event: PlayerEvent::Heartbeat(heartbeat),
+                } => self.lives.get(key).and_then(|l| l.get(&heartbeat.stream)),
                 _ => None,
             };
             let ttl_ms = stream.map_or(settings.ttl_ms, |life| life.ttl_ms);
@@ -245,7 +246,11 @@ impl Observer {
         let sign = |is_heartbeat| sign_of(is_heartbeat, settings.ttl_ms);
         let max_age_ms = settings.max_age_ms().unwrap_or(u64::MAX);
         let lives = self.lives.entry(key.clone()).or_default();
-        if let Entry::Heartbeat { heartbeat, .. } = entry {
+        let event = match entry {
+            Entry::Player { event, .. } => Some(event),
+            Entry::Batch(_) | Entry::Internal(_) => None,
+        };
+        if let Some(PlayerEvent::Heartbeat(heartbeat)) = event {
             let life = lives.entry(heartbeat.stream).or_default();
             // A replica that lacks the stop of the stream keeps the longest TTL.
             let longest = life.heard.map_or(0, |sign| sign.ttl_ms);
@@ -255,7 +260,13 @@ impl Observer {
         let mut stopped = Vec::new();
         let mut ended = Vec::new();
         match (entry, applied) {
-            (Entry::Heartbeat { heartbeat, .. }, Applied::Heartbeat(outcome)) => {
+            (
+                Entry::Player {
+                    event: PlayerEvent::Heartbeat(heartbeat),
+                    ..
+                },
+                Applied::Heartbeat(outcome),
+            ) => {
                 let life = lives.entry(heartbeat.stream).or_default();
                 match outcome {
                     HeartbeatOutcome::Started { .. } => life.live(sign(true)),
@@ -282,7 +293,13 @@ impl Observer {
                     HeartbeatOutcome::Dropped(_) => {}
                 }
             }
-            (Entry::Stop { stop, .. }, Applied::Stop(outcome)) => match stop.target {
+            (
+                Entry::Player {
+                    event: PlayerEvent::Stop(stop),
+                    ..
+                },
+                Applied::Stop(outcome),
+            ) => match stop.target {
                 StopTarget::One(stream) => {
                     let life = lives.entry(stream).or_default();
                     let was_active = life.is_active(log_ms);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use streamwatch::domain::{
     AccountKey, Condition, Entry, GivenReason, Heartbeat, InitRequest, Limit, Metadata,
-    MetadataPatch, OnLimit, RequestId, Stop, StreamId, Terms,
+    MetadataPatch, OnLimit, PlayerEvent, RequestId, Stop, StreamId, Terms,
 };
 use uuid::Uuid;
 
@@ -75,13 +75,13 @@ fn one(
     let received = u32::try_from(every).ok();
     let every_ms = rng.choice([None, received, Some(500)]).flatten();
     let heartbeat = |metadata| {
-        Deed::Publish(Rc::new(Entry::Heartbeat {
+        Deed::Publish(Rc::new(Entry::Player {
             key: key.clone(),
-            heartbeat: Heartbeat {
+            event: PlayerEvent::Heartbeat(Heartbeat {
                 stream,
                 every_ms,
                 metadata,
-            },
+            }),
         }))
     };
     let mut at = 0;
@@ -98,9 +98,9 @@ fn one(
     }
     if rng.u8(..3) != 0 {
         let stop = |stop| {
-            Deed::Publish(Rc::new(Entry::Stop {
+            Deed::Publish(Rc::new(Entry::Player {
                 key: key.clone(),
-                stop,
+                event: PlayerEvent::Stop(stop),
             }))
         };
         let reason = GivenReason::new("bye").ok();

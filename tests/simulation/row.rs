@@ -57,7 +57,7 @@ pub fn row<T>(
 /// The accounts of an entry.
 pub fn keys_of(entry: &Entry) -> impl Iterator<Item = &AccountKey> {
     let one = match entry {
-        Entry::Heartbeat { key, .. } | Entry::Stop { key, .. } => Some(key),
+        Entry::Player { key, .. } => Some(key),
         Entry::Internal(InternalEntry {
             body: Internal::Open(open),
             ..

@@ -2,7 +2,7 @@
 
 use streamwatch::{
     domain::{Account, AccountKey, Announcement, SnapshotHeader, SnapshotTrailer},
-    replica::{Restored, Restoring},
+    replica::Restoring,
 };
 
 use crate::worker::{History, Lost};
@@ -70,15 +70,13 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// Restores it. `None` if it is incomplete.
-    pub fn read(&self) -> Option<Restored> {
+    /// Reads it. `None` if its rules are not supported.
+    pub fn read(&self) -> Option<Restoring> {
         let mut restoring = Restoring::new(self.header.clone()).ok()?;
         for (key, last, account) in &self.accounts {
             assert!(restoring.account(key.clone(), *last, account.clone()));
         }
-        for announcement in &self.unannounced {
-            restoring.unannounced(announcement.clone());
-        }
-        Some(restoring.whole(self.trailer?))
+        restoring.unannounced(self.unannounced.iter().cloned());
+        Some(restoring)
     }
 }

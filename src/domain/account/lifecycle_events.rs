@@ -2,21 +2,19 @@
 
 use super::StreamRecord;
 use crate::domain::{
-    ExpiryCause, GivenReason, LifecycleEvent, LifecycleEventKind, LogTime, Moment, Open,
-    RefusedReason, StoppedReason, StreamId, WallShift,
+    ExpiryCause, LifecycleEvent, LifecycleEventKind, LogTime, Moment, Open, RefusedReason,
+    StopCause, StreamId, WallShift,
 };
 
 /// The end of streams by a stop or another stream.
 pub(super) struct StopDetails {
-    pub(super) reason: StoppedReason,
+    pub(super) cause: StopCause,
     pub(super) successor: Option<StreamId>,
-    pub(super) given: Option<GivenReason>,
     /// Number of tombstones to keep free for a stream that is about to start.
     pub(super) reserved: usize,
 }
 
 impl LifecycleEvent {
-    /// The event of a stream that started now.
     pub(super) fn of_opened(moment: &Moment, stream: &StreamRecord) -> Self {
         let kind = LifecycleEventKind::Opened {
             admitted: stream.ttl_and_admission.is_admitted(),
@@ -54,16 +52,12 @@ impl LifecycleEvent {
         details: &StopDetails,
     ) -> Self {
         let kind = LifecycleEventKind::Stopped {
-            reason: details.reason,
+            reason: details.cause.reason,
             started_at: stream.started_at,
             successor: details.successor,
-            given: details.given.clone(),
+            given: details.cause.given.clone(),
         };
         Self::of(stream, moment.now, moment.shift, kind)
-    }
-
-    pub(super) fn of_too_old(moment: &Moment, stream: &StreamRecord) -> Self {
-        Self::of_expired(moment.now, moment.shift, stream, ExpiryCause::TooOld)
     }
 
     pub(super) fn of_expired(

@@ -2,7 +2,8 @@
 
 use super::{Account, lifecycle_events::StopDetails};
 use crate::domain::{
-    LifecycleEvent, LifecycleEventKind, Moment, Open, RefusedReason, StoppedReason, StreamId,
+    LifecycleEvent, LifecycleEventKind, Moment, Open, RefusedReason, StopCause, StoppedReason,
+    StreamId,
 };
 
 /// The outcome of a proposal.
@@ -86,9 +87,11 @@ impl Account {
         let states_causes = moment.settings.rules().state_causes();
         let terms = open.terms.as_deref();
         let details = StopDetails {
-            reason: StoppedReason::Replaced,
+            cause: StopCause {
+                reason: StoppedReason::Replaced,
+                given: terms.and_then(|terms| terms.reason.clone()),
+            },
             successor: states_causes.then_some(open.stream),
-            given: terms.and_then(|terms| terms.reason.clone()),
             reserved: usize::from(self.active(open.stream, moment.now).is_none()),
         };
         for id in open.replace.iter().chain(further) {

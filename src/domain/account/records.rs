@@ -87,7 +87,6 @@ impl From<TtlAndAdmission> for (u32, bool) {
 }
 
 impl StreamRecord {
-    /// Creates the record of a stream that starts now.
     pub(super) fn begin(
         moment: &Moment,
         id: StreamId,
@@ -117,7 +116,6 @@ impl StreamRecord {
         self.deadline().plus(self.ttl_and_admission.ttl_ms().into())
     }
 
-    /// Whether it is older than a stream may be.
     pub(super) fn is_too_old(&self, moment: &Moment) -> bool {
         let max = moment.settings.max_age_ms();
         max.is_some_and(|max| moment.now.since(self.began.time()) > max)
@@ -196,7 +194,6 @@ impl Tombstone {
         self.until = self.until.max(moment.now.plus(lasts_ms));
     }
 
-    /// The cause of the end, for the player.
     pub(super) fn cause(&self) -> StopCause {
         StopCause {
             reason: self.reason,

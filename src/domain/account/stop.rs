@@ -1,7 +1,9 @@
 //! Ends of streams by stops, other streams, and their age.
 
 use super::{Account, Tombstone, lifecycle_events::StopDetails};
-use crate::domain::{LifecycleEvent, Moment, Stop, StopCause, StopTarget, StoppedReason, StreamId};
+use crate::domain::{
+    ExpiryCause, LifecycleEvent, Moment, Stop, StopCause, StopTarget, StoppedReason, StreamId,
+};
 
 /// The outcome of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +26,13 @@ impl Account {
         events: &mut Vec<LifecycleEvent>,
     ) -> StopOutcome {
         let states_causes = moment.settings.rules().state_causes();
+        let given = stop.reason.clone().and_then(Result::ok);
         let details = StopDetails {
-            reason: StoppedReason::Stopped,
+            cause: StopCause {
+                reason: StoppedReason::Stopped,
+                given: given.filter(|_| states_causes),
+            },
             successor: None,
-            given: stop
-                .reason
-                .clone()
-                .and_then(Result::ok)
-                .filter(|_| states_causes),
             reserved: 0,
         };
         match stop.target {
@@ -80,11 +81,7 @@ impl Account {
             }
             None => None,
         };
-        let cause = StopCause {
-            reason: details.reason,
-            given: details.given.clone(),
-        };
-        self.replace_by_tombstone(moment, id, cause, sent_ms);
+        self.replace_by_tombstone(moment, id, details.cause.clone(), sent_ms);
         match sent_ms {
             Some(_) => StopOutcome::Ended,
             None => StopOutcome::Tombstoned,
@@ -100,14 +97,14 @@ impl Account {
     ) -> StopCause {
         let cause = StopCause::from(StoppedReason::TooOld);
         if let Some(stream) = self.active(id, moment.now) {
-            events.push(LifecycleEvent::of_too_old(moment, stream));
+            let (now, shift, expiry) = (moment.now, moment.shift, ExpiryCause::TooOld);
+            events.push(LifecycleEvent::of_expired(now, shift, stream, expiry));
             let sent_ms = Some(stream.ttl_and_admission.ttl_ms());
             self.replace_by_tombstone(moment, id, cause.clone(), sent_ms);
         }
         cause
     }
 
-    /// Ends all active streams that are too old.
     pub(super) fn end_all_too_old(&mut self, moment: &Moment, events: &mut Vec<LifecycleEvent>) {
         if moment.settings.max_age_ms().is_none() {
             return;
@@ -122,7 +119,6 @@ impl Account {
         }
     }
 
-    /// Replaces a stream by its tombstone.
     fn replace_by_tombstone(
         &mut self,
         moment: &Moment,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::slots::{NEVER, SlotId};
+use super::slots::SlotId;
 use crate::domain::LogTime;
 
 /// Lists each account's slot under one valid moment, at or before the account's next change. A
 /// heartbeat that postpones the change does not move the slot: the account is checked again at the
 /// listed moment. A slot that is listed under any other moment is ignored there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Due {
     moments: BTreeMap<LogTime, Vec<SlotId>>,
     /// The moment of the latest insertion.
@@ -16,20 +16,12 @@ pub(super) struct Due {
 }
 
 impl Due {
-    pub(super) const fn new() -> Self {
-        Self {
-            moments: BTreeMap::new(),
-            last: NEVER,
-        }
-    }
-
     /// Makes the account in this slot due at a moment.
     pub(super) fn put(&mut self, id: SlotId, at: LogTime) {
         self.last = at;
         self.moments.entry(at).or_default().push(id);
     }
 
-    /// Whether any account is due at `now`.
     pub(super) fn is_due(&self, now: LogTime) -> bool {
         self.moments.keys().next().is_some_and(|at| *at <= now)
     }

@@ -13,7 +13,6 @@ const PARTS: usize = 16;
 /// Minimum capacity of a table that is shrunk.
 pub(super) const LARGE: usize = 16_384;
 
-/// A key's hash.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::replica) struct Hash(u64);
 
@@ -25,9 +24,9 @@ struct Entry {
     id: SlotId,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Index {
-    parts: Vec<HashTable<Entry>>,
+    parts: [HashTable<Entry>; PARTS],
     // Players choose the keys, so the hash must resist collisions.
     hasher: RandomState,
 }
@@ -49,13 +48,6 @@ const fn spread(kept: u32) -> u64 {
 }
 
 impl Index {
-    pub(super) fn new() -> Self {
-        Self {
-            parts: (0..PARTS).map(|_| HashTable::new()).collect(),
-            hasher: RandomState::new(),
-        }
-    }
-
     pub(super) fn hash(&self, key: &str) -> Hash {
         Hash(self.hasher.hash_one(key))
     }
@@ -113,7 +105,7 @@ mod tests {
     use super::*;
 
     fn filled(count: usize) -> (Index, Vec<Hash>) {
-        let mut index = Index::new();
+        let mut index = Index::default();
         let hashes: Vec<_> = (0..count).map(|n| index.hash(&n.to_string())).collect();
         for (n, hash) in hashes.iter().enumerate() {
             index.insert(*hash, SlotId::new(n));
@@ -139,7 +131,7 @@ mod tests {
 
     #[test]
     fn finds_entries_with_equal_hashes() {
-        let mut index = Index::new();
+        let mut index = Index::default();
         let hash = index.hash("alice");
         let [alice, bob] = [0, 1].map(SlotId::new);
         index.insert(hash, alice);

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 
 use super::slots::{Slot, SlotId};
-use crate::domain::{AccountCount, AccountId, AccountsRequest, LogTime};
+use crate::domain::{
+    AccountCount, AccountId, AccountsPage, AccountsRequest, LogTime, WallShift, WallTime,
+};
 
 /// Cost of an account that is added to a page, in visits of slots.
 const ADDED: usize = 8;
@@ -32,13 +34,6 @@ struct Page {
     request: AccountsRequest,
     found: BTreeMap<CompactString, u32>,
     has_more: bool,
-}
-
-/// A collected page.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::replica) struct Collected {
-    pub(in crate::replica) accounts: Vec<AccountCount>,
-    pub(in crate::replica) has_more: bool,
 }
 
 impl Scan {
@@ -107,9 +102,11 @@ impl Scan {
         cost
     }
 
-    /// The pages, in the order of their requests.
-    pub(super) fn collected(self) -> Vec<Collected> {
-        self.pages.into_iter().map(Page::collected).collect()
+    /// The pages at the time of the last step, in the order of their requests.
+    pub(super) fn collected(self, shift: WallShift) -> Vec<AccountsPage> {
+        let as_of = shift.show(self.at);
+        let pages = self.pages.into_iter().map(|page| page.collected(as_of));
+        pages.collect()
     }
 }
 
@@ -151,12 +148,14 @@ impl Page {
         ADDED
     }
 
-    fn collected(self) -> Collected {
+    fn collected(self, as_of: WallTime) -> AccountsPage {
         let accounts = self.found.into_iter().filter_map(|(account, count)| {
             let account = AccountId::new(&account).ok()?;
             Some(AccountCount { account, count })
         });
-        Collected {
+        AccountsPage {
+            tenant: self.request.tenant,
+            as_of,
             accounts: accounts.collect(),
             has_more: self.has_more,
         }

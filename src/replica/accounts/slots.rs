@@ -9,7 +9,6 @@ const CHUNK: usize = 1_024;
 /// The moment of accounts that are never due.
 pub(super) const NEVER: LogTime = LogTime(u64::MAX);
 
-/// The data of an account.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) key: AccountKey,

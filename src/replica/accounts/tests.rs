@@ -48,7 +48,7 @@ fn totals_change_when_log_time_advances() {
         ttl_ms: 2_000,
         ..Settings::default()
     };
-    let mut accounts = Accounts::new();
+    let mut accounts = Accounts::default();
     let id = StreamId::generate();
     heartbeat(&mut accounts, &settings, "alice", id, 0);
     heartbeat(&mut accounts, &settings, "bob", StreamId::generate(), 0);
@@ -57,18 +57,21 @@ fn totals_change_when_log_time_advances() {
         streams,
         records,
     };
-    assert_eq!(accounts.totals(), of(2, 2, 2));
+    assert_eq!(accounts.indexes.counts.totals, of(2, 2, 2));
     heartbeat(&mut accounts, &settings, "alice", id, 1_000);
     advance(&mut accounts, 2_199);
-    assert_eq!(accounts.totals(), of(2, 2, 2));
+    assert_eq!(accounts.indexes.counts.totals, of(2, 2, 2));
     advance(&mut accounts, 2_200);
-    assert_eq!(accounts.totals(), of(1, 1, 2));
+    assert_eq!(accounts.indexes.counts.totals, of(1, 1, 2));
     advance(&mut accounts, 3_200);
-    assert_eq!(accounts.totals(), of(0, 0, 2));
+    assert_eq!(accounts.indexes.counts.totals, of(0, 0, 2));
     advance(&mut accounts, 5_200);
-    assert_eq!(accounts.totals(), of(0, 0, 0));
-    assert_eq!(accounts.by_tenant().count(), 0);
-    assert_eq!((accounts.table.len(), accounts.table.indexed()), (0, 0));
+    assert_eq!(accounts.indexes.counts.totals, of(0, 0, 0));
+    assert_eq!(accounts.indexes.counts.by_tenant.len(), 0);
+    assert_eq!(
+        (accounts.table.slots.len(), accounts.table.index.len()),
+        (0, 0)
+    );
     assert_eq!(accounts.indexes.due.len(), 0);
 }
 
@@ -78,27 +81,27 @@ fn accounts_are_counted_by_their_number_of_streams() {
         ttl_ms: 2_000,
         ..Settings::default()
     };
-    let mut accounts = Accounts::new();
+    let mut accounts = Accounts::default();
     for (account, streams) in [("alice", 1), ("bob", 2), ("carol", 10), ("dave", 12)] {
         for n in 0..streams {
             let id = StreamId::generate();
             heartbeat(&mut accounts, &settings, account, id, n);
         }
     }
-    let Levels(levels) = accounts.levels();
+    let Levels(levels) = accounts.indexes.counts.levels;
     assert_eq!(levels, [1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
     // The first stream of each has expired: alice has none left, dave eleven.
     advance(&mut accounts, 2_200);
-    let Levels(levels) = accounts.levels();
+    let Levels(levels) = accounts.indexes.counts.levels;
     assert_eq!(levels, [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
     advance(&mut accounts, 9_000);
-    assert_eq!(accounts.levels(), Levels::default());
+    assert_eq!(accounts.indexes.counts.levels, Levels::default());
 }
 
 #[test]
 fn a_busy_account_is_in_the_index_once() {
     let settings = Settings::default();
-    let mut accounts = Accounts::new();
+    let mut accounts = Accounts::default();
     let id = StreamId::generate();
     for at in 0..1_000 {
         heartbeat(&mut accounts, &settings, "alice", id, at * 10);
@@ -109,7 +112,7 @@ fn a_busy_account_is_in_the_index_once() {
 #[test]
 fn every_existing_account_is_copied_while_others_are_added() {
     let settings = Settings::default();
-    let mut accounts = Accounts::new();
+    let mut accounts = Accounts::default();
     let begin = |accounts: &mut Accounts, numbers: Range<u64>| {
         for n in numbers {
             heartbeat(accounts, &settings, &n.to_string(), StreamId::generate(), n);
@@ -150,7 +153,7 @@ fn accounts_emptied_during_a_copy_are_removed_afterwards() {
         ttl_ms: 2_000,
         ..Settings::default()
     };
-    let mut accounts = Accounts::new();
+    let mut accounts = Accounts::default();
     let id = StreamId::generate();
     for n in 0..100 {
         heartbeat(&mut accounts, &settings, &n.to_string(), id, n);
@@ -164,7 +167,7 @@ fn accounts_emptied_during_a_copy_are_removed_afterwards() {
     advance(&mut accounts, 4_500);
     heartbeat(&mut accounts, &settings, "99", id, 4_500);
     assert_eq!(
-        (accounts.table.len(), accounts.table.indexed()),
+        (accounts.table.slots.len(), accounts.table.index.len()),
         (100, 100),
         "kept while they are copied"
     );
@@ -176,19 +179,22 @@ fn accounts_emptied_during_a_copy_are_removed_afterwards() {
     assert_eq!(copied, 100);
     accounts.copied();
     for n in 0..100 {
-        let there = accounts.read(&key(&n.to_string()), Account::records);
+        let there = accounts.get(&key(&n.to_string())).map(Account::records);
         assert_eq!(there, (stay(n) || n == 99).then_some(1), "{n}");
     }
     advance(&mut accounts, 7_200);
-    assert_eq!(accounts.totals().records, 1);
+    assert_eq!(accounts.indexes.counts.totals.records, 1);
     advance(&mut accounts, 9_000);
-    assert_eq!((accounts.table.len(), accounts.table.indexed()), (0, 0));
+    assert_eq!(
+        (accounts.table.slots.len(), accounts.table.index.len()),
+        (0, 0)
+    );
 }
 
 #[test]
 fn the_table_shrinks_when_few_accounts_are_left() {
     let settings = Settings::default();
-    let mut accounts = Accounts::new();
+    let mut accounts = Accounts::default();
     let stay = |n: u64| n.is_multiple_of(1_000);
     let begin = |accounts: &mut Accounts, n: u64, at: u64| {
         let id = StreamId(uuid::Uuid::from_u128(u128::from(n)));
@@ -198,7 +204,7 @@ fn the_table_shrinks_when_few_accounts_are_left() {
         begin(&mut accounts, n, n);
     }
     accounts.housekeep();
-    assert!(!accounts.table.is_too_large());
+    assert!(!accounts.table.index.is_too_large());
     let later = MANY + 80_000;
     (0..MANY)
         .filter(|&n| stay(n))
@@ -206,13 +212,13 @@ fn the_table_shrinks_when_few_accounts_are_left() {
     advance(&mut accounts, later + 120_000);
     accounts.housekeep();
     let left = (0..MANY).filter(|&n| stay(n)).count();
-    assert!(!accounts.table.is_too_large());
+    assert!(!accounts.table.index.is_too_large());
     assert_eq!(
-        (accounts.table.len(), accounts.table.indexed()),
+        (accounts.table.slots.len(), accounts.table.index.len()),
         (left, left)
     );
     for n in 0..MANY {
-        let there = accounts.read(&key(&n.to_string()), Account::records);
+        let there = accounts.get(&key(&n.to_string())).map(Account::records);
         assert_eq!(there, stay(n).then_some(1), "{n}");
     }
     let mut copied = 0;
@@ -231,7 +237,7 @@ fn outdated_due_moments_are_removed_with_the_accounts() {
         ..Settings::default()
     };
     let (long, short) = (ttl(3_600_000), ttl(2_000));
-    let mut accounts = Accounts::new();
+    let mut accounts = Accounts::default();
     let kept = |accounts: &Accounts| accounts.indexes.due.len();
     let id = StreamId::generate();
     let many = MANY;
@@ -250,8 +256,8 @@ fn outdated_due_moments_are_removed_with_the_accounts() {
     assert_eq!(kept(&accounts), 2);
     // The remaining accounts are found when they are due.
     advance(&mut accounts, 2 * many + 20_000);
-    assert_eq!(accounts.totals().accounts, 1);
+    assert_eq!(accounts.indexes.counts.totals.accounts, 1);
     advance(&mut accounts, 8_000_000);
-    assert_eq!(accounts.totals(), StreamCounts::default());
+    assert_eq!(accounts.indexes.counts.totals, StreamCounts::default());
     assert_eq!(accounts.indexes.due.len(), 0);
 }

@@ -54,7 +54,6 @@ impl Levels {
     }
 }
 
-/// Counts of one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct AccountCounts {
     pub(super) active: u32,
@@ -63,15 +62,19 @@ pub(super) struct AccountCounts {
 
 /// Sums over all accounts.
 #[derive(Debug, Default)]
-pub(super) struct PartitionCounts {
-    pub(super) totals: StreamCounts,
-    pub(super) levels: Levels,
-    pub(super) by_tenant: HashMap<CompactString, StreamCounts>,
+pub(in crate::replica) struct PartitionCounts {
+    pub(in crate::replica) totals: StreamCounts,
+    pub(in crate::replica) levels: Levels,
+    pub(in crate::replica) by_tenant: HashMap<CompactString, StreamCounts>,
     /// Tenants whose records changed since they were last taken.
-    pub(super) changed: HashSet<CompactString>,
+    pub(in crate::replica) changed: HashSet<CompactString>,
 }
 
 impl PartitionCounts {
+    pub(in crate::replica) fn of_tenant(&self, tenant: &str) -> StreamCounts {
+        self.by_tenant.get(tenant).copied().unwrap_or_default()
+    }
+
     /// Replaces the counts `old` of an account of `tenant` by `new`.
     pub(super) fn change(&mut self, tenant: &str, old: AccountCounts, new: AccountCounts) {
         self.totals.change(old, new);

@@ -16,7 +16,7 @@ pub(super) type CountedMetadata = SmallVec<[Metadata; 2]>;
 
 /// The counts of a partition.
 #[derive(Debug, Default)]
-pub(super) struct ValueIndex {
+pub(in crate::replica) struct ValueIndex {
     keys: Vec<String>,
     tenants: HashMap<CompactString, Vec<Values>>,
     /// After a change of the keys: the first slot that has not been counted. `None` if all have.
@@ -38,7 +38,7 @@ impl ValueIndex {
     }
 
     /// The first slot that has not been counted, if any.
-    pub(super) const fn uncounted(&self) -> Option<usize> {
+    pub(in crate::replica) const fn uncounted(&self) -> Option<usize> {
         self.uncounted
     }
 
@@ -105,13 +105,12 @@ impl ValueIndex {
         }
     }
 
-    /// The keys by which streams are counted.
-    pub(super) fn keys(&self) -> &[String] {
+    pub(in crate::replica) fn keys(&self) -> &[String] {
         &self.keys
     }
 
     /// The counts of a tenant by one of the keys.
-    pub(super) fn of(&self, tenant: &str, key: &str) -> ValueCounts {
+    pub(in crate::replica) fn of(&self, tenant: &str, key: &str) -> ValueCounts {
         let place = self.keys.iter().position(|counted| counted == key);
         let values = place.and_then(|place| self.tenants.get(tenant)?.get(place));
         values.map_or_else(ValueCounts::default, Values::sorted)

@@ -120,9 +120,9 @@ fn a_full_tenant_does_not_affect_others() {
         &AccountId::new("zoe").unwrap(),
     );
     rig.log.push(heartbeat("bob", 2));
-    rig.log.push(Entry::Heartbeat {
+    rig.log.push(Entry::Player {
         key: other,
-        heartbeat: Heartbeat::of(id(3)),
+        event: Heartbeat::of(id(3)).into(),
     });
     rig.read(10);
     let mut tenants: Vec<_> = rig.replica.totals_by_tenant().collect();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::replica::accounts::EXPIRIES_PER_ENTRY;
+use crate::replica::expiry::EXPIRIES_PER_ENTRY;
 
 const MANY: u128 = 2_000;
 

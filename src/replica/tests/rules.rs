@@ -25,9 +25,9 @@ fn set(settings: Settings) -> Entry {
 }
 
 fn stop_all() -> Entry {
-    Entry::Stop {
+    Entry::Player {
         key: key("alice"),
-        stop: Stop::of_all(GivenReason::new("bye").ok()),
+        event: Stop::of_all(GivenReason::new("bye").ok()).into(),
     }
 }
 
@@ -45,12 +45,12 @@ fn limited(n: u128, max: u32) -> InitRequest {
 fn with_number(n: u128) -> Entry {
     let set = Metadata::new(&mut [("bitrate", "5000")]).unwrap();
     let metadata = MetadataPatch::merge(set, Vec::new()).ok();
-    Entry::Heartbeat {
+    Entry::Player {
         key: key("alice"),
-        heartbeat: Heartbeat {
+        event: PlayerEvent::Heartbeat(Heartbeat {
             metadata,
             ..Heartbeat::of(id(n))
-        },
+        }),
     }
 }
 
@@ -219,9 +219,9 @@ fn ignored_fields_are_counted_and_their_events_take_effect() {
         ..Heartbeat::of(id(1))
     };
     let key = key("alice");
-    rig.apply_last(Entry::Heartbeat {
+    rig.apply_last(Entry::Player {
         key: key.clone(),
-        heartbeat: bad,
+        event: bad.into(),
     });
     assert_eq!(rig.replica.totals().streams, 1);
     assert_eq!(rig.replica.counters().bad[Counters::BAD_FIELD], 1);
@@ -229,8 +229,9 @@ fn ignored_fields_are_counted_and_their_events_take_effect() {
         reason: Some(GivenReason::new("a\nb")),
         ..Stop::of(id(1))
     };
+    let event = stop.into();
     assert_eq!(
-        rig.apply_last(Entry::Stop { key, stop }),
+        rig.apply_last(Entry::Player { key, event }),
         Applied::Stop(StopOutcome::Ended)
     );
     assert_eq!(rig.replica.counters().bad[Counters::BAD_FIELD], 2);

@@ -52,10 +52,8 @@ impl Rig {
         for (key, last, account) in accounts {
             assert!(restoring.account(key, last, account));
         }
-        for announcement in unannounced {
-            restoring.unannounced(announcement);
-        }
-        rig.replica.restore(restoring.whole(trailer));
+        restoring.unannounced(unannounced);
+        rig.replica.restore(restoring, trailer);
         assert_eq!(rig.replica.attach(), StartAt::Offset(start));
         rig.replica.attached(at(0));
         rig.append();
@@ -71,9 +69,9 @@ impl Rig {
 }
 
 fn stop(account: &str, n: u128) -> Entry {
-    Entry::Stop {
+    Entry::Player {
         key: key(account),
-        stop: Stop::of(id(n)),
+        event: Stop::of(id(n)).into(),
     }
 }
 
@@ -264,7 +262,7 @@ fn a_log_that_lost_its_settings_gets_those_of_the_last_snapshot() {
             announced: None,
             counters: Counters::default(),
         };
-        replica.restore(Restoring::new(header.clone()).unwrap().whole(trailer));
+        replica.restore(Restoring::new(header.clone()).unwrap(), trailer);
         replica.attach();
         replica.attached(at(0));
         let lost = replica.apply(first + 100, &heartbeat("alice", 1), at(0));

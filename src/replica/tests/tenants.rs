@@ -22,22 +22,22 @@ fn metadata(pairs: &[(&str, &str)]) -> Metadata {
 }
 
 fn playing(account: &str, n: u128, pairs: &[(&str, &str)]) -> Entry {
-    Entry::Heartbeat {
+    Entry::Player {
         key: key(account),
-        heartbeat: Heartbeat {
+        event: PlayerEvent::Heartbeat(Heartbeat {
             metadata: Some(metadata(pairs).into()),
             ..Heartbeat::of(id(n))
-        },
+        }),
     }
 }
 
 fn stop(account: &str, target: StopTarget) -> Entry {
-    Entry::Stop {
+    Entry::Player {
         key: key(account),
-        stop: Stop {
+        event: PlayerEvent::Stop(Stop {
             target,
             reason: None,
-        },
+        }),
     }
 }
 
@@ -238,9 +238,9 @@ fn existing_streams_are_counted_when_the_keys_change() {
 fn pages_list_the_accounts_with_enough_streams_in_order() {
     let mut rig = Rig::serving();
     rig.rounds(0, 1_000);
-    let other = Entry::Heartbeat {
+    let other = Entry::Player {
         key: AccountKey::of("acme2", "alice").unwrap(),
-        heartbeat: Heartbeat::of(id(100)),
+        event: Heartbeat::of(id(100)).into(),
     };
     rig.publish(
         1_000,

@@ -37,8 +37,10 @@ fn a_heartbeat_is_decoded_and_unknown_fields_are_ignored() {
     let body = format!(
         r#"{{"later":[[{{}}]],"account":"al\u0069ce","stream":"{ID}","heartbeat_every_ms":30000,"metadata":{{"device":"tv"}}}}"#
     );
-    let Ok(Entry::Heartbeat { key, heartbeat }) =
-        entry(&message("acme.heartbeat", body.as_bytes()))
+    let Ok(Entry::Player {
+        key,
+        event: PlayerEvent::Heartbeat(heartbeat),
+    }) = entry(&message("acme.heartbeat", body.as_bytes()))
     else {
         panic!("not a heartbeat");
     };
@@ -266,7 +268,10 @@ fn a_stop_ends_one_stream_or_all_with_a_reason() {
     let stop = |fields: &str| {
         let body = format!(r#"{{"account":"alice",{fields}}}"#);
         match entry(&message("acme.stop", body.as_bytes())) {
-            Ok(Entry::Stop { stop, .. }) => Ok(stop),
+            Ok(Entry::Player {
+                event: PlayerEvent::Stop(stop),
+                ..
+            }) => Ok(stop),
             Ok(other) => panic!("{other:?}"),
             Err(problem) => Err((problem.code, problem.field.map(Into::into))),
         }
@@ -287,7 +292,10 @@ fn a_stop_ends_one_stream_or_all_with_a_reason() {
     // A bad reason never costs the stop.
     for reason in ["7", "\"\"", "\"a\\nb\"", &format!("\"{}\"", "x".repeat(65))] {
         let fields = format!(r#""all":true,"reason":{reason}"#);
-        assert!(stop(&fields).unwrap().ignores_reason(), "{reason}");
+        assert!(
+            PlayerEvent::from(stop(&fields).unwrap()).ignores_reason(),
+            "{reason}"
+        );
         let body = format!(r#"{{"account":"alice",{fields}}}"#);
         let problem = crate::wire::ignored(&message("acme.stop", body.as_bytes()), None);
         assert_eq!(

@@ -3,7 +3,7 @@
 use super::{MOST_APPLIED, Session, SessionError, broker_clock};
 use crate::{
     broker::{LogDelivery, LogEntry},
-    domain::{Batch, Entry, HeartbeatOutcome, PlayerEvent, StreamId},
+    domain::{Batch, Entry, HeartbeatOutcome, PlayerEvent},
     replica::{Applied, Now},
     wire::{self, Code, EventNews, Message, News, Origin, Problem},
     worker::{clock, rejections},
@@ -61,23 +61,17 @@ impl Session<'_> {
 
     /// Reports the problem of a heartbeat or a stop that was applied, and replies with its bad news.
     fn entry_news(&mut self, delivery: &LogDelivery, entry: &Entry, applied: &Applied) {
-        let problem = match entry {
-            Entry::Heartbeat { .. } => Ignored::of(false, applied),
-            Entry::Stop { stop, .. } => Ignored::of(stop.ignores_reason(), applied),
-            Entry::Batch(_) | Entry::Internal(_) => return,
+        let Entry::Player { event, .. } = entry else {
+            return;
         };
+        let problem = Ignored::of(event, applied);
         let problem = problem.map(|problem| problem.describe(&delivery.message(), None));
         if let Some(problem) = &problem {
             let message = self.routed(delivery.message());
             rejections::log(problem.code);
             self.publish_rejection(Origin::log(delivery.offset), &message, problem);
         }
-        let news = match (entry, applied) {
-            (Entry::Heartbeat { heartbeat, .. }, Applied::Heartbeat(outcome)) => {
-                self.news(heartbeat.stream, outcome)
-            }
-            _ => None,
-        };
+        let news = self.news(event, applied);
         let news = news.or_else(|| problem.map(|error| News::Error { error }));
         if let Some(news) = news {
             self.reply(delivery, || news.encode());
@@ -91,9 +85,7 @@ impl Session<'_> {
         }
         let mut problems: Vec<(u16, Ignored)> = Vec::new();
         for (event, outcome) in batch.events().iter().zip(outcomes) {
-            let ignores_reason =
-                matches!(&event.event, PlayerEvent::Stop(stop) if stop.ignores_reason());
-            if let Some(problem) = Ignored::of(ignores_reason, outcome) {
+            if let Some(problem) = Ignored::of(&event.event, outcome) {
                 rejections::log(problem.code());
                 problems.push((event.index, problem));
             }
@@ -110,10 +102,7 @@ impl Session<'_> {
         errors.extend(described.map(|(index, it)| (index, it.describe(&message, Some(index)))));
         let mut all: Vec<EventNews> = Vec::new();
         for (event, outcome) in batch.events().iter().zip(outcomes) {
-            if let (PlayerEvent::Heartbeat(heartbeat), Applied::Heartbeat(outcome)) =
-                (&event.event, outcome)
-                && let Some(news) = self.news(heartbeat.stream, outcome)
-            {
+            if let Some(news) = self.news(&event.event, outcome) {
                 let index = event.index;
                 all.push(EventNews { index, news });
             }
@@ -188,8 +177,12 @@ impl Session<'_> {
         }
     }
 
-    /// Returns the bad news for the sender of a heartbeat, if there are any.
-    fn news(&self, stream: StreamId, outcome: &HeartbeatOutcome) -> Option<News> {
+    /// Returns the bad news for the sender of an event, if it is a heartbeat that has any.
+    fn news(&self, event: &PlayerEvent, applied: &Applied) -> Option<News> {
+        let Applied::Heartbeat(outcome) = applied else {
+            return None;
+        };
+        let stream = event.stream()?;
         match outcome {
             HeartbeatOutcome::Stopped(cause) => Some(News::Stopped {
                 stream,
@@ -222,11 +215,11 @@ enum Ignored {
 
 impl Ignored {
     /// The ignored part of a heartbeat or a stop that was applied, if there is one.
-    fn of(ignores_reason: bool, applied: &Applied) -> Option<Self> {
+    fn of(event: &PlayerEvent, applied: &Applied) -> Option<Self> {
         match applied {
             Applied::OldRules(field) => Some(Self::Event(field)),
             Applied::Heartbeat(outcome) if outcome.ignores_metadata() => Some(Self::Field),
-            Applied::Stop(_) if ignores_reason => Some(Self::Field),
+            Applied::Stop(_) if event.ignores_reason() => Some(Self::Field),
             _ => None,
         }
     }

@@ -20,7 +20,6 @@ pub(super) struct Encoding {
     encoded: mpsc::Receiver<Result<EncodedPart, SnapshotError>>,
 }
 
-/// An encoded part.
 pub(super) struct EncodedPart {
     pub(super) part: Vec<u8>,
     /// Duration of the encoding.
@@ -57,7 +56,6 @@ impl Encoding {
         Ok(Self { contents, encoded })
     }
 
-    /// Encodes the next part.
     pub(super) async fn encode(
         &mut self,
         content: PartContent,

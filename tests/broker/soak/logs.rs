@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streamwatch::broker::{Addresses, BrokerError, Connection, LogEntry, LogFollower, LogFrom};
 use streamwatch::client::{Names, StreamId};
-use streamwatch::domain::{Entry, Internal, InternalEntry, PlayerEvent, Stop, StopTarget};
+use streamwatch::domain::{AccountKey, Entry, Internal, InternalEntry, PlayerEvent, StopTarget};
 use streamwatch::wire;
 use tokio::task::JoinSet;
 
@@ -127,31 +127,26 @@ async fn read(
 
 impl Log {
     /// Viewers stop one stream at a time.
-    fn stop(&mut self, stop: &Stop) {
-        if let StopTarget::One(stream) = stop.target {
-            self.stops.insert(stream);
+    fn event(&mut self, key: &AccountKey, event: &PlayerEvent) {
+        match event {
+            PlayerEvent::Heartbeat(heartbeat) => {
+                *self.beats.entry(heartbeat.stream).or_default() += 1;
+            }
+            PlayerEvent::Stop(stop) => {
+                if let StopTarget::One(stream) = stop.target {
+                    self.stops.insert(stream);
+                }
+            }
         }
+        self.account(key.account());
     }
 
     fn note(&mut self, entry: &Entry) {
         match entry {
-            Entry::Heartbeat { key, heartbeat } => {
-                *self.beats.entry(heartbeat.stream).or_default() += 1;
-                self.account(key.account());
-            }
-            Entry::Stop { key, stop } => {
-                self.stop(stop);
-                self.account(key.account());
-            }
+            Entry::Player { key, event } => self.event(key, event),
             Entry::Batch(batch) => {
                 for event in batch.events() {
-                    match &event.event {
-                        PlayerEvent::Heartbeat(heartbeat) => {
-                            *self.beats.entry(heartbeat.stream).or_default() += 1;
-                        }
-                        PlayerEvent::Stop(stop) => self.stop(stop),
-                    }
-                    self.account(event.key.account());
+                    self.event(&event.key, &event.event);
                 }
             }
             Entry::Internal(InternalEntry {

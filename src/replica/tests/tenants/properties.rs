@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{AccountCount, MetadataPatch};
+use crate::domain::{AccountCount, MetadataPatch, WallShift};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -55,12 +55,12 @@ proptest! {
                 Op::Remove(a, n) => {
                     let removed = vec!["channel".into()];
                     let patch = MetadataPatch::merge(Metadata::default(), removed).unwrap();
-                    rig.publish(now, &[Entry::Heartbeat {
+                    rig.publish(now, &[Entry::Player {
                         key: key(NAMES[a]),
-                        heartbeat: Heartbeat {
+                        event: PlayerEvent::Heartbeat(Heartbeat {
                             metadata: Some(patch),
                             ..Heartbeat::of(id(stream(a, n)))
-                        },
+                        }),
                     }]);
                 }
                 Op::Stop(a, n) => {
@@ -114,11 +114,11 @@ proptest! {
         limit in 1..120_u16,
         steps in prop::collection::vec(1..60_usize, 1..20),
     ) {
-        let mut accounts = Accounts::new();
+        let mut accounts = Accounts::default();
         let settings = settings();
         let moment = crate::domain::Moment {
             now: LogTime(1),
-            shift: crate::domain::WallShift::default(),
+            shift: WallShift::default(),
             settings: &settings,
             full: false,
         };
@@ -149,7 +149,7 @@ proptest! {
             }]);
             let page = loop {
                 let budget = steps.next().unwrap_or(1);
-                if let Some(mut pages) = accounts.scan_some(LogTime(1), budget) {
+                if let Some(mut pages) = accounts.scan_some(LogTime(1), WallShift::default(), budget) {
                     break pages.remove(0);
                 }
                 if let Some(n) = leaving.next().filter(|n| before.contains(n)) {

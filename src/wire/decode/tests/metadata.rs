@@ -4,7 +4,10 @@ use super::*;
 fn patch(metadata: &str) -> MetadataPatch {
     let body = format!(r#"{{"account":"alice","stream":"{ID}","metadata":{metadata}}}"#);
     match entry(&message("acme.heartbeat", body.as_bytes())) {
-        Ok(Entry::Heartbeat { heartbeat, .. }) => heartbeat.metadata.unwrap(),
+        Ok(Entry::Player {
+            event: PlayerEvent::Heartbeat(heartbeat),
+            ..
+        }) => heartbeat.metadata.unwrap(),
         other => panic!("{other:?}"),
     }
 }
