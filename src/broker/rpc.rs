@@ -23,16 +23,20 @@ use super::{
     unconfirmed::{Unconfirmed, confirming, write},
 };
 use crate::{
-    domain::AccountId,
-    wire::{ACCOUNT_HEADER, GZIP, Trace},
+    domain::{AccountId, Tenant},
+    wire::{ACCOUNT_HEADER, GZIP, Kind, RoutingKey, Trace, compress},
 };
 
 /// Longest wait for RabbitMQ to close a channel; the client's other messages wait meanwhile.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// Smallest body that is compressed, in bytes.
+const MIN_COMPRESSED_BYTES: usize = 1024;
 
 /// A message from a client.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
+    /// Its kind.
+    pub kind: Kind,
     /// Its routing key.
     pub routing_key: String,
     /// The header `account`; `None` for a request about a tenant.
@@ -48,17 +52,29 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A message without an id and a trace.
+    /// A message of `tenant` without an id and a trace, of an account unless it is a request about
+    /// the tenant.
     #[must_use]
-    pub fn new(routing_key: String, account: Option<&AccountId>, body: Vec<u8>) -> Self {
+    pub fn new(tenant: &Tenant, kind: Kind, account: Option<&AccountId>, body: Vec<u8>) -> Self {
         Self {
-            routing_key,
+            kind,
+            routing_key: RoutingKey::of_tenant(tenant, kind),
             account: account.map(|account| account.as_str().to_owned()),
             message_id: None,
             body,
             gzip: false,
             trace: None,
         }
+    }
+
+    /// Compresses a body of at least [`MIN_COMPRESSED_BYTES`].
+    #[must_use]
+    pub fn compressed(mut self) -> Self {
+        if self.body.len() >= MIN_COMPRESSED_BYTES {
+            self.body = compress(&self.body);
+            self.gzip = true;
+        }
+        self
     }
 }
 

@@ -43,11 +43,10 @@ use super::{
 };
 use crate::{
     broker::{Addresses, Names},
-    client::{Backend, Client},
+    client::{AccountsRequest, Backend, Client},
     domain::{AccountKey, Tenant},
     worker::wall,
 };
-use listing::ListRequest;
 use screen::{Input, Screen};
 use sources::Sources;
 use state::{Round, State};
@@ -306,7 +305,7 @@ impl Top {
     }
 
     /// The requests for accounts of the next round: of the only tenant, or of the largest ones.
-    fn lists(&self) -> Vec<ListRequest> {
+    fn lists(&self) -> Vec<AccountsRequest> {
         if self.following.is_none() {
             return Vec::new();
         }

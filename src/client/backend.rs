@@ -6,13 +6,11 @@ use uuid::Uuid;
 
 use super::{
     AccountStatus, BadNews, BatchEvent, Client, ClientError, OpenRequest, Opening, StatusQuery,
-    connection::Send,
 };
 use crate::{
-    domain::{
-        AccountId, Answer, Heartbeat, MetadataPatch, PlayerEvent, Stop, StopCause, StreamId, Tenant,
-    },
-    wire::{self, InitFields, Kind, News, PartitionNumber, Reply, Trace},
+    broker::Outgoing,
+    domain::{AccountId, Heartbeat, MetadataPatch, PlayerEvent, Stop, StopCause, StreamId, Tenant},
+    wire::{self, BatchWriter, Kind, News, PartitionNumber, Reply, Trace},
 };
 
 /// Default timeout of a reply.
@@ -28,9 +26,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Backend {
     pub(super) client: Client,
     pub(super) patience: Duration,
-    /// Whether batches are compressed.
     pub(super) gzip: bool,
-    /// The trace that requests continue.
     trace: Option<Box<Trace>>,
 }
 
@@ -78,26 +74,12 @@ impl Backend {
         account: &AccountId,
         query: &StatusQuery,
     ) -> Result<AccountStatus, ClientError> {
-        let body = wire::status_body(
-            account.as_str(),
-            query.stream,
-            &query.group_by,
-            query.consistency,
-        );
-        let mut send = Send::new(tenant, Kind::Status, Some(account), body);
-        send.message.trace.clone_from(&self.trace);
+        let body = wire::status_body(account.as_str(), query);
+        let mut send = Outgoing::new(tenant, Kind::Status, Some(account), body);
+        send.trace.clone_from(&self.trace);
         let mut sent = self.client.send(send, true, self.patience).await?;
         match sent.reply().await? {
-            Reply::Answer {
-                answer: Answer::Status { activity, stream },
-                by,
-                partition,
-            } => Ok(AccountStatus {
-                activity,
-                by,
-                partition,
-                state: stream.map(|(_, state)| state),
-            }),
+            Reply::Status(status) => Ok(status),
             _ => Err(other_reply()),
         }
     }
@@ -128,52 +110,13 @@ impl Backend {
         request: &OpenRequest,
         id: Uuid,
     ) -> Result<Opening, ClientError> {
-        let fields = InitFields {
-            stream,
-            metadata: &request.metadata,
-            max_active: request.max_active,
-            replace: &request.replace,
-            terms: &request.terms,
-            group_by: &request.group_by,
-        };
-        let body = wire::init_body(account.as_str(), fields);
-        let mut send = Send::new(tenant, Kind::Init, Some(account), body);
-        send.message.message_id = Some(id.to_string());
-        send.message.trace.clone_from(&self.trace);
+        let body = wire::init_body(account.as_str(), stream, request);
+        let mut send = Outgoing::new(tenant, Kind::Init, Some(account), body);
+        send.message_id = Some(id.to_string());
+        send.trace.clone_from(&self.trace);
         let mut sent = self.client.send(send, true, self.patience).await?;
         match sent.reply().await? {
-            Reply::Answer {
-                answer:
-                    Answer::Opened {
-                        heartbeat_every_ms,
-                        ttl_ms,
-                        replaced,
-                        activity,
-                        ..
-                    },
-                by,
-                partition,
-            } => Ok(Opening::Opened {
-                partition,
-                heartbeat_every: Duration::from_millis(heartbeat_every_ms),
-                ttl: Duration::from_millis(ttl_ms),
-                replaced,
-                activity,
-                by,
-            }),
-            Reply::Answer {
-                answer:
-                    Answer::Refused {
-                        refusal, activity, ..
-                    },
-                by,
-                partition,
-            } => Ok(Opening::Refused {
-                partition,
-                refusal,
-                activity,
-                by,
-            }),
+            Reply::Opening(opening) => Ok(opening),
             _ => Err(other_reply()),
         }
     }
@@ -189,7 +132,7 @@ impl Backend {
         stream: StreamId,
     ) -> Result<(), ClientError> {
         let body = wire::event_body(account.as_str(), &Stop::of(stream).into());
-        let send = Send::new(tenant, Kind::Stop, Some(account), body);
+        let send = Outgoing::new(tenant, Kind::Stop, Some(account), body);
         let mut sent = self.client.send(send, false, self.patience).await?;
         sent.confirm().await
     }
@@ -208,7 +151,7 @@ impl Backend {
         wait: Duration,
     ) -> Result<(), ClientError> {
         let body = wire::event_body(account.as_str(), &stop.into());
-        let send = Send::new(tenant, Kind::Stop, Some(account), body);
+        let send = Outgoing::new(tenant, Kind::Stop, Some(account), body);
         // Workers reply only with an error.
         self.send_event(send, wait).await.map(drop)
     }
@@ -255,9 +198,12 @@ impl Backend {
         let Some(first) = events.first() else {
             return Ok(Vec::new());
         };
-        let encoded = events.iter().map(|e| (e.account.as_str(), &e.event));
-        let body = wire::batch_body(partition, encoded);
-        let mut send = Send::new(tenant, Kind::Batch, Some(&first.account), body);
+        let mut batch = BatchWriter::default();
+        for event in events {
+            batch.push(event.account.as_str(), &event.event);
+        }
+        let body = batch.body(partition);
+        let mut send = Outgoing::new(tenant, Kind::Batch, Some(&first.account), body);
         if self.gzip {
             send = send.compressed();
         }
@@ -281,7 +227,7 @@ impl Backend {
         wait: Duration,
     ) -> Result<Option<BadNews>, ClientError> {
         let body = wire::event_body(account.as_str(), &PlayerEvent::Heartbeat(heartbeat));
-        let send = Send::new(tenant, Kind::Heartbeat, Some(account), body);
+        let send = Outgoing::new(tenant, Kind::Heartbeat, Some(account), body);
         match self.send_event(send, wait).await? {
             None => Ok(None),
             Some(Reply::News(news)) => bad_news(news).map(Some).ok_or_else(other_reply),
@@ -291,7 +237,11 @@ impl Backend {
 
     /// Sends a message until the broker confirms it, and waits `wait` for a reply. Most get none, as
     /// workers reply only with bad news.
-    async fn send_event(&self, send: Send, wait: Duration) -> Result<Option<Reply>, ClientError> {
+    async fn send_event(
+        &self,
+        send: Outgoing,
+        wait: Duration,
+    ) -> Result<Option<Reply>, ClientError> {
         let mut sent = self.client.send(send, true, self.patience).await?;
         sent.confirm().await?;
         match sent.reply_within(wait).await {

@@ -10,7 +10,10 @@ mod news;
 mod repeated;
 mod ring;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     sync::{broadcast, mpsc},
@@ -23,7 +26,7 @@ use crate::{
     domain::{AccountId, Heartbeat, Metadata, PlayerEvent, Stop, StreamId, Tenant},
     wire::PartitionNumber,
 };
-use engine::{Engine, Shared};
+use engine::{Engine, locked};
 use gather::Gatherer;
 pub use news::{NewsReader, StreamNews};
 
@@ -79,7 +82,7 @@ const MOST_NEWS: usize = 8_192;
 #[derive(Clone)]
 pub struct Batcher {
     backend: Backend,
-    shared: Arc<Shared>,
+    gatherer: Arc<Mutex<Gatherer>>,
     /// Wakes the background task, which ends once all senders are dropped.
     wake: mpsc::Sender<()>,
     news: broadcast::Sender<StreamNews>,
@@ -104,14 +107,14 @@ impl Batcher {
     /// If called outside a tokio runtime.
     #[must_use]
     pub fn with_accounts(backend: Backend, accounts: usize) -> Self {
-        let shared = Arc::new(Shared::new(Gatherer::new(accounts, backend.patience)));
+        let gatherer = Arc::new(Mutex::new(Gatherer::new(accounts, backend.patience)));
         let (wake, woken) = mpsc::channel(1);
         let news = broadcast::Sender::new(MOST_NEWS);
-        let engine = Engine::new(Arc::clone(&shared), backend.clone(), news.clone());
+        let engine = Engine::new(Arc::clone(&gatherer), backend.clone(), news.clone());
         tokio::spawn(engine.run(woken));
         Self {
             backend,
-            shared,
+            gatherer,
             wake,
             news,
         }
@@ -172,10 +175,7 @@ impl Batcher {
         account: &AccountId,
         event: &PlayerEvent,
     ) -> Result<(), ClientError> {
-        let added = self
-            .shared
-            .gatherer()
-            .add(tenant, account, event, Instant::now());
+        let added = locked(&self.gatherer).add(tenant, account, event, Instant::now());
         let (mut confirm, wakes) = added?;
         if wakes {
             self.wake();
@@ -207,7 +207,9 @@ impl Batcher {
     ) -> Result<(StreamId, Opening), ClientError> {
         let opened = self.backend.open(tenant, account, request).await?;
         let (Opening::Opened { partition, .. } | Opening::Refused { partition, .. }) = &opened.1;
-        self.learned(tenant, account, *partition);
+        if let Some(partition) = *partition {
+            self.learn(tenant, account, partition);
+        }
         Ok(opened)
     }
 
@@ -223,20 +225,16 @@ impl Batcher {
         query: &StatusQuery,
     ) -> Result<AccountStatus, ClientError> {
         let status = self.backend.status(tenant, account, query).await?;
-        self.learned(tenant, account, status.partition);
-        Ok(status)
-    }
-
-    fn learned(&self, tenant: &Tenant, account: &AccountId, partition: Option<PartitionNumber>) {
-        if let Some(partition) = partition {
+        if let Some(partition) = status.partition {
             self.learn(tenant, account, partition);
         }
+        Ok(status)
     }
 
     /// Learns the partition of an account, as a reply states it. Partitions of another source lead to
     /// wrong counts.
     pub fn learn(&self, tenant: &Tenant, account: &AccountId, partition: PartitionNumber) {
-        if self.shared.gatherer().learn(tenant, account, partition) {
+        if locked(&self.gatherer).learn(tenant, account, partition) {
             self.wake();
         }
     }
@@ -245,13 +243,13 @@ impl Batcher {
     /// a higher cost for RabbitMQ.
     #[must_use]
     pub fn has_partition(&self, tenant: &Tenant, account: &AccountId) -> bool {
-        self.shared.gatherer().has_partition(tenant, account)
+        locked(&self.gatherer).accounts.has(tenant, account)
     }
 
     /// The memory of the events that wait to be sent, in bytes: at most 16 MiB.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.shared.gatherer().bytes()
+        locked(&self.gatherer).bytes
     }
 
     /// Returns a reader of the news from now on. Any number of readers gets all news.

@@ -7,9 +7,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{budget::Reserved, connection::Send};
+use super::budget::Reserved;
 use crate::{
-    broker::{BrokerError, CONFIRM_WITHIN, Connection, Names, Published, RpcChannel, RpcEvent},
+    broker::{
+        BrokerError, CONFIRM_WITHIN, Connection, Names, Outgoing, Published, RpcChannel, RpcEvent,
+    },
     wire::Kind,
 };
 
@@ -33,7 +35,7 @@ const ABANDONED_CONFIRM_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct Channels {
     events: RpcChannel,
     requests: RpcChannel,
-    unconfirmed: Unconfirmed,
+    pub(super) unconfirmed: Unconfirmed,
 }
 
 impl Channels {
@@ -46,9 +48,15 @@ impl Channels {
     }
 
     /// Publishes a message. `reserved` is released once the message has an outcome.
-    pub(super) fn publish(&mut self, number: u64, send: Send, reply: bool, reserved: Reserved) {
-        self.unconfirmed.sent(number, send.kind, reserved);
-        self.of(send.kind).publish(number, send.message, reply);
+    pub(super) fn publish(
+        &mut self,
+        number: u64,
+        message: Outgoing,
+        reply: bool,
+        reserved: Reserved,
+    ) {
+        self.unconfirmed.sent(number, message.kind, reserved);
+        self.of(message.kind).publish(number, message, reply);
     }
 
     /// Closes the channel of `kind` and opens another. RabbitMQ then drops messages of that channel
@@ -80,26 +88,13 @@ impl Channels {
             event = self.requests.next() => event,
         }
     }
-
-    /// Records a confirm or nack. Returns whether it is valid; see [`Unconfirmed`].
-    pub(super) fn settled(&mut self, number: u64) -> bool {
-        self.unconfirmed.settled(number)
-    }
-
-    /// Returns a kind of messages whose channel has an overdue confirm. `waits` returns whether the
-    /// sender of a message still waits. RabbitMQ has not read from the connection before
-    /// `unblocked`.
-    pub(super) fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
-        self.unconfirmed.overdue(unblocked, waits)
-    }
 }
 
 /// Unconfirmed messages. After an event that waited for a log's new leader, the confirms of its
 /// channel are not reliable: the channel must be replaced, and its unconfirmed messages repeated.
 #[derive(Default)]
-struct Unconfirmed(BTreeMap<u64, InFlight>);
+pub(super) struct Unconfirmed(BTreeMap<u64, InFlight>);
 
-/// An unconfirmed message.
 struct InFlight {
     kind: Kind,
     at: Instant,
@@ -120,14 +115,18 @@ impl Unconfirmed {
         );
     }
 
-    fn settled(&mut self, number: u64) -> bool {
+    /// Records a confirm or nack. Returns whether it is valid.
+    pub(super) fn settled(&mut self, number: u64) -> bool {
         let oldest = self.0.values().find(|sent| is_event(sent.kind));
         let waited = oldest.is_some_and(|sent| sent.at.elapsed() >= LEADERLESS);
         let sent = self.0.remove(&number);
         !(waited && sent.is_some_and(|sent| is_event(sent.kind)))
     }
 
-    fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
+    /// Returns a kind of messages whose channel has an overdue confirm. `waits` returns whether the
+    /// sender of a message still waits. RabbitMQ has not read from the connection before
+    /// `unblocked`.
+    pub(super) fn overdue(&self, unblocked: Instant, waits: impl Fn(u64) -> bool) -> Option<Kind> {
         let waited = |sent: &InFlight| sent.at.max(unblocked).elapsed();
         let sent = self.0.iter();
         let mut late = sent.take_while(|(_, sent)| waited(sent) >= ABANDONED_CONFIRM_WITHIN);

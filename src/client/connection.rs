@@ -15,49 +15,16 @@ use super::{
 };
 use crate::{
     broker::{Addresses, Backoff, BrokerError, Connection, Names, Outgoing, RpcEvent},
-    domain::{AccountId, Tenant},
-    wire::{self, Kind, RoutingKey},
+    wire::Kind,
 };
 
 /// Most messages in transit.
 const MOST_WAITING: usize = 10_000;
-/// Smallest body that is compressed, in bytes.
-const MIN_COMPRESSED_BYTES: usize = 1024;
 /// Interval of checks for an alarm, for overdue confirms, and for senders that have timed out.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// A message to publish.
-#[derive(Clone, Debug)]
-pub(super) struct Send {
-    pub(super) kind: Kind,
-    pub(super) message: Outgoing,
-}
-
-impl Send {
-    /// A message of `tenant`, of an account unless it is a request about the tenant.
-    pub(super) fn new(
-        tenant: &Tenant,
-        kind: Kind,
-        account: Option<&AccountId>,
-        body: Vec<u8>,
-    ) -> Self {
-        let routing_key = RoutingKey::of_tenant(tenant, kind);
-        let message = Outgoing::new(routing_key, account, body);
-        Self { kind, message }
-    }
-
-    /// Compresses a body of at least [`MIN_COMPRESSED_BYTES`].
-    pub(super) fn compressed(mut self) -> Self {
-        if self.message.body.len() >= MIN_COMPRESSED_BYTES {
-            self.message.body = wire::compress(&self.message.body);
-            self.message.gzip = true;
-        }
-        self
-    }
-}
-
 struct Command {
-    send: Send,
+    message: Outgoing,
     waiting: Waiting,
     reserved: Reserved,
 }
@@ -130,22 +97,23 @@ impl Client {
     /// not sent.
     pub(super) async fn send(
         &self,
-        send: Send,
+        message: Outgoing,
         reply: bool,
         patience: Duration,
     ) -> Result<Sent, ClientError> {
-        self.send_since(Instant::now(), send, reply, patience).await
+        self.send_since(Instant::now(), message, reply, patience)
+            .await
     }
 
     /// Sends a request that each partition answers, as [`Self::send`] does.
     pub(super) async fn send_to_each(
         &self,
-        send: Send,
+        message: Outgoing,
         patience: Duration,
     ) -> Result<SentToEach, ClientError> {
         let began = Instant::now();
         let (waiting, sent) = SentToEach::new(self.status.clone(), began, patience);
-        self.hand_over(began, send, waiting, patience).await?;
+        self.hand_over(began, message, waiting, patience).await?;
         Ok(sent)
     }
 
@@ -153,12 +121,12 @@ impl Client {
     pub(super) async fn send_since(
         &self,
         began: Instant,
-        send: Send,
+        message: Outgoing,
         reply: bool,
         patience: Duration,
     ) -> Result<Sent, ClientError> {
         let (waiting, sent) = Sent::new(reply, self.status.clone(), began, patience);
-        self.hand_over(began, send, waiting, patience).await?;
+        self.hand_over(began, message, waiting, patience).await?;
         Ok(sent)
     }
 
@@ -166,25 +134,24 @@ impl Client {
     async fn hand_over(
         &self,
         began: Instant,
-        send: Send,
+        message: Outgoing,
         waiting: Waiting,
         patience: Duration,
     ) -> Result<(), ClientError> {
-        let bytes = send.message.body.len();
+        let bytes = message.body.len();
         let waits = self.budget.to_wait(bytes).ok_or(ClientError::Backlog)?;
         let reserved = timeout_at(began + patience, self.reserve(bytes)).await;
         let reserved = reserved.map_err(|_| self.not_sent(patience))?;
         drop(waits);
         // The receiver exists as long as this handle.
         let _ = self.commands.send(Command {
-            send,
+            message,
             waiting,
             reserved,
         });
         Ok(())
     }
 
-    /// The error of a message that was not sent within `waited`.
     pub(super) fn not_sent(&self, waited: Duration) -> ClientError {
         self.status.borrow().not_sent(waited)
     }
@@ -212,17 +179,15 @@ async fn run(
     let mut backoff = Backoff::over(&addresses);
     let mut number = 0;
     for n in 0.. {
-        let lost = match Connection::open(&addresses, n, "streamwatch client").await {
+        let error = match Connection::open(&addresses, n, "streamwatch client").await {
             Ok(connection) => {
-                let lost = serve(&connection, &names, &mut commands, &report, &mut number).await;
-                if lost.is_none() {
-                    return connection.close().await;
+                match serve(&connection, &names, &mut commands, &report, &mut number).await {
+                    Some(error) => error,
+                    None => return connection.close().await,
                 }
-                lost
             }
-            Err(error) => Some(error),
+            Err(error) => error,
         };
-        let Some(error) = lost else { return };
         // A missing exchange closes the channel, but the broker is reachable.
         if !matches!(error, BrokerError::NotFound(_)) {
             tracing::debug!(%error, "the client has lost its connection; it reconnects");
@@ -261,9 +226,9 @@ async fn serve(
             && !command.waiting.is_abandoned()
         {
             *number += 1;
-            let kind = command.send.kind;
+            let kind = command.message.kind;
             let reply = command.waiting.replied.is_some();
-            channels.publish(*number, command.send, reply, command.reserved);
+            channels.publish(*number, command.message, reply, command.reserved);
             waiting.insert(*number, (kind, command.waiting));
         }
         let takes = next.is_none() && waiting.len() < MOST_WAITING;
@@ -278,7 +243,7 @@ async fn serve(
                     continue;
                 }
                 let waits = |number| waiting.get(&number).is_some_and(|(_, w)| !w.is_abandoned());
-                if let Some(kind) = channels.overdue(unblocked, waits) {
+                if let Some(kind) = channels.unconfirmed.overdue(unblocked, waits) {
                     let late = "a confirm was overdue; the channel was closed".to_owned();
                     fail(&mut waiting, kind, &ClientError::Broker(BrokerError::Lost(late)));
                     if let Err(error) = channels.renew(kind, connection, names).await {
@@ -288,7 +253,7 @@ async fn serve(
             }
             command = commands.recv(), if takes => next = Some(command?),
             event = channels.next() => match event {
-                Ok(RpcEvent::Published(number, _)) if !channels.settled(number) => {
+                Ok(RpcEvent::Published(number, _)) if !channels.unconfirmed.settled(number) => {
                     let lost = "a log had no leader".to_owned();
                     let error = ClientError::Broker(BrokerError::Lost(lost));
                     fail(&mut waiting, Kind::Heartbeat, &error);
@@ -329,7 +294,6 @@ async fn serve(
     Some(error)
 }
 
-/// Reports to the senders whether RabbitMQ blocks the connection.
 fn report_blocked(report: &watch::Sender<ConnectionStatus>, blocked: bool) {
     report.send_if_modified(|status| {
         let reported = matches!(status, ConnectionStatus::Blocked);

@@ -31,17 +31,17 @@ pub use batcher::{Batcher, NewsReader, StreamNews};
 pub use connection::Client;
 pub use error::ClientError;
 pub use player::{Playback, PlaybackState, Player};
-pub use request::{AccountStatus, BadNews, BatchEvent, OpenRequest, Opening, StatusQuery};
-pub use tenants::{AccountsQuery, TenantAccounts, Totals};
+pub use request::{BadNews, BatchEvent};
+pub use tenants::{TenantAccounts, Totals};
 
 pub use crate::{
     broker::{AddressError, Addresses, Identity, Names, Tls},
     domain::{
-        AccountCount, AccountId, AccountKey, ActiveStream, Activity, Condition, Conflict,
-        Consistency, GivenReason, Heartbeat, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_PAIRS,
+        AccountCount, AccountId, AccountKey, AccountsRequest, ActiveStream, Activity, Condition,
+        Conflict, Consistency, GivenReason, Heartbeat, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_PAIRS,
         MAX_REPLACED, MAX_SAME_KEYS, MAX_VALUE_BYTES, MAX_WHERE_KEYS, MAX_WHERE_VALUES, Metadata,
-        MetadataPatch, OnLimit, PlayerEvent, Refused, RefusedReason, Stop, StopCause, StopTarget,
-        StoppedReason, StreamId, StreamState, Tenant, Terms, ValueCounts, WallTime,
+        MetadataPatch, OnLimit, PlayerEvent, Refused, RefusedReason, StatusQuery, Stop, StopCause,
+        StopTarget, StoppedReason, StreamId, StreamState, Tenant, Terms, ValueCounts, WallTime,
     },
-    wire::{Code, PartitionNumber, Problem},
+    wire::{AccountStatus, Code, OpenRequest, Opening, PartitionNumber, Problem},
 };

@@ -1,38 +1,11 @@
-//! Requests of clients, and their outcomes.
+//! Events of batches, and the news about them.
 
 use std::time::Duration;
 
 use crate::{
-    domain::{
-        AccountId, Activity, Consistency, Metadata, PlayerEvent, Refused, StopCause, StreamId,
-        StreamState, Terms,
-    },
-    wire::{CountsBy, PartitionNumber, Problem},
+    domain::{AccountId, PlayerEvent, StopCause},
+    wire::Problem,
 };
-
-/// A `status` request for an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StatusQuery {
-    /// A stream whose state to return too.
-    pub stream: Option<StreamId>,
-    /// Metadata keys to count the streams by, at most 16.
-    pub group_by: Vec<String>,
-    /// The required freshness of the reply.
-    pub consistency: Consistency,
-}
-
-/// The activity of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountStatus {
-    /// The account's active streams.
-    pub activity: Activity,
-    /// Counts by the keys of `group_by`.
-    pub by: CountsBy,
-    /// The state of the requested stream.
-    pub state: Option<StreamState>,
-    /// The partition of the account, for batches.
-    pub partition: Option<PartitionNumber>,
-}
 
 /// A heartbeat or a stop in a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,52 +33,4 @@ pub enum BadNews {
     /// The broker confirmed the event, but in a batch that was rejected because of its partition,
     /// and a [`Batcher`](super::Batcher) could not send the event again within 30 s.
     Lost,
-}
-
-/// A request to open a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpenRequest {
-    /// The stream's id, generated before the first attempt; a new one if `None`.
-    pub stream: Option<StreamId>,
-    /// The stream's metadata.
-    pub metadata: Metadata,
-    /// Most active streams of the account, including this one; if exceeded, the stream is refused.
-    pub max_active: Option<u32>,
-    /// Streams to stop in the same step, at most 16.
-    pub replace: Vec<StreamId>,
-    /// Limits by metadata, instead of `max_active`, and which streams to end.
-    pub terms: Terms,
-    /// Metadata keys to count the account's streams by.
-    pub group_by: Vec<String>,
-}
-
-/// The decision on an `init`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// The stream is active.
-    Opened {
-        /// The interval of heartbeats.
-        heartbeat_every: Duration,
-        /// The time after which the stream expires without a heartbeat.
-        ttl: Duration,
-        /// The active streams that it ended.
-        replaced: Vec<StreamId>,
-        /// The account's active streams, including this one.
-        activity: Activity,
-        /// Counts by the keys of `group_by`.
-        by: CountsBy,
-        /// The partition of the account, for batches.
-        partition: Option<PartitionNumber>,
-    },
-    /// The stream is not active.
-    Refused {
-        /// The reason, and what to do about it.
-        refusal: Refused,
-        /// The account's active streams.
-        activity: Activity,
-        /// Counts by the keys of `group_by`.
-        by: CountsBy,
-        /// The partition of the account, for batches.
-        partition: Option<PartitionNumber>,
-    },
 }

@@ -17,7 +17,6 @@ use crate::{
 /// Most replies to a request that each partition answers, errors included.
 const MAX_REPLIES: usize = 2 * Settings::MAX_PARTITIONS as usize;
 
-/// The state of the connection.
 #[derive(Clone, Debug)]
 pub(super) enum ConnectionStatus {
     /// Connecting for the first time, to these addresses.
@@ -54,7 +53,6 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Creates both halves.
     pub(super) fn new(
         reply: bool,
         status: watch::Receiver<ConnectionStatus>,
@@ -81,7 +79,6 @@ impl Sent {
         self.patience.saturating_sub(self.began.elapsed())
     }
 
-    /// Waits for the broker's confirm.
     pub(super) async fn confirm(&mut self) -> Result<(), ClientError> {
         match timeout(self.left(), &mut self.confirmed).await {
             Ok(Ok(outcome)) => outcome,
@@ -89,7 +86,6 @@ impl Sent {
         }
     }
 
-    /// Waits for the reply.
     pub(super) async fn reply(&mut self) -> Result<Reply, ClientError> {
         self.reply_within(self.left()).await
     }
@@ -131,7 +127,6 @@ pub(super) struct SentToEach {
 }
 
 impl SentToEach {
-    /// Creates both halves.
     pub(super) fn new(
         status: watch::Receiver<ConnectionStatus>,
         began: Instant,
@@ -143,7 +138,6 @@ impl SentToEach {
         (waiting, Self { sent, replies })
     }
 
-    /// Waits for the next reply.
     pub(super) async fn reply(&mut self) -> Result<Reply, ClientError> {
         match timeout(self.sent.left(), self.replies.recv()).await {
             Ok(Some(outcome)) => outcome,
@@ -157,11 +151,8 @@ impl SentToEach {
     }
 }
 
-/// The channel for replies.
 pub(super) enum Replied {
-    /// The only reply.
     Once(oneshot::Sender<Result<Reply, ClientError>>),
-    /// The reply of each partition.
     Each(mpsc::Sender<Result<Reply, ClientError>>),
 }
 

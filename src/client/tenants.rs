@@ -2,36 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backend, ClientError, backend::other_reply, connection::Send};
+use super::{Backend, ClientError, backend::other_reply};
 use crate::{
+    broker::Outgoing,
     domain::{
-        AccountCount, AccountId, AccountsPage, AccountsRequest, MAX_ACCOUNTS, Tenant, TenantAnswer,
+        AccountCount, AccountId, AccountsPage, AccountsRequest, Tenant, TenantAnswer,
         TenantRequest, TenantTotals, TotalsRequest, ValueCounts, WallTime,
     },
     wire::{self, News, Problem, Reply},
 };
-
-/// A request for a tenant's accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountsQuery {
-    /// Minimum number of an account's active streams: 1 to 1,000.
-    pub min_active: u32,
-    /// Only accounts after this one, in the order of their bytes: [`TenantAccounts::next`] of the
-    /// page before.
-    pub after: Option<AccountId>,
-    /// Maximum number of accounts to return: 1 to 1,000.
-    pub limit: u16,
-}
-
-impl Default for AccountsQuery {
-    fn default() -> Self {
-        Self {
-            min_active: 1,
-            after: None,
-            limit: MAX_ACCOUNTS,
-        }
-    }
-}
 
 /// A page of a tenant's accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,35 +40,20 @@ pub struct Totals {
     pub missing: Vec<u16>,
 }
 
-/// The answers of partitions, by their number.
-struct Gathered {
-    answers: BTreeMap<u16, TenantAnswer>,
-    missing: Vec<u16>,
-}
-
 impl Backend {
-    /// Returns the accounts of `tenant` with at least as many active streams as requested, page by
+    /// Returns the accounts of a tenant with at least as many active streams as requested, page by
     /// page. Waits until all partitions have answered, or for the patience of this backend.
     ///
     /// # Errors
     /// If no partition answers in time, or the request is rejected.
-    pub async fn accounts(
-        &self,
-        tenant: &Tenant,
-        query: &AccountsQuery,
-    ) -> Result<TenantAccounts, ClientError> {
-        let request = TenantRequest::Accounts(AccountsRequest {
-            tenant: tenant.clone(),
-            min_active: query.min_active,
-            after: query.after.clone(),
-            limit: query.limit,
-        });
-        let Gathered { answers, missing } = self.gather(tenant, &request).await?;
+    pub async fn accounts(&self, request: &AccountsRequest) -> Result<TenantAccounts, ClientError> {
+        let all = TenantRequest::Accounts(request.clone());
+        let (answers, missing) = self.gather(&request.tenant, &all).await?;
         let pages = answers.into_values().filter_map(|answer| match answer {
             TenantAnswer::Accounts(page) => Some(page),
             TenantAnswer::Totals(_) => None,
         });
-        Ok(merged(pages.collect(), query.limit, missing))
+        Ok(merged(pages.collect(), request.limit, missing))
     }
 
     /// Returns the totals of `tenant`, with the counts by the metadata keys of `group_by` that the
@@ -107,7 +71,7 @@ impl Backend {
             tenant: tenant.clone(),
             group_by: group_by.to_vec(),
         });
-        let Gathered { answers, missing } = self.gather(tenant, &request).await?;
+        let (answers, missing) = self.gather(tenant, &request).await?;
         let of_partitions = answers.into_values().filter_map(|answer| match answer {
             TenantAnswer::Totals(totals) => Some(totals),
             TenantAnswer::Accounts(_) => None,
@@ -115,14 +79,15 @@ impl Backend {
         Ok(summed(of_partitions, missing))
     }
 
-    /// Sends a request to each partition, and gathers the answers.
+    /// Sends a request to each partition. Returns the answers by partition, and the partitions that
+    /// have not answered.
     async fn gather(
         &self,
         tenant: &Tenant,
         request: &TenantRequest,
-    ) -> Result<Gathered, ClientError> {
+    ) -> Result<(BTreeMap<u16, TenantAnswer>, Vec<u16>), ClientError> {
         let (kind, body) = wire::tenant_body(request);
-        let send = Send::new(tenant, kind, None, body);
+        let send = Outgoing::new(tenant, kind, None, body);
         let mut sent = self.client.send_to_each(send, self.patience).await?;
         let mut answers = BTreeMap::new();
         let (mut partitions, mut failures, mut failed) = (None, 0, None);
@@ -159,10 +124,8 @@ impl Backend {
         }
         let all = 0..partitions.unwrap_or(0);
         let missing = all.filter(|partition| !answers.contains_key(partition));
-        Ok(Gathered {
-            missing: missing.collect(),
-            answers,
-        })
+        let missing = missing.collect();
+        Ok((answers, missing))
     }
 }
 
@@ -194,7 +157,6 @@ fn merged(pages: Vec<AccountsPage>, limit: u16, missing: Vec<u16>) -> TenantAcco
     }
 }
 
-/// Adds up the totals of partitions.
 fn summed(of_partitions: impl Iterator<Item = TenantTotals>, missing: Vec<u16>) -> Totals {
     let mut sum = Totals {
         as_of: WallTime::default(),

@@ -50,7 +50,7 @@ pub use metadata::{
 };
 pub use moment::Moment;
 pub use player_event::{Heartbeat, PlayerEvent, Stop, StopTarget};
-pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusRequest};
+pub use request::{Consistency, InitRequest, MAX_GROUP_BY, StatusQuery, StatusRequest};
 pub use rules::Rules;
 pub use settings::{REQUEST_QUEUE_MS, Settings};
 pub use snapshot::{SnapshotHeader, SnapshotTrailer};

@@ -1,5 +1,7 @@
 //! Validated requests of clients.
 
+use serde::Serialize;
+
 use super::{AccountKey, Metadata, RequestId, Rules, StreamId, Terms};
 
 /// Maximum number of metadata keys that one request may group by.
@@ -40,20 +42,39 @@ impl InitRequest {
 pub struct StatusRequest {
     /// The account.
     pub key: AccountKey,
+    /// The content.
+    pub query: StatusQuery,
+}
+
+/// The content of a `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StatusQuery {
     /// A stream whose state the reply includes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamId>,
-    /// Metadata keys by which the reply counts the streams.
+    /// Metadata keys by which the reply counts the streams, at most [`MAX_GROUP_BY`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group_by: Vec<String>,
-    /// The required freshness.
+    /// The required freshness of the reply.
+    #[serde(skip_serializing_if = "Consistency::is_local")]
     pub consistency: Consistency,
 }
 
-/// The required freshness of an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
-    /// The state of a replica that has read back its own marker within three intervals.
-    #[default]
-    Local,
-    /// Includes all messages confirmed before the request.
-    Strong,
+words! {
+    /// The required freshness of an answer.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum Consistency {
+        /// The state of a replica that has read back its own marker within three intervals.
+        #[default]
+        Local = "local",
+        /// Includes all messages confirmed before the request.
+        Strong = "strong",
+    }
+}
+
+impl Consistency {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    fn is_local(&self) -> bool {
+        *self == Self::Local
+    }
 }

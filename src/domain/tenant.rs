@@ -24,11 +24,24 @@ pub struct AccountsRequest {
     pub tenant: Tenant,
     /// Minimum number of an account's active streams: at least 1.
     pub min_active: u32,
-    /// Only accounts after this one, in the order of their bytes.
+    /// Only accounts after this one, in the order of their bytes: the last of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<AccountId>,
     /// Maximum number of accounts in the answer: 1 to [`MAX_ACCOUNTS`].
     pub limit: u16,
+}
+
+impl AccountsRequest {
+    /// A request for the first page of all accounts.
+    #[must_use]
+    pub const fn all(tenant: Tenant) -> Self {
+        Self {
+            tenant,
+            min_active: 1,
+            after: None,
+            limit: MAX_ACCOUNTS,
+        }
+    }
 }
 
 /// A request for a tenant's totals.

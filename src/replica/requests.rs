@@ -53,7 +53,7 @@ impl<T> Replica<T> {
         if !self.is_live(now.mono) {
             return self.hold(request, HeldContent::Status(status), now);
         }
-        match status.consistency {
+        match status.query.consistency {
             Consistency::Local => {
                 let at = self.read_estimate(now.mono);
                 self.answer_status(request, status, at);
@@ -103,7 +103,7 @@ impl<T> Replica<T> {
 
     fn answer_status(&mut self, request: T, status: StatusRequest, at: LogTime) {
         let activity = self.activity(&status.key, at);
-        let stream = status.stream.map(|id| {
+        let stream = status.query.stream.map(|id| {
             let account = self.accounts.get(&status.key);
             let state = account.map(|account| account.state_of(id, at));
             (id, state.unwrap_or(StreamState::Unknown))
@@ -111,7 +111,7 @@ impl<T> Replica<T> {
         self.effects.push(Effect::Answer {
             request,
             answer: Answer::Status { activity, stream },
-            group_by: status.group_by,
+            group_by: status.query.group_by,
         });
     }
 

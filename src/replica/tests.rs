@@ -19,7 +19,7 @@ use super::*;
 use crate::domain::{
     AccountId, ActiveStream, Answer, CapacityChange, Consistency, Entry, EntryId, Heartbeat,
     InitRequest, InternalEntry, Metadata, Open, PlayerEvent, Refused, RefusedReason, RequestId,
-    Rules, StatusRequest, StreamId, StreamState, Tenant, WallTime, WorkerState,
+    Rules, StatusQuery, StatusRequest, StreamId, StreamState, Tenant, WallTime, WorkerState,
 };
 
 /// A TTL of 2 s: the interval is 100 ms, and streams expire after 2.2 s.
@@ -92,9 +92,10 @@ fn init(account: &str, n: u128) -> InitRequest {
 fn status_request(account: &str, consistency: Consistency) -> StatusRequest {
     StatusRequest {
         key: key(account),
-        stream: None,
-        group_by: Vec::new(),
-        consistency,
+        query: StatusQuery {
+            consistency,
+            ..StatusQuery::default()
+        },
     }
 }
 

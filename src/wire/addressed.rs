@@ -3,7 +3,7 @@
 use super::{
     Code, Message, Problem,
     decode::{HeartbeatBody, InitBody, init_of_body},
-    fields::{Array, Text, UuidField},
+    fields::{Text, UuidField},
     message::bad,
     shared_fields,
 };
@@ -106,7 +106,7 @@ fn check_stream(stream: StreamId, body: Option<&UuidField>) -> Result<(), Proble
 /// `bad_field` if there are more than 16, or one is empty or longer than 64 bytes.
 pub fn group_by<'k>(keys: impl Iterator<Item = &'k str>) -> Result<Vec<String>, Problem> {
     let keys = keys.map(|key| Text(key.into())).collect();
-    shared_fields::group_by(Some(Array(keys)))
+    shared_fields::group_by(Some(keys))
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ const DATA: u8 = 0x75;
 const SEQUENCE: u8 = 0x76;
 const VALUE: u8 = 0x77;
 const FOOTER: u8 = 0x78;
-/// The descriptor of an `amqp-value` section as a symbol.
 const VALUE_SYMBOL: &[u8] = b"amqp:amqp-value:*";
 
 /// Returns the content of a body that is an `amqp-value` section with a string or binary, and any

@@ -26,7 +26,6 @@ use crate::domain::{AccountKey, Batch, BatchEvent, Heartbeat, MAX_BATCH_EVENTS, 
 /// Maximum size of the body of a batch, in bytes.
 pub const MAX_BATCH_BYTES: usize = 128 * 1024;
 
-/// The body of a batch of events `E`.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "E: Deserialize<'de>"))]
 struct BatchBody<E> {
@@ -35,7 +34,6 @@ struct BatchBody<E> {
     events: Option<Events<E>>,
 }
 
-/// A heartbeat or a stop in a batch.
 #[derive(Deserialize)]
 struct EventBody<'a> {
     #[serde(borrow)]

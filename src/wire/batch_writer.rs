@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{PartitionNumber, batch::event_alone, event_fields::EventFields};
+use super::{Kind, PartitionNumber, batch::event_alone, event_fields::EventFields};
 use crate::domain::{BatchEvent, PlayerEvent, Tenant};
 
 /// Upper bound of the size of a batch's body in addition to its events, in bytes.
@@ -20,7 +20,11 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// Appends an event.
     pub fn push(&mut self, account: &str, event: &PlayerEvent) {
-        let fields = EventFields::in_batch(account, event);
+        let fields = EventFields {
+            kind: Some(Kind::of_event(event)),
+            account,
+            event,
+        };
         serde_json::to_writer(&mut self.json, &fields).expect("strings and numbers always encode");
         self.ends
             .push(u32::try_from(self.json.len()).unwrap_or(u32::MAX));

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     Kind, Message, Problem, RoutingKey, batch,
-    fields::{Array, Object, ReasonField, Text, UuidField, WholeNumber},
+    fields::{Object, ReasonField, Text, UuidField, WholeNumber},
     internal,
-    message::bad,
+    message::{at_most, bad},
     metadata_field::{MetadataField, PatchField},
     shared_fields::{group_by, stop_of, stream_id},
     tenant,
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::domain::{
     AccountKey, Consistency, Entry, Heartbeat, InitRequest, MAX_REPLACED, PlayerEvent, RequestId,
+    StatusQuery,
     StatusRequest, StreamId, TenantRequest, Terms,
 };
 
@@ -29,7 +30,6 @@ pub enum Query {
     Tenant(TenantRequest),
 }
 
-/// The body of a heartbeat.
 #[derive(Deserialize)]
 pub(super) struct HeartbeatBody<'a> {
     #[serde(borrow)]
@@ -39,7 +39,6 @@ pub(super) struct HeartbeatBody<'a> {
     pub(super) metadata: Option<PatchField>,
 }
 
-/// The body of a stop.
 #[derive(Deserialize)]
 struct StopBody<'a> {
     #[serde(borrow)]
@@ -49,7 +48,6 @@ struct StopBody<'a> {
     reason: Option<ReasonField>,
 }
 
-/// The body of an init.
 #[derive(Deserialize)]
 pub(super) struct InitBody<'a> {
     #[serde(borrow)]
@@ -57,27 +55,26 @@ pub(super) struct InitBody<'a> {
     pub(super) stream: Option<UuidField>,
     metadata: Option<MetadataField>,
     max_active: Option<WholeNumber>,
-    replace: Option<Array<UuidField>>,
+    replace: Option<Vec<UuidField>>,
     #[serde(borrow)]
-    limits: Option<Array<Object<LimitBody<'a>>>>,
+    limits: Option<Vec<Object<LimitBody<'a>>>>,
     #[serde(borrow)]
-    same: Option<Array<Text<'a>>>,
+    same: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     on_limit: Option<Text<'a>>,
     #[serde(borrow)]
     reason: Option<Text<'a>>,
     #[serde(borrow)]
-    group_by: Option<Array<Text<'a>>>,
+    group_by: Option<Vec<Text<'a>>>,
 }
 
-/// The body of a status.
 #[derive(Deserialize)]
 struct StatusBody<'a> {
     #[serde(borrow)]
     account: Option<Text<'a>>,
     stream: Option<UuidField>,
     #[serde(borrow)]
-    group_by: Option<Array<Text<'a>>>,
+    group_by: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     consistency: Option<Text<'a>>,
 }
@@ -158,9 +155,9 @@ pub(super) fn init_of_body(
         .or_else(|| message.derived_id("stream", &key))
         .unwrap_or_else(Uuid::now_v7);
     let max_active = body.max_active.map(|n| n.0);
-    let replace = body.replace.map_or_else(Vec::new, |Array(ids)| {
-        ids.into_iter().map(|id| id.0).collect()
-    });
+    let replace = body
+        .replace
+        .map_or_else(Vec::new, |ids| ids.into_iter().map(|id| id.0).collect());
     let terms = TermsBody {
         limits: body.limits,
         same: body.same,
@@ -186,10 +183,7 @@ pub(super) fn init_of_body(
     let request = message
         .derived_id(&content, &key)
         .unwrap_or_else(Uuid::new_v4);
-    if replace.len() > MAX_REPLACED {
-        let message = format!("must be an array of at most {MAX_REPLACED} UUIDs, not a longer one");
-        return Err(bad("replace", message));
-    }
+    at_most(MAX_REPLACED, "UUIDs", "replace", replace.len())?;
     if replace.contains(&stream) {
         let message = "must be the UUIDs of other streams, not of the request's own stream";
         return Err(bad("replace", message));
@@ -223,15 +217,15 @@ fn status(message: &Message, key: &RoutingKey) -> Result<StatusRequest, Problem>
     let body: StatusBody = message.json()?;
     Ok(StatusRequest {
         key: message.account_key(key, body.account.as_ref())?,
-        stream: body.stream.map(|id| StreamId(id.0)),
-        group_by: group_by(body.group_by)?,
-        consistency: match body.consistency.as_ref().map(AsRef::as_ref) {
-            Some("local") | None => Consistency::Local,
-            Some("strong") => Consistency::Strong,
-            Some(_) => {
-                let message = "must be local or strong, not another string";
-                return Err(bad("consistency", message));
-            }
+        query: StatusQuery {
+            stream: body.stream.map(|id| StreamId(id.0)),
+            group_by: group_by(body.group_by)?,
+            consistency: match body.consistency {
+                None => Consistency::default(),
+                Some(Text(word)) => Consistency::from_word(&word).ok_or_else(|| {
+                    bad("consistency", "must be local or strong, not another string")
+                })?,
+            },
         },
     })
 }

@@ -122,6 +122,7 @@ fn must_be(error: &serde_json::Error) -> String {
         ("invalid value", _) if !found.contains(['`', '"']) => found,
         _ => "another value",
     };
+    let expected = expected.replace("a sequence", "an array");
     format!("must be {expected}, not {found}")
 }
 

@@ -8,39 +8,19 @@ use serde::{
 use super::Kind;
 use crate::domain::{Metadata, MetadataPatch, PlayerEvent, StopTarget};
 
-/// The fields of an event, without its kind.
+/// The fields of an event.
 pub(super) struct EventFields<'a> {
-    account: &'a str,
-    event: &'a PlayerEvent,
-    /// Whether its kind is a field too.
-    has_kind: bool,
-}
-
-impl<'a> EventFields<'a> {
-    /// The fields of a message of its own.
-    pub(super) const fn of(account: &'a str, event: &'a PlayerEvent) -> Self {
-        Self {
-            account,
-            event,
-            has_kind: false,
-        }
-    }
-
-    /// The fields of an event in a batch.
-    pub(super) const fn in_batch(account: &'a str, event: &'a PlayerEvent) -> Self {
-        Self {
-            account,
-            event,
-            has_kind: true,
-        }
-    }
+    /// Its kind, if it is in a batch.
+    pub(super) kind: Option<Kind>,
+    pub(super) account: &'a str,
+    pub(super) event: &'a PlayerEvent,
 }
 
 impl Serialize for EventFields<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut fields = to.serialize_struct("event", 5)?;
-        if self.has_kind {
-            fields.serialize_field("kind", &Kind::of_event(self.event))?;
+        if let Some(kind) = self.kind {
+            fields.serialize_field("kind", &kind)?;
         }
         fields.serialize_field("account", self.account)?;
         match self.event {

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -14,8 +14,9 @@ use uuid::Uuid;
 use crate::domain::{GivenReason, ReasonError};
 
 /// A string, borrowed from the body if it has no escapes.
-#[derive(Debug)]
-pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A UUID in any of the forms of [`Uuid::try_parse`].
 pub(super) struct UuidField(pub(super) Uuid);
@@ -24,7 +25,6 @@ pub(super) struct UuidField(pub(super) Uuid);
 #[derive(Clone, Copy)]
 pub(super) struct Whole<const FROM: u32, const TO: u32>(pub(super) u32);
 
-/// A positive number.
 pub(super) type WholeNumber = Whole<1, { u32::MAX }>;
 
 impl<const FROM: u32> Whole<FROM, { u16::MAX as u32 }> {
@@ -32,9 +32,6 @@ impl<const FROM: u32> Whole<FROM, { u16::MAX as u32 }> {
         u16::try_from(self.0).unwrap_or(u16::MAX)
     }
 }
-
-/// An array of values of one type.
-pub(super) struct Array<T>(pub(super) Vec<T>);
 
 /// A JSON object. serde alone would also accept an array of the fields' values.
 pub(super) struct Object<T>(pub(super) T);
@@ -50,30 +47,6 @@ pub(super) fn not<E: Error>(came: &str, visitor: &dyn serde::de::Expected) -> E 
 impl AsRef<str> for Text<'_> {
     fn as_ref(&self) -> &str {
         &self.0
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Strings;
-
-        impl<'de> Visitor<'de> for Strings {
-            type Value = Cow<'de, str>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(text))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(text.to_owned()))
-            }
-        }
-
-        json.deserialize_str(Strings).map(Self)
     }
 }
 
@@ -140,29 +113,6 @@ impl<'de, const FROM: u32, const TO: u32> Deserialize<'de> for Whole<FROM, TO> {
         }
 
         json.deserialize_u32(Numbers::<FROM, TO>).map(Self)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Array<T> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Elements<T>(Vec<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Elements<T> {
-            type Value = Vec<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<Vec<T>, A::Error> {
-                while let Some(element) = array.next_element()? {
-                    self.0.push(element);
-                }
-                Ok(self.0)
-            }
-        }
-
-        json.deserialize_seq(Elements(Vec::new())).map(Self)
     }
 }
 

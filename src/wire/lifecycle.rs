@@ -12,7 +12,7 @@ use crate::domain::{AccountKey, Announcement, ExpiryCause, LifecycleEventKind, S
 ///
 /// A repetition of an event has the same bytes, as the body depends neither on the time of
 /// publication nor on the worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleMessage<'a> {
     /// `opened`, `admitted`, `refused`, `stopped` or `expired`; later versions may add types.
     #[serde(rename = "type")]
@@ -71,14 +71,8 @@ pub fn announcement(announcement: &Announcement) -> Notice {
         stream: event.stream.0,
         at: Rfc3339(event.at),
         count: *count,
-        admitted: None,
-        reason: None,
-        given_reason: None,
-        successor: None,
-        max_active: None,
-        started_at: None,
-        last_seen: None,
         metadata: pairs.map(|(k, v)| (k.into(), v.into())).collect(),
+        ..LifecycleMessage::default()
     };
     let mut distinct = offset.to_string();
     match &event.kind {

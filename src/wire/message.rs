@@ -150,3 +150,17 @@ pub(super) fn missing(field: &'static str) -> Problem {
         format!("the field {field} is missing"),
     )
 }
+
+/// Rejects an array of more than `most` elements.
+pub(super) fn at_most(
+    most: usize,
+    of: &str,
+    field: &'static str,
+    elements: usize,
+) -> Result<(), Problem> {
+    if elements <= most {
+        return Ok(());
+    }
+    let message = format!("must be an array of at most {most} {of}, not a longer one");
+    Err(bad(field, message))
+}

@@ -35,7 +35,6 @@ enum Value<'a> {
     Other(Unexpected<'a>),
 }
 
-/// The pairs of an object.
 #[derive(Default)]
 struct Pairs<'a> {
     set: SmallVec<[(Text<'a>, Cow<'a, str>); 4]>,

@@ -47,14 +47,12 @@ pub use notice::Notice;
 pub use problem::{Code, Problem};
 pub use rejected::{Origin, Rejected, decode as decode_rejected, rejected};
 pub use reply::{
-    APP_ID, BadReply, CONTRACT, CountsBy, Encoded, EventNews, MAX_REPLY_BYTES, News,
-    PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
+    APP_ID, AccountStatus, BadReply, CONTRACT, CountsBy, Encoded, EventNews, MAX_REPLY_BYTES, News,
+    Opening, PartitionNumber, Reply, answer, batch as batch_reply, decode as decode_reply, error,
     tenant_answer,
 };
 pub use reply_topic::{REPLIES, is_reply_topic};
-pub use request::{
-    InitFields, batch as batch_body, event as event_body, init as init_body, status as status_body,
-};
+pub use request::{OpenRequest, event as event_body, init as init_body, status as status_body};
 pub use routing_key::{Kind, RoutingKey};
 pub use tenant::tenant_body;
 pub use timestamp::{Rfc3339, show};

@@ -7,7 +7,7 @@ mod news;
 mod tenant;
 
 pub use body::PartitionNumber;
-pub use decode::{BadReply, CountsBy, Reply, decode};
+pub use decode::{AccountStatus, BadReply, CountsBy, Opening, Reply, decode};
 pub use encode::{Encoded, MAX_REPLY_BYTES, answer, batch, error};
 pub use news::{EventNews, News};
 pub use tenant::tenant_answer;
@@ -19,6 +19,8 @@ pub const APP_ID: &str = "streamwatch";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use uuid::Uuid;
 
     use super::*;
@@ -195,18 +197,15 @@ mod tests {
         assert!(encoded.body.len() > MAX_REPLY_BYTES / 2);
         let json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
         assert_eq!(json["activity"]["truncated"], true);
-        let Ok(Reply::Answer {
-            answer: Answer::Status { activity, .. },
-            by,
-            ..
-        }) = decode(&encoded.body)
-        else {
-            panic!("not the answer to a status");
+        let Ok(Reply::Status(status)) = decode(&encoded.body) else {
+            panic!("not a status");
         };
-        assert_eq!(activity.count(), 1_000);
-        assert!(activity.left_out > 0);
+        assert_eq!(status.activity.count(), 1_000);
+        assert!(status.activity.left_out > 0);
         assert!(
-            by.values()
+            status
+                .by
+                .values()
                 .all(|values| values.values().sum::<u32>() == 1_000)
         );
     }
@@ -214,33 +213,61 @@ mod tests {
     #[test]
     fn a_client_decodes_the_replies_of_a_worker() {
         let stream = StreamId(Uuid::from_u128(7));
-        let refused = Answer::Refused {
+        let opened = Answer::Opened {
             stream,
-            refusal: Refused {
-                reason: RefusedReason::Limits,
-                max_active: None,
-                conflicts: vec![Conflict {
-                    limit: 7,
-                    streams: vec![stream],
-                }],
-                is_remembered: true,
-                retry_after_ms: Some(29_000),
-            },
+            heartbeat_every_ms: 10_000,
+            ttl_ms: 30_000,
+            replaced: vec![stream],
             activity: activity(),
         };
+        let opening = Opening::Opened {
+            heartbeat_every: Duration::from_secs(10),
+            ttl: Duration::from_secs(30),
+            replaced: vec![stream],
+            activity: activity(),
+            by: CountsBy::new(),
+            partition: Some(PARTITION),
+        };
+        let refusal = Refused {
+            reason: RefusedReason::Limits,
+            max_active: None,
+            conflicts: vec![Conflict {
+                limit: 7,
+                streams: vec![stream],
+            }],
+            is_remembered: true,
+            retry_after_ms: Some(29_000),
+        };
+        let refused = Answer::Refused {
+            stream,
+            refusal: refusal.clone(),
+            activity: activity(),
+        };
+        let refusing = Opening::Refused {
+            refusal,
+            activity: activity(),
+            by: CountsBy::new(),
+            partition: None,
+        };
+        for (written, expected, partition) in [
+            (opened, opening, Some(PARTITION)),
+            (refused, refusing, None),
+        ] {
+            let read = decode(&answer(&written, &[], partition).body).unwrap();
+            assert_eq!(read, Reply::Opening(expected));
+        }
         let status = Answer::Status {
             activity: activity(),
             stream: Some((stream, StreamState::Expired)),
         };
-        for (written, partition) in [(refused, Some(PARTITION)), (status, None)] {
-            let read = decode(&answer(&written, &[], partition).body).unwrap();
-            let expected = Reply::Answer {
-                answer: written,
-                by: CountsBy::new(),
-                partition,
-            };
-            assert_eq!(read, expected);
-        }
+        let expected = AccountStatus {
+            activity: activity(),
+            by: CountsBy::new(),
+            state: Some(StreamState::Expired),
+            partition: None,
+        };
+        let read = decode(&answer(&status, &[], None).body).unwrap();
+        assert_eq!(read, Reply::Status(expected));
         let cause = StopCause {
             reason: StoppedReason::Replaced,
             given: GivenReason::new("moved").ok(),

@@ -2,88 +2,73 @@
 
 use serde::Serialize;
 
-use super::{BatchWriter, PartitionNumber, event_fields::EventFields};
-use crate::domain::{Consistency, Metadata, PlayerEvent, StreamId, Terms};
+use super::event_fields::EventFields;
+use crate::domain::{Metadata, PlayerEvent, StatusQuery, StreamId, Terms};
 
-/// The fields of an `init`, except its account.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct InitFields<'a> {
-    /// The stream.
-    pub stream: StreamId,
-    /// Its metadata.
+/// A request to open a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OpenRequest {
+    /// The stream's id, generated before the first attempt; a new one if `None`.
+    #[serde(skip)]
+    pub stream: Option<StreamId>,
+    /// The stream's metadata.
     #[serde(skip_serializing_if = "Metadata::is_empty")]
-    pub metadata: &'a Metadata,
-    /// The maximum number of active streams.
+    pub metadata: Metadata,
+    /// Most active streams of the account, including this one; if exceeded, the stream is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_active: Option<u32>,
-    /// Streams to stop in the same step.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub replace: &'a [StreamId],
-    /// Further terms.
+    /// Streams to stop in the same step, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<StreamId>,
+    /// Limits by metadata, instead of `max_active`, and which streams to end.
     #[serde(flatten)]
-    pub terms: &'a Terms,
-    /// Metadata keys by which the reply counts the streams.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub group_by: &'a [String],
+    pub terms: Terms,
+    /// Metadata keys to count the account's streams by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group_by: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct InitBody<'a> {
     account: &'a str,
+    stream: StreamId,
     #[serde(flatten)]
-    fields: InitFields<'a>,
+    request: &'a OpenRequest,
 }
 
 #[derive(Serialize)]
 struct StatusBody<'a> {
     account: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream: Option<StreamId>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    group_by: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    consistency: Option<&'static str>,
+    #[serde(flatten)]
+    query: &'a StatusQuery,
 }
 
 pub(super) fn bytes(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("strings and numbers always encode")
 }
 
-/// The body of an `init`.
+/// The body of an `init` of `stream`.
 #[must_use]
-pub fn init(account: &str, fields: InitFields) -> Vec<u8> {
-    bytes(&InitBody { account, fields })
+pub fn init(account: &str, stream: StreamId, request: &OpenRequest) -> Vec<u8> {
+    bytes(&InitBody {
+        account,
+        stream,
+        request,
+    })
 }
 
 /// The body of a `heartbeat` or a `stop`.
 #[must_use]
 pub fn event(account: &str, event: &PlayerEvent) -> Vec<u8> {
-    bytes(&EventFields::of(account, event))
-}
-
-/// The body of a `batch` of accounts of `partition`.
-#[must_use]
-pub fn batch<'e>(
-    partition: PartitionNumber,
-    events: impl Iterator<Item = (&'e str, &'e PlayerEvent)>,
-) -> Vec<u8> {
-    let mut batch = BatchWriter::default();
-    events.for_each(|(account, event)| batch.push(account, event));
-    batch.body(partition)
+    bytes(&EventFields {
+        kind: None,
+        account,
+        event,
+    })
 }
 
 /// The body of a `status`.
 #[must_use]
-pub fn status(
-    account: &str,
-    stream: Option<StreamId>,
-    group_by: &[String],
-    consistency: Consistency,
-) -> Vec<u8> {
-    bytes(&StatusBody {
-        account,
-        stream,
-        group_by,
-        consistency: (consistency == Consistency::Strong).then_some("strong"),
-    })
+pub fn status(account: &str, query: &StatusQuery) -> Vec<u8> {
+    bytes(&StatusBody { account, query })
 }

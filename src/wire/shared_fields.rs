@@ -2,8 +2,8 @@
 
 use super::{
     Problem,
-    fields::{Array, ReasonField, Text, UuidField},
-    message::{bad, missing},
+    fields::{ReasonField, Text, UuidField},
+    message::{at_most, bad, missing},
 };
 use crate::domain::{MAX_GROUP_BY, MAX_KEY_BYTES, Stop, StopTarget, StreamId};
 
@@ -33,13 +33,9 @@ pub(super) fn stream_id(field: Option<UuidField>) -> Result<StreamId, Problem> {
 }
 
 /// Checks the keys, and omits duplicates: they are keys of an object in the reply.
-pub(super) fn group_by(keys: Option<Array<Text>>) -> Result<Vec<String>, Problem> {
-    let keys = keys.map(|array| array.0).unwrap_or_default();
-    if keys.len() > MAX_GROUP_BY {
-        let message =
-            format!("must be an array of at most {MAX_GROUP_BY} metadata keys, not a longer one");
-        return Err(bad("group_by", message));
-    }
+pub(super) fn group_by(keys: Option<Vec<Text>>) -> Result<Vec<String>, Problem> {
+    let keys = keys.unwrap_or_default();
+    at_most(MAX_GROUP_BY, "metadata keys", "group_by", keys.len())?;
     let mut different: Vec<String> = Vec::with_capacity(keys.len());
     for Text(key) in keys {
         if !(1..=MAX_KEY_BYTES).contains(&key.len()) {

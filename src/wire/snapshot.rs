@@ -86,14 +86,6 @@ impl Encoder {
     }
 }
 
-/// Encodes a single part.
-///
-/// # Errors
-/// [`SnapshotError::TooLarge`].
-pub fn encode(part: &Part) -> Result<Vec<u8>, SnapshotError> {
-    Encoder::default().encode(part)
-}
-
 /// Decodes a part.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     Code, Kind, Message, Problem, RoutingKey,
-    fields::{Array, Text, Whole},
+    fields::{Text, Whole},
     request::bytes,
     shared_fields::group_by,
 };
@@ -30,10 +30,9 @@ struct AccountsBody<'a> {
 #[derive(Deserialize)]
 struct TotalsBody<'a> {
     #[serde(borrow)]
-    group_by: Option<Array<Text<'a>>>,
+    group_by: Option<Vec<Text<'a>>>,
 }
 
-/// Decodes a `totals`.
 pub(super) fn totals(message: &Message, key: &RoutingKey) -> Result<TenantRequest, Problem> {
     let tenant = tenant_of(key)?;
     let body: TotalsBody = message.json()?;
@@ -43,7 +42,6 @@ pub(super) fn totals(message: &Message, key: &RoutingKey) -> Result<TenantReques
     }))
 }
 
-/// Decodes an `accounts`.
 pub(super) fn accounts(message: &Message, key: &RoutingKey) -> Result<TenantRequest, Problem> {
     let tenant = tenant_of(key)?;
     let body: AccountsBody = message.json()?;

@@ -9,8 +9,8 @@ use serde::{
 
 use super::{
     Problem,
-    fields::{Array, Object, Text, WholeNumber, not},
-    message::bad,
+    fields::{Object, Text, WholeNumber, not},
+    message::{at_most, bad},
     metadata_field::{Scalar, bad_key, long_value},
 };
 use crate::domain::{
@@ -22,9 +22,9 @@ use crate::domain::{
 #[derive(Deserialize)]
 pub(super) struct TermsBody<'a> {
     #[serde(borrow)]
-    pub(super) limits: Option<Array<Object<LimitBody<'a>>>>,
+    pub(super) limits: Option<Vec<Object<LimitBody<'a>>>>,
     #[serde(borrow)]
-    pub(super) same: Option<Array<Text<'a>>>,
+    pub(super) same: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     pub(super) on_limit: Option<Text<'a>>,
     #[serde(borrow)]
@@ -60,11 +60,8 @@ impl TermsBody<'_> {
     }
 }
 
-fn limits(Array(bodies): Array<Object<LimitBody>>) -> Result<Vec<Limit>, Problem> {
-    if bodies.len() > MAX_LIMITS {
-        let message = format!("must be an array of at most {MAX_LIMITS} limits, not a longer one");
-        return Err(bad("limits", message));
-    }
+fn limits(bodies: Vec<Object<LimitBody>>) -> Result<Vec<Limit>, Problem> {
+    at_most(MAX_LIMITS, "limits", "limits", bodies.len())?;
     let limits = bodies.into_iter().map(|Object(body)| {
         let max = body
             .max
@@ -82,12 +79,8 @@ fn limits(Array(bodies): Array<Object<LimitBody>>) -> Result<Vec<Limit>, Problem
     limits.collect()
 }
 
-fn same(Array(keys): Array<Text>) -> Result<Vec<Box<str>>, Problem> {
-    if keys.len() > MAX_SAME_KEYS {
-        let message =
-            format!("must be an array of at most {MAX_SAME_KEYS} metadata keys, not a longer one");
-        return Err(bad("same", message));
-    }
+fn same(keys: Vec<Text>) -> Result<Vec<Box<str>>, Problem> {
+    at_most(MAX_SAME_KEYS, "metadata keys", "same", keys.len())?;
     keys.iter().map(|key| key_of("same", key)).collect()
 }
 
@@ -138,8 +131,8 @@ impl<'de> Deserialize<'de> for Where {
 
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
                 let mut conditions: Vec<Condition> = Vec::new();
-                while let Some((Text(key), Array(values))) =
-                    object.next_entry::<Text<'de>, Array<Scalar<'de>>>()?
+                while let Some((Text(key), values)) =
+                    object.next_entry::<Text<'de>, Vec<Scalar<'de>>>()?
                 {
                     let is_long = |Scalar(value): &Scalar| value.len() > MAX_VALUE_BYTES;
                     if conditions.len() == MAX_WHERE_KEYS {

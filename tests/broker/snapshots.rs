@@ -12,7 +12,7 @@ use streamwatch::client::{
 use streamwatch::domain::{
     Counters, EntryId, LogTime, Settings, SnapshotHeader, SnapshotTrailer, WallShift,
 };
-use streamwatch::wire::snapshot::{self, PartContent};
+use streamwatch::wire::snapshot::{Encoder, PartContent};
 
 use tokio::task::JoinSet;
 
@@ -233,7 +233,9 @@ async fn write_foreign(installation: &Installation<'_>, whole: bool) {
         }));
     }
     for content in contents {
-        let part = snapshot::encode(&parts.next(content)).expect("it is small");
+        let part = Encoder::default()
+            .encode(&parts.next(content))
+            .expect("it is small");
         writer.write(part).await.expect("it is confirmed");
     }
     writer.finish().await.expect("it is confirmed");

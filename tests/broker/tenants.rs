@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use lapin::types::ShortString;
 use serde_json::Value;
 use streamwatch::client::{
-    AccountsQuery, Backend, ClientError, Metadata, Stop, StreamId, ValueCounts,
+    AccountsRequest, Backend, ClientError, Metadata, Stop, StreamId, ValueCounts,
 };
 use tokio::task::JoinHandle;
 
@@ -203,16 +203,13 @@ async fn check(caller: &mut Caller<'_>, backend: &Backend, partitions: u16) {
     assert!(totals.by["device"].values.is_empty());
 
     // Page by page, in order and without gaps.
-    let mut query = AccountsQuery {
+    let mut query = AccountsRequest {
         limit: 7,
-        ..AccountsQuery::default()
+        ..AccountsRequest::all(tenant())
     };
     let mut found = Vec::new();
     loop {
-        let page = backend
-            .accounts(&tenant(), &query)
-            .await
-            .expect("an answer");
+        let page = backend.accounts(&query).await.expect("an answer");
         assert_eq!(page.missing, Vec::<u16>::new());
         assert!(page.accounts.len() <= 7);
         found.extend(
@@ -303,7 +300,7 @@ async fn the_client_and_the_program_report_partitions_that_do_not_answer() {
     let mut worker = installation.worker_of("0");
     worker.ready().await;
     let backend = installation.backend().with_patience(Duration::from_secs(3));
-    let page = backend.accounts(&tenant(), &AccountsQuery::default()).await;
+    let page = backend.accounts(&AccountsRequest::all(tenant())).await;
     assert_eq!(page.expect("partition 0 answers").missing, [1]);
     let asked = ["--json", "totals", "acme", "--timeout", "3s"];
     let totals = installation.cli(&asked).await.exits(NO_ANSWER).json();

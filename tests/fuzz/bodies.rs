@@ -15,7 +15,7 @@ use streamwatch::{
     },
     wire::{
         self, AccountHeader, Message, News, Origin, Query, Reply, RoutingKey,
-        snapshot::{self, MAX_PART_BYTES, Part, PartContent, SnapshotRef},
+        snapshot::{self, Encoder, MAX_PART_BYTES, Part, PartContent, SnapshotRef},
     },
 };
 use uuid::Uuid;
@@ -191,7 +191,9 @@ pub fn snapshots(data: &[u8]) {
         let held: usize = accounts.iter().map(|(.., a)| a.records()).sum();
         assert!(held <= (LZ4_GROWTH * data.len()).min(MAX_PART_BYTES));
     }
-    let written = snapshot::encode(&part).expect("it was small enough to be read");
+    let written = Encoder::default()
+        .encode(&part)
+        .expect("it was small enough to be read");
     assert_eq!(snapshot::decode(&written), Ok(part));
 }
 
@@ -351,5 +353,5 @@ fn a_part() -> Vec<u8> {
         number: 1,
         content: PartContent::Accounts(vec![(key, 5, account)]),
     };
-    snapshot::encode(&part).expect("small enough")
+    Encoder::default().encode(&part).expect("small enough")
 }

@@ -54,7 +54,7 @@ impl Answered<'_> {
             Body::Init(_) => self.check_at_entry(observer, activity),
             Body::Status(question) => {
                 // The time up to which the answer must include all entries.
-                let fresh = match (question.consistency, self.request.received) {
+                let fresh = match (question.query.consistency, self.request.received) {
                     (Consistency::Strong, Some((received, epoch, end))) => {
                         let of_this_log = epoch == observer.epoch;
                         assert!(applied >= end || !of_this_log, "strong: {applied} of {end}");

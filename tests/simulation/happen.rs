@@ -1,6 +1,8 @@
 //! The handling of events.
 
-use streamwatch::domain::{Consistency, Entry, Internal, InternalEntry, StatusRequest};
+use streamwatch::domain::{
+    Consistency, Entry, Internal, InternalEntry, StatusQuery, StatusRequest,
+};
 
 use crate::{event::Event, faults, plan::RUN_MS, players, requests::Body, world::World};
 
@@ -145,12 +147,14 @@ impl World {
                 let known = self.rng.choice(&self.streams);
                 let question = StatusRequest {
                     key: key.clone(),
-                    stream: known.filter(|(k, _)| k == key).map(|(_, stream)| *stream),
-                    group_by: Vec::new(),
-                    consistency: if self.rng.u8(..3) == 0 {
-                        Consistency::Strong
-                    } else {
-                        Consistency::Local
+                    query: StatusQuery {
+                        stream: known.filter(|(k, _)| k == key).map(|(_, stream)| *stream),
+                        group_by: Vec::new(),
+                        consistency: if self.rng.u8(..3) == 0 {
+                            Consistency::Strong
+                        } else {
+                            Consistency::Local
+                        },
                     },
                 };
                 self.requests.send(self.now, Body::Status(question));

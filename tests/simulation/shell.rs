@@ -339,7 +339,7 @@ impl World {
         match (answer, &request.body) {
             (Answer::Opened { .. }, _) => self.counted.opened += 1,
             (Answer::Refused { .. }, _) => self.counted.refused += 1,
-            (_, Body::Status(q)) if q.consistency == Consistency::Strong => {
+            (_, Body::Status(q)) if q.query.consistency == Consistency::Strong => {
                 self.counted.strong += 1;
             }
             _ => self.counted.local += 1,

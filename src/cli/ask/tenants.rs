@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{BrokerArgs, Mistakes, Output, Patience, Setting, connect, escape, plural, table};
 use crate::{
-    client::{AccountId, AccountsQuery, Tenant, TenantAccounts, Totals as TenantTotals},
+    client::{AccountId, AccountsRequest, Tenant, TenantAccounts, Totals as TenantTotals},
     domain::MAX_ACCOUNTS,
     wire,
 };
@@ -67,25 +67,28 @@ impl Accounts {
         output: Output,
     ) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
-        let query = AccountsQuery {
-            min_active: self.min_active,
-            after: mistakes.take(&self.after),
-            limit: self.limit,
-        };
+        let after = mistakes.take(&self.after);
         let tenant = mistakes.take(&self.tenant);
         let (backend, tenant) = connect(broker, tenant, &self.patience, mistakes)?;
+        let request = AccountsRequest {
+            tenant,
+            min_active: self.min_active,
+            after,
+            limit: self.limit,
+        };
         let TenantAccounts {
             as_of,
             accounts,
             next,
             missing,
-        } = backend.accounts(&tenant, &query).await?;
+        } = backend.accounts(&request).await?;
+        let tenant = &request.tenant;
         let mut lines = vec![format!(
             "{tenant}: {} account{} with at least {} active stream{} at {}",
             accounts.len(),
             plural(accounts.len()),
-            query.min_active,
-            plural(query.min_active),
+            request.min_active,
+            plural(request.min_active),
             wire::show(as_of)
         )];
         if !accounts.is_empty() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    client::{AccountsQuery, TenantAccounts},
+    client::{AccountsRequest, TenantAccounts},
     domain::{MAX_ACCOUNTS, Tenant},
 };
 
@@ -14,13 +14,6 @@ const EVERY: u64 = 5;
 const MOST_TENANTS: usize = 5;
 /// Number of accounts below which accounts with fewer streams are requested too.
 const FEW: usize = MAX_ACCOUNTS as usize / 4;
-
-/// A request for a tenant's accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ListRequest {
-    pub(super) tenant: Tenant,
-    pub(super) query: AccountsQuery,
-}
 
 /// The state of the requests.
 #[derive(Debug, Default)]
@@ -41,18 +34,15 @@ impl Listing {
         &self,
         round: u64,
         tenants: impl Iterator<Item = &'t str>,
-    ) -> Vec<ListRequest> {
+    ) -> Vec<AccountsRequest> {
         if round % EVERY != 1 {
             return Vec::new();
         }
         // Names in metrics may be shortened, or stand for other tenants.
         let tenants = tenants.filter_map(|name| Tenant::new(name).ok());
-        let requests = tenants.take(MOST_TENANTS).map(|tenant| ListRequest {
-            query: AccountsQuery {
-                min_active: self.least.get(&tenant).copied().unwrap_or(1),
-                ..AccountsQuery::default()
-            },
-            tenant,
+        let requests = tenants.take(MOST_TENANTS).map(|tenant| AccountsRequest {
+            min_active: self.least.get(&tenant).copied().unwrap_or(1),
+            ..AccountsRequest::all(tenant)
         });
         requests.collect()
     }
@@ -60,7 +50,7 @@ impl Listing {
     /// Records the answer to a request. Returns the page.
     pub(super) fn answered(
         &mut self,
-        request: &ListRequest,
+        request: &AccountsRequest,
         answer: Result<TenantAccounts, String>,
     ) -> Option<TenantAccounts> {
         let tenant = &request.tenant;
@@ -71,7 +61,7 @@ impl Listing {
                 return None;
             }
         };
-        let least = request.query.min_active;
+        let least = request.min_active;
         let next = if page.next.is_some() {
             least + 1
         } else if page.accounts.len() < FEW {
@@ -126,13 +116,13 @@ mod tests {
         let mut least = Vec::new();
         for (accounts, has_more) in [(1_000, true), (1_000, true), (600, false), (9, false)] {
             let request = listing.requests(1, ["a"].into_iter()).remove(0);
-            least.push(request.query.min_active);
+            least.push(request.min_active);
             let page = page(accounts, has_more);
             assert!(listing.answered(&request, Ok(page)).is_some());
         }
         assert_eq!(least, [1, 2, 3, 3]);
         let request = listing.requests(1, ["a"].into_iter()).remove(0);
-        assert_eq!(request.query.min_active, 2);
+        assert_eq!(request.min_active, 2);
         assert!(listing.answered(&request, Err("late".to_owned())).is_none());
         assert!(
             listing

@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{accounts::StatusRequest, listing::ListRequest, state::Round, worker_metrics};
+use super::{accounts::StatusRequest, state::Round, worker_metrics};
 use crate::{
     cli::{http, output::duration},
-    client::{AccountId, AccountStatus, Backend, StatusQuery, Tenant, TenantAccounts},
+    client::{
+        AccountId, AccountStatus, AccountsRequest, Backend, StatusQuery, Tenant, TenantAccounts,
+    },
 };
 
 /// Timeout of a worker's metrics.
@@ -29,7 +31,7 @@ impl Sources {
     pub(super) async fn round(
         self,
         requests: Vec<StatusRequest>,
-        lists: Vec<ListRequest>,
+        lists: Vec<AccountsRequest>,
     ) -> Round {
         let mut pages = JoinSet::new();
         for (n, page) in self.pages.iter().cloned().enumerate() {
@@ -60,11 +62,11 @@ impl Sources {
         }
     }
 
-    async fn accounts(&self, request: &ListRequest) -> Result<TenantAccounts, String> {
+    async fn accounts(&self, request: &AccountsRequest) -> Result<TenantAccounts, String> {
         let Some(backend) = &self.backend else {
             return Err("AMQP_URL is not set".to_owned());
         };
-        let asked = backend.accounts(&request.tenant, &request.query).await;
+        let asked = backend.accounts(request).await;
         asked.map_err(|error| error.to_string())
     }
 

@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     accounts::{ObservedAccounts, StatusRequest},
-    listing::{ListRequest, Listing},
+    listing::Listing,
     rates::Readings,
     worker_metrics::WorkerMetrics,
 };
 use crate::{
     broker::BrokerError,
-    client::{AccountStatus, TenantAccounts},
+    client::{AccountStatus, AccountsRequest, TenantAccounts},
     domain::{AccountKey, WallTime},
     wire::{LifecycleMessage, Rfc3339, decode_lifecycle},
 };
@@ -65,7 +65,7 @@ pub(super) struct Round {
     /// In the order of the workers.
     pub(super) pages: Vec<Result<WorkerMetrics, String>>,
     pub(super) answers: Vec<(StatusRequest, Result<AccountStatus, String>)>,
-    pub(super) listed: Vec<(ListRequest, Result<TenantAccounts, String>)>,
+    pub(super) listed: Vec<(AccountsRequest, Result<TenantAccounts, String>)>,
 }
 
 /// The state of `top`.

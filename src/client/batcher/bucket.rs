@@ -6,7 +6,6 @@ use crate::domain::AccountId;
 const GOLDEN: u32 = 0x9e37_79b9;
 /// The first state for a binary.
 const BINARY: u32 = GOLDEN.wrapping_mul(13);
-/// The bits of Erlang's `phash2`.
 const HASH_BITS: u32 = 27;
 
 /// Returns the bucket of an account, less than `buckets`: that of the header `account`, as RabbitMQ

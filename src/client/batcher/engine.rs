@@ -17,7 +17,7 @@ use super::{
     awaited::Awaited,
     events::{Outcome, UnconfirmedMessage},
     gather::Gatherer,
-    repeated::{Repeat, Repeated},
+    repeated::{REPEAT_FOR, Repeat, Repeated},
 };
 use crate::{
     broker::Backoff,
@@ -29,21 +29,9 @@ use crate::{
 /// Longest wait for the reply to a confirmed message.
 const NEWS_WITHIN: Duration = Duration::from_secs(30);
 
-/// The state that a batcher's handles share with its task.
-pub(super) struct Shared {
-    gatherer: Mutex<Gatherer>,
-}
-
-impl Shared {
-    pub(super) fn new(gatherer: Gatherer) -> Self {
-        Self {
-            gatherer: Mutex::new(gatherer),
-        }
-    }
-
-    pub(super) fn gatherer(&self) -> MutexGuard<'_, Gatherer> {
-        self.gatherer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Locks the state that a batcher's handles share with its task.
+pub(super) fn locked(gatherer: &Mutex<Gatherer>) -> MutexGuard<'_, Gatherer> {
+    gatherer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Sending = Pin<Box<dyn Future<Output = (InFlight, Result<Sent, ClientError>)> + Send>>;
@@ -58,16 +46,14 @@ struct InFlight {
     dropped: oneshot::Receiver<()>,
 }
 
-/// The end of a message.
 enum Followed {
     Unconfirmed(ClientError),
     /// The reply; an error without a reply.
     Replied(Result<Reply, ClientError>),
 }
 
-/// The background task of a batcher.
 pub(super) struct Engine {
-    shared: Arc<Shared>,
+    gatherer: Arc<Mutex<Gatherer>>,
     backend: Backend,
     news: broadcast::Sender<StreamNews>,
     awaited: Awaited,
@@ -82,12 +68,12 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        gatherer: Arc<Mutex<Gatherer>>,
         backend: Backend,
         news: broadcast::Sender<StreamNews>,
     ) -> Self {
         Self {
-            shared,
+            gatherer,
             backend,
             news,
             awaited: Awaited::default(),
@@ -121,7 +107,7 @@ impl Engine {
     /// at which there is more to do.
     fn proceed(&mut self, now: Instant) -> Option<Instant> {
         let expired = {
-            let mut gatherer = self.shared.gatherer();
+            let mut gatherer = locked(&self.gatherer);
             gatherer.close_gathered(now);
             std::iter::from_fn(|| gatherer.pop_expired(now)).collect::<Vec<_>>()
         };
@@ -132,7 +118,7 @@ impl Engine {
         if self.sending.is_none() {
             self.sending = self.next(now).map(|message| self.send(message));
         }
-        let next_at = self.shared.gatherer().next_at();
+        let next_at = locked(&self.gatherer).next_at();
         // The next message follows once the present one is sent.
         let repeats = self.sending.is_none() && !self.repeated.is_empty();
         let repeat_at = repeats.then_some(self.repeat_at);
@@ -148,7 +134,7 @@ impl Engine {
                 None => break,
             }
         }
-        self.shared.gatherer().pop()
+        locked(&self.gatherer).pop()
     }
 
     fn send(&mut self, message: UnconfirmedMessage) -> Sending {
@@ -206,7 +192,7 @@ impl Engine {
         let events = self.awaited.remove(message.number);
         if let (Some(until), Some(events)) = (message.until, events) {
             tracing::debug!(%error, "cannot send an event again; retrying");
-            self.repeated.push_until(message.number, events, until);
+            self.repeated.push(message.number, events, until);
             let now = Instant::now();
             // One back-off for all retries that fail together.
             if now >= self.repeat_at {
@@ -216,7 +202,6 @@ impl Engine {
         message.outcome.send_replace(Some(Err(error)));
     }
 
-    /// Passes on the news of a reply.
     fn replied(&mut self, message: &InFlight, reply: Result<Reply, ClientError>) {
         let Some(events) = self.awaited.remove(message.number) else {
             return;
@@ -236,8 +221,9 @@ impl Engine {
             Err(ClientError::Refused(problem))
                 if problem.code == Code::WrongPartition && events.is_batch() =>
             {
-                self.shared.gatherer().reject(&events);
-                self.repeated.push(message.number, events, Instant::now());
+                locked(&self.gatherer).reject(&events);
+                self.repeated
+                    .push(message.number, events, Instant::now() + REPEAT_FOR);
             }
             Err(ClientError::Refused(problem)) => {
                 for index in 0..events.len() {

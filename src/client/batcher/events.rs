@@ -6,7 +6,8 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{MOST_EVENTS, StreamNews};
 use crate::{
-    client::{BadNews, ClientError, connection::Send},
+    broker::Outgoing,
+    client::{BadNews, ClientError},
     domain::{AccountId, BatchEvent, PlayerEvent, StreamId, Tenant},
     wire::{self, BatchWriter, Kind, MAX_BATCH_BYTES, PartitionNumber},
 };
@@ -14,7 +15,6 @@ use crate::{
 /// Approximate size of a message in addition to its events, in bytes.
 const OVERHEAD: usize = 512;
 
-/// The events of a message, all of one tenant.
 #[derive(Debug)]
 pub(super) struct Events {
     pub(super) tenant: Tenant,
@@ -22,11 +22,9 @@ pub(super) struct Events {
     account: AccountId,
     form: Form,
     writer: BatchWriter,
-    /// The stopped streams.
     stops: Vec<(AccountId, StreamId)>,
 }
 
-/// The form of a message.
 #[derive(Debug)]
 enum Form {
     Batch(PartitionNumber),
@@ -39,7 +37,6 @@ pub(super) type Outcome = Result<(), ClientError>;
 /// A caller's receiver of the outcome. All events of a message share it.
 pub(super) type Confirm = watch::Receiver<Option<Outcome>>;
 
-/// A message that is not confirmed yet.
 #[derive(Debug)]
 pub(super) struct UnconfirmedMessage {
     pub(super) events: Events,
@@ -57,7 +54,6 @@ impl Events {
         Self::new(tenant, account, Form::Batch(partition))
     }
 
-    /// Creates a message of one event.
     pub(super) fn alone(tenant: &Tenant, account: &AccountId, event: &PlayerEvent) -> Self {
         let body = wire::event_body(account.as_str(), event);
         let form = Form::Alone(Kind::of_event(event), body);
@@ -123,13 +119,11 @@ impl Events {
         self.tenant == *tenant && stops.any(|(a, s)| *s == stream && a == account)
     }
 
-    /// The event at `index`.
     pub(super) fn event(&self, index: usize) -> Option<(AccountId, BatchEvent)> {
         let event = self.writer.event(&self.tenant, index)?;
         Some((AccountId::new(event.key.account()).ok()?, event))
     }
 
-    /// The accounts of all events.
     pub(super) fn accounts(&self) -> impl Iterator<Item = AccountId> {
         let events = (0..self.len()).filter_map(|index| self.event(index));
         events.map(|(account, _)| account)
@@ -146,13 +140,12 @@ impl Events {
         })
     }
 
-    /// The message to publish.
-    pub(super) fn encode(&self) -> Send {
+    pub(super) fn encode(&self) -> Outgoing {
         let (kind, body) = match &self.form {
             Form::Batch(partition) => (Kind::Batch, self.writer.body(*partition)),
             Form::Alone(kind, body) => (*kind, body.clone()),
         };
-        Send::new(&self.tenant, kind, Some(&self.account), body)
+        Outgoing::new(&self.tenant, kind, Some(&self.account), body)
     }
 }
 
@@ -165,14 +158,5 @@ impl UnconfirmedMessage {
             outcome: watch::Sender::new(None),
             repeats: false,
         }
-    }
-
-    /// The receiver of the outcome.
-    pub(super) fn confirm(&self) -> Confirm {
-        self.outcome.subscribe()
-    }
-
-    pub(super) fn has_expired(&self, now: Instant) -> bool {
-        self.began + self.patience <= now
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     wire::PartitionNumber,
 };
 
-/// A tenant and the number of a partition.
 type Place = (Tenant, u16);
 
 /// Batches that gather, and the queue of messages to send.
@@ -28,13 +27,13 @@ type Place = (Tenant, u16);
 /// known partition first closes all gathering batches. If the partition becomes known, the earlier
 /// events of the account are in the queue already.
 pub(super) struct Gatherer {
-    accounts: AccountPartitions,
+    pub(super) accounts: AccountPartitions,
     gathering: HashMap<Place, UnconfirmedMessage>,
     /// The start of each batch, in order, until [`Self::gather_for`] has passed.
     begun: VecDeque<(Instant, Place)>,
     queue: VecDeque<UnconfirmedMessage>,
-    /// The memory of all these messages.
-    bytes: usize,
+    /// The memory of all these messages, in bytes.
+    pub(super) bytes: usize,
     patience: Duration,
 }
 
@@ -76,7 +75,7 @@ impl Gatherer {
             None => {
                 let alone = Events::alone(tenant, account, event);
                 let message = UnconfirmedMessage::new(alone, now, self.patience);
-                let confirm = message.confirm();
+                let confirm = message.outcome.subscribe();
                 self.bytes += message.events.bytes();
                 self.queue.push_back(message);
                 confirm
@@ -85,7 +84,6 @@ impl Gatherer {
         Ok((confirm, idle || self.queue.len() > queued))
     }
 
-    /// Adds an event to the batch of its partition.
     fn gather(
         &mut self,
         tenant: &Tenant,
@@ -117,16 +115,11 @@ impl Gatherer {
         }
         let message = batch.get();
         self.bytes += message.events.bytes() - before;
-        let confirm = message.confirm();
+        let confirm = message.outcome.subscribe();
         if message.events.is_full() {
             self.queue.push_back(batch.remove());
         }
         confirm
-    }
-
-    /// Returns whether the partition of an account is known.
-    pub(super) fn has_partition(&self, tenant: &Tenant, account: &AccountId) -> bool {
-        self.accounts.has(tenant, account)
     }
 
     /// Stores the partition of an account. Returns whether a message was queued.
@@ -185,12 +178,6 @@ impl Gatherer {
         }
     }
 
-    /// The memory of the events that wait, in bytes.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Removes the next message to send.
     pub(super) fn pop(&mut self) -> Option<UnconfirmedMessage> {
         let message = self.queue.pop_front()?;
         self.bytes -= message.events.bytes();
@@ -199,7 +186,10 @@ impl Gatherer {
 
     /// Removes the next message if its patience has passed.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<UnconfirmedMessage> {
-        self.queue.front().filter(|first| first.has_expired(now))?;
+        let first = self.queue.front()?;
+        if first.began + first.patience > now {
+            return None;
+        }
         self.pop()
     }
 

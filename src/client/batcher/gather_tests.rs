@@ -84,7 +84,7 @@ fn accounts_gather_once_the_ring_is_trusted_and_after_their_earlier_events() {
         add(&mut gatherer, n, now);
     }
     learn_all(&mut gatherer, 4);
-    assert!((0..20).all(|n| gatherer.has_partition(&tenant(), &account(n))));
+    assert!((0..20).all(|n| gatherer.accounts.has(&tenant(), &account(n))));
     for n in 0..20 {
         add(&mut gatherer, n, now);
     }
@@ -107,7 +107,7 @@ fn a_dropped_ring_closes_all_batches() {
     let mut rejected = Events::batch(&tenant(), &account(7), number);
     rejected.push(&account(7), &heartbeat());
     gatherer.reject(&rejected);
-    assert!((0..20).all(|n| !gatherer.has_partition(&tenant(), &account(n))));
+    assert!((0..20).all(|n| !gatherer.accounts.has(&tenant(), &account(n))));
     for n in 0..20 {
         add(&mut gatherer, n, now);
     }
@@ -156,7 +156,7 @@ fn a_batch_has_at_most_128_kib() {
     assert_eq!(events.sum::<usize>(), 50);
     let bytes: Vec<_> = messages
         .iter()
-        .map(|m| m.events.encode().message.body.len())
+        .map(|m| m.events.encode().body.len())
         .collect();
     assert!(
         bytes

@@ -15,16 +15,14 @@ use crate::{
 };
 
 /// Time from the rejection for which an event is sent again.
-const REPEAT_FOR: Duration = Duration::from_secs(30);
+pub(super) const REPEAT_FOR: Duration = Duration::from_secs(30);
 
 /// Events to send again, each alone, in the order of their messages. Their callers have received the
 /// confirm of the batch.
 #[derive(Default)]
 pub(super) struct Repeated(VecDeque<Part>);
 
-/// The rest of a message.
 struct Part {
-    /// The number of the message.
     number: u64,
     events: Events,
     /// The index of the next event.
@@ -40,12 +38,7 @@ pub(super) enum Repeat {
 
 impl Repeated {
     /// Adds the events of a rejected batch, or of a repetition that was not confirmed.
-    pub(super) fn push(&mut self, number: u64, events: Events, now: Instant) {
-        self.push_until(number, events, now + REPEAT_FOR);
-    }
-
-    /// Adds an event whose repetition was not confirmed.
-    pub(super) fn push_until(&mut self, number: u64, events: Events, until: Instant) {
+    pub(super) fn push(&mut self, number: u64, events: Events, until: Instant) {
         let part = Part {
             number,
             events,
@@ -169,8 +162,8 @@ mod tests {
         let (mut repeated, awaited, now) =
             (Repeated::default(), Awaited::default(), Instant::now());
         let [a, b, c] = [(); 3].map(|()| StreamId::generate());
-        repeated.push(2, batch(&[heartbeat(c)]), now);
-        repeated.push(1, batch(&[heartbeat(a), stop(b)]), now);
+        repeated.push(2, batch(&[heartbeat(c)]), now + REPEAT_FOR);
+        repeated.push(1, batch(&[heartbeat(a), stop(b)]), now + REPEAT_FOR);
         assert_eq!(rest(&mut repeated, &awaited, now), [vec![a, b, c], vec![]]);
     }
 
@@ -190,7 +183,7 @@ mod tests {
         let (second, _) = awaited.push(batch(&[stop(rejected)]));
         let _third = awaited.push(Events::alone(&tenant(), &alice(), &stop(sent)));
         for number in [second, first] {
-            repeated.push(number, awaited.remove(number).unwrap(), now);
+            repeated.push(number, awaited.remove(number).unwrap(), now + REPEAT_FOR);
         }
         let expected = [vec![same, same, plays, rejected], vec![]];
         assert_eq!(rest(&mut repeated, &awaited, now), expected);
@@ -202,10 +195,10 @@ mod tests {
             (Repeated::default(), Awaited::default(), Instant::now());
         let [a, b] = [(); 2].map(|()| StreamId::generate());
         let events = || batch(&[heartbeat(a), stop(b)]);
-        repeated.push(1, events(), now);
+        repeated.push(1, events(), now + REPEAT_FOR);
         let before = now + REPEAT_FOR - Duration::from_millis(1);
         assert_eq!(rest(&mut repeated, &awaited, before), [vec![a, b], vec![]]);
-        repeated.push(1, events(), now);
+        repeated.push(1, events(), now + REPEAT_FOR);
         let after = now + REPEAT_FOR;
         assert_eq!(rest(&mut repeated, &awaited, after), [vec![], vec![a, b]]);
     }

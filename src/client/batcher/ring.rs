@@ -120,7 +120,6 @@ impl Ring {
         bucket(account, self.partitions).into()
     }
 
-    /// Begins to learn.
     fn begin(&mut self) {
         self.stage = if (1..=Settings::MAX_PARTITIONS).contains(&self.partitions) {
             Stage::Learning(vec![Bucket::default(); self.partitions.into()])
@@ -129,7 +128,6 @@ impl Ring {
         };
     }
 
-    /// Drops the trusted partitions, and begins to learn.
     fn drop_trusted(&mut self, reason: &str) {
         self.drops += 1;
         if self.drops < MOST_DROPS {

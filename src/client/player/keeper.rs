@@ -23,7 +23,6 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 /// Time for which a stop is retried; the stream then expires after its TTL.
 const STOP_FOR: Duration = Duration::from_secs(30);
 
-/// The background task of one playback.
 pub(super) struct Keeper {
     backend: Backend,
     client: Client,
@@ -31,9 +30,7 @@ pub(super) struct Keeper {
     account: AccountId,
     stream: StreamId,
     request: OpenRequest,
-    /// The message id of the request.
     id: Uuid,
-    /// The interval of heartbeats.
     every: Duration,
     /// The TTL of the last reply.
     ttl: Option<Duration>,

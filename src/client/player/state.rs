@@ -22,7 +22,6 @@ pub enum PlaybackState {
     Stopped(StopCause),
 }
 
-/// The end of a playback.
 pub(super) enum PlaybackEnd {
     /// With a stop. The sender is notified once the broker has confirmed the stop.
     Stop(oneshot::Sender<()>),

@@ -7,24 +7,20 @@ use crate::clock::uptime;
 /// Interval of checks whether a time has elapsed, since timers stop while the device sleeps.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// A start time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopwatch {
     began: Duration,
 }
 
 impl Stopwatch {
-    /// Starts at the present time.
     pub(super) fn start() -> Self {
         Self { began: uptime() }
     }
 
-    /// The time elapsed since the start.
     pub(super) fn elapsed(&self) -> Duration {
         uptime().saturating_sub(self.began)
     }
 
-    /// Waits until `duration` has elapsed since the start.
     pub(super) async fn wait(&self, duration: Duration) {
         while let Some(left) = duration
             .checked_sub(self.elapsed())

@@ -183,8 +183,8 @@ fn a_local_status_is_answered_at_the_estimated_time() {
     rig.log.push(heartbeat("alice", 1));
     rig.read(0);
     let mut about = status_request("alice", Consistency::Local);
-    about.stream = Some(id(1));
-    about.group_by = vec!["device".into()];
+    about.query.stream = Some(id(1));
+    about.query.group_by = vec!["device".into()];
     rig.replica.status("q", about, at(70));
     let expected = Effect::Answer {
         request: "q",

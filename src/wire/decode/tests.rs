@@ -218,7 +218,7 @@ fn a_status_is_local_unless_it_asks_for_more() {
         let body = format!(r#"{{"account":"alice"{extra}}}"#);
         let asked = query(&message("acme.status", body.as_bytes()));
         match asked {
-            Ok(Query::Account(status)) => Ok(status.consistency),
+            Ok(Query::Account(status)) => Ok(status.query.consistency),
             Ok(Query::Tenant(request)) => panic!("{request:?}"),
             Err(problem) => Err((problem.code, problem.field)),
         }

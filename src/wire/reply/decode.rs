@@ -1,6 +1,6 @@
 //! Decoding of replies, for clients.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, time::Duration};
 
 use serde::Deserialize;
 
@@ -10,7 +10,8 @@ use super::{
     encode::OTHER,
 };
 use crate::domain::{
-    AccountKey, AccountsPage, Activity, Answer, TenantAnswer, TenantTotals, ValueCounts,
+    AccountKey, AccountsPage, Activity, Refused, StreamId, StreamState, TenantAnswer, TenantTotals,
+    ValueCounts,
 };
 
 /// The number of streams for each value of each requested metadata key.
@@ -20,15 +21,10 @@ pub type CountsBy<N = u32> = BTreeMap<String, BTreeMap<String, N>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// The answer to a request.
-    Answer {
-        /// The answer.
-        answer: Answer,
-        /// Counts by the keys of `group_by`.
-        by: CountsBy,
-        /// The partition of the account, for batches.
-        partition: Option<PartitionNumber>,
-    },
+    /// The decision on an `init`.
+    Opening(Opening),
+    /// The answer to a `status`.
+    Status(AccountStatus),
     /// One partition's answer about a tenant.
     Tenant {
         /// The answer.
@@ -45,6 +41,50 @@ pub enum Reply {
     },
     /// Bad news about the message.
     News(News),
+}
+
+/// The activity of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountStatus {
+    /// The account's active streams.
+    pub activity: Activity,
+    /// Counts by the keys of `group_by`.
+    pub by: CountsBy,
+    /// The state of the requested stream.
+    pub state: Option<StreamState>,
+    /// The partition of the account, for batches.
+    pub partition: Option<PartitionNumber>,
+}
+
+/// The decision on an `init`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The stream is active.
+    Opened {
+        /// The interval of heartbeats.
+        heartbeat_every: Duration,
+        /// The time after which the stream expires without a heartbeat.
+        ttl: Duration,
+        /// The active streams that it ended.
+        replaced: Vec<StreamId>,
+        /// The account's active streams, including this one.
+        activity: Activity,
+        /// Counts by the keys of `group_by`.
+        by: CountsBy,
+        /// The partition of the account, for batches.
+        partition: Option<PartitionNumber>,
+    },
+    /// The stream is not active.
+    Refused {
+        /// The reason, and what to do about it.
+        refusal: Refused,
+        /// The account's active streams.
+        activity: Activity,
+        /// Counts by the keys of `group_by`.
+        by: CountsBy,
+        /// The partition of the account, for batches.
+        partition: Option<PartitionNumber>,
+    },
 }
 
 /// The reason why a message from a worker does not match the contract.
@@ -69,61 +109,50 @@ fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadReply> {
 pub fn decode(body: &[u8]) -> Result<Reply, BadReply> {
     Ok(match read(body)? {
         Body::Opened {
-            stream,
             heartbeat_every_ms,
             ttl_ms,
-            expires_in_ms: _,
-            expires_at: _,
             replaced,
             partition,
             activity,
+            ..
         } => {
             let (activity, by) = activity.decode()?;
-            let answer = Answer::Opened {
-                stream,
-                heartbeat_every_ms,
-                ttl_ms,
+            Reply::Opening(Opening::Opened {
+                heartbeat_every: Duration::from_millis(heartbeat_every_ms),
+                ttl: Duration::from_millis(ttl_ms),
                 replaced: replaced.into_owned(),
                 activity,
-            };
-            Reply::Answer {
-                answer,
                 by,
                 partition,
-            }
+            })
         }
         Body::Refused {
-            stream,
             refusal,
             partition,
             activity,
+            ..
         } => {
             let (activity, by) = activity.decode()?;
-            let answer = Answer::Refused {
-                stream,
+            Reply::Opening(Opening::Refused {
                 refusal: refusal.into_owned(),
                 activity,
-            };
-            Reply::Answer {
-                answer,
                 by,
                 partition,
-            }
+            })
         }
         Body::Activity {
-            stream,
             state,
             partition,
             activity,
+            ..
         } => {
             let (activity, by) = activity.decode()?;
-            let stream = stream.zip(state);
-            let answer = Answer::Status { activity, stream };
-            Reply::Answer {
-                answer,
+            Reply::Status(AccountStatus {
+                activity,
                 by,
+                state,
                 partition,
-            }
+            })
         }
         Body::Accounts {
             partition,

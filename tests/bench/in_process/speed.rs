@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use serde::Serialize;
-use streamwatch::domain::{AccountId, AccountKey, Consistency, Entry, StatusRequest, Tenant};
+use streamwatch::domain::{AccountId, AccountKey, Entry, StatusQuery, StatusRequest, Tenant};
 use streamwatch::replica::Effect;
 use streamwatch::wire;
 
@@ -133,9 +133,7 @@ fn answers(streams: usize, ours: &mut Ours, floor: &Bare, name: String, report: 
                 for account in &asked {
                     let question = StatusRequest {
                         key: key(account),
-                        stream: None,
-                        group_by: Vec::new(),
-                        consistency: Consistency::Local,
+                        query: StatusQuery::default(),
                     };
                     let now = ours.now();
                     ours.replica.status(0, question, now);

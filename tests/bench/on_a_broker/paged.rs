@@ -12,7 +12,7 @@ use crate::broker::fixture::{account, patient, strong, tenant};
 use crate::in_process::corpus;
 use crate::pairs::{Pairs, percentile};
 use crate::report::{Report, Target};
-use streamwatch::client::{AccountsQuery, Backend};
+use streamwatch::client::{AccountsRequest, Backend};
 
 /// Requests between two changes of sides.
 const BLOCK: usize = 200;
@@ -68,7 +68,7 @@ pub async fn run(snapshotted: &Snapshotted<'_>, plan: &Plan, report: &mut Report
 }
 
 async fn page(backend: &Backend, streams: usize) {
-    let page = backend.accounts(&tenant(), &AccountsQuery::default()).await;
+    let page = backend.accounts(&AccountsRequest::all(tenant())).await;
     let page = page.expect("an answer");
     let expected = (streams.min(1_000), 0);
     assert_eq!((page.accounts.len(), page.missing.len()), expected);

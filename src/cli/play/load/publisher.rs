@@ -19,7 +19,7 @@ use crate::{
         Addresses, BrokerError, CONFIRM_WITHIN, Connection, Names, Outgoing, RpcChannel, RpcEvent,
     },
     client::{AccountId, ClientError, Heartbeat},
-    wire::{self, Kind, RoutingKey},
+    wire::{self, Kind},
 };
 
 /// Most unconfirmed events of one connection, unless they are in batches.
@@ -48,7 +48,7 @@ pub(super) struct Publisher {
     channel: RpcChannel,
     population: Arc<Population>,
     random: Rng,
-    key: String,
+    kind: Kind,
     index: usize,
     publishers: usize,
     /// The batches that gather; `None` to publish each event alone.
@@ -86,7 +86,7 @@ impl Publisher {
             connection,
             channel,
             random: Rng::with_seed(population.seed.wrapping_add(index as u64)),
-            key: RoutingKey::of_tenant(&population.tenant, kind),
+            kind,
             population,
             index,
             publishers,
@@ -227,7 +227,7 @@ impl Publisher {
 
     fn publish(&mut self, account: &AccountId, body: Vec<u8>, gzip: bool) {
         self.number += 1;
-        let mut message = Outgoing::new(self.key.clone(), Some(account), body);
+        let mut message = Outgoing::new(&self.population.tenant, self.kind, Some(account), body);
         message.gzip = gzip;
         // Without `reply_to`, as no reply is needed.
         self.channel.publish(self.number, message, false);
