@@ -20,7 +20,10 @@ use lapin::{
 };
 use tokio::net::TcpStream;
 
-use super::{problem::TlsProblem, settings::Tls};
+use super::{
+    problem::{CERT, TlsProblem},
+    settings::Tls,
+};
 use crate::broker::{Addresses, connect_failure::ConnectFailure, filter};
 
 /// Longest wait for the server's response to the client certificate, or to input that is not TLS.
@@ -43,9 +46,7 @@ pub(in crate::broker) async fn connect(
     let connect = {
         let (connector, is_over) = (connector.clone(), Arc::clone(&handshake_is_over));
         async move |uri: AMQPUri| {
-            let runtime = default_runtime()?;
-            let stream = plain(&uri).connect_async(&runtime).await?;
-            let stream = stream.into_rustls(&connector, &uri.authority.host).await?;
+            let stream = secured(&uri, &connector).await?;
             is_over.store(true, Ordering::Relaxed);
             Ok(stream)
         }
@@ -78,7 +79,12 @@ async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
     let error = read.ok().and_then(Result::err);
     error
         .and_then(|error| TlsProblem::of_io(&error))
-        .unwrap_or(TlsProblem::ClosedAfterHandshake)
+        .unwrap_or_else(|| {
+            TlsProblem::new(format!(
+                "RabbitMQ closed the connection right after the TLS handshake: it may demand a \
+                 client certificate, or reject the one in {CERT}; see its log"
+            ))
+        })
 }
 
 /// Opens a TLS stream, without AMQP.
@@ -94,10 +100,7 @@ pub(in crate::broker) async fn stream(
     secured(uri, &connector).await.map_err(failed)
 }
 
-async fn secured(
-    uri: &AMQPUri,
-    connector: &RustlsConnector,
-) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<>> {
+async fn secured(uri: &AMQPUri, connector: &RustlsConnector) -> io::Result<filter::ClearStream> {
     let runtime = default_runtime().map_err(|error| io::Error::other(error.to_string()))?;
     let stream = plain(uri).connect_async(&runtime).await?;
     stream.into_rustls(connector, &uri.authority.host).await
@@ -118,7 +121,11 @@ pub(in crate::broker) async fn instead_of_amqp(
         }
         _ => false,
     };
-    only_tls.then_some(TlsProblem::OnlyTls)
+    only_tls.then(|| {
+        TlsProblem::new(
+            "the port does not use plain AMQP: if it is RabbitMQ's TLS port, use amqps://",
+        )
+    })
 }
 
 /// Returns whether the server responds to AMQP with a TLS alert. Sends only as many bytes as a TLS

@@ -52,7 +52,6 @@ fn bytes(bytes: u64) -> AMQPValue {
     number(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
-/// Arguments of a queue of requests.
 pub(super) fn requests() -> Arguments {
     refusing(expiring(bounded(MAX_REQUESTS, DELIVERY_LIMIT)))
 }
@@ -68,7 +67,6 @@ pub(super) fn bounded(messages: i64, deliveries: i64) -> Arguments {
     ]
 }
 
-/// Adds the TTL of requests.
 pub(super) fn expiring(mut arguments: Arguments) -> Arguments {
     let ttl = i64::try_from(REQUEST_TTL.as_millis()).unwrap_or(i64::MAX);
     arguments.push(("x-message-ttl", number(ttl)));

@@ -11,10 +11,8 @@ use crate::{
     wire::Kind,
 };
 
-/// Arguments of an exchange, a queue or a binding.
 pub(super) type Arguments = Vec<(&'static str, AMQPValue)>;
 
-/// An exchange.
 pub(super) struct Exchange {
     pub(super) name: String,
     pub(super) kind: ExchangeKind,
@@ -32,7 +30,6 @@ pub(super) struct Queue {
     pub(super) kind: QueueKind,
 }
 
-/// The kind of a queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum QueueKind {
     /// Messages for consumers.
@@ -43,21 +40,18 @@ pub(super) enum QueueKind {
     Snapshots,
 }
 
-/// The destination of a binding.
 pub(super) enum To {
     Exchange(String),
     Queue(String),
 }
 
-/// A binding of an exchange to a queue or to another exchange.
 pub(super) struct Binding {
     pub(super) from: String,
     pub(super) to: To,
-    pub(super) key: &'static str,
+    pub(super) key: String,
     pub(super) arguments: Arguments,
 }
 
-/// An exchange, a queue or a binding.
 pub(super) enum Component {
     Exchange(Exchange),
     Queue(Queue),
@@ -65,14 +59,19 @@ pub(super) enum Component {
 }
 
 /// A topic exchange for clients to publish to.
-pub(super) fn topic(name: &str) -> Exchange {
-    Exchange {
+pub(super) fn topic(name: &str) -> Component {
+    Component::Exchange(Exchange {
         internal: false,
-        ..internal(name, ExchangeKind::Topic, vec![])
-    }
+        ..exchange(name, ExchangeKind::Topic, vec![])
+    })
 }
 
-pub(super) fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {
+pub(super) fn internal(name: &str, kind: ExchangeKind, arguments: Arguments) -> Component {
+    Component::Exchange(exchange(name, kind, arguments))
+}
+
+/// An internal exchange.
+pub(super) fn exchange(name: &str, kind: ExchangeKind, arguments: Arguments) -> Exchange {
     Exchange {
         name: name.to_owned(),
         kind,
@@ -91,24 +90,17 @@ pub(super) fn queue(name: &str, arguments: Arguments) -> Component {
 }
 
 /// The pattern of the routing keys of a kind.
-pub(super) const fn keys_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Init => "*.init.#",
-        Kind::Heartbeat => "*.heartbeat.#",
-        Kind::Stop => "*.stop.#",
-        Kind::Status => "*.status.#",
-        Kind::Batch => "*.batch.#",
-        // A request about a tenant names no account.
-        Kind::Accounts => "*.accounts",
-        Kind::Totals => "*.totals",
-    }
+pub(super) fn keys_of(kind: Kind) -> String {
+    // A request about a tenant names no account.
+    let account = if kind.is_about_tenant() { "" } else { ".#" };
+    format!("*.{kind}{account}")
 }
 
-pub(super) fn bind(from: &str, to: To, key: &'static str) -> Component {
+pub(super) fn bind(from: &str, to: To, key: &str) -> Component {
     Component::Binding(Binding {
         from: from.to_owned(),
         to,
-        key,
+        key: key.to_owned(),
         arguments: vec![],
     })
 }
@@ -122,45 +114,43 @@ pub(super) const fn number(value: i64) -> AMQPValue {
 }
 
 impl Component {
-    /// Declares it.
     pub(super) async fn declare(self, channel: &Channel) -> Result<(), BrokerError> {
         match self {
-            Self::Exchange(it) => declare_exchange(channel, it).await,
-            Self::Queue(it) => declare_queue(channel, it).await,
-            Self::Binding(it) => declare_binding(channel, it).await,
+            Self::Exchange(it) => {
+                let options = ExchangeDeclareOptions {
+                    durable: it.durable,
+                    internal: it.internal,
+                    ..ExchangeDeclareOptions::default()
+                };
+                let arguments = table(it.arguments);
+                let declared =
+                    channel.exchange_declare(it.name.into(), it.kind, options, arguments);
+                within("declaring an exchange", declared).await
+            }
+            Self::Queue(it) => {
+                let options = QueueDeclareOptions::durable();
+                let declared = channel.queue_declare(it.name.into(), options, table(it.arguments));
+                within("declaring a queue", declared).await.map(drop)
+            }
+            Self::Binding(it) => it.declare(channel).await,
         }
     }
 }
 
-async fn declare_exchange(channel: &Channel, it: Exchange) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions {
-        durable: it.durable,
-        internal: it.internal,
-        ..ExchangeDeclareOptions::default()
-    };
-    let arguments = table(it.arguments);
-    let declared = channel.exchange_declare(it.name.into(), it.kind, options, arguments);
-    within("declaring an exchange", declared).await
-}
-
-async fn declare_queue(channel: &Channel, it: Queue) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions::durable();
-    let declared = channel.queue_declare(it.name.into(), options, table(it.arguments));
-    within("declaring a queue", declared).await.map(drop)
-}
-
-async fn declare_binding(channel: &Channel, it: Binding) -> Result<(), BrokerError> {
-    let (from, key, arguments) = (it.from.into(), it.key.into(), table(it.arguments));
-    match it.to {
-        To::Exchange(to) => {
-            let options = ExchangeBindOptions::default();
-            let bound = channel.exchange_bind(to.into(), from, key, options, arguments);
-            within("binding an exchange", bound).await
-        }
-        To::Queue(to) => {
-            let options = QueueBindOptions::default();
-            let bound = channel.queue_bind(to.into(), from, key, options, arguments);
-            within("binding a queue", bound).await
+impl Binding {
+    async fn declare(self, channel: &Channel) -> Result<(), BrokerError> {
+        let (from, key, arguments) = (self.from.into(), self.key.into(), table(self.arguments));
+        match self.to {
+            To::Exchange(to) => {
+                let options = ExchangeBindOptions::default();
+                let bound = channel.exchange_bind(to.into(), from, key, options, arguments);
+                within("binding an exchange", bound).await
+            }
+            To::Queue(to) => {
+                let options = QueueBindOptions::default();
+                let bound = channel.queue_bind(to.into(), from, key, options, arguments);
+                within("binding a queue", bound).await
+            }
         }
     }
 }

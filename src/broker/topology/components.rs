@@ -7,8 +7,8 @@ use super::{
         DELIVERY_LIMIT, alternate, bounded, entries, expiring, refusing, requests, snapshots,
     },
     component::{
-        Binding, Component, Exchange, Queue, QueueKind, To, bind, internal, keys_of, number, queue,
-        text, topic,
+        Binding, Component, Exchange, Queue, QueueKind, To, bind, exchange, internal, keys_of,
+        number, queue, text, topic,
     },
     layout::Layout,
     retention::Retention,
@@ -38,17 +38,10 @@ pub(super) fn components(names: &Names, layout: &Layout) -> Vec<Component> {
         // First, since it fails if the plugin is missing.
         components.push(hash(names));
     }
-    components.extend([
-        Component::Exchange(topic(&names.lifecycle())),
-        Component::Exchange(topic(&names.rejected())),
-    ]);
+    components.extend([topic(&names.lifecycle()), topic(&names.rejected())]);
     components.extend(unrouted(names));
     let each = names.each_partition();
-    components.push(Component::Exchange(internal(
-        &each,
-        ExchangeKind::Fanout,
-        vec![],
-    )));
+    components.push(internal(&each, ExchangeKind::Fanout, vec![]));
     for number in (0..partitions).rev() {
         components.extend(partition(names, number, layout.retention));
         components.extend(status(names, number, layout.status));
@@ -63,7 +56,7 @@ pub(super) fn components(names: &Names, layout: &Layout) -> Vec<Component> {
         names.partition(0)
     };
     let players = names.exchange();
-    components.push(Component::Exchange(topic(players)));
+    components.push(topic(players));
     components.push(bind(players, To::Exchange(first), "#"));
     components
 }
@@ -80,7 +73,7 @@ fn hash(names: &Names) -> Component {
         durable: false,
         // Workers forward messages from the intake to it.
         internal: false,
-        ..internal(&names.hash(), kind, by_account)
+        ..exchange(&names.hash(), kind, by_account)
     })
 }
 
@@ -102,22 +95,22 @@ fn entrance(names: &Names) -> Vec<Component> {
     let closed = names.closed();
     let no_room = vec![("x-max-length", number(0))];
     vec![
-        Component::Exchange(internal(&closed, ExchangeKind::Fanout, vec![])),
+        internal(&closed, ExchangeKind::Fanout, vec![]),
         // Not a quorum queue, which accepts one message before it is full.
         queue(&closed, refusing(no_room)),
         bind(&closed, To::Queue(closed.clone()), ""),
-        Component::Exchange(internal(
+        internal(
             &names.entrance(),
             ExchangeKind::Fanout,
             vec![alternate(&closed)],
-        )),
+        ),
     ]
 }
 
 /// The routing of requests about a tenant from an exchange to each partition, whatever the header
 /// `account` has selected.
 fn about_tenants(names: &Names, from: &str) -> [Component; 2] {
-    let to_each = |kind| bind(from, To::Exchange(names.each_partition()), keys_of(kind));
+    let to_each = |kind| bind(from, To::Exchange(names.each_partition()), &keys_of(kind));
     [Kind::Accounts, Kind::Totals].map(to_each)
 }
 
@@ -128,10 +121,10 @@ fn intake(names: &Names) -> Vec<Component> {
         names.intake_requests(),
         names.intake_events(),
     );
-    let route = |queue: &str, key| bind(&intake, To::Queue(queue.to_owned()), key);
+    let route = |queue: &str, kind| bind(&intake, To::Queue(queue.to_owned()), &keys_of(kind));
     let unrouted = vec![alternate(&names.unrouted())];
     let mut components = vec![
-        Component::Exchange(internal(&intake, ExchangeKind::Topic, unrouted)),
+        internal(&intake, ExchangeKind::Topic, unrouted),
         queue(&request_queue, requests()),
         // The broker has confirmed these, so they stay until a worker runs, as in a log. Log time
         // stands still until then.
@@ -139,20 +132,20 @@ fn intake(names: &Names) -> Vec<Component> {
             &event_queue,
             refusing(bounded(MAX_EVENTS, EVENT_DELIVERIES)),
         ),
-        route(&request_queue, keys_of(Kind::Init)),
-        route(&request_queue, keys_of(Kind::Status)),
-        route(&event_queue, keys_of(Kind::Heartbeat)),
-        route(&event_queue, keys_of(Kind::Stop)),
-        route(&event_queue, keys_of(Kind::Batch)),
-        Component::Exchange(internal(
+        route(&request_queue, Kind::Init),
+        route(&request_queue, Kind::Status),
+        route(&event_queue, Kind::Heartbeat),
+        route(&event_queue, Kind::Stop),
+        route(&event_queue, Kind::Batch),
+        internal(
             &names.by_header(),
             ExchangeKind::Headers,
             vec![alternate(&intake)],
-        )),
+        ),
         Component::Binding(Binding {
             from: names.by_header(),
             to: To::Exchange(names.entrance()),
-            key: "",
+            key: String::new(),
             // Without a value, any value of the header matches.
             arguments: vec![("x-match", text("all")), (ACCOUNT_HEADER, AMQPValue::Void)],
         }),
@@ -164,7 +157,7 @@ fn intake(names: &Names) -> Vec<Component> {
 fn unrouted(names: &Names) -> Vec<Component> {
     let unrouted = names.unrouted();
     vec![
-        Component::Exchange(internal(&unrouted, ExchangeKind::Fanout, vec![])),
+        internal(&unrouted, ExchangeKind::Fanout, vec![]),
         queue(&unrouted, expiring(bounded(MAX_UNROUTED, DELIVERY_LIMIT))),
         bind(&unrouted, To::Queue(unrouted.clone()), ""),
     ]
@@ -173,10 +166,10 @@ fn unrouted(names: &Names) -> Vec<Component> {
 fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Component> {
     let exchange = names.partition(number);
     let (log, init) = (names.log(number), names.init(number));
-    let route = |queue: &str, key| bind(&exchange, To::Queue(queue.to_owned()), key);
+    let route = |queue: &str, kind| bind(&exchange, To::Queue(queue.to_owned()), &keys_of(kind));
     let unrouted = vec![alternate(&names.unrouted())];
     vec![
-        Component::Exchange(internal(&exchange, ExchangeKind::Topic, unrouted)),
+        internal(&exchange, ExchangeKind::Topic, unrouted),
         queue(&init, requests()),
         Component::Queue(Queue {
             kind: QueueKind::Log,
@@ -188,9 +181,9 @@ fn partition(names: &Names, number: u16, retention: Retention) -> Vec<Component>
             name: names.snapshots(number),
             arguments: snapshots(retention),
         }),
-        route(&log, keys_of(Kind::Heartbeat)),
-        route(&log, keys_of(Kind::Stop)),
-        route(&log, keys_of(Kind::Batch)),
-        route(&init, keys_of(Kind::Init)),
+        route(&log, Kind::Heartbeat),
+        route(&log, Kind::Stop),
+        route(&log, Kind::Batch),
+        route(&init, Kind::Init),
     ]
 }

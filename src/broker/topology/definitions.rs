@@ -139,7 +139,6 @@ fn split(kind: QueueKind, arguments: Arguments) -> (Arguments, Arguments) {
         .partition(|(name, _)| *name == "x-queue-type")
 }
 
-/// Arguments as keys of a policy.
 fn policy(arguments: &Arguments) -> Map<String, Value> {
     let all = object(arguments).unwrap_or_default().into_iter();
     all.map(|(name, value)| (name.trim_start_matches("x-").to_owned(), value))

@@ -24,12 +24,12 @@ use crate::{
 pub(super) fn mqtt(names: &Names) -> Vec<Component> {
     let entrance = names.mqtt_entrance();
     let mut components = vec![
-        Component::Exchange(internal(&entrance, ExchangeKind::Fanout, vec![])),
+        internal(&entrance, ExchangeKind::Fanout, vec![]),
         bind(&entrance, To::Exchange(names.exchange().to_owned()), "#"),
     ];
     components.extend(Kind::OF_PLAYERS.map(|kind| {
         let to = To::Exchange(entrance.clone());
-        bind(names.mqtt_exchange(), to, keys_of(kind))
+        bind(names.mqtt_exchange(), to, &keys_of(kind))
     }));
     components
 }

@@ -188,17 +188,9 @@ fn encoded(tenant: &Tenant, account: &AccountId) -> Option<String> {
 /// The role of one account's viewer. RabbitMQ checks the account in the routing key, and workers
 /// the account in the body.
 fn viewer(names: &Names, tenant: &Tenant, encoded: &str) -> Role {
-    let [player, ..] = of_tenant(names, tenant);
-    Role {
-        user: format!("{}.{tenant}.viewer.{encoded}", names.exchange()),
-        purpose: "one viewer",
-        topics: vec![TopicPermission {
-            exchange: names.exchange().to_owned(),
-            write: any_of(&[format!("{tenant}\\.{}\\.{encoded}", kinds())]),
-            read: NOTHING.to_owned(),
-        }],
-        ..player
-    }
+    let user = format!("{}.{tenant}.viewer.{encoded}", names.exchange());
+    let keys = format!("{tenant}\\.{}\\.{encoded}", kinds());
+    publisher(names, user, "one viewer", &[keys])
 }
 
 #[cfg(test)]

@@ -116,7 +116,6 @@ pub async fn missing_exchanges(
     Ok(missing)
 }
 
-/// Returns whether an exchange exists.
 pub(super) async fn exchange_exists(
     connection: &Connection,
     exchange: &str,
@@ -139,7 +138,6 @@ pub(super) async fn exchange_exists(
     }
 }
 
-/// Returns whether a queue exists.
 pub(super) async fn queue_exists(
     connection: &Connection,
     queue: &str,

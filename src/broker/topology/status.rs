@@ -62,15 +62,15 @@ pub(super) fn status(names: &Names, partition: u16, routing: StatusRouting) -> V
     let to_queue = To::Queue(shared_queue.clone());
     let mut components = vec![queue(&shared_queue, requests())];
     match routing {
-        StatusRouting::Shared => components.push(bind(&from, to_queue, keys_of(Kind::Status))),
+        StatusRouting::Shared => components.push(bind(&from, to_queue, &keys_of(Kind::Status))),
         StatusRouting::Local => {
             let (local, shared) = (names.status(partition), names.shared_status(partition));
             let kind = ExchangeKind::Custom(LOCAL_RANDOM.to_owned());
             components.extend([
-                Component::Exchange(internal(&shared, ExchangeKind::Fanout, vec![])),
+                internal(&shared, ExchangeKind::Fanout, vec![]),
                 bind(&shared, to_queue, ""),
-                Component::Exchange(internal(&local, kind, vec![alternate(&shared)])),
-                bind(&from, To::Exchange(local), keys_of(Kind::Status)),
+                internal(&local, kind, vec![alternate(&shared)]),
+                bind(&from, To::Exchange(local), &keys_of(Kind::Status)),
             ]);
         }
     }
@@ -85,7 +85,7 @@ pub(super) async fn unbind_shared(
     partition: u16,
 ) -> Result<(), BrokerError> {
     let (queue, from) = (names.status(partition), names.partition(partition));
-    unbind(channel, queue, from, keys_of(Kind::Status)).await
+    unbind(channel, queue, from, &keys_of(Kind::Status)).await
 }
 
 /// Declares a local queue, and lets requests reach it.
@@ -136,7 +136,6 @@ async fn unbind(
     within("unbinding a queue", unbound).await
 }
 
-/// Arguments of a local queue.
 fn local(shared: &str) -> Arguments {
     vec![
         ("x-queue-type", text("classic")),

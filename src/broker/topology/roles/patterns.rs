@@ -10,7 +10,6 @@ pub(super) fn kinds() -> String {
     kinds_of(&Kind::OF_PLAYERS)
 }
 
-/// A pattern of some kinds.
 pub(super) fn kinds_of(kinds: &[Kind]) -> String {
     let words: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
     format!("({})", words.join("|"))
