@@ -61,7 +61,7 @@ impl Announcer {
             let failed = std::future::ready((number, Ok(None)));
             return self.unconfirmed.push_back(Box::pin(failed));
         };
-        let exchange = self.publisher.exchange().clone();
+        let exchange = self.publisher.exchange.clone();
         self.unconfirmed.push_back(begin(async move {
             let properties = properties(&notice).with_delivery_mode(2);
             let key = notice.routing_key.into();

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{domain::InternalEntry, wire};
 
-/// Most unconfirmed entries of one appender.
 const MOST_UNCONFIRMED: usize = 10_000;
 
 /// The outcome of an appended entry.
@@ -63,7 +62,6 @@ impl Appender {
         Self::of(connection, queue, "application/json").await
     }
 
-    /// Opens an appender of entries of another content type.
     pub(super) async fn of(
         connection: &Connection,
         queue: &str,

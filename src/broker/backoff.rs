@@ -34,7 +34,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self::of(1)
+        Self::between(SHORTEST, LONGEST)
     }
 }
 
@@ -42,7 +42,10 @@ impl Backoff {
     /// Waits between attempts at one address after another.
     #[must_use]
     pub fn over(addresses: &Addresses) -> Self {
-        Self::of(addresses.len())
+        Self {
+            attempts: addresses.len(),
+            ..Self::default()
+        }
     }
 
     /// Waits between attempts, from `shortest` to `longest`.
@@ -62,13 +65,6 @@ impl Backoff {
             attempts: 1,
             left: 0,
             waited: Instant::now(),
-        }
-    }
-
-    fn of(attempts: usize) -> Self {
-        Self {
-            attempts,
-            ..Self::between(SHORTEST, LONGEST)
         }
     }
 

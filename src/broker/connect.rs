@@ -46,24 +46,20 @@ impl Endpoint {
         }
     }
 
-    /// Opens a connection to this address.
     pub(super) async fn open(&self) -> Result<Connection, BrokerError> {
         Connection::open(&self.addresses, self.attempt, &self.name).await
     }
 
-    /// Opens a connection to this address, and a channel on it.
     pub(super) async fn open_channel(&self) -> Result<(Connection, Channel), BrokerError> {
         let connection = self.open().await?;
         let channel = connection.channel().await?;
         Ok((connection, channel))
     }
 
-    /// Moves on to the next address.
     pub(super) const fn move_on(&mut self) {
         self.attempt += 1;
     }
 
-    /// The waits between attempts at these addresses.
     pub(super) fn backoff(&self) -> Backoff {
         Backoff::over(&self.addresses)
     }

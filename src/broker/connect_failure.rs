@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use super::{BrokerError, TlsProblem};
 
-/// The reason that a connection failed.
 pub(super) enum ConnectFailure {
     /// The broker did not answer within this time.
     Slow(Duration),
-    /// A TLS error.
     Tls(TlsProblem),
-    /// An error of lapin.
     Lapin(lapin::Error),
 }
 

@@ -37,7 +37,6 @@ pub(super) fn exchange<'a>(delivery: &'a Delivery, names: &Names) -> &'a str {
     }
 }
 
-/// The parts of `delivery` that the wire format reads.
 #[must_use]
 pub(super) fn message(delivery: &Delivery) -> Message<'_> {
     let account = match header(delivery, ACCOUNT_HEADER) {
@@ -85,7 +84,6 @@ pub(super) fn received(delivery: &Delivery) -> Option<WallTime> {
     }
 }
 
-/// The trace of a message, if its headers contain one.
 pub(super) fn trace(delivery: &Delivery) -> Option<Trace> {
     let text = |name| match header(delivery, name)? {
         AMQPValue::LongString(text) => Some(text.as_bytes()),
@@ -94,7 +92,6 @@ pub(super) fn trace(delivery: &Delivery) -> Option<Trace> {
     Trace::parse(text(TRACE_PARENT)?, text(TRACE_STATE))
 }
 
-/// Writes a trace into a message's headers.
 pub(super) fn put_trace(headers: &mut FieldTable, trace: &Trace) {
     let text = |text: &str| AMQPValue::LongString(text.into());
     headers.insert(TRACE_PARENT.into(), text(&trace.to_string()));

@@ -108,7 +108,6 @@ impl<T: Send + 'static> Forwarder<T> {
     }
 }
 
-/// A message that is published again.
 struct ForwardedMessage {
     to: Destination,
     body: Vec<u8>,
@@ -122,7 +121,6 @@ impl ForwardedMessage {
     }
 }
 
-/// The channel of a forwarder.
 struct CurrentChannel {
     connection: Arc<Connection>,
     channel: Mutex<Channel>,

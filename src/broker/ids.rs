@@ -14,12 +14,10 @@ use super::delivery::header;
 
 /// The header of a correlation id. Replies by MQTT have no other.
 pub(super) const CORRELATION_ID: &str = "x-correlation-id";
-/// The header of a message id.
 const MESSAGE_ID: &str = "x-message-id";
 /// Longest id that is returned or forwarded, in bytes.
 const MAX_ID_BYTES: usize = 1_024;
 
-/// An id of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum AmqpId {
     /// A property.
@@ -29,13 +27,11 @@ pub(super) enum AmqpId {
 }
 
 impl AmqpId {
-    /// The correlation id of a message.
     pub(super) fn correlation(delivery: &Delivery) -> Option<Self> {
         let short = delivery.properties.correlation_id();
         Self::of(short.as_ref(), delivery, CORRELATION_ID)
     }
 
-    /// The message id of a message.
     pub(super) fn message(delivery: &Delivery) -> Option<Self> {
         let short = delivery.properties.message_id();
         Self::of(short.as_ref(), delivery, MESSAGE_ID)
@@ -55,7 +51,6 @@ impl AmqpId {
         text_or_binary(id).map(|_| Self::Long(id.clone()))
     }
 
-    /// The length of the id, in bytes.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Short(id) => id.as_str().len(),
@@ -68,7 +63,6 @@ impl AmqpId {
         self.len() <= MAX_ID_BYTES
     }
 
-    /// Makes it the correlation id of a message to be published.
     pub(super) fn put_correlation(
         self,
         properties: BasicProperties,
@@ -83,7 +77,6 @@ impl AmqpId {
         }
     }
 
-    /// Makes it the message id of a message to be published.
     pub(super) fn put_message(
         self,
         properties: BasicProperties,
@@ -109,7 +102,6 @@ pub(super) fn long_message(delivery: &Delivery) -> Option<&[u8]> {
     text_or_binary(header(delivery, MESSAGE_ID)?)
 }
 
-/// The bytes of a string or binary.
 pub(super) fn text_or_binary(value: &AMQPValue) -> Option<&[u8]> {
     match value {
         AMQPValue::LongString(text) => Some(text.as_bytes()),

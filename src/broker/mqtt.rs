@@ -19,7 +19,6 @@ const RESPONSE_TOPIC: &str = "x-reply-to-topic";
 /// Longest correlation data, in bytes, as in AMQP.
 const MAX_CORRELATION_BYTES: usize = 255;
 
-/// The topic of a reply, and the correlation data to return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReplyTopic {
     pub(super) key: ShortString,

@@ -26,7 +26,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// channel, so the channel serves this exchange alone, and is opened again later. The exchange is
 /// not checked beforehand: RabbitMQ 4.2.6 and 4.3.0 demand permission to configure for that.
 pub struct OptionalPublisher {
-    exchange: ShortString,
+    pub(super) exchange: ShortString,
     confirms: bool,
     channel: Option<Channel>,
     opening: Option<Opening>,
@@ -35,7 +35,6 @@ pub struct OptionalPublisher {
     /// The earliest time of the next attempt to open the channel; `None` for now.
     next_attempt: Option<Instant>,
     backoff: Backoff,
-    /// The time of the last report.
     reported: Option<Instant>,
 }
 
@@ -68,7 +67,6 @@ impl OptionalPublisher {
         }
     }
 
-    /// Creates a publisher with confirms.
     pub(super) fn confirming(exchange: &str) -> Self {
         Self {
             confirms: true,
@@ -84,13 +82,8 @@ impl OptionalPublisher {
         self.open_channel().filter(|_| !connection.is_blocked())
     }
 
-    /// The channel, if it is open.
     pub(super) fn open_channel(&self) -> Option<&Channel> {
         self.channel.as_ref().filter(|c| c.status().connected())
-    }
-
-    pub(super) fn exchange(&self) -> &ShortString {
-        &self.exchange
     }
 
     /// Opens the channel in the background if it is closed and the delay has passed. Does not wait.
@@ -107,7 +100,15 @@ impl OptionalPublisher {
         }
         self.next_attempt = Some(Instant::now() + self.backoff.wait());
         let again = self.channel.take().is_some();
-        let task = tokio::spawn(open(connection.channel_later(), self.confirms));
+        let (channel, confirms) = (connection.channel_later(), self.confirms);
+        let task = tokio::spawn(async move {
+            let channel = channel.await?;
+            if confirms {
+                with_confirms(channel).await
+            } else {
+                Ok(channel)
+            }
+        });
         self.opening = Some(Opening { task, again });
         None
     }
@@ -153,20 +154,6 @@ impl OptionalPublisher {
     }
 }
 
-/// Opens a channel, with confirms if `confirms` is set.
-async fn open(
-    channel: impl Future<Output = Result<Channel, BrokerError>> + Send,
-    confirms: bool,
-) -> Result<Channel, BrokerError> {
-    let channel = channel.await?;
-    if confirms {
-        with_confirms(channel).await
-    } else {
-        Ok(channel)
-    }
-}
-
-/// The AMQP properties of a notice.
 pub(super) fn properties(notice: &Notice) -> BasicProperties {
     let mut headers = contract_headers();
     if let Some(account) = &notice.account {

@@ -18,7 +18,6 @@ pub struct ReplyTo {
     pub trace: Option<Box<Trace>>,
 }
 
-/// The route of a reply to its requester.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ReplyRoute {
     /// Through the default exchange, into a queue.
@@ -30,7 +29,6 @@ pub(super) enum ReplyRoute {
     Topic(ReplyTopic),
 }
 
-/// The reply address of `delivery`.
 pub(super) fn reply_to(delivery: &Delivery, names: &Names) -> Result<ReplyTo, NoReply> {
     // Skipped for the exchange that nearly all messages come from: it never carries a topic.
     if delivery.exchange.as_str() != names.exchange()

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Backoff, BrokerError, Endpoint};
@@ -44,7 +44,6 @@ pub struct RequestQueue {
     prefetch: u16,
     /// The prefetch of each connection while messages close connections.
     small_prefetch: u16,
-    /// Upper bound of `small_prefetch`.
     max_small_prefetch: u16,
     /// Empty while the queue is not consumed.
     connections: Vec<RequestConnection>,
@@ -53,7 +52,6 @@ pub struct RequestQueue {
     down_since: Option<Instant>,
     /// The queue was started and has not been consumed since.
     starting: bool,
-    /// The last error of a connection.
     failed: Option<BrokerError>,
     backoff: Backoff,
 }
@@ -91,8 +89,7 @@ impl RequestQueue {
         if self.connections.is_empty() {
             self.down_since = Some(Instant::now());
             self.starting = true;
-            let connection = self.open_after(Duration::ZERO);
-            self.connections.push(connection);
+            self.open_after(Duration::ZERO);
         }
     }
 
@@ -120,10 +117,7 @@ impl RequestQueue {
             let RequestConnection::Consuming(open) = connection else {
                 continue;
             };
-            answered &= open.cancel().await.is_ok();
-            while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
-                delivered.push(RequestDelivery::of_shared_queue(delivery, &open.channel));
-            }
+            answered &= open.drain(&mut delivered).await.is_ok();
         }
         if !answered {
             self.stop();
@@ -142,8 +136,7 @@ impl RequestQueue {
                 Err(_) => {
                     self.several_until = None;
                     self.connections.retain(RequestConnection::is_consuming);
-                    let connection = self.open_after(Duration::ZERO);
-                    self.connections.push(connection);
+                    self.open_after(Duration::ZERO);
                 }
             }
         }
@@ -197,9 +190,7 @@ impl RequestQueue {
                         }
                         Poll::Ready(Some(Ok(delivery))) => {
                             self.backoff.reset();
-                            let channel = &open.channel;
-                            let request = RequestDelivery::of_shared_queue(delivery, channel);
-                            return Poll::Ready(Ok(request));
+                            return Poll::Ready(Ok(open.request(delivery)));
                         }
                         Poll::Ready(Some(Err(error))) => error.into(),
                         Poll::Ready(None) => BrokerError::Cancelled(self.queue.clone()),
@@ -248,28 +239,28 @@ impl RequestQueue {
                 (true, _) => (self.small_prefetch / 2).max(1),
             };
             while self.connections.len() < MAX_CONNECTIONS {
-                let connection = self.open_after(Duration::ZERO);
-                self.connections.push(connection);
+                self.open_after(Duration::ZERO);
             }
         } else if self.connections.is_empty()
             // The connection that was to replace the others.
             || self.several_until.is_none() && self.connections.iter().all(RequestConnection::is_consuming)
         {
             let wait = self.backoff.wait();
-            let connection = self.open_after(wait);
-            self.connections.push(connection);
+            self.open_after(wait);
         }
     }
 
-    fn open_after(&self, wait: Duration) -> RequestConnection {
+    /// Starts to open a connection after `wait`.
+    fn open_after(&mut self, wait: Duration) {
         let prefetch = match self.several_until {
             None => self.prefetch,
             Some(_) => self.small_prefetch,
         };
         let opening = Consuming::open(self.endpoint.clone(), self.queue.clone(), prefetch);
-        RequestConnection::Opening(Box::pin(async move {
+        let opening = Box::pin(async move {
             sleep(wait).await;
             opening.await
-        }))
+        });
+        self.connections.push(RequestConnection::Opening(opening));
     }
 }

@@ -24,7 +24,6 @@ const PREFETCH: u16 = 64;
 /// The largest part, in bytes: RabbitMQ's default limit of a message. Only workers publish here.
 const LARGEST_PART: usize = 16 * 1024 * 1024;
 const CONTENT: &str = "application/octet-stream";
-/// Most unconfirmed parts.
 const MAX_UNCONFIRMED: usize = 16;
 /// Distances from the log's end to search for snapshots, in turn, in entries.
 const BACK: [u64; 3] = [64, 4_096, u64::MAX];
@@ -81,7 +80,7 @@ impl SnapshotLog {
         appender.next().await.1.confirmed()?;
         loop {
             let delivery = next(&mut follower).await?;
-            if log.is_marker(&delivery) {
+            if delivery.message().body == log.marker.as_bytes() {
                 log.end = delivery.offset;
                 return Ok(log);
             }
@@ -166,10 +165,6 @@ impl SnapshotLog {
 
     async fn follow(&self, from: LogFrom) -> Result<LogFollower, BrokerError> {
         LogFollower::attach_with(&self.connection, &self.queue, from, PREFETCH).await
-    }
-
-    fn is_marker(&self, delivery: &LogDelivery) -> bool {
-        delivery.message().body == self.marker.as_bytes()
     }
 
     /// The next part of any snapshot; `None` at the log's end.

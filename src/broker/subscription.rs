@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::{BrokerError, Connection, connect::within};
 
-/// Most unacknowledged messages.
 const PREFETCH: u16 = 1_000;
 /// Most messages queued for a slow subscriber; the broker then drops the oldest.
 const MAX_WAITING: i64 = 100_000;

@@ -14,12 +14,10 @@ use super::{BrokerError, Connection, connect::within};
 /// Longest wait for a confirm. A log without a majority of its nodes never confirms.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens a channel with publisher confirms.
 pub(super) async fn confirming(connection: &Connection) -> Result<Channel, BrokerError> {
     with_confirms(connection.channel().await?).await
 }
 
-/// Turns on publisher confirms.
 pub(super) async fn with_confirms(channel: Channel) -> Result<Channel, BrokerError> {
     let confirms = channel.confirm_select(ConfirmSelectOptions::default());
     within("asking for confirms", confirms).await?;
@@ -58,7 +56,6 @@ pub(super) async fn write(
     published.await
 }
 
-/// The outcome of a publishing, as a future.
 pub(super) type Publishing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Starts a publishing. The first poll hands the message to the connection, so messages are
@@ -85,7 +82,6 @@ impl<T: Send + 'static> Unconfirmed<T> {
         self.0.len()
     }
 
-    /// Starts a publishing. Messages are published in the order of calls.
     pub(super) fn begin(&mut self, publishing: impl Future<Output = T> + Send + 'static) {
         self.0.push(begin(publishing));
     }

@@ -1,6 +1,5 @@
 //! Cutting off bodies that are larger than any message of the contract.
 
-/// A body that is being cut off.
 #[derive(Debug)]
 struct Cut {
     channel: u16,

@@ -12,7 +12,6 @@ const FIXED: usize = 12;
 /// The index of `cluster_id` among the properties.
 const CLUSTER_ID: usize = 13;
 
-/// The encoding of a property.
 #[derive(Clone, Copy)]
 enum PropertyType {
     Text,
@@ -21,7 +20,6 @@ enum PropertyType {
     Timestamp,
 }
 
-/// The encodings of the properties, in order.
 const PROPERTIES: [PropertyType; 14] = {
     use PropertyType::{Octet, Table, Text, Timestamp};
     [
@@ -93,7 +91,6 @@ fn rebuilt(payload: &[u8]) -> Vec<u8> {
     fixed
 }
 
-/// The treatment of a property.
 enum Keep {
     Nothing,
     Same,
@@ -106,7 +103,6 @@ fn properties(payload: &[u8]) -> Option<(u16, Bytes<'_>)> {
     Some((flags, Bytes(payload.get(FIXED + 2..)?)))
 }
 
-/// A reader of bytes.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {

@@ -57,7 +57,6 @@ pub(super) async fn connect(
     Connection::connector(uri, Runtime::new(runtime), open, properties).await
 }
 
-/// A stream whose received frames are repaired.
 struct Filter<S> {
     stream: S,
     frames: Frames,

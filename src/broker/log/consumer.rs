@@ -111,7 +111,6 @@ impl LogConsumer {
         self.take(delivered)
     }
 
-    /// The next entry, if it has already been delivered.
     pub(super) fn try_next(&mut self) -> Result<Option<LogDelivery>, BrokerError> {
         match self.consumer.next().now_or_never() {
             None => Ok(None),
@@ -141,7 +140,6 @@ impl LogConsumer {
         Ok(LogDelivery { offset, delivery })
     }
 
-    /// Acknowledges every entry returned so far.
     pub(super) fn ack(&mut self) {
         if self.unacked > 0 {
             self.unacked = 0;

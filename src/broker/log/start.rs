@@ -15,7 +15,6 @@ const ONE_BY_ONE: u64 = 64;
 /// Longest wait for an entry; none arrives at the log's end.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The position at which reading starts.
 pub(super) struct Start {
     /// The first deliverable entry.
     pub(super) offset: u64,

@@ -26,7 +26,6 @@ use crate::{
 /// TTL of a reply in an ordinary reply queue, in milliseconds. Direct replies are not queued.
 const REPLY_TTL_MS: &str = "10000";
 
-/// An outcome of replies.
 pub(super) enum ConnectionEvent {
     /// The broker confirmed the reply. Its queue may not exist.
     Confirmed(u64, PendingReply),
@@ -81,7 +80,6 @@ impl ReplyConnection {
         self.backlog.push_front((id, pending));
     }
 
-    /// Returns whether the connection has no replies.
     pub(super) fn is_idle(&self) -> bool {
         self.backlog.is_empty() && self.sent.is_empty()
     }
@@ -143,7 +141,6 @@ impl ReplyConnection {
         }
     }
 
-    /// The time of the oldest reply.
     fn oldest(&self) -> Option<Instant> {
         let sent = self.sent.values().next().map(|pending| pending.at);
         let unsent = self.backlog.front().map(|(_, pending)| pending.at);
@@ -235,7 +232,6 @@ impl ReplyConnection {
     }
 }
 
-/// The destination and properties of a reply.
 fn addressed(pending: &PendingReply, topics: ShortString) -> (Destination, BasicProperties) {
     let mut headers = contract_headers();
     if let Some(trace) = &pending.to.trace {

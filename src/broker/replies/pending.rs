@@ -17,7 +17,6 @@ use crate::{
 /// Memory of a reply in addition to its body and its correlation id, in bytes.
 const REPLY_BYTES: usize = 512;
 
-/// A reply that is not confirmed yet.
 pub(super) struct PendingReply {
     pub(super) to: ReplyTo,
     pub(super) reply: Encoded,

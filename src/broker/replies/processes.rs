@@ -15,12 +15,9 @@ use crate::broker::direct::Process;
 const MAX_PROBED: usize = 32;
 /// Time for which replies to a process are dropped after one has closed the connection.
 const UNSOUND_FOR: Duration = Duration::from_secs(1);
-/// Most processes recorded as unsound.
 const MAX_UNSOUND: usize = 1_024;
-/// Most processes recorded as sound.
 const MAX_SOUND: usize = 16_384;
 
-/// The processes by the outcome of their replies.
 #[derive(Default)]
 pub(super) struct Processes {
     /// Processes with a confirmed reply.
@@ -32,7 +29,6 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    /// Returns whether a reply to `process` was confirmed.
     pub(super) fn is_sound(&self, process: Process) -> bool {
         self.sound.contains(&process)
     }
@@ -42,12 +38,10 @@ impl Processes {
         self.sound.remove(&process);
     }
 
-    /// Records that no process waits to be probed.
     pub(super) fn none_is_probed(&mut self) {
         self.probed.clear();
     }
 
-    /// Returns whether a reply to `process` may wait to be probed.
     pub(super) fn may_probe(&mut self, process: Process) -> bool {
         let is_unsound = |at: &Instant| at.elapsed() < UNSOUND_FOR;
         if self.unsound.get(&process).is_some_and(is_unsound) {
@@ -59,7 +53,6 @@ impl Processes {
         self.probed.len() < MAX_PROBED && self.probed.insert(process)
     }
 
-    /// Records that a reply to `process` closed the connection.
     pub(super) fn mark_unsound(&mut self, process: Process) {
         self.probed.remove(&process);
         if self.unsound.len() >= MAX_UNSOUND {

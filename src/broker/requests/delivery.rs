@@ -34,28 +34,10 @@ pub struct RequestDelivery {
     pub(super) delivery: Delivery,
     pub(super) channel: Channel,
     /// The queue is a worker's local one.
-    local: bool,
+    pub(super) local: bool,
 }
 
 impl RequestDelivery {
-    /// A request from a queue that other workers consume too.
-    pub(super) fn of_shared_queue(delivery: Delivery, channel: &Channel) -> Self {
-        Self {
-            delivery,
-            channel: channel.clone(),
-            local: false,
-        }
-    }
-
-    /// A request from a local queue.
-    pub(super) fn of_local_queue(delivery: Delivery, channel: &Channel) -> Self {
-        Self {
-            delivery,
-            channel: channel.clone(),
-            local: true,
-        }
-    }
-
     /// The parts of the request that the wire format reads.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
@@ -114,7 +96,7 @@ impl RequestDelivery {
 
     /// Acknowledges the request.
     pub fn ack(&self) {
-        acknowledge(&self.channel, self.delivery.delivery_tag);
+        self.receipt().ack();
     }
 
     /// The receipt, to acknowledge or requeue the request.
@@ -140,7 +122,9 @@ pub struct Receipt {
 impl Receipt {
     /// Acknowledges the request.
     pub fn ack(&self) {
-        acknowledge(&self.channel, self.tag);
+        // The first poll hands the ack to the connection. If it is lost, the request is redelivered.
+        let options = BasicAckOptions::default();
+        let _ = self.channel.basic_ack(self.tag, options).now_or_never();
     }
 
     /// Requeues the request for another worker. From a local queue, it moves to the shared one.
@@ -151,10 +135,4 @@ impl Receipt {
         };
         let _ = self.channel.basic_nack(self.tag, options).now_or_never();
     }
-}
-
-fn acknowledge(channel: &Channel, tag: u64) {
-    // The first poll hands the ack to the connection. If it is lost, the request is redelivered.
-    let options = BasicAckOptions::default();
-    let _ = channel.basic_ack(tag, options).now_or_never();
 }

@@ -8,7 +8,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use lapin::message::Delivery;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -103,12 +103,7 @@ impl LocalRequests {
             self.stop();
             return delivered;
         };
-        let open = &mut queue.open;
-        let cancelled = open.cancel().await;
-        while let Some(Some(Ok(delivery))) = open.consumer.next().now_or_never() {
-            delivered.push(RequestDelivery::of_local_queue(delivery, &open.channel));
-        }
-        if cancelled.is_err() {
+        if queue.open.drain(&mut delivered).await.is_err() {
             self.stop();
         } else {
             queue.unbind(&self.spec).await;
@@ -168,8 +163,7 @@ impl LocalRequests {
         let error = match (next, &self.state) {
             (Some(Ok(delivery)), State::Consuming(queue)) => {
                 self.backoff.reset();
-                let channel = &queue.open.channel;
-                return Ok(RequestDelivery::of_local_queue(delivery, channel));
+                return Ok(queue.open.request(delivery));
             }
             (Some(Err(error)), _) => error.into(),
             _ => BrokerError::Cancelled(self.spec.names.status(self.spec.partition)),
@@ -186,7 +180,6 @@ impl LocalRequests {
         error
     }
 
-    /// Consumes a new queue after `wait`.
     fn open_after(&self, wait: Duration) -> State {
         let spec = self.spec.clone();
         let number = Uuid::new_v4().as_u64_pair().0;

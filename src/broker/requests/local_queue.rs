@@ -20,7 +20,6 @@ const REBINDING: Duration = Duration::from_secs(20);
 /// without a majority does not respond.
 const UNBINDING: Duration = Duration::from_secs(1);
 
-/// The connection and the names that a local queue needs.
 #[derive(Clone)]
 pub(super) struct LocalQueueSpec {
     pub(super) endpoint: Endpoint,
@@ -29,7 +28,6 @@ pub(super) struct LocalQueueSpec {
     pub(super) prefetch: u16,
 }
 
-/// A local queue that is consumed.
 pub(super) struct LocalQueue {
     /// Its number, unique in the installation.
     pub(super) number: u64,
@@ -39,7 +37,6 @@ pub(super) struct LocalQueue {
 }
 
 impl LocalQueueSpec {
-    /// The name of the queue with this number.
     pub(super) fn queue(&self, number: u64) -> String {
         self.names.local_status_queue(self.partition, number)
     }
@@ -56,7 +53,7 @@ impl LocalQueueSpec {
         }
         let queue = self.queue(number);
         add_local_queue(&channel, &self.names, self.partition, &queue).await?;
-        let open = Consuming::begin(connection, channel, queue, self.prefetch).await?;
+        let open = Consuming::begin(connection, channel, queue, self.prefetch, true).await?;
         Ok(Box::new(LocalQueue {
             number,
             open,
