@@ -24,6 +24,22 @@ pub(super) const OTHERS: &str = "(other)";
 struct Exposition(String);
 
 impl Exposition {
+    /// Writes a gauge of the partitions that have a value.
+    fn gauge<T, V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        all: &Partitions<T>,
+        value: impl Fn(&T) -> Option<V>,
+    ) {
+        self.family(name, "gauge", help);
+        for (partition, of) in all {
+            if let Some(value) = value(of) {
+                self.value(name, &[("partition", partition)], value);
+            }
+        }
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -88,7 +104,7 @@ fn about_this_worker(page: &mut Exposition, report: &Report) {
     page.family(name, "gauge", help);
     for p in &report.partitions {
         let partition = format!("{:02}", p.partition);
-        page.value(name, &[("partition", &partition)], u8::from(p.health.ready));
+        page.value(name, &[("partition", &partition)], u8::from(p.ready));
     }
     if let Some(intake) = &report.intake {
         let name = "streamwatch_intake_ready";
@@ -100,33 +116,19 @@ fn about_this_worker(page: &mut Exposition, report: &Report) {
 }
 
 fn age(page: &mut Exposition, all: &Partitions<&PartitionFigures>, now_ms: u64) {
-    let name = "streamwatch_log_lag_seconds";
     let help = "Age of this replica's state: time since it appended its last marker that it has \
                 read back. Grows while the log is unavailable. Absent before the first marker.";
-    page.family(name, "gauge", help);
-    for (partition, figures) in all {
-        if let Some(at) = figures.fresh_at_ms {
-            let seconds = seconds(now_ms.saturating_sub(at));
-            page.value(name, &[("partition", partition)], seconds);
-        }
-    }
-    let name = "streamwatch_log_offset";
+    page.gauge("streamwatch_log_lag_seconds", help, all, |figures| {
+        let at = figures.fresh_at_ms?;
+        Some(seconds(now_ms.saturating_sub(at)))
+    });
     let help = "Offset of the last log entry that this replica applied.";
-    page.family(name, "gauge", help);
-    for (partition, figures) in all {
-        if let Some(offset) = figures.offset {
-            page.value(name, &[("partition", partition)], offset);
-        }
-    }
-    let name = "streamwatch_ttl_seconds";
+    page.gauge("streamwatch_log_offset", help, all, |it| it.offset);
     let help = "The TTL in force: time after its last heartbeat until a stream expires. Equal on \
                 every replica.";
-    page.family(name, "gauge", help);
-    for (partition, figures) in all {
-        if let Some(ttl_ms) = figures.ttl_ms {
-            page.value(name, &[("partition", partition)], seconds(ttl_ms));
-        }
-    }
+    page.gauge("streamwatch_ttl_seconds", help, all, |it| {
+        it.ttl_ms.map(seconds)
+    });
 }
 
 fn holds(page: &mut Exposition, held: &Partitions<&ReplicaContents>) {
@@ -140,17 +142,12 @@ fn holds(page: &mut Exposition, held: &Partitions<&ReplicaContents>) {
     ];
     for (what, help, read) in of {
         let name = format!("streamwatch_active_{what}");
-        page.family(&name, "gauge", &format!("{help} {same}"));
-        for (partition, held) in held {
-            page.value(&name, &[("partition", partition)], read(&held.active));
-        }
+        let help = format!("{help} {same}");
+        page.gauge(&name, &help, held, |it| Some(read(&it.active)));
     }
-    let name = "streamwatch_records";
     let help = "Records of streams, active or not, bounded by --max-streams-per-partition.";
-    page.family(name, "gauge", &format!("{help} {same}"));
-    for (partition, held) in held {
-        page.value(name, &[("partition", partition)], held.records);
-    }
+    let help = format!("{help} {same}");
+    page.gauge("streamwatch_records", &help, held, |it| Some(it.records));
     let name = "streamwatch_concurrent_accounts";
     let help = format!("Accounts by number of active streams. {same}");
     page.family(name, "gauge", &help);
@@ -287,18 +284,16 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::{PartitionHealth, PartitionReport};
+    use crate::ops::PartitionHealth;
 
     fn page(figures: PartitionFigures, now_ms: u64) -> String {
         let ready = PartitionHealth {
+            partition: 3,
             ready: true,
             ..PartitionHealth::default()
         };
         let report = Report {
-            partitions: vec![PartitionReport {
-                partition: 3,
-                health: ready,
-            }],
+            partitions: vec![ready],
             ..Report::default()
         };
         render(

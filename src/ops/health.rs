@@ -8,6 +8,8 @@ use std::{
 /// One partition's state, as its worker last reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct PartitionHealth {
+    /// Its number.
+    pub partition: u16,
     /// Connected, caught up, not lagging, not shutting down.
     pub ready: bool,
     /// The log is attached.
@@ -49,20 +51,10 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The partitions that it follows.
-    pub partitions: Vec<PartitionReport>,
+    pub partitions: Vec<PartitionHealth>,
     /// The intake, if the installation has several partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intake: Option<IntakeHealth>,
-}
-
-/// A partition's health under its number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct PartitionReport {
-    /// Its number.
-    pub partition: u16,
-    /// Its health.
-    #[serde(flatten)]
-    pub health: PartitionHealth,
 }
 
 /// The health of a worker. Not ready until it follows partitions that are.
@@ -90,7 +82,13 @@ impl Health {
 
     /// Sets the partitions that the worker follows. None is ready yet.
     pub fn follows(&self, partitions: &[u16], intake: bool) {
-        let none_ready = partitions.iter().map(|n| (*n, PartitionHealth::default()));
+        let none_ready = partitions.iter().map(|&partition| {
+            let health = PartitionHealth {
+                partition,
+                ..PartitionHealth::default()
+            };
+            (partition, health)
+        });
         *self.state() = State {
             waits: None,
             partitions: none_ready.collect(),
@@ -120,8 +118,8 @@ impl Health {
     }
 
     /// Reports one partition.
-    pub fn report(&self, partition: u16, health: PartitionHealth) {
-        self.state().partitions.insert(partition, health);
+    pub fn report(&self, health: PartitionHealth) {
+        self.state().partitions.insert(health.partition, health);
     }
 
     /// Reports the intake: `None` if it is consumed, else the reason.
@@ -136,22 +134,19 @@ impl Health {
     #[must_use]
     pub fn read(&self, now_ms: u64) -> Report {
         let state = self.state();
-        let partitions = state.partitions.iter().map(|(partition, health)| {
+        let partitions = state.partitions.values().map(|health| {
             let mut health = health.clone();
             if health.ready && now_ms.saturating_sub(health.reported_at_ms) > STALE_MS {
                 health.ready = false;
                 health.reason = Some("its worker has not reported for a while".to_owned());
             }
-            PartitionReport {
-                partition: *partition,
-                health,
-            }
+            health
         });
         let partitions: Vec<_> = partitions.collect();
         let intake = state.intake.clone();
         Report {
             ready: !partitions.is_empty()
-                && partitions.iter().all(|p| p.health.ready)
+                && partitions.iter().all(|p| p.ready)
                 && intake.as_ref().is_none_or(|i| i.ready),
             reason: state.waits.clone(),
             partitions,
@@ -164,8 +159,9 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn ready_at(reported_at_ms: u64) -> PartitionHealth {
+    fn ready_at(partition: u16, reported_at_ms: u64) -> PartitionHealth {
         PartitionHealth {
+            partition,
             ready: true,
             reported_at_ms,
             ..PartitionHealth::default()
@@ -179,10 +175,10 @@ mod tests {
         health.waits("no topology".to_owned());
         assert_eq!(health.read(0).reason.as_deref(), Some("no topology"));
         health.follows(&[0, 3], true);
-        health.report(0, ready_at(5));
+        health.report(ready_at(0, 5));
         health.report_intake(None);
         assert!(!health.read(5).ready);
-        health.report(3, ready_at(5));
+        health.report(ready_at(3, 5));
         let report = health.read(5);
         assert!(report.ready && report.reason.is_none());
         health.report_intake(Some("lost".to_owned()));
@@ -212,7 +208,7 @@ mod tests {
     fn a_partition_that_does_not_report_is_not_ready() {
         let health = Health::default();
         health.follows(&[0], false);
-        health.report(0, ready_at(1_000));
+        health.report(ready_at(0, 1_000));
         assert!(health.read(1_000 + STALE_MS).ready);
         assert!(!health.read(1_001 + STALE_MS).ready);
     }

@@ -141,10 +141,11 @@ impl PartitionTask {
     /// Reports that the partition is not ready.
     fn report(&self, reason: String) {
         let health = PartitionHealth {
+            partition: self.partition.number,
             reason: Some(reason),
             reported_at_ms: clock::ms(),
             ..PartitionHealth::default()
         };
-        self.partition.health.report(self.partition.number, health);
+        self.partition.health.report(health);
     }
 }

@@ -3,7 +3,7 @@
 use super::clock;
 use crate::{
     broker::{Connection, Names, OptionalPublisher},
-    ops::{BadInput, RateLimit},
+    ops::{self, RateLimit},
     wire::{self, Code, Message, Origin, Problem},
 };
 
@@ -64,12 +64,10 @@ impl Rejections {
 
 /// Counts and logs a rejected message of a queue.
 pub(super) fn count(source: &'static str, code: Code) {
-    let code = code.as_str();
-    BadInput { source, code }.emit(clock::mono().seconds());
+    ops::count_bad_input(source, code.as_str(), clock::mono().seconds());
 }
 
 /// Logs a rejected log entry. The replica counts it.
 pub(super) fn log(code: Code) {
-    let (source, code) = ("log", code.as_str());
-    BadInput { source, code }.log(clock::mono().seconds());
+    ops::log_bad_input("log", code.as_str(), clock::mono().seconds());
 }

@@ -339,6 +339,7 @@ impl<'a> Session<'a> {
             Some(format!("requests are not consumed: {error}"))
         });
         let report = PartitionHealth {
+            partition: self.partition.number,
             ready: reason.is_none(),
             connected: true,
             caught_up: self.partition.replica.has_caught_up(),
@@ -346,6 +347,6 @@ impl<'a> Session<'a> {
             reason,
             reported_at_ms: now.mono.0 / 1_000,
         };
-        self.partition.health.report(self.partition.number, report);
+        self.partition.health.report(report);
     }
 }
