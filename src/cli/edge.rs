@@ -4,13 +4,15 @@ mod limits;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use axum::http::HeaderValue;
+
 use super::{arguments::BrokerArgs, mistakes::Mistakes, setting::Setting, signals::stop_signal};
 use crate::{
     client::{Addresses, Names, Tenant},
     edge::{
         Access,
         adobe::PolicyFile,
-        serve::{self, Certificate, Config, CorsOrigins},
+        serve::{self, Certificate, Config},
     },
 };
 use limits::LimitArgs;
@@ -93,7 +95,7 @@ impl Args {
         let access = self.access(http, mistakes);
         let policies = self.policies(mistakes);
         let certificate = self.certificate(mistakes);
-        let rates = self.limits.rates(mistakes);
+        let limits = self.limits.limits(mistakes);
         let bounds = self.limits.bounds(mistakes);
         let origins = self.origins(mistakes);
         let grace = mistakes.take(&self.grace);
@@ -113,7 +115,7 @@ impl Args {
             access: access?,
             policies,
             certificate,
-            rates,
+            limits,
             bounds: bounds?,
             origins,
             drain: drain?,
@@ -176,10 +178,10 @@ impl Args {
         }
     }
 
-    fn origins(&self, mistakes: &mut Mistakes) -> CorsOrigins {
+    fn origins(&self, mistakes: &mut Mistakes) -> Vec<HeaderValue> {
         let list = given(self.cors_origin.as_ref()).unwrap_or_default();
         let each = list.split(',').map(str::trim).filter(|one| !one.is_empty());
         let origins = each.filter_map(|one| mistakes.check("--cors-origin", serve::origin(one)));
-        CorsOrigins(origins.collect())
+        origins.collect()
     }
 }

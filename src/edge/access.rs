@@ -9,7 +9,6 @@ mod network;
 mod proxy;
 mod reload;
 mod ring_provider;
-mod rules;
 mod secret;
 mod url;
 mod verified;
@@ -22,15 +21,17 @@ use std::{
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
-pub use config::AccessError;
-pub(super) use keys::key_ids;
+pub use keys::key_ids;
 pub use reload::check_file;
 use tokio::sync::Notify;
 
-use super::reload::Current;
+use super::{FileProblems, reload::Current};
 use crate::client::{AccountId, Tenant};
+use applications::Applications;
+use claims::Issuer;
 use config::Fetched;
-use rules::AccessRules;
+use proxy::Proxy;
+use verified::VerifiedTokens;
 
 /// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +122,17 @@ impl Denied {
     }
 }
 
+/// The ways to identify a caller.
+#[derive(Debug, Default)]
+struct AccessRules {
+    /// The tenant of each request, if no request needs credentials.
+    everyone: Option<Tenant>,
+    applications: Applications,
+    issuers: Vec<Issuer>,
+    proxy: Option<Proxy>,
+    verified: VerifiedTokens,
+}
+
 /// Identifies callers by an access file, whose changes it applies. Clones are cheap and share it.
 #[derive(Clone)]
 pub struct Access {
@@ -135,8 +147,8 @@ impl Access {
     /// Reads a file, and the files that it names. URLs are read by [`Self::keep_current`].
     ///
     /// # Errors
-    /// [`AccessError`] if a file cannot be read or has a mistake.
-    pub fn from_file(file: &Path) -> Result<Self, AccessError> {
+    /// [`FileProblems`] if a file cannot be read or has a mistake.
+    pub fn from_file(file: &Path) -> Result<Self, FileProblems> {
         let rules = reload::read(file)?.rules(&Fetched::new())?;
         Ok(Self {
             current: Current::new(rules),
@@ -200,7 +212,9 @@ impl Access {
     /// # Errors
     /// [`Denied`] if the token is not valid.
     pub fn identify_token(&self, token: &str) -> Result<Caller, Denied> {
-        let identified = self.rules().token(token);
+        let (rules, now) = (self.rules(), jsonwebtoken::get_current_timestamp());
+        let verify = || claims::verify(&rules.issuers, token);
+        let identified = rules.verified.get_or_verify(token, now, verify);
         if identified == Err(Denied::Key) {
             self.unknown_key.notify_one();
         }
@@ -236,7 +250,7 @@ impl Access {
     #[must_use]
     pub fn schemes(&self) -> &'static str {
         let rules = self.rules();
-        match (rules.has_tokens(), rules.applications.is_empty()) {
+        match (!rules.issuers.is_empty(), rules.applications.0.is_empty()) {
             (_, true) => "Bearer",
             (true, false) => "Bearer, Basic realm=\"streamwatch\", charset=\"UTF-8\"",
             (false, false) => "Basic realm=\"streamwatch\", charset=\"UTF-8\"",
@@ -246,7 +260,7 @@ impl Access {
     /// Whether all URLs of keys have been read once.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.rules().is_complete()
+        self.rules().issuers.iter().all(|issuer| issuer.is_complete)
     }
 
     /// Reads the files every 5 s, and the URLs of keys every 5 min, or after 30 s if a token names

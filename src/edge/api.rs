@@ -7,25 +7,19 @@ mod problem;
 mod streams;
 mod target;
 
-use axum::{
-    Router,
-    body::Bytes,
-    http::header::CONTENT_TYPE,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::{Router, body::Bytes, http::header::CONTENT_TYPE, routing::get};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use accounts::status_query;
+pub use accounts::status_query;
 pub use problem::RefusedFor;
-pub(super) use target::credentials;
+pub(super) use problem::{ApiError, kinds};
+pub use target::credentials;
 
 use super::Edge;
-use problem::{ApiError, kinds};
 
 /// The description of the API, without its paths.
 #[derive(OpenApi)]
@@ -94,56 +88,6 @@ pub fn routes() -> Router<Edge> {
     routes
         .route("/api/v1/openapi.json", get(async move || document))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-}
-
-/// The response to a request whose address has no route.
-pub(super) async fn not_found() -> Response {
-    ApiError::not_found().into_response()
-}
-
-/// The response to a request that the server refuses before its route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GuardRefusal {
-    /// The client sends too many requests.
-    Client(std::time::Duration),
-    /// The client has too many requests in progress.
-    Crowded,
-    /// Too many requests are in progress.
-    Overloaded,
-    /// The request has taken too long.
-    TooSlow,
-    /// The address is too long.
-    LongAddress,
-}
-
-impl IntoResponse for GuardRefusal {
-    fn into_response(self) -> Response {
-        let second = std::time::Duration::from_secs(1);
-        match self {
-            Self::Client(retry_after) => {
-                let detail = "the client sends more requests a second than this edge accepts";
-                ApiError::throttled(detail, retry_after)
-            }
-            Self::Crowded => {
-                let detail = "the client has too many requests in progress";
-                ApiError::throttled(detail, second).counted("crowded")
-            }
-            Self::Overloaded => {
-                let detail =
-                    "the edge has too many requests in progress: play on, and repeat the request";
-                ApiError::new(&kinds::UNAVAILABLE, detail).retry_after(second)
-            }
-            Self::TooSlow => {
-                let detail = "the request did not arrive in time";
-                ApiError::new(&kinds::TIMEOUT, detail).retry_after(second)
-            }
-            Self::LongAddress => {
-                let detail = "the address is longer than 2,048 bytes";
-                ApiError::new(&kinds::ADDRESS_TOO_LONG, detail)
-            }
-        }
-        .into_response()
-    }
 }
 
 #[cfg(test)]

@@ -21,30 +21,20 @@ const SHARED: u64 = 4_096;
 /// The part of an IPv6 address that a client cannot choose.
 const IPV6_PREFIX: u128 = u128::MAX << 64;
 
-/// Most requests per second; without a value, there is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RequestRates {
-    /// Of one account.
-    pub account: Option<NonZeroU32>,
-    /// Of one client address; of an IPv6 network /64.
-    pub client: Option<NonZeroU32>,
-}
-
 /// The limits of requests per second of an edge. Each allows bursts of twice its rate.
 pub struct RequestLimits {
-    accounts: Option<Keyed<u64>>,
-    clients: Option<Keyed<IpAddr>>,
-    secret: RandomState,
+    accounts: Option<Keyed>,
+    clients: Option<Keyed>,
 }
 
 impl RequestLimits {
-    /// Creates the limits.
+    /// Limits the requests per second of each account, and of each client address or IPv6 network
+    /// /64. Without a rate, there is no limit.
     #[must_use]
-    pub fn new(rates: RequestRates) -> Self {
+    pub fn new(account: Option<NonZeroU32>, client: Option<NonZeroU32>) -> Self {
         Self {
-            accounts: rates.account.map(Keyed::new),
-            clients: rates.client.map(Keyed::new),
-            secret: RandomState::new(),
+            accounts: account.map(Keyed::new),
+            clients: client.map(Keyed::new),
         }
     }
 
@@ -53,9 +43,9 @@ impl RequestLimits {
     /// # Errors
     /// The time to wait, if the request exceeds the limit.
     pub fn account(&self, tenant: &Tenant, account: &AccountId) -> Result<(), Duration> {
-        self.accounts.as_ref().map_or(Ok(()), |limit| {
-            limit.check(self.secret.hash_one((tenant.as_str(), account.as_str())))
-        })
+        let key = (tenant.as_str(), account.as_str());
+        let limit = self.accounts.as_ref();
+        limit.map_or(Ok(()), |limit| limit.check(key))
     }
 
     /// Counts a request of a client.
@@ -63,18 +53,16 @@ impl RequestLimits {
     /// # Errors
     /// The time to wait, if the request exceeds the limit.
     pub fn client(&self, client: IpAddr) -> Result<(), Duration> {
-        self.clients
-            .as_ref()
-            .map_or(Ok(()), |limit| limit.check(network_of(client)))
+        let limit = self.clients.as_ref();
+        limit.map_or(Ok(()), |limit| limit.check(network_of(client)))
     }
 
     /// Drops the counts that have recovered. To be called every few seconds.
     pub fn clean(&self) {
-        if let Some(accounts) = &self.accounts {
-            accounts.clean();
-        }
-        if let Some(clients) = &self.clients {
-            clients.clean();
+        for limit in self.accounts.iter().chain(&self.clients) {
+            limit.own.retain_recent();
+            limit.own.shrink_to_fit();
+            limit.shared.retain_recent();
         }
     }
 }
@@ -87,15 +75,15 @@ pub(super) fn network_of(client: IpAddr) -> IpAddr {
     }
 }
 
-/// A limit for each key, in bounded memory.
-struct Keyed<K: Hash + Eq + Clone> {
-    own: DefaultKeyedRateLimiter<K>,
+/// A limit for each key, by its hash, in bounded memory.
+struct Keyed {
+    own: DefaultKeyedRateLimiter<u64>,
     /// Shared counts of the keys beyond the bound.
     shared: DefaultKeyedRateLimiter<u64>,
     secret: RandomState,
 }
 
-impl<K: Hash + Eq + Clone> Keyed<K> {
+impl Keyed {
     fn new(per_second: NonZeroU32) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1));
         let quota = Quota::per_second(per_second).allow_burst(burst);
@@ -106,20 +94,14 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         }
     }
 
-    fn check(&self, key: K) -> Result<(), Duration> {
+    fn check(&self, key: impl Hash) -> Result<(), Duration> {
+        let key = self.secret.hash_one(key);
         let checked = if self.own.len() < MOST_KEYS {
             self.own.check_key(&key)
         } else {
-            self.shared
-                .check_key(&(self.secret.hash_one(&key) % SHARED))
+            self.shared.check_key(&(key % SHARED))
         };
         checked.map_err(|until| until.wait_time_from(DefaultClock::default().now()))
-    }
-
-    fn clean(&self) {
-        self.own.retain_recent();
-        self.own.shrink_to_fit();
-        self.shared.retain_recent();
     }
 }
 
@@ -128,10 +110,8 @@ mod tests {
     use super::*;
 
     fn limits(per_second: u32) -> RequestLimits {
-        RequestLimits::new(RequestRates {
-            account: NonZeroU32::new(per_second),
-            client: NonZeroU32::new(per_second),
-        })
+        let rate = NonZeroU32::new(per_second);
+        RequestLimits::new(rate, rate)
     }
 
     #[test]
@@ -146,7 +126,7 @@ mod tests {
             "{wait:?}"
         );
         assert!(account("bob").is_ok());
-        let off = RequestLimits::new(RequestRates::default());
+        let off = RequestLimits::new(None, None);
         let alice = AccountId::new("alice").unwrap();
         assert!((0..1_000).all(|_| off.account(&tenant, &alice).is_ok()));
     }

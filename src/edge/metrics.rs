@@ -159,10 +159,11 @@ impl StatusSource for Readiness {
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
     fn collect(&self) {
-        let occupancy = self.edge.players.occupancy();
+        let players = &self.edge.players;
+        let (news, signs_of_life) = players.cached_streams();
         gauge!(READY).set(if self.obstacle().is_none() { 1.0 } else { 0.0 });
-        gauge!(WAITING).set(occupancy.waiting_bytes as f64);
-        gauge!(CACHED, "cache" => "news").set(occupancy.kept_news as f64);
-        gauge!(CACHED, "cache" => "signs_of_life").set(occupancy.signs_of_life as f64);
+        gauge!(WAITING).set(players.waiting_bytes() as f64);
+        gauge!(CACHED, "cache" => "news").set(news as f64);
+        gauge!(CACHED, "cache" => "signs_of_life").set(signs_of_life as f64);
     }
 }

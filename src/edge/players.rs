@@ -1,6 +1,5 @@
 //! The operations of players, without HTTP.
 
-mod error;
 mod news;
 mod recent;
 mod signs;
@@ -10,17 +9,15 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-pub use error::PlayersError;
-pub use news::Occupancy;
 pub use stream_key::StreamKey;
 
 use crate::client::{
-    AccountId, AccountStatus, Backend, Batcher, Client, Consistency, GivenReason, Heartbeat,
-    OpenRequest, Opening, StatusQuery, Stop, StopCause, StopTarget, StoppedReason, StreamId,
-    StreamState, Tenant,
+    AccountId, AccountStatus, Backend, Batcher, Client, ClientError, Consistency, GivenReason,
+    Heartbeat, OpenRequest, Opening, StatusQuery, Stop, StopCause, StopTarget, StoppedReason,
+    StreamId, StreamState, Tenant,
 };
 use crate::wire::Trace;
-use news::{Kept, NewsCache};
+use news::NewsCache;
 use signs::SignsOfLife;
 
 tokio::task_local! {
@@ -30,6 +27,8 @@ tokio::task_local! {
 
 /// Longest wait for the state of a stream. After it, the heartbeat is sent unchecked.
 const CHECK_PATIENCE: Duration = Duration::from_millis(500);
+/// The time to wait before a repetition if RabbitMQ or every worker is unavailable.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Longest wait for a worker's error reply to a stop of all streams.
 const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
 
@@ -110,14 +109,13 @@ impl Players {
     /// count twice.
     ///
     /// # Errors
-    /// [`PlayersError`]. The stream may be active after [`PlayersError::Unavailable`] and
-    /// [`PlayersError::TimedOut`].
+    /// [`ClientError`]. The stream may be active if it is retryable.
     pub async fn open(
         &self,
         tenant: &Tenant,
         account: &AccountId,
         request: &OpenRequest,
-    ) -> Result<(StreamId, Opening), PlayersError> {
+    ) -> Result<(StreamId, Opening), ClientError> {
         let (stream, opening) = self.traced().open(tenant, account, request).await?;
         let (Opening::Opened { partition, .. } | Opening::Refused { partition, .. }) = &opening;
         if let Some(partition) = partition {
@@ -126,8 +124,8 @@ impl Players {
         if let Opening::Opened { ttl, .. } = &opening {
             let key = StreamKey::new(tenant, account, stream);
             self.news.set_ttl(*ttl);
-            self.news.forget(key);
-            self.signs.seen(key, *ttl);
+            self.news.streams.remove(key);
+            self.signs.streams.put(key, (), *ttl);
         }
         Ok((stream, opening))
     }
@@ -135,19 +133,20 @@ impl Players {
     /// Sends a heartbeat. Returns once RabbitMQ has stored it, or with the end of the stream.
     ///
     /// # Errors
-    /// [`PlayersError`].
+    /// [`ClientError`].
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
         account: &AccountId,
         heartbeat: Heartbeat,
         unknown: UnknownStream,
-    ) -> Result<HeartbeatReply, PlayersError> {
+    ) -> Result<HeartbeatReply, ClientError> {
         let stream = heartbeat.stream;
         let key = StreamKey::new(tenant, account, stream);
         let is_ended = self.news.is_stopped(key);
         // The reply also states the partition. Without it, a heartbeat costs a message of its own.
-        let is_known = self.signs.are_recent(key) && self.batcher.has_partition(tenant, account);
+        let is_known =
+            self.signs.streams.get(key).is_some() && self.batcher.has_partition(tenant, account);
         if !is_ended
             && !is_known
             && let Some(permit) = self.signs.check()
@@ -181,18 +180,17 @@ impl Players {
         }
         // The heartbeat of an ended stream renews its tombstone, so that the stream stays stopped.
         let sent = self.batcher.send(tenant, account, &heartbeat.into()).await;
-        let news = self.news.get(key);
-        if let Some(Kept::Stopped(cause)) = news {
-            return Ok(HeartbeatReply::Stopped(cause));
+        let news = self.news.streams.get(key);
+        if let Some(ended @ HeartbeatReply::Stopped(_)) = news {
+            return Ok(ended);
         }
         sent?;
-        self.signs.seen(key, self.news.ttl());
-        let Some(Kept::Interval(interval)) = news else {
+        self.signs.streams.put(key, (), self.news.ttl());
+        let Some(changed) = news else {
             return Ok(HeartbeatReply::Stored { changed: None });
         };
-        self.news.forget(key);
-        let changed = Some(interval);
-        Ok(HeartbeatReply::Stored { changed })
+        self.news.streams.remove(key);
+        Ok(changed)
     }
 
     /// Returns the state of a stream; `None` if no worker answers within [`CHECK_PATIENCE`].
@@ -218,14 +216,14 @@ impl Players {
     /// Stops a stream. Returns once RabbitMQ has stored the stop.
     ///
     /// # Errors
-    /// [`PlayersError`].
+    /// [`ClientError`].
     pub async fn stop(
         &self,
         tenant: &Tenant,
         account: &AccountId,
         stream: StreamId,
         reason: Option<GivenReason>,
-    ) -> Result<(), PlayersError> {
+    ) -> Result<(), ClientError> {
         let stop = Stop {
             target: StopTarget::One(stream),
             reason: reason.clone().map(Ok),
@@ -243,28 +241,28 @@ impl Players {
     /// Stops all active streams of an account. Returns once RabbitMQ has stored the stop.
     ///
     /// # Errors
-    /// [`PlayersError`].
+    /// [`ClientError`].
     pub async fn stop_all(
         &self,
         tenant: &Tenant,
         account: &AccountId,
         reason: Option<GivenReason>,
-    ) -> Result<(), PlayersError> {
+    ) -> Result<(), ClientError> {
         let stop = Stop::of_all(reason);
         let stopped = self.backend.send_stop(tenant, account, stop, STOP_ALL_WAIT);
-        Ok(stopped.await?)
+        stopped.await
     }
 
     /// Returns the activity of an account, and the state of one stream if `query` names it.
     ///
     /// # Errors
-    /// [`PlayersError`].
+    /// [`ClientError`].
     pub async fn activity(
         &self,
         tenant: &Tenant,
         account: &AccountId,
         query: &StatusQuery,
-    ) -> Result<AccountStatus, PlayersError> {
+    ) -> Result<AccountStatus, ClientError> {
         let status = self.traced().status(tenant, account, query).await?;
         if let Some(partition) = status.partition {
             self.batcher.learn(tenant, account, partition);
@@ -278,13 +276,13 @@ impl Players {
         self.backend.clone().with_trace(trace)
     }
 
-    /// Figures for operators.
-    #[must_use]
-    pub fn occupancy(&self) -> Occupancy {
-        Occupancy {
-            waiting_bytes: self.batcher.waiting_bytes(),
-            kept_news: self.news.len(),
-            signs_of_life: self.signs.len(),
-        }
+    /// Memory of the events that wait for RabbitMQ, in bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.batcher.waiting_bytes()
+    }
+
+    /// The numbers of streams whose news are kept, and of those with a recent sign of life.
+    pub(super) fn cached_streams(&self) -> (usize, usize) {
+        (self.news.streams.len(), self.signs.streams.len())
     }
 }

@@ -1,8 +1,8 @@
 //! Values from files, replaced when the files change.
 
 use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
+    fmt, fs, io,
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -14,36 +14,40 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 /// Largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// A file that cannot be read.
+/// The problems of a file, each with its place. They quote no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {problem}", file.display())]
-pub struct FileError {
-    /// The file.
-    pub file: PathBuf,
-    /// The cause.
-    pub problem: String,
+#[error("{}", .0.join("; "))]
+pub struct FileProblems(pub Vec<String>);
+
+impl FileProblems {
+    /// A problem of a file, or of a part of it.
+    pub(super) fn of(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self(vec![format!("{place}: {problem}")])
+    }
 }
 
 /// Reads a file of at most 1 MiB.
-pub(super) fn read(file: &Path) -> Result<Vec<u8>, FileError> {
-    let problem = match fs::metadata(file).map(|about| about.len()) {
-        Ok(bytes) if bytes > MAX_FILE_BYTES => "larger than 1 MiB".to_owned(),
-        Ok(_) => match fs::read(file) {
-            Ok(content) => return Ok(content),
-            Err(error) => format!("cannot read it: {}", error.kind()),
-        },
-        Err(error) => format!("cannot read it: {}", error.kind()),
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, FileProblems> {
+    let content = match fs::metadata(file) {
+        Ok(about) if about.len() > MAX_FILE_BYTES => {
+            return Err(FileProblems::of(file.display(), "larger than 1 MiB"));
+        }
+        Ok(_) => fs::read(file),
+        Err(error) => Err(error),
     };
-    let file = file.to_owned();
-    Err(FileError { file, problem })
+    let unreadable = |error: io::Error| format!("cannot read it: {}", error.kind());
+    content.map_err(|error| FileProblems::of(file.display(), unreadable(error)))
 }
 
 /// Reads a text file.
-pub(super) fn read_text(file: &Path) -> Result<String, FileError> {
-    String::from_utf8(read(file)?).map_err(|_| FileError {
-        file: file.to_owned(),
-        problem: "not UTF-8".to_owned(),
-    })
+pub(super) fn read_text(file: &Path) -> Result<String, FileProblems> {
+    String::from_utf8(read(file)?).map_err(|_| FileProblems::of(file.display(), "not UTF-8"))
+}
+
+/// The number of the line with a syntax error.
+pub(super) fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    before.map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 /// The current value. Clones share it.
@@ -82,20 +86,16 @@ pub(super) fn times() -> Interval {
 }
 
 /// Files that are read periodically.
-pub(super) struct Files<C, E> {
+pub(super) struct Files<C> {
     /// The name of their content, in logs.
     what: &'static str,
     /// The content of the last successful read.
     content: Option<C>,
     /// The mistake of the last read, if it failed.
-    mistake: Option<E>,
+    mistake: Option<FileProblems>,
 }
 
-impl<C, E> Files<C, E>
-where
-    C: PartialEq + Send + 'static,
-    E: PartialEq + fmt::Display + Send + 'static,
-{
+impl<C: PartialEq + Send + 'static> Files<C> {
     pub(super) const fn new(what: &'static str) -> Self {
         Self {
             what,
@@ -107,7 +107,7 @@ where
     /// Reads the files. Returns whether the content has changed. A mistake is logged once.
     pub(super) async fn have_changed(
         &mut self,
-        read: impl FnOnce() -> Result<C, E> + Send + 'static,
+        read: impl FnOnce() -> Result<C, FileProblems> + Send + 'static,
     ) -> bool {
         // A file system that hangs must not block requests.
         match tokio::task::spawn_blocking(read).await {
@@ -134,7 +134,7 @@ where
     }
 
     /// Replaces the current value by that of changed files, unless they have a mistake.
-    pub(super) fn put<T>(&self, value: Result<T, E>, current: &Current<T>) {
+    pub(super) fn put<T>(&self, value: Result<T, FileProblems>, current: &Current<T>) {
         match value {
             Ok(value) => {
                 current.set(value);
@@ -144,22 +144,19 @@ where
         }
     }
 
-    fn reject(&self, mistake: &E) {
+    fn reject(&self, mistake: &FileProblems) {
         let what = self.what;
         tracing::error!(%mistake, "cannot load changed {what}; the edge keeps using the previous {what}");
     }
 }
 
 /// Reads files every 5 s, and replaces the current value when they have changed. Never returns.
-pub(super) async fn keep_current<C, E, T>(
-    mut files: Files<C, E>,
-    read: impl Fn() -> Result<C, E> + Clone + Send + 'static,
-    value_of: impl Fn(&C) -> Result<T, E>,
+pub(super) async fn keep_current<C: PartialEq + Send + 'static, T>(
+    mut files: Files<C>,
+    read: impl Fn() -> Result<C, FileProblems> + Clone + Send + 'static,
+    value_of: impl Fn(&C) -> Result<T, FileProblems>,
     current: &Current<T>,
-) where
-    C: PartialEq + Send + 'static,
-    E: PartialEq + fmt::Display + Send + 'static,
-{
+) {
     let mut times = times();
     loop {
         times.tick().await;

@@ -17,16 +17,18 @@ use tokio::{
     time::{Instant, interval, sleep, timeout_at},
 };
 
-pub use config::{Bounds, Config, EdgeError, origin};
-pub use guard::CorsOrigins;
-pub use tls::{Certificate, CertificateError};
+pub use config::{Bounds, Config, origin};
+pub use tls::Certificate;
 
 use super::{
     Edge, Players, Readiness, RequestLimits, Services,
     adobe::{self, PolicyFile},
     api, metrics,
 };
-use crate::{client::Client, ops::HttpServer};
+use crate::{
+    client::Client,
+    ops::{HttpError, HttpServer},
+};
 use accept::Acceptor;
 use connection::{Connections, ServerPhase};
 use guard::Guard;
@@ -42,20 +44,20 @@ const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// If an address cannot be bound.
-pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(), EdgeError> {
+pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(), HttpError> {
     let address = config.http;
     let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|error| EdgeError::Bind { address, error })?;
+    let listener = listener.map_err(|error| HttpError::Bind { address, error })?;
     let admin = match config.admin {
         Some(address) => Some(HttpServer::bind(address).await?),
         None => None,
     };
     metrics::describe();
     let client = Client::connect(config.addresses, config.names);
-    let edge = Edge::from(Services {
+    let edge = Edge::new(Services {
         players: Players::new(client.clone(), config.bounds.patience),
         access: config.access,
-        limits: RequestLimits::new(config.rates),
+        limits: config.limits,
     });
     let readiness = Readiness::new(client.clone(), edge.clone());
     let guard = Guard::new(edge.clone(), config.bounds);

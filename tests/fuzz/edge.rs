@@ -4,7 +4,11 @@ use std::sync::LazyLock;
 
 use streamwatch::{
     client::{AccountId, StreamId, Tenant},
-    edge::{adobe::Policies, decoders},
+    edge::{
+        access,
+        adobe::{Attributes, Policies, termination_codes},
+        api,
+    },
     wire::{Addressed, MAX_BODY_BYTES},
 };
 use uuid::Uuid;
@@ -55,17 +59,22 @@ pub fn bodies(data: &[u8]) {
 pub fn forms(data: &[u8]) {
     static PARSED: LazyLock<Policies> =
         LazyLock::new(|| Policies::parse(POLICIES).expect("policies"));
-    let (token, application) = decoders::beacon(data);
+    let (token, application) = api::credentials(data);
     let size = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     assert!(size(&token) + size(&application) <= data.len());
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let query = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let form = parts.next().unwrap_or_default();
-    match decoders::query(&query) {
+    match api::status_query(&query) {
         Ok(decoded) => bounded(&decoded, data),
         Err(problem) => bounded(&problem, data),
     }
-    bounded(&decoders::session(&PARSED, "app", (&query, form)), data);
+    let attributes = Attributes::decode(&query, form);
+    let application = PARSED.application("app").expect("the application");
+    let session = attributes.of_session(application, &[]).ok();
+    bounded(&(attributes.lack_required(application), session), data);
+    bounded(&attributes.of_heartbeat(), data);
+    bounded(&termination_codes([&*query].into_iter()), data);
 }
 
 /// The files of access and of policies. A mistake quotes no secret.
@@ -75,7 +84,7 @@ pub fn files(data: &[u8]) {
         assert!(!problems.0.is_empty());
         bounded(&problems, data);
     }
-    if let Err(mistake) = decoders::check_file(&text) {
+    if let Err(mistake) = access::check_file(&text) {
         bounded(&mistake, data);
     }
 }
@@ -83,7 +92,7 @@ pub fn files(data: &[u8]) {
 /// A key set of a URL.
 pub fn keys(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    match decoders::key_set(&text) {
+    match access::key_ids(&text) {
         Ok(ids) => assert!(!ids.is_empty() && ids.concat().len() <= text.len()),
         Err(problem) => assert!(problem.len() < 200, "{problem}"),
     }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
     cli::{mistakes::Mistakes, setting::Setting},
-    edge::{RequestRates, serve::Bounds},
+    edge::{RequestLimits, serve::Bounds},
 };
 
 /// Arguments of limits and bounds.
@@ -85,11 +85,9 @@ pub(super) struct LimitArgs {
 }
 
 impl LimitArgs {
-    pub(super) fn rates(&self, mistakes: &mut Mistakes) -> RequestRates {
-        RequestRates {
-            account: mistakes.take(&self.account_requests_per_second),
-            client: mistakes.take(&self.client_requests_per_second),
-        }
+    pub(super) fn limits(&self, mistakes: &mut Mistakes) -> RequestLimits {
+        let account = mistakes.take(&self.account_requests_per_second);
+        RequestLimits::new(account, mistakes.take(&self.client_requests_per_second))
     }
 
     pub(super) fn bounds(&self, mistakes: &mut Mistakes) -> Option<Bounds> {

@@ -20,10 +20,6 @@ pub(super) struct ApplicationCredentials {
 pub(super) struct Applications(pub(super) HashMap<String, ApplicationCredentials>);
 
 impl Applications {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Returns the caller of the credentials of HTTP Basic.
     pub(super) fn basic(&self, credentials: &str) -> Result<Caller, Denied> {
         let decoded = STANDARD.decode(credentials).ok();

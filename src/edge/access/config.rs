@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -12,41 +11,16 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 
 use super::{
+    AccessRules,
     applications::{ApplicationCredentials, Applications},
     claims::Issuer,
     keys::{self, VerificationKey},
     proxy::{IdentityHeaders, Proxy, TenantOf},
     ring_provider,
-    rules::AccessRules,
     secret::{Digest, Secret},
     verified::VerifiedTokens,
 };
-use crate::{client::Tenant, edge::FileError};
-
-/// A mistake in an access file. It quotes no secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {problem}")]
-pub struct AccessError {
-    /// The file, or the table in it.
-    pub place: String,
-    /// The mistake.
-    pub problem: String,
-}
-
-impl AccessError {
-    pub(super) fn new(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
-        Self {
-            place: place.to_string(),
-            problem: problem.to_string(),
-        }
-    }
-}
-
-impl From<FileError> for AccessError {
-    fn from(error: FileError) -> Self {
-        Self::new(error.file.display(), error.problem)
-    }
-}
+use crate::{client::Tenant, edge::FileProblems};
 
 /// The tables of the file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -133,7 +107,7 @@ pub(super) type Fetched = BTreeMap<String, String>;
 
 impl AccessFile {
     /// Checks everything, and returns the rules.
-    pub(super) fn rules(&self, fetched: &Fetched) -> Result<AccessRules, AccessError> {
+    pub(super) fn rules(&self, fetched: &Fetched) -> Result<AccessRules, FileProblems> {
         ring_provider::install();
         let Tables {
             applications,
@@ -144,9 +118,9 @@ impl AccessFile {
         for table in applications {
             let place = format!("application {:?}", table.id);
             let application = self.application(table);
-            let application = application.map_err(|problem| AccessError::new(&place, problem))?;
+            let application = application.map_err(|problem| FileProblems::of(&place, problem))?;
             if known.insert(table.id.clone(), application).is_some() {
-                return Err(AccessError::new(
+                return Err(FileProblems::of(
                     place,
                     "the id is used twice: remove one of the applications",
                 ));
@@ -155,12 +129,12 @@ impl AccessFile {
         let issuers = tokens.iter().enumerate().map(|(n, table)| {
             let place = format!("tokens, number {}", n + 1);
             self.issuer(table, fetched)
-                .map_err(|problem| AccessError::new(place, problem))
+                .map_err(|problem| FileProblems::of(place, problem))
         });
         let proxy = proxy.as_ref().map(|table| {
             table
                 .check()
-                .map_err(|problem| AccessError::new("proxy", problem))
+                .map_err(|problem| FileProblems::of("proxy", problem))
         });
         let rules = AccessRules {
             everyone: None,
@@ -170,9 +144,9 @@ impl AccessFile {
             verified: VerifiedTokens::default(),
         };
         let by_proxy = rules.proxy.as_ref().is_some_and(|it| it.identity.is_some());
-        if rules.applications.is_empty() && !rules.has_tokens() && !by_proxy {
+        if rules.applications.0.is_empty() && rules.issuers.is_empty() && !by_proxy {
             let problem = "the file identifies no caller: add applications, tokens or a proxy";
-            return Err(AccessError::new(self.file.display(), problem));
+            return Err(FileProblems::of(self.file.display(), problem));
         }
         Ok(rules)
     }

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
 };
 use serde::Deserialize;
 
@@ -18,28 +18,6 @@ pub(super) struct VerificationKey {
     pub(super) key: DecodingKey,
 }
 
-/// The name of an algorithm in the header of a token.
-pub(super) const fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::HS256 => "HS256",
-        Algorithm::RS256 => "RS256",
-        Algorithm::ES256 => "ES256",
-        Algorithm::EdDSA => "EdDSA",
-        _ => "",
-    }
-}
-
-/// The algorithm of this name, if it is supported.
-fn algorithm(text: &str) -> Option<Algorithm> {
-    let all = [
-        Algorithm::HS256,
-        Algorithm::RS256,
-        Algorithm::ES256,
-        Algorithm::EdDSA,
-    ];
-    all.into_iter().find(|one| name(*one) == text)
-}
-
 impl VerificationKey {
     /// A key from an HS256 secret.
     pub(super) fn of_secret(
@@ -47,7 +25,7 @@ impl VerificationKey {
         algorithm: &str,
         secret: &str,
     ) -> Result<Self, String> {
-        if algorithm != name(Algorithm::HS256) {
+        if algorithm != "HS256" {
             return Err("only HS256 uses a secret; other algorithms need a pem_file".to_owned());
         }
         if secret.len() < MIN_SECRET_BYTES {
@@ -64,12 +42,16 @@ impl VerificationKey {
 
     /// A public key in PEM form.
     pub(super) fn of_pem(id: Option<String>, name: &str, pem: &str) -> Result<Self, String> {
-        let algorithm = algorithm(name).ok_or("algorithm: must be HS256, RS256, ES256 or EdDSA")?;
+        const NAMES: &str = "algorithm: must be HS256, RS256, ES256 or EdDSA";
+        let algorithm = name.parse().map_err(|_| NAMES)?;
         let key = match algorithm {
             Algorithm::RS256 => DecodingKey::from_rsa_pem(pem.as_bytes()),
             Algorithm::ES256 => DecodingKey::from_ec_pem(pem.as_bytes()),
             Algorithm::EdDSA => DecodingKey::from_ed_pem(pem.as_bytes()),
-            _ => return Err("HS256 needs a secret or a secret_file, not a pem_file".to_owned()),
+            Algorithm::HS256 => {
+                return Err("HS256 needs a secret or a secret_file, not a pem_file".to_owned());
+            }
+            _ => return Err(NAMES.to_owned()),
         };
         let key = key.map_err(|_| format!("the file contains no {name} public key in PEM form"))?;
         Ok(Self { id, algorithm, key })
@@ -89,14 +71,8 @@ impl VerificationKey {
             AlgorithmParameters::OctetKey(_) if secrets => Algorithm::HS256,
             _ => return None,
         };
-        let agrees = match jwk.common.key_algorithm {
-            None => true,
-            Some(KeyAlgorithm::HS256) => derived == Algorithm::HS256,
-            Some(KeyAlgorithm::RS256) => derived == Algorithm::RS256,
-            Some(KeyAlgorithm::ES256) => derived == Algorithm::ES256,
-            Some(KeyAlgorithm::EdDSA) => derived == Algorithm::EdDSA,
-            Some(_) => false,
-        };
+        let stated = jwk.common.key_algorithm;
+        let agrees = stated.is_none_or(|stated| stated == derived.into());
         let signs = jwk.common.public_key_use.as_ref();
         let signs = signs.is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
         let id = jwk.common.key_id.clone()?;
@@ -135,8 +111,11 @@ pub(super) fn of_set(json: &str, secrets: bool) -> Result<Vec<VerificationKey>, 
     Ok(keys)
 }
 
-/// The ids of the usable keys of a set without secrets.
-pub(in crate::edge) fn key_ids(json: &str) -> Result<Vec<String>, String> {
+/// Returns the ids of the usable keys of a JSON Web Key Set without secrets.
+///
+/// # Errors
+/// If there is no usable key.
+pub fn key_ids(json: &str) -> Result<Vec<String>, String> {
     let keys = of_set(json, false)?.into_iter();
     Ok(keys.filter_map(|key| key.id).collect())
 }

@@ -10,12 +10,15 @@ use futures_util::future::join_all;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    config::{AccessError, AccessFile, Fetched, Tables},
+    AccessRules,
+    config::{AccessFile, Fetched, Tables},
     jwks,
-    rules::AccessRules,
     secret::Secret,
 };
-use crate::edge::reload::{Current, Files, read_text, times};
+use crate::edge::{
+    FileProblems,
+    reload::{Current, Files, line_of, read_text, times},
+};
 
 /// Interval between reads of the key URLs.
 const FETCH_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -25,7 +28,7 @@ const FETCH_AGAIN: Duration = Duration::from_secs(15);
 const FETCH_FOR_KEY: Duration = Duration::from_secs(30);
 
 /// Reads an access file, and the files that it names.
-pub(super) fn read(file: &Path) -> Result<AccessFile, AccessError> {
+pub(super) fn read(file: &Path) -> Result<AccessFile, FileProblems> {
     let tables = parse(file, &read_text(file)?)?;
     let mut files = BTreeMap::new();
     let base = file.parent().unwrap_or(Path::new(""));
@@ -40,15 +43,15 @@ pub(super) fn read(file: &Path) -> Result<AccessFile, AccessError> {
     })
 }
 
-fn parse(file: &Path, text: &str) -> Result<Tables, AccessError> {
+fn parse(file: &Path, text: &str) -> Result<Tables, FileProblems> {
     toml::from_str(text).map_err(|error| mistake(file, text, &error))
 }
 
 /// Checks the text of an access file that names no other files.
 ///
 /// # Errors
-/// [`AccessError`] if it has a mistake, or names a file.
-pub fn check_file(text: &str) -> Result<(), AccessError> {
+/// [`FileProblems`] if it has a mistake, or names a file.
+pub fn check_file(text: &str) -> Result<(), FileProblems> {
     let file = Path::new("access.toml");
     let loaded = AccessFile {
         file: file.to_owned(),
@@ -59,16 +62,14 @@ pub fn check_file(text: &str) -> Result<(), AccessError> {
 }
 
 /// A syntax error of the file. Most of the parser's messages quote values, which may be secrets.
-fn mistake(file: &Path, text: &str, error: &toml::de::Error) -> AccessError {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-    let place = format!("{}, line {line}", file.display());
+fn mistake(file: &Path, text: &str, error: &toml::de::Error) -> FileProblems {
+    let place = format!("{}, line {}", file.display(), line_of(text, error));
     let about_names = ["unknown field", "missing field", "duplicate key"];
     let message = error.message();
     if about_names.iter().any(|start| message.starts_with(start)) {
-        return AccessError::new(place, message);
+        return FileProblems::of(place, message);
     }
-    AccessError::new(place, "the file is not TOML, or a value has a wrong type")
+    FileProblems::of(place, "the file is not TOML, or a value has a wrong type")
 }
 
 /// The files that the tables name.
@@ -112,7 +113,7 @@ pub(super) async fn keep_current(
 }
 
 struct State {
-    files: Files<AccessFile, AccessError>,
+    files: Files<AccessFile>,
     fetched: Fetched,
     fetched_at: Option<Instant>,
     fetch_at: Option<Instant>,

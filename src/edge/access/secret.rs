@@ -3,43 +3,16 @@
 use std::fmt;
 
 use ring::digest::{SHA256, digest};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Unexpected, Visitor},
-};
+use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-/// A secret in a file. Errors do not quote it.
-#[derive(Clone, PartialEq, Eq)]
+/// A secret in a file.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Secret(pub(super) String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        struct Strings;
-
-        impl Visitor<'_> for Strings {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
-                Ok(Secret(text.to_owned()))
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
-                Err(E::invalid_type(Unexpected::Other("a number"), &self))
-            }
-        }
-
-        value.deserialize_any(Strings)
     }
 }
 

@@ -29,7 +29,7 @@ impl Folder {
         fs::write(self.0.join(file), text).unwrap();
     }
 
-    fn access(&self, toml: &str) -> Result<Access, AccessError> {
+    fn access(&self, toml: &str) -> Result<Access, FileProblems> {
         self.write("access.toml", toml);
         Access::from_file(&self.0.join("access.toml"))
     }

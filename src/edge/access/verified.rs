@@ -26,16 +26,8 @@ struct Valid {
 
 impl VerifiedTokens {
     /// Returns the caller of a token. Calls `verify` unless the token was verified before and has not
-    /// expired since.
+    /// expired at `now`, in seconds since 1970.
     pub(super) fn get_or_verify(
-        &self,
-        token: &str,
-        verify: impl FnOnce() -> Result<claims::Verified, Denied>,
-    ) -> Result<Caller, Denied> {
-        self.get_or_verify_at(token, jsonwebtoken::get_current_timestamp(), verify)
-    }
-
-    fn get_or_verify_at(
         &self,
         token: &str,
         now: u64,
@@ -94,7 +86,7 @@ mod tests {
     fn a_token_is_verified_once_until_it_expires_or_the_clock_is_set_back() {
         let (tokens, verified) = (VerifiedTokens::default(), Cell::new(0));
         let at = |now, expires| {
-            let caller = tokens.get_or_verify_at("a token", now, || {
+            let caller = tokens.get_or_verify("a token", now, || {
                 verified.set(verified.get() + 1);
                 let caller = alice();
                 Ok(claims::Verified { caller, expires })
@@ -112,7 +104,7 @@ mod tests {
     fn a_token_that_is_denied_is_verified_each_time() {
         let tokens = VerifiedTokens::default();
         for denied in [Denied::Signature, Denied::Key] {
-            let caller = tokens.get_or_verify_at("a token", 1_000, || Err(denied));
+            let caller = tokens.get_or_verify("a token", 1_000, || Err(denied));
             assert_eq!(caller, Err(denied));
         }
     }

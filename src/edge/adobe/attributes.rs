@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::policy::{APPLICATION, Application, SUPERSEDED};
+use super::policy::{APPLICATION, Application, MAX_KEYS, OWN_KEYS, SUPERSEDED};
 use crate::client::{MAX_KEY_BYTES, MAX_PAIRS, MAX_VALUE_BYTES, Metadata};
 
 /// Keys that a heartbeat cannot change, according to Adobe's pages. A session has them from its
@@ -20,26 +20,10 @@ const FIXED: [&str; 9] = [
 ];
 /// Keys that other devices show to their viewers.
 const SHOWN: [&str; 2] = ["channel", "deviceName"];
-/// The keys that the edge sets.
-const OWN: [&str; 2] = [APPLICATION, SUPERSEDED];
 
 /// Pairs in the order of the request, without duplicates.
 #[derive(Debug, Default)]
 pub struct Attributes<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
-
-/// A value that a rule needs exceeds the limit of metadata values.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the value of {0} is longer than {MAX_VALUE_BYTES} bytes")]
-pub struct TooLong(pub String);
-
-/// The metadata of a new session.
-#[derive(Debug)]
-pub struct SessionMetadata {
-    /// The metadata.
-    pub metadata: Metadata,
-    /// The number of omitted pairs.
-    pub omitted: usize,
-}
 
 impl<'a> Attributes<'a> {
     /// Decodes a query and a form. Of equal keys, the last one counts, and an empty value is none.
@@ -71,17 +55,18 @@ impl<'a> Attributes<'a> {
     }
 
     /// Creates the metadata of a new session, which replaces those with the codes `superseded`.
+    /// Returns it and the number of omitted pairs.
     ///
     /// A stream has 16 pairs. Those that the application requires come first, then those that
     /// viewers see; of the rest, as many as fit.
     ///
     /// # Errors
-    /// [`TooLong`] if the value of a key of the rules exceeds the limit of a value.
+    /// If the value of a key of the rules exceeds the limit of a value.
     pub fn of_session(
         &self,
         application: &Application,
         superseded: &[String],
-    ) -> Result<SessionMetadata, TooLong> {
+    ) -> Result<(Metadata, usize), String> {
         let needed = application.keys();
         let needed = |key: &str| needed.contains(key) || application.required().any(|it| it == key);
         let rank = |key: &str| match key {
@@ -101,14 +86,14 @@ impl<'a> Attributes<'a> {
             if pairs.len() < MAX_PAIRS && fits(key, value) {
                 pairs.push((key, value));
             } else if needed(key) {
-                return Err(TooLong(key.to_owned()));
+                let problem = format!("the value of {key} is longer than {MAX_VALUE_BYTES} bytes");
+                return Err(problem);
             } else {
                 omitted += 1;
             }
         }
         // All limits were checked.
-        let metadata = Metadata::new(&mut pairs).unwrap_or_default();
-        Ok(SessionMetadata { metadata, omitted })
+        Ok((Metadata::new(&mut pairs).unwrap_or_default(), omitted))
     }
 
     /// The metadata that a heartbeat adds or changes; `None` if there is none.
@@ -116,7 +101,7 @@ impl<'a> Attributes<'a> {
     pub fn of_heartbeat(&self) -> Option<Metadata> {
         let changes = self.pairs().filter(|(key, _)| !FIXED.contains(key));
         let changes = changes.filter(|(key, value)| fits(key, value));
-        let mut changes: Vec<_> = changes.take(MAX_PAIRS - OWN.len()).collect();
+        let mut changes: Vec<_> = changes.take(MAX_KEYS).collect();
         let metadata = Metadata::new(&mut changes).ok()?;
         (!metadata.is_empty()).then_some(metadata)
     }
@@ -124,7 +109,7 @@ impl<'a> Attributes<'a> {
     /// The pairs, except those whose keys the edge sets.
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.0.iter().map(|(key, value)| (&**key, &**value));
-        pairs.filter(|(key, _)| !OWN.contains(key))
+        pairs.filter(|(key, _)| !OWN_KEYS.contains(key))
     }
 }
 
@@ -181,10 +166,9 @@ mod tests {
         let many: String = (0..20).map(|n| format!("k{n:02}=v&")).collect();
         let query = format!("{many}deviceName=tv&package=x&channel=1&applicationId=forged");
         let attributes = Attributes::decode(&query, b"");
-        let session = attributes
-            .of_session(app, &["0a1b2c3d".to_owned()])
-            .unwrap();
-        let kept = pairs(&session.metadata);
+        let session = attributes.of_session(app, &["0a1b2c3d".to_owned()]);
+        let (metadata, omitted) = session.unwrap();
+        let kept = pairs(&metadata);
         assert_eq!(kept.len(), MAX_PAIRS);
         for pair in [
             ("applicationId", "app"),
@@ -196,7 +180,7 @@ mod tests {
         ] {
             assert!(kept.contains(&pair), "{pair:?}");
         }
-        assert_eq!(session.omitted, 9);
+        assert_eq!(omitted, 9);
     }
 
     #[test]
@@ -205,15 +189,15 @@ mod tests {
         let app = policies.application("app").unwrap();
         let long = "x".repeat(MAX_VALUE_BYTES + 1);
         let query = format!("package=x&channel=1&show={long}");
-        let session = Attributes::decode(&query, b"")
+        let (metadata, omitted) = Attributes::decode(&query, b"")
             .of_session(app, &[])
             .unwrap();
-        assert_eq!((session.metadata.get("show"), session.omitted), (None, 1));
+        assert_eq!((metadata.get("show"), omitted), (None, 1));
         let query = format!("package=x&channel={long}");
         let error = Attributes::decode(&query, b"")
             .of_session(app, &[])
             .unwrap_err();
-        assert_eq!(error, TooLong("channel".to_owned()));
+        assert_eq!(error, "the value of channel is longer than 256 bytes");
     }
 
     #[test]

@@ -1,55 +1,99 @@
-//! The parts of a request that the routes read.
+//! Requests: the parts that the routes read.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use axum::{
+    Extension, RequestExt,
     body::Bytes,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, Path, Request},
     http::{HeaderMap, Uri, header, uri::Authority},
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
 
-use super::{attributes::Attributes, response::AdobeError};
-use crate::edge::ClientAddress;
+use super::{
+    attributes::Attributes,
+    response::AdobeError,
+    sessions::{Sessions, Subject},
+};
+use crate::{
+    client::StreamId,
+    edge::{Caller, Denied, Edge, Peer},
+};
 
 /// A request.
-#[derive(Debug)]
-pub struct Call {
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its path and query.
-    pub uri: Uri,
-    /// Its body.
-    pub body: Bytes,
-    /// The peer of its connection.
-    pub peer: IpAddr,
-    /// Whether the edge ends the TLS of its connection.
-    pub is_tls: bool,
+pub(super) struct Call {
+    pub(super) at: PathParts,
+    pub(super) sessions: Sessions,
+    pub(super) headers: HeaderMap,
+    pub(super) uri: Uri,
+    body: Bytes,
+    peer: Peer,
 }
 
-impl<S: Send + Sync> FromRequest<S> for Call {
+/// The parts of a path. Those that a route does not have are empty.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PathParts {
+    /// The id of the application, in version 1.
+    pub(super) application: String,
+    /// The identity provider.
+    #[serde(alias = "mvpd")]
+    pub(super) idp: String,
+    #[serde(alias = "account")]
+    pub(super) subject: String,
+    #[serde(alias = "stream")]
+    session: String,
+}
+
+impl FromRequest<Edge> for Call {
     type Rejection = Response;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+    async fn from_request(mut request: Request, edge: &Edge) -> Result<Self, Response> {
+        let state = request.extract_parts::<Extension<_>>().await;
+        let Extension(state) = state.map_err(IntoResponse::into_response)?;
+        let at = request.extract_parts::<Path<_>>().await;
+        let Path(at) = at.map_err(IntoResponse::into_response)?;
         let (headers, uri) = (request.headers().clone(), request.uri().clone());
-        let address = request.extensions().get::<ClientAddress>();
-        let peer = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.peer);
-        let is_tls = address.is_some_and(|address| address.is_tls);
-        let body = Bytes::from_request(request, state).await;
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.copied().unwrap_or(Peer {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            is_tls: false,
+        });
+        let body = Bytes::from_request(request, edge).await;
         Ok(Self {
+            at,
+            sessions: Sessions::new(edge.clone(), state),
             headers,
             uri,
             body: body.map_err(IntoResponse::into_response)?,
             peer,
-            is_tls,
         })
     }
 }
 
 impl Call {
+    /// The caller that its headers identify.
+    pub(super) fn caller(&self) -> Result<Caller, Denied> {
+        let access = &self.sessions.edge.access;
+        access.identify(&self.headers, self.peer.address)
+    }
+
+    /// The account in its path.
+    pub(super) fn subject(&self, by: Result<Caller, Denied>) -> Result<Subject<'_>, AdobeError> {
+        let caller = by.map_err(AdobeError::Denied)?;
+        let (idp, subject) = (&self.at.idp, &self.at.subject);
+        self.sessions.subject(&caller, idp, subject)
+    }
+
+    /// The id of the session in its path. An edge creates UUIDs.
+    pub(super) fn session(&self) -> Result<StreamId, AdobeError> {
+        self.at.session.parse().map_err(|_| AdobeError::NoSession)
+    }
+
     /// The metadata in the query and in the form.
     pub(super) fn attributes(&self) -> Result<Attributes<'_>, AdobeError> {
-        let kind = self.header(header::CONTENT_TYPE);
+        let kind = text(&self.headers, header::CONTENT_TYPE);
         let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
         let is_form = |kind: &str| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
         if !self.body.is_empty() && !kind.is_none_or(is_form) {
@@ -59,7 +103,7 @@ impl Call {
     }
 
     /// The query, empty if there is none.
-    pub(super) fn query(&self) -> &str {
+    fn query(&self) -> &str {
         self.uri.query().unwrap_or_default()
     }
 
@@ -69,58 +113,48 @@ impl Call {
         Some(pairs.find(|(key, _)| key == name)?.1.into_owned())
     }
 
-    /// The value of a header, if it is text.
-    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// The URL of the edge's root, as the client has addressed it.
+    pub(super) fn origin(&self) -> String {
+        origin(&self.headers, &self.uri, self.peer.is_tls)
     }
 
     /// The URL without its query, as the client has addressed it.
     pub(super) fn url(&self) -> String {
-        format!("{}{}", self.origin(), self.uri.path())
+        self.origin() + self.uri.path()
     }
+}
 
-    /// The URL of the edge's root, as the client has addressed it.
-    pub(super) fn origin(&self) -> String {
-        let forwarded = self.headers.get("x-forwarded-proto");
-        let is_https = self.is_tls || forwarded.is_some_and(|proto| proto == "https");
-        let scheme = if is_https { "https" } else { "http" };
-        let host = self
-            .header(header::HOST)
-            .or_else(|| self.uri.authority().map(Authority::as_str));
-        format!("{scheme}://{}", host.unwrap_or("localhost"))
-    }
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn origin(headers: &HeaderMap, uri: &Uri, is_tls: bool) -> String {
+    let forwarded = headers.get("x-forwarded-proto");
+    let is_https = is_tls || forwarded.is_some_and(|proto| proto == "https");
+    let scheme = if is_https { "https" } else { "http" };
+    let host = text(headers, header::HOST).or_else(|| uri.authority().map(Authority::as_str));
+    format!("{scheme}://{}", host.unwrap_or("localhost"))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
 
-    #[tokio::test]
-    async fn the_url_has_the_scheme_and_the_host_that_the_client_uses() {
+    #[test]
+    fn the_url_has_the_scheme_and_the_host_that_the_client_uses() {
         for (is_tls, forwarded, url) in [
-            (false, None, "http://edge.example/v1/x"),
-            (true, None, "https://edge.example/v1/x"),
-            (false, Some("https"), "https://edge.example/v1/x"),
-            (false, Some("http"), "http://edge.example/v1/x"),
+            (false, None, "http://edge.example"),
+            (true, None, "https://edge.example"),
+            (false, Some("https"), "https://edge.example"),
+            (false, Some("http"), "http://edge.example"),
         ] {
-            let peer = IpAddr::from([192, 0, 2, 1]);
-            let address = ClientAddress {
-                peer,
-                client: peer,
-                is_tls,
-            };
-            let request = Request::post("/v1/x?y=z")
-                .header(header::HOST, "edge.example")
-                .extension(address);
+            let request = Request::post("/v1/x?y=z").header(header::HOST, "edge.example");
             let request = match forwarded {
                 Some(proto) => request.header("x-forwarded-proto", proto),
                 None => request,
             };
-            let request = request.body(Body::empty()).unwrap();
-            let call = Call::from_request(request, &()).await.unwrap();
-            assert_eq!(call.url(), url);
+            let request = request.body(()).unwrap();
+            assert_eq!(origin(request.headers(), request.uri(), is_tls), url);
         }
     }
 }

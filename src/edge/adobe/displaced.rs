@@ -11,8 +11,7 @@ use crate::client::{Activity, Conflict, MAX_REPLACED, StreamId};
 /// An `init` has one reaction to all limits. Under rules of both kinds, a first `init` is refused
 /// and lists the conflicts; a second one names these sessions. It is refused as well if another
 /// session opens in between, and then it ends none.
-#[must_use]
-pub fn displaced(
+pub(super) fn displaced(
     applied: &[AppliedRule],
     conflicts: &[Conflict],
     activity: &Activity,

@@ -5,15 +5,13 @@ use crate::client::{
 };
 
 /// The code that terminates a session: the last eight digits of its id.
-#[must_use]
-pub fn termination_code(stream: StreamId) -> String {
+pub(super) fn termination_code(stream: StreamId) -> String {
     let id = stream.0.simple().to_string();
     id[id.len() - 8..].to_owned()
 }
 
 /// The time in a UUID of version 7.
-#[must_use]
-pub fn created(id: StreamId) -> Option<WallTime> {
+pub(super) fn created(id: StreamId) -> Option<WallTime> {
     let (seconds, nanos) = id.0.get_timestamp()?.to_unix();
     let ms = seconds
         .checked_mul(1_000)?
@@ -22,8 +20,7 @@ pub fn created(id: StreamId) -> Option<WallTime> {
 }
 
 /// The active sessions with these codes. The id of a session is accepted as its code.
-#[must_use]
-pub fn terminated(codes: &[&str], activity: &Activity) -> Vec<StreamId> {
+pub(super) fn terminated(codes: &[&str], activity: &Activity) -> Vec<StreamId> {
     let ids = activity.streams.iter().map(|stream| stream.stream);
     let named = ids.filter(|id| {
         let (code, text) = (termination_code(*id), id.to_string());
@@ -34,7 +31,7 @@ pub fn terminated(codes: &[&str], activity: &Activity) -> Vec<StreamId> {
 }
 
 /// The codes in the values of the header `X-Terminate`.
-pub fn codes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn termination_codes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let codes = values.flat_map(|value| value.split([',', ' ', '\t', '"', '[', ']']));
     let mut codes: Vec<_> = codes.filter(|code| !code.is_empty()).collect();
     codes.sort_unstable();
@@ -45,7 +42,7 @@ pub fn codes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 /// The cause of a session's end. The reason of the `init` contains the successor's id, so that any
 /// edge can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndedBy {
+pub(super) enum EndedBy {
     /// By another session with its termination code.
     Termination(StreamId),
     /// By a policy whose oldest sessions give way to another.
@@ -61,8 +58,7 @@ const REPLACED: &str = "replaced by session ";
 
 impl EndedBy {
     /// The reason for the players of the sessions that an `init` ends.
-    #[must_use]
-    pub fn reason(&self) -> Option<GivenReason> {
+    pub(super) fn reason(&self) -> Option<GivenReason> {
         let text = match self {
             Self::Termination(successor) => format!("{TERMINATED}{successor}"),
             Self::Policy(successor) => format!("{REPLACED}{successor}"),
@@ -73,8 +69,7 @@ impl EndedBy {
     }
 
     /// Reads the cause from a stop.
-    #[must_use]
-    pub fn of(cause: &StopCause) -> Self {
+    pub(super) fn of(cause: &StopCause) -> Self {
         let Some(given) = &cause.given else {
             return Self::Unstated;
         };
@@ -130,8 +125,11 @@ mod tests {
     #[test]
     fn codes_are_separated_by_commas_or_repeated_headers() {
         let values = ["a1, b2", "c3", "[\"d4\"]", " ,a1"];
-        assert_eq!(codes(values.into_iter()), ["a1", "b2", "c3", "d4"]);
-        assert!(codes(std::iter::empty()).is_empty());
+        assert_eq!(
+            termination_codes(values.into_iter()),
+            ["a1", "b2", "c3", "d4"]
+        );
+        assert!(termination_codes(std::iter::empty()).is_empty());
     }
 
     #[test]

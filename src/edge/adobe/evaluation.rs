@@ -19,17 +19,16 @@ const UNKNOWN: &str = "Unknown";
 
 /// A view of streams for the players of one application.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub(super) struct View<'a> {
     /// The policies, for the names of applications.
-    pub policies: &'a Policies,
+    pub(super) policies: &'a Policies,
     /// The application.
-    pub application: &'a Application,
+    pub(super) application: &'a Application,
 }
 
 impl View<'_> {
     /// The body of a refused `init`: an advice for each violated rule, with the sessions in its way.
-    #[must_use]
-    pub fn violations(
+    pub(super) fn violations(
         &self,
         applied: &[AppliedRule],
         conflicts: &[Conflict],
@@ -47,8 +46,7 @@ impl View<'_> {
     }
 
     /// The body for a session that a policy has ended for `successor`.
-    #[must_use]
-    pub fn replaced(&self, successor: StreamId, activity: &Activity) -> Value {
+    pub(super) fn replaced(&self, successor: StreamId, activity: &Activity) -> Value {
         let stream = activity.stream(successor);
         let metadata = stream.map_or_else(Metadata::default, |stream| stream.metadata.clone());
         let applied = self.application.applied(&metadata);
@@ -99,8 +97,7 @@ impl View<'_> {
     }
 
     /// The body for a session that another client has ended, if it states one.
-    #[must_use]
-    pub fn ended(&self, by: &EndedBy, activity: &Activity) -> Option<Value> {
+    pub(super) fn ended(&self, by: &EndedBy, activity: &Activity) -> Option<Value> {
         let (message, terminator) = match by {
             EndedBy::Termination(id) => {
                 let session = self.session(*id, activity.stream(*id));
@@ -118,8 +115,7 @@ impl View<'_> {
     }
 
     /// The running sessions of an account.
-    #[must_use]
-    pub fn running(&self, activity: &Activity) -> Value {
+    pub(super) fn running(&self, activity: &Activity) -> Value {
         let sessions = activity.streams.iter().map(|stream| {
             let id = stream.metadata.get(APPLICATION);
             let mut session = json!({
@@ -187,8 +183,7 @@ impl View<'_> {
 }
 
 /// The body for a request that lacks metadata, or whose metadata a policy cannot use.
-#[must_use]
-pub fn refresh_metadata() -> Value {
+pub(super) fn refresh_metadata() -> Value {
     let obligation = json!({
         "namespace": "adobe.primetime.cm",
         "action": "refresh",

@@ -30,7 +30,7 @@ mod throttle;
 mod v1;
 mod v2;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension, Router,
@@ -41,10 +41,10 @@ use axum::{
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::Edge;
-use attributes::Attributes;
-use ended::codes;
-pub use policy::Policies;
-pub use policy_file::{PolicyFile, PolicyProblems};
+pub use attributes::Attributes;
+pub use ended::termination_codes;
+pub use policy::{Application, Policies};
+pub use policy_file::PolicyFile;
 use state::AdobeState;
 
 /// Longest form, in bytes.
@@ -79,21 +79,4 @@ pub fn routes(policies: &PolicyFile) -> Router<Edge> {
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(Extension(Arc::new(AdobeState::new(policies.current()))))
         .layer(pages)
-}
-
-/// Decodes the metadata and the termination codes of a request, as its routes do.
-pub(super) fn decode<'a>(
-    policies: &Policies,
-    application: &str,
-    query: &'a str,
-    form: &'a [u8],
-) -> impl fmt::Debug + use<'a> {
-    let attributes = Attributes::decode(query, form);
-    let application = policies.application(application);
-    let session = application.map(|application| {
-        let metadata = attributes.of_session(application, &[]);
-        (attributes.lack_required(application), metadata.ok())
-    });
-    let (heartbeat, codes) = (attributes.of_heartbeat(), codes([query].into_iter()));
-    (session, heartbeat, codes)
 }

@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::client::{AccountId, Activity, Condition, Limit, Metadata, OnLimit, Tenant, Terms};
+use crate::client::{
+    AccountId, Activity, Condition, Limit, MAX_PAIRS, Metadata, OnLimit, Tenant, Terms,
+};
 
 /// The metadata key with the id of the application that opened the stream.
-pub const APPLICATION: &str = "applicationId";
+pub(super) const APPLICATION: &str = "applicationId";
 /// The metadata key with the termination codes of the sessions that the stream has replaced.
-pub const SUPERSEDED: &str = "superseded";
+pub(super) const SUPERSEDED: &str = "superseded";
+/// The metadata keys that the edge sets.
+pub(super) const OWN_KEYS: [&str; 2] = [APPLICATION, SUPERSEDED];
+/// The metadata keys that rules and sessions can use.
+pub(super) const MAX_KEYS: usize = MAX_PAIRS - OWN_KEYS.len();
 
 /// The policies of all applications.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +39,6 @@ pub struct Application {
     pub(super) same: Vec<Box<str>>,
     /// Whether a session may terminate others by their codes.
     pub(super) may_terminate: bool,
-    pub(super) accounts: SubjectAccounts,
-}
-
-/// The accounts of an application's subjects.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SubjectAccounts {
     /// The tenants of identity providers, instead of the application's own.
     pub(super) tenants: BTreeMap<Box<str>, Tenant>,
     /// Whether the account is the subject alone, without the identity provider.
@@ -47,15 +47,15 @@ pub(super) struct SubjectAccounts {
 
 /// A rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(super) struct Rule {
     /// The name of its policy.
-    pub policy: Box<str>,
+    pub(super) policy: Box<str>,
     /// Its name.
-    pub name: Box<str>,
+    pub(super) name: Box<str>,
     /// The message for viewers.
-    pub message: Box<str>,
+    pub(super) message: Box<str>,
     /// The reaction if it is violated.
-    pub on_limit: OnLimit,
+    pub(super) on_limit: OnLimit,
     /// The limit of all its values of `per`.
     pub(super) limit: Limit,
     /// The limit applies to each combination of values of these metadata keys.
@@ -64,20 +64,12 @@ pub struct Rule {
 
 /// A rule with its limit for one session.
 #[derive(Clone, Debug)]
-pub struct AppliedRule<'a> {
+pub(super) struct AppliedRule<'a> {
     /// The rule.
-    pub rule: &'a Rule,
+    pub(super) rule: &'a Rule,
     /// The limit for the session's values of `per`.
-    pub limit: Limit,
+    pub(super) limit: Limit,
 }
-
-/// A subject cannot be mapped to an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "an identity provider must have no slash, and together with the subject 1 to 128 bytes of \
-     UTF-8 without control characters"
-)]
-pub struct AccountError;
 
 impl Policies {
     /// The application with this id.
@@ -87,8 +79,7 @@ impl Policies {
     }
 
     /// The name of an application, for viewers.
-    #[must_use]
-    pub fn name_of(&self, id: &str) -> Option<&str> {
+    pub(super) fn name_of(&self, id: &str) -> Option<&str> {
         Some(&self.application(id)?.name)
     }
 }
@@ -98,22 +89,24 @@ impl Application {
     /// identity provider to another one.
     ///
     /// # Errors
-    /// [`AccountError`] if the account would be too long or ambiguous.
-    pub fn account(
+    /// If the account would be too long or ambiguous.
+    pub(super) fn account(
         &self,
         own: &Tenant,
         idp: &str,
         subject: &str,
-    ) -> Result<(Tenant, AccountId), AccountError> {
-        let tenant = self.accounts.tenants.get(idp).unwrap_or(own).clone();
-        let account = if self.accounts.of_subject {
+    ) -> Result<(Tenant, AccountId), &'static str> {
+        const FORM: &str = "an identity provider must have no slash, and together with the \
+             subject 1 to 128 bytes of UTF-8 without control characters";
+        let tenant = self.tenants.get(idp).unwrap_or(own).clone();
+        let account = if self.of_subject {
             AccountId::new(subject)
         } else if idp.is_empty() || idp.contains('/') || subject.is_empty() {
-            return Err(AccountError);
+            return Err(FORM);
         } else {
             AccountId::new(&format!("{idp}/{subject}"))
         };
-        Ok((tenant, account.map_err(|_| AccountError)?))
+        Ok((tenant, account.map_err(|_| FORM)?))
     }
 
     /// The metadata keys without which a session is not opened.
@@ -128,8 +121,7 @@ impl Application {
     }
 
     /// The rules that apply to a session, with their limits for it.
-    #[must_use]
-    pub fn applied(&self, metadata: &Metadata) -> Vec<AppliedRule<'_>> {
+    pub(super) fn applied(&self, metadata: &Metadata) -> Vec<AppliedRule<'_>> {
         let rules = self.rules.iter();
         rules
             .filter_map(|rule| {
@@ -143,8 +135,7 @@ impl Application {
     ///
     /// One `init` has one reaction to all limits. With rules of both kinds, it is refused, and
     /// [`super::displaced`] chooses the streams to replace.
-    #[must_use]
-    pub fn terms(&self, applied: &[AppliedRule]) -> Terms {
+    pub(super) fn terms(&self, applied: &[AppliedRule]) -> Terms {
         let all_replace = applied.iter().all(AppliedRule::replaces) && !applied.is_empty();
         Terms {
             limits: applied.iter().map(|one| one.limit.clone()).collect(),
@@ -187,14 +178,12 @@ impl Rule {
 
 impl AppliedRule<'_> {
     /// Whether the oldest streams give way.
-    #[must_use]
-    pub fn replaces(&self) -> bool {
+    pub(super) fn replaces(&self) -> bool {
         self.rule.on_limit == OnLimit::ReplaceOldest
     }
 
     /// The number of streams, or of values of `distinct`, that count toward the limit.
-    #[must_use]
-    pub fn count(&self, activity: &Activity) -> usize {
+    pub(super) fn count(&self, activity: &Activity) -> usize {
         let counted = activity.streams.iter().map(|stream| &stream.metadata);
         let counted = counted.filter(|metadata| self.limit.includes(metadata));
         let Some(key) = &self.limit.distinct else {
@@ -211,8 +200,7 @@ impl AppliedRule<'_> {
     }
 
     /// The largest count that the limit allows.
-    #[must_use]
-    pub fn max(&self) -> usize {
+    pub(super) fn max(&self) -> usize {
         usize::try_from(self.limit.max).unwrap_or(usize::MAX)
     }
 }

@@ -4,31 +4,15 @@ mod check;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 
 use super::policy::Policies;
 use crate::edge::{
-    FileError,
+    FileProblems,
     reload::{self, Current, Files},
 };
-
-/// The problems of a policy file, each with its remedy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct PolicyProblems(pub Vec<String>);
-
-impl fmt::Display for PolicyProblems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-impl From<FileError> for PolicyProblems {
-    fn from(error: FileError) -> Self {
-        Self(vec![error.to_string()])
-    }
-}
 
 /// The policies of a policy file, whose changes it applies. Clones are cheap and share them.
 #[derive(Clone)]
@@ -41,8 +25,8 @@ impl PolicyFile {
     /// Reads a policy file.
     ///
     /// # Errors
-    /// [`PolicyProblems`] if the file cannot be read, or has problems.
-    pub fn read(file: PathBuf) -> Result<Self, PolicyProblems> {
+    /// [`FileProblems`] if the file cannot be read, or has problems.
+    pub fn read(file: PathBuf) -> Result<Self, FileProblems> {
         let policies = Policies::parse(&reload::read_text(&file)?)?;
         Ok(Self {
             file: Arc::new(file),
@@ -57,7 +41,7 @@ impl PolicyFile {
     /// Reads the file every 5 s, applies changes, and ignores a file with a problem. Never returns.
     pub async fn keep_current(&self) {
         let file = Arc::clone(&self.file);
-        let read = move || reload::read_text(&file).map_err(PolicyProblems::from);
+        let read = move || reload::read_text(&file);
         let parse = |text: &String| Policies::parse(text);
         reload::keep_current(Files::new("policies"), read, parse, &self.current).await;
     }
@@ -176,14 +160,12 @@ impl Policies {
     /// Parses and checks the text of a file, which is TOML.
     ///
     /// # Errors
-    /// [`PolicyProblems`]: the first problem of its syntax, or all problems of its content.
-    pub fn parse(text: &str) -> Result<Self, PolicyProblems> {
+    /// [`FileProblems`]: the first problem of its syntax, or all problems of its content.
+    pub fn parse(text: &str) -> Result<Self, FileProblems> {
         let file: File = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| {
-                1 + text[..span.start.min(text.len())].matches('\n').count()
-            });
-            PolicyProblems(vec![format!("line {line}: {}", error.message())])
+            let place = format!("line {}", reload::line_of(text, &error));
+            FileProblems::of(place, error.message())
         })?;
-        check::policies(&file).map_err(PolicyProblems)
+        check::policies(&file).map_err(FileProblems)
     }
 }

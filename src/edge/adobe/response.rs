@@ -9,39 +9,33 @@ use axum::{
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::{Value, json};
 
-use super::{evaluation::refresh_metadata, policy::AccountError};
+use super::evaluation::refresh_metadata;
 use crate::{
-    client::WallTime,
-    edge::{Denied, PlayersError},
+    client::{ClientError, Code, WallTime},
+    edge::{Denied, players::RETRY_AFTER},
 };
 
-/// A response at one moment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AdobeResponse {
-    /// The status.
-    pub status: StatusCode,
-    /// The moment, for `Date`.
-    pub at: WallTime,
-    /// The header `Expires`, if there is one.
-    pub expires: Option<Expires>,
-    /// The header `Location`.
-    pub location: Option<String>,
-    /// The body, as JSON.
-    pub body: Option<Value>,
+/// A response.
+pub(super) struct AdobeResponse {
+    status: StatusCode,
+    pub(super) expires: Option<Expires>,
+    location: Option<String>,
+    pub(super) body: Option<Value>,
 }
 
 /// The header `Expires`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expires {
-    /// A moment.
-    At(WallTime),
+pub(super) enum Expires {
+    /// This time after `Date`, at least a second.
+    In(Duration),
     /// The value 0, as in version 1.
     Zero,
 }
 
+pub(super) type Outcome = Result<AdobeResponse, AdobeError>;
+
 /// The reason why a request has no result.
 #[derive(Debug)]
-pub enum AdobeError {
+pub(super) enum AdobeError {
     /// There are no valid credentials.
     Denied(Denied),
     /// The application has no policies, or may not use the account.
@@ -57,52 +51,77 @@ pub enum AdobeError {
     /// Too many requests; the next one is valid after this time.
     Throttled(Duration),
     /// The operation has no result.
-    Players(PlayersError),
+    Client(ClientError),
 }
 
 impl AdobeResponse {
     /// An empty response with this status.
-    #[must_use]
-    pub const fn new(status: StatusCode, at: WallTime) -> Self {
+    pub(super) const fn new(status: StatusCode) -> Self {
         Self {
             status,
-            at,
             expires: None,
             location: None,
             body: None,
         }
     }
 
-    /// Sets `Expires` to a time after `Date`, at least a second.
-    #[must_use]
-    pub fn expires_in(mut self, time: Duration) -> Self {
-        // Dates have whole seconds, and the difference to `Date` must not be longer than the time.
-        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).max(1);
-        let at = WallTime(self.at.0.saturating_add(seconds.saturating_mul(1_000)));
-        self.expires = Some(Expires::At(at));
+    pub(super) fn expires_in(mut self, time: Duration) -> Self {
+        self.expires = Some(Expires::In(time));
         self
     }
 
-    /// Sets `Location`.
-    #[must_use]
-    pub fn with_location(mut self, location: String) -> Self {
+    pub(super) fn with_location(mut self, location: String) -> Self {
         self.location = Some(location);
         self
     }
 
-    /// Sets the body.
-    #[must_use]
-    pub fn with_body(mut self, body: Value) -> Self {
+    pub(super) fn with_body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
+    }
+
+    /// The response at one moment.
+    fn at(self, now: WallTime) -> Response {
+        let body = self.body.as_ref().map(Value::to_string);
+        let mut response = body.unwrap_or_default().into_response();
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_TYPE);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.body.is_some() {
+            let json = HeaderValue::from_static("application/json;charset=utf-8");
+            headers.insert(header::CONTENT_TYPE, json);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Basic realm=\"streamwatch\"");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        let expires = self.expires.map(|expires| match expires {
+            Expires::In(time) => {
+                // Dates have whole seconds, and the difference must not be longer than the time.
+                let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).max(1);
+                let at = now.0.saturating_add(seconds.saturating_mul(1_000));
+                http_date(WallTime(at))
+            }
+            Expires::Zero => "0".to_owned(),
+        });
+        for (name, value) in [
+            (header::DATE, Some(http_date(now))),
+            (header::EXPIRES, expires),
+            (header::LOCATION, self.location),
+        ] {
+            // Other values cannot occur.
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        response
     }
 }
 
 impl AdobeError {
-    /// The response to the request.
-    #[must_use]
-    pub fn response(&self, at: WallTime) -> AdobeResponse {
-        let response = |status| AdobeResponse::new(status, at);
+    pub(super) fn response(&self) -> AdobeResponse {
+        let response = AdobeResponse::new;
         let stating = |status, message: String| {
             let body = json!({"associatedAdvice": [], "obligations": [], "message": message});
             response(status).with_body(body)
@@ -124,65 +143,45 @@ impl AdobeError {
                 let wait = *wait + Duration::from_millis(999);
                 response(StatusCode::TOO_MANY_REQUESTS).expires_in(wait)
             }
-            Self::Players(PlayersError::Throttled { retry_after }) => {
-                Self::Throttled(*retry_after).response(at)
-            }
-            Self::Players(error @ PlayersError::Bad(_)) => {
-                stating(StatusCode::BAD_REQUEST, error.to_string())
-            }
-            Self::Players(error) => {
-                tracing::warn!(%error, "cannot answer a request to Adobe's API; the client gets 503");
-                let unavailable = response(StatusCode::SERVICE_UNAVAILABLE);
-                unavailable.expires_in(error.retry_after().unwrap_or_default())
+            Self::Client(error) => {
+                let retry_after = error.retry_after().unwrap_or(RETRY_AFTER);
+                match error {
+                    ClientError::Refused(problem) if problem.code == Code::Throttled => {
+                        Self::Throttled(retry_after).response()
+                    }
+                    ClientError::Refused(problem) if !problem.retryable => {
+                        stating(StatusCode::BAD_REQUEST, problem.to_string())
+                    }
+                    error => {
+                        tracing::warn!(%error, "cannot answer a request to Adobe's API; the client gets 503");
+                        response(StatusCode::SERVICE_UNAVAILABLE).expires_in(retry_after)
+                    }
+                }
             }
         }
     }
 }
 
-impl From<PlayersError> for AdobeError {
-    fn from(error: PlayersError) -> Self {
-        Self::Players(error)
-    }
-}
-
-impl From<AccountError> for AdobeError {
-    fn from(error: AccountError) -> Self {
-        Self::Bad(error.to_string())
+impl From<ClientError> for AdobeError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
     }
 }
 
 impl IntoResponse for AdobeResponse {
+    /// The time of day is for `Date` and `Expires`. No decision uses it.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "HTTP dates are the API's; their difference is what clients use"
+    )]
     fn into_response(self) -> Response {
-        let body = self.body.as_ref().map(Value::to_string);
-        let mut response = body.unwrap_or_default().into_response();
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.remove(header::CONTENT_TYPE);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.body.is_some() {
-            let json = HeaderValue::from_static("application/json;charset=utf-8");
-            headers.insert(header::CONTENT_TYPE, json);
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Basic realm=\"streamwatch\"");
-            headers.insert(header::WWW_AUTHENTICATE, scheme);
-        }
-        let date = Some(http_date(self.at));
-        let expires = self.expires.map(|expires| match expires {
-            Expires::At(at) => http_date(at),
-            Expires::Zero => "0".to_owned(),
-        });
-        for (name, value) in [
-            (header::DATE, date),
-            (header::EXPIRES, expires),
-            (header::LOCATION, self.location),
-        ] {
-            // Other values cannot occur.
-            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
-                headers.insert(name, value);
-            }
-        }
-        response
+        self.at(WallTime(Timestamp::now().as_millisecond()))
+    }
+}
+
+impl IntoResponse for AdobeError {
+    fn into_response(self) -> Response {
+        self.response().into_response()
     }
 }
 
@@ -193,18 +192,10 @@ fn http_date(at: WallTime) -> String {
     shown.unwrap_or_default()
 }
 
-/// The time of day, for `Date` and `Expires`. No decision uses it.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "HTTP dates are the API's; their difference is what clients use"
-)]
-pub(super) fn now() -> WallTime {
-    WallTime(Timestamp::now().as_millisecond())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Problem;
 
     /// 2022-01-01T12:00:00.900Z
     const AT: WallTime = WallTime(1_641_038_400_900);
@@ -215,10 +206,10 @@ mod tests {
 
     #[test]
     fn an_opened_session_has_its_id_and_the_time_of_its_next_heartbeat() {
-        let response = AdobeResponse::new(StatusCode::ACCEPTED, AT)
+        let response = AdobeResponse::new(StatusCode::ACCEPTED)
             .expires_in(Duration::from_millis(60_000))
             .with_location("76378b50-4eb0-43b4-b144-51cb62d85563".to_owned());
-        let response = response.into_response();
+        let response = response.at(AT);
         assert_eq!(response.status(), 202);
         for (name, value) in [
             (header::DATE, Some("Sat, 01 Jan 2022 12:00:00 GMT")),
@@ -237,25 +228,24 @@ mod tests {
     #[test]
     fn a_session_with_a_short_interval_expires_after_a_second() {
         let response =
-            AdobeResponse::new(StatusCode::ACCEPTED, AT).expires_in(Duration::from_millis(300));
-        assert_eq!(response.expires, Some(Expires::At(WallTime(AT.0 + 1_000))));
+            AdobeResponse::new(StatusCode::ACCEPTED).expires_in(Duration::from_millis(300));
+        let expires = header(&response.at(AT), header::EXPIRES).map(str::to_owned);
+        assert_eq!(expires.as_deref(), Some("Sat, 01 Jan 2022 12:00:01 GMT"));
     }
 
     #[test]
     fn a_throttled_request_is_valid_again_at_its_expiry() {
-        let response = AdobeError::Throttled(Duration::from_millis(20_100)).response(AT);
+        let response = AdobeError::Throttled(Duration::from_millis(20_100)).response();
         assert_eq!((response.status.as_u16(), &response.body), (429, &None));
-        assert_eq!(response.expires, Some(Expires::At(WallTime(AT.0 + 21_000))));
+        let expires = header(&response.at(AT), header::EXPIRES).map(str::to_owned);
+        assert_eq!(expires.as_deref(), Some("Sat, 01 Jan 2022 12:00:21 GMT"));
     }
 
     #[test]
     fn each_failure_has_its_status() {
-        let retry_after = Duration::from_secs(2);
-        let reason = "amqp://secret".to_owned();
-        let unavailable = PlayersError::Unavailable {
-            retry_after,
-            reason,
-        };
+        let unavailable = ClientError::BadReply("amqp://secret".to_owned());
+        let waited = Duration::from_secs(2);
+        let throttled = ClientError::Refused(Problem::throttled(2_000));
         for (failure, status) in [
             (AdobeError::Denied(Denied::Missing), 401),
             (AdobeError::Forbidden("no"), 403),
@@ -263,11 +253,11 @@ mod tests {
             (AdobeError::Bad(String::new()), 400),
             (AdobeError::NoForm, 415),
             (AdobeError::NoSession, 404),
-            (PlayersError::TimedOut.into(), 503),
-            (PlayersError::Throttled { retry_after }.into(), 429),
+            (ClientError::NotTaken(waited).into(), 503),
+            (throttled.into(), 429),
             (unavailable.into(), 503),
         ] {
-            let response = failure.response(AT);
+            let response = failure.response();
             assert_eq!(response.status, status, "{failure:?}");
             let body = response.body.map(|body| body.to_string());
             assert!(!body.is_some_and(|body| body.contains("secret")));

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    extract::FromRequestParts,
-    http::{StatusCode, request::Parts},
-};
+use tokio::time::Instant;
 
 use super::{
     displaced::displaced,
@@ -17,74 +14,38 @@ use super::{
 };
 use crate::{
     client::{
-        AccountId, AccountKey, AccountStatus, Activity, Consistency, Heartbeat, MAX_REPLACED,
+        AccountId, AccountKey, AccountStatus, ClientError, Consistency, Heartbeat, MAX_REPLACED,
         Metadata, OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, Tenant,
     },
-    edge::{Caller, Edge, HeartbeatReply, PlayersError, UnknownStream, players::StreamKey},
+    edge::{Caller, Edge, HeartbeatReply, UnknownStream, players::StreamKey},
 };
 
-/// The operations of sessions. Clones are cheap and share the state of the edge and of these routes.
-#[derive(Clone)]
-pub struct Sessions {
+/// The state of the edge and of these routes, which all requests share.
+pub(super) struct Sessions {
     pub(super) edge: Edge,
-    pub(super) shared: Arc<AdobeState>,
+    shared: Arc<AdobeState>,
     /// The policies at the start of the request.
     policies: Arc<Policies>,
 }
 
 /// The subject of a request, as an account.
-#[derive(Clone, Debug)]
-pub struct Subject<'a> {
+pub(super) struct Subject<'a> {
+    sessions: &'a Sessions,
     /// The application that sends the request.
-    pub application: &'a Application,
-    /// The tenant.
-    pub tenant: Tenant,
-    /// The account.
-    pub account: AccountId,
-}
-
-/// A session to open.
-#[derive(Debug)]
-pub struct NewSession {
-    /// Its id.
-    pub stream: StreamId,
-    /// Its metadata.
-    pub metadata: Metadata,
-    /// The sessions that its viewer has chosen to end.
-    pub terminated: Vec<StreamId>,
-}
-
-/// The decision on a session.
-#[derive(Debug)]
-pub enum Admission<'a> {
-    /// It is active.
-    Opened(Activity),
-    /// It is not active.
-    Refused {
-        /// The rules that apply to it.
-        applied: Vec<AppliedRule<'a>>,
-        /// The reason.
-        refusal: Refused,
-        /// The active sessions of the account.
-        activity: Activity,
-    },
-}
-
-impl FromRequestParts<Edge> for Sessions {
-    type Rejection = StatusCode;
-
-    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, StatusCode> {
-        let shared = parts.extensions.get::<Arc<AdobeState>>();
-        let shared = shared.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        Ok(Self {
-            edge: edge.clone(),
-            shared: Arc::clone(shared),
-            policies: shared.policies(),
-        })
-    }
+    pub(super) application: &'a Application,
+    tenant: Tenant,
+    account: AccountId,
 }
 
 impl Sessions {
+    pub(super) fn new(edge: Edge, shared: Arc<AdobeState>) -> Self {
+        Self {
+            edge,
+            policies: shared.policies.get(),
+            shared,
+        }
+    }
+
     /// The application of a caller.
     pub(super) fn application(&self, caller: &Caller) -> Result<&Application, AdobeError> {
         let id = caller.application.as_deref();
@@ -102,7 +63,8 @@ impl Sessions {
         subject: &str,
     ) -> Result<Subject<'_>, AdobeError> {
         let application = self.application(caller)?;
-        let (tenant, account) = application.account(&caller.tenant, idp, subject)?;
+        let account = application.account(&caller.tenant, idp, subject);
+        let (tenant, account) = account.map_err(|error| AdobeError::Bad(error.to_owned()))?;
         if !caller.reaches(&account) {
             return Err(AdobeError::Forbidden(
                 "the credentials belong to another account",
@@ -111,59 +73,57 @@ impl Sessions {
         let limited = self.edge.limits.account(&tenant, &account);
         limited.map_err(AdobeError::Throttled)?;
         Ok(Subject {
+            sessions: self,
             application,
             tenant,
             account,
         })
     }
 
-    pub(super) fn view<'a>(&'a self, subject: &Subject<'a>) -> View<'a> {
-        View {
-            policies: &self.policies,
-            application: subject.application,
-        }
-    }
-
-    /// Counts a request that opens a session of an account.
-    pub(super) fn admit_account(&self, subject: &Subject) -> Result<(), AdobeError> {
-        let key = AccountKey::new(&subject.tenant, &subject.account);
-        let most = self.policies.requests_per_minute;
-        let admitted = self.shared.admit_account(key, most);
-        admitted.map_err(AdobeError::Throttled)
-    }
-
-    /// Counts a request of a session.
-    pub(super) fn admit_session(
-        &self,
-        subject: &Subject,
-        stream: StreamId,
-    ) -> Result<(), AdobeError> {
-        let key = StreamKey::new(&subject.tenant, &subject.account, stream);
-        let most = self.policies.requests_per_minute;
-        let admitted = self.shared.admit_session(key, most);
-        admitted.map_err(AdobeError::Throttled)
-    }
-
     /// The interval of heartbeats.
     pub(super) fn interval(&self) -> Duration {
         Duration::from_millis(self.shared.interval_ms().into())
     }
+}
 
-    /// Opens a session under the rules of its application.
-    pub(super) async fn open<'a>(
+impl<'a> Subject<'a> {
+    pub(super) fn view(&self) -> View<'a> {
+        View {
+            policies: &self.sessions.policies,
+            application: self.application,
+        }
+    }
+
+    /// Counts a request that opens a session.
+    pub(super) fn admit_open(&self) -> Result<(), AdobeError> {
+        let key = AccountKey::new(&self.tenant, &self.account);
+        let most = self.sessions.policies.requests_per_minute;
+        let windows = &self.sessions.shared.of_accounts;
+        let admitted = windows.admit(key, most, Instant::now());
+        admitted.map_err(AdobeError::Throttled)
+    }
+
+    /// Counts a request of a session.
+    pub(super) fn admit(&self, stream: StreamId) -> Result<(), AdobeError> {
+        let key = StreamKey::new(&self.tenant, &self.account, stream);
+        let most = self.sessions.policies.requests_per_minute;
+        let windows = &self.sessions.shared.of_sessions;
+        let admitted = windows.admit(key, most, Instant::now());
+        admitted.map_err(AdobeError::Throttled)
+    }
+
+    /// Opens a session under the rules of its application, and ends those that its viewer has
+    /// chosen. Returns the rules that apply to it, and the decision.
+    pub(super) async fn open(
         &self,
-        subject: &Subject<'a>,
-        session: NewSession,
-    ) -> Result<Admission<'a>, PlayersError> {
-        let NewSession {
-            stream,
-            metadata,
-            terminated,
-        } = session;
-        let applied = subject.application.applied(&metadata);
+        stream: StreamId,
+        metadata: Metadata,
+        terminated: Vec<StreamId>,
+    ) -> Result<(Vec<AppliedRule<'a>>, Opening), ClientError> {
+        let applied = self.application.applied(&metadata);
         let mut request = OpenRequest {
             stream: Some(stream),
-            terms: subject.application.terms(&applied),
+            terms: self.application.terms(&applied),
             metadata,
             replace: terminated,
             ..OpenRequest::default()
@@ -176,7 +136,7 @@ impl Sessions {
         if !request.replace.is_empty() || request.terms.first_field().is_some() {
             request.terms.reason = by.reason();
         }
-        let mut opening = self.try_open(subject, &request).await?;
+        let mut opening = self.try_open(&request).await?;
         if let Opening::Refused {
             refusal, activity, ..
         } = &opening
@@ -184,47 +144,34 @@ impl Sessions {
             && request.replace.len() + oldest.len() <= MAX_REPLACED
         {
             request.replace.extend(oldest);
-            opening = self.try_open(subject, &request).await?;
+            opening = self.try_open(&request).await?;
         }
-        Ok(match opening {
-            Opening::Opened { activity, .. } => Admission::Opened(activity),
-            Opening::Refused {
-                refusal, activity, ..
-            } => Admission::Refused {
-                applied,
-                refusal,
-                activity,
-            },
-        })
+        Ok((applied, opening))
     }
 
     /// Revives an expired stream, since it plays. No rule is applied.
     pub(super) async fn resume(
         &self,
-        subject: &Subject<'_>,
-        session: NewSession,
-    ) -> Result<(), PlayersError> {
+        stream: StreamId,
+        metadata: Metadata,
+    ) -> Result<(), ClientError> {
         let request = OpenRequest {
-            stream: Some(session.stream),
-            metadata: session.metadata,
+            stream: Some(stream),
+            metadata,
             ..OpenRequest::default()
         };
-        self.try_open(subject, &request).await.map(drop)
+        self.try_open(&request).await.map(drop)
     }
 
-    async fn try_open(
-        &self,
-        subject: &Subject<'_>,
-        request: &OpenRequest,
-    ) -> Result<Opening, PlayersError> {
-        let players = &self.edge.players;
-        let opened = players.open(&subject.tenant, &subject.account, request);
+    async fn try_open(&self, request: &OpenRequest) -> Result<Opening, ClientError> {
+        let players = &self.sessions.edge.players;
+        let opened = players.open(&self.tenant, &self.account, request);
         let (_, opening) = opened.await?;
         if let Opening::Opened {
             heartbeat_every, ..
         } = &opening
         {
-            self.shared.learn(*heartbeat_every);
+            self.sessions.shared.learn(*heartbeat_every);
         }
         Ok(opening)
     }
@@ -235,52 +182,44 @@ impl Sessions {
     /// creates the ids of sessions, so an unknown one has expired.
     pub(super) async fn heartbeat(
         &self,
-        subject: &Subject<'_>,
         stream: StreamId,
         metadata: Option<Metadata>,
-    ) -> Result<HeartbeatReply, PlayersError> {
+    ) -> Result<HeartbeatReply, ClientError> {
         let heartbeat = Heartbeat {
             stream,
-            every_ms: Some(self.shared.interval_ms()),
+            every_ms: Some(self.sessions.shared.interval_ms()),
             metadata: metadata.map(Into::into),
         };
-        let players = &self.edge.players;
-        let (tenant, account) = (&subject.tenant, &subject.account);
+        let players = &self.sessions.edge.players;
+        let (tenant, account) = (&self.tenant, &self.account);
         let sent = players.heartbeat(tenant, account, heartbeat, UnknownStream::HasExpired);
         let outcome = sent.await?;
         if let HeartbeatReply::Stored { changed: Some(new) } = &outcome {
-            self.shared.learn(new.every);
+            self.sessions.shared.learn(new.every);
         }
         Ok(outcome)
     }
 
     /// Stops a session.
-    pub(super) async fn stop(
-        &self,
-        subject: &Subject<'_>,
-        stream: StreamId,
-    ) -> Result<(), PlayersError> {
-        let players = &self.edge.players;
-        players
-            .stop(&subject.tenant, &subject.account, stream, None)
-            .await
+    pub(super) async fn stop(&self, stream: StreamId) -> Result<(), ClientError> {
+        let players = &self.sessions.edge.players;
+        let stopped = players.stop(&self.tenant, &self.account, stream, None);
+        stopped.await
     }
 
     /// The account's activity, with every message that was confirmed before.
     pub(super) async fn status(
         &self,
-        subject: &Subject<'_>,
         stream: Option<StreamId>,
-    ) -> Result<AccountStatus, PlayersError> {
+    ) -> Result<AccountStatus, ClientError> {
         let query = StatusQuery {
             stream,
             consistency: Consistency::Strong,
             ..StatusQuery::default()
         };
-        self.edge
-            .players
-            .activity(&subject.tenant, &subject.account, &query)
-            .await
+        let players = &self.sessions.edge.players;
+        let status = players.activity(&self.tenant, &self.account, &query);
+        status.await
     }
 }
 
@@ -290,11 +229,6 @@ pub(super) const fn is_by_rules(refusal: &Refused) -> bool {
         refusal.reason,
         RefusedReason::Limits | RefusedReason::MaxActive | RefusedReason::AccountCap
     )
-}
-
-/// The id in a path. The edge creates UUIDs.
-pub(super) fn session_id(text: &str) -> Result<StreamId, AdobeError> {
-    text.parse().map_err(|_| AdobeError::NoSession)
 }
 
 /// Whether an edge may have created this id.

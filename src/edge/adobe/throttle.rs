@@ -10,18 +10,18 @@ use std::{
 };
 
 use moka::sync::Cache;
+use tokio::time::Instant;
 
 /// The length of a window, which begins with its first request.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Largest number of windows. The least used ones are dropped first; their keys start new windows.
 const MOST_WINDOWS: u64 = 100_000;
 
-/// Counts requests by key in windows. Clones share the counts.
-#[derive(Clone)]
+/// Counts requests by key in windows.
 pub struct Windows<K: Hash + Eq + Send + Sync + 'static>(Cache<K, Arc<Window>>);
 
 struct Window {
-    ends: Duration,
+    ends: Instant,
     requests: AtomicU32,
 }
 
@@ -33,11 +33,11 @@ impl<K: Hash + Eq + Send + Sync + 'static> Default for Windows<K> {
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
-    /// Counts a request at `now`, the time since a fixed moment. A window admits `most`.
+    /// Counts a request at `now`. A window admits `most`.
     ///
     /// # Errors
     /// The time until the window ends, if the request exceeds the limit.
-    pub fn admit(&self, key: K, most: u32, now: Duration) -> Result<(), Duration> {
+    pub fn admit(&self, key: K, most: u32, now: Instant) -> Result<(), Duration> {
         let entry = self.0.entry(key).and_upsert_with(|before| match before {
             Some(entry) if entry.value().ends > now => entry.into_value(),
             _ => Arc::new(Window {
@@ -52,7 +52,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
         } else {
             // Saturates instead of wrapping around in a flood.
             window.requests.store(most, Ordering::Relaxed);
-            Err(window.ends.saturating_sub(now))
+            Err(window.ends - now)
         }
     }
 }
@@ -61,14 +61,11 @@ impl<K: Hash + Eq + Send + Sync + 'static> Windows<K> {
 mod tests {
     use super::*;
 
-    const fn at(second: u64) -> Duration {
-        Duration::from_secs(second)
-    }
-
     #[test]
     fn a_window_begins_with_its_first_request_and_lasts_a_minute() {
-        let windows = Windows::default();
-        let admit = |session, now| windows.admit(session, 200, now);
+        let (windows, began) = (Windows::default(), Instant::now());
+        let at = Duration::from_secs;
+        let admit = |session, now| windows.admit(session, 200, began + now);
         for _ in 0..50 {
             assert_eq!(admit("session1", at(10)), Ok(()));
         }

@@ -1,158 +1,96 @@
 //! Version 1 of the API.
 
-use axum::{extract::Path, http::StatusCode};
-use serde::Deserialize;
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{
     call::Call,
     ended::created,
     policy::{APPLICATION, Application},
-    response::{AdobeError, AdobeResponse, Expires, now},
-    sessions::{Admission, NewSession, Sessions, Subject, is_of_an_edge, session_id},
+    response::{AdobeError, AdobeResponse, Expires, Outcome},
+    sessions::{Subject, is_of_an_edge},
 };
 use crate::{
-    client::{AccountStatus, Activity, Metadata, StreamId, StreamState, WallTime},
+    client::{AccountStatus, Activity, Metadata, Opening, StreamId, StreamState, WallTime},
     edge::HeartbeatReply,
 };
 
-/// The parts of the path.
-#[derive(Deserialize)]
-pub(super) struct PathParts {
-    application: String,
-    mvpd: String,
-    account: String,
-    #[serde(default)]
-    stream: String,
+fn subject(call: &Call) -> Result<Subject<'_>, AdobeError> {
+    let access = &call.sessions.edge.access;
+    call.subject(access.identify_application(&call.at.application))
 }
-
-impl PathParts {
-    fn subject<'a>(&self, sessions: &'a Sessions) -> Result<Subject<'a>, AdobeError> {
-        let access = &sessions.edge.access;
-        let caller = access.identify_application(&self.application);
-        sessions.subject(
-            &caller.map_err(AdobeError::Denied)?,
-            &self.mvpd,
-            &self.account,
-        )
-    }
-
-    /// A field that version 1 has for every stream, or a metadata key.
-    fn field<'a>(&'a self, field: &str, metadata: &'a Metadata) -> Option<&'a str> {
-        match field {
-            "application" => metadata.get(APPLICATION),
-            "mvpd" => Some(&self.mvpd),
-            "accountId" => Some(&self.account),
-            key => metadata.get(key),
-        }
-    }
-}
-
-type Outcome = Result<AdobeResponse, AdobeError>;
 
 fn response(outcome: Outcome) -> AdobeResponse {
-    let mut response = outcome.unwrap_or_else(|failure| failure.response(now()));
+    let mut response = outcome.unwrap_or_else(|failure| failure.response());
     response.expires.get_or_insert(Expires::Zero);
     response
 }
 
 /// `POST /v1/{application}/{mvpd}/accounts/{account}/streams`: opens a stream.
-pub(super) async fn open(
-    sessions: Sessions,
-    Path(at): Path<PathParts>,
-    call: Call,
-) -> AdobeResponse {
+pub(super) async fn open(call: Call) -> AdobeResponse {
     let opened = async {
-        let subject = at.subject(&sessions)?;
-        sessions.admit_account(&subject)?;
+        let subject = subject(&call)?;
+        subject.admit_open()?;
         let metadata = call.attributes()?.of_session(subject.application, &[]);
-        let session = NewSession {
-            stream: StreamId::generate(),
-            metadata: metadata
-                .map_err(|error| AdobeError::Bad(error.to_string()))?
-                .metadata,
-            terminated: Vec::new(),
-        };
-        let id = session.stream;
-        let (is_compliant, start) = match sessions.open(&subject, session).await? {
-            Admission::Opened(activity) => (true, start_of(&activity, id)),
-            Admission::Refused { .. } => (false, None),
+        let (metadata, _) = metadata.map_err(AdobeError::Bad)?;
+        let id = StreamId::generate();
+        let (_, opening) = subject.open(id, metadata, Vec::new()).await?;
+        let (is_compliant, start) = match opening {
+            Opening::Opened { activity, .. } => (true, start_of(&activity, id)),
+            Opening::Refused { .. } => (false, None),
         };
         let url = format!("{}/{id}", call.url().trim_end_matches('/'));
+        let response = AdobeResponse::new(StatusCode::CREATED);
         let body = resource(&url, id, start, is_compliant);
-        Ok(AdobeResponse::new(StatusCode::CREATED, now())
-            .with_body(body)
-            .with_location(url))
+        Ok(response.with_body(body).with_location(url))
     };
     response(opened.await)
 }
 
 /// `POST …/streams/{stream}?event=…`: a heartbeat, or the stop of a stream.
-pub(super) async fn event(
-    sessions: Sessions,
-    Path(at): Path<PathParts>,
-    call: Call,
-) -> AdobeResponse {
+pub(super) async fn event(call: Call) -> AdobeResponse {
     let outcome = async {
-        let subject = at.subject(&sessions)?;
-        let id = session_id(&at.stream)?;
-        sessions.admit_session(&subject, id)?;
+        let (subject, id) = (subject(&call)?, call.session()?);
+        subject.admit(id)?;
         match call.parameter("event").as_deref() {
-            Some("alive") => alive(&sessions, &subject, id).await?,
-            Some("stop") => sessions.stop(&subject, id).await?,
+            Some("alive") => alive(&subject, id).await?,
+            Some("stop") => subject.stop(id).await?,
             _ => return Err(AdobeError::Bad("event must be alive or stop".to_owned())),
         }
-        Ok(AdobeResponse::new(StatusCode::ACCEPTED, now()))
+        Ok(AdobeResponse::new(StatusCode::ACCEPTED))
     };
     response(outcome.await)
 }
 
 /// In version 1, a stream is active if an event has arrived within the TTL, so a heartbeat begins
 /// it again.
-async fn alive(
-    sessions: &Sessions,
-    subject: &Subject<'_>,
-    stream: StreamId,
-) -> Result<(), AdobeError> {
-    if sessions.heartbeat(subject, stream, None).await? == HeartbeatReply::Expired {
+async fn alive(subject: &Subject<'_>, stream: StreamId) -> Result<(), AdobeError> {
+    if subject.heartbeat(stream, None).await? == HeartbeatReply::Expired {
         let mut application = [(APPLICATION, &*subject.application.id)];
-        let again = NewSession {
-            stream,
-            metadata: Metadata::new(&mut application).unwrap_or_default(),
-            terminated: Vec::new(),
-        };
-        sessions.resume(subject, again).await?;
+        let metadata = Metadata::new(&mut application).unwrap_or_default();
+        subject.resume(stream, metadata).await?;
     }
     Ok(())
 }
 
 /// `GET …/streams/{stream}`: whether a stream complies with the policies.
-pub(super) async fn stream(
-    sessions: Sessions,
-    Path(at): Path<PathParts>,
-    call: Call,
-) -> AdobeResponse {
+pub(super) async fn stream(call: Call) -> AdobeResponse {
     let outcome = async {
-        let subject = at.subject(&sessions)?;
-        let id = session_id(&at.stream)?;
-        let status = sessions.status(&subject, Some(id)).await?;
+        let (subject, id) = (subject(&call)?, call.session()?);
+        let status = subject.status(Some(id)).await?;
         if status.state == Some(StreamState::Unknown) && !is_of_an_edge(id) {
             return Err(AdobeError::NoSession);
         }
         let start = start_of(&status.activity, id);
         let complies = complies(subject.application, &status, id);
         let body = resource(&call.url(), id, start, complies);
-        Ok(AdobeResponse::new(StatusCode::OK, now()).with_body(body))
+        Ok(AdobeResponse::new(StatusCode::OK).with_body(body))
     };
     response(outcome.await)
 }
 
 /// `GET …/streams`: the active streams of an account, with the fields of the parameter `fields`.
-pub(super) async fn streams(
-    sessions: Sessions,
-    Path(at): Path<PathParts>,
-    call: Call,
-) -> AdobeResponse {
+pub(super) async fn streams(call: Call) -> AdobeResponse {
     let fields = list(call.parameter("fields"));
     let streams = |activity: &Activity| {
         let streams = activity.streams.iter().map(|stream| {
@@ -160,23 +98,29 @@ pub(super) async fn streams(
             shown.insert("streamId".to_owned(), json!(stream.stream.to_string()));
             shown.insert("streamStart".to_owned(), json!(stream.started_at.0));
             for field in &fields {
-                let value = at.field(field, &stream.metadata);
+                let value = field_of(&call, field, &stream.metadata);
                 shown.entry(field.clone()).or_insert_with(|| json!(value));
             }
             Value::Object(shown)
         });
         json!({"streams": streams.collect::<Vec<_>>()})
     };
-    about_account(&sessions, &at, &call, streams).await
+    about_account(&call, streams).await
+}
+
+/// A field that version 1 has for every stream, or a metadata key.
+fn field_of<'a>(call: &'a Call, field: &str, metadata: &'a Metadata) -> Option<&'a str> {
+    match field {
+        "application" => metadata.get(APPLICATION),
+        "mvpd" => Some(&call.at.idp),
+        "accountId" => Some(&call.at.subject),
+        key => metadata.get(key),
+    }
 }
 
 /// `GET …/activity`: the number of active streams, also by the metadata keys of the parameter
 /// `dimensions`.
-pub(super) async fn activity(
-    sessions: Sessions,
-    Path(at): Path<PathParts>,
-    call: Call,
-) -> AdobeResponse {
+pub(super) async fn activity(call: Call) -> AdobeResponse {
     let dimensions = list(call.parameter("dimensions"));
     let counts = |activity: &Activity| {
         let by = dimensions.iter().map(|key| {
@@ -192,23 +136,17 @@ pub(super) async fn activity(
         });
         json!({"streams": activity.count(), "by": Value::Object(by.collect())})
     };
-    about_account(&sessions, &at, &call, counts).await
+    about_account(&call, counts).await
 }
 
 /// The response with a body about an account's activity, and with its own address.
-async fn about_account(
-    sessions: &Sessions,
-    at: &PathParts,
-    call: &Call,
-    body_of: impl FnOnce(&Activity) -> Value,
-) -> AdobeResponse {
+async fn about_account(call: &Call, body_of: impl FnOnce(&Activity) -> Value) -> AdobeResponse {
     let outcome = async {
-        let subject = at.subject(sessions)?;
-        let activity = sessions.status(&subject, None).await?.activity;
+        let activity = subject(call)?.status(None).await?.activity;
         let mut body = body_of(&activity);
         let url = format!("{}{}", call.origin(), call.uri);
         body["_links"] = json!({"self": {"href": url}});
-        Ok(AdobeResponse::new(StatusCode::OK, now()).with_body(body))
+        Ok(AdobeResponse::new(StatusCode::OK).with_body(body))
     };
     response(outcome.await)
 }

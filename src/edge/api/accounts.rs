@@ -1,9 +1,6 @@
 //! The activity of an account.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery};
 
 use super::{
     bodies,
@@ -13,7 +10,6 @@ use super::{
 };
 use crate::{
     client::{Consistency, StatusQuery},
-    edge::Edge,
     wire::group_by_keys,
 };
 
@@ -33,20 +29,19 @@ use crate::{
     )
 )]
 pub(super) async fn activity(
-    State(edge): State<Edge>,
     target: Target,
     RawQuery(query): RawQuery,
 ) -> Result<Json<bodies::Activity>, ApiError> {
     let query = status_query(query.as_deref().unwrap_or_default())?;
-    let answered = edge
-        .players
-        .activity(&target.tenant, &target.account, &query);
-    let status = answered.await?;
+    let status = target.activity(&query).await?;
     Ok(Json(bodies::Activity::new(status.activity, status.by)))
 }
 
-/// The query of an activity.
-pub(in crate::edge) fn status_query(query: &str) -> Result<StatusQuery, ApiError> {
+/// Decodes the query of an activity.
+///
+/// # Errors
+/// If a part of it is not acceptable.
+pub fn status_query(query: &str) -> Result<StatusQuery, ApiError> {
     let mut keys = Vec::new();
     let mut consistency = Consistency::Local;
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {

@@ -1,13 +1,13 @@
 //! Bodies of requests and responses.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    client::{self, StreamId},
+    client::{self, Metadata, StreamId},
     edge::Interval,
     wire::show,
 };
@@ -102,10 +102,9 @@ pub(super) struct Changed {
 
 impl From<Interval> for Changed {
     fn from(interval: Interval) -> Self {
-        let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis());
         Self {
-            heartbeat_every_ms: ms(interval.every).unwrap_or(u64::MAX),
-            ttl_ms: ms(interval.ttl).unwrap_or(u64::MAX),
+            heartbeat_every_ms: ms(interval.every),
+            ttl_ms: ms(interval.ttl),
         }
     }
 }
@@ -148,7 +147,8 @@ pub(super) struct Stream {
     /// Milliseconds from the moment of the answer to the end of its TTL.
     expires_in_ms: u64,
     /// Its metadata. Numbers and booleans are their JSON text.
-    metadata: BTreeMap<String, String>,
+    #[schema(value_type = BTreeMap<String, String>)]
+    metadata: Metadata,
 }
 
 /// The state of a stream.
@@ -173,11 +173,7 @@ impl Activity {
             started_at: show(stream.started_at),
             last_seen: show(stream.last_seen),
             expires_in_ms: stream.expires_in_ms,
-            metadata: stream
-                .metadata
-                .pairs()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            metadata: stream.metadata.clone(),
         });
         Self {
             tenant: activity.key.tenant().to_owned(),
@@ -189,6 +185,11 @@ impl Activity {
             by,
         }
     }
+}
+
+/// A time in a body.
+pub(super) fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Ids in a body.

@@ -1,7 +1,7 @@
 //! Errors as problem details (RFC 9457).
 
 pub(super) mod bodies;
-pub(super) mod kinds;
+pub(in crate::edge) mod kinds;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -12,9 +12,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::bodies::ms;
 use crate::{
-    client::Problem,
-    edge::{Denied, PlayersError},
+    client::{ClientError, Code, Problem, StopCause},
+    edge::{Denied, players::RETRY_AFTER},
 };
 use bodies::{Ended, Refused};
 use kinds::ProblemKind;
@@ -28,13 +29,12 @@ pub struct RefusedFor(pub &'static str);
 
 /// An error response with problem details.
 #[derive(Clone, Debug)]
-pub(in crate::edge) struct ApiError(Box<Content>);
+pub struct ApiError(Box<Content>);
 
 #[derive(Clone, Debug)]
 struct Content {
     kind: &'static ProblemKind,
     details: Details,
-    more: Option<More>,
     /// The schemes of credentials that the edge accepts.
     schemes: Option<&'static str>,
     /// The reason in metrics.
@@ -63,6 +63,9 @@ pub(super) struct Details {
     /// The time to wait before a repetition, in milliseconds; also the header Retry-After.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    more: Option<More>,
 }
 
 /// The fields of one kind.
@@ -73,17 +76,11 @@ enum More {
     Refused(Refused),
 }
 
-/// The body of a response.
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(flatten)]
-    details: &'a Details,
-    #[serde(flatten)]
-    more: &'a Option<More>,
-}
-
 impl ApiError {
-    pub(super) fn new(kind: &'static ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(in crate::edge) fn new(
+        kind: &'static ProblemKind,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self(Box::new(Content {
             kind,
             details: Details {
@@ -94,8 +91,8 @@ impl ApiError {
                 code: kind.code,
                 field: None,
                 retry_after_ms: None,
+                more: None,
             },
-            more: None,
             schemes: None,
             counted: kind.code,
         }))
@@ -111,18 +108,17 @@ impl ApiError {
         Self::new(&kinds::BAD_FIELD, detail).with(|it| it.details.field = Some(field.into()))
     }
 
-    pub(super) fn retry_after(self, retry_after: Duration) -> Self {
-        let ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-        self.with(|it| it.details.retry_after_ms = Some(ms.max(1)))
+    pub(in crate::edge) fn retry_after(self, retry_after: Duration) -> Self {
+        self.with(|it| it.details.retry_after_ms = Some(ms(retry_after).max(1)))
     }
 
     /// A client or an account sends more requests than this edge accepts.
-    pub(super) fn throttled(detail: &'static str, retry_after: Duration) -> Self {
+    pub(in crate::edge) fn throttled(detail: &'static str, retry_after: Duration) -> Self {
         Self::new(&kinds::THROTTLED, detail).retry_after(retry_after)
     }
 
     /// Sets the reason in metrics. The default is the code.
-    pub(super) fn counted(self, reason: &'static str) -> Self {
+    pub(in crate::edge) fn counted(self, reason: &'static str) -> Self {
         self.with(|it| it.counted = reason)
     }
 
@@ -134,13 +130,14 @@ impl ApiError {
         })
     }
 
-    pub(super) fn ended(ended: Ended) -> Self {
-        let detail = if ended.has_expired() {
-            "the stream has expired without heartbeats: open a new one"
-        } else {
-            "the stream has ended: its player stops"
+    /// A stream that was stopped, or that has expired.
+    pub(super) fn ended(stopped: Option<StopCause>) -> Self {
+        let detail = match stopped {
+            None => "the stream has expired without heartbeats: open a new one",
+            Some(_) => "the stream has ended: its player stops",
         };
-        Self::new(&kinds::ENDED, detail).with(|it| it.more = Some(More::Ended(ended)))
+        let ended = Ended::new(stopped);
+        Self::new(&kinds::ENDED, detail).with(|it| it.details.more = Some(More::Ended(ended)))
     }
 
     /// A refused stream. The same request can succeed after `retry_after_ms`.
@@ -148,7 +145,7 @@ impl ApiError {
         let detail = "the stream is refused and does not count: its player does not play";
         Self::new(&kinds::REFUSED, detail).with(|it| {
             it.details.retry_after_ms = retry_after_ms;
-            it.more = Some(More::Refused(refused));
+            it.details.more = Some(More::Refused(refused));
         })
     }
 
@@ -158,7 +155,7 @@ impl ApiError {
         Self::new(&kinds::METHOD_NOT_ALLOWED, detail)
     }
 
-    pub(super) fn not_found() -> Self {
+    pub(in crate::edge) fn not_found() -> Self {
         Self::new(&kinds::NOT_FOUND, "there is nothing at this address")
     }
 }
@@ -169,32 +166,30 @@ impl From<Problem> for ApiError {
     }
 }
 
-impl From<PlayersError> for ApiError {
-    fn from(error: PlayersError) -> Self {
+impl From<ClientError> for ApiError {
+    fn from(error: ClientError) -> Self {
+        let retry_after = error.retry_after().unwrap_or(RETRY_AFTER);
         let unavailable = |detail: &'static str| Self::new(&kinds::UNAVAILABLE, detail);
-        let retry_after = error.retry_after();
         let problem = match error {
-            PlayersError::Bad(problem) => problem.into(),
-            PlayersError::Throttled { .. } => Self::new(
+            ClientError::Refused(problem) if problem.code == Code::Throttled => Self::new(
                 &kinds::THROTTLED,
                 "the tenant or the account sends more requests a second than the installation accepts",
             ),
-            PlayersError::Unavailable { reason, .. } => {
+            ClientError::Refused(problem) if !problem.retryable => return problem.into(),
+            ClientError::NotTaken(_) => unavailable(
+                "the request is not confirmed, and may take effect: play on, and repeat it with \
+                 the same stream id",
+            ),
+            error => {
+                let reason = error.to_string();
                 tracing::debug!(reason, "cannot complete a request; the client gets 503");
                 unavailable(
                     "the service is unavailable or overloaded, and the request may take effect: \
                      play on, and repeat it with the same stream id",
                 )
             }
-            PlayersError::TimedOut => unavailable(
-                "the request is not confirmed, and may take effect: play on, and repeat it with \
-                 the same stream id",
-            ),
         };
-        match retry_after {
-            Some(retry_after) => problem.retry_after(retry_after),
-            None => problem,
-        }
+        problem.retry_after(retry_after)
     }
 }
 
@@ -203,15 +198,10 @@ impl IntoResponse for ApiError {
         let Content {
             kind,
             details,
-            more,
             schemes,
             counted,
         } = *self.0;
-        let body = Body {
-            details: &details,
-            more: &more,
-        };
-        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let json = serde_json::to_vec(&details).unwrap_or_default();
         let media_type = [(header::CONTENT_TYPE, PROBLEM_JSON)];
         let mut response = (kind.status, media_type, json).into_response();
         let headers = response.headers_mut();
@@ -237,6 +227,28 @@ mod tests {
         client::{self, AccountKey, RefusedReason, StreamId, WallTime},
         edge::api::bodies::Activity,
     };
+
+    #[test]
+    fn a_client_error_keeps_its_retryability() {
+        let of = |error: ClientError| {
+            let problem = ApiError::from(error).0;
+            (problem.details.code, problem.details.retry_after_ms)
+        };
+        let throttled = ClientError::Refused(Problem::throttled(250));
+        assert_eq!(of(throttled), ("throttled", Some(250)));
+        let old = ClientError::Refused(Problem::old_rules("limits"));
+        assert_eq!(of(old.clone()), ("old_rules", None));
+        let field = ApiError::from(old).0.details.field;
+        assert_eq!(field.as_deref(), Some("limits"));
+        let waited = Duration::from_secs(2);
+        for unavailable in [
+            ClientError::NoAnswer(waited),
+            ClientError::Backlog,
+            ClientError::NotTaken(waited),
+        ] {
+            assert_eq!(of(unavailable), ("unavailable", Some(2_000)));
+        }
+    }
 
     #[tokio::test]
     async fn a_remembered_refusal_states_when_to_retry() {

@@ -2,24 +2,20 @@
 
 use axum::{
     Json,
-    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    bodies::{self, ids},
+    bodies::{self, ids, ms},
     described::{Fails, HasEnded, IsRefused, OfAccount, OfStream},
-    problem::{
-        ApiError,
-        bodies::{Ended, Refused},
-    },
+    problem::{ApiError, bodies::Refused},
     target::{Beacon, Body, Target},
 };
 use crate::{
     client::{OpenRequest, Opening, StatusQuery, StreamId},
-    edge::{Edge, HeartbeatReply, UnknownStream},
+    edge::{HeartbeatReply, UnknownStream},
 };
 
 /// The header that makes a retried POST open the same stream.
@@ -45,7 +41,6 @@ const MAX_IDEMPOTENCY_KEY: usize = 256;
     )
 )]
 pub(super) async fn open(
-    State(edge): State<Edge>,
     target: Target,
     headers: HeaderMap,
     body: Body,
@@ -55,7 +50,7 @@ pub(super) async fn open(
         let detail = "the header must have 1 to 256 bytes";
         return Err(ApiError::bad("Idempotency-Key", detail));
     }
-    let opened = decide(&edge, &target, body, None, key).await?;
+    let opened = decide(&target, body, None, key).await?;
     let account = utf8_percent_encode(target.account.as_str(), NON_ALPHANUMERIC);
     let location = format!("/api/v1/accounts/{account}/streams/{}", opened.stream);
     let location = [(header::LOCATION, location)];
@@ -75,20 +70,13 @@ pub(super) async fn open(
         Fails,
     )
 )]
-pub(super) async fn put(
-    State(edge): State<Edge>,
-    target: Target,
-    body: Body,
-) -> Result<Json<bodies::Opened>, ApiError> {
+pub(super) async fn put(target: Target, body: Body) -> Result<Json<bodies::Opened>, ApiError> {
     let stream = target.stream()?;
-    decide(&edge, &target, body, Some(stream), None)
-        .await
-        .map(Json)
+    decide(&target, body, Some(stream), None).await.map(Json)
 }
 
 /// Sends an `init`, and returns the stream that it opened.
 async fn decide(
-    edge: &Edge,
     target: &Target,
     body: Body,
     stream: Option<StreamId>,
@@ -103,37 +91,30 @@ async fn decide(
         terms: init.terms.map(|terms| *terms).unwrap_or_default(),
         group_by: init.group_by,
     };
-    let opened = edge.players.open(&target.tenant, &target.account, &request);
-    match opened.await? {
-        (
-            stream,
-            Opening::Opened {
-                heartbeat_every,
-                ttl,
-                replaced,
-                activity,
-                by,
-                ..
-            },
-        ) => {
-            let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis());
-            Ok(bodies::Opened {
-                stream: stream.0,
-                heartbeat_every_ms: ms(heartbeat_every).unwrap_or(u64::MAX),
-                ttl_ms: ms(ttl).unwrap_or(u64::MAX),
-                replaced: ids(&replaced),
-                activity: bodies::Activity::new(activity, by),
-            })
-        }
-        (
-            stream,
-            Opening::Refused {
-                refusal,
-                activity,
-                by,
-                ..
-            },
-        ) => {
+    let players = &target.edge.players;
+    let opened = players.open(&target.tenant, &target.account, &request);
+    let (stream, opening) = opened.await?;
+    match opening {
+        Opening::Opened {
+            heartbeat_every,
+            ttl,
+            replaced,
+            activity,
+            by,
+            ..
+        } => Ok(bodies::Opened {
+            stream: stream.0,
+            heartbeat_every_ms: ms(heartbeat_every),
+            ttl_ms: ms(ttl),
+            replaced: ids(&replaced),
+            activity: bodies::Activity::new(activity, by),
+        }),
+        Opening::Refused {
+            refusal,
+            activity,
+            by,
+            ..
+        } => {
             let activity = bodies::Activity::new(activity, by);
             let refused = Refused::new(stream, &refusal, activity);
             Err(ApiError::refused(refused, refusal.retry_after_ms))
@@ -155,25 +136,18 @@ async fn decide(
         Fails,
     )
 )]
-pub(super) async fn heartbeat(
-    State(edge): State<Edge>,
-    target: Target,
-    body: Body,
-) -> Result<Response, ApiError> {
+pub(super) async fn heartbeat(target: Target, body: Body) -> Result<Response, ApiError> {
     let heartbeat = target.body(&body).heartbeat(target.stream()?)?;
-    let sent = edge.players.heartbeat(
-        &target.tenant,
-        &target.account,
-        heartbeat,
-        UnknownStream::Begins,
-    );
+    let (tenant, account) = (&target.tenant, &target.account);
+    let players = &target.edge.players;
+    let sent = players.heartbeat(tenant, account, heartbeat, UnknownStream::Begins);
     match sent.await? {
         HeartbeatReply::Stored { changed: None } => Ok(StatusCode::NO_CONTENT.into_response()),
         HeartbeatReply::Stored {
             changed: Some(interval),
         } => Ok(Json(bodies::Changed::from(interval)).into_response()),
-        HeartbeatReply::Stopped(cause) => Err(ApiError::ended(cause.into())),
-        HeartbeatReply::Expired => Err(ApiError::ended(Ended::EXPIRED)),
+        HeartbeatReply::Stopped(cause) => Err(ApiError::ended(Some(cause))),
+        HeartbeatReply::Expired => Err(ApiError::ended(None)),
     }
 }
 
@@ -188,19 +162,13 @@ pub(super) async fn heartbeat(
         Fails,
     )
 )]
-pub(super) async fn state(
-    State(edge): State<Edge>,
-    target: Target,
-) -> Result<Json<bodies::State>, ApiError> {
+pub(super) async fn state(target: Target) -> Result<Json<bodies::State>, ApiError> {
     let stream = target.stream()?;
     let query = StatusQuery {
         stream: Some(stream),
         ..StatusQuery::default()
     };
-    let answered = edge
-        .players
-        .activity(&target.tenant, &target.account, &query);
-    let status = answered.await?;
+    let status = target.activity(&query).await?;
     Ok(Json(bodies::State {
         stream: stream.0,
         state: status.state.map_or("unknown", |state| state.as_str()),
@@ -219,11 +187,12 @@ pub(super) async fn state(
         Fails,
     )
 )]
-pub(super) async fn delete(
-    State(edge): State<Edge>,
-    target: Target,
-) -> Result<StatusCode, ApiError> {
-    end(&edge, &target).await
+pub(super) async fn delete(target: Target) -> Result<StatusCode, ApiError> {
+    let stream = target.stream()?;
+    let players = &target.edge.players;
+    let stopped = players.stop(&target.tenant, &target.account, stream, None);
+    stopped.await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Stops a stream, for navigator.sendBeacon: the body has any media type, and is empty or a form
@@ -238,18 +207,6 @@ pub(super) async fn delete(
         Fails,
     )
 )]
-pub(super) async fn stop(
-    State(edge): State<Edge>,
-    Beacon(target): Beacon,
-) -> Result<StatusCode, ApiError> {
-    end(&edge, &target).await
-}
-
-async fn end(edge: &Edge, target: &Target) -> Result<StatusCode, ApiError> {
-    let stream = target.stream()?;
-    let stopped = edge
-        .players
-        .stop(&target.tenant, &target.account, stream, None);
-    stopped.await?;
-    Ok(StatusCode::NO_CONTENT)
+pub(super) async fn stop(Beacon(target): Beacon) -> Result<StatusCode, ApiError> {
+    delete(target).await
 }

@@ -3,20 +3,20 @@
 use axum::{
     body::{Bytes, HttpBody as _},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{header, request::Parts},
 };
 use http_body_util::LengthLimitError;
 
 use super::problem::{ApiError, kinds};
 use crate::{
-    client::{AccountId, StreamId, Tenant},
-    edge::{Caller, ClientAddress, Edge},
+    client::{AccountId, AccountStatus, StatusQuery, StreamId, Tenant},
+    edge::{Caller, Edge, Peer},
     wire::{Addressed, MAX_BODY_BYTES},
 };
 
 /// An account, and a stream if the address names one, that the caller reaches.
-#[derive(Clone, Debug)]
 pub(super) struct Target {
+    pub(super) edge: Edge,
     pub(super) tenant: Tenant,
     pub(super) account: AccountId,
     stream: Option<StreamId>,
@@ -28,13 +28,6 @@ pub(super) struct Body(pub(super) Bytes);
 /// A target, and the body. Credentials may be in the body, since `navigator.sendBeacon` cannot set
 /// headers.
 pub(super) struct Beacon(pub(super) Target);
-
-/// The fields of a beacon, as a form.
-#[derive(Default)]
-struct Credentials {
-    access_token: Option<String>,
-    application: Option<String>,
-}
 
 impl Target {
     /// The stream of the address.
@@ -73,18 +66,26 @@ impl Target {
             ApiError::throttled(detail, wait)
         })?;
         Ok(Self {
+            edge: edge.clone(),
             tenant,
             account,
             stream: stream.transpose()?,
         })
     }
+
+    /// The activity of the account.
+    pub(super) async fn activity(&self, query: &StatusQuery) -> Result<AccountStatus, ApiError> {
+        let players = &self.edge.players;
+        let status = players.activity(&self.tenant, &self.account, query).await?;
+        Ok(status)
+    }
 }
 
 /// The caller by the headers.
 fn caller(edge: &Edge, parts: &Parts) -> Result<Caller, ApiError> {
-    let address = parts.extensions.get::<ClientAddress>();
-    // The server has set the address.
-    let peer = address.ok_or_else(ApiError::not_found)?.peer;
+    // The server has set it.
+    let peer = parts.extensions.get::<Peer>();
+    let peer = peer.ok_or_else(ApiError::not_found)?.address;
     let identified = edge.access.identify(&parts.headers, peer);
     identified.map_err(|denied| ApiError::denied(denied, edge.access.schemes()))
 }
@@ -125,48 +126,33 @@ impl FromRequest<Edge> for Beacon {
         let names = names(&mut parts, edge).await?;
         let by_headers = caller(edge, &parts);
         let body = read(Request::from_parts(parts, body)).await?;
-        let credentials = form(&body);
         let denied = |denied| ApiError::denied(denied, edge.access.schemes());
-        let caller = match credentials {
-            Credentials {
-                access_token: Some(token),
-                ..
-            } => edge.access.identify_token(&token).map_err(denied)?,
-            Credentials {
-                application: Some(id),
-                ..
-            } => edge.access.identify_application(&id).map_err(denied)?,
-            _ => by_headers?,
+        let caller = match credentials(&body) {
+            (Some(token), _) => edge.access.identify_token(&token).map_err(denied)?,
+            (None, Some(id)) => edge.access.identify_application(&id).map_err(denied)?,
+            (None, None) => by_headers?,
         };
         Ok(Self(Target::new(edge, caller, &names)?))
     }
 }
 
-/// The credentials of a body in the form `access_token=TOKEN`. A token and the id of an application
-/// need no escapes, but may have them.
-fn form(body: &[u8]) -> Credentials {
-    let mut credentials = Credentials::default();
+/// Decodes the token and the id of an application in a form, such as `access_token=TOKEN`. They need
+/// no escapes, but may have them.
+#[must_use]
+pub fn credentials(body: &[u8]) -> (Option<String>, Option<String>) {
+    let (mut token, mut application) = (None, None);
     let text = std::str::from_utf8(body).unwrap_or_default();
     for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
         let plain = value.trim_end().replace('+', " ");
         let value = percent_encoding::percent_decode_str(&plain).decode_utf8();
         let value = value.ok().map(std::borrow::Cow::into_owned);
         match name {
-            "access_token" => credentials.access_token = value,
-            "application" => credentials.application = value,
+            "access_token" => token = value,
+            "application" => application = value,
             _ => {}
         }
     }
-    credentials
-}
-
-/// The token and the id of the application in a form.
-pub(in crate::edge) fn credentials(body: &[u8]) -> (Option<String>, Option<String>) {
-    let Credentials {
-        access_token,
-        application,
-    } = form(body);
-    (access_token, application)
+    (token, application)
 }
 
 /// Reads a body of at most 16 KiB.
@@ -175,7 +161,8 @@ async fn read(request: Request) -> Result<Bytes, ApiError> {
         return Ok(Bytes::new());
     }
     let large = || ApiError::new(&kinds::TOO_LARGE, "the body is larger than 16 KiB");
-    if stated_bytes(request.headers()).is_some_and(|bytes| bytes > MAX_BODY_BYTES) {
+    // The length that the headers state.
+    if request.body().size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(large());
     }
     let body = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await;
@@ -188,15 +175,6 @@ async fn read(request: Request) -> Result<Bytes, ApiError> {
             ApiError::new(&kinds::BAD_JSON, detail)
         }
     })
-}
-
-fn stated_bytes(headers: &HeaderMap) -> Option<usize> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use metrics::{counter, describe_counter};
 
-use super::{Interval, recent::Recent, stream_key::StreamKey};
+use super::{HeartbeatReply, Interval, recent::Recent, stream_key::StreamKey};
 use crate::client::{BadNews, NewsReader, StopCause};
 
 const NEWS: &str = "streamwatch_edge_news_total";
@@ -19,30 +19,11 @@ const MOST_STREAMS: usize = 100_000;
 /// The TTL until the first reply states it.
 const FIRST_TTL: Duration = Duration::from_secs(90);
 
-/// Sizes of the caches and of the queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Occupancy {
-    /// Memory of the events that wait for RabbitMQ, in bytes.
-    pub waiting_bytes: usize,
-    /// Streams whose news are kept.
-    pub kept_news: usize,
-    /// Streams with a recent sign of life.
-    pub signs_of_life: usize,
-}
-
-/// News about a stream.
-#[derive(Clone, Debug)]
-pub(super) enum Kept {
-    /// The stream was stopped.
-    Stopped(StopCause),
-    /// The interval of its heartbeats has changed.
-    Interval(Interval),
-}
-
 /// The last news of each stream, kept for a TTL. A change of the TTL does not affect news that are
 /// already kept.
 pub(super) struct NewsCache {
-    streams: Recent<Kept>,
+    /// The reply to the next heartbeat of each stream: it was stopped, or its interval has changed.
+    pub(super) streams: Recent<HeartbeatReply>,
     ttl_ms: AtomicU64,
 }
 
@@ -68,43 +49,30 @@ impl NewsCache {
         self.ttl_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// The last news about a stream.
-    pub(super) fn get(&self, key: StreamKey) -> Option<Kept> {
-        self.streams.get(key)
-    }
-
     /// Whether the stream was stopped.
     pub(super) fn is_stopped(&self, key: StreamKey) -> bool {
-        matches!(self.get(key), Some(Kept::Stopped(_)))
+        matches!(self.streams.get(key), Some(HeartbeatReply::Stopped(_)))
     }
 
     /// Stores that a stream was stopped, until a reply to its next heartbeat states another cause.
     pub(super) fn stopped_because(&self, key: StreamKey, cause: StopCause) {
-        self.put(key, Kept::Stopped(cause));
+        self.put(key, HeartbeatReply::Stopped(cause));
     }
 
-    /// Drops the news of a stream that was opened, or whose player has received its news.
-    pub(super) fn forget(&self, key: StreamKey) {
-        self.streams.remove(key);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.streams.len()
-    }
-
-    fn put(&self, key: StreamKey, kept: Kept) {
-        self.streams.put(key, kept, self.ttl());
+    fn put(&self, key: StreamKey, reply: HeartbeatReply) {
+        self.streams.put(key, reply, self.ttl());
     }
 
     fn add(&self, key: StreamKey, news: BadNews) -> &'static str {
         match news {
             BadNews::Stopped(cause) => {
-                self.put(key, Kept::Stopped(cause));
+                self.stopped_because(key, cause);
                 "stopped"
             }
             BadNews::Interval { every, ttl } => {
                 self.set_ttl(ttl);
-                self.put(key, Kept::Interval(Interval { every, ttl }));
+                let changed = Some(Interval { every, ttl });
+                self.put(key, HeartbeatReply::Stored { changed });
                 "interval"
             }
             BadNews::Rejected(problem) => {
@@ -154,13 +122,12 @@ mod tests {
         let (cache, stream) = (NewsCache::default(), StreamId::generate());
         let cause = StopCause::from(StoppedReason::Replaced);
         cache.add(key("alice", stream), BadNews::Stopped(cause.clone()));
-        assert!(
-            matches!(cache.get(key("alice", stream)), Some(Kept::Stopped(kept)) if kept == cause)
-        );
+        let kept = cache.streams.get(key("alice", stream));
+        assert_eq!(kept, Some(HeartbeatReply::Stopped(cause)));
         for other in [key("bob", stream), key("alice", StreamId::generate())] {
             assert!(!cache.is_stopped(other));
         }
-        cache.forget(key("alice", stream));
+        cache.streams.remove(key("alice", stream));
         assert!(!cache.is_stopped(key("alice", stream)));
     }
 
@@ -175,7 +142,9 @@ mod tests {
         let Interval { every, ttl } = interval;
         cache.add(key, BadNews::Interval { every, ttl });
         assert_eq!((cache.ttl(), cache.is_stopped(key)), (ttl, false));
-        assert!(matches!(cache.get(key), Some(Kept::Interval(kept)) if kept == interval));
+        let changed = Some(interval);
+        let kept = cache.streams.get(key);
+        assert_eq!(kept, Some(HeartbeatReply::Stored { changed }));
     }
 
     #[test]

@@ -53,11 +53,6 @@ impl<V: Clone> Recent<V> {
         self.lock().get(key, Instant::now()).cloned()
     }
 
-    /// Whether a stream has a value that has not expired.
-    pub(super) fn has(&self, key: StreamKey) -> bool {
-        self.lock().get(key, Instant::now()).is_some()
-    }
-
     /// Removes the value of a stream.
     pub(super) fn remove(&self, key: StreamKey) {
         self.lock().remove(key);

@@ -1,11 +1,11 @@
 //! Streams whose last sign of life this edge saw within a TTL.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{recent::Recent, stream_key::StreamKey};
+use super::recent::Recent;
 
 /// Largest number of streams, about 40 MB. More heartbeats of other streams request the state.
 const MOST_STREAMS: usize = 500_000;
@@ -18,7 +18,7 @@ const MOST_CHECKS: usize = 100;
 
 /// Recent signs of life.
 pub(super) struct SignsOfLife {
-    streams: Recent<()>,
+    pub(super) streams: Recent<()>,
     rate: DefaultDirectRateLimiter,
     checks: Arc<Semaphore>,
 }
@@ -34,24 +34,10 @@ impl Default for SignsOfLife {
 }
 
 impl SignsOfLife {
-    /// Stores a sign of life.
-    pub(super) fn seen(&self, key: StreamKey, ttl: Duration) {
-        self.streams.put(key, (), ttl);
-    }
-
-    /// Whether the last sign of life is less than a TTL ago.
-    pub(super) fn are_recent(&self, key: StreamKey) -> bool {
-        self.streams.has(key)
-    }
-
     /// Returns a permit if the state of a stream may be requested now. It is held until the reply.
     pub(super) fn check(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.checks).try_acquire_owned().ok()?;
         self.rate.check().is_ok().then_some(permit)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.streams.len()
     }
 }
 

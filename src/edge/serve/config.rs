@@ -4,11 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::http::HeaderValue;
 
-use super::{Certificate, CorsOrigins};
+use super::Certificate;
 use crate::{
     client::{Addresses, Names},
-    edge::{Access, RequestRates, adobe::PolicyFile},
-    ops::HttpError,
+    edge::{Access, RequestLimits, adobe::PolicyFile},
 };
 
 /// The settings of an edge.
@@ -28,11 +27,11 @@ pub struct Config {
     /// The certificate; plain HTTP without one.
     pub certificate: Option<Certificate>,
     /// Limits of requests per second.
-    pub rates: RequestRates,
+    pub limits: RequestLimits,
     /// Bounds of connections and requests.
     pub bounds: Bounds,
-    /// The origins of web pages that may call.
-    pub origins: CorsOrigins,
+    /// The origins of web pages that may call; `*` for all.
+    pub origins: Vec<HeaderValue>,
     /// Time from the signal to shut down until the listener closes.
     pub drain: Duration,
     /// Time limit of a shutdown, from the signal.
@@ -68,22 +67,6 @@ impl Bounds {
             false => self.client_connections,
         }
     }
-}
-
-/// An error at the start of an edge.
-#[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
-    /// The address cannot be bound.
-    #[error("cannot listen on {address}: {error}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        error: std::io::Error,
-    },
-    /// The endpoints for operators cannot be served.
-    #[error("{0}")]
-    Admin(#[from] HttpError),
 }
 
 /// Parses an origin of web pages, such as `https://www.example.com`.

@@ -5,7 +5,6 @@ use std::{future::Future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use axum::{
     Router,
     http::{HeaderValue, Request, header},
-    response::Response,
 };
 use hyper::body::Incoming;
 use hyper_util::{
@@ -18,13 +17,14 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
+use tower_service::Service;
 
 use super::{
     Bounds,
     tls::Certificate,
     traffic::{Closes, Traffic, Watched},
 };
-use crate::edge::{ClientAddress, metrics};
+use crate::edge::{Peer, metrics};
 
 /// Most bytes of the headers of a request.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
@@ -102,17 +102,18 @@ impl Connections {
     pub(super) fn serve(
         &self,
         stream: TcpStream,
-        peer: IpAddr,
+        address: IpAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
         let this = self.clone();
         let acceptor = self.certificate.as_ref().map(Certificate::acceptor);
         async move {
             let _counted = metrics::GaugeGuard::connection();
+            let peer = |is_tls| Peer { address, is_tls };
             let Some(acceptor) = acceptor else {
-                return this.exchange(stream, peer, false).await;
+                return this.exchange(stream, peer(false)).await;
             };
             match timeout(this.bounds.headers_within, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => this.exchange(stream, peer, true).await,
+                Ok(Ok(stream)) => this.exchange(stream, peer(true)).await,
                 Ok(Err(error)) => {
                     metrics::closed("error");
                     tracing::debug!(%error, "a TLS handshake has failed");
@@ -122,7 +123,7 @@ impl Connections {
         }
     }
 
-    async fn exchange<S>(mut self, socket: S, peer: IpAddr, is_tls: bool)
+    async fn exchange<S>(mut self, socket: S, peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -136,16 +137,12 @@ impl Connections {
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let is_http2 = request.version() == axum::http::Version::HTTP_2;
             let in_progress = of_requests.request(is_http2);
-            let address = ClientAddress {
-                peer,
-                client: peer,
-                is_tls,
-            };
-            request.extensions_mut().insert(address);
+            request.extensions_mut().insert(peer);
             let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
-            let (routes, phase) = (routes.clone(), Arc::clone(&phase));
+            let (mut routes, phase) = (routes.clone(), Arc::clone(&phase));
             async move {
-                let mut response = tower_service(routes, request).await;
+                // The routes are always ready.
+                let mut response = routes.call(request).await;
                 // If a chunked request also had a length, which hyper drops, a proxy may have used
                 // that, and have taken the rest for another request (RFC 9112, section 6.1).
                 let ends = is_last || !is_http2 && *phase.borrow() != ServerPhase::Serving;
@@ -213,13 +210,4 @@ async fn changed(phase: &mut watch::Receiver<ServerPhase>) {
     if phase.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
-}
-
-/// Passes a request to the routes, which are always ready.
-async fn tower_service(
-    mut routes: Router,
-    request: Request<Incoming>,
-) -> Result<Response, std::convert::Infallible> {
-    use tower_service::Service;
-    routes.call(request).await
 }

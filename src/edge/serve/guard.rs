@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -23,8 +23,8 @@ use tower_service::Service;
 
 use super::{Bounds, peers::Peers};
 use crate::edge::{
-    Access, ClientAddress, Edge, RefusedFor,
-    api::{self, GuardRefusal},
+    Access, Edge, Peer, RefusedFor,
+    api::{ApiError, kinds},
     metrics::{Abandoned, FinishedRequest, RequestMetrics},
     players::TRACE,
 };
@@ -32,12 +32,10 @@ use crate::wire::Trace;
 
 /// Longest address of a request, in bytes.
 const MAX_ADDRESS_BYTES: usize = 2_048;
+/// The time to wait before a repetition.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Time for which a browser keeps the permission to call.
-const CORS_FOR: std::time::Duration = std::time::Duration::from_secs(3_600);
-
-/// The origins of web pages that may call; none without a value.
-#[derive(Clone, Debug, Default)]
-pub struct CorsOrigins(pub Vec<HeaderValue>);
+const CORS_FOR: Duration = Duration::from_secs(3_600);
 
 /// The bounds around all routes.
 pub(super) struct Guard {
@@ -61,8 +59,8 @@ impl Guard {
     }
 
     /// Wraps routes in the bounds.
-    pub(super) fn around(self, routes: Router<Edge>, origins: CorsOrigins) -> Router<Edge> {
-        let routes = routes.fallback(api::not_found);
+    pub(super) fn around(self, routes: Router<Edge>, origins: Vec<HeaderValue>) -> Router<Edge> {
+        let routes = routes.fallback(async || ApiError::not_found());
         let guard = Arc::new(self);
         let routes = routes.layer(layer_fn(move |routes: Route| Guarded {
             guard: Arc::clone(&guard),
@@ -80,31 +78,37 @@ impl Guard {
         &self,
         head: &Head,
         handled: impl Future<Output = Result<Response, Infallible>>,
-    ) -> Response {
+    ) -> Result<Response, ApiError> {
         if head.is_long {
-            return GuardRefusal::LongAddress.into_response();
+            let detail = "the address is longer than 2,048 bytes";
+            return Err(ApiError::new(&kinds::ADDRESS_TOO_LONG, detail));
         }
         // The server has set the address.
-        let Some(client) = head.client else {
-            return api::not_found().await;
-        };
-        if let Err(wait) = self.edge.limits.client(client) {
-            return GuardRefusal::Client(wait).into_response();
-        }
+        let client = head.client.ok_or_else(ApiError::not_found)?;
+        self.edge.limits.client(client).map_err(|wait| {
+            let detail = "the client sends more requests a second than this edge accepts";
+            ApiError::throttled(detail, wait)
+        })?;
         // The bound of connections is not enough: an HTTP/2 connection has many requests. A bound above
         // that of all requests needs no count.
         let most = self.bounds.of_client(self.edge.access.trusts(client));
         let own = (most < self.bounds.requests).then(|| self.clients.admit(client, most));
         let Some(_own) = own.map_or(Some(None), |own| own.map(Some)) else {
-            return GuardRefusal::Crowded.into_response();
+            let detail = "the client has too many requests in progress";
+            return Err(ApiError::throttled(detail, RETRY_AFTER).counted("crowded"));
         };
         let Ok(_permit) = self.requests.try_acquire() else {
-            return GuardRefusal::Overloaded.into_response();
+            let detail =
+                "the edge has too many requests in progress: play on, and repeat the request";
+            return Err(ApiError::new(&kinds::UNAVAILABLE, detail).retry_after(RETRY_AFTER));
         };
         let _counted = self.metrics.in_progress();
         match timeout(self.bounds.request_within, handled).await {
-            Ok(Ok(response)) => response,
-            Err(_) => GuardRefusal::TooSlow.into_response(),
+            Ok(Ok(response)) => Ok(response),
+            Err(_) => {
+                let detail = "the request did not arrive in time";
+                Err(ApiError::new(&kinds::TIMEOUT, detail).retry_after(RETRY_AFTER))
+            }
         }
     }
 
@@ -129,7 +133,11 @@ impl Guard {
             refused = ended.refused,
             "a request has ended"
         );
-        set_headers(response);
+        let headers = response.headers_mut();
+        let no_store = HeaderValue::from_static("no-store");
+        headers.entry(header::CACHE_CONTROL).or_insert(no_store);
+        let nosniff = HeaderValue::from_static("nosniff");
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     }
 }
 
@@ -144,24 +152,19 @@ struct Head {
 }
 
 impl Head {
-    /// Reads a request, and stores the address of its client in it.
     #[expect(
         clippy::disallowed_methods,
         reason = "it measures the duration of a request"
     )]
-    fn of(request: &mut Request, access: &Access) -> Self {
+    fn of(request: &Request, access: &Access) -> Self {
         let began = Instant::now();
-        let peer = request.extensions().get::<ClientAddress>();
-        let client = peer.map(|address| access.client(request.headers(), address.peer));
-        if let Some(address) = request.extensions_mut().get_mut::<ClientAddress>() {
-            address.client = client.unwrap_or(address.peer);
-        }
+        let peer = request.extensions().get::<Peer>();
         let address = request.uri().path_and_query();
         Self {
             began,
             method: request.method().clone(),
             route: request.extensions().get().cloned(),
-            client,
+            client: peer.map(|peer| access.client(request.headers(), peer.address)),
             is_long: address.is_some_and(|address| address.as_str().len() > MAX_ADDRESS_BYTES),
         }
     }
@@ -170,32 +173,28 @@ impl Head {
 /// Routes within the bounds. A layer of its own costs a request fewer allocations than
 /// `axum::middleware::from_fn`.
 #[derive(Clone)]
-struct Guarded<S> {
+struct Guarded {
     guard: Arc<Guard>,
-    routes: S,
+    routes: Route,
 }
 
-impl<S> Service<Request> for Guarded<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-    S::Future: Send + 'static,
-{
+impl Service<Request> for Guarded {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.routes.poll_ready(context)
+        Service::<Request>::poll_ready(&mut self.routes, context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
         let guard = Arc::clone(&self.guard);
-        let head = Head::of(&mut request, &guard.edge.access);
+        let head = Head::of(&request, &guard.edge.access);
         let trace = trace(request.headers());
         let handled = TRACE.scope(trace, self.routes.call(request));
         Box::pin(async move {
             let abandoned = Abandoned::unless_ended();
-            let mut response = guard.handle(&head, handled).await;
+            let mut response = guard.handle(&head, handled).await.into_response();
             abandoned.ended();
             guard.end(&head, &mut response);
             Ok(response)
@@ -209,15 +208,7 @@ fn trace(headers: &HeaderMap) -> Option<Trace> {
     Trace::parse(header("traceparent")?, header("tracestate"))
 }
 
-fn set_headers(response: &mut Response) {
-    let headers = response.headers_mut();
-    let no_store = HeaderValue::from_static("no-store");
-    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
-    let nosniff = HeaderValue::from_static("nosniff");
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
-}
-
-fn cors(CorsOrigins(origins): CorsOrigins) -> Option<CorsLayer> {
+fn cors(origins: Vec<HeaderValue>) -> Option<CorsLayer> {
     let allowed = match origins.as_slice() {
         [] => return None,
         all if all.iter().any(|origin| origin == "*") => AllowOrigin::any(),

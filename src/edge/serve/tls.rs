@@ -11,58 +11,39 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::edge::reload::{self, Current, FileError, Files};
-
-/// A mistake in the files of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateError {
-    /// A file cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] FileError),
-    /// A file has no certificate, or no unencrypted key.
-    #[error("{} has no {what} in PEM form", file.display())]
-    Missing {
-        /// The file.
-        file: PathBuf,
-        /// A certificate or a key.
-        what: &'static str,
-    },
-    /// The key does not belong to the certificate, or is not supported.
-    #[error("the certificate is not usable: {0}")]
-    Unusable(String),
-}
+use crate::edge::{
+    FileProblems,
+    reload::{self, Current, Files},
+};
 
 /// The certificate of the server and its key. Clones share them.
 #[derive(Clone)]
 pub struct Certificate {
-    files: Arc<Pair>,
+    files: Arc<Pair<PathBuf>>,
     current: Current<ServerConfig>,
 }
 
-struct Pair {
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-/// The content of both files.
+/// Both files, or their content.
 #[derive(PartialEq)]
-struct Content {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+struct Pair<F> {
+    certificate: F,
+    key: F,
 }
 
-impl Pair {
-    fn read(&self) -> Result<Content, CertificateError> {
-        Ok(Content {
+impl Pair<PathBuf> {
+    fn read(&self) -> Result<Pair<Vec<u8>>, FileProblems> {
+        Ok(Pair {
             certificate: reload::read(&self.certificate)?,
             key: reload::read(&self.key)?,
         })
     }
 
-    fn config(&self, content: &Content) -> Result<ServerConfig, CertificateError> {
-        let missing = |file: &Path, what| CertificateError::Missing {
-            file: file.to_owned(),
-            what,
+    fn config(&self, content: &Pair<Vec<u8>>) -> Result<ServerConfig, FileProblems> {
+        let missing = |file: &Path, what| {
+            FileProblems(vec![format!(
+                "{} has no {what} in PEM form",
+                file.display()
+            )])
         };
         let chain = CertificateDer::pem_slice_iter(&content.certificate);
         let chain: Result<Vec<_>, _> = chain.collect();
@@ -71,7 +52,7 @@ impl Pair {
         let key = PrivateKeyDer::from_pem_slice(&content.key);
         let key = key.map_err(|_| missing(&self.key, "key (not encrypted)"))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let unusable = |error: rustls::Error| CertificateError::Unusable(error.to_string());
+        let unusable = |error| FileProblems::of("the certificate is not usable", error);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
@@ -87,8 +68,8 @@ impl Certificate {
     /// Reads a certificate chain and its key, both in PEM form.
     ///
     /// # Errors
-    /// [`CertificateError`] if a file cannot be used.
-    pub fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
+    /// [`FileProblems`] if a file cannot be used.
+    pub fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, FileProblems> {
         let files = Pair { certificate, key };
         let config = files.config(&files.read()?)?;
         Ok(Self {
@@ -105,7 +86,7 @@ impl Certificate {
     pub(super) async fn keep_current(&self) {
         let files = Arc::clone(&self.files);
         let read = move || files.read();
-        let config = |content: &Content| self.files.config(content);
+        let config = |content: &Pair<Vec<u8>>| self.files.config(content);
         reload::keep_current(Files::new("TLS certificates"), read, config, &self.current).await;
     }
 }

@@ -5,18 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{AccountForm, ApplicationEntry, CountScope, File, PolicyEntry, RuleEntry, Strategy};
 use crate::{
     client::{
-        Condition, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_PAIRS, MAX_SAME_KEYS, MAX_VALUE_BYTES,
+        Condition, Limit, MAX_KEY_BYTES, MAX_LIMITS, MAX_SAME_KEYS, MAX_VALUE_BYTES,
         MAX_WHERE_KEYS, MAX_WHERE_VALUES, OnLimit, Tenant,
     },
-    edge::adobe::policy::{APPLICATION, Application, Policies, Rule, SUPERSEDED, SubjectAccounts},
+    edge::adobe::policy::{APPLICATION, Application, MAX_KEYS, OWN_KEYS, Policies, Rule},
 };
 
 /// Adobe's documented limit.
 const REQUESTS_PER_MINUTE: u32 = 200;
-/// The metadata keys that the edge sets.
-const OWN_KEYS: [&str; 2] = [APPLICATION, SUPERSEDED];
-/// The metadata keys that rules and sessions can use.
-const MAX_KEYS: usize = MAX_PAIRS - OWN_KEYS.len();
 /// Keys of Adobe's pages that are a part of the path.
 const IN_THE_PATH: [&str; 3] = ["idp", "mvpd", "accountId"];
 
@@ -238,7 +234,8 @@ fn application(
         required,
         same: entry.same.clone(),
         may_terminate: entry.may_terminate,
-        accounts: accounts(&place, entry, note),
+        tenants: tenants(&place, entry, note),
+        of_subject: entry.account == AccountForm::Subject,
     }
 }
 
@@ -256,18 +253,19 @@ fn required(entry: &ApplicationEntry, rules: &[Rule]) -> Vec<Box<str>> {
     required
 }
 
-fn accounts(place: &str, entry: &ApplicationEntry, note: &mut Vec<String>) -> SubjectAccounts {
-    let mut accounts = SubjectAccounts {
-        of_subject: entry.account == AccountForm::Subject,
-        ..SubjectAccounts::default()
-    };
+fn tenants(
+    place: &str,
+    entry: &ApplicationEntry,
+    note: &mut Vec<String>,
+) -> BTreeMap<Box<str>, Tenant> {
+    let mut tenants = BTreeMap::new();
     for (idp, tenant) in &entry.tenants {
         match Tenant::new(tenant) {
-            Ok(tenant) => drop(accounts.tenants.insert(idp.clone(), tenant)),
+            Ok(tenant) => drop(tenants.insert(idp.clone(), tenant)),
             Err(error) => note.push(format!("{place}: tenants: {idp:?}: {error}")),
         }
     }
-    accounts
+    tenants
 }
 
 fn check_key(place: &str, key: &str, note: &mut Vec<String>) {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     client::{Condition, Metadata, OnLimit, Tenant},
-    edge::adobe::policy::{AccountError, Application},
+    edge::adobe::policy::Application,
 };
 
 fn problems(text: &str) -> Vec<String> {
@@ -118,11 +118,7 @@ fn an_account_is_that_of_the_provider_unless_subjects_are_unique() {
     assert_eq!(account(tv, "dish", "1234").unwrap(), "acme 1234");
     let long = "x".repeat(123);
     for (idp, subject) in [("a/b", "c"), ("", "c"), ("a", ""), ("cable", long.as_str())] {
-        assert_eq!(
-            account(phone, idp, subject),
-            Err(AccountError),
-            "{idp} {subject}"
-        );
+        assert!(account(phone, idp, subject).is_err(), "{idp} {subject}");
     }
 }
 

@@ -49,21 +49,11 @@ pub(in crate::edge::api) struct Conflict {
 }
 
 impl Ended {
-    pub(in crate::edge::api) const EXPIRED: Self = Self {
-        reason: "expired",
-        given_reason: None,
-    };
-
-    pub(in crate::edge::api) fn has_expired(&self) -> bool {
-        self.reason == Self::EXPIRED.reason
-    }
-}
-
-impl From<StopCause> for Ended {
-    fn from(cause: StopCause) -> Self {
+    /// The end of a stream that was stopped, or has expired.
+    pub(super) fn new(stopped: Option<StopCause>) -> Self {
         Self {
-            reason: cause.reason.as_str(),
-            given_reason: cause.given.map(|given| given.as_str().to_owned()),
+            reason: stopped.as_ref().map_or("expired", |it| it.reason.as_str()),
+            given_reason: stopped.and_then(|it| Some(it.given?.as_str().to_owned())),
         }
     }
 }

@@ -18,7 +18,7 @@ const LATER: &str = "plays on, and repeats the request with the same stream id a
 
 /// A kind of problem.
 #[derive(Debug)]
-pub(in crate::edge::api) struct ProblemKind {
+pub(in crate::edge) struct ProblemKind {
     /// The stable code.
     pub(in crate::edge::api) code: &'static str,
     /// The status of its responses.
@@ -32,7 +32,7 @@ pub(in crate::edge::api) struct ProblemKind {
 
 macro_rules! kinds {
     ($($name:ident: $code:literal, $status:ident, $title:literal, $meaning:literal, $player:expr;)*) => {
-        $(pub(in crate::edge::api) static $name: ProblemKind = ProblemKind {
+        $(pub(in crate::edge) static $name: ProblemKind = ProblemKind {
             code: $code,
             status: StatusCode::$status,
             title: $title,
