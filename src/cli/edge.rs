@@ -10,8 +10,7 @@ use super::{arguments::BrokerArgs, mistakes::Mistakes, setting::Setting, signals
 use crate::{
     client::{Addresses, Names, Tenant},
     edge::{
-        Access,
-        adobe::PolicyFile,
+        Access, PolicyFile,
         serve::{self, Certificate, Config},
     },
 };

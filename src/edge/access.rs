@@ -55,7 +55,6 @@ pub enum Scope {
 
 impl Caller {
     /// Whether the caller reaches `account` of its tenant.
-    #[must_use]
     pub fn reaches(&self, account: &AccountId) -> bool {
         match &self.account {
             Scope::Any => true,
@@ -67,44 +66,32 @@ impl Caller {
 /// The reason why a request has no caller. It quotes nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// The request has no credentials.
     #[error("the request has no credentials")]
     Missing,
-    /// The credentials have an unknown form.
     #[error("the credentials have an unknown form")]
     Malformed,
-    /// The application is unknown, or its secret is wrong.
     #[error("the application is unknown, or its secret is wrong")]
     Application,
-    /// The token names a key that is not configured, or none.
     #[error("the token's key is unknown")]
     Key,
-    /// The token's algorithm is not that of its key.
     #[error("the token's algorithm is not that of its key")]
     Algorithm,
-    /// The token's signature is wrong.
     #[error("the token's signature is wrong")]
     Signature,
-    /// The token has expired, or states no time of its expiry.
     #[error("the token has expired, or has no exp")]
     Expired,
-    /// The token is not valid yet.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// The token is of another issuer.
     #[error("the token is of another issuer")]
     Issuer,
-    /// The token is for another audience.
     #[error("the token is for another audience")]
     Audience,
-    /// The token or the proxy states no valid tenant or account.
     #[error("the token, or the proxy's headers, contain no valid tenant or account")]
     Claims,
 }
 
 impl Denied {
     /// The word in metrics.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "no_credentials",
@@ -159,7 +146,6 @@ impl Access {
 
     /// Identifies every request, also without credentials, as one of a caller of `tenant` that
     /// reaches all accounts.
-    #[must_use]
     pub fn open_to_all(tenant: Tenant) -> Self {
         let rules = AccessRules {
             everyone: Some(tenant),
@@ -231,7 +217,6 @@ impl Access {
 
     /// Returns the address of a request's client: the peer of the connection, or behind a trusted
     /// proxy, the last forwarded address that is not a trusted proxy's.
-    #[must_use]
     pub fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let peer = peer.to_canonical();
         let rules = self.rules();
@@ -240,14 +225,12 @@ impl Access {
     }
 
     /// Whether a peer is a trusted proxy.
-    #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let rules = self.rules();
         rules.proxy.as_ref().is_some_and(|proxy| proxy.trusts(peer))
     }
 
     /// The schemes of credentials, for the header `WWW-Authenticate`.
-    #[must_use]
     pub fn schemes(&self) -> &'static str {
         let rules = self.rules();
         match (!rules.issuers.is_empty(), rules.applications.0.is_empty()) {
@@ -258,7 +241,6 @@ impl Access {
     }
 
     /// Whether all URLs of keys have been read once.
-    #[must_use]
     pub fn is_complete(&self) -> bool {
         self.rules().issuers.iter().all(|issuer| issuer.is_complete)
     }

@@ -30,7 +30,6 @@ pub struct RequestLimits {
 impl RequestLimits {
     /// Limits the requests per second of each account, and of each client address or IPv6 network
     /// /64. Without a rate, there is no limit.
-    #[must_use]
     pub fn new(account: Option<NonZeroU32>, client: Option<NonZeroU32>) -> Self {
         Self {
             accounts: account.map(Keyed::new),

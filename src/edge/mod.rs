@@ -12,35 +12,43 @@
 //! | [`api`] | the HTTP API |
 //! | [`serve`] | the server: connections, TLS, bounds, shutdown |
 
-pub mod access;
-pub mod adobe;
-pub mod api;
-pub mod limits;
+mod access;
+mod adobe;
+mod api;
+mod limits;
 mod metrics;
-pub mod players;
+mod players;
 mod reload;
-pub mod serve;
+pub(crate) mod serve;
 
 use std::{net::IpAddr, sync::Arc};
 
-pub use access::{Access, Caller, Denied, Scope};
-pub use api::RefusedFor;
-pub use limits::RequestLimits;
-pub use metrics::Readiness;
-pub use players::{HeartbeatReply, Interval, Players, UnknownStream};
-pub use reload::FileProblems;
+// For fuzz targets: the decoders of input from outside.
+pub use access::{check_file, key_ids};
+pub use adobe::{Application, Attributes, Policies, termination_codes};
+pub use api::{credentials, status_query};
+
+pub(crate) use access::Access;
+pub(crate) use adobe::PolicyFile;
+pub(crate) use limits::RequestLimits;
+
+use access::{Caller, Denied, Scope};
+use api::RefusedFor;
+use metrics::Readiness;
+use players::{HeartbeatReply, Interval, Players, UnknownStream};
+use reload::FileProblems;
 
 /// The state that all routes share. A clone copies one pointer: each request makes several.
-pub type Edge = Arc<Services>;
+type Edge = Arc<Services>;
 
 /// The parts of an [`Edge`].
-pub struct Services {
+struct Services {
     /// The operations of players.
-    pub players: Players,
+    players: Players,
     /// Identifies callers.
-    pub access: Access,
+    access: Access,
     /// Limits of requests per second.
-    pub limits: RequestLimits,
+    limits: RequestLimits,
 }
 
 /// The connection of a request, an extension of each request.

@@ -90,7 +90,6 @@ impl Players {
     ///
     /// # Panics
     /// If called outside a tokio runtime.
-    #[must_use]
     pub fn new(client: Client, patience: Duration) -> Self {
         let backend = Backend::new(client).with_patience(patience);
         let batcher = Batcher::new(backend.clone());
@@ -131,9 +130,6 @@ impl Players {
     }
 
     /// Sends a heartbeat. Returns once RabbitMQ has stored it, or with the end of the stream.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
@@ -214,9 +210,6 @@ impl Players {
     }
 
     /// Stops a stream. Returns once RabbitMQ has stored the stop.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub async fn stop(
         &self,
         tenant: &Tenant,
@@ -239,9 +232,6 @@ impl Players {
     }
 
     /// Stops all active streams of an account. Returns once RabbitMQ has stored the stop.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub async fn stop_all(
         &self,
         tenant: &Tenant,
@@ -254,9 +244,6 @@ impl Players {
     }
 
     /// Returns the activity of an account, and the state of one stream if `query` names it.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub async fn activity(
         &self,
         tenant: &Tenant,

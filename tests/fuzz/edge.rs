@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 use streamwatch::{
     client::{AccountId, StreamId, Tenant},
     edge::{
-        access,
-        adobe::{Attributes, Policies, termination_codes},
-        api,
+        Attributes, Policies, check_file, credentials, key_ids, status_query, termination_codes,
     },
     wire::{Addressed, MAX_BODY_BYTES},
 };
@@ -59,13 +57,13 @@ pub fn bodies(data: &[u8]) {
 pub fn forms(data: &[u8]) {
     static PARSED: LazyLock<Policies> =
         LazyLock::new(|| Policies::parse(POLICIES).expect("policies"));
-    let (token, application) = api::credentials(data);
+    let (token, application) = credentials(data);
     let size = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     assert!(size(&token) + size(&application) <= data.len());
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let query = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let form = parts.next().unwrap_or_default();
-    match api::status_query(&query) {
+    match status_query(&query) {
         Ok(decoded) => bounded(&decoded, data),
         Err(problem) => bounded(&problem, data),
     }
@@ -84,7 +82,7 @@ pub fn files(data: &[u8]) {
         assert!(!problems.0.is_empty());
         bounded(&problems, data);
     }
-    if let Err(mistake) = access::check_file(&text) {
+    if let Err(mistake) = check_file(&text) {
         bounded(&mistake, data);
     }
 }
@@ -92,7 +90,7 @@ pub fn files(data: &[u8]) {
 /// A key set of a URL.
 pub fn keys(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    match access::key_ids(&text) {
+    match key_ids(&text) {
         Ok(ids) => assert!(!ids.is_empty() && ids.concat().len() <= text.len()),
         Err(problem) => assert!(problem.len() < 200, "{problem}"),
     }

@@ -152,6 +152,7 @@ impl State {
                 }
                 Err(error) => {
                     failed = true;
+                    let error = error.to_string();
                     tracing::warn!(
                         url,
                         error,

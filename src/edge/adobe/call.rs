@@ -1,6 +1,6 @@
 //! Requests: the parts that the routes read.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, RequestExt,
@@ -13,8 +13,9 @@ use serde::Deserialize;
 
 use super::{
     attributes::Attributes,
+    policy::{Application, Policies},
     response::AdobeError,
-    sessions::{Sessions, Subject},
+    state::AdobeState,
 };
 use crate::{
     client::StreamId,
@@ -24,7 +25,10 @@ use crate::{
 /// A request.
 pub(super) struct Call {
     pub(super) at: PathParts,
-    pub(super) sessions: Sessions,
+    pub(super) edge: Edge,
+    pub(super) shared: Arc<AdobeState>,
+    /// The policies at the start of the request.
+    pub(super) policies: Arc<Policies>,
     pub(super) headers: HeaderMap,
     pub(super) uri: Uri,
     body: Bytes,
@@ -51,7 +55,7 @@ impl FromRequest<Edge> for Call {
 
     async fn from_request(mut request: Request, edge: &Edge) -> Result<Self, Response> {
         let state = request.extract_parts::<Extension<_>>().await;
-        let Extension(state) = state.map_err(IntoResponse::into_response)?;
+        let Extension::<Arc<AdobeState>>(shared) = state.map_err(IntoResponse::into_response)?;
         let at = request.extract_parts::<Path<_>>().await;
         let Path(at) = at.map_err(IntoResponse::into_response)?;
         let (headers, uri) = (request.headers().clone(), request.uri().clone());
@@ -63,7 +67,9 @@ impl FromRequest<Edge> for Call {
         let body = Bytes::from_request(request, edge).await;
         Ok(Self {
             at,
-            sessions: Sessions::new(edge.clone(), state),
+            edge: edge.clone(),
+            policies: shared.policies.get(),
+            shared,
             headers,
             uri,
             body: body.map_err(IntoResponse::into_response)?,
@@ -75,15 +81,22 @@ impl FromRequest<Edge> for Call {
 impl Call {
     /// The caller that its headers identify.
     pub(super) fn caller(&self) -> Result<Caller, Denied> {
-        let access = &self.sessions.edge.access;
+        let access = &self.edge.access;
         access.identify(&self.headers, self.peer.address)
     }
 
-    /// The account in its path.
-    pub(super) fn subject(&self, by: Result<Caller, Denied>) -> Result<Subject<'_>, AdobeError> {
-        let caller = by.map_err(AdobeError::Denied)?;
-        let (idp, subject) = (&self.at.idp, &self.at.subject);
-        self.sessions.subject(&caller, idp, subject)
+    /// The application of a caller.
+    pub(super) fn application(&self, caller: &Caller) -> Result<&Application, AdobeError> {
+        let id = caller.application.as_deref();
+        id.and_then(|id| self.policies.application(id))
+            .ok_or(AdobeError::Forbidden(
+                "the policy file has no entry for the application",
+            ))
+    }
+
+    /// The interval of heartbeats.
+    pub(super) fn interval(&self) -> Duration {
+        Duration::from_millis(self.shared.interval_ms().into())
     }
 
     /// The id of the session in its path. An edge creates UUIDs.

@@ -44,7 +44,7 @@ use super::Edge;
 pub use attributes::Attributes;
 pub use ended::termination_codes;
 pub use policy::{Application, Policies};
-pub use policy_file::PolicyFile;
+pub(crate) use policy_file::PolicyFile;
 use state::AdobeState;
 
 /// Longest form, in bytes.

@@ -1,69 +1,38 @@
 //! Sessions: the operations of both versions of the API.
 
-use std::{sync::Arc, time::Duration};
-
 use tokio::time::Instant;
 
 use super::{
+    call::Call,
     displaced::displaced,
     ended::EndedBy,
     evaluation::View,
-    policy::{Application, AppliedRule, Policies},
+    policy::{Application, AppliedRule},
     response::AdobeError,
-    state::AdobeState,
 };
 use crate::{
     client::{
         AccountId, AccountKey, AccountStatus, ClientError, Consistency, Heartbeat, MAX_REPLACED,
         Metadata, OpenRequest, Opening, Refused, RefusedReason, StatusQuery, StreamId, Tenant,
     },
-    edge::{Caller, Edge, HeartbeatReply, UnknownStream, players::StreamKey},
+    edge::{Caller, Denied, HeartbeatReply, UnknownStream, players::StreamKey},
 };
-
-/// The state of the edge and of these routes, which all requests share.
-pub(super) struct Sessions {
-    pub(super) edge: Edge,
-    shared: Arc<AdobeState>,
-    /// The policies at the start of the request.
-    policies: Arc<Policies>,
-}
 
 /// The subject of a request, as an account.
 pub(super) struct Subject<'a> {
-    sessions: &'a Sessions,
+    call: &'a Call,
     /// The application that sends the request.
     pub(super) application: &'a Application,
     tenant: Tenant,
     account: AccountId,
 }
 
-impl Sessions {
-    pub(super) fn new(edge: Edge, shared: Arc<AdobeState>) -> Self {
-        Self {
-            edge,
-            policies: shared.policies.get(),
-            shared,
-        }
-    }
-
-    /// The application of a caller.
-    pub(super) fn application(&self, caller: &Caller) -> Result<&Application, AdobeError> {
-        let id = caller.application.as_deref();
-        id.and_then(|id| self.policies.application(id))
-            .ok_or(AdobeError::Forbidden(
-                "the policy file has no entry for the application",
-            ))
-    }
-
-    /// The account of a caller's request.
-    pub(super) fn subject(
-        &self,
-        caller: &Caller,
-        idp: &str,
-        subject: &str,
-    ) -> Result<Subject<'_>, AdobeError> {
-        let application = self.application(caller)?;
-        let account = application.account(&caller.tenant, idp, subject);
+impl Call {
+    /// The account in its path, as one that the caller reaches.
+    pub(super) fn subject(&self, by: Result<Caller, Denied>) -> Result<Subject<'_>, AdobeError> {
+        let caller = by.map_err(AdobeError::Denied)?;
+        let application = self.application(&caller)?;
+        let account = application.account(&caller.tenant, &self.at.idp, &self.at.subject);
         let (tenant, account) = account.map_err(|error| AdobeError::Bad(error.to_owned()))?;
         if !caller.reaches(&account) {
             return Err(AdobeError::Forbidden(
@@ -73,23 +42,18 @@ impl Sessions {
         let limited = self.edge.limits.account(&tenant, &account);
         limited.map_err(AdobeError::Throttled)?;
         Ok(Subject {
-            sessions: self,
+            call: self,
             application,
             tenant,
             account,
         })
-    }
-
-    /// The interval of heartbeats.
-    pub(super) fn interval(&self) -> Duration {
-        Duration::from_millis(self.shared.interval_ms().into())
     }
 }
 
 impl<'a> Subject<'a> {
     pub(super) fn view(&self) -> View<'a> {
         View {
-            policies: &self.sessions.policies,
+            policies: &self.call.policies,
             application: self.application,
         }
     }
@@ -97,8 +61,8 @@ impl<'a> Subject<'a> {
     /// Counts a request that opens a session.
     pub(super) fn admit_open(&self) -> Result<(), AdobeError> {
         let key = AccountKey::new(&self.tenant, &self.account);
-        let most = self.sessions.policies.requests_per_minute;
-        let windows = &self.sessions.shared.of_accounts;
+        let most = self.call.policies.requests_per_minute;
+        let windows = &self.call.shared.of_accounts;
         let admitted = windows.admit(key, most, Instant::now());
         admitted.map_err(AdobeError::Throttled)
     }
@@ -106,8 +70,8 @@ impl<'a> Subject<'a> {
     /// Counts a request of a session.
     pub(super) fn admit(&self, stream: StreamId) -> Result<(), AdobeError> {
         let key = StreamKey::new(&self.tenant, &self.account, stream);
-        let most = self.sessions.policies.requests_per_minute;
-        let windows = &self.sessions.shared.of_sessions;
+        let most = self.call.policies.requests_per_minute;
+        let windows = &self.call.shared.of_sessions;
         let admitted = windows.admit(key, most, Instant::now());
         admitted.map_err(AdobeError::Throttled)
     }
@@ -164,14 +128,14 @@ impl<'a> Subject<'a> {
     }
 
     async fn try_open(&self, request: &OpenRequest) -> Result<Opening, ClientError> {
-        let players = &self.sessions.edge.players;
+        let players = &self.call.edge.players;
         let opened = players.open(&self.tenant, &self.account, request);
         let (_, opening) = opened.await?;
         if let Opening::Opened {
             heartbeat_every, ..
         } = &opening
         {
-            self.sessions.shared.learn(*heartbeat_every);
+            self.call.shared.learn(*heartbeat_every);
         }
         Ok(opening)
     }
@@ -187,22 +151,22 @@ impl<'a> Subject<'a> {
     ) -> Result<HeartbeatReply, ClientError> {
         let heartbeat = Heartbeat {
             stream,
-            every_ms: Some(self.sessions.shared.interval_ms()),
+            every_ms: Some(self.call.shared.interval_ms()),
             metadata: metadata.map(Into::into),
         };
-        let players = &self.sessions.edge.players;
+        let players = &self.call.edge.players;
         let (tenant, account) = (&self.tenant, &self.account);
         let sent = players.heartbeat(tenant, account, heartbeat, UnknownStream::HasExpired);
         let outcome = sent.await?;
         if let HeartbeatReply::Stored { changed: Some(new) } = &outcome {
-            self.sessions.shared.learn(new.every);
+            self.call.shared.learn(new.every);
         }
         Ok(outcome)
     }
 
     /// Stops a session.
     pub(super) async fn stop(&self, stream: StreamId) -> Result<(), ClientError> {
-        let players = &self.sessions.edge.players;
+        let players = &self.call.edge.players;
         let stopped = players.stop(&self.tenant, &self.account, stream, None);
         stopped.await
     }
@@ -217,7 +181,7 @@ impl<'a> Subject<'a> {
             consistency: Consistency::Strong,
             ..StatusQuery::default()
         };
-        let players = &self.sessions.edge.players;
+        let players = &self.call.edge.players;
         let status = players.activity(&self.tenant, &self.account, &query);
         status.await
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn subject(call: &Call) -> Result<Subject<'_>, AdobeError> {
-    let access = &call.sessions.edge.access;
+    let access = &call.edge.access;
     call.subject(access.identify_application(&call.at.application))
 }
 

@@ -32,7 +32,7 @@ fn session(call: &Call) -> Result<(Subject<'_>, StreamId), AdobeError> {
 /// `GET /v2/metadata`: the metadata keys that the application must send.
 pub(super) async fn metadata(call: Call) -> Outcome {
     let caller = call.caller().map_err(AdobeError::Denied)?;
-    let application = call.sessions.application(&caller)?;
+    let application = call.application(&caller)?;
     let keys = application.required().collect();
     Ok(AdobeResponse::new(StatusCode::OK).with_body(keys))
 }
@@ -59,7 +59,7 @@ pub(super) async fn open(call: Call) -> Outcome {
     let (applied, opening) = subject.open(id, metadata, terminated).await?;
     Ok(match opening {
         Opening::Opened { .. } => AdobeResponse::new(StatusCode::ACCEPTED)
-            .expires_in(call.sessions.interval())
+            .expires_in(call.interval())
             .with_location(id.to_string()),
         Opening::Refused {
             refusal, activity, ..
@@ -99,7 +99,7 @@ pub(super) async fn heartbeat(call: Call) -> Outcome {
     match subject.heartbeat(id, metadata).await? {
         HeartbeatReply::Stored { .. } => {
             let accepted = AdobeResponse::new(StatusCode::ACCEPTED);
-            Ok(accepted.expires_in(call.sessions.interval()))
+            Ok(accepted.expires_in(call.interval()))
         }
         HeartbeatReply::Stopped(cause) => gone(&subject, &cause).await,
         HeartbeatReply::Expired if is_of_an_edge(id) => Ok(AdobeResponse::new(StatusCode::GONE)),
