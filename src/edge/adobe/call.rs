@@ -6,7 +6,7 @@ use axum::{
     Extension, RequestExt,
     body::Bytes,
     extract::{FromRequest, Path, Request},
-    http::{HeaderMap, Uri, header, uri::Authority},
+    http::{HeaderMap, StatusCode, Uri, header, uri::Authority},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     attributes::Attributes,
     policy::{Application, Policies},
-    response::AdobeError,
+    response::{AdobeResponse, Outcome},
     state::AdobeState,
 };
 use crate::{
@@ -86,12 +86,13 @@ impl Call {
     }
 
     /// The application of a caller.
-    pub(super) fn application(&self, caller: &Caller) -> Result<&Application, AdobeError> {
+    pub(super) fn application(&self, caller: &Caller) -> Outcome<&Application> {
         let id = caller.application.as_deref();
-        id.and_then(|id| self.policies.application(id))
-            .ok_or(AdobeError::Forbidden(
-                "the policy file has no entry for the application",
-            ))
+        let application = id.and_then(|id| self.policies.application(id));
+        application.ok_or_else(|| {
+            let reason = "the policy file has no entry for the application";
+            AdobeResponse::stating(StatusCode::FORBIDDEN, reason)
+        })
     }
 
     /// The interval of heartbeats.
@@ -100,17 +101,21 @@ impl Call {
     }
 
     /// The id of the session in its path. An edge creates UUIDs.
-    pub(super) fn session(&self) -> Result<StreamId, AdobeError> {
-        self.at.session.parse().map_err(|_| AdobeError::NoSession)
+    pub(super) fn session(&self) -> Outcome<StreamId> {
+        let id = self.at.session.parse();
+        id.map_err(|_| AdobeResponse::no_session())
     }
 
     /// The metadata in the query and in the form.
-    pub(super) fn attributes(&self) -> Result<Attributes<'_>, AdobeError> {
+    pub(super) fn attributes(&self) -> Outcome<Attributes<'_>> {
         let kind = text(&self.headers, header::CONTENT_TYPE);
         let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
         let is_form = |kind: &str| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
         if !self.body.is_empty() && !kind.is_none_or(is_form) {
-            return Err(AdobeError::NoForm);
+            return Err(AdobeResponse::stating(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body must be application/x-www-form-urlencoded",
+            ));
         }
         Ok(Attributes::decode(self.query(), &self.body))
     }

@@ -9,7 +9,6 @@ use axum::{
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde_json::{Value, json};
 
-use super::evaluation::refresh_metadata;
 use crate::{
     client::{ClientError, Code, WallTime},
     edge::{Denied, players::RETRY_AFTER},
@@ -31,28 +30,8 @@ pub(super) enum Expires {
     Zero,
 }
 
-pub(super) type Outcome = Result<AdobeResponse, AdobeError>;
-
-/// The reason why a request has no result.
-#[derive(Debug)]
-pub(super) enum AdobeError {
-    /// There are no valid credentials.
-    Denied(Denied),
-    /// The application has no policies, or may not use the account.
-    Forbidden(&'static str),
-    /// The request lacks metadata that the policies require.
-    MissingMetadata,
-    /// The request is not acceptable.
-    Bad(String),
-    /// The body is not a form.
-    NoForm,
-    /// The edge has not created a session with this id.
-    NoSession,
-    /// Too many requests; the next one is valid after this time.
-    Throttled(Duration),
-    /// The operation has no result.
-    Client(ClientError),
-}
+/// A result, or the response of a failure.
+pub(super) type Outcome<T = AdobeResponse> = Result<T, AdobeResponse>;
 
 impl AdobeResponse {
     /// An empty response with this status.
@@ -63,6 +42,29 @@ impl AdobeResponse {
             location: None,
             body: None,
         }
+    }
+
+    /// A response with a message.
+    pub(super) fn stating(status: StatusCode, message: &str) -> Self {
+        let body = json!({"associatedAdvice": [], "obligations": [], "message": message});
+        Self::new(status).with_body(body)
+    }
+
+    /// A request that is not acceptable.
+    pub(super) fn bad(reason: &str) -> Self {
+        Self::stating(StatusCode::BAD_REQUEST, reason)
+    }
+
+    /// Too many requests; the next one is valid after this time.
+    pub(super) fn throttled(wait: Duration) -> Self {
+        // Rounded up, so that the next call is valid.
+        let wait = wait + Duration::from_millis(999);
+        Self::new(StatusCode::TOO_MANY_REQUESTS).expires_in(wait)
+    }
+
+    /// The edge has not created a session with the id of the request.
+    pub(super) const fn no_session() -> Self {
+        Self::new(StatusCode::NOT_FOUND)
     }
 
     pub(super) fn expires_in(mut self, time: Duration) -> Self {
@@ -119,52 +121,25 @@ impl AdobeResponse {
     }
 }
 
-impl AdobeError {
-    pub(super) fn response(&self) -> AdobeResponse {
-        let response = AdobeResponse::new;
-        let stating = |status, message: String| {
-            let body = json!({"associatedAdvice": [], "obligations": [], "message": message});
-            response(status).with_body(body)
-        };
-        match self {
-            Self::Denied(denied) => stating(StatusCode::UNAUTHORIZED, denied.to_string()),
-            Self::Forbidden(reason) => stating(StatusCode::FORBIDDEN, (*reason).to_owned()),
-            Self::MissingMetadata => {
-                response(StatusCode::BAD_REQUEST).with_body(refresh_metadata())
-            }
-            Self::Bad(reason) => stating(StatusCode::BAD_REQUEST, reason.clone()),
-            Self::NoForm => stating(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "the body must be application/x-www-form-urlencoded".to_owned(),
-            ),
-            Self::NoSession => response(StatusCode::NOT_FOUND),
-            Self::Throttled(wait) => {
-                // Rounded up, so that the next call is valid.
-                let wait = *wait + Duration::from_millis(999);
-                response(StatusCode::TOO_MANY_REQUESTS).expires_in(wait)
-            }
-            Self::Client(error) => {
-                let retry_after = error.retry_after().unwrap_or(RETRY_AFTER);
-                match error {
-                    ClientError::Refused(problem) if problem.code == Code::Throttled => {
-                        Self::Throttled(retry_after).response()
-                    }
-                    ClientError::Refused(problem) if !problem.retryable => {
-                        stating(StatusCode::BAD_REQUEST, problem.to_string())
-                    }
-                    error => {
-                        tracing::warn!(%error, "cannot answer a request to Adobe's API; the client gets 503");
-                        response(StatusCode::SERVICE_UNAVAILABLE).expires_in(retry_after)
-                    }
-                }
-            }
-        }
+impl From<Denied> for AdobeResponse {
+    fn from(denied: Denied) -> Self {
+        Self::stating(StatusCode::UNAUTHORIZED, &denied.to_string())
     }
 }
 
-impl From<ClientError> for AdobeError {
+impl From<ClientError> for AdobeResponse {
     fn from(error: ClientError) -> Self {
-        Self::Client(error)
+        let retry_after = error.retry_after().unwrap_or(RETRY_AFTER);
+        match error {
+            ClientError::Refused(problem) if problem.code == Code::Throttled => {
+                Self::throttled(retry_after)
+            }
+            ClientError::Refused(problem) if !problem.retryable => Self::bad(&problem.to_string()),
+            error => {
+                tracing::warn!(%error, "cannot answer a request to Adobe's API; the client gets 503");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE).expires_in(retry_after)
+            }
+        }
     }
 }
 
@@ -176,12 +151,6 @@ impl IntoResponse for AdobeResponse {
     )]
     fn into_response(self) -> Response {
         self.at(WallTime(Timestamp::now().as_millisecond()))
-    }
-}
-
-impl IntoResponse for AdobeError {
-    fn into_response(self) -> Response {
-        self.response().into_response()
     }
 }
 
@@ -235,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_throttled_request_is_valid_again_at_its_expiry() {
-        let response = AdobeError::Throttled(Duration::from_millis(20_100)).response();
+        let response = AdobeResponse::throttled(Duration::from_millis(20_100));
         assert_eq!((response.status.as_u16(), &response.body), (429, &None));
         let expires = header(&response.at(AT), header::EXPIRES).map(str::to_owned);
         assert_eq!(expires.as_deref(), Some("Sat, 01 Jan 2022 12:00:21 GMT"));
@@ -246,19 +215,15 @@ mod tests {
         let unavailable = ClientError::BadReply("amqp://secret".to_owned());
         let waited = Duration::from_secs(2);
         let throttled = ClientError::Refused(Problem::throttled(2_000));
-        for (failure, status) in [
-            (AdobeError::Denied(Denied::Missing), 401),
-            (AdobeError::Forbidden("no"), 403),
-            (AdobeError::MissingMetadata, 400),
-            (AdobeError::Bad(String::new()), 400),
-            (AdobeError::NoForm, 415),
-            (AdobeError::NoSession, 404),
+        for (response, status) in [
+            (AdobeResponse::from(Denied::Missing), 401),
+            (AdobeResponse::bad(""), 400),
+            (AdobeResponse::no_session(), 404),
             (ClientError::NotTaken(waited).into(), 503),
             (throttled.into(), 429),
             (unavailable.into(), 503),
         ] {
-            let response = failure.response();
-            assert_eq!(response.status, status, "{failure:?}");
+            assert_eq!(response.status, status);
             let body = response.body.map(|body| body.to_string());
             assert!(!body.is_some_and(|body| body.contains("secret")));
         }

@@ -1,5 +1,6 @@
 //! Sessions: the operations of both versions of the API.
 
+use axum::http::StatusCode;
 use tokio::time::Instant;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
     ended::EndedBy,
     evaluation::View,
     policy::{Application, AppliedRule},
-    response::AdobeError,
+    response::{AdobeResponse, Outcome},
 };
 use crate::{
     client::{
@@ -29,18 +30,17 @@ pub(super) struct Subject<'a> {
 
 impl Call {
     /// The account in its path, as one that the caller reaches.
-    pub(super) fn subject(&self, by: Result<Caller, Denied>) -> Result<Subject<'_>, AdobeError> {
-        let caller = by.map_err(AdobeError::Denied)?;
+    pub(super) fn subject(&self, by: Result<Caller, Denied>) -> Outcome<Subject<'_>> {
+        let caller = by?;
         let application = self.application(&caller)?;
         let account = application.account(&caller.tenant, &self.at.idp, &self.at.subject);
-        let (tenant, account) = account.map_err(|error| AdobeError::Bad(error.to_owned()))?;
+        let (tenant, account) = account.map_err(AdobeResponse::bad)?;
         if !caller.reaches(&account) {
-            return Err(AdobeError::Forbidden(
-                "the credentials belong to another account",
-            ));
+            let reason = "the credentials belong to another account";
+            return Err(AdobeResponse::stating(StatusCode::FORBIDDEN, reason));
         }
         let limited = self.edge.limits.account(&tenant, &account);
-        limited.map_err(AdobeError::Throttled)?;
+        limited.map_err(AdobeResponse::throttled)?;
         Ok(Subject {
             call: self,
             application,
@@ -59,21 +59,21 @@ impl<'a> Subject<'a> {
     }
 
     /// Counts a request that opens a session.
-    pub(super) fn admit_open(&self) -> Result<(), AdobeError> {
+    pub(super) fn admit_open(&self) -> Outcome<()> {
         let key = AccountKey::new(&self.tenant, &self.account);
         let most = self.call.policies.requests_per_minute;
         let windows = &self.call.shared.of_accounts;
         let admitted = windows.admit(key, most, Instant::now());
-        admitted.map_err(AdobeError::Throttled)
+        admitted.map_err(AdobeResponse::throttled)
     }
 
     /// Counts a request of a session.
-    pub(super) fn admit(&self, stream: StreamId) -> Result<(), AdobeError> {
+    pub(super) fn admit(&self, stream: StreamId) -> Outcome<()> {
         let key = StreamKey::new(&self.tenant, &self.account, stream);
         let most = self.call.policies.requests_per_minute;
         let windows = &self.call.shared.of_sessions;
         let admitted = windows.admit(key, most, Instant::now());
-        admitted.map_err(AdobeError::Throttled)
+        admitted.map_err(AdobeResponse::throttled)
     }
 
     /// Opens a session under the rules of its application, and ends those that its viewer has

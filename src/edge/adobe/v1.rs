@@ -7,7 +7,7 @@ use super::{
     call::Call,
     ended::created,
     policy::{APPLICATION, Application},
-    response::{AdobeError, AdobeResponse, Expires, Outcome},
+    response::{AdobeResponse, Expires, Outcome},
     sessions::{Subject, is_of_an_edge},
 };
 use crate::{
@@ -15,13 +15,13 @@ use crate::{
     edge::HeartbeatReply,
 };
 
-fn subject(call: &Call) -> Result<Subject<'_>, AdobeError> {
+fn subject(call: &Call) -> Outcome<Subject<'_>> {
     let access = &call.edge.access;
     call.subject(access.identify_application(&call.at.application))
 }
 
 fn response(outcome: Outcome) -> AdobeResponse {
-    let mut response = outcome.unwrap_or_else(|failure| failure.response());
+    let mut response = outcome.unwrap_or_else(|failure| failure);
     response.expires.get_or_insert(Expires::Zero);
     response
 }
@@ -32,7 +32,7 @@ pub(super) async fn open(call: Call) -> AdobeResponse {
         let subject = subject(&call)?;
         subject.admit_open()?;
         let metadata = call.attributes()?.of_session(subject.application, &[]);
-        let (metadata, _) = metadata.map_err(AdobeError::Bad)?;
+        let (metadata, _) = metadata.map_err(|problem| AdobeResponse::bad(&problem))?;
         let id = StreamId::generate();
         let (_, opening) = subject.open(id, metadata, Vec::new()).await?;
         let (is_compliant, start) = match opening {
@@ -55,7 +55,7 @@ pub(super) async fn event(call: Call) -> AdobeResponse {
         match call.parameter("event").as_deref() {
             Some("alive") => alive(&subject, id).await?,
             Some("stop") => subject.stop(id).await?,
-            _ => return Err(AdobeError::Bad("event must be alive or stop".to_owned())),
+            _ => return Err(AdobeResponse::bad("event must be alive or stop")),
         }
         Ok(AdobeResponse::new(StatusCode::ACCEPTED))
     };
@@ -64,7 +64,7 @@ pub(super) async fn event(call: Call) -> AdobeResponse {
 
 /// In version 1, a stream is active if an event has arrived within the TTL, so a heartbeat begins
 /// it again.
-async fn alive(subject: &Subject<'_>, stream: StreamId) -> Result<(), AdobeError> {
+async fn alive(subject: &Subject<'_>, stream: StreamId) -> Outcome<()> {
     if subject.heartbeat(stream, None).await? == HeartbeatReply::Expired {
         let mut application = [(APPLICATION, &*subject.application.id)];
         let metadata = Metadata::new(&mut application).unwrap_or_default();
@@ -79,7 +79,7 @@ pub(super) async fn stream(call: Call) -> AdobeResponse {
         let (subject, id) = (subject(&call)?, call.session()?);
         let status = subject.status(Some(id)).await?;
         if status.state == Some(StreamState::Unknown) && !is_of_an_edge(id) {
-            return Err(AdobeError::NoSession);
+            return Err(AdobeResponse::no_session());
         }
         let start = start_of(&status.activity, id);
         let complies = complies(subject.application, &status, id);

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use super::{
     call::Call,
     ended::{EndedBy, terminated, termination_code, termination_codes},
-    response::{AdobeError, AdobeResponse, Outcome},
+    evaluation::refresh_metadata,
+    response::{AdobeResponse, Outcome},
     sessions::{Subject, is_by_rules, is_of_an_edge},
 };
 use crate::{
@@ -18,12 +19,12 @@ use crate::{
 /// The header with the codes of sessions to terminate.
 const TERMINATE: &str = "x-terminate";
 
-fn subject(call: &Call) -> Result<Subject<'_>, AdobeError> {
+fn subject(call: &Call) -> Outcome<Subject<'_>> {
     call.subject(call.caller())
 }
 
 /// The subject and its session, whose requests are counted.
-fn session(call: &Call) -> Result<(Subject<'_>, StreamId), AdobeError> {
+fn session(call: &Call) -> Outcome<(Subject<'_>, StreamId)> {
     let (subject, id) = (subject(call)?, call.session()?);
     subject.admit(id)?;
     Ok((subject, id))
@@ -31,8 +32,7 @@ fn session(call: &Call) -> Result<(Subject<'_>, StreamId), AdobeError> {
 
 /// `GET /v2/metadata`: the metadata keys that the application must send.
 pub(super) async fn metadata(call: Call) -> Outcome {
-    let caller = call.caller().map_err(AdobeError::Denied)?;
-    let application = call.application(&caller)?;
+    let application = call.application(&call.caller()?)?;
     let keys = application.required().collect();
     Ok(AdobeResponse::new(StatusCode::OK).with_body(keys))
 }
@@ -43,12 +43,12 @@ pub(super) async fn open(call: Call) -> Outcome {
     subject.admit_open()?;
     let sent = call.attributes()?;
     if sent.lack_required(subject.application) {
-        return Err(AdobeError::MissingMetadata);
+        return Err(AdobeResponse::new(StatusCode::BAD_REQUEST).with_body(refresh_metadata()));
     }
     let terminated = chosen(&call, &subject).await?;
     let superseded: Vec<_> = terminated.iter().map(|id| termination_code(*id)).collect();
     let metadata = sent.of_session(subject.application, &superseded);
-    let (metadata, omitted) = metadata.map_err(AdobeError::Bad)?;
+    let (metadata, omitted) = metadata.map_err(|problem| AdobeResponse::bad(&problem))?;
     if omitted > 0 {
         tracing::debug!(
             omitted,
@@ -78,7 +78,7 @@ pub(super) async fn open(call: Call) -> Outcome {
 }
 
 /// The sessions whose codes are in the header.
-async fn chosen(call: &Call, subject: &Subject<'_>) -> Result<Vec<StreamId>, AdobeError> {
+async fn chosen(call: &Call, subject: &Subject<'_>) -> Outcome<Vec<StreamId>> {
     let values = call.headers.get_all(TERMINATE).into_iter();
     let codes = termination_codes(values.filter_map(|value| value.to_str().ok()));
     if codes.is_empty() || !subject.application.may_terminate {
@@ -86,7 +86,7 @@ async fn chosen(call: &Call, subject: &Subject<'_>) -> Result<Vec<StreamId>, Ado
     }
     if codes.len() > MAX_REPLACED {
         let most = format!("X-Terminate has at most {MAX_REPLACED} termination codes");
-        return Err(AdobeError::Bad(most));
+        return Err(AdobeResponse::bad(&most));
     }
     let status = subject.status(None).await?;
     Ok(terminated(&codes, &status.activity))
@@ -103,7 +103,7 @@ pub(super) async fn heartbeat(call: Call) -> Outcome {
         }
         HeartbeatReply::Stopped(cause) => gone(&subject, &cause).await,
         HeartbeatReply::Expired if is_of_an_edge(id) => Ok(AdobeResponse::new(StatusCode::GONE)),
-        HeartbeatReply::Expired => Err(AdobeError::NoSession),
+        HeartbeatReply::Expired => Err(AdobeResponse::no_session()),
     }
 }
 
@@ -135,7 +135,7 @@ pub(super) async fn terminate(call: Call) -> Outcome {
             subject.stop(id).await?;
             Ok(AdobeResponse::new(StatusCode::ACCEPTED))
         }
-        StreamState::Unknown if !is_of_an_edge(id) => Err(AdobeError::NoSession),
+        StreamState::Unknown if !is_of_an_edge(id) => Err(AdobeResponse::no_session()),
         StreamState::Stopped | StreamState::Expired | StreamState::Unknown => {
             Ok(AdobeResponse::new(StatusCode::GONE))
         }
