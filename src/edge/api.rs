@@ -37,8 +37,8 @@ use super::Edge;
     modifiers(&Schemes),
     security(("basic" = []), ("bearer" = [])),
     components(schemas(
-        bodies::Open,
-        bodies::Heartbeat,
+        described::Open,
+        described::Heartbeat,
         described::EndedProblem,
         described::RefusedProblem
     ))

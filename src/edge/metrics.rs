@@ -60,24 +60,11 @@ pub(super) fn describe() {
 }
 
 /// Counts a request as abandoned when dropped: its client has disconnected before the response.
-pub(super) struct Abandoned(bool);
-
-impl Abandoned {
-    pub(super) const fn unless_ended() -> Self {
-        Self(true)
-    }
-
-    /// Marks the request as answered.
-    pub(super) fn ended(mut self) {
-        self.0 = false;
-    }
-}
+pub(super) struct Abandoned;
 
 impl Drop for Abandoned {
     fn drop(&mut self) {
-        if self.0 {
-            counter!(REFUSED, "reason" => "abandoned").increment(1);
-        }
+        counter!(REFUSED, "reason" => "abandoned").increment(1);
     }
 }
 

@@ -100,7 +100,7 @@ pub async fn run(config: Config, mut stopped: watch::Receiver<bool>) -> Result<(
     readiness.stop();
     if !config.drain.is_zero() {
         tracing::info!(
-            connections = acceptor.open(),
+            connections = acceptor.open.len(),
             drain = ?config.drain,
             "draining: not ready, and connections end after their next response"
         );

@@ -43,15 +43,11 @@ impl<'a> Attributes<'a> {
         Self(pairs)
     }
 
-    fn get(&self, key: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(other, _)| other == key);
-        found.map(|(_, value)| &**value)
-    }
-
     /// Whether the request lacks a key that the application requires.
     #[must_use]
     pub fn lack_required(&self, application: &Application) -> bool {
-        application.required().any(|key| self.get(key).is_none())
+        let lacks = |key| self.0.iter().all(|(other, _)| other != key);
+        application.required().any(lacks)
     }
 
     /// Creates the metadata of a new session, which replaces those with the codes `superseded`.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The interval of heartbeats until a reply states that of the installation.
-const FIRST_INTERVAL: Duration = Duration::from_secs(5);
+const FIRST_INTERVAL_MS: u32 = 5_000;
 
 /// The policies, and what the edge has learned.
 pub(super) struct AdobeState {
@@ -26,14 +26,12 @@ pub(super) struct AdobeState {
 
 impl AdobeState {
     pub(super) fn new(policies: Current<Policies>) -> Self {
-        let shared = Self {
+        Self {
             policies,
-            interval_ms: AtomicU32::default(),
+            interval_ms: AtomicU32::new(FIRST_INTERVAL_MS),
             of_accounts: Windows::default(),
             of_sessions: Windows::default(),
-        };
-        shared.learn(FIRST_INTERVAL);
-        shared
+        }
     }
 
     /// The interval of heartbeats, in milliseconds.

@@ -1,4 +1,4 @@
-//! Bodies of requests and responses.
+//! Bodies of responses.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,69 +11,6 @@ use crate::{
     edge::Interval,
     wire::show,
 };
-
-/// A request to open a stream. All fields are optional; an empty body opens a stream without
-/// metadata and limits.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "it describes the body, which the contract's decoder reads"
-)]
-pub(super) struct Open {
-    /// The stream, created by the player before the first attempt.
-    stream: Option<Uuid>,
-    /// At most 16 pairs, such as device, channel or application: keys of 1 to 64 bytes; strings of
-    /// at most 256 bytes, numbers or booleans.
-    #[schema(value_type = Option<Object>, example = json!({"device": "tv"}))]
-    metadata: Option<()>,
-    /// Most active streams of the account, this one included. Instead of limits.
-    #[schema(minimum = 1)]
-    max_active: Option<u32>,
-    /// At most 8 limits.
-    limits: Option<Vec<Limit>>,
-    /// The reaction to a limit that would be exceeded: refuse (default) or replace_oldest.
-    on_limit: Option<String>,
-    /// At most 4 metadata keys: active streams that agree with this one in all of them end first.
-    same: Option<Vec<String>>,
-    /// At most 16 streams to stop in the same step.
-    replace: Option<Vec<Uuid>>,
-    /// The reason for the players of streams that this one ends: 1 to 64 bytes.
-    reason: Option<String>,
-    /// At most 16 metadata keys to count the account's streams by.
-    group_by: Option<Vec<String>>,
-}
-
-/// A limit of the account's active streams, the new one included.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "it describes the body, which the contract's decoder reads"
-)]
-pub(super) struct Limit {
-    /// The maximum number of streams, or of different values of distinct.
-    #[schema(minimum = 1)]
-    max: u32,
-    /// Counts the different values of this metadata key.
-    distinct: Option<String>,
-    /// Counts only streams with one of these values of each key: at most 4 keys of 16 values.
-    #[schema(value_type = Option<Object>, example = json!({"kind": ["live"]}))]
-    r#where: Option<()>,
-}
-
-/// A heartbeat. All fields are optional, and the body may be empty.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "it describes the body, which the contract's decoder reads"
-)]
-pub(super) struct Heartbeat {
-    /// Changes of the metadata (JSON Merge Patch): null removes a key.
-    #[schema(value_type = Option<Object>, example = json!({"paused": true}))]
-    metadata: Option<()>,
-    /// The interval that the player uses. A later response then states a changed one.
-    #[schema(minimum = 1)]
-    heartbeat_every_ms: Option<u32>,
-}
 
 /// An active stream that was opened.
 #[derive(Clone, Debug, Serialize, ToSchema)]

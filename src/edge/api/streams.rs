@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     bodies::{self, ids, ms},
-    described::{Fails, HasEnded, IsRefused, OfAccount, OfStream},
+    described::{Fails, HasEnded, Heartbeat, IsRefused, OfAccount, OfStream, Open},
     problem::{ApiError, bodies::Refused},
     target::{Beacon, Body, Target},
 };
@@ -33,7 +33,7 @@ const MAX_IDEMPOTENCY_KEY: usize = 256;
         OfAccount,
         ("Idempotency-Key" = Option<String>, Header, description = "At most 256 bytes, the same for each attempt"),
     ),
-    request_body(content = Option<bodies::Open>, content_type = "application/json"),
+    request_body(content = Option<Open>, content_type = "application/json"),
     responses(
         (status = 201, description = "The stream is active", body = bodies::Opened, headers(("Location" = String))),
         IsRefused,
@@ -63,7 +63,7 @@ pub(super) async fn open(
     path = "/api/v1/accounts/{account}/streams/{stream}",
     operation_id = "put_stream",
     params(OfStream),
-    request_body(content = Option<bodies::Open>, content_type = "application/json"),
+    request_body(content = Option<Open>, content_type = "application/json"),
     responses(
         (status = 200, description = "The stream is active", body = bodies::Opened),
         IsRefused,
@@ -128,7 +128,7 @@ async fn decide(
     path = "/api/v1/accounts/{account}/streams/{stream}/heartbeat",
     operation_id = "send_heartbeat",
     params(OfStream),
-    request_body(content = Option<bodies::Heartbeat>, content_type = "application/json"),
+    request_body(content = Option<Heartbeat>, content_type = "application/json"),
     responses(
         (status = 200, description = "Stored; the interval has changed", body = bodies::Changed),
         (status = 204, description = "Stored"),

@@ -17,7 +17,7 @@ const NEWS: &str = "streamwatch_edge_news_total";
 /// Largest number of streams with news, about 15 MB. The oldest news are dropped.
 const MOST_STREAMS: usize = 100_000;
 /// The TTL until the first reply states it.
-const FIRST_TTL: Duration = Duration::from_secs(90);
+const FIRST_TTL_MS: u64 = 90_000;
 
 /// The last news of each stream, kept for a TTL. A change of the TTL does not affect news that are
 /// already kept.
@@ -29,12 +29,10 @@ pub(super) struct NewsCache {
 
 impl Default for NewsCache {
     fn default() -> Self {
-        let cache = Self {
+        Self {
             streams: Recent::new(MOST_STREAMS),
-            ttl_ms: AtomicU64::new(0),
-        };
-        cache.set_ttl(FIRST_TTL);
-        cache
+            ttl_ms: AtomicU64::new(FIRST_TTL_MS),
+        }
     }
 }
 
@@ -134,7 +132,7 @@ mod tests {
     #[test]
     fn a_changed_interval_sets_the_ttl() {
         let (cache, key) = (NewsCache::default(), key("alice", StreamId::generate()));
-        assert_eq!(cache.ttl(), FIRST_TTL);
+        assert_eq!(cache.ttl(), Duration::from_millis(FIRST_TTL_MS));
         let interval = Interval {
             every: Duration::from_secs(10),
             ttl: Duration::from_secs(30),

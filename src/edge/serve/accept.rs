@@ -23,7 +23,7 @@ pub(super) struct Acceptor {
     access: Access,
     permits: Arc<Semaphore>,
     peers: Peers,
-    open: JoinSet<()>,
+    pub(super) open: JoinSet<()>,
 }
 
 /// A connection, its peer, and its share of the bound of connections.
@@ -34,16 +34,11 @@ impl Acceptor {
         Self {
             listener,
             access,
-            permits: Arc::new(Semaphore::new(connections.bounds().connections)),
+            permits: Arc::new(Semaphore::new(connections.bounds.connections)),
             connections,
             peers: Peers::default(),
             open: JoinSet::new(),
         }
-    }
-
-    /// The number of open connections.
-    pub(super) fn open(&self) -> usize {
-        self.open.len()
     }
 
     /// Accepts connections until `end`.
@@ -71,7 +66,7 @@ impl Acceptor {
     }
 
     fn serve(&mut self, (stream, peer, permit): Accepted) {
-        let bounds = self.connections.bounds();
+        let bounds = self.connections.bounds;
         let most = bounds.of_client(self.access.trusts(peer));
         let Some(counted) = self.peers.admit(peer, most) else {
             return metrics::closed("crowded");

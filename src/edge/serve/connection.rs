@@ -55,7 +55,7 @@ pub(super) enum ServerPhase {
 /// Serves connections.
 #[derive(Clone)]
 pub(super) struct Connections {
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     routes: Router,
     certificate: Option<Certificate>,
     phase: watch::Receiver<ServerPhase>,
@@ -92,10 +92,6 @@ impl Connections {
             phase,
             builder,
         }
-    }
-
-    pub(super) const fn bounds(&self) -> Bounds {
-        self.bounds
     }
 
     /// Serves one connection until it ends.

@@ -193,9 +193,9 @@ impl Service<Request> for Guarded {
         let trace = trace(request.headers());
         let handled = TRACE.scope(trace, self.routes.call(request));
         Box::pin(async move {
-            let abandoned = Abandoned::unless_ended();
+            let abandoned = Abandoned;
             let mut response = guard.handle(&head, handled).await.into_response();
-            abandoned.ended();
+            std::mem::forget(abandoned);
             guard.end(&head, &mut response);
             Ok(response)
         })
