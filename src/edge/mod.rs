@@ -32,7 +32,7 @@ pub(crate) use access::Access;
 pub(crate) use adobe::PolicyFile;
 pub(crate) use limits::RequestLimits;
 
-use access::{Caller, Denied, Scope};
+use access::{Caller, Denied};
 use api::RefusedFor;
 use metrics::Readiness;
 use players::{HeartbeatReply, Interval, Players, UnknownStream};

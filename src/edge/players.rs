@@ -12,9 +12,9 @@ use tokio::sync::OwnedSemaphorePermit;
 pub use stream_key::StreamKey;
 
 use crate::client::{
-    AccountId, AccountStatus, Backend, Batcher, Client, ClientError, Consistency, GivenReason,
-    Heartbeat, OpenRequest, Opening, StatusQuery, Stop, StopCause, StopTarget, StoppedReason,
-    StreamId, StreamState, Tenant,
+    AccountId, AccountStatus, Backend, Batcher, Client, ClientError, Consistency, Heartbeat,
+    OpenRequest, Opening, StatusQuery, Stop, StopCause, StopTarget, StoppedReason, StreamId,
+    StreamState, Tenant,
 };
 use crate::wire::Trace;
 use news::NewsCache;
@@ -29,8 +29,6 @@ tokio::task_local! {
 const CHECK_PATIENCE: Duration = Duration::from_millis(500);
 /// The time to wait before a repetition if RabbitMQ or every worker is unavailable.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Longest wait for a worker's error reply to a stop of all streams.
-const STOP_ALL_WAIT: Duration = Duration::from_millis(250);
 
 /// The operations of players and of backends without AMQP. Clones are cheap and share everything.
 ///
@@ -215,32 +213,16 @@ impl Players {
         tenant: &Tenant,
         account: &AccountId,
         stream: StreamId,
-        reason: Option<GivenReason>,
     ) -> Result<(), ClientError> {
         let stop = Stop {
             target: StopTarget::One(stream),
-            reason: reason.clone().map(Ok),
+            reason: None,
         };
         self.batcher.send(tenant, account, &stop.into()).await?;
-        let cause = StopCause {
-            reason: StoppedReason::Stopped,
-            given: reason,
-        };
         let key = StreamKey::new(tenant, account, stream);
-        self.news.stopped_because(key, cause);
+        self.news
+            .stopped_because(key, StoppedReason::Stopped.into());
         Ok(())
-    }
-
-    /// Stops all active streams of an account. Returns once RabbitMQ has stored the stop.
-    pub async fn stop_all(
-        &self,
-        tenant: &Tenant,
-        account: &AccountId,
-        reason: Option<GivenReason>,
-    ) -> Result<(), ClientError> {
-        let stop = Stop::of_all(reason);
-        let stopped = self.backend.send_stop(tenant, account, stop, STOP_ALL_WAIT);
-        stopped.await
     }
 
     /// Returns the activity of an account, and the state of one stream if `query` names it.

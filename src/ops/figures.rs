@@ -58,7 +58,6 @@ pub struct TenantValues {
 
 impl ReplicaContents {
     /// The tenants with series by values: those with the most streams.
-    #[must_use]
     pub fn largest_tenants(&self) -> Vec<&str> {
         let mut tenants: Vec<_> = self.tenants.iter().collect();
         // The sort is stable: ties stay in the order of the names.
@@ -122,7 +121,6 @@ impl Figures {
     }
 
     /// Returns the figures of all partitions.
-    #[must_use]
     pub fn read(&self) -> BTreeMap<u16, PartitionFigures> {
         self.all().clone()
     }

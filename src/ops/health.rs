@@ -104,7 +104,6 @@ impl Health {
 
     /// Returns the reason to restart the process, if a thread is stuck. An unavailable broker is
     /// not a reason.
-    #[must_use]
     pub fn restart_reason(&self, now_ms: u64) -> Option<String> {
         let state = self.state();
         let silent = |at: &u64| now_ms.saturating_sub(*at);
@@ -131,7 +130,6 @@ impl Health {
     }
 
     /// The health of the worker as of `now_ms` by the clock of reports.
-    #[must_use]
     pub fn read(&self, now_ms: u64) -> Report {
         let state = self.state();
         let partitions = state.partitions.values().map(|health| {

@@ -119,7 +119,6 @@ impl HttpServer {
     }
 
     /// The address that it listens on.
-    #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }

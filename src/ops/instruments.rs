@@ -82,7 +82,6 @@ pub struct PartitionMetrics {
 
 impl PartitionMetrics {
     /// Registers the metrics of `partition`.
-    #[must_use]
     pub fn new(partition: u16) -> Self {
         describe();
         let p = format!("{partition:02}");
@@ -180,8 +179,6 @@ pub struct ReplyMetrics {
 
 impl ReplyMetrics {
     /// Registers the counters.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "it registers global metrics")]
     pub fn new() -> Self {
         describe_counter!(
             REPLIES_DROPPED,
@@ -213,8 +210,6 @@ pub struct IntakeMetrics {
 
 impl IntakeMetrics {
     /// Registers the counters.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "it registers global metrics")]
     pub fn new() -> Self {
         describe_counter!(
             INTAKE,

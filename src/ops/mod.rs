@@ -10,14 +10,16 @@ mod rate_limit;
 mod spans;
 mod throttling;
 
-pub use bad_input::{count_bad_input, log_bad_input};
-pub use figures::{
-    Active, Figures, MAX_TENANTS, MAX_VALUES_SHOWN, PartitionFigures, ReplicaContents,
-    TenantValues, Tenants,
+pub use http::{HttpError, StatusSource};
+pub use spans::{ExportError, Exporting, export};
+
+pub(crate) use bad_input::{count_bad_input, log_bad_input};
+pub(crate) use figures::{
+    Active, Figures, MAX_VALUES_SHOWN, PartitionFigures, ReplicaContents, TenantValues, Tenants,
 };
-pub use health::{Health, IntakeHealth, PartitionHealth, Report};
-pub use http::{Endpoints, HttpError, HttpServer, StatusSource};
-pub use instruments::{IntakeMetrics, PartitionMetrics, ReplyMetrics};
-pub use rate_limit::RateLimit;
-pub use spans::{ExportError, Exporting, Parent, Span, export};
-pub use throttling::{ThrottleMetrics, ThrottledRequest};
+pub(crate) use health::{Health, PartitionHealth};
+pub(crate) use http::{Endpoints, HttpServer};
+pub(crate) use instruments::{IntakeMetrics, PartitionMetrics, ReplyMetrics};
+pub(crate) use rate_limit::RateLimit;
+pub(crate) use spans::{Parent, Span};
+pub(crate) use throttling::{ThrottleMetrics, ThrottledRequest};

@@ -11,7 +11,6 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// A limit of `most` per second.
-    #[must_use]
     pub const fn new(most: u32) -> Self {
         Self {
             most,

@@ -33,7 +33,6 @@ pub struct ThrottleMetrics {
 
 impl ThrottleMetrics {
     /// Registers the counters, for each of these kinds and limits.
-    #[must_use]
     pub fn new(kinds: &[&'static str], limits: &[&'static str]) -> Self {
         describe_counter!(
             THROTTLED,

@@ -46,7 +46,7 @@ impl<'a> Attributes<'a> {
     /// Whether the request lacks a key that the application requires.
     #[must_use]
     pub fn lack_required(&self, application: &Application) -> bool {
-        let lacks = |key| self.0.iter().all(|(other, _)| other != key);
+        let lacks = |key: &str| self.0.iter().all(|(other, _)| other != key);
         application.required().any(lacks)
     }
 

@@ -31,6 +31,7 @@ pub(super) fn terminated(codes: &[&str], activity: &Activity) -> Vec<StreamId> {
 }
 
 /// The codes in the values of the header `X-Terminate`.
+#[must_use]
 pub fn termination_codes<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let codes = values.flat_map(|value| value.split([',', ' ', '\t', '"', '[', ']']));
     let mut codes: Vec<_> = codes.filter(|code| !code.is_empty()).collect();

@@ -29,7 +29,7 @@ pub(super) struct Subject<'a> {
 }
 
 impl Call {
-    /// The account in its path, as one that the caller reaches.
+    /// The account in its path, which the caller must reach.
     pub(super) fn subject(&self, by: Result<Caller, Denied>) -> Outcome<Subject<'_>> {
         let caller = by?;
         let application = self.application(&caller)?;
@@ -167,7 +167,7 @@ impl<'a> Subject<'a> {
     /// Stops a session.
     pub(super) async fn stop(&self, stream: StreamId) -> Result<(), ClientError> {
         let players = &self.call.edge.players;
-        let stopped = players.stop(&self.tenant, &self.account, stream, None);
+        let stopped = players.stop(&self.tenant, &self.account, stream);
         stopped.await
     }
 

@@ -190,7 +190,7 @@ pub(super) async fn state(target: Target) -> Result<Json<bodies::State>, ApiErro
 pub(super) async fn delete(target: Target) -> Result<StatusCode, ApiError> {
     let stream = target.stream()?;
     let players = &target.edge.players;
-    let stopped = players.stop(&target.tenant, &target.account, stream, None);
+    let stopped = players.stop(&target.tenant, &target.account, stream);
     stopped.await?;
     Ok(StatusCode::NO_CONTENT)
 }

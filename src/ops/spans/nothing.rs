@@ -8,13 +8,11 @@ pub struct Span(std::convert::Infallible);
 
 impl Span {
     /// Returns `None`.
-    #[must_use]
     pub const fn begin(_kind: &'static str, _partition: u16, _parent: Parent<'_>) -> Option<Self> {
         None
     }
 
     /// Its id.
-    #[must_use]
     pub const fn id(&self) -> u64 {
         match self.0 {}
     }

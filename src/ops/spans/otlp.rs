@@ -35,7 +35,6 @@ pub struct Span(Box<opentelemetry_sdk::trace::Span>);
 
 impl Span {
     /// Starts the span of a request of this kind, if spans are exported and the trace is sampled.
-    #[must_use]
     pub fn begin(kind: &'static str, partition: u16, parent: Parent<'_>) -> Option<Self> {
         let tracer = TRACER.get()?;
         if parent.flags & 1 == 0 {
@@ -60,7 +59,6 @@ impl Span {
     }
 
     /// Its id.
-    #[must_use]
     pub fn id(&self) -> u64 {
         u64::from_be_bytes(self.0.span_context().span_id().to_bytes())
     }
