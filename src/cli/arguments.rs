@@ -1,7 +1,14 @@
 //! The settings of the broker from flags and the environment.
 
-use super::{mistakes::Mistakes, setting::Setting, tls::TlsArgs};
-use crate::broker::{Addresses, MQTT_EXCHANGE, Names};
+use super::{
+    mistakes::Mistakes,
+    setting::{Setting, given},
+    tls::TlsArgs,
+};
+use crate::{
+    broker::{Addresses, BrokerError, Connection, MQTT_EXCHANGE, Names, topology},
+    client::Client,
+};
 
 /// RabbitMQ's address and the names of exchanges and queues.
 #[derive(clap::Args, Clone, Debug)]
@@ -35,14 +42,43 @@ pub struct BrokerArgs {
     pub tls: TlsArgs,
 }
 
-impl BrokerArgs {
-    /// Returns the addresses and the names, or notes the mistakes.
-    pub fn check(&self, mistakes: &mut Mistakes) -> Option<(Addresses, Names)> {
-        let addresses = self.addresses(mistakes);
-        addresses.zip(self.names(mistakes))
+/// One installation on one RabbitMQ.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    pub addresses: Addresses,
+    pub names: Names,
+}
+
+impl Installation {
+    /// Connects as `name`, as RabbitMQ lists it.
+    pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+        Connection::open_any(&self.addresses, name).await
     }
 
-    /// Returns the names, or notes a mistake.
+    /// Counts the partitions; `None` if there is no topology.
+    pub async fn partitions(&self, name: &str) -> Result<Option<u16>, BrokerError> {
+        let connection = self.connect(name).await?;
+        let counted = topology::partitions(&connection, &self.names).await;
+        connection.close().await;
+        counted
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.addresses.clone(), self.names.clone())
+    }
+}
+
+impl BrokerArgs {
+    /// Returns the installation, or notes the mistakes.
+    pub fn check(&self, mistakes: &mut Mistakes) -> Option<Installation> {
+        let addresses = self.addresses(mistakes);
+        let names = self.names(mistakes)?;
+        Some(Installation {
+            addresses: addresses?,
+            names,
+        })
+    }
+
     pub fn names(&self, mistakes: &mut Mistakes) -> Option<Names> {
         let names = Names::new(&self.namespace);
         let names = mistakes.check("--namespace (STREAMWATCH_NAMESPACE)", names)?;
@@ -52,7 +88,7 @@ impl BrokerArgs {
 
     /// Returns the addresses, if given, or notes the mistakes.
     pub fn addresses_if_given(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
-        let is_given = self.url().is_some() || self.file().is_some();
+        let is_given = self.url().is_some() || given(&self.amqp_url_file).is_some();
         is_given.then(|| self.addresses(mistakes)).flatten()
     }
 
@@ -60,24 +96,14 @@ impl BrokerArgs {
         self.amqp_url.as_ref().filter(|url| url.is_given())
     }
 
-    fn file(&self) -> Option<&str> {
-        self.amqp_url_file
-            .as_deref()
-            .filter(|file| !file.is_empty())
-    }
-
-    /// Returns the addresses, or notes the mistakes.
     pub fn addresses(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
         let addresses = self.listed(mistakes);
         self.tls.check(addresses, mistakes)
     }
 
     fn listed(&self, mistakes: &mut Mistakes) -> Option<Addresses> {
-        match (self.url(), self.file()) {
-            (Some(_), Some(_)) => {
-                mistakes.note("give AMQP_URL or AMQP_URL_FILE, not both");
-                None
-            }
+        match (self.url(), given(&self.amqp_url_file)) {
+            (Some(_), Some(_)) => mistakes.reject("give AMQP_URL or AMQP_URL_FILE, not both"),
             (Some(url), None) => mistakes.take(url),
             (None, Some(file)) => {
                 let name = "--amqp-url-file (AMQP_URL_FILE)";
@@ -86,13 +112,10 @@ impl BrokerArgs {
                 let url = mistakes.check(name, read)?;
                 mistakes.check(name, url.trim().parse())
             }
-            (None, None) => {
-                mistakes.note(
-                    "AMQP_URL is not set: set it to the address of RabbitMQ, such as \
-                     amqp://user:password@host:5672/%2f",
-                );
-                None
-            }
+            (None, None) => mistakes.reject(
+                "AMQP_URL is not set: set it to the address of RabbitMQ, such as \
+                 amqp://user:password@host:5672/%2f",
+            ),
         }
     }
 }

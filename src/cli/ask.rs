@@ -16,14 +16,14 @@ pub use tenants::{Accounts, Totals};
 use super::{
     arguments::BrokerArgs,
     mistakes::Mistakes,
-    output::{Output, duration, plural, table},
+    output::{Output, by_value, described, duration, plural, table},
     setting::Setting,
     terminal::escape,
 };
 use crate::{
     client::{
-        AccountId, AccountStatus, Activity, Backend, Client, Consistency, GivenReason, Metadata,
-        StatusQuery, StreamId, Tenant,
+        AccountId, AccountStatus, Activity, Backend, Consistency, GivenReason, Metadata,
+        StatusQuery, StreamId, StreamState, Tenant,
     },
     domain::Answer,
     wire::{self, PartitionNumber},
@@ -91,40 +91,17 @@ impl Account {
     }
 }
 
-/// The checked arguments and a connected backend.
-struct Ready {
-    backend: Backend,
-    tenant: Tenant,
-    account: AccountId,
-}
-
-fn ready(
-    broker: &BrokerArgs,
-    account: &Account,
-    patience: &Patience,
-    mut mistakes: Mistakes,
-) -> Result<Ready, Mistakes> {
-    let who = account.check(&mut mistakes);
-    let (backend, (tenant, account)) = connect(broker, who, patience, mistakes)?;
-    Ok(Ready {
-        backend,
-        tenant,
-        account,
-    })
-}
-
-/// Returns a connected backend, and the checked arguments.
 fn connect<T>(
     broker: &BrokerArgs,
     checked: Option<T>,
     patience: &Patience,
     mut mistakes: Mistakes,
 ) -> Result<(Backend, T), Mistakes> {
-    let connection = broker.check(&mut mistakes);
+    let installation = broker.check(&mut mistakes);
     let patience = mistakes.take(&patience.timeout);
-    let all = connection.zip(checked).zip(patience);
-    let (((addresses, names), checked), patience) = mistakes.finish(all)?;
-    let backend = Backend::new(Client::connect(addresses, names));
+    let all = installation.zip(checked).zip(patience);
+    let ((installation, checked), patience) = mistakes.finish(all)?;
+    let backend = Backend::new(installation.client());
     Ok((backend.with_patience(patience), checked))
 }
 
@@ -146,17 +123,12 @@ impl Heartbeat {
         let stream = mistakes.take(&self.stream);
         let wait = mistakes.take(&self.wait);
         let metadata = metadata(&self.metadata, &mut mistakes);
-        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
-        let (Some(stream), Some(wait)) = (stream, wait) else {
-            return Ok(ExitCode::from(2));
-        };
+        let account = self.account.check(&mut mistakes);
+        let checked = account.zip(stream).zip(wait);
+        let (backend, (((tenant, account), stream), wait)) =
+            connect(broker, checked, &self.patience, mistakes)?;
         let metadata = (!metadata.is_empty()).then(|| metadata.into());
-        let Ready {
-            backend,
-            tenant,
-            account,
-        } = &ready;
-        let stopped = backend.heartbeat(tenant, account, stream, metadata, wait);
+        let stopped = backend.heartbeat(&tenant, &account, stream, metadata, wait);
         Ok(match stopped.await? {
             None => {
                 output.print(["sent"], &json!({ "sent": true, "stopped": null }));
@@ -191,8 +163,9 @@ impl Status {
                 Consistency::Local
             },
         };
-        let ready = ready(broker, &self.account, &self.patience, mistakes)?;
-        let asked = ready.backend.status(&ready.tenant, &ready.account, &query);
+        let account = self.account.check(&mut mistakes);
+        let (backend, (tenant, account)) = connect(broker, account, &self.patience, mistakes)?;
+        let asked = backend.status(&tenant, &account, &query);
         let AccountStatus {
             activity,
             by,
@@ -200,22 +173,15 @@ impl Status {
             partition,
         } = asked.await?;
         let mut lines = streams(&activity);
-        for (key, counts) in &by {
-            let counts: Vec<_> = counts.iter().map(|(v, n)| format!("{v} {n}")).collect();
-            lines.push(format!("by {key}: {}", counts.join(", ")));
-        }
+        lines.extend(by.iter().map(|(key, counts)| by_value(key, counts)));
         let stream = query.stream.zip(state);
         if let Some((id, state)) = stream {
             lines.push(format!("{id} is {}", state.as_str()));
         }
         let answer = Answer::Status { activity, stream };
         output.print(lines, &as_json(&answer, &self.group_by, partition)?);
-        let inactive = stream.is_some_and(|(_, s)| s != crate::client::StreamState::Active);
-        Ok(if inactive {
-            ExitCode::from(REFUSED)
-        } else {
-            ExitCode::SUCCESS
-        })
+        let inactive = stream.is_some_and(|(_, state)| state != StreamState::Active);
+        Ok(ExitCode::from(if inactive { REFUSED } else { 0 }))
     }
 }
 
@@ -245,21 +211,12 @@ fn streams(activity: &Activity) -> Vec<String> {
     let mut rows =
         vec![["stream", "started", "last seen", "expires in", "metadata"].map(str::to_owned)];
     for s in &activity.streams {
-        let pairs: Vec<_> = s
-            .metadata
-            .pairs()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect();
-        let mut said = pairs.join(" ");
-        if !s.admitted {
-            said = format!("(heartbeats only) {said}");
-        }
         rows.push([
             s.stream.to_string(),
             wire::show(s.started_at),
             wire::show(s.last_seen),
             duration(Duration::from_millis(s.expires_in_ms)),
-            said,
+            described(s),
         ]);
     }
     let mut lines = vec![head];

@@ -8,17 +8,17 @@ mod partitions;
 use std::{process::ExitCode, time::Duration};
 
 use super::{
-    arguments::BrokerArgs,
+    arguments::{BrokerArgs, Installation},
     mistakes::Mistakes,
     output::{Output, duration},
     setting::Setting,
 };
 use crate::{
     broker::{
-        Addresses, Connection, Greeting, Names, greeting,
+        Connection, Greeting, greeting,
         topology::{self, QueueState},
     },
-    client::{AccountId, Backend, Client, ClientError, Consistency, StatusQuery, Tenant},
+    client::{AccountId, Backend, ClientError, Consistency, StatusQuery, Tenant},
 };
 use findings::Findings;
 
@@ -47,43 +47,31 @@ pub struct Args {
 impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
-        let connection = broker.check(&mut mistakes);
+        let installation = broker.check(&mut mistakes);
         let watched = mistakes.take(&self.watch);
-        let ((addresses, names), watched) = mistakes.finish(connection.zip(watched))?;
+        let (installation, watched) = mistakes.finish(installation.zip(watched))?;
         let mut findings = Findings::new(output);
-        let installation = Installation { addresses, names };
         installation.check(watched, &mut findings).await;
         Ok(findings.finish())
     }
-}
-
-/// The installation under check.
-struct Installation {
-    addresses: Addresses,
-    names: Names,
 }
 
 impl Installation {
     /// Runs the checks in order, until one fails that the next ones need.
     async fn check(&self, watched: Duration, findings: &mut Findings) {
         let brokers = self.brokers(findings).await;
-        let connection = match Connection::open_any(&self.addresses, CONNECTION).await {
+        let connection = match self.connect(CONNECTION).await {
             Ok(connection) => connection,
             Err(error) => return findings.fail_with("access", error),
         };
         findings.ok("access", format!("logged in at {}", connection.address()));
-        let Some((partitions, queues)) = self.topology(&connection, findings).await else {
-            return;
+        let (partitions, queues) = match self.topology(&connection, findings).await {
+            Ok(found) => found,
+            Err(error) => return findings.fail_with("topology", error),
         };
         connection.close().await;
         hashing(&brokers, partitions, findings);
-        let seen = partitions::check_partitions(
-            &self.addresses,
-            &self.names,
-            partitions,
-            watched,
-            findings,
-        );
+        let seen = partitions::check_partitions(self, partitions, watched, findings);
         consumers::check_consumers(&self.names, &queues, &seen.await, findings);
         self.answer(findings).await;
     }
@@ -131,27 +119,11 @@ impl Installation {
         &self,
         connection: &Connection,
         findings: &mut Findings,
-    ) -> Option<(u16, Vec<QueueState>)> {
-        let partitions = match topology::partitions(connection, &self.names).await {
-            Ok(Some(partitions)) => partitions,
-            Ok(None) => {
-                findings.fail_with("topology", ClientError::NoTopology);
-                return None;
-            }
-            Err(error) => {
-                findings.fail_with("topology", error);
-                return None;
-            }
-        };
-        let queues = topology::show(connection, &self.names, partitions).await;
-        let exchanges = topology::missing_exchanges(connection, &self.names, partitions).await;
-        let (queues, mut missing) = match (queues, exchanges) {
-            (Ok(queues), Ok(exchanges)) => (queues, exchanges),
-            (Err(error), _) | (_, Err(error)) => {
-                findings.fail_with("topology", error);
-                return None;
-            }
-        };
+    ) -> anyhow::Result<(u16, Vec<QueueState>)> {
+        let partitions = topology::partitions(connection, &self.names).await?;
+        let partitions = partitions.ok_or(ClientError::NoTopology)?;
+        let queues = topology::show(connection, &self.names, partitions).await?;
+        let mut missing = topology::missing_exchanges(connection, &self.names, partitions).await?;
         let lost = queues.iter().filter(|queue| queue.messages.is_none());
         missing.extend(lost.map(|queue| queue.name.clone()));
         if missing.is_empty() {
@@ -167,13 +139,12 @@ impl Installation {
                 "run `streamwatch topology declare` again",
             );
         }
-        Some((partitions, queues))
+        Ok((partitions, queues))
     }
 
     /// Sends a request and waits for its reply.
     async fn answer(&self, findings: &mut Findings) {
-        let client = Client::connect(self.addresses.clone(), self.names.clone());
-        let backend = Backend::new(client).with_patience(PATIENCE);
+        let backend = Backend::new(self.client()).with_patience(PATIENCE);
         let (Ok(tenant), Ok(account)) = (Tenant::new(TENANT), AccountId::new(ACCOUNT)) else {
             return;
         };

@@ -8,7 +8,6 @@ use clap_complete::Shell;
 
 use super::Cli;
 
-/// The program's name.
 const NAME: &str = "streamwatch";
 
 /// Print a completion script for a shell
@@ -21,8 +20,6 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// # Errors
-    /// If standard output cannot be written.
     pub(super) fn print(&self) -> anyhow::Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), NAME, &mut script);
@@ -41,8 +38,6 @@ pub struct Man {
 }
 
 impl Man {
-    /// # Errors
-    /// If a file cannot be written.
     pub(super) fn write(&self) -> anyhow::Result<()> {
         clap_mangen::generate_to(Cli::command(), &self.folder)
             .with_context(|| format!("writing to {}", self.folder.display()))

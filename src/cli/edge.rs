@@ -6,9 +6,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::http::HeaderValue;
 
-use super::{arguments::BrokerArgs, mistakes::Mistakes, setting::Setting, signals::stop_signal};
+use super::{
+    arguments::{BrokerArgs, Installation},
+    mistakes::Mistakes,
+    setting::{Setting, given},
+    signals::stop_signal,
+};
 use crate::{
-    client::{Addresses, Names, Tenant},
+    client::Tenant,
     edge::{
         Access, PolicyFile,
         serve::{self, Certificate, Config},
@@ -65,25 +70,16 @@ pub struct Args {
     grace: Setting<Duration>,
 }
 
-/// An optional text; an empty environment variable counts as unset.
-fn given(text: Option<&String>) -> Option<&str> {
-    text.map(String::as_str).filter(|text| !text.is_empty())
-}
-
 impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
-        let connection = broker.check(&mut mistakes);
-        let config = self.check(connection, &mut mistakes);
+        let installation = broker.check(&mut mistakes);
+        let config = self.check(installation, &mut mistakes);
         let config = mistakes.finish(config)?;
         Ok(serve::run(config, stop_signal()?).await?)
     }
 
-    fn check(
-        &self,
-        connection: Option<(Addresses, Names)>,
-        mistakes: &mut Mistakes,
-    ) -> Option<Config> {
+    fn check(&self, at: Option<Installation>, mistakes: &mut Mistakes) -> Option<Config> {
         if self.http.as_ref().is_none_or(|http| !http.is_given()) {
             mistakes.note(
                 "--http (STREAMWATCH_EDGE_HTTP): the address to serve on, such as 0.0.0.0:8443",
@@ -105,7 +101,7 @@ impl Args {
         {
             mistakes.note("--drain (STREAMWATCH_EDGE_DRAIN): shorter than --grace");
         }
-        let (addresses, names) = connection?;
+        let Installation { addresses, names } = at?;
         Some(Config {
             addresses,
             names,
@@ -123,7 +119,7 @@ impl Args {
     }
 
     fn policies(&self, mistakes: &mut Mistakes) -> Option<PolicyFile> {
-        let read = PolicyFile::read(given(self.policies.as_ref())?.into());
+        let read = PolicyFile::read(given(&self.policies)?.into());
         let note =
             |problem| mistakes.note(format!("--policies (STREAMWATCH_EDGE_POLICIES): {problem}"));
         read.map_err(|problems| problems.0.into_iter().for_each(note))
@@ -132,25 +128,20 @@ impl Args {
 
     fn access(&self, http: Option<SocketAddr>, mistakes: &mut Mistakes) -> Option<Access> {
         let name = "--access (STREAMWATCH_EDGE_ACCESS)";
-        match (given(self.access.as_ref()), &self.insecure_no_auth) {
+        match (given(&self.access), &self.insecure_no_auth) {
             (Some(_), Some(_)) => {
-                mistakes.note(format!("give {name} or --insecure-no-auth, not both"));
-                None
+                mistakes.reject(format!("give {name} or --insecure-no-auth, not both"))
             }
-            (None, None) => {
-                mistakes.note(format!(
-                    "{name}: the access file, which deploy/EDGE.md describes"
-                ));
-                None
-            }
+            (None, None) => mistakes.reject(format!(
+                "{name}: the access file, which deploy/EDGE.md describes"
+            )),
             (Some(file), None) => mistakes.check(name, Access::from_file(&PathBuf::from(file))),
             (None, Some(tenant)) => {
                 if http.is_some_and(|http| !http.ip().is_loopback()) {
-                    mistakes.note(
+                    return mistakes.reject(
                         "--insecure-no-auth: each client could reach all accounts; it needs a \
                          loopback address, such as --http 127.0.0.1:8080",
                     );
-                    return None;
                 }
                 mistakes.take(tenant).map(Access::open_to_all)
             }
@@ -158,27 +149,21 @@ impl Args {
     }
 
     fn certificate(&self, mistakes: &mut Mistakes) -> Option<Certificate> {
-        match (
-            given(self.https_cert.as_ref()),
-            given(self.https_key.as_ref()),
-        ) {
+        match (given(&self.https_cert), given(&self.https_key)) {
             (None, None) => None,
             (Some(certificate), Some(key)) => {
                 let read = Certificate::read(certificate.into(), key.into());
                 mistakes.check("--https-cert, --https-key", read)
             }
-            _ => {
-                mistakes.note(
-                    "--https-cert (STREAMWATCH_EDGE_HTTPS_CERT) and --https-key \
-                     (STREAMWATCH_EDGE_HTTPS_KEY): give both, or neither",
-                );
-                None
-            }
+            _ => mistakes.reject(
+                "--https-cert (STREAMWATCH_EDGE_HTTPS_CERT) and --https-key \
+                 (STREAMWATCH_EDGE_HTTPS_KEY): give both, or neither",
+            ),
         }
     }
 
     fn origins(&self, mistakes: &mut Mistakes) -> Vec<HeaderValue> {
-        let list = given(self.cors_origin.as_ref()).unwrap_or_default();
+        let list = given(&self.cors_origin).unwrap_or_default();
         let each = list.split(',').map(str::trim).filter(|one| !one.is_empty());
         let origins = each.filter_map(|one| mistakes.check("--cors-origin", serve::origin(one)));
         origins.collect()

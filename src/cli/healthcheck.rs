@@ -12,7 +12,8 @@ use super::{
     http::PageUrl,
     mistakes::Mistakes,
     output::{Output, duration},
-    setting::Setting,
+    setting::{Setting, given},
+    success,
 };
 
 /// Most bytes of a response. /readyz has a line for each of at most 64 partitions.
@@ -58,21 +59,14 @@ impl Args {
             ),
         };
         output.print([&message], &json!({ "ok": good, "message": message }));
-        Ok(if good {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(success(good))
     }
 
     /// A host and a port.
     fn place(&self, mistakes: &mut Mistakes) -> Option<String> {
-        if let Some(url) = self.url.as_deref().filter(|url| !url.is_empty()) {
-            let place = of_url(url);
-            if place.is_none() {
-                mistakes.note("--url: an address such as http://127.0.0.1:9419");
-            }
-            return place;
+        if let Some(url) = given(&self.url) {
+            let place = of_url(url).ok_or("an address such as http://127.0.0.1:9419");
+            return mistakes.check("--url", place);
         }
         if self.http.as_ref().is_none_or(|http| !http.is_given()) {
             mistakes.note(

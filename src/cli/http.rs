@@ -10,7 +10,6 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Longest accepted URL.
 const LONGEST_URL: usize = 2_048;
 
 /// The URL of a page over plain HTTP.

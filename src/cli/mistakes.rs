@@ -26,9 +26,14 @@ impl Mistakes {
         std::iter::once(self.to_string()).chain(each).collect()
     }
 
-    /// Notes a mistake.
     pub fn note(&mut self, mistake: impl Into<String>) {
         self.0.push(mistake.into());
+    }
+
+    /// Notes a mistake, and returns no value.
+    pub fn reject<T>(&mut self, mistake: impl Into<String>) -> Option<T> {
+        self.note(mistake);
+        None
     }
 
     /// Returns the value of a setting, if it has one, or notes the mistake in it.
@@ -38,10 +43,7 @@ impl Mistakes {
     ) -> Option<T> {
         match &setting.into()?.0 {
             Ok(value) => value.clone(),
-            Err(mistake) => {
-                self.note(mistake);
-                None
-            }
+            Err(mistake) => self.reject(mistake),
         }
     }
 
@@ -63,10 +65,7 @@ impl Mistakes {
             .ok()
     }
 
-    /// Returns `value` if no mistake was noted.
-    ///
-    /// # Errors
-    /// The noted mistakes.
+    /// Returns `value` if no mistake was noted, else the mistakes.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, Self> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),

@@ -165,10 +165,7 @@ impl Cli {
         let json = match self.log_format.as_str() {
             "text" => Some(false),
             "json" => Some(true),
-            _ => {
-                mistakes.note("--log-format (STREAMWATCH_LOG_FORMAT): text or json");
-                None
-            }
+            _ => mistakes.reject("--log-format (STREAMWATCH_LOG_FORMAT): text or json"),
         };
         let (filter, json) = mistakes.finish(filter.zip(json))?;
         if self.draws() && std::io::stderr().is_terminal() {
@@ -191,6 +188,11 @@ impl Cli {
 
 /// The exit code of an error without a more precise one.
 const FAILED: u8 = 1;
+
+/// The exit code of a command that found something good or bad.
+fn success(good: bool) -> ExitCode {
+    ExitCode::from(if good { 0 } else { FAILED })
+}
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     let of_broker = |error: &BrokerError| match error {

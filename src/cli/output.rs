@@ -1,12 +1,13 @@
 //! Output as text and as JSON.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use serde_json::Value;
 
 use super::terminal;
+use crate::client::ActiveStream;
 
 /// Interval of checks of standard output, as a closed pipe sends no notification.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -24,10 +25,7 @@ impl Output {
         let _ = self.try_print(lines, json);
     }
 
-    /// Prints one of many results.
-    ///
-    /// # Errors
-    /// If the pipe was closed.
+    /// Prints one of many results. Fails if the pipe was closed.
     pub fn try_print(
         self,
         lines: impl IntoIterator<Item: AsRef<str>>,
@@ -58,6 +56,24 @@ pub(super) fn duration(duration: Duration) -> String {
 /// The ending of a noun after a number.
 pub(super) fn plural<N: PartialEq + From<u8>>(count: N) -> &'static str {
     if count == N::from(1) { "" } else { "s" }
+}
+
+/// A stream's metadata, and whether it was not admitted.
+pub(super) fn described(stream: &ActiveStream) -> String {
+    let pairs = stream.metadata.pairs().map(|(k, v)| format!("{k}={v}"));
+    let pairs = pairs.collect::<Vec<_>>().join(" ");
+    let mark = if stream.admitted {
+        ""
+    } else {
+        "(heartbeats only) "
+    };
+    format!("{mark}{}", terminal::escape(&pairs))
+}
+
+/// The numbers of streams with each value of a metadata key.
+pub(super) fn by_value(key: &str, counts: &BTreeMap<String, u32>) -> String {
+    let counts: Vec<_> = counts.iter().map(|(v, n)| format!("{v} {n}")).collect();
+    terminal::escape(&format!("by {key}: {}", counts.join(", "))).into_owned()
 }
 
 /// Formats rows as a table, one line per row.

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    arguments::BrokerArgs,
+    arguments::{BrokerArgs, Installation},
     mistakes::Mistakes,
     output::{Output, duration},
     setting::{Setting, Value, Within},
@@ -115,7 +115,8 @@ impl Args {
         let load = self
             .load
             .check(given.map(|plan| plan.duration), &mut mistakes);
-        let ((addresses, names), plan) = mistakes.finish(connection.zip(plan))?;
+        let (installation, plan) = mistakes.finish(connection.zip(plan))?;
+        let Installation { addresses, names } = installation;
         if let Some(load) = load {
             return load.run(&plan, (addresses, names), output).await;
         }

@@ -11,11 +11,12 @@ use clap::{
 use crate::{
     broker::Addresses,
     client::{AccountId, GivenReason, StreamId, Tenant},
+    domain::AccountKey,
     worker::PartitionList,
 };
 
 /// The value of a setting, or the mistake in it. If its variable is empty, it counts as unset.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Setting<T>(pub(super) Result<Option<T>, String>);
 
 impl<T> Setting<T> {
@@ -25,12 +26,14 @@ impl<T> Setting<T> {
     }
 }
 
+/// An optional text, which counts as unset if it is empty.
+pub fn given(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
 /// A type of values of settings.
 pub trait Value: Clone + Send + Sync + 'static {
-    /// Parses a value.
-    ///
-    /// # Errors
-    /// The expected form. The text is not quoted, because it may be a password.
+    /// Parses a value. The error is the expected form, without the text, as that may be a password.
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -56,6 +59,14 @@ impl Value for Duration {
     }
 }
 
+impl Value for AccountKey {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/');
+        let key = parts.and_then(|(tenant, account)| Self::of(tenant, account).ok());
+        key.ok_or_else(|| "a tenant and an account, such as acme/alice".to_owned())
+    }
+}
+
 impl Value for SocketAddr {
     fn parse(text: &str) -> Result<Self, String> {
         let form = "an address and a port, such as 127.0.0.1:9419";
@@ -64,7 +75,7 @@ impl Value for SocketAddr {
 }
 
 /// A number in inclusive bounds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Within<const FROM: u64, const TO: u64>(u64);
 
 impl<const FROM: u64, const TO: u64> Within<FROM, TO> {

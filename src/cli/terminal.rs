@@ -62,18 +62,10 @@ fn json_line(json: &str) -> String {
     line
 }
 
-/// Prints lines to standard output.
-///
-/// # Errors
-/// If the reader has closed the pipe.
 pub(super) fn print(lines: impl IntoIterator<Item: AsRef<str>>) -> io::Result<()> {
     write_lines(io::stdout().lock(), lines)
 }
 
-/// Prints one line of JSON to standard output.
-///
-/// # Errors
-/// If the reader has closed the pipe.
 pub(super) fn print_json(json: &Value) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", json_line(&json.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::mistakes::Mistakes;
+use super::{mistakes::Mistakes, setting::given};
 use crate::broker::{Addresses, Identity, Tls};
 
 /// Authorities to trust and the client's certificate.
@@ -27,8 +27,7 @@ impl TlsArgs {
         addresses: Option<Addresses>,
         mistakes: &mut Mistakes,
     ) -> Option<Addresses> {
-        // An empty environment variable counts as unset.
-        let file = |it: &Option<String>| it.as_ref().filter(|f| !f.is_empty()).map(PathBuf::from);
+        let file = |it: &Option<String>| given(it).map(PathBuf::from);
         let identity = match (file(&self.tls_cert), file(&self.tls_key)) {
             (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
             (None, None) => None,

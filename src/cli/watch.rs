@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::{sync::watch::Receiver, time::Instant};
 
 use super::{
-    arguments::BrokerArgs,
+    arguments::{BrokerArgs, Installation},
     follow::{Follow, Update},
     mistakes::Mistakes,
     output::{LOOK_EVERY, Output, reader_is_gone},
@@ -52,13 +52,12 @@ struct Watch {
     until: Option<Instant>,
     output: Output,
     lines: Lines,
-    stop: Receiver<bool>,
 }
 
 impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
-        let connection = broker.check(&mut mistakes);
+        let installation = broker.check(&mut mistakes);
         let tenant = mistakes.take(&self.tenant);
         let account = mistakes.take(&self.account);
         let duration = mistakes.take(&self.duration);
@@ -66,7 +65,7 @@ impl Args {
         if self.rejected && self.account.is_some() {
             mistakes.note("ACCOUNT: rejected messages contain no account; omit it with --rejected");
         }
-        let (addresses, names) = mistakes.finish(connection)?;
+        let Installation { addresses, names } = mistakes.finish(installation)?;
         let exchange = if self.rejected {
             names.rejected()
         } else {
@@ -85,20 +84,23 @@ impl Args {
             until: duration.and_then(|d| Instant::now().checked_add(d)),
             output,
             lines: Lines::default(),
-            stop: stop_signal()?,
         };
-        Ok(watch.run(follow, addresses).await?)
+        Ok(watch.run(follow, addresses, stop_signal()?).await?)
     }
 }
 
 impl Watch {
     /// Runs until a limit, a signal or an error. After the first connection, reconnects without
     /// limit.
-    async fn run(mut self, follow: Follow, addresses: Addresses) -> Result<(), BrokerError> {
+    async fn run(
+        mut self,
+        follow: Follow,
+        addresses: Addresses,
+        mut stop: Receiver<bool>,
+    ) -> Result<(), BrokerError> {
         let (key, exchange) = (follow.key.clone(), follow.exchange.clone());
         let mut following = follow.start(addresses);
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut stop = self.stop.clone();
         let mut watched = false;
         let ended = loop {
             let updates = tokio::select! {

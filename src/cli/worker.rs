@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    arguments::BrokerArgs,
+    arguments::{BrokerArgs, Installation},
     mistakes::Mistakes,
     setting::Setting,
     signals::stop_signal,
@@ -44,17 +44,15 @@ pub struct Args {
 impl Args {
     pub(super) async fn run(self, broker: &BrokerArgs) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
-        let connection = broker.check(&mut mistakes);
+        let installation = broker.check(&mut mistakes);
         let http = mistakes.take(&self.http);
         let grace = mistakes.take(&self.grace).map(Grace);
         let count = self.declare_partitions.as_ref();
         let declaration = self.first.check(count, &mut mistakes);
         let partitions = mistakes.take(&self.partitions);
-        let exporting = ops::export().unwrap_or_else(|error| {
-            mistakes.note(error.to_string());
-            None
-        });
-        let ((addresses, names), grace) = mistakes.finish(connection.zip(grace))?;
+        let exporting = ops::export().unwrap_or_else(|error| mistakes.reject(error.to_string()));
+        let (Installation { addresses, names }, grace) =
+            mistakes.finish(installation.zip(grace))?;
 
         let stopped = stop_signal()?;
         let config = Config {

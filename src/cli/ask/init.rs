@@ -3,7 +3,8 @@
 use std::{num::NonZeroU32, process::ExitCode, time::Duration};
 
 use super::{
-    Account, BrokerArgs, Mistakes, Output, Patience, REFUSED, Setting, as_json, limit, metadata,
+    Account, BrokerArgs, Mistakes, Output, Patience, REFUSED, Setting, as_json, connect, limit,
+    metadata, streams,
 };
 use crate::{
     cli::output::duration,
@@ -47,15 +48,12 @@ pub struct Init {
 }
 
 impl Init {
-    pub(in crate::cli) async fn run(
-        self,
-        broker: &BrokerArgs,
-        output: Output,
-    ) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
         let request = self.request(&mut mistakes);
-        let ready = super::ready(broker, &self.account, &self.patience, mistakes)?;
-        let opening = ready.backend.open(&ready.tenant, &ready.account, &request);
+        let account = self.account.check(&mut mistakes);
+        let (backend, (tenant, account)) = connect(broker, account, &self.patience, mistakes)?;
+        let opening = backend.open(&tenant, &account, &request);
         let (stream, opening) = opening.await?;
         Ok(match opening {
             Opening::Opened {
@@ -74,7 +72,7 @@ impl Init {
                 if !replaced.is_empty() {
                     lines.push(format!("ended {}", listed(&replaced)));
                 }
-                lines.extend(super::streams(&activity));
+                lines.extend(streams(&activity));
                 let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
                 let answer = Answer::Opened {
                     stream,
@@ -93,7 +91,7 @@ impl Init {
                 ..
             } => {
                 let mut lines = refusal_lines(&refusal);
-                lines.extend(super::streams(&activity));
+                lines.extend(streams(&activity));
                 let answer = Answer::Refused {
                     stream,
                     refusal,

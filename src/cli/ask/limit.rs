@@ -2,10 +2,7 @@
 
 use crate::client::{Condition, Limit};
 
-/// Parses a limit.
-///
-/// # Errors
-/// The expected form.
+/// Parses a limit. The error is the expected form.
 pub(super) fn parse(text: &str) -> Result<Limit, &'static str> {
     let form = "N, or max=N with distinct=KEY and where=KEY:VALUE|VALUE, separated by commas";
     let number = |text: &str| text.trim().parse().ok().filter(|n: &u32| *n > 0);

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
 
-use super::{Account, BrokerArgs, Mistakes, Output, Patience, Setting};
+use super::{Account, BrokerArgs, Mistakes, Output, Patience, Setting, connect};
 use crate::client::{GivenReason, Stop as Ending, StopTarget, StreamId};
 
 /// End a stream, or all streams of an account
@@ -28,31 +28,26 @@ pub struct Stop {
 }
 
 impl Stop {
-    pub(in crate::cli) async fn run(
-        self,
-        broker: &BrokerArgs,
-        output: Output,
-    ) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
         let stream = mistakes.take(&self.stream);
         let target = match (self.all, &self.stream) {
             (true, None) => Some(StopTarget::All),
             (false, Some(_)) => stream.map(StopTarget::One),
             (true, Some(_)) | (false, None) => {
-                mistakes.note("STREAM: either the id of one stream, or --all");
-                None
+                mistakes.reject("STREAM: either the id of one stream, or --all")
             }
         };
         let reason = mistakes.take(&self.reason);
         let wait = mistakes.take(&self.wait);
-        let ready = super::ready(broker, &self.account, &self.patience, mistakes)?;
-        if let (Some(target), Some(wait)) = (target, wait) {
-            let reason = reason.map(Ok);
-            let stop = Ending { target, reason };
-            let (tenant, account) = (&ready.tenant, &ready.account);
-            ready.backend.send_stop(tenant, account, stop, wait).await?;
-            output.print(["sent"], &json!({ "sent": true }));
-        }
+        let account = self.account.check(&mut mistakes);
+        let checked = account.zip(target).zip(wait);
+        let (backend, (((tenant, account), target), wait)) =
+            connect(broker, checked, &self.patience, mistakes)?;
+        let reason = reason.map(Ok);
+        let stop = Ending { target, reason };
+        backend.send_stop(&tenant, &account, stop, wait).await?;
+        output.print(["sent"], &json!({ "sent": true }));
         Ok(ExitCode::SUCCESS)
     }
 }

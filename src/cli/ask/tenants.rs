@@ -61,11 +61,7 @@ fn completeness(missing: &[u16]) -> (Option<String>, ExitCode) {
 }
 
 impl Accounts {
-    pub(in crate::cli) async fn run(
-        self,
-        broker: &BrokerArgs,
-        output: Output,
-    ) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
         let after = mistakes.take(&self.after);
         let tenant = mistakes.take(&self.tenant);
@@ -121,11 +117,7 @@ impl Accounts {
 }
 
 impl Totals {
-    pub(in crate::cli) async fn run(
-        self,
-        broker: &BrokerArgs,
-        output: Output,
-    ) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
         let tenant = mistakes.take(&self.tenant);
         let (backend, tenant) = connect(broker, tenant, &self.patience, mistakes)?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{CONNECTION, findings::Findings};
 use crate::{
-    broker::{Addresses, BrokerError, Connection, LogObservation, Names, SnapshotLog},
-    cli::output::duration,
+    broker::{BrokerError, LogObservation, SnapshotLog},
+    cli::{arguments::Installation, output::duration},
     domain::LogTime,
 };
 
@@ -17,14 +17,9 @@ const OVERDUE: u64 = 3;
 /// The log time at the start of the newest snapshot, if there is one.
 pub(super) type Newest = Result<Option<LogTime>, BrokerError>;
 
-/// Finds a partition's newest snapshot.
-pub(super) async fn newest_snapshot(
-    addresses: &Addresses,
-    names: &Names,
-    partition: u16,
-) -> Newest {
-    let connection = Connection::open_any(addresses, CONNECTION).await?;
-    let log = SnapshotLog::open(connection, names.snapshots(partition)).await?;
+pub(super) async fn newest_snapshot(at: &Installation, partition: u16) -> Newest {
+    let connection = at.connect(CONNECTION).await?;
+    let log = SnapshotLog::open(connection, at.names.snapshots(partition)).await?;
     let newest = log.find().await?.first().map(|place| place.now);
     log.close().await;
     Ok(newest)

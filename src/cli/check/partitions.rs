@@ -6,8 +6,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{CONNECTION, findings::Findings, leaders};
 use crate::{
-    broker::{Addresses, BrokerError, Connection, LogObservation, Names, observe_log},
-    cli::output::duration,
+    broker::{BrokerError, LogObservation, observe_log},
+    cli::{arguments::Installation, output::duration},
     worker::wall,
 };
 
@@ -24,16 +24,15 @@ type Watched = Result<(LogObservation, leaders::Newest), BrokerError>;
 /// Reads all logs for a while, and prints the findings in order. Returns the number of workers that
 /// follow each; `None` if its log could not be read.
 pub(super) async fn check_partitions(
-    addresses: &Addresses,
-    names: &Names,
+    at: &Installation,
     partitions: u16,
     watched: Duration,
     findings: &mut Findings,
 ) -> Vec<Option<usize>> {
     let observations = stream::iter(0..partitions).map(|partition| async move {
-        let connection = Connection::open_any(addresses, CONNECTION).await?;
-        let observed = observe_log(connection, names, partition, watched, wall).await?;
-        let newest = leaders::newest_snapshot(addresses, names, partition).await;
+        let connection = at.connect(CONNECTION).await?;
+        let observed = observe_log(connection, &at.names, partition, watched, wall).await?;
+        let newest = leaders::newest_snapshot(at, partition).await;
         Ok((observed, newest))
     });
     let observations: Vec<_> = observations.buffered(AT_ONCE).collect().await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::throttling::ThrottlingArgs;
 use crate::{
     broker::topology::Retention,
     cli::{
@@ -18,7 +17,7 @@ use crate::{
 pub type PartitionCount = Within<1, { Settings::MAX_PARTITIONS as u64 }>;
 
 /// Settings of an installation. Others keep their value or get the default.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq)]
 pub struct SettingsArgs {
     /// Time after its last heartbeat until a stream expires [default: 90s]
     #[arg(long, env = "STREAMWATCH_TTL", value_name = "DURATION")]
@@ -55,8 +54,22 @@ pub struct SettingsArgs {
     /// for none [default: none]
     #[arg(long, env = "STREAMWATCH_COUNT_BY", value_name = "KEYS")]
     count_by: Option<String>,
-    #[command(flatten)]
-    throttling: ThrottlingArgs,
+    /// Most init requests of one tenant per second, 0 for no limit [default: 0]
+    #[arg(long, env = "STREAMWATCH_TENANT_INITS_PER_SECOND", value_name = "N")]
+    tenant_inits_per_second: Option<Setting<u32>>,
+    /// Most status requests of one tenant per second, 0 for no limit [default: 0]
+    #[arg(long, env = "STREAMWATCH_TENANT_STATUSES_PER_SECOND", value_name = "N")]
+    tenant_statuses_per_second: Option<Setting<u32>>,
+    /// Most init requests of one account per second at each worker, 0 for no limit [default: 0]
+    #[arg(long, env = "STREAMWATCH_ACCOUNT_INITS_PER_SECOND", value_name = "N")]
+    account_inits_per_second: Option<Setting<u32>>,
+    /// Most status requests of one account per second at each worker, 0 for no limit [default: 0]
+    #[arg(
+        long,
+        env = "STREAMWATCH_ACCOUNT_STATUSES_PER_SECOND",
+        value_name = "N"
+    )]
+    account_statuses_per_second: Option<Setting<u32>>,
 }
 
 /// Arguments of a declaration.
@@ -80,7 +93,7 @@ pub struct DeclareArgs {
 }
 
 /// Retention of logs and snapshots.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq)]
 pub struct RetentionArgs {
     /// Retention of the log: at least ten TTLs, and three times --snapshot-every [default: 4h, or
     /// the minimum if it is longer]
@@ -118,7 +131,23 @@ impl SettingsArgs {
             let keys = keys.split(',').filter(|_| !keys.is_empty());
             base.count_by = keys.map(str::to_owned).collect();
         }
-        self.throttling.check(&mut base.throttling, mistakes);
+        let limits = &mut base.throttling;
+        mistakes.set(
+            &self.tenant_inits_per_second,
+            &mut limits.tenant_inits_per_second,
+        );
+        mistakes.set(
+            &self.tenant_statuses_per_second,
+            &mut limits.tenant_statuses_per_second,
+        );
+        mistakes.set(
+            &self.account_inits_per_second,
+            &mut limits.account_inits_per_second,
+        );
+        mistakes.set(
+            &self.account_statuses_per_second,
+            &mut limits.account_statuses_per_second,
+        );
         mistakes.set(&self.rules, &mut base.rules);
         mistakes.set(
             &self.max_streams_per_account,
@@ -145,27 +174,6 @@ impl SettingsArgs {
         }
         base
     }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.throttling.is_empty()
-            && matches!(
-                self,
-                Self {
-                    ttl: None,
-                    heartbeat_every: None,
-                    max_stream_age: None,
-                    rules: None,
-                    max_streams_per_account: None,
-                    max_tombstones_per_account: None,
-                    max_refusals_per_account: None,
-                    max_streams_per_partition: None,
-                    max_streams_per_tenant: None,
-                    snapshot_every: None,
-                    count_by: None,
-                    throttling: _,
-                }
-            )
-    }
 }
 
 impl DeclareArgs {
@@ -188,18 +196,6 @@ impl DeclareArgs {
 }
 
 impl RetentionArgs {
-    pub(super) const fn is_empty(&self) -> bool {
-        matches!(
-            self,
-            Self {
-                retention: None,
-                log_bytes: None,
-                segment_bytes: None,
-                snapshot_bytes: None,
-            }
-        )
-    }
-
     /// Returns the retention, or notes the mistakes. The log is kept at least for `floor_ms`.
     pub(super) fn check(&self, floor_ms: u64, mistakes: &mut Mistakes) -> Retention {
         let floor = Duration::from_millis(floor_ms);

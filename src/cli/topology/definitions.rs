@@ -1,15 +1,16 @@
 //! `streamwatch topology show --definitions`: an installation as RabbitMQ's definitions.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
+    CONNECTION,
     args::{PartitionCount, RetentionArgs},
-    roles::{Asked, RolesArgs},
+    roles::{self, RolesArgs},
 };
 use crate::{
     broker::{
-        Addresses, Connection, Names,
-        topology::{self, Layout, Retention, StatusRouting},
+        Connection,
+        topology::{self, Layout, StatusRouting},
     },
     cli::{
         arguments::BrokerArgs,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Arguments of `topology show`.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq)]
 pub struct ShowArgs {
     /// Print RabbitMQ's definitions, for `rabbitmqctl import_definitions` or a booting node;
     /// without users
@@ -40,34 +41,17 @@ pub struct ShowArgs {
     roles: RolesArgs,
 }
 
-/// The checked arguments of definitions.
-pub(super) struct Definitions {
-    asked: Asked,
-    names: Names,
-    /// The addresses to read the number of partitions from, if it was not given.
-    partitions: Result<u16, Addresses>,
-    retention: Retention,
-    status: StatusRouting,
-    permissions: Option<Value>,
-}
-
 impl ShowArgs {
-    /// True if definitions are requested.
     pub(super) const fn are_definitions(&self) -> bool {
         self.definitions
     }
 
-    /// Notes arguments that need `--definitions`.
-    pub(super) const fn is_too_much(&self) -> bool {
-        let nothing = self.partitions.is_none()
-            && !self.rabbitmq_3
-            && self.retention.is_empty()
-            && self.roles.is_empty();
-        !self.definitions && !nothing
+    /// True if there are arguments that need `--definitions`, without it.
+    pub(super) fn is_too_much(&self) -> bool {
+        !self.definitions && *self != Self::default()
     }
 
-    /// Returns the checked arguments.
-    pub(super) fn check(&self, broker: &BrokerArgs) -> Result<Definitions, Mistakes> {
+    pub(super) async fn print(&self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
         let mut mistakes = Mistakes::default();
         let names = broker.names(&mut mistakes);
         let partitions = mistakes.take(&self.partitions).map(Within::get);
@@ -77,16 +61,26 @@ impl ShowArgs {
         };
         let floor = Settings::default().least_retention_ms();
         let retention = self.retention.check(floor, &mut mistakes);
-        let asked = self.roles.check(addresses.as_ref(), &mut mistakes);
-        let permissions = names
-            .as_ref()
-            .filter(|_| !asked.has_no_tenant())
-            .and_then(|names| asked.permissions(names, &mut mistakes));
+        let (vhost, whose) = self.roles.check(addresses.as_ref(), &mut mistakes);
+        let has_tenant = !whose.tenants.is_empty() || !whose.edge.is_empty();
+        let permissions = names.as_ref().filter(|_| has_tenant).and_then(|names| {
+            let roles = roles::list(names, &whose, &mut mistakes)?;
+            Some(topology::permissions(names, &roles, &vhost))
+        });
         let partitions = partitions.map(Ok).or(addresses.map(Err));
         let (names, partitions) = mistakes.finish(names.zip(partitions))?;
-        Ok(Definitions {
-            asked,
-            names,
+        let mut by_mqtt = whose.by_mqtt;
+        let partitions = match partitions {
+            Ok(partitions) => partitions,
+            Err(addresses) => {
+                let connection = Connection::open_any(&addresses, CONNECTION).await?;
+                let there = topology::partitions(&connection, &names).await?;
+                by_mqtt |= topology::is_mqtt_enabled(&connection, &names).await?;
+                connection.close().await;
+                there.ok_or(ClientError::NoTopology)?
+            }
+        };
+        let layout = Layout {
             partitions,
             retention,
             status: if self.rabbitmq_3 {
@@ -94,33 +88,9 @@ impl ShowArgs {
             } else {
                 StatusRouting::Local
             },
-            permissions,
-        })
-    }
-}
-
-impl Definitions {
-    /// Prints them.
-    pub(super) async fn print(self, output: Output) -> anyhow::Result<()> {
-        let mut by_mqtt = self.asked.whose.by_mqtt;
-        let partitions = match self.partitions {
-            Ok(partitions) => partitions,
-            Err(addresses) => {
-                let connection = Connection::open_any(&addresses, "streamwatch topology").await?;
-                let there = topology::partitions(&connection, &self.names).await?;
-                by_mqtt |= topology::is_mqtt_enabled(&connection, &self.names).await?;
-                connection.close().await;
-                there.ok_or(ClientError::NoTopology)?
-            }
         };
-        let vhost = &self.asked.vhost;
-        let layout = Layout {
-            partitions,
-            retention: self.retention,
-            status: self.status,
-        };
-        let mut all = topology::definitions(&self.names, vhost, &layout, by_mqtt);
-        if let Some(permissions) = self.permissions {
+        let mut all = topology::definitions(&names, &vhost, &layout, by_mqtt);
+        if let Some(permissions) = permissions {
             for part in ["permissions", "topic_permissions"] {
                 all[part] = json!(permissions[part]);
             }

@@ -4,17 +4,20 @@ mod args;
 mod definitions;
 mod roles;
 mod show;
-mod throttling;
 
 use anyhow::{Context, bail};
 pub use args::{DeclareArgs, PartitionCount, SettingsArgs};
 use definitions::ShowArgs;
 use roles::RolesArgs;
 
-use super::{arguments::BrokerArgs, mistakes::Mistakes, output::Output, setting::Setting};
+use super::{
+    arguments::{BrokerArgs, Installation},
+    mistakes::Mistakes,
+    output::Output,
+    setting::Setting,
+};
 use crate::{
     broker::{
-        Addresses, BrokerError, Connection, Names,
         settings::{self, InForce},
         topology,
     },
@@ -22,6 +25,9 @@ use crate::{
     domain::Settings,
     worker::{self, Declared},
 };
+
+/// The name of the connections.
+const CONNECTION: &str = "streamwatch topology";
 
 /// The exchanges, queues and settings of an installation
 #[derive(clap::Subcommand, Debug)]
@@ -53,49 +59,12 @@ pub enum Command {
 
 impl Command {
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
-        match &self {
-            Self::Roles(args) => return Ok(args.run(broker, output)?),
-            Self::Show(args) if args.are_definitions() => {
-                return args.check(broker)?.print(output).await;
-            }
-            _ => {}
-        }
         let mut mistakes = Mistakes::default();
-        let connection = broker.check(&mut mistakes);
-        let declare = match &self {
-            Self::Declare { partitions, rest } => {
-                Some(rest.check(partitions.as_ref(), &mut mistakes))
-            }
-            Self::Set(args) => {
-                // Checked against the longest TTL. The TTL in force is read from the log later.
-                let any_ttl = Settings {
-                    ttl_ms: Settings::MAX_TTL_MS,
-                    heartbeat_every_ms: Settings::MAX_TTL_MS / 3,
-                    ..Settings::default()
-                };
-                args.check(any_ttl, &mut mistakes);
-                if args.is_empty() {
-                    mistakes.note("name a setting, such as --ttl 60s; see --help");
-                }
-                None
-            }
-            Self::Delete { yes: false } => {
-                mistakes.note("this deletes the log and all requests: confirm with --yes");
-                None
-            }
-            Self::Show(args) => {
-                if args.is_too_much() {
-                    mistakes.note("add --definitions: the other arguments need it");
-                }
-                None
-            }
-            Self::Roles(_) | Self::Delete { .. } => None,
-        };
-        let (addresses, names) = mistakes.finish(connection)?;
-        let at = Installation { addresses, names };
         match self {
-            Self::Declare { rest, .. } => {
-                let declaration = declare.context("checked before")?;
+            Self::Declare { partitions, rest } => {
+                let at = broker.check(&mut mistakes);
+                let declaration = rest.check(partitions.as_ref(), &mut mistakes);
+                let at = mistakes.finish(at)?;
                 let declared = worker::declare(&at.addresses, &at.names, &declaration).await?;
                 at.show(output).await?;
                 if let Declared::Kept(kept) = declared
@@ -108,6 +77,18 @@ impl Command {
                 }
             }
             Self::Set(args) => {
+                let at = broker.check(&mut mistakes);
+                // Checked against the longest TTL. The TTL in force is read from the log later.
+                let any_ttl = Settings {
+                    ttl_ms: Settings::MAX_TTL_MS,
+                    heartbeat_every_ms: Settings::MAX_TTL_MS / 3,
+                    ..Settings::default()
+                };
+                args.check(any_ttl, &mut mistakes);
+                if args == SettingsArgs::default() {
+                    mistakes.note("name a setting, such as --ttl 60s; see --help");
+                }
+                let at = mistakes.finish(at)?;
                 let (newest, in_force) = at.in_force().await?;
                 let mut mistakes = Mistakes::default();
                 let mut wanted = args.check(newest.clone(), &mut mistakes);
@@ -127,9 +108,22 @@ impl Command {
                 }
                 at.show(output).await?;
             }
-            Self::Show(_) | Self::Roles(_) => at.show(output).await?,
-            Self::Delete { .. } => {
-                let connection = at.connection().await?;
+            Self::Show(args) if args.are_definitions() => args.print(broker, output).await?,
+            Self::Show(args) => {
+                let at = broker.check(&mut mistakes);
+                if args.is_too_much() {
+                    mistakes.note("add --definitions: the other arguments need it");
+                }
+                mistakes.finish(at)?.show(output).await?;
+            }
+            Self::Roles(args) => args.run(broker, output)?,
+            Self::Delete { yes } => {
+                let at = broker.check(&mut mistakes);
+                if !yes {
+                    mistakes.note("this deletes the log and all requests: confirm with --yes");
+                }
+                let at = mistakes.finish(at)?;
+                let connection = at.connect(CONNECTION).await?;
                 topology::delete(&connection, &at.names).await?;
                 connection.close().await;
                 output.print(["deleted"], &serde_json::json!({ "deleted": true }));
@@ -139,27 +133,11 @@ impl Command {
     }
 }
 
-/// One installation on one RabbitMQ.
-struct Installation {
-    addresses: Addresses,
-    names: Names,
-}
-
 impl Installation {
-    async fn connection(&self) -> Result<Connection, BrokerError> {
-        Connection::open_any(&self.addresses, "streamwatch topology").await
-    }
-
-    async fn partitions(&self) -> anyhow::Result<u16> {
-        let connection = self.connection().await?;
-        let there = topology::partitions(&connection, &self.names).await?;
-        connection.close().await;
-        Ok(there.ok_or(ClientError::NoTopology)?)
-    }
-
     /// The newest settings, and the settings of every partition.
     async fn in_force(&self) -> anyhow::Result<(Settings, InForce)> {
-        let partitions = self.partitions().await?;
+        let partitions = self.partitions(CONNECTION).await?;
+        let partitions = partitions.ok_or(ClientError::NoTopology)?;
         let in_force = settings::read_all(&self.addresses, &self.names, partitions).await?;
         let newest = in_force
             .newest()
@@ -175,8 +153,9 @@ impl Installation {
     }
 
     async fn show(&self, output: Output) -> anyhow::Result<()> {
-        let partitions = self.partitions().await?;
-        let connection = self.connection().await?;
+        let connection = self.connect(CONNECTION).await?;
+        let partitions = topology::partitions(&connection, &self.names).await?;
+        let partitions = partitions.ok_or(ClientError::NoTopology)?;
         let queues = topology::show(&connection, &self.names, partitions).await?;
         let by_mqtt = topology::is_mqtt_enabled(&connection, &self.names).await?;
         connection.close().await;

@@ -1,7 +1,5 @@
 //! `streamwatch topology roles`: the permissions of each role.
 
-use serde_json::Value;
-
 use crate::{
     broker::{
         Addresses, Names,
@@ -15,7 +13,7 @@ use crate::{
 const VHOST: &str = "streamwatch";
 
 /// Arguments of `topology roles`.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default, PartialEq)]
 pub struct RolesArgs {
     /// The virtual host [default: the address's, else streamwatch]
     #[arg(long, value_name = "VHOST")]
@@ -34,24 +32,14 @@ pub struct RolesArgs {
     mqtt: bool,
 }
 
-/// The checked arguments.
-pub(super) struct Asked {
-    pub(super) vhost: String,
-    pub(super) whose: RoleScope,
-}
-
 impl RolesArgs {
-    pub(super) const fn is_empty(&self) -> bool {
-        self.vhost.is_none()
-            && self.tenant.is_empty()
-            && self.account.is_none()
-            && self.edge.is_empty()
-            && !self.mqtt
-    }
-
-    /// Returns the checked arguments, or notes the mistakes. The default virtual host is that of
-    /// `addresses`.
-    pub(super) fn check(&self, addresses: Option<&Addresses>, mistakes: &mut Mistakes) -> Asked {
+    /// Returns the virtual host, by default that of `addresses`, and the requested roles, or notes
+    /// the mistakes.
+    pub(super) fn check(
+        &self,
+        addresses: Option<&Addresses>,
+        mistakes: &mut Mistakes,
+    ) -> (String, RoleScope) {
         let mut taken = |tenants: &[Setting<Tenant>]| {
             let tenants = tenants.iter();
             tenants.filter_map(|tenant| mistakes.take(tenant)).collect()
@@ -63,54 +51,37 @@ impl RolesArgs {
             mistakes.note("--account: needs one --tenant");
         }
         let given = self.vhost.as_deref().or(addresses.map(Addresses::vhost));
-        Asked {
-            vhost: given.unwrap_or(VHOST).to_owned(),
-            whose: RoleScope {
-                tenants,
-                account,
-                edge,
-                by_mqtt: self.mqtt,
-            },
-        }
+        let whose = RoleScope {
+            tenants,
+            account,
+            edge,
+            by_mqtt: self.mqtt,
+        };
+        (given.unwrap_or(VHOST).to_owned(), whose)
     }
 
     /// Prints the permissions, as text in the form of commands that set them.
     pub(super) fn run(&self, broker: &BrokerArgs, output: Output) -> Result<(), Mistakes> {
         let mut mistakes = Mistakes::default();
         let addresses = broker.addresses_if_given(&mut mistakes);
-        let asked = self.check(addresses.as_ref(), &mut mistakes);
-        let names = broker.names(&mut mistakes);
-        let given = names.and_then(|names| {
-            let roles = asked.roles(&names, &mut mistakes)?;
+        let (vhost, whose) = self.check(addresses.as_ref(), &mut mistakes);
+        let given = broker.names(&mut mistakes).and_then(|names| {
+            let roles = list(&names, &whose, &mut mistakes)?;
             Some((names, roles))
         });
         let (names, roles) = mistakes.finish(given)?;
-        let json = topology::permissions(&names, &roles, &asked.vhost);
-        output.print(commands(&roles, &asked.vhost), &json);
+        let json = topology::permissions(&names, &roles, &vhost);
+        output.print(commands(&roles, &vhost), &json);
         Ok(())
     }
 }
 
-impl Asked {
-    /// True if no role of a tenant is requested.
-    pub(super) const fn has_no_tenant(&self) -> bool {
-        self.whose.tenants.is_empty() && self.whose.edge.is_empty()
+pub(super) fn list(names: &Names, whose: &RoleScope, mistakes: &mut Mistakes) -> Option<Vec<Role>> {
+    let roles = topology::roles(names, whose);
+    if roles.is_none() {
+        mistakes.note("--account: it is too long for a routing key, encoded");
     }
-
-    /// Returns the roles, or notes a mistake.
-    pub(super) fn roles(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Vec<Role>> {
-        let roles = topology::roles(names, &self.whose);
-        if roles.is_none() {
-            mistakes.note("--account: it is too long for a routing key, encoded");
-        }
-        roles
-    }
-
-    /// Returns their permissions as definitions, or notes a mistake.
-    pub(super) fn permissions(&self, names: &Names, mistakes: &mut Mistakes) -> Option<Value> {
-        let roles = self.roles(names, mistakes)?;
-        Some(topology::permissions(names, &roles, &self.vhost))
-    }
+    roles
 }
 
 /// Returns the commands that set the permissions. Topic permissions come first, as a user without

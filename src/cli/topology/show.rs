@@ -8,7 +8,6 @@ use crate::{
     domain::Settings,
 };
 
-/// Prints settings and queues.
 pub(super) fn print(
     names: &Names,
     settings: &Settings,
