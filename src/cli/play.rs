@@ -9,18 +9,19 @@ mod viewer;
 use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use indicatif::ProgressBar;
+use serde::Serialize;
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    arguments::{BrokerArgs, Installation},
+    arguments::BrokerArgs,
     mistakes::Mistakes,
     output::{Output, duration},
     setting::{Setting, Value, Within},
-    signals, terminal,
+    signals, success, terminal,
 };
 use crate::client::{Backend, Client, ClientError, Consistency, Player, StatusQuery, Tenant};
-use expected::{ExpectedStreams, ViewerCounts};
+use expected::{Difference, ExpectedStreams, ViewerCounts};
 use plan::Plan;
 use viewer::Viewer;
 
@@ -33,7 +34,6 @@ const PER_CONNECTION: usize = 500;
 /// Time to wait for the reply to a check.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A share, from 0 to 1.
 #[derive(Clone, Copy, Debug)]
 struct Share(f64);
 
@@ -109,22 +109,21 @@ impl Args {
 
     pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let mut mistakes = Mistakes::default();
-        let connection = broker.check(&mut mistakes);
+        let installation = broker.check(&mut mistakes);
         let plan = self.check(&mut mistakes);
         let given = self.duration.as_ref().and(plan.as_ref());
         let load = self
             .load
             .check(given.map(|plan| plan.duration), &mut mistakes);
-        let (installation, plan) = mistakes.finish(connection.zip(plan))?;
-        let Installation { addresses, names } = installation;
+        let (installation, plan) = mistakes.finish(installation.zip(plan))?;
         if let Some(load) = load {
-            return load.run(&plan, (addresses, names), output).await;
+            return load.run(&plan, installation, output).await;
         }
 
         let accounts = plan.accounts();
         let viewers = accounts * plan.devices;
         let clients: Vec<_> = (0..viewers.div_ceil(PER_CONNECTION))
-            .map(|_| Client::connect(addresses.clone(), names.clone()))
+            .map(|_| installation.client())
             .collect();
         let backend = Backend::new(clients[0].clone()).with_patience(PATIENCE);
         let ttl = plan.ttl(&backend).await?;
@@ -134,32 +133,27 @@ impl Args {
             duration(ttl),
             plan.seed
         )]);
-        let show = PlayProgress {
-            bar: spinner::new(),
-            expected: Arc::new(ExpectedStreams::new(accounts, ttl)),
-        };
+        let (bar, plan) = (spinner::new(), Arc::new(plan));
+        let expected = Arc::new(ExpectedStreams::new(accounts, ttl));
         let report = tokio::select! {
-            report = play(&plan, &clients, &backend, &show) => report,
+            report = play(&plan, &clients, &backend, &expected, &bar) => report,
             () = signals::interrupted_twice() => anyhow::bail!("interrupted; the counts were not compared"),
         };
-        show.bar.finish_and_clear();
+        bar.finish_and_clear();
         output.print(report.lines(), &report.json(plan.seed));
-        Ok(if report.is_exact() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(success(report.is_exact()))
     }
 }
 
-struct PlayProgress {
-    bar: ProgressBar,
-    expected: Arc<ExpectedStreams>,
-}
-
 /// Plays, then freezes the viewers and compares account by account.
-async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &PlayProgress) -> Report {
-    let (expected, accounts) = (&show.expected, plan.accounts());
+async fn play(
+    plan: &Arc<Plan>,
+    clients: &[Client],
+    backend: &Backend,
+    expected: &Arc<ExpectedStreams>,
+    bar: &ProgressBar,
+) -> Report {
+    let accounts = plan.accounts();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut viewers = JoinSet::new();
     for number in 0..accounts * plan.devices {
@@ -170,9 +164,7 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &PlayPro
                 expected: Arc::clone(expected),
                 account: number % accounts,
                 device: number / accounts,
-                session: plan.session,
-                crash_rate: plan.crash_rate,
-                max_active: plan.max_active,
+                plan: Arc::clone(plan),
                 random: fastrand::Rng::with_seed(plan.seed.wrapping_add(number as u64)),
             }
             .run(stopped.clone()),
@@ -189,25 +181,24 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &PlayPro
             checked = check(backend, plan, expected, account) => report.note(checked),
             _ = &mut interrupted => break,
         }
-        show.bar.set_message(format!(
+        bar.set_message(format!(
             "{}   requests {}, wrong {}",
             expected.counts().line(),
             report.requests,
             report.wrong()
         ));
-        show.bar.tick();
+        bar.tick();
     }
     // The viewers are frozen. Wait until the streams of crashed viewers have expired.
     let _ = stop.send(true);
     let patience = Instant::now() + expected.settled_after();
     while !expected.is_still() && Instant::now() < patience {
-        show.bar
-            .set_message("waiting for the last crashed viewers to expire".to_owned());
-        show.bar.tick();
+        bar.set_message("waiting for the last crashed viewers to expire".to_owned());
+        bar.tick();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for account in 0..accounts {
-        show.bar.set_message(format!("comparing account {account}"));
+        bar.set_message(format!("comparing account {account}"));
         report.compared += 1;
         report.note(check(backend, plan, expected, account).await);
     }
@@ -217,48 +208,28 @@ async fn play(plan: &Plan, clients: &[Client], backend: &Backend, show: &PlayPro
     report
 }
 
-/// Result of the check of one account.
-enum Check {
-    /// The account changed during the request.
-    Changed,
-    Correct,
-    Wrong {
-        missing: usize,
-        over_counted: usize,
-    },
-    NoAnswer(ClientError),
-}
-
+/// Requests the status of an account, and compares it.
 async fn check(
     backend: &Backend,
     plan: &Plan,
     expected: &ExpectedStreams,
     account: usize,
-) -> Check {
+) -> Result<Option<Difference>, ClientError> {
     let query = StatusQuery {
         consistency: Consistency::Strong,
         ..StatusQuery::default()
     };
     let name = ExpectedStreams::name(account);
     let before = expected.version(account);
-    let status = match backend.status(&plan.tenant, &name, &query).await {
-        Ok(status) => status,
-        Err(error) => return Check::NoAnswer(error),
-    };
+    let status = backend.status(&plan.tenant, &name, &query).await?;
     let counted = status.activity.streams.iter().map(|s| s.stream);
-    match expected.compare(account, before, counted) {
-        None => Check::Changed,
-        Some((0, 0)) => Check::Correct,
-        Some((missing, over_counted)) => Check::Wrong {
-            missing,
-            over_counted,
-        },
-    }
+    Ok(expected.compare(account, before, counted))
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Report {
     requests: u64,
+    #[serde(rename = "accounts_compared")]
     compared: u64,
     changed: u64,
     correct: u64,
@@ -266,23 +237,21 @@ struct Report {
     over_counted: usize,
     unanswered: u64,
     last_error: Option<String>,
+    #[serde(flatten)]
     counts: ViewerCounts,
 }
 
 impl Report {
-    fn note(&mut self, check: Check) {
+    fn note(&mut self, checked: Result<Option<Difference>, ClientError>) {
         self.requests += 1;
-        match check {
-            Check::Changed => self.changed += 1,
-            Check::Correct => self.correct += 1,
-            Check::Wrong {
-                missing,
-                over_counted,
-            } => {
-                self.missing += missing;
-                self.over_counted += over_counted;
+        match checked {
+            Ok(None) => self.changed += 1,
+            Ok(Some(difference)) => {
+                self.correct += u64::from(difference == Difference::default());
+                self.missing += difference.missing;
+                self.over_counted += difference.over_counted;
             }
-            Check::NoAnswer(error) => {
+            Err(error) => {
                 self.unanswered += 1;
                 self.last_error = Some(error.to_string());
             }
@@ -322,13 +291,9 @@ impl Report {
     }
 
     fn json(&self, seed: u64) -> serde_json::Value {
-        json!({
-            "exact": self.is_exact(), "seed": seed, "requests": self.requests, "correct": self.correct,
-            "changed": self.changed, "missing": self.missing, "over_counted": self.over_counted,
-            "unanswered": self.unanswered, "last_error": self.last_error,
-            "accounts_compared": self.compared, "opened": self.counts.opened,
-            "refused": self.counts.refused, "stopped": self.counts.stopped,
-            "crashed": self.counts.crashed, "playing": self.counts.playing,
-        })
+        let mut json = json!(self);
+        json["exact"] = self.is_exact().into();
+        json["seed"] = seed.into();
+        json
     }
 }

@@ -34,8 +34,16 @@ struct Account {
     streams: HashMap<StreamId, ViewerState>,
 }
 
+/// Numbers of wrong streams in a reply.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) missing: usize,
+    /// Streams that have ended.
+    pub(super) over_counted: usize,
+}
+
 /// Counts of the comparison.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(super) struct ViewerCounts {
     pub(super) opened: u64,
     pub(super) refused: u64,
@@ -101,14 +109,13 @@ impl ExpectedStreams {
         lock(&self.accounts[account]).version
     }
 
-    /// Number of streams missing from `counted`, and of streams in it that have ended. `None` if the
-    /// account changed since `version`.
+    /// Compares `counted` with the expected streams. `None` if the account changed since `version`.
     pub(super) fn compare(
         &self,
         account: usize,
         version: u64,
         counted: impl Iterator<Item = StreamId>,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<Difference> {
         let account = lock(&self.accounts[account]);
         if account.version != version {
             return None;
@@ -122,7 +129,10 @@ impl ExpectedStreams {
             Some(ViewerState::Crashed(at)) => at.elapsed() > self.gone_after,
             None => true,
         });
-        Some((missing.count(), over_counted.count()))
+        Some(Difference {
+            missing: missing.count(),
+            over_counted: over_counted.count(),
+        })
     }
 
     /// Time after which silent streams have expired and stops are no longer retried.

@@ -13,7 +13,6 @@ mod batches;
 mod meter;
 mod pace;
 mod population;
-mod probe;
 mod probes;
 mod progress;
 mod publisher;
@@ -30,21 +29,19 @@ use tokio::time::Instant;
 
 use super::plan::Plan;
 use crate::{
-    broker::{Addresses, BrokerError, Connection, Names, topology},
+    broker::BrokerError,
     cli::{
+        arguments::Installation,
         mistakes::Mistakes,
         output::{Output, duration},
         setting::{Setting, Within},
-        signals, terminal,
+        signals, success, terminal,
         topology::PartitionCount,
     },
-    client::{Backend, Client, ClientError},
+    client::{Backend, ClientError},
 };
-use batches::Batches;
 use population::Population;
-use probe::PATIENCE;
 use probes::Prober;
-use report::LoadDescription;
 use search::Search;
 use stage::{LoadPhase, Stage};
 use step::Step;
@@ -54,6 +51,10 @@ const MOST_CONNECTIONS: u64 = 1_000;
 /// Default number of accounts per partition. With 100 accounts over 16 partitions, the fullest
 /// would have twice its share and limit the result.
 const ACCOUNTS_OF_PARTITION: usize = 1_000;
+/// Timeout of a reply.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time that a request waits for a lagging worker; see [`crate::broker::topology::REQUEST_TTL`].
+const LAG_PATIENCE: Duration = Duration::from_secs(10);
 /// Shorter steps measure mostly noise.
 const SHORTEST_STEP: Duration = Duration::from_millis(500);
 
@@ -114,7 +115,6 @@ pub(super) struct Load {
     connections: usize,
     /// Events per message.
     batch: usize,
-    /// Compress batches.
     gzip: bool,
     /// `None` to read it from RabbitMQ.
     partitions: Option<u16>,
@@ -175,58 +175,36 @@ impl Load {
     pub(super) async fn run(
         self,
         plan: &Plan,
-        (addresses, names): (Addresses, Names),
+        at: Installation,
         output: Output,
     ) -> anyhow::Result<ExitCode> {
-        let client = Client::connect(addresses.clone(), names.clone());
+        let client = at.client();
         // Fails with a reason if the topology or the workers are missing.
         let backend = Backend::new(client.clone()).with_patience(PATIENCE);
         let ttl = plan.ttl(&backend).await?;
         let partitions = match self.partitions {
-            Some(partitions) => usize::from(partitions),
-            None => partitions(&addresses, &names).await?,
+            Some(partitions) => partitions,
+            None => partitions(&at).await?,
         };
-        let accounts = plan.accounts.unwrap_or(ACCOUNTS_OF_PARTITION * partitions);
+        let partitions = usize::from(partitions);
         let population = Arc::new(Population {
             tenant: plan.tenant.clone(),
-            accounts,
+            accounts: plan.accounts.unwrap_or(ACCOUNTS_OF_PARTITION * partitions),
             devices: plan.devices,
             seed: plan.seed,
             partitions,
         });
-        let description = LoadDescription {
-            accounts,
-            devices: plan.devices,
-            partitions: population.partitions,
-            connections: self.connections,
-            batch: self.batch,
-            seed: plan.seed,
-        };
         let mut interrupted = signals::stop_signal()?;
         let ending = format!("the streams expire {} after the end", duration(ttl));
-        terminal::note([format!("{}; {ending}", description.text())]);
+        terminal::note([format!("{}; {ending}", report::subject(&self, &population))]);
         let prober = Prober::new(client, Arc::clone(&population));
-        let connections = self.connections;
         let stop = interrupted.clone();
         let opening = async {
             let learned = match self.batch {
                 1 => None,
                 _ => Some(batches::learn(&backend, &population).await?),
             };
-            let batches = || {
-                let learned = Arc::clone(learned.as_ref()?);
-                Some(Batches::new(self.batch, self.gzip, learned))
-            };
-            Stage::open(
-                &addresses,
-                &names,
-                &population,
-                prober,
-                connections,
-                batches,
-                stop,
-            )
-            .await
+            Stage::open(&at, &self, &population, prober, learned, stop).await
         };
         // This may take minutes with many connections or an unresponsive node.
         let mut stage = tokio::select! {
@@ -240,13 +218,9 @@ impl Load {
             () = signals::interrupted_twice() => anyhow::bail!("interrupted twice; there is no report"),
         };
         stage.close().await;
-        let (lines, json) = measured.rendered(&description);
+        let (lines, json) = measured.rendered(&self, &population);
         output.print(lines, &json);
-        Ok(if measured.is_well() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(success(measured.is_well()))
     }
 
     async fn measure(&self, plan: &Plan, stage: &mut Stage) -> Measured {
@@ -272,12 +246,9 @@ impl Load {
 
 /// Number of partitions. One, if the user has no permission on the logs: RabbitMQ 4.2.6 and later
 /// refuse it a passive declare.
-async fn partitions(addresses: &Addresses, names: &Names) -> anyhow::Result<usize> {
-    let connection = Connection::open_any(addresses, "streamwatch play").await?;
-    let counted = topology::partitions(&connection, names).await;
-    connection.close().await;
-    match counted {
-        Ok(partitions) => Ok(usize::from(partitions.ok_or(ClientError::NoTopology)?)),
+async fn partitions(at: &Installation) -> anyhow::Result<u16> {
+    match at.partitions("streamwatch play").await {
+        Ok(partitions) => Ok(partitions.ok_or(ClientError::NoTopology)?),
         Err(BrokerError::AccessRefused(_)) => {
             let assumed =
                 "this user has no permission on queues: assuming 1 partition, see --partitions";
@@ -330,7 +301,7 @@ struct Measured {
 impl Measured {
     /// The reported step: the best, else the last.
     fn step(&self) -> Option<&Step> {
-        let held = self.search.and_then(Search::held);
+        let held = self.search.and_then(|search| search.held);
         let best = self
             .steps
             .iter()
@@ -339,20 +310,20 @@ impl Measured {
     }
 
     fn is_well(&self) -> bool {
-        let found = self.search.is_none_or(|search| search.held().is_some());
+        let found = self.search.is_none_or(|search| search.held.is_some());
         found && !self.steps.is_empty() && self.steps.iter().all(Step::is_whole)
     }
 
-    fn rendered(&self, load: &LoadDescription) -> (Vec<String>, Value) {
+    fn rendered(&self, load: &Load, population: &Population) -> (Vec<String>, Value) {
         let Some(step) = self.step() else {
             let none = "no step was tried: --duration is too short".to_owned();
             return (vec![none], Value::Null);
         };
         let mut lines = report::lines(step);
-        let mut json = report::json(load, step);
+        let mut json = report::json(load, population, step);
         if let Some(search) = self.search {
             lines.splice(0..0, report::found(search, &self.steps, step));
-            json["max_per_s"] = search.held().into();
+            json["max_per_s"] = search.held.into();
             json["finished"] = search.next().is_none().into();
             json["steps"] = self.steps.iter().map(report::line_json).collect();
         }

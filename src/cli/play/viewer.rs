@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use fastrand::Rng;
 use tokio::sync::watch;
 
-use super::expected::{ExpectedStreams, ViewerState};
+use super::{
+    expected::{ExpectedStreams, ViewerState},
+    plan::Plan,
+};
 use crate::client::{Metadata, OpenRequest, PlaybackState, Player, StreamId};
 
 const DEVICES: [&str; 4] = ["tv", "phone", "tablet", "browser"];
@@ -16,9 +19,7 @@ pub(super) struct Viewer {
     pub(super) expected: Arc<ExpectedStreams>,
     pub(super) account: usize,
     pub(super) device: usize,
-    pub(super) session: Duration,
-    pub(super) crash_rate: f64,
-    pub(super) max_active: Option<u32>,
+    pub(super) plan: Arc<Plan>,
     pub(super) random: Rng,
 }
 
@@ -26,7 +27,7 @@ impl Viewer {
     /// Watches until `stop`. After that, continues the current action and starts no new one.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let pause = self.session.mul_f64(self.random.f64() / 2.0);
+            let pause = self.plan.session.mul_f64(self.random.f64() / 2.0);
             if wait(pause, &mut stop).await {
                 return;
             }
@@ -44,7 +45,7 @@ impl Viewer {
             stream: Some(stream),
             metadata: Metadata::new(&mut [("device", device), ("channel", channel)])
                 .unwrap_or_default(),
-            max_active: self.max_active,
+            max_active: self.plan.max_active,
             ..OpenRequest::default()
         };
         set(Some(ViewerState::Changing));
@@ -70,13 +71,13 @@ impl Viewer {
             t.playing += 1;
         });
         set(Some(ViewerState::Playing));
-        let session = self.session.mul_f64(0.25 + 1.5 * self.random.f64());
+        let session = self.plan.session.mul_f64(0.25 + 1.5 * self.random.f64());
         if wait(session, stop).await {
             // Plays on at the end of the run, so that the counts can be compared.
             return std::future::pending().await;
         }
         expected.count(|t| t.playing -= 1);
-        if self.random.f64() < self.crash_rate {
+        if self.random.f64() < self.plan.crash_rate {
             playback.abandon();
             expected.count(|t| t.crashed += 1);
             set(Some(ViewerState::Crashed(tokio::time::Instant::now())));

@@ -1,6 +1,6 @@
 //! Batches of a load: one gathers for each partition.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -45,11 +45,9 @@ pub(super) async fn learn(
 /// Batches that gather.
 pub(super) struct Batches {
     size: usize,
-    /// Compress the batches.
     gzip: bool,
     partitions: Partitions,
-    /// By the number of the partition.
-    gathering: Vec<Gathering>,
+    gathering: BTreeMap<u16, Gathering>,
 }
 
 struct Gathering {
@@ -75,7 +73,7 @@ impl Batches {
             size,
             gzip,
             partitions,
-            gathering: Vec::new(),
+            gathering: BTreeMap::new(),
         }
     }
 
@@ -88,16 +86,12 @@ impl Batches {
     pub(super) fn add(&mut self, account: usize, stream: StreamId) -> Option<Batch> {
         let number = self.partitions[account];
         let name = ExpectedStreams::name(account);
-        let place = self.gathering.iter().position(|one| one.number == number);
-        let place = place.unwrap_or_else(|| {
-            self.gathering.push(Gathering {
-                number,
-                account: name.clone(),
-                events: BatchWriter::default(),
-            });
-            self.gathering.len() - 1
+        let place = self.gathering.entry(number.partition);
+        let gathering = place.or_insert_with(|| Gathering {
+            number,
+            account: name.clone(),
+            events: BatchWriter::default(),
         });
-        let gathering = &mut self.gathering[place];
         let heartbeat = Heartbeat::of(stream).into();
         gathering.events.push(name.as_str(), &heartbeat);
         if gathering.events.len() == 1 {
@@ -109,10 +103,8 @@ impl Batches {
 
     /// Returns the batches that are not full.
     pub(super) fn flush(&mut self) -> Vec<Batch> {
-        let begun = self
-            .gathering
-            .iter_mut()
-            .filter(|one| !one.events.is_empty());
+        let all = self.gathering.values_mut();
+        let begun = all.filter(|one| !one.events.is_empty());
         begun.map(|one| one.take(self.gzip)).collect()
     }
 }

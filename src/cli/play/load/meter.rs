@@ -2,16 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{probe::Probe, reply_times::ReplyTimes};
+use super::{LAG_PATIENCE, PATIENCE, reply_times::ReplyTimes};
 use crate::{broker::Published, client::ClientError};
 
 /// Outcomes of the events so far.
@@ -34,13 +31,23 @@ impl LoadCounts {
     }
 }
 
-/// Results of the probes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct ProbeResults {
     pub(super) init: ReplyTimes,
     pub(super) status: ReplyTimes,
     pub(super) lag: ReplyTimes,
     pub(super) last_error: Option<ClientError>,
+}
+
+impl Default for ProbeResults {
+    fn default() -> Self {
+        Self {
+            init: ReplyTimes::new(PATIENCE),
+            status: ReplyTimes::new(PATIENCE),
+            lag: ReplyTimes::new(LAG_PATIENCE),
+            last_error: None,
+        }
+    }
 }
 
 /// Number of events applied by that time, at least.
@@ -50,7 +57,16 @@ pub(super) struct MeterReading {
     pub(super) applied: u64,
 }
 
+/// The counts at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountsAt {
+    pub(super) at: Instant,
+    pub(super) counts: LoadCounts,
+    pub(super) mark: MeterReading,
+}
+
 struct State {
+    counts: LoadCounts,
     results: ProbeResults,
     /// Start times of the pending lag probes.
     open: BTreeMap<u64, Instant>,
@@ -73,11 +89,6 @@ impl State {
 
 /// The counts of one step, which publishers and probes write.
 pub(super) struct Meter {
-    published: AtomicU64,
-    confirmed: AtomicU64,
-    refused: AtomicU64,
-    unroutable: AtomicU64,
-    lost: AtomicU64,
     /// Number of lag probes that together cover every partition.
     together: usize,
     state: Mutex<State>,
@@ -92,13 +103,9 @@ impl Meter {
             applied: 0,
         };
         Self {
-            published: AtomicU64::new(0),
-            confirmed: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            unroutable: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
             together,
             state: Mutex::new(State {
+                counts: LoadCounts::default(),
                 results: ProbeResults::default(),
                 open: BTreeMap::new(),
                 last_lag: Duration::ZERO,
@@ -112,47 +119,43 @@ impl Meter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn counts(&self) -> LoadCounts {
-        // Reads outcomes before publications, so that outcomes never exceed them.
-        let (confirmed, refused) = (self.confirmed.load(Relaxed), self.refused.load(Relaxed));
-        let (unroutable, lost) = (self.unroutable.load(Relaxed), self.lost.load(Relaxed));
-        LoadCounts {
-            published: self.published.load(Relaxed),
-            confirmed,
-            refused,
-            unroutable,
-            lost,
+    pub(super) fn now(&self) -> CountsAt {
+        let state = self.state();
+        CountsAt {
+            at: Instant::now(),
+            counts: state.counts,
+            mark: state.mark,
         }
     }
 
     pub(super) fn published(&self, events: u64) {
-        self.published.fetch_add(events, Relaxed);
+        self.state().counts.published += events;
     }
 
     pub(super) fn settled(&self, published: Published, events: u64) {
-        let counter = match published {
-            Published::Confirmed => &self.confirmed,
-            Published::Refused => &self.refused,
-            Published::Unroutable => &self.unroutable,
-        };
-        counter.fetch_add(events, Relaxed);
+        let counts = &mut self.state().counts;
+        match published {
+            Published::Confirmed => counts.confirmed += events,
+            Published::Refused => counts.refused += events,
+            Published::Unroutable => counts.unroutable += events,
+        }
     }
 
     pub(super) fn lost(&self, events: u64) {
-        self.lost.fetch_add(events, Relaxed);
+        self.state().counts.lost += events;
     }
 
-    pub(super) fn answered(&self, probe: Probe, answer: Result<Duration, ClientError>) {
+    /// Records the reply time of a probe of one kind.
+    pub(super) fn answered(
+        &self,
+        kind: fn(&mut ProbeResults) -> &mut ReplyTimes,
+        answer: Result<Duration, ClientError>,
+    ) {
         let results = &mut self.state().results;
-        let reply_times = match probe {
-            Probe::Init => &mut results.init,
-            Probe::Status => &mut results.status,
-            Probe::Lag => &mut results.lag,
-        };
         match answer {
-            Ok(wait) => reply_times.note(wait),
+            Ok(wait) => kind(results).note(wait),
             Err(error) => {
-                reply_times.note_unanswered(probe.patience());
+                kind(results).unanswered += 1;
                 results.last_error = Some(error);
             }
         }
@@ -161,8 +164,9 @@ impl Meter {
     /// Records the start of a lag probe. Its reply proves that its partitions have applied all
     /// events confirmed now.
     pub(super) fn lag_begins(&self, number: u64) -> u64 {
-        self.state().open.insert(number, Instant::now());
-        self.counts().confirmed
+        let mut state = self.state();
+        state.open.insert(number, Instant::now());
+        state.counts.confirmed
     }
 
     /// Records its end. One probe may miss a partition, so events count as applied after enough
@@ -184,16 +188,12 @@ impl Meter {
             }
         }
         drop(state);
-        self.answered(Probe::Lag, lag);
+        self.answered(|results| &mut results.lag, lag);
     }
 
     /// Records that every partition has applied this number of events.
     pub(super) fn applied(&self, applied: u64) {
         self.state().applied(applied);
-    }
-
-    pub(super) fn mark(&self) -> MeterReading {
-        self.state().mark
     }
 
     /// The latest lag, or the wait of the oldest pending probe.
@@ -211,7 +211,7 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::probe::LAG_PATIENCE, *};
+    use super::*;
 
     #[test]
     fn events_are_settled_when_each_has_an_outcome() {
@@ -220,9 +220,9 @@ mod tests {
         meter.settled(Published::Confirmed, 1);
         meter.settled(Published::Refused, 1);
         meter.settled(Published::Unroutable, 1);
-        assert!(!meter.counts().is_settled());
+        assert!(!meter.now().counts.is_settled());
         meter.lost(1);
-        assert!(meter.counts().is_settled());
+        assert!(meter.now().counts.is_settled());
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         let meter = Meter::new(1);
         meter.applied(10);
         meter.applied(7);
-        assert_eq!(meter.mark().applied, 10);
+        assert_eq!(meter.now().mark.applied, 10);
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         let answer = |number, confirmed, lag| {
             meter.lag_begins(number);
             meter.lag_ends(number, confirmed, lag);
-            meter.mark().applied
+            meter.now().mark.applied
         };
         let answered = || Ok(Duration::from_millis(2));
         assert_eq!(answer(1, 100, answered()), 0);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
 /// Number of events due `elapsed` after the start for publisher `index` of `publishers`. The sum
 /// over all publishers is exact, even at low rates.
 pub(super) fn due(rate_per_s: u32, elapsed: Duration, index: usize, publishers: usize) -> u64 {
@@ -13,6 +15,20 @@ pub(super) fn due(rate_per_s: u32, elapsed: Duration, index: usize, publishers: 
 pub(super) fn all_due(rate_per_s: u32, elapsed: Duration) -> u64 {
     let due = u128::from(rate_per_s) * elapsed.as_nanos() / 1_000_000_000;
     u64::try_from(due).unwrap_or(u64::MAX)
+}
+
+/// A timer that omits missed ticks.
+pub(super) fn every(period: Duration) -> Interval {
+    let mut timer = interval(period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    timer
+}
+
+/// The rate of `events` in `time`.
+pub(super) fn per_s(events: u64, time: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
+    let events = events as f64;
+    events / time.as_secs_f64().max(0.001)
 }
 
 /// Duration of the warm-up, in which connections, caches and batches settle.

@@ -4,17 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use futures_util::future::try_join_all;
-use tokio::{
-    sync::oneshot,
-    task::JoinSet,
-    time::{Instant, Interval, MissedTickBehavior, interval},
-};
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
-use super::{
-    meter::Meter,
-    population::Population,
-    probe::{LAG_PATIENCE, PATIENCE, Probe},
-};
+use super::{LAG_PATIENCE, PATIENCE, meter::Meter, pace::every, population::Population};
 use crate::client::{
     AccountId, Backend, Client, ClientError, Consistency, OpenRequest, StatusQuery, StreamId,
 };
@@ -30,22 +22,15 @@ const LAG_EVERY: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(super) struct Prober {
     backend: Backend,
-    lag: Backend,
-    population: Arc<Population>,
+    pub(super) population: Arc<Population>,
 }
 
 impl Prober {
     pub(super) fn new(client: Client, population: Arc<Population>) -> Self {
         Self {
-            backend: Backend::new(client.clone()).with_patience(PATIENCE),
-            lag: Backend::new(client).with_patience(LAG_PATIENCE),
+            backend: Backend::new(client).with_patience(PATIENCE),
             population,
         }
-    }
-
-    /// Creates the meter for these probes.
-    pub(super) fn meter(&self) -> Meter {
-        Meter::new(self.population.together())
     }
 
     /// Sends requests until `stop` is dropped; returns when each has a reply or has timed out.
@@ -65,14 +50,14 @@ impl Prober {
                     let (account, stream) = self.population.random_stream(&mut random);
                     under_way.spawn(async move {
                         let took = prober.init(&account, stream).await;
-                        meter.answered(Probe::Init, took);
+                        meter.answered(|results| &mut results.init, took);
                     });
                 }
                 _ = statuses.tick() => {
                     let (account, _) = self.population.random_stream(&mut random);
                     under_way.spawn(async move {
                         let took = prober.status(&account).await;
-                        meter.answered(Probe::Status, took);
+                        meter.answered(|results| &mut results.status, took);
                     });
                 }
                 _ = lags.tick() => {
@@ -80,7 +65,7 @@ impl Prober {
                     let accounts = self.population.some(&mut random);
                     under_way.spawn(async move {
                         let confirmed = meter.lag_begins(number);
-                        let lag = strong(&prober.lag, &prober.population, &accounts).await;
+                        let lag = prober.strong(&accounts, LAG_PATIENCE).await;
                         meter.lag_ends(number, confirmed, lag);
                     });
                 }
@@ -118,35 +103,25 @@ impl Prober {
         random: &mut Rng,
         patience: Duration,
     ) -> Result<Duration, ClientError> {
-        let backend = self.lag.clone().with_patience(patience);
-        strong(
-            &backend,
-            &self.population,
-            &self.population.everywhere(random),
-        )
-        .await
+        let accounts = self.population.everywhere(random);
+        self.strong(&accounts, patience).await
     }
-}
 
-/// Sends strong `status` requests and returns the time of the slowest reply.
-async fn strong(
-    backend: &Backend,
-    population: &Population,
-    accounts: &[AccountId],
-) -> Result<Duration, ClientError> {
-    let query = StatusQuery {
-        consistency: Consistency::Strong,
-        ..StatusQuery::default()
-    };
-    let from = Instant::now();
-    let asked = accounts
-        .iter()
-        .map(|account| backend.status(&population.tenant, account, &query));
-    try_join_all(asked).await.map(|_| from.elapsed())
-}
-
-fn every(period: Duration) -> Interval {
-    let mut timer = interval(period);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    timer
+    /// Sends strong `status` requests and returns the time of the slowest reply.
+    async fn strong(
+        &self,
+        accounts: &[AccountId],
+        patience: Duration,
+    ) -> Result<Duration, ClientError> {
+        let query = StatusQuery {
+            consistency: Consistency::Strong,
+            ..StatusQuery::default()
+        };
+        let backend = self.backend.clone().with_patience(patience);
+        let from = Instant::now();
+        let asked = accounts
+            .iter()
+            .map(|account| backend.status(&self.population.tenant, account, &query));
+        try_join_all(asked).await.map(|_| from.elapsed())
+    }
 }

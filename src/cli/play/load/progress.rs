@@ -8,7 +8,10 @@ use std::{
 use indicatif::ProgressBar;
 use tokio::time::Instant;
 
-use super::meter::Meter;
+use super::{
+    meter::{CountsAt, Meter},
+    pace::per_s,
+};
 use crate::cli::{play::spinner, terminal};
 
 /// Interval of updates on a terminal.
@@ -21,26 +24,8 @@ pub(super) struct Progress {
     /// Standard error is a file or a pipe.
     plain: bool,
     shown: Instant,
-    last: ProgressCounts,
-}
-
-#[derive(Clone, Copy)]
-struct ProgressCounts {
-    at: Instant,
-    published: u64,
-    confirmed: u64,
-    applied: u64,
-}
-
-impl ProgressCounts {
-    fn nothing() -> Self {
-        Self {
-            at: Instant::now(),
-            published: 0,
-            confirmed: 0,
-            applied: 0,
-        }
-    }
+    /// The counts that were last shown.
+    last: Option<CountsAt>,
 }
 
 impl Progress {
@@ -49,13 +34,13 @@ impl Progress {
             bar: spinner::new(),
             plain: !stderr().is_terminal(),
             shown: Instant::now(),
-            last: ProgressCounts::nothing(),
+            last: None,
         }
     }
 
     /// Starts a step with new counts.
-    pub(super) fn restart(&mut self) {
-        self.last = ProgressCounts::nothing();
+    pub(super) fn restart(&mut self, first: CountsAt) {
+        self.last = Some(first);
     }
 
     pub(super) fn show(&mut self, meter: &Meter, doing: &str) {
@@ -65,18 +50,17 @@ impl Progress {
             return;
         }
         self.shown = Instant::now();
-        let counts = meter.counts();
-        let now = ProgressCounts {
-            at: Instant::now(),
-            published: counts.published,
-            confirmed: counts.confirmed,
-            applied: meter.mark().applied,
+        let now = meter.now();
+        let last = self.last.replace(now).unwrap_or(now);
+        let rate = |of: fn(CountsAt) -> u64| {
+            let per_s = per_s(of(now).saturating_sub(of(last)), now.at - last.at);
+            format!("{} ({per_s:.0}/s)", of(now))
         };
         let text = format!(
             "{doing}: published {}, confirmed {}, applied {}   lag {:.0?}",
-            self.rate(now, |seen| seen.published),
-            self.rate(now, |seen| seen.confirmed),
-            self.rate(now, |seen| seen.applied),
+            rate(|seen| seen.counts.published),
+            rate(|seen| seen.counts.confirmed),
+            rate(|seen| seen.mark.applied),
             round(meter.lag_now())
         );
         if self.plain {
@@ -85,7 +69,6 @@ impl Progress {
             self.bar.set_message(text);
             self.bar.tick();
         }
-        self.last = now;
     }
 
     /// Prints a permanent line.
@@ -95,14 +78,6 @@ impl Progress {
 
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
-    }
-
-    fn rate(&self, now: ProgressCounts, of: impl Fn(ProgressCounts) -> u64) -> String {
-        let seconds = (now.at - self.last.at).as_secs_f64().max(0.001);
-        let events = of(now).saturating_sub(of(self.last));
-        #[expect(clippy::cast_precision_loss, reason = "it is shown rounded")]
-        let per_s = events as f64 / seconds;
-        format!("{} ({per_s:.0}/s)", of(now))
     }
 }
 

@@ -3,10 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     batches::{Batch, Batches},
@@ -15,9 +12,8 @@ use super::{
     population::Population,
 };
 use crate::{
-    broker::{
-        Addresses, BrokerError, CONFIRM_WITHIN, Connection, Names, Outgoing, RpcChannel, RpcEvent,
-    },
+    broker::{BrokerError, CONFIRM_WITHIN, Connection, Outgoing, RpcChannel, RpcEvent},
+    cli::arguments::Installation,
     client::{AccountId, ClientError, Heartbeat},
     wire::{self, Kind},
 };
@@ -68,10 +64,8 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Connects publisher `index` of `publishers`.
     pub(super) async fn open(
-        addresses: &Addresses,
-        names: &Names,
+        at: &Installation,
         population: Arc<Population>,
         (index, publishers): (usize, usize),
         batches: Option<Batches>,
@@ -80,8 +74,9 @@ impl Publisher {
             Some(_) => Kind::Batch,
             None => Kind::Heartbeat,
         };
-        let connection = Connection::open_any_from(addresses, index, "streamwatch play").await?;
-        let channel = RpcChannel::open(&connection, names).await?;
+        let connection =
+            Connection::open_any_from(&at.addresses, index, "streamwatch play").await?;
+        let channel = RpcChannel::open(&connection, &at.names).await?;
         Ok(Self {
             connection,
             channel,
@@ -100,10 +95,8 @@ impl Publisher {
         })
     }
 
-    /// Publishes by the current schedule.
-    ///
-    /// # Errors
-    /// If the connection is lost or confirms time out. It publishes no more events then.
+    /// Publishes by the current schedule. Fails if the connection is lost or confirms time out, and
+    /// publishes no more events then.
     pub(super) async fn run(mut self, mut current: CurrentSchedule) -> Result<(), ClientError> {
         let mut schedule: Option<Arc<Schedule>> = None;
         let mut meter: Option<Arc<Meter>> = None;
@@ -140,8 +133,7 @@ impl Publisher {
         meter: Option<&Meter>,
         current: &mut CurrentSchedule,
     ) -> Result<bool, ClientError> {
-        let mut timer = interval(EVERY);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut timer = pace::every(EVERY);
         let mut heard = Instant::now();
         let mut news = false;
         loop {

@@ -17,41 +17,29 @@ pub(super) struct ReplyTime {
 #[derive(Clone, Debug)]
 pub(super) struct ReplyTimes {
     us: Histogram<u64>,
-    unanswered: u64,
+    pub(super) unanswered: u64,
     /// The timeout of replies.
     patience: Duration,
 }
 
-impl Default for ReplyTimes {
-    fn default() -> Self {
+impl ReplyTimes {
+    pub(super) fn new(patience: Duration) -> Self {
         Self {
             // It grows automatically. Three digits are more precise than a run is repeatable.
             us: Histogram::new(3).expect("three digits are allowed"),
             unanswered: 0,
-            patience: Duration::ZERO,
+            patience,
         }
     }
-}
 
-impl ReplyTimes {
     pub(super) fn note(&mut self, wait: Duration) {
         let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         // Cannot fail, as it grows.
         let _ = self.us.record(us.max(1));
     }
 
-    /// Records a probe without a reply.
-    pub(super) fn note_unanswered(&mut self, patience: Duration) {
-        self.unanswered += 1;
-        self.patience = patience;
-    }
-
     pub(super) fn answered(&self) -> u64 {
         self.us.len()
-    }
-
-    pub(super) const fn unanswered(&self) -> u64 {
-        self.unanswered
     }
 
     /// The given percentile of the reply times; `None` without probes.
@@ -75,10 +63,6 @@ impl ReplyTimes {
             at_least: false,
         })
     }
-
-    pub(super) fn longest(&self) -> Option<ReplyTime> {
-        self.percentile(100)
-    }
 }
 
 #[cfg(test)]
@@ -88,14 +72,14 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     fn to_100_ms() -> ReplyTimes {
-        let mut reply_times = ReplyTimes::default();
+        let mut reply_times = ReplyTimes::new(PATIENCE);
         (1..=100).for_each(|ms| reply_times.note(Duration::from_millis(ms)));
         reply_times
     }
 
     #[test]
     fn a_percentile_is_an_observed_time() {
-        assert_eq!(ReplyTimes::default().percentile(50), None);
+        assert_eq!(ReplyTimes::new(PATIENCE).percentile(50), None);
         let reply_times = to_100_ms();
         for percent in [1_u32, 50, 90, 99, 100] {
             let wait = reply_times.percentile(percent.into()).unwrap();
@@ -108,16 +92,16 @@ mod tests {
     #[test]
     fn probes_without_a_reply_count_as_the_longest() {
         let mut reply_times = to_100_ms();
-        reply_times.note_unanswered(PATIENCE);
-        assert_eq!((reply_times.answered(), reply_times.unanswered()), (100, 1));
+        reply_times.unanswered += 1;
+        assert_eq!((reply_times.answered(), reply_times.unanswered), (100, 1));
         assert!(!reply_times.percentile(99).unwrap().at_least);
         let unknown = Some(ReplyTime {
             time: PATIENCE,
             at_least: true,
         });
-        assert_eq!(reply_times.longest(), unknown);
+        assert_eq!(reply_times.percentile(100), unknown);
 
-        (1..=1_100).for_each(|_| reply_times.note_unanswered(PATIENCE));
+        reply_times.unanswered += 1_100;
         for percent in [50, 90, 99, 100] {
             assert_eq!(
                 reply_times.percentile(percent),
@@ -129,8 +113,8 @@ mod tests {
 
     #[test]
     fn without_replies_every_percentile_is_a_lower_bound() {
-        let mut reply_times = ReplyTimes::default();
-        reply_times.note_unanswered(PATIENCE);
+        let mut reply_times = ReplyTimes::new(PATIENCE);
+        reply_times.unanswered += 1;
         assert!(reply_times.percentile(50).unwrap().at_least);
     }
 }

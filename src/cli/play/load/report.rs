@@ -4,36 +4,27 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{meter::ProbeResults, reply_times::ReplyTimes, search::Search, step::Step};
+use super::{
+    Load, meter::ProbeResults, population::Population, reply_times::ReplyTimes, search::Search,
+    step::Step,
+};
 use crate::cli::output::{plural, table};
 
-/// The subject of the report.
-pub(super) struct LoadDescription {
-    pub(super) accounts: usize,
-    pub(super) devices: usize,
-    pub(super) partitions: usize,
-    pub(super) connections: usize,
-    pub(super) batch: usize,
-    pub(super) seed: u64,
-}
-
-impl LoadDescription {
-    pub(super) fn text(&self) -> String {
-        format!(
-            "{} streams on {} accounts, {} partition{}, {} connection{}{}, seed {}",
-            self.accounts * self.devices,
-            self.accounts,
-            self.partitions,
-            plural(self.partitions),
-            self.connections,
-            plural(self.connections),
-            match self.batch {
-                1 => String::new(),
-                events => format!(", batches of {events}"),
-            },
-            self.seed
-        )
-    }
+pub(super) fn subject(load: &Load, population: &Population) -> String {
+    format!(
+        "{} streams on {} accounts, {} partition{}, {} connection{}{}, seed {}",
+        population.accounts * population.devices,
+        population.accounts,
+        population.partitions,
+        plural(population.partitions),
+        load.connections,
+        plural(load.connections),
+        match load.batch {
+            1 => String::new(),
+            events => format!(", batches of {events}"),
+        },
+        population.seed
+    )
 }
 
 /// The report of one step, line by line.
@@ -79,7 +70,7 @@ fn cells(what: &str, reply_times: &ReplyTimes) -> [String; 7] {
         at(99),
         at(100),
         reply_times.answered().to_string(),
-        reply_times.unanswered().to_string(),
+        reply_times.unanswered.to_string(),
     ]
 }
 
@@ -113,16 +104,10 @@ fn remarks(step: &Step) -> Vec<String> {
             output.push(format!("{events} event{} {what}", plural(events)));
         }
     }
-    if counts.confirmed > step.applied {
-        output.push(format!(
-            "{} confirmed event{} not seen to be applied",
-            counts.confirmed - step.applied,
-            if counts.confirmed - step.applied == 1 {
-                " was"
-            } else {
-                "s were"
-            },
-        ));
+    match counts.confirmed.saturating_sub(step.applied) {
+        0 => {}
+        1 => output.push("1 confirmed event was not seen to be applied".to_owned()),
+        n => output.push(format!("{n} confirmed events were not seen to be applied")),
     }
     match (&step.error, &step.results.last_error) {
         (Some(error), _) => output.push(format!("the step ended with: {error}")),
@@ -137,13 +122,12 @@ fn remarks(step: &Step) -> Vec<String> {
     output
 }
 
-/// The report as JSON, see [`text`].
-pub(super) fn json(load: &LoadDescription, step: &Step) -> Value {
+pub(super) fn json(load: &Load, population: &Population, step: &Step) -> Value {
     let (counts, results) = (step.counts, &step.results);
     json!({
-        "accounts": load.accounts, "streams": load.accounts * load.devices,
-        "partitions": load.partitions, "connections": load.connections,
-        "batch": load.batch, "seed": load.seed,
+        "accounts": population.accounts, "streams": population.accounts * population.devices,
+        "partitions": population.partitions, "connections": load.connections,
+        "batch": load.batch, "seed": population.seed,
         "rate_per_s": step.rate_per_s, "published_for_ms": in_ms(step.published_for),
         "requested": step.requested(), "published": counts.published, "confirmed": counts.confirmed,
         "applied": step.applied, "refused": counts.refused, "unroutable": counts.unroutable,
@@ -162,7 +146,7 @@ pub(super) fn json(load: &LoadDescription, step: &Step) -> Value {
 /// the timeout and so a lower bound.
 fn reply_times(reply_times: &ReplyTimes) -> Value {
     let mut object = json!({
-        "answered": reply_times.answered(), "unanswered": reply_times.unanswered(),
+        "answered": reply_times.answered(), "unanswered": reply_times.unanswered,
     });
     for (name, percent) in [("p50", 50), ("p90", 90), ("p99", 99), ("max", 100)] {
         let wait = reply_times.percentile(percent);
@@ -209,7 +193,7 @@ pub(super) fn line_json(step: &Step) -> Value {
 /// The result of a search, which precedes the report of its best step. Contains the reason of an
 /// early end, as the last step may not be the best one.
 pub(super) fn found(search: Search, steps: &[Step], step: &Step) -> Vec<String> {
-    let mut lines = vec![match search.held() {
+    let mut lines = vec![match search.held {
         Some(held) if search.next().is_none() => format!("the highest rate that holds: {held}/s"),
         Some(held) => format!("{held}/s holds; the search ended early, and more may hold"),
         None => "no rate held".to_owned(),
@@ -247,21 +231,32 @@ mod tests {
     use super::*;
     use crate::{
         cli::play::load::{
+            Goal,
             meter::LoadCounts,
             step::tests::{step, unanswered},
         },
-        client::ClientError,
+        client::{ClientError, Tenant},
     };
 
-    fn load() -> LoadDescription {
-        LoadDescription {
-            accounts: 100,
-            devices: 2,
-            partitions: 1,
+    fn json(step: &Step) -> Value {
+        let load = Load {
+            goal: Goal::Rate {
+                per_s: 500,
+                warm_up: Duration::ZERO,
+            },
             connections: 4,
             batch: 1,
+            gzip: false,
+            partitions: None,
+        };
+        let population = Population {
+            tenant: Tenant::new("acme").unwrap(),
+            accounts: 100,
+            devices: 2,
             seed: 7,
-        }
+            partitions: 1,
+        };
+        super::json(&load, &population, step)
     }
 
     #[test]
@@ -307,7 +302,7 @@ mod tests {
 
     #[test]
     fn names_of_numbers_have_their_units() {
-        let object = json(&load(), &step());
+        let object = json(&step());
         assert_eq!(object["applied_per_s"], 499.123);
         assert_eq!(object["lag_at_end_ms"], 30.0);
         assert_eq!(object["applied_after_ms"], 2.6);
@@ -335,7 +330,7 @@ mod tests {
         let lag = output.lines().find(|line| line.starts_with("lag "));
         let lag: Vec<_> = lag.expect("a line").split_whitespace().collect();
         assert_eq!(lag, ["lag", "3.0", ">10000", ">10000", ">10000", "2", "1"]);
-        let lag = &json(&load(), &step)["lag"];
+        let lag = &json(&step)["lag"];
         assert_eq!(
             (&lag["p50_ms"], &lag["p50_at_least"]),
             (&3.001.into(), &false.into())

@@ -10,16 +10,12 @@ pub(super) const MOST: u32 = 1_000_000;
 /// State of the search.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Search {
-    held: Option<u32>,
+    /// The highest rate that held.
+    pub(super) held: Option<u32>,
     failed: Option<u32>,
 }
 
 impl Search {
-    /// The highest rate that held.
-    pub(super) const fn held(self) -> Option<u32> {
-        self.held
-    }
-
     /// The rate to try next; `None` once the highest is found to within five percent.
     pub(super) fn next(self) -> Option<u32> {
         match (self.held, self.failed) {
@@ -33,7 +29,6 @@ impl Search {
         }
     }
 
-    /// Records the result of a rate.
     pub(super) fn note(&mut self, rate: u32, holds: bool) {
         *(if holds {
             &mut self.held
@@ -55,7 +50,7 @@ mod tests {
             tried.push(rate);
             search.note(rate, rate <= limit);
         }
-        (search.held(), tried)
+        (search.held, tried)
     }
 
     #[test]

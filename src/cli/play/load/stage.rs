@@ -9,23 +9,21 @@ use fastrand::Rng;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
-    batches::Batches,
-    meter::{LoadCounts, Meter, MeterReading},
+    LAG_PATIENCE, Load, PATIENCE,
+    batches::{Batches, Partitions},
+    meter::{CountsAt, Meter},
+    pace::{every, per_s},
     population::Population,
-    probe::{LAG_PATIENCE, PATIENCE},
     probes::Prober,
     progress::{Progress, REFRESH},
     publisher::{Publisher, Schedule},
     step::Step,
 };
-use crate::{
-    broker::{Addresses, BrokerError, Names},
-    client::ClientError,
-};
+use crate::{broker::BrokerError, cli::arguments::Installation, client::ClientError};
 
 /// Minimum time for the workers to apply pending events.
 const CATCH_UP: Duration = Duration::from_secs(30);
@@ -50,32 +48,25 @@ pub(super) struct Stage {
     pub(super) progress: Progress,
 }
 
-/// Counts at one moment.
-struct CountsAt {
-    at: Instant,
-    counts: LoadCounts,
-    mark: MeterReading,
-}
-
 impl Stage {
     /// Checks that all partitions are served, and connects the publishers.
     pub(super) async fn open(
-        addresses: &Addresses,
-        names: &Names,
+        at: &Installation,
+        load: &Load,
         population: &Arc<Population>,
         prober: Prober,
-        connections: usize,
-        batches: impl Fn() -> Option<Batches>,
+        partitions: Option<Partitions>,
         interrupted: watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
         let mut random = Rng::with_seed(population.seed);
         prober.everywhere(&mut random, PATIENCE).await?;
         let (schedule, followed) = watch::channel(None);
         let mut publishers = JoinSet::new();
-        for index in 0..connections {
-            let which = (index, connections);
-            let population = Arc::clone(population);
-            let publisher = Publisher::open(addresses, names, population, which, batches());
+        for index in 0..load.connections {
+            let which = (index, load.connections);
+            let batches = partitions.clone();
+            let batches = batches.map(|it| Batches::new(load.batch, load.gzip, it));
+            let publisher = Publisher::open(at, Arc::clone(population), which, batches);
             publishers.spawn(publisher.await?.run(followed.clone()));
         }
         Ok(Self {
@@ -97,8 +88,9 @@ impl Stage {
 
     /// Runs one step, and waits until none of its events is pending.
     pub(super) async fn step(&mut self, phase: LoadPhase) -> Step {
-        let meter = Arc::new(self.prober.meter());
-        let from = Instant::now();
+        let meter = Arc::new(Meter::new(self.prober.population.together()));
+        let first = meter.now();
+        let from = first.at;
         let to = from + phase.duration;
         let schedule = Arc::new(Schedule {
             rate_per_s: phase.rate_per_s,
@@ -110,9 +102,9 @@ impl Stage {
         let (stop, stopped) = oneshot::channel();
         let probing = tokio::spawn(self.prober.clone().run(Arc::clone(&meter), stopped));
         self.schedule.send_replace(Some(schedule));
-        self.progress.restart();
+        self.progress.restart(first);
 
-        let (first, mut error) = self.watch(&phase, &meter, from, to).await;
+        let (first, mut error) = self.watch(&phase, &meter, first, to).await;
         let ended = Instant::now().min(to);
         let lag_at_end = meter.lag_now();
         let interrupted = error.is_none() && *self.interrupted.borrow();
@@ -128,7 +120,7 @@ impl Stage {
         let applied = self.await_applied(&meter, patience).await;
         // Bounded by the timeout of the probes.
         let _ = probing.await;
-        let (counts, mark) = (meter.counts(), meter.mark());
+        let CountsAt { counts, mark, .. } = meter.now();
         let waited = mark.at.saturating_duration_since(ended);
         let applied_after = applied.is_ok().then_some(waited);
         let since = |until: Instant| until.saturating_duration_since(first.at);
@@ -154,35 +146,26 @@ impl Stage {
         }
     }
 
-    /// Runs the step. Returns the counts at the end of the warm-up, and the reason if it ended
-    /// early.
+    /// Runs the step. Returns the counts at the end of the warm-up, else the `first`, and the reason
+    /// if it ended early.
     async fn watch(
         &mut self,
         phase: &LoadPhase,
         meter: &Meter,
-        from: Instant,
+        mut first: CountsAt,
         to: Instant,
     ) -> (CountsAt, Option<ClientError>) {
-        let mut first = CountsAt {
-            at: from,
-            counts: LoadCounts::default(),
-            mark: meter.mark(),
-        };
+        let warm_until = first.at + phase.warm_up;
         let mut warming_up = !phase.warm_up.is_zero();
         let doing = format!("{}/s", phase.rate_per_s);
-        let mut refresh = interval(REFRESH);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut refresh = every(REFRESH);
         loop {
             tokio::select! {
                 () = sleep_until(to) => return (first, None),
-                () = sleep_until(from + phase.warm_up), if warming_up => {
+                () = sleep_until(warm_until), if warming_up => {
                     warming_up = false;
                     let _ = meter.take_results();
-                    first = CountsAt {
-                        at: Instant::now(),
-                        counts: meter.counts(),
-                        mark: meter.mark(),
-                    };
+                    first = meter.now();
                 }
                 Some(ended) = self.publishers.join_next() => {
                     return (first, Some(why(ended)));
@@ -201,7 +184,7 @@ impl Stage {
         held: &Weak<Schedule>,
         error: &mut Option<ClientError>,
     ) -> Instant {
-        while held.strong_count() > 0 || !meter.counts().is_settled() {
+        while held.strong_count() > 0 || !meter.now().counts.is_settled() {
             tokio::select! {
                 () = sleep(SETTLED_EVERY) => {}
                 Some(ended) = self.publishers.join_next() => *error = Some(why(ended)),
@@ -218,7 +201,7 @@ impl Stage {
         meter: &Meter,
         patience: Duration,
     ) -> Result<(), ClientError> {
-        let confirmed = meter.counts().confirmed;
+        let confirmed = meter.now().counts.confirmed;
         let until = Instant::now() + patience;
         let patience = if patience.is_zero() {
             PATIENCE
@@ -254,10 +237,4 @@ fn why(ended: Result<Result<(), ClientError>, tokio::task::JoinError>) -> Client
         Ok(Err(error)) => error,
         _ => ClientError::Broker(BrokerError::Lost("a publisher ended".to_owned())),
     }
-}
-
-fn per_s(events: u64, time: Duration) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "rates need no more digits")]
-    let events = events as f64;
-    events / time.as_secs_f64().max(0.001)
 }

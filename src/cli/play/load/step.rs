@@ -39,12 +39,9 @@ impl Step {
 
     /// True if every published event was confirmed and applied.
     pub(super) fn is_whole(&self) -> bool {
-        let LoadCounts {
-            published,
-            confirmed,
-            ..
-        } = self.counts;
-        self.error.is_none() && published == confirmed && confirmed == self.applied
+        let counts = self.counts;
+        let confirmed = counts.published == counts.confirmed;
+        self.error.is_none() && confirmed && counts.confirmed == self.applied
     }
 
     /// The longest lag of the probes and at the end.
@@ -53,7 +50,7 @@ impl Step {
             time: self.lag_at_end,
             at_least: false,
         };
-        let results = self.results.lag.longest();
+        let results = self.results.lag.percentile(100);
         results.map_or(at_end, |results| results.max(at_end))
     }
 
@@ -72,16 +69,16 @@ impl Step {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cli::play::load::{meter::Meter, probe::LAG_PATIENCE, probe::Probe};
+    use crate::cli::play::load::{LAG_PATIENCE, meter::Meter};
 
     /// Results with these lags.
     fn results(lags: Vec<Result<Duration, ClientError>>) -> ProbeResults {
         let meter = Meter::new(1);
-        for probe in [Probe::Init, Probe::Status] {
-            meter.answered(probe, Ok(Duration::from_millis(3)));
-        }
+        let answered = || Ok(Duration::from_millis(3));
+        meter.answered(|results| &mut results.init, answered());
+        meter.answered(|results| &mut results.status, answered());
         for lag in lags {
-            meter.answered(Probe::Lag, lag);
+            meter.answered(|results| &mut results.lag, lag);
         }
         meter.take_results()
     }
