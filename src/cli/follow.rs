@@ -7,7 +7,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::broker::{Addresses, Backoff, BrokerError, Connection, Subscribed, Subscription};
+use crate::{
+    broker::{Addresses, Backoff, BrokerError, Connection, Names, Subscribed, Subscription},
+    domain::Tenant,
+};
 
 /// Interval of checks of the exchange, as its deletion sends no notification.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -17,11 +20,11 @@ const MOST_WAITING: usize = 1_000;
 /// The exchange to follow.
 pub(super) struct Follow {
     /// Name of the connection in RabbitMQ.
-    pub(super) name: &'static str,
+    name: String,
     pub(super) exchange: String,
     pub(super) key: String,
     /// Prefix of the name of its queue.
-    pub(super) prefix: String,
+    prefix: String,
 }
 
 /// A message or a change of the subscription.
@@ -59,6 +62,21 @@ impl Following {
 }
 
 impl Follow {
+    /// Follows the messages of one tenant or of all, for a command.
+    pub(super) fn new(
+        command: &str,
+        exchange: String,
+        names: &Names,
+        tenant: Option<&Tenant>,
+    ) -> Self {
+        Self {
+            name: format!("streamwatch {command}"),
+            exchange,
+            key: tenant.map_or_else(|| "#".to_owned(), |tenant| format!("{tenant}.*")),
+            prefix: format!("{}{command}-", names.subscriptions(tenant)),
+        }
+    }
+
     /// Connects, and reconnects after each loss, until the subscription is dropped.
     pub(super) fn start(self, addresses: Addresses) -> Following {
         let (sender, updates) = mpsc::channel(MOST_WAITING);
@@ -105,8 +123,8 @@ impl Follow {
         turn: Option<usize>,
     ) -> Result<(Connection, Subscription), BrokerError> {
         let connection = match turn {
-            Some(n) => Connection::open(addresses, n, self.name).await?,
-            None => Connection::open_any(addresses, self.name).await?,
+            Some(n) => Connection::open(addresses, n, &self.name).await?,
+            None => Connection::open_any(addresses, &self.name).await?,
         };
         let listener =
             Subscription::open(&connection, &self.exchange, &self.key, &self.prefix).await?;

@@ -42,19 +42,17 @@ use super::{
     signals::{over, stop_signal},
 };
 use crate::{
-    broker::{Addresses, Names},
     client::{AccountsRequest, Backend, Client},
     domain::{AccountKey, Tenant},
     worker::wall,
 };
-use screen::{Input, Screen};
+use screen::Screen;
 use sources::Sources;
-use state::{Round, State};
+use state::{MOST_SHOWN, Round, State};
 use summary::Summary;
-use ui::{Action, Ui};
+use ui::{Action, Key, Ui};
 use view::Theme;
 
-/// Most worker addresses.
 const MOST_WORKERS: usize = 64;
 const SHORTEST: Duration = Duration::from_millis(250);
 /// Minimum interval between frames, except after keys.
@@ -83,7 +81,7 @@ pub struct Args {
     tenant: Option<Setting<Tenant>>,
     /// Show the details of this account, such as acme/alice
     #[arg(long, value_name = "TENANT/ACCOUNT")]
-    account: Option<String>,
+    account: Option<Setting<AccountKey>>,
     /// Count that account's streams by these metadata keys
     #[arg(
         long,
@@ -106,15 +104,6 @@ pub struct Args {
     plain: bool,
 }
 
-/// The arguments, checked.
-struct Plan {
-    pages: Vec<http::PageUrl>,
-    account: Option<AccountKey>,
-    tenant: Option<Tenant>,
-    interval: Duration,
-    until: Option<Instant>,
-}
-
 impl Args {
     /// The screen is in use, so other output is held.
     pub(super) fn draws(&self, json: bool) -> bool {
@@ -122,7 +111,10 @@ impl Args {
         !json && !self.plain && !self.once && !dumb && io::stdout().is_terminal()
     }
 
-    fn check(&self, mistakes: &mut Mistakes) -> Option<Plan> {
+    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
+        let mut mistakes = Mistakes::default();
+        let addresses = broker.addresses_if_given(&mut mistakes);
+        let names = broker.names(&mut mistakes);
         let pages: Vec<_> = self.metrics.iter().filter_map(|url| page(url)).collect();
         if pages.len() != self.metrics.len() || pages.is_empty() || pages.len() > MOST_WORKERS {
             mistakes.note(format!(
@@ -130,47 +122,26 @@ impl Args {
                  http://127.0.0.1:9419/metrics"
             ));
         }
-        let account = self.account.as_deref().and_then(|name| {
-            let parts = name.split_once('/');
-            let key = parts.and_then(|(tenant, account)| AccountKey::of(tenant, account).ok());
-            if key.is_none() {
-                mistakes.note("--account: a tenant and an account, such as acme/alice");
-            }
-            key
-        });
+        let account = mistakes.take(&self.account);
         let tenant = mistakes.take(&self.tenant);
         let interval = mistakes.take(&self.interval);
         if interval.is_some_and(|interval| interval < SHORTEST) {
             mistakes.note(format!("--interval: {} or more", duration(SHORTEST)));
         }
         let lasts = mistakes.take(&self.duration);
-        Some(Plan {
-            pages,
-            account,
-            tenant,
-            interval: interval?,
-            until: lasts.and_then(|lasts| Instant::now().checked_add(lasts)),
-        })
-    }
-
-    pub(super) async fn run(self, broker: &BrokerArgs, output: Output) -> anyhow::Result<()> {
-        let mut mistakes = Mistakes::default();
-        let addresses = broker.addresses_if_given(&mut mistakes);
-        let names = broker.names(&mut mistakes);
-        let plan = self.check(&mut mistakes);
-        let (plan, names) = mistakes.finish(plan.zip(names))?;
+        let (names, interval) = mistakes.finish(names.zip(interval))?;
+        let until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
         let mut stop = stop_signal()?;
 
-        let urls = plan.pages.iter().map(http::PageUrl::url).collect();
+        let urls = pages.iter().map(http::PageUrl::url).collect();
         let mut state = State::new(urls, addresses.is_some());
-        state.open(plan.account.clone());
-        let following = addresses
-            .clone()
-            .map(|addresses| follow(&names, plan.tenant.as_ref()).start(addresses));
-        let client = addresses.map(|addresses: Addresses| Client::connect(addresses, names));
+        state.open(account);
+        let follow = Follow::new("top", names.lifecycle(), &names, tenant.as_ref());
+        let following = addresses.clone().map(|addresses| follow.start(addresses));
+        let client = addresses.map(|addresses| Client::connect(addresses, names));
         let top = Top {
             sources: Sources {
-                pages: Arc::new(plan.pages),
+                pages: Arc::new(pages),
                 backend: client.map(Backend::new),
                 group_by: Arc::new(self.group_by.clone()),
             },
@@ -179,12 +150,12 @@ impl Args {
             screen: self.draws(output.json).then(Screen::open).transpose()?,
             output,
             once: self.once,
-            interval: plan.interval,
+            interval,
             began: Instant::now(),
             following,
-            tenant: plan.tenant,
+            tenant,
         };
-        top.run(&mut stop, plan.until).await
+        top.run(&mut stop, until).await
     }
 }
 
@@ -195,15 +166,6 @@ fn page(url: &str) -> Option<http::PageUrl> {
         "/metrics".clone_into(&mut page.path);
     }
     Some(page)
-}
-
-fn follow(names: &Names, tenant: Option<&Tenant>) -> Follow {
-    Follow {
-        name: "streamwatch top",
-        exchange: names.lifecycle(),
-        key: tenant.map_or_else(|| "#".to_owned(), |tenant| format!("{tenant}.*")),
-        prefix: names.subscriptions(tenant) + "top-",
-    }
 }
 
 /// The running view.
@@ -265,11 +227,15 @@ impl Top {
                     }
                 }
                 Some(updates) = OptionFuture::from(following) => self.apply_event(updates)?,
-                Some(input) = OptionFuture::from(input) => {
-                    match self.pressed(input) {
-                        Next::End => return Ok(()),
-                        Next::Ask => due.reset_immediately(),
-                        Next::Draw => {}
+                Some(key) = OptionFuture::from(input) => {
+                    match key.map_or(Action::Nothing, |key| self.press(key)) {
+                        Action::Quit => return Ok(()),
+                        Action::Open(key) => {
+                            self.state.open(Some(key));
+                            due.reset_immediately();
+                        }
+                        Action::Close => self.state.open(None),
+                        Action::Nothing => {}
                     }
                     self.draw()?;
                 }
@@ -343,30 +309,10 @@ impl Top {
             || self.once
     }
 
-    fn pressed(&mut self, input: Input) -> Next {
-        let Input::Pressed(key) = input else {
-            return Next::Draw;
-        };
-        let most = self.summary().accounts.largest;
-        match self.ui.press(key, &most, self.state.opened.is_some()) {
-            Action::Quit => return Next::End,
-            Action::Open(key) => {
-                self.state.open(Some(key));
-                return Next::Ask;
-            }
-            Action::Close => self.state.open(None),
-            Action::Nothing => {}
-        }
-        Next::Draw
+    fn press(&mut self, key: Key) -> Action {
+        let most = self.state.accounts.most(MOST_SHOWN);
+        self.ui.press(key, &most, self.state.opened.is_some())
     }
-}
-
-/// The consequence of an input.
-enum Next {
-    End,
-    /// Start a round at once.
-    Ask,
-    Draw,
 }
 
 fn every(period: Duration) -> Interval {

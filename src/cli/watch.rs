@@ -71,12 +71,7 @@ impl Args {
         } else {
             names.lifecycle()
         };
-        let follow = Follow {
-            name: "streamwatch watch",
-            exchange,
-            prefix: names.subscriptions(tenant.as_ref()) + "watch-",
-            key: tenant.map_or_else(|| "#".to_owned(), |tenant| format!("{tenant}.*")),
-        };
+        let follow = Follow::new("watch", exchange, &names, tenant.as_ref());
         let watch = Watch {
             rejected: self.rejected,
             account,

@@ -5,17 +5,17 @@ use std::{num::NonZeroUsize, time::Duration};
 use lru::LruCache;
 use uuid::Uuid;
 
+use super::rows::AccountRow;
 use crate::{
     domain::{AccountCount, AccountKey, Tenant, WallTime},
     wire::{LifecycleMessage, Rfc3339},
 };
 
 /// Most stored accounts. Those without an event for the longest time are evicted first.
-pub(super) const MOST_ACCOUNTS: usize = 10_000;
+const MOST_ACCOUNTS: NonZeroUsize = NonZeroUsize::new(10_000).expect("more than 0");
 /// Number of events for deduplication, more than a new leader repeats.
-const MOST_REPEATED: usize = 10_000;
+const MOST_REPEATED: NonZeroUsize = MOST_ACCOUNTS;
 
-/// The state of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct AccountState {
     count: u32,
@@ -24,15 +24,6 @@ struct AccountState {
     /// True if no event can have been missed since.
     exact: bool,
     checked_at: Duration,
-}
-
-/// An account and its number of streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ActiveAccount {
-    pub(super) key: AccountKey,
-    pub(super) count: u32,
-    /// True if no event can have been missed since.
-    pub(super) exact: bool,
 }
 
 /// A request for an account, and the account's version at that time.
@@ -61,31 +52,26 @@ pub(super) struct ObservedAccounts {
     pub(super) evicted: u64,
     version: u64,
     /// Start of the subscription; `None` before it.
-    pub(super) since: Option<WallTime>,
+    pub(super) since: Option<Rfc3339>,
 }
 
 impl Default for ObservedAccounts {
     fn default() -> Self {
-        Self::new(MOST_ACCOUNTS, MOST_REPEATED)
-    }
-}
-
-impl ObservedAccounts {
-    fn new(accounts: usize, repeated: usize) -> Self {
-        let most = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
-            seen: LruCache::new(most(accounts)),
-            repeated: LruCache::new(most(repeated)),
+            seen: LruCache::new(MOST_ACCOUNTS),
+            repeated: LruCache::new(MOST_REPEATED),
             counts: EventCounts::default(),
             evicted: 0,
             version: 0,
             since: None,
         }
     }
+}
 
+impl ObservedAccounts {
     /// Starts the subscription, or resumes it after a gap in which events may have been missed.
     pub(super) fn subscribed(&mut self, now: WallTime) {
-        self.since.get_or_insert(now);
+        self.since.get_or_insert(Rfc3339(now));
         for (_, seen) in self.seen.iter_mut() {
             seen.exact = false;
         }
@@ -157,7 +143,6 @@ impl ObservedAccounts {
         }
     }
 
-    /// Creates a request for an account.
     pub(super) fn request(&self, key: &AccountKey) -> StatusRequest {
         StatusRequest {
             version: self.seen.peek(key).map_or(0, |seen| seen.version),
@@ -175,11 +160,11 @@ impl ObservedAccounts {
     }
 
     /// The accounts with the most streams, ties in order of names.
-    pub(super) fn most(&self, n: usize) -> Vec<ActiveAccount> {
+    pub(super) fn most(&self, n: usize) -> Vec<AccountRow> {
         let top = self.ranked(n).into_iter();
-        top.map(|(key, seen)| ActiveAccount {
+        top.map(|(key, seen)| AccountRow {
             key: key.clone(),
-            count: seen.count,
+            streams: seen.count,
             exact: seen.exact,
         })
         .collect()
@@ -194,14 +179,8 @@ impl ObservedAccounts {
         all
     }
 
-    /// Number of active accounts.
     pub(super) fn len(&self) -> usize {
         self.seen.len()
-    }
-
-    /// Since when, for JSON.
-    pub(super) fn since(&self) -> Option<Rfc3339> {
-        self.since.map(Rfc3339)
     }
 }
 
@@ -229,7 +208,7 @@ mod tests {
 
     fn most(accounts: &ObservedAccounts) -> Vec<(String, u32, bool)> {
         let most = accounts.most(9).into_iter();
-        most.map(|it| (it.key.account().to_owned(), it.count, it.exact))
+        most.map(|it| (it.key.account().to_owned(), it.streams, it.exact))
             .collect()
     }
 
@@ -276,7 +255,8 @@ mod tests {
 
     #[test]
     fn the_least_recent_of_too_many_accounts_is_evicted() {
-        let mut accounts = ObservedAccounts::new(2, 9);
+        let mut accounts = ObservedAccounts::default();
+        accounts.seen.resize(NonZeroUsize::new(2).unwrap());
         apply(&mut accounts, "opened", "alice", 1, 1);
         apply(&mut accounts, "opened", "bob", 1, 2);
         apply(&mut accounts, "opened", "alice", 2, 3);
@@ -315,7 +295,7 @@ mod tests {
             apply(&mut accounts, "opened", account, 9 - n, n.into());
         }
         accounts.subscribed(WallTime(8));
-        assert_eq!(accounts.since, Some(WallTime(7)));
+        assert_eq!(accounts.since, Some(Rfc3339(WallTime(7))));
         apply(&mut accounts, "opened", "alice", 10, 7);
         let expected = [
             is("alice", 10, true),

@@ -49,7 +49,7 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
     push_list(&mut lines, "streams by tenant", tenants);
     if let Some(since) = summary.accounts.since {
         let most = summary.accounts.largest.iter();
-        let most = most.map(|it| (format!("{}/{}", it.tenant, it.account), it.streams.into()));
+        let most = most.map(|it| (it.key.as_str().to_owned(), it.streams.into()));
         let what = format!(
             "most streams, of {} accounts seen since {}",
             summary.accounts.known,

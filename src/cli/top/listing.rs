@@ -15,7 +15,6 @@ const MOST_TENANTS: usize = 5;
 /// Number of accounts below which accounts with fewer streams are requested too.
 const FEW: usize = MAX_ACCOUNTS as usize / 4;
 
-/// The state of the requests.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     /// The `min_active` of the next request for each tenant. It rises until the accounts fit into

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::worker_metrics::{LogCounter, WorkerCounter, WorkerMetrics};
+use super::worker_metrics::{LogCounter, ReplicaMetrics, WorkerCounter, WorkerMetrics};
 
 /// Time window of rates: long enough to be smooth, short enough to follow changes.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -24,15 +24,11 @@ struct CounterSample {
 #[derive(Debug, Default)]
 pub(super) struct Readings(VecDeque<CounterSample>);
 
-/// Rates per second, each at the index of its counter.
-pub(super) type Rates<const N: usize> = [f64; N];
-
 impl Readings {
     /// Takes a page that was read at `at`.
     pub(super) fn take(&mut self, at: Duration, page: &WorkerMetrics) {
-        let counted = |(partition, replica): (&u16, &super::worker_metrics::ReplicaMetrics)| {
-            Some((*partition, replica.counted?))
-        };
+        let counted =
+            |(partition, replica): (&u16, &ReplicaMetrics)| Some((*partition, replica.counted?));
         self.0.push_back(CounterSample {
             at,
             log: page.replicas.iter().filter_map(counted).collect(),
@@ -50,19 +46,19 @@ impl Readings {
     }
 
     /// Rates of the worker's own counters.
-    pub(super) fn worker(&self) -> Option<Rates<{ WorkerCounter::COUNT }>> {
+    pub(super) fn worker(&self) -> Option<[f64; WorkerCounter::COUNT]> {
         self.rates(|reading| Some(&reading.worker))
     }
 
     /// Rates of the log's counters in its replica of a partition.
-    pub(super) fn log(&self, partition: u16) -> Option<Rates<{ LogCounter::COUNT }>> {
+    pub(super) fn log(&self, partition: u16) -> Option<[f64; LogCounter::COUNT]> {
         self.rates(|reading| reading.log.get(&partition))
     }
 
     fn rates<const N: usize>(
         &self,
         of: impl Fn(&CounterSample) -> Option<&[u64; N]>,
-    ) -> Option<Rates<N>> {
+    ) -> Option<[f64; N]> {
         let mut grown = [0_u64; N];
         let mut time = Duration::ZERO;
         for (before, after) in self.0.iter().zip(self.0.iter().skip(1)) {
@@ -87,7 +83,6 @@ fn float(n: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::worker_metrics::ReplicaMetrics;
     use super::*;
 
     fn page(heartbeats: Option<u64>, init: u64) -> WorkerMetrics {

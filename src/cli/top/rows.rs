@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::accounts::EventCounts;
 use crate::{
     client::AccountStatus,
-    domain::Answer,
+    domain::{AccountKey, Answer},
     wire::{self, Rfc3339},
 };
 
@@ -38,7 +38,6 @@ pub(super) struct PerSecond {
     pub(super) bad_input: Option<f64>,
 }
 
-/// One worker.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct WorkerRow {
     pub(super) metrics: String,
@@ -46,7 +45,6 @@ pub(super) struct WorkerRow {
     pub(super) version: Option<String>,
 }
 
-/// One partition.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct PartitionRow {
     pub(super) partition: u16,
@@ -71,7 +69,6 @@ pub(super) struct ReplicaRow {
     pub(super) leads: bool,
 }
 
-/// One tenant.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct TenantRow {
     pub(super) tenant: String,
@@ -108,24 +105,29 @@ pub(super) struct AccountRows {
     pub(super) largest: Vec<AccountRow>,
 }
 
-/// One account.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct AccountRow {
-    pub(super) tenant: String,
-    pub(super) account: String,
+    #[serde(flatten, serialize_with = "as_fields")]
+    pub(super) key: AccountKey,
     pub(super) streams: u32,
     /// True if no event can have been missed since.
     pub(super) exact: bool,
 }
 
-/// The opened account.
-#[derive(Debug, Serialize)]
-pub(super) struct OpenedRow {
-    pub(super) tenant: String,
-    pub(super) account: String,
+/// The opened account, which is shown in detail.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct OpenedAccount {
+    #[serde(flatten, serialize_with = "as_fields")]
+    pub(super) key: AccountKey,
+    /// The error of the last request.
     pub(super) error: Option<String>,
     #[serde(rename = "activity", serialize_with = "in_the_contracts_format")]
     pub(super) status: Option<AccountStatus>,
+}
+
+/// The tenant and the account.
+fn as_fields<S: Serializer>(key: &AccountKey, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map([("tenant", key.tenant()), ("account", key.account())])
 }
 
 /// The activity, as in replies.

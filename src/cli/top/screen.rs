@@ -15,13 +15,6 @@ pub(super) struct Screen {
     events: EventStream,
 }
 
-/// An input at the terminal.
-pub(super) enum Input {
-    Pressed(Key),
-    /// A new size, or a key without function.
-    Other,
-}
-
 impl Screen {
     /// Enters raw mode and the alternate screen.
     pub(super) fn open() -> io::Result<Self> {
@@ -43,14 +36,13 @@ impl Screen {
         self.terminal.draw(frame).map(drop)
     }
 
-    /// Returns the next input. Cancel safe. A closed terminal counts as `q`.
-    pub(super) async fn next(&mut self) -> Input {
+    /// Returns the next key; `None` for a new size, or a key without function. Cancel safe. A
+    /// closed terminal counts as `q`.
+    pub(super) async fn next(&mut self) -> Option<Key> {
         match self.events.next().await {
-            Some(Ok(Event::Key(event))) if event.kind != KeyEventKind::Release => {
-                key(event).map_or(Input::Other, Input::Pressed)
-            }
-            Some(Ok(_)) => Input::Other,
-            Some(Err(_)) | None => Input::Pressed(Key::Quit),
+            Some(Ok(Event::Key(event))) if event.kind != KeyEventKind::Release => key(event),
+            Some(Ok(_)) => None,
+            Some(Err(_)) | None => Some(Key::Quit),
         }
     }
 }

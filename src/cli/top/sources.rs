@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time::timeout};
+use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::{accounts::StatusRequest, state::Round, worker_metrics};
 use crate::{
@@ -33,32 +34,20 @@ impl Sources {
         requests: Vec<StatusRequest>,
         lists: Vec<AccountsRequest>,
     ) -> Round {
-        let mut pages = JoinSet::new();
-        for (n, page) in self.pages.iter().cloned().enumerate() {
-            pages.spawn(async move { (n, metrics(&page).await) });
-        }
-        let mut answers = JoinSet::new();
-        for request in requests {
-            let sources = self.clone();
-            answers.spawn(async move {
-                let answer = sources.status(&request).await;
-                (request, answer)
-            });
-        }
-        let mut listed = JoinSet::new();
-        for request in lists {
-            let sources = self.clone();
-            listed.spawn(async move {
-                let answer = sources.accounts(&request).await;
-                (request, answer)
-            });
-        }
-        let mut pages = pages.join_all().await;
-        pages.sort_by_key(|(n, _)| *n);
+        let pages = join_all(self.pages.iter().map(metrics));
+        let answers = join_all(requests.into_iter().map(async |request| {
+            let answer = self.status(&request).await;
+            (request, answer)
+        }));
+        let listed = join_all(lists.into_iter().map(async |request| {
+            let answer = self.accounts(&request).await;
+            (request, answer)
+        }));
+        let (pages, answers, listed) = tokio::join!(pages, answers, listed);
         Round {
-            pages: pages.into_iter().map(|(_, page)| page).collect(),
-            answers: answers.join_all().await,
-            listed: listed.join_all().await,
+            pages,
+            answers,
+            listed,
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     accounts::{ObservedAccounts, StatusRequest},
     listing::Listing,
     rates::Readings,
+    rows::OpenedAccount,
     worker_metrics::WorkerMetrics,
 };
 use crate::{
@@ -41,15 +42,6 @@ pub(super) enum LifecycleSubscription {
     Lost(BrokerError),
 }
 
-/// The account that is shown in detail.
-#[derive(Debug)]
-pub(super) struct AccountDetail {
-    pub(super) key: AccountKey,
-    pub(super) status: Option<AccountStatus>,
-    /// The error of the last request.
-    pub(super) error: Option<String>,
-}
-
 /// A listed lifecycle event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListedEvent {
@@ -68,7 +60,6 @@ pub(super) struct Round {
     pub(super) listed: Vec<(AccountsRequest, Result<TenantAccounts, String>)>,
 }
 
-/// The state of `top`.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) workers: Vec<Worker>,
@@ -77,7 +68,7 @@ pub(super) struct State {
     pub(super) listing: Listing,
     /// The latest last.
     pub(super) events: VecDeque<ListedEvent>,
-    pub(super) opened: Option<AccountDetail>,
+    pub(super) opened: Option<OpenedAccount>,
     /// Number of completed rounds.
     pub(super) rounds: u64,
     /// A worker or RabbitMQ has replied once, so later failures are not fatal.
@@ -109,10 +100,10 @@ impl State {
 
     /// Shows an account in detail, or none.
     pub(super) fn open(&mut self, key: Option<AccountKey>) {
-        self.opened = key.map(|key| AccountDetail {
+        self.opened = key.map(|key| OpenedAccount {
             key,
-            status: None,
             error: None,
+            status: None,
         });
     }
 
@@ -182,12 +173,10 @@ impl State {
         self.accounts.subscribed(now);
     }
 
-    /// The subscription was lost.
     pub(super) fn lost(&mut self, error: BrokerError) {
         self.lifecycle = LifecycleSubscription::Lost(error);
     }
 
-    /// Applies a lifecycle event.
     pub(super) fn apply_event(&mut self, body: &[u8], id: Option<&str>, at: Duration) {
         let Ok(event) = decode_lifecycle(body) else {
             return;
@@ -319,7 +308,7 @@ pub(super) mod tests {
         let ask = |state: &State| state.requests().remove(0);
         let answers = vec![(ask(&state), Ok(status("alice", 2)))];
         state.take(round(Ok(WorkerMetrics::default()), answers), Duration::ZERO);
-        assert_eq!(state.accounts.most(1)[0].count, 2);
+        assert_eq!(state.accounts.most(1)[0].streams, 2);
         let answers = vec![(ask(&state), Err("nobody answers".to_owned()))];
         state.take(round(Ok(WorkerMetrics::default()), answers), Duration::ZERO);
         let opened = state.opened.unwrap();

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::{
     aggregate::{Replicas, fastest, per_second, tenants, tenths, totals, values},
     rows::{
-        AccountRow, AccountRows, InstallationTotals, LifecycleRow, OpenedRow, PartitionRow,
-        PerSecond, ReplicaRow, TenantRow, ValueRow, WorkerRow,
+        AccountRows, InstallationTotals, LifecycleRow, OpenedAccount, PartitionRow, PerSecond,
+        ReplicaRow, TenantRow, ValueRow, WorkerRow,
     },
     state::{LifecycleSubscription, ListedEvent, MOST_SHOWN, State, Worker},
-    worker_metrics::{Active, LogCounter, ReplicaMetrics, WorkerMetrics},
+    worker_metrics::{Active, Contents, LogCounter, ReplicaMetrics, WorkerMetrics},
 };
 use crate::{domain::WallTime, wire::Rfc3339};
 
@@ -33,7 +33,7 @@ pub(super) struct Summary {
     pub(super) lifecycle: LifecycleRow,
     pub(super) accounts: AccountRows,
     /// The opened account.
-    pub(super) account: Option<OpenedRow>,
+    pub(super) account: Option<OpenedAccount>,
     /// Missing figures, each with a remedy.
     pub(super) problems: Vec<String>,
     #[serde(skip)]
@@ -51,10 +51,8 @@ impl Summary {
         let mut by_partition = BTreeMap::<u16, Replicas<'_>>::new();
         for (n, _, page) in pages() {
             for (partition, replica) in &page.replicas {
-                by_partition
-                    .entry(*partition)
-                    .or_default()
-                    .push((n, replica));
+                let replicas = by_partition.entry(*partition).or_default();
+                replicas.push((n, replica));
             }
         }
         let rates = by_partition.iter().filter_map(|(partition, replicas)| {
@@ -62,38 +60,43 @@ impl Summary {
         });
         let rates: BTreeMap<_, _> = rates.collect();
         let workers = pages().filter_map(|(_, worker, _)| worker.readings.worker());
+        let mut all = Contents::default();
+        let partitions = by_partition.iter().map(|(partition, replicas)| {
+            let mut contents = Contents::default();
+            for (_, replica) in replicas {
+                contents.combine(&replica.contents, u64::max);
+            }
+            all.combine(&contents, |a, b| a + b);
+            let rates = rates.get(partition);
+            let heartbeats = rates.map(|rates| rates[LogCounter::Heartbeats as usize]);
+            PartitionRow::new(*partition, replicas, contents.active, heartbeats)
+        });
+        let partitions: Vec<_> = partitions.collect();
+        let replicas = by_partition.values().flatten();
+        let ttl_ms = replicas.filter_map(|(_, it)| it.ttl_ms).max();
         Self {
             kind: "top",
             at: Rfc3339(now),
             interval_ms,
-            totals: totals(&by_partition),
+            totals: totals(&all, &partitions, ttl_ms),
             per_second: per_second(&rates, workers),
             workers: state.workers.iter().map(WorkerRow::new).collect(),
-            partitions: by_partition
-                .iter()
-                .map(|(p, replicas)| {
-                    let rates = rates.get(p);
-                    PartitionRow::new(
-                        *p,
-                        replicas,
-                        rates.map(|r| r[LogCounter::Heartbeats as usize]),
-                    )
-                })
-                .collect(),
-            tenants: tenants(&by_partition),
-            values: values(&by_partition),
+            partitions,
+            tenants: tenants(&all),
+            values: values(&all),
             lifecycle: LifecycleRow {
                 subscribed: matches!(state.lifecycle, LifecycleSubscription::Listening),
-                since: state.accounts.since(),
+                since: state.accounts.since,
                 counts: state.accounts.counts,
             },
-            accounts: account_rows(state),
-            account: state.opened.as_ref().map(|opened| OpenedRow {
-                tenant: opened.key.tenant().to_owned(),
-                account: opened.key.account().to_owned(),
-                error: opened.error.clone(),
-                status: opened.status.clone(),
-            }),
+            accounts: AccountRows {
+                since: state.accounts.since,
+                listed: state.listing.has_listed,
+                known: state.accounts.len(),
+                evicted: state.accounts.evicted,
+                largest: state.accounts.most(MOST_SHOWN),
+            },
+            account: state.opened.clone(),
             problems: problems(state),
             events: state.events.iter().cloned().collect(),
         }
@@ -110,25 +113,6 @@ impl Summary {
     /// The largest lag of a partition.
     pub(super) fn worst_lag_ms(&self) -> Option<u64> {
         self.partitions.iter().filter_map(|it| it.lag_ms).max()
-    }
-}
-
-fn account_rows(state: &State) -> AccountRows {
-    let accounts = &state.accounts;
-    let most = accounts.most(MOST_SHOWN).into_iter();
-    AccountRows {
-        since: accounts.since(),
-        listed: state.listing.has_listed,
-        known: accounts.len(),
-        evicted: accounts.evicted,
-        largest: most
-            .map(|it| AccountRow {
-                tenant: it.key.tenant().to_owned(),
-                account: it.key.account().to_owned(),
-                streams: it.count,
-                exact: it.exact,
-            })
-            .collect(),
     }
 }
 
@@ -165,9 +149,12 @@ impl WorkerRow {
 }
 
 impl PartitionRow {
-    fn new(partition: u16, replicas: &Replicas<'_>, heartbeats: Option<f64>) -> Self {
-        let fresh = replicas.iter().filter_map(|(_, it)| it.active);
-        let active = fresh.reduce(Active::max);
+    fn new(
+        partition: u16,
+        replicas: &Replicas<'_>,
+        active: Option<Active>,
+        heartbeats: Option<f64>,
+    ) -> Self {
         let row = |(worker, it): &(usize, &ReplicaMetrics)| ReplicaRow {
             worker: *worker,
             ready: it.ready,

@@ -43,7 +43,7 @@ impl Ui {
             Key::Up | Key::Down if !opened => self.choose(key, most),
             Key::Enter if !opened => {
                 if let Some(n) = self.place(most) {
-                    return key_of(&most[n]).map_or(Action::Nothing, Action::Open);
+                    return Action::Open(most[n].key.clone());
                 }
             }
             Key::Back | Key::Up | Key::Down | Key::Enter => {}
@@ -59,20 +59,14 @@ impl Ui {
             (None, Key::Up) => last,
             (None, _) => 0,
         };
-        self.chosen = most.get(place).and_then(key_of);
+        self.chosen = most.get(place).map(|row| row.key.clone());
     }
 
     /// The index of the selection in the list.
     pub(super) fn place(&self, most: &[AccountRow]) -> Option<usize> {
         let chosen = self.chosen.as_ref()?;
-        let is_chosen =
-            |row: &AccountRow| row.tenant == chosen.tenant() && row.account == chosen.account();
-        most.iter().position(is_chosen)
+        most.iter().position(|row| row.key == *chosen)
     }
-}
-
-fn key_of(row: &AccountRow) -> Option<AccountKey> {
-    AccountKey::of(&row.tenant, &row.account).ok()
 }
 
 #[cfg(test)]
@@ -82,8 +76,7 @@ mod tests {
 
     fn rows(accounts: &[&str]) -> Vec<AccountRow> {
         let row = |account: &&str| AccountRow {
-            tenant: "acme".to_owned(),
-            account: (*account).to_owned(),
+            key: key(account),
             streams: 1,
             exact: true,
         };

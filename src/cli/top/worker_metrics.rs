@@ -42,13 +42,50 @@ pub(super) struct Active {
     pub(super) accounts: u64,
 }
 
-impl Active {
-    /// Merges the figures of two replicas, which are not added up.
-    pub(super) fn max(self, other: Self) -> Self {
-        Self {
-            streams: self.streams.max(other.streams),
-            accounts: self.accounts.max(other.accounts),
+/// The contents of a replica, of a partition, or of all partitions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Contents {
+    /// Absent if no replica is fresh.
+    pub(super) active: Option<Active>,
+    pub(super) records: u64,
+    /// Number of accounts by number of streams: 1, 2, … and `more`.
+    pub(super) levels: BTreeMap<String, u64>,
+    pub(super) tenants: BTreeMap<String, Active>,
+    /// Streams by tenant, metadata key and value.
+    pub(super) values: BTreeMap<(String, String, String), u64>,
+}
+
+impl Contents {
+    /// Combines each figure with the one of `other`: the larger of two replicas, which are equal,
+    /// or the sum of two partitions.
+    pub(super) fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
+        let both = |a: Active, b: Active| Active {
+            streams: with(a.streams, b.streams),
+            accounts: with(a.accounts, b.accounts),
+        };
+        if let Some(active) = other.active {
+            self.active = Some(both(self.active.unwrap_or_default(), active));
         }
+        self.records = with(self.records, other.records);
+        combine(&mut self.levels, &other.levels, with);
+        combine(&mut self.tenants, &other.tenants, both);
+        combine(&mut self.values, &other.values, with);
+    }
+
+    fn tenant(&mut self, sample: &Sample<'_>) -> &mut Active {
+        let tenant = name(sample.label("tenant"));
+        self.tenants.entry(tenant).or_default()
+    }
+}
+
+fn combine<K: Clone + Ord, V: Copy + Default>(
+    all: &mut BTreeMap<K, V>,
+    others: &BTreeMap<K, V>,
+    with: impl Fn(V, V) -> V,
+) {
+    for (key, other) in others {
+        let value = all.entry(key.clone()).or_default();
+        *value = with(*value, *other);
     }
 }
 
@@ -60,14 +97,7 @@ pub(super) struct ReplicaMetrics {
     pub(super) lag_ms: Option<u64>,
     pub(super) offset: Option<u64>,
     pub(super) ttl_ms: Option<u64>,
-    /// Absent if the replica is not fresh.
-    pub(super) active: Option<Active>,
-    pub(super) records: u64,
-    /// Number of accounts by number of streams: 1, 2, … and `more`, in order.
-    pub(super) levels: Vec<(String, u64)>,
-    pub(super) tenants: BTreeMap<String, Active>,
-    /// Streams by tenant, metadata key and value.
-    pub(super) values: BTreeMap<(String, String, String), u64>,
+    pub(super) contents: Contents,
     /// Absent until the replica has caught up.
     pub(super) counted: Option<[u64; LogCounter::COUNT]>,
 }
@@ -123,6 +153,8 @@ impl WorkerMetrics {
 impl ReplicaMetrics {
     fn note(&mut self, sample: &Sample<'_>) {
         let whole = sample.whole();
+        let count = whole.unwrap_or(0);
+        let held = &mut self.contents;
         match sample.name {
             "streamwatch_ready" => self.ready = whole == Some(1),
             "streamwatch_leader" => self.leads = whole == Some(1),
@@ -130,25 +162,24 @@ impl ReplicaMetrics {
             "streamwatch_log_offset" => self.offset = whole,
             "streamwatch_ttl_seconds" => self.ttl_ms = sample.seconds_as_ms(),
             "streamwatch_active_streams" => {
-                self.active.get_or_insert_default().streams = whole.unwrap_or(0);
+                held.active.get_or_insert_default().streams = count;
             }
             "streamwatch_active_accounts" => {
-                self.active.get_or_insert_default().accounts = whole.unwrap_or(0);
+                held.active.get_or_insert_default().accounts = count;
             }
-            "streamwatch_records" => self.records = whole.unwrap_or(0),
+            "streamwatch_records" => held.records = count,
             "streamwatch_concurrent_accounts" => {
-                let level = (name(sample.label("streams")), whole.unwrap_or(0));
-                self.levels.push(level);
+                held.levels.insert(name(sample.label("streams")), count);
             }
             "streamwatch_tenant_active_streams" => {
-                self.tenant(sample).streams = whole.unwrap_or(0);
+                held.tenant(sample).streams = count;
             }
             "streamwatch_tenant_active_streams_by" => {
                 let of = ["tenant", "key", "value"].map(|label| name(sample.label(label)));
-                *self.values.entry(of.into()).or_default() += whole.unwrap_or(0);
+                *held.values.entry(of.into()).or_default() += count;
             }
             "streamwatch_tenant_active_accounts" => {
-                self.tenant(sample).accounts = whole.unwrap_or(0);
+                held.tenant(sample).accounts = count;
             }
             "streamwatch_entries_total" if sample.label("kind") == "heartbeat" => {
                 self.count(LogCounter::Heartbeats, sample);
@@ -167,12 +198,6 @@ impl ReplicaMetrics {
             },
             _ => {}
         }
-    }
-
-    fn tenant(&mut self, sample: &Sample<'_>) -> &mut Active {
-        self.tenants
-            .entry(name(sample.label("tenant")))
-            .or_default()
     }
 
     fn count(&mut self, what: LogCounter, sample: &Sample<'_>) {
@@ -236,11 +261,12 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
         assert_eq!((replica.lag_ms, replica.offset), (Some(250), Some(77)));
         assert_eq!(replica.ttl_ms, Some(90_000));
         let active = |streams, accounts| Active { streams, accounts };
-        assert_eq!(replica.active, Some(active(5, 3)));
-        assert_eq!(replica.tenants["acme"], active(4, 2));
-        assert_eq!(replica.tenants["(other)"], active(1, 1));
+        let held = &replica.contents;
+        assert_eq!(held.active, Some(active(5, 3)));
+        assert_eq!(held.tenants["acme"], active(4, 2));
+        assert_eq!(held.tenants["(other)"], active(1, 1));
         let levels = [("1".to_owned(), 2), ("3".to_owned(), 1)];
-        assert_eq!(replica.levels, levels);
+        assert_eq!(held.levels, levels.into());
         assert_eq!(replica.counted, Some([110, 20, 3, 4, 5, 6, 1]));
     }
 
@@ -256,6 +282,6 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
             "streamwatch_build_info{version=\"1\"} 1\nstreamwatch_ready{partition=\"07\"} 0\n";
         let replica = &WorkerMetrics::read(page).unwrap().replicas[&7];
         assert!(!replica.ready);
-        assert_eq!((replica.active, replica.counted), (None, None));
+        assert_eq!((replica.contents.active, replica.counted), (None, None));
     }
 }

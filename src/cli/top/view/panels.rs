@@ -13,14 +13,17 @@ use ratatui::{
 use super::{
     super::{
         format::{age, decimal, lag, number, time},
-        rows::{OpenedRow, PartitionRow, ReplicaRow},
+        rows::{OpenedAccount, PartitionRow, ReplicaRow},
         summary::Summary,
         ui::Ui,
     },
     Theme,
 };
 use crate::{
-    cli::{output::plural, terminal::escape},
+    cli::{
+        output::{by_value, described, plural},
+        terminal::escape,
+    },
     client::ActiveStream,
     wire::Rfc3339,
 };
@@ -159,24 +162,18 @@ fn tenants(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
 fn accounts(frame: &mut Frame<'_>, area: Rect, summary: &Summary, ui: &Ui) {
     let known = &summary.accounts;
     let more = if known.evicted > 0 { "+" } else { "" };
+    let all = number(u64::try_from(known.known).ok());
     let title = match known.since {
-        Some(_) if known.listed => {
-            let all = number(u64::try_from(known.known).ok());
-            format!(" Most streams, of {all}{more} ")
-        }
-        Some(since) => {
-            let all = number(u64::try_from(known.known).ok());
-            format!(" Most streams since {}, of {all}{more} ", time(since))
-        }
+        Some(_) if known.listed => format!(" Most streams, of {all}{more} "),
+        Some(since) => format!(" Most streams since {}, of {all}{more} ", time(since)),
         None => " Most streams: none known yet ".to_owned(),
     };
     let inside = usize::from(area.width.saturating_sub(4));
     let lines = known.largest.iter().map(|it| {
         let mark = if it.exact { ' ' } else { '?' };
         let count = format!("{:>5}{mark}", it.streams);
-        let name = format!("{}/{}", it.tenant, it.account);
         let room = inside.saturating_sub(count.len());
-        let name = Line::from(name);
+        let name = Line::from(it.key.as_str());
         let gap = room.saturating_sub(name.width());
         if gap > 0 {
             Line::from(format!("{name}{}{count}", " ".repeat(gap)))
@@ -217,8 +214,8 @@ fn events(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(block), area);
 }
 
-fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
-    let name = format!("{}/{}", opened.tenant, opened.account);
+fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedAccount) {
+    let name = opened.key.as_str();
     let Some(status) = &opened.status else {
         let parts = match &opened.error {
             Some(_) => "no answer yet",
@@ -234,21 +231,10 @@ fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
         plural(activity.count()),
         time(Rfc3339(activity.as_of))
     );
-    let counts = status
-        .by
-        .iter()
-        .filter(|(_, counts)| !counts.is_empty())
-        .map(|(key, counts)| {
-            let counts = counts
-                .iter()
-                .map(|(value, n)| format!("{} {n}", escape(value)));
-            format!(
-                "by {}: {}",
-                escape(key),
-                counts.collect::<Vec<_>>().join(", ")
-            )
-        });
-    let counts: Vec<_> = counts.map(Line::from).collect();
+    let counts = status.by.iter().filter(|(_, counts)| !counts.is_empty());
+    let counts: Vec<_> = counts
+        .map(|(key, counts)| Line::from(by_value(key, counts)))
+        .collect();
     let block = Block::bordered().title(title);
     let inside = block.inner(area);
     frame.render_widget(block, area);
@@ -278,19 +264,11 @@ fn account(frame: &mut Frame<'_>, area: Rect, opened: &OpenedRow) {
 }
 
 fn stream_row(stream: &ActiveStream, as_of: i64) -> Row<'static> {
-    let pairs = stream
-        .metadata
-        .pairs()
-        .map(|(k, v)| escape(&format!("{k}={v}")).into_owned());
-    let mut parts = pairs.collect::<Vec<_>>().join(" ");
-    if !stream.admitted {
-        parts = format!("(heartbeats only) {parts}");
-    }
     let playing_ms = as_of.saturating_sub(stream.started_at.0);
     Row::new(vec![
         Cell::from(stream.stream.to_string()),
         right(age(u64::try_from(playing_ms).unwrap_or(0))),
         right(age(stream.expires_in_ms)),
-        Cell::from(parts),
+        Cell::from(described(stream)),
     ])
 }
