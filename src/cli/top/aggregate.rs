@@ -6,7 +6,7 @@ use std::{array, cmp::Reverse, collections::BTreeMap};
 use super::{
     rows::{InstallationTotals, PartitionRow, PerSecond, TenantRow, ValueRow},
     state::State,
-    worker_metrics::{Active, Contents, LogCounter, ReplicaMetrics, WorkerCounter},
+    worker_metrics::{Active, Contents, Counter, Counts, ReplicaMetrics},
 };
 
 /// Most listed tenants.
@@ -22,7 +22,7 @@ pub(super) fn fastest(
     state: &State,
     partition: u16,
     replicas: &Replicas<'_>,
-) -> Option<[f64; LogCounter::COUNT]> {
+) -> Option<Counts<f64>> {
     let rates = replicas
         .iter()
         .filter_map(|(n, _)| state.workers.get(*n)?.readings.log(partition));
@@ -47,28 +47,23 @@ pub(super) fn totals(
 
 /// Sums over partitions of the log's counters, and over workers of their own.
 pub(super) fn per_second(
-    rates: &BTreeMap<u16, [f64; LogCounter::COUNT]>,
-    workers: impl Iterator<Item = [f64; WorkerCounter::COUNT]>,
+    rates: &BTreeMap<u16, Counts<f64>>,
+    workers: impl Iterator<Item = Counts<f64>>,
 ) -> PerSecond {
     let log = sum(rates.values().copied());
     let workers = sum(workers);
-    let log = |what: LogCounter| Some(tenths(log?[what as usize]));
-    let worker = |what: WorkerCounter| Some(workers?[what as usize]);
-    let bad = log(LogCounter::Bad).zip(worker(WorkerCounter::Bad));
-    PerSecond {
-        heartbeats: log(LogCounter::Heartbeats),
-        opened: log(LogCounter::Opened),
-        refused: log(LogCounter::Refused),
-        stopped: log(LogCounter::Stopped),
-        replaced: log(LogCounter::Replaced),
-        expired: log(LogCounter::Expired),
-        init_answered: worker(WorkerCounter::InitAnswered).map(tenths),
-        status_answered: worker(WorkerCounter::StatusAnswered).map(tenths),
-        bad_input: bad.map(|(log, worker)| tenths(log + worker)),
-    }
+    PerSecond(Counter::ALL.map(|counter| {
+        let log = log.map(|rates| tenths(rates[counter as usize]));
+        let worker = workers.map(|rates| rates[counter as usize]);
+        match counter {
+            Counter::InitAnswered | Counter::StatusAnswered => worker.map(tenths),
+            Counter::BadInput => log.zip(worker).map(|(log, worker)| tenths(log + worker)),
+            _ => log,
+        }
+    }))
 }
 
-fn sum<const N: usize>(rates: impl Iterator<Item = [f64; N]>) -> Option<[f64; N]> {
+fn sum(rates: impl Iterator<Item = Counts<f64>>) -> Option<Counts<f64>> {
     rates.reduce(|a, b| array::from_fn(|n| a[n] + b[n]))
 }
 

@@ -4,24 +4,20 @@ use super::{
     format::{decimal, lag, number, time},
     rows::PerSecond,
     summary::Summary,
+    worker_metrics::Counter,
 };
 
 /// Names of a list in one line.
 const NAMES: usize = 5;
 
-/// The rates by name, in display order.
-pub(super) const fn rates(of: &PerSecond) -> [(&'static str, Option<f64>); 9] {
-    [
-        ("heartbeats", of.heartbeats),
-        ("opened", of.opened),
-        ("refused", of.refused),
-        ("stopped", of.stopped),
-        ("replaced", of.replaced),
-        ("expired", of.expired),
-        ("init", of.init_answered),
-        ("status", of.status_answered),
-        ("bad input", of.bad_input),
-    ]
+/// The rates with their names, in display order.
+pub(super) fn rates(of: &PerSecond) -> Vec<String> {
+    let rates = Counter::ALL.iter().zip(of.0);
+    let rates = rates.map(|(counter, rate)| {
+        let name = counter.as_str().trim_end_matches("_answered");
+        format!("{} {}", name.replace('_', " "), decimal(rate))
+    });
+    rates.collect()
 }
 
 /// A line of totals, with indented details below.
@@ -37,10 +33,6 @@ pub(super) fn lines(summary: &Summary) -> Vec<String> {
         lag(summary.worst_lag_ms())
     )];
     let rates = rates(&summary.per_second);
-    let rates: Vec<_> = rates
-        .iter()
-        .map(|(n, r)| format!("{n} {}", decimal(*r)))
-        .collect();
     lines.push(format!("per second: {}", rates.join(", ")));
     let tenants = summary
         .tenants

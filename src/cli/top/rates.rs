@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::worker_metrics::{LogCounter, ReplicaMetrics, WorkerCounter, WorkerMetrics};
+use super::worker_metrics::{Counts, ReplicaMetrics, WorkerMetrics};
 
 /// Time window of rates: long enough to be smooth, short enough to follow changes.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -16,8 +16,8 @@ const MOST: usize = 64;
 #[derive(Debug)]
 struct CounterSample {
     at: Duration,
-    log: BTreeMap<u16, [u64; LogCounter::COUNT]>,
-    worker: [u64; WorkerCounter::COUNT],
+    log: BTreeMap<u16, Counts<u64>>,
+    worker: Counts<u64>,
 }
 
 /// One worker's recent counters.
@@ -46,20 +46,17 @@ impl Readings {
     }
 
     /// Rates of the worker's own counters.
-    pub(super) fn worker(&self) -> Option<[f64; WorkerCounter::COUNT]> {
+    pub(super) fn worker(&self) -> Option<Counts<f64>> {
         self.rates(|reading| Some(&reading.worker))
     }
 
     /// Rates of the log's counters in its replica of a partition.
-    pub(super) fn log(&self, partition: u16) -> Option<[f64; LogCounter::COUNT]> {
+    pub(super) fn log(&self, partition: u16) -> Option<Counts<f64>> {
         self.rates(|reading| reading.log.get(&partition))
     }
 
-    fn rates<const N: usize>(
-        &self,
-        of: impl Fn(&CounterSample) -> Option<&[u64; N]>,
-    ) -> Option<[f64; N]> {
-        let mut grown = [0_u64; N];
+    fn rates(&self, of: impl Fn(&CounterSample) -> Option<&Counts<u64>>) -> Option<Counts<f64>> {
+        let mut grown = Counts::<u64>::default();
         let mut time = Duration::ZERO;
         for (before, after) in self.0.iter().zip(self.0.iter().skip(1)) {
             let (Some(old), Some(new)) = (of(before), of(after)) else {
@@ -83,16 +80,16 @@ fn float(n: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::worker_metrics::Counter, *};
 
     fn page(heartbeats: Option<u64>, init: u64) -> WorkerMetrics {
         let replica = ReplicaMetrics {
-            counted: heartbeats.map(|n| [n, 0, 0, 0, 0, 0, 0]),
+            counted: heartbeats.map(|n| [n, 0, 0, 0, 0, 0, 0, 0, 0]),
             ..ReplicaMetrics::default()
         };
         WorkerMetrics {
             replicas: BTreeMap::from([(3, replica)]),
-            counted: [init, 0, 0],
+            counted: [0, 0, 0, 0, 0, 0, init, 0, 0],
             ..WorkerMetrics::default()
         }
     }
@@ -104,11 +101,11 @@ mod tests {
         }
         let log = readings
             .log(3)
-            .map(|rates| rates[LogCounter::Heartbeats as usize]);
+            .map(|rates| rates[Counter::Heartbeats as usize]);
         let worker = readings.worker();
         (
             log,
-            worker.map(|rates| rates[WorkerCounter::InitAnswered as usize]),
+            worker.map(|rates| rates[Counter::InitAnswered as usize]),
         )
     }
 

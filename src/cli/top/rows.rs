@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::accounts::EventCounts;
+use super::{
+    accounts::EventCounts,
+    worker_metrics::{Counter, Counts},
+};
 use crate::{
     client::AccountStatus,
     domain::{AccountKey, Answer},
@@ -25,17 +28,13 @@ pub(super) struct InstallationTotals {
 }
 
 /// Rates of the last ten seconds.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub(super) struct PerSecond {
-    pub(super) heartbeats: Option<f64>,
-    pub(super) opened: Option<f64>,
-    pub(super) refused: Option<f64>,
-    pub(super) stopped: Option<f64>,
-    pub(super) replaced: Option<f64>,
-    pub(super) expired: Option<f64>,
-    pub(super) init_answered: Option<f64>,
-    pub(super) status_answered: Option<f64>,
-    pub(super) bad_input: Option<f64>,
+#[derive(Debug, PartialEq)]
+pub(super) struct PerSecond(pub(super) Counts<Option<f64>>);
+
+impl Serialize for PerSecond {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(Counter::ALL.iter().zip(self.0))
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use super::{
         ReplicaRow, TenantRow, ValueRow, WorkerRow,
     },
     state::{LifecycleSubscription, ListedEvent, MOST_SHOWN, State, Worker},
-    worker_metrics::{Active, Contents, LogCounter, ReplicaMetrics, WorkerMetrics},
+    worker_metrics::{Active, Contents, Counter, ReplicaMetrics, WorkerMetrics},
 };
 use crate::{domain::WallTime, wire::Rfc3339};
 
@@ -68,7 +68,7 @@ impl Summary {
             }
             all.combine(&contents, |a, b| a + b);
             let rates = rates.get(partition);
-            let heartbeats = rates.map(|rates| rates[LogCounter::Heartbeats as usize]);
+            let heartbeats = rates.map(|rates| rates[Counter::Heartbeats as usize]);
             PartitionRow::new(*partition, replicas, contents.active, heartbeats)
         });
         let partitions: Vec<_> = partitions.collect();

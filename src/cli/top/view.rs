@@ -12,7 +12,7 @@ use ratatui::{
 };
 
 use super::{
-    format::{age, decimal, number, time},
+    format::{age, number, time},
     lines::rates,
     summary::Summary,
     ui::Ui,
@@ -135,7 +135,6 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, summary: &Summary) {
         .map(|(level, accounts)| format!("{}: {}", escape(level), number(Some(*accounts))))
         .collect();
     let rates = rates(&summary.per_second);
-    let rates = rates.map(|(name, rate)| format!("{name} {}", decimal(rate)));
     let (first, second) = rates.split_at(FIRST_RATES);
     let lines = vec![
         Line::from(vec![

@@ -7,33 +7,26 @@ use super::scrape::{Sample, samples};
 /// Longest accepted name of a tenant, in characters.
 const LONGEST: usize = 64;
 
-/// Counters of the log, equal on every replica that has caught up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LogCounter {
-    Heartbeats,
-    Opened,
-    Refused,
-    Stopped,
-    Replaced,
-    Expired,
-    Bad,
+words! {
+    /// A counter whose rate is shown: of the log, equal on every replica that has caught up, or of a
+    /// worker's own actions. Its word is the name of the rate.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Counter {
+        Heartbeats = "heartbeats",
+        Opened = "opened",
+        Refused = "refused",
+        Stopped = "stopped",
+        Replaced = "replaced",
+        Expired = "expired",
+        InitAnswered = "init_answered",
+        StatusAnswered = "status_answered",
+        /// Of both.
+        BadInput = "bad_input",
+    }
 }
 
-impl LogCounter {
-    pub(super) const COUNT: usize = 7;
-}
-
-/// Counters of a worker's own actions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WorkerCounter {
-    InitAnswered,
-    StatusAnswered,
-    Bad,
-}
-
-impl WorkerCounter {
-    pub(super) const COUNT: usize = 3;
-}
+/// A number for each [`Counter`].
+pub(super) type Counts<T> = [T; Counter::ALL.len()];
 
 /// Streams and accounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +92,7 @@ pub(super) struct ReplicaMetrics {
     pub(super) ttl_ms: Option<u64>,
     pub(super) contents: Contents,
     /// Absent until the replica has caught up.
-    pub(super) counted: Option<[u64; LogCounter::COUNT]>,
+    pub(super) counted: Option<Counts<u64>>,
 }
 
 /// One worker.
@@ -107,7 +100,7 @@ pub(super) struct ReplicaMetrics {
 pub(super) struct WorkerMetrics {
     pub(super) version: String,
     pub(super) replicas: BTreeMap<u16, ReplicaMetrics>,
-    pub(super) counted: [u64; WorkerCounter::COUNT],
+    pub(super) counted: Counts<u64>,
 }
 
 impl WorkerMetrics {
@@ -130,12 +123,12 @@ impl WorkerMetrics {
         match sample.name {
             "streamwatch_requests_total" if sample.label("outcome") == "answered" => {
                 match sample.label("kind") {
-                    "init" => self.count(WorkerCounter::InitAnswered, sample),
-                    "status" => self.count(WorkerCounter::StatusAnswered, sample),
+                    "init" => self.count(Counter::InitAnswered, sample),
+                    "status" => self.count(Counter::StatusAnswered, sample),
                     _ => {}
                 }
             }
-            "streamwatch_bad_input_total" => self.count(WorkerCounter::Bad, sample),
+            "streamwatch_bad_input_total" => self.count(Counter::BadInput, sample),
             _ => {
                 if let Ok(partition) = sample.label("partition").parse() {
                     self.replicas.entry(partition).or_default().note(sample);
@@ -144,7 +137,7 @@ impl WorkerMetrics {
         }
     }
 
-    fn count(&mut self, what: WorkerCounter, sample: &Sample<'_>) {
+    fn count(&mut self, what: Counter, sample: &Sample<'_>) {
         let counted = &mut self.counted[what as usize];
         *counted = counted.saturating_add(sample.whole().unwrap_or(0));
     }
@@ -182,25 +175,26 @@ impl ReplicaMetrics {
                 held.tenant(sample).accounts = count;
             }
             "streamwatch_entries_total" if sample.label("kind") == "heartbeat" => {
-                self.count(LogCounter::Heartbeats, sample);
+                self.count(Counter::Heartbeats, sample);
             }
-            "streamwatch_bad_entries_total" => self.count(LogCounter::Bad, sample),
-            "streamwatch_admissions_total" => match sample.label("outcome") {
-                "opened" => self.count(LogCounter::Opened, sample),
-                "refused" => self.count(LogCounter::Refused, sample),
+            "streamwatch_bad_entries_total" => self.count(Counter::BadInput, sample),
+            "streamwatch_admissions_total" => match Counter::from_word(sample.label("outcome")) {
+                Some(of @ (Counter::Opened | Counter::Refused)) => self.count(of, sample),
                 _ => {}
             },
-            "streamwatch_stream_duration_seconds_count" => match sample.label("cause") {
-                "stopped" => self.count(LogCounter::Stopped, sample),
-                "replaced" => self.count(LogCounter::Replaced, sample),
-                "expired" => self.count(LogCounter::Expired, sample),
-                _ => {}
-            },
+            "streamwatch_stream_duration_seconds_count" => {
+                match Counter::from_word(sample.label("cause")) {
+                    Some(of @ (Counter::Stopped | Counter::Replaced | Counter::Expired)) => {
+                        self.count(of, sample);
+                    }
+                    _ => {}
+                }
+            }
             _ => {}
         }
     }
 
-    fn count(&mut self, what: LogCounter, sample: &Sample<'_>) {
+    fn count(&mut self, what: Counter, sample: &Sample<'_>) {
         let counted = &mut self.counted.get_or_insert_default()[what as usize];
         *counted = counted.saturating_add(sample.whole().unwrap_or(0));
     }
@@ -255,7 +249,7 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
     fn a_workers_page_is_read() {
         let page = WorkerMetrics::read(PAGE).unwrap();
         assert_eq!(page.version, "0.1.0");
-        assert_eq!(page.counted, [7, 9, 5]);
+        assert_eq!(page.counted, [0, 0, 0, 0, 0, 0, 7, 9, 5]);
         let replica = &page.replicas[&0];
         assert!(replica.ready && replica.leads);
         assert_eq!((replica.lag_ms, replica.offset), (Some(250), Some(77)));
@@ -267,7 +261,7 @@ streamwatch_stream_duration_seconds_count{partition="00",cause="expired"} 6
         assert_eq!(held.tenants["(other)"], active(1, 1));
         let levels = [("1".to_owned(), 2), ("3".to_owned(), 1)];
         assert_eq!(held.levels, levels.into());
-        assert_eq!(replica.counted, Some([110, 20, 3, 4, 5, 6, 1]));
+        assert_eq!(replica.counted, Some([110, 20, 3, 4, 5, 6, 0, 0, 1]));
     }
 
     #[test]

@@ -78,9 +78,10 @@ fn rates_of_workers_are_added_up_and_rates_of_the_log_are_not() {
     };
     state.take(round, Duration::from_secs(2));
     let summary = summary(&state);
-    assert_eq!(summary.per_second.heartbeats, Some(20.0));
-    assert_eq!(summary.per_second.init_answered, Some(4.0));
-    assert_eq!(summary.per_second.expired, Some(0.0));
+    let per_second = summary.per_second.0;
+    assert_eq!(per_second[Counter::Heartbeats as usize], Some(20.0));
+    assert_eq!(per_second[Counter::InitAnswered as usize], Some(4.0));
+    assert_eq!(per_second[Counter::Expired as usize], Some(0.0));
     assert_eq!(summary.partitions[0].heartbeats_per_second, Some(20.0));
 }
 

@@ -92,10 +92,7 @@ fn partitions(frame: &mut Frame<'_>, area: Rect, summary: &Summary, theme: Theme
     if shown < workers {
         title += &format!(", {} workers not shown", workers - shown);
     }
-    let mut names = vec!["part", "streams", "beats/s"]
-        .into_iter()
-        .map(right)
-        .collect::<Vec<_>>();
+    let mut names = Vec::from(["part", "streams", "beats/s"].map(right));
     names.extend((1..=shown).map(|n| right(format!("w{n} "))));
     let lines = rows.into_iter().map(|row| {
         let mut cells = vec![
