@@ -16,7 +16,7 @@ pub use tenants::{Accounts, Totals};
 use super::{
     arguments::BrokerArgs,
     mistakes::Mistakes,
-    output::{Output, by_value, described, duration, plural, table},
+    output::{Output, by_value, described, duration_ms, plural, table},
     setting::Setting,
     terminal::escape,
 };
@@ -215,7 +215,7 @@ fn streams(activity: &Activity) -> Vec<String> {
             s.stream.to_string(),
             wire::show(s.started_at),
             wire::show(s.last_seen),
-            duration(Duration::from_millis(s.expires_in_ms)),
+            duration_ms(s.expires_in_ms),
             described(s),
         ]);
     }

@@ -10,7 +10,7 @@ use std::{process::ExitCode, time::Duration};
 use super::{
     arguments::{BrokerArgs, Installation},
     mistakes::Mistakes,
-    output::{Output, duration},
+    output::{Output, duration_ms},
     setting::Setting,
 };
 use crate::{
@@ -155,11 +155,10 @@ impl Installation {
         let sent_at = tokio::time::Instant::now();
         match backend.status(&tenant, &account, &question).await {
             Ok(_) => {
-                let took =
-                    Duration::from_millis(sent_at.elapsed().as_millis().try_into().unwrap_or(0));
+                let took = duration_ms(sent_at.elapsed().as_millis().try_into().unwrap_or(0));
                 findings.ok(
                     "answers",
-                    format!("a status request was answered in {}", duration(took)),
+                    format!("a status request was answered in {took}"),
                 );
             }
             Err(error @ ClientError::NoAnswer(_)) => findings.fail(

@@ -53,6 +53,11 @@ pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
+/// Formats milliseconds like a duration.
+pub(super) fn duration_ms(ms: u64) -> String {
+    duration(Duration::from_millis(ms))
+}
+
 /// The ending of a noun after a number.
 pub(super) fn plural<N: PartialEq + From<u8>>(count: N) -> &'static str {
     if count == N::from(1) { "" } else { "s" }

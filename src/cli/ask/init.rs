@@ -7,7 +7,7 @@ use super::{
     metadata, streams,
 };
 use crate::{
-    cli::output::duration,
+    cli::output::{duration, duration_ms},
     client::{Conflict, GivenReason, OnLimit, OpenRequest, Opening, Refused, StreamId, Terms},
     domain::{Answer, MAX_LIMITS, MAX_SAME_KEYS},
 };
@@ -153,7 +153,7 @@ fn refusal_lines(refusal: &Refused) -> Vec<String> {
         first += ", as before";
     }
     if let Some(ms) = refusal.retry_after_ms {
-        first += &format!("; try again in {}", duration(Duration::from_millis(ms)));
+        first += &format!("; try again in {}", duration_ms(ms));
     }
     let conflicts = refusal.conflicts.iter();
     let conflicts = conflicts

@@ -1,11 +1,9 @@
 //! Checks the leader of a partition, the newest snapshot, and the buffered lifecycle events.
 
-use std::time::Duration;
-
 use super::{CONNECTION, findings::Findings};
 use crate::{
     broker::{BrokerError, LogObservation, SnapshotLog},
-    cli::{arguments::Installation, output::duration},
+    cli::{arguments::Installation, output::duration_ms},
     domain::LogTime,
 };
 
@@ -53,15 +51,10 @@ pub(super) fn one(what: &str, observed: &LogObservation, newest: &Newest, findin
             None
         }
     };
-    let snapshot = age_ms.map_or_else(
-        || "no snapshot yet".to_owned(),
-        |ms| {
-            format!(
-                "newest snapshot {} old",
-                duration(Duration::from_millis(ms))
-            )
-        },
-    );
+    let snapshot = match age_ms {
+        None => "no snapshot yet".to_owned(),
+        Some(ms) => format!("newest snapshot {} old", duration_ms(ms)),
+    };
     let buffered = leader.unannounced;
     let message = format!(
         "worker {:016x} leads, {snapshot}, {buffered} lifecycle event(s) buffered",

@@ -7,7 +7,10 @@ use futures_util::{StreamExt, stream};
 use super::{CONNECTION, findings::Findings, leaders};
 use crate::{
     broker::{BrokerError, LogObservation, observe_log},
-    cli::{arguments::Installation, output::duration},
+    cli::{
+        arguments::Installation,
+        output::{duration, duration_ms},
+    },
     worker::wall,
 };
 
@@ -98,14 +101,10 @@ fn settings(seen: &[&LogObservation], findings: &mut Findings) {
     match numbers.as_slice() {
         // Without a worker there are none, which was reported above.
         [] => {}
-        [all] => findings.ok(
-            "settings",
-            format!(
-                "number {}, TTL {}",
-                all.number,
-                duration(Duration::from_millis(all.ttl_ms))
-            ),
-        ),
+        [all] => {
+            let ttl = duration_ms(all.ttl_ms);
+            findings.ok("settings", format!("number {}, TTL {ttl}", all.number));
+        }
         _ => findings.fail(
             "settings",
             "the partitions have different settings, because a change was interrupted",

@@ -1,10 +1,8 @@
 //! Output of `topology show`.
 
-use std::time::Duration;
-
 use crate::{
     broker::{Names, settings::InForce, topology::QueueState},
-    cli::output::{Output, duration},
+    cli::output::{Output, duration_ms},
     domain::Settings,
 };
 
@@ -16,18 +14,19 @@ pub(super) fn print(
     by_mqtt: bool,
     output: Output,
 ) {
-    let ms = |ms: u64| duration(Duration::from_millis(ms));
     let lines = [
         ("exchange", names.exchange().to_owned()),
         ("settings", format!("number {}", settings.number)),
         ("rules", settings.rules.to_string()),
-        ("ttl", ms(settings.ttl_ms)),
-        ("heartbeat-every", ms(settings.heartbeat_every_ms)),
+        ("ttl", duration_ms(settings.ttl_ms)),
+        ("heartbeat-every", duration_ms(settings.heartbeat_every_ms)),
         (
             "max-stream-age",
-            settings.max_age_ms().map_or_else(|| "none".to_owned(), ms),
+            settings
+                .max_age_ms()
+                .map_or_else(|| "none".to_owned(), duration_ms),
         ),
-        ("tick interval", ms(settings.interval_ms())),
+        ("tick interval", duration_ms(settings.interval_ms())),
         (
             "max-streams-per-account",
             settings.max_streams_per_account.to_string(),
@@ -48,7 +47,7 @@ pub(super) fn print(
             "max-streams-per-tenant",
             settings.max_streams_per_tenant.to_string(),
         ),
-        ("snapshot-every", ms(settings.snapshot_every_ms)),
+        ("snapshot-every", duration_ms(settings.snapshot_every_ms)),
         (
             "count-by",
             if settings.count_by.is_empty() {
