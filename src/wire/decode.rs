@@ -17,8 +17,7 @@ use super::{
 };
 use crate::domain::{
     AccountKey, Consistency, Entry, Heartbeat, InitRequest, MAX_REPLACED, PlayerEvent, RequestId,
-    StatusQuery,
-    StatusRequest, StreamId, TenantRequest, Terms,
+    StatusQuery, StatusRequest, StreamId, TenantRequest, Terms,
 };
 
 /// A request of a status queue.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use streamwatch::domain::{AccountKey, Batch, BatchEvent, Entry, Heartbeat, PlayerEvent, StreamId};
+use streamwatch::domain::{AccountKey, Batch, BatchEvent, Entry, Heartbeat, StreamId};
 
 use crate::{event::Event, plan::RUN_MS, players, players::Deed, world::World};
 
