@@ -6,7 +6,10 @@ use axum::{
     Extension, RequestExt,
     body::Bytes,
     extract::{FromRequest, Path, Request},
-    http::{HeaderMap, StatusCode, Uri, header, uri::Authority},
+    http::{
+        HeaderMap, StatusCode, Uri, header,
+        uri::{Authority, PathAndQuery},
+    },
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -30,7 +33,7 @@ pub(super) struct Call {
     /// The policies at the start of the request.
     pub(super) policies: Arc<Policies>,
     pub(super) headers: HeaderMap,
-    pub(super) uri: Uri,
+    uri: Uri,
     body: Bytes,
     peer: Peer,
 }
@@ -140,6 +143,11 @@ impl Call {
     pub(super) fn url(&self) -> String {
         self.origin() + self.uri.path()
     }
+
+    /// The URL with its query, as the client has addressed it.
+    pub(super) fn url_with_query(&self) -> String {
+        self.origin() + path_and_query(&self.uri)
+    }
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -152,6 +160,11 @@ fn origin(headers: &HeaderMap, uri: &Uri, is_tls: bool) -> String {
     let scheme = if is_https { "https" } else { "http" };
     let host = text(headers, header::HOST).or_else(|| uri.authority().map(Authority::as_str));
     format!("{scheme}://{}", host.unwrap_or("localhost"))
+}
+
+/// The URI of a request over HTTP/2 also has a scheme and a host.
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 #[cfg(test)]
@@ -173,6 +186,13 @@ mod tests {
             };
             let request = request.body(()).unwrap();
             assert_eq!(origin(request.headers(), request.uri(), is_tls), url);
+        }
+    }
+
+    #[test]
+    fn the_path_and_the_query_are_the_same_over_http_1_and_http_2() {
+        for uri in ["/v1/x?y=z", "https://edge.example/v1/x?y=z"] {
+            assert_eq!(path_and_query(&uri.parse().unwrap()), "/v1/x?y=z");
         }
     }
 }

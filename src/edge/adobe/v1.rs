@@ -144,8 +144,7 @@ async fn about_account(call: &Call, body_of: impl FnOnce(&Activity) -> Value) ->
     let outcome = async {
         let activity = subject(call)?.status(None).await?.activity;
         let mut body = body_of(&activity);
-        let url = format!("{}{}", call.origin(), call.uri);
-        body["_links"] = json!({"self": {"href": url}});
+        body["_links"] = json!({"self": {"href": call.url_with_query()}});
         Ok(AdobeResponse::new(StatusCode::OK).with_body(body))
     };
     response(outcome.await)
