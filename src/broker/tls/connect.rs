@@ -20,10 +20,7 @@ use lapin::{
 };
 use tokio::net::TcpStream;
 
-use super::{
-    problem::{CERT, TlsProblem},
-    settings::Tls,
-};
+use super::{problem::TlsProblem, settings::Tls};
 use crate::broker::{Addresses, connect_failure::ConnectFailure, filter};
 
 /// Longest wait for the server's response to the client certificate, or to input that is not TLS.
@@ -79,12 +76,7 @@ async fn verdict(uri: &AMQPUri, connector: &RustlsConnector) -> TlsProblem {
     let error = read.ok().and_then(Result::err);
     error
         .and_then(|error| TlsProblem::of_io(&error))
-        .unwrap_or_else(|| {
-            TlsProblem::new(format!(
-                "RabbitMQ closed the connection right after the TLS handshake: it may demand a \
-                 client certificate, or reject the one in {CERT}; see its log"
-            ))
-        })
+        .unwrap_or(TlsProblem::ClosedAfterHandshake)
 }
 
 /// Opens a TLS stream, without AMQP.
@@ -121,11 +113,7 @@ pub(in crate::broker) async fn instead_of_amqp(
         }
         _ => false,
     };
-    only_tls.then(|| {
-        TlsProblem::new(
-            "the port does not use plain AMQP: if it is RabbitMQ's TLS port, use amqps://",
-        )
-    })
+    only_tls.then_some(TlsProblem::OnlyTls)
 }
 
 /// Returns whether the server responds to AMQP with a TLS alert. Sends only as many bytes as a TLS

@@ -7,9 +7,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 
 use super::problem::{CA, CERT, KEY, TlsProblem};
 
-const NO_ROOTS: &str = "this system has no trusted authorities (package ca-certificates): set \
-                        --tls-ca (AMQP_TLS_CA) to the authority that signed RabbitMQ's certificate";
-
 /// TLS settings of `amqps://` addresses. By default, the system's authorities are trusted and no
 /// client certificate is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,17 +48,17 @@ impl Tls {
         let tls = self.clone();
         tokio::task::spawn_blocking(move || tls.read())
             .await
-            .map_err(TlsProblem::other)?
+            .map_err(|error| TlsProblem::Other(error.to_string()))?
     }
 
     fn read(&self) -> Result<RustlsConnector, TlsProblem> {
-        let trusted = match &self.ca {
-            Some(file) => {
-                RustlsConnectorConfig::default().with_parsable_certificates(certificates(CA, file)?)
-            }
-            None => RustlsConnectorConfig::new_with_native_certs()
-                .map_err(|_| TlsProblem::new(NO_ROOTS))?,
-        };
+        let trusted =
+            match &self.ca {
+                Some(file) => RustlsConnectorConfig::default()
+                    .with_parsable_certificates(certificates(CA, file)?),
+                None => RustlsConnectorConfig::new_with_native_certs()
+                    .map_err(|_| TlsProblem::NoRoots)?,
+            };
         let built = match &self.identity {
             None => trusted.connector_with_no_client_auth(),
             Some(Identity { certificate, key }) => {
@@ -82,32 +79,27 @@ fn certificates(
         .collect::<Result<_, _>>()
         .unwrap_or_default();
     if found.is_empty() {
-        let file = file.display();
-        return Err(TlsProblem::new(format!(
-            "{setting}: {file} has no certificate in PEM form"
-        )));
+        return Err(TlsProblem::NoCertificate {
+            setting,
+            file: file.to_owned(),
+        });
     }
     Ok(found)
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     let bytes = bytes(KEY, file)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
-        let is_encrypted = matches!(error, pem::Error::NoItemsFound)
-            && bytes.windows(9).any(|part| part == b"ENCRYPTED");
-        let remedy = if is_encrypted {
-            " that is not encrypted: remove its passphrase"
-        } else {
-            ""
-        };
-        let file = file.display();
-        TlsProblem::new(format!("{KEY}: {file} has no key in PEM form{remedy}"))
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| TlsProblem::NoKey {
+        file: file.to_owned(),
+        encrypted: matches!(error, pem::Error::NoItemsFound)
+            && bytes.windows(9).any(|part| part == b"ENCRYPTED"),
     })
 }
 
 fn bytes(setting: &'static str, file: &Path) -> Result<Vec<u8>, TlsProblem> {
-    std::fs::read(file).map_err(|error| {
-        let (file, reason) = (file.display(), error.kind());
-        TlsProblem::new(format!("{setting}: cannot read {file}: {reason}"))
+    std::fs::read(file).map_err(|error| TlsProblem::Unreadable {
+        setting,
+        file: file.to_owned(),
+        reason: error.kind(),
     })
 }
