@@ -178,16 +178,17 @@ impl ReplicaMetrics {
                 self.count(Counter::Heartbeats, sample);
             }
             "streamwatch_bad_entries_total" => self.count(Counter::BadInput, sample),
-            "streamwatch_admissions_total" => match Counter::from_word(sample.label("outcome")) {
-                Some(of @ (Counter::Opened | Counter::Refused)) => self.count(of, sample),
-                _ => {}
-            },
+            "streamwatch_admissions_total" => {
+                let outcome = Counter::from_word(sample.label("outcome"));
+                if let Some(of @ (Counter::Opened | Counter::Refused)) = outcome {
+                    self.count(of, sample);
+                }
+            }
             "streamwatch_stream_duration_seconds_count" => {
-                match Counter::from_word(sample.label("cause")) {
-                    Some(of @ (Counter::Stopped | Counter::Replaced | Counter::Expired)) => {
-                        self.count(of, sample);
-                    }
-                    _ => {}
+                let cause = Counter::from_word(sample.label("cause"));
+                if let Some(of @ (Counter::Stopped | Counter::Replaced | Counter::Expired)) = cause
+                {
+                    self.count(of, sample);
                 }
             }
             _ => {}
