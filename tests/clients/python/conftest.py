@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import contract
+import javascript
 import processes
 from installations import PARTITIONS, Installation, installed
 from processes import Node, Site
@@ -119,6 +120,15 @@ def installations(
     """Two of them, under the roles that are printed for them."""
     with installed(node, lambda: tmp_path_factory.mktemp("installation")) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def environment(
+    node: Node, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, object]]:
+    """The environment of the module's tests in JavaScript."""
+    with javascript.environment(node, tmp_path_factory.mktemp("site")) as environment:
+        yield environment
 
 
 @pytest.fixture(params=PARTITIONS, ids=lambda n: f"{n} partitions")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from installations import DIRECT_REPLIES_BY_AMQP_1_0
 from processes import Node
 
 PLUGINS = javascript.PLUGINS
-
-
-@pytest.fixture(scope="module")
-def environment(
-    node: Node, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, object]]:
-    with javascript.environment(node, tmp_path_factory.mktemp("site")) as environment:
-        yield environment
 
 
 @pytest.mark.parametrize("file", javascript.tests_in("javascript", "node"), ids=javascript.name_of)
