@@ -88,17 +88,17 @@ pub fn namespace() -> String {
     format!("t{}-", random())
 }
 
-/// Tests with a high load, so that three run at a time.
-static HEAVY: Semaphore = Semaphore::const_new(3);
+/// Tests with a high load, so that two run at a time.
+static HEAVY: Semaphore = Semaphore::const_new(2);
 /// All other tests with a broker. They mostly wait.
-static LIGHT: Semaphore = Semaphore::const_new(5);
+static LIGHT: Semaphore = Semaphore::const_new(6);
 
 thread_local! {
     /// The permit of this thread's test until the thread ends with it.
     static PERMIT: Cell<Option<SemaphorePermit<'static>>> = const { Cell::new(None) };
 }
 
-/// Waits until at most two other tests with a high load run.
+/// Waits until at most one other test with a high load runs.
 pub async fn heavy() {
     // Others use its permit while it waits.
     PERMIT.take();
