@@ -14,8 +14,8 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(streamwatch::cli::Cli::main());
-    // Threads that still run are not awaited, and tasks not cancelled: a thread of lapin's panics if its
-    // task is.
+    // The process ends with its threads and tasks. If the runtime cancelled a task first, a thread of
+    // lapin's that awaits it would panic.
     std::mem::forget(runtime);
     code
 }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Error, anyhow, bail};
 use axum::http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Bytes, client::conn::http1};
@@ -22,41 +21,42 @@ const WITHIN: Duration = Duration::from_secs(10);
 const MAX_BYTES: usize = 256 * 1024;
 
 /// Reads the key set of a URL, which has a usable key.
-pub(super) async fn fetch(url: &str) -> anyhow::Result<String> {
-    let parsed = KeysUrl::parse(url).context("the URL must start with https://")?;
+pub(super) async fn fetch(url: &str) -> Result<String, String> {
+    let parsed = KeysUrl::parse(url).ok_or("the URL must start with https://")?;
     let body = tokio::time::timeout(WITHIN, get(&parsed)).await;
-    let body = body.map_err(|_| anyhow!("no response within {WITHIN:?}"))??;
-    let json = String::from_utf8(body.into()).context("the response is not UTF-8")?;
-    keys::of_set(&json, false).map_err(Error::msg)?;
+    let body = body.map_err(|_| format!("no response within {WITHIN:?}"))??;
+    let json = String::from_utf8(body.into()).map_err(|_| "the response is not UTF-8")?;
+    keys::of_set(&json, false)?;
     Ok(json)
 }
 
-async fn get(url: &KeysUrl) -> anyhow::Result<Bytes> {
+async fn get(url: &KeysUrl) -> Result<Bytes, String> {
     let stream = TcpStream::connect((url.host.as_str(), url.port)).await;
-    let stream = stream.map_err(|error| anyhow!("cannot connect: {error}"))?;
+    let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
     if !url.tls {
         return get_over(stream, url).await;
     }
-    let name = ServerName::try_from(url.host.clone())?;
+    let name = ServerName::try_from(url.host.clone()).map_err(|error| error.to_string())?;
     let connected = connector()?.connect(name, stream).await;
-    let stream = connected.map_err(|error| anyhow!("cannot connect over TLS: {error}"))?;
+    let stream = connected.map_err(|error| format!("cannot connect over TLS: {error}"))?;
     get_over(stream, url).await
 }
 
 /// Trusts the authorities of the system, or those of `SSL_CERT_FILE`.
-fn connector() -> Result<TlsConnector, rustls::Error> {
+fn connector() -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
     let loaded = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(loaded.certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config).into())
 }
 
-async fn get_over<S>(stream: S, url: &KeysUrl) -> anyhow::Result<Bytes>
+async fn get_over<S>(stream: S, url: &KeysUrl) -> Result<Bytes, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -67,16 +67,24 @@ where
             header::USER_AGENT,
             concat!("streamwatch/", env!("CARGO_PKG_VERSION")),
         )
-        .body(Empty::<Bytes>::new())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            bail!("the server responded with status {}", status.as_u16());
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| error.to_string())?;
+        if response.status() != StatusCode::OK {
+            return Err(format!(
+                "the server responded with status {}",
+                response.status().as_u16()
+            ));
         }
-        let body = Limited::new(response.into_body(), MAX_BYTES).collect();
-        Ok(body.await.map_err(Error::from_boxed)?.to_bytes())
+        let body = Limited::new(response.into_body(), MAX_BYTES)
+            .collect()
+            .await;
+        Ok(body.map_err(|error| error.to_string())?.to_bytes())
     };
     // Drives the connection until the exchange ends.
     let connection = async {

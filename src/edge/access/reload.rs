@@ -152,7 +152,6 @@ impl State {
                 }
                 Err(error) => {
                     failed = true;
-                    let error = error.to_string();
                     tracing::warn!(
                         url,
                         error,
